@@ -1,0 +1,578 @@
+//! The handle that everything goes through.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tidings_protocol::{Epoch, NewEvent, Pattern, TaskId, TaskSnapshot, TaskStatus};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Announcement, Broker, Notice};
+use crate::config::{BusConfig, ConfigError};
+use crate::handler::Handlers;
+use crate::lease::{self, Leases};
+use crate::log::{Log, LogLimits};
+use crate::pass::Fanout;
+use crate::publish::{Prepared, PublishError, Published, Refused};
+use crate::retention;
+use crate::stats::{BusStats, Counters, StatusCounts};
+use crate::store::{Store, StoreError};
+use crate::task::Task;
+use crate::tasks::{PatternId, PatternWatcher, Tasks};
+use crate::topic::{AttachId, Topic};
+
+/// Tasks and their logs, and everyone who publishes to them or watches them.
+///
+/// A handle: clones are cheap and share one bus. When the last one is dropped
+/// the bus's own tasks end, and streams and handlers with them.
+///
+/// ```
+/// use tidings_bus::{BusConfig, Delivery, EventBus};
+/// use tidings_protocol::{NewEvent, TaskId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(BusConfig::default())?;
+/// let task: TaskId = "render-7".parse()?;
+/// let mut watching = bus.subscribe(&task);
+///
+/// bus.publish(&task, NewEvent::task_started("Render")).await?;
+/// bus.publish(&task, NewEvent::progress(40.0, "lighting")).await?;
+///
+/// if let Some(Delivery::Event(event)) = watching.recv().await {
+///     assert_eq!(event.offset().get(), 1);
+/// }
+/// assert_eq!(bus.snapshot(&task).and_then(|task| task.progress), Some(40.0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct EventBus {
+    pub(crate) shared: Arc<Shared>,
+    /// Ends the bus's tasks with the last handle.
+    _alive: Arc<DropGuard>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) config: BusConfig,
+    pub(crate) tasks: Tasks,
+    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) leases: Leases,
+    pub(crate) handlers: Mutex<Handlers>,
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) started: Instant,
+    /// One sweep at a time; publishers past the limit do not queue for it.
+    pub(crate) eviction: Mutex<()>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tracker: TaskTracker,
+    runtime: Handle,
+    /// Random text for this life of the bus.
+    boot: String,
+    /// Counts removals: a task made after one may be the removed one again,
+    /// and must not go on in its numbers.
+    removals: AtomicU64,
+    epoch: Mutex<(u64, Epoch)>,
+}
+
+impl std::fmt::Debug for EventBus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventBus").field("tasks", &self.shared.tasks.len()).finish_non_exhaustive()
+    }
+}
+
+impl EventBus {
+    /// A bus that keeps its tasks in memory.
+    ///
+    /// # Errors
+    /// A setting that cannot work, or no tokio runtime to run on.
+    pub fn new(config: BusConfig) -> Result<Self, ConfigError> {
+        Self::build(config, None)
+    }
+
+    /// A bus whose tasks outlive it in `store`; takes in what is there.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or a store that cannot be read.
+    pub async fn open(config: BusConfig, store: Arc<dyn Store>) -> Result<Self, OpenError> {
+        let bus = Self::build(config, Some(Arc::clone(&store)))?;
+        for stored in store.open().await? {
+            let snapshot = TaskSnapshot::clone(&stored.snapshot);
+            let (epoch, id) = (snapshot.epoch.clone(), snapshot.task_id.clone());
+            let finished = snapshot.status.is_terminal();
+            let task = bus.task_or_new(&id);
+            task.topic().lock().resume(epoch, stored.first.get(), snapshot);
+            bus.shared.restore(&store, &task).await?;
+            if finished {
+                task.lock_rules().finished = Some(Instant::now());
+            }
+        }
+        Ok(bus)
+    }
+
+    fn build(config: BusConfig, store: Option<Arc<dyn Store>>) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let boot = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let epoch = epoch_text(&boot, 0);
+        let stop = CancellationToken::new();
+        let workers = match config.fanout_workers {
+            0 => runtime.metrics().num_workers(),
+            workers => workers,
+        };
+        let broker = config.broker.clone();
+        let shared = Arc::new(Shared {
+            config,
+            tasks: Tasks::default(),
+            fanout: Arc::new(Fanout::default()),
+            counters: Arc::new(Counters::default()),
+            leases: Leases::default(),
+            handlers: Mutex::default(),
+            store,
+            started: Instant::now(),
+            eviction: Mutex::new(()),
+            stop: stop.clone(),
+            tracker: TaskTracker::new(),
+            runtime,
+            boot,
+            removals: AtomicU64::new(0),
+            epoch: Mutex::new((0, epoch)),
+        });
+        for _ in 0..workers {
+            shared.spawn(Arc::clone(&shared.fanout).run(stop.clone()));
+        }
+        shared.spawn(lease::run(Arc::clone(&shared), stop.clone()));
+        shared.spawn(retention::run(Arc::clone(&shared), stop.clone()));
+        if let Some(broker) = broker {
+            shared.spawn(mirror(Arc::clone(&shared), broker, stop.clone()));
+        }
+        Ok(Self { shared, _alive: Arc::new(stop.drop_guard()) })
+    }
+
+    /// Publishes one event.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; nothing has changed then.
+    ///
+    /// # Cancel safety
+    /// Without a store the event is published when the future is first polled.
+    /// With one, a dropped future leaves open whether it was; a retry under the
+    /// same `event_id` is harmless.
+    pub async fn publish(
+        &self,
+        task_id: &TaskId,
+        event: NewEvent,
+    ) -> Result<Published, PublishError> {
+        let prepared = self.shared.prepare(event)?;
+        self.shared.publish_prepared(task_id, prepared).await
+    }
+
+    /// Publishes events in order; each gets its own answer, and a refused one
+    /// does not keep the rest from being published.
+    pub async fn publish_batch(
+        &self,
+        task_id: &TaskId,
+        events: Vec<NewEvent>,
+    ) -> Vec<Result<Published, PublishError>> {
+        let mut results = Vec::with_capacity(events.len());
+        for event in events {
+            results.push(self.publish(task_id, event).await);
+        }
+        results
+    }
+
+    /// The task with this id, if the bus knows it.
+    pub fn task(&self, task_id: &TaskId) -> Option<Arc<Task>> {
+        self.shared.tasks.get(task_id)
+    }
+
+    /// The task with this id, made if it is new, so that it can be watched.
+    ///
+    /// Attach to its topic next; if that gives none, the task was forgotten
+    /// meanwhile and this is to be called again. A task that is neither watched
+    /// nor published to is forgotten by [`detach`](Self::detach).
+    ///
+    /// Calls pattern watchers: hold no lock that they take.
+    pub fn task_or_new(&self, task_id: &TaskId) -> Arc<Task> {
+        self.shared.task_or_new(task_id)
+    }
+
+    /// The task's state; none for a task to which nothing was published.
+    pub fn snapshot(&self, task_id: &TaskId) -> Option<Arc<TaskSnapshot>> {
+        self.task(task_id).filter(|task| task.is_declared()).map(|task| task.snapshot())
+    }
+
+    /// States of up to `limit` tasks in order of their ids, after `after`, whose
+    /// id begins with `prefix` and whose status is `status`.
+    pub fn list(
+        &self,
+        prefix: &str,
+        status: Option<TaskStatus>,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Vec<Arc<TaskSnapshot>> {
+        let mut found = Vec::new();
+        let mut after = after.cloned();
+        while found.len() < limit {
+            let page = self.shared.tasks.page(prefix, after.as_ref(), limit.max(64));
+            let Some(last) = page.last() else { break };
+            after = Some(last.id().clone());
+            let wanted = limit - found.len();
+            found.extend(
+                page.iter()
+                    .filter(|task| task.is_declared())
+                    .map(|task| task.snapshot())
+                    .filter(|snapshot| status.is_none_or(|status| snapshot.status == status))
+                    .take(wanted),
+            );
+        }
+        found
+    }
+
+    /// Removes a task. Those who watch it are told by a gap (`epoch_changed`)
+    /// and see it start over if it comes back. False if it was not known.
+    ///
+    /// # Errors
+    /// The store could not remove it; then it is still there.
+    pub async fn remove(&self, task_id: &TaskId) -> Result<bool, StoreError> {
+        let Some(task) = self.task(task_id).filter(|task| task.is_declared()) else {
+            return Ok(false);
+        };
+        if let Some(store) = &self.shared.store {
+            let _turn = task.commit.lock().await;
+            store.remove(task_id).await?;
+        }
+        self.shared.discard(&task);
+        Ok(true)
+    }
+
+    /// Counters, and what they stand at now.
+    pub fn stats(&self) -> BusStats {
+        let mut by_status = StatusCounts::default();
+        let mut after: Option<TaskId> = None;
+        loop {
+            let page = self.shared.tasks.page("", after.as_ref(), 1_024);
+            let Some(last) = page.last() else { break };
+            after = Some(last.id().clone());
+            for task in page.iter().filter(|task| task.is_declared()) {
+                *match task.snapshot().status {
+                    TaskStatus::Pending => &mut by_status.pending,
+                    TaskStatus::Running => &mut by_status.running,
+                    TaskStatus::Completed => &mut by_status.completed,
+                    TaskStatus::Failed => &mut by_status.failed,
+                    TaskStatus::Cancelled => &mut by_status.cancelled,
+                } += 1;
+            }
+        }
+        BusStats {
+            tasks: self.shared.tasks.len() as u64,
+            tasks_by_status: by_status,
+            handlers: self.shared.lock_handlers().len() as u64,
+            ..self.shared.counters.read()
+        }
+    }
+
+    /// The counters, for a watcher that delivers by itself.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
+    }
+
+    /// The settings the bus was made with.
+    pub fn config(&self) -> &BusConfig {
+        &self.shared.config
+    }
+
+    /// Detaches a watcher; an undeclared task that nobody watches any more is forgotten.
+    pub fn detach(&self, task: &Arc<Task>, id: AttachId) {
+        task.topic().detach(id);
+        self.shared.forget_if_unused(task);
+    }
+
+    /// Forgets a task that has neither events nor watchers.
+    pub fn forget_if_unused(&self, task: &Arc<Task>) {
+        self.shared.forget_if_unused(task);
+    }
+
+    /// Attaches a pattern: gives the tasks that match now, and `watcher` hears
+    /// of those that appear later.
+    pub fn watch_pattern(
+        &self,
+        pattern: &Pattern,
+        watcher: Arc<dyn PatternWatcher>,
+        key: usize,
+    ) -> (PatternId, Vec<Arc<Task>>) {
+        self.shared.tasks.watch(pattern, watcher, key)
+    }
+
+    /// Detaches a pattern. Cursors on its tasks are the watcher's to detach.
+    pub fn unwatch_pattern(&self, id: PatternId) {
+        self.shared.tasks.unwatch(id);
+    }
+
+    /// A log outside the registry, such as a client's inbox.
+    pub fn detached_topic(&self) -> Arc<Topic> {
+        Topic::new(Log::new(None, self.shared.epoch()), Arc::clone(&self.shared.fanout))
+    }
+
+    /// Appends one line of JSON to a detached log; gives its offset.
+    pub fn append_detached(
+        &self,
+        topic: &Arc<Topic>,
+        limits: &LogLimits,
+        event_type: tidings_protocol::EventType,
+        write: impl FnOnce(u64, &mut Vec<u8>),
+    ) -> u64 {
+        let at = self.shared.config.clock.now();
+        let offset = {
+            let mut log = topic.lock();
+            let before = log.retained_bytes();
+            let offset = log.append(
+                &self.shared.config.framing,
+                |offset, text| {
+                    write(offset, text);
+                    crate::log::Appended { event_type, timestamp: at, data: (0, text.len()) }
+                },
+                &mut Vec::new(),
+            );
+            log.trim(limits);
+            self.shared.counters.resized(before, log.retained_bytes());
+            topic.mirror(&log);
+            offset
+        };
+        topic.announce();
+        offset
+    }
+
+    /// Drops a detached log's records, for the count of bytes.
+    pub fn release_detached(&self, topic: &Arc<Topic>) {
+        let mut log = topic.lock();
+        let before = log.retained_bytes();
+        log.trim_all();
+        self.shared.counters.resized(before, 0);
+    }
+
+    /// Stops the bus's own tasks and waits for them; streams end, publishes are refused.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.shared.tracker.close();
+        self.shared.tracker.wait().await;
+    }
+
+    /// Completes when the bus has been shut down.
+    pub async fn closed(&self) {
+        self.shared.stop.cancelled().await;
+    }
+}
+
+/// Why a bus could not take in a store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Shared {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn_on(task, &self.runtime);
+    }
+
+    pub(crate) fn lock_handlers(&self) -> MutexGuard<'_, Handlers> {
+        self.handlers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn prepare(&self, event: NewEvent) -> Result<Prepared, PublishError> {
+        Prepared::new(event, self.config.max_event_bytes)
+            .inspect_err(|_| self.count_refusal())
+    }
+
+    fn count_refusal(&self) {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Publishes by the path that this bus has: memory alone, or a store first.
+    pub(crate) async fn publish_prepared(
+        self: &Arc<Self>,
+        task_id: &TaskId,
+        prepared: Prepared,
+    ) -> Result<Published, PublishError> {
+        if self.stop.is_cancelled() {
+            return Err(PublishError::Closed);
+        }
+        let result = match &self.store {
+            None => self.publish_in_memory(task_id, &prepared),
+            Some(store) => {
+                // The store may have the event by the time a publisher stops
+                // waiting, so the commit runs to its end on its own.
+                let (shared, store) = (Arc::clone(self), Arc::clone(store));
+                let task_id = task_id.clone();
+                let commit = async move {
+                    loop {
+                        let task = shared.task_or_new(&task_id);
+                        match shared.commit(&store, &task, &prepared).await {
+                            Ok(published) => {
+                                task.topic().announce();
+                                shared.tell_others(&task_id, &published).await;
+                                return Ok(published);
+                            }
+                            Err(Refused::Answer(answer)) => return answer,
+                            Err(Refused::Removed) => {}
+                        }
+                    }
+                };
+                let commit = self.tracker.spawn_on(commit, &self.runtime);
+                commit.await.unwrap_or(Err(PublishError::Closed))
+            }
+        };
+        if result.is_err() {
+            self.count_refusal();
+        }
+        result
+    }
+
+    fn publish_in_memory(
+        self: &Arc<Self>,
+        task_id: &TaskId,
+        prepared: &Prepared,
+    ) -> Result<Published, PublishError> {
+        loop {
+            let task = self.task_or_new(task_id);
+            let result = self.append(&task, &mut task.lock_rules(), prepared);
+            match result {
+                Ok(published) => {
+                    task.topic().announce();
+                    if self.counters.held() > self.config.total_bytes {
+                        retention::make_room(self);
+                    }
+                    return Ok(published);
+                }
+                Err(Refused::Answer(answer)) => {
+                    if answer.is_err() {
+                        self.forget_if_unused(&task);
+                    }
+                    return answer;
+                }
+                Err(Refused::Removed) => {}
+            }
+        }
+    }
+
+    async fn tell_others(&self, task_id: &TaskId, published: &Published) {
+        let Some(broker) = &self.config.broker else { return };
+        let announcement = Announcement {
+            task_id: task_id.clone(),
+            epoch: published.epoch.clone(),
+            head: published.offset,
+        };
+        if let Err(error) = broker.announce(announcement).await {
+            tracing::warn!(%task_id, %error, "an event was not announced to the other nodes");
+        }
+    }
+
+    pub(crate) fn task_or_new(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
+        let make = || {
+            let log = Log::new(Some(task_id.clone()), self.epoch());
+            let topic = Topic::new(log, Arc::clone(&self.fanout));
+            Task::new(task_id.clone(), topic, Instant::now())
+        };
+        let (task, new) = self.tasks.get_or_insert(task_id, make);
+        if new {
+            self.counters.resized(0, crate::defaults::TASK_BYTES);
+        }
+        task
+    }
+
+    /// The epoch for logs made now.
+    fn epoch(&self) -> Epoch {
+        let removals = self.removals.load(Ordering::SeqCst);
+        let mut epoch = self.epoch.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if epoch.0 != removals {
+            *epoch = (removals, epoch_text(&self.boot, removals));
+        }
+        epoch.1.clone()
+    }
+
+    /// Ends a task's life: out of the registry, or, while it is watched, back to offset 0.
+    pub(crate) fn discard(&self, task: &Arc<Task>) {
+        self.removals.fetch_add(1, Ordering::SeqCst);
+        self.counters.removed.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut rules = task.lock_rules();
+            rules.reset(Instant::now());
+            let mut log = task.topic().lock();
+            let before = log.retained_bytes();
+            log.reset(self.epoch());
+            self.counters.resized(before, 0);
+            task.topic().mirror(&log);
+        }
+        task.topic().announce();
+        self.forget_if_unused(task);
+    }
+
+    /// Forgets a task that has neither events nor watchers.
+    pub(crate) fn forget_if_unused(&self, task: &Arc<Task>) {
+        if task.is_declared() || task.topic().watcher_count() > 0 {
+            return;
+        }
+        let removed = self.tasks.remove_if(task.id(), |known| {
+            if !Arc::ptr_eq(known, task) {
+                return false;
+            }
+            let mut log = task.topic().lock();
+            // Whoever attaches first inserts its entry, so the count is true here.
+            if log.closed || log.head() > 0 || task.topic().watcher_count() > 0 {
+                return false;
+            }
+            log.closed = true;
+            true
+        });
+        if removed {
+            self.counters.resized(crate::defaults::TASK_BYTES, 0);
+        }
+    }
+}
+
+fn epoch_text(boot: &str, removals: u64) -> Epoch {
+    let text = if removals == 0 { boot.to_owned() } else { format!("{boot}.{removals}") };
+    // Eight hexadecimal digits, a dot and at most twenty digits fit any epoch.
+    Epoch::new(text).expect("boot text and a number are a valid epoch")
+}
+
+/// Takes in what other nodes publish.
+async fn mirror(shared: Arc<Shared>, broker: Arc<dyn Broker>, stop: CancellationToken) {
+    let mut notices = broker.notices();
+    let Some(store) = shared.store.clone() else {
+        tracing::warn!("a broker without a shared store has nothing to read; it is not used");
+        return;
+    };
+    loop {
+        let notice = tokio::select! {
+            notice = notices.recv() => notice,
+            () = stop.cancelled() => return,
+        };
+        let grown = match notice {
+            None => return,
+            Some(Notice::Grown(announcement)) => vec![announcement.task_id],
+            Some(Notice::Lost) => shared
+                .tasks
+                .page("", None, usize::MAX)
+                .iter()
+                .map(|task| task.id().clone())
+                .collect(),
+        };
+        for task_id in grown {
+            let task = shared.task_or_new(&task_id);
+            let _turn = task.commit.lock().await;
+            if let Err(error) = shared.catch_up(&store, &task).await {
+                tracing::warn!(%task_id, %error, "events of another node could not be read");
+            }
+        }
+    }
+}
+

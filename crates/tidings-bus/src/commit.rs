@@ -1,0 +1,231 @@
+//! Publishing through a store: first there, then visible here.
+
+use std::sync::Arc;
+
+use tidings_protocol::{
+    Event, EventType, Offset, Payload, TaskId, TaskSnapshot, Timestamp, encode_event,
+};
+use tokio::time::Instant;
+
+use crate::bus::Shared;
+use crate::log::{Appended, Log};
+use crate::publish::{Prepared, PublishError, Published, Refused};
+use crate::store::{Append, Store, StoreError, StoredEvent};
+use crate::task::Task;
+
+/// How often a publish that another node outran is decided anew.
+const MAX_CONFLICTS: usize = 16;
+
+/// Bytes read from a store at a time.
+const READ_BYTES: usize = 256 * 1024;
+
+/// An event that is decided but not yet stored.
+struct Staged {
+    append: Append,
+    line: Line,
+}
+
+/// One encoded event on its way into a log.
+struct Line {
+    offset: Offset,
+    json: Arc<[u8]>,
+    /// Where `data` lies within it.
+    data: (usize, usize),
+    event_type: EventType,
+    at: Timestamp,
+}
+
+impl Shared {
+    /// Publishes one event; publishers of one task take turns meanwhile.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        store: &Arc<dyn Store>,
+        task: &Arc<Task>,
+        prepared: &Prepared,
+    ) -> Result<Published, Refused> {
+        let _turn = task.commit.lock().await;
+        for _ in 0..MAX_CONFLICTS {
+            let staged = self.stage(task, prepared)?;
+            let line = staged.line;
+            let snapshot = Arc::clone(&staged.append.snapshot);
+            match store.append(staged.append).await {
+                Ok(()) => return self.reveal(task, prepared, line, snapshot),
+                Err(StoreError::Conflict { .. }) => {
+                    // Another node was first: take in what it wrote, decide anew.
+                    self.catch_up(store, task).await.map_err(|error| unavailable(self, error))?;
+                }
+                Err(error) => {
+                    tracing::warn!(task_id = %task.id(), %error, "the store refused an event");
+                    return Err(unavailable(self, error));
+                }
+            }
+        }
+        Err(unavailable(
+            self,
+            StoreError::Unavailable("other nodes publish to this task without a pause".into()),
+        ))
+    }
+
+    /// What the event would make of the task, without making it yet.
+    fn stage(&self, task: &Arc<Task>, prepared: &Prepared) -> Result<Staged, Refused> {
+        let mut rules = task.lock_rules();
+        self.admit(&mut rules, prepared, Instant::now(), || task.epoch())?;
+        let log = task.topic().lock();
+        self.check(&log, prepared)?;
+        let at = self.config.clock.now();
+        let offset = log.head_offset().next();
+        let mut json = Vec::with_capacity(prepared.event.data.as_str().len() + 160);
+        let data = encode_event(&mut json, task.id(), offset, at, &prepared.event);
+        let mut snapshot = snapshot_of(task.id(), &log);
+        Arc::make_mut(&mut snapshot).apply(&prepared.payload, offset, at);
+        let json: Arc<[u8]> = json.into();
+        Ok(Staged {
+            append: Append {
+                task_id: task.id().clone(),
+                epoch: log.epoch().clone(),
+                events: vec![StoredEvent {
+                    offset,
+                    event_id: prepared.event.event_id.clone(),
+                    json: Arc::clone(&json),
+                }],
+                snapshot,
+            },
+            line: Line {
+                offset,
+                json,
+                data: (data.start, data.end),
+                event_type: prepared.event.event_type.clone(),
+                at,
+            },
+        })
+    }
+
+    /// Makes a stored event visible.
+    fn reveal(
+        self: &Arc<Self>,
+        task: &Arc<Task>,
+        prepared: &Prepared,
+        line: Line,
+        snapshot: Arc<TaskSnapshot>,
+    ) -> Result<Published, Refused> {
+        let mut rules = task.lock_rules();
+        let mut log = task.topic().lock();
+        if log.closed {
+            return Err(Refused::Removed);
+        }
+        let offset = line.offset;
+        let status = snapshot.status;
+        self.lay_down(&mut log, line);
+        log.snapshot = Some(snapshot);
+        let published = Published { epoch: log.epoch().clone(), offset, duplicate: false };
+        task.topic().mirror(&log);
+        drop(log);
+        self.settle(task, &mut rules, prepared, offset, Some(status), Instant::now());
+        Ok(published)
+    }
+
+    fn lay_down(&self, log: &mut Log, line: Line) {
+        self.edit(log, |log| {
+            log.append(
+                &self.config.framing,
+                |_, text| {
+                    text.extend_from_slice(&line.json);
+                    Appended { event_type: line.event_type, timestamp: line.at, data: line.data }
+                },
+                &mut Vec::new(),
+            )
+        });
+    }
+
+    /// Takes events into the log that the store has and this node does not.
+    pub(crate) async fn catch_up(
+        self: &Arc<Self>,
+        store: &Arc<dyn Store>,
+        task: &Arc<Task>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let from = task.topic().lock().head_offset().next();
+            let events = store.read(task.id(), from, READ_BYTES).await?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            let mut rules = task.lock_rules();
+            let mut log = task.topic().lock();
+            for stored in events {
+                if stored.offset != log.head_offset().next() {
+                    continue;
+                }
+                let (event, payload) = decode(&stored)?;
+                let mut snapshot = snapshot_of(task.id(), &log);
+                Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
+                if let Some(id) = event.event_id.clone() {
+                    let max = self.config.idempotency_ids;
+                    rules.ids.remember(id, event.offset, Instant::now(), max);
+                }
+                self.lay_down(&mut log, line_of(event, stored.json));
+                log.snapshot = Some(snapshot);
+            }
+            task.topic().mirror(&log);
+            drop(log);
+            drop(rules);
+            task.topic().announce();
+        }
+    }
+
+    /// Fills a task's log from the store, up to the state that was stored with it.
+    pub(crate) async fn restore(
+        self: &Arc<Self>,
+        store: &Arc<dyn Store>,
+        task: &Arc<Task>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let from = task.topic().lock().head_offset().next();
+            let events = store.read(task.id(), from, READ_BYTES).await?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            let mut rules = task.lock_rules();
+            let mut log = task.topic().lock();
+            for stored in events {
+                let (event, _) = decode(&stored)?;
+                if let Some(id) = event.event_id.clone() {
+                    let max = self.config.idempotency_ids;
+                    rules.ids.remember(id, event.offset, Instant::now(), max);
+                }
+                self.lay_down(&mut log, line_of(event, stored.json));
+            }
+            task.topic().mirror(&log);
+        }
+    }
+}
+
+fn unavailable(shared: &Shared, error: StoreError) -> Refused {
+    shared.refuse(PublishError::Unavailable(Arc::new(error)))
+}
+
+fn snapshot_of(task_id: &TaskId, log: &Log) -> Arc<TaskSnapshot> {
+    log.snapshot
+        .clone()
+        .unwrap_or_else(|| Arc::new(TaskSnapshot::new(task_id.clone(), log.epoch().clone())))
+}
+
+fn decode(stored: &StoredEvent) -> Result<(Event, Payload), StoreError> {
+    let event: Event = serde_json::from_slice(&stored.json)
+        .map_err(|error| StoreError::Unavailable(error.into()))?;
+    let payload = Payload::parse(&event.event_type, &event.data)
+        .map_err(|error| StoreError::Unavailable(error.into()))?;
+    Ok((event, payload))
+}
+
+fn line_of(event: Event, json: Arc<[u8]>) -> Line {
+    // `data` is the last field, so it ends one byte before the object does.
+    let end = json.len() - 1;
+    let start = end - event.data.as_str().len();
+    Line {
+        offset: event.offset,
+        json,
+        data: (start, end),
+        event_type: event.event_type,
+        at: event.timestamp,
+    }
+}

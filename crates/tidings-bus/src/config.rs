@@ -1,0 +1,159 @@
+//! What can be set on a bus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::broker::Broker;
+use crate::clock::{Clock, SystemClock};
+use crate::cursor::SkipPolicy;
+use crate::defaults;
+use crate::log::{Framing, LogLimits};
+
+/// Settings of an [`EventBus`](crate::EventBus); see [`defaults`] for the reasons.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct BusConfig {
+    /// Events and bytes kept per task. Default 1,000 events, 256 KiB.
+    pub log_limits: LogLimits,
+    /// How long a finished task's events stay. Default 1 h.
+    pub finished_events_ttl: Duration,
+    /// How long a finished task's snapshot stays. Default 24 h.
+    pub pinned_ttl: Duration,
+    /// How long a task that did not end stays after its last event. Default 24 h.
+    pub idle_ttl: Duration,
+    /// Bytes over all tasks. Default 256 MiB. Past it the oldest finished
+    /// tasks lose their events first, then the longest idle, snapshots last.
+    pub total_bytes: usize,
+    /// Event ids remembered per task. Default 1,024.
+    pub idempotency_ids: usize,
+    /// How long an event id is remembered. Default 5 min.
+    pub idempotency_ttl: Duration,
+    /// The largest encoded event, in bytes. Default 64 KiB.
+    pub max_event_bytes: usize,
+    /// When in-process subscribers skip, unless they say otherwise. Default never:
+    /// code that reads events usually wants them all.
+    pub skip: SkipPolicy,
+    /// How often retention by time is applied. Default 1 s.
+    pub sweep_interval: Duration,
+    /// Fan-out workers; 0 takes one per worker thread of the runtime. Default 0.
+    pub fanout_workers: usize,
+    /// The frame header laid in front of each event. Default none.
+    pub framing: Framing,
+    /// Where timestamps come from. Default the system's clock.
+    pub clock: Arc<dyn Clock>,
+    /// The other nodes. Default none: [`LocalBroker`](crate::LocalBroker).
+    pub broker: Option<Arc<dyn Broker>>,
+}
+
+impl Default for BusConfig {
+    fn default() -> Self {
+        Self {
+            log_limits: LogLimits {
+                max_events: defaults::MAX_EVENTS,
+                max_bytes: defaults::MAX_BYTES,
+            },
+            finished_events_ttl: defaults::FINISHED_EVENTS_TTL,
+            pinned_ttl: defaults::PINNED_TTL,
+            idle_ttl: defaults::IDLE_TTL,
+            total_bytes: defaults::TOTAL_BYTES,
+            idempotency_ids: defaults::IDEMPOTENCY_IDS,
+            idempotency_ttl: defaults::IDEMPOTENCY_TTL,
+            max_event_bytes: defaults::MAX_EVENT_BYTES,
+            skip: SkipPolicy::NEVER,
+            sweep_interval: defaults::SWEEP_INTERVAL,
+            fanout_workers: 0,
+            framing: Framing::NONE,
+            clock: Arc::new(SystemClock),
+            broker: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for BusConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BusConfig")
+            .field("log_limits", &self.log_limits)
+            .field("total_bytes", &self.total_bytes)
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A bound of zero would keep nothing and deliver nothing.
+    #[error("{field} must be at least {least}")]
+    TooSmall {
+        /// The field's name.
+        field: &'static str,
+        /// The least value that works.
+        least: u64,
+    },
+    /// The bus spawns its fan-out workers on the runtime it is made in.
+    #[error("the bus must be made inside a tokio runtime")]
+    NoRuntime,
+}
+
+impl BusConfig {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let at_least = |field, value: u64, least: u64| {
+            if value < least { Err(ConfigError::TooSmall { field, least }) } else { Ok(()) }
+        };
+        at_least("log_limits.max_events", self.log_limits.max_events, 1)?;
+        at_least("log_limits.max_bytes", self.log_limits.max_bytes as u64, 1_024)?;
+        at_least("total_bytes", self.total_bytes as u64, 64 * 1024)?;
+        at_least("idempotency_ids", self.idempotency_ids as u64, 1)?;
+        at_least("max_event_bytes", self.max_event_bytes as u64, 256)?;
+        at_least("sweep_interval (ms)", self.sweep_interval.as_millis() as u64, 1)?;
+        Ok(())
+    }
+}
+
+/// Chained setters, one per field.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty),* $(,)?) => {
+        impl BusConfig {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name(mut self, value: $type) -> Self {
+                    self.$name = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// Sets [`log_limits`](Self#structfield.log_limits).
+    log_limits: LogLimits,
+    /// Sets [`finished_events_ttl`](Self#structfield.finished_events_ttl).
+    finished_events_ttl: Duration,
+    /// Sets [`pinned_ttl`](Self#structfield.pinned_ttl).
+    pinned_ttl: Duration,
+    /// Sets [`idle_ttl`](Self#structfield.idle_ttl).
+    idle_ttl: Duration,
+    /// Sets [`total_bytes`](Self#structfield.total_bytes).
+    total_bytes: usize,
+    /// Sets [`idempotency_ids`](Self#structfield.idempotency_ids).
+    idempotency_ids: usize,
+    /// Sets [`idempotency_ttl`](Self#structfield.idempotency_ttl).
+    idempotency_ttl: Duration,
+    /// Sets [`max_event_bytes`](Self#structfield.max_event_bytes).
+    max_event_bytes: usize,
+    /// Sets [`skip`](Self#structfield.skip).
+    skip: SkipPolicy,
+    /// Sets [`sweep_interval`](Self#structfield.sweep_interval).
+    sweep_interval: Duration,
+    /// Sets [`fanout_workers`](Self#structfield.fanout_workers).
+    fanout_workers: usize,
+    /// Sets [`framing`](Self#structfield.framing).
+    framing: Framing,
+    /// Sets [`clock`](Self#structfield.clock).
+    clock: Arc<dyn Clock>,
+    /// Sets [`broker`](Self#structfield.broker).
+    broker: Option<Arc<dyn Broker>>,
+}

@@ -1,0 +1,72 @@
+//! A bounded memory of producers' event ids.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tidings_protocol::{EventId, Offset};
+use tokio::time::Instant;
+
+/// The ids of a task's recent events and the offsets they got.
+///
+/// A retry inside the window finds its first offset; past the window (by count
+/// or by age) it counts as a new event, which is what the protocol promises.
+#[derive(Debug, Default)]
+pub(crate) struct IdempotencyWindow {
+    offsets: HashMap<EventId, Offset>,
+    order: VecDeque<(Instant, EventId)>,
+}
+
+impl IdempotencyWindow {
+    /// The offset that this id got before, if it is still remembered.
+    pub(crate) fn find(&mut self, id: &EventId, now: Instant, ttl: Duration) -> Option<Offset> {
+        self.expire(now, ttl);
+        self.offsets.get(id).copied()
+    }
+
+    pub(crate) fn remember(&mut self, id: EventId, offset: Offset, now: Instant, max: usize) {
+        while self.order.len() >= max {
+            self.forget_oldest();
+        }
+        self.order.push_back((now, id.clone()));
+        self.offsets.insert(id, offset);
+    }
+
+    /// Forgets what is older than `ttl`.
+    pub(crate) fn expire(&mut self, now: Instant, ttl: Duration) {
+        while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= ttl) {
+            self.forget_oldest();
+        }
+        if self.order.is_empty() && self.order.capacity() > 0 {
+            *self = Self::default();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, id)) = self.order.pop_front() {
+            self.offsets.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> EventId {
+        EventId::new(text).unwrap()
+    }
+
+    #[test]
+    fn forgets_by_count_and_by_age() {
+        let mut window = IdempotencyWindow::default();
+        let start = Instant::now();
+        let ttl = Duration::from_secs(300);
+        for n in 1..=5u64 {
+            window.remember(id(&n.to_string()), Offset::new(n).unwrap(), start, 3);
+        }
+        assert_eq!(window.find(&id("2"), start, ttl), None);
+        assert_eq!(window.find(&id("3"), start, ttl), Offset::new(3).ok());
+        assert_eq!(window.find(&id("5"), start + ttl, ttl), None);
+        assert_eq!(window.order.capacity(), 0, "an empty window holds no memory");
+    }
+}

@@ -1,0 +1,57 @@
+//! The event bus of Tidings: one log per task, one cursor per subscriber.
+//!
+//! Publishing appends one record to the task's log, encoded once, and has its
+//! subscribers look. A subscriber is a cursor into that log. Ordering, history,
+//! late joins, recovery, slow consumers and conflation all follow from this.
+//!
+//! > Every subscriber gets every offset in order, exactly once, or is told by a
+//! > gap which offsets it did not get and why.
+//!
+//! * [`EventBus`] publishes, lists, reads history and hands out
+//!   [`Subscription`]s and [`EventHandler`]s.
+//! * [`Watcher`] and [`Topic`] are the seam for those that deliver by
+//!   themselves: `tidings-connections` writes from the log to sockets with it.
+//! * [`Store`] keeps tasks beyond the process; [`Broker`] joins several nodes.
+//!
+//! This crate knows no socket and no HTTP; for those see `tidings-connections`
+//! and `tidings-transport`. Start with the example at [`EventBus`].
+
+mod broker;
+mod bus;
+mod clock;
+mod commit;
+mod config;
+mod cursor;
+pub mod defaults;
+mod emit;
+mod handler;
+mod history;
+mod idempotency;
+mod lease;
+mod log;
+mod pass;
+mod publish;
+mod retention;
+mod stats;
+mod store;
+mod subscription;
+mod task;
+mod tasks;
+mod topic;
+
+pub use broker::{Announcement, Broker, BrokerError, LocalBroker, Notice};
+pub use bus::{EventBus, OpenError};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::{BusConfig, ConfigError};
+pub use cursor::{Cursor, SkipPolicy, Step};
+pub use handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerInfo};
+pub use history::HistoryPage;
+pub use log::{Chunk, EventRecord, Framing, LogLimits, Standing, View};
+pub use publish::{PublishError, Published};
+pub use stats::{BusStats, Counters, GapCounts, StatusCounts};
+pub use store::{Append, MemoryStore, Store, StoreError, StoredEvent, StoredTask, conformance};
+pub use subscription::{Delivery, Filter, Subscription};
+pub use task::Task;
+pub use tasks::{PatternId, PatternWatcher};
+pub use tidings_protocol as protocol;
+pub use topic::{Advance, AttachId, Joined, Start, Topic, Watcher};

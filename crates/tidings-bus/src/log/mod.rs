@@ -1,0 +1,289 @@
+//! A task's log: records with offsets, laid down once, trimmed from the front.
+//!
+//! Plain data under its owner's lock. New records go to a *tail* that grows in
+//! place; whoever reads *seals* the tail into an immutable [`Chunk`] and keeps
+//! that by `Arc`. Under load a seal therefore collects everything published
+//! since the last one, and a backlog leaves in one write from contiguous
+//! bytes; at rest every event is its own chunk, and runs of small chunks are
+//! merged (each byte is copied once more, never again).
+
+mod chunk;
+mod record;
+mod view;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tidings_protocol::{Epoch, EventType, Offset, TaskId, TaskSnapshot, Timestamp};
+
+pub use chunk::Chunk;
+pub(crate) use chunk::RecordMeta;
+pub use record::EventRecord;
+pub use view::{Standing, View};
+
+/// A chunk is sealed, and small chunks are merged, at this size. Large enough
+/// that a lagging reader needs few slices, small enough that a chunk whose
+/// last record is still retained holds little that is not.
+pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
+
+/// So many small chunks in a row are merged into one.
+const MERGE_RUN: usize = 32;
+
+/// What a record costs beyond its bytes: its `RecordMeta` and a share of its chunk.
+pub(crate) const RECORD_OVERHEAD: usize = 64;
+
+/// Writes a transport's frame header for a text of the given length.
+///
+/// The bus lays it in front of each record so that a connection can write
+/// straight from the log. The bus itself knows no transport: the header comes
+/// from whoever builds the bus (for WebSocket: `tidings_transport::WEBSOCKET`).
+#[derive(Clone, Copy)]
+pub struct Framing {
+    /// Tells one framing from another; a writer with another framing re-frames.
+    pub name: &'static str,
+    /// Appends the header for `payload_len` bytes of text.
+    pub write_header: fn(payload_len: usize, out: &mut Vec<u8>),
+}
+
+impl Framing {
+    /// No header at all: for a bus without sockets.
+    pub const NONE: Framing = Framing { name: "none", write_header: |_, _| {} };
+}
+
+impl std::fmt::Debug for Framing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Framing").field(&self.name).finish()
+    }
+}
+
+/// How much of one log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Records kept at most (≥ 1).
+    pub max_events: u64,
+    /// Bytes kept at most, records' bookkeeping included; the newest record is always kept.
+    pub max_bytes: usize,
+}
+
+/// Text of a record to append, and what is to be known about it.
+pub(crate) struct Appended {
+    pub(crate) event_type: EventType,
+    pub(crate) timestamp: Timestamp,
+    /// Where `data` lies, relative to the start of the text.
+    pub(crate) data: (usize, usize),
+}
+
+/// The log itself.
+#[derive(Debug)]
+pub(crate) struct Log {
+    task: Option<TaskId>,
+    epoch: Epoch,
+    /// Counts epoch changes, so that a cursor compares a number and not a text.
+    generation: u32,
+    /// Oldest retained offset; `head + 1` when nothing is retained.
+    first: u64,
+    head: u64,
+    sealed: VecDeque<Arc<Chunk>>,
+    tail_bytes: Vec<u8>,
+    tail_records: Vec<RecordMeta>,
+    /// Bytes of the records `first..=head`, overhead included.
+    retained: usize,
+    /// The task's state at `head`; none for an inbox.
+    pub(crate) snapshot: Option<Arc<TaskSnapshot>>,
+    /// Set when the log left the registry: whoever still holds it looks again.
+    pub(crate) closed: bool,
+}
+
+impl Log {
+    pub(crate) fn new(task: Option<TaskId>, epoch: Epoch) -> Self {
+        let snapshot =
+            task.clone().map(|task_id| Arc::new(TaskSnapshot::new(task_id, epoch.clone())));
+        Self {
+            task,
+            epoch,
+            generation: 0,
+            first: 1,
+            head: 0,
+            sealed: VecDeque::new(),
+            tail_bytes: Vec::new(),
+            tail_records: Vec::new(),
+            retained: 0,
+            snapshot,
+            closed: false,
+        }
+    }
+
+    /// A log that goes on after `head`, of which nothing is in memory yet.
+    pub(crate) fn resume(&mut self, epoch: Epoch, next: u64, snapshot: TaskSnapshot) {
+        self.epoch = epoch;
+        self.first = next;
+        self.head = next - 1;
+        self.snapshot = Some(Arc::new(snapshot));
+    }
+
+    pub(crate) fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
+    pub(crate) fn head_offset(&self) -> Offset {
+        // Offsets stay far below 2^53: at a million a second it takes 285 years.
+        Offset::new(self.head).unwrap_or(Offset::MAX)
+    }
+
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.retained
+    }
+
+    pub(crate) fn retained_events(&self) -> u64 {
+        self.head + 1 - self.first
+    }
+
+    /// Appends one record whose text `write` lays down; gives its offset.
+    pub(crate) fn append(
+        &mut self,
+        framing: &Framing,
+        write: impl FnOnce(u64, &mut Vec<u8>) -> Appended,
+        scratch: &mut Vec<u8>,
+    ) -> u64 {
+        let offset = self.head + 1;
+        // The header's length depends on the text's, so the text is laid down
+        // aside first: one short copy, against moving it within the tail.
+        scratch.clear();
+        let appended = write(offset, scratch);
+        let before = self.tail_bytes.len();
+        (framing.write_header)(scratch.len(), &mut self.tail_bytes);
+        let header = self.tail_bytes.len() - before;
+        self.tail_bytes.extend_from_slice(scratch);
+        let size = self.tail_bytes.len() - before;
+        self.tail_records.push(RecordMeta {
+            end: narrow(self.tail_bytes.len()),
+            frame_header_len: u8::try_from(header).unwrap_or(u8::MAX),
+            data: (narrow(appended.data.0), narrow(appended.data.1)),
+            event_type: appended.event_type,
+            timestamp: appended.timestamp,
+        });
+        self.head = offset;
+        self.retained += size + RECORD_OVERHEAD;
+        if self.tail_bytes.len() >= CHUNK_BYTES {
+            self.seal();
+        }
+        offset
+    }
+
+    /// Drops records from the front until the limits hold; gives how many went.
+    pub(crate) fn trim(&mut self, limits: &LogLimits) -> u64 {
+        let before = self.first;
+        while self.first < self.head
+            && (self.retained_events() > limits.max_events || self.retained > limits.max_bytes)
+        {
+            self.drop_first();
+        }
+        self.first - before
+    }
+
+    /// Drops every record; offsets go on.
+    pub(crate) fn trim_all(&mut self) -> u64 {
+        let dropped = self.retained_events();
+        self.sealed.clear();
+        self.tail_bytes = Vec::new();
+        self.tail_records = Vec::new();
+        self.first = self.head + 1;
+        self.retained = 0;
+        dropped
+    }
+
+    /// Starts over: a new epoch, offset 1 next, nothing retained.
+    pub(crate) fn reset(&mut self, epoch: Epoch) {
+        self.trim_all();
+        self.first = 1;
+        self.head = 0;
+        self.generation = self.generation.wrapping_add(1);
+        self.snapshot = self
+            .task
+            .clone()
+            .map(|task_id| Arc::new(TaskSnapshot::new(task_id, epoch.clone())));
+        self.epoch = epoch;
+    }
+
+    fn drop_first(&mut self) {
+        if self.sealed.is_empty() {
+            self.seal();
+        }
+        if let Some(front) = self.sealed.front() {
+            let index = front.index_of(self.first);
+            self.retained -= front.frame(index).len() + RECORD_OVERHEAD;
+            if front.last() == self.first {
+                self.sealed.pop_front();
+            }
+        }
+        self.first += 1;
+    }
+
+    /// Makes what is in the tail readable.
+    pub(crate) fn seal(&mut self) {
+        if self.tail_records.is_empty() {
+            return;
+        }
+        let first = self.head + 1 - self.tail_records.len() as u64;
+        let chunk = Chunk {
+            task: self.task.clone(),
+            epoch: self.epoch.clone(),
+            first,
+            bytes: self.tail_bytes.as_slice().into(),
+            records: std::mem::take(&mut self.tail_records).into_boxed_slice(),
+        };
+        // A small buffer is kept for the next event; a large one would be
+        // memory at rest in every task that once was busy.
+        if self.tail_bytes.capacity() <= 1024 {
+            self.tail_bytes.clear();
+        } else {
+            self.tail_bytes = Vec::new();
+        }
+        self.sealed.push_back(Arc::new(chunk));
+        self.merge_small();
+    }
+
+    /// Merges the newest chunks once there is a run of small ones.
+    ///
+    /// The run ends with a chunk that is large already, so each byte is merged once.
+    fn merge_small(&mut self) {
+        let mut bytes = 0;
+        let mut run = 0;
+        for chunk in self.sealed.iter().rev() {
+            if chunk.bytes.len() >= CHUNK_BYTES / 2 || chunk.records.len() >= MERGE_RUN {
+                break;
+            }
+            bytes += chunk.bytes.len();
+            run += 1;
+        }
+        if run >= MERGE_RUN || (run > 1 && bytes >= CHUNK_BYTES) {
+            let mut parts = self.sealed.split_off(self.sealed.len() - run);
+            let merged = Chunk::merge(parts.make_contiguous());
+            self.sealed.push_back(Arc::new(merged));
+        }
+    }
+
+    /// Sealed chunks that hold offsets from `from` on, oldest first.
+    pub(crate) fn collect(&self, from: u64, into: &mut Vec<Arc<Chunk>>) {
+        into.clear();
+        let start = self.sealed.partition_point(|chunk| chunk.last() < from);
+        into.extend(self.sealed.range(start..).cloned());
+    }
+}
+
+/// A chunk is at most CHUNK_BYTES plus one record (≤ the message limit), so u32 holds any position.
+fn narrow(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}

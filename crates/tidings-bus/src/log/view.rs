@@ -1,0 +1,77 @@
+//! What a reader sees of a log at one moment, without its lock.
+
+use std::sync::Arc;
+
+use tidings_protocol::{Epoch, EventClass, Offset, TaskSnapshot};
+
+use super::{Chunk, EventRecord};
+use crate::topic::Topic;
+
+/// A consistent picture of a topic: its head, its oldest retained offset, and
+/// the chunks between that a reader asked for.
+///
+/// Filled under the log's lock for a few instructions; read without it. Reused
+/// from one reader to the next, since most want the same last chunk.
+#[derive(Debug, Default)]
+pub struct View {
+    pub(crate) first: u64,
+    pub(crate) head: u64,
+    pub(crate) generation: u32,
+    pub(crate) chunks: Vec<Arc<Chunk>>,
+}
+
+impl View {
+    /// The log's newest offset when the view was taken.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// The oldest retained offset when the view was taken.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Makes sure that the chunks from `from` on are here (or gone from the log).
+    pub(crate) fn reach(&mut self, topic: &Topic, from: u64) {
+        let here = self.chunks.first().map_or(u64::MAX, |chunk| chunk.first);
+        if from < here && from <= self.head {
+            topic.fill(self, from);
+        }
+    }
+
+    /// The chunk that holds `offset`, and its place in the list.
+    fn find(&self, offset: u64) -> Option<(usize, &Arc<Chunk>)> {
+        // Nearly always the last.
+        let last = self.chunks.len().checked_sub(1)?;
+        if self.chunks[last].first <= offset {
+            return (offset <= self.head).then(|| (last, &self.chunks[last]));
+        }
+        let at = self.chunks.partition_point(|chunk| chunk.last() < offset);
+        self.chunks.get(at).filter(|chunk| chunk.first <= offset).map(|chunk| (at, chunk))
+    }
+
+    /// The chunks from the one that holds `offset` to the newest.
+    pub fn chunks_from(&self, offset: u64) -> &[Arc<Chunk>] {
+        self.find(offset).map_or(&[], |(at, _)| &self.chunks[at..])
+    }
+
+    pub(crate) fn class(&self, offset: u64) -> Option<EventClass> {
+        self.find(offset).map(|(_, chunk)| chunk.class(chunk.index_of(offset)))
+    }
+
+    /// One event of the view.
+    pub fn record(&self, offset: u64) -> Option<EventRecord> {
+        self.find(offset).map(|(_, chunk)| EventRecord::new(Arc::clone(chunk), offset))
+    }
+}
+
+/// What a subscriber is told when it joins: where the log stands, and the task's state there.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The log's epoch.
+    pub epoch: Epoch,
+    /// The log's newest offset.
+    pub offset: Offset,
+    /// The task's state at that offset; none for an inbox.
+    pub snapshot: Option<Arc<TaskSnapshot>>,
+}

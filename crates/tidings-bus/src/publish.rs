@@ -1,0 +1,246 @@
+//! From a producer's event to a record in the log.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use tidings_protocol::{
+    Epoch, ErrorCode, FenceError, InvalidEvent, InvalidTransition, Lease, NewEvent, Offset,
+    Payload, TaskStatus, encode_event,
+};
+use tokio::time::Instant;
+
+use crate::bus::Shared;
+use crate::log::{Appended, Log};
+use crate::store::StoreError;
+use crate::task::{Rules, Task};
+
+/// What a publisher gets back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// The epoch that `offset` counts in.
+    pub epoch: Epoch,
+    /// The event's place in its task's log.
+    pub offset: Offset,
+    /// The event was there already, under its `event_id`; nothing was sent.
+    pub duplicate: bool,
+}
+
+/// Why an event was not taken. Nothing has changed when one of these comes back.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The event's data does not fit its type: correct it.
+    #[error(transparent)]
+    Invalid(#[from] InvalidEvent),
+    /// The task is not in a state that allows this: a late or doubled report.
+    #[error(transparent)]
+    Transition(#[from] InvalidTransition),
+    /// Another run of this producer has taken over, or one of its events is missing.
+    #[error(transparent)]
+    Fenced(#[from] FenceError),
+    /// The event is too large: send a link in its place.
+    #[error("the event has {size} bytes, {max} are allowed")]
+    TooLarge {
+        /// Bytes of its data.
+        size: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The store did not take it: try again under the same `event_id`.
+    #[error("the event could not be stored")]
+    Unavailable(#[source] Arc<StoreError>),
+    /// The bus has been shut down.
+    #[error("the bus is closed")]
+    Closed,
+}
+
+impl PublishError {
+    /// The protocol's code for this.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(_) => ErrorCode::InvalidEvent,
+            Self::Transition(_) => ErrorCode::InvalidTransition,
+            Self::Fenced(error) => error.code(),
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::Unavailable(_) | Self::Closed => ErrorCode::Unavailable,
+        }
+    }
+}
+
+/// An event that has passed every check that needs no task.
+pub(crate) struct Prepared {
+    pub(crate) event: NewEvent,
+    pub(crate) payload: Payload,
+}
+
+impl Prepared {
+    pub(crate) fn new(event: NewEvent, max: usize) -> Result<Self, PublishError> {
+        let size = event.data.as_str().len();
+        if size > max {
+            return Err(PublishError::TooLarge { size, max });
+        }
+        let payload = Payload::parse(&event.event_type, &event.data)?;
+        Ok(Self { event, payload })
+    }
+}
+
+impl From<PublishError> for Refused {
+    fn from(error: PublishError) -> Self {
+        Self::Answer(Err(error))
+    }
+}
+
+/// Why nothing was appended yet.
+pub(crate) enum Refused {
+    /// The answer is known without an append: an error, or a duplicate's offset.
+    Answer(Result<Published, PublishError>),
+    /// The task has left the registry meanwhile: look it up again.
+    Removed,
+}
+
+thread_local! {
+    /// Where an event's text is laid down before it goes to its log.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Shared {
+    /// Publishes to a task whose rules the caller holds; the caller wakes the topic.
+    pub(crate) fn append(
+        self: &Arc<Self>,
+        task: &Arc<Task>,
+        rules: &mut Rules,
+        prepared: &Prepared,
+    ) -> Result<Published, Refused> {
+        let now = Instant::now();
+        self.admit(rules, prepared, now, || task.epoch())?;
+        let mut log = task.topic().lock();
+        self.check(&log, prepared)?;
+        let at = self.config.clock.now();
+        let offset = SCRATCH.with_borrow_mut(|scratch| {
+            self.edit(&mut log, |log| {
+                log.append(
+                    &self.config.framing,
+                    |offset, text| {
+                        let offset = Offset::new(offset).unwrap_or(Offset::MAX);
+                        let data =
+                            encode_event(text, task.id(), offset, at, &prepared.event);
+                        Appended {
+                            event_type: prepared.event.event_type.clone(),
+                            timestamp: at,
+                            data: (data.start, data.end),
+                        }
+                    },
+                    scratch,
+                )
+            })
+        });
+        let offset = Offset::new(offset).unwrap_or(Offset::MAX);
+        let status = log.snapshot.as_mut().map(|snapshot| {
+            let snapshot = Arc::make_mut(snapshot);
+            snapshot.apply(&prepared.payload, offset, at);
+            snapshot.status
+        });
+        let published = Published { epoch: log.epoch().clone(), offset, duplicate: false };
+        task.topic().mirror(&log);
+        drop(log);
+        self.settle(task, rules, prepared, offset, status, now);
+        Ok(published)
+    }
+
+    /// Idempotency and fencing.
+    pub(crate) fn admit(
+        &self,
+        rules: &mut Rules,
+        prepared: &Prepared,
+        now: Instant,
+        epoch: impl FnOnce() -> Epoch,
+    ) -> Result<(), Refused> {
+        if let Some(id) = &prepared.event.event_id {
+            let found = rules.ids.find(id, now, self.config.idempotency_ttl);
+            if let Some(offset) = found {
+                self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                let published = Published { epoch: epoch(), offset, duplicate: true };
+                return Err(Refused::Answer(Ok(published)));
+            }
+        }
+        if let Some(stamp) = &prepared.event.producer {
+            rules.producers.check(stamp).map_err(|error| self.refuse(error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// What the log's state says to the event.
+    pub(crate) fn check(&self, log: &Log, prepared: &Prepared) -> Result<(), Refused> {
+        if log.closed {
+            return Err(Refused::Removed);
+        }
+        if let Some(snapshot) = &log.snapshot {
+            snapshot
+                .check(&prepared.event.event_type, &prepared.payload)
+                .map_err(|error| self.refuse(error.into()))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn refuse(&self, error: PublishError) -> Refused {
+        Refused::Answer(Err(error))
+    }
+
+    /// Changes a log, then keeps to its limits and to the count of bytes.
+    pub(crate) fn edit<T>(&self, log: &mut Log, change: impl FnOnce(&mut Log) -> T) -> T {
+        let before = log.retained_bytes();
+        let result = change(log);
+        let dropped = log.trim(&self.config.log_limits);
+        if dropped > 0 {
+            self.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+        self.counters.resized(before, log.retained_bytes());
+        result
+    }
+
+    /// What an accepted event changes beside the log.
+    pub(crate) fn settle(
+        self: &Arc<Self>,
+        task: &Arc<Task>,
+        rules: &mut Rules,
+        prepared: &Prepared,
+        offset: Offset,
+        status: Option<TaskStatus>,
+        now: Instant,
+    ) {
+        self.counters.published.fetch_add(1, Ordering::Relaxed);
+        if let Some(stamp) = &prepared.event.producer {
+            rules.producers.record(stamp);
+        }
+        if let Some(id) = &prepared.event.event_id {
+            rules.ids.remember(id.clone(), offset, now, self.config.idempotency_ids);
+        }
+        rules.touched = now;
+        if status.is_some_and(TaskStatus::is_terminal) {
+            rules.finished.get_or_insert(now);
+            rules.lease = None;
+            return;
+        }
+        rules.finished = None;
+        let since_start = now.duration_since(self.started);
+        match &prepared.payload {
+            Payload::TaskStarted(started) => {
+                rules.lease = started.lease_ms.map(|lease_ms| {
+                    let lease =
+                        Lease::new(std::time::Duration::from_millis(lease_ms), since_start);
+                    self.leases.schedule(self.started + lease.deadline(), Arc::downgrade(task));
+                    lease
+                });
+            }
+            // The bus's own notice is no sign of life.
+            Payload::TaskStalled => {}
+            _ => {
+                if let Some(lease) = &mut rules.lease {
+                    lease.renew(since_start);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What goes when it has been kept long enough, or when there is too much.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tidings_protocol::TaskId;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Shared;
+use crate::task::Task;
+
+/// Tasks looked at between two yields of the sweep.
+const SWEEP_PAGE: usize = 512;
+
+/// Room is made down to this share of the limit, so that it is made rarely.
+const MAKE_ROOM_TO: f64 = 0.95;
+
+/// Applies retention by time, forever.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut timer = tokio::time::interval(shared.config.sweep_interval);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let mut after: Option<TaskId> = None;
+        loop {
+            let page = shared.tasks.page("", after.as_ref(), SWEEP_PAGE);
+            let Some(last) = page.last() else { break };
+            after = Some(last.id().clone());
+            for task in &page {
+                if sweep(&shared, task, Instant::now()) {
+                    remove(&shared, task).await;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Drops what is too old of one task; true when all of it is.
+fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> bool {
+    let config = &shared.config;
+    let (finished, touched) = {
+        let mut rules = task.lock_rules();
+        rules.ids.expire(now, config.idempotency_ttl);
+        (rules.finished, rules.touched)
+    };
+    let idle = now.duration_since(touched);
+    if finished.is_some() && idle >= config.finished_events_ttl {
+        drop_events(shared, task);
+    }
+    let limit = if finished.is_some() { config.pinned_ttl } else { config.idle_ttl };
+    // A task that is watched stays: its watchers would see it vanish for no reason.
+    idle >= limit && task.topic().watcher_count() == 0
+}
+
+async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
+    if !task.is_declared() {
+        shared.forget_if_unused(task);
+        return;
+    }
+    if let Some(store) = &shared.store {
+        let _turn = task.commit.lock().await;
+        if let Err(error) = store.remove(task.id()).await {
+            tracing::warn!(task_id = %task.id(), %error, "an expired task stays in the store");
+            return;
+        }
+    }
+    shared.discard(task);
+}
+
+fn drop_events(shared: &Shared, task: &Task) -> usize {
+    let mut log = task.topic().lock();
+    let before = log.retained_bytes();
+    let dropped = log.trim_all();
+    shared.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
+    shared.counters.resized(before, 0);
+    before
+}
+
+/// Brings all tasks together under their limit: the oldest finished tasks lose
+/// their events, then the longest idle; snapshots of finished tasks go last.
+///
+/// Runs inside the publish that went over, so the bound holds whatever the
+/// load; it frees several per cent at once, so few publishes pay for it.
+pub(crate) fn make_room(shared: &Arc<Shared>) {
+    let Ok(_sweeping) = shared.eviction.try_lock() else { return };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let target = (shared.config.total_bytes as f64 * MAKE_ROOM_TO) as usize;
+    let mut tasks: Vec<_> = shared
+        .tasks
+        .page("", None, usize::MAX)
+        .into_iter()
+        .map(|task| {
+            let (finished, touched) = {
+                let rules = task.lock_rules();
+                (rules.finished.is_some(), rules.touched)
+            };
+            (!finished, touched, task)
+        })
+        .collect();
+    tasks.sort_by_key(|(running, touched, _)| (*running, *touched));
+    for (_, _, task) in &tasks {
+        if shared.counters.held() <= target {
+            return;
+        }
+        drop_events(shared, task);
+    }
+    for (running, _, task) in &tasks {
+        if shared.counters.held() <= target {
+            return;
+        }
+        if !running && task.topic().watcher_count() == 0 && shared.store.is_none() {
+            shared.discard(task);
+        }
+    }
+}

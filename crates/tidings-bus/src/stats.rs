@@ -1,0 +1,130 @@
+//! Counters of a bus: plain atomics, read as one [`BusStats`].
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use serde::Serialize;
+use tidings_protocol::{Gap, GapReason};
+
+/// Counts since the bus was made, unless said otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BusStats {
+    /// Events accepted into logs.
+    pub events_published: u64,
+    /// Publishes answered with an earlier event's offset.
+    pub duplicates: u64,
+    /// Publishes refused, whatever the reason.
+    pub refused: u64,
+    /// Events handed to subscribers, sockets included.
+    pub deliveries: u64,
+    /// Gaps announced, by reason.
+    pub gaps: GapCounts,
+    /// Events that retention has dropped.
+    pub events_dropped: u64,
+    /// Tasks that retention or a deletion has removed.
+    pub tasks_removed: u64,
+    /// Tasks known now, watched but undeclared ones included.
+    pub tasks: u64,
+    /// Tasks now, by status.
+    pub tasks_by_status: StatusCounts,
+    /// Bytes that logs hold now, bookkeeping included.
+    pub bytes: u64,
+    /// Event handlers now.
+    pub handlers: u64,
+    /// Errors that handlers have returned.
+    pub handler_errors: u64,
+    /// Panics that handlers have raised.
+    pub handler_panics: u64,
+}
+
+/// Gaps by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names are the protocol's")]
+pub struct GapCounts {
+    pub expired: u64,
+    pub overrun: u64,
+    pub conflated: u64,
+    pub epoch_changed: u64,
+    pub ahead: u64,
+}
+
+/// Tasks by status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names are the protocol's")]
+pub struct StatusCounts {
+    pub pending: u64,
+    pub running: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+}
+
+/// The live counters behind [`BusStats`].
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(crate) published: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) deliveries: AtomicU64,
+    pub(crate) gaps: [AtomicU64; 5],
+    pub(crate) dropped: AtomicU64,
+    pub(crate) removed: AtomicU64,
+    pub(crate) bytes: AtomicI64,
+    pub(crate) handler_errors: AtomicU64,
+    pub(crate) handler_panics: AtomicU64,
+}
+
+impl Counters {
+    /// Counts events handed to a subscriber. Watchers outside the bus call this
+    /// (a socket's writer), with as many as went out in one go.
+    pub fn delivered(&self, events: u64) {
+        self.deliveries.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts a gap that a subscriber was told of.
+    pub fn gap(&self, gap: &Gap) {
+        let at = match gap.reason {
+            GapReason::Expired => 0,
+            GapReason::Overrun => 1,
+            GapReason::Conflated => 2,
+            GapReason::EpochChanged => 3,
+            GapReason::Ahead => 4,
+        };
+        self.gaps[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes that logs hold.
+    pub(crate) fn held(&self) -> usize {
+        usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Notes how a log's size changed.
+    pub(crate) fn resized(&self, before: usize, after: usize) {
+        let delta = i64::try_from(after).unwrap_or(i64::MAX)
+            - i64::try_from(before).unwrap_or(i64::MAX);
+        self.bytes.fetch_add(delta, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> BusStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BusStats {
+            events_published: get(&self.published),
+            duplicates: get(&self.duplicates),
+            refused: get(&self.refused),
+            deliveries: get(&self.deliveries),
+            gaps: GapCounts {
+                expired: get(&self.gaps[0]),
+                overrun: get(&self.gaps[1]),
+                conflated: get(&self.gaps[2]),
+                epoch_changed: get(&self.gaps[3]),
+                ahead: get(&self.gaps[4]),
+            },
+            events_dropped: get(&self.dropped),
+            tasks_removed: get(&self.removed),
+            bytes: self.held() as u64,
+            handler_errors: get(&self.handler_errors),
+            handler_panics: get(&self.handler_panics),
+            ..BusStats::default()
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What every [`Store`] does, as tests to run against it.
+//!
+//! ```no_run
+//! # async fn test() {
+//! use std::sync::Arc;
+//! use tidings_bus::{MemoryStore, conformance};
+//!
+//! conformance::run(|| Arc::new(MemoryStore::new())).await;
+//! # }
+//! ```
+
+use std::sync::Arc;
+
+use tidings_protocol::{Epoch, EventId, Offset, TaskId, TaskSnapshot};
+
+use super::{Append, Store, StoreError, StoredEvent};
+
+fn task(id: &str) -> TaskId {
+    TaskId::new(id).expect("a literal of the id's alphabet")
+}
+
+fn epoch(text: &str) -> Epoch {
+    Epoch::new(text).expect("a literal of the epoch's alphabet")
+}
+
+fn offset(value: u64) -> Offset {
+    Offset::new(value).expect("small offsets are valid")
+}
+
+fn append(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append {
+    let task_id = task(id);
+    let mut snapshot = TaskSnapshot::new(task_id.clone(), epoch(at));
+    snapshot.offset = offset(*offsets.end());
+    Append {
+        epoch: epoch(at),
+        events: offsets
+            .map(|value| StoredEvent {
+                offset: offset(value),
+                event_id: EventId::new(format!("event-{value}")).ok(),
+                json: format!("{{\"task\":\"{task_id}\",\"n\":{value}}}").into_bytes().into(),
+            })
+            .collect(),
+        task_id,
+        snapshot: Arc::new(snapshot),
+    }
+}
+
+async fn offsets(store: &Arc<dyn Store>, id: &str, from: u64, bytes: usize) -> Vec<u64> {
+    let events = store.read(&task(id), offset(from), bytes).await.expect("a store can be read");
+    events.iter().map(|event| event.offset.get()).collect()
+}
+
+/// Runs every check, each on a fresh store from `make`.
+///
+/// # Panics
+/// When the store does not conform, with what it did.
+pub async fn run<S: Store>(make: impl Fn() -> Arc<S>) {
+    let fresh = || make() as Arc<dyn Store>;
+    keeps_what_it_takes(&fresh()).await;
+    refuses_a_hole_and_a_repeat(&fresh()).await;
+    reads_ranges(&fresh()).await;
+    trims_from_the_front(&fresh()).await;
+    starts_over_with_a_new_epoch(&fresh()).await;
+    removes(&fresh()).await;
+    keeps_order_under_concurrency(fresh()).await;
+}
+
+async fn keeps_what_it_takes(store: &Arc<dyn Store>) {
+    assert!(store.open().await.expect("an empty store opens").is_empty());
+    let first = append("a", "e1", 1..=3);
+    store.append(first.clone()).await.expect("the first events");
+    store.append(append("a", "e1", 4..=4)).await.expect("the next event");
+    store.append(append("b", "e1", 1..=1)).await.expect("another task");
+    let read = store.read(&task("a"), Offset::FIRST, usize::MAX).await.expect("a read");
+    assert_eq!(read[..3], first.events, "events come back as they were");
+    let mut open = store.open().await.expect("a store opens");
+    open.sort_by(|a, b| a.snapshot.task_id.cmp(&b.snapshot.task_id));
+    let seen: Vec<_> = open
+        .iter()
+        .map(|task| (task.snapshot.task_id.as_str(), task.first.get(), task.snapshot.offset.get()))
+        .collect();
+    assert_eq!(seen, [("a", 1, 4), ("b", 1, 1)]);
+}
+
+async fn refuses_a_hole_and_a_repeat(store: &Arc<dyn Store>) {
+    store.append(append("a", "e1", 1..=2)).await.expect("the first events");
+    for (range, what) in [(4..=4, "a hole"), (2..=3, "a repeat"), (1..=1, "a restart")] {
+        let got = *range.start();
+        match store.append(append("a", "e1", range)).await {
+            Err(StoreError::Conflict { expected, got: seen }) => {
+                assert_eq!((expected.get(), seen.get()), (3, got), "{what}");
+            }
+            other => panic!("{what} was answered with {other:?}"),
+        }
+    }
+    assert_eq!(offsets(store, "a", 1, usize::MAX).await, [1, 2], "a refusal changes nothing");
+}
+
+async fn reads_ranges(store: &Arc<dyn Store>) {
+    store.append(append("a", "e1", 1..=9)).await.expect("events");
+    assert_eq!(offsets(store, "a", 7, usize::MAX).await, [7, 8, 9]);
+    assert_eq!(offsets(store, "a", 10, usize::MAX).await, [0u64; 0]);
+    assert_eq!(offsets(store, "nothing", 1, usize::MAX).await, [0u64; 0]);
+    assert_eq!(offsets(store, "a", 3, 1).await, [3], "at least one, or a reader stands still");
+    let some = offsets(store, "a", 1, 60).await;
+    assert!(some.len() > 1 && some.len() < 9, "about 60 bytes, not {some:?}");
+}
+
+async fn trims_from_the_front(store: &Arc<dyn Store>) {
+    store.append(append("a", "e1", 1..=5)).await.expect("events");
+    store.trim(&task("a"), offset(4)).await.expect("a trim");
+    assert_eq!(offsets(store, "a", 1, usize::MAX).await, [4, 5]);
+    store.trim(&task("a"), offset(6)).await.expect("a trim of all");
+    let open = store.open().await.expect("a store opens");
+    assert_eq!(open[0].first.get(), 6, "numbers go on although nothing is left");
+    store.append(append("a", "e1", 6..=6)).await.expect("the next event");
+    store.trim(&task("nothing"), offset(3)).await.expect("an unknown task is no error");
+}
+
+async fn starts_over_with_a_new_epoch(store: &Arc<dyn Store>) {
+    store.append(append("a", "e1", 1..=5)).await.expect("events");
+    store.append(append("a", "e2", 1..=2)).await.expect("events of a new epoch");
+    assert_eq!(offsets(store, "a", 1, usize::MAX).await, [1, 2]);
+    let open = store.open().await.expect("a store opens");
+    assert_eq!(open[0].snapshot.epoch, epoch("e2"));
+}
+
+async fn removes(store: &Arc<dyn Store>) {
+    store.append(append("a", "e1", 1..=5)).await.expect("events");
+    store.remove(&task("a")).await.expect("a removal");
+    store.remove(&task("a")).await.expect("a second removal is no error");
+    assert!(store.open().await.expect("a store opens").is_empty());
+    store.append(append("a", "e1", 1..=1)).await.expect("it may come back");
+}
+
+async fn keeps_order_under_concurrency(store: Arc<dyn Store>) {
+    const WRITERS: u64 = 8;
+    const EACH: u64 = 25;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut next = 1;
+                for _ in 0..EACH {
+                    // Optimistic, as several nodes are: take the number that is free.
+                    while let Err(error) = store.append(append("a", "e1", next..=next)).await {
+                        let StoreError::Conflict { expected, .. } = error else {
+                            panic!("a writer got {error:?}");
+                        };
+                        next = expected.get();
+                    }
+                    next += 1;
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.expect("writers do not panic");
+    }
+    let mut read = Vec::new();
+    loop {
+        let page = offsets(&store, "a", read.len() as u64 + 1, 512).await;
+        if page.is_empty() {
+            break;
+        }
+        read.extend(page);
+    }
+    assert_eq!(read, (1..=WRITERS * EACH).collect::<Vec<_>>(), "each number once, no hole");
+}

@@ -1,0 +1,124 @@
+//! The store that other stores are compared with.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
+
+use super::{Append, Store, StoreError, StoredEvent, StoredTask};
+
+#[derive(Debug)]
+struct Entry {
+    epoch: Epoch,
+    next: Offset,
+    events: VecDeque<StoredEvent>,
+    snapshot: Arc<TaskSnapshot>,
+}
+
+/// Keeps tasks in memory, beyond the life of a bus but not of the process.
+///
+/// For tests (a bus that restarts), and as the model of what a durable store
+/// does. A server gains nothing from it: without any store the bus keeps the
+/// same events once instead of twice.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tasks: Mutex<BTreeMap<TaskId, Entry>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, Entry>> {
+        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
+        Ok(self
+            .lock()
+            .values()
+            .map(|entry| StoredTask {
+                snapshot: Arc::clone(&entry.snapshot),
+                first: entry.events.front().map_or(entry.next, |event| event.offset),
+            })
+            .collect())
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        let mut tasks = self.lock();
+        let expected = match tasks.get(&append.task_id) {
+            Some(entry) if entry.epoch == append.epoch => entry.next,
+            _ => Offset::FIRST,
+        };
+        let mut next = expected;
+        for event in &append.events {
+            if event.offset != next {
+                return Err(StoreError::Conflict { expected: next, got: event.offset });
+            }
+            next = next.next();
+        }
+        if expected == Offset::FIRST {
+            tasks.remove(&append.task_id);
+        }
+        let entry = tasks.entry(append.task_id).or_insert_with(|| Entry {
+            epoch: append.epoch,
+            next,
+            events: VecDeque::new(),
+            snapshot: Arc::clone(&append.snapshot),
+        });
+        entry.events.extend(append.events);
+        entry.next = next;
+        entry.snapshot = append.snapshot;
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        task_id: &TaskId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let tasks = self.lock();
+        let Some(entry) = tasks.get(task_id) else { return Ok(Vec::new()) };
+        let start = entry.events.partition_point(|event| event.offset < from);
+        let mut bytes = 0;
+        Ok(entry
+            .events
+            .range(start..)
+            .take_while(|event| {
+                let first = bytes == 0;
+                bytes += event.json.len();
+                first || bytes <= max_bytes
+            })
+            .cloned()
+            .collect())
+    }
+
+    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
+        if let Some(entry) = self.lock().get_mut(task_id) {
+            while entry.events.front().is_some_and(|event| event.offset < first) {
+                entry.events.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        self.lock().remove(task_id);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn conforms() {
+        super::super::conformance::run(|| std::sync::Arc::new(super::MemoryStore::new())).await;
+    }
+}

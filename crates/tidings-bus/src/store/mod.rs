@@ -1,0 +1,99 @@
+//! Where tasks outlive the process.
+//!
+//! The bus's own logs are its fan-out path and, without a store, all there is:
+//! a restart forgets. A [`Store`] keeps what must not be forgotten. An event
+//! becomes visible only after the store has taken it, so what a watcher has
+//! seen is what a restart finds.
+//!
+//! Rejected: making the in-memory log one implementation of this trait. The
+//! two have opposite jobs (hand out bytes without a lock; take bytes durably),
+//! and every delivery would pay for the indirection.
+
+pub mod conformance;
+mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidings_protocol::{Epoch, EventId, Offset, TaskId, TaskSnapshot};
+
+pub use memory::MemoryStore;
+
+/// One event as a store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its place in the task's log.
+    pub offset: Offset,
+    /// The producer's id, from which the idempotency window is rebuilt.
+    pub event_id: Option<EventId>,
+    /// The event's JSON, one line, as it goes over the wire.
+    pub json: Arc<[u8]>,
+}
+
+/// Events to add to a task, and the task's state after them.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The task.
+    pub task_id: TaskId,
+    /// The epoch of the offsets. Another than the stored one replaces the log.
+    pub epoch: Epoch,
+    /// The events, with ascending offsets without a hole.
+    pub events: Vec<StoredEvent>,
+    /// The reduction of all events up to the last of these.
+    pub snapshot: Arc<TaskSnapshot>,
+}
+
+/// A task as a store has it.
+#[derive(Debug, Clone)]
+pub struct StoredTask {
+    /// The task's state at its newest event; it names task, epoch and offset.
+    pub snapshot: Arc<TaskSnapshot>,
+    /// The oldest offset that can be read; one past the newest when none can.
+    pub first: Offset,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The events do not follow what is stored: someone else has written.
+    /// Read what is there, and decide anew.
+    #[error("the log's next offset is {expected}, not {got}")]
+    Conflict {
+        /// The offset that would have been accepted.
+        expected: Offset,
+        /// The offset that came.
+        got: Offset,
+    },
+    /// The medium failed (full, gone, slow). Trying again later may work.
+    #[error("the storage is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Durable logs. Every implementation passes [`conformance::run`].
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The tasks that are there, in any order. Called once, before anything else.
+    async fn open(&self) -> Result<Vec<StoredTask>, StoreError>;
+
+    /// Adds events; when this returns, they are as durable as the store promises.
+    ///
+    /// All of them or none. [`StoreError::Conflict`] unless the first follows
+    /// the last stored one of the same epoch (or is offset 1 of a new epoch).
+    async fn append(&self, append: Append) -> Result<(), StoreError>;
+
+    /// Events from `from` on, ascending, at least one if there is one, and
+    /// about `max_bytes` at most. Offsets trimmed away are simply not there.
+    async fn read(
+        &self,
+        task_id: &TaskId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Forgets events before `first`; the task and its snapshot stay.
+    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError>;
+
+    /// Forgets the task altogether. A task that is not there is no error.
+    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError>;
+}

@@ -1,0 +1,375 @@
+//! Subscribers inside the process: a stream of deliveries.
+
+use std::collections::{HashSet, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+use slab::Slab;
+use tidings_protocol::{EventType, Gap, Pattern, Since, TaskId, TaskSnapshot};
+
+use crate::bus::{EventBus, Shared};
+use crate::cursor::{Cursor, SkipPolicy, Step};
+use crate::log::{EventRecord, Standing, View};
+use crate::task::Task;
+use crate::tasks::{PatternId, PatternWatcher};
+use crate::topic::{Advance, AttachId, Start, Topic, Watcher};
+
+/// Events taken from one task before another has its turn.
+const BATCH: u64 = 64;
+
+/// What a subscriber gets, in order.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// The next event of a task.
+    Event(EventRecord),
+    /// Events of a task that will not come, and its state to go on from.
+    Gap {
+        /// The task.
+        task_id: TaskId,
+        /// Which offsets, and why.
+        gap: Gap,
+        /// The task's state, newer than the gap; none when events were only conflated.
+        snapshot: Option<Arc<TaskSnapshot>>,
+    },
+}
+
+/// Which tasks.
+#[derive(Debug, Clone)]
+enum Subject {
+    Task(TaskId),
+    Pattern(Pattern),
+}
+
+/// What to subscribe to, and from where.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    subject: Subject,
+    start: Start,
+    event_types: Option<HashSet<EventType>>,
+    skip: Option<SkipPolicy>,
+}
+
+impl Filter {
+    fn new(subject: Subject) -> Self {
+        Self { subject, start: Start::Live, event_types: None, skip: None }
+    }
+
+    /// One task, from now on.
+    pub fn task(task_id: TaskId) -> Self {
+        Self::new(Subject::Task(task_id))
+    }
+
+    /// All tasks that match, from now on; those that appear later from their first event.
+    pub fn pattern(pattern: Pattern) -> Self {
+        Self::new(Subject::Pattern(pattern))
+    }
+
+    /// All tasks.
+    pub fn everything() -> Self {
+        Self::pattern(Pattern::everything())
+    }
+
+    /// Starts after a position, or with all that is retained.
+    #[must_use]
+    pub fn since(mut self, since: Since) -> Self {
+        self.start = since.into();
+        self
+    }
+
+    /// Starts with up to `count` of the newest retained events.
+    #[must_use]
+    pub fn history(mut self, count: u64) -> Self {
+        self.start = Start::History(count);
+        self
+    }
+
+    /// Only events of these types. Offsets then jump; gaps are still told.
+    #[must_use]
+    pub fn event_types(mut self, types: impl IntoIterator<Item = EventType>) -> Self {
+        self.event_types = Some(types.into_iter().collect());
+        self
+    }
+
+    /// When to skip what a lagging subscriber may miss; default as the bus says.
+    #[must_use]
+    pub fn skip(mut self, policy: SkipPolicy) -> Self {
+        self.skip = Some(policy);
+        self
+    }
+}
+
+impl From<&TaskId> for Filter {
+    fn from(task_id: &TaskId) -> Self {
+        Self::task(task_id.clone())
+    }
+}
+
+impl From<TaskId> for Filter {
+    fn from(task_id: TaskId) -> Self {
+        Self::task(task_id)
+    }
+}
+
+impl From<Pattern> for Filter {
+    fn from(pattern: Pattern) -> Self {
+        Self::pattern(pattern)
+    }
+}
+
+struct Watched {
+    task: Arc<Task>,
+    attached: AttachId,
+    cursor: Cursor,
+    /// To be told before the first event.
+    gap: Option<Gap>,
+    ready: bool,
+}
+
+#[derive(Default)]
+struct State {
+    watched: Slab<Watched>,
+    ready: VecDeque<usize>,
+    waker: Option<Waker>,
+    pattern: Option<PatternId>,
+    closed: bool,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+    /// Itself, to attach to tasks that its pattern discovers.
+    me: Weak<Inner>,
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Attaches to a task; none if it has just left the registry.
+    fn attach(&self, state: &mut State, task: &Arc<Task>, start: &Start) -> Option<Standing> {
+        let me: Arc<dyn Watcher> = self.me.upgrade()?;
+        let key = state.watched.vacant_key();
+        let attached = task.topic().attach(me, key)?;
+        let joined = task.topic().join(start);
+        // Its first step may have something to say, events or none.
+        let ready = *start != Start::Live;
+        state.watched.insert(Watched {
+            task: Arc::clone(task),
+            attached,
+            cursor: joined.cursor,
+            gap: joined.ahead,
+            ready,
+        });
+        if ready {
+            state.ready.push_back(key);
+        }
+        Some(joined.standing)
+    }
+}
+
+impl Watcher for Inner {
+    fn advance(&self, key: usize, _: &Arc<Topic>, _: &mut View) -> Advance {
+        let waker = {
+            let mut state = self.lock();
+            if state.closed {
+                return Advance::Gone;
+            }
+            match state.watched.get_mut(key) {
+                Some(watched) if !watched.ready => watched.ready = true,
+                _ => return Advance::Done,
+            }
+            state.ready.push_back(key);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Advance::Done
+    }
+}
+
+impl PatternWatcher for Inner {
+    fn discovered(&self, _: usize, task: &Arc<Task>) {
+        let mut state = self.lock();
+        if !state.closed && !state.watched.iter().any(|(_, known)| Arc::ptr_eq(&known.task, task)) {
+            self.attach(&mut state, task, &Start::Retained);
+        }
+    }
+}
+
+/// A stream of [`Delivery`]s. Ends when the bus is shut down.
+///
+/// Memory does not grow with lag: a slow subscriber falls off the retained end
+/// and gets a gap. Dropping it unsubscribes.
+pub struct Subscription {
+    inner: Arc<Inner>,
+    standing: Option<Standing>,
+    event_types: Option<HashSet<EventType>>,
+    skip: SkipPolicy,
+    /// Taken from the log but not yet from the stream.
+    batch: VecDeque<Delivery>,
+    view: View,
+    closing: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl EventBus {
+    /// Subscribes to a task (`bus.subscribe(&task_id)`), a pattern, or a [`Filter`].
+    pub fn subscribe(&self, filter: impl Into<Filter>) -> Subscription {
+        let filter = filter.into();
+        let inner = Arc::new_cyclic(|me| Inner {
+            shared: Arc::clone(&self.shared),
+            state: Mutex::default(),
+            me: me.clone(),
+        });
+        let standing = match &filter.subject {
+            Subject::Task(task_id) => loop {
+                // Looked up without our lock: making a task calls pattern watchers.
+                let task = self.task_or_new(task_id);
+                let standing = inner.attach(&mut inner.lock(), &task, &filter.start);
+                if standing.is_some() {
+                    break standing;
+                }
+            },
+            Subject::Pattern(pattern) => {
+                let mut state = inner.lock();
+                let watcher = Arc::clone(&inner) as Arc<dyn PatternWatcher>;
+                let (id, tasks) = self.watch_pattern(pattern, watcher, 0);
+                state.pattern = Some(id);
+                for task in &tasks {
+                    inner.attach(&mut state, task, &filter.start);
+                }
+                None
+            }
+        };
+        let stop = self.shared.stop.clone();
+        Subscription {
+            inner,
+            standing,
+            event_types: filter.event_types,
+            skip: filter.skip.unwrap_or(self.shared.config.skip),
+            batch: VecDeque::new(),
+            view: View::default(),
+            closing: Box::pin(async move { stop.cancelled().await }),
+        }
+    }
+}
+
+impl Subscription {
+    /// Where the task stood when this began: the first live event is the one
+    /// after it. None for a pattern.
+    pub fn standing(&self) -> Option<&Standing> {
+        self.standing.as_ref()
+    }
+
+    /// How many events lie between this and the heads of its tasks.
+    pub fn lag(&self) -> u64 {
+        let state = self.inner.lock();
+        state.watched.iter().map(|(_, watched)| watched.cursor.lag(watched.task.topic())).sum()
+    }
+
+    /// The next delivery; none when the bus has been shut down.
+    ///
+    /// # Cancel safety
+    /// A dropped future loses nothing.
+    pub async fn recv(&mut self) -> Option<Delivery> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Takes the next events of one ready task into the batch; false if none is ready.
+    fn refill(&mut self, waker: Option<&Waker>) -> bool {
+        let mut state = self.inner.lock();
+        let state = &mut *state;
+        let Some(key) = state.ready.pop_front() else {
+            state.waker = waker.cloned();
+            return false;
+        };
+        let Some(watched) = state.watched.get_mut(key) else { return true };
+        let topic = watched.task.topic();
+        let counters = &self.inner.shared.counters;
+        topic.fill(&mut self.view, watched.cursor.next_offset());
+        let mut taken = 0;
+        let caught_up = loop {
+            let gap = match watched.gap.take() {
+                Some(gap) => gap,
+                None => match watched.cursor.step(topic, &mut self.view, self.skip) {
+                    Step::CaughtUp => break true,
+                    Step::Gap(gap) => gap,
+                    Step::Events { from, to } => {
+                        if taken >= BATCH {
+                            break false;
+                        }
+                        let to = to.min(from + (BATCH - taken) - 1);
+                        for offset in from..=to {
+                            let Some(record) = self.view.record(offset) else { break };
+                            watched.cursor.advance(1);
+                            taken += 1;
+                            let wanted = self.event_types.as_ref();
+                            if wanted.is_none_or(|types| types.contains(record.event_type())) {
+                                self.batch.push_back(Delivery::Event(record));
+                            }
+                        }
+                        continue;
+                    }
+                },
+            };
+            counters.gap(&gap);
+            let conflated = gap.reason == tidings_protocol::GapReason::Conflated;
+            self.batch.push_back(Delivery::Gap {
+                task_id: watched.task.id().clone(),
+                gap,
+                snapshot: if conflated { None } else { topic.snapshot() },
+            });
+        };
+        counters.delivered(taken);
+        watched.ready = !caught_up;
+        if !caught_up {
+            state.ready.push_back(key);
+        }
+        self.view.chunks.clear();
+        true
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let this = &mut *self;
+        loop {
+            if let Some(delivery) = this.batch.pop_front() {
+                return Poll::Ready(Some(delivery));
+            }
+            if !this.refill(Some(cx.waker())) {
+                // Registers for the end as well; what was published before it came first.
+                return this.closing.as_mut().poll(cx).map(|()| None);
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let (watched, pattern) = {
+            let mut state = self.inner.lock();
+            state.closed = true;
+            state.waker = None;
+            (std::mem::take(&mut state.watched), state.pattern.take())
+        };
+        if let Some(id) = pattern {
+            self.inner.shared.tasks.unwatch(id);
+        }
+        for (_, watched) in watched {
+            watched.task.topic().detach(watched.attached);
+            self.inner.shared.forget_if_unused(&watched.task);
+        }
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("lag", &self.lag()).finish_non_exhaustive()
+    }
+}

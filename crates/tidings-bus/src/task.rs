@@ -1,0 +1,96 @@
+//! A task: its log with watchers, and the rules that a publish must pass.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
+use tokio::time::Instant;
+
+use crate::idempotency::IdempotencyWindow;
+use crate::topic::Topic;
+
+/// A task known to the bus.
+pub struct Task {
+    id: TaskId,
+    topic: Arc<Topic>,
+    rules: Mutex<Rules>,
+    /// Publishers of one task take turns while a store commits.
+    pub(crate) commit: tokio::sync::Mutex<()>,
+}
+
+/// What decides about a publish, and the times that retention goes by.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) ids: IdempotencyWindow,
+    pub(crate) producers: ProducerLedger,
+    pub(crate) lease: Option<Lease>,
+    /// When the last event came (or the task was made).
+    pub(crate) touched: Instant,
+    /// When the task ended; none while it has not.
+    pub(crate) finished: Option<Instant>,
+}
+
+impl Rules {
+    fn new(now: Instant) -> Self {
+        Self {
+            ids: IdempotencyWindow::default(),
+            producers: ProducerLedger::default(),
+            lease: None,
+            touched: now,
+            finished: None,
+        }
+    }
+
+    pub(crate) fn reset(&mut self, now: Instant) {
+        *self = Self::new(now);
+    }
+}
+
+impl Task {
+    pub(crate) fn new(id: TaskId, topic: Arc<Topic>, now: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            topic,
+            rules: Mutex::new(Rules::new(now)),
+            commit: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// The task's log and its watchers.
+    pub fn topic(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
+    /// The task's state at its newest event.
+    pub fn snapshot(&self) -> Arc<TaskSnapshot> {
+        self.topic.snapshot().unwrap_or_else(|| {
+            // Only an inbox has no snapshot, and an inbox is never a task's topic.
+            Arc::new(TaskSnapshot::new(self.id.clone(), self.epoch()))
+        })
+    }
+
+    /// The epoch that the task's offsets count in.
+    pub fn epoch(&self) -> Epoch {
+        self.topic.lock().epoch().clone()
+    }
+
+    /// Whether anything was ever published to it; a task that was only watched
+    /// does not appear in lists.
+    pub fn is_declared(&self) -> bool {
+        self.topic.head() > 0
+    }
+
+    pub(crate) fn lock_rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("id", &self.id).field("topic", &self.topic).finish()
+    }
+}

@@ -1,0 +1,271 @@
+//! A log together with those who watch it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use slab::Slab;
+use tidings_protocol::{Epoch, Gap, GapReason, Position, Since, TaskSnapshot};
+
+use crate::cursor::Cursor;
+use crate::log::{Log, Standing, View};
+use crate::pass::Fanout;
+
+/// What became of a watcher's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    /// It took what there was, or will come back for it by itself.
+    Done,
+    /// It has ended; the pass forgets it.
+    Gone,
+}
+
+/// Something that takes what a log has past its cursor: a socket's writer, or
+/// a stream that is to be woken.
+///
+/// Called by the fan-out pass, which holds no lock meanwhile. It must not
+/// block: a socket that is full keeps its cursor where it is, remembers the
+/// key, and catches up from its own task when it can write again.
+pub trait Watcher: Send + Sync {
+    /// Takes what is new. `key` is what the watcher named this cursor when it attached.
+    fn advance(&self, key: usize, topic: &Arc<Topic>, view: &mut View) -> Advance;
+}
+
+/// Names an attached watcher, to detach it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttachId(pub(crate) usize);
+
+pub(crate) struct Entry {
+    pub(crate) watcher: Arc<dyn Watcher>,
+    pub(crate) key: usize,
+}
+
+/// The watchers of one topic and how far the current pass has come.
+#[derive(Default)]
+pub(crate) struct Watchers {
+    pub(crate) entries: Slab<Entry>,
+    /// One past the highest slot in use since the slab was last empty.
+    pub(crate) slots: usize,
+    /// Where the pass goes on; each pass begins one further than the last.
+    pub(crate) position: usize,
+    /// Slots that the pass has still to visit.
+    pub(crate) left: usize,
+}
+
+/// Where a new cursor starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// At the head: what comes next is the first event.
+    Live,
+    /// With up to so many of the newest retained events.
+    History(u64),
+    /// With everything that is retained.
+    Retained,
+    /// After the last event that the subscriber has seen.
+    After(Position),
+}
+
+impl From<Since> for Start {
+    fn from(since: Since) -> Self {
+        match since {
+            Since::Start => Start::Retained,
+            Since::After(position) => Start::After(position),
+        }
+    }
+}
+
+/// What joining gave: a cursor, and how its start relates to what was asked for.
+///
+/// What is missing between the two is what the cursor's first step says.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// Where delivery begins.
+    pub cursor: Cursor,
+    /// Whether everything asked for is there.
+    pub recovered: bool,
+    /// Set when the position asked for lies after the head: to be said before
+    /// the first event.
+    pub ahead: Option<Gap>,
+    /// Where the log stood at that moment.
+    pub standing: Standing,
+}
+
+/// A log and its watchers. Tasks have one; so has every client's inbox.
+pub struct Topic {
+    log: Mutex<Log>,
+    /// Mirrors the log's head for those who only want to know how far behind they are.
+    head: AtomicU64,
+    pub(crate) watchers: Mutex<Watchers>,
+    watcher_count: AtomicUsize,
+    /// Something was published since the pass last looked.
+    pub(crate) moved: AtomicBool,
+    /// The topic is in the fan-out queue or being passed over.
+    pub(crate) queued: AtomicBool,
+    /// All of the pass's watchers have had everything up to here.
+    pub(crate) settled: AtomicU64,
+    fanout: Arc<Fanout>,
+}
+
+impl Topic {
+    pub(crate) fn new(log: Log, fanout: Arc<Fanout>) -> Arc<Self> {
+        let head = log.head();
+        Arc::new(Self {
+            log: Mutex::new(log),
+            head: AtomicU64::new(head),
+            watchers: Mutex::default(),
+            watcher_count: AtomicUsize::new(0),
+            moved: AtomicBool::new(false),
+            queued: AtomicBool::new(false),
+            settled: AtomicU64::new(head),
+            fanout,
+        })
+    }
+
+    /// The newest offset; 0 while there is none.
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// How many watchers are attached.
+    pub fn watcher_count(&self) -> usize {
+        self.watcher_count.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_watchers(&self) -> MutexGuard<'_, Watchers> {
+        self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Mirrors the head; called under the log's lock whenever it has changed.
+    pub(crate) fn mirror(&self, log: &Log) {
+        self.head.store(log.head(), Ordering::Release);
+    }
+
+    /// Has the watchers look; called after a change, without the log's lock.
+    pub(crate) fn announce(self: &Arc<Self>) {
+        if self.watcher_count() == 0 {
+            return;
+        }
+        self.moved.store(true, Ordering::SeqCst);
+        if !self.queued.swap(true, Ordering::SeqCst) {
+            self.fanout.push(Arc::clone(self));
+        }
+    }
+
+    /// Takes a picture of the log, with the chunks from `from` on.
+    pub fn fill(&self, view: &mut View, from: u64) {
+        let mut log = self.lock();
+        log.seal();
+        view.first = log.first();
+        view.head = log.head();
+        view.generation = log.generation();
+        log.collect(from.max(log.first()), &mut view.chunks);
+    }
+
+    /// Where the log stands.
+    pub fn standing(&self) -> Standing {
+        standing(&self.lock())
+    }
+
+    /// The task's state; none for an inbox.
+    pub fn snapshot(&self) -> Option<Arc<TaskSnapshot>> {
+        self.lock().snapshot.clone()
+    }
+
+    /// Attaches a watcher. Next it asks for a cursor by [`join`](Self::join).
+    ///
+    /// In this order nothing falls between: a publisher that appends after the
+    /// join finds the watcher here, one that appended before is in what it sees.
+    ///
+    /// None when the topic has left the registry: look the task up again.
+    pub fn attach(&self, watcher: Arc<dyn Watcher>, key: usize) -> Option<AttachId> {
+        let id = {
+            let mut watchers = self.lock_watchers();
+            let id = watchers.entries.insert(Entry { watcher, key });
+            watchers.slots = watchers.slots.max(id + 1);
+            self.watcher_count.fetch_add(1, Ordering::SeqCst);
+            AttachId(id)
+        };
+        if self.lock().closed {
+            self.detach(id);
+            return None;
+        }
+        Some(id)
+    }
+
+    /// Where a cursor starts, and what the log and the task's state are at that
+    /// very moment: one critical section, so replay and live have no seam.
+    pub fn join(&self, start: &Start) -> Joined {
+        join(&self.lock(), start)
+    }
+
+    /// Where a cursor is, to go on from later.
+    pub fn position(&self, cursor: &Cursor) -> Position {
+        let log = self.lock();
+        let epoch = if cursor.generation() == log.generation() {
+            log.epoch().clone()
+        } else {
+            // Its numbers are another log's; no epoch of ours has this text.
+            Epoch::new("gone").expect("a literal of the epoch's alphabet")
+        };
+        Position { epoch, offset: cursor.delivered() }
+    }
+
+    /// Takes a watcher away. Its `advance` may be running once more meanwhile.
+    pub fn detach(&self, id: AttachId) {
+        let mut watchers = self.lock_watchers();
+        if watchers.entries.try_remove(id.0).is_some() {
+            self.watcher_count.fetch_sub(1, Ordering::SeqCst);
+            if watchers.entries.is_empty() {
+                *watchers = Watchers::default();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topic")
+            .field("head", &self.head())
+            .field("watchers", &self.watcher_count())
+            .finish_non_exhaustive()
+    }
+}
+
+fn standing(log: &Log) -> Standing {
+    Standing {
+        epoch: log.epoch().clone(),
+        offset: log.head_offset(),
+        snapshot: log.snapshot.clone(),
+    }
+}
+
+fn join(log: &Log, start: &Start) -> Joined {
+    let (first, head, generation) = (log.first(), log.head(), log.generation());
+    let at = |next| Cursor::new(next, generation);
+    let mut ahead = None;
+    let (cursor, recovered) = match start {
+        Start::Live => (at(head + 1), true),
+        Start::History(count) => (at(first.max((head + 1).saturating_sub(*count))), true),
+        Start::Retained => (at(1), first == 1),
+        // A cursor of another generation finds out at its first step.
+        Start::After(position) if position.epoch != *log.epoch() => {
+            (Cursor::new(1, generation.wrapping_sub(1)), false)
+        }
+        Start::After(position) => {
+            let wanted = position.offset.get() + 1;
+            if wanted > head + 1 {
+                // An empty range: nothing of the log is missing, the claim was wrong.
+                let (from, to) = (log.head_offset().next(), log.head_offset());
+                ahead = Some(Gap { from, to, reason: GapReason::Ahead });
+                (at(head + 1), false)
+            } else {
+                (at(wanted), wanted >= first)
+            }
+        }
+    };
+    Joined { cursor, recovered, ahead, standing: standing(log) }
+}
+

@@ -1,0 +1,122 @@
+//! What can be set on a [`ConnectionManager`](crate::ConnectionManager).
+
+use std::time::Duration;
+
+use tidings_bus::{LogLimits, SkipPolicy};
+
+use crate::defaults;
+
+/// Settings; see [`defaults`] for the reasons.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConnectionsConfig {
+    /// Between two heartbeats. Default 25 s.
+    pub heartbeat_interval: Duration,
+    /// How long a write may make no progress. Default 30 s.
+    pub write_timeout: Duration,
+    /// How long a close may take to be written. Default 5 s.
+    pub close_timeout: Duration,
+    /// How long a client that went away is kept; zero keeps none. Default 5 min.
+    pub offline_ttl: Duration,
+    /// Clients kept while away. Default 100,000.
+    pub max_away: usize,
+    /// Connections at a time. Default 15,000.
+    pub max_connections: usize,
+    /// Tasks and patterns subscribed to by name on one connection. Default 1,000.
+    pub max_subscriptions: usize,
+    /// The largest message from a client, in bytes. Default 64 KiB.
+    pub max_message_bytes: usize,
+    /// From how far behind a connection skips what it may miss. Default 256 events.
+    pub skip: SkipPolicy,
+    /// What an inbox keeps. Default 100 messages, 256 KiB.
+    pub inbox: LogLimits,
+    /// Bytes of answers that may wait for a client that does not read. Default 64 KiB.
+    pub max_pending_answers: usize,
+    /// The most events that `history=N` gives. Default 1,000.
+    pub max_history: u32,
+}
+
+impl Default for ConnectionsConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: defaults::HEARTBEAT_INTERVAL,
+            write_timeout: defaults::WRITE_TIMEOUT,
+            close_timeout: defaults::CLOSE_TIMEOUT,
+            offline_ttl: defaults::OFFLINE_TTL,
+            max_away: defaults::MAX_AWAY,
+            max_connections: defaults::MAX_CONNECTIONS,
+            max_subscriptions: defaults::MAX_SUBSCRIPTIONS,
+            max_message_bytes: defaults::MAX_MESSAGE_BYTES,
+            skip: SkipPolicy { behind: defaults::SKIP_BEHIND },
+            inbox: LogLimits {
+                max_events: defaults::INBOX_MESSAGES,
+                max_bytes: defaults::INBOX_BYTES,
+            },
+            max_pending_answers: defaults::MAX_PENDING_ANSWERS,
+            max_history: defaults::MAX_HISTORY,
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} must be at least {least}")]
+pub struct ConfigError {
+    /// The field's name.
+    pub field: &'static str,
+    /// The least value that works.
+    pub least: u64,
+}
+
+macro_rules! setters {
+    ($($name:ident: $type:ty),* $(,)?) => {
+        /// Chained setters, one per field; see the fields for their meaning.
+        impl ConnectionsConfig {
+            $(
+                /// Sets the field of this name.
+                #[must_use]
+                pub fn $name(mut self, value: $type) -> Self {
+                    self.$name = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    heartbeat_interval: Duration,
+    write_timeout: Duration,
+    close_timeout: Duration,
+    offline_ttl: Duration,
+    max_away: usize,
+    max_connections: usize,
+    max_subscriptions: usize,
+    max_message_bytes: usize,
+    skip: SkipPolicy,
+    inbox: LogLimits,
+    max_pending_answers: usize,
+    max_history: u32,
+}
+
+impl ConnectionsConfig {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let checks = [
+            ("heartbeat_interval (ms)", self.heartbeat_interval.as_millis() as u64, 10),
+            ("write_timeout (ms)", self.write_timeout.as_millis() as u64, 10),
+            ("close_timeout (ms)", self.close_timeout.as_millis() as u64, 1),
+            ("max_connections", self.max_connections as u64, 1),
+            ("max_subscriptions", self.max_subscriptions as u64, 1),
+            ("max_message_bytes", self.max_message_bytes as u64, 256),
+            ("inbox.max_events", self.inbox.max_events, 1),
+            ("inbox.max_bytes", self.inbox.max_bytes as u64, 1_024),
+            ("max_pending_answers", self.max_pending_answers as u64, 1_024),
+        ];
+        for (field, value, least) in checks {
+            if value < least {
+                return Err(ConfigError { field, least });
+            }
+        }
+        Ok(())
+    }
+}

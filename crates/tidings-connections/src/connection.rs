@@ -1,0 +1,431 @@
+//! One connection: who it is, what it is written to, what it watches.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use serde::Serialize;
+use tidings_bus::{Counters, PatternWatcher, SkipPolicy, Start, Task, Topic, Watcher};
+use tidings_protocol::{
+    ClientId, ControlMessage, ErrorCode, Joined, Pattern, Reference, TaskId, Timestamp,
+};
+
+use crate::close::CloseReason;
+use crate::manager::Inner;
+use crate::outbound::{Outbound, Phase};
+use crate::resume::ResumeToken;
+use crate::socket::{Socket, Wire};
+use crate::subscriptions::{Opening, OpeningKind, Source, Sub};
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The address on the other side of the socket.
+    pub remote_addr: Option<SocketAddr>,
+    /// What the client says it is, cut to 256 bytes.
+    pub user_agent: Option<Arc<str>>,
+    /// Who it proved to be, where authentication is on.
+    pub subject: Option<Arc<str>>,
+}
+
+impl Peer {
+    /// A peer of which only the address is known.
+    pub fn new(remote_addr: Option<SocketAddr>) -> Self {
+        Self { remote_addr, ..Self::default() }
+    }
+
+    /// Sets what the client says it is.
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: Option<&str>) -> Self {
+        self.user_agent = user_agent.map(|text| {
+            let end = (0..=text.len().min(256)).rev().find(|at| text.is_char_boundary(*at));
+            text[..end.unwrap_or(0)].into()
+        });
+        self
+    }
+}
+
+/// One live connection.
+///
+/// Made by [`ConnectionManager::connect`](crate::ConnectionManager::connect);
+/// driven by a task of the transport's that polls
+/// [`poll_drive`](Connection::poll_drive), feeds
+/// [`receive`](Connection::receive), and drops its guard at the end.
+pub struct Connection {
+    manager: Arc<Inner>,
+    client_id: ClientId,
+    token: ResumeToken,
+    socket: Box<dyn Socket>,
+    wire: &'static dyn Wire,
+    /// The wire's framing is the bus's: bytes go out as they lie in the log.
+    as_is: bool,
+    peer: Peer,
+    since: Timestamp,
+    /// The task of the path, to which messages without a task refer.
+    path_task: Option<TaskId>,
+    out: Mutex<Outbound>,
+    /// Heartbeats since the client last gave a sign of life.
+    unanswered: AtomicU8,
+    /// Messages received.
+    received: AtomicU32,
+    me: Weak<Connection>,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionInfo {
+    /// The client.
+    pub client_id: ClientId,
+    /// Since when.
+    pub connected_at: Timestamp,
+    /// From where.
+    pub remote_addr: Option<SocketAddr>,
+    /// What it says it is.
+    pub user_agent: Option<Arc<str>>,
+    /// Who it proved to be.
+    pub subject: Option<Arc<str>>,
+    /// `websocket` or `sse`.
+    pub transport: &'static str,
+    /// What it watches.
+    pub subscriptions: Vec<SubscriptionInfo>,
+    /// Patterns it watches.
+    pub patterns: Vec<Pattern>,
+    /// Events handed to its socket.
+    pub delivered: u64,
+    /// Messages it has sent.
+    pub received: u32,
+    /// Events that it has still to get, over all subscriptions.
+    pub lag: u64,
+    /// Its socket takes nothing at the moment.
+    pub blocked: bool,
+}
+
+/// One subscription of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SubscriptionInfo {
+    /// The task.
+    pub task_id: TaskId,
+    /// The last offset that it got or was told about.
+    pub offset: u64,
+    /// How many events it has still to get.
+    pub lag: u64,
+}
+
+impl Connection {
+    #[allow(clippy::too_many_arguments, reason = "the one place that makes a connection")]
+    pub(crate) fn new(
+        manager: Arc<Inner>,
+        client_id: ClientId,
+        token: ResumeToken,
+        socket: Box<dyn Socket>,
+        wire: &'static dyn Wire,
+        peer: Peer,
+        path_task: Option<TaskId>,
+    ) -> Arc<Self> {
+        let since = manager.bus.config().clock.now();
+        let framing = manager.bus.config().framing;
+        let as_is = wire.framing().is_some_and(|own| own.name == framing.name);
+        Arc::new_cyclic(|me| Self {
+            manager,
+            client_id,
+            token,
+            socket,
+            wire,
+            as_is,
+            peer,
+            since,
+            path_task,
+            out: Mutex::new(Outbound::new()),
+            unanswered: AtomicU8::new(0),
+            received: AtomicU32::new(0),
+            me: me.clone(),
+        })
+    }
+
+    /// The client at the other end.
+    pub fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
+    /// The task that messages without a task refer to.
+    pub fn path_task(&self) -> Option<&TaskId> {
+        self.path_task.as_ref()
+    }
+
+    /// What it is written to.
+    pub fn socket(&self) -> &dyn Socket {
+        self.socket.as_ref()
+    }
+
+    /// The largest message that its client may send.
+    pub fn max_message_bytes(&self) -> usize {
+        self.manager.config.max_message_bytes
+    }
+
+    /// How long a close may take.
+    pub fn close_timeout(&self) -> std::time::Duration {
+        self.manager.config.close_timeout
+    }
+
+    pub(crate) fn wire(&self) -> &'static dyn Wire {
+        self.wire
+    }
+
+    pub(crate) fn writes_as_is(&self) -> bool {
+        self.as_is
+    }
+
+    pub(crate) fn manager(&self) -> &Arc<Inner> {
+        &self.manager
+    }
+
+    pub(crate) fn token(&self) -> &ResumeToken {
+        &self.token
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        self.manager.bus.counters()
+    }
+
+    pub(crate) fn skip(&self) -> SkipPolicy {
+        self.manager.config.skip
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.manager.bus.config().clock.now()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Outbound> {
+        self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Has the manager's timer look whether writes get anywhere from here on.
+    pub(crate) fn watch_progress(&self, progress: u32) {
+        self.manager.stalls.watch(self.me.clone(), progress, self.manager.config.write_timeout);
+    }
+
+    pub(crate) fn established(&self, task: Option<Joined>) -> ControlMessage {
+        let interval = self.manager.config.heartbeat_interval.as_millis();
+        ControlMessage::connection_established(
+            self.client_id.clone(),
+            self.token.to_string(),
+            u64::try_from(interval).unwrap_or(u64::MAX),
+            task,
+        )
+    }
+
+    /// Whether answers have piled up so far that the client is not to be read
+    /// from until it has taken some.
+    pub fn is_backed_up(&self) -> bool {
+        self.lock().waiting_answers() > self.manager.config.max_pending_answers
+    }
+
+    /// Notes a sign of life: anything that came in.
+    pub fn saw_life(&self) {
+        self.unanswered.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a heartbeat that is about to be sent; gives how many before it
+    /// went unanswered.
+    pub(crate) fn count_heartbeat(&self) -> u8 {
+        let unanswered = self.unanswered.load(Ordering::Relaxed);
+        self.unanswered.store(unanswered.saturating_add(1), Ordering::Relaxed);
+        unanswered
+    }
+
+    /// Sends a control message; dropped if the connection is closing.
+    pub fn send(&self, message: &ControlMessage) {
+        let mut bytes = Vec::new();
+        self.encode(message, &mut bytes);
+        let mut out = self.lock();
+        if out.is_open() {
+            self.write_control(&mut out, &bytes);
+        }
+    }
+
+    /// Sends bytes that are framed already: a transport's own answer, such as a pong.
+    pub fn send_framed(&self, bytes: &[u8]) {
+        let mut out = self.lock();
+        self.write_control(&mut out, bytes);
+    }
+
+    /// Sends an error.
+    pub(crate) fn send_error(&self, reference: Option<Reference>, code: ErrorCode, text: &str) {
+        self.send(&ControlMessage::error(reference, code, text));
+    }
+
+    /// Ends the connection: error if there is one to tell, `going_away`, close.
+    ///
+    /// The one way a connection is closed. Later calls change nothing. The
+    /// transport's task sees [`poll_drive`](Self::poll_drive) complete once it
+    /// is written, or when it could not be within the close timeout.
+    pub fn close(&self, reason: CloseReason) {
+        let mut out = self.lock();
+        if !out.is_open() {
+            return;
+        }
+        tracing::debug!(client_id = %self.client_id, ?reason, "closing a connection");
+        out.phase = Phase::Closing(reason);
+        if reason != CloseReason::ClientGone {
+            let mut bytes = Vec::new();
+            if let Some(code) = reason.error() {
+                self.encode(&ControlMessage::error(None, code, reason.text()), &mut bytes);
+            }
+            let goodbye = ControlMessage::going_away(
+                reason.text(),
+                reason.reconnect(),
+                reason.reconnect_after(),
+            );
+            self.encode(&goodbye, &mut bytes);
+            self.wire.close(reason.code(), reason.text(), &mut bytes);
+            self.write_control(&mut out, &bytes);
+        }
+        out.wake();
+        let progress = out.progress;
+        drop(out);
+        let limit = self.manager.config.close_timeout;
+        self.manager.stalls.watch(self.me.clone(), progress, limit);
+        self.manager.counters.closed(reason);
+    }
+
+    /// Whether the connection has been closed from this side or the other.
+    pub fn is_open(&self) -> bool {
+        self.lock().is_open()
+    }
+
+    /// What is known of the connection.
+    pub fn info(&self) -> ConnectionInfo {
+        let out = self.lock();
+        let subscriptions: Vec<_> = out
+            .subs
+            .iter()
+            .filter_map(|(_, sub)| {
+                Some(SubscriptionInfo {
+                    task_id: sub.source.task_id()?.clone(),
+                    offset: sub.cursor.delivered().get(),
+                    lag: sub.cursor.lag(sub.source.topic()),
+                })
+            })
+            .collect();
+        ConnectionInfo {
+            client_id: self.client_id.clone(),
+            connected_at: self.since,
+            remote_addr: self.peer.remote_addr,
+            user_agent: self.peer.user_agent.clone(),
+            subject: self.peer.subject.clone(),
+            transport: self.wire.name(),
+            lag: subscriptions.iter().map(|sub| sub.lag).sum(),
+            subscriptions,
+            patterns: out.subs.patterns().map(|known| known.pattern.clone()).collect(),
+            delivered: out.delivered,
+            received: self.received.load(Ordering::Relaxed),
+            blocked: out.blocked,
+        }
+    }
+
+    /// Whether it watches this task, by name or by pattern.
+    pub fn watches(&self, task_id: &TaskId) -> bool {
+        self.lock().subs.find(task_id).is_some()
+    }
+
+    fn watcher(&self) -> Option<Arc<dyn Watcher>> {
+        Some(self.me.upgrade()?)
+    }
+
+    pub(crate) fn pattern_watcher(&self) -> Option<Arc<dyn PatternWatcher>> {
+        Some(self.me.upgrade()?)
+    }
+
+    /// Adds a cursor, to be opened when the socket has room; gives its key, or
+    /// none if the source has left the registry.
+    pub(crate) fn add(
+        &self,
+        out: &mut Outbound,
+        source: Source,
+        start: Start,
+        kind: OpeningKind,
+        explicit: bool,
+    ) -> Option<usize> {
+        let key = out.subs.vacant_key();
+        let topic = source.topic();
+        let attached = topic.attach(self.watcher()?, key)?;
+        // A placeholder: the cursor is set when the subscription opens.
+        let cursor = topic.join(&Start::Live).cursor;
+        out.subs.insert(Sub {
+            source,
+            attached,
+            cursor,
+            opening: Some(Box::new(Opening { start, kind })),
+            explicit,
+            ready: false,
+            last_heartbeat: 0,
+        });
+        out.mark_ready(key);
+        Some(key)
+    }
+
+    /// Adds a cursor on a task that has appeared under a pattern. Its first
+    /// event is offset 1, which says all there is to say about it.
+    pub(crate) fn add_appeared(&self, out: &mut Outbound, task: &Arc<Task>) {
+        let source = Source::Task(Arc::clone(task));
+        self.add(out, source, Start::Retained, OpeningKind::Silent, false);
+    }
+
+    /// Adds a cursor on a task; none if the task was forgotten meanwhile.
+    pub(crate) fn add_task(
+        &self,
+        task: &Arc<Task>,
+        start: Start,
+        kind: OpeningKind,
+        explicit: bool,
+    ) -> Option<usize> {
+        let mut out = self.lock();
+        let added = self.add(&mut out, Source::Task(Arc::clone(task)), start, kind, explicit);
+        out.wake();
+        added
+    }
+
+    /// The client's inbox, if it has one.
+    pub(crate) fn inbox(&self) -> Option<Arc<Topic>> {
+        self.lock().subs.iter().find_map(|(_, sub)| match &sub.source {
+            Source::Inbox(inbox) => Some(Arc::clone(inbox)),
+            Source::Task(_) => None,
+        })
+    }
+
+    /// Gives up on what is not yet written.
+    pub(crate) fn abandon(&self) {
+        self.lock().abandon();
+    }
+
+    /// Adds the client's inbox.
+    pub(crate) fn add_inbox(&self, inbox: &Arc<Topic>, start: Start) {
+        let mut out = self.lock();
+        if out.is_open() {
+            self.add(&mut out, Source::Inbox(Arc::clone(inbox)), start, OpeningKind::Silent, false);
+            out.wake();
+        }
+    }
+}
+
+impl PatternWatcher for Connection {
+    fn discovered(&self, _: usize, task: &Arc<Task>) {
+        let mut out = self.lock();
+        if !out.is_open() || out.subs.find(task.id()).is_some() {
+            return;
+        }
+        self.add_appeared(&mut out, task);
+        out.wake();
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}

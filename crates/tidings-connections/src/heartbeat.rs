@@ -1,0 +1,89 @@
+//! Signs of life both ways, for all connections from one timer.
+//!
+//! The timer ticks [`SLOTS`] times per interval and serves the connections
+//! whose number falls on that tick: the load is spread, and a connection costs
+//! no timer of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_protocol::{ControlMessage, Offset};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::close::CloseReason;
+use crate::connection::Connection;
+use crate::defaults::{MAX_HEADS, UNANSWERED_HEARTBEATS};
+use crate::manager::Inner;
+
+/// Ticks per heartbeat interval.
+const SLOTS: u32 = 25;
+
+/// Connections served between two yields.
+const BATCH: usize = 128;
+
+/// How often deadlines are looked at, at least.
+const DEADLINE_CHECK: Duration = Duration::from_millis(500);
+
+/// Runs the timer until the manager goes.
+pub(crate) async fn run(manager: std::sync::Weak<Inner>, interval: Duration, stop: CancellationToken) {
+    let period = interval / SLOTS;
+    let mut slot = 0;
+    let mut next_beat = Instant::now() + period;
+    let mut next_check = Instant::now() + DEADLINE_CHECK.min(period);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(next_beat.min(next_check)) => {}
+            () = stop.cancelled() => return,
+        }
+        let Some(manager) = manager.upgrade() else { return };
+        let now = Instant::now();
+        if now >= next_check {
+            next_check = now + DEADLINE_CHECK.min(period);
+            manager.stalls.check(now);
+            manager.expire_away(now);
+        }
+        if now >= next_beat {
+            // A timer that fell behind does not fire in a burst.
+            next_beat = (next_beat + period).max(now);
+            for (count, connection) in manager.registry.in_slot(slot, SLOTS).into_iter().enumerate() {
+                connection.heartbeat();
+                if count % BATCH == BATCH - 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+    }
+}
+
+impl Connection {
+    /// Sends a ping and a heartbeat in one write, unless the last ones were
+    /// not answered; then the connection is given up.
+    pub(crate) fn heartbeat(self: &Arc<Self>) {
+        if self.wire().answers_pings() && self.count_heartbeat() >= UNANSWERED_HEARTBEATS {
+            self.close(CloseReason::HeartbeatTimeout);
+            return;
+        }
+        let mut out = self.lock();
+        // A full socket has its own deadline, and heartbeats must not pile up.
+        if out.blocked || !out.is_open() {
+            return;
+        }
+        let mut heads = Vec::new();
+        for (_, sub) in out.subs.iter_mut() {
+            let at = sub.cursor.next_offset();
+            let quiet = sub.last_heartbeat == at;
+            sub.last_heartbeat = at;
+            if let (true, Some(task_id)) = (quiet && heads.len() < MAX_HEADS, sub.source.task_id())
+            {
+                let head = Offset::new(sub.source.topic().head()).unwrap_or(Offset::MAX);
+                heads.push((task_id.clone(), head));
+            }
+        }
+        let mut bytes = Vec::new();
+        self.wire().ping(&mut bytes);
+        self.encode(&ControlMessage::heartbeat(heads), &mut bytes);
+        self.write_control(&mut out, &bytes);
+    }
+}

@@ -1,0 +1,51 @@
+//! Connections of Tidings: who is connected, what each one watches, and how
+//! bytes get from the bus's logs to its socket.
+//!
+//! [`ConnectionManager`] registers connections, resumes clients that come back,
+//! keeps inboxes for personal messages, sends heartbeats and closes what does
+//! not answer. A [`Connection`] holds cursors into the logs of
+//! [`tidings_bus`] and writes from them straight to its [`Socket`]; there is no
+//! queue per connection, so a slow client costs no memory. What a client sends
+//! goes to [`Connection::receive`].
+//!
+//! This crate knows neither HTTP nor WebSocket frames nor a socket type: those
+//! are `tidings-transport`'s, behind the traits [`Socket`] and [`Wire`].
+//!
+//! ```
+//! use tidings_bus::{BusConfig, EventBus};
+//! use tidings_connections::{ConnectionManager, ConnectionsConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bus = EventBus::new(BusConfig::default())?;
+//! let manager = ConnectionManager::new(bus, ConnectionsConfig::default())?;
+//! assert_eq!(manager.stats().connected, 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod close;
+mod config;
+mod connection;
+pub mod defaults;
+mod heartbeat;
+mod manager;
+mod outbound;
+mod pending;
+mod registry;
+mod resume;
+mod session;
+mod socket;
+mod stalls;
+mod stats;
+mod subscriptions;
+
+pub use close::CloseReason;
+pub use config::{ConfigError, ConnectionsConfig};
+pub use connection::{Connection, ConnectionInfo, Peer, SubscriptionInfo};
+pub use manager::{
+    ConnectError, ConnectRequest, ConnectionGuard, ConnectionManager, Keep, UnknownClient,
+};
+pub use session::chain;
+pub use socket::{Socket, Wire};
+pub use stats::ConnectionStats;

@@ -1,0 +1,560 @@
+//! The write side of a connection: cursors, the rest of a record, notices.
+//!
+//! One lock, held for the length of one non-blocking write. The fan-out pass,
+//! the connection's own task and whoever sends it a message take turns; what a
+//! socket did not take whole is finished before anything else is written.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use tidings_bus::{Advance, Chunk, Cursor, Step, Topic, View, Watcher};
+use tidings_protocol::{
+    ControlMessage, Gap, GapReason, Joined as JoinedMessage, TaskId,
+};
+
+use crate::close::CloseReason;
+use crate::connection::Connection;
+use crate::pending::Pending;
+use crate::subscriptions::{Opening, OpeningKind, Sub, Subscriptions};
+
+/// Slices of the log handed to the socket in one call.
+const MAX_SLICES: usize = 16;
+
+/// Bytes re-framed at a time where the log's own bytes cannot go out as they are.
+const REFRAME_BYTES: usize = 32 * 1024;
+
+/// Cursors served in one poll of a connection's task.
+const TURNS_A_POLL: usize = 64;
+
+/// Whether a connection still carries messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// The goodbye is on its way out; nothing follows it.
+    Closing(CloseReason),
+}
+
+/// A cursor with bytes in `pending`.
+struct UnsentBy {
+    key: usize,
+    unsent: Unsent,
+    /// So many bytes of `pending` are its.
+    bytes: usize,
+}
+
+/// What a client has not got of what its cursor has handed over.
+enum Unsent {
+    /// The announcement: the subscription has yet to open.
+    Opening(Box<Opening>),
+    /// What came after the cursor stood here.
+    After(Cursor),
+}
+
+/// What the lock of a connection guards.
+pub(crate) struct Outbound {
+    pub(crate) subs: Subscriptions,
+    /// Keys of cursors that wait for the socket.
+    ready: VecDeque<usize>,
+    pub(crate) pending: Option<Box<Pending>>,
+    /// The socket took less than it was offered; its task waits for room.
+    /// So it begins, too: nothing goes out before the greeting.
+    pub(crate) blocked: bool,
+    /// The cursor whose bytes lie in `pending`, and where it would have to go
+    /// on if they were never sent.
+    unsent: Option<UnsentBy>,
+    pub(crate) phase: Phase,
+    /// Wakes the connection's task.
+    waker: Option<Waker>,
+    /// Events handed to the socket.
+    pub(crate) delivered: u64,
+    /// Counts writes that got somewhere.
+    pub(crate) progress: u32,
+    /// The socket failed; nothing more can be written.
+    broken: bool,
+}
+
+impl Outbound {
+    pub(crate) fn new() -> Self {
+        Self {
+            subs: Subscriptions::default(),
+            ready: VecDeque::new(),
+            pending: None,
+            blocked: true,
+            unsent: None,
+            phase: Phase::Open,
+            waker: None,
+            delivered: 0,
+            progress: 0,
+            broken: false,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Has the connection's task look.
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Has the connection's task end without writing what is left.
+    pub(crate) fn abandon(&mut self) {
+        self.broken = true;
+        self.wake();
+    }
+
+    /// Puts a cursor on the ready list.
+    pub(crate) fn mark_ready(&mut self, key: usize) {
+        if let Some(sub) = self.subs.get_mut(key) {
+            if !sub.ready {
+                sub.ready = true;
+                self.ready.push_back(key);
+            }
+        }
+    }
+
+    /// Takes all cursors out, each where its client really is.
+    pub(crate) fn take_subs(&mut self) -> Vec<Sub> {
+        if let Some(UnsentBy { key, unsent, .. }) = self.unsent.take() {
+            if let Some(sub) = self.subs.get_mut(key) {
+                match unsent {
+                    Unsent::Opening(opening) => sub.opening = Some(opening),
+                    Unsent::After(cursor) => sub.cursor = cursor,
+                }
+            }
+        }
+        self.subs.drain()
+    }
+
+    /// Notes whose bytes have just come to wait, unless that is noted already.
+    fn note_unsent(&mut self, key: usize, unsent: Unsent) {
+        if let (None, Some(pending)) = (&self.unsent, &self.pending) {
+            self.unsent = Some(UnsentBy { key, unsent, bytes: pending.len() });
+        }
+    }
+
+    fn pending(&mut self) -> &mut Pending {
+        self.pending.get_or_insert_default()
+    }
+
+    /// Why the connection ends: what was decided here, or that the client went.
+    fn reason(&self) -> CloseReason {
+        match self.phase {
+            Phase::Closing(reason) => reason,
+            Phase::Open => CloseReason::ClientGone,
+        }
+    }
+
+    /// Bytes of answers and notices that wait for the socket.
+    pub(crate) fn waiting_answers(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.owned())
+    }
+}
+
+/// How a write went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// All of it went out.
+    Clear,
+    /// The rest waits for the socket.
+    Blocked,
+}
+
+impl Watcher for Connection {
+    fn advance(&self, key: usize, topic: &Arc<Topic>, view: &mut View) -> Advance {
+        let mut out = self.lock();
+        if !out.is_open() {
+            return Advance::Gone;
+        }
+        // The key may have passed to another task since the pass copied it.
+        match out.subs.get_mut(key) {
+            Some(sub) if Arc::ptr_eq(sub.source.topic(), topic) => {}
+            _ => return Advance::Done,
+        }
+        if out.blocked {
+            out.mark_ready(key);
+        } else {
+            self.pump(&mut out, key, view);
+        }
+        Advance::Done
+    }
+}
+
+impl Connection {
+    /// Writes what one cursor has before it, until it is caught up or the socket is full.
+    fn pump(&self, out: &mut Outbound, key: usize, view: &mut View) -> Flow {
+        loop {
+            let Some(sub) = out.subs.get_mut(key) else { return Flow::Clear };
+            let topic = Arc::clone(sub.source.topic());
+            let mut notices = Vec::new();
+            if let Some(opening) = sub.opening.take() {
+                self.open(sub, &opening, &mut notices);
+                topic.fill(view, sub.cursor.next_offset());
+                // Goes out by itself, so that its client either knows of the
+                // subscription or does not.
+                if self.write_owned(out, &notices) == Flow::Blocked {
+                    out.note_unsent(key, Unsent::Opening(opening));
+                    out.mark_ready(key);
+                    return Flow::Blocked;
+                }
+                continue;
+            }
+            let unsent = Unsent::After(sub.cursor);
+            let skip = match sub.source.task_id() {
+                Some(_) => self.skip(),
+                None => tidings_bus::SkipPolicy::NEVER,
+            };
+            let mut step = sub.cursor.step(&topic, view, skip);
+            if let Step::Gap(gap) = step {
+                let task_id = sub.source.task_id().cloned();
+                self.encode_gap(task_id, &topic, gap, &mut notices);
+                // Events go along with the gap before them; another gap waits
+                // its turn, so that a broken write is of one of them.
+                let mut probe = sub.cursor;
+                step = probe.step(&topic, view, skip);
+                if probe != sub.cursor {
+                    step = Step::CaughtUp;
+                }
+            }
+            let flow = match step {
+                Step::Events { from, to } if self.writes_as_is() => {
+                    self.write_from_log(out, key, &notices, view, from, to)
+                }
+                Step::Events { from, to } => {
+                    self.write_reframed(out, key, notices, view, from, to)
+                }
+                Step::CaughtUp | Step::Gap(_) if notices.is_empty() => return Flow::Clear,
+                Step::CaughtUp | Step::Gap(_) => self.write_owned(out, &notices),
+            };
+            if flow == Flow::Blocked {
+                out.note_unsent(key, unsent);
+                out.mark_ready(key);
+                return flow;
+            }
+        }
+    }
+
+    /// Joins the log and says so: from here on the cursor counts.
+    fn open(&self, sub: &mut Sub, opening: &Opening, notices: &mut Vec<u8>) {
+        let topic = Arc::clone(sub.source.topic());
+        let joined = topic.join(&opening.start);
+        sub.cursor = joined.cursor;
+        sub.last_heartbeat = joined.cursor.next_offset();
+        let task_id = sub.source.task_id().cloned();
+        if let (Some(task_id), Some(snapshot)) = (&task_id, &joined.standing.snapshot) {
+            let state = JoinedMessage {
+                task_id: task_id.clone(),
+                epoch: joined.standing.epoch.clone(),
+                offset: joined.standing.offset,
+                recovered: joined.recovered,
+                snapshot: Arc::clone(snapshot),
+            };
+            match &opening.kind {
+                OpeningKind::Established => {
+                    self.encode(&self.established(Some(state)), notices);
+                }
+                OpeningKind::Subscribed { reference, pattern } => {
+                    let message = ControlMessage::subscribed(reference.clone(), pattern.clone(), state);
+                    self.encode(&message, notices);
+                }
+                OpeningKind::Silent => {}
+            }
+        }
+        if let Some(gap) = joined.ahead {
+            self.encode_gap(task_id, &topic, gap, notices);
+        }
+    }
+
+    fn encode_gap(
+        &self,
+        task_id: Option<TaskId>,
+        topic: &Topic,
+        gap: Gap,
+        notices: &mut Vec<u8>,
+    ) {
+        self.counters().gap(&gap);
+        let snapshot = match gap.reason {
+            GapReason::Conflated => None,
+            _ => topic.snapshot(),
+        };
+        self.encode(&ControlMessage::gap(task_id, gap, snapshot), notices);
+    }
+
+    /// Encodes and frames a control message.
+    pub(crate) fn encode(&self, message: &ControlMessage, into: &mut Vec<u8>) {
+        self.wire().control(&message.encode(self.now()), into);
+    }
+
+    /// The straight path: notices, then the log's own bytes, in one call.
+    fn write_from_log(
+        &self,
+        out: &mut Outbound,
+        key: usize,
+        notices: &[u8],
+        view: &View,
+        from: u64,
+        to: u64,
+    ) -> Flow {
+        let chunks = view.chunks_from(from);
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        let mut offered = notices.len();
+        if !notices.is_empty() {
+            slices[0] = IoSlice::new(notices);
+            count = 1;
+        }
+        for chunk in chunks {
+            if count == MAX_SLICES || chunk.first_offset() > to {
+                break;
+            }
+            let (first, last) = within(chunk, from, to);
+            let frames = chunk.frames(first, last);
+            offered += frames.len();
+            slices[count] = IoSlice::new(frames);
+            count += 1;
+        }
+        let written = self.try_write(out, &slices[..count]);
+        if written < notices.len() {
+            out.pending().push_owned(&notices[written..]);
+            return self.block(out);
+        }
+        let mut left = written - notices.len();
+        let mut delivered = 0;
+        let mut rest = None;
+        for chunk in chunks {
+            if chunk.first_offset() > to || left == 0 {
+                break;
+            }
+            let (first, last) = within(chunk, from, to);
+            let (whole, partial) = chunk.whole_records(first, left);
+            let whole = whole.min(last - first + 1);
+            delivered += whole;
+            if first + whole <= last {
+                if partial > 0 {
+                    let frame = chunk.frame_range(first + whole);
+                    rest = Some((Arc::clone(chunk), frame.start + partial..frame.end));
+                    delivered += 1;
+                }
+                break;
+            }
+            left -= chunk.frames(first, last).len();
+        }
+        if let Some(sub) = out.subs.get_mut(key) {
+            let mut cut = sub.cursor;
+            sub.cursor.advance(delivered);
+            if let Some((chunk, range)) = rest {
+                cut.advance(delivered - 1);
+                out.pending().push_shared(chunk, range);
+                out.note_unsent(key, Unsent::After(cut));
+            }
+        }
+        self.count_delivered(out, delivered);
+        if written < offered { self.block(out) } else { Flow::Clear }
+    }
+
+    /// The way for another framing than the bus's: events are framed anew, a
+    /// bounded amount at a time.
+    fn write_reframed(
+        &self,
+        out: &mut Outbound,
+        key: usize,
+        mut bytes: Vec<u8>,
+        view: &View,
+        from: u64,
+        to: u64,
+    ) -> Flow {
+        let mut delivered = 0;
+        for offset in from..=to {
+            let Some(record) = view.record(offset) else { break };
+            self.wire().event(&record, &mut bytes);
+            delivered += 1;
+            if bytes.len() >= REFRAME_BYTES {
+                break;
+            }
+        }
+        if let Some(sub) = out.subs.get_mut(key) {
+            sub.cursor.advance(delivered);
+        }
+        self.count_delivered(out, delivered);
+        self.write_owned(out, &bytes)
+    }
+
+    /// Writes answers and notices; what does not fit waits.
+    pub(crate) fn write_control(&self, out: &mut Outbound, bytes: &[u8]) {
+        if out.blocked || out.pending.is_some() {
+            out.pending().push_owned(bytes);
+        } else {
+            self.write_owned(out, bytes);
+        }
+    }
+
+    fn write_owned(&self, out: &mut Outbound, bytes: &[u8]) -> Flow {
+        let written = self.try_write(out, &[IoSlice::new(bytes)]);
+        if written == bytes.len() {
+            return Flow::Clear;
+        }
+        out.pending().push_owned(&bytes[written..]);
+        self.block(out)
+    }
+
+    fn count_delivered(&self, out: &mut Outbound, events: u64) {
+        if events > 0 {
+            out.delivered += events;
+            self.counters().delivered(events);
+        }
+    }
+
+    /// One try at the socket. A broken one takes nothing more, and the
+    /// connection's task ends it, by the one way there is.
+    fn try_write(&self, out: &mut Outbound, slices: &[IoSlice<'_>]) -> usize {
+        loop {
+            match self.socket().try_write(slices) {
+                Ok(written) => {
+                    if written > 0 {
+                        out.progress = out.progress.wrapping_add(1);
+                    }
+                    return written;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
+                Err(error) => {
+                    tracing::debug!(client_id = %self.client_id(), %error, "a write failed");
+                    out.broken = true;
+                    return 0;
+                }
+            }
+        }
+    }
+
+    fn block(&self, out: &mut Outbound) -> Flow {
+        if !out.blocked {
+            out.blocked = true;
+            self.watch_progress(out.progress);
+        }
+        out.wake();
+        Flow::Blocked
+    }
+
+    /// Drives the write side from the connection's task: waits for room, then
+    /// writes the rest and serves the cursors that waited.
+    ///
+    /// Pending while the connection is open; ready with the reason once it has
+    /// closed and everything that could be written is written.
+    pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut out = self.lock();
+        let out = &mut *out;
+        let mut view = View::default();
+        let mut turns = 0;
+        loop {
+            let flushed = self.socket().poll_flush(cx);
+            if out.broken || matches!(flushed, Poll::Ready(Err(_))) {
+                return Poll::Ready(out.reason());
+            }
+            if !out.blocked && out.ready.is_empty() {
+                if let Phase::Closing(reason) = out.phase {
+                    if out.pending.is_none() {
+                        // Bytes that the socket itself still holds go first.
+                        return self.socket().poll_flush(cx).map(|_| reason);
+                    }
+                }
+                out.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if out.blocked {
+                out.waker = Some(cx.waker().clone());
+                if ready!(self.socket().poll_write_ready(cx)).is_err() {
+                    return Poll::Ready(out.reason());
+                }
+                out.blocked = false;
+            }
+            if !self.flush_pending(out) {
+                continue;
+            }
+            turns += self.serve_ready(out, &mut view, TURNS_A_POLL - turns);
+            if turns >= TURNS_A_POLL {
+                // Others' turn; this is the runtime's way of asking for another.
+                cx.waker().wake_by_ref();
+                out.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Serves cursors that wait, as long as the socket takes it.
+    fn serve_ready(&self, out: &mut Outbound, view: &mut View, limit: usize) -> usize {
+        let mut turns = 0;
+        while turns < limit && !out.blocked {
+            let Some(key) = out.ready.pop_front() else { break };
+            let open = out.is_open();
+            let Some(sub) = out.subs.get_mut(key) else { continue };
+            sub.ready = false;
+            turns += 1;
+            if open {
+                let topic = Arc::clone(sub.source.topic());
+                topic.fill(view, sub.cursor.next_offset());
+                self.pump(out, key, view);
+            }
+        }
+        turns
+    }
+
+    /// Says hello: with the path's cursor if there is one, else as given. What
+    /// others sent meanwhile follows.
+    pub(crate) fn greet(&self, path: Option<usize>, hello: &[u8]) {
+        let mut out = self.lock();
+        let out = &mut *out;
+        out.blocked = false;
+        let early = out.pending.take();
+        match path {
+            Some(key) => {
+                let mut view = View::default();
+                self.pump(out, key, &mut view);
+            }
+            None => {
+                self.write_owned(out, hello);
+            }
+        }
+        if let Some(early) = early {
+            self.write_control(out, &early.into_owned());
+        }
+        self.serve_ready(out, &mut View::default(), usize::MAX);
+        out.wake();
+    }
+
+    /// Writes what waits; true when nothing is left.
+    fn flush_pending(&self, out: &mut Outbound) -> bool {
+        while let Some(pending) = out.pending.take() {
+            let mut slices = Vec::new();
+            pending.slices(&mut slices);
+            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+            let written = self.try_write(out, &slices);
+            drop(slices);
+            let mut pending = pending;
+            pending.consume(written);
+            if let Some(unsent) = &mut out.unsent {
+                unsent.bytes = unsent.bytes.saturating_sub(written);
+                if unsent.bytes == 0 {
+                    out.unsent = None;
+                }
+            }
+            if !pending.is_empty() {
+                out.pending = Some(pending);
+                if written < offered {
+                    self.block(out);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The part of a chunk that lies between two offsets.
+fn within(chunk: &Chunk, from: u64, to: u64) -> (u64, u64) {
+    (from.max(chunk.first_offset()), to.min(chunk.last_offset()))
+}

@@ -1,0 +1,113 @@
+//! Who is connected, and who is away: one map by client, one list by number.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use slab::Slab;
+use tidings_protocol::ClientId;
+use tokio::time::Instant;
+
+use crate::connection::Connection;
+use crate::resume::Away;
+
+/// What is known of a client.
+pub(crate) enum Client {
+    Connected { connection: Arc<Connection>, slot: usize },
+    Away(Box<Away>),
+}
+
+#[derive(Default)]
+pub(crate) struct Clients {
+    pub(crate) by_id: HashMap<ClientId, Client>,
+    connected: Slab<Arc<Connection>>,
+    /// When which client's time is up; one entry a client that is away.
+    expiries: BTreeMap<(Instant, ClientId), ()>,
+}
+
+impl Clients {
+    pub(crate) fn connected(&self) -> usize {
+        self.connected.len()
+    }
+
+    pub(crate) fn away(&self) -> usize {
+        self.expiries.len()
+    }
+
+    pub(crate) fn insert(&mut self, connection: Arc<Connection>) {
+        let slot = self.connected.insert(Arc::clone(&connection));
+        let id = connection.client_id().clone();
+        self.by_id.insert(id, Client::Connected { connection, slot });
+    }
+
+    /// Takes a connection out; false if its client is someone else's by now.
+    pub(crate) fn remove(&mut self, connection: &Arc<Connection>) -> bool {
+        match self.by_id.get(connection.client_id()) {
+            Some(Client::Connected { connection: known, slot }) if Arc::ptr_eq(known, connection) => {
+                let slot = *slot;
+                self.by_id.remove(connection.client_id());
+                self.connected.remove(slot);
+                if self.connected.is_empty() {
+                    self.connected = Slab::new();
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn keep(&mut self, id: ClientId, away: Box<Away>) {
+        self.expiries.insert((away.until, id.clone()), ());
+        self.by_id.insert(id, Client::Away(away));
+    }
+
+    /// Takes a client that is away out.
+    pub(crate) fn take_away(&mut self, id: &ClientId) -> Option<Box<Away>> {
+        if !matches!(self.by_id.get(id), Some(Client::Away(_))) {
+            return None;
+        }
+        match self.by_id.remove(id) {
+            Some(Client::Away(away)) => {
+                self.expiries.remove(&(away.until, id.clone()));
+                Some(away)
+            }
+            _ => None,
+        }
+    }
+
+    /// The clients whose time is up, and those over `max`, the longest away first.
+    pub(crate) fn take_expired(&mut self, now: Instant, max: usize) -> Vec<Box<Away>> {
+        let mut expired = Vec::new();
+        while let Some(((until, id), ())) = self.expiries.first_key_value() {
+            if *until > now && self.expiries.len() <= max {
+                break;
+            }
+            let id = id.clone();
+            expired.extend(self.take_away(&id));
+        }
+        expired
+    }
+
+    pub(crate) fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.connected.iter().map(|(_, connection)| connection)
+    }
+}
+
+/// The lock around [`Clients`].
+#[derive(Default)]
+pub(crate) struct Registry(Mutex<Clients>);
+
+impl Registry {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Clients> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The connections whose number falls on this slot of the heartbeat wheel.
+    pub(crate) fn in_slot(&self, slot: u32, slots: u32) -> Vec<Arc<Connection>> {
+        self.lock()
+            .connected
+            .iter()
+            .filter(|(number, _)| number % slots as usize == slot as usize)
+            .map(|(_, connection)| Arc::clone(connection))
+            .collect()
+    }
+}

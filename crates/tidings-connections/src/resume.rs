@@ -1,0 +1,82 @@
+//! Clients that went away and may come back.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+use tidings_bus::{Start, Topic};
+use tidings_protocol::{Pattern, TaskId};
+use tokio::time::Instant;
+
+/// The secret by which a client proves that it is the one it was.
+#[derive(Clone, Copy)]
+pub(crate) struct ResumeToken([u8; 16]);
+
+impl ResumeToken {
+    /// 122 random bits, from the system's generator.
+    pub(crate) fn generate() -> Self {
+        Self(*uuid::Uuid::new_v4().as_bytes())
+    }
+
+    /// Compares without telling by the time how far they agree.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Display for ResumeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_bytes(self.0).simple().fmt(f)
+    }
+}
+
+/// The text is no token of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a resume token is 32 hexadecimal digits")]
+pub(crate) struct ResumeTokenError;
+
+impl FromStr for ResumeToken {
+    type Err = ResumeTokenError;
+
+    fn from_str(text: &str) -> Result<Self, ResumeTokenError> {
+        uuid::Uuid::try_parse(text).map(|id| Self(*id.as_bytes())).map_err(|_| ResumeTokenError)
+    }
+}
+
+/// What is kept of a client.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// Where it was in each task.
+    pub(crate) subscriptions: Vec<KeptSubscription>,
+    /// Patterns it watched.
+    pub(crate) patterns: Vec<Pattern>,
+    /// Its messages, and the last one it got.
+    pub(crate) inbox: Option<(Arc<Topic>, u64)>,
+}
+
+/// A subscription to go on with.
+pub(crate) struct KeptSubscription {
+    pub(crate) task_id: TaskId,
+    /// After the last event that it got; or, if its client never heard of it,
+    /// where it was to start.
+    pub(crate) start: Start,
+    /// Asked for by name, and not only matched by a pattern.
+    pub(crate) explicit: bool,
+    /// The client has seen nothing of the task yet.
+    pub(crate) appeared: bool,
+}
+
+/// A client that is away.
+pub(crate) struct Away {
+    pub(crate) token: ResumeToken,
+    pub(crate) kept: Kept,
+    pub(crate) until: Instant,
+}
+
+impl Away {
+    pub(crate) fn new(token: ResumeToken, kept: Kept, ttl: Duration) -> Box<Self> {
+        Box::new(Self { token, kept, until: Instant::now() + ttl })
+    }
+}

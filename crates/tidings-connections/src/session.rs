@@ -1,0 +1,317 @@
+//! What a client's messages do.
+
+use std::sync::Arc;
+
+use tidings_bus::{PublishError, Start, Task};
+use tidings_protocol::{
+    ClientMessage, ClientRequest, CommandId, ControlMessage, Data, ErrorCode, Limits, NewEvent,
+    Pattern, Reference, Since, Target, TaskId,
+};
+
+use crate::connection::Connection;
+use crate::outbound::Outbound;
+use crate::subscriptions::{OpeningKind, PatternSub, Source};
+
+/// A request that could not be done.
+struct Refusal {
+    code: ErrorCode,
+    text: String,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
+        Self { code: error.code(), text: chain(&error) }
+    }
+}
+
+/// An error and its sources, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+impl Connection {
+    /// Does what a text message asks for and answers it. Anything malformed is
+    /// answered with an error that says what was wrong; the connection lives.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves open whether a publish took place.
+    pub async fn receive(self: &Arc<Self>, text: &str) {
+        self.count_received();
+        let limits = Limits::default().with_max_message_bytes(self.manager().config.max_message_bytes);
+        let message = match ClientMessage::decode(text, &limits) {
+            Ok(message) => message,
+            Err(error) => {
+                self.send_error(error.reference.clone(), error.code, &error.to_string());
+                return;
+            }
+        };
+        let reference = message.reference;
+        let answer = match message.kind {
+            ClientRequest::Ping => {
+                self.send(&ControlMessage::pong(reference.clone()));
+                Ok(())
+            }
+            ClientRequest::Publish { task_id, event } => {
+                self.publish(reference.clone(), task_id, event).await
+            }
+            ClientRequest::Command { task_id, command, args } => {
+                self.command(reference.clone(), task_id, &command, args).await
+            }
+            ClientRequest::Subscribe { target, since, history } => {
+                self.subscribe(reference.clone(), target, since, history)
+            }
+            ClientRequest::Unsubscribe { target } => self.unsubscribe(reference.clone(), target),
+            // Without authentication every token is as good as none.
+            ClientRequest::Authenticate { .. } => Ok(()),
+            _ => Err(Refusal::new(ErrorCode::UnknownType, "this server does not know this type")),
+        };
+        if let Err(refusal) = answer {
+            self.send_error(reference, refusal.code, &refusal.text);
+        }
+    }
+
+    fn task_or_path(&self, task_id: Option<TaskId>) -> Result<TaskId, Refusal> {
+        task_id.or_else(|| self.path_task().cloned()).ok_or_else(|| {
+            Refusal::new(
+                ErrorCode::InvalidMessage,
+                "`task_id` is missing: only on /ws/tasks/{task_id} does it default to the path's",
+            )
+        })
+    }
+
+    async fn publish(
+        &self,
+        reference: Option<Reference>,
+        task_id: Option<TaskId>,
+        event: NewEvent,
+    ) -> Result<(), Refusal> {
+        let task_id = self.task_or_path(task_id)?;
+        let published = self.manager().bus.publish(&task_id, event).await?;
+        self.send(&ControlMessage::ack(
+            reference,
+            task_id,
+            published.epoch,
+            published.offset,
+            published.duplicate,
+        ));
+        Ok(())
+    }
+
+    async fn command(
+        &self,
+        reference: Option<Reference>,
+        task_id: Option<TaskId>,
+        command: &str,
+        args: Option<Data>,
+    ) -> Result<(), Refusal> {
+        let task_id = self.task_or_path(task_id)?;
+        let by = self.client_id().as_str();
+        let event = NewEvent::command_requested(&CommandId::generate(), command, args.as_ref(), by);
+        self.publish(reference, Some(task_id), event).await
+    }
+
+    fn subscribe(
+        self: &Arc<Self>,
+        reference: Option<Reference>,
+        target: Option<Target>,
+        since: Option<Since>,
+        history: Option<u32>,
+    ) -> Result<(), Refusal> {
+        let start = self.manager().start(since, history);
+        let target = match target {
+            Some(target) => target,
+            None => Target::Task(self.task_or_path(None)?),
+        };
+        let limit = self.manager().config.max_subscriptions;
+        if self.lock().subs.explicit() >= limit {
+            return Err(Refusal::new(
+                ErrorCode::TooManySubscriptions,
+                format!(
+                    "this connection has {limit} subscriptions already: unsubscribe from some, \
+                     or subscribe to a pattern"
+                ),
+            ));
+        }
+        match target {
+            Target::Task(task_id) => self.subscribe_task(&task_id, start, reference),
+            Target::Pattern(pattern) => self.subscribe_pattern(&pattern, &start, reference),
+        }
+        Ok(())
+    }
+
+    /// Subscribes by name; a subscription that was there starts anew.
+    pub(crate) fn subscribe_task(
+        self: &Arc<Self>,
+        task_id: &TaskId,
+        start: Start,
+        reference: Option<Reference>,
+    ) {
+        self.drop_task(task_id);
+        let bus = &self.manager().bus;
+        loop {
+            let task = bus.task_or_new(task_id);
+            let kind = OpeningKind::Subscribed { reference: reference.clone(), pattern: None };
+            if self.add_task(&task, start.clone(), kind, true).is_some() {
+                return;
+            }
+            if !self.is_open() {
+                bus.forget_if_unused(&task);
+                return;
+            }
+        }
+    }
+
+    /// Subscribes to a pattern: it is confirmed, then each task that is there is
+    /// announced with its state, then those that appear come with their first event.
+    pub(crate) fn subscribe_pattern(
+        self: &Arc<Self>,
+        pattern: &Pattern,
+        start: &Start,
+        reference: Option<Reference>,
+    ) {
+        let mut confirmation = Vec::new();
+        let message = ControlMessage::subscribed_pattern(reference, pattern.clone());
+        self.encode(&message, &mut confirmation);
+        let mut out = self.lock();
+        if !out.is_open() {
+            return;
+        }
+        self.write_control(&mut out, &confirmation);
+        if out.subs.find_pattern(pattern).is_some() {
+            return;
+        }
+        for task in self.watch_pattern(&mut out, pattern) {
+            if out.subs.find(task.id()).is_some() {
+                continue;
+            }
+            if task.is_declared() {
+                let kind =
+                    OpeningKind::Subscribed { reference: None, pattern: Some(pattern.clone()) };
+                self.add(&mut out, Source::Task(task), start.clone(), kind, false);
+            } else {
+                self.add_appeared(&mut out, &task);
+            }
+        }
+        out.wake();
+    }
+
+    /// Takes up a pattern again. Tasks that it had brought have their cursors
+    /// back by now; the others have appeared meanwhile.
+    pub(crate) fn resume_pattern(self: &Arc<Self>, pattern: &Pattern) {
+        let mut out = self.lock();
+        if !out.is_open() {
+            return;
+        }
+        for task in self.watch_pattern(&mut out, pattern) {
+            if out.subs.find(task.id()).is_none() {
+                self.add_appeared(&mut out, &task);
+            }
+        }
+        out.wake();
+    }
+
+    /// Attaches a pattern; gives the tasks that match. Those to come are
+    /// discovered under our lock, so none comes before the caller is done.
+    fn watch_pattern(&self, out: &mut Outbound, pattern: &Pattern) -> Vec<Arc<Task>> {
+        let Some(watcher) = self.pattern_watcher() else { return Vec::new() };
+        let (id, tasks) = self.manager().bus.watch_pattern(pattern, watcher, 0);
+        let known = PatternSub { pattern: pattern.clone(), id };
+        out.subs.patterns.get_or_insert_default().insert(known);
+        tasks
+    }
+
+    fn unsubscribe(
+        self: &Arc<Self>,
+        reference: Option<Reference>,
+        target: Option<Target>,
+    ) -> Result<(), Refusal> {
+        let target = match target {
+            Some(target) => target,
+            None => Target::Task(self.task_or_path(None)?),
+        };
+        let found = match &target {
+            Target::Task(task_id) => self.release_task(task_id),
+            Target::Pattern(pattern) => self.drop_pattern(pattern),
+        };
+        if !found {
+            return Err(Refusal::new(
+                ErrorCode::NotSubscribed,
+                format!("this connection is not subscribed to {target}"),
+            ));
+        }
+        self.send(&ControlMessage::unsubscribed(reference, target));
+        Ok(())
+    }
+
+    /// Takes the cursor on a task away.
+    fn drop_task(&self, task_id: &TaskId) -> bool {
+        let removed = {
+            let mut out = self.lock();
+            let key = out.subs.find(task_id);
+            key.and_then(|key| out.subs.remove(key))
+        };
+        let Some(sub) = removed else { return false };
+        if let Source::Task(task) = &sub.source {
+            self.manager().bus.detach(task, sub.attached);
+        }
+        true
+    }
+
+    /// Undoes a subscription by name; a pattern that matches the task keeps its cursor.
+    fn release_task(&self, task_id: &TaskId) -> bool {
+        let mut out = self.lock();
+        let matched = out.subs.is_matched(task_id);
+        let key = out.subs.find(task_id);
+        let Some(sub) = key.and_then(|key| out.subs.get_mut(key)) else { return false };
+        if matched {
+            return std::mem::replace(&mut sub.explicit, false);
+        }
+        drop(out);
+        self.drop_task(task_id)
+    }
+
+    /// Takes a pattern away, with the cursors that only it wanted.
+    fn drop_pattern(&self, pattern: &Pattern) -> bool {
+        let (id, unwanted) = {
+            let mut out = self.lock();
+            let Some(key) = out.subs.find_pattern(pattern) else { return false };
+            let removed =
+                out.subs.patterns.as_mut().and_then(|patterns| patterns.try_remove(key));
+            let Some(removed) = removed else { return false };
+            let keys: Vec<usize> = out
+                .subs
+                .iter()
+                .filter(|(_, sub)| !sub.explicit)
+                .filter(|(_, sub)| {
+                    sub.source.task_id().is_some_and(|id| !out.subs.is_matched(id))
+                })
+                .map(|(key, _)| key)
+                .collect();
+            let unwanted: Vec<_> =
+                keys.into_iter().filter_map(|key| out.subs.remove(key)).collect();
+            (removed.id, unwanted)
+        };
+        let bus = &self.manager().bus;
+        bus.unwatch_pattern(id);
+        for sub in unwanted {
+            if let Source::Task(task) = &sub.source {
+                bus.detach(task, sub.attached);
+            }
+        }
+        true
+    }
+}
+

@@ -1,0 +1,84 @@
+//! Events as bytes, and how large messages may be.
+
+use std::io::Write as _;
+use std::ops::Range;
+
+use crate::{NewEvent, Offset, TaskId, Timestamp};
+
+/// How large messages may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a client's message. Default 65,536: an event's data is a few
+    /// hundred bytes, and whatever is larger is better linked to than sent.
+    pub max_message_bytes: usize,
+}
+
+impl Limits {
+    /// Sets the bytes that a client's message may have.
+    #[must_use]
+    pub const fn with_max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// Appends an event as it goes over the wire: one line of JSON without its
+/// line break. Gives where its `data` lies within `buf`.
+///
+/// The same bytes as [`Event`](crate::Event) through serde_json, without the
+/// value in between. `data` comes last, so its end is the event's but for one byte.
+///
+/// ```
+/// use tidings_protocol::{Event, NewEvent, Offset, TaskId, Timestamp, encode_event};
+///
+/// let mut buf = Vec::new();
+/// let event = NewEvent::task_started("Build");
+/// let at = Timestamp::from_millis(0);
+/// let data = encode_event(&mut buf, &TaskId::new("build-7")?, Offset::FIRST, at, &event);
+/// assert_eq!(&buf[data], br#"{"name":"Build"}"#);
+/// let event: Event = serde_json::from_slice(&buf)?;
+/// assert_eq!(event.offset, Offset::FIRST);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn encode_event(
+    buf: &mut Vec<u8>,
+    task_id: &TaskId,
+    offset: Offset,
+    at: Timestamp,
+    event: &NewEvent,
+) -> Range<usize> {
+    // Neither an event type nor a task id has a character that JSON escapes.
+    buf.extend_from_slice(b"{\"event_type\":\"");
+    buf.extend_from_slice(event.event_type.as_str().as_bytes());
+    buf.extend_from_slice(b"\",\"task_id\":\"");
+    buf.extend_from_slice(task_id.as_str().as_bytes());
+    // Writing to a `Vec` does not fail.
+    let _ = write!(buf, "\",\"offset\":{offset},\"timestamp\":\"{at}\"");
+    if let Some(event_id) = &event.event_id {
+        buf.extend_from_slice(b",\"event_id\":");
+        string(buf, event_id.as_str());
+    }
+    if let Some(source) = &event.source {
+        buf.extend_from_slice(b",\"source\":");
+        string(buf, source.as_str());
+    }
+    buf.extend_from_slice(b",\"data\":");
+    let start = buf.len();
+    buf.extend_from_slice(event.data.as_str().as_bytes());
+    let end = buf.len();
+    buf.push(b'}');
+    start..end
+}
+
+fn string(buf: &mut Vec<u8>, text: &str) {
+    let _ = serde_json::to_writer(buf, text);
+}

@@ -1,0 +1,92 @@
+//! Error codes: the same over WebSocket and HTTP.
+
+/// Why the server refused something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// A newer run of the producer has taken over.
+    Fenced,
+    /// The producer's `seq` is not the next one.
+    SequenceGap,
+    /// The message is malformed.
+    InvalidMessage,
+    /// A task id breaks its rule.
+    InvalidTaskId,
+    /// An event's data does not fit its type.
+    InvalidEvent,
+    /// The task's state does not allow the event.
+    InvalidTransition,
+    /// No message has this `type`.
+    UnknownType,
+    /// There is no such subscription.
+    NotSubscribed,
+    /// A token is missing, bad or expired.
+    Unauthenticated,
+    /// The token does not allow this.
+    Forbidden,
+    /// Too many requests.
+    RateLimited,
+    /// The connection watches too many tasks.
+    TooManySubscriptions,
+    /// The message is too large.
+    TooLarge,
+    /// There is no such task.
+    TaskNotFound,
+    /// The position is in no log that is known.
+    PositionUnknown,
+    /// The server cannot do it now.
+    Unavailable,
+}
+
+crate::text::named_enum!(ErrorCode, UnknownErrorCode, "an error code", {
+    Fenced => "fenced",
+    SequenceGap => "sequence_gap",
+    InvalidMessage => "invalid_message",
+    InvalidTaskId => "invalid_task_id",
+    InvalidEvent => "invalid_event",
+    InvalidTransition => "invalid_transition",
+    UnknownType => "unknown_type",
+    NotSubscribed => "not_subscribed",
+    Unauthenticated => "unauthenticated",
+    Forbidden => "forbidden",
+    RateLimited => "rate_limited",
+    TooManySubscriptions => "too_many_subscriptions",
+    TooLarge => "too_large",
+    TaskNotFound => "task_not_found",
+    PositionUnknown => "position_unknown",
+    Unavailable => "unavailable",
+});
+
+impl ErrorCode {
+    /// The HTTP status that goes with it.
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::InvalidMessage | Self::InvalidTaskId | Self::InvalidEvent | Self::UnknownType => {
+                400
+            }
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
+            Self::TaskNotFound => 404,
+            Self::Fenced | Self::SequenceGap | Self::InvalidTransition | Self::NotSubscribed => 409,
+            Self::PositionUnknown => 410,
+            Self::TooLarge => 413,
+            Self::RateLimited | Self::TooManySubscriptions => 429,
+            Self::Unavailable => 503,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_read_back_and_has_an_error_status() {
+        assert_eq!(ErrorCode::ALL.len(), 16);
+        for code in ErrorCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(*code));
+            assert!((400..600).contains(&code.http_status()), "{code}");
+        }
+        assert_eq!("nope".parse::<ErrorCode>(), Err(UnknownErrorCode));
+    }
+}

@@ -1,0 +1,156 @@
+//! Events: as a producer gives them, and as subscribers get them.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{Data, EventId, EventType, Offset, ProducerStamp, Source, TaskId, Timestamp};
+
+/// An event before it has a place in a log: what a producer publishes.
+///
+/// As JSON it is the body of `POST /api/tasks/{id}/events`. For most standard
+/// types there is a constructor.
+///
+/// ```
+/// use tidings_protocol::{EventId, NewEvent};
+///
+/// let event = NewEvent::progress(40.0, "linking").with_event_id(EventId::new("build-7/40")?);
+/// assert_eq!(event.data.as_str(), r#"{"progress":40,"message":"linking"}"#);
+/// # Ok::<(), tidings_protocol::IdError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct NewEvent {
+    /// What kind of event it is.
+    pub event_type: EventType,
+    /// What it says; `{}` if left out.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub data: Data,
+    /// Makes a retry harmless: a second event with the same id is not taken again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
+    /// Who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Keeps an older run of the same producer from interfering.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producer: Option<ProducerStamp>,
+}
+
+impl NewEvent {
+    /// An event of any type.
+    pub const fn new(event_type: EventType, data: Data) -> Self {
+        Self {
+            event_type,
+            data,
+            event_id: None,
+            source: None,
+            producer: None,
+        }
+    }
+
+    /// With an idempotency key.
+    #[must_use]
+    pub fn with_event_id(mut self, event_id: EventId) -> Self {
+        self.event_id = Some(event_id);
+        self
+    }
+
+    /// With the name of who made it.
+    #[must_use]
+    pub fn with_source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// With a producer's stamp, to be fenced by.
+    #[must_use]
+    pub fn with_producer(mut self, producer: ProducerStamp) -> Self {
+        self.producer = Some(producer);
+        self
+    }
+}
+
+impl<'de> Deserialize<'de> for NewEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            event_type: EventType,
+            #[serde(default)]
+            data: Data,
+            event_id: Option<EventId>,
+            source: Option<Source>,
+            producer: Option<ProducerStamp>,
+        }
+
+        let Wire {
+            event_type,
+            data,
+            event_id,
+            source,
+            producer,
+        } = crate::object::deserialize(deserializer, "an event")?;
+        Ok(Self {
+            event_type,
+            data,
+            event_id,
+            source,
+            producer,
+        })
+    }
+}
+
+/// An event in its task's log: what subscribers get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Event {
+    /// What kind of event it is.
+    pub event_type: EventType,
+    /// The task it belongs to.
+    pub task_id: TaskId,
+    /// Its place in the task's log.
+    pub offset: Offset,
+    /// When the server took it.
+    pub timestamp: Timestamp,
+    /// The producer's idempotency key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
+    /// Who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// What it says.
+    pub data: Data,
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            event_type: EventType,
+            task_id: TaskId,
+            offset: Offset,
+            timestamp: Timestamp,
+            event_id: Option<EventId>,
+            source: Option<Source>,
+            data: Data,
+        }
+
+        let Wire {
+            event_type,
+            task_id,
+            offset,
+            timestamp,
+            event_id,
+            source,
+            data,
+        } = crate::object::deserialize(deserializer, "an event")?;
+        Ok(Self {
+            event_type,
+            task_id,
+            offset,
+            timestamp,
+            event_id,
+            source,
+            data,
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! What an id may look like, and how one that does not is refused.
+
+/// The characters of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alphabet {
+    /// `A–Z a–z 0–9 . _ : - ~`: safe in a URL's path and in JSON without escapes.
+    Token,
+    /// `A–Z a–z 0–9 . _ -`: a token without the colon that ends it in a position.
+    Epoch,
+    /// Anything but control characters.
+    Printable,
+}
+
+impl Alphabet {
+    pub(crate) fn allows(self, c: char) -> bool {
+        match self {
+            Self::Token => c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-' | '~'),
+            Self::Epoch => c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
+            Self::Printable => !c.is_control(),
+        }
+    }
+
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Token => "A–Z a–z 0–9 . _ : - ~",
+            Self::Epoch => "A–Z a–z 0–9 . _ -",
+            Self::Printable => "anything but control characters",
+        }
+    }
+
+    #[cfg(feature = "schema")]
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Token => "[A-Za-z0-9._:~-]",
+            Self::Epoch => "[A-Za-z0-9._-]",
+            Self::Printable => r"[^\u0000-\u001f\u007f-\u009f]",
+        }
+    }
+}
+
+/// The rule of one kind of id: 1 to `max` characters of an alphabet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule {
+    pub(crate) id: &'static str,
+    pub(crate) alphabet: Alphabet,
+    pub(crate) max: usize,
+}
+
+impl Rule {
+    pub(crate) fn check(self, text: &str) -> Result<(), IdError> {
+        if text.is_empty() {
+            return Err(IdError::Empty { id: self.id });
+        }
+        self.check_characters(text)
+    }
+
+    /// As [`check`](Self::check), with empty text allowed.
+    pub(crate) fn check_characters(self, text: &str) -> Result<(), IdError> {
+        // Bytes are an upper bound of characters: most ids need no count.
+        let length = if text.len() > self.max {
+            text.chars().count()
+        } else {
+            0
+        };
+        if length > self.max {
+            return Err(IdError::TooLong {
+                id: self.id,
+                length,
+                max: self.max,
+            });
+        }
+        match text
+            .chars()
+            .enumerate()
+            .find(|(_, c)| !self.alphabet.allows(*c))
+        {
+            None => Ok(()),
+            Some((at, found)) => Err(IdError::Character {
+                id: self.id,
+                found,
+                at: at + 1,
+                allowed: self.alphabet.describe(),
+            }),
+        }
+    }
+
+    /// The rule as a regular expression.
+    #[cfg(feature = "schema")]
+    pub(crate) fn pattern(self) -> String {
+        format!("^{}{{1,{}}}$", self.alphabet.class(), self.max)
+    }
+}
+
+/// Why text is no valid id. Correct the text; nothing else helps.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// There is no text.
+    #[error("{id} is empty")]
+    Empty {
+        /// The kind of id.
+        id: &'static str,
+    },
+    /// There is too much text.
+    #[error("{id} has {length} characters, at most {max} are allowed")]
+    TooLong {
+        /// The kind of id.
+        id: &'static str,
+        /// Characters in the text.
+        length: usize,
+        /// Characters allowed.
+        max: usize,
+    },
+    /// A character is not allowed.
+    #[error("{id} has {found:?} at character {at}, allowed is {allowed}")]
+    Character {
+        /// The kind of id.
+        id: &'static str,
+        /// The character.
+        found: char,
+        /// Its place, counted in characters from 1.
+        at: usize,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A pattern without its star.
+    #[error("a pattern ends with `*`")]
+    NoStar,
+}

@@ -1,0 +1,137 @@
+//! One pass over JSON text, without recursion: what it is like, and where.
+
+use super::{JsonError, MAX_DEPTH};
+
+/// A run of digits this long may be beyond every number's range.
+const LONG_NUMBER: usize = 300;
+
+/// What a look at JSON text shows. Says nothing of whether it is valid.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// More levels than allowed.
+    pub(crate) too_deep: bool,
+    /// Line breaks between tokens.
+    pub(crate) line_breaks: bool,
+    /// Escapes and numbers that are valid by the grammar but may not be readable.
+    pub(crate) suspicious: bool,
+}
+
+impl Scan {
+    pub(crate) fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let mut scan = Self::default();
+        let mut depth = 0_usize;
+        let mut digits = 0_usize;
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
+            if byte.is_ascii_digit() {
+                digits += 1;
+                scan.suspicious |= digits > LONG_NUMBER;
+                continue;
+            }
+            match byte {
+                b'"' => at = scan.skip_string(bytes, at),
+                b'{' | b'[' => {
+                    depth += 1;
+                    if depth > MAX_DEPTH {
+                        scan.too_deep = true;
+                        return scan;
+                    }
+                }
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                b'\n' | b'\r' => scan.line_breaks = true,
+                // An exponent, unless the letter belongs to `true` or `false`.
+                b'e' | b'E' => scan.suspicious |= digits > 0,
+                _ => {}
+            }
+            digits = 0;
+        }
+        scan
+    }
+
+    /// Where the string that begins before `at` is over.
+    fn skip_string(&mut self, bytes: &[u8], mut at: usize) -> usize {
+        while let Some(&byte) = bytes.get(at) {
+            match byte {
+                b'"' => return at + 1,
+                b'\\' => {
+                    self.suspicious |= bytes.get(at + 1) == Some(&b'u');
+                    at += 2;
+                }
+                _ => at += 1,
+            }
+        }
+        at
+    }
+
+    pub(crate) fn check(self) -> Result<(), JsonError> {
+        if self.too_deep {
+            Err(JsonError::TooDeep)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Valid JSON with its line breaks, which can only lie between tokens, as spaces.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+/// The top-level key of an object, on one line, whose value lies at or ends
+/// before `column` (counted in bytes from 1, as serde_json does).
+pub(crate) fn key_at(text: &str, column: usize) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let mut scan = Scan::default();
+    let (mut depth, mut at) = (0_usize, 0);
+    let mut last_string = 0..0;
+    let mut key = None;
+    while let Some(&byte) = bytes.get(at) {
+        if at >= column {
+            break;
+        }
+        at += 1;
+        match byte {
+            b'"' => {
+                let start = at;
+                at = scan.skip_string(bytes, at);
+                last_string = start..at.saturating_sub(1);
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b':' if depth == 1 => key = text.get(last_string.clone()),
+            _ => {}
+        }
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_before_a_column_is_found() {
+        let text = r#"{"a":1,"b:c":{"d":"}"},"e":[true]}"#;
+        for (needle, expected) in [
+            ("1", Some("a")),
+            ("\"}\"", Some("b:c")),
+            ("true", Some("e")),
+            ("{\"a\"", None),
+        ] {
+            let column = text.find(needle).unwrap() + 1;
+            assert_eq!(key_at(text, column), expected, "{needle}");
+        }
+        assert_eq!(key_at(text, 1_000), Some("e"));
+        assert_eq!(key_at("", 0), None);
+        assert_eq!(key_at("\"", 9), None);
+    }
+
+    #[test]
+    fn words_are_no_exponents() {
+        assert!(!Scan::of("[true,false,\"1e9\"]").suspicious);
+        assert!(Scan::of("[1e9]").suspicious);
+        assert!(Scan::of("[1.5E9]").suspicious);
+    }
+}

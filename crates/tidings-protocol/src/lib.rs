@@ -1,0 +1,103 @@
+//! The `tidings.v1` wire protocol as Rust types, with the rules that need no I/O.
+//!
+//! A task's events lie in a log, each with an [`Offset`]; whoever watches gets
+//! every offset in order, or a [`Gap`] that says which are missing and why.
+//! This crate has what both sides must agree on:
+//!
+//! - ids and places: [`TaskId`], [`ClientId`], [`Pattern`], [`Position`], [`Since`]
+//! - events: [`NewEvent`] as published, [`Event`] as delivered, [`Payload`] for
+//!   what the standard types promise
+//! - messages: [`ClientMessage`], [`ControlMessage`], [`ServerMessage`],
+//!   [`ErrorCode`], [`CloseCode`]
+//! - rules: [`TaskSnapshot`] reduces events to a task's state, [`TaskStatus`]
+//!   says which events make sense, [`ProducerLedger`] fences, [`Lease`] notices silence
+//! - bytes: [`encode_event`], [`ClientMessage::decode`], [`Limits`]
+//!
+//! It is not a client and not a server: it opens no socket, reads no clock and
+//! spawns nothing. Time comes in as an argument.
+//!
+//! ```
+//! use tidings_protocol::{
+//!     ClientMessage, ClientRequest, Epoch, Limits, Offset, Payload, TaskId, TaskSnapshot,
+//!     Timestamp, encode_event,
+//! };
+//!
+//! // What a client sent …
+//! let text = r#"{"type":"publish","event_type":"progress_update","data":{"progress":40}}"#;
+//! let message = ClientMessage::decode(text, &Limits::default())?;
+//! let ClientRequest::Publish { event, .. } = message.kind else { unreachable!() };
+//!
+//! // … is checked, counted into the task's state …
+//! let task_id = TaskId::new("build-7")?;
+//! let mut snapshot = TaskSnapshot::new(task_id.clone(), Epoch::new("e1")?);
+//! let payload = Payload::parse(&event.event_type, &event.data)?;
+//! snapshot.check(&event.event_type, &payload)?;
+//! let (offset, at) = (Offset::FIRST, Timestamp::from_millis(1_763_873_112_123));
+//! snapshot.apply(&payload, offset, at);
+//! assert_eq!(snapshot.progress, Some(40.0));
+//!
+//! // … and goes to all who watch.
+//! let mut line = Vec::new();
+//! encode_event(&mut line, &task_id, offset, at, &event);
+//! assert!(line.starts_with(br#"{"event_type":"progress_update","task_id":"build-7","offset":1,"#));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Its neighbour is `tidings-bus`, which keeps the logs and wakes the watchers.
+//!
+//! With the feature `schema` there are JSON Schemas of all of it.
+
+mod close;
+mod codec;
+mod constructors;
+mod error_code;
+mod event;
+mod event_type;
+mod gap;
+mod ids;
+mod json;
+mod lease;
+mod lifecycle;
+mod message;
+mod object;
+mod payload;
+mod position;
+mod producer;
+#[cfg(feature = "schema")]
+pub mod schema;
+mod snapshot;
+mod text;
+mod timestamp;
+
+/// The WebSocket subprotocol, and the name of this version of the protocol.
+pub const PROTOCOL: &str = "tidings.v1";
+
+pub use close::{CloseCode, Reconnect, UnknownReconnect};
+pub use codec::{Limits, encode_event};
+pub use error_code::{ErrorCode, UnknownErrorCode};
+pub use event::{Event, NewEvent};
+pub use event_type::{CustomEventType, EventClass, EventType, EventTypeError};
+pub use gap::{Gap, GapReason, UnknownGapReason};
+pub use ids::{ClientId, CommandId, EventId, IdError, ItemId, Pattern, ProducerId, Source, TaskId};
+pub use json::{Data, DataError, Json, JsonError, MAX_DEPTH};
+pub use lease::{Lease, LeaseExpiry};
+pub use lifecycle::{InvalidTransition, TaskStatus, UnknownTaskStatus};
+pub use message::{
+    ClientMessage, ClientRequest, ControlMessage, DecodeError, InvalidServerMessage, Joined,
+    MAX_REFERENCE_BYTES, Reference, ReferenceError, ServerMessage, Target,
+};
+pub use payload::{
+    AgentStatus, AgentStatusChange, Artifact, CommandAccepted, CommandCompleted, CommandRejected,
+    CommandRequested, InputProvided, InputRequired, InvalidEvent, Log, LogStream,
+    MAX_COMMAND_CHARS, MAX_LEASE_MS, MIN_LEASE_MS, OutputCompleted, OutputDelta, Payload,
+    ProgressUpdate, StepCompleted, StepFailed, StepStarted, TaskCancelled, TaskCompleted,
+    TaskError, TaskFailed, TaskStarted, ToolCallCompleted, ToolCallFailed, ToolCallStarted,
+    UnknownAgentStatus, UnknownLogStream,
+};
+pub use position::{Epoch, Offset, OffsetError, Position, PositionError, Since};
+pub use producer::{FenceError, MAX_PRODUCERS, ProducerLedger, ProducerStamp};
+pub use snapshot::{
+    ActiveStep, ActiveToolCall, AgentState, ArtifactState, MAX_ENTRIES, MAX_SNAPSHOT_BYTES,
+    MAX_TEXT_BYTES, OutputState, PendingCommand, PendingInput, TaskSnapshot,
+};
+pub use timestamp::{Timestamp, TimestampError};

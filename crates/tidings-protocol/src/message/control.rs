@@ -1,0 +1,283 @@
+//! What the server says beside events.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::wire::control as wire;
+use super::{Joined, Reference, Target};
+use crate::{
+    ClientId, Data, Epoch, ErrorCode, EventType, Gap, Offset, PROTOCOL, Pattern, Reconnect, TaskId,
+    TaskSnapshot, Timestamp,
+};
+
+/// A control message: it has no offset, and belongs to one connection.
+///
+/// ```
+/// use tidings_protocol::{ControlMessage, ErrorCode, Timestamp};
+///
+/// let message = ControlMessage::error(Some(7.into()), ErrorCode::RateLimited, "slow down");
+/// assert_eq!(
+///     message.encode(Timestamp::from_millis(0)),
+///     r#"{"event_type":"error","timestamp":"1970-01-01T00:00:00.000Z","data":{"ref":7,"code":"rate_limited","message":"slow down"}}"#,
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ControlMessage {
+    /// The first message on every connection.
+    ConnectionEstablished {
+        /// The client, as it called itself or was called.
+        client_id: ClientId,
+        /// The version of the protocol: `tidings.v1`.
+        protocol: Cow<'static, str>,
+        /// Shown on the next connection, it lets the client go on where it was.
+        resume_token: String,
+        /// Silence for longer than this means that the server is gone.
+        heartbeat_interval_ms: u64,
+        /// The path's task.
+        task: Option<Joined>,
+    },
+    /// A subscription holds from here on.
+    Subscribed {
+        /// The client's mark on its request.
+        reference: Option<Reference>,
+        /// What was asked for.
+        target: Target,
+        /// A task that it has brought; none for a pattern by itself.
+        task: Option<Joined>,
+    },
+    /// A subscription holds no more.
+    Unsubscribed {
+        /// The client's mark on its request.
+        reference: Option<Reference>,
+        /// What it was about.
+        target: Target,
+    },
+    /// What is not delivered, before the event that comes after it.
+    Gap {
+        /// The task; none: the client's own inbox.
+        task_id: Option<TaskId>,
+        /// What, and why.
+        gap: Gap,
+        /// The task's state, which makes up for it.
+        snapshot: Option<Arc<TaskSnapshot>>,
+    },
+    /// The server lives.
+    Heartbeat {
+        /// The newest offsets of the tasks of which nothing was sent since the last.
+        heads: BTreeMap<TaskId, Offset>,
+    },
+    /// A publish or a command was taken.
+    Ack {
+        /// The client's mark on its request.
+        reference: Option<Reference>,
+        /// The task.
+        task_id: TaskId,
+        /// The numbering of `offset`.
+        epoch: Epoch,
+        /// The event's place.
+        offset: Offset,
+        /// It was there already, under its `event_id`.
+        duplicate: bool,
+    },
+    /// A request was refused.
+    Error {
+        /// The client's mark on its request.
+        reference: Option<Reference>,
+        /// Why.
+        code: ErrorCode,
+        /// Why, for people.
+        message: String,
+    },
+    /// A message for this client alone.
+    PersonalMessage {
+        /// Its place in the client's inbox.
+        offset: Offset,
+        /// What kind of message it is.
+        event_type: EventType,
+        /// What it says.
+        data: Data,
+    },
+    /// The answer to `ping`.
+    Pong {
+        /// The client's mark on its request.
+        reference: Option<Reference>,
+    },
+    /// The server is about to close the connection.
+    GoingAway {
+        /// Why, for people.
+        reason: Cow<'static, str>,
+        /// What to do then.
+        reconnect: Reconnect,
+        /// How long to wait first.
+        reconnect_after_ms: Option<u64>,
+    },
+}
+
+impl ControlMessage {
+    /// `connection_established`.
+    pub fn connection_established(
+        client_id: ClientId,
+        resume_token: impl Into<String>,
+        heartbeat_interval_ms: u64,
+        task: Option<Joined>,
+    ) -> Self {
+        Self::ConnectionEstablished {
+            client_id,
+            protocol: Cow::Borrowed(PROTOCOL),
+            resume_token: resume_token.into(),
+            heartbeat_interval_ms,
+            task,
+        }
+    }
+
+    /// `subscribed` to a task: asked for by itself, or brought by a pattern.
+    pub fn subscribed(
+        reference: Option<Reference>,
+        pattern: Option<Pattern>,
+        task: Joined,
+    ) -> Self {
+        let target = match pattern {
+            Some(pattern) => Target::Pattern(pattern),
+            None => Target::Task(task.task_id.clone()),
+        };
+        Self::Subscribed {
+            reference,
+            target,
+            task: Some(task),
+        }
+    }
+
+    /// `subscribed` to a pattern: its tasks follow, each with a message of its own.
+    pub const fn subscribed_pattern(reference: Option<Reference>, pattern: Pattern) -> Self {
+        Self::Subscribed {
+            reference,
+            target: Target::Pattern(pattern),
+            task: None,
+        }
+    }
+
+    /// `unsubscribed`.
+    pub fn unsubscribed(reference: Option<Reference>, target: impl Into<Target>) -> Self {
+        Self::Unsubscribed {
+            reference,
+            target: target.into(),
+        }
+    }
+
+    /// `gap`; without a task it is in the client's inbox.
+    pub const fn gap(
+        task_id: Option<TaskId>,
+        gap: Gap,
+        snapshot: Option<Arc<TaskSnapshot>>,
+    ) -> Self {
+        Self::Gap {
+            task_id,
+            gap,
+            snapshot,
+        }
+    }
+
+    /// `heartbeat`.
+    pub fn heartbeat(heads: impl IntoIterator<Item = (TaskId, Offset)>) -> Self {
+        Self::Heartbeat {
+            heads: heads.into_iter().collect(),
+        }
+    }
+
+    /// `ack`.
+    pub const fn ack(
+        reference: Option<Reference>,
+        task_id: TaskId,
+        epoch: Epoch,
+        offset: Offset,
+        duplicate: bool,
+    ) -> Self {
+        Self::Ack {
+            reference,
+            task_id,
+            epoch,
+            offset,
+            duplicate,
+        }
+    }
+
+    /// `error`.
+    pub fn error(
+        reference: Option<Reference>,
+        code: ErrorCode,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::Error {
+            reference,
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// `personal_message`.
+    pub const fn personal_message(offset: Offset, event_type: EventType, data: Data) -> Self {
+        Self::PersonalMessage {
+            offset,
+            event_type,
+            data,
+        }
+    }
+
+    /// `pong`.
+    pub const fn pong(reference: Option<Reference>) -> Self {
+        Self::Pong { reference }
+    }
+
+    /// `going_away`.
+    pub fn going_away(
+        reason: impl Into<Cow<'static, str>>,
+        reconnect: Reconnect,
+        after: Option<Duration>,
+    ) -> Self {
+        Self::GoingAway {
+            reason: reason.into(),
+            reconnect,
+            reconnect_after_ms: after
+                .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// The `event_type` on the wire.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectionEstablished { .. } => "connection_established",
+            Self::Subscribed { .. } => "subscribed",
+            Self::Unsubscribed { .. } => "unsubscribed",
+            Self::Gap { .. } => "gap",
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::Ack { .. } => "ack",
+            Self::Error { .. } => "error",
+            Self::PersonalMessage { .. } => "personal_message",
+            Self::Pong { .. } => "pong",
+            Self::GoingAway { .. } => "going_away",
+        }
+    }
+
+    /// The task that it is about, at the message's top level.
+    pub fn task_id(&self) -> Option<&TaskId> {
+        match self {
+            Self::ConnectionEstablished { task, .. } => task.as_ref().map(|task| &task.task_id),
+            Self::Subscribed { target, task, .. } => {
+                task.as_ref().map(|task| &task.task_id).or(target.task_id())
+            }
+            Self::Unsubscribed { target, .. } => target.task_id(),
+            Self::Gap { task_id, .. } => task_id.as_ref(),
+            Self::Ack { task_id, .. } => Some(task_id),
+            _ => None,
+        }
+    }
+
+    /// The text that goes over the wire: one line of JSON.
+    pub fn encode(&self, at: Timestamp) -> String {
+        // Only text, numbers and JSON that was checked before: nothing can fail.
+        serde_json::to_string(&wire::Envelope::of(self, at)).unwrap_or_default()
+    }
+}

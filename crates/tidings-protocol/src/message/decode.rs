@@ -1,0 +1,257 @@
+//! Reading client messages.
+//!
+//! The envelope is parsed once, its fields kept as the raw text they are; each
+//! field is then read as what the message's type says it is. So a bad field is
+//! named, the reference is there to answer with, and an event's data is looked
+//! at once and copied once.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::wire::client::Kind;
+use super::{ClientMessage, ClientRequest, Reference, Target};
+use crate::payload::check_command_name;
+use crate::{Data, ErrorCode, EventType, Limits, NewEvent, TaskId};
+
+/// Why a client's message cannot be read. The connection lives on; `message`
+/// goes back to the client, with the reference if it was readable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+#[non_exhaustive]
+pub struct DecodeError {
+    /// The kind of mistake.
+    pub code: ErrorCode,
+    /// What was wrong and where: for the person who wrote the client.
+    pub message: Cow<'static, str>,
+    /// The client's mark on the message.
+    pub reference: Option<Reference>,
+}
+
+impl DecodeError {
+    fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            reference: None,
+        }
+    }
+
+    fn field(code: ErrorCode, field: &str, problem: impl std::fmt::Display) -> Self {
+        Self::new(code, format!("`{field}`: {problem}"))
+    }
+
+    fn missing(code: ErrorCode, kind: Kind, field: &str) -> Self {
+        Self::new(code, format!("`{}` needs `{field}`", kind.as_str()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, rename = "ref")]
+    reference: Option<&'a RawValue>,
+    #[serde(borrow)]
+    task_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pattern: Option<&'a RawValue>,
+    #[serde(borrow)]
+    event_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    event_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    producer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    since: Option<&'a RawValue>,
+    #[serde(borrow)]
+    history: Option<&'a RawValue>,
+    #[serde(borrow)]
+    command: Option<&'a RawValue>,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
+}
+
+impl ClientMessage {
+    /// Reads a client's message.
+    ///
+    /// # Errors
+    /// `too_large`, or `invalid_message`, `unknown_type`, `invalid_task_id` or
+    /// `invalid_event` with what was wrong and where.
+    pub fn decode(text: &str, limits: &Limits) -> Result<Self, DecodeError> {
+        let envelope = Envelope::read(text, limits)?;
+        let reference = envelope.reference()?;
+        match envelope.request() {
+            Ok(kind) => Ok(Self { reference, kind }),
+            Err(error) => Err(DecodeError { reference, ..error }),
+        }
+    }
+}
+
+impl<'a> Envelope<'a> {
+    fn read(text: &'a str, limits: &Limits) -> Result<Self, DecodeError> {
+        let max = limits.max_message_bytes;
+        if text.len() > max {
+            let problem = format!("the message has {} bytes, {max} are allowed", text.len());
+            return Err(DecodeError::new(ErrorCode::TooLarge, problem));
+        }
+        let invalid = |error: serde_json::Error| {
+            DecodeError::new(ErrorCode::InvalidMessage, format!("not a message: {error}"))
+        };
+        // Serde would also take an array for a struct.
+        if !text.trim_start().starts_with('{') {
+            serde_json::from_str::<&RawValue>(text).map_err(invalid)?;
+            return Err(DecodeError::new(
+                ErrorCode::InvalidMessage,
+                "not a message: expected a JSON object",
+            ));
+        }
+        serde_json::from_str(text).map_err(invalid)
+    }
+
+    fn reference(&self) -> Result<Option<Reference>, DecodeError> {
+        self.reference
+            .map(Reference::from_raw)
+            .transpose()
+            .map_err(|error| DecodeError::field(ErrorCode::InvalidMessage, "ref", error))
+    }
+
+    fn request(&self) -> Result<ClientRequest, DecodeError> {
+        match self.kind()? {
+            Kind::Ping => Ok(ClientRequest::Ping),
+            Kind::Publish => Ok(ClientRequest::Publish {
+                task_id: self.task_id()?,
+                event: self.event()?,
+            }),
+            Kind::Subscribe => Ok(ClientRequest::Subscribe {
+                target: self.target()?,
+                since: self.optional("since", self.since)?,
+                history: self.optional("history", self.history)?,
+            }),
+            Kind::Unsubscribe => Ok(ClientRequest::Unsubscribe {
+                target: self.target()?,
+            }),
+            Kind::Command => {
+                let command: String = self.required(Kind::Command, "command", self.command)?;
+                check_command_name(&command).map_err(|broken| {
+                    let problem = format!("expected {}", broken.expected);
+                    DecodeError::field(ErrorCode::InvalidMessage, broken.field, problem)
+                })?;
+                let args = self
+                    .args
+                    .map(|args| object("args", args, ErrorCode::InvalidMessage));
+                let args = args.transpose()?;
+                Ok(ClientRequest::Command {
+                    task_id: self.task_id()?,
+                    command,
+                    args,
+                })
+            }
+            Kind::Authenticate => Ok(ClientRequest::Authenticate {
+                token: self.required(Kind::Authenticate, "token", self.token)?,
+            }),
+        }
+    }
+
+    fn kind(&self) -> Result<Kind, DecodeError> {
+        let raw = self.kind.ok_or_else(|| {
+            DecodeError::new(ErrorCode::InvalidMessage, "a message needs a `type`")
+        })?;
+        let name: Cow<'_, str> = read("type", raw, ErrorCode::InvalidMessage)?;
+        Kind::find(&name).ok_or_else(|| {
+            let shown: String = name.chars().take(64).collect();
+            DecodeError::new(
+                ErrorCode::UnknownType,
+                format!(
+                    "no message has the type {shown:?}; there are ping, publish, subscribe, \
+                     unsubscribe, command and authenticate"
+                ),
+            )
+        })
+    }
+
+    fn task_id(&self) -> Result<Option<TaskId>, DecodeError> {
+        self.task_id
+            .map(|raw| read("task_id", raw, ErrorCode::InvalidTaskId))
+            .transpose()
+    }
+
+    fn target(&self) -> Result<Option<Target>, DecodeError> {
+        match (self.task_id()?, self.pattern) {
+            (None, None) => Ok(None),
+            (Some(task_id), None) => Ok(Some(Target::Task(task_id))),
+            (None, Some(raw)) => {
+                read("pattern", raw, ErrorCode::InvalidTaskId).map(|p| Some(Target::Pattern(p)))
+            }
+            (Some(_), Some(_)) => Err(DecodeError::new(
+                ErrorCode::InvalidMessage,
+                "give `task_id` or `pattern`, not both",
+            )),
+        }
+    }
+
+    fn event(&self) -> Result<NewEvent, DecodeError> {
+        const CODE: ErrorCode = ErrorCode::InvalidEvent;
+        let event_type = self
+            .event_type
+            .ok_or_else(|| DecodeError::missing(CODE, Kind::Publish, "event_type"))?;
+        let event_type: EventType = read("event_type", event_type, CODE)?;
+        let data = match self.data {
+            Some(raw) => object("data", raw, CODE)?,
+            None => Data::empty(),
+        };
+        let mut event = NewEvent::new(event_type, data);
+        event.event_id = self
+            .event_id
+            .map(|raw| read("event_id", raw, CODE))
+            .transpose()?;
+        event.source = self
+            .source
+            .map(|raw| read("source", raw, CODE))
+            .transpose()?;
+        event.producer = self
+            .producer
+            .map(|raw| read("producer", raw, CODE))
+            .transpose()?;
+        Ok(event)
+    }
+
+    fn optional<T: Deserialize<'a>>(
+        &self,
+        field: &str,
+        raw: Option<&'a RawValue>,
+    ) -> Result<Option<T>, DecodeError> {
+        raw.map(|raw| read(field, raw, ErrorCode::InvalidMessage))
+            .transpose()
+    }
+
+    fn required<T: Deserialize<'a>>(
+        &self,
+        kind: Kind,
+        field: &str,
+        raw: Option<&'a RawValue>,
+    ) -> Result<T, DecodeError> {
+        let raw =
+            raw.ok_or_else(|| DecodeError::missing(ErrorCode::InvalidMessage, kind, field))?;
+        read(field, raw, ErrorCode::InvalidMessage)
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(
+    field: &str,
+    raw: &'a RawValue,
+    code: ErrorCode,
+) -> Result<T, DecodeError> {
+    serde_json::from_str(raw.get()).map_err(|error| DecodeError::field(code, field, error))
+}
+
+fn object(field: &str, raw: &RawValue, code: ErrorCode) -> Result<Data, DecodeError> {
+    Data::from_raw(raw).map_err(|error| DecodeError::field(code, field, error))
+}

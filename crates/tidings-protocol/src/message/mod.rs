@@ -1,0 +1,16 @@
+//! Messages between client and server.
+
+mod client;
+mod control;
+mod decode;
+mod joined;
+mod reference;
+mod server;
+pub(crate) mod wire;
+
+pub use client::{ClientMessage, ClientRequest, Target};
+pub use control::ControlMessage;
+pub use decode::DecodeError;
+pub use joined::Joined;
+pub use reference::{MAX_REFERENCE_BYTES, Reference, ReferenceError};
+pub use server::{InvalidServerMessage, ServerMessage};

@@ -1,0 +1,137 @@
+//! From JSON to control messages.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{
+    Ack, ConnectionEstablished, Error, Gap, GoingAway, Heartbeat, PersonalMessage, Pong,
+    Subscribed, Unsubscribed,
+};
+use crate::message::{ControlMessage, Joined, Target};
+use crate::{Epoch, Gap as Range, Offset, Pattern, TaskId, TaskSnapshot};
+
+/// The control message `name`, from its data and the task at the top level;
+/// none if there is no control message of this name.
+pub(crate) fn read(
+    name: &str,
+    task_id: Option<TaskId>,
+    data: &str,
+) -> Option<Result<ControlMessage, serde_json::Error>> {
+    use serde::de::Error as _;
+    use serde_json::{Error as JsonError, from_str};
+
+    let missing = |field| JsonError::missing_field(field);
+    let message = match name {
+        "connection_established" => from_str(data).map(|data: ConnectionEstablished<'_>| {
+            ControlMessage::ConnectionEstablished {
+                task: joined(
+                    task_id,
+                    data.epoch,
+                    data.offset,
+                    data.recovered,
+                    data.snapshot,
+                ),
+                client_id: data.client_id.into_owned(),
+                protocol: Cow::Owned(data.protocol.into_owned()),
+                resume_token: data.resume_token.into_owned(),
+                heartbeat_interval_ms: data.heartbeat_interval_ms,
+            }
+        }),
+        "subscribed" => from_str(data).and_then(|data: Subscribed<'_>| {
+            let task_id = data.task_id.map(Cow::into_owned).or(task_id);
+            let target = target(data.pattern, task_id.as_ref());
+            Ok(ControlMessage::Subscribed {
+                reference: data.reference.map(Cow::into_owned),
+                target: target.ok_or_else(|| missing("task_id"))?,
+                task: joined(
+                    task_id,
+                    data.epoch,
+                    data.offset,
+                    data.recovered,
+                    data.snapshot,
+                ),
+            })
+        }),
+        "unsubscribed" => from_str(data).and_then(|data: Unsubscribed<'_>| {
+            let task_id = data.task_id.map(Cow::into_owned).or(task_id);
+            Ok(ControlMessage::Unsubscribed {
+                reference: data.reference.map(Cow::into_owned),
+                target: target(data.pattern, task_id.as_ref()).ok_or_else(|| missing("task_id"))?,
+            })
+        }),
+        "gap" => from_str(data).and_then(|data: Gap<'_>| {
+            if task_id.is_none() && !data.inbox {
+                return Err(missing("task_id"));
+            }
+            Ok(ControlMessage::Gap {
+                task_id: task_id.filter(|_| !data.inbox),
+                gap: Range {
+                    from: data.from,
+                    to: data.to,
+                    reason: data.reason,
+                },
+                snapshot: data.snapshot.map(Cow::into_owned),
+            })
+        }),
+        "heartbeat" => from_str(data).map(|data: Heartbeat<'_>| ControlMessage::Heartbeat {
+            heads: data.heads.into_owned(),
+        }),
+        "ack" => from_str(data).and_then(|data: Ack<'_>| {
+            Ok(ControlMessage::Ack {
+                reference: data.reference.map(Cow::into_owned),
+                task_id: task_id.ok_or_else(|| missing("task_id"))?,
+                epoch: data.epoch.into_owned(),
+                offset: data.offset,
+                duplicate: data.duplicate,
+            })
+        }),
+        "error" => from_str(data).map(|data: Error<'_>| ControlMessage::Error {
+            reference: data.reference.map(Cow::into_owned),
+            code: data.code,
+            message: data.message.into_owned(),
+        }),
+        "personal_message" => {
+            from_str(data).map(
+                |data: PersonalMessage<'_>| ControlMessage::PersonalMessage {
+                    offset: data.offset,
+                    event_type: data.event_type.into_owned(),
+                    data: data.data.into_owned(),
+                },
+            )
+        }
+        "pong" => from_str(data).map(|data: Pong<'_>| ControlMessage::Pong {
+            reference: data.reference.map(Cow::into_owned),
+        }),
+        "going_away" => from_str(data).map(|data: GoingAway<'_>| ControlMessage::GoingAway {
+            reason: Cow::Owned(data.reason.into_owned()),
+            reconnect: data.reconnect,
+            reconnect_after_ms: data.reconnect_after_ms,
+        }),
+        _ => return None,
+    };
+    Some(message)
+}
+
+/// All of it, or nothing.
+fn joined(
+    task_id: Option<TaskId>,
+    epoch: Option<Cow<'_, Epoch>>,
+    offset: Option<Offset>,
+    recovered: Option<bool>,
+    snapshot: Option<Cow<'_, Arc<TaskSnapshot>>>,
+) -> Option<Joined> {
+    Some(Joined {
+        task_id: task_id?,
+        epoch: epoch?.into_owned(),
+        offset: offset?,
+        recovered: recovered?,
+        snapshot: snapshot?.into_owned(),
+    })
+}
+
+fn target(pattern: Option<Cow<'_, Pattern>>, task_id: Option<&TaskId>) -> Option<Target> {
+    match pattern {
+        Some(pattern) => Some(Target::Pattern(pattern.into_owned())),
+        None => task_id.cloned().map(Target::Task),
+    }
+}

@@ -1,0 +1,50 @@
+//! The steps of a task.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Check, TaskError};
+use crate::{ItemId, Json};
+
+/// Data of `step_started`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct StepStarted {
+    /// The step.
+    pub step_id: ItemId,
+    /// What to call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The step that this one is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_step_id: Option<ItemId>,
+}
+
+impl Check for StepStarted {}
+
+/// Data of `step_completed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct StepCompleted {
+    /// The step.
+    pub step_id: ItemId,
+    /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Json>,
+}
+
+impl Check for StepCompleted {}
+
+/// Data of `step_failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct StepFailed {
+    /// The step.
+    pub step_id: ItemId,
+    /// Why.
+    pub error: TaskError,
+}
+
+impl Check for StepFailed {}

@@ -1,0 +1,192 @@
+//! A task's beginning and its end.
+
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::{Broken, Check, check_amount};
+use crate::{Json, TaskId};
+
+/// The shortest lease: anything less and a busy machine's pauses look like a death.
+pub const MIN_LEASE_MS: u64 = 100;
+
+/// The longest lease: seven days.
+pub const MAX_LEASE_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+
+/// Data of `task_started`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct TaskStarted {
+    /// What to call the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How much there is to do, in any unit; `current` in later updates counts in it.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<f64>,
+    /// The task that this one is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_task_id: Option<TaskId>,
+    /// Silence for so many milliseconds makes the task stall; for as long again, fail.
+    #[cfg_attr(feature = "schema", schemars(range(min = 100, max = 604_800_000)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+}
+
+impl Check for TaskStarted {
+    fn check(&self) -> Result<(), Broken> {
+        check_amount("total", self.total)?;
+        match self.lease_ms {
+            Some(lease_ms) if !(MIN_LEASE_MS..=MAX_LEASE_MS).contains(&lease_ms) => Err(Broken {
+                field: "lease_ms",
+                expected: "100 to 604800000 milliseconds (7 days)",
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Data of `task_completed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct TaskCompleted {
+    /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Json>,
+}
+
+impl Check for TaskCompleted {}
+
+/// Data of `task_failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct TaskFailed {
+    /// Why.
+    pub error: TaskError,
+}
+
+impl Check for TaskFailed {}
+
+/// Data of `task_cancelled`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct TaskCancelled {
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Check for TaskCancelled {}
+
+/// Why a task, a step or a tool call failed.
+///
+/// On the wire `{code?, message}`; plain text is read as the message.
+///
+/// ```
+/// use tidings_protocol::TaskError;
+///
+/// let error: TaskError = serde_json::from_str(r#""disk full""#)?;
+/// assert_eq!(error, TaskError::new("disk full"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TaskError {
+    /// For programs: a short name of the kind of failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// For people.
+    pub message: String,
+}
+
+impl TaskError {
+    /// An error without a code.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            code: None,
+            message: message.into(),
+        }
+    }
+
+    /// With a code.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// What the bus gives a task whose producer has fallen silent for good.
+    pub fn lost() -> Self {
+        Self::new("nothing was heard within twice the task's lease").with_code("lost")
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.code {
+            Some(code) => write!(f, "{} ({code})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl From<&str> for TaskError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<String> for TaskError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskError {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            code: Option<String>,
+            message: String,
+        }
+
+        struct ErrorVisitor;
+
+        impl<'de> de::Visitor<'de> for ErrorVisitor {
+            type Value = TaskError;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an error `{code?, message}` or its message as text")
+            }
+
+            fn visit_str<E: de::Error>(self, message: &str) -> Result<TaskError, E> {
+                Ok(TaskError::new(message))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TaskError, A::Error> {
+                let Wire { code, message } = Wire::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(TaskError { code, message })
+            }
+        }
+
+        deserializer.deserialize_any(ErrorVisitor)
+    }
+}
+
+#[cfg(feature = "schema")]
+crate::schema::custom!(TaskError, {
+    "description": "Why it failed; plain text is read as the message.",
+    "anyOf": [
+        { "type": "string" },
+        {
+            "type": "object",
+            "properties": { "code": { "type": ["string", "null"] }, "message": { "type": "string" } },
+            "required": ["message"]
+        }
+    ]
+});

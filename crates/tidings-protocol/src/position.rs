@@ -1,0 +1,346 @@
+//! Places in a task's log: offset, epoch, position.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::ids::{Alphabet, IdError, Rule};
+
+/// An event's number within its task's log: 1, 2, 3 … without holes.
+///
+/// [`Offset::ZERO`] is the place before the first event. At most 2⁵³−1, which
+/// JavaScript still holds exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(transparent)]
+pub struct Offset(u64);
+
+impl Offset {
+    /// Before the first event.
+    pub const ZERO: Self = Self(0);
+    /// The first event's.
+    pub const FIRST: Self = Self(1);
+    /// The largest there is: 2⁵³−1.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
+    /// Takes a number up to 2⁵³−1.
+    ///
+    /// # Errors
+    /// The number is larger.
+    pub const fn new(value: u64) -> Result<Self, OffsetError> {
+        if value <= Self::MAX.0 {
+            Ok(Self(value))
+        } else {
+            Err(OffsetError::TooLarge { value })
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The offset after this one; [`MAX`](Self::MAX) has none and stays.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        if self.0 < Self::MAX.0 {
+            Self(self.0 + 1)
+        } else {
+            self
+        }
+    }
+
+    /// The offset before this one; [`ZERO`](Self::ZERO) has none and stays.
+    #[must_use]
+    pub const fn prev(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Offset {
+    type Err = OffsetError;
+
+    fn from_str(text: &str) -> Result<Self, OffsetError> {
+        // `u64::from_str` takes a leading `+`; an offset has one spelling.
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(OffsetError::NotANumber);
+        }
+        Self::new(
+            text.parse()
+                .map_err(|_| OffsetError::TooLarge { value: u64::MAX })?,
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(u64::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// Why a number is no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OffsetError {
+    /// More than 2⁵³−1.
+    #[error("an offset is at most {}, not {value}", Offset::MAX)]
+    TooLarge {
+        /// The number; `u64::MAX` stands for anything above.
+        value: u64,
+    },
+    /// Not a run of decimal digits.
+    #[error("an offset is a decimal number")]
+    NotANumber,
+}
+
+const EPOCH: Rule = Rule {
+    id: "epoch",
+    alphabet: Alphabet::Epoch,
+    max: 32,
+};
+
+/// The numbering that a task's offsets belong to: 1–32 of `A–Z a–z 0–9 . _ -`.
+///
+/// It changes when a log cannot continue the old numbers. Opaque: compare for
+/// equality, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Epoch(Arc<str>);
+
+impl Epoch {
+    /// Takes text that keeps to the rule.
+    ///
+    /// # Errors
+    /// Empty, too long, or a character that is not allowed.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
+        let text = text.as_ref();
+        EPOCH.check(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The epoch as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::new(text)
+    }
+}
+
+impl AsRef<str> for Epoch {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+crate::text::text_serde!(Epoch, "an epoch");
+
+/// An offset and the epoch it counts in; `epoch:offset` as text.
+///
+/// ```
+/// use tidings_protocol::Position;
+///
+/// let position: Position = "3f9a:42".parse()?;
+/// assert_eq!(position.offset.get(), 42);
+/// assert_eq!(position.to_string(), "3f9a:42");
+/// # Ok::<(), tidings_protocol::PositionError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The numbering.
+    pub epoch: Epoch,
+    /// The place in it: of the last event seen, so that what comes next is after it.
+    pub offset: Offset,
+}
+
+impl Position {
+    /// The place of `offset` in `epoch`.
+    pub const fn new(epoch: Epoch, offset: Offset) -> Self {
+        Self { epoch, offset }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.epoch, self.offset)
+    }
+}
+
+impl FromStr for Position {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        let (epoch, offset) = text.rsplit_once(':').ok_or(PositionError::NoColon)?;
+        Ok(Self {
+            epoch: epoch.parse()?,
+            offset: offset.parse()?,
+        })
+    }
+}
+
+crate::text::text_serde!(Position, "a position `epoch:offset`");
+
+/// Why text is no position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PositionError {
+    /// No colon between epoch and offset.
+    #[error("a position is `epoch:offset`, or `0` for the start")]
+    NoColon,
+    /// The part before the colon.
+    #[error(transparent)]
+    Epoch(#[from] IdError),
+    /// The part after the colon.
+    #[error(transparent)]
+    Offset(#[from] OffsetError),
+}
+
+/// Where a watcher wants to go on: after a position, or at the start.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Since {
+    /// All that is retained; `0` as text.
+    Start,
+    /// After the last event seen.
+    After(Position),
+}
+
+impl From<Position> for Since {
+    fn from(position: Position) -> Self {
+        Self::After(position)
+    }
+}
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("0"),
+            Self::After(position) => position.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        if text == "0" {
+            Ok(Self::Start)
+        } else {
+            text.parse().map(Self::After)
+        }
+    }
+}
+
+impl Serialize for Since {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Since {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SinceVisitor;
+
+        impl de::Visitor<'_> for SinceVisitor {
+            type Value = Since;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a position `epoch:offset`, or `0`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Since, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Since, E> {
+                match number {
+                    0 => Ok(Since::Start),
+                    other => Err(E::invalid_value(de::Unexpected::Unsigned(other), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(SinceVisitor)
+    }
+}
+
+#[cfg(feature = "schema")]
+mod schema {
+    use super::{Epoch, Offset, Position, Since};
+
+    crate::schema::text!(Epoch, "epoch", super::EPOCH.pattern());
+    crate::schema::text!(
+        Position,
+        "position",
+        r"^[A-Za-z0-9._-]{1,32}:[0-9]{1,16}$".to_owned()
+    );
+    crate::schema::custom!(Since, {
+        "title": "since",
+        "anyOf": [
+            { "type": "string", "pattern": "^(0|[A-Za-z0-9._-]{1,32}:[0-9]{1,16})$" },
+            { "const": 0 }
+        ]
+    });
+    crate::schema::custom!(Offset, {
+        "type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_stay_within_what_javascript_holds() {
+        assert_eq!(Offset::MAX.get(), 9_007_199_254_740_991);
+        assert!(Offset::new(Offset::MAX.get() + 1).is_err());
+        assert_eq!(Offset::MAX.next(), Offset::MAX);
+        assert_eq!(Offset::ZERO.prev(), Offset::ZERO);
+        assert_eq!(Offset::ZERO.next(), Offset::FIRST);
+        assert!(serde_json::from_str::<Offset>("9007199254740992").is_err());
+        assert!(serde_json::from_str::<Offset>("-1").is_err());
+    }
+
+    #[test]
+    fn a_position_has_one_spelling() {
+        for text in [
+            "", ":", "e:", ":1", "e1", "e:+1", "e:1.0", "e:-1", "a b:1", "a:b:1",
+        ] {
+            assert!(text.parse::<Position>().is_err(), "{text:?}");
+        }
+        assert!("e:99999999999999999999999".parse::<Position>().is_err());
+        let position: Position = "e.1_-:7".parse().unwrap();
+        assert_eq!(position.to_string(), "e.1_-:7");
+    }
+
+    #[test]
+    fn since_takes_zero_as_text_and_number() {
+        for json in ["0", "\"0\""] {
+            assert_eq!(
+                serde_json::from_str::<Since>(json).unwrap(),
+                Since::Start,
+                "{json}"
+            );
+        }
+        for json in ["1", "-1", "0.5", "\"1\"", "null", "{}"] {
+            assert!(serde_json::from_str::<Since>(json).is_err(), "{json}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! How a snapshot stays within its bound.
+
+use super::TaskSnapshot;
+use super::entries::{Entry, OutputState};
+use super::weight;
+use crate::Json;
+
+/// Bytes that a snapshot may have as JSON: as many as a message may.
+pub const MAX_SNAPSHOT_BYTES: usize = 64 * 1024;
+
+/// Bytes of a single text in a snapshot (a name, a message, a prompt; not an
+/// output), as JSON. The rest of a longer one is left out.
+pub const MAX_TEXT_BYTES: usize = 2 * 1024;
+
+/// Entries of one list in a snapshot. Of more, the oldest are left out.
+pub const MAX_ENTRIES: usize = 64;
+
+/// What is set aside for everything but lists and result: five texts of
+/// [`MAX_TEXT_BYTES`], ids, times, and the names of the fields.
+const FIXED_BYTES: usize = 12 * 1024;
+
+/// What lists and result may weigh.
+const BUDGET: usize = MAX_SNAPSHOT_BYTES - FIXED_BYTES;
+
+/// Output text is cut so far below the budget, so that a text that keeps
+/// growing at its limit is not cut anew with each word.
+const SLACK: usize = 4 * 1024;
+
+impl TaskSnapshot {
+    /// Leaves out what does not fit.
+    pub(super) fn bound(&mut self) {
+        self.cap_lists();
+        if self.weigh() <= BUDGET {
+            return;
+        }
+        self.truncated = true;
+        self.drop_what_can_never_fit();
+        self.cut_outputs();
+        self.drop_inline_data();
+        if self.weigh() > BUDGET
+            && let Some(result) = self.result.take()
+        {
+            self.shrink(result.as_str().len());
+        }
+        self.drop_oldest();
+    }
+
+    fn cap_lists(&mut self) {
+        let dropped = cap(&mut self.agents)
+            | cap(&mut self.active_steps)
+            | cap(&mut self.active_tool_calls)
+            | cap(&mut self.pending_inputs)
+            | cap(&mut self.pending_commands)
+            | cap(&mut self.outputs)
+            | cap(&mut self.artifacts);
+        if dropped {
+            self.truncated = true;
+            self.weight = weight::Weight(None);
+        }
+    }
+
+    /// One huge value must not push out everything else before it goes itself.
+    fn drop_what_can_never_fit(&mut self) {
+        let huge = |json: &Json| json.as_str().len() > BUDGET / 2;
+        let inline = self.artifacts.iter_mut().map(|artifact| &mut artifact.data);
+        let schemas = self
+            .pending_inputs
+            .iter_mut()
+            .map(|input| &mut input.schema);
+        let args = self
+            .pending_commands
+            .iter_mut()
+            .map(|command| &mut command.args);
+        for json in inline.chain(schemas).chain(args) {
+            if json.as_ref().is_some_and(huge) {
+                *json = None;
+            }
+        }
+        if self
+            .result
+            .as_ref()
+            .is_some_and(|result| result.as_str().len() > BUDGET)
+        {
+            self.result = None;
+        }
+        self.weight = weight::Weight(None);
+    }
+
+    fn cut_outputs(&mut self) {
+        let mut excess = match self.weigh() {
+            weight if weight > BUDGET => weight - (BUDGET - SLACK),
+            _ => return,
+        };
+        let mut cut = 0;
+        for output in &mut self.outputs {
+            if excess == 0 {
+                break;
+            }
+            let bytes = cut_front(output, excess);
+            excess = excess.saturating_sub(bytes);
+            cut += bytes;
+        }
+        self.shrink(cut);
+    }
+
+    fn drop_inline_data(&mut self) {
+        let mut over = self.weigh().saturating_sub(BUDGET);
+        let mut dropped = 0;
+        for artifact in &mut self.artifacts {
+            if over == 0 {
+                break;
+            }
+            let before = weight::entry(artifact);
+            artifact.data = None;
+            let bytes = before.saturating_sub(weight::entry(artifact));
+            over = over.saturating_sub(bytes);
+            dropped += bytes;
+        }
+        self.shrink(dropped);
+    }
+
+    fn drop_oldest(&mut self) {
+        let mut over = self.weigh().saturating_sub(BUDGET);
+        if over == 0 {
+            return;
+        }
+        over = drop_front(&mut self.artifacts, over);
+        over = drop_front(&mut self.outputs, over);
+        over = drop_front(&mut self.active_tool_calls, over);
+        over = drop_front(&mut self.active_steps, over);
+        over = drop_front(&mut self.agents, over);
+        over = drop_front(&mut self.pending_commands, over);
+        drop_front(&mut self.pending_inputs, over);
+        self.weight = weight::Weight(None);
+    }
+}
+
+fn cap<T>(entries: &mut Vec<T>) -> bool {
+    let excess = entries.len().saturating_sub(MAX_ENTRIES);
+    entries.drain(..excess);
+    excess > 0
+}
+
+/// Takes `excess` bytes, or all there is, off the start of the text; says how many.
+fn cut_front(output: &mut OutputState, excess: usize) -> usize {
+    let mut bytes = 0;
+    let mut end = output.text.len();
+    for (at, c) in output.text.char_indices() {
+        if bytes >= excess {
+            end = at;
+            break;
+        }
+        bytes += weight::text(c.encode_utf8(&mut [0; 4]));
+    }
+    output.text.drain(..end);
+    bytes
+}
+
+/// Takes entries off the front until `over` bytes are gone; says what is left of it.
+fn drop_front<T: Entry>(entries: &mut Vec<T>, mut over: usize) -> usize {
+    let mut count = 0;
+    for entry in entries.iter() {
+        if over == 0 {
+            break;
+        }
+        over = over.saturating_sub(weight::entry(entry));
+        count += 1;
+    }
+    entries.drain(..count);
+    over
+}
+
+/// As much of a text as fits into [`MAX_TEXT_BYTES`]; whether that is all of it.
+pub(super) fn clip(text: &str) -> (&str, bool) {
+    // Six bytes is the most that one byte becomes: most texts need no count.
+    if text.len() * 6 <= MAX_TEXT_BYTES {
+        return (text, true);
+    }
+    let mut bytes = 0;
+    for (at, c) in text.char_indices() {
+        bytes += weight::text(c.encode_utf8(&mut [0; 4]));
+        if bytes > MAX_TEXT_BYTES {
+            return (&text[..at], false);
+        }
+    }
+    (text, true)
+}

@@ -1,0 +1,120 @@
+//! Bytes of what can grow in a snapshot, counted as the JSON that it becomes.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::TaskSnapshot;
+
+/// A running count, or none where it is to be made anew when next needed.
+///
+/// All weights are equal: it follows from the rest of the snapshot, and whether
+/// it has been counted yet makes no difference to anyone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Weight(pub(super) Option<usize>);
+
+impl PartialEq for Weight {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl TaskSnapshot {
+    /// The exact weight: lists, and the result.
+    pub(super) fn weigh(&mut self) -> usize {
+        if let Some(weight) = self.weight.0 {
+            return weight;
+        }
+        let weight = list(&self.agents)
+            + list(&self.active_steps)
+            + list(&self.active_tool_calls)
+            + list(&self.pending_inputs)
+            + list(&self.pending_commands)
+            + list(&self.outputs)
+            + list(&self.artifacts)
+            + self
+                .result
+                .as_ref()
+                .map_or(0, |result| result.as_str().len());
+        self.weight = Weight(Some(weight));
+        weight
+    }
+
+    /// Takes note that text was added to an entry.
+    pub(super) fn grow(&mut self, bytes: usize) {
+        self.weight = Weight(self.weight.0.map(|weight| weight + bytes));
+    }
+
+    /// Takes note that something was taken out.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        self.weight = Weight(self.weight.0.map(|weight| weight.saturating_sub(bytes)));
+    }
+}
+
+fn list<T: Serialize>(entries: &[T]) -> usize {
+    entries.iter().map(entry).sum()
+}
+
+/// Bytes of one entry and its comma.
+pub(super) fn entry(entry: &impl Serialize) -> usize {
+    let mut count = Count(1);
+    // Counting does not fail, and neither does writing plain structs.
+    let _ = serde_json::to_writer(&mut count, entry);
+    count.0
+}
+
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes of text within a JSON string, as serde_json escapes it.
+pub(super) fn text(text: &str) -> usize {
+    text.bytes().map(byte).sum()
+}
+
+pub(super) const fn byte(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Epoch, NewEvent, Offset, Payload, TaskId, Timestamp};
+
+    #[test]
+    fn the_running_count_is_the_exact_one() {
+        let mut snapshot = TaskSnapshot::new(TaskId::new("t").unwrap(), Epoch::new("e").unwrap());
+        let events = (0..3_000).map(|n| match n % 50 {
+            0 => NewEvent::step_started(n.to_string(), "step"),
+            1 => NewEvent::task_completed(serde_json::json!(n)),
+            n => NewEvent::output_delta((n % 3).to_string(), "\u{1}\"ö\n text".repeat(n)),
+        });
+        for event in events {
+            let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+            snapshot.apply(&payload, Offset::FIRST, Timestamp::MIN);
+            let running = snapshot.weight.0;
+            snapshot.weight = Weight(None);
+            assert_eq!(running, Some(snapshot.weigh()));
+        }
+        assert!(snapshot.truncated);
+    }
+
+    #[test]
+    fn text_weighs_what_serde_json_makes_of_it() {
+        let all: String = (0..0x800_u32).filter_map(char::from_u32).collect();
+        assert_eq!(text(&all) + 2, serde_json::to_string(&all).unwrap().len());
+    }
+}

@@ -1,0 +1,107 @@
+//! Serde for types that are text on the wire: `Display` out, `FromStr` in.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::de;
+
+/// Reads a string and hands it to the type's own `FromStr`.
+pub(crate) struct TextVisitor<T> {
+    expecting: &'static str,
+    output: PhantomData<T>,
+}
+
+impl<T> TextVisitor<T> {
+    pub(crate) fn new(expecting: &'static str) -> Self {
+        Self {
+            expecting,
+            output: PhantomData,
+        }
+    }
+}
+
+impl<T> de::Visitor<'_> for TextVisitor<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// `Serialize` from `Display`, `Deserialize` from `FromStr`.
+macro_rules! text_serde {
+    ($type:ty, $expecting:literal) => {
+        impl ::serde::Serialize for $type {
+            fn serialize<S: ::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for $type {
+            fn deserialize<D: ::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::std::result::Result<Self, D::Error> {
+                deserializer.deserialize_str($crate::text::TextVisitor::new($expecting))
+            }
+        }
+    };
+}
+
+/// A closed set of names: `as_str`, `Display`, `FromStr` and serde for a plain enum.
+macro_rules! named_enum {
+    ($type:ident, $error:ident, $what:literal, { $($variant:ident => $name:literal),+ $(,)? }) => {
+        impl $type {
+            /// Every value, in the order of the specification.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name),+
+                }
+            }
+        }
+
+        impl ::std::fmt::Display for $type {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl ::std::str::FromStr for $type {
+            type Err = $error;
+
+            fn from_str(text: &str) -> ::std::result::Result<Self, $error> {
+                match text {
+                    $($name => Ok(Self::$variant),)+
+                    _ => Err($error),
+                }
+            }
+        }
+
+        #[doc = concat!("The text names no ", $what, ".")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, ::thiserror::Error)]
+        #[error("expected {what}, one of{names}", what = $what, names = concat!($(" `", $name, "`"),+))]
+        #[non_exhaustive]
+        pub struct $error;
+
+        $crate::text::text_serde!($type, $what);
+
+        #[cfg(feature = "schema")]
+        $crate::schema::names!($type, $what, [$($name),+]);
+    };
+}
+
+pub(crate) use {named_enum, text_serde};

@@ -1,0 +1,122 @@
+//! Times of events: milliseconds of UTC.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+/// A moment in milliseconds since the Unix epoch; RFC 3339 UTC as text.
+///
+/// From 1970 to the end of the year 9999: what lies outside is moved to the
+/// nearer end, so that no clock can make an event unreadable.
+///
+/// ```
+/// use tidings_protocol::Timestamp;
+///
+/// let at = Timestamp::from_millis(1_763_873_112_123);
+/// assert_eq!(at.to_string(), "2025-11-23T04:45:12.123Z");
+/// assert_eq!("2025-11-23T04:45:12.123Z".parse(), Ok(at));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// 1970-01-01T00:00:00.000Z.
+    pub const MIN: Self = Self(0);
+    /// 9999-12-31T23:59:59.999Z.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// The moment so many milliseconds after the start of 1970.
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(millis)
+        }
+    }
+
+    /// Milliseconds since the start of 1970.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since = time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Self::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(timestamp.0)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_millis((*self).into()).fmt(f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// Takes RFC 3339 in UTC (`Z`); what is finer than a millisecond is dropped.
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        humantime::parse_rfc3339(text)
+            .map(Self::from)
+            .map_err(|_| TimestampError)
+    }
+}
+
+/// The text is no RFC 3339 time in UTC between 1970 and 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time such as `2026-11-23T04:45:12.123Z`")]
+#[non_exhaustive]
+pub struct TimestampError;
+
+crate::text::text_serde!(Timestamp, "a time such as `2026-11-23T04:45:12.123Z`");
+
+#[cfg(feature = "schema")]
+crate::schema::custom!(Timestamp, { "type": "string", "format": "date-time" });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_are_written_and_read() {
+        for (at, text) in [
+            (Timestamp::MIN, "1970-01-01T00:00:00.000Z"),
+            (Timestamp::MAX, "9999-12-31T23:59:59.999Z"),
+            (Timestamp::from_millis(u64::MAX), "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(at.to_string(), text);
+            assert_eq!(text.parse(), Ok(at));
+        }
+    }
+
+    #[test]
+    fn times_outside_are_moved_to_the_nearer_end() {
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(Timestamp::from(before), Timestamp::MIN);
+        let after = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+        assert_eq!(Timestamp::from(after), Timestamp::MAX);
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        for text in [
+            "",
+            "2026-11-23",
+            "2026-11-23T04:45:12+01:00",
+            "now",
+            "2026-13-01T00:00:00Z",
+        ] {
+            assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
+    }
+}

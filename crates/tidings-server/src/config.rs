@@ -1,0 +1,143 @@
+//! From options to the settings of each crate.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidings_bus::BusConfig;
+use tidings_connections::ConnectionsConfig;
+use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
+
+use crate::failure::Failure;
+use crate::options::Options;
+use crate::value::{Log, Origin};
+
+/// Over how long reconnects are spread when the server stops: a few thousand
+/// clients come back to the next one at a rate that it does not notice.
+const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+
+/// How long stopping may take: below the 10 s and more that container runtimes
+/// and service managers wait before they kill.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the server is run with.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) log: Log,
+    pub(crate) bus: BusConfig,
+    pub(crate) connections: ConnectionsConfig,
+    pub(crate) transport: TransportConfig,
+    pub(crate) drain_window: Duration,
+    pub(crate) drain_deadline: Duration,
+}
+
+impl Settings {
+    /// From flags and variables, and from the file that they name.
+    pub(crate) fn load(mut given: Options) -> Result<Self, Failure> {
+        let file = given
+            .config
+            .take()
+            .map(read)
+            .transpose()?
+            .unwrap_or_default();
+        Ok(given.or(file).into())
+    }
+}
+
+fn read(path: PathBuf) -> Result<Options, Failure> {
+    match fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text).map_err(|cause| Failure::FileWrong { path, cause }),
+        Err(cause) => Err(Failure::FileUnreadable { path, cause }),
+    }
+}
+
+/// Sets what is given, by the setter's name.
+macro_rules! set {
+    ($config:ident: $($setter:ident = $value:expr),* $(,)?) => {
+        $(if let Some(value) = $value { $config = $config.$setter(value); })*
+    };
+}
+
+impl From<Options> for Settings {
+    fn from(options: Options) -> Self {
+        Self {
+            listen: options.listen.map_or_else(
+                || SocketAddr::from(([127, 0, 0, 1], 8000)),
+                |listen| listen.0,
+            ),
+            bus: bus(&options),
+            connections: connections(&options),
+            transport: transport(&options),
+            drain_window: options.drain_window.map_or(DRAIN_WINDOW, |time| time.get()),
+            drain_deadline: options
+                .drain_deadline
+                .map_or(DRAIN_DEADLINE, |time| time.get()),
+            log: options.log.unwrap_or_default(),
+        }
+    }
+}
+
+fn bus(options: &Options) -> BusConfig {
+    let mut bus = BusConfig::default().framing(WEBSOCKET);
+    let mut limits = bus.log_limits;
+    limits.max_events = options
+        .max_events
+        .map_or(limits.max_events, |count| count.get());
+    limits.max_bytes = options
+        .max_task_bytes
+        .map_or(limits.max_bytes, |size| size.to_usize());
+    set! { bus:
+        log_limits = Some(limits),
+        finished_events_ttl = options.finished_ttl.map(|time| time.get()),
+        pinned_ttl = options.pinned_ttl.map(|time| time.get()),
+        idle_ttl = options.idle_ttl.map(|time| time.get()),
+        total_bytes = options.max_total_bytes.map(|size| size.to_usize()),
+        max_event_bytes = options.max_event_bytes.map(|size| size.to_usize()),
+        idempotency_ids = options.idempotency_ids.map(|count| count.to_usize()),
+        idempotency_ttl = options.idempotency_ttl.map(|time| time.get()),
+    }
+    bus
+}
+
+fn connections(options: &Options) -> ConnectionsConfig {
+    let mut connections = ConnectionsConfig::default();
+    let mut skip = connections.skip;
+    skip.behind = options.skip_behind.map_or(skip.behind, |count| count.get());
+    let mut inbox = connections.inbox;
+    inbox.max_events = options
+        .inbox_messages
+        .map_or(inbox.max_events, |count| count.get());
+    set! { connections:
+        skip = Some(skip),
+        inbox = Some(inbox),
+        heartbeat_interval = options.heartbeat_interval.map(|time| time.get()),
+        write_timeout = options.write_timeout.map(|time| time.get()),
+        offline_ttl = options.offline_ttl.map(|time| time.get()),
+        max_connections = options.max_connections.map(|count| count.to_usize()),
+        max_subscriptions = options.max_subscriptions.map(|count| count.to_usize()),
+        max_message_bytes = options.max_message_bytes.map(|size| size.to_usize()),
+    }
+    connections
+}
+
+fn transport(options: &Options) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    set! { transport:
+        allowed_origins = options.allow_origin.as_deref().map(origins),
+        header_read_timeout = options.header_timeout.map(|time| time.get()),
+        body_read_timeout = options.body_timeout.map(|time| time.get()),
+    }
+    transport
+}
+
+fn origins(allowed: &[Origin]) -> Origins {
+    let listed = allowed.iter().map(|origin| match origin {
+        Origin::Any => None,
+        Origin::One(origin) => Some(origin.clone()),
+    });
+    listed
+        .collect::<Option<Vec<_>>>()
+        .map_or(Origins::Any, Origins::List)
+}

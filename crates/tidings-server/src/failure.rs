@@ -1,0 +1,97 @@
+//! Why the server did not start, and how that is told.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What ends the program with something else than success. Exit codes are
+/// those of BSD's `sysexits.h`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Clap found a flag, or a variable that it knows, wrong; it prints well.
+    #[error("the command line is wrong")]
+    Usage(#[source] clap::Error),
+    /// A variable that looks like one of ours and is none.
+    #[error(
+        "{name} is not an option of tidings; unset it, or see `tidings --help` for the names there are"
+    )]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read", .path.display())]
+    FileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file says something that cannot be.
+    #[error("the configuration file {} is wrong", .path.display())]
+    FileWrong {
+        /// The file.
+        path: PathBuf,
+        /// What and where; over several lines, with the line in question.
+        #[source]
+        cause: toml::de::Error,
+    },
+    /// A setting that only the library behind it found wrong.
+    #[error("the configuration cannot work")]
+    Setting(#[source] Box<dyn Error + Send + Sync>),
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The system refused threads or signal handlers.
+    #[error("the system does not let the server start")]
+    System(#[source] io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_)
+            | Self::UnknownVariable { .. }
+            | Self::FileWrong { .. }
+            | Self::Setting(_) => 64, // EX_USAGE
+            Self::FileUnreadable { .. } => 66, // EX_NOINPUT
+            Self::Listen { .. } => 69,         // EX_UNAVAILABLE
+            Self::System(_) => 71,             // EX_OSERR
+        }
+    }
+
+    /// Says it on standard error; gives the code to exit with.
+    pub(crate) fn report(&self) -> ExitCode {
+        // Nobody is left to be told that standard error is closed.
+        let _ = match self {
+            Self::Usage(error) => error.print(),
+            failure => writeln!(io::stderr(), "error: {}", chain(failure).trim_end()),
+        };
+        ExitCode::from(self.code())
+    }
+}
+
+/// An error with its causes, each behind a colon.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // What the error before it has quoted already is not said twice.
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,34 @@
+//! `tidings`: the server.
+//!
+//! Reads the configuration, wires the crates together and runs them. What it
+//! does is in `tidings-bus`, `tidings-connections` and `tidings-transport`;
+//! here are only flags, signals and, for `tidings demo`, something to watch.
+
+mod cli;
+mod config;
+mod demo;
+mod failure;
+mod options;
+mod serve;
+mod signals;
+mod value;
+
+use std::process::ExitCode;
+
+use cli::Invocation;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    match cli::parse()? {
+        Invocation::Told => Ok(()),
+        Invocation::Serve(settings) => serve::run(settings),
+        Invocation::Demo(settings, length) => demo::run(settings, length),
+    }
+}

@@ -1,0 +1,258 @@
+//! Every option, once: as a flag, a `TIDINGS_*` variable and a key of the file.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::value::{Count, Listen, Log, Origin, Size, Time};
+
+/// What was set in one place. The defaults named here are the libraries'; a
+/// test holds the two together.
+#[derive(Debug, Default, Clone, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Options {
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8000]
+    #[arg(long, env = "TIDINGS_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<Listen>,
+
+    /// A TOML file with any of these options but this one, by the names that
+    /// they have here, such as `max-events = 500`
+    #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What to log to standard error: levels, for all or by module
+    /// [default: info,hyper=warn]
+    #[arg(long, env = "TIDINGS_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<Log>,
+
+    /// Web pages that may connect, beside this server's own: origins such as
+    /// https://app.example, separated by commas; `*` for any. Programs that are
+    /// no browsers always may
+    #[arg(
+        long,
+        env = "TIDINGS_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_origin: Option<Vec<Origin>>,
+
+    /// Events kept per task [default: 1000]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_EVENTS",
+        value_name = "COUNT",
+        help_heading = "Tasks"
+    )]
+    pub(crate) max_events: Option<Count<1>>,
+
+    /// Bytes of events kept per task, whichever bound comes first [default: 256KiB]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_TASK_BYTES",
+        value_name = "SIZE",
+        help_heading = "Tasks"
+    )]
+    pub(crate) max_task_bytes: Option<Size<1_024>>,
+
+    /// How long the events of a task stay after it has ended [default: 1h]
+    #[arg(
+        long,
+        env = "TIDINGS_FINISHED_TTL",
+        value_name = "TIME",
+        help_heading = "Tasks"
+    )]
+    pub(crate) finished_ttl: Option<Time<0>>,
+
+    /// How long the last state of a task stays after it has ended [default: 24h]
+    #[arg(
+        long,
+        env = "TIDINGS_PINNED_TTL",
+        value_name = "TIME",
+        help_heading = "Tasks"
+    )]
+    pub(crate) pinned_ttl: Option<Time<0>>,
+
+    /// How long a task that does not end stays after its last event [default: 24h]
+    #[arg(
+        long,
+        env = "TIDINGS_IDLE_TTL",
+        value_name = "TIME",
+        help_heading = "Tasks"
+    )]
+    pub(crate) idle_ttl: Option<Time<0>>,
+
+    /// Bytes kept over all tasks; past it the tasks that ended first lose
+    /// their events first [default: 256MiB]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_TOTAL_BYTES",
+        value_name = "SIZE",
+        help_heading = "Tasks"
+    )]
+    pub(crate) max_total_bytes: Option<Size<65_536>>,
+
+    /// The largest event that may be published [default: 64KiB]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_EVENT_BYTES",
+        value_name = "SIZE",
+        help_heading = "Tasks"
+    )]
+    pub(crate) max_event_bytes: Option<Size<256>>,
+
+    /// Ids of events remembered per task, so that a retry is not published
+    /// twice [default: 1024]
+    #[arg(
+        long,
+        env = "TIDINGS_IDEMPOTENCY_IDS",
+        value_name = "COUNT",
+        help_heading = "Tasks"
+    )]
+    pub(crate) idempotency_ids: Option<Count<1>>,
+
+    /// How long the id of an event is remembered [default: 5m]
+    #[arg(
+        long,
+        env = "TIDINGS_IDEMPOTENCY_TTL",
+        value_name = "TIME",
+        help_heading = "Tasks"
+    )]
+    pub(crate) idempotency_ttl: Option<Time<0>>,
+
+    /// Between two signs of life on a quiet connection; keep it below the idle
+    /// timeout of the proxies on the way [default: 25s]
+    #[arg(
+        long,
+        env = "TIDINGS_HEARTBEAT_INTERVAL",
+        value_name = "TIME",
+        help_heading = "Connections"
+    )]
+    pub(crate) heartbeat_interval: Option<Time<10>>,
+
+    /// How long a client may take nothing at all of what is sent to it
+    /// [default: 30s]
+    #[arg(
+        long,
+        env = "TIDINGS_WRITE_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Connections"
+    )]
+    pub(crate) write_timeout: Option<Time<10>>,
+
+    /// How long a client that went away can come back to where it was; 0s for
+    /// not at all [default: 5m]
+    #[arg(
+        long,
+        env = "TIDINGS_OFFLINE_TTL",
+        value_name = "TIME",
+        help_heading = "Connections"
+    )]
+    pub(crate) offline_ttl: Option<Time<0>>,
+
+    /// Connections at a time; each takes a file descriptor, see `ulimit -n`
+    /// [default: 15000]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_CONNECTIONS",
+        value_name = "COUNT",
+        help_heading = "Connections"
+    )]
+    pub(crate) max_connections: Option<Count<1>>,
+
+    /// Tasks and patterns that one connection may subscribe to by name
+    /// [default: 1000]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_SUBSCRIPTIONS",
+        value_name = "COUNT",
+        help_heading = "Connections"
+    )]
+    pub(crate) max_subscriptions: Option<Count<1>>,
+
+    /// The largest message from a client [default: 64KiB]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_MESSAGE_BYTES",
+        value_name = "SIZE",
+        help_heading = "Connections"
+    )]
+    pub(crate) max_message_bytes: Option<Size<256>>,
+
+    /// A client that is this many events behind skips outdated progress and
+    /// output, and is told what it skipped [default: 256]
+    #[arg(
+        long,
+        env = "TIDINGS_SKIP_BEHIND",
+        value_name = "COUNT",
+        help_heading = "Connections"
+    )]
+    pub(crate) skip_behind: Option<Count<0>>,
+
+    /// Personal messages kept for a client [default: 100]
+    #[arg(
+        long,
+        env = "TIDINGS_INBOX_MESSAGES",
+        value_name = "COUNT",
+        help_heading = "Connections"
+    )]
+    pub(crate) inbox_messages: Option<Count<1>>,
+
+    /// How long a client may take to send the head of a request [default: 15s]
+    #[arg(
+        long,
+        env = "TIDINGS_HEADER_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Connections"
+    )]
+    pub(crate) header_timeout: Option<Time<10>>,
+
+    /// How long a client may take to send the body of a request [default: 15s]
+    #[arg(
+        long,
+        env = "TIDINGS_BODY_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Connections"
+    )]
+    pub(crate) body_timeout: Option<Time<10>>,
+
+    /// Over how long clients are told to spread their coming back when the
+    /// server stops [default: 5s]
+    #[arg(
+        long,
+        env = "TIDINGS_DRAIN_WINDOW",
+        value_name = "TIME",
+        help_heading = "Stopping"
+    )]
+    pub(crate) drain_window: Option<Time<0>>,
+
+    /// How long stopping may take; what is left then is cut off [default: 10s]
+    #[arg(
+        long,
+        env = "TIDINGS_DRAIN_DEADLINE",
+        value_name = "TIME",
+        help_heading = "Stopping"
+    )]
+    pub(crate) drain_deadline: Option<Time<0>>,
+}
+
+macro_rules! merge {
+    ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
+        // A field that is missing here does not compile.
+        Self { $($name: $first.$name.or($second.$name)),* }
+    };
+}
+
+impl Options {
+    /// These, and those of `other` where nothing is set here.
+    pub(crate) fn or(self, other: Self) -> Self {
+        merge! { self, other:
+            listen, config, log, allow_origin,
+            max_events, max_task_bytes, finished_ttl, pinned_ttl, idle_ttl, max_total_bytes,
+            max_event_bytes, idempotency_ids, idempotency_ttl,
+            heartbeat_interval, write_timeout, offline_ttl, max_connections, max_subscriptions,
+            max_message_bytes, skip_behind, inbox_messages, header_timeout, body_timeout,
+            drain_window, drain_deadline,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `tidings serve`: a bus, its connections and a listener, until a signal.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tidings_bus::EventBus;
+use tidings_connections::ConnectionManager;
+use tidings_transport::{Server, TidingsService};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::signals;
+use crate::value::Log;
+
+/// How long the bus may take to stop once nobody is connected. It waits for
+/// nothing from outside, so this is only not to hang whatever happens.
+const BUS_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Serves until a signal.
+pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
+    block_on(&settings.log.clone(), async {
+        Instance::start(settings).await?.run().await
+    })
+}
+
+/// Sets up logging and a runtime, and runs `main` on it.
+pub(crate) fn block_on(
+    log: &Log,
+    main: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    tracing_subscriber::fmt()
+        .with_env_filter(log.filter())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        // It would panic where standard error is a pipe that nobody reads any more.
+        .log_internal_errors(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(Failure::System)?.block_on(main)
+}
+
+/// A server that listens.
+pub(crate) struct Instance {
+    pub(crate) bus: EventBus,
+    /// Cancelled when the server is to stop.
+    pub(crate) drain: CancellationToken,
+    server: Server,
+    window: Duration,
+    deadline: Duration,
+}
+
+impl Instance {
+    /// Wires the crates together, listens, and says so on standard output.
+    pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
+        let drain = CancellationToken::new();
+        signals::install(drain.clone()).map_err(Failure::System)?;
+        let bus = EventBus::new(settings.bus).map_err(setting)?;
+        let manager = ConnectionManager::new(bus.clone(), settings.connections).map_err(setting)?;
+        let service = TidingsService::new(manager, settings.transport).map_err(setting)?;
+        let addr = settings.listen;
+        if !addr.ip().is_loopback() {
+            tracing::warn!(
+                %addr,
+                "there is no authentication yet: whoever reaches this address can watch and publish"
+            );
+        }
+        let server = Server::bind(addr, service)
+            .await
+            .map_err(|cause| Failure::Listen { addr, cause })?;
+        announce(server.local_addr());
+        Ok(Self {
+            bus,
+            drain,
+            server,
+            window: settings.drain_window,
+            deadline: settings.drain_deadline,
+        })
+    }
+
+    /// Serves until the drain has been asked for and is done.
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let aborted = self
+            .server
+            .run(self.drain, self.window, self.deadline)
+            .await;
+        let stopped = tokio::time::timeout(BUS_DEADLINE, self.bus.shutdown())
+            .await
+            .is_ok();
+        tracing::info!(aborted, stopped, "stopped");
+        Ok(())
+    }
+}
+
+fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Setting(Box::new(error))
+}
+
+/// Says where the server is and where to look.
+fn announce(addr: SocketAddr) {
+    // What cannot be connected to is listened on all the same: show a way in.
+    let host = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let near = SocketAddr::new(host, addr.port());
+    let text = format!(
+        "\
+listening on http://{addr}
+
+Watch a task     ws://{near}/ws/tasks/test_001
+  as a stream    curl -N -H 'Accept: text/event-stream' http://{near}/api/tasks/test_001/events
+Publish to it    curl -d '{{\"event_type\":\"task_started\",\"data\":{{\"name\":\"A test\"}}}}' http://{near}/api/tasks/test_001/events
+See all tasks    curl http://{near}/api/tasks
+API              http://{near}/api/openapi.json
+"
+    );
+    let mut out = io::stdout().lock();
+    // The server serves just as well when nobody reads this.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,302 @@
+//! The kinds of values that options have, as text: the same on the command
+//! line, in the environment and in the file.
+//!
+//! Each kind knows its bounds, so that what cannot work is refused where it was
+//! written and under the name that it was written under.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::de::{Deserialize, Deserializer, Visitor};
+use tracing_subscriber::EnvFilter;
+
+/// Ten years: longer waits come near the end of what the system's clocks count.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Why a text is not such a value.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidValue {
+    #[error("expected {0}")]
+    Malformed(&'static str),
+    #[error("must be at least {0}")]
+    TooSmall(String),
+    #[error("must be at most {0}")]
+    TooLarge(String),
+}
+
+/// What can be read from text, and in a file from a whole number as well.
+trait Value: FromStr<Err = InvalidValue> {
+    /// What is expected, with an example.
+    const EXPECTED: &'static str;
+
+    fn malformed() -> InvalidValue {
+        InvalidValue::Malformed(Self::EXPECTED)
+    }
+}
+
+struct Text<T>(PhantomData<T>);
+
+impl<T: Value> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+macro_rules! deserialize_from_text {
+    ($($type:ident $(<const $bound:ident>)?),* $(,)?) => {$(
+        impl<'de $(, const $bound: u64)?> Deserialize<'de> for $type $(<$bound>)? {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Text(PhantomData))
+            }
+        }
+    )*};
+}
+
+deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin);
+
+/// A number of things, at least `LEAST`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Count<const LEAST: u64>(u64);
+
+impl<const LEAST: u64> Count<LEAST> {
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn to_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl<const LEAST: u64> Value for Count<LEAST> {
+    const EXPECTED: &'static str = "a whole number such as 1000";
+}
+
+impl<const LEAST: u64> FromStr for Count<LEAST> {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let count = text.parse().map_err(|_| Self::malformed())?;
+        if count < LEAST {
+            return Err(InvalidValue::TooSmall(LEAST.to_string()));
+        }
+        Ok(Self(count))
+    }
+}
+
+/// A number of bytes, at least `LEAST`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size<const LEAST: u64>(u64);
+
+impl<const LEAST: u64> Size<LEAST> {
+    pub(crate) fn to_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl<const LEAST: u64> Value for Size<LEAST> {
+    const EXPECTED: &'static str = "a size such as 256KiB, 64KB or 1048576 (bytes)";
+}
+
+impl<const LEAST: u64> FromStr for Size<LEAST> {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let size: ByteSize = text.parse().map_err(|_| Self::malformed())?;
+        if size.as_u64() < LEAST {
+            return Err(InvalidValue::TooSmall(
+                ByteSize(LEAST).display().iec().to_string(),
+            ));
+        }
+        Ok(Self(size.as_u64()))
+    }
+}
+
+/// A length of time, at least `LEAST` milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Time<const LEAST: u64>(Duration);
+
+impl<const LEAST: u64> Time<LEAST> {
+    pub(crate) fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl<const LEAST: u64> Value for Time<LEAST> {
+    const EXPECTED: &'static str = "a time with its unit such as 250ms, 25s, 5m or 1h";
+}
+
+impl<const LEAST: u64> FromStr for Time<LEAST> {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let time = humantime::parse_duration(text).map_err(|_| Self::malformed())?;
+        let least = Duration::from_millis(LEAST);
+        if time < least {
+            return Err(InvalidValue::TooSmall(
+                humantime::format_duration(least).to_string(),
+            ));
+        }
+        if time > LONGEST {
+            return Err(InvalidValue::TooLarge("3650d".to_owned()));
+        }
+        Ok(Self(time))
+    }
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listen(pub(crate) SocketAddr);
+
+impl Value for Listen {
+    const EXPECTED: &'static str =
+        "an address and a port such as 127.0.0.1:8000, [::1]:8000 or 0.0.0.0:0";
+}
+
+impl FromStr for Listen {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        text.parse().map(Self).map_err(|_| Self::malformed())
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone)]
+pub(crate) struct Log(String);
+
+impl Log {
+    pub(crate) fn filter(&self) -> EnvFilter {
+        EnvFilter::new(&self.0)
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self("info,hyper=warn".to_owned())
+    }
+}
+
+impl Value for Log {
+    const EXPECTED: &'static str = "a log filter such as `info,hyper=warn` or `tidings_bus=debug`";
+}
+
+impl FromStr for Log {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match EnvFilter::try_new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(Self::malformed()),
+        }
+    }
+}
+
+/// Web pages that may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Any,
+    One(String),
+}
+
+impl Value for Origin {
+    const EXPECTED: &'static str =
+        "allow-origin as `*` or as https://app.example: no path, no slash at the end";
+}
+
+impl FromStr for Origin {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        // A browser sends scheme, host and port and nothing more (RFC 6454 §7):
+        // with anything else the entry would never match.
+        let uri: http::Uri = text.parse().map_err(|_| Self::malformed())?;
+        match (uri.scheme_str(), uri.authority()) {
+            (Some(scheme), Some(authority)) if text == format!("{scheme}://{authority}") => {
+                Ok(Self::One(text.to_owned()))
+            }
+            _ => Err(Self::malformed()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_of_both_kinds() {
+        for (text, bytes) in [("256KiB", 262_144), ("64KB", 64_000), ("1024", 1_024)] {
+            assert_eq!(text.parse::<Size<0>>().unwrap().to_usize(), bytes, "{text}");
+        }
+        for wrong in ["", "KiB", "1 parsec", "-1", "1e3"] {
+            assert!(wrong.parse::<Size<0>>().is_err(), "{wrong}");
+        }
+        let error = "1".parse::<Size<1_024>>().unwrap_err();
+        assert_eq!(error.to_string(), "must be at least 1.0 KiB");
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("25s", 25_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+        ] {
+            let time = text.parse::<Time<0>>().unwrap().get();
+            assert_eq!(time, Duration::from_millis(ms), "{text}");
+        }
+        for wrong in ["", "25", "-1s", "11y", "99999999999999999y"] {
+            assert!(wrong.parse::<Time<0>>().is_err(), "{wrong}");
+        }
+        let error = "9ms".parse::<Time<10>>().unwrap_err();
+        assert_eq!(error.to_string(), "must be at least 10ms");
+    }
+
+    #[test]
+    fn counts_are_whole_and_bounded() {
+        assert_eq!("7".parse::<Count<1>>().unwrap().get(), 7);
+        for wrong in ["0", "-1", "1.5", "many", "99999999999999999999"] {
+            assert!(wrong.parse::<Count<1>>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn origins_are_what_a_browser_sends() {
+        assert_eq!("*".parse::<Origin>().unwrap(), Origin::Any);
+        for right in [
+            "https://app.example",
+            "http://localhost:5173",
+            "http://[::1]:80",
+        ] {
+            assert!(right.parse::<Origin>().is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "app.example",
+            "https://app.example/",
+            "https://a.example/x",
+            "null",
+        ] {
+            assert!(wrong.parse::<Origin>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Runs the real binary, with nothing of ours in its environment but what a test sets.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything that a test waits for may take.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The binary, to be given arguments and variables.
+pub fn tidings(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.args(arguments);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDINGS_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end, which must come by itself.
+pub fn finish(command: &mut Command) -> Output {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let stdout = collect(running.0.stdout.take().unwrap());
+    let stderr = collect(running.0.stderr.take().unwrap());
+    let status = running.wait();
+    let output =
+        |from: mpsc::Receiver<Vec<u8>>| from.recv_timeout(DEADLINE).expect("the pipe is closed");
+    Output {
+        status,
+        stdout: output(stdout),
+        stderr: output(stderr),
+    }
+}
+
+/// What it says on standard error when it ends with this code; it must be plain
+/// words and not a panic.
+pub fn refusal(command: &mut Command, code: i32) -> String {
+    let output = finish(command);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(
+        output.stdout.is_empty(),
+        "{:?}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    assert!(
+        !stderr.contains("panicked") && !stderr.contains("Error {"),
+        "{stderr}"
+    );
+    stderr
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        let _ = sender.send(bytes);
+    });
+    receiver
+}
+
+/// A server that listens; killed when the test is over.
+pub struct Server {
+    child: Running,
+    lines: mpsc::Receiver<String>,
+    /// The first line that it printed.
+    pub first_line: String,
+}
+
+impl Server {
+    /// Starts it, and waits for its first line.
+    pub fn start(command: &mut Command) -> Self {
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut child = Running(child);
+        let lines = lines(child.0.stdout.take().unwrap());
+        let first_line = lines.recv_timeout(DEADLINE).expect("a first line");
+        Self {
+            child,
+            lines,
+            first_line,
+        }
+    }
+
+    /// `ADDR:PORT`, from the first line.
+    pub fn addr(&self) -> &str {
+        self.first_line
+            .strip_prefix("listening on http://")
+            .expect("the first line's form")
+    }
+
+    /// The line that it prints next.
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("another line")
+    }
+
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.0.id().to_string();
+        let status = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended; gives its exit code and how long that took.
+    pub fn wait(mut self) -> (Option<i32>, Duration) {
+        let started = Instant::now();
+        let status = self.child.wait();
+        (status.code(), started.elapsed())
+    }
+}
+
+fn lines(pipe: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// A child that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server did not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already in most tests.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,391 @@
+//! The invariant of Tidings, checked from what one subscriber receives.
+//!
+//! For one subscriber of one task, delivered offsets and gap ranges, in the
+//! order received, are contiguous and do not overlap. Every test at every
+//! level, and every bench, feeds what it sees to one of these.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tidings_protocol::{Epoch, Gap, GapReason, Position};
+
+/// What a subscriber saw that it must not see.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// An offset came that is not the next one.
+    #[error("offset {got} came where {expected} was due: {}", if got > expected { "offsets were lost" } else { "offsets came twice" })]
+    Offset {
+        /// The next offset by what came before.
+        expected: u64,
+        /// What came.
+        got: u64,
+    },
+    /// A gap does not begin where it must.
+    #[error("gap {gap:?} came where {expected} was due")]
+    Gap {
+        /// The next offset by what came before.
+        expected: u64,
+        /// What came.
+        gap: Gap,
+    },
+    /// An event came before the subscriber was told where it stands.
+    #[error("offset {got} came before the subscription began")]
+    NotJoined {
+        /// What came.
+        got: u64,
+    },
+    /// History began beyond the head.
+    #[error("history began at {got}, after the head {head}")]
+    BeyondHead {
+        /// The head at the join.
+        head: u64,
+        /// What came.
+        got: u64,
+    },
+    /// A gap must bring the task's state along.
+    #[error("gap {gap:?} came without a snapshot")]
+    NoSnapshot {
+        /// What came.
+        gap: Gap,
+    },
+    /// A message of the wire is not as the protocol says.
+    #[error("not as the protocol says ({what}): {message}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+        /// The message.
+        message: String,
+    },
+}
+
+/// How a subscription began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// This offset is due.
+    Exactly(u64),
+    /// History of unknown length: anything up to one past the head.
+    UpTo(u64),
+}
+
+/// Checks one log of one subscriber.
+#[derive(Debug, Clone, Default)]
+pub struct Checker {
+    next: Option<Next>,
+    delivered: u64,
+    gaps: Vec<Gap>,
+}
+
+impl Checker {
+    /// A subscriber that is due everything from `next` on.
+    pub fn from(next: u64) -> Self {
+        Self { next: Some(Next::Exactly(next)), ..Self::default() }
+    }
+
+    /// A subscriber that asked for some history before `head`.
+    pub fn with_history(head: u64) -> Self {
+        Self { next: Some(Next::UpTo(head + 1)), ..Self::default() }
+    }
+
+    /// The offset that is due.
+    pub fn expected(&self) -> Option<u64> {
+        match self.next? {
+            Next::Exactly(next) | Next::UpTo(next) => Some(next),
+        }
+    }
+
+    /// Events that came.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Gaps that came.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    /// An event came.
+    ///
+    /// # Errors
+    /// It was not the one that was due.
+    pub fn event(&mut self, got: u64) -> Result<(), Violation> {
+        match self.next {
+            None => return Err(Violation::NotJoined { got }),
+            Some(Next::Exactly(expected)) if got != expected => {
+                return Err(Violation::Offset { expected, got });
+            }
+            Some(Next::UpTo(next)) if got > next || got == 0 => {
+                return Err(Violation::BeyondHead { head: next - 1, got });
+            }
+            Some(_) => {}
+        }
+        self.next = Some(Next::Exactly(got + 1));
+        self.delivered += 1;
+        Ok(())
+    }
+
+    /// A gap came.
+    ///
+    /// # Errors
+    /// It does not begin where it must, or has no snapshot although it needs one.
+    pub fn gap(&mut self, gap: Gap, has_snapshot: bool) -> Result<(), Violation> {
+        let (from, to) = (gap.from.get(), gap.to.get());
+        let expected = match (gap.reason, self.next) {
+            // The numbering starts over, or the claim was wrong: nothing was due.
+            (GapReason::EpochChanged, _) => 1,
+            (GapReason::Ahead, _) => to + 1,
+            (_, Some(Next::Exactly(expected))) => expected,
+            (_, Some(Next::UpTo(_)) | None) => from,
+        };
+        let empty_allowed = matches!(gap.reason, GapReason::EpochChanged | GapReason::Ahead);
+        if from != expected || to + 1 < from || (to + 1 == from && !empty_allowed) {
+            return Err(Violation::Gap { expected, gap });
+        }
+        if gap.reason != GapReason::Conflated && !has_snapshot {
+            return Err(Violation::NoSnapshot { gap });
+        }
+        self.next = Some(Next::Exactly(to + 1));
+        self.gaps.push(gap);
+        Ok(())
+    }
+}
+
+/// Checks everything that one connection receives, over all of its tasks.
+#[derive(Debug, Clone, Default)]
+pub struct WireChecker {
+    tasks: BTreeMap<String, TaskChecker>,
+    /// Positions that the client has asked to go on from, by task.
+    since: BTreeMap<String, Asked>,
+    inbox: Option<Checker>,
+    going_away: Option<Value>,
+}
+
+/// One task of a connection.
+#[derive(Debug, Clone, Default)]
+pub struct TaskChecker {
+    /// The invariant.
+    pub checker: Checker,
+    /// The epoch that offsets count in.
+    pub epoch: Option<Epoch>,
+    /// The last snapshot.
+    pub snapshot: Option<Value>,
+    /// Heads that heartbeats told.
+    pub head: u64,
+    /// Event types that came, in order.
+    pub event_types: Vec<String>,
+}
+
+impl TaskChecker {
+    /// Where to go on from after a break.
+    pub fn position(&self) -> Option<Position> {
+        let next = self.checker.expected()?;
+        let offset = tidings_protocol::Offset::new(next - 1).ok()?;
+        Some(Position { epoch: self.epoch.clone()?, offset })
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Asked {
+    After(Position),
+    /// After an offset, of an epoch that the client was never told.
+    AfterOffset(u64),
+    Retained,
+    History,
+}
+
+impl WireChecker {
+    /// The client asks to go on after a position.
+    pub fn ask_since(&mut self, task_id: &str, position: Position) {
+        self.since.insert(task_id.to_owned(), Asked::After(position));
+    }
+
+    /// The client asks for all that is retained (`since=0`).
+    pub fn ask_retained(&mut self, task_id: &str) {
+        self.since.insert(task_id.to_owned(), Asked::Retained);
+    }
+
+    /// The client asks for some history.
+    pub fn ask_history(&mut self, task_id: &str) {
+        self.since.insert(task_id.to_owned(), Asked::History);
+    }
+
+    /// A checker for the same client on its next connection, where the server
+    /// goes on at the client's cursors: for the tasks that it still watches,
+    /// what it has seen so far is what the server must know.
+    #[must_use]
+    pub fn resumed(&self, watches: impl Fn(&str) -> bool) -> Self {
+        let mut since = self.since.clone();
+        for (task_id, task) in &self.tasks {
+            let asked = match (task.checker.next, task.position()) {
+                (None, _) => continue,
+                // Of its history nothing has come yet, so only the server knows.
+                (Some(Next::UpTo(_)), _) => Asked::History,
+                (Some(Next::Exactly(_)), Some(position)) => Asked::After(position),
+                (Some(Next::Exactly(next)), None) => Asked::AfterOffset(next - 1),
+            };
+            since.insert(task_id.clone(), asked);
+        }
+        since.retain(|task_id, _| watches(task_id));
+        Self { since, inbox: self.inbox.clone(), ..Self::default() }
+    }
+
+    /// Whether some request to go on somewhere was not answered yet.
+    pub fn is_asking(&self) -> bool {
+        !self.since.is_empty()
+    }
+
+    /// The client unsubscribes: what is still on its way may come, then nothing.
+    pub fn forget(&mut self, task_id: &str) {
+        self.tasks.remove(task_id);
+    }
+
+    /// What is known of a task.
+    pub fn task(&self, task_id: &str) -> Option<&TaskChecker> {
+        self.tasks.get(task_id)
+    }
+
+    /// All tasks.
+    pub fn tasks(&self) -> impl Iterator<Item = (&str, &TaskChecker)> {
+        self.tasks.iter().map(|(id, task)| (id.as_str(), task))
+    }
+
+    /// The server's goodbye, if it has said one.
+    pub fn going_away(&self) -> Option<&Value> {
+        self.going_away.as_ref()
+    }
+
+    /// Takes one message; gives it back parsed.
+    ///
+    /// # Errors
+    /// It breaks the invariant or the protocol.
+    pub fn message(&mut self, text: &str) -> Result<Value, Violation> {
+        let malformed =
+            |what: &'static str| Violation::Malformed { what, message: text.to_owned() };
+        let message: Value = serde_json::from_str(text).map_err(|_| malformed("JSON"))?;
+        let kind = message["event_type"].as_str().ok_or_else(|| malformed("event_type"))?;
+        let task_id = message["task_id"].as_str().map(str::to_owned);
+        let data = &message["data"];
+        if !data.is_object() {
+            return Err(malformed("data is no object"));
+        }
+        if let Some(offset) = message.get("offset") {
+            let offset = offset.as_u64().ok_or_else(|| malformed("offset"))?;
+            let task_id = task_id.ok_or_else(|| malformed("an event without task_id"))?;
+            let kind = kind.to_owned();
+            // A task that appears under a pattern begins with its first event.
+            let task = self.tasks.entry(task_id).or_insert_with(|| TaskChecker {
+                checker: Checker::from(1),
+                ..TaskChecker::default()
+            });
+            task.checker.event(offset)?;
+            task.event_types.push(kind);
+            return Ok(message);
+        }
+        match kind {
+            "connection_established" | "subscribed" => {
+                if let Some(task_id) = task_id.filter(|_| data.get("snapshot").is_some()) {
+                    self.join(task_id, data, text)?;
+                }
+            }
+            "unsubscribed" => {
+                if let Some(task_id) = data["task_id"].as_str() {
+                    self.tasks.remove(task_id);
+                }
+            }
+            "gap" => self.gap(task_id, data, text)?,
+            "heartbeat" => {
+                for (task_id, head) in data["heads"].as_object().into_iter().flatten() {
+                    if let Some(task) = self.tasks.get_mut(task_id) {
+                        task.head = head.as_u64().ok_or_else(|| malformed("head"))?;
+                    }
+                }
+            }
+            "personal_message" => {
+                let offset = data["offset"].as_u64().ok_or_else(|| malformed("inbox offset"))?;
+                self.inbox.get_or_insert_with(|| Checker::with_history(offset)).event(offset)?;
+            }
+            "going_away" => self.going_away = Some(data.clone()),
+            _ => {}
+        }
+        Ok(message)
+    }
+
+    fn join(&mut self, task_id: String, data: &Value, text: &str) -> Result<(), Violation> {
+        let malformed =
+            |what: &'static str| Violation::Malformed { what, message: text.to_owned() };
+        let epoch: Epoch = data["epoch"]
+            .as_str()
+            .and_then(|epoch| epoch.parse().ok())
+            .ok_or_else(|| malformed("epoch"))?;
+        let offset = data["offset"].as_u64().ok_or_else(|| malformed("offset"))?;
+        let recovered = data["recovered"].as_bool().ok_or_else(|| malformed("recovered"))?;
+        if data["snapshot"]["offset"].as_u64() != Some(offset) {
+            return Err(malformed("the snapshot is not of the offset that was joined at"));
+        }
+        let checker = match self.since.remove(&task_id) {
+            None => Checker::from(offset + 1),
+            Some(Asked::History) => Checker::with_history(offset),
+            Some(Asked::Retained) => Checker::from(1),
+            Some(Asked::AfterOffset(seen)) => Checker::from(seen + 1),
+            Some(Asked::After(position)) => {
+                let covered = position.epoch == epoch && position.offset.get() <= offset;
+                if recovered && !covered {
+                    return Err(malformed("recovered, although the position is not covered"));
+                }
+                Checker::from(position.offset.get() + 1)
+            }
+        };
+        let task = TaskChecker {
+            checker,
+            epoch: Some(epoch),
+            snapshot: Some(data["snapshot"].clone()),
+            head: offset,
+            ..TaskChecker::default()
+        };
+        self.tasks.insert(task_id, task);
+        Ok(())
+    }
+
+    fn gap(&mut self, task_id: Option<String>, data: &Value, text: &str) -> Result<(), Violation> {
+        let malformed = Violation::Malformed { what: "gap", message: text.to_owned() };
+        let gap: Gap = serde_json::from_value(data.clone()).map_err(|_| malformed.clone())?;
+        let Some(task_id) = task_id else {
+            return self.inbox.get_or_insert_with(Checker::default).gap(gap, true);
+        };
+        let task = self.tasks.entry(task_id).or_default();
+        let snapshot = data.get("snapshot").filter(|snapshot| snapshot.is_object());
+        task.checker.gap(gap, snapshot.is_some())?;
+        if let Some(snapshot) = snapshot {
+            task.epoch = snapshot["epoch"].as_str().and_then(|epoch| epoch.parse().ok());
+            task.snapshot = Some(snapshot.clone());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_protocol::Offset;
+
+    fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
+        Gap { from: Offset::new(from).unwrap(), to: Offset::new(to).unwrap(), reason }
+    }
+
+    #[test]
+    fn accepts_contiguous_and_refuses_the_rest() {
+        let mut checker = Checker::from(3);
+        checker.event(3).unwrap();
+        checker.gap(gap(4, 6, GapReason::Overrun), true).unwrap();
+        checker.event(7).unwrap();
+        assert!(checker.event(7).is_err(), "twice");
+        assert!(checker.event(9).is_err(), "lost");
+        assert!(checker.gap(gap(9, 9, GapReason::Overrun), true).is_err(), "a hole before a gap");
+        assert!(checker.gap(gap(8, 7, GapReason::Overrun), true).is_err(), "an empty gap");
+        assert!(checker.gap(gap(8, 8, GapReason::Overrun), false).is_err(), "no snapshot");
+        checker.gap(gap(8, 9, GapReason::Conflated), false).unwrap();
+        checker.gap(gap(1, 0, GapReason::EpochChanged), true).unwrap();
+        checker.event(1).unwrap();
+        assert_eq!(checker.delivered(), 3);
+    }
+}

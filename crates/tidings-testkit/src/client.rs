@@ -1,0 +1,140 @@
+//! A WebSocket client for tests, built on someone else's WebSocket, with the
+//! checker on everything that it receives.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tungstenite::Message;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::protocol::CloseFrame;
+
+use crate::checker::WireChecker;
+use crate::server::DEADLINE;
+
+/// A connected client.
+#[derive(Debug)]
+pub struct TestClient {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    checker: WireChecker,
+    closed: Option<CloseFrame>,
+}
+
+impl TestClient {
+    /// Connects to a URL, or with a request that has headers of its own.
+    ///
+    /// # Panics
+    /// When the handshake fails.
+    pub async fn connect(request: impl IntoClientRequest + Unpin) -> Self {
+        Self::connect_as(request, WireChecker::default()).await
+    }
+
+    /// Connects with a checker that knows what the URL asks for.
+    ///
+    /// # Panics
+    /// When the handshake fails.
+    pub async fn connect_as(request: impl IntoClientRequest + Unpin, checker: WireChecker) -> Self {
+        let (stream, _) = connect_async(request).await.expect("a WebSocket handshake");
+        Self { stream, checker, closed: None }
+    }
+
+    /// What was seen so far.
+    pub fn checker(&self) -> &WireChecker {
+        &self.checker
+    }
+
+    /// The checker, to tell it what is asked for next.
+    pub fn checker_mut(&mut self) -> &mut WireChecker {
+        &mut self.checker
+    }
+
+    /// The close frame, if one came.
+    pub fn closed(&self) -> Option<&CloseFrame> {
+        self.closed.as_ref()
+    }
+
+    /// Sends JSON.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn send(&mut self, message: &Value) {
+        self.send_raw(Message::text(message.to_string())).await;
+    }
+
+    /// Sends any message.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn send_raw(&mut self, message: Message) {
+        self.stream.send(message).await.expect("the connection takes a message");
+    }
+
+    /// The next message, checked; none when the connection has ended.
+    ///
+    /// # Panics
+    /// When nothing comes in time, or something that breaks the invariant.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            let received = tokio::time::timeout(DEADLINE, self.stream.next());
+            match received.await.expect("a message in time")? {
+                Ok(Message::Text(text)) => match self.checker.message(&text) {
+                    Ok(message) => return Some(message),
+                    Err(violation) => panic!("{violation}"),
+                },
+                Ok(Message::Close(frame)) => self.closed = frame,
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The next message of this type; others are checked and passed over.
+    ///
+    /// # Panics
+    /// As [`next`](Self::next), or when the connection ends first.
+    pub async fn until(&mut self, event_type: &str) -> Value {
+        loop {
+            let message = self.next().await;
+            let message = message.unwrap_or_else(|| panic!("{event_type} before the end"));
+            if message["event_type"] == event_type {
+                return message;
+            }
+        }
+    }
+
+    /// Reads until a task's event of this offset (or a gap past it) was seen.
+    ///
+    /// # Panics
+    /// As [`next`](Self::next), or when the connection ends first.
+    pub async fn until_offset(&mut self, task_id: &str, offset: u64) {
+        while self
+            .checker
+            .task(task_id)
+            .and_then(|task| task.checker.expected())
+            .is_none_or(|expected| expected <= offset)
+        {
+            assert!(self.next().await.is_some(), "offset {offset} before the end");
+        }
+    }
+
+    /// Reads to the end; gives the close code.
+    ///
+    /// # Panics
+    /// As [`next`](Self::next).
+    pub async fn close_code(&mut self) -> Option<u16> {
+        while self.next().await.is_some() {}
+        self.closed.as_ref().map(|frame| frame.code.into())
+    }
+
+    /// Closes politely.
+    pub async fn close(mut self) -> WireChecker {
+        let _ = self.stream.close(None).await;
+        while let Some(Ok(_)) = self.stream.next().await {}
+        self.checker
+    }
+
+    /// Drops the connection without a word.
+    pub fn cut(self) -> WireChecker {
+        self.checker
+    }
+}

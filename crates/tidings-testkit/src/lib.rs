@@ -1,0 +1,24 @@
+//! What Tidings' tests are made of.
+//!
+//! * [`Checker`] and [`WireChecker`]: the invariant, for one subscriber of one
+//!   task and for everything that one connection receives.
+//! * [`PipeSocket`] with [`LineWire`]: connections without a transport, as slow
+//!   as a test wants them.
+//! * [`TestServer`] and [`TestClient`]: the real thing over real sockets, on a
+//!   free port.
+//!
+//! Not published; a dev-dependency of the other crates.
+
+#![allow(clippy::missing_panics_doc, reason = "a test kit panics; where, its docs say")]
+
+mod checker;
+mod client;
+mod lines;
+mod pipe;
+mod server;
+
+pub use checker::{Checker, TaskChecker, Violation, WireChecker};
+pub use client::TestClient;
+pub use lines::{LINES, LineReader, LineWire};
+pub use pipe::PipeSocket;
+pub use server::{DEADLINE, TestConfig, TestServer, eventually};

@@ -1,0 +1,113 @@
+//! A whole server on port 0.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidings_bus::{BusConfig, EventBus};
+use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything that a test waits for may take.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a test server is made with.
+#[derive(Debug, Clone, Default)]
+pub struct TestConfig {
+    /// The bus; its framing is set by the server.
+    pub bus: BusConfig,
+    /// The connections.
+    pub connections: ConnectionsConfig,
+    /// The transport.
+    pub transport: TransportConfig,
+}
+
+/// A running server, on a free port of the loopback interface.
+#[derive(Debug)]
+pub struct TestServer {
+    addr: SocketAddr,
+    bus: EventBus,
+    manager: ConnectionManager,
+    drain: CancellationToken,
+    running: JoinHandle<usize>,
+}
+
+impl TestServer {
+    /// Starts a server.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn start(config: TestConfig) -> Self {
+        Self::start_at(config, SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// Starts a server at an address: where another one was.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn start_at(config: TestConfig, addr: SocketAddr) -> Self {
+        let bus = EventBus::new(config.bus.framing(WEBSOCKET)).expect("a bus");
+        let manager =
+            ConnectionManager::new(bus.clone(), config.connections).expect("a connection manager");
+        let service =
+            TidingsService::new(manager.clone(), config.transport).expect("a service");
+        let server = Server::bind(addr, service).await.expect("a free port");
+        let addr = server.local_addr();
+        let drain = CancellationToken::new();
+        let running = tokio::spawn(server.run(drain.clone(), Duration::from_secs(2), DEADLINE));
+        Self { addr, bus, manager, drain, running }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The bus.
+    pub fn bus(&self) -> &EventBus {
+        &self.bus
+    }
+
+    /// The connections.
+    pub fn manager(&self) -> &ConnectionManager {
+        &self.manager
+    }
+
+    /// A WebSocket URL: `path` begins with a slash.
+    pub fn ws(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.addr)
+    }
+
+    /// Drains and stops; gives how many connections had to be aborted.
+    ///
+    /// # Panics
+    /// When the server panicked.
+    pub async fn stop(self) -> usize {
+        self.drain.cancel();
+        let aborted = self.running.await.expect("the server does not panic");
+        self.bus.shutdown().await;
+        aborted
+    }
+
+    /// Stops at once, as a crash would: no goodbye, no drain.
+    pub async fn crash(self) {
+        self.running.abort();
+        // The task's end is what frees the port.
+        let _ = self.running.await;
+        self.bus.shutdown().await;
+    }
+}
+
+/// Waits until a condition holds.
+///
+/// # Panics
+/// When it does not within [`DEADLINE`].
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, wait).await.is_ok(), "this did not come about: {what}");
+}

@@ -1,0 +1,107 @@
+//! What can be set on the transport.
+
+use std::time::Duration;
+
+use crate::origin::Origins;
+
+/// Settings of a [`TidingsService`](crate::TidingsService) and its
+/// [`Server`](crate::Server).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TransportConfig {
+    /// Which web pages may connect. Default: those of the same origin.
+    pub allowed_origins: Origins,
+    /// The largest body of a request. Default 1 MiB: a batch of events.
+    pub max_body_bytes: usize,
+    /// How long a client may take to send a request's head, from when the
+    /// connection is idle. Default 15 s.
+    pub header_read_timeout: Duration,
+    /// How long a client may take to send a request's body. Default 15 s.
+    pub body_read_timeout: Duration,
+    /// HTTP connections at a time, WebSockets not counted. Default 4,096.
+    pub max_http_connections: usize,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            allowed_origins: Origins::SameOrigin,
+            max_body_bytes: 1024 * 1024,
+            header_read_timeout: Duration::from_secs(15),
+            body_read_timeout: Duration::from_secs(15),
+            max_http_connections: 4_096,
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A bound that is too small to let anything through.
+    #[error("{field} must be at least {least}")]
+    TooSmall {
+        /// The field's name.
+        field: &'static str,
+        /// The least value that works.
+        least: u64,
+    },
+    /// Not an origin.
+    #[error("allowed_origins: {origin:?} is not an origin such as https://example.org")]
+    Origin {
+        /// What was given.
+        origin: String,
+    },
+}
+
+impl TransportConfig {
+    /// Sets which web pages may connect.
+    #[must_use]
+    pub fn allowed_origins(mut self, origins: Origins) -> Self {
+        self.allowed_origins = origins;
+        self
+    }
+
+    /// Sets the largest body of a request, in bytes.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// Sets how long a request's head may take.
+    #[must_use]
+    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.header_read_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a request's body may take.
+    #[must_use]
+    pub fn body_read_timeout(mut self, timeout: Duration) -> Self {
+        self.body_read_timeout = timeout;
+        self
+    }
+
+    /// Sets how many HTTP connections there may be.
+    #[must_use]
+    pub fn max_http_connections(mut self, count: usize) -> Self {
+        self.max_http_connections = count;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let checks = [
+            ("max_body_bytes", self.max_body_bytes as u64, 1_024),
+            ("header_read_timeout (ms)", self.header_read_timeout.as_millis() as u64, 10),
+            ("body_read_timeout (ms)", self.body_read_timeout.as_millis() as u64, 10),
+            ("max_http_connections", self.max_http_connections as u64, 1),
+        ];
+        for (field, value, least) in checks {
+            if value < least {
+                return Err(ConfigError::TooSmall { field, least });
+            }
+        }
+        self.allowed_origins.validate()
+    }
+}

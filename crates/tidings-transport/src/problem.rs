@@ -1,0 +1,126 @@
+//! Errors of HTTP requests, as RFC 9457 problem details.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use tidings_bus::PublishError;
+use tidings_connections::{ConnectError, UnknownClient, chain};
+use tidings_protocol::ErrorCode;
+
+use crate::body::{Body, full};
+
+/// What is sent as `application/problem+json`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    /// The protocol's code, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<ErrorCode>,
+    detail: String,
+    #[serde(skip)]
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    fn plain(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code: None,
+            detail: detail.into(),
+            allow: None,
+        }
+    }
+
+    /// A problem with one of the protocol's codes, and the status that goes with it.
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { code: Some(code), ..Self::plain(status, detail) }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidMessage, detail)
+    }
+
+    pub(crate) fn task_not_found(task_id: &impl std::fmt::Display) -> Self {
+        Self::new(ErrorCode::TaskNotFound, format!("there is no task {task_id}"))
+    }
+
+    pub(crate) fn no_route(path: &str) -> Self {
+        Self::plain(
+            StatusCode::NOT_FOUND,
+            format!("there is nothing at {path}; GET / lists what there is"),
+        )
+    }
+
+    pub(crate) fn method(allow: &'static str) -> Self {
+        let detail = format!("this method is not supported here; use {allow}");
+        Self { allow: Some(allow), ..Self::plain(StatusCode::METHOD_NOT_ALLOWED, detail) }
+    }
+
+    pub(crate) fn upgrade_required(detail: impl Into<String>) -> Self {
+        Self::plain(StatusCode::UPGRADE_REQUIRED, detail)
+    }
+
+    pub(crate) fn timeout(detail: impl Into<String>) -> Self {
+        Self::plain(StatusCode::REQUEST_TIMEOUT, detail)
+    }
+
+    pub(crate) fn unsupported_media(detail: impl Into<String>) -> Self {
+        Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let json = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = Response::new(full(json));
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        match self.status {
+            408 => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            426 => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            }
+            503 => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        Self::new(error.code(), chain(&error))
+    }
+}
+
+impl From<ConnectError> for Problem {
+    fn from(error: ConnectError) -> Self {
+        let code = match error {
+            ConnectError::ClientIdInUse => ErrorCode::Forbidden,
+            _ => ErrorCode::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<UnknownClient> for Problem {
+    fn from(error: UnknownClient) -> Self {
+        Self::plain(StatusCode::NOT_FOUND, error.to_string())
+    }
+}

@@ -1,0 +1,54 @@
+//! Query strings and path parts, parsed with errors that name the parameter.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use tidings_protocol::{ErrorCode, TaskId};
+
+use crate::problem::Problem;
+
+/// The parameters of a request.
+pub(crate) struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    pub(crate) fn of(uri: &'a http::Uri) -> Self {
+        Self(uri.query().unwrap_or_default())
+    }
+
+    /// The first parameter of this name, decoded.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        form_urlencoded::parse(self.0.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The parameter parsed; an error names it.
+    pub(crate) fn get<T>(&self, name: &str, code: ErrorCode) -> Result<Option<T>, Problem>
+    where
+        T: FromStr<Err: Display>,
+    {
+        self.text(name)
+            .map(|text| {
+                text.parse()
+                    .map_err(|error| Problem::new(code, format!("parameter `{name}`: {error}")))
+            })
+            .transpose()
+    }
+}
+
+/// A part of the path, decoded.
+pub(crate) fn path_part(raw: &str) -> Result<String, Problem> {
+    percent_decode_str(raw)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| Problem::bad_request(format!("the path part {raw:?} is not UTF-8")))
+}
+
+/// A task id from the path.
+pub(crate) fn task_id(raw: &str) -> Result<TaskId, Problem> {
+    path_part(raw)?
+        .parse()
+        .map_err(|error| Problem::new(ErrorCode::InvalidTaskId, format!("{error}")))
+}

@@ -1,0 +1,55 @@
+//! `POST /api/tasks/{task_id}/commands`.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use tidings_protocol::{CommandId, Data, Epoch, ErrorCode, NewEvent, Offset};
+
+use super::events::parse_json;
+use crate::body::{Body, json};
+use crate::problem::Problem;
+use crate::query;
+use crate::service::{BoxError, Core};
+
+#[derive(Deserialize)]
+struct Command {
+    command: String,
+    args: Option<Data>,
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    command_id: CommandId,
+    epoch: Epoch,
+    offset: Offset,
+}
+
+/// Who asks, where no client id says it.
+const BY: &str = "http";
+
+impl Core {
+    /// Asks a task's agent for something; the answer comes as an event.
+    pub(crate) async fn command<B>(
+        &self,
+        request: Request<B>,
+        id: &str,
+    ) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let task_id = query::task_id(id)?;
+        let bytes = self.read_body(request).await?;
+        let Command { command, args } = parse_json(&bytes, ErrorCode::InvalidMessage)?;
+        let bus = self.manager.bus();
+        if bus.snapshot(&task_id).is_none() {
+            return Err(Problem::task_not_found(&task_id));
+        }
+        let command_id = CommandId::generate();
+        let event = NewEvent::command_requested(&command_id, &command, args.as_ref(), BY);
+        let published = bus.publish(&task_id, event).await?;
+        let accepted =
+            Accepted { command_id, epoch: published.epoch, offset: published.offset };
+        Ok(json(StatusCode::ACCEPTED, &accepted))
+    }
+}

@@ -1,0 +1,72 @@
+//! `GET /ws` and `GET /ws/tasks/{task_id}`; and the SSE side of events.
+
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::BodyExt;
+use tidings_connections::{ConnectRequest, Keep, Peer};
+use tidings_protocol::{ErrorCode, TaskId};
+
+use crate::body::Body;
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::service::{Core, PeerAddr};
+use crate::sse::{SseBody, SseSocket, SseWire};
+use crate::upgrade;
+
+impl Core {
+    /// Opens a WebSocket.
+    pub(crate) fn watch<B>(
+        &self,
+        request: Request<B>,
+        task_id: Option<TaskId>,
+    ) -> Result<Response<Body>, Problem> {
+        let connect = connect_request(&request, task_id)?;
+        upgrade::websocket(self, request, connect)
+    }
+
+    /// Opens a stream of server-sent events.
+    pub(crate) fn stream_events<B>(
+        &self,
+        request: &Request<B>,
+        task_id: TaskId,
+    ) -> Result<Response<Body>, Problem> {
+        let mut connect = connect_request(request, Some(task_id))?;
+        connect.keep_when_gone = Keep::Nothing;
+        // What a reconnecting EventSource says is newer than its address.
+        if let Some(last) = header_text(request.headers(), "last-event-id") {
+            let since = last.parse().map_err(|error| {
+                Problem::new(ErrorCode::PositionUnknown, format!("header Last-Event-ID: {error}"))
+            })?;
+            connect.since = Some(since);
+        }
+        let socket = SseSocket::new();
+        let guard = self.manager.connect(connect, Box::new(socket.clone()), &SseWire)?;
+        let mut response = Response::new(SseBody::new(guard, socket).boxed_unsync());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        // Asks nginx not to hold events back until its buffer is full.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(response)
+    }
+}
+
+/// What a request asks for, from its query and its headers.
+fn connect_request<B>(
+    request: &Request<B>,
+    task_id: Option<TaskId>,
+) -> Result<ConnectRequest, Problem> {
+    let query = Query::of(request.uri());
+    let addr = request.extensions().get::<PeerAddr>().map(|addr| addr.0);
+    let mut connect = task_id.map_or_else(ConnectRequest::new, ConnectRequest::to_task);
+    connect.client_id = query.get("client_id", ErrorCode::InvalidMessage)?;
+    connect.resume_token = query.text("resume_token");
+    connect.since = query.get("since", ErrorCode::PositionUnknown)?;
+    connect.history = query.get("history", ErrorCode::InvalidMessage)?;
+    connect.peer =
+        Peer::new(addr).user_agent(header_text(request.headers(), header::USER_AGENT.as_str()));
+    Ok(connect)
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().filter(|text| !text.is_empty())
+}

@@ -1,0 +1,185 @@
+//! `/api/tasks/{task_id}/events`: publish, read history, stream.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidings_bus::{HistoryPage, Published};
+use tidings_protocol::{ErrorCode, EventId, NewEvent, Since, TaskId};
+
+use crate::body::{self, Body, json, raw_json};
+use crate::problem::Problem;
+use crate::query::{self, Query};
+use crate::service::{BoxError, Core};
+
+/// Events on a page of history, unless asked for otherwise.
+const DEFAULT_LIMIT: usize = 100;
+
+/// Events on a page of history at most.
+const MAX_LIMIT: usize = 1_000;
+
+/// One answer of a batch.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Published(Published),
+    Problem(Problem),
+}
+
+/// What a body holds.
+enum Publish {
+    One(Box<NewEvent>),
+    Many(Vec<Result<NewEvent, Problem>>),
+}
+
+impl Core {
+    /// History as JSON, or live as SSE, by what the client accepts.
+    pub(crate) fn get_events<B>(
+        &self,
+        request: &Request<B>,
+        id: &str,
+    ) -> Result<Response<Body>, Problem> {
+        let task_id = query::task_id(id)?;
+        if wants_stream(request.headers()) {
+            return self.stream_events(request, task_id);
+        }
+        let query = Query::of(request.uri());
+        let since: Option<Since> = query.get("since", ErrorCode::PositionUnknown)?;
+        let limit = query
+            .get::<usize>("limit", ErrorCode::InvalidMessage)?
+            .unwrap_or(DEFAULT_LIMIT)
+            .clamp(1, MAX_LIMIT);
+        let page = self
+            .manager
+            .bus()
+            .history(&task_id, since, limit)
+            .ok_or_else(|| Problem::task_not_found(&task_id))?;
+        Ok(raw_json(StatusCode::OK, encode_page(&page)))
+    }
+
+    /// Publishes one event, an array, or NDJSON.
+    pub(crate) async fn publish<B>(
+        &self,
+        request: Request<B>,
+        id: &str,
+    ) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let task_id = query::task_id(id)?;
+        let key = idempotency_key(request.headers())?;
+        let lines = is_ndjson(request.headers())?;
+        let bytes = self.read_body(request).await?;
+        match parse(&bytes, lines)? {
+            Publish::One(mut event) => {
+                if event.event_id.is_none() {
+                    event.event_id = key;
+                }
+                let published = self.manager.bus().publish(&task_id, *event).await?;
+                Ok(json(StatusCode::CREATED, &published))
+            }
+            Publish::Many(events) => self.publish_many(&task_id, events, key).await,
+        }
+    }
+
+    async fn publish_many(
+        &self,
+        task_id: &TaskId,
+        events: Vec<Result<NewEvent, Problem>>,
+        key: Option<EventId>,
+    ) -> Result<Response<Body>, Problem> {
+        let mut answers = Vec::with_capacity(events.len());
+        for (number, event) in events.into_iter().enumerate() {
+            let published = match event {
+                Ok(mut event) => {
+                    if let (None, Some(key)) = (&event.event_id, &key) {
+                        event.event_id = EventId::new(format!("{key}:{number}")).ok();
+                    }
+                    self.manager.bus().publish(task_id, event).await.map_err(Problem::from)
+                }
+                Err(problem) => Err(problem),
+            };
+            answers.push(published.map_or_else(Answer::Problem, Answer::Published));
+        }
+        Ok(json(StatusCode::CREATED, &answers))
+    }
+
+    /// Reads a request's body within this service's limits.
+    pub(crate) async fn read_body<B>(&self, request: Request<B>) -> Result<Bytes, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let config = &self.config;
+        body::read(request.into_body(), config.max_body_bytes, config.body_read_timeout).await
+    }
+}
+
+/// Parses a JSON body; an error says where it went wrong.
+pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8], code: ErrorCode) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let code = if error.is_data() { code } else { ErrorCode::InvalidMessage };
+        Problem::new(code, format!("the body: {error}"))
+    })
+}
+
+fn parse(bytes: &[u8], lines: bool) -> Result<Publish, Problem> {
+    let event = |bytes: &[u8]| parse_json::<NewEvent>(bytes, ErrorCode::InvalidEvent);
+    if lines {
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        return Ok(Publish::Many(lines.map(event).collect()));
+    }
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let items: Vec<Box<serde_json::value::RawValue>> =
+            parse_json(bytes, ErrorCode::InvalidMessage)?;
+        let events = items.iter().map(|item| event(item.get().as_bytes())).collect();
+        return Ok(Publish::Many(events));
+    }
+    event(bytes).map(|event| Publish::One(Box::new(event)))
+}
+
+fn is_ndjson(headers: &HeaderMap) -> Result<bool, Problem> {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };
+    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    // curl sends the form type unless told otherwise; the body is what counts.
+    match kind.to_ascii_lowercase().as_str() {
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(true),
+        "application/json" | "application/x-www-form-urlencoded" | "text/plain" | "" => Ok(false),
+        other => Err(Problem::unsupported_media(format!(
+            "{other} is not supported; send application/json or application/x-ndjson"
+        ))),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value
+        .to_str()
+        .map_err(|_| Problem::bad_request("header Idempotency-Key: not readable as text"))?;
+    // The draft standard quotes it as a structured-field string; most clients do not.
+    let text = text.trim().trim_matches('"');
+    EventId::new(text)
+        .map(Some)
+        .map_err(|error| Problem::bad_request(format!("header Idempotency-Key: {error}")))
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
+}
+
+/// A page as JSON; events go in as they lie in the log.
+fn encode_page(page: &HistoryPage) -> String {
+    let events: Vec<_> = page.events.iter().map(tidings_bus::EventRecord::json).collect();
+    let mut text = format!("{{\"events\":[{}]", events.join(","));
+    if let Some(gap) = &page.gap {
+        text.push_str(",\"gap\":");
+        text.push_str(&serde_json::to_string(gap).unwrap_or_else(|_| "null".to_owned()));
+    }
+    text.push_str(&format!(",\"next\":\"{}\"}}", page.next));
+    text
+}

@@ -1,0 +1,129 @@
+//! Which path is answered by what.
+
+mod commands;
+mod connect;
+mod connections;
+mod events;
+mod health;
+mod metrics;
+mod tasks;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use matchit::Router;
+
+use crate::body::Body;
+use crate::problem::Problem;
+use crate::service::{BoxError, Core};
+
+/// What there is.
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    Index,
+    Watch,
+    WatchTask,
+    Tasks,
+    Task,
+    Events,
+    Commands,
+    Connections,
+    Connection,
+    Messages,
+    Stats,
+    Healthz,
+    Readyz,
+    Metrics,
+    OpenApi,
+}
+
+/// Paths and what they lead to, as the index lists them.
+const PATHS: &[(&str, Route)] = &[
+    ("/", Route::Index),
+    ("/ws", Route::Watch),
+    ("/ws/tasks/{task_id}", Route::WatchTask),
+    ("/api/tasks", Route::Tasks),
+    ("/api/tasks/{task_id}", Route::Task),
+    ("/api/tasks/{task_id}/events", Route::Events),
+    ("/api/tasks/{task_id}/commands", Route::Commands),
+    ("/api/connections", Route::Connections),
+    ("/api/connections/{client_id}", Route::Connection),
+    ("/api/connections/{client_id}/messages", Route::Messages),
+    ("/api/stats", Route::Stats),
+    ("/healthz", Route::Healthz),
+    ("/readyz", Route::Readyz),
+    ("/metrics", Route::Metrics),
+    ("/api/openapi.json", Route::OpenApi),
+];
+
+pub(crate) struct Routes(Router<Route>);
+
+impl Routes {
+    pub(crate) fn new() -> Self {
+        let mut router = Router::new();
+        for (path, route) in PATHS {
+            router.insert(*path, *route).expect("the paths above do not conflict");
+        }
+        Self(router)
+    }
+
+    /// The route, and the id in the path if it has one.
+    fn find(&self, path: &str) -> Option<(Route, String)> {
+        let found = self.0.at(path).ok()?;
+        let id = found.params.iter().next().map_or_else(String::new, |(_, id)| id.to_owned());
+        Some((*found.value, id))
+    }
+}
+
+/// The methods that a route has.
+fn allowed(route: Route) -> &'static str {
+    match route {
+        Route::Task | Route::Connection => "GET, HEAD, DELETE",
+        Route::Events => "GET, HEAD, POST",
+        Route::Commands | Route::Messages => "POST",
+        Route::Watch | Route::WatchTask => "GET",
+        _ => "GET, HEAD",
+    }
+}
+
+impl Core {
+    /// Answers a request.
+    pub(crate) async fn route<B>(&self, request: Request<B>) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let path = request.uri().path();
+        let Some((route, id)) = self.routes.find(path) else {
+            return Err(Problem::no_route(path));
+        };
+        // hyper leaves the body of an answer to HEAD out by itself.
+        let method = match request.method() {
+            method if method == Method::HEAD => Method::GET,
+            method => method.clone(),
+        };
+        match (route, method) {
+            (Route::Watch, Method::GET) => self.watch(request, None),
+            (Route::WatchTask, Method::GET) => {
+                let task_id = crate::query::task_id(&id)?;
+                self.watch(request, Some(task_id))
+            }
+            (Route::Tasks, Method::GET) => self.list_tasks(request.uri()),
+            (Route::Task, Method::GET) => self.get_task(&id),
+            (Route::Task, Method::DELETE) => self.delete_task(&id).await,
+            (Route::Events, Method::GET) => self.get_events(&request, &id),
+            (Route::Events, Method::POST) => self.publish(request, &id).await,
+            (Route::Commands, Method::POST) => self.command(request, &id).await,
+            (Route::Connections, Method::GET) => self.list_connections(request.uri()),
+            (Route::Connection, Method::GET) => self.get_connection(&id),
+            (Route::Connection, Method::DELETE) => self.kick(&id),
+            (Route::Messages, Method::POST) => self.send_message(request, &id).await,
+            (Route::Index, Method::GET) => Ok(self.index()),
+            (Route::Stats, Method::GET) => Ok(self.stats()),
+            (Route::Healthz, Method::GET) => Ok(self.healthz()),
+            (Route::Readyz, Method::GET) => Ok(self.readyz()),
+            (Route::Metrics, Method::GET) => Ok(self.metrics()),
+            (Route::OpenApi, Method::GET) => Ok(crate::openapi::response()),
+            (route, _) => Err(Problem::method(allowed(route))),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The service: a request in, a response out, whatever is around it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tidings_connections::ConnectionManager;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tower_http::cors::{Cors, CorsLayer};
+
+use crate::body::Body;
+use crate::config::{ConfigError, TransportConfig};
+use crate::routes::Routes;
+
+/// The address of the client, as a request extension. [`Server`](crate::Server)
+/// sets it; behind another accept loop, insert it yourself to see it in
+/// connection info.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// Everything Tidings offers over HTTP, as a hyper and as a tower service.
+///
+/// * hyper: pass it to `hyper::server::conn::http1::Builder::serve_connection`,
+///   and call `with_upgrades` on what that gives.
+/// * axum: `Router::fallback_service(service)`, or `nest_service("/tidings", …)`.
+/// * or let [`Server`](crate::Server) run it.
+///
+/// Clones share one state.
+#[derive(Clone)]
+pub struct TidingsService {
+    core: Arc<Core>,
+    cors: Option<CorsLayer>,
+}
+
+/// What requests are answered from.
+pub(crate) struct Core {
+    pub(crate) manager: ConnectionManager,
+    pub(crate) config: TransportConfig,
+    pub(crate) routes: Routes,
+    pub(crate) started: Instant,
+    /// Upgrades under way.
+    pub(crate) tracker: TaskTracker,
+}
+
+/// An error of a request's body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl TidingsService {
+    /// A service over the connections of `manager`, and its bus.
+    ///
+    /// # Errors
+    /// A setting that cannot work.
+    pub fn new(manager: ConnectionManager, config: TransportConfig) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let cors = config.allowed_origins.cors();
+        let core = Core {
+            manager,
+            config,
+            routes: Routes::new(),
+            started: Instant::now(),
+            tracker: TaskTracker::new(),
+        };
+        Ok(Self { core: Arc::new(core), cors })
+    }
+
+    /// The connections behind it.
+    pub fn manager(&self) -> &ConnectionManager {
+        &self.core.manager
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &TransportConfig {
+        &self.core.config
+    }
+
+    /// Answers one request.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let plain = Plain(Arc::clone(&self.core));
+        match &self.cors {
+            None => plain.respond(request).await,
+            Some(layer) => {
+                let mut cors: Cors<Plain> = tower_layer::Layer::layer(layer, plain);
+                match tower_service::Service::call(&mut cors, request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for TidingsService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TidingsService").field("config", &self.core.config).finish_non_exhaustive()
+    }
+}
+
+/// The future of a response.
+pub type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// The service without CORS around it.
+#[derive(Clone)]
+struct Plain(Arc<Core>);
+
+impl Plain {
+    async fn respond<B>(self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let core = self.0;
+        core.route(request).await.unwrap_or_else(crate::problem::Problem::into_response)
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Plain
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let plain = self.clone();
+        Box::pin(async move { Ok(plain.respond(request).await) })
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for TidingsService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.handle(request).await) })
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for TidingsService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn call(&self, request: Request<B>) -> ResponseFuture {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.handle(request).await) })
+    }
+}

@@ -1,0 +1,164 @@
+//! From an HTTP request to a WebSocket connection.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tidings_connections::{
+    CloseReason, ConnectRequest, ConnectionGuard, ConnectionManager, Socket, Wire,
+};
+use tidings_protocol::{ControlMessage, Timestamp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tungstenite::handshake::server::create_response_with_body;
+
+use crate::body::{Body, full};
+use crate::problem::Problem;
+use crate::service::Core;
+use crate::websocket::{Driver, StreamSocket, TcpSocket, WebSocketWire};
+
+/// The subprotocol of the messages.
+const SUBPROTOCOL: &str = "tidings.v1";
+
+/// How long a client may take to be told that it is refused.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers with 101 and, once hyper has let go of the socket, starts the
+/// connection on a task of its own; the HTTP connection's memory is gone by then.
+pub(crate) fn websocket<B>(
+    core: &Core,
+    mut request: Request<B>,
+    connect: ConnectRequest,
+) -> Result<Response<Body>, Problem> {
+    let mut response = create_response_with_body(&request, || full(Vec::new()))
+        .map_err(|error| Problem::upgrade_required(format!("this is a WebSocket route: {error}")))?;
+    let verdict = if core.config.allowed_origins.allow(request.headers()) {
+        subprotocol(request.headers())
+    } else {
+        Err(CloseReason::Policy)
+    };
+    if let Ok(Some(accepted)) = &verdict {
+        let name = HeaderName::from_static("sec-websocket-protocol");
+        response.headers_mut().insert(name, accepted.clone());
+    }
+    let manager = core.manager.clone();
+    let upgrade = hyper::upgrade::on(&mut request);
+    core.tracker.spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => start(&manager, upgraded, connect, verdict.err()),
+            Err(error) => tracing::debug!(%error, "an upgrade did not take place"),
+        }
+    });
+    Ok(response)
+}
+
+/// The subprotocol to answer with, if the client asks for one.
+///
+/// A browser fails a connection whose subprotocol is not answered, without a
+/// word; a close code says more.
+fn subprotocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, CloseReason> {
+    let mut offered = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .peekable();
+    if offered.peek().is_none() {
+        return Ok(None);
+    }
+    if offered.any(|name| name == SUBPROTOCOL) {
+        Ok(Some(HeaderValue::from_static(SUBPROTOCOL)))
+    } else {
+        Err(CloseReason::Policy)
+    }
+}
+
+/// The stream under an upgraded connection: a bare TCP socket where that is
+/// what hyper was given, by whichever of its servers.
+enum Stream {
+    Tcp(TcpStream, bytes::Bytes),
+    Other(Upgraded),
+}
+
+fn unwrap(upgraded: Upgraded) -> Stream {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Stream::Tcp(parts.io.into_inner(), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => Stream::Tcp(parts.io.into_inner(), parts.read_buf),
+        Err(upgraded) => Stream::Other(upgraded),
+    }
+}
+
+fn start(
+    manager: &ConnectionManager,
+    upgraded: Upgraded,
+    connect: ConnectRequest,
+    refusal: Option<CloseReason>,
+) {
+    let refusal = refusal.or_else(|| manager.check(&connect).err().map(|error| error.close_reason()));
+    match unwrap(upgraded) {
+        Stream::Tcp(stream, early) => match refusal {
+            Some(reason) => spawn_refusal(stream, reason),
+            None => register(manager, connect, Box::new(TcpSocket(stream)), &early),
+        },
+        Stream::Other(upgraded) => {
+            let stream = TokioIo::new(upgraded);
+            match refusal {
+                Some(reason) => spawn_refusal(stream, reason),
+                None => register(manager, connect, Box::new(StreamSocket::new(stream)), &[]),
+            }
+        }
+    }
+}
+
+fn register(
+    manager: &ConnectionManager,
+    connect: ConnectRequest,
+    socket: Box<dyn Socket>,
+    early: &[u8],
+) {
+    match manager.connect(connect, socket, &WebSocketWire) {
+        Ok(guard) => spawn(guard, early),
+        // Decided anew since the check a moment ago; the client sees a reset.
+        Err(error) => tracing::debug!(%error, "a connection was refused"),
+    }
+}
+
+fn spawn(guard: ConnectionGuard, early: &[u8]) {
+    let driver = Driver::new(guard, early);
+    // Not tracked with the HTTP tasks: its guard is its registration, and the
+    // manager's drain waits for that.
+    tokio::spawn(driver);
+}
+
+/// Says why, closes, and waits a moment for the client to hear it.
+fn spawn_refusal<T>(mut stream: T, reason: CloseReason)
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let at = Timestamp::from(std::time::SystemTime::now());
+    let mut bytes = Vec::new();
+    if let Some(code) = reason.error() {
+        let message = ControlMessage::error(None, code, reason.text());
+        WebSocketWire.control(&message.encode(at), &mut bytes);
+    }
+    let goodbye =
+        ControlMessage::going_away(reason.text(), reason.reconnect(), reason.reconnect_after());
+    WebSocketWire.control(&goodbye.encode(at), &mut bytes);
+    WebSocketWire.close(reason.code(), reason.text(), &mut bytes);
+    tokio::spawn(async move {
+        let tell = async {
+            stream.write_all(&bytes).await?;
+            stream.shutdown().await?;
+            let mut rest = [0; 512];
+            while stream.read(&mut rest).await? > 0 {}
+            std::io::Result::Ok(())
+        };
+        // Whether it heard us changes nothing here.
+        let _ = tokio::time::timeout(REFUSAL_TIMEOUT, tell).await;
+    });
+}
