@@ -193,9 +193,18 @@ impl Watcher for Inner {
 
 impl PatternWatcher for Inner {
     fn discovered(&self, _: usize, task: &Arc<Task>) {
-        let mut state = self.lock();
-        if !state.closed && !state.watched.iter().any(|(_, known)| Arc::ptr_eq(&known.task, task)) {
+        let waker = {
+            let mut state = self.lock();
+            if state.closed || state.watched.iter().any(|(_, known)| Arc::ptr_eq(&known.task, task))
+            {
+                return;
+            }
             self.attach(&mut state, task, &Start::Retained);
+            // It is ready from the start, so its first `advance` will wake nobody.
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 }
@@ -343,6 +352,10 @@ impl Stream for Subscription {
                 return Poll::Ready(Some(delivery));
             }
             if !this.refill(Some(cx.waker())) {
+                if this.inner.shared.stop.is_cancelled() {
+                    // Also when asked again: a future that has ended is not polled.
+                    return Poll::Ready(None);
+                }
                 // Registers for the end as well; what was published before it came first.
                 return this.closing.as_mut().poll(cx).map(|()| None);
             }

@@ -9,10 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything that a test waits for may take.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The binary, to be given arguments and variables.
-pub fn tidings(arguments: &[&str]) -> Command {
+pub(crate) fn tidings(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
     command.args(arguments);
     for (name, _) in std::env::vars_os() {
@@ -25,7 +25,7 @@ pub fn tidings(arguments: &[&str]) -> Command {
 }
 
 /// Runs it to its end, which must come by itself.
-pub fn finish(command: &mut Command) -> Output {
+pub(crate) fn finish(command: &mut Command) -> Output {
     let child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -46,7 +46,7 @@ pub fn finish(command: &mut Command) -> Output {
 
 /// What it says on standard error when it ends with this code; it must be plain
 /// words and not a panic.
-pub fn refusal(command: &mut Command, code: i32) -> String {
+pub(crate) fn refusal(command: &mut Command, code: i32) -> String {
     let output = finish(command);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{stderr}");
@@ -74,22 +74,20 @@ fn collect(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
 }
 
 /// A server that listens; killed when the test is over.
-pub struct Server {
+pub(crate) struct Server {
     child: Running,
     lines: mpsc::Receiver<String>,
     /// The first line that it printed.
-    pub first_line: String,
+    pub(crate) first_line: String,
 }
 
 impl Server {
-    /// Starts it, and waits for its first line.
-    pub fn start(command: &mut Command) -> Self {
-        let child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut child = Running(child);
+    /// Starts it, and waits for its first line. Nobody reads what it logs, and
+    /// it is to be none the worse for that.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running(command.spawn().unwrap());
+        drop(child.0.stderr.take());
         let lines = lines(child.0.stdout.take().unwrap());
         let first_line = lines.recv_timeout(DEADLINE).expect("a first line");
         Self {
@@ -100,19 +98,19 @@ impl Server {
     }
 
     /// `ADDR:PORT`, from the first line.
-    pub fn addr(&self) -> &str {
+    pub(crate) fn addr(&self) -> &str {
         self.first_line
             .strip_prefix("listening on http://")
             .expect("the first line's form")
     }
 
     /// The line that it prints next.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("another line")
     }
 
     /// Sends it a signal, by name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.0.id().to_string();
         let status = Command::new("kill")
             .args(["-s", name, &pid])
@@ -122,7 +120,7 @@ impl Server {
     }
 
     /// Waits until it has ended; gives its exit code and how long that took.
-    pub fn wait(mut self) -> (Option<i32>, Duration) {
+    pub(crate) fn wait(mut self) -> (Option<i32>, Duration) {
         let started = Instant::now();
         let status = self.child.wait();
         (status.code(), started.elapsed())

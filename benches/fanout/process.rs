@@ -1,0 +1,71 @@
+//! A server in a process of its own, on a core of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+/// Ticks of `/proc/<pid>/stat` a second (`getconf CLK_TCK` on every Linux there is).
+const TICKS: f64 = 100.0;
+
+pub(crate) struct ServerProcess {
+    child: Child,
+    addr: SocketAddr,
+}
+
+/// CPU time that a process has used, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cpu {
+    pub(crate) user: f64,
+    pub(crate) system: f64,
+}
+
+impl Cpu {
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self { user: self.user - before.user, system: self.system - before.system }
+    }
+}
+
+/// Pins this thread, and the threads it starts, to one core.
+pub(crate) fn pin_to_core(core: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    if rustix::thread::sched_setaffinity(None, &set).is_err() {
+        eprintln!("core {core} is not to be had; server and loader share cores");
+    }
+}
+
+impl ServerProcess {
+    /// Starts this very program as a server.
+    pub(crate) fn start(kind: &str) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let mut child = Command::new(program)
+            .args(["--serve", kind])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program can be started again");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("its output is piped");
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let addr = line.trim().parse().expect("a server prints its address");
+        Self { child, addr }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn cpu(&self) -> Cpu {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The second field is in parentheses and may hold spaces.
+        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+        let ticks = |at: usize| fields[at].parse::<f64>().unwrap() / TICKS;
+        Cpu { user: ticks(11), system: ticks(12) }
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

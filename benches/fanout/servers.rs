@@ -1,0 +1,170 @@
+//! The servers that are compared. Each prints its address and serves one load.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
+use axum::routing::get;
+use tidings_bus::{BusConfig, EventBus};
+use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const KINDS: &[&str] = &["bare", "tidings", "axum"];
+
+pub(crate) fn run(kind: &str) {
+    super::process::pin_to_core(0);
+    match kind {
+        "bare" => bare(),
+        "tidings" => on_one_core(tidings()),
+        "axum" => on_one_core(axum_and_broadcast()),
+        other => panic!("there is no server {other}"),
+    }
+}
+
+fn on_one_core(server: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(server);
+}
+
+fn say(addr: SocketAddr) {
+    println!("{addr}");
+    std::io::stdout().flush().unwrap();
+}
+
+async fn tidings() {
+    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
+    let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap();
+    let service = TidingsService::new(manager, TransportConfig::default()).unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), service).await.unwrap();
+    say(server.local_addr());
+    let never = CancellationToken::new();
+    tokio::spawn(server.run(never, Duration::ZERO, Duration::ZERO)).await.unwrap();
+}
+
+/// Reads a publish, writes a ready frame to each of its task's sockets.
+fn bare() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    say(listener.local_addr().unwrap());
+    let mut tasks: HashMap<String, Vec<TcpStream>> = HashMap::new();
+    let payload = super::loader::example_event();
+    let mut frame = Vec::new();
+    (WEBSOCKET.write_header)(payload.len(), &mut frame);
+    frame.extend_from_slice(payload.as_bytes());
+    loop {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut path = String::new();
+        let mut socket = tungstenite::accept_hdr(
+            stream,
+            |request: &tungstenite::handshake::server::Request,
+             response: tungstenite::handshake::server::Response| {
+                path = request.uri().path().to_owned();
+                Ok(response)
+            },
+        )
+        .unwrap();
+        if let Some(task) = path.strip_prefix("/ws/tasks/") {
+            tasks.entry(task.to_owned()).or_default().push(socket.into_inner());
+            continue;
+        }
+        while let Ok(message) = socket.read() {
+            let Ok(text) = message.to_text() else { continue };
+            let Some(sockets) = task_of(text).and_then(|task| tasks.get_mut(task)) else { continue };
+            for socket in sockets {
+                socket.write_all(&frame).unwrap();
+            }
+        }
+        return;
+    }
+}
+
+/// The task's id, without parsing: this is the limit, not a server.
+fn task_of(text: &str) -> Option<&str> {
+    let rest = text.split_once("\"task_id\":\"")?.1;
+    Some(rest.split_once('"')?.0)
+}
+
+type Channels = Arc<Mutex<HashMap<String, broadcast::Sender<String>>>>;
+
+fn channel(channels: &Channels, task: &str) -> broadcast::Sender<String> {
+    let mut channels = channels.lock().unwrap();
+    channels.entry(task.to_owned()).or_insert_with(|| broadcast::channel(1_024).0).clone()
+}
+
+async fn axum_and_broadcast() {
+    let channels = Channels::default();
+    let app = Router::new()
+        .route("/ws", get(publisher))
+        .route("/ws/tasks/{task}", get(watcher))
+        .with_state(channels);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    say(listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use axum::serve::ListenerExt;
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+        axum::serve(listener, app).await.unwrap();
+    })
+    .await
+    .unwrap();
+}
+
+async fn publisher(
+    State(channels): State<Channels>,
+    upgrade: WebSocketUpgrade,
+) -> axum::response::Response {
+    upgrade.on_upgrade(|mut socket: WebSocket| async move {
+        let mut offsets: HashMap<String, u64> = HashMap::new();
+        while let Some(Ok(message)) = socket.recv().await {
+            let Message::Text(text) = message else { continue };
+            let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let task = message["task_id"].as_str().unwrap();
+            let offset = offsets.entry(task.to_owned()).or_default();
+            *offset += 1;
+            let event = format!(
+                "{{\"event_type\":{},\"task_id\":\"{task}\",\"offset\":{offset},\
+                 \"timestamp\":\"2026-11-23T04:45:12.123Z\",\"data\":{}}}",
+                message["event_type"], message["data"]
+            );
+            // Without a watcher there is nobody to send to.
+            let _ = channel(&channels, task).send(event);
+        }
+    })
+}
+
+async fn watcher(
+    Path(task): Path<String>,
+    State(channels): State<Channels>,
+    upgrade: WebSocketUpgrade,
+) -> axum::response::Response {
+    let mut events = channel(&channels, &task).subscribe();
+    upgrade.on_upgrade(|mut socket: WebSocket| async move {
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Ok(event) => {
+                        if socket.send(Message::Text(event.into())).await.is_err() {
+                            return;
+                        }
+                    }
+                    // It would lose events here, without a word.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                message = socket.recv() => if message.is_none() {
+                    return;
+                },
+            }
+        }
+    })
+}
