@@ -12,10 +12,17 @@
 //! * `axum`: a task per connection over `tokio::sync::broadcast`, as one would
 //!   write it in an afternoon.
 //!
+//! `-- --quick` takes one short round of each, `-- --only='4 in flight'` one shape.
+//!
 //! The loader checks the invariant on what it reads: a lost or doubled offset
 //! fails the bench.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs, reason = "a program that prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a program that prints"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -53,15 +60,51 @@ fn main() {
         }
     }
     let quick = args.iter().any(|arg| arg == "--quick");
-    let (rounds, window) = if quick { (1, Duration::from_millis(300)) } else { (ROUNDS, WINDOW) };
+    let only = args.iter().find_map(|arg| arg.strip_prefix("--only="));
+    let (rounds, window) = if quick {
+        (1, Duration::from_millis(300))
+    } else {
+        (ROUNDS, WINDOW)
+    };
     process::pin_to_core(1);
     let mut report = Report::default();
     for (shape, load) in [
-        ("1 task x 1,000, 1 in flight", Load { tasks: 1, watchers: 1_000, in_flight: 1 }),
-        ("1 task x 1,000, 4 in flight", Load { tasks: 1, watchers: 1_000, in_flight: 4 }),
-        ("1 task x 1,000, 64 in flight", Load { tasks: 1, watchers: 1_000, in_flight: 64 }),
-        ("1,000 tasks x 1, 64 in flight", Load { tasks: 1_000, watchers: 1_000, in_flight: 64 }),
+        (
+            "1 task x 1,000, 1 in flight",
+            Load {
+                tasks: 1,
+                watchers: 1_000,
+                in_flight: 1,
+            },
+        ),
+        (
+            "1 task x 1,000, 4 in flight",
+            Load {
+                tasks: 1,
+                watchers: 1_000,
+                in_flight: 4,
+            },
+        ),
+        (
+            "1 task x 1,000, 64 in flight",
+            Load {
+                tasks: 1,
+                watchers: 1_000,
+                in_flight: 64,
+            },
+        ),
+        (
+            "1,000 tasks x 1, 64 in flight",
+            Load {
+                tasks: 1_000,
+                watchers: 1_000,
+                in_flight: 64,
+            },
+        ),
     ] {
+        if only.is_some_and(|only| !shape.contains(only)) {
+            continue;
+        }
         for round in 0..rounds {
             for kind in servers::KINDS {
                 let server = ServerProcess::start(kind);

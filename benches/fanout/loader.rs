@@ -177,7 +177,11 @@ impl Loader {
             stream.set_nonblocking(true).unwrap();
             let mut stream = TcpStream::from_std(stream);
             let token = Token(number);
-            loader.poll.registry().register(&mut stream, token, Interest::READABLE).unwrap();
+            loader
+                .poll
+                .registry()
+                .register(&mut stream, token, Interest::READABLE)
+                .unwrap();
             loader.watchers.push(Watcher {
                 stream,
                 task,
@@ -249,8 +253,14 @@ impl Loader {
 
     fn wait(&mut self) {
         let mut events = Events::with_capacity(1_024);
-        self.poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
-        assert!(!events.is_empty(), "nothing came for ten seconds: {} in flight", self.in_flight);
+        self.poll
+            .poll(&mut events, Some(Duration::from_secs(10)))
+            .unwrap();
+        assert!(
+            !events.is_empty(),
+            "nothing came for ten seconds: {} in flight",
+            self.in_flight
+        );
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
             let number = event.token().0;
@@ -299,13 +309,18 @@ impl Loader {
             watcher.head.extend_from_slice(&bytes[..wanted]);
             watcher.payload_left -= count;
             bytes = &bytes[count..];
-            if watcher.payload_left > 0 || !watcher.head.starts_with(b"{\"event_type\":\"progress_") {
+            if watcher.payload_left > 0 || !watcher.head.starts_with(b"{\"event_type\":\"progress_")
+            {
                 continue;
             }
             watcher.events += 1;
             if self.check {
                 let offset = offset_in(&watcher.head);
-                assert_eq!(offset, Some(watcher.events), "watcher {number}: the next offset");
+                assert_eq!(
+                    offset,
+                    Some(watcher.events),
+                    "watcher {number}: the next offset"
+                );
             }
             self.deliveries += 1;
             let task = &mut self.tasks[watcher.task];
@@ -327,6 +342,8 @@ impl Loader {
 fn offset_in(head: &[u8]) -> Option<u64> {
     let key = b"\"offset\":";
     let start = head.windows(key.len()).position(|window| window == key)? + key.len();
-    let digits = head[start..].iter().take_while(|byte| byte.is_ascii_digit());
+    let digits = head[start..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit());
     Some(digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }

@@ -21,7 +21,10 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     pub(crate) fn since(&self, before: &Self) -> Self {
-        Self { user: self.user - before.user, system: self.system - before.system }
+        Self {
+            user: self.user - before.user,
+            system: self.system - before.system,
+        }
     }
 }
 
@@ -59,7 +62,10 @@ impl ServerProcess {
         // The second field is in parentheses and may hold spaces.
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
         let ticks = |at: usize| fields[at].parse::<f64>().unwrap() / TICKS;
-        Cpu { user: ticks(11), system: ticks(12) }
+        Cpu {
+            user: ticks(11),
+            system: ticks(12),
+        }
     }
 }
 

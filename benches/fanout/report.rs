@@ -52,7 +52,10 @@ impl Report {
         if !self.shapes.iter().any(|known| known == shape) {
             self.shapes.push(shape.to_owned());
         }
-        self.measured.entry((shape.to_owned(), kind.to_owned())).or_default().push(measured);
+        self.measured
+            .entry((shape.to_owned(), kind.to_owned()))
+            .or_default()
+            .push(measured);
     }
 
     fn median(&self, shape: &str, kind: &str, field: fn(&Measured) -> f64) -> f64 {
@@ -81,11 +84,14 @@ impl fmt::Display for Report {
                 }
                 writeln!(f)?;
             }
-            for other in super::servers::KINDS.iter().filter(|kind| **kind != "tidings") {
+            for other in super::servers::KINDS
+                .iter()
+                .filter(|kind| **kind != "tidings")
+            {
                 write!(f, "{:<18}", format!("tidings / {other}"))?;
                 for (_, field) in FIELDS {
-                    let ratio = self.median(shape, "tidings", field)
-                        / self.median(shape, other, field);
+                    let ratio =
+                        self.median(shape, "tidings", field) / self.median(shape, other, field);
                     write!(f, "{ratio:>14.2}")?;
                 }
                 writeln!(f)?;

@@ -46,10 +46,14 @@ async fn tidings() {
     let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
     let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap();
     let service = TidingsService::new(manager, TransportConfig::default()).unwrap();
-    let server = Server::bind(([127, 0, 0, 1], 0).into(), service).await.unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), service)
+        .await
+        .unwrap();
     say(server.local_addr());
     let never = CancellationToken::new();
-    tokio::spawn(server.run(never, Duration::ZERO, Duration::ZERO)).await.unwrap();
+    tokio::spawn(server.run(never, Duration::ZERO, Duration::ZERO))
+        .await
+        .unwrap();
 }
 
 /// Reads a publish, writes a ready frame to each of its task's sockets.
@@ -75,12 +79,19 @@ fn bare() {
         )
         .unwrap();
         if let Some(task) = path.strip_prefix("/ws/tasks/") {
-            tasks.entry(task.to_owned()).or_default().push(socket.into_inner());
+            tasks
+                .entry(task.to_owned())
+                .or_default()
+                .push(socket.into_inner());
             continue;
         }
         while let Ok(message) = socket.read() {
-            let Ok(text) = message.to_text() else { continue };
-            let Some(sockets) = task_of(text).and_then(|task| tasks.get_mut(task)) else { continue };
+            let Ok(text) = message.to_text() else {
+                continue;
+            };
+            let Some(sockets) = task_of(text).and_then(|task| tasks.get_mut(task)) else {
+                continue;
+            };
             for socket in sockets {
                 socket.write_all(&frame).unwrap();
             }
@@ -99,7 +110,10 @@ type Channels = Arc<Mutex<HashMap<String, broadcast::Sender<String>>>>;
 
 fn channel(channels: &Channels, task: &str) -> broadcast::Sender<String> {
     let mut channels = channels.lock().unwrap();
-    channels.entry(task.to_owned()).or_insert_with(|| broadcast::channel(1_024).0).clone()
+    channels
+        .entry(task.to_owned())
+        .or_insert_with(|| broadcast::channel(1_024).0)
+        .clone()
 }
 
 async fn axum_and_broadcast() {
@@ -126,7 +140,9 @@ async fn publisher(
     upgrade.on_upgrade(|mut socket: WebSocket| async move {
         let mut offsets: HashMap<String, u64> = HashMap::new();
         while let Some(Ok(message)) = socket.recv().await {
-            let Message::Text(text) = message else { continue };
+            let Message::Text(text) = message else {
+                continue;
+            };
             let message: serde_json::Value = serde_json::from_str(&text).unwrap();
             let task = message["task_id"].as_str().unwrap();
             let offset = offsets.entry(task.to_owned()).or_default();

@@ -60,7 +60,9 @@ const PENDING: usize = 1_024;
 impl LocalBroker {
     /// A broker with no bus yet.
     pub fn new() -> Self {
-        Self { notices: broadcast::Sender::new(PENDING) }
+        Self {
+            notices: broadcast::Sender::new(PENDING),
+        }
     }
 }
 

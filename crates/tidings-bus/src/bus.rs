@@ -79,7 +79,9 @@ pub(crate) struct Shared {
 
 impl std::fmt::Debug for EventBus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventBus").field("tasks", &self.shared.tasks.len()).finish_non_exhaustive()
+        f.debug_struct("EventBus")
+            .field("tasks", &self.shared.tasks.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,7 +105,9 @@ impl EventBus {
             let (epoch, id) = (snapshot.epoch.clone(), snapshot.task_id.clone());
             let finished = snapshot.status.is_terminal();
             let task = bus.task_or_new(&id);
-            task.topic().lock().resume(epoch, stored.first.get(), snapshot);
+            task.topic()
+                .lock()
+                .resume(epoch, stored.first.get(), snapshot);
             bus.shared.restore(&store, &task).await?;
             if finished {
                 task.lock_rules().finished = Some(Instant::now());
@@ -148,7 +152,10 @@ impl EventBus {
         if let Some(broker) = broker {
             shared.spawn(mirror(Arc::clone(&shared), broker, stop.clone()));
         }
-        Ok(Self { shared, _alive: Arc::new(stop.drop_guard()) })
+        Ok(Self {
+            shared,
+            _alive: Arc::new(stop.drop_guard()),
+        })
     }
 
     /// Publishes one event.
@@ -201,7 +208,9 @@ impl EventBus {
 
     /// The task's state; none for a task to which nothing was published.
     pub fn snapshot(&self, task_id: &TaskId) -> Option<Arc<TaskSnapshot>> {
-        self.task(task_id).filter(|task| task.is_declared()).map(|task| task.snapshot())
+        self.task(task_id)
+            .filter(|task| task.is_declared())
+            .map(|task| task.snapshot())
     }
 
     /// States of up to `limit` tasks in order of their ids, after `after`, whose
@@ -216,7 +225,10 @@ impl EventBus {
         let mut found = Vec::new();
         let mut after = after.cloned();
         while found.len() < limit {
-            let page = self.shared.tasks.page(prefix, after.as_ref(), limit.max(64));
+            let page = self
+                .shared
+                .tasks
+                .page(prefix, after.as_ref(), limit.max(64));
             let Some(last) = page.last() else { break };
             after = Some(last.id().clone());
             let wanted = limit - found.len();
@@ -313,7 +325,10 @@ impl EventBus {
 
     /// A log outside the registry, such as a client's inbox.
     pub fn detached_topic(&self) -> Arc<Topic> {
-        Topic::new(Log::new(None, self.shared.epoch()), Arc::clone(&self.shared.fanout))
+        Topic::new(
+            Log::new(None, self.shared.epoch()),
+            Arc::clone(&self.shared.fanout),
+        )
     }
 
     /// Appends one line of JSON to a detached log; gives its offset.
@@ -332,7 +347,11 @@ impl EventBus {
                 &self.shared.config.framing,
                 |offset, text| {
                     write(offset, text);
-                    crate::log::Appended { event_type, timestamp: at, data: (0, text.len()) }
+                    crate::log::Appended {
+                        event_type,
+                        timestamp: at,
+                        data: (0, text.len()),
+                    }
                 },
                 &mut Vec::new(),
             );
@@ -384,12 +403,13 @@ impl Shared {
     }
 
     pub(crate) fn lock_handlers(&self) -> MutexGuard<'_, Handlers> {
-        self.handlers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.handlers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn prepare(&self, event: NewEvent) -> Result<Prepared, PublishError> {
-        Prepared::new(event, self.config.max_event_bytes)
-            .inspect_err(|_| self.count_refusal())
+        Prepared::new(event, self.config.max_event_bytes).inspect_err(|_| self.count_refusal())
     }
 
     fn count_refusal(&self) {
@@ -464,7 +484,9 @@ impl Shared {
     }
 
     async fn tell_others(&self, task_id: &TaskId, published: &Published) {
-        let Some(broker) = &self.config.broker else { return };
+        let Some(broker) = &self.config.broker else {
+            return;
+        };
         let announcement = Announcement {
             task_id: task_id.clone(),
             epoch: published.epoch.clone(),
@@ -491,7 +513,10 @@ impl Shared {
     /// The epoch for logs made now.
     fn epoch(&self) -> Epoch {
         let removals = self.removals.load(Ordering::SeqCst);
-        let mut epoch = self.epoch.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut epoch = self
+            .epoch
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if epoch.0 != removals {
             *epoch = (removals, epoch_text(&self.boot, removals));
         }
@@ -539,7 +564,11 @@ impl Shared {
 }
 
 fn epoch_text(boot: &str, removals: u64) -> Epoch {
-    let text = if removals == 0 { boot.to_owned() } else { format!("{boot}.{removals}") };
+    let text = if removals == 0 {
+        boot.to_owned()
+    } else {
+        format!("{boot}.{removals}")
+    };
     // Eight hexadecimal digits, a dot and at most twenty digits fit any epoch.
     Epoch::new(text).expect("boot text and a number are a valid epoch")
 }
@@ -575,4 +604,3 @@ async fn mirror(shared: Arc<Shared>, broker: Arc<dyn Broker>, stop: Cancellation
         }
     }
 }
-

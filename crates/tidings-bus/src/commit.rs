@@ -52,7 +52,9 @@ impl Shared {
                 Ok(()) => return self.reveal(task, prepared, line, snapshot),
                 Err(StoreError::Conflict { .. }) => {
                     // Another node was first: take in what it wrote, decide anew.
-                    self.catch_up(store, task).await.map_err(|error| unavailable(self, error))?;
+                    self.catch_up(store, task)
+                        .await
+                        .map_err(|error| unavailable(self, error))?;
                 }
                 Err(error) => {
                     tracing::warn!(task_id = %task.id(), %error, "the store refused an event");
@@ -117,10 +119,21 @@ impl Shared {
         let status = snapshot.status;
         self.lay_down(&mut log, line);
         log.snapshot = Some(snapshot);
-        let published = Published { epoch: log.epoch().clone(), offset, duplicate: false };
+        let published = Published {
+            epoch: log.epoch().clone(),
+            offset,
+            duplicate: false,
+        };
         task.topic().mirror(&log);
         drop(log);
-        self.settle(task, &mut rules, prepared, offset, Some(status), Instant::now());
+        self.settle(
+            task,
+            &mut rules,
+            prepared,
+            offset,
+            Some(status),
+            Instant::now(),
+        );
         Ok(published)
     }
 
@@ -130,7 +143,11 @@ impl Shared {
                 &self.config.framing,
                 |_, text| {
                     text.extend_from_slice(&line.json);
-                    Appended { event_type: line.event_type, timestamp: line.at, data: line.data }
+                    Appended {
+                        event_type: line.event_type,
+                        timestamp: line.at,
+                        data: line.data,
+                    }
                 },
                 &mut Vec::new(),
             )

@@ -96,17 +96,29 @@ pub enum ConfigError {
     NoRuntime,
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl BusConfig {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let at_least = |field, value: u64, least: u64| {
-            if value < least { Err(ConfigError::TooSmall { field, least }) } else { Ok(()) }
+            if value < least {
+                Err(ConfigError::TooSmall { field, least })
+            } else {
+                Ok(())
+            }
         };
         at_least("log_limits.max_events", self.log_limits.max_events, 1)?;
-        at_least("log_limits.max_bytes", self.log_limits.max_bytes as u64, 1_024)?;
+        at_least(
+            "log_limits.max_bytes",
+            self.log_limits.max_bytes as u64,
+            1_024,
+        )?;
         at_least("total_bytes", self.total_bytes as u64, 64 * 1024)?;
         at_least("idempotency_ids", self.idempotency_ids as u64, 1)?;
         at_least("max_event_bytes", self.max_event_bytes as u64, 256)?;
-        at_least("sweep_interval (ms)", self.sweep_interval.as_millis() as u64, 1)?;
+        at_least("sweep_interval (ms)", millis(self.sweep_interval), 1)?;
         Ok(())
     }
 }

@@ -30,8 +30,8 @@ pub struct Cursor {
     next: u64,
     /// The log's generation that `next` counts in.
     generation: u32,
-    /// Nothing was delivered yet: what is missing now had expired before the
-    /// subscriber came, rather than overrun it.
+    /// What is missing had expired before the subscriber came, rather than
+    /// overrun it.
     fresh: bool,
 }
 
@@ -53,7 +53,17 @@ pub enum Step {
 
 impl Cursor {
     pub(crate) fn new(next: u64, generation: u32) -> Self {
-        Self { next, generation, fresh: true }
+        Self {
+            next,
+            generation,
+            fresh: false,
+        }
+    }
+
+    /// The same, of a subscriber that comes to a log whose oldest offset is `first`.
+    pub(crate) fn joining(mut self, first: u64) -> Self {
+        self.fresh = self.next < first;
+        self
     }
 
     /// The offset that the subscriber gets next.
@@ -69,7 +79,6 @@ impl Cursor {
     /// Moves on after `count` events were handed over.
     pub fn advance(&mut self, count: u64) {
         self.next += count;
-        self.fresh &= count == 0;
     }
 
     pub(crate) fn generation(&self) -> u32 {
@@ -100,7 +109,11 @@ impl Cursor {
         }
         if self.next < view.first {
             let from = std::mem::replace(&mut self.next, view.first);
-            let reason = if self.fresh { GapReason::Expired } else { GapReason::Overrun };
+            let reason = if std::mem::take(&mut self.fresh) {
+                GapReason::Expired
+            } else {
+                GapReason::Overrun
+            };
             return Step::Gap(gap(from, view.first - 1, reason));
         }
         if self.next > view.head {
@@ -114,15 +127,25 @@ impl Cursor {
                 return Step::Gap(gap(from, kept - 1, GapReason::Conflated));
             }
             let to = deliverable_from(view, self.next, end);
-            return Step::Events { from: self.next, to };
+            return Step::Events {
+                from: self.next,
+                to,
+            };
         }
-        Step::Events { from: self.next, to: view.head }
+        Step::Events {
+            from: self.next,
+            to: view.head,
+        }
     }
 }
 
 fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
     let offset = |value| Offset::new(value).unwrap_or(Offset::MAX);
-    Gap { from: offset(from), to: offset(to), reason }
+    Gap {
+        from: offset(from),
+        to: offset(to),
+        reason,
+    }
 }
 
 /// Whether the record at `offset` may be skipped: droppable, or progress that
@@ -130,20 +153,22 @@ fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
 fn is_skippable(view: &View, offset: u64) -> bool {
     match view.class(offset) {
         Some(EventClass::Droppable) => true,
-        Some(EventClass::Conflatable) => {
-            view.class(offset + 1) == Some(EventClass::Conflatable)
-        }
+        Some(EventClass::Conflatable) => view.class(offset + 1) == Some(EventClass::Conflatable),
         _ => false,
     }
 }
 
 /// The first offset at or after `from` that must be delivered, looking up to `end`.
 fn skippable_from(view: &View, from: u64, end: u64) -> u64 {
-    (from..=end).find(|offset| !is_skippable(view, *offset)).unwrap_or(end + 1)
+    (from..=end)
+        .find(|offset| !is_skippable(view, *offset))
+        .unwrap_or(end + 1)
 }
 
 /// The last offset of the run to deliver that begins at `from`: up to the next
 /// skippable one, or to the head.
 fn deliverable_from(view: &View, from: u64, end: u64) -> u64 {
-    (from..=end).find(|offset| is_skippable(view, *offset)).map_or(view.head, |skip| skip - 1)
+    (from..=end)
+        .find(|offset| is_skippable(view, *offset))
+        .map_or(view.head, |skip| skip - 1)
 }

@@ -24,7 +24,8 @@ impl EventBus {
         percent: f64,
         message: &str,
     ) -> Result<Published, PublishError> {
-        self.publish(task_id, NewEvent::progress(percent, message)).await
+        self.publish(task_id, NewEvent::progress(percent, message))
+            .await
     }
 
     /// `task_completed`.
@@ -33,7 +34,8 @@ impl EventBus {
         task_id: &TaskId,
         result: Option<Value>,
     ) -> Result<Published, PublishError> {
-        self.publish(task_id, NewEvent::task_completed(result)).await
+        self.publish(task_id, NewEvent::task_completed(result))
+            .await
     }
 
     /// `task_failed`.
@@ -53,7 +55,8 @@ impl EventBus {
         status: AgentStatus,
         message: Option<&str>,
     ) -> Result<Published, PublishError> {
-        self.publish(task_id, NewEvent::agent_status(agent_id, status, message)).await
+        self.publish(task_id, NewEvent::agent_status(agent_id, status, message))
+            .await
     }
 
     /// `tool_call_started`.
@@ -64,7 +67,11 @@ impl EventBus {
         tool: &str,
         input: Option<Value>,
     ) -> Result<Published, PublishError> {
-        self.publish(task_id, NewEvent::tool_call_started(tool_call_id, tool, input)).await
+        self.publish(
+            task_id,
+            NewEvent::tool_call_started(tool_call_id, tool, input),
+        )
+        .await
     }
 
     /// `tool_call_completed`.
@@ -86,6 +93,7 @@ impl EventBus {
         tool_call_id: &str,
         error: TaskError,
     ) -> Result<Published, PublishError> {
-        self.publish(task_id, NewEvent::tool_call_failed(tool_call_id, error)).await
+        self.publish(task_id, NewEvent::tool_call_failed(tool_call_id, error))
+            .await
     }
 }

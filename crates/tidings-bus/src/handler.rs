@@ -156,7 +156,10 @@ impl EventBus {
             drive(&shared, &running, id, subscription, handler).await;
             shared.lock_handlers().running.remove(&id);
         });
-        HandlerGuard { id, bus: Some(self.clone()) }
+        HandlerGuard {
+            id,
+            bus: Some(self.clone()),
+        }
     }
 
     /// Unsubscribes a handler; a call that is under way is dropped at its next
@@ -207,20 +210,28 @@ async fn drive(
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => {
                     running.errors.fetch_add(1, Ordering::Relaxed);
-                    shared.counters.handler_errors.fetch_add(1, Ordering::Relaxed);
+                    shared
+                        .counters
+                        .handler_errors
+                        .fetch_add(1, Ordering::Relaxed);
                     Some(error.to_string())
                 }
                 Err(panic) => {
                     running.panics.fetch_add(1, Ordering::Relaxed);
-                    shared.counters.handler_panics.fetch_add(1, Ordering::Relaxed);
+                    shared
+                        .counters
+                        .handler_panics
+                        .fetch_add(1, Ordering::Relaxed);
                     Some(panic_text(panic.as_ref()))
                 }
             };
             running.handled.fetch_add(1, Ordering::Relaxed);
             if let Some(failure) = failure {
                 tracing::warn!(handler = %id, failure, "an event handler failed");
-                *running.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-                    Some(failure);
+                *running
+                    .last_error
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failure);
             }
         }
     };

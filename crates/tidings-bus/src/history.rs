@@ -46,15 +46,20 @@ impl EventBus {
                 Step::Gap(missing) => gap = Some(missing),
                 Step::Events { from, to } => {
                     let room = (limit - events.len()) as u64;
-                    for offset in from..=to.min(from + room - 1) {
+                    for offset in from..=to.min(from.saturating_add(room - 1)) {
                         events.extend(view.record(offset));
                         cursor.advance(1);
                     }
                 }
             }
         }
-        let offset = events.last().map_or(cursor.delivered(), EventRecord::offset);
-        let next = Position { epoch: joined.standing.epoch, offset };
+        let offset = events
+            .last()
+            .map_or(cursor.delivered(), EventRecord::offset);
+        let next = Position {
+            epoch: joined.standing.epoch,
+            offset,
+        };
         Some(HistoryPage { events, gap, next })
     }
 }

@@ -33,7 +33,11 @@ impl IdempotencyWindow {
 
     /// Forgets what is older than `ttl`.
     pub(crate) fn expire(&mut self, now: Instant, ttl: Duration) {
-        while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) >= ttl) {
+        while self
+            .order
+            .front()
+            .is_some_and(|(at, _)| now.duration_since(*at) >= ttl)
+        {
             self.forget_oldest();
         }
         if self.order.is_empty() && self.order.capacity() > 0 {
@@ -67,6 +71,10 @@ mod tests {
         assert_eq!(window.find(&id("2"), start, ttl), None);
         assert_eq!(window.find(&id("3"), start, ttl), Offset::new(3).ok());
         assert_eq!(window.find(&id("5"), start + ttl, ttl), None);
-        assert_eq!(window.order.capacity(), 0, "an empty window holds no memory");
+        assert_eq!(
+            window.order.capacity(),
+            0,
+            "an empty window holds no memory"
+        );
     }
 }

@@ -4,8 +4,8 @@
 //! An event renews a lease in its task and leaves the heap alone: the old entry
 //! comes up, sees that the deadline has moved, and goes back in.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, Weak};
 
 use tidings_protocol::{LeaseExpiry, NewEvent, TaskError};
@@ -53,7 +53,9 @@ impl Leases {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BinaryHeap<Reverse<Due>>> {
-        self.heap.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.heap
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn next(&self) -> Option<Instant> {
@@ -63,7 +65,11 @@ impl Leases {
     fn pop_due(&self, now: Instant) -> Option<Weak<Task>> {
         let mut heap = self.lock();
         let due = heap.peek().is_some_and(|Reverse(due)| due.at <= now);
-        if due { heap.pop().map(|Reverse(due)| due.task) } else { None }
+        if due {
+            heap.pop().map(|Reverse(due)| due.task)
+        } else {
+            None
+        }
     }
 }
 
@@ -94,9 +100,10 @@ async fn expire(shared: &Arc<Shared>, task: &Arc<Task>) {
     let published = match decide(shared, task) {
         Decision::Nothing => return,
         Decision::Published(result) => result,
-        Decision::Publish(prepared) => {
-            shared.publish_prepared(task.id(), *prepared).await.map(|_| ())
-        }
+        Decision::Publish(prepared) => shared
+            .publish_prepared(task.id(), *prepared)
+            .await
+            .map(|_| ()),
     };
     task.topic().announce();
     if let Err(error) = published {
@@ -114,7 +121,9 @@ enum Decision {
 
 fn decide(shared: &Arc<Shared>, task: &Arc<Task>) -> Decision {
     let mut rules = task.lock_rules();
-    let Some(lease) = &mut rules.lease else { return Decision::Nothing };
+    let Some(lease) = &mut rules.lease else {
+        return Decision::Nothing;
+    };
     let expiry = lease.poll(Instant::now().duration_since(shared.started));
     if expiry != Some(LeaseExpiry::Lost) {
         let at = shared.started + lease.deadline();
@@ -126,7 +135,9 @@ fn decide(shared: &Arc<Shared>, task: &Arc<Task>) -> Decision {
         None => return Decision::Nothing,
     };
     // The bus's own events are small and well-formed.
-    let Ok(prepared) = Prepared::new(event, usize::MAX) else { return Decision::Nothing };
+    let Ok(prepared) = Prepared::new(event, usize::MAX) else {
+        return Decision::Nothing;
+    };
     if shared.store.is_some() {
         return Decision::Publish(Box::new(prepared));
     }

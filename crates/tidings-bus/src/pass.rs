@@ -36,7 +36,9 @@ impl Fanout {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Topic>>> {
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.queue
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// One worker. Several may run; a topic is with one of them at a time.
@@ -139,13 +141,17 @@ impl Topic {
 
     /// Removes a watcher that said it is gone, unless its slot has a new tenant.
     fn forget(&self, slot: usize, watcher: &Arc<dyn Watcher>) {
-        let same = self
+        let id = self
             .lock_watchers()
             .entries
             .get(slot)
-            .is_some_and(|entry| Arc::ptr_eq(&entry.watcher, watcher));
-        if same {
-            self.detach(AttachId(slot));
+            .filter(|entry| Arc::ptr_eq(&entry.watcher, watcher))
+            .map(|entry| AttachId {
+                slot,
+                serial: entry.serial,
+            });
+        if let Some(id) = id {
+            self.detach(id);
         }
     }
 }

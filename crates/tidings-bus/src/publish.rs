@@ -124,8 +124,7 @@ impl Shared {
                     &self.config.framing,
                     |offset, text| {
                         let offset = Offset::new(offset).unwrap_or(Offset::MAX);
-                        let data =
-                            encode_event(text, task.id(), offset, at, &prepared.event);
+                        let data = encode_event(text, task.id(), offset, at, &prepared.event);
                         Appended {
                             event_type: prepared.event.event_type.clone(),
                             timestamp: at,
@@ -142,7 +141,11 @@ impl Shared {
             snapshot.apply(&prepared.payload, offset, at);
             snapshot.status
         });
-        let published = Published { epoch: log.epoch().clone(), offset, duplicate: false };
+        let published = Published {
+            epoch: log.epoch().clone(),
+            offset,
+            duplicate: false,
+        };
         task.topic().mirror(&log);
         drop(log);
         self.settle(task, rules, prepared, offset, status, now);
@@ -161,12 +164,19 @@ impl Shared {
             let found = rules.ids.find(id, now, self.config.idempotency_ttl);
             if let Some(offset) = found {
                 self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-                let published = Published { epoch: epoch(), offset, duplicate: true };
+                let published = Published {
+                    epoch: epoch(),
+                    offset,
+                    duplicate: true,
+                };
                 return Err(Refused::Answer(Ok(published)));
             }
         }
         if let Some(stamp) = &prepared.event.producer {
-            rules.producers.check(stamp).map_err(|error| self.refuse(error.into()))?;
+            rules
+                .producers
+                .check(stamp)
+                .map_err(|error| self.refuse(error.into()))?;
         }
         Ok(())
     }
@@ -215,7 +225,9 @@ impl Shared {
             rules.producers.record(stamp);
         }
         if let Some(id) = &prepared.event.event_id {
-            rules.ids.remember(id.clone(), offset, now, self.config.idempotency_ids);
+            rules
+                .ids
+                .remember(id.clone(), offset, now, self.config.idempotency_ids);
         }
         rules.touched = now;
         if status.is_some_and(TaskStatus::is_terminal) {
@@ -228,9 +240,9 @@ impl Shared {
         match &prepared.payload {
             Payload::TaskStarted(started) => {
                 rules.lease = started.lease_ms.map(|lease_ms| {
-                    let lease =
-                        Lease::new(std::time::Duration::from_millis(lease_ms), since_start);
-                    self.leases.schedule(self.started + lease.deadline(), Arc::downgrade(task));
+                    let lease = Lease::new(std::time::Duration::from_millis(lease_ms), since_start);
+                    self.leases
+                        .schedule(self.started + lease.deadline(), Arc::downgrade(task));
                     lease
                 });
             }

@@ -52,7 +52,11 @@ fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> bool {
     if finished.is_some() && idle >= config.finished_events_ttl {
         drop_events(shared, task);
     }
-    let limit = if finished.is_some() { config.pinned_ttl } else { config.idle_ttl };
+    let limit = if finished.is_some() {
+        config.pinned_ttl
+    } else {
+        config.idle_ttl
+    };
     // A task that is watched stays: its watchers would see it vanish for no reason.
     idle >= limit && task.topic().watcher_count() == 0
 }
@@ -76,19 +80,38 @@ fn drop_events(shared: &Shared, task: &Task) -> usize {
     let mut log = task.topic().lock();
     let before = log.retained_bytes();
     let dropped = log.trim_all();
-    shared.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
+    shared
+        .counters
+        .dropped
+        .fetch_add(dropped, Ordering::Relaxed);
     shared.counters.resized(before, 0);
     before
 }
 
 /// Brings all tasks together under their limit: the oldest finished tasks lose
-/// their events, then the longest idle; snapshots of finished tasks go last.
+/// their events, then the longest idle; whole tasks, with their snapshots, go last.
 ///
 /// Runs inside the publish that went over, so the bound holds whatever the
 /// load; it frees several per cent at once, so few publishes pay for it.
 pub(crate) fn make_room(shared: &Arc<Shared>) {
-    let Ok(_sweeping) = shared.eviction.try_lock() else { return };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let slack = shared.config.total_bytes / 16;
+    let _sweeping = match shared.eviction.try_lock() {
+        Ok(sweeping) => sweeping,
+        // Someone is at it: go ahead, but so far only, or the bound is none.
+        Err(_) if shared.counters.held() <= shared.config.total_bytes + slack => return,
+        Err(_) => shared
+            .eviction
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner),
+    };
+    if shared.counters.held() <= shared.config.total_bytes {
+        return;
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss
+    )]
     let target = (shared.config.total_bytes as f64 * MAKE_ROOM_TO) as usize;
     let mut tasks: Vec<_> = shared
         .tasks
@@ -109,11 +132,13 @@ pub(crate) fn make_room(shared: &Arc<Shared>) {
         }
         drop_events(shared, task);
     }
-    for (running, _, task) in &tasks {
-        if shared.counters.held() <= target {
+    // Bookkeeping alone is too much: whole tasks go, in the same order. A store
+    // keeps them on, so there they stay.
+    for (_, _, task) in &tasks {
+        if shared.counters.held() <= target || shared.store.is_some() {
             return;
         }
-        if !running && task.topic().watcher_count() == 0 && shared.store.is_none() {
+        if task.topic().watcher_count() == 0 {
             shared.discard(task);
         }
     }

@@ -100,8 +100,8 @@ impl Counters {
 
     /// Notes how a log's size changed.
     pub(crate) fn resized(&self, before: usize, after: usize) {
-        let delta = i64::try_from(after).unwrap_or(i64::MAX)
-            - i64::try_from(before).unwrap_or(i64::MAX);
+        let delta =
+            i64::try_from(after).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
         self.bytes.fetch_add(delta, Ordering::Relaxed);
     }
 

@@ -53,7 +53,12 @@ pub struct Filter {
 
 impl Filter {
     fn new(subject: Subject) -> Self {
-        Self { subject, start: Start::Live, event_types: None, skip: None }
+        Self {
+            subject,
+            start: Start::Live,
+            event_types: None,
+            skip: None,
+        }
     }
 
     /// One task, from now on.
@@ -145,7 +150,9 @@ struct Inner {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Attaches to a task; none if it has just left the registry.
@@ -195,7 +202,11 @@ impl PatternWatcher for Inner {
     fn discovered(&self, _: usize, task: &Arc<Task>) {
         let waker = {
             let mut state = self.lock();
-            if state.closed || state.watched.iter().any(|(_, known)| Arc::ptr_eq(&known.task, task))
+            if state.closed
+                || state
+                    .watched
+                    .iter()
+                    .any(|(_, known)| Arc::ptr_eq(&known.task, task))
             {
                 return;
             }
@@ -276,7 +287,11 @@ impl Subscription {
     /// How many events lie between this and the heads of its tasks.
     pub fn lag(&self) -> u64 {
         let state = self.inner.lock();
-        state.watched.iter().map(|(_, watched)| watched.cursor.lag(watched.task.topic())).sum()
+        state
+            .watched
+            .iter()
+            .map(|(_, watched)| watched.cursor.lag(watched.task.topic()))
+            .sum()
     }
 
     /// The next delivery; none when the bus has been shut down.
@@ -295,7 +310,9 @@ impl Subscription {
             state.waker = waker.cloned();
             return false;
         };
-        let Some(watched) = state.watched.get_mut(key) else { return true };
+        let Some(watched) = state.watched.get_mut(key) else {
+            return true;
+        };
         let topic = watched.task.topic();
         let counters = &self.inner.shared.counters;
         topic.fill(&mut self.view, watched.cursor.next_offset());
@@ -312,7 +329,9 @@ impl Subscription {
                         }
                         let to = to.min(from + (BATCH - taken) - 1);
                         for offset in from..=to {
-                            let Some(record) = self.view.record(offset) else { break };
+                            let Some(record) = self.view.record(offset) else {
+                                break;
+                            };
                             watched.cursor.advance(1);
                             taken += 1;
                             let wanted = self.event_types.as_ref();
@@ -383,6 +402,8 @@ impl Drop for Subscription {
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subscription").field("lag", &self.lag()).finish_non_exhaustive()
+        f.debug_struct("Subscription")
+            .field("lag", &self.lag())
+            .finish_non_exhaustive()
     }
 }

@@ -85,12 +85,17 @@ impl Task {
     }
 
     pub(crate) fn lock_rules(&self) -> MutexGuard<'_, Rules> {
-        self.rules.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.rules
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task").field("id", &self.id).field("topic", &self.topic).finish()
+        f.debug_struct("Task")
+            .field("id", &self.id)
+            .field("topic", &self.topic)
+            .finish()
     }
 }

@@ -40,11 +40,15 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
-        self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
-        self.inner.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn get(&self, id: &TaskId) -> Option<Arc<Task>> {
@@ -105,7 +109,11 @@ impl Tasks {
         key: usize,
     ) -> (PatternId, Vec<Arc<Task>>) {
         let mut inner = self.write();
-        let id = inner.patterns.insert(PatternEntry { pattern: pattern.clone(), watcher, key });
+        let id = inner.patterns.insert(PatternEntry {
+            pattern: pattern.clone(),
+            watcher,
+            key,
+        });
         let tasks = inner
             .tasks
             .range::<str, _>((Bound::Included(pattern.prefix()), Bound::Unbounded))

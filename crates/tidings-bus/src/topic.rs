@@ -32,9 +32,14 @@ pub trait Watcher: Send + Sync {
 
 /// Names an attached watcher, to detach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttachId(pub(crate) usize);
+pub struct AttachId {
+    pub(crate) slot: usize,
+    /// A slot has one tenant after the other; this tells them apart.
+    pub(crate) serial: u64,
+}
 
 pub(crate) struct Entry {
+    pub(crate) serial: u64,
     pub(crate) watcher: Arc<dyn Watcher>,
     pub(crate) key: usize,
 }
@@ -43,6 +48,8 @@ pub(crate) struct Entry {
 #[derive(Default)]
 pub(crate) struct Watchers {
     pub(crate) entries: Slab<Entry>,
+    /// Entries ever made.
+    serial: u64,
     /// One past the highest slot in use since the slab was last empty.
     pub(crate) slots: usize,
     /// Where the pass goes on; each pass begins one further than the last.
@@ -131,11 +138,15 @@ impl Topic {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.log
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn lock_watchers(&self) -> MutexGuard<'_, Watchers> {
-        self.watchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.watchers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Mirrors the head; called under the log's lock whenever it has changed.
@@ -183,10 +194,16 @@ impl Topic {
     pub fn attach(&self, watcher: Arc<dyn Watcher>, key: usize) -> Option<AttachId> {
         let id = {
             let mut watchers = self.lock_watchers();
-            let id = watchers.entries.insert(Entry { watcher, key });
-            watchers.slots = watchers.slots.max(id + 1);
+            watchers.serial += 1;
+            let serial = watchers.serial;
+            let slot = watchers.entries.insert(Entry {
+                serial,
+                watcher,
+                key,
+            });
+            watchers.slots = watchers.slots.max(slot + 1);
             self.watcher_count.fetch_add(1, Ordering::SeqCst);
-            AttachId(id)
+            AttachId { slot, serial }
         };
         if self.lock().closed {
             self.detach(id);
@@ -210,16 +227,25 @@ impl Topic {
             // Its numbers are another log's; no epoch of ours has this text.
             Epoch::new("gone").expect("a literal of the epoch's alphabet")
         };
-        Position { epoch, offset: cursor.delivered() }
+        Position {
+            epoch,
+            offset: cursor.delivered(),
+        }
     }
 
     /// Takes a watcher away. Its `advance` may be running once more meanwhile.
     pub fn detach(&self, id: AttachId) {
         let mut watchers = self.lock_watchers();
-        if watchers.entries.try_remove(id.0).is_some() {
+        // The pass may have forgotten it already, and the slot may be another's.
+        let same = |entry: &Entry| entry.serial == id.serial;
+        if watchers.entries.get(id.slot).is_some_and(same) {
+            watchers.entries.remove(id.slot);
             self.watcher_count.fetch_sub(1, Ordering::SeqCst);
             if watchers.entries.is_empty() {
-                *watchers = Watchers::default();
+                *watchers = Watchers {
+                    serial: watchers.serial,
+                    ..Watchers::default()
+                };
             }
         }
     }
@@ -244,7 +270,7 @@ fn standing(log: &Log) -> Standing {
 
 fn join(log: &Log, start: &Start) -> Joined {
     let (first, head, generation) = (log.first(), log.head(), log.generation());
-    let at = |next| Cursor::new(next, generation);
+    let at = |next| Cursor::new(next, generation).joining(first);
     let mut ahead = None;
     let (cursor, recovered) = match start {
         Start::Live => (at(head + 1), true),
@@ -259,13 +285,21 @@ fn join(log: &Log, start: &Start) -> Joined {
             if wanted > head + 1 {
                 // An empty range: nothing of the log is missing, the claim was wrong.
                 let (from, to) = (log.head_offset().next(), log.head_offset());
-                ahead = Some(Gap { from, to, reason: GapReason::Ahead });
+                ahead = Some(Gap {
+                    from,
+                    to,
+                    reason: GapReason::Ahead,
+                });
                 (at(head + 1), false)
             } else {
                 (at(wanted), wanted >= first)
             }
         }
     };
-    Joined { cursor, recovered, ahead, standing: standing(log) }
+    Joined {
+        cursor,
+        recovered,
+        ahead,
+        standing: standing(log),
+    }
 }
-

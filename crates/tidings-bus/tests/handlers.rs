@@ -21,7 +21,10 @@ fn offset_of(delivery: &Delivery) -> u64 {
 }
 
 fn info(bus: &tidings_bus::EventBus, id: HandlerId) -> HandlerInfo {
-    bus.handlers().into_iter().find(|info| info.id == id).expect("a handler that is subscribed")
+    bus.handlers()
+        .into_iter()
+        .find(|info| info.id == id)
+        .expect("a handler that is subscribed")
 }
 
 /// Returns an error at even offsets.
@@ -32,7 +35,11 @@ impl EventHandler for Failing {
     async fn handle(&self, delivery: Delivery) -> Result<(), HandlerError> {
         let offset = offset_of(&delivery);
         self.0.lock().unwrap().push(offset);
-        if offset % 2 == 0 { Err(format!("{offset} is even").into()) } else { Ok(()) }
+        if offset % 2 == 0 {
+            Err(format!("{offset} is even").into())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -76,7 +83,10 @@ async fn an_error_is_counted_and_reported_and_the_next_delivery_comes() {
     let info = info(&bus, guard.id());
     assert_eq!((info.handled, info.errors, info.panics), (5, 2, 0));
     assert_eq!(info.last_error.as_deref(), Some("4 is even"));
-    assert_eq!((bus.stats().handler_errors, bus.stats().handler_panics), (2, 0));
+    assert_eq!(
+        (bus.stats().handler_errors, bus.stats().handler_panics),
+        (2, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,23 +102,37 @@ async fn a_panic_is_caught_counted_and_reported_and_the_next_delivery_comes() {
         bus.publish(&id("t"), NewEvent::log("line")).await.unwrap();
     }
     settle().await;
-    assert_eq!(info(&bus, guard.id()).last_error.as_deref(), Some("panicked: two"));
+    assert_eq!(
+        info(&bus, guard.id()).last_error.as_deref(),
+        Some("panicked: two")
+    );
     for _ in 0..2 {
         bus.publish(&id("t"), NewEvent::log("line")).await.unwrap();
     }
     settle().await;
     assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 4, 5]);
-    assert_eq!(*other.lock().unwrap(), [1, 2, 3, 4, 5], "nobody else notices");
+    assert_eq!(
+        *other.lock().unwrap(),
+        [1, 2, 3, 4, 5],
+        "nobody else notices"
+    );
     let info = info(&bus, guard.id());
     assert_eq!((info.handled, info.errors, info.panics), (5, 0, 2));
     assert_eq!(info.last_error.as_deref(), Some("panicked: 4 is even"));
-    assert_eq!((bus.stats().handler_errors, bus.stats().handler_panics), (0, 2));
+    assert_eq!(
+        (bus.stats().handler_errors, bus.stats().handler_panics),
+        (0, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_handler_holds_up_neither_publishers_nor_other_subscribers() {
     let bus = bus();
-    let (gate, slow, fast) = (Arc::new(Semaphore::new(0)), Seen::default(), Seen::default());
+    let (gate, slow, fast) = (
+        Arc::new(Semaphore::new(0)),
+        Seen::default(),
+        Seen::default(),
+    );
     let _slow = bus.subscribe_handler(id("t"), Gated(Arc::clone(&gate), Arc::clone(&slow)));
     let _fast = bus.subscribe_handler(
         id("t"),
@@ -122,11 +146,19 @@ async fn a_slow_handler_holds_up_neither_publishers_nor_other_subscribers() {
     assert_eq!(support::offsets(&mut watching, due.len()).await, due);
     settle().await;
     assert_eq!(*fast.lock().unwrap(), due);
-    assert_eq!(*slow.lock().unwrap(), [0_u64; 0], "it is still with the first");
+    assert_eq!(
+        *slow.lock().unwrap(),
+        [0_u64; 0],
+        "it is still with the first"
+    );
 
     gate.add_permits(1_000);
     settle().await;
-    assert_eq!(*slow.lock().unwrap(), due, "and loses nothing by being slow");
+    assert_eq!(
+        *slow.lock().unwrap(),
+        due,
+        "and loses nothing by being slow"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +183,10 @@ async fn a_handler_that_never_returns_can_be_unsubscribed() {
     assert!(bus.unsubscribe(guard.id()));
     settle().await;
     assert!(bus.handlers().is_empty());
-    assert!(alive.upgrade().is_none(), "its call was dropped, and the handler with it");
+    assert!(
+        alive.upgrade().is_none(),
+        "its call was dropped, and the handler with it"
+    );
     assert_eq!(bus.task(&id("t")).unwrap().topic().watcher_count(), 0);
 }
 

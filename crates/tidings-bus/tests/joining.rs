@@ -65,7 +65,11 @@ async fn join_live(bus: &EventBus, task: u64) {
     while checker.delivered() < READS {
         check(&mut checker, &next(&mut watching).await);
     }
-    assert!(checker.gaps().is_empty(), "nobody was slow: {:?}", checker.gaps());
+    assert!(
+        checker.gaps().is_empty(),
+        "nobody was slow: {:?}",
+        checker.gaps()
+    );
 }
 
 /// Joins with history: it ends, and live begins, without a seam.
@@ -99,7 +103,10 @@ async fn joiners_get_the_event_after_their_snapshot_and_all_that_follow() {
     let all = tokio::time::timeout(DEADLINE * 2, joiners.join_all());
     let joined = all.await.expect("all joiners in time").len();
     assert_eq!(joined, AT_ONCE);
-    assert!(publishers.published.load(Ordering::Relaxed) > READS, "there was something to join");
+    assert!(
+        publishers.published.load(Ordering::Relaxed) > READS,
+        "there was something to join"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -114,9 +121,14 @@ async fn whoever_watches_everything_gets_tasks_that_appear_meanwhile_from_1() {
             let mut tasks = std::collections::BTreeMap::<String, Checker>::new();
             for _ in 0..WRITERS * EACH * 2 {
                 let delivery = next(&mut watching).await;
-                let Delivery::Event(event) = &delivery else { panic!("{delivery:?}") };
+                let Delivery::Event(event) = &delivery else {
+                    panic!("{delivery:?}")
+                };
                 let task = event.task_id().unwrap().to_string();
-                check(tasks.entry(task).or_insert_with(|| Checker::from(1)), &delivery);
+                check(
+                    tasks.entry(task).or_insert_with(|| Checker::from(1)),
+                    &delivery,
+                );
             }
             tasks.len() as u64
         });

@@ -15,7 +15,10 @@ const LEASE: Duration = Duration::from_secs(30);
 
 fn started() -> NewEvent {
     let data = json!({"name": "work", "lease_ms": LEASE.as_millis() as u64});
-    NewEvent::new(EventType::TaskStarted, Data::parse(&data.to_string()).unwrap())
+    NewEvent::new(
+        EventType::TaskStarted,
+        Data::parse(&data.to_string()).unwrap(),
+    )
 }
 
 /// Lets so much time pass, and everyone do what is due in it.
@@ -27,7 +30,10 @@ async fn pass(time: Duration) {
 
 fn types(bus: &EventBus, task: &TaskId) -> Vec<String> {
     let page = bus.history(task, None, 100).unwrap();
-    page.events.iter().map(|event| event.event_type().to_string()).collect()
+    page.events
+        .iter()
+        .map(|event| event.event_type().to_string())
+        .collect()
 }
 
 fn data(event: &EventRecord) -> Value {
@@ -49,7 +55,10 @@ async fn a_silent_task_stalls_after_its_lease_and_is_lost_after_as_long_again() 
     let stalled = event(&mut watching).await;
     assert_eq!(*stalled.event_type(), EventType::TaskStalled);
     let after = begin.elapsed();
-    assert!(after >= LEASE && after < LEASE + Duration::from_secs(1), "after {after:?}");
+    assert!(
+        after >= LEASE && after < LEASE + Duration::from_secs(1),
+        "after {after:?}"
+    );
     let snapshot = bus.snapshot(&task).unwrap();
     assert!(snapshot.stalled);
     assert_eq!(snapshot.status, TaskStatus::Running);
@@ -60,13 +69,23 @@ async fn a_silent_task_stalls_after_its_lease_and_is_lost_after_as_long_again() 
     assert_eq!(*failed.event_type(), EventType::TaskFailed);
     assert_eq!(data(&failed)["error"]["code"], "lost");
     let after = begin.elapsed();
-    assert!(after >= 2 * LEASE && after < 2 * LEASE + Duration::from_secs(2), "after {after:?}");
+    assert!(
+        after >= 2 * LEASE && after < 2 * LEASE + Duration::from_secs(2),
+        "after {after:?}"
+    );
     let snapshot = bus.snapshot(&task).unwrap();
     assert_eq!(snapshot.status, TaskStatus::Failed);
-    assert_eq!(snapshot.error.as_ref().unwrap().code.as_deref(), Some("lost"));
+    assert_eq!(
+        snapshot.error.as_ref().unwrap().code.as_deref(),
+        Some("lost")
+    );
 
     pass(10 * LEASE).await;
-    assert_eq!(types(&bus, &task), ["task_started", "task_stalled", "task_failed"], "and no more");
+    assert_eq!(
+        types(&bus, &task),
+        ["task_started", "task_stalled", "task_failed"],
+        "and no more"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,11 +148,18 @@ async fn a_stalled_task_that_speaks_again_is_no_longer_stalled() {
         pass(LEASE).await;
         assert!(bus.snapshot(&task).unwrap().stalled);
         pass(LEASE / 2).await;
-        bus.publish(&task, NewEvent::progress(10.0, None)).await.unwrap();
+        bus.publish(&task, NewEvent::progress(10.0, None))
+            .await
+            .unwrap();
         assert!(!bus.snapshot(&task).unwrap().stalled);
         pass(LEASE * 9 / 10).await;
-        assert!(!bus.snapshot(&task).unwrap().stalled, "it has its whole lease again");
-        bus.publish(&task, NewEvent::progress(20.0, None)).await.unwrap();
+        assert!(
+            !bus.snapshot(&task).unwrap().stalled,
+            "it has its whole lease again"
+        );
+        bus.publish(&task, NewEvent::progress(20.0, None))
+            .await
+            .unwrap();
     }
     assert_eq!(bus.snapshot(&task).unwrap().status, TaskStatus::Running);
 }
@@ -173,6 +199,10 @@ async fn many_leases_run_out_each_at_its_own_time() {
             26..=50 => (TaskStatus::Running, true),
             _ => (TaskStatus::Running, false),
         };
-        assert_eq!((snapshot.status, snapshot.stalled), due, "a lease of {n} s after 50 s");
+        assert_eq!(
+            (snapshot.status, snapshot.stalled),
+            due,
+            "a lease of {n} s after 50 s"
+        );
     }
 }

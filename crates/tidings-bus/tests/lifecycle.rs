@@ -63,10 +63,30 @@ async fn each_state_takes_what_makes_sense_in_it_and_refuses_the_rest() {
     let table: [(&str, Vec<NewEvent>, TaskStatus, &[&str]); 6] = [
         ("nothing", vec![], TaskStatus::Pending, &[]),
         ("log", vec![NewEvent::log("line")], TaskStatus::Pending, &[]),
-        ("start", vec![start()], TaskStatus::Running, &["task_started"]),
-        ("done", vec![start(), NewEvent::task_completed(None)], TaskStatus::Completed, &AFTER_THE_END),
-        ("failed", vec![start(), NewEvent::task_failed("no")], TaskStatus::Failed, &AFTER_THE_END),
-        ("cancelled", vec![NewEvent::task_cancelled(None)], TaskStatus::Cancelled, &AFTER_THE_END),
+        (
+            "start",
+            vec![start()],
+            TaskStatus::Running,
+            &["task_started"],
+        ),
+        (
+            "done",
+            vec![start(), NewEvent::task_completed(None)],
+            TaskStatus::Completed,
+            &AFTER_THE_END,
+        ),
+        (
+            "failed",
+            vec![start(), NewEvent::task_failed("no")],
+            TaskStatus::Failed,
+            &AFTER_THE_END,
+        ),
+        (
+            "cancelled",
+            vec![NewEvent::task_cancelled(None)],
+            TaskStatus::Cancelled,
+            &AFTER_THE_END,
+        ),
     ];
     for (state, before, status, refused) in table {
         for event in one_of_each() {
@@ -75,17 +95,31 @@ async fn each_state_takes_what_makes_sense_in_it_and_refuses_the_rest() {
                 bus.publish(&task, event.clone()).await.unwrap();
             }
             let snapshot = bus.snapshot(&task);
-            assert_eq!(snapshot.as_ref().map_or(TaskStatus::Pending, |task| task.status), status);
+            assert_eq!(
+                snapshot
+                    .as_ref()
+                    .map_or(TaskStatus::Pending, |task| task.status),
+                status
+            );
             let (kind, head) = (event.event_type.clone(), before.len() as u64);
             let result = bus.publish(&task, event).await;
             if !refused.contains(&kind.as_str()) {
-                let published = result.unwrap_or_else(|error| panic!("{kind} after {state}: {error}"));
+                let published =
+                    result.unwrap_or_else(|error| panic!("{kind} after {state}: {error}"));
                 assert_eq!(published.offset.get(), head + 1, "{kind} after {state}");
                 continue;
             }
-            let Err(error) = result else { panic!("{kind} after {state} was taken") };
-            assert_eq!(error.code(), ErrorCode::InvalidTransition, "{kind} after {state}");
-            let PublishError::Transition(transition) = error else { panic!("{error:?}") };
+            let Err(error) = result else {
+                panic!("{kind} after {state} was taken")
+            };
+            assert_eq!(
+                error.code(),
+                ErrorCode::InvalidTransition,
+                "{kind} after {state}"
+            );
+            let PublishError::Transition(transition) = error else {
+                panic!("{error:?}")
+            };
             assert_eq!((transition.status, transition.event_type), (status, kind));
             assert_eq!(bus.snapshot(&task), snapshot, "a refusal changes nothing");
             assert_eq!(bus.stats().events_published, head);
@@ -108,7 +142,10 @@ async fn data_that_does_not_fit_is_refused_with_its_own_code() {
         ("progress_update", r#"{"progress":"much"}"#),
         ("step_started", "{}"),
         ("task_failed", "{}"),
-        ("agent_status_change", r#"{"agent_id":"a","status":"bored"}"#),
+        (
+            "agent_status_change",
+            r#"{"agent_id":"a","status":"bored"}"#,
+        ),
         ("task_started", r#"{"lease_ms":1}"#),
     ] {
         let error = bus.publish(&task, of(kind, data)).await.unwrap_err();
@@ -129,18 +166,30 @@ async fn a_start_after_the_end_opens_a_new_run_with_nothing_of_the_old_one() {
     let task = id("t");
     bus.task_started(&task, "Work").await.unwrap();
     bus.progress(&task, 80.0, "nearly").await.unwrap();
-    bus.agent_status(&task, "a", AgentStatus::Working, None).await.unwrap();
-    bus.task_failed(&task, TaskError::new("no").with_code("io")).await.unwrap();
+    bus.agent_status(&task, "a", AgentStatus::Working, None)
+        .await
+        .unwrap();
+    bus.task_failed(&task, TaskError::new("no").with_code("io"))
+        .await
+        .unwrap();
     let ended = bus.snapshot(&task).unwrap();
     assert_eq!((ended.run, ended.status), (1, TaskStatus::Failed));
     assert!(ended.finished_at.is_some() && ended.error.is_some());
 
     let mut watching = bus.subscribe(&task);
     let again = NewEvent::new(EventType::TaskStarted, Data::empty());
-    assert_eq!(bus.publish(&task, again).await.unwrap().offset.get(), 5, "numbers go on");
+    assert_eq!(
+        bus.publish(&task, again).await.unwrap().offset.get(),
+        5,
+        "numbers go on"
+    );
     let running = bus.snapshot(&task).unwrap();
     assert_eq!((running.run, running.status), (2, TaskStatus::Running));
-    assert_eq!(running.name.as_deref(), Some("Work"), "its name is still its name");
+    assert_eq!(
+        running.name.as_deref(),
+        Some("Work"),
+        "its name is still its name"
+    );
     assert_eq!((running.progress, running.message.as_deref()), (None, None));
     assert!(running.error.is_none() && running.finished_at.is_none() && running.agents.is_empty());
     assert_eq!(running.epoch, ended.epoch);

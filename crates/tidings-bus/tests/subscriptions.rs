@@ -10,7 +10,11 @@ use tidings_bus::protocol::{
 use tidings_bus::{Delivery, EventBus, Filter, PublishError, Subscription};
 
 fn range(from: u64, to: u64, reason: GapReason) -> Gap {
-    Gap { from: offset(from), to: offset(to), reason }
+    Gap {
+        from: offset(from),
+        to: offset(to),
+        reason,
+    }
 }
 
 async fn names(subscription: &mut Subscription, count: usize) -> Vec<String> {
@@ -38,7 +42,10 @@ async fn by_task_gives_that_task_from_now_on() {
     let mut watching = bus.subscribe(id("a"));
     let standing = watching.standing().unwrap();
     assert_eq!(standing.offset.get(), 3);
-    assert_eq!(standing.snapshot.as_ref().unwrap().status, TaskStatus::Running);
+    assert_eq!(
+        standing.snapshot.as_ref().unwrap().status,
+        TaskStatus::Running
+    );
     log(&bus, "b").await;
     publish_to(&bus, &id("a"), 5).await;
     assert_eq!(names(&mut watching, 2).await, ["a:4", "a:5"]);
@@ -123,14 +130,22 @@ async fn everything_with_since_0_brings_what_is_retained_of_every_task() {
 async fn by_event_type_gives_only_those_and_gaps_all_the_same() {
     let bus = keeping(4);
     let task = id("t");
-    let types = [EventType::TaskCompleted, EventType::new("render.frame").unwrap()];
+    let types = [
+        EventType::TaskCompleted,
+        EventType::new("render.frame").unwrap(),
+    ];
     let frame = || NewEvent::new(EventType::new("render.frame").unwrap(), step(0).data);
     publish_to(&bus, &task, 6).await;
-    let mut watching =
-        bus.subscribe(Filter::task(task.clone()).event_types(types).since(Since::Start));
+    let mut watching = bus.subscribe(
+        Filter::task(task.clone())
+            .event_types(types)
+            .since(Since::Start),
+    );
     bus.publish(&task, frame()).await.unwrap();
     log(&bus, "t").await;
-    bus.publish(&task, NewEvent::task_completed(None)).await.unwrap();
+    bus.publish(&task, NewEvent::task_completed(None))
+        .await
+        .unwrap();
     let (missing, snapshot) = gap(&mut watching).await;
     assert_eq!(missing, range(1, 5, GapReason::Expired));
     assert!(snapshot.is_some());
@@ -147,7 +162,11 @@ async fn history_gives_the_newest_so_many_and_then_goes_live() {
         let mut watching = bus.subscribe(Filter::task(task.clone()).history(asked));
         assert_eq!(watching.standing().unwrap().offset.get(), 15);
         let due: Vec<u64> = (first..=15).collect();
-        assert_eq!(offsets(&mut watching, due.len()).await, due, "history({asked})");
+        assert_eq!(
+            offsets(&mut watching, due.len()).await,
+            due,
+            "history({asked})"
+        );
         quiet(&mut watching).await;
     }
     let mut watching = bus.subscribe(Filter::task(task.clone()).history(2));
@@ -183,7 +202,10 @@ async fn since_0_gives_all_that_is_retained() {
     publish_to(&bus, &id("t"), 12).await;
     let mut watching = bus.subscribe(start());
     assert_eq!(gap(&mut watching).await.0, range(1, 2, GapReason::Expired));
-    assert_eq!(offsets(&mut watching, 10).await, (3..=12).collect::<Vec<_>>());
+    assert_eq!(
+        offsets(&mut watching, 10).await,
+        (3..=12).collect::<Vec<_>>()
+    );
 
     // Of a task that nobody knows yet, that is everything to come.
     let mut watching = bus.subscribe(Filter::task(id("new")).since(Since::Start));
@@ -215,7 +237,11 @@ async fn since_a_position_ahead_of_the_head_gives_an_empty_gap_and_then_what_com
     assert_eq!(snapshot.unwrap().offset.get(), 4);
     quiet(&mut watching).await;
     publish_to(&bus, &id("t"), 6).await;
-    assert_eq!(offsets(&mut watching, 2).await, [5, 6], "the claim was wrong: these are new");
+    assert_eq!(
+        offsets(&mut watching, 2).await,
+        [5, 6],
+        "the claim was wrong: these are new"
+    );
     assert_eq!(bus.stats().gaps.ahead, 1);
 }
 
@@ -226,7 +252,11 @@ async fn since_another_epoch_gives_a_gap_from_1_to_what_will_not_follow() {
     publish_to(&bus, &id("whole"), 3).await;
     let mut watching = bus.subscribe(Filter::task(id("whole")).since(other(2)));
     let (missing, snapshot) = gap(&mut watching).await;
-    assert_eq!(missing, range(1, 0, GapReason::EpochChanged), "all of it follows");
+    assert_eq!(
+        missing,
+        range(1, 0, GapReason::EpochChanged),
+        "all of it follows"
+    );
     assert_eq!(snapshot.unwrap().offset.get(), 3);
     assert_eq!(offsets(&mut watching, 3).await, [1, 2, 3]);
 
@@ -270,7 +300,10 @@ async fn watching_a_task_does_not_declare_it_and_leaving_leaves_nothing_behind()
 async fn a_refused_first_event_leaves_no_task_behind() {
     let bus = bus();
     let progress = NewEvent::progress(101.0, None);
-    assert!(matches!(bus.publish(&id("t"), progress).await, Err(PublishError::Invalid(_))));
+    assert!(matches!(
+        bus.publish(&id("t"), progress).await,
+        Err(PublishError::Invalid(_))
+    ));
     assert_eq!((bus.stats().tasks, bus.stats().bytes), (0, 0));
 }
 
@@ -307,7 +340,10 @@ async fn the_stream_ends_at_shutdown_after_what_was_published_before() {
     assert!(everything.recv().await.is_none());
     assert!(everything.recv().await.is_none(), "and stays ended");
     let ended = tokio::time::timeout(tidings_testkit::DEADLINE, waiting).await;
-    assert!(ended.expect("the end in time").unwrap(), "one who waits learns of it");
+    assert!(
+        ended.expect("the end in time").unwrap(),
+        "one who waits learns of it"
+    );
     assert!(matches!(
         bus.publish(&id("t"), NewEvent::log("late")).await,
         Err(PublishError::Closed)

@@ -47,7 +47,9 @@ impl Default for ConnectionsConfig {
             max_connections: defaults::MAX_CONNECTIONS,
             max_subscriptions: defaults::MAX_SUBSCRIPTIONS,
             max_message_bytes: defaults::MAX_MESSAGE_BYTES,
-            skip: SkipPolicy { behind: defaults::SKIP_BEHIND },
+            skip: SkipPolicy {
+                behind: defaults::SKIP_BEHIND,
+            },
             inbox: LogLimits {
                 max_events: defaults::INBOX_MESSAGES,
                 max_bytes: defaults::INBOX_BYTES,
@@ -99,18 +101,30 @@ setters! {
     max_history: u32,
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl ConnectionsConfig {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
-            ("heartbeat_interval (ms)", self.heartbeat_interval.as_millis() as u64, 10),
-            ("write_timeout (ms)", self.write_timeout.as_millis() as u64, 10),
-            ("close_timeout (ms)", self.close_timeout.as_millis() as u64, 1),
+            (
+                "heartbeat_interval (ms)",
+                millis(self.heartbeat_interval),
+                10,
+            ),
+            ("write_timeout (ms)", millis(self.write_timeout), 10),
+            ("close_timeout (ms)", millis(self.close_timeout), 1),
             ("max_connections", self.max_connections as u64, 1),
             ("max_subscriptions", self.max_subscriptions as u64, 1),
             ("max_message_bytes", self.max_message_bytes as u64, 256),
             ("inbox.max_events", self.inbox.max_events, 1),
             ("inbox.max_bytes", self.inbox.max_bytes as u64, 1_024),
-            ("max_pending_answers", self.max_pending_answers as u64, 1_024),
+            (
+                "max_pending_answers",
+                self.max_pending_answers as u64,
+                1_024,
+            ),
         ];
         for (field, value, least) in checks {
             if value < least {

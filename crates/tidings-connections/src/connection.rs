@@ -1,14 +1,12 @@
 //! One connection: who it is, what it is written to, what it watches.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use serde::Serialize;
 use tidings_bus::{Counters, PatternWatcher, SkipPolicy, Start, Task, Topic, Watcher};
-use tidings_protocol::{
-    ClientId, ControlMessage, ErrorCode, Joined, Pattern, Reference, TaskId, Timestamp,
-};
+use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, TaskId, Timestamp};
 
 use crate::close::CloseReason;
 use crate::manager::Inner;
@@ -32,14 +30,19 @@ pub struct Peer {
 impl Peer {
     /// A peer of which only the address is known.
     pub fn new(remote_addr: Option<SocketAddr>) -> Self {
-        Self { remote_addr, ..Self::default() }
+        Self {
+            remote_addr,
+            ..Self::default()
+        }
     }
 
     /// Sets what the client says it is.
     #[must_use]
     pub fn user_agent(mut self, user_agent: Option<&str>) -> Self {
         self.user_agent = user_agent.map(|text| {
-            let end = (0..=text.len().min(256)).rev().find(|at| text.is_char_boundary(*at));
+            let end = (0..=text.len().min(256))
+                .rev()
+                .find(|at| text.is_char_boundary(*at));
             text[..end.unwrap_or(0)].into()
         });
         self
@@ -113,7 +116,10 @@ pub struct SubscriptionInfo {
 }
 
 impl Connection {
-    #[allow(clippy::too_many_arguments, reason = "the one place that makes a connection")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the one place that makes a connection"
+    )]
     pub(crate) fn new(
         manager: Arc<Inner>,
         client_id: ClientId,
@@ -197,12 +203,16 @@ impl Connection {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Outbound> {
-        self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.out
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Has the manager's timer look whether writes get anywhere from here on.
     pub(crate) fn watch_progress(&self, progress: u32) {
-        self.manager.stalls.watch(self.me.clone(), progress, self.manager.config.write_timeout);
+        self.manager
+            .stalls
+            .watch(self.me.clone(), progress, self.manager.config.write_timeout);
     }
 
     pub(crate) fn established(&self, task: Option<Joined>) -> ControlMessage {
@@ -234,7 +244,8 @@ impl Connection {
     /// went unanswered.
     pub(crate) fn count_heartbeat(&self) -> u8 {
         let unanswered = self.unanswered.load(Ordering::Relaxed);
-        self.unanswered.store(unanswered.saturating_add(1), Ordering::Relaxed);
+        self.unanswered
+            .store(unanswered.saturating_add(1), Ordering::Relaxed);
         unanswered
     }
 
@@ -254,11 +265,6 @@ impl Connection {
         self.write_control(&mut out, bytes);
     }
 
-    /// Sends an error.
-    pub(crate) fn send_error(&self, reference: Option<Reference>, code: ErrorCode, text: &str) {
-        self.send(&ControlMessage::error(reference, code, text));
-    }
-
     /// Ends the connection: error if there is one to tell, `going_away`, close.
     ///
     /// The one way a connection is closed. Later calls change nothing. The
@@ -274,7 +280,10 @@ impl Connection {
         if reason != CloseReason::ClientGone {
             let mut bytes = Vec::new();
             if let Some(code) = reason.error() {
-                self.encode(&ControlMessage::error(None, code, reason.text()), &mut bytes);
+                self.encode(
+                    &ControlMessage::error(None, code, reason.text()),
+                    &mut bytes,
+                );
             }
             let goodbye = ControlMessage::going_away(
                 reason.text(),
@@ -291,6 +300,14 @@ impl Connection {
         let limit = self.manager.config.close_timeout;
         self.manager.stalls.watch(self.me.clone(), progress, limit);
         self.manager.counters.closed(reason);
+    }
+
+    /// Notes that its task has ended: nothing is written from here on.
+    pub(crate) fn end(&self) {
+        let mut out = self.lock();
+        if out.is_open() {
+            out.phase = Phase::Closing(CloseReason::ClientGone);
+        }
     }
 
     /// Whether the connection has been closed from this side or the other.
@@ -321,7 +338,11 @@ impl Connection {
             transport: self.wire.name(),
             lag: subscriptions.iter().map(|sub| sub.lag).sum(),
             subscriptions,
-            patterns: out.subs.patterns().map(|known| known.pattern.clone()).collect(),
+            patterns: out
+                .subs
+                .patterns()
+                .map(|known| known.pattern.clone())
+                .collect(),
             delivered: out.delivered,
             received: self.received.load(Ordering::Relaxed),
             blocked: out.blocked,
@@ -385,17 +406,26 @@ impl Connection {
         explicit: bool,
     ) -> Option<usize> {
         let mut out = self.lock();
-        let added = self.add(&mut out, Source::Task(Arc::clone(task)), start, kind, explicit);
+        let added = self.add(
+            &mut out,
+            Source::Task(Arc::clone(task)),
+            start,
+            kind,
+            explicit,
+        );
         out.wake();
         added
     }
 
     /// The client's inbox, if it has one.
     pub(crate) fn inbox(&self) -> Option<Arc<Topic>> {
-        self.lock().subs.iter().find_map(|(_, sub)| match &sub.source {
-            Source::Inbox(inbox) => Some(Arc::clone(inbox)),
-            Source::Task(_) => None,
-        })
+        self.lock()
+            .subs
+            .iter()
+            .find_map(|(_, sub)| match &sub.source {
+                Source::Inbox(inbox) => Some(Arc::clone(inbox)),
+                Source::Task(_) => None,
+            })
     }
 
     /// Gives up on what is not yet written.
@@ -407,7 +437,13 @@ impl Connection {
     pub(crate) fn add_inbox(&self, inbox: &Arc<Topic>, start: Start) {
         let mut out = self.lock();
         if out.is_open() {
-            self.add(&mut out, Source::Inbox(Arc::clone(inbox)), start, OpeningKind::Silent, false);
+            self.add(
+                &mut out,
+                Source::Inbox(Arc::clone(inbox)),
+                start,
+                OpeningKind::Silent,
+                false,
+            );
             out.wake();
         }
     }
@@ -426,6 +462,8 @@ impl PatternWatcher for Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("client_id", &self.client_id).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
     }
 }

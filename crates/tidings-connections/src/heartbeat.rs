@@ -26,7 +26,11 @@ const BATCH: usize = 128;
 const DEADLINE_CHECK: Duration = Duration::from_millis(500);
 
 /// Runs the timer until the manager goes.
-pub(crate) async fn run(manager: std::sync::Weak<Inner>, interval: Duration, stop: CancellationToken) {
+pub(crate) async fn run(
+    manager: std::sync::Weak<Inner>,
+    interval: Duration,
+    stop: CancellationToken,
+) {
     let period = interval / SLOTS;
     let mut slot = 0;
     let mut next_beat = Instant::now() + period;
@@ -36,7 +40,9 @@ pub(crate) async fn run(manager: std::sync::Weak<Inner>, interval: Duration, sto
             () = tokio::time::sleep_until(next_beat.min(next_check)) => {}
             () = stop.cancelled() => return,
         }
-        let Some(manager) = manager.upgrade() else { return };
+        let Some(manager) = manager.upgrade() else {
+            return;
+        };
         let now = Instant::now();
         if now >= next_check {
             next_check = now + DEADLINE_CHECK.min(period);
@@ -46,7 +52,12 @@ pub(crate) async fn run(manager: std::sync::Weak<Inner>, interval: Duration, sto
         if now >= next_beat {
             // A timer that fell behind does not fire in a burst.
             next_beat = (next_beat + period).max(now);
-            for (count, connection) in manager.registry.in_slot(slot, SLOTS).into_iter().enumerate() {
+            for (count, connection) in manager
+                .registry
+                .in_slot(slot, SLOTS)
+                .into_iter()
+                .enumerate()
+            {
                 connection.heartbeat();
                 if count % BATCH == BATCH - 1 {
                     tokio::task::yield_now().await;

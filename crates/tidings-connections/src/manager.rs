@@ -75,7 +75,10 @@ pub enum Keep {
 impl ConnectRequest {
     /// A connection to one task.
     pub fn to_task(task_id: TaskId) -> Self {
-        Self { task_id: Some(task_id), ..Self::default() }
+        Self {
+            task_id: Some(task_id),
+            ..Self::default()
+        }
     }
 
     /// A connection that subscribes by message.
@@ -132,7 +135,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.connection.close(CloseReason::ClientGone);
+        self.connection.end();
         let manager = Arc::clone(self.connection.manager());
         manager.disconnected(&self.connection, self.keep);
     }
@@ -155,8 +158,15 @@ impl ConnectionManager {
             counters: Counters::default(),
             draining: AtomicBool::new(false),
         });
-        tokio::spawn(heartbeat::run(Arc::downgrade(&inner), interval, stop.clone()));
-        Ok(Self { inner, _alive: Arc::new(stop.drop_guard()) })
+        tokio::spawn(heartbeat::run(
+            Arc::downgrade(&inner),
+            interval,
+            stop.clone(),
+        ));
+        Ok(Self {
+            inner,
+            _alive: Arc::new(stop.drop_guard()),
+        })
     }
 
     /// The bus behind it.
@@ -197,7 +207,9 @@ impl ConnectionManager {
 
     /// What is known of a client's connection; none if it is not connected.
     pub fn connection(&self, client_id: &ClientId) -> Option<ConnectionInfo> {
-        self.inner.find(client_id).map(|connection| connection.info())
+        self.inner
+            .find(client_id)
+            .map(|connection| connection.info())
     }
 
     /// What is known of all connections, or of those that watch a task.
@@ -258,7 +270,12 @@ impl ConnectionManager {
         self.inner.counters.read(connected, away)
     }
 
-    /// Whether connections are still accepted.
+    /// How many connections there are.
+    pub fn connected(&self) -> usize {
+        self.inner.registry.lock().connected()
+    }
+
+    /// Whether connections are no longer accepted.
     pub fn is_draining(&self) -> bool {
         self.inner.draining.load(Ordering::Acquire)
     }
@@ -285,7 +302,9 @@ impl ConnectionManager {
 
 impl std::fmt::Debug for ConnectionManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConnectionManager").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("ConnectionManager")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 
@@ -325,7 +344,10 @@ impl Inner {
         };
         let replaces = matches!(clients.by_id.get(id), Some(Client::Connected { .. }));
         if let Some(owner) = owner {
-            let token = request.resume_token.as_deref().and_then(|text| text.parse().ok());
+            let token = request
+                .resume_token
+                .as_deref()
+                .and_then(|text| text.parse().ok());
             if !token.is_some_and(|token: ResumeToken| token.is(&owner)) {
                 return Err(ConnectError::ClientIdInUse);
             }
@@ -380,7 +402,10 @@ impl Inner {
             clients.insert(Arc::clone(&connection));
             (connection, kept, replaced)
         };
-        let guard = ConnectionGuard { connection: Arc::clone(&connection), keep };
+        let guard = ConnectionGuard {
+            connection: Arc::clone(&connection),
+            keep,
+        };
         let kept = match replaced {
             Some(old) => {
                 old.close(CloseReason::Replaced);
@@ -397,7 +422,13 @@ impl Inner {
             None => Kept::default(),
         };
         let start = self.start(since.clone(), request.history);
-        self.establish(&connection, request.task_id, start, since.is_some(), &mut kept);
+        self.establish(
+            &connection,
+            request.task_id,
+            start,
+            since.is_some(),
+            &mut kept,
+        );
         self.restore(&connection, kept);
         Ok(guard)
     }
@@ -418,11 +449,14 @@ impl Inner {
             return;
         };
         // Its own cursor goes on, unless the client says better.
-        let own = kept.subscriptions.iter().position(|known| known.task_id == task_id);
-        if let Some(own) = own.map(|at| kept.subscriptions.swap_remove(at)) {
-            if !explicit_start {
-                start = own.start;
-            }
+        let own = kept
+            .subscriptions
+            .iter()
+            .position(|known| known.task_id == task_id);
+        if let Some(own) = own.map(|at| kept.subscriptions.swap_remove(at))
+            && !explicit_start
+        {
+            start = own.start;
         }
         loop {
             let task = self.bus.task_or_new(&task_id);
@@ -442,10 +476,16 @@ impl Inner {
                 let kind = if known.appeared {
                     OpeningKind::Silent
                 } else {
-                    OpeningKind::Subscribed { reference: None, pattern: None }
+                    OpeningKind::Subscribed {
+                        reference: None,
+                        pattern: None,
+                    }
                 };
                 let start = known.start.clone();
-                if connection.add_task(&task, start, kind, known.explicit).is_some() {
+                if connection
+                    .add_task(&task, start, kind, known.explicit)
+                    .is_some()
+                {
                     break;
                 }
             }
@@ -468,7 +508,11 @@ impl Inner {
             (out.take_subs(), patterns)
         };
         let mut kept = Kept::default();
-        for pattern in patterns.into_iter().flat_map(|patterns| *patterns).map(|(_, known)| known) {
+        for pattern in patterns
+            .into_iter()
+            .flat_map(|patterns| *patterns)
+            .map(|(_, known)| known)
+        {
             self.bus.unwatch_pattern(pattern.id);
             kept.patterns.push(pattern.pattern);
         }
@@ -477,7 +521,10 @@ impl Inner {
                 Source::Task(task) => {
                     let position = task.topic().position(&sub.cursor);
                     let (start, appeared) = match sub.opening.map(|opening| *opening) {
-                        Some(Opening { start, kind: OpeningKind::Silent }) => (start, true),
+                        Some(Opening {
+                            start,
+                            kind: OpeningKind::Silent,
+                        }) => (start, true),
                         Some(Opening { start, .. }) => (start, false),
                         // It has appeared under a pattern, but nothing of it went out.
                         None if position.offset == Offset::ZERO && !sub.explicit => {
@@ -559,23 +606,23 @@ impl Inner {
                     .get_or_insert_with(|| (self.bus.detached_topic(), 0));
                 Arc::clone(&inbox.0)
             }
-            Some(Client::Connected { connection, .. }) => {
-                connection.inbox().unwrap_or_else(|| {
-                    let inbox = self.bus.detached_topic();
-                    connection.add_inbox(&inbox, Start::Retained);
-                    inbox
-                })
-            }
+            Some(Client::Connected { connection, .. }) => connection.inbox().unwrap_or_else(|| {
+                let inbox = self.bus.detached_topic();
+                connection.add_inbox(&inbox, Start::Retained);
+                inbox
+            }),
         };
         drop(clients);
         let at = self.bus.config().clock.now();
         let limits = self.config.inbox;
         let kind = event_type.clone();
-        let offset = self.bus.append_detached(&inbox, &limits, kind, |offset, text| {
-            let offset = Offset::new(offset).unwrap_or(Offset::MAX);
-            let message = ControlMessage::personal_message(offset, event_type, data);
-            text.extend_from_slice(message.encode(at).as_bytes());
-        });
+        let offset = self
+            .bus
+            .append_detached(&inbox, &limits, kind, |offset, text| {
+                let offset = Offset::new(offset).unwrap_or(Offset::MAX);
+                let message = ControlMessage::personal_message(offset, event_type, data);
+                text.extend_from_slice(message.encode(at).as_bytes());
+            });
         self.counters.personal.fetch_add(1, Ordering::Relaxed);
         Ok(Offset::new(offset).unwrap_or(Offset::MAX))
     }

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tidings_bus::{Advance, Chunk, Cursor, Step, Topic, View, Watcher};
-use tidings_protocol::{
-    ControlMessage, Gap, GapReason, Joined as JoinedMessage, TaskId,
-};
+use tidings_protocol::{ControlMessage, Gap, GapReason, Joined as JoinedMessage, TaskId};
 
 use crate::close::CloseReason;
 use crate::connection::Connection;
@@ -110,22 +108,22 @@ impl Outbound {
 
     /// Puts a cursor on the ready list.
     pub(crate) fn mark_ready(&mut self, key: usize) {
-        if let Some(sub) = self.subs.get_mut(key) {
-            if !sub.ready {
-                sub.ready = true;
-                self.ready.push_back(key);
-            }
+        if let Some(sub) = self.subs.get_mut(key)
+            && !sub.ready
+        {
+            sub.ready = true;
+            self.ready.push_back(key);
         }
     }
 
     /// Takes all cursors out, each where its client really is.
     pub(crate) fn take_subs(&mut self) -> Vec<Sub> {
-        if let Some(UnsentBy { key, unsent, .. }) = self.unsent.take() {
-            if let Some(sub) = self.subs.get_mut(key) {
-                match unsent {
-                    Unsent::Opening(opening) => sub.opening = Some(opening),
-                    Unsent::After(cursor) => sub.cursor = cursor,
-                }
+        if let Some(UnsentBy { key, unsent, .. }) = self.unsent.take()
+            && let Some(sub) = self.subs.get_mut(key)
+        {
+            match unsent {
+                Unsent::Opening(opening) => sub.opening = Some(opening),
+                Unsent::After(cursor) => sub.cursor = cursor,
             }
         }
         self.subs.drain()
@@ -134,7 +132,11 @@ impl Outbound {
     /// Notes whose bytes have just come to wait, unless that is noted already.
     fn note_unsent(&mut self, key: usize, unsent: Unsent) {
         if let (None, Some(pending)) = (&self.unsent, &self.pending) {
-            self.unsent = Some(UnsentBy { key, unsent, bytes: pending.len() });
+            self.unsent = Some(UnsentBy {
+                key,
+                unsent,
+                bytes: pending.len(),
+            });
         }
     }
 
@@ -189,7 +191,9 @@ impl Connection {
     /// Writes what one cursor has before it, until it is caught up or the socket is full.
     fn pump(&self, out: &mut Outbound, key: usize, view: &mut View) -> Flow {
         loop {
-            let Some(sub) = out.subs.get_mut(key) else { return Flow::Clear };
+            let Some(sub) = out.subs.get_mut(key) else {
+                return Flow::Clear;
+            };
             let topic = Arc::clone(sub.source.topic());
             let mut notices = Vec::new();
             if let Some(opening) = sub.opening.take() {
@@ -225,9 +229,7 @@ impl Connection {
                 Step::Events { from, to } if self.writes_as_is() => {
                     self.write_from_log(out, key, &notices, view, from, to)
                 }
-                Step::Events { from, to } => {
-                    self.write_reframed(out, key, notices, view, from, to)
-                }
+                Step::Events { from, to } => self.write_reframed(out, key, notices, view, from, to),
                 Step::CaughtUp | Step::Gap(_) if notices.is_empty() => return Flow::Clear,
                 Step::CaughtUp | Step::Gap(_) => self.write_owned(out, &notices),
             };
@@ -259,7 +261,8 @@ impl Connection {
                     self.encode(&self.established(Some(state)), notices);
                 }
                 OpeningKind::Subscribed { reference, pattern } => {
-                    let message = ControlMessage::subscribed(reference.clone(), pattern.clone(), state);
+                    let message =
+                        ControlMessage::subscribed(reference.clone(), pattern.clone(), state);
                     self.encode(&message, notices);
                 }
                 OpeningKind::Silent => {}
@@ -270,13 +273,7 @@ impl Connection {
         }
     }
 
-    fn encode_gap(
-        &self,
-        task_id: Option<TaskId>,
-        topic: &Topic,
-        gap: Gap,
-        notices: &mut Vec<u8>,
-    ) {
+    fn encode_gap(&self, task_id: Option<TaskId>, topic: &Topic, gap: Gap, notices: &mut Vec<u8>) {
         self.counters().gap(&gap);
         let snapshot = match gap.reason {
             GapReason::Conflated => None,
@@ -354,7 +351,11 @@ impl Connection {
             }
         }
         self.count_delivered(out, delivered);
-        if written < offered { self.block(out) } else { Flow::Clear }
+        if written < offered {
+            self.block(out)
+        } else {
+            Flow::Clear
+        }
     }
 
     /// The way for another framing than the bus's: events are framed anew, a
@@ -370,7 +371,9 @@ impl Connection {
     ) -> Flow {
         let mut delivered = 0;
         for offset in from..=to {
-            let Some(record) = view.record(offset) else { break };
+            let Some(record) = view.record(offset) else {
+                break;
+            };
             self.wire().event(&record, &mut bytes);
             delivered += 1;
             if bytes.len() >= REFRAME_BYTES {
@@ -456,11 +459,9 @@ impl Connection {
                 return Poll::Ready(out.reason());
             }
             if !out.blocked && out.ready.is_empty() {
-                if let Phase::Closing(reason) = out.phase {
-                    if out.pending.is_none() {
-                        // Bytes that the socket itself still holds go first.
-                        return self.socket().poll_flush(cx).map(|_| reason);
-                    }
+                if let (Phase::Closing(reason), None) = (out.phase, &out.pending) {
+                    // Bytes that the socket itself still holds go first.
+                    return self.socket().poll_flush(cx).map(|_| reason);
                 }
                 out.waker = Some(cx.waker().clone());
                 return Poll::Pending;
@@ -489,9 +490,13 @@ impl Connection {
     fn serve_ready(&self, out: &mut Outbound, view: &mut View, limit: usize) -> usize {
         let mut turns = 0;
         while turns < limit && !out.blocked {
-            let Some(key) = out.ready.pop_front() else { break };
+            let Some(key) = out.ready.pop_front() else {
+                break;
+            };
             let open = out.is_open();
-            let Some(sub) = out.subs.get_mut(key) else { continue };
+            let Some(sub) = out.subs.get_mut(key) else {
+                continue;
+            };
             sub.ready = false;
             turns += 1;
             if open {

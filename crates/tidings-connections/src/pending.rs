@@ -74,11 +74,19 @@ impl Pending {
 
     /// The bytes, for a queue that holds nothing of a log.
     pub(crate) fn into_owned(self) -> Vec<u8> {
-        self.parts.iter().flat_map(|part| part.bytes().iter().copied()).collect()
+        self.parts
+            .iter()
+            .flat_map(|part| part.bytes().iter().copied())
+            .collect()
     }
 
     pub(crate) fn slices<'a>(&'a self, into: &mut Vec<IoSlice<'a>>) {
-        into.extend(self.parts.iter().take(MAX_SLICES).map(|part| IoSlice::new(part.bytes())));
+        into.extend(
+            self.parts
+                .iter()
+                .take(MAX_SLICES)
+                .map(|part| IoSlice::new(part.bytes())),
+        );
     }
 
     /// Forgets what was written.

@@ -12,7 +12,10 @@ use crate::resume::Away;
 
 /// What is known of a client.
 pub(crate) enum Client {
-    Connected { connection: Arc<Connection>, slot: usize },
+    Connected {
+        connection: Arc<Connection>,
+        slot: usize,
+    },
     Away(Box<Away>),
 }
 
@@ -36,13 +39,17 @@ impl Clients {
     pub(crate) fn insert(&mut self, connection: Arc<Connection>) {
         let slot = self.connected.insert(Arc::clone(&connection));
         let id = connection.client_id().clone();
-        self.by_id.insert(id, Client::Connected { connection, slot });
+        self.by_id
+            .insert(id, Client::Connected { connection, slot });
     }
 
     /// Takes a connection out; false if its client is someone else's by now.
     pub(crate) fn remove(&mut self, connection: &Arc<Connection>) -> bool {
         match self.by_id.get(connection.client_id()) {
-            Some(Client::Connected { connection: known, slot }) if Arc::ptr_eq(known, connection) => {
+            Some(Client::Connected {
+                connection: known,
+                slot,
+            }) if Arc::ptr_eq(known, connection) => {
                 let slot = *slot;
                 self.by_id.remove(connection.client_id());
                 self.connected.remove(slot);
@@ -75,14 +82,14 @@ impl Clients {
     }
 
     /// The clients whose time is up, and those over `max`, the longest away first.
-    pub(crate) fn take_expired(&mut self, now: Instant, max: usize) -> Vec<Box<Away>> {
+    pub(crate) fn take_expired(&mut self, now: Instant, max: usize) -> Vec<Away> {
         let mut expired = Vec::new();
         while let Some(((until, id), ())) = self.expiries.first_key_value() {
             if *until > now && self.expiries.len() <= max {
                 break;
             }
             let id = id.clone();
-            expired.extend(self.take_away(&id));
+            expired.extend(self.take_away(&id).map(|away| *away));
         }
         expired
     }
@@ -98,7 +105,9 @@ pub(crate) struct Registry(Mutex<Clients>);
 
 impl Registry {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Clients> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The connections whose number falls on this slot of the heartbeat wheel.

@@ -41,7 +41,9 @@ impl FromStr for ResumeToken {
     type Err = ResumeTokenError;
 
     fn from_str(text: &str) -> Result<Self, ResumeTokenError> {
-        uuid::Uuid::try_parse(text).map(|id| Self(*id.as_bytes())).map_err(|_| ResumeTokenError)
+        uuid::Uuid::try_parse(text)
+            .map(|id| Self(*id.as_bytes()))
+            .map_err(|_| ResumeTokenError)
     }
 }
 
@@ -77,6 +79,10 @@ pub(crate) struct Away {
 
 impl Away {
     pub(crate) fn new(token: ResumeToken, kept: Kept, ttl: Duration) -> Box<Self> {
-        Box::new(Self { token, kept, until: Instant::now() + ttl })
+        Box::new(Self {
+            token,
+            kept,
+            until: Instant::now() + ttl,
+        })
     }
 }

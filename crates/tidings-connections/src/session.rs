@@ -12,6 +12,9 @@ use crate::connection::Connection;
 use crate::outbound::Outbound;
 use crate::subscriptions::{OpeningKind, PatternSub, Source};
 
+/// Answers collected before they are sent.
+const ANSWER_BYTES: usize = 16 * 1024;
+
 /// A request that could not be done.
 struct Refusal {
     code: ErrorCode,
@@ -20,13 +23,19 @@ struct Refusal {
 
 impl Refusal {
     fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self {
+            code,
+            text: text.into(),
+        }
     }
 }
 
 impl From<PublishError> for Refusal {
     fn from(error: PublishError) -> Self {
-        Self { code: error.code(), text: chain(&error) }
+        Self {
+            code: error.code(),
+            text: chain(&error),
+        }
     }
 }
 
@@ -49,38 +58,93 @@ impl Connection {
     /// # Cancel safety
     /// A dropped future leaves open whether a publish took place.
     pub async fn receive(self: &Arc<Self>, text: &str) {
-        self.count_received();
-        let limits = Limits::default().with_max_message_bytes(self.manager().config.max_message_bytes);
+        self.receive_all([text]).await;
+    }
+
+    /// Does what messages ask for, in order. Their answers go out together: a
+    /// producer that pipelines costs one write for what came in one read.
+    ///
+    /// # Cancel safety
+    /// As [`receive`](Self::receive).
+    pub async fn receive_all<T: AsRef<str>>(
+        self: &Arc<Self>,
+        messages: impl IntoIterator<Item = T>,
+    ) {
+        let mut answers = Vec::new();
+        for message in messages {
+            self.count_received();
+            let answer = self.handle(message.as_ref(), &mut answers).await;
+            if let Some(answer) = answer {
+                self.encode(&answer, &mut answers);
+            }
+            if answers.len() >= ANSWER_BYTES {
+                self.flush_answers(&mut answers);
+            }
+        }
+        self.flush_answers(&mut answers);
+    }
+
+    fn flush_answers(&self, answers: &mut Vec<u8>) {
+        if !answers.is_empty() {
+            let mut out = self.lock();
+            if out.is_open() {
+                self.write_control(&mut out, answers);
+            }
+            answers.clear();
+        }
+    }
+
+    /// Does what one message asks for; gives the answer.
+    async fn handle(self: &Arc<Self>, text: &str, before: &mut Vec<u8>) -> Option<ControlMessage> {
+        let max = self.manager().config.max_message_bytes;
+        let limits = Limits::default().with_max_message_bytes(max);
         let message = match ClientMessage::decode(text, &limits) {
             Ok(message) => message,
             Err(error) => {
-                self.send_error(error.reference.clone(), error.code, &error.to_string());
-                return;
+                let text = error.to_string();
+                return Some(ControlMessage::error(error.reference, error.code, text));
             }
         };
         let reference = message.reference;
         let answer = match message.kind {
-            ClientRequest::Ping => {
-                self.send(&ControlMessage::pong(reference.clone()));
-                Ok(())
+            ClientRequest::Ping => Ok(Some(ControlMessage::pong(reference.clone()))),
+            ClientRequest::Publish { task_id, event } => self
+                .publish(reference.clone(), task_id, event)
+                .await
+                .map(Some),
+            ClientRequest::Command {
+                task_id,
+                command,
+                args,
+            } => {
+                let answer = self
+                    .command(reference.clone(), task_id, &command, args)
+                    .await;
+                answer.map(Some)
             }
-            ClientRequest::Publish { task_id, event } => {
-                self.publish(reference.clone(), task_id, event).await
-            }
-            ClientRequest::Command { task_id, command, args } => {
-                self.command(reference.clone(), task_id, &command, args).await
-            }
-            ClientRequest::Subscribe { target, since, history } => {
+            ClientRequest::Subscribe {
+                target,
+                since,
+                history,
+            } => {
+                // A subscription says itself that it holds, after what came before.
+                self.flush_answers(before);
                 self.subscribe(reference.clone(), target, since, history)
+                    .map(|()| None)
             }
-            ClientRequest::Unsubscribe { target } => self.unsubscribe(reference.clone(), target),
+            ClientRequest::Unsubscribe { target } => {
+                self.unsubscribe(reference.clone(), target).map(Some)
+            }
             // Without authentication every token is as good as none.
-            ClientRequest::Authenticate { .. } => Ok(()),
-            _ => Err(Refusal::new(ErrorCode::UnknownType, "this server does not know this type")),
+            ClientRequest::Authenticate { .. } => Ok(None),
+            _ => Err(Refusal::new(
+                ErrorCode::UnknownType,
+                "this server does not know this type",
+            )),
         };
-        if let Err(refusal) = answer {
-            self.send_error(reference, refusal.code, &refusal.text);
-        }
+        answer.unwrap_or_else(|refusal| {
+            Some(ControlMessage::error(reference, refusal.code, refusal.text))
+        })
     }
 
     fn task_or_path(&self, task_id: Option<TaskId>) -> Result<TaskId, Refusal> {
@@ -97,17 +161,16 @@ impl Connection {
         reference: Option<Reference>,
         task_id: Option<TaskId>,
         event: NewEvent,
-    ) -> Result<(), Refusal> {
+    ) -> Result<ControlMessage, Refusal> {
         let task_id = self.task_or_path(task_id)?;
         let published = self.manager().bus.publish(&task_id, event).await?;
-        self.send(&ControlMessage::ack(
+        Ok(ControlMessage::ack(
             reference,
             task_id,
             published.epoch,
             published.offset,
             published.duplicate,
-        ));
-        Ok(())
+        ))
     }
 
     async fn command(
@@ -116,10 +179,16 @@ impl Connection {
         task_id: Option<TaskId>,
         command: &str,
         args: Option<Data>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<ControlMessage, Refusal> {
         let task_id = self.task_or_path(task_id)?;
+        if self.manager().bus.snapshot(&task_id).is_none() {
+            return Err(Refusal::new(
+                ErrorCode::TaskNotFound,
+                format!("there is no task {task_id} to command"),
+            ));
+        }
         let by = self.client_id().as_str();
-        let event = NewEvent::command_requested(&CommandId::generate(), command, args.as_ref(), by);
+        let event = NewEvent::command_requested(CommandId::generate(), command, args.as_ref(), by);
         self.publish(reference, Some(task_id), event).await
     }
 
@@ -146,7 +215,7 @@ impl Connection {
             ));
         }
         match target {
-            Target::Task(task_id) => self.subscribe_task(&task_id, start, reference),
+            Target::Task(task_id) => self.subscribe_task(&task_id, &start, reference.as_ref()),
             Target::Pattern(pattern) => self.subscribe_pattern(&pattern, &start, reference),
         }
         Ok(())
@@ -156,14 +225,17 @@ impl Connection {
     pub(crate) fn subscribe_task(
         self: &Arc<Self>,
         task_id: &TaskId,
-        start: Start,
-        reference: Option<Reference>,
+        start: &Start,
+        reference: Option<&Reference>,
     ) {
         self.drop_task(task_id);
         let bus = &self.manager().bus;
         loop {
             let task = bus.task_or_new(task_id);
-            let kind = OpeningKind::Subscribed { reference: reference.clone(), pattern: None };
+            let kind = OpeningKind::Subscribed {
+                reference: reference.cloned(),
+                pattern: None,
+            };
             if self.add_task(&task, start.clone(), kind, true).is_some() {
                 return;
             }
@@ -198,8 +270,10 @@ impl Connection {
                 continue;
             }
             if task.is_declared() {
-                let kind =
-                    OpeningKind::Subscribed { reference: None, pattern: Some(pattern.clone()) };
+                let kind = OpeningKind::Subscribed {
+                    reference: None,
+                    pattern: Some(pattern.clone()),
+                };
                 self.add(&mut out, Source::Task(task), start.clone(), kind, false);
             } else {
                 self.add_appeared(&mut out, &task);
@@ -226,9 +300,14 @@ impl Connection {
     /// Attaches a pattern; gives the tasks that match. Those to come are
     /// discovered under our lock, so none comes before the caller is done.
     fn watch_pattern(&self, out: &mut Outbound, pattern: &Pattern) -> Vec<Arc<Task>> {
-        let Some(watcher) = self.pattern_watcher() else { return Vec::new() };
+        let Some(watcher) = self.pattern_watcher() else {
+            return Vec::new();
+        };
         let (id, tasks) = self.manager().bus.watch_pattern(pattern, watcher, 0);
-        let known = PatternSub { pattern: pattern.clone(), id };
+        let known = PatternSub {
+            pattern: pattern.clone(),
+            id,
+        };
         out.subs.patterns.get_or_insert_default().insert(known);
         tasks
     }
@@ -237,7 +316,7 @@ impl Connection {
         self: &Arc<Self>,
         reference: Option<Reference>,
         target: Option<Target>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<ControlMessage, Refusal> {
         let target = match target {
             Some(target) => target,
             None => Target::Task(self.task_or_path(None)?),
@@ -252,8 +331,7 @@ impl Connection {
                 format!("this connection is not subscribed to {target}"),
             ));
         }
-        self.send(&ControlMessage::unsubscribed(reference, target));
-        Ok(())
+        Ok(ControlMessage::unsubscribed(reference, target))
     }
 
     /// Takes the cursor on a task away.
@@ -275,7 +353,9 @@ impl Connection {
         let mut out = self.lock();
         let matched = out.subs.is_matched(task_id);
         let key = out.subs.find(task_id);
-        let Some(sub) = key.and_then(|key| out.subs.get_mut(key)) else { return false };
+        let Some(sub) = key.and_then(|key| out.subs.get_mut(key)) else {
+            return false;
+        };
         if matched {
             return std::mem::replace(&mut sub.explicit, false);
         }
@@ -287,21 +367,30 @@ impl Connection {
     fn drop_pattern(&self, pattern: &Pattern) -> bool {
         let (id, unwanted) = {
             let mut out = self.lock();
-            let Some(key) = out.subs.find_pattern(pattern) else { return false };
-            let removed =
-                out.subs.patterns.as_mut().and_then(|patterns| patterns.try_remove(key));
+            let Some(key) = out.subs.find_pattern(pattern) else {
+                return false;
+            };
+            let removed = out
+                .subs
+                .patterns
+                .as_mut()
+                .and_then(|patterns| patterns.try_remove(key));
             let Some(removed) = removed else { return false };
             let keys: Vec<usize> = out
                 .subs
                 .iter()
                 .filter(|(_, sub)| !sub.explicit)
                 .filter(|(_, sub)| {
-                    sub.source.task_id().is_some_and(|id| !out.subs.is_matched(id))
+                    sub.source
+                        .task_id()
+                        .is_some_and(|id| !out.subs.is_matched(id))
                 })
                 .map(|(key, _)| key)
                 .collect();
-            let unwanted: Vec<_> =
-                keys.into_iter().filter_map(|key| out.subs.remove(key)).collect();
+            let unwanted: Vec<_> = keys
+                .into_iter()
+                .filter_map(|key| out.subs.remove(key))
+                .collect();
             (removed.id, unwanted)
         };
         let bus = &self.manager().bus;
@@ -314,4 +403,3 @@ impl Connection {
         true
     }
 }
-

@@ -27,25 +27,34 @@ pub(crate) struct Stalls {
 
 impl Stalls {
     fn lock(&self) -> MutexGuard<'_, Vec<Stall>> {
-        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn watch(&self, connection: Weak<Connection>, progress: u32, limit: Duration) {
         let deadline = Instant::now() + limit;
-        self.lock().push(Stall { connection, progress, deadline });
+        self.lock().push(Stall {
+            connection,
+            progress,
+            deadline,
+        });
     }
 
     /// Ends what has stood still for too long.
     pub(crate) fn check(&self, now: Instant) {
         let due: Vec<Stall> = {
             let mut waiting = self.lock();
-            let (due, rest) =
-                std::mem::take(&mut *waiting).into_iter().partition(|stall| stall.deadline <= now);
+            let (due, rest) = std::mem::take(&mut *waiting)
+                .into_iter()
+                .partition(|stall| stall.deadline <= now);
             *waiting = rest;
             due
         };
         for stall in due {
-            let Some(connection) = stall.connection.upgrade() else { continue };
+            let Some(connection) = stall.connection.upgrade() else {
+                continue;
+            };
             let (blocked, phase, progress) = {
                 let out = connection.lock();
                 (out.blocked, out.phase, out.progress)

@@ -37,7 +37,10 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn closed(&self, reason: CloseReason) {
-        if matches!(reason, CloseReason::HeartbeatTimeout | CloseReason::WriteTimeout) {
+        if matches!(
+            reason,
+            CloseReason::HeartbeatTimeout | CloseReason::WriteTimeout
+        ) {
             self.timed_out.fetch_add(1, Ordering::Relaxed);
         }
     }

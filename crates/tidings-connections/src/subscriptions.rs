@@ -45,7 +45,10 @@ pub(crate) enum OpeningKind {
     /// As part of `connection_established`.
     Established,
     /// As `subscribed`, with the request's reference or the pattern that matched.
-    Subscribed { reference: Option<Reference>, pattern: Option<Pattern> },
+    Subscribed {
+        reference: Option<Reference>,
+        pattern: Option<Pattern>,
+    },
     /// Not at all: an inbox goes on where it was, a new task begins at 1.
     Silent,
 }
@@ -75,7 +78,7 @@ pub(crate) struct PatternSub {
 pub(crate) struct Subscriptions {
     subs: Slab<Sub>,
     /// Made when there are many; a connection to one task needs none.
-    index: Option<Box<HashMap<TaskId, usize>>>,
+    index: Option<HashMap<TaskId, usize>>,
     pub(crate) patterns: Option<Box<Slab<PatternSub>>>,
 }
 
@@ -94,12 +97,12 @@ impl Subscriptions {
         if let (Some(index), Some(task_id)) = (&mut self.index, task_id) {
             index.insert(task_id, key);
         } else if self.index.is_none() && self.subs.len() >= INDEX_FROM {
-            self.index = Some(Box::new(
+            self.index = Some(
                 self.subs
                     .iter()
                     .filter_map(|(key, sub)| Some((sub.source.task_id()?.clone(), key)))
                     .collect(),
-            ));
+            );
         }
         key
     }
@@ -133,7 +136,10 @@ impl Subscriptions {
 
     pub(crate) fn drain(&mut self) -> Vec<Sub> {
         self.index = None;
-        std::mem::take(&mut self.subs).into_iter().map(|(_, sub)| sub).collect()
+        std::mem::take(&mut self.subs)
+            .into_iter()
+            .map(|(_, sub)| sub)
+            .collect()
     }
 
     /// Tasks and patterns asked for by name.
@@ -143,7 +149,9 @@ impl Subscriptions {
     }
 
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &PatternSub> {
-        self.patterns.iter().flat_map(|patterns| patterns.iter().map(|(_, pattern)| pattern))
+        self.patterns
+            .iter()
+            .flat_map(|patterns| patterns.iter().map(|(_, pattern)| pattern))
     }
 
     pub(crate) fn find_pattern(&self, pattern: &Pattern) -> Option<usize> {

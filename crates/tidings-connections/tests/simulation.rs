@@ -124,8 +124,7 @@ impl Client {
     }
 
     fn watches(&self, task: &str) -> bool {
-        self.explicit.contains(task)
-            || self.patterns.iter().any(|pattern| matches(pattern, task))
+        self.explicit.contains(task) || self.patterns.iter().any(|pattern| matches(pattern, task))
     }
 
     fn connect(&mut self, node: &Node, rng: &mut Rng, request: ConnectRequest) {
@@ -142,7 +141,10 @@ impl Client {
     /// A new connection without memory of the old, perhaps with a position.
     fn connect_fresh(&mut self, node: &Node, rng: &mut Rng) {
         let task = TASKS[rng.usize(..TASKS.len())];
-        let known = self.checker.task(task).and_then(tidings_testkit::TaskChecker::position);
+        let known = self
+            .checker
+            .task(task)
+            .and_then(tidings_testkit::TaskChecker::position);
         self.checker = WireChecker::default();
         self.states.clear();
         self.explicit.clear();
@@ -229,7 +231,8 @@ impl Client {
                     self.changed.retain(|task| !matches(pattern, task));
                 }
                 "unsubscribed" if message["data"]["task_id"].is_string() => {
-                    self.changed.remove(message["data"]["task_id"].as_str().unwrap());
+                    self.changed
+                        .remove(message["data"]["task_id"].as_str().unwrap());
                 }
                 "unsubscribed" if message["data"]["pattern"].is_string() => {
                     let pattern = message["data"]["pattern"].as_str().unwrap();
@@ -278,8 +281,10 @@ impl Client {
         let pattern = PATTERNS[rng.usize(..PATTERNS.len())].to_owned();
         match rng.u8(..4) {
             0 if !self.watches(&task) => {
-                let position =
-                    self.checker.task(&task).and_then(tidings_testkit::TaskChecker::position);
+                let position = self
+                    .checker
+                    .task(&task)
+                    .and_then(tidings_testkit::TaskChecker::position);
                 let mut message = json!({ "type": "subscribe", "task_id": task, "ref": 7 });
                 if let (Some(position), true) = (position, rng.bool()) {
                     message["since"] = json!(position.to_string());
@@ -297,17 +302,20 @@ impl Client {
                     return;
                 }
                 self.changed.insert(task.clone());
-                self.send(json!({ "type": "unsubscribe", "task_id": task })).await;
+                self.send(json!({ "type": "unsubscribe", "task_id": task }))
+                    .await;
             }
             2 if self.patterns.is_empty() => {
                 self.change_pattern(&pattern);
                 self.patterns.insert(pattern.clone());
-                self.send(json!({ "type": "subscribe", "pattern": pattern })).await;
+                self.send(json!({ "type": "subscribe", "pattern": pattern }))
+                    .await;
             }
             3 => {
                 if let Some(pattern) = self.patterns.pop_first() {
                     self.change_pattern(&pattern);
-                    self.send(json!({ "type": "unsubscribe", "pattern": pattern })).await;
+                    self.send(json!({ "type": "unsubscribe", "pattern": pattern }))
+                        .await;
                 }
             }
             _ => {}
@@ -346,8 +354,13 @@ async fn settle() {
 
 async fn simulate(seed: u64) {
     let mut rng = Rng::with_seed(seed);
-    let limits = LogLimits { max_events: rng.u64(1..40), max_bytes: 1 << rng.u32(10..18) };
-    let skip = SkipPolicy { behind: [1, 8, u64::MAX][rng.usize(..3)] };
+    let limits = LogLimits {
+        max_events: rng.u64(1..40),
+        max_bytes: 1 << rng.u32(10..18),
+    };
+    let skip = SkipPolicy {
+        behind: [1, 8, u64::MAX][rng.usize(..3)],
+    };
     let mut node = Node::new(limits, skip);
     let mut clients: Vec<_> = (0..CLIENTS).map(Client::new).collect();
     for client in &mut clients {
@@ -407,21 +420,35 @@ async fn finish(node: &Node, clients: &mut [Client]) {
     let mut quiet = 0;
     while quiet < 3 {
         settle().await;
-        let moved = clients.iter_mut().fold(false, |moved, client| client.read(usize::MAX) | moved);
+        let moved = clients
+            .iter_mut()
+            .fold(false, |moved, client| client.read(usize::MAX) | moved);
         quiet = if moved { 0 } else { quiet + 1 };
     }
     for client in clients.iter() {
         for task in TASKS.iter().filter(|task| client.watches(task)) {
-            let Some(truth) = node.bus.snapshot(&TaskId::new(task).unwrap()) else { continue };
+            let Some(truth) = node.bus.snapshot(&TaskId::new(task).unwrap()) else {
+                continue;
+            };
             let number = client.number;
             let seen = client.checker.task(task).unwrap_or_else(|| {
                 panic!("client {number} watches {task} and was told nothing of it")
             });
             let due = Some(truth.offset.get() + 1);
-            assert_eq!(seen.checker.expected(), due, "client {number} stands still in {task}");
-            let state = client.states[*task].as_ref().expect("a state with the events");
+            assert_eq!(
+                seen.checker.expected(),
+                due,
+                "client {number} stands still in {task}"
+            );
+            let state = client.states[*task]
+                .as_ref()
+                .expect("a state with the events");
             let what = |state: &TaskSnapshot| (state.status, state.run, state.progress);
-            assert_eq!(what(state), what(&truth), "client {number}'s state of {task}");
+            assert_eq!(
+                what(state),
+                what(&truth),
+                "client {number}'s state of {task}"
+            );
             assert!(state.offset <= truth.offset.max(Offset::FIRST));
         }
     }
@@ -441,7 +468,9 @@ fn run(seed: u64) {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
 }
 
 /// A quarter of the seeds, so that the two cores of a small machine share them.

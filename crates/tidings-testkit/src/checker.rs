@@ -79,12 +79,18 @@ pub struct Checker {
 impl Checker {
     /// A subscriber that is due everything from `next` on.
     pub fn from(next: u64) -> Self {
-        Self { next: Some(Next::Exactly(next)), ..Self::default() }
+        Self {
+            next: Some(Next::Exactly(next)),
+            ..Self::default()
+        }
     }
 
     /// A subscriber that asked for some history before `head`.
     pub fn with_history(head: u64) -> Self {
-        Self { next: Some(Next::UpTo(head + 1)), ..Self::default() }
+        Self {
+            next: Some(Next::UpTo(head + 1)),
+            ..Self::default()
+        }
     }
 
     /// The offset that is due.
@@ -115,7 +121,10 @@ impl Checker {
                 return Err(Violation::Offset { expected, got });
             }
             Some(Next::UpTo(next)) if got > next || got == 0 => {
-                return Err(Violation::BeyondHead { head: next - 1, got });
+                return Err(Violation::BeyondHead {
+                    head: next - 1,
+                    got,
+                });
             }
             Some(_) => {}
         }
@@ -180,7 +189,10 @@ impl TaskChecker {
     pub fn position(&self) -> Option<Position> {
         let next = self.checker.expected()?;
         let offset = tidings_protocol::Offset::new(next - 1).ok()?;
-        Some(Position { epoch: self.epoch.clone()?, offset })
+        Some(Position {
+            epoch: self.epoch.clone()?,
+            offset,
+        })
     }
 }
 
@@ -196,7 +208,8 @@ enum Asked {
 impl WireChecker {
     /// The client asks to go on after a position.
     pub fn ask_since(&mut self, task_id: &str, position: Position) {
-        self.since.insert(task_id.to_owned(), Asked::After(position));
+        self.since
+            .insert(task_id.to_owned(), Asked::After(position));
     }
 
     /// The client asks for all that is retained (`since=0`).
@@ -226,7 +239,11 @@ impl WireChecker {
             since.insert(task_id.clone(), asked);
         }
         since.retain(|task_id, _| watches(task_id));
-        Self { since, inbox: self.inbox.clone(), ..Self::default() }
+        Self {
+            since,
+            inbox: self.inbox.clone(),
+            ..Self::default()
+        }
     }
 
     /// Whether some request to go on somewhere was not answered yet.
@@ -259,10 +276,14 @@ impl WireChecker {
     /// # Errors
     /// It breaks the invariant or the protocol.
     pub fn message(&mut self, text: &str) -> Result<Value, Violation> {
-        let malformed =
-            |what: &'static str| Violation::Malformed { what, message: text.to_owned() };
+        let malformed = |what: &'static str| Violation::Malformed {
+            what,
+            message: text.to_owned(),
+        };
         let message: Value = serde_json::from_str(text).map_err(|_| malformed("JSON"))?;
-        let kind = message["event_type"].as_str().ok_or_else(|| malformed("event_type"))?;
+        let kind = message["event_type"]
+            .as_str()
+            .ok_or_else(|| malformed("event_type"))?;
         let task_id = message["task_id"].as_str().map(str::to_owned);
         let data = &message["data"];
         if !data.is_object() {
@@ -301,8 +322,12 @@ impl WireChecker {
                 }
             }
             "personal_message" => {
-                let offset = data["offset"].as_u64().ok_or_else(|| malformed("inbox offset"))?;
-                self.inbox.get_or_insert_with(|| Checker::with_history(offset)).event(offset)?;
+                let offset = data["offset"]
+                    .as_u64()
+                    .ok_or_else(|| malformed("inbox offset"))?;
+                self.inbox
+                    .get_or_insert_with(|| Checker::with_history(offset))
+                    .event(offset)?;
             }
             "going_away" => self.going_away = Some(data.clone()),
             _ => {}
@@ -311,16 +336,22 @@ impl WireChecker {
     }
 
     fn join(&mut self, task_id: String, data: &Value, text: &str) -> Result<(), Violation> {
-        let malformed =
-            |what: &'static str| Violation::Malformed { what, message: text.to_owned() };
+        let malformed = |what: &'static str| Violation::Malformed {
+            what,
+            message: text.to_owned(),
+        };
         let epoch: Epoch = data["epoch"]
             .as_str()
             .and_then(|epoch| epoch.parse().ok())
             .ok_or_else(|| malformed("epoch"))?;
         let offset = data["offset"].as_u64().ok_or_else(|| malformed("offset"))?;
-        let recovered = data["recovered"].as_bool().ok_or_else(|| malformed("recovered"))?;
+        let recovered = data["recovered"]
+            .as_bool()
+            .ok_or_else(|| malformed("recovered"))?;
         if data["snapshot"]["offset"].as_u64() != Some(offset) {
-            return Err(malformed("the snapshot is not of the offset that was joined at"));
+            return Err(malformed(
+                "the snapshot is not of the offset that was joined at",
+            ));
         }
         let checker = match self.since.remove(&task_id) {
             None => Checker::from(offset + 1),
@@ -347,16 +378,24 @@ impl WireChecker {
     }
 
     fn gap(&mut self, task_id: Option<String>, data: &Value, text: &str) -> Result<(), Violation> {
-        let malformed = Violation::Malformed { what: "gap", message: text.to_owned() };
+        let malformed = Violation::Malformed {
+            what: "gap",
+            message: text.to_owned(),
+        };
         let gap: Gap = serde_json::from_value(data.clone()).map_err(|_| malformed.clone())?;
         let Some(task_id) = task_id else {
-            return self.inbox.get_or_insert_with(Checker::default).gap(gap, true);
+            return self
+                .inbox
+                .get_or_insert_with(Checker::default)
+                .gap(gap, true);
         };
         let task = self.tasks.entry(task_id).or_default();
         let snapshot = data.get("snapshot").filter(|snapshot| snapshot.is_object());
         task.checker.gap(gap, snapshot.is_some())?;
         if let Some(snapshot) = snapshot {
-            task.epoch = snapshot["epoch"].as_str().and_then(|epoch| epoch.parse().ok());
+            task.epoch = snapshot["epoch"]
+                .as_str()
+                .and_then(|epoch| epoch.parse().ok());
             task.snapshot = Some(snapshot.clone());
         }
         Ok(())
@@ -369,7 +408,11 @@ mod tests {
     use tidings_protocol::Offset;
 
     fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
-        Gap { from: Offset::new(from).unwrap(), to: Offset::new(to).unwrap(), reason }
+        Gap {
+            from: Offset::new(from).unwrap(),
+            to: Offset::new(to).unwrap(),
+            reason,
+        }
     }
 
     #[test]
@@ -380,11 +423,22 @@ mod tests {
         checker.event(7).unwrap();
         assert!(checker.event(7).is_err(), "twice");
         assert!(checker.event(9).is_err(), "lost");
-        assert!(checker.gap(gap(9, 9, GapReason::Overrun), true).is_err(), "a hole before a gap");
-        assert!(checker.gap(gap(8, 7, GapReason::Overrun), true).is_err(), "an empty gap");
-        assert!(checker.gap(gap(8, 8, GapReason::Overrun), false).is_err(), "no snapshot");
+        assert!(
+            checker.gap(gap(9, 9, GapReason::Overrun), true).is_err(),
+            "a hole before a gap"
+        );
+        assert!(
+            checker.gap(gap(8, 7, GapReason::Overrun), true).is_err(),
+            "an empty gap"
+        );
+        assert!(
+            checker.gap(gap(8, 8, GapReason::Overrun), false).is_err(),
+            "no snapshot"
+        );
         checker.gap(gap(8, 9, GapReason::Conflated), false).unwrap();
-        checker.gap(gap(1, 0, GapReason::EpochChanged), true).unwrap();
+        checker
+            .gap(gap(1, 0, GapReason::EpochChanged), true)
+            .unwrap();
         checker.event(1).unwrap();
         assert_eq!(checker.delivered(), 3);
     }

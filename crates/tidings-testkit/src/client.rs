@@ -35,7 +35,11 @@ impl TestClient {
     /// When the handshake fails.
     pub async fn connect_as(request: impl IntoClientRequest + Unpin, checker: WireChecker) -> Self {
         let (stream, _) = connect_async(request).await.expect("a WebSocket handshake");
-        Self { stream, checker, closed: None }
+        Self {
+            stream,
+            checker,
+            closed: None,
+        }
     }
 
     /// What was seen so far.
@@ -66,7 +70,10 @@ impl TestClient {
     /// # Panics
     /// When the connection is gone.
     pub async fn send_raw(&mut self, message: Message) {
-        self.stream.send(message).await.expect("the connection takes a message");
+        self.stream
+            .send(message)
+            .await
+            .expect("the connection takes a message");
     }
 
     /// The next message, checked; none when the connection has ended.
@@ -113,7 +120,10 @@ impl TestClient {
             .and_then(|task| task.checker.expected())
             .is_none_or(|expected| expected <= offset)
         {
-            assert!(self.next().await.is_some(), "offset {offset} before the end");
+            assert!(
+                self.next().await.is_some(),
+                "offset {offset} before the end"
+            );
         }
     }
 

@@ -9,7 +9,10 @@
 //!
 //! Not published; a dev-dependency of the other crates.
 
-#![allow(clippy::missing_panics_doc, reason = "a test kit panics; where, its docs say")]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a test kit panics; where, its docs say"
+)]
 
 mod checker;
 mod client;

@@ -6,7 +6,10 @@ use tidings_protocol::CloseCode;
 
 /// Frames each message by a newline *in front*, so that the log's own bytes can
 /// go out as they lie there, like WebSocket's headers do.
-pub const LINES: Framing = Framing { name: "lines", write_header: |_, out| out.push(b'\n') };
+pub const LINES: Framing = Framing {
+    name: "lines",
+    write_header: |_, out| out.push(b'\n'),
+};
 
 /// Messages as lines.
 #[derive(Debug, Clone, Copy)]

@@ -23,11 +23,16 @@ pub struct PipeSocket(Arc<Mutex<State>>);
 impl PipeSocket {
     /// A pipe that holds `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { capacity, ..State::default() })))
+        Self(Arc::new(Mutex::new(State {
+            capacity,
+            ..State::default()
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Takes up to `count` of the bytes that were written.
@@ -46,7 +51,10 @@ impl PipeSocket {
         let mut state = self.lock();
         state.broken = true;
         state.sent.clear();
-        for waker in [state.writer.take(), state.reader.take()].into_iter().flatten() {
+        for waker in [state.writer.take(), state.reader.take()]
+            .into_iter()
+            .flatten()
+        {
             waker.wake();
         }
     }
@@ -65,7 +73,11 @@ impl Socket for PipeSocket {
             taken += room;
         }
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if taken == 0 && offered > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+        if taken == 0 && offered > 0 {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(taken)
+        }
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -78,7 +90,11 @@ impl Socket for PipeSocket {
     }
 
     fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
-        if self.lock().broken { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        if self.lock().broken {
+            Ok(0)
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
     }
 
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -50,13 +50,18 @@ impl TestServer {
         let bus = EventBus::new(config.bus.framing(WEBSOCKET)).expect("a bus");
         let manager =
             ConnectionManager::new(bus.clone(), config.connections).expect("a connection manager");
-        let service =
-            TidingsService::new(manager.clone(), config.transport).expect("a service");
+        let service = TidingsService::new(manager.clone(), config.transport).expect("a service");
         let server = Server::bind(addr, service).await.expect("a free port");
         let addr = server.local_addr();
         let drain = CancellationToken::new();
         let running = tokio::spawn(server.run(drain.clone(), Duration::from_secs(2), DEADLINE));
-        Self { addr, bus, manager, drain, running }
+        Self {
+            addr,
+            bus,
+            manager,
+            drain,
+            running,
+        }
     }
 
     /// Where it listens.
@@ -109,5 +114,8 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(DEADLINE, wait).await.is_ok(), "this did not come about: {what}");
+    assert!(
+        tokio::time::timeout(DEADLINE, wait).await.is_ok(),
+        "this did not come about: {what}"
+    );
 }

@@ -8,21 +8,41 @@ use serde_json::Value;
 
 /// A crate, the crates of ours that it may see, and others that it must not.
 const RULES: &[(&str, &[&str], &[&str])] = &[
-    ("tidings-protocol", &[], &["tokio", "hyper", "tungstenite", "http"]),
+    (
+        "tidings-protocol",
+        &[],
+        &["tokio", "hyper", "tungstenite", "http"],
+    ),
     (
         "tidings-bus",
         &["tidings-protocol"],
-        &["hyper", "tungstenite", "http", "rustls", "native-tls", "redis"],
+        &[
+            "hyper",
+            "tungstenite",
+            "http",
+            "rustls",
+            "native-tls",
+            "redis",
+        ],
     ),
     (
         "tidings-connections",
         &["tidings-bus", "tidings-protocol"],
         &["hyper", "tungstenite", "http", "rustls", "native-tls"],
     ),
-    ("tidings-transport", &["tidings-connections", "tidings-bus", "tidings-protocol"], &["axum"]),
+    (
+        "tidings-transport",
+        &["tidings-connections", "tidings-bus", "tidings-protocol"],
+        &["axum"],
+    ),
     (
         "tidings",
-        &["tidings-transport", "tidings-connections", "tidings-bus", "tidings-protocol"],
+        &[
+            "tidings-transport",
+            "tidings-connections",
+            "tidings-bus",
+            "tidings-protocol",
+        ],
         &[],
     ),
 ];
@@ -37,11 +57,21 @@ fn root() -> PathBuf {
 /// Every package of the workspace and all that it depends on, dev-dependencies aside.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--all-features", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--all-features",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo metadata runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -54,7 +84,11 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .map(|node| {
             let deps = list(&node["deps"])
                 .iter()
-                .filter(|dep| list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"].is_null()))
+                .filter(|dep| {
+                    list(&dep["dep_kinds"])
+                        .iter()
+                        .any(|kind| kind["kind"].is_null())
+                })
                 .map(|dep| text(&dep["pkg"]))
                 .collect();
             (text(&node["id"]), deps)
@@ -83,7 +117,10 @@ fn crates_depend_only_downwards() {
     for (name, allowed, forbidden) in RULES {
         let deps = &dependencies[*name];
         for dep in deps.iter().filter(|dep| dep.starts_with("tidings")) {
-            assert!(allowed.contains(&dep.as_str()), "{name} must not depend on {dep}");
+            assert!(
+                allowed.contains(&dep.as_str()),
+                "{name} must not depend on {dep}"
+            );
         }
         for dep in forbidden.iter().chain(NEVER) {
             assert!(!deps.contains(*dep), "{name} must not depend on {dep}");
@@ -95,7 +132,10 @@ fn crates_depend_only_downwards() {
         .filter(|name| !["tidings-server", "tidings-testkit"].contains(&name.as_str()))
         .filter(|name| !RULES.iter().any(|(known, ..)| known == name))
         .collect();
-    assert!(unknown.is_empty(), "these crates have no rule yet: {unknown:?}");
+    assert!(
+        unknown.is_empty(),
+        "these crates have no rule yet: {unknown:?}"
+    );
 }
 
 #[test]
@@ -104,7 +144,11 @@ fn every_example_and_bench_is_listed_and_so_compiled() {
         let folder = root().join(folder);
         let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
         for entry in std::fs::read_dir(&folder).expect("a folder") {
-            let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            let name = entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned();
             if name.ends_with(".rs") {
                 let listed = manifest.contains(&format!("path = \"{name}\""));
                 assert!(listed, "{} does not list {name}", folder.display());

@@ -30,17 +30,16 @@ pub(crate) fn raw_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response<
     let mut response = Response::new(full(bytes));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// Reads a request's body, up to a size and within a time.
-pub(crate) async fn read<B>(
-    body: B,
-    max_bytes: usize,
-    timeout: Duration,
-) -> Result<Bytes, Problem>
+pub(crate) async fn read<B>(body: B, max_bytes: usize, timeout: Duration) -> Result<Bytes, Problem>
 where
     B: http_body::Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -54,15 +53,21 @@ where
     }
     let collect = async {
         let collected = Limited::new(body, max_bytes).collect().await;
-        collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                too_large()
-            } else {
-                Problem::bad_request(format!("the request's body broke off: {error}"))
-            }
-        })
+        collected
+            .map(http_body_util::Collected::to_bytes)
+            .map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    too_large()
+                } else {
+                    Problem::bad_request(format!("the request's body broke off: {error}"))
+                }
+            })
     };
-    tokio::time::timeout(timeout, collect).await.unwrap_or_else(|_| {
-        Err(Problem::timeout(format!("the request's body did not come within {timeout:?}")))
-    })
+    tokio::time::timeout(timeout, collect)
+        .await
+        .unwrap_or_else(|_| {
+            Err(Problem::timeout(format!(
+                "the request's body did not come within {timeout:?}"
+            )))
+        })
 }

@@ -54,6 +54,10 @@ pub enum ConfigError {
     },
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl TransportConfig {
     /// Sets which web pages may connect.
     #[must_use]
@@ -93,8 +97,12 @@ impl TransportConfig {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
             ("max_body_bytes", self.max_body_bytes as u64, 1_024),
-            ("header_read_timeout (ms)", self.header_read_timeout.as_millis() as u64, 10),
-            ("body_read_timeout (ms)", self.body_read_timeout.as_millis() as u64, 10),
+            (
+                "header_read_timeout (ms)",
+                millis(self.header_read_timeout),
+                10,
+            ),
+            ("body_read_timeout (ms)", millis(self.body_read_timeout), 10),
             ("max_http_connections", self.max_http_connections as u64, 1),
         ];
         for (field, value, least) in checks {

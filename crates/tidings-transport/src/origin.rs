@@ -21,7 +21,9 @@ pub enum Origins {
 
 impl Origins {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let Self::List(list) = self else { return Ok(()) };
+        let Self::List(list) = self else {
+            return Ok(());
+        };
         for origin in list {
             let parsed = origin.parse::<http::Uri>().ok().filter(|uri| {
                 uri.scheme().is_some()
@@ -30,7 +32,9 @@ impl Origins {
                     && !origin.ends_with('/')
             });
             if parsed.is_none() || HeaderValue::from_str(origin).is_err() {
-                return Err(ConfigError::Origin { origin: origin.clone() });
+                return Err(ConfigError::Origin {
+                    origin: origin.clone(),
+                });
             }
         }
         Ok(())
@@ -38,10 +42,14 @@ impl Origins {
 
     /// Whether a request may open a WebSocket, which CORS does not cover.
     pub(crate) fn allow(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN) else { return true };
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return true;
+        };
         let listed = match self {
             Self::Any => true,
-            Self::List(list) => list.iter().any(|known| known.as_bytes() == origin.as_bytes()),
+            Self::List(list) => list
+                .iter()
+                .any(|known| known.as_bytes() == origin.as_bytes()),
             Self::SameOrigin => false,
         };
         listed || is_same(origin, headers.get(header::HOST))
@@ -53,7 +61,8 @@ impl Origins {
             Self::SameOrigin => return None,
             Self::Any => AllowOrigin::any(),
             Self::List(list) => AllowOrigin::list(
-                list.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()),
+                list.iter()
+                    .filter_map(|origin| HeaderValue::from_str(origin).ok()),
             ),
         };
         let cors = CorsLayer::new()
@@ -95,24 +104,63 @@ mod tests {
     fn lets_in_whom_it_should() {
         let listed = Origins::List(vec!["https://app.example".into()]);
         for (origins, origin, host, allowed) in [
-            (&Origins::SameOrigin, "http://localhost:8000", "localhost:8000", true),
-            (&Origins::SameOrigin, "http://localhost:8001", "localhost:8000", false),
+            (
+                &Origins::SameOrigin,
+                "http://localhost:8000",
+                "localhost:8000",
+                true,
+            ),
+            (
+                &Origins::SameOrigin,
+                "http://localhost:8001",
+                "localhost:8000",
+                false,
+            ),
             (&Origins::SameOrigin, "null", "localhost:8000", false),
-            (&Origins::Any, "https://anything.example", "localhost:8000", true),
+            (
+                &Origins::Any,
+                "https://anything.example",
+                "localhost:8000",
+                true,
+            ),
             (&listed, "https://app.example", "localhost:8000", true),
-            (&listed, "https://app.example.evil.example", "localhost:8000", false),
+            (
+                &listed,
+                "https://app.example.evil.example",
+                "localhost:8000",
+                false,
+            ),
             (&listed, "http://localhost:8000", "localhost:8000", true),
         ] {
-            assert_eq!(origins.allow(&headers(origin, host)), allowed, "{origin} at {host}");
+            assert_eq!(
+                origins.allow(&headers(origin, host)),
+                allowed,
+                "{origin} at {host}"
+            );
         }
-        assert!(Origins::SameOrigin.allow(&HeaderMap::new()), "no browser, no origin");
+        assert!(
+            Origins::SameOrigin.allow(&HeaderMap::new()),
+            "no browser, no origin"
+        );
     }
 
     #[test]
     fn refuses_what_is_no_origin() {
-        for wrong in ["example.org", "https://example.org/", "https://example.org/path", "*"] {
-            assert!(Origins::List(vec![wrong.into()]).validate().is_err(), "{wrong}");
+        for wrong in [
+            "example.org",
+            "https://example.org/",
+            "https://example.org/path",
+            "*",
+        ] {
+            assert!(
+                Origins::List(vec![wrong.into()]).validate().is_err(),
+                "{wrong}"
+            );
         }
-        assert!(Origins::List(vec!["https://example.org:8443".into()]).validate().is_ok());
+        assert!(
+            Origins::List(vec!["https://example.org:8443".into()])
+                .validate()
+                .is_ok()
+        );
     }
 }

@@ -38,7 +38,10 @@ impl Problem {
     /// A problem with one of the protocol's codes, and the status that goes with it.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { code: Some(code), ..Self::plain(status, detail) }
+        Self {
+            code: Some(code),
+            ..Self::plain(status, detail)
+        }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -46,7 +49,10 @@ impl Problem {
     }
 
     pub(crate) fn task_not_found(task_id: &impl std::fmt::Display) -> Self {
-        Self::new(ErrorCode::TaskNotFound, format!("there is no task {task_id}"))
+        Self::new(
+            ErrorCode::TaskNotFound,
+            format!("there is no task {task_id}"),
+        )
     }
 
     pub(crate) fn no_route(path: &str) -> Self {
@@ -58,7 +64,10 @@ impl Problem {
 
     pub(crate) fn method(allow: &'static str) -> Self {
         let detail = format!("this method is not supported here; use {allow}");
-        Self { allow: Some(allow), ..Self::plain(StatusCode::METHOD_NOT_ALLOWED, detail) }
+        Self {
+            allow: Some(allow),
+            ..Self::plain(StatusCode::METHOD_NOT_ALLOWED, detail)
+        }
     }
 
     pub(crate) fn upgrade_required(detail: impl Into<String>) -> Self {

@@ -50,7 +50,11 @@ impl Server {
         socket.bind(addr)?;
         let listener = socket.listen(BACKLOG)?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, service })
+        Ok(Self {
+            listener,
+            local_addr,
+            service,
+        })
     }
 
     /// Where it listens.
@@ -68,7 +72,9 @@ impl Server {
         window: Duration,
         deadline: Duration,
     ) -> usize {
-        let Self { listener, service, .. } = self;
+        let Self {
+            listener, service, ..
+        } = self;
         let tracker = TaskTracker::new();
         let aborted = CancellationToken::new();
         let limit = Arc::new(Semaphore::new(service.config().max_http_connections));
@@ -86,8 +92,13 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     pause = ACCEPT_PAUSE.0;
-                    let connection =
-                        serve_http(stream, peer, service.clone(), drain.clone(), aborted.clone());
+                    let connection = serve_http(
+                        stream,
+                        peer,
+                        service.clone(),
+                        drain.clone(),
+                        aborted.clone(),
+                    );
                     tracker.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -111,8 +122,11 @@ impl Server {
             return 0;
         }
         aborted.cancel();
-        let left = tracker.len() + service.manager().stats().connected as usize;
-        tracing::warn!(connections = left, "aborting connections that did not end in time");
+        let left = tracker.len() + service.manager().connected();
+        tracing::warn!(
+            connections = left,
+            "aborting connections that did not end in time"
+        );
         left
     }
 }

@@ -65,7 +65,10 @@ impl TidingsService {
             started: Instant::now(),
             tracker: TaskTracker::new(),
         };
-        Ok(Self { core: Arc::new(core), cors })
+        Ok(Self {
+            core: Arc::new(core),
+            cors,
+        })
     }
 
     /// The connections behind it.
@@ -100,13 +103,14 @@ impl TidingsService {
 
 impl std::fmt::Debug for TidingsService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TidingsService").field("config", &self.core.config).finish_non_exhaustive()
+        f.debug_struct("TidingsService")
+            .field("config", &self.core.config)
+            .finish_non_exhaustive()
     }
 }
 
 /// The future of a response.
-pub type ResponseFuture =
-    Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// The service without CORS around it.
 #[derive(Clone)]
@@ -119,7 +123,9 @@ impl Plain {
         B::Error: Into<BoxError>,
     {
         let core = self.0;
-        core.route(request).await.unwrap_or_else(crate::problem::Problem::into_response)
+        core.route(request)
+            .await
+            .unwrap_or_else(crate::problem::Problem::into_response)
     }
 }
 

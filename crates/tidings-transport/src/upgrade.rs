@@ -31,8 +31,10 @@ pub(crate) fn websocket<B>(
     mut request: Request<B>,
     connect: ConnectRequest,
 ) -> Result<Response<Body>, Problem> {
-    let mut response = create_response_with_body(&request, || full(Vec::new()))
-        .map_err(|error| Problem::upgrade_required(format!("this is a WebSocket route: {error}")))?;
+    let mut response =
+        create_response_with_body(&request, || full(Vec::new())).map_err(|error| {
+            Problem::upgrade_required(format!("this is a WebSocket route: {error}"))
+        })?;
     let verdict = if core.config.allowed_origins.allow(request.headers()) {
         subprotocol(request.headers())
     } else {
@@ -99,7 +101,12 @@ fn start(
     connect: ConnectRequest,
     refusal: Option<CloseReason>,
 ) {
-    let refusal = refusal.or_else(|| manager.check(&connect).err().map(|error| error.close_reason()));
+    let refusal = refusal.or_else(|| {
+        manager
+            .check(&connect)
+            .err()
+            .map(|error| error.close_reason())
+    });
     match unwrap(upgraded) {
         Stream::Tcp(stream, early) => match refusal {
             Some(reason) => spawn_refusal(stream, reason),

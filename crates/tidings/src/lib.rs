@@ -1,1 +1,93 @@
-//! tidings
+//! Tidings carries the progress of long-running work — builds, renders, agents,
+//! VMs — from the processes that do it to the people who watch it, live and in
+//! order.
+//!
+//! Every task has a log, every subscriber a cursor in it. A subscriber gets
+//! every event in order, exactly once, or is told by a gap which ones it did
+//! not get and why.
+//!
+//! ```
+//! use tidings::{BusConfig, Delivery, EventBus, EventType, NewEvent, TaskId};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bus = EventBus::new(BusConfig::default())?;
+//! let task: TaskId = "render-7".parse()?;
+//! let mut watching = bus.subscribe(&task);
+//!
+//! bus.publish(&task, NewEvent::task_started("Render")).await?;
+//! bus.publish(&task, NewEvent::progress(40.0, "lighting")).await?;
+//! bus.publish(&task, NewEvent::task_completed(None)).await?;
+//!
+//! while let Some(delivery) = watching.recv().await {
+//!     match delivery {
+//!         Delivery::Event(event) => {
+//!             println!("{}: {}", event.offset(), event.json());
+//!             if *event.event_type() == EventType::TaskCompleted {
+//!                 break;
+//!             }
+//!         }
+//!         Delivery::Gap { gap, .. } => println!("missing {} to {}", gap.from, gap.to),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! None is on by default: what you get then is the bus and the protocol, with
+//! no socket and no HTTP.
+//!
+//! * `connections`: sessions, subscriptions, heartbeats, resume and inboxes,
+//!   for a transport of your own.
+//! * `transport`: WebSocket, SSE and REST as a hyper and tower service.
+//!   Implies `connections`.
+//! * `full`: all of the above.
+//!
+//! Each crate is here as a module under its own name; what most programs need
+//! of it is at the top. The server is the binary of `tidings-server`.
+
+/// Ids, events, messages and their pure rules: `tidings-protocol`.
+#[doc(inline)]
+pub use tidings_protocol as protocol;
+
+/// Logs, cursors, handlers and stores: `tidings-bus`.
+#[doc(inline)]
+pub use tidings_bus as bus;
+
+/// Sessions, subscriptions, resume and inboxes: `tidings-connections`.
+#[cfg(feature = "connections")]
+#[doc(inline)]
+pub use tidings_connections as connections;
+
+/// WebSocket, SSE and REST: `tidings-transport`.
+#[cfg(feature = "transport")]
+#[doc(inline)]
+pub use tidings_transport as transport;
+
+pub use tidings_bus::{
+    BusConfig, Delivery, EventBus, EventHandler, EventRecord, Filter, HandlerError, PublishError,
+    Published, Store, Subscription,
+};
+pub use tidings_protocol::{
+    Data, Event, EventId, EventType, Gap, GapReason, NewEvent, Offset, Pattern, Position, Since,
+    TaskId, TaskSnapshot, TaskStatus,
+};
+
+#[cfg(feature = "connections")]
+pub use tidings_connections::{ConnectionManager, ConnectionsConfig};
+
+#[cfg(feature = "transport")]
+pub use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+
+/// The code in the README and in `docs/` is compiled and run with the tests.
+#[cfg(all(doctest, feature = "full"))]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/embedding.md")]
+    struct Embedding;
+    #[doc = include_str!("../../../docs/delivery-semantics.md")]
+    struct DeliverySemantics;
+}

@@ -43,7 +43,11 @@ impl Chunk {
 
     /// Where the record at `index` begins in the chunk's bytes.
     pub(crate) fn start_of(&self, index: usize) -> usize {
-        if index == 0 { 0 } else { self.records[index - 1].end as usize }
+        if index == 0 {
+            0
+        } else {
+            self.records[index - 1].end as usize
+        }
     }
 
     /// Where the record at `index` ends in the chunk's bytes.
@@ -105,7 +109,11 @@ impl Chunk {
             Some(last) if last.end as usize <= target => ends.len(),
             _ => ends.partition_point(|record| record.end as usize <= target),
         };
-        let boundary = if whole == 0 { start } else { ends[whole - 1].end as usize };
+        let boundary = if whole == 0 {
+            start
+        } else {
+            ends[whole - 1].end as usize
+        };
         (whole as u64, target - boundary)
     }
 

@@ -47,7 +47,10 @@ pub struct Framing {
 
 impl Framing {
     /// No header at all: for a bus without sockets.
-    pub const NONE: Framing = Framing { name: "none", write_header: |_, _| {} };
+    pub const NONE: Framing = Framing {
+        name: "none",
+        write_header: |_, _| {},
+    };
 }
 
 impl std::fmt::Debug for Framing {
@@ -96,8 +99,9 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(task: Option<TaskId>, epoch: Epoch) -> Self {
-        let snapshot =
-            task.clone().map(|task_id| Arc::new(TaskSnapshot::new(task_id, epoch.clone())));
+        let snapshot = task
+            .clone()
+            .map(|task_id| Arc::new(TaskSnapshot::new(task_id, epoch.clone())));
         Self {
             task,
             epoch,

@@ -31,7 +31,10 @@ impl EventRecord {
 
     /// The event's place in its log, with the epoch it counts in.
     pub fn position(&self) -> Position {
-        Position { epoch: self.chunk.epoch.clone(), offset: self.offset() }
+        Position {
+            epoch: self.chunk.epoch.clone(),
+            offset: self.offset(),
+        }
     }
 
     /// What kind of event it is.
@@ -58,7 +61,9 @@ impl EventRecord {
     /// The event's `data` object as JSON.
     pub fn data_json(&self) -> &str {
         let (start, end) = self.chunk.records[self.index].data;
-        self.json().get(start as usize..end as usize).unwrap_or("{}")
+        self.json()
+            .get(start as usize..end as usize)
+            .unwrap_or("{}")
     }
 
     /// The event's `data`.

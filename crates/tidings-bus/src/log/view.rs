@@ -47,7 +47,10 @@ impl View {
             return (offset <= self.head).then(|| (last, &self.chunks[last]));
         }
         let at = self.chunks.partition_point(|chunk| chunk.last() < offset);
-        self.chunks.get(at).filter(|chunk| chunk.first <= offset).map(|chunk| (at, chunk))
+        self.chunks
+            .get(at)
+            .filter(|chunk| chunk.first <= offset)
+            .map(|chunk| (at, chunk))
     }
 
     /// The chunks from the one that holds `offset` to the newest.
@@ -56,12 +59,14 @@ impl View {
     }
 
     pub(crate) fn class(&self, offset: u64) -> Option<EventClass> {
-        self.find(offset).map(|(_, chunk)| chunk.class(chunk.index_of(offset)))
+        self.find(offset)
+            .map(|(_, chunk)| chunk.class(chunk.index_of(offset)))
     }
 
     /// One event of the view.
     pub fn record(&self, offset: u64) -> Option<EventRecord> {
-        self.find(offset).map(|(_, chunk)| EventRecord::new(Arc::clone(chunk), offset))
+        self.find(offset)
+            .map(|(_, chunk)| EventRecord::new(Arc::clone(chunk), offset))
     }
 }
 

@@ -37,7 +37,9 @@ fn append(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append 
             .map(|value| StoredEvent {
                 offset: offset(value),
                 event_id: EventId::new(format!("event-{value}")).ok(),
-                json: format!("{{\"task\":\"{task_id}\",\"n\":{value}}}").into_bytes().into(),
+                json: format!("{{\"task\":\"{task_id}\",\"n\":{value}}}")
+                    .into_bytes()
+                    .into(),
             })
             .collect(),
         task_id,
@@ -46,7 +48,10 @@ fn append(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append 
 }
 
 async fn offsets(store: &Arc<dyn Store>, id: &str, from: u64, bytes: usize) -> Vec<u64> {
-    let events = store.read(&task(id), offset(from), bytes).await.expect("a store can be read");
+    let events = store
+        .read(&task(id), offset(from), bytes)
+        .await
+        .expect("a store can be read");
     events.iter().map(|event| event.offset.get()).collect()
 }
 
@@ -69,68 +74,134 @@ async fn keeps_what_it_takes(store: &Arc<dyn Store>) {
     assert!(store.open().await.expect("an empty store opens").is_empty());
     let first = append("a", "e1", 1..=3);
     store.append(first.clone()).await.expect("the first events");
-    store.append(append("a", "e1", 4..=4)).await.expect("the next event");
-    store.append(append("b", "e1", 1..=1)).await.expect("another task");
-    let read = store.read(&task("a"), Offset::FIRST, usize::MAX).await.expect("a read");
+    store
+        .append(append("a", "e1", 4..=4))
+        .await
+        .expect("the next event");
+    store
+        .append(append("b", "e1", 1..=1))
+        .await
+        .expect("another task");
+    let read = store
+        .read(&task("a"), Offset::FIRST, usize::MAX)
+        .await
+        .expect("a read");
     assert_eq!(read[..3], first.events, "events come back as they were");
     let mut open = store.open().await.expect("a store opens");
     open.sort_by(|a, b| a.snapshot.task_id.cmp(&b.snapshot.task_id));
     let seen: Vec<_> = open
         .iter()
-        .map(|task| (task.snapshot.task_id.as_str(), task.first.get(), task.snapshot.offset.get()))
+        .map(|task| {
+            (
+                task.snapshot.task_id.as_str(),
+                task.first.get(),
+                task.snapshot.offset.get(),
+            )
+        })
         .collect();
     assert_eq!(seen, [("a", 1, 4), ("b", 1, 1)]);
 }
 
 async fn refuses_a_hole_and_a_repeat(store: &Arc<dyn Store>) {
-    store.append(append("a", "e1", 1..=2)).await.expect("the first events");
+    store
+        .append(append("a", "e1", 1..=2))
+        .await
+        .expect("the first events");
     for (range, what) in [(4..=4, "a hole"), (2..=3, "a repeat"), (1..=1, "a restart")] {
         let got = *range.start();
         match store.append(append("a", "e1", range)).await {
-            Err(StoreError::Conflict { expected, got: seen }) => {
+            Err(StoreError::Conflict {
+                expected,
+                got: seen,
+            }) => {
                 assert_eq!((expected.get(), seen.get()), (3, got), "{what}");
             }
             other => panic!("{what} was answered with {other:?}"),
         }
     }
-    assert_eq!(offsets(store, "a", 1, usize::MAX).await, [1, 2], "a refusal changes nothing");
+    assert_eq!(
+        offsets(store, "a", 1, usize::MAX).await,
+        [1, 2],
+        "a refusal changes nothing"
+    );
 }
 
 async fn reads_ranges(store: &Arc<dyn Store>) {
-    store.append(append("a", "e1", 1..=9)).await.expect("events");
+    store
+        .append(append("a", "e1", 1..=9))
+        .await
+        .expect("events");
     assert_eq!(offsets(store, "a", 7, usize::MAX).await, [7, 8, 9]);
     assert_eq!(offsets(store, "a", 10, usize::MAX).await, [0u64; 0]);
     assert_eq!(offsets(store, "nothing", 1, usize::MAX).await, [0u64; 0]);
-    assert_eq!(offsets(store, "a", 3, 1).await, [3], "at least one, or a reader stands still");
+    assert_eq!(
+        offsets(store, "a", 3, 1).await,
+        [3],
+        "at least one, or a reader stands still"
+    );
     let some = offsets(store, "a", 1, 60).await;
-    assert!(some.len() > 1 && some.len() < 9, "about 60 bytes, not {some:?}");
+    assert!(
+        some.len() > 1 && some.len() < 9,
+        "about 60 bytes, not {some:?}"
+    );
 }
 
 async fn trims_from_the_front(store: &Arc<dyn Store>) {
-    store.append(append("a", "e1", 1..=5)).await.expect("events");
+    store
+        .append(append("a", "e1", 1..=5))
+        .await
+        .expect("events");
     store.trim(&task("a"), offset(4)).await.expect("a trim");
     assert_eq!(offsets(store, "a", 1, usize::MAX).await, [4, 5]);
-    store.trim(&task("a"), offset(6)).await.expect("a trim of all");
+    store
+        .trim(&task("a"), offset(6))
+        .await
+        .expect("a trim of all");
     let open = store.open().await.expect("a store opens");
-    assert_eq!(open[0].first.get(), 6, "numbers go on although nothing is left");
-    store.append(append("a", "e1", 6..=6)).await.expect("the next event");
-    store.trim(&task("nothing"), offset(3)).await.expect("an unknown task is no error");
+    assert_eq!(
+        open[0].first.get(),
+        6,
+        "numbers go on although nothing is left"
+    );
+    store
+        .append(append("a", "e1", 6..=6))
+        .await
+        .expect("the next event");
+    store
+        .trim(&task("nothing"), offset(3))
+        .await
+        .expect("an unknown task is no error");
 }
 
 async fn starts_over_with_a_new_epoch(store: &Arc<dyn Store>) {
-    store.append(append("a", "e1", 1..=5)).await.expect("events");
-    store.append(append("a", "e2", 1..=2)).await.expect("events of a new epoch");
+    store
+        .append(append("a", "e1", 1..=5))
+        .await
+        .expect("events");
+    store
+        .append(append("a", "e2", 1..=2))
+        .await
+        .expect("events of a new epoch");
     assert_eq!(offsets(store, "a", 1, usize::MAX).await, [1, 2]);
     let open = store.open().await.expect("a store opens");
     assert_eq!(open[0].snapshot.epoch, epoch("e2"));
 }
 
 async fn removes(store: &Arc<dyn Store>) {
-    store.append(append("a", "e1", 1..=5)).await.expect("events");
+    store
+        .append(append("a", "e1", 1..=5))
+        .await
+        .expect("events");
     store.remove(&task("a")).await.expect("a removal");
-    store.remove(&task("a")).await.expect("a second removal is no error");
+    store
+        .remove(&task("a"))
+        .await
+        .expect("a second removal is no error");
     assert!(store.open().await.expect("a store opens").is_empty());
-    store.append(append("a", "e1", 1..=1)).await.expect("it may come back");
+    store
+        .append(append("a", "e1", 1..=1))
+        .await
+        .expect("it may come back");
 }
 
 async fn keeps_order_under_concurrency(store: Arc<dyn Store>) {
@@ -165,5 +236,9 @@ async fn keeps_order_under_concurrency(store: Arc<dyn Store>) {
         }
         read.extend(page);
     }
-    assert_eq!(read, (1..=WRITERS * EACH).collect::<Vec<_>>(), "each number once, no hole");
+    assert_eq!(
+        read,
+        (1..=WRITERS * EACH).collect::<Vec<_>>(),
+        "each number once, no hole"
+    );
 }

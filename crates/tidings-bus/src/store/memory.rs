@@ -33,7 +33,9 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, Entry>> {
-        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.tasks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -45,7 +47,10 @@ impl Store for MemoryStore {
             .values()
             .map(|entry| StoredTask {
                 snapshot: Arc::clone(&entry.snapshot),
-                first: entry.events.front().map_or(entry.next, |event| event.offset),
+                first: entry
+                    .events
+                    .front()
+                    .map_or(entry.next, |event| event.offset),
             })
             .collect())
     }
@@ -59,7 +64,10 @@ impl Store for MemoryStore {
         let mut next = expected;
         for event in &append.events {
             if event.offset != next {
-                return Err(StoreError::Conflict { expected: next, got: event.offset });
+                return Err(StoreError::Conflict {
+                    expected: next,
+                    got: event.offset,
+                });
             }
             next = next.next();
         }
@@ -85,7 +93,9 @@ impl Store for MemoryStore {
         max_bytes: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let tasks = self.lock();
-        let Some(entry) = tasks.get(task_id) else { return Ok(Vec::new()) };
+        let Some(entry) = tasks.get(task_id) else {
+            return Ok(Vec::new());
+        };
         let start = entry.events.partition_point(|event| event.offset < from);
         let mut bytes = 0;
         Ok(entry
@@ -102,7 +112,11 @@ impl Store for MemoryStore {
 
     async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
         if let Some(entry) = self.lock().get_mut(task_id) {
-            while entry.events.front().is_some_and(|event| event.offset < first) {
+            while entry
+                .events
+                .front()
+                .is_some_and(|event| event.offset < first)
+            {
                 entry.events.pop_front();
             }
         }

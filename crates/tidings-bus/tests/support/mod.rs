@@ -26,14 +26,23 @@ pub(crate) fn keeping(max_events: u64) -> EventBus {
 }
 
 pub(crate) fn limited(max_events: u64) -> BusConfig {
-    BusConfig::default().log_limits(LogLimits { max_events, max_bytes: 64 * 1024 * 1024 })
+    BusConfig::default().log_limits(LogLimits {
+        max_events,
+        max_bytes: 64 * 1024 * 1024,
+    })
 }
 
 /// Publishes a start and progress until the head is at `head`.
 pub(crate) async fn publish_to(bus: &EventBus, task: &TaskId, head: u64) {
-    let mut at = bus.snapshot(task).map_or(0, |snapshot| snapshot.offset.get());
+    let mut at = bus
+        .snapshot(task)
+        .map_or(0, |snapshot| snapshot.offset.get());
     while at < head {
-        let event = if at == 0 { NewEvent::task_started("work") } else { step(at) };
+        let event = if at == 0 {
+            NewEvent::task_started("work")
+        } else {
+            step(at)
+        };
         at = bus.publish(task, event).await.unwrap().offset.get();
     }
 }
@@ -49,10 +58,12 @@ pub(crate) fn step(n: u64) -> NewEvent {
 
 /// The next delivery; under a held clock the deadline passes once all is quiet.
 pub(crate) async fn next(subscription: &mut Subscription) -> Delivery {
-    tokio::time::timeout(DEADLINE, subscription.recv())
-        .await
-        .expect("a delivery in time")
-        .expect("a delivery before the stream's end")
+    tokio::select! {
+        // First the deadline: a subscriber that nobody has woken must not look once more.
+        biased;
+        () = tokio::time::sleep(DEADLINE) => panic!("no delivery in time"),
+        delivery = subscription.recv() => delivery.expect("a delivery before the stream's end"),
+    }
 }
 
 pub(crate) async fn event(subscription: &mut Subscription) -> EventRecord {
@@ -120,6 +131,11 @@ pub(crate) async fn check_to(
 
 /// What is retained, as offsets.
 pub(crate) fn retained(bus: &EventBus, task: &TaskId) -> Vec<u64> {
-    let page = bus.history(task, Some(Since::Start), usize::MAX).expect("a task that is known");
-    page.events.iter().map(|event| event.offset().get()).collect()
+    let page = bus
+        .history(task, Some(Since::Start), usize::MAX)
+        .expect("a task that is known");
+    page.events
+        .iter()
+        .map(|event| event.offset().get())
+        .collect()
 }

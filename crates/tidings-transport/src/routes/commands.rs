@@ -48,8 +48,11 @@ impl Core {
         let command_id = CommandId::generate();
         let event = NewEvent::command_requested(&command_id, &command, args.as_ref(), BY);
         let published = bus.publish(&task_id, event).await?;
-        let accepted =
-            Accepted { command_id, epoch: published.epoch, offset: published.offset };
+        let accepted = Accepted {
+            command_id,
+            epoch: published.epoch,
+            offset: published.offset,
+        };
         Ok(json(StatusCode::ACCEPTED, &accepted))
     }
 }

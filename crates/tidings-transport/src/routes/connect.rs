@@ -34,15 +34,23 @@ impl Core {
         // What a reconnecting EventSource says is newer than its address.
         if let Some(last) = header_text(request.headers(), "last-event-id") {
             let since = last.parse().map_err(|error| {
-                Problem::new(ErrorCode::PositionUnknown, format!("header Last-Event-ID: {error}"))
+                Problem::new(
+                    ErrorCode::PositionUnknown,
+                    format!("header Last-Event-ID: {error}"),
+                )
             })?;
             connect.since = Some(since);
         }
         let socket = SseSocket::new();
-        let guard = self.manager.connect(connect, Box::new(socket.clone()), &SseWire)?;
+        let guard = self
+            .manager
+            .connect(connect, Box::new(socket.clone()), &SseWire)?;
         let mut response = Response::new(SseBody::new(guard, socket).boxed_unsync());
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         // Asks nginx not to hold events back until its buffer is full.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -68,5 +76,9 @@ fn connect_request<B>(
 }
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().filter(|text| !text.is_empty())
+    headers
+        .get(name)?
+        .to_str()
+        .ok()
+        .filter(|text| !text.is_empty())
 }

@@ -31,7 +31,9 @@ struct Sent {
 }
 
 fn client_id(raw: &str) -> Result<ClientId, Problem> {
-    query::path_part(raw)?.parse().map_err(|error| Problem::bad_request(format!("{error}")))
+    query::path_part(raw)?
+        .parse()
+        .map_err(|error| Problem::bad_request(format!("{error}")))
 }
 
 impl Core {

@@ -96,7 +96,11 @@ impl Core {
                     if let (None, Some(key)) = (&event.event_id, &key) {
                         event.event_id = EventId::new(format!("{key}:{number}")).ok();
                     }
-                    self.manager.bus().publish(task_id, event).await.map_err(Problem::from)
+                    self.manager
+                        .bus()
+                        .publish(task_id, event)
+                        .await
+                        .map_err(Problem::from)
                 }
                 Err(problem) => Err(problem),
             };
@@ -112,14 +116,23 @@ impl Core {
         B::Error: Into<BoxError>,
     {
         let config = &self.config;
-        body::read(request.into_body(), config.max_body_bytes, config.body_read_timeout).await
+        body::read(
+            request.into_body(),
+            config.max_body_bytes,
+            config.body_read_timeout,
+        )
+        .await
     }
 }
 
 /// Parses a JSON body; an error says where it went wrong.
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8], code: ErrorCode) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let code = if error.is_data() { code } else { ErrorCode::InvalidMessage };
+        let code = if error.is_data() {
+            code
+        } else {
+            ErrorCode::InvalidMessage
+        };
         Problem::new(code, format!("the body: {error}"))
     })
 }
@@ -127,21 +140,34 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8], code: ErrorCode) -> 
 fn parse(bytes: &[u8], lines: bool) -> Result<Publish, Problem> {
     let event = |bytes: &[u8]| parse_json::<NewEvent>(bytes, ErrorCode::InvalidEvent);
     if lines {
-        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let lines = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty());
         return Ok(Publish::Many(lines.map(event).collect()));
     }
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         let items: Vec<Box<serde_json::value::RawValue>> =
             parse_json(bytes, ErrorCode::InvalidMessage)?;
-        let events = items.iter().map(|item| event(item.get().as_bytes())).collect();
+        let events = items
+            .iter()
+            .map(|item| event(item.get().as_bytes()))
+            .collect();
         return Ok(Publish::Many(events));
     }
     event(bytes).map(|event| Publish::One(Box::new(event)))
 }
 
 fn is_ndjson(headers: &HeaderMap) -> Result<bool, Problem> {
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };
-    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(false);
+    };
+    let kind = kind
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     // curl sends the form type unless told otherwise; the body is what counts.
     match kind.to_ascii_lowercase().as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(true),
@@ -153,7 +179,9 @@ fn is_ndjson(headers: &HeaderMap) -> Result<bool, Problem> {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     let text = value
         .to_str()
         .map_err(|_| Problem::bad_request("header Idempotency-Key: not readable as text"))?;
@@ -174,7 +202,11 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 
 /// A page as JSON; events go in as they lie in the log.
 fn encode_page(page: &HistoryPage) -> String {
-    let events: Vec<_> = page.events.iter().map(tidings_bus::EventRecord::json).collect();
+    let events: Vec<_> = page
+        .events
+        .iter()
+        .map(tidings_bus::EventRecord::json)
+        .collect();
     let mut text = format!("{{\"events\":[{}]", events.join(","));
     if let Some(gap) = &page.gap {
         text.push_str(",\"gap\":");

@@ -24,7 +24,10 @@ struct Stats {
 
 impl Core {
     pub(crate) fn metrics(&self) -> Response<Body> {
-        let stats = Stats { bus: self.manager.bus().stats(), connections: self.manager.stats() };
+        let stats = Stats {
+            bus: self.manager.bus().stats(),
+            connections: self.manager.stats(),
+        };
         let mut registry = Registry::with_prefix("tidings");
         registry.register_collector(Box::new(stats));
         let mut out = String::new();
@@ -45,28 +48,71 @@ impl Collector for Stats {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (bus, connections) = (&self.bus, &self.connections);
         for (name, help, value) in [
-            ("events_published", "Events accepted into logs", bus.events_published),
-            ("events_duplicate", "Publishes answered with an earlier event", bus.duplicates),
+            (
+                "events_published",
+                "Events accepted into logs",
+                bus.events_published,
+            ),
+            (
+                "events_duplicate",
+                "Publishes answered with an earlier event",
+                bus.duplicates,
+            ),
             ("events_refused", "Publishes refused", bus.refused),
-            ("events_dropped", "Events dropped by retention", bus.events_dropped),
+            (
+                "events_dropped",
+                "Events dropped by retention",
+                bus.events_dropped,
+            ),
             ("deliveries", "Events handed to subscribers", bus.deliveries),
             ("tasks_removed", "Tasks removed", bus.tasks_removed),
-            ("handler_errors", "Errors of event handlers", bus.handler_errors),
-            ("handler_panics", "Panics of event handlers", bus.handler_panics),
-            ("connections_accepted", "Connections made", connections.accepted),
-            ("connections_rejected", "Connections refused", connections.rejected),
-            ("connections_resumed", "Connections that went on", connections.resumed),
-            ("connections_timed_out", "Connections closed for silence", connections.timed_out),
-            ("personal_messages", "Personal messages sent", connections.personal_messages),
+            (
+                "handler_errors",
+                "Errors of event handlers",
+                bus.handler_errors,
+            ),
+            (
+                "handler_panics",
+                "Panics of event handlers",
+                bus.handler_panics,
+            ),
+            (
+                "connections_accepted",
+                "Connections made",
+                connections.accepted,
+            ),
+            (
+                "connections_rejected",
+                "Connections refused",
+                connections.rejected,
+            ),
+            (
+                "connections_resumed",
+                "Connections that went on",
+                connections.resumed,
+            ),
+            (
+                "connections_timed_out",
+                "Connections closed for silence",
+                connections.timed_out,
+            ),
+            (
+                "personal_messages",
+                "Personal messages sent",
+                connections.personal_messages,
+            ),
         ] {
             let counter = ConstCounter::new(value);
-            let metric =
-                encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
             counter.encode(metric)?;
         }
         for (name, help, value) in [
             ("connections", "Connections now", connections.connected),
-            ("clients_away", "Clients that may resume, now", connections.away),
+            (
+                "clients_away",
+                "Clients that may resume, now",
+                connections.away,
+            ),
             ("tasks", "Tasks known now", bus.tasks),
             ("log_bytes", "Bytes held in logs now", bus.bytes),
             ("handlers", "Event handlers now", bus.handlers),

@@ -18,7 +18,7 @@ use crate::service::{BoxError, Core};
 
 /// What there is.
 #[derive(Debug, Clone, Copy)]
-enum Route {
+pub(crate) enum Route {
     Index,
     Watch,
     WatchTask,
@@ -37,7 +37,7 @@ enum Route {
 }
 
 /// Paths and what they lead to, as the index lists them.
-const PATHS: &[(&str, Route)] = &[
+pub(crate) const PATHS: &[(&str, Route)] = &[
     ("/", Route::Index),
     ("/ws", Route::Watch),
     ("/ws/tasks/{task_id}", Route::WatchTask),
@@ -61,7 +61,9 @@ impl Routes {
     pub(crate) fn new() -> Self {
         let mut router = Router::new();
         for (path, route) in PATHS {
-            router.insert(*path, *route).expect("the paths above do not conflict");
+            router
+                .insert(*path, *route)
+                .expect("the paths above do not conflict");
         }
         Self(router)
     }
@@ -69,13 +71,17 @@ impl Routes {
     /// The route, and the id in the path if it has one.
     fn find(&self, path: &str) -> Option<(Route, String)> {
         let found = self.0.at(path).ok()?;
-        let id = found.params.iter().next().map_or_else(String::new, |(_, id)| id.to_owned());
+        let id = found
+            .params
+            .iter()
+            .next()
+            .map_or_else(String::new, |(_, id)| id.to_owned());
         Some((*found.value, id))
     }
 }
 
 /// The methods that a route has.
-fn allowed(route: Route) -> &'static str {
+pub(crate) fn allowed(route: Route) -> &'static str {
     match route {
         Route::Task | Route::Connection => "GET, HEAD, DELETE",
         Route::Events => "GET, HEAD, POST",

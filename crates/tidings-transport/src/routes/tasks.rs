@@ -34,10 +34,15 @@ impl Core {
             .unwrap_or(DEFAULT_LIMIT)
             .clamp(1, MAX_LIMIT);
         // One more than asked for tells whether there is a next page.
-        let found = self.manager.bus().list(&prefix, status, after.as_ref(), limit + 1);
+        let found = self
+            .manager
+            .bus()
+            .list(&prefix, status, after.as_ref(), limit + 1);
         let tasks: Vec<_> = found.iter().take(limit).map(AsRef::as_ref).collect();
-        let next =
-            tasks.last().filter(|_| found.len() > limit).map(|snapshot| &snapshot.task_id);
+        let next = tasks
+            .last()
+            .filter(|_| found.len() > limit)
+            .map(|snapshot| &snapshot.task_id);
         Ok(json(StatusCode::OK, &Page { next, tasks }))
     }
 

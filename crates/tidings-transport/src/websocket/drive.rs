@@ -39,7 +39,12 @@ pub(crate) struct Driver {
 impl Driver {
     /// Drives `guard`'s connection, of which `early` had been read already.
     pub(crate) fn new(guard: ConnectionGuard, early: &[u8]) -> Self {
-        let mut driver = Self { guard, inbound: Inbound::default(), busy: None, lingering: None };
+        let mut driver = Self {
+            guard,
+            inbound: Inbound::default(),
+            busy: None,
+            lingering: None,
+        };
         if !early.is_empty() {
             driver.take(early);
         }
@@ -76,7 +81,9 @@ impl Driver {
     /// socket with unread bytes in it would reset the connection and may take
     /// the goodbye with it.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(timer) = &mut self.lingering else { return Poll::Ready(()) };
+        let Some(timer) = &mut self.lingering else {
+            return Poll::Ready(());
+        };
         if timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -98,9 +105,7 @@ impl Driver {
 }
 
 async fn handle(connection: Arc<Connection>, messages: Vec<Utf8Bytes>, end: Option<CloseReason>) {
-    for message in messages {
-        connection.receive(&message).await;
-    }
+    connection.receive_all(messages).await;
     if let Some(reason) = end {
         connection.close(reason);
     }

@@ -3,8 +3,8 @@
 use std::io::{self, Cursor, Read, Write};
 
 use tidings_connections::CloseReason;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message, Utf8Bytes};
 
@@ -40,10 +40,16 @@ pub(crate) struct Fed {
 impl Inbound {
     /// Takes bytes as they came from the socket.
     pub(crate) fn feed(&mut self, bytes: &[u8], max_message_bytes: usize) -> Fed {
-        let mut partial = self.partial.take().unwrap_or_else(|| Box::new(Partial::new(max_message_bytes)));
+        let mut partial = self
+            .partial
+            .take()
+            .unwrap_or_else(|| Box::new(Partial::new(max_message_bytes)));
         partial.boundary.scan(bytes);
         let mut fed = Fed::default();
-        let mut stream = Feed { input: bytes, replies: &mut fed.replies };
+        let mut stream = Feed {
+            input: bytes,
+            replies: &mut fed.replies,
+        };
         let end = loop {
             match partial.context.read(&mut stream) {
                 Ok(Message::Text(text)) => fed.messages.push(text),
@@ -134,7 +140,9 @@ impl Boundary {
     /// connection elsewhere, so here it only has to be survived.
     fn scan(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let skip = usize::try_from(self.payload).unwrap_or(usize::MAX).min(bytes.len());
+            let skip = usize::try_from(self.payload)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
             self.payload -= skip as u64;
             bytes = &bytes[skip..];
             if bytes.is_empty() {
@@ -171,10 +179,20 @@ mod tests {
     use super::*;
 
     fn masked(opcode: OpCode, is_final: bool, payload: &[u8]) -> Vec<u8> {
-        let header = FrameHeader { is_final, opcode, mask: Some([1, 2, 3, 4]), ..FrameHeader::default() };
+        let header = FrameHeader {
+            is_final,
+            opcode,
+            mask: Some([1, 2, 3, 4]),
+            ..FrameHeader::default()
+        };
         let mut bytes = Vec::new();
         header.format(payload.len() as u64, &mut bytes).unwrap();
-        bytes.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]));
+        bytes.extend(
+            payload
+                .iter()
+                .enumerate()
+                .map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]),
+        );
         bytes
     }
 
@@ -201,7 +219,11 @@ mod tests {
         let stream = [
             text("one"),
             masked(OpCode::Data(Data::Text), false, b"frag"),
-            masked(OpCode::Control(tungstenite::protocol::frame::coding::Control::Ping), true, b"p"),
+            masked(
+                OpCode::Control(tungstenite::protocol::frame::coding::Control::Ping),
+                true,
+                b"p",
+            ),
             masked(OpCode::Data(Data::Continue), true, b"ment"),
             text(&long),
         ]
@@ -214,7 +236,11 @@ mod tests {
                 assert_eq!(fed.end, None, "split at {split}");
                 messages.extend(fed.messages.iter().map(ToString::to_string));
             }
-            assert_eq!(messages, ["one", "fragment", long.as_str()], "split at {split}");
+            assert_eq!(
+                messages,
+                ["one", "fragment", long.as_str()],
+                "split at {split}"
+            );
             assert!(inbound.partial.is_none(), "split at {split}");
         }
     }
@@ -241,8 +267,14 @@ mod tests {
             bytes
         };
         for (bytes, expected) in [
-            (masked(OpCode::Data(Data::Binary), true, b"b"), CloseReason::Binary),
-            (masked(OpCode::Data(Data::Text), true, &[0xff, 0xfe]), CloseReason::InvalidPayload),
+            (
+                masked(OpCode::Data(Data::Binary), true, b"b"),
+                CloseReason::Binary,
+            ),
+            (
+                masked(OpCode::Data(Data::Text), true, &[0xff, 0xfe]),
+                CloseReason::InvalidPayload,
+            ),
             (text(&"z".repeat(2_000)), CloseReason::TooLarge),
             (reserved, CloseReason::Protocol),
             (unmasked, CloseReason::Protocol),

@@ -42,11 +42,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StreamSocket<T> {
             shutdown: false,
             task: None,
         };
-        Self { state: Mutex::new(state) }
+        Self {
+            state: Mutex::new(state),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -99,7 +103,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for StreamSocket
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let mut state = self.lock();
         if state.read.is_empty() {
-            return if state.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            return if state.ended {
+                Ok(0)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
         }
         let count = state.read.len().min(buf.len());
         buf[..count].copy_from_slice(&state.read[..count]);

@@ -9,13 +9,21 @@ use tungstenite::protocol::frame::{Frame, FrameHeader};
 
 /// The framing to build a bus with, so that WebSocket connections write its
 /// bytes as they lie in the log: `BusConfig::default().framing(WEBSOCKET)`.
-pub const WEBSOCKET: Framing = Framing { name: "websocket", write_header: text_header };
+pub const WEBSOCKET: Framing = Framing {
+    name: "websocket",
+    write_header: text_header,
+};
 
 /// One unfragmented, unmasked text frame: a server does not mask (RFC 6455 §5.1),
 /// so the bytes are the same for every client.
 fn text_header(payload_len: usize, out: &mut Vec<u8>) {
-    let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
-    header.format(payload_len as u64, out).expect("writing to a Vec does not fail");
+    let header = FrameHeader {
+        opcode: OpCode::Data(Data::Text),
+        ..FrameHeader::default()
+    };
+    header
+        .format(payload_len as u64, out)
+        .expect("writing to a Vec does not fail");
 }
 
 fn append(frame: Frame, out: &mut Vec<u8>) {
@@ -44,7 +52,10 @@ impl Wire for WebSocketWire {
     }
 
     fn close(&self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
-        let frame = CloseFrame { code: code.code().into(), reason: reason.into() };
+        let frame = CloseFrame {
+            code: code.code().into(),
+            reason: reason.into(),
+        };
         append(Frame::close(Some(frame)), out);
     }
 

@@ -1,0 +1,225 @@
+//! What is said more than once: schemas, parameters, responses.
+
+use serde_json::{Map, Value, json};
+use tidings_protocol::schema;
+
+/// The schemas of the protocol that are of use over HTTP.
+const SCHEMAS: &[&str] = &[
+    "server-message.json",
+    "client-message.json",
+    "new-event.json",
+    "event-data.json",
+];
+
+pub(super) fn all() -> Value {
+    json!({
+        "schemas": schemas(),
+        "parameters": parameters(),
+        "responses": {
+            "Problem": {
+                "description": "The request was refused; `detail` says why.",
+                "content": { "application/problem+json": { "schema": reference("Problem") } }
+            }
+        }
+    })
+}
+
+/// A reference to a schema.
+pub(super) fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn schemas() -> Map<String, Value> {
+    let mut schemas = Map::new();
+    for (_, text) in schema::all()
+        .iter()
+        .filter(|(name, _)| SCHEMAS.contains(name))
+    {
+        let mut root: Value = serde_json::from_str(text).expect("a generated schema is JSON");
+        relocate(&mut root);
+        let fields = root
+            .as_object_mut()
+            .expect("a generated schema is an object");
+        fields.remove("$schema");
+        if let Some(Value::Object(definitions)) = fields.remove("$defs") {
+            schemas.extend(definitions);
+        }
+        let title = fields["title"]
+            .as_str()
+            .expect("a generated schema has a title")
+            .to_owned();
+        schemas.insert(title, root);
+    }
+    if let Value::Object(own) = own() {
+        schemas.extend(own);
+    }
+    schemas
+}
+
+/// Schemas by themselves keep their definitions elsewhere.
+fn relocate(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(target)) = fields.get_mut("$ref") {
+                *target = target.replace("#/$defs/", "#/components/schemas/");
+            }
+            fields.values_mut().for_each(relocate);
+        }
+        Value::Array(items) => items.iter_mut().for_each(relocate),
+        _ => {}
+    }
+}
+
+/// What only HTTP has.
+fn own() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0 });
+    let text = json!({ "type": "string" });
+    let text_or_null = json!({ "type": ["string", "null"] });
+    let position = json!({
+        "type": "string",
+        "description": "A position, `epoch:offset`.",
+        "examples": ["3f9c1d20:42"]
+    });
+    let object = |properties: Value| -> Value {
+        let required: Vec<_> = properties
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key)
+            .collect();
+        json!({ "type": "object", "required": required, "properties": properties })
+    };
+    json!({
+        "Problem": {
+            "type": "object",
+            "description": "RFC 9457 problem details.",
+            "required": ["type", "title", "status", "detail"],
+            "properties": {
+                "type": { "type": "string", "format": "uri-reference" },
+                "title": text,
+                "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+                "code": reference("ErrorCode"),
+                "detail": text
+            }
+        },
+        "Published": object(json!({
+            "epoch": reference("Epoch"),
+            "offset": reference("Offset"),
+            "duplicate": { "type": "boolean", "description": "It was there already; nothing was sent." }
+        })),
+        "HistoryPage": {
+            "type": "object",
+            "required": ["events", "next"],
+            "properties": {
+                "events": { "type": "array", "items": reference("Event") },
+                "gap": reference("MissingRange"),
+                "next": position
+            }
+        },
+        "MissingRange": object(json!({
+            "from": reference("Offset"),
+            "to": reference("Offset"),
+            "reason": reference("GapReason")
+        })),
+        "TaskPage": object(json!({
+            "tasks": { "type": "array", "items": reference("TaskSnapshot") },
+            "next": { "type": ["string", "null"], "description": "The `after` of the next page." }
+        })),
+        "NewCommand": {
+            "type": "object",
+            "required": ["command"],
+            "properties": {
+                "command": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 64,
+                    "examples": ["cancel", "pause", "resume"]
+                },
+                "args": { "type": "object" }
+            }
+        },
+        "CommandTaken": object(json!({
+            "command_id": text,
+            "epoch": reference("Epoch"),
+            "offset": reference("Offset")
+        })),
+        "ConnectionList": object(json!({
+            "connections": { "type": "array", "items": reference("ConnectionInfo") }
+        })),
+        "ConnectionInfo": object(json!({
+            "client_id": reference("ClientId"),
+            "connected_at": reference("Timestamp"),
+            "remote_addr": text_or_null,
+            "user_agent": text_or_null,
+            "subject": text_or_null,
+            "transport": { "type": "string", "examples": ["websocket", "sse"] },
+            "subscriptions": { "type": "array", "items": reference("SubscriptionInfo") },
+            "patterns": { "type": "array", "items": reference("Pattern") },
+            "delivered": count,
+            "received": count,
+            "lag": count,
+            "blocked": { "type": "boolean" }
+        })),
+        "SubscriptionInfo": object(json!({
+            "task_id": reference("TaskId"),
+            "offset": count,
+            "lag": count
+        })),
+        "NewPersonalMessage": {
+            "type": "object",
+            "required": ["event_type"],
+            "properties": {
+                "event_type": reference("EventType"),
+                "data": reference("Data")
+            }
+        },
+        "PersonalMessageTaken": object(json!({ "offset": reference("Offset") })),
+        "Stats": object(json!({
+            "version": text,
+            "uptime_ms": count,
+            "bus": { "type": "object", "description": "Counters of the bus." },
+            "connections": { "type": "object", "description": "Counters of connections." }
+        })),
+        "Index": object(json!({
+            "name": { "const": "tidings" },
+            "version": text,
+            "protocol": { "const": "tidings.v1" },
+            "routes": { "type": "array", "items": text }
+        })),
+        "Status": object(json!({ "status": text }))
+    })
+}
+
+fn parameters() -> Value {
+    let query = |name: &str, schema: Value, description: &str| json!({ "name": name, "in": "query", "schema": schema, "description": description });
+    let path = |name: &str, schema: &str| json!({ "name": name, "in": "path", "required": true, "schema": reference(schema) });
+    json!({
+        "TaskId": path("task_id", "TaskId"),
+        "ClientId": path("client_id", "ClientId"),
+        "Since": query(
+            "since",
+            reference("Since"),
+            "Go on after this position; `0` for everything that is retained."
+        ),
+        "History": query(
+            "history",
+            json!({ "type": "integer", "minimum": 0, "maximum": 4_294_967_295_u64 }),
+            "Begin with up to so many of the newest events. `since` wins over it."
+        ),
+        "Client": query(
+            "client_id",
+            reference("ClientId"),
+            "What the client calls itself; made up by the server if left out."
+        ),
+        "ResumeToken": query(
+            "resume_token",
+            json!({ "type": "string" }),
+            "The proof that came with `connection_established`: needed for a `client_id` in use."
+        ),
+        "Limit": query(
+            "limit",
+            json!({ "type": "integer", "minimum": 1, "maximum": 1_000, "default": 100 }),
+            "How many at most; what is outside the range is moved into it."
+        )
+    })
+}

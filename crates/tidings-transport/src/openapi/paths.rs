@@ -1,0 +1,334 @@
+//! Every path with its methods, parameters, bodies and answers.
+
+use serde_json::{Value, json};
+
+use super::components::reference;
+
+pub(super) fn all() -> Value {
+    json!({
+        "/": { "get": get("index", "server", "What there is here", "Index") },
+        "/ws": watch("watch", "Open a WebSocket and subscribe by message", false),
+        "/ws/tasks/{task_id}": watch("watchTask", "Open a WebSocket to one task", true),
+        "/api/tasks": tasks(),
+        "/api/tasks/{task_id}": task(),
+        "/api/tasks/{task_id}/events": events(),
+        "/api/tasks/{task_id}/commands": commands(),
+        "/api/connections": connections(),
+        "/api/connections/{client_id}": connection(),
+        "/api/connections/{client_id}/messages": messages(),
+        "/api/stats": { "get": get("stats", "server", "Counters, and what they stand at", "Stats") },
+        "/healthz": { "get": get("healthz", "server", "Whether the process answers", "Status") },
+        "/readyz": readyz(),
+        "/metrics": metrics(),
+        "/api/openapi.json": openapi()
+    })
+}
+
+/// A reference to a parameter.
+fn parameter(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/parameters/{name}") })
+}
+
+fn problem() -> Value {
+    json!({ "$ref": "#/components/responses/Problem" })
+}
+
+fn json_content(schema: &str) -> Value {
+    json!({ "application/json": { "schema": reference(schema) } })
+}
+
+fn answer(description: &str, schema: &str) -> Value {
+    json!({ "description": description, "content": json_content(schema) })
+}
+
+/// Answers: the good ones, and problems of these kinds.
+fn responses(good: Value, problems: &[&str]) -> Value {
+    let mut responses = good;
+    for status in problems {
+        responses[*status] = problem();
+    }
+    responses["default"] = problem();
+    responses
+}
+
+fn get(id: &str, tag: &str, summary: &str, schema: &str) -> Value {
+    json!({
+        "operationId": id,
+        "tags": [tag],
+        "summary": summary,
+        "responses": responses(json!({ "200": answer(summary, schema) }), &[])
+    })
+}
+
+fn watch(id: &str, summary: &str, of_task: bool) -> Value {
+    let mut parameters = vec![parameter("Client"), parameter("ResumeToken")];
+    if of_task {
+        parameters.extend([parameter("Since"), parameter("History")]);
+    }
+    let mut item = json!({
+        "get": {
+            "operationId": id,
+            "tags": ["watch"],
+            "summary": summary,
+            "description": "A WebSocket upgrade (RFC 6455), subprotocol `tidings.v1` optional. \
+                The server sends `x-server-message`, the client `x-client-message`, one JSON \
+                object a text message. A refusal after the upgrade is a close code.",
+            "x-server-message": reference("ServerMessage"),
+            "x-client-message": reference("ClientMessage"),
+            "parameters": parameters,
+            "responses": responses(
+                json!({ "101": { "description": "It is a WebSocket from here on." } }),
+                &["400", "410", "426"]
+            )
+        }
+    });
+    if of_task {
+        item["parameters"] = json!([parameter("TaskId")]);
+    }
+    item
+}
+
+fn tasks() -> Value {
+    json!({
+        "get": {
+            "operationId": "listTasks",
+            "tags": ["tasks"],
+            "summary": "States of tasks, in order of their ids",
+            "parameters": [
+                { "name": "status", "in": "query", "schema": reference("TaskStatus") },
+                {
+                    "name": "prefix", "in": "query", "schema": { "type": "string" },
+                    "description": "Only tasks whose id begins so."
+                },
+                {
+                    "name": "after", "in": "query", "schema": reference("TaskId"),
+                    "description": "`next` of the page before."
+                },
+                parameter("Limit")
+            ],
+            "responses": responses(json!({ "200": answer("A page", "TaskPage") }), &["400"])
+        }
+    })
+}
+
+fn task() -> Value {
+    json!({
+        "parameters": [parameter("TaskId")],
+        "get": {
+            "operationId": "getTask",
+            "tags": ["tasks"],
+            "summary": "The state of a task",
+            "responses": responses(
+                json!({ "200": answer("Its snapshot", "TaskSnapshot") }),
+                &["400", "404"]
+            )
+        },
+        "delete": {
+            "operationId": "deleteTask",
+            "tags": ["tasks"],
+            "summary": "Remove a task and its events",
+            "description": "Those who watch it are told by a gap (`epoch_changed`).",
+            "responses": responses(
+                json!({ "204": { "description": "It is gone." } }),
+                &["400", "404", "503"]
+            )
+        }
+    })
+}
+
+fn events() -> Value {
+    json!({
+        "parameters": [parameter("TaskId")],
+        "get": {
+            "operationId": "getEvents",
+            "tags": ["tasks"],
+            "summary": "A page of history, or a live stream",
+            "description": "With `Accept: text/event-stream` it is server-sent events: the same \
+                messages as over WebSocket, one in each `data:`; `id:` is the position. A stream \
+                takes `since`, `history`, `client_id` and `resume_token`, a page `since` and `limit`.",
+            "parameters": [
+                parameter("Since"),
+                parameter("Limit"),
+                parameter("History"),
+                parameter("Client"),
+                parameter("ResumeToken"),
+                {
+                    "name": "Last-Event-ID", "in": "header", "schema": reference("Since"),
+                    "description": "Where a stream goes on; wins over `since`."
+                }
+            ],
+            "responses": responses(
+                json!({
+                    "200": {
+                        "description": "A page, or a stream",
+                        "content": {
+                            "application/json": { "schema": reference("HistoryPage") },
+                            "text/event-stream": {
+                                "schema": { "type": "string" },
+                                "x-server-message": reference("ServerMessage")
+                            }
+                        }
+                    }
+                }),
+                &["400", "403", "404", "410", "503"]
+            )
+        },
+        "post": publish()
+    })
+}
+
+fn publish() -> Value {
+    let answer = json!({ "anyOf": [reference("Published"), reference("Problem")] });
+    json!({
+        "operationId": "publish",
+        "tags": ["tasks"],
+        "summary": "Publish one event, or several",
+        "description": "An array and NDJSON are answered by an array, an answer for each event in \
+            its place: a refused one does not keep the rest from being published. What a standard \
+            type promises of its `data` is `x-event-data`.",
+        "x-event-data": reference("EventData"),
+        "parameters": [{
+            "name": "Idempotency-Key", "in": "header", "schema": reference("EventId"),
+            "description": "Serves as `event_id`; in a batch as `key:0`, `key:1`, …"
+        }],
+        "requestBody": {
+            "required": true,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "anyOf": [
+                            reference("NewEvent"),
+                            { "type": "array", "items": reference("NewEvent") }
+                        ]
+                    },
+                    "example": { "event_type": "progress_update", "data": { "progress": 40 } }
+                },
+                "application/x-ndjson": {
+                    "schema": { "type": "string" },
+                    "x-line": reference("NewEvent")
+                }
+            }
+        },
+        "responses": responses(
+            json!({
+                "201": {
+                    "description": "Published",
+                    "content": {
+                        "application/json": {
+                            "schema": {
+                                "anyOf": [
+                                    reference("Published"),
+                                    { "type": "array", "items": answer }
+                                ]
+                            }
+                        }
+                    }
+                }
+            }),
+            &["400", "408", "409", "413", "415", "503"]
+        )
+    })
+}
+
+fn commands() -> Value {
+    json!({
+        "parameters": [parameter("TaskId")],
+        "post": {
+            "operationId": "command",
+            "tags": ["tasks"],
+            "summary": "Ask a task for something",
+            "description": "It becomes a `command_requested` event; the answer comes as an event, too.",
+            "requestBody": { "required": true, "content": json_content("NewCommand") },
+            "responses": responses(
+                json!({ "202": answer("Asked", "CommandTaken") }),
+                &["400", "404", "408", "413", "503"]
+            )
+        }
+    })
+}
+
+fn connections() -> Value {
+    json!({
+        "get": {
+            "operationId": "listConnections",
+            "tags": ["connections"],
+            "summary": "Who is connected",
+            "parameters": [{
+                "name": "task", "in": "query", "schema": reference("TaskId"),
+                "description": "Only those that watch this task."
+            }],
+            "responses": responses(
+                json!({ "200": answer("Connections", "ConnectionList") }),
+                &["400"]
+            )
+        }
+    })
+}
+
+fn connection() -> Value {
+    json!({
+        "parameters": [parameter("ClientId")],
+        "get": {
+            "operationId": "getConnection",
+            "tags": ["connections"],
+            "summary": "What is known of a client's connection",
+            "responses": responses(
+                json!({ "200": answer("The connection", "ConnectionInfo") }),
+                &["400", "404"]
+            )
+        },
+        "delete": {
+            "operationId": "kick",
+            "tags": ["connections"],
+            "summary": "Close a client's connection and forget what was kept of it",
+            "responses": responses(
+                json!({ "204": { "description": "It is closed." } }),
+                &["400", "404"]
+            )
+        }
+    })
+}
+
+fn messages() -> Value {
+    json!({
+        "parameters": [parameter("ClientId")],
+        "post": {
+            "operationId": "sendMessage",
+            "tags": ["connections"],
+            "summary": "Send a client a personal message",
+            "description": "It gets it now, or when it comes back within the offline time.",
+            "requestBody": { "required": true, "content": json_content("NewPersonalMessage") },
+            "responses": responses(
+                json!({ "202": answer("In its inbox", "PersonalMessageTaken") }),
+                &["400", "404", "408", "413"]
+            )
+        }
+    })
+}
+
+fn readyz() -> Value {
+    let mut operation = get(
+        "readyz",
+        "server",
+        "Whether new connections are welcome",
+        "Status",
+    );
+    operation["responses"]["503"] = answer("The server is about to stop", "Status");
+    json!({ "get": operation })
+}
+
+fn metrics() -> Value {
+    let mut operation = get("metrics", "server", "Metrics for Prometheus", "Status");
+    operation["responses"]["200"]["content"] = json!({
+        "application/openmetrics-text": { "schema": { "type": "string" } }
+    });
+    json!({ "get": operation })
+}
+
+fn openapi() -> Value {
+    let mut operation = get("openapi", "server", "This document", "Status");
+    operation["responses"]["200"]["content"] = json!({
+        "application/json": { "schema": { "type": "object" } }
+    });
+    json!({ "get": operation })
+}

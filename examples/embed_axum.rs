@@ -1,0 +1,84 @@
+//! Tidings under an axum router, beside routes of your own.
+//!
+//! `TidingsService` is a tower service, so the router takes it as its fallback:
+//! whatever is not yours is Tidings'. Runs until Ctrl-C.
+//!
+//! ```text
+//! cargo run --example embed_axum
+//! curl -X POST http://127.0.0.1:8000/builds/7
+//! curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:8000/api/tasks/build-7/events?since=0'
+//! ```
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use tidings::{BusConfig, ConnectionManager, ConnectionsConfig, EventBus, NewEvent};
+use tidings::{PublishError, TaskId, TidingsService, TransportConfig, WEBSOCKET};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET))?;
+    let manager = ConnectionManager::new(bus.clone(), ConnectionsConfig::default())?;
+    let tidings = TidingsService::new(manager.clone(), TransportConfig::default())?;
+
+    let app = Router::new()
+        .route("/builds/{number}", post(start_build))
+        .with_state(bus.clone())
+        .fallback_service(tidings);
+
+    let addr = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8000".to_owned());
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let stop = async move {
+        let _ = tokio::signal::ctrl_c().await;
+        // WebSockets are no requests any more, and axum does not wait for
+        // them: tell them when to come back, and let them close.
+        let drain = manager.drain(Duration::from_secs(1));
+        let _ = tokio::time::timeout(Duration::from_secs(5), drain).await;
+    };
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop)
+        .await?;
+    bus.shutdown().await;
+    Ok(())
+}
+
+/// The route of one's own: begins the work and says at once where to watch it.
+async fn start_build(
+    State(bus): State<EventBus>,
+    Path(number): Path<u32>,
+) -> Result<(StatusCode, String), (StatusCode, String)> {
+    let id = format!("build-{number}");
+    let task: TaskId = id
+        .parse()
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))?;
+    // A build that is running already is refused by the bus itself.
+    bus.publish(&task, NewEvent::task_started(format!("Build {number}")))
+        .await
+        .map_err(|error| (StatusCode::CONFLICT, format!("{error}\n")))?;
+    tokio::spawn(async move {
+        if let Err(error) = build(&bus, &task).await {
+            eprintln!("{task}: {error}");
+        }
+    });
+    Ok((
+        StatusCode::ACCEPTED,
+        format!("watch it at /ws/tasks/{id}\n"),
+    ))
+}
+
+async fn build(bus: &EventBus, task: &TaskId) -> Result<(), PublishError> {
+    for (percent, step) in [(20.0, "fetching"), (60.0, "compiling"), (90.0, "linking")] {
+        bus.publish(task, NewEvent::progress(percent, step)).await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    bus.publish(task, NewEvent::task_completed(None)).await?;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The bus alone, inside one process: no socket and no HTTP.
+//!
+//! A worker reports; one watcher follows from the start, another comes in the
+//! middle and still ends up with the same state. Ends by itself.
+//!
+//! ```text
+//! cargo run --example embed_bus
+//! ```
+
+use std::error::Error;
+use std::time::Duration;
+
+use tidings::{BusConfig, Delivery, EventBus, Filter, NewEvent, PublishError, TaskId};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let bus = EventBus::new(BusConfig::default())?;
+    let task: TaskId = "render-7".parse()?;
+
+    let early = tokio::spawn(watch("early", bus.clone(), Filter::task(task.clone())));
+    let worker = tokio::spawn(render(bus.clone(), task.clone()));
+    tokio::time::sleep(Duration::from_millis(250)).await;
+
+    // Whoever comes late reads the state, and needs no replay to be right.
+    if let Some(state) = bus.snapshot(&task) {
+        let progress = state.progress.unwrap_or_default();
+        println!(
+            "{:<6} joins at offset {}, {progress} % done",
+            "late", state.offset
+        );
+    }
+    // The last two events from before, then live: one log, so there is no seam.
+    let late = tokio::spawn(watch(
+        "late",
+        bus.clone(),
+        Filter::task(task.clone()).history(2),
+    ));
+
+    worker.await??;
+    early.await?;
+    late.await?;
+
+    // The end is refused a second time, and so is progress after it.
+    if let Err(refused) = bus.publish(&task, NewEvent::progress(50.0, None)).await {
+        println!("refused: {refused}");
+    }
+    let state = bus.snapshot(&task).ok_or("the task is known")?;
+    println!("the task is {} after {} events", state.status, state.offset);
+    bus.shutdown().await;
+    Ok(())
+}
+
+/// The work: it reports and never waits for anyone who watches.
+async fn render(bus: EventBus, task: TaskId) -> Result<(), PublishError> {
+    bus.publish(&task, NewEvent::task_started("Render")).await?;
+    for frame in 1..=5 {
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        let message = format!("frame {frame} of 5");
+        bus.publish(
+            &task,
+            NewEvent::progress_of(f64::from(frame), 5.0, message.as_str()),
+        )
+        .await?;
+    }
+    bus.publish(&task, NewEvent::task_completed(None)).await?;
+    Ok(())
+}
+
+/// Prints what comes until the task has ended.
+async fn watch(name: &str, bus: EventBus, filter: Filter) {
+    let mut deliveries = bus.subscribe(filter);
+    while let Some(delivery) = deliveries.recv().await {
+        match delivery {
+            Delivery::Event(event) => {
+                println!(
+                    "{name:<6} {} {} {}",
+                    event.offset(),
+                    event.event_type(),
+                    event.data_json()
+                );
+                if event.event_type().as_str() == "task_completed" {
+                    break;
+                }
+            }
+            Delivery::Gap { gap, .. } => {
+                println!(
+                    "{name:<6} {} to {} are missing: {}",
+                    gap.from, gap.to, gap.reason
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The examples run, and those that serve let a WebSocket through.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// An example; cargo builds them all before it runs the tests of a package.
+fn example(name: &str) -> Command {
+    let mut path: PathBuf = std::env::current_exe().expect("a test has a path");
+    path.pop();
+    path.set_file_name("examples");
+    path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{name} is not built: cargo build --examples");
+    let mut command = Command::new(path);
+    command.kill_on_drop(true).env_remove("TIDINGS_URL");
+    command
+}
+
+async fn output(name: &str) -> String {
+    let output = timeout(DEADLINE, example(name).output())
+        .await
+        .expect("the example ends");
+    let output = output.expect("the example starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("the example prints text")
+}
+
+/// Starts an example that serves, and gives what a WebSocket on `path` says first.
+async fn first_message(name: &str, path: &str) -> serde_json::Value {
+    let mut server = example(name)
+        .arg("127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the example starts");
+    let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
+    let line = timeout(DEADLINE, lines.next_line())
+        .await
+        .expect("a line in time");
+    let line = line
+        .expect("the pipe is readable")
+        .expect("the example says where it listens");
+    let addr = line
+        .strip_prefix("listening on http://")
+        .expect("an address");
+    let connect = tokio_tungstenite::connect_async(format!("ws://{addr}{path}"));
+    let (mut stream, _) = timeout(DEADLINE, connect)
+        .await
+        .expect("in time")
+        .expect("an upgrade");
+    let message = timeout(DEADLINE, stream.next())
+        .await
+        .expect("a message in time");
+    let message = message.expect("a message").expect("an unbroken connection");
+    serde_json::from_str(message.to_text().expect("text")).expect("JSON")
+}
+
+#[tokio::test]
+async fn embed_bus_shows_both_watchers_the_end() {
+    let output = output("embed_bus").await;
+    assert_eq!(output.matches("task_completed {}").count(), 2, "{output}");
+    assert!(
+        output.contains("the task is completed after 7 events"),
+        "{output}"
+    );
+}
+
+#[tokio::test]
+async fn file_handler_writes_every_event() {
+    let path = std::env::temp_dir().join(format!("tidings-smoke-{}.ndjson", std::process::id()));
+    let run = example("file_handler").arg(&path).output();
+    let run = timeout(DEADLINE, run)
+        .await
+        .expect("the example ends")
+        .expect("it starts");
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    let text = std::fs::read_to_string(&path).expect("the file is there");
+    std::fs::remove_file(&path).expect("the file can be removed");
+    assert_eq!(text.lines().count(), 6, "{text}");
+    for line in text.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+        assert!(event["offset"].is_u64(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn resuming_watcher_sees_every_offset_once() {
+    let output = output("resuming_watcher").await;
+    let offsets: Vec<u64> = output
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect();
+    assert_eq!(offsets, (1..=12).collect::<Vec<_>>(), "{output}");
+    assert!(
+        output.matches("nothing missing: true").count() >= 2,
+        "{output}"
+    );
+}
+
+#[tokio::test]
+async fn embed_hyper_upgrades() {
+    let hello = first_message("embed_hyper", "/ws/tasks/clock").await;
+    assert_eq!(hello["event_type"], "connection_established");
+    assert_eq!(hello["task_id"], "clock");
+}
+
+#[tokio::test]
+async fn embed_axum_upgrades() {
+    let hello = first_message("embed_axum", "/ws/tasks/build-7").await;
+    assert_eq!(hello["event_type"], "connection_established");
+    assert_eq!(hello["data"]["snapshot"]["status"], "pending");
+}
