@@ -31,13 +31,13 @@
     reason = "a bench stops where something is wrong"
 )]
 
-#[path = "fanout/loader.rs"]
+#[path = "support/loader.rs"]
 mod loader;
-#[path = "fanout/process.rs"]
+#[path = "support/process.rs"]
 mod process;
-#[path = "fanout/report.rs"]
+#[path = "support/report.rs"]
 mod report;
-#[path = "fanout/servers.rs"]
+#[path = "support/servers.rs"]
 mod servers;
 
 use std::time::Duration;

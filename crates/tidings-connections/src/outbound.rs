@@ -505,6 +505,10 @@ impl Connection {
                 self.pump(out, key, view);
             }
         }
+        if out.ready.is_empty() {
+            // At rest a connection has no list.
+            out.ready = VecDeque::new();
+        }
         turns
     }
 

@@ -92,6 +92,10 @@ impl Subscriptions {
     }
 
     pub(crate) fn insert(&mut self, sub: Sub) -> usize {
+        if self.subs.capacity() == 0 {
+            // Most connections watch one task; growth by itself starts at four.
+            self.subs = Slab::with_capacity(1);
+        }
         let task_id = sub.source.task_id().cloned();
         let key = self.subs.insert(sub);
         if let (Some(index), Some(task_id)) = (&mut self.index, task_id) {

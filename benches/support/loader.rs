@@ -100,7 +100,7 @@ pub(crate) struct Loader {
 /// Bytes of a payload that are looked at: the offset lies within.
 const HEAD: usize = 120;
 
-fn handshake(addr: SocketAddr, path: &str) -> (std::net::TcpStream, Vec<u8>) {
+pub(crate) fn handshake(addr: SocketAddr, path: &str) -> (std::net::TcpStream, Vec<u8>) {
     let mut stream = std::net::TcpStream::connect(addr).expect("the server accepts");
     stream.set_nodelay(true).unwrap();
     let request = format!(

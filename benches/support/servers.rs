@@ -22,7 +22,11 @@ pub(crate) fn run(kind: &str) {
     super::process::pin_to_core(0);
     match kind {
         "bare" => bare(),
-        "tidings" => on_one_core(tidings()),
+        "tidings" => on_one_core(tidings(ConnectionsConfig::default())),
+        // An hour of heartbeats in seconds.
+        "tidings-heartbeats" => on_one_core(tidings(
+            ConnectionsConfig::default().heartbeat_interval(Duration::from_secs(2)),
+        )),
         "axum" => on_one_core(axum_and_broadcast()),
         other => panic!("there is no server {other}"),
     }
@@ -42,9 +46,9 @@ fn say(addr: SocketAddr) {
     std::io::stdout().flush().unwrap();
 }
 
-async fn tidings() {
+async fn tidings(connections: ConnectionsConfig) {
     let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
-    let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap();
+    let manager = ConnectionManager::new(bus, connections).unwrap();
     let service = TidingsService::new(manager, TransportConfig::default()).unwrap();
     let server = Server::bind(([127, 0, 0, 1], 0).into(), service)
         .await

@@ -14,12 +14,14 @@ pub(crate) struct ServerProcess {
 
 /// CPU time that a process has used, in seconds.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "not every bench asks")]
 pub(crate) struct Cpu {
     pub(crate) user: f64,
     pub(crate) system: f64,
 }
 
 impl Cpu {
+    #[allow(dead_code, reason = "not every bench asks")]
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             user: self.user - before.user,
@@ -57,6 +59,15 @@ impl ServerProcess {
         self.addr
     }
 
+    /// Resident memory, in bytes.
+    #[allow(dead_code, reason = "not every bench asks")]
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    }
+
+    #[allow(dead_code, reason = "not every bench asks")]
     pub(crate) fn cpu(&self) -> Cpu {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         // The second field is in parentheses and may hold spaces.
