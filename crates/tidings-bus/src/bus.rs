@@ -101,17 +101,9 @@ impl EventBus {
     pub async fn open(config: BusConfig, store: Arc<dyn Store>) -> Result<Self, OpenError> {
         let bus = Self::build(config, Some(Arc::clone(&store)))?;
         for stored in store.open().await? {
-            let snapshot = TaskSnapshot::clone(&stored.snapshot);
-            let (epoch, id) = (snapshot.epoch.clone(), snapshot.task_id.clone());
-            let finished = snapshot.status.is_terminal();
-            let task = bus.task_or_new(&id);
-            task.topic()
-                .lock()
-                .resume(epoch, stored.first.get(), snapshot);
-            bus.shared.restore(&store, &task).await?;
-            if finished {
-                task.lock_rules().finished = Some(Instant::now());
-            }
+            let task = bus.task_or_new(&stored.snapshot.task_id);
+            let _turn = task.commit.lock().await;
+            bus.shared.adopt(&store, &task, stored).await?;
         }
         Ok(bus)
     }
@@ -252,8 +244,9 @@ impl EventBus {
         let Some(task) = self.task(task_id).filter(|task| task.is_declared()) else {
             return Ok(false);
         };
+        // Held to the end: a publish in between would go on in the old numbers.
+        let _turn = task.commit.lock().await;
         if let Some(store) = &self.shared.store {
-            let _turn = task.commit.lock().await;
             store.remove(task_id).await?;
         }
         self.shared.discard(&task);
@@ -441,7 +434,12 @@ impl Shared {
                                 shared.tell_others(&task_id, &published).await;
                                 return Ok(published);
                             }
-                            Err(Refused::Answer(answer)) => return answer,
+                            Err(Refused::Answer(answer)) => {
+                                if answer.is_err() {
+                                    shared.forget_if_unused(&task);
+                                }
+                                return answer;
+                            }
                             Err(Refused::Removed) => {}
                         }
                     }
@@ -596,10 +594,18 @@ async fn mirror(shared: Arc<Shared>, broker: Arc<dyn Broker>, stop: Cancellation
                 .collect(),
         };
         for task_id in grown {
-            let task = shared.task_or_new(&task_id);
-            let _turn = task.commit.lock().await;
-            if let Err(error) = shared.catch_up(&store, &task).await {
-                tracing::warn!(%task_id, %error, "events of another node could not be read");
+            loop {
+                let task = shared.task_or_new(&task_id);
+                let turn = task.commit.lock().await;
+                if let Err(error) = shared.catch_up(&store, &task).await {
+                    tracing::warn!(%task_id, %error, "events of another node could not be read");
+                }
+                drop(turn);
+                // Forgotten before there was anything to keep: look it up again.
+                if !task.topic().lock().closed {
+                    shared.forget_if_unused(&task);
+                    break;
+                }
             }
         }
     }

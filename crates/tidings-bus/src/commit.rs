@@ -1,5 +1,6 @@
 //! Publishing through a store: first there, then visible here.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidings_protocol::{
@@ -10,8 +11,8 @@ use tokio::time::Instant;
 use crate::bus::Shared;
 use crate::log::{Appended, Log};
 use crate::publish::{Prepared, PublishError, Published, Refused};
-use crate::store::{Append, Store, StoreError, StoredEvent};
-use crate::task::Task;
+use crate::store::{Append, Store, StoreError, StoredEvent, StoredTask};
+use crate::task::{Rules, Task};
 
 /// How often a publish that another node outran is decided anew.
 const MAX_CONFLICTS: usize = 16;
@@ -154,34 +155,44 @@ impl Shared {
         });
     }
 
-    /// Takes events into the log that the store has and this node does not.
+    /// Takes in what the store has of a task and this node does not; called
+    /// with the task's turn. The task may have left the registry meanwhile.
     pub(crate) async fn catch_up(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
         task: &Arc<Task>,
     ) -> Result<(), StoreError> {
+        let Some(stored) = store.find(task.id()).await? else {
+            if task.is_declared() {
+                // Another node has removed it.
+                self.discard(task);
+            }
+            return Ok(());
+        };
+        let behind = {
+            let log = task.topic().lock();
+            *log.epoch() != stored.snapshot.epoch || log.head_offset().next() < stored.first
+        };
+        if behind {
+            return self.adopt(store, task, stored).await;
+        }
         loop {
             let from = task.topic().lock().head_offset().next();
             let events = store.read(task.id(), from, READ_BYTES).await?;
-            if events.is_empty() {
+            if events.first().is_none_or(|event| event.offset != from) {
                 return Ok(());
             }
             let mut rules = task.lock_rules();
             let mut log = task.topic().lock();
             for stored in events {
-                if stored.offset != log.head_offset().next() {
-                    continue;
-                }
                 let (event, payload) = decode(&stored)?;
                 let mut snapshot = snapshot_of(task.id(), &log);
                 Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
-                if let Some(id) = event.event_id.clone() {
-                    let max = self.config.idempotency_ids;
-                    rules.ids.remember(id, event.offset, Instant::now(), max);
-                }
-                self.lay_down(&mut log, line_of(event, stored.json));
+                self.take_in(&mut rules, &mut log, event, stored.json);
                 log.snapshot = Some(snapshot);
             }
+            rules.touched = Instant::now();
+            rules.finished = finished(&log, rules.touched);
             task.topic().mirror(&log);
             drop(log);
             drop(rules);
@@ -189,31 +200,74 @@ impl Shared {
         }
     }
 
-    /// Fills a task's log from the store, up to the state that was stored with it.
-    pub(crate) async fn restore(
+    /// Replaces a task's log by what the store has: all of it becomes visible
+    /// at once, so that whoever joins finds a snapshot that fits the head.
+    pub(crate) async fn adopt(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
         task: &Arc<Task>,
+        stored: StoredTask,
     ) -> Result<(), StoreError> {
+        let mut snapshot = TaskSnapshot::clone(&stored.snapshot);
+        let mut events = VecDeque::new();
+        let mut from = stored.first;
         loop {
-            let from = task.topic().lock().head_offset().next();
-            let events = store.read(task.id(), from, READ_BYTES).await?;
-            if events.is_empty() {
-                return Ok(());
-            }
-            let mut rules = task.lock_rules();
-            let mut log = task.topic().lock();
-            for stored in events {
-                let (event, _) = decode(&stored)?;
-                if let Some(id) = event.event_id.clone() {
-                    let max = self.config.idempotency_ids;
-                    rules.ids.remember(id, event.offset, Instant::now(), max);
+            let page = store.read(task.id(), from, READ_BYTES).await?;
+            let Some(last) = page.last() else { break };
+            from = last.offset.next();
+            for stored in page {
+                let (event, payload) = decode(&stored)?;
+                if event.offset > snapshot.offset {
+                    // It came after the state was read.
+                    snapshot.apply(&payload, event.offset, event.timestamp);
                 }
-                self.lay_down(&mut log, line_of(event, stored.json));
+                events.push_back((event, stored.json));
             }
-            task.topic().mirror(&log);
+            while events.len() as u64 > self.config.log_limits.max_events {
+                events.pop_front();
+            }
         }
+        let first = events.front().map_or(from, |(event, _)| event.offset);
+        let mut rules = task.lock_rules();
+        let mut log = task.topic().lock();
+        if log.closed {
+            return Ok(());
+        }
+        let before = log.retained_bytes();
+        if *log.epoch() == snapshot.epoch {
+            log.trim_all();
+        } else {
+            rules.reset(Instant::now());
+            log.reset(snapshot.epoch.clone());
+        }
+        self.counters.resized(before, 0);
+        log.resume(snapshot.epoch.clone(), first.get(), snapshot.clone());
+        for (event, json) in events {
+            self.take_in(&mut rules, &mut log, event, json);
+        }
+        log.snapshot = Some(Arc::new(snapshot));
+        rules.touched = Instant::now();
+        rules.finished = finished(&log, rules.touched);
+        task.topic().mirror(&log);
+        drop(log);
+        drop(rules);
+        task.topic().announce();
+        Ok(())
     }
+
+    fn take_in(&self, rules: &mut Rules, log: &mut Log, event: Event, json: Arc<[u8]>) {
+        if let Some(id) = event.event_id.clone() {
+            let max = self.config.idempotency_ids;
+            rules.ids.remember(id, event.offset, Instant::now(), max);
+        }
+        self.lay_down(log, line_of(event, json));
+    }
+}
+
+/// When a task that was read from the store counts as ended.
+fn finished(log: &Log, now: Instant) -> Option<Instant> {
+    let ended = |snapshot: &Arc<TaskSnapshot>| snapshot.status.is_terminal();
+    log.snapshot.as_ref().is_some_and(ended).then_some(now)
 }
 
 fn unavailable(shared: &Shared, error: StoreError) -> Refused {

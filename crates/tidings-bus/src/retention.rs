@@ -66,12 +66,12 @@ async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
         shared.forget_if_unused(task);
         return;
     }
-    if let Some(store) = &shared.store {
-        let _turn = task.commit.lock().await;
-        if let Err(error) = store.remove(task.id()).await {
-            tracing::warn!(task_id = %task.id(), %error, "an expired task stays in the store");
-            return;
-        }
+    let _turn = task.commit.lock().await;
+    if let Some(store) = &shared.store
+        && let Err(error) = store.remove(task.id()).await
+    {
+        tracing::warn!(task_id = %task.id(), %error, "an expired task stays in the store");
+        return;
     }
     shared.discard(task);
 }

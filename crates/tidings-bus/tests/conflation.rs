@@ -1,5 +1,6 @@
 //! What a lagging subscriber may miss is skipped and named; nothing else is.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is a result")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
 mod support;
 
@@ -110,8 +111,7 @@ async fn without_a_policy_nothing_is_skipped_and_the_buss_own_is_the_default() {
 
 #[tokio::test(start_paused = true)]
 async fn a_random_log_is_skipped_as_the_rule_says() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let seed = support::seed();
     let mut rng = fastrand::Rng::with_seed(seed);
     for round in 0..60 {
         let bus = EventBus::new(limited(100_000)).unwrap();
@@ -151,11 +151,11 @@ async fn a_random_log_is_skipped_as_the_rule_says() {
         let due: Vec<u64> = (1..=head).filter(|offset| !skipped(*offset)).collect();
         assert_eq!(seen, due, "seed {seed}, round {round}");
         for gap in checker.gaps() {
-            let whole = Gap {
-                reason: GapReason::Conflated,
-                ..*gap
-            };
-            assert_eq!(*gap, whole, "seed {seed}, round {round}");
+            assert_eq!(
+                gap.reason,
+                GapReason::Conflated,
+                "seed {seed}, round {round}"
+            );
         }
         assert_eq!(bus.stats().gaps.conflated, checker.gaps().len() as u64);
     }

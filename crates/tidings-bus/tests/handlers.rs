@@ -35,7 +35,7 @@ impl EventHandler for Failing {
     async fn handle(&self, delivery: Delivery) -> Result<(), HandlerError> {
         let offset = offset_of(&delivery);
         self.0.lock().unwrap().push(offset);
-        if offset % 2 == 0 {
+        if offset.is_multiple_of(2) {
             Err(format!("{offset} is even").into())
         } else {
             Ok(())
@@ -53,7 +53,7 @@ impl EventHandler for Panicking {
         self.0.lock().unwrap().push(offset);
         assert!(offset != 2, "two");
         tokio::task::yield_now().await;
-        assert!(offset % 2 != 0, "{offset} is even");
+        assert!(!offset.is_multiple_of(2), "{offset} is even");
         Ok(())
     }
 }

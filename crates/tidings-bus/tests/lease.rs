@@ -14,7 +14,7 @@ use tokio::time::{Instant, advance, sleep};
 const LEASE: Duration = Duration::from_secs(30);
 
 fn started() -> NewEvent {
-    let data = json!({"name": "work", "lease_ms": LEASE.as_millis() as u64});
+    let data = json!({"name": "work", "lease_ms": LEASE.as_secs() * 1_000});
     NewEvent::new(
         EventType::TaskStarted,
         Data::parse(&data.to_string()).unwrap(),

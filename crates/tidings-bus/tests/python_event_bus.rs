@@ -74,7 +74,7 @@ async fn subscribe_task_specific_handler() {
     let bus = bus();
     let (a, b) = (Seen::default(), Seen::default());
     let _a = bus.subscribe_handler(id("a"), a.clone());
-    let _b = bus.subscribe_handler(&id("b"), b.clone());
+    let _b = bus.subscribe_handler(id("b"), b.clone());
     for task in ["a", "b", "c", "a"] {
         bus.publish(&id(task), NewEvent::log("line")).await.unwrap();
     }

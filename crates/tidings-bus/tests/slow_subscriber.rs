@@ -116,8 +116,7 @@ async fn a_slow_reader_of_one_task_is_told_of_its_own_gap_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_of_every_speed_see_every_offset_or_its_gap() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let seed = support::seed();
     const HEAD: u64 = 20_000;
     let bus = keeping(200);
     let task = id("t");
@@ -140,7 +139,7 @@ async fn readers_of_every_speed_see_every_offset_or_its_gap() {
         bus.publish(&task, NewEvent::log(format!("line {n}")))
             .await
             .unwrap();
-        if n % 8 == 0 {
+        if n.is_multiple_of(8) {
             tokio::task::yield_now().await;
         }
     }

@@ -72,6 +72,10 @@ impl Store for Gated {
         self.inner.read(task_id, from, max_bytes).await
     }
 
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        self.inner.find(task_id).await
+    }
+
     async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
         self.inner.trim(task_id, first).await
     }
@@ -274,7 +278,7 @@ async fn publishes_on_either_node_reach_watchers_on_both_in_order() {
     let mut on_a = a.subscribe(&task);
     let mut on_b = b.subscribe(&task);
     for n in 0..10_u64 {
-        let bus = if n % 3 == 0 { &a } else { &b };
+        let bus = if n.is_multiple_of(3) { &a } else { &b };
         let published = bus.publish(&task, step(n)).await.unwrap();
         assert_eq!(published.offset.get(), n + 1);
         settle().await;
@@ -309,6 +313,42 @@ async fn a_retry_on_the_other_node_is_a_duplicate() {
     let retry = b.publish(&task, keyed("k")).await.unwrap();
     assert!(retry.duplicate);
     assert_eq!((retry.offset, retry.epoch), (first.offset, first.epoch));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_the_other_node_has_removed_starts_over_on_both() {
+    let [a, b] = two_nodes().await;
+    let task = id("t");
+    let before = a.publish(&task, step(1)).await.unwrap();
+    a.publish(&task, step(2)).await.unwrap();
+    settle().await;
+    assert_eq!(retained(&b, &task), [1, 2]);
+    let mut on_b = b.subscribe(&task);
+
+    assert!(a.remove(&task).await.unwrap());
+    let after = b.publish(&task, step(3)).await.unwrap();
+    assert_eq!(after.offset.get(), 1);
+    assert_ne!(after.epoch, before.epoch);
+    let (missing, _) = support::gap(&mut on_b).await;
+    assert_eq!(missing.reason, GapReason::EpochChanged);
+    assert_eq!(offsets(&mut on_b, 1).await, [1]);
+    settle().await;
+    assert_eq!(a.snapshot(&task), b.snapshot(&task));
+    assert_eq!(retained(&a, &task), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_later_has_what_the_first_one_wrote() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let broker: Arc<LocalBroker> = Arc::new(LocalBroker::new());
+    let config = || BusConfig::default().broker(Some(broker.clone()));
+    let a = EventBus::open(config(), Arc::clone(&store)).await.unwrap();
+    support::publish_to(&a, &id("t"), 5).await;
+    let b = EventBus::open(config(), Arc::clone(&store)).await.unwrap();
+    assert_eq!(b.snapshot(&id("t")), a.snapshot(&id("t")));
+    let mut on_a = a.subscribe(id("t"));
+    support::publish_to(&b, &id("t"), 8).await;
+    assert_eq!(offsets(&mut on_a, 3).await, [6, 7, 8]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

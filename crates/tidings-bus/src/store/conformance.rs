@@ -65,7 +65,8 @@ pub async fn run<S: Store>(make: impl Fn() -> Arc<S>) {
     refuses_a_hole_and_a_repeat(&fresh()).await;
     reads_ranges(&fresh()).await;
     trims_from_the_front(&fresh()).await;
-    starts_over_with_a_new_epoch(&fresh()).await;
+    refuses_another_epoch(&fresh()).await;
+    finds_one(&fresh()).await;
     removes(&fresh()).await;
     keeps_order_under_concurrency(fresh()).await;
 }
@@ -173,18 +174,36 @@ async fn trims_from_the_front(store: &Arc<dyn Store>) {
         .expect("an unknown task is no error");
 }
 
-async fn starts_over_with_a_new_epoch(store: &Arc<dyn Store>) {
-    store
-        .append(append("a", "e1", 1..=5))
-        .await
-        .expect("events");
-    store
-        .append(append("a", "e2", 1..=2))
-        .await
-        .expect("events of a new epoch");
-    assert_eq!(offsets(store, "a", 1, usize::MAX).await, [1, 2]);
+async fn refuses_another_epoch(store: &Arc<dyn Store>) {
+    let first = append("a", "e1", 1..=5);
+    store.append(first).await.expect("events");
+    for range in [1..=1, 6..=6] {
+        let answer = store.append(append("a", "e2", range)).await;
+        assert!(
+            matches!(answer, Err(StoreError::Conflict { expected, .. }) if expected == offset(6)),
+            "another epoch was answered with {answer:?}"
+        );
+    }
     let open = store.open().await.expect("a store opens");
-    assert_eq!(open[0].snapshot.epoch, epoch("e2"));
+    assert_eq!(open[0].snapshot.epoch, epoch("e1"));
+    assert_eq!(offsets(store, "a", 1, usize::MAX).await, [1, 2, 3, 4, 5]);
+    store.remove(&task("a")).await.expect("a removal");
+    let again = append("a", "e2", 1..=2);
+    store.append(again).await.expect("events of a new epoch");
+    assert_eq!(offsets(store, "a", 1, usize::MAX).await, [1, 2]);
+}
+
+async fn finds_one(store: &Arc<dyn Store>) {
+    let none = store.find(&task("a")).await.expect("a search");
+    assert!(none.is_none(), "{none:?}");
+    let events = append("a", "e1", 1..=5);
+    store.append(events).await.expect("events");
+    store.trim(&task("a"), offset(3)).await.expect("a trim");
+    let found = store.find(&task("a")).await.expect("a search");
+    let found = found.expect("a task that is there");
+    assert_eq!(found.first, offset(3));
+    assert_eq!(found.snapshot.epoch, epoch("e1"));
+    assert_eq!(found.snapshot.offset, offset(5));
 }
 
 async fn removes(store: &Arc<dyn Store>) {

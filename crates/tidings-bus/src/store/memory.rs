@@ -16,6 +16,15 @@ struct Entry {
     snapshot: Arc<TaskSnapshot>,
 }
 
+impl Entry {
+    fn stored(&self) -> StoredTask {
+        StoredTask {
+            snapshot: Arc::clone(&self.snapshot),
+            first: self.events.front().map_or(self.next, |event| event.offset),
+        }
+    }
+}
+
 /// Keeps tasks in memory, beyond the life of a bus but not of the process.
 ///
 /// For tests (a bus that restarts), and as the model of what a durable store
@@ -42,37 +51,27 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
-        Ok(self
-            .lock()
-            .values()
-            .map(|entry| StoredTask {
-                snapshot: Arc::clone(&entry.snapshot),
-                first: entry
-                    .events
-                    .front()
-                    .map_or(entry.next, |event| event.offset),
-            })
-            .collect())
+        Ok(self.lock().values().map(Entry::stored).collect())
+    }
+
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        Ok(self.lock().get(task_id).map(Entry::stored))
     }
 
     async fn append(&self, append: Append) -> Result<(), StoreError> {
         let mut tasks = self.lock();
-        let expected = match tasks.get(&append.task_id) {
-            Some(entry) if entry.epoch == append.epoch => entry.next,
-            _ => Offset::FIRST,
-        };
+        let known = tasks.get(&append.task_id);
+        let expected = known.map_or(Offset::FIRST, |entry| entry.next);
+        let other_epoch = known.is_some_and(|entry| entry.epoch != append.epoch);
         let mut next = expected;
         for event in &append.events {
-            if event.offset != next {
+            if other_epoch || event.offset != next {
                 return Err(StoreError::Conflict {
                     expected: next,
                     got: event.offset,
                 });
             }
             next = next.next();
-        }
-        if expected == Offset::FIRST {
-            tasks.remove(&append.task_id);
         }
         let entry = tasks.entry(append.task_id).or_insert_with(|| Entry {
             epoch: append.epoch,

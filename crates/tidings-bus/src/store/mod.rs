@@ -35,7 +35,7 @@ pub struct StoredEvent {
 pub struct Append {
     /// The task.
     pub task_id: TaskId,
-    /// The epoch of the offsets. Another than the stored one replaces the log.
+    /// The epoch of the offsets.
     pub epoch: Epoch,
     /// The events, with ascending offsets without a hole.
     pub events: Vec<StoredEvent>,
@@ -79,8 +79,13 @@ pub trait Store: Send + Sync + 'static {
     /// Adds events; when this returns, they are as durable as the store promises.
     ///
     /// All of them or none. [`StoreError::Conflict`] unless the first follows
-    /// the last stored one of the same epoch (or is offset 1 of a new epoch).
+    /// the last stored one and the epoch is the stored one's; a task that is not
+    /// there begins at offset 1, in any epoch. So of two nodes that make a task
+    /// at the same time one is first, and the other takes in what it wrote.
     async fn append(&self, append: Append) -> Result<(), StoreError>;
+
+    /// One task as it is there now; none if it is not.
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError>;
 
     /// Events from `from` on, ascending, at least one if there is one, and
     /// about `max_bytes` at most. Offsets trimmed away are simply not there.

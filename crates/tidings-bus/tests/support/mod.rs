@@ -139,3 +139,12 @@ pub(crate) fn retained(bus: &EventBus, task: &TaskId) -> Vec<u64> {
         .map(|event| event.offset().get())
         .collect()
 }
+
+/// A fresh seed, told to whoever reads a failure; `TIDINGS_SEED` brings one back.
+#[allow(clippy::print_stdout, reason = "a failure without its seed is lost")]
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("TIDINGS_SEED").ok();
+    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    println!("TIDINGS_SEED={seed}");
+    seed
+}
