@@ -5,7 +5,12 @@
 //! every connection for a moment, for the pong). Set `TIDINGS_BENCH_WATCHERS` for
 //! another number than 15,000; each takes a file descriptor on both sides.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs, reason = "a program that prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a program that prints"
+)]
 #![allow(dead_code, reason = "the support modules serve other benches too")]
 #![allow(
     clippy::unwrap_used,
@@ -43,9 +48,14 @@ fn main() {
     }
     let watchers: usize = std::env::var("TIDINGS_BENCH_WATCHERS")
         .ok()
-        .map_or(15_000, |text| text.parse().expect("TIDINGS_BENCH_WATCHERS is a number"));
+        .map_or(15_000, |text| {
+            text.parse().expect("TIDINGS_BENCH_WATCHERS is a number")
+        });
     process::pin_to_core(1);
-    println!("{:<22}{:>12}{:>22}{:>22}", "server", "watchers", "fresh KiB each", "later KiB each");
+    println!(
+        "{:<22}{:>12}{:>22}{:>22}",
+        "server", "watchers", "fresh KiB each", "later KiB each"
+    );
     for kind in ["tidings-heartbeats", "axum"] {
         let server = ServerProcess::start(kind);
         let base = server.resident();

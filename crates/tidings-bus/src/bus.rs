@@ -295,7 +295,7 @@ impl EventBus {
         self.shared.forget_if_unused(task);
     }
 
-    /// Forgets a task that has neither events nor watchers.
+    /// Forgets a task that has no events, and no watcher that keeps it.
     pub fn forget_if_unused(&self, task: &Arc<Task>) {
         self.shared.forget_if_unused(task);
     }
@@ -538,9 +538,9 @@ impl Shared {
         self.forget_if_unused(task);
     }
 
-    /// Forgets a task that has neither events nor watchers.
+    /// Forgets a task that has no events, and no watcher that keeps it.
     pub(crate) fn forget_if_unused(&self, task: &Arc<Task>) {
-        if task.is_declared() || task.topic().watcher_count() > 0 {
+        if task.is_declared() || task.topic().keeper_count() > 0 {
             return;
         }
         let removed = self.tasks.remove_if(task.id(), |known| {
@@ -549,14 +549,17 @@ impl Shared {
             }
             let mut log = task.topic().lock();
             // Whoever attaches first inserts its entry, so the count is true here.
-            if log.closed || log.head() > 0 || task.topic().watcher_count() > 0 {
+            if log.closed || log.head() > 0 || task.topic().keeper_count() > 0 {
                 return false;
             }
             log.closed = true;
+            task.topic().mirror(&log);
             true
         });
         if removed {
             self.counters.resized(crate::defaults::TASK_BYTES, 0);
+            // Followers have a last look, and let go.
+            task.topic().announce();
         }
     }
 }

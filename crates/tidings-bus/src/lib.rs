@@ -54,4 +54,4 @@ pub use subscription::{Delivery, Filter, Subscription};
 pub use task::Task;
 pub use tasks::{PatternId, PatternWatcher};
 pub use tidings_protocol as protocol;
-pub use topic::{Advance, AttachId, Joined, Start, Topic, Watcher};
+pub use topic::{Advance, AttachId, Hold, Joined, Start, Topic, Watcher};

@@ -57,8 +57,8 @@ fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> bool {
     } else {
         config.idle_ttl
     };
-    // A task that is watched stays: its watchers would see it vanish for no reason.
-    idle >= limit && task.topic().watcher_count() == 0
+    // A task that someone watches by its name stays: it would vanish for no reason.
+    idle >= limit && task.topic().keeper_count() == 0
 }
 
 async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
@@ -138,7 +138,7 @@ pub(crate) fn make_room(shared: &Arc<Shared>) {
         if shared.counters.held() <= target || shared.store.is_some() {
             return;
         }
-        if task.topic().watcher_count() == 0 {
+        if task.topic().keeper_count() == 0 {
             shared.discard(task);
         }
     }

@@ -14,7 +14,7 @@ use crate::cursor::{Cursor, SkipPolicy, Step};
 use crate::log::{EventRecord, Standing, View};
 use crate::task::Task;
 use crate::tasks::{PatternId, PatternWatcher};
-use crate::topic::{Advance, AttachId, Start, Topic, Watcher};
+use crate::topic::{Advance, AttachId, Hold, Start, Topic, Watcher};
 
 /// Events taken from one task before another has its turn.
 const BATCH: u64 = 64;
@@ -156,10 +156,16 @@ impl Inner {
     }
 
     /// Attaches to a task; none if it has just left the registry.
-    fn attach(&self, state: &mut State, task: &Arc<Task>, start: &Start) -> Option<Standing> {
+    fn attach(
+        &self,
+        state: &mut State,
+        task: &Arc<Task>,
+        start: &Start,
+        hold: Hold,
+    ) -> Option<Standing> {
         let me: Arc<dyn Watcher> = self.me.upgrade()?;
         let key = state.watched.vacant_key();
-        let attached = task.topic().attach(me, key)?;
+        let attached = task.topic().attach(me, key, hold)?;
         let joined = task.topic().join(start);
         // Its first step may have something to say, events or none.
         let ready = *start != Start::Live;
@@ -201,16 +207,23 @@ impl Watcher for Inner {
 impl PatternWatcher for Inner {
     fn discovered(&self, _: usize, task: &Arc<Task>) {
         let waker = {
-            let mut state = self.lock();
-            if state.closed
-                || state
-                    .watched
-                    .iter()
-                    .any(|(_, known)| Arc::ptr_eq(&known.task, task))
-            {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            if state.closed {
                 return;
             }
-            self.attach(&mut state, task, &Start::Retained);
+            for (key, known) in &mut state.watched {
+                if Arc::ptr_eq(&known.task, task) {
+                    return;
+                }
+                // The task was here before, and what its old log has left to
+                // say comes before anything of the new one.
+                if known.task.id() == task.id() && !known.ready {
+                    known.ready = true;
+                    state.ready.push_back(key);
+                }
+            }
+            self.attach(state, task, &Start::Retained, Hold::Follows);
             // It is ready from the start, so its first `advance` will wake nobody.
             state.waker.take()
         };
@@ -248,7 +261,7 @@ impl EventBus {
             Subject::Task(task_id) => loop {
                 // Looked up without our lock: making a task calls pattern watchers.
                 let task = self.task_or_new(task_id);
-                let standing = inner.attach(&mut inner.lock(), &task, &filter.start);
+                let standing = inner.attach(&mut inner.lock(), &task, &filter.start, Hold::Keeps);
                 if standing.is_some() {
                     break standing;
                 }
@@ -259,7 +272,7 @@ impl EventBus {
                 let (id, tasks) = self.watch_pattern(pattern, watcher, 0);
                 state.pattern = Some(id);
                 for task in &tasks {
-                    inner.attach(&mut state, task, &filter.start);
+                    inner.attach(&mut state, task, &filter.start, Hold::Follows);
                 }
                 None
             }
@@ -315,6 +328,8 @@ impl Subscription {
         };
         let topic = watched.task.topic();
         let counters = &self.inner.shared.counters;
+        // Asked first: a closed topic's view then holds its last word.
+        let closed = topic.is_closed();
         topic.fill(&mut self.view, watched.cursor.next_offset());
         let mut taken = 0;
         let caught_up = loop {
@@ -355,6 +370,9 @@ impl Subscription {
         watched.ready = !caught_up;
         if !caught_up {
             state.ready.push_back(key);
+        } else if closed {
+            topic.detach(watched.attached);
+            state.watched.remove(key);
         }
         self.view.chunks.clear();
         true

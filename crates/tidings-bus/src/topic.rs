@@ -42,6 +42,7 @@ pub(crate) struct Entry {
     pub(crate) serial: u64,
     pub(crate) watcher: Arc<dyn Watcher>,
     pub(crate) key: usize,
+    pub(crate) hold: Hold,
 }
 
 /// The watchers of one topic and how far the current pass has come.
@@ -56,6 +57,17 @@ pub(crate) struct Watchers {
     pub(crate) position: usize,
     /// Slots that the pass has still to visit.
     pub(crate) left: usize,
+}
+
+/// What a watcher's presence means for the life of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// It asked for this task: the task stays known for as long as it watches.
+    Keeps,
+    /// It watches whatever its pattern matches: when retention says so the task
+    /// goes, and the watcher lets go of it. Otherwise one dashboard would keep
+    /// every task there ever was.
+    Follows,
 }
 
 /// Where a new cursor starts.
@@ -103,6 +115,10 @@ pub struct Topic {
     head: AtomicU64,
     pub(crate) watchers: Mutex<Watchers>,
     watcher_count: AtomicUsize,
+    /// Those of them that keep the topic.
+    keeper_count: AtomicUsize,
+    /// Mirrors the log's `closed`.
+    closed: AtomicBool,
     /// Something was published since the pass last looked.
     pub(crate) moved: AtomicBool,
     /// The topic is in the fan-out queue or being passed over.
@@ -120,6 +136,8 @@ impl Topic {
             head: AtomicU64::new(head),
             watchers: Mutex::default(),
             watcher_count: AtomicUsize::new(0),
+            keeper_count: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             queued: AtomicBool::new(false),
             settled: AtomicU64::new(head),
@@ -137,6 +155,17 @@ impl Topic {
         self.watcher_count.load(Ordering::Acquire)
     }
 
+    /// How many of them keep it.
+    pub(crate) fn keeper_count(&self) -> usize {
+        self.keeper_count.load(Ordering::Acquire)
+    }
+
+    /// Whether the topic has left the registry. A follower that has taken what
+    /// there was lets go of it then; the task may come back as another topic.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Log> {
         self.log
             .lock()
@@ -152,6 +181,7 @@ impl Topic {
     /// Mirrors the head; called under the log's lock whenever it has changed.
     pub(crate) fn mirror(&self, log: &Log) {
         self.head.store(log.head(), Ordering::Release);
+        self.closed.store(log.closed, Ordering::Release);
     }
 
     /// Has the watchers look; called after a change, without the log's lock.
@@ -191,7 +221,7 @@ impl Topic {
     /// join finds the watcher here, one that appended before is in what it sees.
     ///
     /// None when the topic has left the registry: look the task up again.
-    pub fn attach(&self, watcher: Arc<dyn Watcher>, key: usize) -> Option<AttachId> {
+    pub fn attach(&self, watcher: Arc<dyn Watcher>, key: usize, hold: Hold) -> Option<AttachId> {
         let id = {
             let mut watchers = self.lock_watchers();
             watchers.serial += 1;
@@ -200,9 +230,11 @@ impl Topic {
                 serial,
                 watcher,
                 key,
+                hold,
             });
             watchers.slots = watchers.slots.max(slot + 1);
             self.watcher_count.fetch_add(1, Ordering::SeqCst);
+            self.count_keeper(hold, true);
             AttachId { slot, serial }
         };
         if self.lock().closed {
@@ -233,13 +265,33 @@ impl Topic {
         }
     }
 
+    /// Changes what a watcher's presence means.
+    pub fn set_hold(&self, id: AttachId, hold: Hold) {
+        let mut watchers = self.lock_watchers();
+        let entry = watchers.entries.get_mut(id.slot);
+        if let Some(entry) = entry.filter(|entry| entry.serial == id.serial) {
+            let before = std::mem::replace(&mut entry.hold, hold);
+            self.count_keeper(hold, true);
+            self.count_keeper(before, false);
+        }
+    }
+
+    fn count_keeper(&self, hold: Hold, comes: bool) {
+        match (hold, comes) {
+            (Hold::Keeps, true) => self.keeper_count.fetch_add(1, Ordering::SeqCst),
+            (Hold::Keeps, false) => self.keeper_count.fetch_sub(1, Ordering::SeqCst),
+            (Hold::Follows, _) => 0,
+        };
+    }
+
     /// Takes a watcher away. Its `advance` may be running once more meanwhile.
     pub fn detach(&self, id: AttachId) {
         let mut watchers = self.lock_watchers();
         // The pass may have forgotten it already, and the slot may be another's.
         let same = |entry: &Entry| entry.serial == id.serial;
         if watchers.entries.get(id.slot).is_some_and(same) {
-            watchers.entries.remove(id.slot);
+            let entry = watchers.entries.remove(id.slot);
+            self.count_keeper(entry.hold, false);
             self.watcher_count.fetch_sub(1, Ordering::SeqCst);
             if watchers.entries.is_empty() {
                 *watchers = Watchers {

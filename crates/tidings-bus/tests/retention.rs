@@ -339,3 +339,32 @@ async fn a_task_that_comes_back_after_its_removal_has_another_epoch() {
     epochs.dedup();
     assert_eq!(epochs.len(), 3, "{epochs:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_of_everything_keeps_no_task_alive() {
+    let config = hourly()
+        .finished_events_ttl(HOUR)
+        .pinned_ttl(2 * HOUR)
+        .idle_ttl(2 * HOUR);
+    let bus = new(config);
+    let mut dashboard = bus.subscribe(Filter::everything());
+    let task = id("t");
+    finish(&bus, &task, 3).await;
+    for due in 1..=3 {
+        assert_eq!(event(&mut dashboard).await.offset(), offset(due));
+    }
+    pass(3 * HOUR).await;
+    assert!(bus.task(&task).is_none(), "its time is up");
+    assert_eq!(bus.stats().bytes, 0);
+
+    finish(&bus, &task, 2).await;
+    let (missing, snapshot) = gap(&mut dashboard).await;
+    assert_eq!(missing.reason, GapReason::EpochChanged);
+    assert_eq!((missing.from.get(), missing.to.get()), (1, 0));
+    assert_eq!(snapshot.unwrap().status, TaskStatus::Pending);
+    assert_eq!(
+        event(&mut dashboard).await.offset(),
+        offset(1),
+        "it has come back"
+    );
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use serde::Serialize;
-use tidings_bus::{Counters, PatternWatcher, SkipPolicy, Start, Task, Topic, Watcher};
+use tidings_bus::{Counters, Hold, PatternWatcher, SkipPolicy, Start, Task, Topic, Watcher};
 use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, TaskId, Timestamp};
 
 use crate::close::CloseReason;
@@ -374,7 +374,11 @@ impl Connection {
     ) -> Option<usize> {
         let key = out.subs.vacant_key();
         let topic = source.topic();
-        let attached = topic.attach(self.watcher()?, key)?;
+        let hold = match source {
+            Source::Task(_) if !explicit => Hold::Follows,
+            _ => Hold::Keeps,
+        };
+        let attached = topic.attach(self.watcher()?, key, hold)?;
         // A placeholder: the cursor is set when the subscription opens.
         let cursor = topic.join(&Start::Live).cursor;
         out.subs.insert(Sub {
@@ -390,11 +394,15 @@ impl Connection {
         Some(key)
     }
 
-    /// Adds a cursor on a task that has appeared under a pattern. Its first
-    /// event is offset 1, which says all there is to say about it.
+    /// Adds a cursor on a task that has appeared under a pattern, unless there is one.
     pub(crate) fn add_appeared(&self, out: &mut Outbound, task: &Arc<Task>) {
+        if !out.drop_older(task) {
+            return;
+        }
+        let pattern = out.subs.matching(task.id()).cloned();
         let source = Source::Task(Arc::clone(task));
-        self.add(out, source, Start::Retained, OpeningKind::Silent, false);
+        let kind = OpeningKind::Appeared { pattern };
+        self.add(out, source, Start::Retained, kind, false);
     }
 
     /// Adds a cursor on a task; none if the task was forgotten meanwhile.
@@ -452,11 +460,10 @@ impl Connection {
 impl PatternWatcher for Connection {
     fn discovered(&self, _: usize, task: &Arc<Task>) {
         let mut out = self.lock();
-        if !out.is_open() || out.subs.find(task.id()).is_some() {
-            return;
+        if out.is_open() {
+            self.add_appeared(&mut out, task);
+            out.wake();
         }
-        self.add_appeared(&mut out, task);
-        out.wake();
     }
 }
 

@@ -473,12 +473,18 @@ impl Inner {
         for known in kept.subscriptions {
             loop {
                 let task = self.bus.task_or_new(&known.task_id);
+                let pattern = kept
+                    .patterns
+                    .iter()
+                    .filter(|_| !known.explicit)
+                    .find(|pattern| pattern.matches(&known.task_id))
+                    .cloned();
                 let kind = if known.appeared {
-                    OpeningKind::Silent
+                    OpeningKind::Appeared { pattern }
                 } else {
                     OpeningKind::Subscribed {
                         reference: None,
-                        pattern: None,
+                        pattern,
                     }
                 };
                 let start = known.start.clone();
@@ -523,13 +529,9 @@ impl Inner {
                     let (start, appeared) = match sub.opening.map(|opening| *opening) {
                         Some(Opening {
                             start,
-                            kind: OpeningKind::Silent,
+                            kind: OpeningKind::Appeared { .. },
                         }) => (start, true),
                         Some(Opening { start, .. }) => (start, false),
-                        // It has appeared under a pattern, but nothing of it went out.
-                        None if position.offset == Offset::ZERO && !sub.explicit => {
-                            (Start::Retained, true)
-                        }
                         None => (Start::After(position), false),
                     };
                     kept.subscriptions.push(KeptSubscription {

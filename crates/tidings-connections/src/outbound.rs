@@ -9,8 +9,10 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tidings_bus::{Advance, Chunk, Cursor, Step, Topic, View, Watcher};
-use tidings_protocol::{ControlMessage, Gap, GapReason, Joined as JoinedMessage, TaskId};
+use tidings_bus::{Advance, Chunk, Cursor, Step, Task, Topic, View, Watcher};
+use tidings_protocol::{
+    ControlMessage, Gap, GapReason, Joined as JoinedMessage, Offset, TaskId, TaskSnapshot,
+};
 
 use crate::close::CloseReason;
 use crate::connection::Connection;
@@ -116,6 +118,30 @@ impl Outbound {
         }
     }
 
+    /// Takes a cursor out. Its key may pass to another.
+    pub(crate) fn remove_sub(&mut self, key: usize) -> Option<Sub> {
+        if self.unsent.as_ref().is_some_and(|unsent| unsent.key == key) {
+            self.unsent = None;
+        }
+        self.subs.remove(key)
+    }
+
+    /// Makes way for a cursor on this task: false if there is one. One on a task
+    /// of the same id that is no more goes; what is said of the new one says
+    /// that the old one is over.
+    pub(crate) fn drop_older(&mut self, task: &Arc<Task>) -> bool {
+        let Some(key) = self.subs.find(task.id()) else {
+            return true;
+        };
+        if self.subs.is_of(key, task) {
+            return false;
+        }
+        if let Some(old) = self.remove_sub(key) {
+            old.source.topic().detach(old.attached);
+        }
+        true
+    }
+
     /// Takes all cursors out, each where its client really is.
     pub(crate) fn take_subs(&mut self) -> Vec<Sub> {
         if let Some(UnsentBy { key, unsent, .. }) = self.unsent.take()
@@ -201,7 +227,7 @@ impl Connection {
                 topic.fill(view, sub.cursor.next_offset());
                 // Goes out by itself, so that its client either knows of the
                 // subscription or does not.
-                if self.write_owned(out, &notices) == Flow::Blocked {
+                if !notices.is_empty() && self.write_owned(out, &notices) == Flow::Blocked {
                     out.note_unsent(key, Unsent::Opening(opening));
                     out.mark_ready(key);
                     return Flow::Blocked;
@@ -230,7 +256,20 @@ impl Connection {
                     self.write_from_log(out, key, &notices, view, from, to)
                 }
                 Step::Events { from, to } => self.write_reframed(out, key, notices, view, from, to),
-                Step::CaughtUp | Step::Gap(_) if notices.is_empty() => return Flow::Clear,
+                Step::CaughtUp | Step::Gap(_) if notices.is_empty() => {
+                    if sub.explicit || !topic.is_closed() {
+                        return Flow::Clear;
+                    }
+                    // The view may be older than the task's end: one last look.
+                    topic.fill(view, sub.cursor.next_offset());
+                    let mut probe = sub.cursor;
+                    if probe.step(&topic, view, skip) == Step::CaughtUp {
+                        topic.detach(sub.attached);
+                        out.remove_sub(key);
+                        return Flow::Clear;
+                    }
+                    continue;
+                }
                 Step::CaughtUp | Step::Gap(_) => self.write_owned(out, &notices),
             };
             if flow == Flow::Blocked {
@@ -263,6 +302,19 @@ impl Connection {
                 OpeningKind::Subscribed { reference, pattern } => {
                     let message =
                         ControlMessage::subscribed(reference.clone(), pattern.clone(), state);
+                    self.encode(&message, notices);
+                }
+                OpeningKind::Appeared { pattern } => {
+                    // As it was when it appeared, whatever has happened since:
+                    // the events, or a gap, come from offset 1 on.
+                    let snapshot = TaskSnapshot::new(state.task_id.clone(), state.epoch.clone());
+                    let state = JoinedMessage {
+                        offset: Offset::ZERO,
+                        recovered: true,
+                        snapshot: Arc::new(snapshot),
+                        ..state
+                    };
+                    let message = ControlMessage::subscribed(None, pattern.clone(), state);
                     self.encode(&message, notices);
                 }
                 OpeningKind::Silent => {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_bus::{PublishError, Start, Task};
+use tidings_bus::{Hold, PublishError, Start, Task};
 use tidings_protocol::{
     ClientMessage, ClientRequest, CommandId, ControlMessage, Data, ErrorCode, Limits, NewEvent,
     Pattern, Reference, Since, Target, TaskId,
@@ -266,10 +266,10 @@ impl Connection {
             return;
         }
         for task in self.watch_pattern(&mut out, pattern) {
-            if out.subs.find(task.id()).is_some() {
-                continue;
-            }
             if task.is_declared() {
+                if !out.drop_older(&task) {
+                    continue;
+                }
                 let kind = OpeningKind::Subscribed {
                     reference: None,
                     pattern: Some(pattern.clone()),
@@ -290,9 +290,7 @@ impl Connection {
             return;
         }
         for task in self.watch_pattern(&mut out, pattern) {
-            if out.subs.find(task.id()).is_none() {
-                self.add_appeared(&mut out, &task);
-            }
+            self.add_appeared(&mut out, &task);
         }
         out.wake();
     }
@@ -339,7 +337,7 @@ impl Connection {
         let removed = {
             let mut out = self.lock();
             let key = out.subs.find(task_id);
-            key.and_then(|key| out.subs.remove(key))
+            key.and_then(|key| out.remove_sub(key))
         };
         let Some(sub) = removed else { return false };
         if let Source::Task(task) = &sub.source {
@@ -351,16 +349,23 @@ impl Connection {
     /// Undoes a subscription by name; a pattern that matches the task keeps its cursor.
     fn release_task(&self, task_id: &TaskId) -> bool {
         let mut out = self.lock();
-        let matched = out.subs.is_matched(task_id);
+        let matched = out.subs.matching(task_id).is_some();
         let key = out.subs.find(task_id);
         let Some(sub) = key.and_then(|key| out.subs.get_mut(key)) else {
             return false;
         };
-        if matched {
-            return std::mem::replace(&mut sub.explicit, false);
+        if !matched {
+            drop(out);
+            return self.drop_task(task_id);
         }
+        let was_explicit = std::mem::replace(&mut sub.explicit, false);
+        let (source, attached) = (sub.source.clone(), sub.attached);
         drop(out);
-        self.drop_task(task_id)
+        if let Source::Task(task) = &source {
+            task.topic().set_hold(attached, Hold::Follows);
+            self.manager().bus.forget_if_unused(task);
+        }
+        was_explicit
     }
 
     /// Takes a pattern away, with the cursors that only it wanted.
@@ -383,13 +388,13 @@ impl Connection {
                 .filter(|(_, sub)| {
                     sub.source
                         .task_id()
-                        .is_some_and(|id| !out.subs.is_matched(id))
+                        .is_some_and(|id| out.subs.matching(id).is_none())
                 })
                 .map(|(key, _)| key)
                 .collect();
             let unwanted: Vec<_> = keys
                 .into_iter()
-                .filter_map(|key| out.subs.remove(key))
+                .filter_map(|key| out.remove_sub(key))
                 .collect();
             (removed.id, unwanted)
         };

@@ -49,7 +49,9 @@ pub(crate) enum OpeningKind {
         reference: Option<Reference>,
         pattern: Option<Pattern>,
     },
-    /// Not at all: an inbox goes on where it was, a new task begins at 1.
+    /// As `subscribed` at offset 0: the task has appeared under a pattern.
+    Appeared { pattern: Option<Pattern> },
+    /// Not at all: an inbox goes on where it was.
     Silent,
 }
 
@@ -130,6 +132,12 @@ impl Subscriptions {
         }
     }
 
+    /// Whether this cursor reads this very task, and not an older one of its id.
+    pub(crate) fn is_of(&self, key: usize, task: &Arc<Task>) -> bool {
+        let sub = self.subs.get(key);
+        sub.is_some_and(|sub| Arc::ptr_eq(sub.source.topic(), task.topic()))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Sub)> {
         self.subs.iter()
     }
@@ -166,8 +174,9 @@ impl Subscriptions {
             .map(|(key, _)| key)
     }
 
-    /// Whether some pattern still wants this task.
-    pub(crate) fn is_matched(&self, task_id: &TaskId) -> bool {
-        self.patterns().any(|known| known.pattern.matches(task_id))
+    /// A pattern that wants this task.
+    pub(crate) fn matching(&self, task_id: &TaskId) -> Option<&Pattern> {
+        let mut patterns = self.patterns().map(|known| &known.pattern);
+        patterns.find(|pattern| pattern.matches(task_id))
     }
 }

@@ -8,6 +8,9 @@
 //! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`; run more or
 //! fewer with `TIDINGS_SEEDS=<count>`.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+#![allow(clippy::print_stderr, reason = "a failing seed is printed")]
+
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -41,7 +44,10 @@ impl Node {
         let config = BusConfig::default()
             .framing(LINES)
             .log_limits(limits)
-            .sweep_interval(Duration::from_secs(3_600));
+            .sweep_interval(Duration::from_millis(100))
+            .finished_events_ttl(Duration::from_millis(300))
+            .pinned_ttl(Duration::from_millis(600))
+            .idle_ttl(Duration::from_secs(1));
         let bus = EventBus::new(config).unwrap();
         let config = ConnectionsConfig::default()
             .skip(skip)

@@ -199,8 +199,6 @@ impl TaskChecker {
 #[derive(Debug, Clone)]
 enum Asked {
     After(Position),
-    /// After an offset, of an epoch that the client was never told.
-    AfterOffset(u64),
     Retained,
     History,
 }
@@ -234,7 +232,7 @@ impl WireChecker {
                 // Of its history nothing has come yet, so only the server knows.
                 (Some(Next::UpTo(_)), _) => Asked::History,
                 (Some(Next::Exactly(_)), Some(position)) => Asked::After(position),
-                (Some(Next::Exactly(next)), None) => Asked::AfterOffset(next - 1),
+                (Some(Next::Exactly(_)), None) => continue,
             };
             since.insert(task_id.clone(), asked);
         }
@@ -293,11 +291,7 @@ impl WireChecker {
             let offset = offset.as_u64().ok_or_else(|| malformed("offset"))?;
             let task_id = task_id.ok_or_else(|| malformed("an event without task_id"))?;
             let kind = kind.to_owned();
-            // A task that appears under a pattern begins with its first event.
-            let task = self.tasks.entry(task_id).or_insert_with(|| TaskChecker {
-                checker: Checker::from(1),
-                ..TaskChecker::default()
-            });
+            let task = self.tasks.entry(task_id).or_default();
             task.checker.event(offset)?;
             task.event_types.push(kind);
             return Ok(message);
@@ -353,11 +347,14 @@ impl WireChecker {
                 "the snapshot is not of the offset that was joined at",
             ));
         }
-        let checker = match self.since.remove(&task_id) {
+        let asked = self.since.remove(&task_id);
+        let appeared = data.get("pattern").is_some() && offset == 0;
+        let checker = match asked {
+            // It has appeared under a pattern, anew perhaps: all of it follows.
+            _ if appeared => Checker::from(1),
             None => Checker::from(offset + 1),
             Some(Asked::History) => Checker::with_history(offset),
             Some(Asked::Retained) => Checker::from(1),
-            Some(Asked::AfterOffset(seen)) => Checker::from(seen + 1),
             Some(Asked::After(position)) => {
                 let covered = position.epoch == epoch && position.offset.get() <= offset;
                 if recovered && !covered {
