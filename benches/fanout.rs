@@ -28,6 +28,7 @@
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
+    clippy::result_large_err,
     reason = "a bench stops where something is wrong"
 )]
 
@@ -53,11 +54,11 @@ const WINDOW: Duration = Duration::from_millis(1_500);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, kind] = args.as_slice() {
-        if flag == "--serve" {
-            servers::run(kind);
-            return;
-        }
+    if let [flag, kind] = args.as_slice()
+        && flag == "--serve"
+    {
+        servers::run(kind);
+        return;
     }
     let quick = args.iter().any(|arg| arg == "--quick");
     let only = args.iter().find_map(|arg| arg.strip_prefix("--only="));

@@ -40,11 +40,11 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, kind] = args.as_slice() {
-        if flag == "--serve" {
-            servers::run(kind);
-            return;
-        }
+    if let [flag, kind] = args.as_slice()
+        && flag == "--serve"
+    {
+        servers::run(kind);
+        return;
     }
     let watchers: usize = std::env::var("TIDINGS_BENCH_WATCHERS")
         .ok()

@@ -22,6 +22,10 @@ use crate::stalls::Stalls;
 use crate::stats::{ConnectionStats, Counters};
 use crate::subscriptions::{Opening, OpeningKind, Source};
 
+/// The least that a client is told to wait when the server restarts: nobody is
+/// back before the port is, and a client that doubles its pauses needs one to double.
+const RECONNECT_FLOOR: Duration = Duration::from_millis(250);
+
 /// Connections to one bus.
 ///
 /// A handle: clones are cheap and share one manager. Sockets and framing come
@@ -57,8 +61,7 @@ pub struct ConnectRequest {
     pub history: Option<u32>,
     /// Where it comes from.
     pub peer: Peer,
-    /// Tasks to watch from the start, beside the path's: for a transport
-    /// whose clients cannot send messages.
+    /// Whether its cursors outlive the connection.
     pub keep_when_gone: Keep,
 }
 
@@ -289,7 +292,8 @@ impl ConnectionManager {
         let count = u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
         for (number, connection) in connections.into_iter().enumerate() {
             let number = u32::try_from(number).unwrap_or(u32::MAX);
-            connection.close(CloseReason::Restart(window * number / count));
+            let after = RECONNECT_FLOOR + window * number / count;
+            connection.close(CloseReason::Restart(after));
             if number % 64 == 63 {
                 tokio::task::yield_now().await;
             }

@@ -33,7 +33,9 @@ pub(crate) fn websocket<B>(
 ) -> Result<Response<Body>, Problem> {
     let mut response =
         create_response_with_body(&request, || full(Vec::new())).map_err(|error| {
-            Problem::upgrade_required(format!("this is a WebSocket route: {error}"))
+            Problem::upgrade_required(format!(
+                "only WebSocket handshakes are answered here ({error})"
+            ))
         })?;
     let verdict = if core.config.allowed_origins.allow(request.headers()) {
         subprotocol(request.headers())
@@ -101,21 +103,22 @@ fn start(
     connect: ConnectRequest,
     refusal: Option<CloseReason>,
 ) {
-    let refusal = refusal.or_else(|| {
-        manager
-            .check(&connect)
-            .err()
-            .map(|error| error.close_reason())
-    });
+    let refusal = match refusal {
+        Some(reason) => Some((reason, reason.text().to_owned())),
+        None => {
+            let refused = manager.check(&connect).err();
+            refused.map(|error| (error.close_reason(), error.to_string()))
+        }
+    };
     match unwrap(upgraded) {
         Stream::Tcp(stream, early) => match refusal {
-            Some(reason) => spawn_refusal(stream, reason),
+            Some((reason, text)) => spawn_refusal(stream, reason, &text),
             None => register(manager, connect, Box::new(TcpSocket(stream)), &early),
         },
         Stream::Other(upgraded) => {
             let stream = TokioIo::new(upgraded);
             match refusal {
-                Some(reason) => spawn_refusal(stream, reason),
+                Some((reason, text)) => spawn_refusal(stream, reason, &text),
                 None => register(manager, connect, Box::new(StreamSocket::new(stream)), &[]),
             }
         }
@@ -143,14 +146,14 @@ fn spawn(guard: ConnectionGuard, early: &[u8]) {
 }
 
 /// Says why, closes, and waits a moment for the client to hear it.
-fn spawn_refusal<T>(mut stream: T, reason: CloseReason)
+fn spawn_refusal<T>(mut stream: T, reason: CloseReason, text: &str)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let at = Timestamp::from(std::time::SystemTime::now());
     let mut bytes = Vec::new();
     if let Some(code) = reason.error() {
-        let message = ControlMessage::error(None, code, reason.text());
+        let message = ControlMessage::error(None, code, text);
         WebSocketWire.control(&message.encode(at), &mut bytes);
     }
     let goodbye =

@@ -33,12 +33,9 @@ impl Core {
         connect.keep_when_gone = Keep::Nothing;
         // What a reconnecting EventSource says is newer than its address.
         if let Some(last) = header_text(request.headers(), "last-event-id") {
-            let since = last.parse().map_err(|error| {
-                Problem::new(
-                    ErrorCode::PositionUnknown,
-                    format!("header Last-Event-ID: {error}"),
-                )
-            })?;
+            let since = last
+                .parse()
+                .map_err(|error| Problem::bad_request(format!("header Last-Event-ID: {error}")))?;
             connect.since = Some(since);
         }
         let socket = SseSocket::new();
@@ -68,7 +65,7 @@ fn connect_request<B>(
     let mut connect = task_id.map_or_else(ConnectRequest::new, ConnectRequest::to_task);
     connect.client_id = query.get("client_id", ErrorCode::InvalidMessage)?;
     connect.resume_token = query.text("resume_token");
-    connect.since = query.get("since", ErrorCode::PositionUnknown)?;
+    connect.since = query.get("since", ErrorCode::InvalidMessage)?;
     connect.history = query.get("history", ErrorCode::InvalidMessage)?;
     connect.peer =
         Peer::new(addr).user_agent(header_text(request.headers(), header::USER_AGENT.as_str()));

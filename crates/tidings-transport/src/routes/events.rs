@@ -44,7 +44,7 @@ impl Core {
             return self.stream_events(request, task_id);
         }
         let query = Query::of(request.uri());
-        let since: Option<Since> = query.get("since", ErrorCode::PositionUnknown)?;
+        let since: Option<Since> = query.get("since", ErrorCode::InvalidMessage)?;
         let limit = query
             .get::<usize>("limit", ErrorCode::InvalidMessage)?
             .unwrap_or(DEFAULT_LIMIT)
