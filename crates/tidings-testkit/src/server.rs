@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What a test server is made with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct TestConfig {
     /// The bus; its framing is set by the server.
     pub bus: BusConfig,
@@ -21,6 +21,18 @@ pub struct TestConfig {
     pub connections: ConnectionsConfig,
     /// The transport.
     pub transport: TransportConfig,
+}
+
+impl Default for TestConfig {
+    fn default() -> Self {
+        Self {
+            bus: BusConfig::default(),
+            // Test clients that are not reading when a server stops are not
+            // waited for as long as people's.
+            connections: ConnectionsConfig::default().close_timeout(Duration::from_millis(200)),
+            transport: TransportConfig::default(),
+        }
+    }
 }
 
 /// A running server, on a free port of the loopback interface.
