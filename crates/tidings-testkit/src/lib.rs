@@ -5,7 +5,7 @@
 //! * [`PipeSocket`] with [`LineWire`]: connections without a transport, as slow
 //!   as a test wants them.
 //! * [`TestServer`] and [`TestClient`]: the real thing over real sockets, on a
-//!   free port.
+//!   free port; [`RawClient`] and [`http_exchange`] for clients that misbehave.
 //!
 //! Not published; a dev-dependency of the other crates.
 
@@ -16,12 +16,16 @@
 
 mod checker;
 mod client;
+mod http;
 mod lines;
 mod pipe;
+mod raw;
 mod server;
 
 pub use checker::{Checker, TaskChecker, Violation, WireChecker};
 pub use client::TestClient;
+pub use http::{HttpResponse, http_exchange};
 pub use lines::{LINES, LineReader, LineWire};
 pub use pipe::PipeSocket;
+pub use raw::{RawClient, RawFrame, frame, handshake, masked_frame};
 pub use server::{DEADLINE, TestConfig, TestServer, eventually};
