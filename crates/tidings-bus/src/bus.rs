@@ -1,26 +1,22 @@
 //! The handle that everything goes through.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use tidings_protocol::{Epoch, NewEvent, Pattern, TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{NewEvent, Pattern, TaskId, TaskSnapshot, TaskStatus};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::DropGuard;
 
-use crate::broker::{Announcement, Broker, Notice};
 use crate::config::{BusConfig, ConfigError};
-use crate::handler::Handlers;
-use crate::lease::{self, Leases};
+use crate::lease;
 use crate::log::{Log, LogLimits};
-use crate::pass::Fanout;
-use crate::publish::{Prepared, PublishError, Published, Refused};
+use crate::mirror;
+use crate::publish::{PublishError, Published};
 use crate::retention;
+use crate::shared::Shared;
 use crate::stats::{BusStats, Counters, StatusCounts};
 use crate::store::{Store, StoreError};
 use crate::task::Task;
-use crate::tasks::{PatternId, PatternWatcher, Tasks};
+use crate::tasks::{PatternId, PatternWatcher};
 use crate::topic::{AttachId, Topic};
 
 /// Tasks and their logs, and everyone who publishes to them or watches them.
@@ -53,28 +49,6 @@ pub struct EventBus {
     pub(crate) shared: Arc<Shared>,
     /// Ends the bus's tasks with the last handle.
     _alive: Arc<DropGuard>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) config: BusConfig,
-    pub(crate) tasks: Tasks,
-    pub(crate) fanout: Arc<Fanout>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) leases: Leases,
-    pub(crate) handlers: Mutex<Handlers>,
-    pub(crate) store: Option<Arc<dyn Store>>,
-    pub(crate) started: Instant,
-    /// One sweep at a time; publishers past the limit do not queue for it.
-    pub(crate) eviction: Mutex<()>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) tracker: TaskTracker,
-    runtime: Handle,
-    /// Random text for this life of the bus.
-    boot: String,
-    /// Counts removals: a task made after one may be the removed one again,
-    /// and must not go on in its numbers.
-    removals: AtomicU64,
-    epoch: Mutex<(u64, Epoch)>,
 }
 
 impl std::fmt::Debug for EventBus {
@@ -111,38 +85,20 @@ impl EventBus {
     fn build(config: BusConfig, store: Option<Arc<dyn Store>>) -> Result<Self, ConfigError> {
         config.validate()?;
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
-        let boot = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
-        let epoch = epoch_text(&boot, 0);
-        let stop = CancellationToken::new();
         let workers = match config.fanout_workers {
             0 => runtime.metrics().num_workers(),
             workers => workers,
         };
         let broker = config.broker.clone();
-        let shared = Arc::new(Shared {
-            config,
-            tasks: Tasks::default(),
-            fanout: Arc::new(Fanout::default()),
-            counters: Arc::new(Counters::default()),
-            leases: Leases::default(),
-            handlers: Mutex::default(),
-            store,
-            started: Instant::now(),
-            eviction: Mutex::new(()),
-            stop: stop.clone(),
-            tracker: TaskTracker::new(),
-            runtime,
-            boot,
-            removals: AtomicU64::new(0),
-            epoch: Mutex::new((0, epoch)),
-        });
+        let shared = Shared::new(config, store, runtime);
+        let stop = shared.stop.clone();
         for _ in 0..workers {
             shared.spawn(Arc::clone(&shared.fanout).run(stop.clone()));
         }
         shared.spawn(lease::run(Arc::clone(&shared), stop.clone()));
         shared.spawn(retention::run(Arc::clone(&shared), stop.clone()));
         if let Some(broker) = broker {
-            shared.spawn(mirror(Arc::clone(&shared), broker, stop.clone()));
+            shared.spawn(mirror::run(Arc::clone(&shared), broker, stop.clone()));
         }
         Ok(Self {
             shared,
@@ -388,228 +344,4 @@ pub enum OpenError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl Shared {
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn_on(task, &self.runtime);
-    }
-
-    pub(crate) fn lock_handlers(&self) -> MutexGuard<'_, Handlers> {
-        self.handlers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    pub(crate) fn prepare(&self, event: NewEvent) -> Result<Prepared, PublishError> {
-        Prepared::new(event, self.config.max_event_bytes).inspect_err(|_| self.count_refusal())
-    }
-
-    fn count_refusal(&self) {
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Publishes by the path that this bus has: memory alone, or a store first.
-    pub(crate) async fn publish_prepared(
-        self: &Arc<Self>,
-        task_id: &TaskId,
-        prepared: Prepared,
-    ) -> Result<Published, PublishError> {
-        if self.stop.is_cancelled() {
-            return Err(PublishError::Closed);
-        }
-        let result = match &self.store {
-            None => self.publish_in_memory(task_id, &prepared),
-            Some(store) => {
-                // The store may have the event by the time a publisher stops
-                // waiting, so the commit runs to its end on its own.
-                let (shared, store) = (Arc::clone(self), Arc::clone(store));
-                let task_id = task_id.clone();
-                let commit = async move {
-                    loop {
-                        let task = shared.task_or_new(&task_id);
-                        match shared.commit(&store, &task, &prepared).await {
-                            Ok(published) => {
-                                task.topic().announce();
-                                shared.tell_others(&task_id, &published).await;
-                                return Ok(published);
-                            }
-                            Err(Refused::Answer(answer)) => {
-                                if answer.is_err() {
-                                    shared.forget_if_unused(&task);
-                                }
-                                return answer;
-                            }
-                            Err(Refused::Removed) => {}
-                        }
-                    }
-                };
-                let commit = self.tracker.spawn_on(commit, &self.runtime);
-                commit.await.unwrap_or(Err(PublishError::Closed))
-            }
-        };
-        if result.is_err() {
-            self.count_refusal();
-        }
-        result
-    }
-
-    fn publish_in_memory(
-        self: &Arc<Self>,
-        task_id: &TaskId,
-        prepared: &Prepared,
-    ) -> Result<Published, PublishError> {
-        loop {
-            let task = self.task_or_new(task_id);
-            let result = self.append(&task, &mut task.lock_rules(), prepared);
-            match result {
-                Ok(published) => {
-                    task.topic().announce();
-                    if self.counters.held() > self.config.total_bytes {
-                        retention::make_room(self);
-                    }
-                    return Ok(published);
-                }
-                Err(Refused::Answer(answer)) => {
-                    if answer.is_err() {
-                        self.forget_if_unused(&task);
-                    }
-                    return answer;
-                }
-                Err(Refused::Removed) => {}
-            }
-        }
-    }
-
-    async fn tell_others(&self, task_id: &TaskId, published: &Published) {
-        let Some(broker) = &self.config.broker else {
-            return;
-        };
-        let announcement = Announcement {
-            task_id: task_id.clone(),
-            epoch: published.epoch.clone(),
-            head: published.offset,
-        };
-        if let Err(error) = broker.announce(announcement).await {
-            tracing::warn!(%task_id, %error, "an event was not announced to the other nodes");
-        }
-    }
-
-    pub(crate) fn task_or_new(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
-        let make = || {
-            let log = Log::new(Some(task_id.clone()), self.epoch());
-            let topic = Topic::new(log, Arc::clone(&self.fanout));
-            Task::new(task_id.clone(), topic, Instant::now())
-        };
-        let (task, new) = self.tasks.get_or_insert(task_id, make);
-        if new {
-            self.counters.resized(0, crate::defaults::TASK_BYTES);
-        }
-        task
-    }
-
-    /// The epoch for logs made now.
-    fn epoch(&self) -> Epoch {
-        let removals = self.removals.load(Ordering::SeqCst);
-        let mut epoch = self
-            .epoch
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if epoch.0 != removals {
-            *epoch = (removals, epoch_text(&self.boot, removals));
-        }
-        epoch.1.clone()
-    }
-
-    /// Ends a task's life: out of the registry, or, while it is watched, back to offset 0.
-    pub(crate) fn discard(&self, task: &Arc<Task>) {
-        self.removals.fetch_add(1, Ordering::SeqCst);
-        self.counters.removed.fetch_add(1, Ordering::Relaxed);
-        {
-            let mut rules = task.lock_rules();
-            rules.reset(Instant::now());
-            let mut log = task.topic().lock();
-            let before = log.retained_bytes();
-            log.reset(self.epoch());
-            self.counters.resized(before, 0);
-            task.topic().mirror(&log);
-        }
-        task.topic().announce();
-        self.forget_if_unused(task);
-    }
-
-    /// Forgets a task that has no events, and no watcher that keeps it.
-    pub(crate) fn forget_if_unused(&self, task: &Arc<Task>) {
-        if task.is_declared() || task.topic().keeper_count() > 0 {
-            return;
-        }
-        let removed = self.tasks.remove_if(task.id(), |known| {
-            if !Arc::ptr_eq(known, task) {
-                return false;
-            }
-            let mut log = task.topic().lock();
-            // Whoever attaches first inserts its entry, so the count is true here.
-            if log.closed || log.head() > 0 || task.topic().keeper_count() > 0 {
-                return false;
-            }
-            log.closed = true;
-            task.topic().mirror(&log);
-            true
-        });
-        if removed {
-            self.counters.resized(crate::defaults::TASK_BYTES, 0);
-            // Followers have a last look, and let go.
-            task.topic().announce();
-        }
-    }
-}
-
-fn epoch_text(boot: &str, removals: u64) -> Epoch {
-    let text = if removals == 0 {
-        boot.to_owned()
-    } else {
-        format!("{boot}.{removals}")
-    };
-    // Eight hexadecimal digits, a dot and at most twenty digits fit any epoch.
-    Epoch::new(text).expect("boot text and a number are a valid epoch")
-}
-
-/// Takes in what other nodes publish.
-async fn mirror(shared: Arc<Shared>, broker: Arc<dyn Broker>, stop: CancellationToken) {
-    let mut notices = broker.notices();
-    let Some(store) = shared.store.clone() else {
-        tracing::warn!("a broker without a shared store has nothing to read; it is not used");
-        return;
-    };
-    loop {
-        let notice = tokio::select! {
-            notice = notices.recv() => notice,
-            () = stop.cancelled() => return,
-        };
-        let grown = match notice {
-            None => return,
-            Some(Notice::Grown(announcement)) => vec![announcement.task_id],
-            Some(Notice::Lost) => shared
-                .tasks
-                .page("", None, usize::MAX)
-                .iter()
-                .map(|task| task.id().clone())
-                .collect(),
-        };
-        for task_id in grown {
-            loop {
-                let task = shared.task_or_new(&task_id);
-                let turn = task.commit.lock().await;
-                if let Err(error) = shared.catch_up(&store, &task).await {
-                    tracing::warn!(%task_id, %error, "events of another node could not be read");
-                }
-                drop(turn);
-                // Forgotten before there was anything to keep: look it up again.
-                if !task.topic().lock().closed {
-                    shared.forget_if_unused(&task);
-                    break;
-                }
-            }
-        }
-    }
 }

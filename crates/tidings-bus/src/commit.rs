@@ -8,9 +8,9 @@ use tidings_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::bus::Shared;
 use crate::log::{Appended, Log};
 use crate::publish::{Prepared, PublishError, Published, Refused};
+use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredTask};
 use crate::task::{Rules, Task};
 

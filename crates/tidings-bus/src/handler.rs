@@ -10,7 +10,8 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{EventBus, Shared};
+use crate::bus::EventBus;
+use crate::shared::Shared;
 use crate::subscription::{Delivery, Filter, Subscription};
 
 /// What a handler may fail with.

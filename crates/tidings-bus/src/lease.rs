@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::Shared;
 use crate::publish::{Prepared, PublishError, Refused};
+use crate::shared::Shared;
 use crate::task::Task;
 
 struct Due {

@@ -11,8 +11,8 @@ use tidings_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::bus::Shared;
 use crate::log::{Appended, Log};
+use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::task::{Rules, Task};
 

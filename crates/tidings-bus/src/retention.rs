@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tidings_protocol::TaskId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::Shared;
+use crate::shared::Shared;
 use crate::task::Task;
 
 /// Tasks looked at between two yields of the sweep.
@@ -15,6 +16,9 @@ const SWEEP_PAGE: usize = 512;
 
 /// Room is made down to this share of the limit, so that it is made rarely.
 const MAKE_ROOM_TO: f64 = 0.95;
+
+/// After room could not be made, how long until it is tried again.
+const MAKE_ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// Applies retention by time, forever.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -95,8 +99,8 @@ fn drop_events(shared: &Shared, task: &Task) -> usize {
 /// load; it frees several per cent at once, so few publishes pay for it.
 pub(crate) fn make_room(shared: &Arc<Shared>) {
     let slack = shared.config.total_bytes / 16;
-    let _sweeping = match shared.eviction.try_lock() {
-        Ok(sweeping) => sweeping,
+    let mut again_at = match shared.eviction.try_lock() {
+        Ok(again_at) => again_at,
         // Someone is at it: go ahead, but so far only, or the bound is none.
         Err(_) if shared.counters.held() <= shared.config.total_bytes + slack => return,
         Err(_) => shared
@@ -104,9 +108,11 @@ pub(crate) fn make_room(shared: &Arc<Shared>) {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner),
     };
-    if shared.counters.held() <= shared.config.total_bytes {
+    let now = Instant::now();
+    if shared.counters.held() <= shared.config.total_bytes || again_at.is_some_and(|at| now < at) {
         return;
     }
+    *again_at = None;
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -141,5 +147,10 @@ pub(crate) fn make_room(shared: &Arc<Shared>) {
         if task.topic().keeper_count() == 0 {
             shared.discard(task);
         }
+    }
+    if shared.counters.held() > target {
+        // What is left is watched by name, and each task is bounded by itself.
+        // To look again at every publish would find the same.
+        *again_at = Some(now + MAKE_ROOM_PAUSE);
     }
 }

@@ -9,9 +9,10 @@ use futures_core::Stream;
 use slab::Slab;
 use tidings_protocol::{EventType, Gap, Pattern, Since, TaskId, TaskSnapshot};
 
-use crate::bus::{EventBus, Shared};
+use crate::bus::EventBus;
 use crate::cursor::{Cursor, SkipPolicy, Step};
 use crate::log::{EventRecord, Standing, View};
+use crate::shared::Shared;
 use crate::task::Task;
 use crate::tasks::{PatternId, PatternWatcher};
 use crate::topic::{Advance, AttachId, Hold, Start, Topic, Watcher};

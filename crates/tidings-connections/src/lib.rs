@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod admission;
 mod close;
 mod config;
 mod connection;
@@ -39,6 +40,7 @@ mod socket;
 mod stalls;
 mod stats;
 mod subscriptions;
+mod write;
 
 pub use close::CloseReason;
 pub use config::{ConfigError, ConnectionsConfig};

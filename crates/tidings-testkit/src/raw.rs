@@ -70,8 +70,16 @@ impl RawClient {
     /// # Panics
     /// When that fails.
     pub async fn connect(addr: SocketAddr, path: &str) -> Self {
+        Self::connect_with(addr, path, "").await
+    }
+
+    /// As [`connect`](Self::connect), with headers of its own, each with its line end.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn connect_with(addr: SocketAddr, path: &str, headers: &str) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a connection");
-        Self::shake(stream, path).await
+        Self::shake(stream, path, headers).await
     }
 
     /// As [`connect`](Self::connect), with a receive buffer as small as it gets,
@@ -83,11 +91,11 @@ impl RawClient {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let stream = socket.connect(addr).await.expect("a connection");
-        Self::shake(stream, path).await
+        Self::shake(stream, path, "").await
     }
 
-    async fn shake(mut stream: TcpStream, path: &str) -> Self {
-        let request = handshake(path, "");
+    async fn shake(mut stream: TcpStream, path: &str, headers: &str) -> Self {
+        let request = handshake(path, headers);
         stream.write_all(request.as_bytes()).await.expect("a write");
         let mut client = Self {
             stream,

@@ -1,0 +1,205 @@
+//! Tries at the socket: from the log as it lies, framed anew, or from what waits.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use tidings_bus::{Chunk, View};
+
+use crate::connection::Connection;
+use crate::outbound::{Flow, Outbound, Unsent};
+
+/// Slices of the log handed to the socket in one call.
+const MAX_SLICES: usize = 16;
+
+/// Bytes re-framed at a time where the log's own bytes cannot go out as they are.
+const REFRAME_BYTES: usize = 32 * 1024;
+
+impl Connection {
+    /// The straight path: notices, then the log's own bytes, in one call.
+    pub(crate) fn write_from_log(
+        &self,
+        out: &mut Outbound,
+        key: usize,
+        notices: &[u8],
+        view: &View,
+        from: u64,
+        to: u64,
+    ) -> Flow {
+        let chunks = view.chunks_from(from);
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        let mut offered = notices.len();
+        if !notices.is_empty() {
+            slices[0] = IoSlice::new(notices);
+            count = 1;
+        }
+        for chunk in chunks {
+            if count == MAX_SLICES || chunk.first_offset() > to {
+                break;
+            }
+            let (first, last) = within(chunk, from, to);
+            let frames = chunk.frames(first, last);
+            offered += frames.len();
+            slices[count] = IoSlice::new(frames);
+            count += 1;
+        }
+        let written = self.try_write(out, &slices[..count]);
+        if written < notices.len() {
+            out.pending().push_owned(&notices[written..]);
+            return self.block(out);
+        }
+        let mut left = written - notices.len();
+        let mut delivered = 0;
+        let mut rest = None;
+        for chunk in chunks {
+            if chunk.first_offset() > to || left == 0 {
+                break;
+            }
+            let (first, last) = within(chunk, from, to);
+            let (whole, partial) = chunk.whole_records(first, left);
+            let whole = whole.min(last - first + 1);
+            delivered += whole;
+            if first + whole <= last {
+                if partial > 0 {
+                    let frame = chunk.frame_range(first + whole);
+                    rest = Some((Arc::clone(chunk), frame.start + partial..frame.end));
+                    delivered += 1;
+                }
+                break;
+            }
+            left -= chunk.frames(first, last).len();
+        }
+        if let Some(sub) = out.subs.get_mut(key) {
+            let mut cut = sub.cursor;
+            sub.cursor.advance(delivered);
+            if let Some((chunk, range)) = rest {
+                cut.advance(delivered - 1);
+                out.pending().push_shared(chunk, range);
+                out.note_unsent(key, Unsent::After(cut));
+            }
+        }
+        self.count_delivered(out, delivered);
+        if written < offered {
+            self.block(out)
+        } else {
+            Flow::Clear
+        }
+    }
+
+    /// The way for another framing than the bus's: events are framed anew, a
+    /// bounded amount at a time.
+    pub(crate) fn write_reframed(
+        &self,
+        out: &mut Outbound,
+        key: usize,
+        mut bytes: Vec<u8>,
+        view: &View,
+        from: u64,
+        to: u64,
+    ) -> Flow {
+        let mut delivered = 0;
+        for offset in from..=to {
+            let Some(record) = view.record(offset) else {
+                break;
+            };
+            self.wire().event(&record, &mut bytes);
+            delivered += 1;
+            if bytes.len() >= REFRAME_BYTES {
+                break;
+            }
+        }
+        if let Some(sub) = out.subs.get_mut(key) {
+            sub.cursor.advance(delivered);
+        }
+        self.count_delivered(out, delivered);
+        self.write_owned(out, &bytes)
+    }
+
+    /// Writes answers and notices; what does not fit waits.
+    pub(crate) fn write_control(&self, out: &mut Outbound, bytes: &[u8]) {
+        if out.blocked || out.pending.is_some() {
+            out.pending().push_owned(bytes);
+        } else {
+            self.write_owned(out, bytes);
+        }
+    }
+
+    pub(crate) fn write_owned(&self, out: &mut Outbound, bytes: &[u8]) -> Flow {
+        let written = self.try_write(out, &[IoSlice::new(bytes)]);
+        if written == bytes.len() {
+            return Flow::Clear;
+        }
+        out.pending().push_owned(&bytes[written..]);
+        self.block(out)
+    }
+
+    fn count_delivered(&self, out: &mut Outbound, events: u64) {
+        if events > 0 {
+            out.delivered += events;
+            self.counters().delivered(events);
+        }
+    }
+
+    /// One try at the socket. A broken one takes nothing more, and the
+    /// connection's task ends it, by the one way there is.
+    fn try_write(&self, out: &mut Outbound, slices: &[IoSlice<'_>]) -> usize {
+        loop {
+            match self.socket().try_write(slices) {
+                Ok(written) => {
+                    if written > 0 {
+                        out.progress = out.progress.wrapping_add(1);
+                    }
+                    return written;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
+                Err(error) => {
+                    tracing::debug!(client_id = %self.client_id(), %error, "a write failed");
+                    out.broken = true;
+                    return 0;
+                }
+            }
+        }
+    }
+
+    fn block(&self, out: &mut Outbound) -> Flow {
+        if !out.blocked {
+            out.blocked = true;
+            self.watch_progress(out.progress);
+        }
+        out.wake();
+        Flow::Blocked
+    }
+
+    /// Writes what waits; true when nothing is left.
+    pub(crate) fn flush_pending(&self, out: &mut Outbound) -> bool {
+        while let Some(pending) = out.pending.take() {
+            let mut slices = Vec::new();
+            pending.slices(&mut slices);
+            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+            let written = self.try_write(out, &slices);
+            drop(slices);
+            let mut pending = pending;
+            pending.consume(written);
+            if let Some(unsent) = &mut out.unsent {
+                unsent.bytes = unsent.bytes.saturating_sub(written);
+                if unsent.bytes == 0 {
+                    out.unsent = None;
+                }
+            }
+            if !pending.is_empty() {
+                out.pending = Some(pending);
+                if written < offered {
+                    self.block(out);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The part of a chunk that lies between two offsets.
+fn within(chunk: &Chunk, from: u64, to: u64) -> (u64, u64) {
+    (from.max(chunk.first_offset()), to.min(chunk.last_offset()))
+}
