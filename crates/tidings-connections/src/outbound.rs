@@ -200,7 +200,7 @@ impl Watcher for Connection {
         if out.blocked {
             out.mark_ready(key);
         } else {
-            self.pump(&mut out, key, view);
+            self.pump(&mut out, key, topic, view);
         }
         Advance::Done
     }
@@ -208,12 +208,11 @@ impl Watcher for Connection {
 
 impl Connection {
     /// Writes what one cursor has before it, until it is caught up or the socket is full.
-    fn pump(&self, out: &mut Outbound, key: usize, view: &mut View) -> Flow {
+    fn pump(&self, out: &mut Outbound, key: usize, topic: &Arc<Topic>, view: &mut View) -> Flow {
         loop {
             let Some(sub) = out.subs.get_mut(key) else {
                 return Flow::Clear;
             };
-            let topic = Arc::clone(sub.source.topic());
             let mut notices = Vec::new();
             if let Some(opening) = sub.opening.take() {
                 self.open(sub, &opening, &mut notices);
@@ -232,14 +231,14 @@ impl Connection {
                 Some(_) => self.skip(),
                 None => tidings_bus::SkipPolicy::NEVER,
             };
-            let mut step = sub.cursor.step(&topic, view, skip);
+            let mut step = sub.cursor.step(topic, view, skip);
             if let Step::Gap(gap) = step {
                 let task_id = sub.source.task_id().cloned();
-                self.encode_gap(task_id, &topic, gap, &mut notices);
+                self.encode_gap(task_id, topic, gap, &mut notices);
                 // Events go along with the gap before them; another gap waits
                 // its turn, so that a broken write is of one of them.
                 let mut probe = sub.cursor;
-                step = probe.step(&topic, view, skip);
+                step = probe.step(topic, view, skip);
                 if probe != sub.cursor {
                     step = Step::CaughtUp;
                 }
@@ -256,7 +255,7 @@ impl Connection {
                     // The view may be older than the task's end: one last look.
                     topic.fill(view, sub.cursor.next_offset());
                     let mut probe = sub.cursor;
-                    if probe.step(&topic, view, skip) == Step::CaughtUp {
+                    if probe.step(topic, view, skip) == Step::CaughtUp {
                         topic.detach(sub.attached);
                         out.remove_sub(key);
                         return Flow::Clear;
@@ -391,7 +390,7 @@ impl Connection {
             if open {
                 let topic = Arc::clone(sub.source.topic());
                 topic.fill(view, sub.cursor.next_offset());
-                self.pump(out, key, view);
+                self.pump(out, key, &topic, view);
             }
         }
         if out.ready.is_empty() {
@@ -411,7 +410,10 @@ impl Connection {
         match path {
             Some(key) => {
                 let mut view = View::default();
-                self.pump(out, key, &mut view);
+                if let Some(sub) = out.subs.get_mut(key) {
+                    let topic = Arc::clone(sub.source.topic());
+                    self.pump(out, key, &topic, &mut view);
+                }
             }
             None => {
                 self.write_owned(out, hello);
