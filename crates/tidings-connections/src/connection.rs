@@ -405,7 +405,9 @@ impl Connection {
         self.add(out, source, Start::Retained, kind, false);
     }
 
-    /// Adds a cursor on a task; none if the task was forgotten meanwhile.
+    /// Adds a cursor on a task, in place of one that there may be: a pattern
+    /// brings one at the very moment that a task is made. None if the task was
+    /// forgotten meanwhile.
     pub(crate) fn add_task(
         &self,
         task: &Arc<Task>,
@@ -414,6 +416,8 @@ impl Connection {
         explicit: bool,
     ) -> Option<usize> {
         let mut out = self.lock();
+        let known = out.subs.find(task.id());
+        let replaced = known.and_then(|key| out.remove_sub(key));
         let added = self.add(
             &mut out,
             Source::Task(Arc::clone(task)),
@@ -422,6 +426,15 @@ impl Connection {
             explicit,
         );
         out.wake();
+        drop(out);
+        if let Some(Sub {
+            source: Source::Task(task),
+            attached,
+            ..
+        }) = &replaced
+        {
+            self.manager().bus.detach(task, *attached);
+        }
         added
     }
 

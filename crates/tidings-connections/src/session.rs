@@ -228,7 +228,6 @@ impl Connection {
         start: &Start,
         reference: Option<&Reference>,
     ) {
-        self.drop_task(task_id);
         let bus = &self.manager().bus;
         loop {
             let task = bus.task_or_new(task_id);

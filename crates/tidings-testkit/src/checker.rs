@@ -4,10 +4,10 @@
 //! order received, are contiguous and do not overlap. Every test at every
 //! level, and every bench, feeds what it sees to one of these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tidings_protocol::{Epoch, Gap, GapReason, Position};
+use tidings_protocol::{Epoch, Gap, GapReason, Pattern, Position, TaskId};
 
 /// What a subscriber saw that it must not see.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -166,6 +166,8 @@ pub struct WireChecker {
     /// Positions that the client has asked to go on from, by task.
     since: BTreeMap<String, Asked>,
     inbox: Option<Checker>,
+    /// Patterns that the server has confirmed.
+    patterns: BTreeSet<String>,
     going_away: Option<Value>,
 }
 
@@ -240,6 +242,7 @@ impl WireChecker {
         Self {
             since,
             inbox: self.inbox.clone(),
+            patterns: self.patterns.clone(),
             ..Self::default()
         }
     }
@@ -300,11 +303,18 @@ impl WireChecker {
             "connection_established" | "subscribed" => {
                 if let Some(task_id) = task_id.filter(|_| data.get("snapshot").is_some()) {
                     self.join(task_id, data, text)?;
+                } else if let Some(pattern) = data["pattern"].as_str() {
+                    self.patterns.insert(pattern.to_owned());
                 }
             }
             "unsubscribed" => {
                 if let Some(task_id) = data["task_id"].as_str() {
-                    self.tasks.remove(task_id);
+                    // A pattern that matches the task goes on bringing it.
+                    if !self.is_matched(task_id) {
+                        self.tasks.remove(task_id);
+                    }
+                } else if let Some(pattern) = data["pattern"].as_str() {
+                    self.patterns.remove(pattern);
                 }
             }
             "gap" => self.gap(task_id, data, text)?,
@@ -327,6 +337,17 @@ impl WireChecker {
             _ => {}
         }
         Ok(message)
+    }
+
+    fn is_matched(&self, task_id: &str) -> bool {
+        let Ok(task_id) = TaskId::new(task_id) else {
+            return false;
+        };
+        let mut patterns = self.patterns.iter();
+        patterns.any(|pattern| {
+            let pattern = pattern.parse::<Pattern>();
+            pattern.is_ok_and(|pattern| pattern.matches(&task_id))
+        })
     }
 
     fn join(&mut self, task_id: String, data: &Value, text: &str) -> Result<(), Violation> {

@@ -16,6 +16,7 @@
 
 mod checker;
 mod client;
+mod event_stream;
 mod http;
 mod lines;
 mod pipe;
@@ -24,6 +25,7 @@ mod server;
 
 pub use checker::{Checker, TaskChecker, Violation, WireChecker};
 pub use client::TestClient;
+pub use event_stream::{EventStream, SseEvent};
 pub use http::{HttpResponse, http_exchange};
 pub use lines::{LINES, LineReader, LineWire};
 pub use pipe::PipeSocket;

@@ -12,11 +12,11 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use crate::server::DEADLINE;
 
 /// A frame as it is sent by a client: masked.
-pub fn masked_frame(header: FrameHeader, payload: &[u8]) -> Vec<u8> {
+pub fn masked_frame(header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [7, 77, 177, 217];
     let header = FrameHeader {
         mask: Some(MASK),
-        ..header
+        ..header.clone()
     };
     let mut bytes = Vec::new();
     header
@@ -33,7 +33,7 @@ pub fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
         opcode,
         ..FrameHeader::default()
     };
-    masked_frame(header, payload)
+    masked_frame(&header, payload)
 }
 
 /// The request that begins a WebSocket connection, with headers of one's own.
@@ -130,7 +130,8 @@ impl RawClient {
 
     /// Sends a pong.
     pub async fn pong(&mut self) {
-        self.write(&frame(OpCode::Control(Control::Pong), b"")).await;
+        self.write(&frame(OpCode::Control(Control::Pong), b""))
+            .await;
     }
 
     /// The socket.
@@ -173,6 +174,18 @@ impl RawClient {
             }
             if !self.fill().await {
                 return None;
+            }
+        }
+    }
+
+    /// The next text message.
+    ///
+    /// # Panics
+    /// As [`next`](Self::next), or when the stream ends first.
+    pub async fn next_text(&mut self) -> Value {
+        loop {
+            if let RawFrame::Text(message) = self.next().await.expect("a message before the end") {
+                return message;
             }
         }
     }

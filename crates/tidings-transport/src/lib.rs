@@ -37,6 +37,7 @@ mod service;
 mod sse;
 mod upgrade;
 mod websocket;
+mod write_deadline;
 
 pub use body::Body;
 pub use config::{ConfigError, TransportConfig};

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::service::{PeerAddr, TidingsService};
+use crate::write_deadline::WriteDeadline;
 
 /// A request's head at most, in bytes: URL, cookies and tokens fit well.
 const MAX_HEAD: usize = 16 * 1024;
@@ -144,6 +145,7 @@ async fn serve_http(
         tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
     }
     let header_timeout = service.config().header_read_timeout;
+    let stream = WriteDeadline::new(stream, service.manager().config().write_timeout);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddr(peer));
         hyper::service::Service::call(&service, request)

@@ -17,6 +17,7 @@ use crate::body::{Body, full};
 use crate::problem::Problem;
 use crate::service::Core;
 use crate::websocket::{Driver, StreamSocket, TcpSocket, WebSocketWire};
+use crate::write_deadline::WriteDeadline;
 
 /// The subprotocol of the messages.
 const SUBPROTOCOL: &str = "tidings.v1";
@@ -87,6 +88,10 @@ enum Stream {
 }
 
 fn unwrap(upgraded: Upgraded) -> Stream {
+    let upgraded = match upgraded.downcast::<TokioIo<WriteDeadline>>() {
+        Ok(parts) => return Stream::Tcp(parts.io.into_inner().into_inner(), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => return Stream::Tcp(parts.io.into_inner(), parts.read_buf),
         Err(upgraded) => upgraded,

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
 use serde_json::{Value, json};
-use tidings_bus::BusConfig;
-use tidings_connections::ConnectionsConfig;
 use tidings_protocol::{Data, NewEvent, TaskId};
 use tidings_testkit::{
     RawClient, TestClient, TestConfig, TestServer, eventually, frame, masked_frame,
@@ -275,19 +273,31 @@ async fn each_malformed_message_gets_its_error_and_the_connection_lives() {
             }
         }
         client.send_raw(Message::text(row.text.clone())).await;
-        client.send(&json!({ "type": "ping", "ref": "alive" })).await;
+        client
+            .send(&json!({ "type": "ping", "ref": "alive" }))
+            .await;
         let error = client.until("error").await;
         let shown: String = row.text.chars().take(200).collect();
         assert_eq!(error["data"]["code"], row.code, "{shown}: {error}");
         let message = error["data"]["message"].as_str().unwrap();
-        assert!(message.contains(row.part), "{shown}: {message:?} lacks {:?}", row.part);
+        assert!(
+            message.contains(row.part),
+            "{shown}: {message:?} lacks {:?}",
+            row.part
+        );
         assert_eq!(error["data"]["ref"], row.reference, "{shown}: {error}");
         let next = client.next().await.unwrap();
-        assert_eq!(next["event_type"], "pong", "one error, and it lives: {shown}: {next}");
+        assert_eq!(
+            next["event_type"], "pong",
+            "one error, and it lives: {shown}: {next}"
+        );
         assert_eq!(next["data"]["ref"], "alive");
         bystander.is_undisturbed(&server, &shown).await;
     }
-    assert!(server.bus().snapshot(&TaskId::new("t").unwrap()).is_none(), "nothing was published");
+    assert!(
+        server.bus().snapshot(&TaskId::new("t").unwrap()).is_none(),
+        "nothing was published"
+    );
     server.stop().await;
 }
 
@@ -317,12 +327,15 @@ fn fatal() -> Vec<(&'static str, Vec<u8>, u16, Option<&'static str>)> {
     let with = |change: fn(&mut FrameHeader), payload: &[u8]| {
         let mut header = TEXT;
         change(&mut header);
-        masked_frame(header, payload)
+        masked_frame(&header, payload)
     };
     let ping = br#"{"type":"ping"}"#;
     let announced = |len: u64| {
         let mut bytes = Vec::new();
-        let header = FrameHeader { mask: Some([0; 4]), ..TEXT };
+        let header = FrameHeader {
+            mask: Some([0; 4]),
+            ..TEXT
+        };
         header.format(len, &mut bytes).unwrap();
         bytes
     };
@@ -338,24 +351,65 @@ fn fatal() -> Vec<(&'static str, Vec<u8>, u16, Option<&'static str>)> {
     let close = control(Control::Close);
     let two_messages_begun = [with(|header| header.is_final = false, b"{"), text(ping)].concat();
     vec![
-        ("binary", frame(OpCode::Data(Kind::Binary), ping), 1003, Some("invalid_message")),
-        ("empty binary", frame(OpCode::Data(Kind::Binary), b""), 1003, Some("invalid_message")),
-        ("no UTF-8", text(b"{\"type\":\"\xff\xfe\"}"), 1007, Some("invalid_message")),
-        ("half a character", text(b"\xc3"), 1007, Some("invalid_message")),
-        ("a surrogate", text(b"\xed\xa0\x80"), 1007, Some("invalid_message")),
-        ("too large", text(&[b' '; MAX_MESSAGE + 1]), 1009, Some("too_large")),
+        (
+            "binary",
+            frame(OpCode::Data(Kind::Binary), ping),
+            1003,
+            Some("invalid_message"),
+        ),
+        (
+            "empty binary",
+            frame(OpCode::Data(Kind::Binary), b""),
+            1003,
+            Some("invalid_message"),
+        ),
+        (
+            "no UTF-8",
+            text(b"{\"type\":\"\xff\xfe\"}"),
+            1007,
+            Some("invalid_message"),
+        ),
+        (
+            "half a character",
+            text(b"\xc3"),
+            1007,
+            Some("invalid_message"),
+        ),
+        (
+            "a surrogate",
+            text(b"\xed\xa0\x80"),
+            1007,
+            Some("invalid_message"),
+        ),
+        (
+            "too large",
+            text(&[b' '; MAX_MESSAGE + 1]),
+            1009,
+            Some("too_large"),
+        ),
         ("too large in fragments", fragments, 1009, Some("too_large")),
-        ("announced too large", announced(1 << 40), 1009, Some("too_large")),
+        (
+            "announced too large",
+            announced(1 << 40),
+            1009,
+            Some("too_large"),
+        ),
         ("not masked", unmasked(ping), 1002, None),
         (
             "a reserved opcode",
-            with(|header| header.opcode = OpCode::Data(Kind::Reserved(3)), ping),
+            with(
+                |header| header.opcode = OpCode::Data(Kind::Reserved(3)),
+                ping,
+            ),
             1002,
             None,
         ),
         (
             "a reserved control opcode",
-            with(|header| header.opcode = OpCode::Control(Control::Reserved(11)), b""),
+            with(
+                |header| header.opcode = OpCode::Control(Control::Reserved(11)),
+                b"",
+            ),
             1002,
             None,
         ),
@@ -414,7 +468,10 @@ async fn what_breaks_the_protocol_or_a_limit_closes_with_its_code() {
         bystander.is_undisturbed(&server, what).await;
     }
     let manager = server.manager().clone();
-    eventually("they are gone, all but the bystander", || manager.stats().connected == 1).await;
+    eventually("they are gone, all but the bystander", || {
+        manager.stats().connected == 1
+    })
+    .await;
     server.stop().await;
 }
 
@@ -444,13 +501,26 @@ async fn a_close_is_answered() {
 #[tokio::test]
 async fn whoever_may_not_come_in_is_told_why() {
     let mut config = TestConfig::default();
-    config.connections = ConnectionsConfig::default().max_connections(2);
-    config.bus = BusConfig::default();
+    config.connections = config.connections.max_connections(2);
     let server = TestServer::start(config).await;
     let mut bystander = Bystander::join(&server).await;
     for (what, path, headers, code, error, reconnect) in [
-        ("another origin", "/ws", "Origin: https://evil.example\r\n", 1008, None, "never"),
-        ("no origin", "/ws/tasks/t", "Origin: null\r\n", 1008, None, "never"),
+        (
+            "another origin",
+            "/ws",
+            "Origin: https://evil.example\r\n",
+            1008,
+            None,
+            "never",
+        ),
+        (
+            "no origin",
+            "/ws/tasks/t",
+            "Origin: null\r\n",
+            1008,
+            None,
+            "never",
+        ),
         (
             "another subprotocol",
             "/ws",
@@ -474,24 +544,26 @@ async fn whoever_may_not_come_in_is_told_why() {
     refused(third, "full", 1013, Some("unavailable"), "backoff").await;
     bystander.is_undisturbed(&server, "the refusals").await;
     owner.send(&json!({ "type": "ping" })).await;
-    assert_eq!(owner.next().await.unwrap()["event_type"], "pong", "the owner is undisturbed");
+    assert_eq!(
+        owner.next().await.unwrap()["event_type"],
+        "pong",
+        "the owner is undisturbed"
+    );
     assert_eq!(server.manager().stats().accepted, 2);
     server.stop().await;
 }
 
-async fn refused(
-    client: RawClient,
-    what: &str,
-    code: u16,
-    error: Option<&str>,
-    reconnect: &str,
-) {
+async fn refused(client: RawClient, what: &str, code: u16, error: Option<&str>, reconnect: &str) {
     let (messages, closed) = client.to_end().await;
     assert_eq!(closed, Some(code), "{what}: {messages:?}");
     let goodbye = messages.last().unwrap_or_else(|| panic!("{what}: no word"));
     assert_eq!(goodbye["event_type"], "going_away", "{what}");
     assert_eq!(goodbye["data"]["reconnect"], reconnect, "{what}");
-    assert_eq!(messages.len(), 1 + usize::from(error.is_some()), "{what}: {messages:?}");
+    assert_eq!(
+        messages.len(),
+        1 + usize::from(error.is_some()),
+        "{what}: {messages:?}"
+    );
     if let Some(error) = error {
         assert_eq!(messages[0]["data"]["code"], error, "{what}");
     }
@@ -510,40 +582,256 @@ async fn http_requests_get_problems_that_name_what_was_wrong() {
     let sse_last: &[(&str, &str)] = &[("Accept", "text/event-stream"), ("Last-Event-ID", "x")];
     let none: &[(&str, &str)] = &[];
     for (method, path, headers, body, status, code, part) in [
-        ("GET", "/api/tasks/a%20b", none, "", 400, Some("invalid_task_id"), "' '"),
-        ("GET", "/api/tasks/%ff", none, "", 400, Some("invalid_message"), "UTF-8"),
-        ("GET", "/api/tasks/a%20b/events", sse, "", 400, Some("invalid_task_id"), "' '"),
-        ("POST", "/api/tasks/a%20b/events", none, "{}", 400, Some("invalid_task_id"), "' '"),
-        ("DELETE", "/api/tasks/a%20b", none, "", 400, Some("invalid_task_id"), "' '"),
-        ("GET", "/ws/tasks/a%20b", upgrade, "", 400, Some("invalid_task_id"), "' '"),
-        ("GET", "/ws?client_id=a%20b", upgrade, "", 400, Some("invalid_message"), "`client_id`"),
-        ("GET", "/ws/tasks/t?since=x", upgrade, "", 400, Some("invalid_message"), "`since`"),
-        ("GET", "/ws/tasks/t?history=-1", upgrade, "", 400, Some("invalid_message"), "`history`"),
-        ("GET", "/api/tasks/t/events?since=x", none, "", 400, Some("invalid_message"), "`since`"),
-        ("GET", "/api/tasks/t/events?limit=x", none, "", 400, Some("invalid_message"), "`limit`"),
-        ("GET", "/api/tasks/t/events", sse_last, "", 400, Some("invalid_message"), "Last-Event-ID"),
-        ("GET", "/api/tasks?status=odd", none, "", 400, Some("invalid_message"), "`status`"),
-        ("GET", "/api/tasks?limit=-1", none, "", 400, Some("invalid_message"), "`limit`"),
-        ("GET", "/api/tasks?after=a%20b", none, "", 400, Some("invalid_task_id"), "`after`"),
-        ("GET", "/api/connections?task=a%20b", none, "", 400, Some("invalid_task_id"), "`task`"),
-        ("GET", "/api/connections/a%20b", none, "", 400, Some("invalid_message"), "' '"),
-        ("GET", "/api/connections/nobody", none, "", 404, None, "nobody"),
-        ("GET", "/api/tasks/nothing", none, "", 404, Some("task_not_found"), "nothing"),
-        ("GET", "/api/tasks/nothing/events", none, "", 404, Some("task_not_found"), "nothing"),
-        ("DELETE", "/api/tasks/nothing", none, "", 404, Some("task_not_found"), "nothing"),
+        (
+            "GET",
+            "/api/tasks/a%20b",
+            none,
+            "",
+            400,
+            Some("invalid_task_id"),
+            "' '",
+        ),
+        (
+            "GET",
+            "/api/tasks/%ff",
+            none,
+            "",
+            400,
+            Some("invalid_message"),
+            "UTF-8",
+        ),
+        (
+            "GET",
+            "/api/tasks/a%20b/events",
+            sse,
+            "",
+            400,
+            Some("invalid_task_id"),
+            "' '",
+        ),
+        (
+            "POST",
+            "/api/tasks/a%20b/events",
+            none,
+            "{}",
+            400,
+            Some("invalid_task_id"),
+            "' '",
+        ),
+        (
+            "DELETE",
+            "/api/tasks/a%20b",
+            none,
+            "",
+            400,
+            Some("invalid_task_id"),
+            "' '",
+        ),
+        (
+            "GET",
+            "/ws/tasks/a%20b",
+            upgrade,
+            "",
+            400,
+            Some("invalid_task_id"),
+            "' '",
+        ),
+        (
+            "GET",
+            "/ws?client_id=a%20b",
+            upgrade,
+            "",
+            400,
+            Some("invalid_message"),
+            "`client_id`",
+        ),
+        (
+            "GET",
+            "/ws/tasks/t?since=x",
+            upgrade,
+            "",
+            400,
+            Some("invalid_message"),
+            "`since`",
+        ),
+        (
+            "GET",
+            "/ws/tasks/t?history=-1",
+            upgrade,
+            "",
+            400,
+            Some("invalid_message"),
+            "`history`",
+        ),
+        (
+            "GET",
+            "/api/tasks/t/events?since=x",
+            none,
+            "",
+            400,
+            Some("invalid_message"),
+            "`since`",
+        ),
+        (
+            "GET",
+            "/api/tasks/t/events?limit=x",
+            none,
+            "",
+            400,
+            Some("invalid_message"),
+            "`limit`",
+        ),
+        (
+            "GET",
+            "/api/tasks/t/events",
+            sse_last,
+            "",
+            400,
+            Some("invalid_message"),
+            "Last-Event-ID",
+        ),
+        (
+            "GET",
+            "/api/tasks?status=odd",
+            none,
+            "",
+            400,
+            Some("invalid_message"),
+            "`status`",
+        ),
+        (
+            "GET",
+            "/api/tasks?limit=-1",
+            none,
+            "",
+            400,
+            Some("invalid_message"),
+            "`limit`",
+        ),
+        (
+            "GET",
+            "/api/tasks?after=a%20b",
+            none,
+            "",
+            400,
+            Some("invalid_task_id"),
+            "`after`",
+        ),
+        (
+            "GET",
+            "/api/connections?task=a%20b",
+            none,
+            "",
+            400,
+            Some("invalid_task_id"),
+            "`task`",
+        ),
+        (
+            "GET",
+            "/api/connections/a%20b",
+            none,
+            "",
+            400,
+            Some("invalid_message"),
+            "' '",
+        ),
+        (
+            "GET",
+            "/api/connections/nobody",
+            none,
+            "",
+            404,
+            None,
+            "nobody",
+        ),
+        (
+            "GET",
+            "/api/tasks/nothing",
+            none,
+            "",
+            404,
+            Some("task_not_found"),
+            "nothing",
+        ),
+        (
+            "GET",
+            "/api/tasks/nothing/events",
+            none,
+            "",
+            404,
+            Some("task_not_found"),
+            "nothing",
+        ),
+        (
+            "DELETE",
+            "/api/tasks/nothing",
+            none,
+            "",
+            404,
+            Some("task_not_found"),
+            "nothing",
+        ),
         ("GET", "/nowhere", none, "", 404, None, "/nowhere"),
         ("GET", "/api/tasks/", none, "", 404, None, "/api/tasks/"),
-        ("PUT", "/api/tasks/t", none, "{}", 405, None, "GET, HEAD, DELETE"),
-        ("PATCH", "/api/tasks/t/events", none, "{}", 405, None, "GET, HEAD, POST"),
+        (
+            "PUT",
+            "/api/tasks/t",
+            none,
+            "{}",
+            405,
+            None,
+            "GET, HEAD, DELETE",
+        ),
+        (
+            "PATCH",
+            "/api/tasks/t/events",
+            none,
+            "{}",
+            405,
+            None,
+            "GET, HEAD, POST",
+        ),
         ("GET", "/api/tasks/t/commands", none, "", 405, None, "POST"),
         ("POST", "/healthz", none, "{}", 405, None, "GET, HEAD"),
         ("POST", "/ws", none, "{}", 405, None, "GET"),
         ("GET", "/ws", none, "", 426, None, "WebSocket"),
         ("GET", "/ws/tasks/t", none, "", 426, None, "WebSocket"),
-        ("POST", "/api/tasks/t/events", none, "{", 400, Some("invalid_message"), "line 1"),
-        ("POST", "/api/tasks/t/events", none, "[{}", 400, Some("invalid_message"), "line 1"),
-        ("POST", "/api/tasks/t/events", none, "{}", 400, Some("invalid_event"), "`event_type`"),
-        ("POST", "/api/tasks/t/events", none, "7", 400, Some("invalid_event"), "integer `7`"),
+        (
+            "POST",
+            "/api/tasks/t/events",
+            none,
+            "{",
+            400,
+            Some("invalid_message"),
+            "line 1",
+        ),
+        (
+            "POST",
+            "/api/tasks/t/events",
+            none,
+            "[{}",
+            400,
+            Some("invalid_message"),
+            "line 1",
+        ),
+        (
+            "POST",
+            "/api/tasks/t/events",
+            none,
+            "{}",
+            400,
+            Some("invalid_event"),
+            "`event_type`",
+        ),
+        (
+            "POST",
+            "/api/tasks/t/events",
+            none,
+            "7",
+            400,
+            Some("invalid_event"),
+            "integer `7`",
+        ),
         (
             "POST",
             "/api/tasks/t/events",
@@ -591,7 +879,11 @@ async fn http_requests_get_problems_that_name_what_was_wrong() {
             _ => {}
         }
     }
-    assert_eq!(server.bus().stats().tasks, 0, "nothing came of any of these");
+    assert_eq!(
+        server.bus().stats().tasks,
+        0,
+        "nothing came of any of these"
+    );
     assert_eq!(server.manager().stats().accepted, 0);
     server.stop().await;
 }
