@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::manager::{ConnectError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
-use crate::registry::Client;
+use crate::registry::{Client, Clients};
 use crate::resume::{Away, Kept, KeptSubscription, ResumeToken};
 use crate::socket::{Socket, Wire};
 use crate::subscriptions::{Opening, OpeningKind, Source};
@@ -35,10 +35,13 @@ impl Inner {
     }
 
     pub(crate) fn check(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
+        self.admit(request, &self.registry.lock())
+    }
+
+    fn admit(&self, request: &ConnectRequest, clients: &Clients) -> Result<(), ConnectError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(ConnectError::Draining);
         }
-        let clients = self.registry.lock();
         let Some(id) = &request.client_id else {
             return if clients.connected() < self.config.max_connections {
                 Ok(())
@@ -73,14 +76,15 @@ impl Inner {
         socket: Box<dyn Socket>,
         wire: &'static dyn Wire,
     ) -> Result<ConnectionGuard, ConnectError> {
-        self.check(&request)?;
         let keep = request.keep_when_gone;
         let since = request.since.clone();
         let client_id = request.client_id.clone().unwrap_or_else(ClientId::generate);
+        let _settling = self.registry.settle(&client_id);
         // The new connection holds the id before the old one is gone, so a
         // third cannot slip in; both hold the same proof by now.
         let (connection, kept, replaced) = {
             let mut clients = self.registry.lock();
+            self.admit(&request, &clients)?;
             let mut replaced = None;
             let mut kept = None;
             let mut token = None;
@@ -262,6 +266,7 @@ impl Inner {
 
     /// What happens when a connection's task ends.
     pub(crate) fn disconnected(&self, connection: &Arc<Connection>, keep: Keep) {
+        let _settling = self.registry.settle(connection.client_id());
         let kept = self.take_subscriptions(connection);
         let mut clients = self.registry.lock();
         let registered = clients.remove(connection);
@@ -307,6 +312,7 @@ impl Inner {
         event_type: EventType,
         data: Data,
     ) -> Result<Offset, UnknownClient> {
+        let settling = self.registry.settle(client_id);
         let mut clients = self.registry.lock();
         let inbox = match clients.by_id.get_mut(client_id) {
             None => return Err(UnknownClient(client_id.clone())),
@@ -323,7 +329,7 @@ impl Inner {
                 inbox
             }),
         };
-        drop(clients);
+        drop((clients, settling));
         let at = self.bus.config().clock.now();
         let limits = self.config.inbox;
         let kind = event_type.clone();

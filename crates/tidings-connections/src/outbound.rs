@@ -135,7 +135,8 @@ impl Outbound {
         true
     }
 
-    /// Takes all cursors out, each where its client really is.
+    /// Takes all cursors out, each where its client really is. What waits for
+    /// the socket is given back with its cursor, so it must not arrive after all.
     pub(crate) fn take_subs(&mut self) -> Vec<Sub> {
         if let Some(UnsentBy { key, unsent, .. }) = self.unsent.take()
             && let Some(sub) = self.subs.get_mut(key)
@@ -144,6 +145,7 @@ impl Outbound {
                 Unsent::Opening(opening) => sub.opening = Some(opening),
                 Unsent::After(cursor) => sub.cursor = cursor,
             }
+            self.abandon();
         }
         self.subs.drain()
     }

@@ -1,7 +1,7 @@
 //! Who is connected, and who is away: one map by client, one list by number.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 use tidings_protocol::ClientId;
@@ -25,6 +25,8 @@ pub(crate) struct Clients {
     connected: Slab<Arc<Connection>>,
     /// When which client's time is up; one entry a client that is away.
     expiries: BTreeMap<(Instant, ClientId), ()>,
+    /// Clients that are just coming or going.
+    settling: HashSet<ClientId>,
 }
 
 impl Clients {
@@ -101,13 +103,42 @@ impl Clients {
 
 /// The lock around [`Clients`].
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<Clients>);
+pub(crate) struct Registry {
+    clients: Mutex<Clients>,
+    settled: Condvar,
+}
+
+/// While it lives, nobody else hands over what this client has.
+pub(crate) struct Settling<'a> {
+    registry: &'a Registry,
+    id: ClientId,
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.registry.lock().settling.remove(&self.id);
+        self.registry.settled.notify_all();
+    }
+}
 
 impl Registry {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Clients> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else is handing over what this client has: cursors
+    /// and inbox pass from a connection to the next in several steps, and one
+    /// that came in between would find nothing. Short: no step awaits.
+    pub(crate) fn settle(&self, id: &ClientId) -> Settling<'_> {
+        let mut clients = self
+            .settled
+            .wait_while(self.lock(), |clients| clients.settling.contains(id))
+            .unwrap_or_else(PoisonError::into_inner);
+        clients.settling.insert(id.clone());
+        Settling {
+            registry: self,
+            id: id.clone(),
+        }
     }
 
     /// The connections whose number falls on this slot of the heartbeat wheel.

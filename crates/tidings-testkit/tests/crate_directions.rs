@@ -54,6 +54,17 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The platform that this runs on.
+fn host() -> String {
+    let output = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .expect("rustc runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.expect("rustc names its host").to_owned()
+}
+
 /// Every package of the workspace and all that it depends on, dev-dependencies aside.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
@@ -62,8 +73,10 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
             "--format-version",
             "1",
             "--all-features",
-            "--offline",
+            "--locked",
         ])
+        // Else it asks for crates of other platforms, which nobody has fetched.
+        .args(["--filter-platform", &host()])
         .current_dir(root())
         .output()
         .expect("cargo metadata runs");

@@ -102,6 +102,11 @@ impl Problem {
             426 => {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                // RFC 6455 §4.4: for those who asked for another one.
+                headers.insert(
+                    header::SEC_WEBSOCKET_VERSION,
+                    HeaderValue::from_static("13"),
+                );
             }
             503 => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

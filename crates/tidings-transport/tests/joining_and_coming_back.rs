@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tidings_bus::{BusConfig, EventBus, LogLimits};
 use tidings_protocol::{GapReason, NewEvent, Position, TaskId};
-use tidings_testkit::{TestClient, TestConfig, TestServer, WireChecker};
+use tidings_testkit::{TestClient, TestConfig, TestServer, WireChecker, eventually};
 
 fn task() -> TaskId {
     TaskId::new("t").unwrap()
@@ -113,6 +114,81 @@ async fn since_zero_and_history_begin_in_the_past() {
     publish(server.bus(), 1).await;
     some.until_offset("t", 9).await;
     assert_eq!(delivered(&some), 4);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_live_join_begins_after_the_snapshot() {
+    let server = TestServer::start(TestConfig::default()).await;
+    publish(server.bus(), 4).await;
+    let mut live = TestClient::connect(server.ws("/ws/tasks/t")).await;
+    let hello = live.next().await.unwrap();
+    assert_eq!(hello["event_type"], "connection_established");
+    assert_eq!(
+        (
+            &hello["data"]["offset"],
+            &hello["data"]["snapshot"]["offset"]
+        ),
+        (&4.into(), &4.into())
+    );
+    publish(server.bus(), 2).await;
+    assert_eq!(live.next().await.unwrap()["offset"], 5);
+    assert_eq!(live.next().await.unwrap()["offset"], 6);
+    server.stop().await;
+}
+
+/// Whoever comes after the end gets the end: as the event while it is retained,
+/// in the snapshot always; and a new run goes on from there.
+#[tokio::test]
+async fn the_end_is_there_for_whoever_comes_after_it() {
+    let mut config = TestConfig::default();
+    config.bus = config
+        .bus
+        .finished_events_ttl(Duration::from_millis(50))
+        .sweep_interval(Duration::from_millis(10));
+    let server = TestServer::start(config).await;
+    let mut early = TestClient::connect(server.ws("/ws/tasks/t")).await;
+    publish(server.bus(), 3).await;
+    let failed = NewEvent::task_failed("out of luck");
+    server.bus().publish(&task(), failed).await.unwrap();
+    early.until_offset("t", 4).await;
+    let epoch = server.bus().snapshot(&task()).unwrap().epoch.clone();
+    let bus = server.bus().clone();
+    eventually("its events have expired", || {
+        bus.stats().events_dropped == 4
+    })
+    .await;
+    let position = Position {
+        epoch,
+        offset: tidings_protocol::Offset::new(2).unwrap(),
+    };
+    let mut late = since(&server, position).await;
+    let hello = late.until("connection_established").await;
+    assert_eq!(hello["data"]["recovered"], false);
+    assert_eq!(hello["data"]["snapshot"]["status"], "failed");
+    let gap = late.until("gap").await;
+    assert_eq!(
+        (&gap["data"]["from"], &gap["data"]["to"]),
+        (&3.into(), &4.into())
+    );
+    assert_eq!(gap["data"]["reason"], "expired");
+    assert_eq!(gap["data"]["snapshot"]["error"]["message"], "out of luck");
+    let mut live = TestClient::connect(server.ws("/ws/tasks/t")).await;
+    let hello = live.until("connection_established").await;
+    assert_eq!(hello["data"]["snapshot"]["error"]["message"], "out of luck");
+
+    server
+        .bus()
+        .publish(&task(), NewEvent::task_started("again"))
+        .await
+        .unwrap();
+    for watcher in [&mut early, &mut late, &mut live] {
+        assert_eq!(
+            watcher.until("task_started").await["offset"],
+            5,
+            "all are there still"
+        );
+    }
     server.stop().await;
 }
 

@@ -5,8 +5,10 @@
 use serde_json::{Value, json};
 use tidings_protocol::{Data, NewEvent, TaskId};
 use tidings_testkit::{
-    RawClient, TestClient, TestConfig, TestServer, eventually, frame, masked_frame,
+    DEADLINE, RawClient, TestClient, TestConfig, TestServer, eventually, frame, handshake,
+    masked_frame,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tungstenite::Message;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data as Kind, OpCode};
@@ -885,5 +887,49 @@ async fn http_requests_get_problems_that_name_what_was_wrong() {
         "nothing came of any of these"
     );
     assert_eq!(server.manager().stats().accepted, 0);
+    server.stop().await;
+}
+
+/// RFC 6455 §4.4: whoever speaks another version is told which one is spoken.
+#[tokio::test]
+async fn another_version_of_the_protocol_is_told_the_right_one() {
+    let server = server().await;
+    let headers = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "8"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let answer = server.http("GET", "/ws", &headers, "").await;
+    assert_eq!(answer.status, 426);
+    assert_eq!(answer.header("sec-websocket-version"), Some("13"));
+    server.stop().await;
+}
+
+/// Messages that come in the same segment as the handshake are not lost, and a
+/// ping's payload comes back.
+#[tokio::test]
+async fn what_comes_along_with_the_handshake_counts() {
+    let server = server().await;
+    let early = text(br#"{"type":"ping","ref":"early"}"#);
+    let ping = frame(OpCode::Control(Control::Ping), b"payload");
+    let together = [handshake("/ws", "").as_bytes(), &early, &ping].concat();
+    let mut stream = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+    stream.write_all(&together).await.unwrap();
+    let mut seen = Vec::new();
+    let pong = [&[0x8a, 7][..], b"payload"].concat();
+    let contains = |seen: &[u8], part: &[u8]| seen.windows(part.len()).any(|at| at == part);
+    let read = async {
+        while !(contains(&seen, &pong) && contains(&seen, br#"{"ref":"early"}"#)) {
+            assert!(
+                stream.read_buf(&mut seen).await.unwrap() > 0,
+                "an answer before the end"
+            );
+        }
+    };
+    assert!(
+        tokio::time::timeout(DEADLINE, read).await.is_ok(),
+        "both are answered"
+    );
     server.stop().await;
 }

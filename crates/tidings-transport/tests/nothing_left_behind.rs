@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidings_protocol::{Data, NewEvent, TaskId};
-use tidings_testkit::{RawClient, TestClient, TestConfig, TestServer, eventually, handshake};
+use tidings_testkit::{
+    RawClient, TestClient, TestConfig, TestServer, eventually, frame, handshake,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
+use tungstenite::protocol::frame::coding::{Data as Kind, OpCode};
 
 /// Clients of each way to vanish.
 const CLIENTS: usize = 300;
@@ -45,10 +48,12 @@ enum Way {
     Subscribed,
     /// With its socket full.
     Blocked,
+    /// With answers piled up that it does not read.
+    Unanswered,
 }
 
 impl Way {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Silent,
         Self::MidHandshake,
         Self::UnreadHandshake,
@@ -60,6 +65,7 @@ impl Way {
         Self::HalfOpen,
         Self::Subscribed,
         Self::Blocked,
+        Self::Unanswered,
     ];
 
     /// Comes, and goes as far as its way says; gives the socket to vanish with.
@@ -119,6 +125,15 @@ impl Way {
             Self::Blocked => RawClient::connect_narrow(addr, "/ws/tasks/flood?since=0")
                 .await
                 .into_stream(),
+            Self::Unanswered => {
+                let mut client = RawClient::connect_narrow(addr, &path).await;
+                let ping = frame(
+                    OpCode::Data(Kind::Text),
+                    br#"{"type":"ping","ref":"again"}"#,
+                );
+                client.write(&ping.repeat(5_000)).await;
+                client.into_stream()
+            }
         }
     }
 }
@@ -195,7 +210,7 @@ async fn come_and_go(server: &TestServer, way: Way, cut: Cut, clients: usize) {
     }
 }
 
-/// 300 clients for each of eleven ways and two kinds of cut: 6,600.
+/// 300 clients for each of twelve ways and two kinds of cut: 7,200.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_way_they_vanish() {
     let (server, mut bystander) = server(Duration::ZERO).await;

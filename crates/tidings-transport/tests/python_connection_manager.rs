@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is wrong")]
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 use tidings_bus::EventBus;
-use tidings_protocol::{ClientId, Data, NewEvent, TaskId};
-use tidings_testkit::{TestClient, TestConfig, TestServer, WireChecker, eventually};
+use tidings_protocol::{ClientId, Data, NewEvent, TaskId, Timestamp};
+use tidings_testkit::{RawClient, TestClient, TestConfig, TestServer, WireChecker, eventually};
 
 fn task(id: &str) -> TaskId {
     TaskId::new(id).unwrap()
@@ -250,6 +252,7 @@ async fn connection_info_tracking() {
         server.ws("/ws/tasks/t1?client_id=laptop").parse().unwrap(),
     )
     .with_header("User-Agent", "tests/1.0");
+    let begin = Timestamp::from(SystemTime::now());
     let mut watcher = TestClient::connect_as(request, WireChecker::default()).await;
     watcher.until("connection_established").await;
     watcher
@@ -271,5 +274,29 @@ async fn connection_info_tracking() {
         (5, 0)
     );
     assert!(!info.blocked);
+    let now = Timestamp::from(SystemTime::now());
+    assert!((begin..=now).contains(&info.connected_at), "{info:?}");
+
+    // Whoever does not read falls behind, and it shows.
+    let stuck = RawClient::connect_narrow(server.addr(), "/ws/tasks/t2?client_id=stuck").await;
+    let text = "x".repeat(32 * 1024);
+    let manager = server.manager().clone();
+    let blocked = || manager.connection(&client("stuck")).unwrap().blocked;
+    while !blocked() {
+        let event = NewEvent::log(text.clone());
+        server.bus().publish(&task("t2"), event).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let before = manager.connection(&client("stuck")).unwrap();
+    progress(server.bus(), "t2", 1..=3).await;
+    let info = manager.connection(&client("stuck")).unwrap();
+    assert_eq!(info.lag, before.lag + 3);
+    assert_eq!(info.subscriptions[0].lag, info.lag);
+    assert_eq!(info.delivered, before.delivered);
+
+    assert!(manager.kick(&client("laptop")));
+    assert_eq!(watcher.close_code().await, Some(1000));
+    assert!(manager.connection(&client("laptop")).is_none());
+    drop(stuck);
     server.stop().await;
 }

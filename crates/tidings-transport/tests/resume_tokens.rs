@@ -101,47 +101,135 @@ async fn a_newer_connection_replaces_the_older_without_loss_or_doubling() {
     .await;
     assert_eq!(manager.stats().connected, 1);
     assert_eq!(manager.stats().resumed, REPLACEMENTS as u64);
-    server.stop_after(&mut connections).await;
-}
-
-trait Check {
-    async fn stop_after(self, connections: &mut Vec<Connection>);
+    let cut = stop_and_check(server, connections).await;
+    assert!(cut < REPLACEMENTS / 2, "{cut} were not told");
 }
 
 type Connection = tokio::task::JoinHandle<(Vec<Value>, Option<u16>)>;
 
-impl Check for TestServer {
-    /// Stops, and checks what one client got over all of its connections.
-    async fn stop_after(self, connections: &mut Vec<Connection>) {
-        let head = self
-            .bus()
-            .snapshot(&TaskId::new("t").unwrap())
-            .unwrap()
-            .offset;
-        self.stop().await;
-        let mut checker = WireChecker::default();
-        let last = connections.len() - 1;
-        for (number, connection) in connections.drain(..).enumerate() {
-            checker = checker.resumed(|_| true);
-            let (messages, code) = connection.await.unwrap();
-            for message in &messages {
-                checker
-                    .message(&message.to_string())
-                    .unwrap_or_else(|violation| panic!("connection {number}: {violation}"));
-            }
-            let (expected, reconnect) = if number < last {
-                (4409, "never")
-            } else {
-                (1012, "after")
-            };
-            assert_eq!(code, Some(expected), "connection {number}");
-            let goodbye = messages.last().unwrap();
-            assert_eq!(goodbye["event_type"], "going_away");
-            assert_eq!(goodbye["data"]["reconnect"], reconnect);
+/// Stops, and checks what one client got over all of its connections; gives
+/// how many were cut within an event, so that no goodbye could follow.
+async fn stop_and_check(server: TestServer, connections: Vec<Connection>) -> usize {
+    let task = TaskId::new("t").unwrap();
+    let head = server.bus().snapshot(&task).unwrap().offset;
+    server.stop().await;
+    let mut checker = WireChecker::default();
+    let last = connections.len() - 1;
+    let mut cut = 0;
+    for (number, connection) in connections.into_iter().enumerate() {
+        checker = checker.resumed(|_| true);
+        let (messages, code) = connection.await.unwrap();
+        for message in &messages {
+            checker
+                .message(&message.to_string())
+                .unwrap_or_else(|violation| panic!("connection {number}: {violation}"));
         }
-        let end = checker.task("t").unwrap().checker.expected();
-        assert_eq!(end, Some(head.get() + 1), "all of it came");
+        if code.is_none() && number < last {
+            cut += 1;
+            continue;
+        }
+        let (expected, reconnect) = if number < last {
+            (4409, "never")
+        } else {
+            (1012, "after")
+        };
+        assert_eq!(code, Some(expected), "connection {number}");
+        let goodbye = messages.last().unwrap();
+        assert_eq!(goodbye["event_type"], "going_away");
+        assert_eq!(goodbye["data"]["reconnect"], reconnect);
     }
+    let end = checker.task("t").unwrap().checker.expected();
+    assert_eq!(end, Some(head.get() + 1), "all of it came");
+    cut
+}
+
+/// A connection that does not read is replaced in the middle of an event:
+/// whatever it still gets, the newer one goes on exactly there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stuck_connection_is_replaced_without_loss_or_doubling() {
+    let mut config = TestConfig::default();
+    config.bus = config.bus.log_limits(LogLimits {
+        max_events: u64::MAX,
+        max_bytes: 200 << 20,
+    });
+    config.connections = config.connections.close_timeout(Duration::from_secs(10));
+    let server = TestServer::start(config).await;
+    let mut old = RawClient::connect_narrow(server.addr(), "/ws/tasks/t?client_id=mine").await;
+    let hello = old.next_text().await;
+    let token = hello["data"]["resume_token"].as_str().unwrap().to_owned();
+    let id = ClientId::new("mine").unwrap();
+    let data = Data::from_value(json!({ "text": "x".repeat(10_000) })).unwrap();
+    let big = NewEvent::new("own".parse().unwrap(), data);
+    let manager = server.manager().clone();
+    while !manager.connection(&id).unwrap().blocked {
+        server
+            .bus()
+            .publish(&TaskId::new("t").unwrap(), big.clone())
+            .await
+            .unwrap();
+        tokio::task::yield_now().await;
+    }
+    publish(server.bus(), "t", 5).await;
+    let path = format!("/ws/tasks/t?client_id=mine&resume_token={token}");
+    let new = RawClient::connect(server.addr(), &path).await;
+    let newer = tokio::spawn(new.to_end());
+    eventually("the newer one has everything", || {
+        manager
+            .connection(&id)
+            .is_some_and(|info| !info.blocked && info.lag == 0)
+    })
+    .await;
+    // Only now does the older one read: it was cut off within an event, which
+    // no close code can follow.
+    let (mut messages, code) = old.to_end().await;
+    assert_eq!(code, None);
+    messages.insert(0, hello);
+    let older = tokio::spawn(async move { (messages, code) });
+    assert_eq!(stop_and_check(server, vec![older, newer]).await, 1);
+}
+
+/// Many connections of one client at the same moment: one is left, and the
+/// others have been told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_race_one_is_left() {
+    const RACERS: usize = 40;
+    let server = TestServer::start(TestConfig::default()).await;
+    let (first, token) = connect(&server, "/ws/tasks/t?client_id=mine").await;
+    let addr = server.addr();
+    let racers: Vec<_> = (0..RACERS)
+        .map(|_| {
+            let path = format!("/ws/tasks/t?client_id=mine&resume_token={token}");
+            tokio::spawn(async move { RawClient::connect(addr, &path).await.to_end().await })
+        })
+        .collect();
+    let manager = server.manager().clone();
+    eventually("all have come", || {
+        manager.stats().accepted == RACERS as u64 + 1
+    })
+    .await;
+    eventually("one is left", || manager.stats().connected == 1).await;
+    publish(server.bus(), "t", 1).await;
+    server.stop().await;
+    let mut codes = Vec::new();
+    let mut delivered = 0;
+    for racer in racers {
+        let (messages, code) = racer.await.unwrap();
+        assert_eq!(
+            messages[0]["event_type"], "connection_established",
+            "{messages:?}"
+        );
+        delivered += messages
+            .iter()
+            .filter(|message| message["offset"].is_u64())
+            .count();
+        codes.push(code);
+    }
+    codes.sort_unstable();
+    let mut expected = vec![Some(4409); RACERS];
+    expected[0] = Some(1012);
+    assert_eq!(codes, expected);
+    assert_eq!(delivered, 1, "only one of them was there for the event");
+    first.cut();
 }
 
 #[tokio::test]

@@ -176,3 +176,20 @@ async fn a_drain_ends_the_stream() {
     assert!(stream.ended_well(), "the last chunk is there");
     assert_eq!(stopping.await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_head_request_leaves_no_stream_open() {
+    let server = TestServer::start(TestConfig::default()).await;
+    let headers = [("Accept", "text/event-stream")];
+    let answer = server
+        .http("HEAD", "/api/tasks/t/events", &headers, "")
+        .await;
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    let (manager, bus) = (server.manager().clone(), server.bus().clone());
+    eventually("nothing is left of it", || {
+        manager.connected() == 0 && bus.stats().tasks == 0
+    })
+    .await;
+    server.stop().await;
+}

@@ -206,7 +206,7 @@ async fn stuck_stream(server: &TestServer) -> TcpStream {
 /// Whoever reads slowly, but reads, is not given up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_is_not_given_up() {
-    const LIMIT: Duration = Duration::from_millis(400);
+    const LIMIT: Duration = Duration::from_millis(600);
     let mut config = TestConfig::default();
     config.connections = config.connections.write_timeout(LIMIT);
     let server = TestServer::start(config).await;
@@ -218,8 +218,9 @@ async fn a_slow_reader_is_not_given_up() {
             flood(&bus).await;
         }
     });
+    is_blocked(&server, "slow").await;
     let begin = Instant::now();
-    let mut space = vec![0; 64 * 1024];
+    let mut space = vec![0; 128 * 1024];
     let mut tick = tokio::time::interval(Duration::from_millis(10));
     let mut blocked = 0;
     let id = ClientId::new("slow").unwrap();
