@@ -9,6 +9,7 @@ use tidings_protocol::{
 };
 use tokio::time::Instant;
 
+use crate::auth::{Access, AuthError, Credentials, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::manager::{ConnectError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
@@ -23,6 +24,21 @@ impl Inner {
             Some(Client::Connected { connection, .. }) => Some(Arc::clone(connection)),
             _ => None,
         }
+    }
+
+    pub(crate) async fn authenticate(
+        &self,
+        credentials: Credentials<'_>,
+    ) -> Result<Access, AuthError> {
+        let Some(authenticator) = &self.authenticator else {
+            return Ok(Access::unrestricted());
+        };
+        let known = authenticator.authenticate(credentials).await;
+        known.map(Access::of).inspect_err(|_| {
+            self.counters
+                .unauthenticated
+                .fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     /// Where a subscription starts, from what its request says.
@@ -42,6 +58,9 @@ impl Inner {
         if self.draining.load(Ordering::Acquire) {
             return Err(ConnectError::Draining);
         }
+        if let Some(task_id) = &request.task_id {
+            request.access.check(Permission::Watch, task_id)?;
+        }
         let Some(id) = &request.client_id else {
             return if clients.connected() < self.config.max_connections {
                 Ok(())
@@ -50,17 +69,21 @@ impl Inner {
             };
         };
         let owner = match clients.by_id.get(id) {
-            Some(Client::Connected { connection, .. }) => Some(*connection.token()),
-            Some(Client::Away(away)) => Some(away.token),
+            Some(Client::Connected { connection, .. }) => {
+                Some((*connection.token(), connection.subject()))
+            }
+            Some(Client::Away(away)) => Some((away.token, away.subject.clone())),
             None => None,
         };
         let replaces = matches!(clients.by_id.get(id), Some(Client::Connected { .. }));
-        if let Some(owner) = owner {
+        if let Some((owner, subject)) = owner {
             let token = request
                 .resume_token
-                .as_deref()
-                .and_then(|text| text.parse().ok());
-            if !token.is_some_and(|token: ResumeToken| token.is(&owner)) {
+                .as_ref()
+                .and_then(|token| token.reveal().parse().ok());
+            let own = token.is_some_and(|token: ResumeToken| token.is(&owner));
+            // What one subject had is not another's, token or not.
+            if !own || subject.as_ref() != request.access.subject() {
                 return Err(ConnectError::ClientIdInUse);
             }
         }
@@ -78,6 +101,7 @@ impl Inner {
     ) -> Result<ConnectionGuard, ConnectError> {
         let keep = request.keep_when_gone;
         let since = request.since.clone();
+        let expires_at = request.access.expires_at();
         let client_id = request.client_id.clone().unwrap_or_else(ClientId::generate);
         let _settling = self.registry.settle(&client_id);
         // The new connection holds the id before the old one is gone, so a
@@ -109,6 +133,7 @@ impl Inner {
                 socket,
                 wire,
                 request.peer,
+                request.access,
                 request.task_id.clone(),
             );
             // Whatever is sent to it from now on waits behind the greeting.
@@ -127,6 +152,7 @@ impl Inner {
             None => kept,
         };
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        self.expiries.follow(&connection, None, expires_at);
         let mut kept = match kept {
             Some(kept) => {
                 self.counters.resumed.fetch_add(1, Ordering::Relaxed);
@@ -183,7 +209,12 @@ impl Inner {
 
     /// Takes up the rest of what a client had.
     fn restore(&self, connection: &Arc<Connection>, kept: Kept) {
+        let access = connection.access();
         for known in kept.subscriptions {
+            // Its new token may allow less than the one before.
+            if !access.allows(Permission::Watch, &known.task_id) {
+                continue;
+            }
             loop {
                 let task = self.bus.task_or_new(&known.task_id);
                 let pattern = kept
@@ -268,6 +299,8 @@ impl Inner {
     pub(crate) fn disconnected(&self, connection: &Arc<Connection>, keep: Keep) {
         let _settling = self.registry.settle(connection.client_id());
         let kept = self.take_subscriptions(connection);
+        let access = connection.access();
+        self.expiries.follow(connection, access.expires_at(), None);
         let mut clients = self.registry.lock();
         let registered = clients.remove(connection);
         let ttl = self.config.offline_ttl;
@@ -280,7 +313,8 @@ impl Inner {
             return;
         }
         let id = connection.client_id().clone();
-        clients.keep(id, Away::new(*connection.token(), kept, ttl));
+        let subject = access.subject().cloned();
+        clients.keep(id, Away::new(*connection.token(), subject, kept, ttl));
         let expired = clients.take_expired(Instant::now(), self.config.max_away);
         drop(clients);
         for away in &expired {

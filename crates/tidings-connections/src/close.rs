@@ -24,6 +24,8 @@ pub enum CloseReason {
     Forbidden,
     /// Token missing, bad or expired.
     Unauthenticated,
+    /// The token's time is over.
+    TokenExpired,
     /// The server is full.
     Full,
     /// A binary message came.
@@ -49,7 +51,7 @@ impl CloseReason {
             Self::Replaced => CloseCode::Replaced,
             Self::Restart(_) => CloseCode::Restart,
             Self::Forbidden => CloseCode::Forbidden,
-            Self::Unauthenticated => CloseCode::Unauthenticated,
+            Self::Unauthenticated | Self::TokenExpired => CloseCode::Unauthenticated,
             Self::Full => CloseCode::TryAgainLater,
             Self::Binary => CloseCode::Unsupported,
             Self::InvalidPayload => CloseCode::InvalidPayload,
@@ -71,6 +73,7 @@ impl CloseReason {
             Self::Restart(_) => "the service restarts",
             Self::Forbidden => "not allowed",
             Self::Unauthenticated => "a valid token is needed",
+            Self::TokenExpired => "the token has expired",
             Self::Full => "the server is full",
             Self::Binary => "binary messages are not supported",
             Self::InvalidPayload => "text must be UTF-8",
@@ -102,7 +105,7 @@ impl CloseReason {
     pub fn error(self) -> Option<ErrorCode> {
         match self {
             Self::Forbidden => Some(ErrorCode::Forbidden),
-            Self::Unauthenticated => Some(ErrorCode::Unauthenticated),
+            Self::Unauthenticated | Self::TokenExpired => Some(ErrorCode::Unauthenticated),
             Self::TooLarge => Some(ErrorCode::TooLarge),
             Self::Full => Some(ErrorCode::Unavailable),
             Self::Binary | Self::InvalidPayload => Some(ErrorCode::InvalidMessage),

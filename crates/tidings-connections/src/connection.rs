@@ -8,6 +8,7 @@ use serde::Serialize;
 use tidings_bus::{Counters, Hold, PatternWatcher, SkipPolicy, Start, Task, Topic, Watcher};
 use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, TaskId, Timestamp};
 
+use crate::auth::{Access, Permission};
 use crate::close::CloseReason;
 use crate::manager::Inner;
 use crate::outbound::{Outbound, Phase};
@@ -23,8 +24,6 @@ pub struct Peer {
     pub remote_addr: Option<SocketAddr>,
     /// What the client says it is, cut to 256 bytes.
     pub user_agent: Option<Arc<str>>,
-    /// Who it proved to be, where authentication is on.
-    pub subject: Option<Arc<str>>,
 }
 
 impl Peer {
@@ -127,6 +126,7 @@ impl Connection {
         socket: Box<dyn Socket>,
         wire: &'static dyn Wire,
         peer: Peer,
+        access: Access,
         path_task: Option<TaskId>,
     ) -> Arc<Self> {
         let since = manager.bus.config().clock.now();
@@ -142,7 +142,7 @@ impl Connection {
             peer,
             since,
             path_task,
-            out: Mutex::new(Outbound::new()),
+            out: Mutex::new(Outbound::new(access)),
             unanswered: AtomicU8::new(0),
             received: AtomicU32::new(0),
             me: me.clone(),
@@ -184,6 +184,21 @@ impl Connection {
 
     pub(crate) fn manager(&self) -> &Arc<Inner> {
         &self.manager
+    }
+
+    /// Where its client comes from.
+    pub(crate) fn remote_addr(&self) -> Option<SocketAddr> {
+        self.peer.remote_addr
+    }
+
+    /// What its client may do. Lent out: a renewed token may change it.
+    pub fn access(&self) -> Access {
+        self.lock().access.clone()
+    }
+
+    /// Who its client is.
+    pub(crate) fn subject(&self) -> Option<Arc<str>> {
+        self.lock().access.subject().cloned()
     }
 
     pub(crate) fn token(&self) -> &ResumeToken {
@@ -334,7 +349,7 @@ impl Connection {
             connected_at: self.since,
             remote_addr: self.peer.remote_addr,
             user_agent: self.peer.user_agent.clone(),
-            subject: self.peer.subject.clone(),
+            subject: out.access.subject().cloned(),
             transport: self.wire.name(),
             lag: subscriptions.iter().map(|sub| sub.lag).sum(),
             subscriptions,
@@ -473,7 +488,7 @@ impl Connection {
 impl PatternWatcher for Connection {
     fn discovered(&self, _: usize, task: &Arc<Task>) {
         let mut out = self.lock();
-        if out.is_open() {
+        if out.is_open() && out.access.allows(Permission::Watch, task.id()) {
             self.add_appeared(&mut out, task);
             out.wake();
         }

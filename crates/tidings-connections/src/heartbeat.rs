@@ -48,6 +48,7 @@ pub(crate) async fn run(
             next_check = now + DEADLINE_CHECK.min(period);
             manager.stalls.check(now);
             manager.expire_away(now);
+            manager.end_expired();
         }
         if now >= next_beat {
             // A timer that fell behind does not fire in a burst.

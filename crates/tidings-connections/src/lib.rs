@@ -25,15 +25,18 @@
 //! ```
 
 mod admission;
+mod auth;
 mod close;
 mod config;
 mod connection;
 pub mod defaults;
+mod expiry;
 mod heartbeat;
 mod manager;
 mod outbound;
 mod pending;
 mod registry;
+mod renewal;
 mod resume;
 mod session;
 mod socket;
@@ -42,6 +45,10 @@ mod stats;
 mod subscriptions;
 mod write;
 
+pub use auth::{
+    Access, AuthError, Authenticator, Credentials, Forbidden, Permission, Permissions, Principal,
+    Scope, UnknownPermission,
+};
 pub use close::CloseReason;
 pub use config::{ConfigError, ConnectionsConfig};
 pub use connection::{Connection, ConnectionInfo, Peer, SubscriptionInfo};

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidings_bus::EventBus;
-use tidings_protocol::{ClientId, Data, EventType, Offset, Since, TaskId};
+use tidings_protocol::{ClientId, Data, EventType, Offset, Secret, Since, TaskId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::auth::{Access, AuthError, Authenticator, Credentials, Forbidden};
 use crate::close::CloseReason;
 use crate::config::{ConfigError, ConnectionsConfig};
 use crate::connection::{Connection, ConnectionInfo, Peer};
+use crate::expiry::Expiries;
 use crate::heartbeat;
 use crate::registry::{Client, Registry};
 use crate::socket::{Socket, Wire};
@@ -36,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) config: ConnectionsConfig,
     pub(crate) registry: Registry,
     pub(crate) stalls: Stalls,
+    pub(crate) expiries: Expiries,
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) counters: Counters,
     pub(crate) draining: AtomicBool,
 }
@@ -49,13 +53,15 @@ pub struct ConnectRequest {
     /// The id that the client has chosen, or got before.
     pub client_id: Option<ClientId>,
     /// The proof that it got with the id.
-    pub resume_token: Option<String>,
+    pub resume_token: Option<Secret>,
     /// Where to go on in the path's task.
     pub since: Option<Since>,
     /// How many of the newest events to begin with.
     pub history: Option<u32>,
     /// Where it comes from.
     pub peer: Peer,
+    /// What it may do, from [`ConnectionManager::authenticate`].
+    pub access: Access,
     /// Whether its cursors outlive the connection.
     pub keep_when_gone: Keep,
 }
@@ -92,6 +98,9 @@ pub enum ConnectError {
     /// The client id is in use, and the token that proves it one's own is missing or wrong.
     #[error("this client id is in use; connect with its resume_token, or with another id")]
     ClientIdInUse,
+    /// The token does not allow to watch the path's task.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// As many connections as allowed are there.
     #[error("the server is full; try again later")]
     Full,
@@ -104,7 +113,7 @@ impl ConnectError {
     /// How a transport that can only close tells it.
     pub fn close_reason(self) -> CloseReason {
         match self {
-            Self::ClientIdInUse => CloseReason::Forbidden,
+            Self::ClientIdInUse | Self::Forbidden(_) => CloseReason::Forbidden,
             Self::Full => CloseReason::Full,
             Self::Draining => CloseReason::Restart(Duration::from_secs(1)),
         }
@@ -145,6 +154,27 @@ impl ConnectionManager {
     /// # Errors
     /// A setting that cannot work.
     pub fn new(bus: EventBus, config: ConnectionsConfig) -> Result<Self, ConfigError> {
+        Self::start(bus, config, None)
+    }
+
+    /// A manager that asks everybody who they are; must be made inside a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// A setting that cannot work.
+    pub fn with_authenticator(
+        bus: EventBus,
+        config: ConnectionsConfig,
+        authenticator: Arc<dyn Authenticator>,
+    ) -> Result<Self, ConfigError> {
+        Self::start(bus, config, Some(authenticator))
+    }
+
+    fn start(
+        bus: EventBus,
+        config: ConnectionsConfig,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         let stop = CancellationToken::new();
         let interval = config.heartbeat_interval;
@@ -153,6 +183,8 @@ impl ConnectionManager {
             config,
             registry: Registry::default(),
             stalls: Stalls::default(),
+            expiries: Expiries::default(),
+            authenticator,
             counters: Counters::default(),
             draining: AtomicBool::new(false),
         });
@@ -175,6 +207,27 @@ impl ConnectionManager {
     /// The settings it was made with.
     pub fn config(&self) -> &ConnectionsConfig {
         &self.inner.config
+    }
+
+    /// Whether everybody is asked who they are.
+    pub fn asks_for_tokens(&self) -> bool {
+        self.inner.authenticator.is_some()
+    }
+
+    /// What somebody may do: everything, if nobody is asked who they are.
+    ///
+    /// # Errors
+    /// See [`AuthError`].
+    pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Access, AuthError> {
+        self.inner.authenticate(credentials).await
+    }
+
+    /// Counts a request that was refused for what its token does not allow.
+    pub fn count_forbidden(&self) {
+        self.inner
+            .counters
+            .forbidden
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// Registers a connection. Its first message, `connection_established`, is

@@ -13,6 +13,7 @@ use tidings_protocol::{
     ControlMessage, Gap, GapReason, Joined as JoinedMessage, Offset, TaskId, TaskSnapshot,
 };
 
+use crate::auth::Access;
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::pending::Pending;
@@ -60,6 +61,8 @@ pub(crate) struct Outbound {
     pub(crate) phase: Phase,
     /// Wakes the connection's task.
     waker: Option<Waker>,
+    /// What the client may do.
+    pub(crate) access: Access,
     /// Events handed to the socket.
     pub(crate) delivered: u64,
     /// Counts writes that got somewhere.
@@ -69,7 +72,7 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(access: Access) -> Self {
         Self {
             subs: Subscriptions::default(),
             ready: VecDeque::new(),
@@ -78,6 +81,7 @@ impl Outbound {
             unsent: None,
             phase: Phase::Open,
             waker: None,
+            access,
             delivered: 0,
             progress: 0,
             broken: false,

@@ -73,14 +73,22 @@ pub(crate) struct KeptSubscription {
 /// A client that is away.
 pub(crate) struct Away {
     pub(crate) token: ResumeToken,
+    /// Who it proved to be: nobody else may go on in its place.
+    pub(crate) subject: Option<Arc<str>>,
     pub(crate) kept: Kept,
     pub(crate) until: Instant,
 }
 
 impl Away {
-    pub(crate) fn new(token: ResumeToken, kept: Kept, ttl: Duration) -> Box<Self> {
+    pub(crate) fn new(
+        token: ResumeToken,
+        subject: Option<Arc<str>>,
+        kept: Kept,
+        ttl: Duration,
+    ) -> Box<Self> {
         Box::new(Self {
             token,
+            subject,
             kept,
             until: Instant::now() + ttl,
         })

@@ -1,6 +1,7 @@
 //! What a client's messages do.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidings_bus::{Hold, PublishError, Start, Task};
 use tidings_protocol::{
@@ -8,6 +9,7 @@ use tidings_protocol::{
     Pattern, Reference, Since, Target, TaskId,
 };
 
+use crate::auth::{AuthError, Forbidden, Permission};
 use crate::connection::Connection;
 use crate::outbound::Outbound;
 use crate::subscriptions::{OpeningKind, PatternSub, Source};
@@ -16,13 +18,13 @@ use crate::subscriptions::{OpeningKind, PatternSub, Source};
 const ANSWER_BYTES: usize = 16 * 1024;
 
 /// A request that could not be done.
-struct Refusal {
-    code: ErrorCode,
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
     text: String,
 }
 
 impl Refusal {
-    fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
         Self {
             code,
             text: text.into(),
@@ -36,6 +38,18 @@ impl From<PublishError> for Refusal {
             code: error.code(),
             text: chain(&error),
         }
+    }
+}
+
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<Forbidden> for Refusal {
+    fn from(error: Forbidden) -> Self {
+        Self::new(ErrorCode::Forbidden, error.to_string())
     }
 }
 
@@ -135,14 +149,19 @@ impl Connection {
             ClientRequest::Unsubscribe { target } => {
                 self.unsubscribe(reference.clone(), target).map(Some)
             }
-            // Without authentication every token is as good as none.
-            ClientRequest::Authenticate { .. } => Ok(None),
+            ClientRequest::Authenticate { token } => self.renew(&token).await.map(|()| None),
             _ => Err(Refusal::new(
                 ErrorCode::UnknownType,
                 "this server does not know this type",
             )),
         };
         answer.unwrap_or_else(|refusal| {
+            if refusal.code == ErrorCode::Forbidden {
+                self.manager()
+                    .counters
+                    .forbidden
+                    .fetch_add(1, Ordering::Relaxed);
+            }
             Some(ControlMessage::error(reference, refusal.code, refusal.text))
         })
     }
@@ -163,6 +182,17 @@ impl Connection {
         event: NewEvent,
     ) -> Result<ControlMessage, Refusal> {
         let task_id = self.task_or_path(task_id)?;
+        self.access().check_publish(&task_id, &event.event_type)?;
+        self.append(reference, task_id, event).await
+    }
+
+    /// Publishes what is allowed.
+    async fn append(
+        &self,
+        reference: Option<Reference>,
+        task_id: TaskId,
+        event: NewEvent,
+    ) -> Result<ControlMessage, Refusal> {
         let published = self.manager().bus.publish(&task_id, event).await?;
         Ok(ControlMessage::ack(
             reference,
@@ -181,15 +211,19 @@ impl Connection {
         args: Option<Data>,
     ) -> Result<ControlMessage, Refusal> {
         let task_id = self.task_or_path(task_id)?;
+        let access = self.access();
+        access.check(Permission::Command, &task_id)?;
         if self.manager().bus.snapshot(&task_id).is_none() {
             return Err(Refusal::new(
                 ErrorCode::TaskNotFound,
                 format!("there is no task {task_id} to command"),
             ));
         }
-        let by = self.client_id().as_str();
+        let by = access
+            .subject()
+            .map_or(self.client_id().as_str(), |subject| subject);
         let event = NewEvent::command_requested(CommandId::generate(), command, args.as_ref(), by);
-        self.publish(reference, Some(task_id), event).await
+        self.append(reference, task_id, event).await
     }
 
     fn subscribe(
@@ -204,6 +238,10 @@ impl Connection {
             Some(target) => target,
             None => Target::Task(self.task_or_path(None)?),
         };
+        match &target {
+            Target::Task(task_id) => self.access().check(Permission::Watch, task_id)?,
+            Target::Pattern(pattern) => self.access().check_pattern(pattern)?,
+        }
         let limit = self.manager().config.max_subscriptions;
         if self.lock().subs.explicit() >= limit {
             return Err(Refusal::new(
@@ -294,7 +332,13 @@ impl Connection {
         out.wake();
     }
 
-    /// Attaches a pattern; gives the tasks that match. Those to come are
+    /// Those of these tasks that the client may watch.
+    pub(crate) fn only_allowed(&self, out: &Outbound, mut tasks: Vec<Arc<Task>>) -> Vec<Arc<Task>> {
+        tasks.retain(|task| out.access.allows(Permission::Watch, task.id()));
+        tasks
+    }
+
+    /// Attaches a pattern; gives the tasks that match and may be watched. Those to come are
     /// discovered under our lock, so none comes before the caller is done.
     fn watch_pattern(&self, out: &mut Outbound, pattern: &Pattern) -> Vec<Arc<Task>> {
         let Some(watcher) = self.pattern_watcher() else {
@@ -306,7 +350,7 @@ impl Connection {
             id,
         };
         out.subs.patterns.get_or_insert_default().insert(known);
-        tasks
+        self.only_allowed(out, tasks)
     }
 
     fn unsubscribe(

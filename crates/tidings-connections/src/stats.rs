@@ -24,6 +24,12 @@ pub struct ConnectionStats {
     pub timed_out: u64,
     /// Personal messages put into inboxes.
     pub personal_messages: u64,
+    /// Tokens refused, and requests without one.
+    pub unauthenticated: u64,
+    /// Requests that the token did not allow.
+    pub forbidden: u64,
+    /// Connections closed because their token had expired.
+    pub tokens_expired: u64,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +39,9 @@ pub(crate) struct Counters {
     pub(crate) resumed: AtomicU64,
     pub(crate) timed_out: AtomicU64,
     pub(crate) personal: AtomicU64,
+    pub(crate) unauthenticated: AtomicU64,
+    pub(crate) forbidden: AtomicU64,
+    pub(crate) tokens_expired: AtomicU64,
 }
 
 impl Counters {
@@ -42,6 +51,9 @@ impl Counters {
             CloseReason::HeartbeatTimeout | CloseReason::WriteTimeout
         ) {
             self.timed_out.fetch_add(1, Ordering::Relaxed);
+        }
+        if reason == CloseReason::TokenExpired {
+            self.tokens_expired.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -55,6 +67,9 @@ impl Counters {
             resumed: get(&self.resumed),
             timed_out: get(&self.timed_out),
             personal_messages: get(&self.personal),
+            unauthenticated: get(&self.unauthenticated),
+            forbidden: get(&self.forbidden),
+            tokens_expired: get(&self.tokens_expired),
         }
     }
 }

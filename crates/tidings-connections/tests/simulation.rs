@@ -199,7 +199,7 @@ impl Client {
             None => ConnectRequest::new(),
         };
         request.client_id = Some(client_id);
-        request.resume_token = Some(token);
+        request.resume_token = Some(token.into());
         self.connect(node, rng, request);
     }
 

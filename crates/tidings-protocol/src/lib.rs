@@ -65,6 +65,7 @@ mod position;
 mod producer;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod secret;
 mod snapshot;
 mod text;
 mod timestamp;
@@ -96,6 +97,7 @@ pub use payload::{
 };
 pub use position::{Epoch, Offset, OffsetError, Position, PositionError, Since};
 pub use producer::{FenceError, MAX_PRODUCERS, ProducerLedger, ProducerStamp};
+pub use secret::Secret;
 pub use snapshot::{
     ActiveStep, ActiveToolCall, AgentState, ArtifactState, MAX_ENTRIES, MAX_SNAPSHOT_BYTES,
     MAX_TEXT_BYTES, OutputState, PendingCommand, PendingInput, TaskSnapshot,

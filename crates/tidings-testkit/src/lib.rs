@@ -22,6 +22,7 @@ mod lines;
 mod pipe;
 mod raw;
 mod server;
+mod tokens;
 
 pub use checker::{Checker, TaskChecker, Violation, WireChecker};
 pub use client::TestClient;
@@ -31,3 +32,4 @@ pub use lines::{LINES, LineReader, LineWire};
 pub use pipe::PipeSocket;
 pub use raw::{RawClient, RawFrame, frame, handshake, masked_frame};
 pub use server::{DEADLINE, TestConfig, TestServer, eventually};
+pub use tokens::{Tokens, permissions};

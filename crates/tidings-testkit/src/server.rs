@@ -1,10 +1,11 @@
 //! A whole server on port 0.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_bus::{BusConfig, EventBus};
-use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_connections::{Authenticator, ConnectionManager, ConnectionsConfig};
 use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,32 @@ impl TestServer {
         let bus = EventBus::new(config.bus.framing(WEBSOCKET)).expect("a bus");
         let manager =
             ConnectionManager::new(bus.clone(), config.connections).expect("a connection manager");
-        let service = TidingsService::new(manager.clone(), config.transport).expect("a service");
+        Self::run(bus, manager, config.transport, addr).await
+    }
+
+    /// Starts a server that asks everybody who they are.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn start_asking(config: TestConfig, authenticator: impl Authenticator) -> Self {
+        let bus = EventBus::new(config.bus.framing(WEBSOCKET)).expect("a bus");
+        let manager = ConnectionManager::with_authenticator(
+            bus.clone(),
+            config.connections,
+            Arc::new(authenticator),
+        );
+        let manager = manager.expect("a connection manager");
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::run(bus, manager, config.transport, addr).await
+    }
+
+    async fn run(
+        bus: EventBus,
+        manager: ConnectionManager,
+        transport: TransportConfig,
+        addr: SocketAddr,
+    ) -> Self {
+        let service = TidingsService::new(manager.clone(), transport).expect("a service");
         let server = Server::bind(addr, service).await.expect("a free port");
         let addr = server.local_addr();
         let drain = CancellationToken::new();

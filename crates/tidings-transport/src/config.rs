@@ -11,6 +11,10 @@ use crate::origin::Origins;
 pub struct TransportConfig {
     /// Which web pages may connect. Default: those of the same origin.
     pub allowed_origins: Origins,
+    /// Whether a token may be in the query (`?token=`). It then lies in the logs
+    /// of whatever is on the way, so only for clients that can send it in no
+    /// other way. Default no.
+    pub token_in_query: bool,
     /// The largest body of a request. Default 1 MiB: a batch of events.
     pub max_body_bytes: usize,
     /// How long a client may take to send a request's head, from when the
@@ -26,6 +30,7 @@ impl Default for TransportConfig {
     fn default() -> Self {
         Self {
             allowed_origins: Origins::SameOrigin,
+            token_in_query: false,
             max_body_bytes: 1024 * 1024,
             header_read_timeout: Duration::from_secs(15),
             body_read_timeout: Duration::from_secs(15),
@@ -63,6 +68,13 @@ impl TransportConfig {
     #[must_use]
     pub fn allowed_origins(mut self, origins: Origins) -> Self {
         self.allowed_origins = origins;
+        self
+    }
+
+    /// Sets whether a token may be in the query.
+    #[must_use]
+    pub fn token_in_query(mut self, allowed: bool) -> Self {
+        self.token_in_query = allowed;
         self
     }
 

@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod access;
 mod body;
 mod config;
 mod openapi;

@@ -1,6 +1,6 @@
 //! Which web pages may talk to the server (RFC 6454, RFC 6455 §10.2).
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::config::ConfigError;
@@ -40,8 +40,9 @@ impl Origins {
         Ok(())
     }
 
-    /// Whether a request may open a WebSocket, which CORS does not cover.
-    pub(crate) fn allow(&self, headers: &HeaderMap) -> bool {
+    /// Whether a page may ask for this at all. CORS only keeps an answer from
+    /// a page: it covers no WebSocket, and what a request does is done.
+    pub(crate) fn allow(&self, headers: &HeaderMap, host: Option<&str>) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return true;
         };
@@ -52,7 +53,7 @@ impl Origins {
                 .any(|known| known.as_bytes() == origin.as_bytes()),
             Self::SameOrigin => false,
         };
-        listed || is_same(origin, headers.get(header::HOST))
+        listed || is_same(origin, host)
     }
 
     /// The CORS answers for REST and SSE.
@@ -79,9 +80,18 @@ impl Origins {
     }
 }
 
+/// The host, with its port, that a request went to: HTTP/2 has it in the URI.
+pub(crate) fn host<B>(request: &Request<B>) -> Option<&str> {
+    let header = request.headers().get(header::HOST);
+    header.map_or_else(
+        || request.uri().authority().map(http::uri::Authority::as_str),
+        |host| host.to_str().ok(),
+    )
+}
+
 /// Whether an origin names the host that the request went to.
-fn is_same(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
-    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else {
+fn is_same(origin: &HeaderValue, host: Option<&str>) -> bool {
+    let (Ok(origin), Some(host)) = (origin.to_str(), host) else {
         return false;
     };
     origin
@@ -93,10 +103,9 @@ fn is_same(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(origin: &str, host: &str) -> HeaderMap {
+    fn headers(origin: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::ORIGIN, origin.parse().unwrap());
-        headers.insert(header::HOST, host.parse().unwrap());
         headers
     }
 
@@ -133,13 +142,13 @@ mod tests {
             (&listed, "http://localhost:8000", "localhost:8000", true),
         ] {
             assert_eq!(
-                origins.allow(&headers(origin, host)),
+                origins.allow(&headers(origin), Some(host)),
                 allowed,
                 "{origin} at {host}"
             );
         }
         assert!(
-            Origins::SameOrigin.allow(&HeaderMap::new()),
+            Origins::SameOrigin.allow(&HeaderMap::new(), Some("localhost")),
             "no browser, no origin"
         );
     }

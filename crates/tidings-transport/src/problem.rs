@@ -3,7 +3,7 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tidings_bus::PublishError;
-use tidings_connections::{ConnectError, UnknownClient, chain};
+use tidings_connections::{AuthError, ConnectError, Forbidden, UnknownClient, chain};
 use tidings_protocol::ErrorCode;
 
 use crate::body::{Body, full};
@@ -19,6 +19,9 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<ErrorCode>,
     detail: String,
+    /// No token was given, so none was wrong (RFC 6750 §3.1).
+    #[serde(skip)]
+    no_token: bool,
     #[serde(skip)]
     allow: Option<&'static str>,
 }
@@ -31,6 +34,7 @@ impl Problem {
             status: status.as_u16(),
             code: None,
             detail: detail.into(),
+            no_token: false,
             allow: None,
         }
     }
@@ -70,6 +74,17 @@ impl Problem {
         }
     }
 
+    pub(crate) fn forbidden_origin() -> Self {
+        Self::new(
+            ErrorCode::Forbidden,
+            "pages of this origin are not let in; see --allow-origin",
+        )
+    }
+
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
+    }
+
     pub(crate) fn upgrade_required(detail: impl Into<String>) -> Self {
         Self::plain(StatusCode::UPGRADE_REQUIRED, detail)
     }
@@ -96,6 +111,16 @@ impl Problem {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         match self.status {
+            401 => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static(if self.no_token {
+                        "Bearer realm=\"tidings\""
+                    } else {
+                        "Bearer realm=\"tidings\", error=\"invalid_token\""
+                    }),
+                );
+            }
             408 => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -123,10 +148,25 @@ impl From<PublishError> for Problem {
     }
 }
 
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        Self {
+            no_token: error == AuthError::Missing,
+            ..Self::new(error.code(), error.to_string())
+        }
+    }
+}
+
+impl From<Forbidden> for Problem {
+    fn from(error: Forbidden) -> Self {
+        Self::new(ErrorCode::Forbidden, error.to_string())
+    }
+}
+
 impl From<ConnectError> for Problem {
     fn from(error: ConnectError) -> Self {
         let code = match error {
-            ConnectError::ClientIdInUse => ErrorCode::Forbidden,
+            ConnectError::ClientIdInUse | ConnectError::Forbidden(_) => ErrorCode::Forbidden,
             _ => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string())

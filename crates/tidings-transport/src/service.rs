@@ -123,9 +123,12 @@ impl Plain {
         B::Error: Into<BoxError>,
     {
         let core = self.0;
-        core.route(request)
-            .await
-            .unwrap_or_else(crate::problem::Problem::into_response)
+        core.route(request).await.unwrap_or_else(|problem| {
+            if problem.is_forbidden() {
+                core.manager.count_forbidden();
+            }
+            problem.into_response()
+        })
     }
 }
 

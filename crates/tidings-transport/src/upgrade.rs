@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tidings_connections::{
-    CloseReason, ConnectRequest, ConnectionGuard, ConnectionManager, Socket, Wire,
+    Access, AuthError, CloseReason, ConnectError, ConnectRequest, ConnectionGuard,
+    ConnectionManager, Socket, Wire,
 };
 use tidings_protocol::{ControlMessage, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +15,7 @@ use tokio::net::TcpStream;
 use tungstenite::handshake::server::create_response_with_body;
 
 use crate::body::{Body, full};
+use crate::origin::host;
 use crate::problem::Problem;
 use crate::service::Core;
 use crate::websocket::{Driver, StreamSocket, TcpSocket, WebSocketWire};
@@ -25,12 +27,46 @@ const SUBPROTOCOL: &str = "tidings.v1";
 /// How long a client may take to be told that it is refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why a connection ends as it begins.
+struct Refused {
+    reason: CloseReason,
+    text: String,
+}
+
+impl From<CloseReason> for Refused {
+    fn from(reason: CloseReason) -> Self {
+        Self {
+            reason,
+            text: reason.text().to_owned(),
+        }
+    }
+}
+
+impl From<AuthError> for Refused {
+    fn from(error: AuthError) -> Self {
+        Self {
+            reason: error.close_reason(),
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<ConnectError> for Refused {
+    fn from(error: ConnectError) -> Self {
+        Self {
+            reason: error.close_reason(),
+            text: error.to_string(),
+        }
+    }
+}
+
 /// Answers with 101 and, once hyper has let go of the socket, starts the
 /// connection on a task of its own; the HTTP connection's memory is gone by then.
 pub(crate) fn websocket<B>(
     core: &Core,
     mut request: Request<B>,
-    connect: ConnectRequest,
+    mut connect: ConnectRequest,
+    access: Result<Access, AuthError>,
 ) -> Result<Response<Body>, Problem> {
     let mut response =
         create_response_with_body(&request, || full(Vec::new())).map_err(|error| {
@@ -38,11 +74,20 @@ pub(crate) fn websocket<B>(
                 "only WebSocket handshakes are answered here ({error})"
             ))
         })?;
-    let verdict = if core.config.allowed_origins.allow(request.headers()) {
-        subprotocol(request.headers())
+    let offered = subprotocol(request.headers());
+    let verdict = if core
+        .config
+        .allowed_origins
+        .allow(request.headers(), host(&request))
+    {
+        offered.map_err(Refused::from)
     } else {
-        Err(CloseReason::Policy)
+        Err(CloseReason::Policy.into())
     };
+    let verdict = verdict.and_then(|accepted| {
+        connect.access = access?;
+        Ok(accepted)
+    });
     if let Ok(Some(accepted)) = &verdict {
         let name = HeaderName::from_static("sec-websocket-protocol");
         response.headers_mut().insert(name, accepted.clone());
@@ -106,24 +151,18 @@ fn start(
     manager: &ConnectionManager,
     upgraded: Upgraded,
     connect: ConnectRequest,
-    refusal: Option<CloseReason>,
+    refusal: Option<Refused>,
 ) {
-    let refusal = match refusal {
-        Some(reason) => Some((reason, reason.text().to_owned())),
-        None => {
-            let refused = manager.check(&connect).err();
-            refused.map(|error| (error.close_reason(), error.to_string()))
-        }
-    };
+    let refusal = refusal.or_else(|| manager.check(&connect).err().map(Refused::from));
     match unwrap(upgraded) {
         Stream::Tcp(stream, early) => match refusal {
-            Some((reason, text)) => spawn_refusal(stream, reason, &text),
+            Some(refused) => spawn_refusal(stream, &refused),
             None => register(manager, connect, Box::new(TcpSocket(stream)), &early),
         },
         Stream::Other(upgraded) => {
             let stream = TokioIo::new(upgraded);
             match refusal {
-                Some((reason, text)) => spawn_refusal(stream, reason, &text),
+                Some(refused) => spawn_refusal(stream, &refused),
                 None => register(manager, connect, Box::new(StreamSocket::new(stream)), &[]),
             }
         }
@@ -151,14 +190,15 @@ fn spawn(guard: ConnectionGuard, early: &[u8]) {
 }
 
 /// Says why, closes, and waits a moment for the client to hear it.
-fn spawn_refusal<T>(mut stream: T, reason: CloseReason, text: &str)
+fn spawn_refusal<T>(mut stream: T, refused: &Refused)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
+    let Refused { reason, text } = refused;
     let at = Timestamp::from(std::time::SystemTime::now());
     let mut bytes = Vec::new();
     if let Some(code) = reason.error() {
-        let message = ControlMessage::error(None, code, text);
+        let message = ControlMessage::error(None, code, text.as_str());
         WebSocketWire.control(&message.encode(at), &mut bytes);
     }
     let goodbye =

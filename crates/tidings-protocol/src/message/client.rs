@@ -1,8 +1,9 @@
 //! What clients say.
 
 use std::fmt;
+use std::str::FromStr;
 
-use crate::{Data, NewEvent, Pattern, Since, TaskId};
+use crate::{Data, IdError, NewEvent, Pattern, Secret, Since, TaskId};
 
 use super::Reference;
 use super::wire::client::{self as wire, Kind};
@@ -69,7 +70,7 @@ pub enum ClientRequest {
     /// Renew the permission to be connected.
     Authenticate {
         /// Whatever the server's authenticator understands.
-        token: String,
+        token: Secret,
     },
 }
 
@@ -105,6 +106,19 @@ impl fmt::Display for Target {
         match self {
             Self::Task(task_id) => task_id.fmt(f),
             Self::Pattern(pattern) => pattern.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = IdError;
+
+    /// A pattern if it ends in `*`, which no task id has; else a task.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if text.ends_with('*') {
+            text.parse().map(Self::Pattern)
+        } else {
+            text.parse().map(Self::Task)
         }
     }
 }

@@ -147,7 +147,9 @@ fn request() -> impl Strategy<Value = ClientRequest> {
                 args
             }
         ),
-        ".*".prop_map(|token| ClientRequest::Authenticate { token }),
+        ".*".prop_map(|token| ClientRequest::Authenticate {
+            token: token.into()
+        }),
     ]
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use tidings_connections::{Access, Permission};
 use tidings_protocol::{CommandId, Data, Epoch, ErrorCode, NewEvent, Offset};
 
 use super::events::parse_json;
@@ -24,7 +25,7 @@ struct Accepted {
     offset: Offset,
 }
 
-/// Who asks, where no client id says it.
+/// Who asks, where nobody is asked who they are.
 const BY: &str = "http";
 
 impl Core {
@@ -33,20 +34,23 @@ impl Core {
         &self,
         request: Request<B>,
         id: &str,
+        access: &Access,
     ) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let task_id = query::task_id(id)?;
+        access.check(Permission::Command, &task_id)?;
         let bytes = self.read_body(request).await?;
         let Command { command, args } = parse_json(&bytes, ErrorCode::InvalidMessage)?;
         let bus = self.manager.bus();
         if bus.snapshot(&task_id).is_none() {
             return Err(Problem::task_not_found(&task_id));
         }
+        let by = access.subject().map_or(BY, |subject| subject);
         let command_id = CommandId::generate();
-        let event = NewEvent::command_requested(&command_id, &command, args.as_ref(), BY);
+        let event = NewEvent::command_requested(&command_id, &command, args.as_ref(), by);
         let published = bus.publish(&task_id, event).await?;
         let accepted = Accepted {
             command_id,

@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt;
-use tidings_connections::{ConnectRequest, Keep, Peer};
-use tidings_protocol::{ErrorCode, TaskId};
+use tidings_connections::{Access, AuthError, ConnectRequest, Keep, Peer};
+use tidings_protocol::{ErrorCode, Secret, TaskId};
 
 use crate::body::Body;
 use crate::problem::Problem;
@@ -18,9 +18,10 @@ impl Core {
         &self,
         request: Request<B>,
         task_id: Option<TaskId>,
+        access: Result<Access, AuthError>,
     ) -> Result<Response<Body>, Problem> {
         let connect = connect_request(&request, task_id)?;
-        upgrade::websocket(self, request, connect)
+        upgrade::websocket(self, request, connect, access)
     }
 
     /// Opens a stream of server-sent events.
@@ -28,8 +29,10 @@ impl Core {
         &self,
         request: &Request<B>,
         task_id: TaskId,
+        access: Access,
     ) -> Result<Response<Body>, Problem> {
         let mut connect = connect_request(request, Some(task_id))?;
+        connect.access = access;
         connect.keep_when_gone = Keep::Nothing;
         // What a reconnecting EventSource says is newer than its address.
         if let Some(last) = header_text(request.headers(), "last-event-id") {
@@ -64,7 +67,7 @@ fn connect_request<B>(
     let addr = request.extensions().get::<PeerAddr>().map(|addr| addr.0);
     let mut connect = task_id.map_or_else(ConnectRequest::new, ConnectRequest::to_task);
     connect.client_id = query.get("client_id", ErrorCode::InvalidMessage)?;
-    connect.resume_token = query.text("resume_token");
+    connect.resume_token = query.text("resume_token").map(Secret::from);
     connect.since = query.get("since", ErrorCode::InvalidMessage)?;
     connect.history = query.get("history", ErrorCode::InvalidMessage)?;
     connect.peer =

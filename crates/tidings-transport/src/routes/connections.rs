@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use tidings_connections::{ConnectionInfo, UnknownClient};
+use tidings_connections::{Access, ConnectionInfo, Permission, UnknownClient};
 use tidings_protocol::{ClientId, Data, ErrorCode, EventType, Offset, TaskId};
 
 use super::events::parse_json;
@@ -37,8 +37,14 @@ fn client_id(raw: &str) -> Result<ClientId, Problem> {
 }
 
 impl Core {
-    pub(crate) fn list_connections(&self, uri: &Uri) -> Result<Response<Body>, Problem> {
+    pub(crate) fn list_connections(
+        &self,
+        uri: &Uri,
+        access: &Access,
+    ) -> Result<Response<Body>, Problem> {
         let task: Option<TaskId> = Query::of(uri).get("task", ErrorCode::InvalidTaskId)?;
+        // What else they watch is shown too, so one task is not enough.
+        access.check_everything(Permission::Admin)?;
         let connections = self.manager.connections(task.as_ref());
         Ok(json(StatusCode::OK, &List { connections }))
     }

@@ -5,6 +5,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidings_bus::{HistoryPage, Published};
+use tidings_connections::{Access, Permission};
 use tidings_protocol::{ErrorCode, EventId, NewEvent, Since, TaskId};
 
 use crate::body::{self, Body, json, raw_json};
@@ -38,10 +39,12 @@ impl Core {
         &self,
         request: &Request<B>,
         id: &str,
+        access: Access,
     ) -> Result<Response<Body>, Problem> {
         let task_id = query::task_id(id)?;
+        access.check(Permission::Watch, &task_id)?;
         if wants_stream(request.headers()) {
-            return self.stream_events(request, task_id);
+            return self.stream_events(request, task_id, access);
         }
         let query = Query::of(request.uri());
         let since: Option<Since> = query.get("since", ErrorCode::InvalidMessage)?;
@@ -62,12 +65,15 @@ impl Core {
         &self,
         request: Request<B>,
         id: &str,
+        access: &Access,
     ) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let task_id = query::task_id(id)?;
+        // Before a body is read for somebody who may not publish it anyway.
+        access.check(Permission::Publish, &task_id)?;
         let key = idempotency_key(request.headers())?;
         let lines = is_ndjson(request.headers())?;
         let bytes = self.read_body(request).await?;
@@ -76,10 +82,11 @@ impl Core {
                 if event.event_id.is_none() {
                     event.event_id = key;
                 }
+                access.check_publish(&task_id, &event.event_type)?;
                 let published = self.manager.bus().publish(&task_id, *event).await?;
                 Ok(json(StatusCode::CREATED, &published))
             }
-            Publish::Many(events) => self.publish_many(&task_id, events, key).await,
+            Publish::Many(events) => self.publish_many(&task_id, events, key, access).await,
         }
     }
 
@@ -88,6 +95,7 @@ impl Core {
         task_id: &TaskId,
         events: Vec<Result<NewEvent, Problem>>,
         key: Option<EventId>,
+        access: &Access,
     ) -> Result<Response<Body>, Problem> {
         let mut answers = Vec::with_capacity(events.len());
         for (number, event) in events.into_iter().enumerate() {
@@ -96,11 +104,13 @@ impl Core {
                     if let (None, Some(key)) = (&event.event_id, &key) {
                         event.event_id = EventId::new(format!("{key}:{number}")).ok();
                     }
-                    self.manager
-                        .bus()
-                        .publish(task_id, event)
-                        .await
-                        .map_err(Problem::from)
+                    match access.check_publish(task_id, &event.event_type) {
+                        Ok(()) => {
+                            let published = self.manager.bus().publish(task_id, event).await;
+                            published.map_err(Problem::from)
+                        }
+                        Err(forbidden) => Err(forbidden.into()),
+                    }
                 }
                 Err(problem) => Err(problem),
             };

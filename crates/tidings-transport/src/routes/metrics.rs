@@ -97,6 +97,21 @@ impl Collector for Stats {
                 connections.timed_out,
             ),
             (
+                "auth_failures",
+                "Tokens refused, and requests without one",
+                connections.unauthenticated,
+            ),
+            (
+                "forbidden",
+                "Requests that the token did not allow, or from a page of a foreign origin",
+                connections.forbidden,
+            ),
+            (
+                "tokens_expired",
+                "Connections closed because their token had expired",
+                connections.tokens_expired,
+            ),
+            (
                 "personal_messages",
                 "Personal messages sent",
                 connections.personal_messages,

@@ -11,8 +11,10 @@ mod tasks;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use matchit::Router;
+use tidings_connections::{Access, Permission};
 
 use crate::body::Body;
+use crate::origin::host;
 use crate::problem::Problem;
 use crate::service::{BoxError, Core};
 
@@ -102,32 +104,67 @@ impl Core {
         let Some((route, id)) = self.routes.find(path) else {
             return Err(Problem::no_route(path));
         };
+        let access = match route {
+            Route::Index | Route::Healthz | Route::Readyz | Route::OpenApi => Ok(Access::default()),
+            _ => {
+                let shown = self.shown(&request);
+                self.access(shown).await
+            }
+        };
         // hyper leaves the body of an answer to HEAD out by itself.
         let method = match request.method() {
             method if method == Method::HEAD => Method::GET,
             method => method.clone(),
         };
-        match (route, method) {
-            (Route::Watch, Method::GET) => self.watch(request, None),
-            (Route::WatchTask, Method::GET) => {
+        // A browser's page learns nothing from a refused handshake, and much
+        // from a close code.
+        match (route, &method) {
+            (Route::Watch, &Method::GET) => return self.watch(request, None, access),
+            (Route::WatchTask, &Method::GET) => {
                 let task_id = crate::query::task_id(&id)?;
-                self.watch(request, Some(task_id))
+                return self.watch(request, Some(task_id), access);
             }
-            (Route::Tasks, Method::GET) => self.list_tasks(request.uri()),
-            (Route::Task, Method::GET) => self.get_task(&id),
-            (Route::Task, Method::DELETE) => self.delete_task(&id).await,
-            (Route::Events, Method::GET) => self.get_events(&request, &id),
-            (Route::Events, Method::POST) => self.publish(request, &id).await,
-            (Route::Commands, Method::POST) => self.command(request, &id).await,
-            (Route::Connections, Method::GET) => self.list_connections(request.uri()),
-            (Route::Connection, Method::GET) => self.get_connection(&id),
-            (Route::Connection, Method::DELETE) => self.kick(&id),
-            (Route::Messages, Method::POST) => self.send_message(request, &id).await,
+            _ => {}
+        }
+        if !self
+            .config
+            .allowed_origins
+            .allow(request.headers(), host(&request))
+        {
+            return Err(Problem::forbidden_origin());
+        }
+        let access = access?;
+        match (route, method) {
+            (Route::Tasks, Method::GET) => self.list_tasks(request.uri(), &access),
+            (Route::Task, Method::GET) => self.get_task(&id, &access),
+            (Route::Task, Method::DELETE) => self.delete_task(&id, &access).await,
+            (Route::Events, Method::GET) => self.get_events(&request, &id, access),
+            (Route::Events, Method::POST) => self.publish(request, &id, &access).await,
+            (Route::Commands, Method::POST) => self.command(request, &id, &access).await,
+            (Route::Connections, Method::GET) => self.list_connections(request.uri(), &access),
+            (Route::Connection, Method::GET) => {
+                access.check_everything(Permission::Admin)?;
+                self.get_connection(&id)
+            }
+            (Route::Connection, Method::DELETE) => {
+                access.check_everything(Permission::Admin)?;
+                self.kick(&id)
+            }
+            (Route::Messages, Method::POST) => {
+                access.check_everything(Permission::Admin)?;
+                self.send_message(request, &id).await
+            }
             (Route::Index, Method::GET) => Ok(self.index()),
-            (Route::Stats, Method::GET) => Ok(self.stats()),
+            (Route::Stats, Method::GET) => {
+                access.check_everything(Permission::Admin)?;
+                Ok(self.stats())
+            }
             (Route::Healthz, Method::GET) => Ok(self.healthz()),
             (Route::Readyz, Method::GET) => Ok(self.readyz()),
-            (Route::Metrics, Method::GET) => Ok(self.metrics()),
+            (Route::Metrics, Method::GET) => {
+                access.check_everything(Permission::Admin)?;
+                Ok(self.metrics())
+            }
             (Route::OpenApi, Method::GET) => Ok(crate::openapi::response()),
             (route, _) => Err(Problem::method(allowed(route))),
         }

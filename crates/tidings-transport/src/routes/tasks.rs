@@ -1,8 +1,11 @@
 //! `/api/tasks` and `/api/tasks/{task_id}`.
 
+use std::sync::Arc;
+
 use http::{Response, StatusCode, Uri};
 use serde::Serialize;
-use tidings_protocol::{ErrorCode, TaskId, TaskSnapshot};
+use tidings_connections::{Access, Permission};
+use tidings_protocol::{ErrorCode, Target, TaskId, TaskSnapshot, TaskStatus};
 
 use crate::body::{Body, full, json};
 use crate::problem::Problem;
@@ -24,7 +27,7 @@ struct Page<'a> {
 
 impl Core {
     /// A page of snapshots, in order of the tasks' ids.
-    pub(crate) fn list_tasks(&self, uri: &Uri) -> Result<Response<Body>, Problem> {
+    pub(crate) fn list_tasks(&self, uri: &Uri, access: &Access) -> Result<Response<Body>, Problem> {
         let query = Query::of(uri);
         let status = query.get("status", ErrorCode::InvalidMessage)?;
         let after: Option<TaskId> = query.get("after", ErrorCode::InvalidTaskId)?;
@@ -34,10 +37,7 @@ impl Core {
             .unwrap_or(DEFAULT_LIMIT)
             .clamp(1, MAX_LIMIT);
         // One more than asked for tells whether there is a next page.
-        let found = self
-            .manager
-            .bus()
-            .list(&prefix, status, after.as_ref(), limit + 1);
+        let found = self.list_watched(access, &prefix, status, after.as_ref(), limit + 1);
         let tasks: Vec<_> = found.iter().take(limit).map(AsRef::as_ref).collect();
         let next = tasks
             .last()
@@ -46,9 +46,44 @@ impl Core {
         Ok(json(StatusCode::OK, &Page { next, tasks }))
     }
 
+    /// The tasks that may be watched, range by range of their ids.
+    fn list_watched(
+        &self,
+        access: &Access,
+        prefix: &str,
+        status: Option<TaskStatus>,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Vec<Arc<TaskSnapshot>> {
+        let bus = self.manager.bus();
+        let Some(scope) = access.scope(Permission::Watch) else {
+            return bus.list(prefix, status, after, limit);
+        };
+        let mut found = Vec::new();
+        for part in scope.within(prefix) {
+            let wanted = limit - found.len();
+            if wanted == 0 {
+                break;
+            }
+            match part {
+                Target::Task(id) => found.extend(
+                    bus.snapshot(&id)
+                        .filter(|_| after.is_none_or(|after| id > *after))
+                        .filter(|known| status.is_none_or(|status| known.status == status)),
+                ),
+                Target::Pattern(pattern) => {
+                    // A range that lies behind us yields nothing by itself.
+                    found.extend(bus.list(pattern.prefix(), status, after, wanted));
+                }
+            }
+        }
+        found
+    }
+
     /// A task's snapshot.
-    pub(crate) fn get_task(&self, id: &str) -> Result<Response<Body>, Problem> {
+    pub(crate) fn get_task(&self, id: &str, access: &Access) -> Result<Response<Body>, Problem> {
         let task_id = query::task_id(id)?;
+        access.check(Permission::Watch, &task_id)?;
         let snapshot = self
             .manager
             .bus()
@@ -58,8 +93,13 @@ impl Core {
     }
 
     /// Removes a task.
-    pub(crate) async fn delete_task(&self, id: &str) -> Result<Response<Body>, Problem> {
+    pub(crate) async fn delete_task(
+        &self,
+        id: &str,
+        access: &Access,
+    ) -> Result<Response<Body>, Problem> {
         let task_id = query::task_id(id)?;
+        access.check(Permission::Admin, &task_id)?;
         let removed = self.manager.bus().remove(&task_id).await.map_err(|error| {
             Problem::new(ErrorCode::Unavailable, tidings_connections::chain(&error))
         })?;

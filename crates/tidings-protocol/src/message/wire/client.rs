@@ -170,7 +170,10 @@ impl<'a> From<&'a Message> for ClientMessage<'a> {
                 command,
                 args: args.as_ref(),
             },
-            ClientRequest::Authenticate { token } => Self::Authenticate { reference, token },
+            ClientRequest::Authenticate { token } => Self::Authenticate {
+                reference,
+                token: token.reveal(),
+            },
         }
     }
 }

@@ -1,0 +1,124 @@
+//! What may be done to which tasks.
+
+use serde::{Deserialize, Serialize};
+use tidings_protocol::{EventType, TaskId};
+
+use super::Scope;
+
+/// What can be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// See a task: its events, history and snapshot.
+    Watch,
+    /// Publish events into it, but for requests of commands.
+    Publish,
+    /// Ask it to cancel, pause, or whatever its agent understands.
+    Command,
+    /// Remove it, and see who watches it. For every task (`*`): see and close
+    /// all connections, send personal messages, read statistics and metrics.
+    Admin,
+}
+
+/// The text names no permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a permission: watch, publish, command or admin")]
+pub struct UnknownPermission;
+
+impl Permission {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Watch, Self::Publish, Self::Command, Self::Admin];
+
+    /// Its name in tokens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Publish => "publish",
+            Self::Command => "command",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl std::fmt::Display for Permission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Permission {
+    type Err = UnknownPermission;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPermission> {
+        Self::ALL
+            .into_iter()
+            .find(|permission| permission.as_str() == text)
+            .ok_or(UnknownPermission)
+    }
+}
+
+/// What somebody may do, and to which tasks; what is not named is not allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Permissions {
+    /// What may be watched.
+    pub watch: Scope,
+    /// What may be published into.
+    pub publish: Scope,
+    /// What may be commanded.
+    pub command: Scope,
+    /// What may be administered.
+    pub admin: Scope,
+}
+
+impl Permissions {
+    /// Everything, of every task.
+    pub fn all() -> Self {
+        let mut all = Self::default();
+        for permission in Permission::ALL {
+            *all.scope_mut(permission) = Scope::everything();
+        }
+        all
+    }
+
+    /// Sets the tasks of one permission.
+    #[must_use]
+    pub fn with(mut self, permission: Permission, scope: Scope) -> Self {
+        *self.scope_mut(permission) = scope;
+        self
+    }
+
+    /// The tasks of one permission.
+    pub fn scope(&self, permission: Permission) -> &Scope {
+        match permission {
+            Permission::Watch => &self.watch,
+            Permission::Publish => &self.publish,
+            Permission::Command => &self.command,
+            Permission::Admin => &self.admin,
+        }
+    }
+
+    fn scope_mut(&mut self, permission: Permission) -> &mut Scope {
+        match permission {
+            Permission::Watch => &mut self.watch,
+            Permission::Publish => &mut self.publish,
+            Permission::Command => &mut self.command,
+            Permission::Admin => &mut self.admin,
+        }
+    }
+
+    /// Whether this may be done to that task.
+    pub fn allow(&self, permission: Permission, task_id: &TaskId) -> bool {
+        self.scope(permission).allows(task_id)
+    }
+
+    /// What somebody lacks who wants to publish this: a request for a command
+    /// is an event like any other, and must not be a way around `command`.
+    pub fn missing_to_publish(&self, task_id: &TaskId, event: &EventType) -> Option<Permission> {
+        let command = (*event == EventType::CommandRequested).then_some(Permission::Command);
+        [Some(Permission::Publish), command]
+            .into_iter()
+            .flatten()
+            .find(|permission| !self.allow(*permission, task_id))
+    }
+}
