@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::demo::Length;
 use crate::failure::Failure;
 use crate::options::Options;
+use crate::token::TokenOptions;
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "TIDINGS_";
@@ -70,6 +71,7 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
+    Token(Box<TokenOptions>),
 }
 
 /// What is to be done.
@@ -79,6 +81,7 @@ pub(crate) enum Invocation {
     Told,
     Serve(Settings),
     Demo(Settings, Length),
+    Token(Box<TokenOptions>),
 }
 
 /// Reads the process's arguments and variables, and the file that they name.
@@ -96,6 +99,7 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
     refuse_unknown_variables(env::vars_os().map(|(name, _)| name))?;
     Ok(match cli.command {
         None => Invocation::Serve(Settings::load(cli.options)?),
+        Some(Command::Token(options)) => Invocation::Token(options),
         Some(Command::Serve(options)) => Invocation::Serve(Settings::load(options)?),
         Some(Command::Demo { once, options }) => {
             let length = if once { Length::Once } else { Length::Endless };
@@ -181,6 +185,7 @@ mod tests {
             transport,
             drain_window,
             drain_deadline,
+            auth,
         } = settings;
         let bus = (
             (
@@ -205,7 +210,8 @@ mod tests {
                 connections,
                 transport,
                 drain_window,
-                drain_deadline
+                drain_deadline,
+                auth,
             )
         )
     }
@@ -236,12 +242,11 @@ mod tests {
             );
             documented += 1;
         }
-        assert_eq!(documented, 23);
+        assert_eq!(documented, 26);
     }
 
     #[test]
     fn every_option_sets_something() {
-        let default = text(&settings(&["tidings"]));
         for argument in Cli::command().get_arguments() {
             let value = match argument.get_value_names().unwrap_or_default() {
                 [name] if name == "ADDR:PORT" => "[::1]:1",
@@ -250,15 +255,19 @@ mod tests {
                 [name] if name == "COUNT" => "7",
                 [name] if name == "SIZE" => "77KB",
                 [name] if name == "TIME" => "77s",
+                [name] if name == "BOOL" => "true",
                 // The file, help and the version set nothing by themselves.
                 _ => continue,
             };
-            let flag = format!("--{}", argument.get_long().unwrap());
-            assert_ne!(
-                text(&settings(&["tidings", &flag, value])),
-                default,
-                "{flag}"
-            );
+            let name = argument.get_long().unwrap();
+            let flag = format!("--{name}={value}");
+            // Some set nothing unless others are there too.
+            let company = match name {
+                "jwt-leeway" => &["tidings", "--auth=jwt", "--jwt-key=file"][..],
+                _ => &["tidings"],
+            };
+            let with = [company, &[&flag]].concat();
+            assert_ne!(text(&settings(&with)), text(&settings(company)), "{flag}");
         }
     }
 

@@ -9,6 +9,7 @@ use tidings_bus::BusConfig;
 use tidings_connections::ConnectionsConfig;
 use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
 
+use crate::auth::Auth;
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::value::{Log, Origin};
@@ -26,6 +27,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) log: Log,
+    pub(crate) auth: Auth,
     pub(crate) bus: BusConfig,
     pub(crate) connections: ConnectionsConfig,
     pub(crate) transport: TransportConfig,
@@ -42,7 +44,7 @@ impl Settings {
             .map(read)
             .transpose()?
             .unwrap_or_default();
-        Ok(given.or(file).into())
+        Self::from_options(&given.or(file))
     }
 }
 
@@ -60,22 +62,23 @@ macro_rules! set {
     };
 }
 
-impl From<Options> for Settings {
-    fn from(options: Options) -> Self {
-        Self {
+impl Settings {
+    fn from_options(options: &Options) -> Result<Self, Failure> {
+        Ok(Self {
+            auth: Auth::from_options(options)?,
             listen: options.listen.map_or_else(
                 || SocketAddr::from(([127, 0, 0, 1], 8000)),
                 |listen| listen.0,
             ),
-            bus: bus(&options),
-            connections: connections(&options),
-            transport: transport(&options),
+            bus: bus(options),
+            connections: connections(options),
+            transport: transport(options),
             drain_window: options.drain_window.map_or(DRAIN_WINDOW, |time| time.get()),
             drain_deadline: options
                 .drain_deadline
                 .map_or(DRAIN_DEADLINE, |time| time.get()),
-            log: options.log.unwrap_or_default(),
-        }
+            log: options.log.clone().unwrap_or_default(),
+        })
     }
 }
 
@@ -125,6 +128,7 @@ fn connections(options: &Options) -> ConnectionsConfig {
 fn transport(options: &Options) -> TransportConfig {
     let mut transport = TransportConfig::default();
     set! { transport:
+        token_in_query = options.token_in_query,
         allowed_origins = options.allow_origin.as_deref().map(origins),
         header_read_timeout = options.header_timeout.map(|time| time.get()),
         body_read_timeout = options.body_timeout.map(|time| time.get()),

@@ -42,6 +42,56 @@ pub(crate) enum Failure {
     /// A setting that only the library behind it found wrong.
     #[error("the configuration cannot work")]
     Setting(#[source] Box<dyn Error + Send + Sync>),
+    /// Options that say who may come in, and do not go together.
+    #[error("{0}")]
+    Auth(&'static str),
+    /// Others could come in without being asked who they are.
+    #[error(
+        "refusing to listen on {addr} without authentication: others than this machine reach it, \
+         and could watch and publish everything. Give --auth jwt --jwt-key FILE (tokens by \
+         `tidings token`) or --auth keys --api-keys FILE; or listen on 127.0.0.1; or, if everybody \
+         may come in, say so with --allow-anonymous"
+    )]
+    Exposed {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// A file that an option names cannot be read.
+    #[error("{} cannot be read", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file that is to be added to cannot be.
+    #[error("{} cannot be written", .path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file that is to have a key for tokens has none.
+    #[error("{} has no key that works", .path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: tidings_auth::KeyError,
+    },
+    /// A file of API keys is none.
+    #[error("{} has no keys that work", .path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: tidings_auth::ApiKeysError,
+    },
     /// The port is taken, or the address is not this machine's.
     #[error("cannot listen on {addr}")]
     Listen {
@@ -62,10 +112,15 @@ impl Failure {
             Self::Usage(_)
             | Self::UnknownVariable { .. }
             | Self::FileWrong { .. }
-            | Self::Setting(_) => 64, // EX_USAGE
-            Self::FileUnreadable { .. } => 66, // EX_NOINPUT
-            Self::Listen { .. } => 69,         // EX_UNAVAILABLE
-            Self::System(_) => 71,             // EX_OSERR
+            | Self::Setting(_)
+            | Self::Auth(_)
+            | Self::Exposed { .. }
+            | Self::Key { .. }
+            | Self::Keys { .. } => 64, // EX_USAGE
+            Self::FileUnreadable { .. } | Self::Unreadable { .. } => 66, // EX_NOINPUT
+            Self::Unwritable { .. } => 73,                               // EX_CANTCREAT
+            Self::Listen { .. } => 69,                                   // EX_UNAVAILABLE
+            Self::System(_) => 71,                                       // EX_OSERR
         }
     }
 

@@ -4,6 +4,7 @@
 //! does is in `tidings-bus`, `tidings-connections` and `tidings-transport`;
 //! here are only flags, signals and, for `tidings demo`, something to watch.
 
+mod auth;
 mod cli;
 mod config;
 mod demo;
@@ -11,6 +12,7 @@ mod failure;
 mod options;
 mod serve;
 mod signals;
+mod token;
 mod value;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ fn run() -> Result<(), Failure> {
     match cli::parse()? {
         Invocation::Told => Ok(()),
         Invocation::Serve(settings) => serve::run(settings),
+        Invocation::Token(options) => token::run(&options),
         Invocation::Demo(settings, length) => demo::run(settings, length),
     }
 }

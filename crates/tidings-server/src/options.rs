@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::value::{Count, Listen, Log, Origin, Size, Time};
+use crate::value::{AuthKind, Count, JwtAlgorithm, Listen, Log, Origin, Size, Time};
 
 /// What was set in one place. The defaults named here are the libraries'; a
 /// test holds the two together.
@@ -36,6 +36,98 @@ pub(crate) struct Options {
         value_delimiter = ','
     )]
     pub(crate) allow_origin: Option<Vec<Origin>>,
+
+    /// How people are asked who they are: none, jwt or keys. Without being asked
+    /// they come in from this machine only [default: none]
+    #[arg(
+        long,
+        env = "TIDINGS_AUTH",
+        value_name = "KIND",
+        help_heading = "Who may come in"
+    )]
+    pub(crate) auth: Option<AuthKind>,
+
+    /// The key of the tokens: for HS256 the file of the secret, else a public key
+    /// as PEM; or the https address of a JWKS
+    #[arg(
+        long,
+        env = "TIDINGS_JWT_KEY",
+        value_name = "FILE|URL",
+        help_heading = "Who may come in"
+    )]
+    pub(crate) jwt_key: Option<String>,
+
+    /// How tokens are signed: HS256, RS256, ES256 or EdDSA [default: HS256]
+    #[arg(
+        long,
+        env = "TIDINGS_JWT_ALGORITHM",
+        value_name = "ALG",
+        help_heading = "Who may come in"
+    )]
+    pub(crate) jwt_algorithm: Option<JwtAlgorithm>,
+
+    /// Names of this server: a token must be for one of them
+    #[arg(
+        long,
+        env = "TIDINGS_JWT_AUDIENCE",
+        value_name = "NAME",
+        help_heading = "Who may come in",
+        value_delimiter = ','
+    )]
+    pub(crate) jwt_audience: Option<Vec<String>>,
+
+    /// Who is believed: a token must be from one of them
+    #[arg(
+        long,
+        env = "TIDINGS_JWT_ISSUER",
+        value_name = "NAME",
+        help_heading = "Who may come in",
+        value_delimiter = ','
+    )]
+    pub(crate) jwt_issuer: Option<Vec<String>>,
+
+    /// How far clocks may differ, 5m at most [default: 30s]
+    #[arg(
+        long,
+        env = "TIDINGS_JWT_LEEWAY",
+        value_name = "TIME",
+        help_heading = "Who may come in"
+    )]
+    pub(crate) jwt_leeway: Option<Time<0>>,
+
+    /// The file of the API keys; read again when it changes
+    #[arg(
+        long,
+        env = "TIDINGS_API_KEYS",
+        value_name = "FILE",
+        help_heading = "Who may come in"
+    )]
+    pub(crate) api_keys: Option<PathBuf>,
+
+    /// Let everybody in who reaches the server, from other machines too
+    #[arg(
+        long,
+        env = "TIDINGS_ALLOW_ANONYMOUS",
+        value_name = "BOOL",
+        help_heading = "Who may come in",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) allow_anonymous: Option<bool>,
+
+    /// Take tokens as `?token=…` too, for clients that have no other way; they
+    /// then lie in the logs of what is in between
+    #[arg(
+        long,
+        env = "TIDINGS_TOKEN_IN_QUERY",
+        value_name = "BOOL",
+        help_heading = "Who may come in",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) token_in_query: Option<bool>,
 
     /// Events kept per task [default: 1000]
     #[arg(
@@ -248,6 +340,8 @@ impl Options {
     pub(crate) fn or(self, other: Self) -> Self {
         merge! { self, other:
             listen, config, log, allow_origin,
+            auth, jwt_key, jwt_algorithm, jwt_audience, jwt_issuer, jwt_leeway, api_keys,
+            allow_anonymous, token_in_query,
             max_events, max_task_bytes, finished_ttl, pinned_ttl, idle_ttl, max_total_bytes,
             max_event_bytes, idempotency_ids, idempotency_ttl,
             heartbeat_interval, write_timeout, offline_ttl, max_connections, max_subscriptions,

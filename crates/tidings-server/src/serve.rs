@@ -9,6 +9,7 @@ use tidings_connections::ConnectionManager;
 use tidings_transport::{Server, TidingsService};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::signals;
@@ -59,15 +60,20 @@ impl Instance {
         let drain = CancellationToken::new();
         signals::install(drain.clone()).map_err(Failure::System)?;
         let bus = EventBus::new(settings.bus).map_err(setting)?;
-        let manager = ConnectionManager::new(bus.clone(), settings.connections).map_err(setting)?;
+        settings.auth.check(settings.listen)?;
+        let manager = match settings.auth.start().await? {
+            None => ConnectionManager::new(bus.clone(), settings.connections),
+            Some((authenticator, again)) => {
+                if let Some((keys, path)) = again {
+                    tokio::spawn(auth::follow(keys, path));
+                }
+                let connections = settings.connections;
+                ConnectionManager::with_authenticator(bus.clone(), connections, authenticator)
+            }
+        };
+        let manager = manager.map_err(setting)?;
         let service = TidingsService::new(manager, settings.transport).map_err(setting)?;
         let addr = settings.listen;
-        if !addr.ip().is_loopback() {
-            tracing::warn!(
-                %addr,
-                "there is no authentication yet: whoever reaches this address can watch and publish"
-            );
-        }
         let server = Server::bind(addr, service)
             .await
             .map_err(|cause| Failure::Listen { addr, cause })?;

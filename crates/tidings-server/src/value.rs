@@ -66,7 +66,7 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin);
+deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin, AuthKind, JwtAlgorithm);
 
 /// A number of things, at least `LEAST`.
 #[derive(Debug, Clone, Copy)]
@@ -234,6 +234,47 @@ impl FromStr for Origin {
             }
             _ => Err(Self::malformed()),
         }
+    }
+}
+
+/// How people are asked who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthKind {
+    None,
+    Jwt,
+    Keys,
+}
+
+impl Value for AuthKind {
+    const EXPECTED: &'static str = "none, jwt or keys";
+}
+
+impl FromStr for AuthKind {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            "none" => Ok(Self::None),
+            "jwt" => Ok(Self::Jwt),
+            "keys" => Ok(Self::Keys),
+            _ => Err(Self::malformed()),
+        }
+    }
+}
+
+/// How tokens are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JwtAlgorithm(pub(crate) tidings_auth::Algorithm);
+
+impl Value for JwtAlgorithm {
+    const EXPECTED: &'static str = "HS256, RS256, ES256 or EdDSA";
+}
+
+impl FromStr for JwtAlgorithm {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        text.parse().map(Self).map_err(|_| Self::malformed())
     }
 }
 

@@ -46,7 +46,11 @@ fn the_first_line_says_where_it_listens() {
 
 #[test]
 fn all_addresses_are_shown_with_one_that_can_be_reached() {
-    let server = Server::start(&mut tidings(&["--listen", "0.0.0.0:0"]));
+    let server = Server::start(&mut tidings(&[
+        "--listen",
+        "0.0.0.0:0",
+        "--allow-anonymous",
+    ]));
     let port = server.addr().strip_prefix("0.0.0.0:").unwrap();
     assert_eq!(server.line(), "");
     assert!(server.line().contains(&format!("ws://127.0.0.1:{port}/ws")));
@@ -120,9 +124,10 @@ fn a_second_server_on_the_same_port_says_so() {
 #[test]
 fn listening_beyond_this_machine_is_warned_of() {
     // An address of no machine here, so that it ends by itself.
-    let output = finish(&mut tidings(&["--listen", "192.0.2.1:0"]));
+    let listen = ["--listen", "192.0.2.1:0", "--allow-anonymous"];
+    let output = finish(&mut tidings(&listen));
     assert_eq!(output.status.code(), Some(69));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("no authentication"), "{stderr}");
+    assert!(stderr.contains("whoever reaches this address"), "{stderr}");
     assert!(stderr.contains("cannot listen on 192.0.2.1:0"), "{stderr}");
 }

@@ -9,11 +9,20 @@ use std::path::PathBuf;
 
 use support::{finish, refusal, tidings};
 
-const OPTIONS: [&str; 25] = [
+const OPTIONS: [&str; 34] = [
     "listen",
     "config",
     "log",
     "allow-origin",
+    "auth",
+    "jwt-key",
+    "jwt-algorithm",
+    "jwt-audience",
+    "jwt-issuer",
+    "jwt-leeway",
+    "api-keys",
+    "allow-anonymous",
+    "token-in-query",
     "max-events",
     "max-task-bytes",
     "finished-ttl",
@@ -55,7 +64,9 @@ fn help_names_every_option_and_its_variable() {
         for option in OPTIONS {
             let variable = format!("[env: TIDINGS_{}]", option.replace('-', "_").to_uppercase());
             assert!(
-                help.contains(&format!("--{option} <")),
+                [" <", "[=<"]
+                    .iter()
+                    .any(|value| help.contains(&format!("--{option}{value}"))),
                 "{arguments:?} --{option}\n{help}"
             );
             assert!(help.contains(&variable), "{arguments:?} {variable}\n{help}");

@@ -31,13 +31,19 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["hyper", "tungstenite", "http", "rustls", "native-tls"],
     ),
     (
+        "tidings-auth",
+        &["tidings-connections", "tidings-bus", "tidings-protocol"],
+        &["tungstenite", "tidings-transport"],
+    ),
+    (
         "tidings-transport",
         &["tidings-connections", "tidings-bus", "tidings-protocol"],
-        &["axum"],
+        &["axum", "rustls", "jsonwebtoken"],
     ),
     (
         "tidings",
         &[
+            "tidings-auth",
             "tidings-transport",
             "tidings-connections",
             "tidings-bus",

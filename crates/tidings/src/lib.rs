@@ -43,6 +43,8 @@
 //!   for a transport of your own.
 //! * `transport`: WebSocket, SSE and REST as a hyper and tower service.
 //!   Implies `connections`.
+//! * `auth`: who may come in, by JSON Web Tokens and API keys. Implies
+//!   `connections`.
 //! * `full`: all of the above.
 //!
 //! Each crate is here as a module under its own name; what most programs need
@@ -60,6 +62,11 @@ pub use tidings_bus as bus;
 #[cfg(feature = "connections")]
 #[doc(inline)]
 pub use tidings_connections as connections;
+
+/// JSON Web Tokens and API keys: `tidings-auth`.
+#[cfg(feature = "auth")]
+#[doc(inline)]
+pub use tidings_auth as auth;
 
 /// WebSocket, SSE and REST: `tidings-transport`.
 #[cfg(feature = "transport")]

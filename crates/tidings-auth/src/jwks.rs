@@ -1,0 +1,215 @@
+//! Keys of an identity provider (RFC 7517), which come and go.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use http::Uri;
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
+use tidings_connections::AuthError;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::fetch::{self, FetchError};
+use crate::key::Algorithm;
+
+/// How old keys may be before they are asked for again: a key that its
+/// provider has withdrawn is believed so much longer at most.
+const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// Between two questions, whatever tokens name: a provider that has just
+/// rotated its keys is followed within this, and no flood of tokens reaches it.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How long keys are used on while their provider cannot be asked.
+const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// Keys of one set at most.
+const MAX_KEYS: usize = 100;
+
+/// An address that keys are not taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a JWKS address is https://… (http://… only to this machine: whoever can change the answer \
+     on its way can sign tokens)"
+)]
+pub struct JwksUrlError;
+
+/// The keys as they were at one moment.
+struct Keys {
+    by_id: HashMap<String, Arc<DecodingKey>>,
+    /// Of a set with one key only: tokens need not name it.
+    only: Option<Arc<DecodingKey>>,
+    at: Instant,
+}
+
+/// The keys behind an address.
+pub(crate) struct Jwks {
+    algorithm: Algorithm,
+    url: Uri,
+    keys: RwLock<Option<Arc<Keys>>>,
+    /// When the provider was last asked. Held while it is: one asks for all.
+    asked: Mutex<Option<Instant>>,
+}
+
+impl Jwks {
+    pub(crate) fn new(algorithm: Algorithm, url: &str) -> Result<Self, JwksUrlError> {
+        let url: Uri = url.parse().map_err(|_| JwksUrlError)?;
+        let near = matches!(url.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        match (url.scheme_str(), url.host()) {
+            (Some("https"), Some(_)) => {}
+            (Some("http"), Some(_)) if near => {}
+            _ => return Err(JwksUrlError),
+        }
+        Ok(Self {
+            algorithm,
+            url,
+            keys: RwLock::new(None),
+            asked: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn url(&self) -> &Uri {
+        &self.url
+    }
+
+    fn known(&self) -> Option<Arc<Keys>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.clone().filter(|keys| keys.at.elapsed() < MAX_STALE)
+    }
+
+    /// The key of this id.
+    pub(crate) async fn find(&self, kid: Option<&str>) -> Result<Arc<DecodingKey>, AuthError> {
+        if let Some(keys) = self.known()
+            && keys.at.elapsed() < MAX_AGE
+            && let Some(key) = keys.find(kid)
+        {
+            return Ok(key);
+        }
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(url = %self.url, %error, "the keys for tokens cannot be had");
+        }
+        let keys = self.known().ok_or(AuthError::Unavailable)?;
+        keys.find(kid).ok_or(AuthError::Invalid)
+    }
+
+    pub(crate) async fn warm_up(&self) -> Result<(), FetchError> {
+        self.refresh().await
+    }
+
+    /// Asks the provider, unless somebody has just done so.
+    async fn refresh(&self) -> Result<(), FetchError> {
+        let mut asked = self.asked.lock().await;
+        if asked.is_some_and(|at| at.elapsed() < PAUSE) {
+            return Ok(());
+        }
+        *asked = Some(Instant::now());
+        let body = fetch::get(&self.url).await?;
+        let keys = Keys::parse(self.algorithm, &body).ok_or(FetchError::NoKeys)?;
+        tracing::debug!(url = %self.url, keys = keys.by_id.len(), "keys for tokens were fetched");
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keys));
+        Ok(())
+    }
+}
+
+impl Keys {
+    /// The keys of a set that are for the algorithm; none if there are none.
+    fn parse(algorithm: Algorithm, body: &[u8]) -> Option<Self> {
+        // A provider may list keys of kinds that nobody here knows: each is
+        // read by itself, and those are passed over.
+        let set: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let listed = set.get("keys")?.as_array()?;
+        let fit: Vec<_> = listed
+            .iter()
+            .take(MAX_KEYS)
+            .filter_map(|key| serde_json::from_value::<Jwk>(key.clone()).ok())
+            .filter_map(|jwk| Some((jwk.common.key_id.clone(), usable(algorithm, &jwk)?)))
+            .collect();
+        let only = match &*fit {
+            [] => return None,
+            [(_, key)] => Some(Arc::clone(key)),
+            _ => None,
+        };
+        let by_id = fit
+            .into_iter()
+            .filter_map(|(id, key)| Some((id?, key)))
+            .collect();
+        Some(Self {
+            by_id,
+            only,
+            at: Instant::now(),
+        })
+    }
+
+    fn find(&self, kid: Option<&str>) -> Option<Arc<DecodingKey>> {
+        match kid {
+            Some(kid) => self.by_id.get(kid).cloned(),
+            None => self.only.clone(),
+        }
+    }
+}
+
+/// The key, if it is one to check signatures of the algorithm with.
+fn usable(algorithm: Algorithm, jwk: &Jwk) -> Option<Arc<DecodingKey>> {
+    let named = jwk.common.key_algorithm.map(|named| named.to_string());
+    let fits = named.is_none_or(|named| named == algorithm.as_str());
+    let signs = matches!(
+        jwk.common.public_key_use,
+        None | Some(PublicKeyUse::Signature)
+    );
+    if !fits || !signs {
+        return None;
+    }
+    let key = DecodingKey::from_jwk(jwk).ok()?;
+    // A secret in a public set, or a key of another kind, is never the one.
+    (key.family() == algorithm.family()).then(|| Arc::new(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_that_nobody_can_answer_for_are_taken() {
+        for (url, taken) in [
+            ("https://id.example/keys", true),
+            ("http://127.0.0.1:1/keys", true),
+            ("http://localhost/keys", true),
+            ("http://id.example/keys", false),
+            ("file:///etc/passwd", false),
+            ("id.example", false),
+            ("", false),
+        ] {
+            assert_eq!(Jwks::new(Algorithm::RS256, url).is_ok(), taken, "{url}");
+        }
+    }
+
+    #[test]
+    fn keys_of_another_kind_are_passed_over() {
+        let hmac = r#"{"kty":"oct","k":"c2VjcmV0","kid":"a"}"#;
+        let ed = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"b"}"#;
+        let encrypts = ed.replace("\"kid\"", "\"use\":\"enc\",\"kid\"");
+        let other = ed.replace("\"kid\"", "\"alg\":\"ES256\",\"kid\"");
+        let strange = r#"{"kty":"quantum","kid":"c"}"#;
+        for (keys, found) in [
+            (vec![ed], true),
+            (vec![hmac, strange, ed], true),
+            (vec![hmac], false),
+            (vec![strange], false),
+            (vec![encrypts.as_str()], false),
+            (vec![other.as_str()], false),
+            (vec![], false),
+        ] {
+            let body = format!("{{\"keys\":[{}]}}", keys.join(","));
+            let parsed = Keys::parse(Algorithm::EdDSA, body.as_bytes());
+            assert_eq!(parsed.is_some(), found, "{body}");
+            let parsed =
+                parsed.map(|keys| (keys.find(Some("b")).is_some(), keys.find(None).is_some()));
+            assert!(parsed.is_none_or(|found| found == (true, true)));
+        }
+        for body in ["", "[]", "{}", r#"{"keys":{}}"#, "\u{0}"] {
+            assert!(Keys::parse(Algorithm::EdDSA, body.as_bytes()).is_none());
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Who may come in, from the options.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_auth::{Algorithm, ApiKeys, JwtAuthenticator, JwtConfig, KeySource};
+use tidings_connections::Authenticator;
+
+use crate::failure::Failure;
+use crate::options::Options;
+use crate::value::AuthKind;
+
+/// A secret shorter than the hash that it goes into is the weaker of the two
+/// (RFC 7518 §3.2).
+const SHORT_SECRET: usize = 32;
+
+/// Who may come in.
+#[derive(Debug, Clone)]
+pub(crate) enum Auth {
+    /// Whoever reaches the server.
+    Nobody {
+        /// Others than this machine too: somebody has said that they want that.
+        anonymous: bool,
+    },
+    /// Who shows a JSON Web Token.
+    Jwt {
+        config: JwtConfig,
+        /// A file or an address.
+        key: String,
+    },
+    /// Who shows one of these keys.
+    Keys(PathBuf),
+}
+
+/// What asks, and the keys that can be read again while it runs.
+pub(crate) type Asking = (Arc<dyn Authenticator>, Option<(ApiKeys, PathBuf)>);
+
+impl Auth {
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let anonymous = options.allow_anonymous.unwrap_or_default();
+        let wrong = |text| Err(Failure::Auth(text));
+        match options.auth.unwrap_or(AuthKind::None) {
+            AuthKind::None if options.jwt_key.is_some() => {
+                wrong("a key for tokens is of no use without asking for tokens: add --auth jwt")
+            }
+            AuthKind::None if options.api_keys.is_some() => {
+                wrong("keys are of no use without asking for them: add --auth keys")
+            }
+            AuthKind::None => Ok(Self::Nobody { anonymous }),
+            _ if anonymous => {
+                wrong("--allow-anonymous lets everybody in, and --auth only some: choose one")
+            }
+            AuthKind::Jwt => {
+                let Some(key) = options.jwt_key.clone() else {
+                    return wrong("--auth jwt needs the key of the tokens: --jwt-key FILE|URL");
+                };
+                let algorithm = options
+                    .jwt_algorithm
+                    .map_or(Algorithm::HS256, |known| known.0);
+                let mut config = JwtConfig::new(algorithm)
+                    .audience(options.jwt_audience.clone().unwrap_or_default())
+                    .issuer(options.jwt_issuer.clone().unwrap_or_default());
+                if let Some(leeway) = options.jwt_leeway {
+                    config = config.leeway(leeway.get());
+                }
+                Ok(Self::Jwt { config, key })
+            }
+            AuthKind::Keys => options.api_keys.clone().map_or_else(
+                || wrong("--auth keys needs the file with the keys: --api-keys FILE"),
+                |path| Ok(Self::Keys(path)),
+            ),
+        }
+    }
+
+    /// That nobody listens to strangers by mistake.
+    pub(crate) fn check(&self, addr: SocketAddr) -> Result<(), Failure> {
+        match self {
+            Self::Nobody { anonymous: false } if !addr.ip().is_loopback() => {
+                Err(Failure::Exposed { addr })
+            }
+            Self::Nobody { anonymous: true } if !addr.ip().is_loopback() => {
+                tracing::warn!(%addr, "whoever reaches this address can watch and publish");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What asks; none if nobody is asked.
+    pub(crate) async fn start(&self) -> Result<Option<Asking>, Failure> {
+        match self {
+            Self::Nobody { .. } => Ok(None),
+            Self::Jwt { config, key } => {
+                let keys = if key.contains("://") {
+                    KeySource::jwks(config.algorithm, key).map_err(setting)?
+                } else {
+                    from_file(config.algorithm, Path::new(key))?
+                };
+                let asking = JwtAuthenticator::new(config.clone(), keys);
+                if let Err(error) = asking.warm_up().await {
+                    // It may come up after us; tokens are refused until then.
+                    let error = tidings_connections::chain(&error);
+                    tracing::warn!(url = %key, error, "the keys for tokens cannot be had yet");
+                }
+                Ok(Some((Arc::new(asking), None)))
+            }
+            Self::Keys(path) => {
+                let keys = ApiKeys::parse(&read_text(path)?).map_err(|cause| Failure::Keys {
+                    path: path.clone(),
+                    cause,
+                })?;
+                let again = (keys.clone(), path.clone());
+                Ok(Some((Arc::new(keys), Some(again))))
+            }
+        }
+    }
+}
+
+fn from_file(algorithm: Algorithm, path: &Path) -> Result<KeySource, Failure> {
+    let bytes = read(path)?;
+    let keys = KeySource::file(algorithm, &bytes).map_err(|cause| Failure::Key {
+        path: path.to_owned(),
+        cause,
+    })?;
+    if algorithm == Algorithm::HS256 && bytes.trim_ascii_end().len() < SHORT_SECRET {
+        tracing::warn!(
+            path = %path.display(),
+            "the secret has less than {SHORT_SECRET} bytes: it can be guessed from a token"
+        );
+    }
+    Ok(keys)
+}
+
+fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Setting(Box::new(error))
+}
+
+/// The bytes of a file that an option names.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|cause| Failure::Unreadable {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+/// The text of a file that an option names.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|cause| Failure::Unreadable {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+/// Between two looks at files that may have changed.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Reads the keys again when their file changes: a key that is taken out of it
+/// is refused from then on.
+pub(crate) async fn follow(keys: ApiKeys, path: PathBuf) {
+    let mut changed = Changed::new(path.clone());
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if !changed.look() {
+            continue;
+        }
+        let read = read_text(&path).map_err(|failure| failure.to_string());
+        let replaced = read.and_then(|text| {
+            let replaced = keys.replace(&text);
+            replaced.map_err(|error| tidings_connections::chain(&error))
+        });
+        match replaced {
+            Ok(()) => tracing::info!(path = %path.display(), "the keys were read again"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), error, "the keys stay as they were");
+            }
+        }
+    }
+}
+
+/// Tells whether a file is another one than at the last look.
+pub(crate) struct Changed {
+    path: PathBuf,
+    seen: Option<(std::time::SystemTime, u64)>,
+}
+
+impl Changed {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        let mut changed = Self { path, seen: None };
+        changed.look();
+        changed
+    }
+
+    /// True if it has changed. A file that is not there, as for a moment while
+    /// it is replaced, has not.
+    pub(crate) fn look(&mut self) -> bool {
+        let Ok(about) = fs::metadata(&self.path) else {
+            return false;
+        };
+        let Ok(modified) = about.modified() else {
+            return false;
+        };
+        let now = Some((modified, about.len()));
+        std::mem::replace(&mut self.seen, now) != now
+    }
+}

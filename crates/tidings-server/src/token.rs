@@ -1,0 +1,202 @@
+//! `tidings token`: makes a token, or reads one.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tidings_auth::{
+    Algorithm, JwtAuthenticator, JwtConfig, KeySource, NewKey, TokenIssuer, explain,
+};
+use tidings_connections::{Authenticator as _, Credentials, Permission, Permissions, Scope};
+use tidings_protocol::{Target, Timestamp};
+
+use crate::auth::read;
+use crate::failure::Failure;
+use crate::value::{JwtAlgorithm, Time};
+
+/// How long a token holds unless it is said.
+const LIFETIME: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  tidings token --jwt-key secret --watch 'build-*' --expires 1h
+  tidings token --jwt-key secret --subject worker-7 --publish 'build-7*'
+  tidings token --api-keys keys.toml --subject ci --publish 'build-*'
+  tidings token --explain eyJhbGciOi…
+  tidings token --explain - < token
+
+The token stands alone on standard output. A permission takes task ids and
+patterns such as 'build-*', several separated by commas; what is not given is
+not allowed.";
+
+/// Make a token or an API key for a server, or read a token
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TokenOptions {
+    /// The key to sign with: for HS256 the file of the secret that the server
+    /// has, else a private key as PEM
+    #[arg(long, env = "TIDINGS_JWT_KEY", value_name = "FILE")]
+    jwt_key: Option<PathBuf>,
+
+    /// How to sign: HS256, RS256, ES256 or EdDSA [default: HS256]
+    #[arg(long, env = "TIDINGS_JWT_ALGORITHM", value_name = "ALG")]
+    jwt_algorithm: Option<JwtAlgorithm>,
+
+    /// Whom the token is for
+    #[arg(long, env = "TIDINGS_JWT_AUDIENCE", value_name = "NAME")]
+    jwt_audience: Option<String>,
+
+    /// Who says so
+    #[arg(long, env = "TIDINGS_JWT_ISSUER", value_name = "NAME")]
+    jwt_issuer: Option<String>,
+
+    /// Make an API key instead of a token, and append its hash to this file
+    #[arg(long, value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+
+    /// Tasks that may be watched
+    #[arg(long, value_name = "TASKS", value_delimiter = ',')]
+    watch: Vec<Target>,
+
+    /// Tasks that may be published into
+    #[arg(long, value_name = "TASKS", value_delimiter = ',')]
+    publish: Vec<Target>,
+
+    /// Tasks that may be commanded
+    #[arg(long, value_name = "TASKS", value_delimiter = ',')]
+    command: Vec<Target>,
+
+    /// Tasks that may be removed; `*` also for connections, messages and metrics
+    #[arg(long, value_name = "TASKS", value_delimiter = ',')]
+    admin: Vec<Target>,
+
+    /// Whom the token stands for
+    #[arg(long, value_name = "NAME")]
+    subject: Option<String>,
+
+    /// How long it holds [default: 1h; API keys: without end]
+    #[arg(long, value_name = "TIME")]
+    expires: Option<Time<1_000>>,
+
+    /// Say what a token says; `-` reads it from standard input
+    #[arg(long, value_name = "TOKEN")]
+    explain: Option<String>,
+}
+
+impl TokenOptions {
+    fn algorithm(&self) -> Algorithm {
+        self.jwt_algorithm.map_or(Algorithm::HS256, |known| known.0)
+    }
+
+    fn permissions(&self) -> Permissions {
+        let scope = |targets: &[Target]| targets.iter().cloned().collect::<Scope>();
+        Permissions::default()
+            .with(Permission::Watch, scope(&self.watch))
+            .with(Permission::Publish, scope(&self.publish))
+            .with(Permission::Command, scope(&self.command))
+            .with(Permission::Admin, scope(&self.admin))
+    }
+}
+
+/// Does what was asked for.
+pub(crate) fn run(options: &TokenOptions) -> Result<(), Failure> {
+    let text = if let Some(token) = &options.explain {
+        read_token(options, token)?
+    } else if let Some(path) = &options.api_keys {
+        make_key(options, path)?
+    } else if let Some(path) = &options.jwt_key {
+        make_token(options, path)?
+    } else {
+        return Err(Failure::Auth(
+            "say what to sign with: --jwt-key FILE, or TIDINGS_JWT_KEY; or --api-keys FILE for a key",
+        ));
+    };
+    writeln!(io::stdout(), "{text}").map_err(Failure::System)
+}
+
+fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Setting(Box::new(error))
+}
+
+fn make_token(options: &TokenOptions, path: &Path) -> Result<String, Failure> {
+    let issuer = TokenIssuer::new(options.algorithm(), &read(path)?);
+    let issuer = issuer.map_err(|cause| Failure::Key {
+        path: path.to_owned(),
+        cause,
+    })?;
+    let lifetime = options.expires.map_or(LIFETIME, |time| time.get());
+    let subject = options.subject.as_deref().unwrap_or_default();
+    let token = issuer
+        .audience(options.jwt_audience.clone())
+        .issuer(options.jwt_issuer.clone())
+        .issue(subject, &options.permissions(), lifetime)
+        .map_err(setting)?;
+    Ok(token.reveal().to_owned())
+}
+
+fn make_key(options: &TokenOptions, path: &Path) -> Result<String, Failure> {
+    let Some(subject) = &options.subject else {
+        return Err(Failure::Auth(
+            "an API key needs somebody to stand for: --subject NAME",
+        ));
+    };
+    let end = options
+        .expires
+        .map(|time| Timestamp::from(SystemTime::now() + time.get()));
+    let made = NewKey::generate(subject, &options.permissions(), end).map_err(setting)?;
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(made.entry.as_bytes()));
+    written.map_err(|cause| Failure::Unwritable {
+        path: path.to_owned(),
+        cause,
+    })?;
+    Ok(made.key.reveal().to_owned())
+}
+
+fn read_token(options: &TokenOptions, token: &str) -> Result<String, Failure> {
+    let mut piped = String::new();
+    let token = if token == "-" {
+        io::stdin()
+            .read_to_string(&mut piped)
+            .map_err(Failure::System)?;
+        piped.trim()
+    } else {
+        token
+    };
+    let said = explain(token).map_err(setting)?;
+    let now = Timestamp::from(SystemTime::now());
+    let time = if said.has_expired(now) {
+        "it has expired".to_owned()
+    } else {
+        let left = std::time::Duration::from_secs(said.left(now).as_secs());
+        format!("it holds for another {}", humantime::format_duration(left))
+    };
+    Ok(format!(
+        "{said}\ntime       {time}\nsignature  {}",
+        signature(options, token)?
+    ))
+}
+
+/// Whether the token is what it says, as far as that can be told.
+fn signature(options: &TokenOptions, token: &str) -> Result<String, Failure> {
+    let Some(path) = &options.jwt_key else {
+        return Ok("not checked; give --jwt-key FILE for that".to_owned());
+    };
+    let Ok(keys) = KeySource::file(options.algorithm(), &read(path)?) else {
+        return Ok("not checked; that takes the public key, as the server has it".to_owned());
+    };
+    let config = JwtConfig::new(options.algorithm())
+        .audience(options.jwt_audience.clone())
+        .issuer(options.jwt_issuer.clone());
+    let asked = JwtAuthenticator::new(config, keys);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(Failure::System)?;
+    let answer = runtime.block_on(asked.authenticate(Credentials::new(Some(token), None)));
+    Ok(match answer {
+        Ok(_) => "good: a server with this key takes it".to_owned(),
+        Err(error) => format!("a server with this key refuses it: {error}"),
+    })
+}
