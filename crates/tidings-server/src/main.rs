@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod failure;
 mod options;
+mod pages;
 mod serve;
 mod signals;
 mod token;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth;
 use crate::config::Settings;
 use crate::failure::Failure;
+use crate::pages::pages;
 use crate::signals;
 use crate::value::Log;
 
@@ -72,7 +73,8 @@ impl Instance {
             }
         };
         let manager = manager.map_err(setting)?;
-        let service = TidingsService::new(manager, settings.transport).map_err(setting)?;
+        let service =
+            TidingsService::new(manager, settings.transport.pages(pages())).map_err(setting)?;
         let addr = settings.listen;
         let server = Server::bind(addr, service)
             .await
@@ -118,6 +120,7 @@ fn announce(addr: SocketAddr) {
         "\
 listening on http://{addr}
 
+Dashboard        http://{near}/
 Watch a task     ws://{near}/ws/tasks/test_001
   as a stream    curl -N -H 'Accept: text/event-stream' http://{near}/api/tasks/test_001/events
 Publish to it    curl -d '{{\"event_type\":\"task_started\",\"data\":{{\"name\":\"A test\"}}}}' http://{near}/api/tasks/test_001/events

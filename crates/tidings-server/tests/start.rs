@@ -53,7 +53,7 @@ fn all_addresses_are_shown_with_one_that_can_be_reached() {
     ]));
     let port = server.addr().strip_prefix("0.0.0.0:").unwrap();
     assert_eq!(server.line(), "");
-    assert!(server.line().contains(&format!("ws://127.0.0.1:{port}/ws")));
+    assert!(server.line().contains(&format!("http://127.0.0.1:{port}/")));
 }
 
 #[test]

@@ -40,6 +40,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["tidings-connections", "tidings-bus", "tidings-protocol"],
         &["axum", "rustls", "jsonwebtoken"],
     ),
+    ("tidings-web", &[], &["tokio", "hyper", "http"]),
     (
         "tidings",
         &[

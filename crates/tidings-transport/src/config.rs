@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::origin::Origins;
+use crate::pages::Pages;
 
 /// Settings of a [`TidingsService`](crate::TidingsService) and its
 /// [`Server`](crate::Server).
@@ -24,6 +25,8 @@ pub struct TransportConfig {
     pub body_read_timeout: Duration,
     /// HTTP connections at a time, WebSockets not counted. Default 4,096.
     pub max_http_connections: usize,
+    /// What is served at paths that are no routes. Default: nothing.
+    pub pages: Option<Pages>,
 }
 
 impl Default for TransportConfig {
@@ -35,6 +38,7 @@ impl Default for TransportConfig {
             header_read_timeout: Duration::from_secs(15),
             body_read_timeout: Duration::from_secs(15),
             max_http_connections: 4_096,
+            pages: None,
         }
     }
 }
@@ -103,6 +107,13 @@ impl TransportConfig {
     #[must_use]
     pub fn max_http_connections(mut self, count: usize) -> Self {
         self.max_http_connections = count;
+        self
+    }
+
+    /// Sets what is served at paths that are no routes.
+    #[must_use]
+    pub fn pages(mut self, pages: Pages) -> Self {
+        self.pages = Some(pages);
         self
     }
 

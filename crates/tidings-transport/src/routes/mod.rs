@@ -9,12 +9,13 @@ mod metrics;
 mod tasks;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, header};
 use matchit::Router;
 use tidings_connections::{Access, Permission};
 
 use crate::body::Body;
 use crate::origin::host;
+use crate::pages::wants_html;
 use crate::problem::Problem;
 use crate::service::{BoxError, Core};
 
@@ -94,6 +95,27 @@ pub(crate) fn allowed(route: Route) -> &'static str {
 }
 
 impl Core {
+    /// The application's page, where there is no route, or for a browser at `/`.
+    fn page<B>(
+        &self,
+        found: Option<&(Route, String)>,
+        request: &Request<B>,
+    ) -> Option<Response<Body>> {
+        let pages = self.config.pages.as_ref()?;
+        let at_root = match found {
+            None => false,
+            Some((Route::Index, _)) if wants_html(request.headers()) => true,
+            Some(_) => return None,
+        };
+        let (method, path) = (request.method(), request.uri().path());
+        let mut page = pages.answer(method, path, request.headers())?;
+        if at_root {
+            let headers = page.headers_mut();
+            headers.append(header::VARY, HeaderValue::from_static("accept"));
+        }
+        Some(page)
+    }
+
     /// Answers a request.
     pub(crate) async fn route<B>(&self, request: Request<B>) -> Result<Response<Body>, Problem>
     where
@@ -101,7 +123,11 @@ impl Core {
         B::Error: Into<BoxError>,
     {
         let path = request.uri().path();
-        let Some((route, id)) = self.routes.find(path) else {
+        let found = self.routes.find(path);
+        if let Some(page) = self.page(found.as_ref(), &request) {
+            return Ok(page);
+        }
+        let Some((route, id)) = found else {
             return Err(Problem::no_route(path));
         };
         let access = match route {

@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** How long anything that a test waits for may take, in milliseconds. */
+export const DEADLINE = 20_000;
+
+function binary(): string {
+  const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../../../target", import.meta.url));
+  const known = [process.env.TIDINGS_BINARY, `${target}/release/tidings`, `${target}/debug/tidings`];
+  const found = known.find((path) => path && existsSync(path));
+  if (!found) throw new Error("there is no tidings binary: run `cargo build -p tidings-server`, or set TIDINGS_BINARY");
+  return found;
+}
+
+/** The real server. */
+export class Server {
+  #child: ChildProcess;
+  readonly url: string;
+  readonly port: number;
+
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child;
+    this.port = port;
+    this.url = `http://127.0.0.1:${port}`;
+  }
+
+  /** Starts it, on a free port unless one is given. */
+  static async start(options: { port?: number; command?: string; args?: string[] } = {}): Promise<Server> {
+    const { port = 0, command = "serve", args = [] } = options;
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TIDINGS_")));
+    const child = spawn(binary(), [command, "--listen", `127.0.0.1:${port}`, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+    let log = "";
+    child.stderr!.on("data", (text) => (log = (log + text).slice(-4_000)));
+    const lines = createInterface({ input: child.stdout! });
+    const first = await new Promise<string>((resolve, reject) => {
+      lines.once("line", resolve);
+      child.once("exit", (code) => reject(new Error(`the server ended with ${code}: ${log}`)));
+    });
+    const listening = /:(\d+)$/.exec(first);
+    if (!listening) throw new Error(`not where it listens: ${first}`);
+    return new Server(child, Number(listening[1]));
+  }
+
+  /** Ends it: in order, or as a crash would. */
+  async stop(signal: "SIGTERM" | "SIGKILL" = "SIGKILL"): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const gone = new Promise((resolve) => this.#child.once("exit", resolve));
+    this.#child.kill(signal);
+    await gone;
+  }
+
+  /** Publishes events to a task, in order. */
+  async publish(taskId: string, ...events: [type: string, data?: object][]): Promise<void> {
+    const lines = events.map(([event_type, data = {}]) => JSON.stringify({ event_type, data })).join("\n");
+    const answers = await this.post(`/api/tasks/${taskId}/events`, lines, "application/x-ndjson");
+    const refused = [answers].flat().find((answer) => !("offset" in (answer as object)));
+    if (refused) throw new Error(`refused: ${JSON.stringify(refused)}`);
+  }
+
+  async post(path: string, body: string, type = "application/json"): Promise<unknown> {
+    const response = await fetch(this.url + path, { method: "POST", body, headers: { "content-type": type } });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return response.json();
+  }
+
+  async get<T = any>(path: string): Promise<T> {
+    const response = await fetch(this.url + path);
+    if (!response.ok) throw new Error(`${path}: ${response.status}`);
+    return (await response.json()) as T;
+  }
+
+  /** WebSockets and streams that are open. */
+  async connected(): Promise<number> {
+    return (await this.get("/api/stats")).connections.connected;
+  }
+}
+
+/** Waits until something holds. */
+export async function until<T>(what: string, check: () => Promise<T> | T): Promise<NonNullable<T>> {
+  const deadline = Date.now() + DEADLINE;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > deadline) throw new Error(`not within ${DEADLINE} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}

@@ -1,0 +1,59 @@
+// Writes src/generated/protocol.ts from the JSON Schemas in docs/schema, which
+// come from the Rust types themselves. With --check it writes nothing, and
+// fails if the file is not what would be written.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { compile } from "json-schema-to-typescript";
+
+const schemas = new URL("../../../../docs/schema/", import.meta.url);
+const target = new URL("../src/generated/protocol.ts", import.meta.url);
+
+const read = (name) => JSON.parse(readFileSync(new URL(name, schemas), "utf8"));
+
+/** Titles name types where they are names, and explain them where they are sentences. */
+function named(name, schema) {
+  const { title, ...rest } = schema;
+  const description = rest.description ?? (title && title !== name ? title : undefined);
+  return description ? { ...rest, description } : rest;
+}
+
+/** One schema with every definition of all of them. */
+function merged() {
+  const $defs = {};
+  for (const file of ["server-message", "client-message", "task-snapshot", "event-data", "new-event"]) {
+    const { $defs: own, $schema, ...root } = read(`${file}.json`);
+    for (const [name, schema] of Object.entries({ ...own, [root.title]: root })) {
+      $defs[name] = named(name, schema);
+    }
+  }
+  // Objects of the application's own, whatever they hold.
+  $defs.Data = { type: "object", additionalProperties: true };
+  return { title: "Protocol", $defs, type: "object", additionalProperties: false };
+}
+
+const banner = `/* Made from docs/schema by \`npm run types\`: do not edit. */`;
+
+const text = await compile(merged(), "Protocol", {
+  additionalProperties: false,
+  bannerComment: banner,
+  unreachableDefinitions: true,
+  strictIndexSignatures: true,
+  unknownAny: true,
+  enableConstEnums: false,
+});
+// The root holds nothing; the generator's remarks about who refers to what are noise.
+const clean = text
+  .replace(/export interface Protocol \{\}\n/, "")
+  .replace(/\n \* This interface was referenced by [\s\S]*?\n \* via the `definition` "[^"]+"\.(?=\n)/g, "")
+  .replace(/\/\*\*\n \*\/\n/g, "")
+  .replace(/ \*\n \*\//g, " */");
+
+if (process.argv.includes("--check")) {
+  if (readFileSync(target, "utf8") !== clean) {
+    console.error("src/generated/protocol.ts is stale: run `npm run types`");
+    process.exit(1);
+  }
+  console.log("types are fresh");
+} else {
+  writeFileSync(target, clean);
+}

@@ -1,0 +1,75 @@
+import { useEffect, useMemo, useState } from "react";
+import { TidingsContext } from "../react/client.js";
+import { ConnectionDot } from "../react/ConnectionDot.js";
+import { TaskDetailPanel } from "../react/TaskDetailPanel.js";
+import { IDLE, type Status } from "../status.js";
+import { TidingsClient } from "../websocket.js";
+import { Session } from "./api.js";
+import { Overview } from "./Overview.js";
+import { Link, taskOf, usePath } from "./routing.js";
+import { SignIn } from "./SignIn.js";
+import { TasksStore } from "./store.js";
+import { ThemeChoice } from "./Theme.js";
+
+const KEY = "tidings-token";
+
+/** One client for the page, whatever is shown. */
+function connect() {
+  const session = new Session();
+  session.token = sessionStorage.getItem(KEY);
+  // Long enough to go from one task to the next over the same socket.
+  const client = new TidingsClient({ token: () => session.token ?? "", linger: 2_000 });
+  return { session, client, store: new TasksStore(client) };
+}
+
+function useStatus(client: TidingsClient): Status {
+  const [status, setStatus] = useState<Status>(IDLE);
+  useEffect(() => {
+    setStatus(client.status);
+    return client.onStatus(setStatus);
+  }, [client]);
+  return status;
+}
+
+export function App() {
+  const { session, client, store } = useMemo(connect, []);
+  const status = useStatus(client);
+  const path = usePath();
+  const taskId = taskOf(path);
+  const locked = status.state === "closed" && status.code === 4401;
+  useEffect(() => {
+    document.title = taskId ? `${taskId} · Tidings` : "Tidings";
+  }, [taskId]);
+  const signIn = (token: string) => {
+    session.token = token;
+    sessionStorage.setItem(KEY, token);
+    client.reconnect();
+  };
+  return (
+    <TidingsContext value={client}>
+      <div className="tidings db-page" data-view={taskId ? "task" : "overview"}>
+        <header className="db-top">
+          <Link to="/" className="db-brand">
+            <svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
+              <rect width="32" height="32" rx="9" />
+              <path d="M7 19.5c3 0 3-7 6-7s3 7 6 7 3-7 6-7" />
+            </svg>
+            Tidings
+          </Link>
+          <span className="db-space" />
+          {!taskId && <ConnectionDot status={status} onReconnect={() => client.reconnect()} />}
+          <ThemeChoice />
+        </header>
+        {locked ? (
+          <SignIn refused={session.token !== null} onToken={signIn} />
+        ) : taskId ? (
+          <main>
+            <TaskDetailPanel key={taskId} taskId={taskId} lead={<Link to="/" className="db-back">All tasks</Link>} />
+          </main>
+        ) : (
+          <Overview store={store} session={session} />
+        )}
+      </div>
+    </TidingsContext>
+  );
+}

@@ -1,0 +1,77 @@
+import { useEffect, useState } from "react";
+import type { TasksStore } from "./store.js";
+
+/** How often statistics are asked for, in milliseconds. */
+const PERIOD = 2_000;
+
+/** The part of `/api/stats` that is shown. */
+export interface Stats {
+  version: string;
+  uptime_ms: number;
+  bus: { events_published: number; deliveries: number; tasks: number; gaps: Record<string, number> };
+  connections: { connected: number; away: number };
+}
+
+/** What the page shows to the server as its token. */
+export class Session {
+  token: string | null = null;
+
+  headers(): Record<string, string> {
+    return this.token ? { authorization: `Bearer ${this.token}` } : {};
+  }
+
+  async get<T>(path: string): Promise<T | null> {
+    const response = await fetch(path, { headers: this.headers(), cache: "no-store" });
+    return response.ok ? ((await response.json()) as T) : null;
+  }
+}
+
+interface Page {
+  tasks: { task_id: string }[];
+  next: string | null;
+}
+
+async function existing(session: Session): Promise<Set<string> | null> {
+  const ids = new Set<string>();
+  for (let after = ""; ; ) {
+    const page: Page | null = await session.get(`/api/tasks?limit=1000${after}`);
+    if (!page) return null;
+    for (const { task_id } of page.tasks) ids.add(task_id);
+    if (!page.next) return ids;
+    after = `&after=${encodeURIComponent(page.next)}`;
+  }
+}
+
+/**
+ * The server's statistics, while the page is looked at. Where they count fewer
+ * tasks than the page has, some were removed: finds out which.
+ */
+export function useStats(session: Session, store: TasksStore): Stats | null {
+  const [stats, setStats] = useState<Stats | null>(null);
+  useEffect(() => {
+    let over = false;
+    let timer: ReturnType<typeof setTimeout>;
+    const ask = async () => {
+      try {
+        const answer = document.hidden ? null : await session.get<Stats>("/api/stats");
+        if (over) return;
+        if (answer) {
+          setStats(answer);
+          if (answer.bus.tasks < store.getSnapshot().tasks.length) {
+            const ids = await existing(session);
+            if (ids && !over) store.retain(ids);
+          }
+        }
+      } catch {
+        // Without a server the connection's dot says so; the last figures stay.
+      }
+      if (!over) timer = setTimeout(() => void ask(), PERIOD);
+    };
+    void ask();
+    return () => {
+      over = true;
+      clearTimeout(timer);
+    };
+  }, [session, store]);
+  return stats;
+}

@@ -1,0 +1,110 @@
+import type { TaskSnapshot, TaskStatus } from "../generated/protocol.js";
+import { perFrame } from "../react/frames.js";
+import { IDLE, type Status } from "../status.js";
+import type { PatternWatch, TidingsClient } from "../websocket.js";
+import type { TidingsError } from "../error.js";
+import { Rates } from "./rates.js";
+
+/** All tasks as of one moment, in order of their ids. */
+export interface TasksView {
+  readonly status: Status;
+  readonly tasks: readonly TaskSnapshot[];
+  readonly counts: Readonly<Record<TaskStatus, number>>;
+  readonly gaps: number;
+  readonly error: TidingsError | null;
+}
+
+const NONE: Record<TaskStatus, number> = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0 };
+const order = new Intl.Collator("en", { numeric: true }).compare;
+
+/** Every task of the server over one subscription, for `useSyncExternalStore`. */
+export class TasksStore {
+  readonly rates = new Rates();
+  readonly #client: TidingsClient;
+  readonly #listeners = new Set<() => void>();
+  readonly #frames = perFrame(() => this.#flush());
+  readonly #ids: string[] = [];
+  readonly #known = new Set<string>();
+  #appeared: string[] = [];
+  #watch: PatternWatch | null = null;
+  #gaps = 0;
+  #error: TidingsError | null = null;
+  #view: TasksView;
+
+  constructor(client: TidingsClient) {
+    this.#client = client;
+    this.#view = { status: IDLE, tasks: [], counts: NONE, gaps: 0, error: null };
+  }
+
+  readonly getSnapshot = (): TasksView => this.#view;
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    this.#watch ??= this.#start();
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#listeners.size > 0) return;
+      this.#frames.cancel();
+      this.#watch?.close();
+      this.#watch = null;
+      this.#known.clear();
+      this.#ids.length = this.#appeared.length = 0;
+    };
+  };
+
+  /** Lets go of the tasks that the server does not have any more; a pattern does not say so. */
+  retain(exists: ReadonlySet<string>): void {
+    const kept = this.#ids.filter((id) => exists.has(id));
+    if (kept.length === this.#ids.length) return;
+    for (const id of this.#ids) {
+      if (exists.has(id)) continue;
+      this.#known.delete(id);
+      this.#watch?.forget(id);
+    }
+    this.#ids.splice(0, Infinity, ...kept);
+    this.#frames.schedule();
+  }
+
+  #start(): PatternWatch {
+    return this.#client.watchPattern("*", {
+      onEvent: (event) => {
+        this.rates.event(event.timestamp);
+        this.#frames.schedule();
+      },
+      onSnapshot: (task) => {
+        if (!this.#known.has(task.task_id)) {
+          this.#known.add(task.task_id);
+          this.#appeared.push(task.task_id);
+        }
+        this.#frames.schedule();
+      },
+      onGap: () => {
+        this.#gaps++;
+        this.#frames.schedule();
+      },
+      onError: (error) => {
+        this.#error = error;
+        this.#frames.schedule();
+      },
+      onStatus: () => this.#frames.schedule(),
+    });
+  }
+
+  #flush(): void {
+    if (this.#appeared.length > 0) {
+      this.#ids.push(...this.#appeared);
+      this.#ids.sort(order);
+      this.#appeared = [];
+    }
+    const counts = { ...NONE };
+    const tasks: TaskSnapshot[] = [];
+    for (const id of this.#ids) {
+      const task = this.#watch?.task(id);
+      if (!task) continue;
+      tasks.push(task);
+      counts[task.status]++;
+    }
+    this.#view = { status: this.#client.status, tasks, counts, gaps: this.#gaps, error: this.#error };
+    for (const listener of [...this.#listeners]) listener();
+  }
+}

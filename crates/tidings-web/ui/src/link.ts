@@ -1,0 +1,297 @@
+import { afterClose, NO_HEARTBEAT, UNAUTHENTICATED } from "./close.js";
+import { backoff, FLOOR } from "./backoff.js";
+import { guarded } from "./error.js";
+import type { ConnectionEstablished, GoingAway, ServerMessage } from "./generated/protocol.js";
+import { Liveness } from "./liveness.js";
+import type { ClientOptions, SocketLike } from "./options.js";
+import { listenToPage, seemsOffline } from "./page.js";
+import { SseSocket } from "./sse.js";
+import { IDLE, type Status } from "./status.js";
+
+/** How long connecting may take, the token and the server's first message included. */
+const CONNECT_TIMEOUT = 10_000;
+
+/** How long after `going_away` the server may take to close. */
+const GOODBYE_TIMEOUT = 2_000;
+
+/** A connection that lasted so long was a good one: the next attempt begins anew. */
+const STABLE = 5_000;
+
+/** The least pause that the server may ask for: of many clients the first is told 0. */
+const AFTER_FLOOR = 250;
+
+/** Fresh tokens that may be refused in a row. */
+const MAX_REFUSALS = 3;
+
+/** Attempts that WebSocket has before server-sent events are tried. */
+const MAX_SOCKET_FAILURES = 2;
+
+export interface LinkHandlers {
+  established(data: ConnectionEstablished): void;
+  message(message: ServerMessage): void;
+  lost(): void;
+  status(status: Status): void;
+}
+
+/**
+ * One connection to the server that comes back whenever it is lost: opening,
+ * tokens, signs of life, and when to try again. It knows nothing of tasks.
+ */
+export class Link {
+  status: Status = IDLE;
+  readonly #options: ClientOptions;
+  readonly #handlers: LinkHandlers;
+  readonly #random: () => number;
+  readonly #liveness: Liveness;
+  #wanted = false;
+  #suspended = false;
+  #socket: SocketLike | null = null;
+  /** Counts attempts to connect; what belongs to an older one is ignored. */
+  #generation = 0;
+  #opening = false;
+  #established = false;
+  #establishedAt = 0;
+  #attempt = 0;
+  #goodbye: GoingAway | null = null;
+  #refused = false;
+  #refusals = 0;
+  #token: Promise<string> | null = null;
+  #identity: { client_id: string; resume_token: string } | null = null;
+  #socketWorks = false;
+  #socketFailures = 0;
+  #transport: "websocket" | "sse" = "websocket";
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #unlisten = () => {};
+
+  constructor(options: ClientOptions, handlers: LinkHandlers) {
+    this.#options = options;
+    this.#handlers = handlers;
+    this.#random = options.random ?? Math.random;
+    this.#liveness = new Liveness({
+      ping: () => this.send({ type: "ping" }),
+      dead: () => this.#drop(NO_HEARTBEAT, "the server does not answer"),
+    });
+  }
+
+  get isOpen(): boolean {
+    return this.#established;
+  }
+
+  /** Connects, if it is not connected, and stays so. */
+  start(): void {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    this.#attempt = 0;
+    this.#refusals = 0;
+    this.#unlisten = listenToPage({
+      wake: () => this.#wake(),
+      offline: () => this.#liveness.probe(),
+      suspend: () => {
+        this.#suspended = true;
+        this.#drop(1001, "the page is put aside");
+      },
+      resume: () => {
+        this.#suspended = false;
+        this.#wake();
+      },
+    });
+    this.#connect();
+  }
+
+  /** Closes for good, or until the next `start`. */
+  stop(status: Status = IDLE): void {
+    if (!this.#wanted) return;
+    this.#wanted = false;
+    this.#suspended = false;
+    this.#unlisten();
+    this.#release(1000, "");
+    this.#set(status);
+  }
+
+  /** Connects anew, at once. */
+  reconnect(): void {
+    if (!this.#wanted) return this.start();
+    this.#attempt = 0;
+    if (this.#socket) this.#release(1000, "");
+    this.#connect();
+  }
+
+  send(message: object): boolean {
+    if (!this.#established) return false;
+    this.#socket?.send(JSON.stringify(message));
+    return true;
+  }
+
+  #set(change: Partial<Status>): void {
+    this.status = { ...IDLE, attempt: this.#attempt, ...change };
+    this.#handlers.status(this.status);
+  }
+
+  /** Something has changed for the better: no more waiting. */
+  #wake(): void {
+    if (!this.#wanted || this.#suspended) return;
+    if (this.#established) this.#liveness.probe();
+    else if (!this.#opening) this.#connect();
+  }
+
+  #connect(): void {
+    if (this.#opening || this.#socket) return;
+    this.#opening = true;
+    this.#goodbye = null;
+    const generation = ++this.#generation;
+    this.#after(CONNECT_TIMEOUT, () => this.#drop(1006, "connecting took too long"));
+    this.#set({ state: "connecting", reason: this.status.reason });
+    if (this.#options.token === undefined) return this.#open(null);
+    this.freshToken().then(
+      (token) => generation === this.#generation && this.#open(token),
+      (error: unknown) => generation === this.#generation && this.#lost(1006, `no token: ${String(error)}`),
+    );
+  }
+
+  /** A token from the application; whoever asks meanwhile waits for the same one. */
+  freshToken(): Promise<string> {
+    const { token } = this.#options;
+    const why = this.#refused ? "refused" : "connect";
+    this.#token ??= Promise.resolve()
+      .then(() => (typeof token === "function" ? token(why) : (token ?? "")))
+      .finally(() => (this.#token = null));
+    return this.#token;
+  }
+
+  #open(token: string | null): void {
+    const useSse = this.#transport === "sse";
+    let socket: SocketLike;
+    try {
+      socket = useSse ? new SseSocket(this.#options, token) : this.#webSocket(token);
+    } catch (error) {
+      return this.#lost(1006, String(error));
+    }
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#received(String(data));
+    socket.onclose = ({ code, reason }) => socket === this.#socket && this.#lost(code, reason);
+  }
+
+  #webSocket(token: string | null): SocketLike {
+    const base = this.#options.url ?? globalThis.location?.href;
+    const url = new URL("/ws", base);
+    url.protocol = url.protocol.replace("http", "ws");
+    if (this.#identity) {
+      for (const [name, value] of Object.entries(this.#identity)) url.searchParams.set(name, value);
+    } else if (this.#options.clientId) {
+      url.searchParams.set("client_id", this.#options.clientId);
+    }
+    const protocols = ["tidings.v1"];
+    // What a subprotocol may not hold (RFC 9110, token) goes into the query.
+    if (token && /^[\w!#$%&'*+.^`|~-]+$/.test(token)) protocols.push(`bearer.${token}`);
+    else if (token) url.searchParams.set("token", token);
+    const Socket = this.#options.WebSocket ?? (globalThis.WebSocket as unknown as new (u: string, p: string[]) => SocketLike);
+    return new Socket(url.href, protocols);
+  }
+
+  #received(text: string): void {
+    this.#liveness.heard();
+    let message: ServerMessage;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      return this.#drop(1002, "the server sent what is not JSON");
+    }
+    if ("offset" in message) return this.#handlers.message(message);
+    switch (message.event_type) {
+      case "connection_established":
+        return this.#welcome(message.data as ConnectionEstablished);
+      case "going_away":
+        this.#goodbye = message.data as GoingAway;
+        return this.#after(GOODBYE_TIMEOUT, () => this.#drop(1006, this.#goodbye?.reason ?? ""));
+      case "error":
+        this.#refused ||= (message.data as { code: string }).code === "unauthenticated";
+    }
+    this.#handlers.message(message);
+  }
+
+  #welcome(data: ConnectionEstablished): void {
+    clearTimeout(this.#timer);
+    this.#opening = false;
+    this.#established = true;
+    this.#establishedAt = Date.now();
+    this.#refused = false;
+    this.#refusals = 0;
+    this.#socketWorks ||= this.#transport === "websocket";
+    if (this.#options.clientId) this.#identity = { client_id: data.client_id, resume_token: data.resume_token };
+    this.#liveness.start(data.heartbeat_interval_ms);
+    this.#set({ state: "connected", transport: this.#transport });
+    this.#handlers.established(data);
+  }
+
+  /** Ends this connection from our side, and goes on as if it had broken. */
+  #drop(code: number, reason: string): void {
+    this.#release(4000, reason);
+    if (this.#wanted) this.#retry(code, reason);
+  }
+
+  #lost(code: number, reason: string): void {
+    this.#release();
+    this.#retry(code, reason);
+  }
+
+  /** Lets go of everything of the current attempt. */
+  #release(code?: number, reason?: string): void {
+    clearTimeout(this.#timer);
+    this.#liveness.stop();
+    this.#generation++;
+    this.#opening = false;
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket) {
+      socket.onmessage = socket.onclose = null;
+      if (code) socket.close(code, reason);
+    }
+    if (!this.#established) return;
+    this.#established = false;
+    if (Date.now() - this.#establishedAt >= STABLE) this.#attempt = 0;
+    this.#handlers.lost();
+  }
+
+  #retry(code: number, closeReason: string): void {
+    const goodbye = this.#goodbye;
+    this.#goodbye = null;
+    const reason = goodbye?.reason || closeReason || "the connection was lost";
+    this.#chooseTransport();
+    let policy = goodbye?.reconnect ?? afterClose(code);
+    if (code === UNAUTHENTICATED || this.#refused) {
+      this.#refused = true;
+      const again = typeof this.#options.token === "function" && ++this.#refusals < MAX_REFUSALS;
+      policy = !again ? "never" : this.#refusals === 1 ? "now" : "backoff";
+    }
+    if (policy === "never") return this.stop({ ...IDLE, state: "closed", reason, code });
+    // Closed at once, again and again: that is no reason to hurry.
+    const pause =
+      policy === "after"
+        ? Math.max(AFTER_FLOOR, goodbye?.reconnect_after_ms ?? this.#random() * CONNECT_TIMEOUT)
+        : policy === "now" && this.#attempt === 0
+          ? FLOOR
+          : backoff(this.#attempt, this.#random);
+    this.#attempt++;
+    const state = seemsOffline() ? "offline" : "reconnecting";
+    if (this.#suspended) return this.#set({ state, reason, code });
+    this.#after(pause, () => this.#connect());
+    this.#set({ state, reason, code, retryAt: Date.now() + pause });
+  }
+
+  /** Where WebSocket never got through, server-sent events may. */
+  #chooseTransport(): void {
+    if (this.#socketWorks || this.#options.fallback === false || !SseSocket.isPossible(this.#options)) return;
+    if (this.#transport === "sse") {
+      // The way may be free again: one attempt with WebSocket, then SSE again.
+      this.#transport = "websocket";
+      this.#socketFailures = MAX_SOCKET_FAILURES - 1;
+    } else if (++this.#socketFailures >= MAX_SOCKET_FAILURES) {
+      this.#transport = "sse";
+    }
+  }
+
+  #after(pause: number, then: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => guarded(then), pause);
+  }
+}

@@ -1,0 +1,72 @@
+/** How long the answer to a ping may take, in milliseconds. */
+const GRACE = 5_000;
+
+/** Silence for so many heartbeats asks for a ping. */
+const QUIET = 1.5;
+
+/**
+ * Finds out whether the other side still lives: a connection may be dead for
+ * many minutes before a browser says so.
+ *
+ * A timer that fires proves nothing by itself. In a hidden tab timers come up
+ * to a minute late, and after a laptop's sleep the silence is our own. So
+ * silence leads to a ping, and only a ping without an answer ends a connection;
+ * if the timer for the answer came late, the ping is repeated once.
+ */
+export class Liveness {
+  readonly #ping: () => void;
+  readonly #dead: () => void;
+  #limit = 0;
+  #heardAt = 0;
+  #probe: { at: number; again: boolean } | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor({ ping, dead }: { ping: () => void; dead: () => void }) {
+    this.#ping = ping;
+    this.#dead = dead;
+  }
+
+  start(heartbeatInterval: number): void {
+    this.#limit = heartbeatInterval * QUIET;
+    this.heard();
+    this.#arm(this.#limit);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#limit = 0;
+    this.#probe = null;
+  }
+
+  /** Something came. Called for every message, so it only takes note. */
+  heard(): void {
+    this.#heardAt = Date.now();
+    this.#probe = null;
+  }
+
+  /** Asks for a sign of life now. */
+  probe(again = false): void {
+    if (!this.#limit || (this.#probe && !again)) return;
+    this.#probe = { at: Date.now(), again };
+    this.#ping();
+    this.#arm(GRACE);
+  }
+
+  #arm(delay: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#check(), delay);
+  }
+
+  #check(): void {
+    const now = Date.now();
+    if (!this.#probe) {
+      const quiet = now - this.#heardAt;
+      if (quiet < this.#limit) this.#arm(this.#limit - quiet);
+      else this.probe();
+      return;
+    }
+    const late = now - this.#probe.at > 2 * GRACE;
+    if (late && !this.#probe.again) this.probe(true);
+    else this.#dead();
+  }
+}

@@ -1,0 +1,130 @@
+import type { Event as TaskEvent, Json, TaskError, TaskSnapshot } from "../generated/protocol.js";
+
+/** Tool calls and commands that are kept. */
+const MAX_ITEMS = 200;
+
+/** A tool call, from its start to its end. */
+export interface ToolCall {
+  readonly id: string;
+  readonly tool: string;
+  readonly state: "running" | "completed" | "failed";
+  readonly startedAt: string | null;
+  readonly endedAt: string | null;
+  readonly durationMs: number | null;
+  readonly input: Json;
+  readonly output: Json;
+  readonly error: TaskError | null;
+}
+
+/** Something that a task was asked for, and what it said to that. */
+export interface CommandState {
+  readonly id: string;
+  readonly command: string;
+  readonly by: string;
+  readonly state: "requested" | "accepted" | "rejected" | "completed";
+  /** Why it was rejected. */
+  readonly reason: string | null;
+  /** Where in the log it was asked for. */
+  readonly offset: number | null;
+}
+
+type Fields = Record<string, any>;
+
+/** What events say about tool calls and commands, which a snapshot holds only while they are open. */
+export class Activity {
+  readonly #toolCalls = new Map<string, ToolCall>();
+  readonly #commands = new Map<string, CommandState>();
+
+  toolCalls(): ToolCall[] {
+    return [...this.#toolCalls.values()];
+  }
+
+  commands(): CommandState[] {
+    return [...this.#commands.values()];
+  }
+
+  clear(): void {
+    this.#toolCalls.clear();
+    this.#commands.clear();
+  }
+
+  /** Takes in what is open, and closes what is not any more without a word having come. */
+  snapshot(task: TaskSnapshot): void {
+    const open = new Set(task.active_tool_calls.map((call) => call.tool_call_id));
+    for (const call of this.#toolCalls.values()) {
+      if (call.state === "running" && !open.has(call.id)) this.#call(call.id, { state: "completed" });
+    }
+    for (const call of task.active_tool_calls) {
+      this.#call(call.tool_call_id, { tool: call.tool, startedAt: call.started_at, state: "running" });
+    }
+    for (const command of task.pending_commands) {
+      const state = command.accepted ? "accepted" : "requested";
+      this.#command(command.command_id, { command: command.command, by: command.by, state });
+    }
+  }
+
+  event(event: TaskEvent): void {
+    const data = event.data as Fields;
+    const at = event.timestamp;
+    switch (event.event_type) {
+      case "task_started":
+        this.#toolCalls.clear();
+        break;
+      case "tool_call_started":
+        this.#toolCalls.delete(data.tool_call_id);
+        this.#call(data.tool_call_id, { tool: data.tool, input: data.input ?? null, startedAt: at });
+        break;
+      case "tool_call_completed":
+        this.#ended(data, at, { state: "completed", output: data.output ?? null });
+        break;
+      case "tool_call_failed":
+        this.#ended(data, at, { state: "failed", error: data.error });
+        break;
+      case "command_requested":
+        this.#command(data.command_id, { command: data.command, by: data.by, offset: event.offset });
+        break;
+      case "command_accepted":
+        this.#command(data.command_id, { state: "accepted" });
+        break;
+      case "command_rejected":
+        this.#command(data.command_id, { state: "rejected", reason: data.reason });
+        break;
+      case "command_completed":
+        this.#command(data.command_id, { state: "completed" });
+    }
+  }
+
+  #ended(data: Fields, at: string, change: Partial<ToolCall>): void {
+    const startedAt = this.#toolCalls.get(data.tool_call_id)?.startedAt;
+    const durationMs = data.duration_ms ?? (startedAt ? Date.parse(at) - Date.parse(startedAt) : null);
+    this.#call(data.tool_call_id, { ...change, endedAt: at, durationMs });
+  }
+
+  #call(id: string, change: Partial<ToolCall>): void {
+    const known = this.#toolCalls.get(id);
+    const fresh: ToolCall = {
+      id,
+      tool: "unknown tool",
+      state: "running",
+      startedAt: null,
+      endedAt: null,
+      durationMs: null,
+      input: null,
+      output: null,
+      error: null,
+    };
+    this.#toolCalls.set(id, { ...(known ?? fresh), ...change });
+    trim(this.#toolCalls);
+  }
+
+  #command(id: string, change: Partial<CommandState>): void {
+    const known = this.#commands.get(id);
+    const fresh: CommandState = { id, command: "", by: "", state: "requested", reason: null, offset: null };
+    this.#commands.set(id, { ...(known ?? fresh), ...change });
+    trim(this.#commands);
+  }
+}
+
+function trim(map: Map<string, unknown>): void {
+  while (map.size > MAX_ITEMS) map.delete(map.keys().next().value!);
+}

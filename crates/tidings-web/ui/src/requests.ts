@@ -1,0 +1,86 @@
+import { TidingsError } from "./error.js";
+import type { Ack, ErrorCode } from "./generated/protocol.js";
+
+/** Requests that may wait for their answers at a time. */
+const MAX_PENDING = 1_000;
+
+interface Pending {
+  message: object;
+  /** Sending it twice does no harm. */
+  repeatable: boolean;
+  sent: boolean;
+  timer: ReturnType<typeof setTimeout>;
+  resolve: (ack: Ack) => void;
+  reject: (error: TidingsError) => void;
+}
+
+/** Publishes and commands until they are answered, across reconnects. */
+export class Requests {
+  readonly #pending = new Map<unknown, Pending>();
+  readonly #send: (message: object) => boolean;
+  readonly #idle: () => void;
+  readonly #timeout: number;
+
+  constructor(send: (message: object) => boolean, idle: () => void, timeout: number) {
+    this.#send = send;
+    this.#idle = idle;
+    this.#timeout = timeout;
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  add(ref: number, message: object, repeatable: boolean): Promise<Ack> {
+    if (this.size >= MAX_PENDING) {
+      return Promise.reject(new TidingsError("busy", `${MAX_PENDING} requests wait for their answers already`));
+    }
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#fail(ref, "timeout", "the server did not answer in time"), this.#timeout);
+      const pending: Pending = { message: { ...message, ref }, repeatable, sent: false, timer, resolve, reject };
+      this.#pending.set(ref, pending);
+      pending.sent = this.#send(pending.message);
+    });
+  }
+
+  /** There is a connection: sends what waits, in the order in which it was asked for. */
+  flush(): void {
+    for (const pending of this.#pending.values()) pending.sent ||= this.#send(pending.message);
+  }
+
+  /** The connection is gone, and with it the answers that were on their way. */
+  lost(): void {
+    for (const [ref, pending] of [...this.#pending]) {
+      if (!pending.sent) continue;
+      if (pending.repeatable) pending.sent = false;
+      else this.#fail(ref, "connection_lost", "the connection broke before the answer came");
+    }
+  }
+
+  /** The server has taken a request; false if it is none of these. */
+  taken(ack: Ack): void {
+    const pending = this.#remove(ack.ref);
+    pending?.resolve(ack);
+  }
+
+  refused(ref: unknown, code: ErrorCode, message: string): void {
+    this.#fail(ref, code, message);
+  }
+
+  close(): void {
+    for (const ref of [...this.#pending.keys()]) this.#fail(ref, "closed", "the client was closed");
+  }
+
+  #fail(ref: unknown, code: TidingsError["code"], message: string): void {
+    this.#remove(ref)?.reject(new TidingsError(code, message));
+  }
+
+  #remove(ref: unknown): Pending | undefined {
+    const pending = this.#pending.get(ref);
+    if (!pending) return undefined;
+    clearTimeout(pending.timer);
+    this.#pending.delete(ref);
+    if (this.size === 0) this.#idle();
+    return pending;
+  }
+}

@@ -1,0 +1,350 @@
+import { Channel, type Ask } from "./channel.js";
+import { Cursor, type Position } from "./cursor.js";
+import { guarded, TidingsError } from "./error.js";
+import type {
+  Ack,
+  Event as TaskEvent,
+  Gap,
+  Heartbeat,
+  NewEvent,
+  PersonalMessage,
+  ServerMessage,
+  Subscribed,
+  TaskSnapshot,
+} from "./generated/protocol.js";
+import { Link } from "./link.js";
+import type { ClientOptions, TaskHandlers, WatchOptions } from "./options.js";
+import { Requests } from "./requests.js";
+import type { Status } from "./status.js";
+
+/** A task that is watched. */
+export interface TaskWatch {
+  readonly taskId: string;
+  /** The task's state, up to the last event; null before it is known. */
+  readonly task: TaskSnapshot | null;
+  /** The place in the log, to go on from elsewhere: `since: "epoch:offset"`. */
+  readonly position: Position | null;
+  /** Stops watching. Nothing is called any more, from this moment on. */
+  close(): void;
+}
+
+/** Tasks that are watched by the beginning of their ids. */
+export interface PatternWatch {
+  readonly pattern: string;
+  /** The ids of the tasks that have shown up. */
+  taskIds(): Iterable<string>;
+  /** A task's state, up to the last event; null if it has not shown up. */
+  task(taskId: string): TaskSnapshot | null;
+  /** Lets go of a task that the server has removed. */
+  forget(taskId: string): void;
+  close(): void;
+}
+
+interface PatternEntry {
+  readonly pattern: string;
+  readonly handlers: TaskHandlers;
+  readonly cursors: Map<string, Cursor>;
+  ref: number | null;
+}
+
+/**
+ * Watches tasks over one connection, and publishes to them.
+ *
+ * It connects when something is watched and closes when nothing is any more.
+ * After every break it goes on where it was: each watcher gets every offset in
+ * order, once, or is told by a gap which ones it does not get.
+ */
+export class TidingsClient {
+  readonly #link: Link;
+  readonly #requests: Requests;
+  readonly #options: ClientOptions;
+  readonly #channels = new Map<string, Channel>();
+  readonly #patterns = new Set<PatternEntry>();
+  readonly #listeners = new Set<(status: Status) => void>();
+  #ref = 0;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(options: ClientOptions = {}) {
+    this.#options = options;
+    this.#link = new Link(options, {
+      established: () => this.#established(),
+      message: (message) => this.#received(message),
+      lost: () => this.#lost(),
+      status: (status) => this.#status(status),
+    });
+    this.#requests = new Requests(
+      (message) => this.#link.send(message),
+      () => this.#settle(),
+      options.requestTimeout ?? 30_000,
+    );
+    if (options.onStatus) this.#listeners.add(options.onStatus);
+  }
+
+  get status(): Status {
+    return this.#link.status;
+  }
+
+  /** Calls `listener` whenever the status changes, until what it gives back is called. */
+  onStatus(listener: (status: Status) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Watches one task. */
+  watchTask(taskId: string, options: WatchOptions = {}): TaskWatch {
+    this.#assertOpen();
+    const since = options.since === undefined ? null : String(options.since);
+    const cursor = new Cursor(options, true, since === null ? (options.history ?? 0) : 0, since);
+    const channel = this.#channel(taskId);
+    channel.add(cursor);
+    const unlisten = this.#listen(options);
+    this.#settle();
+    return {
+      taskId,
+      get task() {
+        return channel.state;
+      },
+      get position() {
+        return cursor.position;
+      },
+      close: () => {
+        if (cursor.closed) return;
+        unlisten();
+        this.#remove(channel, cursor);
+        this.#settle();
+      },
+    };
+  }
+
+  /** Watches all tasks whose ids begin with what stands before the `*`, those to come included. */
+  watchPattern(pattern: string, handlers: TaskHandlers = {}): PatternWatch {
+    this.#assertOpen();
+    const entry: PatternEntry = { pattern, handlers, cursors: new Map(), ref: null };
+    const known = [...this.#patterns].some((other) => other.pattern === pattern);
+    this.#patterns.add(entry);
+    for (const channel of this.#channels.values()) this.#match(entry, channel);
+    if (!known) this.#askPattern(entry);
+    const unlisten = this.#listen(handlers);
+    this.#settle();
+    const channels = this.#channels;
+    return {
+      pattern,
+      taskIds: () => entry.cursors.keys(),
+      task: (taskId) => (entry.cursors.has(taskId) ? (channels.get(taskId)?.state ?? null) : null),
+      forget: (taskId) => this.#forget(entry, taskId),
+      close: () => {
+        if (!this.#patterns.delete(entry)) return;
+        unlisten();
+        for (const taskId of [...entry.cursors.keys()]) this.#forget(entry, taskId);
+        const others = [...this.#patterns].some((other) => other.pattern === pattern);
+        if (!others) this.#link.send({ type: "unsubscribe", pattern, ref: ++this.#ref });
+        this.#settle();
+      },
+    };
+  }
+
+  /**
+   * Publishes an event. It is sent again after a break, until it is answered;
+   * its `event_id`, made if there is none, keeps that harmless.
+   */
+  publish(taskId: string, event: NewEvent): Promise<Ack> {
+    const event_id = event.event_id ?? randomId();
+    return this.#request({ type: "publish", task_id: taskId, ...event, event_id }, true);
+  }
+
+  /**
+   * Asks a task for something, such as `cancel`. The answer says that the
+   * request was taken; what the task says comes as an event. After a break it
+   * is not sent again: it fails with `connection_lost`.
+   */
+  command(taskId: string, command: string, args?: Record<string, unknown>): Promise<Ack> {
+    return this.#request({ type: "command", task_id: taskId, command, args }, false);
+  }
+
+  /** Gives the server a newer token on the connection that there is. */
+  async authenticate(token?: string): Promise<void> {
+    this.#link.send({ type: "authenticate", token: token ?? (await this.#link.freshToken()) });
+  }
+
+  /** Connects anew, at once. */
+  reconnect(): void {
+    this.#assertOpen();
+    this.#link.reconnect();
+  }
+
+  /** Closes for good: nothing is called any more, and what is under way fails. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#linger);
+    for (const channel of this.#channels.values()) for (const cursor of channel.cursors) cursor.closed = true;
+    this.#channels.clear();
+    this.#patterns.clear();
+    this.#requests.close();
+    this.#link.stop({ ...this.#link.status, state: "closed", reason: "closed by the page", retryAt: null, transport: null });
+    this.#listeners.clear();
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new TidingsError("closed", "the client was closed");
+  }
+
+  #request(message: object, repeatable: boolean): Promise<Ack> {
+    if (this.#closed) return Promise.reject(new TidingsError("closed", "the client was closed"));
+    const answer = this.#requests.add(++this.#ref, message, repeatable);
+    this.#settle();
+    return answer;
+  }
+
+  #listen({ onStatus }: TaskHandlers): () => void {
+    if (!onStatus) return () => {};
+    // A function of its own: the same one may be given to two watches.
+    let stopped = false;
+    const listener = (status: Status) => !stopped && guarded(onStatus, status);
+    const stop = this.onStatus(listener);
+    queueMicrotask(() => listener(this.status));
+    return () => {
+      stopped = true;
+      stop();
+    };
+  }
+
+  #channel(taskId: string): Channel {
+    let channel = this.#channels.get(taskId);
+    if (!channel) {
+      channel = new Channel(taskId, (ask) => this.#subscribe(taskId, ask));
+      this.#channels.set(taskId, channel);
+    }
+    return channel;
+  }
+
+  #subscribe(taskId: string, ask: Ask): number | null {
+    const ref = ++this.#ref;
+    return this.#link.send({ type: "subscribe", task_id: taskId, ref, ...ask }) ? ref : null;
+  }
+
+  #askPattern(entry: PatternEntry): void {
+    const ref = ++this.#ref;
+    entry.ref = this.#link.send({ type: "subscribe", pattern: entry.pattern, ref }) ? ref : null;
+  }
+
+  /** Lets a pattern watch a task that matches it. */
+  #match(entry: PatternEntry, channel: Channel): void {
+    if (entry.cursors.has(channel.taskId) || !channel.taskId.startsWith(entry.pattern.slice(0, -1))) return;
+    const cursor = new Cursor(entry.handlers, false, 0, null);
+    entry.cursors.set(channel.taskId, cursor);
+    channel.add(cursor);
+  }
+
+  #remove(channel: Channel, cursor: Cursor): void {
+    cursor.closed = true;
+    channel.cursors.delete(cursor);
+    if (channel.byName && !channel.isNamed) {
+      channel.byName = false;
+      this.#link.send({ type: "unsubscribe", task_id: channel.taskId, ref: ++this.#ref });
+    }
+    if (channel.cursors.size === 0) this.#channels.delete(channel.taskId);
+  }
+
+  #forget(entry: PatternEntry, taskId: string): void {
+    const cursor = entry.cursors.get(taskId);
+    const channel = this.#channels.get(taskId);
+    entry.cursors.delete(taskId);
+    if (cursor && channel) this.#remove(channel, cursor);
+  }
+
+  /** Connects if somebody needs it; closes, after a moment, if nobody does. */
+  #settle(): void {
+    clearTimeout(this.#linger);
+    if (this.#closed) return;
+    const needed = this.#channels.size + this.#patterns.size + this.#requests.size > 0;
+    if (needed) {
+      // What was closed for good stays closed until someone says otherwise.
+      if (this.status.state !== "closed") this.#link.start();
+    } else {
+      this.#linger = setTimeout(() => this.#link.stop(), this.#options.linger ?? 500);
+    }
+  }
+
+  #status(status: Status): void {
+    for (const listener of [...this.#listeners]) guarded(listener, status);
+  }
+
+  #established(): void {
+    // By name first: a pattern then does not announce these again.
+    for (const channel of this.#channels.values()) if (channel.isNamed) channel.ask();
+    const asked = new Set<string>();
+    for (const entry of this.#patterns) {
+      if (asked.has(entry.pattern)) continue;
+      asked.add(entry.pattern);
+      // A client that is known goes on with its patterns by itself: have them announced anew.
+      if (this.#options.clientId) this.#link.send({ type: "unsubscribe", pattern: entry.pattern });
+      this.#askPattern(entry);
+    }
+    this.#requests.flush();
+  }
+
+  #lost(): void {
+    for (const channel of this.#channels.values()) channel.lost();
+    for (const entry of this.#patterns) entry.ref = null;
+    this.#requests.lost();
+  }
+
+  #received(message: ServerMessage): void {
+    if ("offset" in message) return this.#channels.get(message.task_id)?.event(message as TaskEvent);
+    const { event_type, data } = message;
+    const task_id = "task_id" in message ? message.task_id : undefined;
+    switch (event_type) {
+      case "subscribed":
+        if (task_id && (data as Subscribed).snapshot) this.#subscribed(task_id, data as Subscribed);
+        break;
+      case "gap":
+        if (task_id) this.#channels.get(task_id)?.gap(data as Gap);
+        break;
+      case "heartbeat":
+        for (const [taskId, head] of Object.entries((data as Heartbeat).heads)) {
+          this.#channels.get(taskId)?.heartbeat(head as number);
+        }
+        break;
+      case "ack":
+        this.#requests.taken(data as Ack);
+        break;
+      case "error":
+        this.#refused(data as { ref?: unknown; code: TidingsError["code"]; message: string });
+        break;
+      case "personal_message":
+        guarded(this.#options.onPersonalMessage, data as PersonalMessage);
+    }
+  }
+
+  #subscribed(taskId: string, data: Subscribed): void {
+    // Without a ref and a pattern it is what a client that is known had watched before.
+    if (data.ref == null && data.pattern == null) return;
+    const matching = [...this.#patterns].filter(({ pattern }) => taskId.startsWith(pattern.slice(0, -1)));
+    if (!this.#channels.has(taskId) && matching.length === 0) return;
+    const channel = this.#channel(taskId);
+    for (const entry of matching) this.#match(entry, channel);
+    channel.subscribed(data);
+  }
+
+  #refused({ ref, code, message }: { ref?: unknown; code: TidingsError["code"]; message: string }): void {
+    if (ref == null) return;
+    const error = new TidingsError(code, message);
+    for (const channel of this.#channels.values()) {
+      if (channel.ref !== ref) continue;
+      channel.ref = null;
+      channel.byName = false;
+      for (const { named, handlers } of [...channel.cursors]) if (named) guarded(handlers.onError, error);
+      return;
+    }
+    for (const entry of this.#patterns) if (entry.ref === ref) return guarded(entry.handlers.onError, error);
+    this.#requests.refused(ref, code as never, message);
+  }
+}
+
+/** 128 random bits; `randomUUID` is there in secure contexts only. */
+function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
