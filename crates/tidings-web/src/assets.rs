@@ -13,7 +13,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     Asset {
         path: "/assets/dashboard.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"LSBPeMMTBRb8Zfb6BZT_eV\"",
+        etag: "\"cm2C3Cgfz6NeFxajOil8d_\"",
         body: include_bytes!("../ui/dist/assets/dashboard.js"),
     },
     Asset {
@@ -31,7 +31,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     Asset {
         path: "/tidings.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"VXDye3CyjeyJK5LhhUt-QG\"",
+        etag: "\"BEfxyRdNpOGp1JSl3skbgf\"",
         body: include_bytes!("../ui/dist/tidings.js"),
     },
 ];

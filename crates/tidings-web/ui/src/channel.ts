@@ -1,4 +1,4 @@
-import { Cursor } from "./cursor.js";
+import type { Cursor } from "./cursor.js";
 import type { Event as TaskEvent, Gap, Subscribed, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap } from "./options.js";
 import { reduce } from "./reduce.js";
@@ -12,6 +12,10 @@ export interface Ask {
 /**
  * One task on one connection: the one subscription that the server knows, the
  * state, and the cursors of all who watch it here.
+ *
+ * One subscription has one place in the log. So those who have a place are
+ * served first, from the earliest of their places on; who wants to begin in the
+ * past waits until they have caught up. Each cursor passes over what it has.
  */
 export class Channel {
   readonly cursors = new Set<Cursor>();
@@ -24,12 +28,16 @@ export class Channel {
   /** The server has been asked for this task by its name. */
   byName = false;
   #asked: Ask = {};
+  /** Those without a place for whom the last `subscribe` was. */
+  #askedFor = new Set<Cursor>();
+  /** Someone who wants to begin in the past may be waiting. */
+  #waiting = false;
   /** The offset that was due when a hole was last found. */
   #hole = 0;
 
   constructor(
     readonly taskId: string,
-    /** Sends a `subscribe` for this task; gives back its ref. */
+    /** Sends a `subscribe` for this task; gives back its ref, or null without a connection. */
     private readonly subscribe: (ask: Ask) => number | null,
   ) {}
 
@@ -43,14 +51,19 @@ export class Channel {
 
   /** Someone begins to watch. */
   add(cursor: Cursor): void {
-    // A pattern keeps no task, so whoever watches by name asks by name.
-    const covered = this.live && (this.byName || !cursor.named) && !cursor.history && cursor.since === null;
     this.cursors.add(cursor);
-    if (covered) {
+    if (cursor.hasWish) this.#waiting = true;
+    if (this.ref !== null) return;
+    if (!this.live) {
+      if (cursor.named) this.ask();
+    } else if (cursor.hasWish) {
+      this.#serve();
+    } else if (cursor.named && !this.byName) {
+      // A pattern keeps no task, so whoever watches by name asks by name.
+      this.ask();
+    } else {
       // Not before the caller has what it is about to be given.
       queueMicrotask(() => this.live && !cursor.closed && cursor.join(this.state!, null));
-    } else if (cursor.named) {
-      this.ask([cursor]);
     }
   }
 
@@ -59,27 +72,41 @@ export class Channel {
     this.live = this.byName = false;
     this.ref = null;
     this.#hole = 0;
-    for (const cursor of this.cursors) {
-      cursor.joined = false;
-      cursor.head = null;
-    }
+    for (const cursor of this.cursors) cursor.leave(this.#epoch);
   }
 
-  /** Asks for what those who wait need, the positions of all before anything else. */
-  ask(cursors: Iterable<Cursor> = this.cursors): void {
-    const waiting = [...cursors];
-    const positions = waiting.flatMap(({ position }) => position ?? []);
-    const epoch = positions[0]?.epoch;
-    const same = positions.filter((position) => position.epoch === epoch);
-    const wishes = waiting.filter(({ position }) => !position);
-    const since = wishes.map((wish) => wish.since).find((wish) => wish !== null);
-    const history = Math.max(0, ...wishes.map((wish) => wish.history));
-    this.#asked = {};
-    if (same.length > 0) this.#asked.since = `${epoch}:${Math.min(...same.map(({ offset }) => offset))}`;
-    else if (since != null) this.#asked.since = since;
-    else if (history > 0) this.#asked.history = history;
-    this.ref = this.subscribe(this.#asked);
+  /** Asks for what those who watch need. */
+  ask(): void {
+    const places = [...this.cursors].flatMap(({ position }) => position ?? []);
+    const epoch = places[0]?.epoch;
+    if (epoch === undefined) return this.#askFor([...this.cursors].filter((cursor) => cursor.hasWish));
+    const offsets = places.filter((place) => place.epoch === epoch).map(({ offset }) => offset);
+    this.#send({ since: `${epoch}:${Math.min(...offsets)}` }, []);
+  }
+
+  /** Asks for what those want who have no place yet: the same `since`, or history. */
+  #askFor(wishes: Cursor[]): void {
+    const since = wishes.find((wish) => wish.since !== null)?.since;
+    const served = wishes.filter((wish) => wish.since === (since ?? null));
+    const history = Math.max(0, ...served.map((wish) => wish.history));
+    this.#send(since != null ? { since } : history > 0 ? { history } : {}, served);
+  }
+
+  #send(ask: Ask, served: Cursor[]): void {
+    this.#asked = ask;
+    this.#askedFor = new Set(served);
+    this.ref = this.subscribe(ask);
     this.byName ||= this.ref !== null;
+  }
+
+  /** Lets those begin who wait, once nobody is behind. */
+  #serve(): void {
+    if (!this.#waiting || !this.live || this.ref !== null) return;
+    const all = [...this.cursors];
+    const wishes = all.filter((cursor) => cursor.hasWish && !cursor.joined);
+    this.#waiting = wishes.length > 0;
+    const behind = all.some(({ joined, position }) => joined && position && position.offset < this.state!.offset);
+    if (this.#waiting && !behind) this.#askFor(wishes);
   }
 
   /** The server has answered, or announced the task under a pattern. */
@@ -91,13 +118,14 @@ export class Channel {
     this.ref = null;
     this.live = true;
     this.#take(snapshot);
-    const { since = null, history = 0 } = this.#asked;
     for (const cursor of [...this.cursors]) {
+      const served = named && this.#askedFor.has(cursor);
+      if (cursor.hasWish && !served && !cursor.joined) continue;
       // The subscription begins anew. So does, under a pattern, a task that had gone.
-      if (named || cursor.position?.epoch !== snapshot.epoch) cursor.joined = false;
-      const replayed = named && (cursor.named || cursor.position);
-      cursor.join(snapshot, replayed ? { since, history: cursor.history && history } : null);
+      if (named || cursor.position?.epoch !== snapshot.epoch) cursor.leave(this.#epoch);
+      cursor.join(snapshot, named ? { ...this.#asked, served } : null);
     }
+    this.#serve();
   }
 
   event(event: TaskEvent): void {
@@ -111,6 +139,7 @@ export class Channel {
       cursor.giveUp(event.offset - 1, this.taskId, this.#epoch);
       cursor.event(event, this.#epoch, counted);
     }
+    this.#serve();
   }
 
   gap(data: Gap): void {
@@ -123,6 +152,7 @@ export class Channel {
       cursor.giveUp(gap.from - 1, this.taskId, this.#epoch);
       cursor.gap(gap, this.taskId, this.#epoch);
     }
+    this.#serve();
   }
 
   heartbeat(head: number): void {
@@ -132,27 +162,29 @@ export class Channel {
       if (this.#recover(cursor)) return;
       cursor.giveUp(head, this.taskId, this.#epoch);
     }
+    this.#serve();
   }
 
-  /** The later of two states: snapshots may come out of turn with events. */
+  /** The later of two states: a snapshot may be older than the events that have come. */
   #take(snapshot: TaskSnapshot): void {
     const { state } = this;
     if (!state || state.epoch !== snapshot.epoch || snapshot.offset >= state.offset) this.state = snapshot;
   }
 
   /**
-   * Something was lost on the way. Asks for it again, from the watcher's place
+   * Something was lost on the way. Asks for it again, from the watchers' places
    * on; false if that has been tried.
    */
   #recover({ position }: Cursor): boolean {
-    const due = (position?.offset ?? 0) + 1;
     if (this.ref !== null) return true;
+    const due = (position?.offset ?? 0) + 1;
     if (this.#hole === due) return false;
     this.#hole = due;
     this.ask();
     if (this.ref === null) return false;
     // What comes before the answer comes again after it.
-    for (const cursor of this.cursors) cursor.joined = false;
+    for (const cursor of this.cursors) cursor.leave(this.#epoch);
+    this.#waiting = true;
     return true;
   }
 }

@@ -1,11 +1,18 @@
-import type { Event as TaskEvent, TaskSnapshot } from "./generated/protocol.js";
 import { guarded } from "./error.js";
+import type { Event as TaskEvent, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap, TaskHandlers } from "./options.js";
 
 /** A place in a task's log. */
 export interface Position {
   readonly epoch: string;
   readonly offset: number;
+}
+
+/** What a subscription by name was asked to begin with, and whether it was for this watcher. */
+export interface Begin {
+  readonly since?: string;
+  readonly history?: number;
+  readonly served: boolean;
 }
 
 /**
@@ -15,11 +22,11 @@ export interface Position {
 export class Cursor {
   /** The last offset that was delivered or named in a gap. */
   position: Position | null = null;
-  /** The head when history of unknown length was asked for, of which nothing has come yet. */
-  head: number | null = null;
   /** Told of where it stands on the current connection. */
   joined = false;
   closed = false;
+  /** The head when history of unknown length was asked for, of which nothing has come yet. */
+  #head: number | null = null;
 
   constructor(
     readonly handlers: TaskHandlers,
@@ -28,23 +35,42 @@ export class Cursor {
     readonly since: string | null,
   ) {}
 
+  /** It has no place yet, and wants to begin in the past. */
+  get hasWish(): boolean {
+    return !this.position && (this.history > 0 || this.since !== null);
+  }
+
   /**
-   * The server has said where a subscription stands. `follows`: what was asked
-   * for before the head comes as well, or is named in a gap.
+   * The subscription ends: the connection is gone, or it begins anew. History
+   * that was still on its way is due from where it would have begun.
    */
-  join(snapshot: TaskSnapshot, follows: { since: string | null; history: number } | null): void {
+  leave(epoch: string): void {
+    if (this.#head !== null) this.#settle(epoch, Math.max(0, this.#head - this.history));
+    this.joined = false;
+  }
+
+  #settle(epoch: string, offset: number): void {
+    this.position ??= { epoch, offset };
+    this.#head = null;
+  }
+
+  /**
+   * The server has said where the subscription stands: by name, or, without
+   * `begin`, from the snapshot on.
+   */
+  join(snapshot: TaskSnapshot, begin: Begin | null): void {
     if (this.joined) return;
     this.joined = true;
     const { epoch, offset } = snapshot;
     if (this.position) {
-      const asked = follows?.since?.split(":")[0] ?? this.position.epoch;
-      if (!follows || asked !== this.position.epoch) this.#skip(snapshot);
-    } else if (follows && follows.since !== null) {
-      const [since, from] = follows.since.split(":");
-      // In another epoch a gap says first where the numbers begin.
-      this.position = from === undefined ? { epoch, offset: 0 } : { epoch: since ?? "", offset: Number(from) };
-    } else if (follows && follows.history > 0) {
-      this.head = offset;
+      // Asked for in its own epoch, a gap says what has changed.
+      const told = begin && (this.position.epoch === epoch || begin.since?.split(":")[0] === this.position.epoch);
+      if (!told) this.#skip(snapshot);
+    } else if (begin?.served && begin.since !== undefined) {
+      const [since, from] = begin.since.split(":");
+      this.position = from === undefined ? { epoch, offset: 0 } : { epoch: since!, offset: Number(from) };
+    } else if (begin?.served && begin.history) {
+      this.#head = offset;
     } else {
       this.position = { epoch, offset };
     }
@@ -67,10 +93,13 @@ export class Cursor {
   event(event: TaskEvent, epoch: string, counted: boolean): boolean {
     if (!this.joined || this.closed) return true;
     const { offset } = event;
-    const due = this.position ? this.position.offset + 1 : null;
-    if (due !== null && offset < due) return true;
-    if (due !== null && offset > due) return false;
-    if (due === null && offset > this.head! + 1) return false;
+    // Had there been any history, it would have come before.
+    if (this.#head !== null && offset > this.#head + 1) this.#settle(epoch, this.#head);
+    if (this.position) {
+      if (offset <= this.position.offset) return true;
+      if (offset > this.position.offset + 1) return false;
+    }
+    this.#head = null;
     this.position = { epoch, offset };
     guarded(this.handlers.onEvent, event, counted);
     return true;
@@ -81,11 +110,14 @@ export class Cursor {
     if (!this.joined || this.closed) return true;
     const { reason, to } = gap;
     let { from } = gap;
-    if (reason !== "epoch_changed" && reason !== "ahead" && this.position) {
+    // In another epoch than its own, or behind its place, the log is not the one it knew.
+    const another = this.position && (reason === "ahead" ? this.position.offset > to : this.position.epoch !== epoch);
+    if (this.position && !another) {
       if (to <= this.position.offset) return true;
       if (from > this.position.offset + 1) return false;
       from = this.position.offset + 1;
     }
+    this.#head = null;
     this.position = { epoch, offset: to };
     guarded(this.handlers.onGap, { ...gap, from }, taskId);
     if (gap.snapshot) guarded(this.handlers.onSnapshot, gap.snapshot);
@@ -95,14 +127,13 @@ export class Cursor {
   /** A quiet subscription's head; false if this watcher is behind it. */
   heartbeat(head: number, epoch: string): boolean {
     if (!this.joined || this.closed) return true;
-    // Nothing of the history that was asked for was left.
-    if (!this.position) this.position = { epoch, offset: this.head! };
-    return this.position.offset >= head;
+    if (this.#head !== null) this.#settle(epoch, this.#head);
+    return this.position!.offset >= head;
   }
 
   /** What is missing up to an offset is lost: says so and goes on after it. */
   giveUp(to: number, taskId: string, epoch: string): void {
-    const from = (this.position?.offset ?? this.head!) + 1;
+    const from = this.position!.offset + 1;
     this.position = { epoch, offset: to };
     guarded(this.handlers.onGap, { from, to, reason: "missed" }, taskId);
   }

@@ -52,7 +52,9 @@ export class SseSocket implements SocketLike {
         break;
       case "subscribe": {
         if (message.pattern) {
-          this.#control("error", { ref, code: "unavailable", message: "patterns need WebSocket, which does not get through" });
+          const message = "patterns need WebSocket, which does not get through";
+          // An answer never comes before the request's end.
+          queueMicrotask(() => this.#control("error", { ref, code: "unavailable", message }));
         } else if (message.task_id) {
           this.#stream(message.task_id, `${task}/events`, message);
         }

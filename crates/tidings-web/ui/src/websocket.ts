@@ -201,7 +201,12 @@ export class TidingsClient {
     if (!onStatus) return () => {};
     // A function of its own: the same one may be given to two watches.
     let stopped = false;
-    const listener = (status: Status) => !stopped && guarded(onStatus, status);
+    let told: Status | null = null;
+    const listener = (status: Status) => {
+      if (stopped || status === told) return;
+      told = status;
+      guarded(onStatus, status);
+    };
     const stop = this.onStatus(listener);
     queueMicrotask(() => listener(this.status));
     return () => {

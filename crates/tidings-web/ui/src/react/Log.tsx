@@ -116,7 +116,8 @@ export function Log({ timeline }: { timeline: readonly TimelineEntry[] }) {
   const list = useRef<HTMLOListElement>(null);
   const atEnd = useRef(true);
   useLayoutEffect(() => {
-    if (atEnd.current && !held) list.current?.scrollTo({ top: list.current.scrollHeight });
+    const box = list.current;
+    if (box && atEnd.current && !held) box.scrollTop = box.scrollHeight;
   }, [lines, held]);
   const missed = held ? Math.max(0, newest(timeline) - newest(held)) : 0;
   return (

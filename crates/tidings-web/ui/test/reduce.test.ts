@@ -1,0 +1,70 @@
+import { expect, test } from "vitest";
+import type { Event as TaskEvent } from "../src/generated/protocol.js";
+import { reduce } from "../src/reduce.js";
+import { snapshot } from "./support/scripted.js";
+
+function after(...events: [type: string, data?: object][]) {
+  let task = { ...snapshot("t", 0), status: "pending" as const, run: 0 } as ReturnType<typeof snapshot>;
+  events.forEach(([event_type, data = {}], index) => {
+    const event: TaskEvent = { event_type, data: data as TaskEvent["data"], task_id: "t", offset: index + 1, timestamp: `at ${index + 1}` };
+    const before = structuredClone(task);
+    const next = reduce(task, event);
+    expect(task).toEqual(before);
+    task = next;
+  });
+  return task;
+}
+
+test("a task's life", () => {
+  const events: [string, object?][] = [
+    ["task_started", { name: "Build", total: 50 }],
+    ["progress_update", { current: 20, message: "linking" }],
+    ["step_started", { step_id: "s", name: "Link" }],
+  ];
+  expect(after(...events)).toMatchObject({ status: "running", run: 1, name: "Build", progress: 40, message: "linking", active_steps: [{ step_id: "s" }], offset: 3, started_at: "at 1" });
+  events.push(["task_failed", { error: "no space" }]);
+  expect(after(...events)).toMatchObject({ status: "failed", error: { message: "no space" }, active_steps: [], finished_at: "at 4" });
+  events.push(["task_started"]);
+  expect(after(...events)).toMatchObject({ status: "running", run: 2, name: "Build", progress: null, message: null, error: null, finished_at: null });
+});
+
+test("agents, tool calls, commands, inputs and outputs", () => {
+  expect(
+    after(
+      ["agent_status_change", { agent_id: "a", status: "idle" }],
+      ["agent_status_change", { agent_id: "b", status: "working" }],
+      ["agent_status_change", { agent_id: "a", status: "error", message: "x" }],
+      ["tool_call_started", { tool_call_id: "c1", tool: "shell" }],
+      ["tool_call_started", { tool_call_id: "c2", tool: "shell" }],
+      ["tool_call_failed", { tool_call_id: "c1", error: "x" }],
+      ["command_requested", { command_id: "k", command: "cancel", by: "me" }],
+      ["command_accepted", { command_id: "k" }],
+      ["input_required", { input_id: "i", prompt: "sure?" }],
+      ["output_delta", { output_id: "o", text: "one " }],
+      ["output_delta", { output_id: "o", text: "two" }],
+      ["output_completed", { output_id: "o" }],
+    ),
+  ).toMatchObject({
+    agents: [{ agent_id: "a", status: "error", message: "x" }, { agent_id: "b" }],
+    active_tool_calls: [{ tool_call_id: "c2" }],
+    pending_commands: [{ command_id: "k", accepted: true }],
+    pending_inputs: [{ input_id: "i" }],
+    outputs: [{ text: "one two", complete: true }],
+  });
+});
+
+test("a stall is over with the producer's next word, not with a watcher's", () => {
+  expect(after(["task_started"], ["task_stalled"], ["command_requested", { command_id: "k", command: "x", by: "y" }]).stalled).toBe(true);
+  expect(after(["task_started"], ["task_stalled"], ["log", { message: "back" }]).stalled).toBe(false);
+});
+
+test("types that are not known change nothing but the place", () => {
+  expect(after(["task_started"], ["constructor"], ["toString"], ["my.own", { x: 1 }])).toMatchObject({ status: "running", offset: 4 });
+});
+
+test("what grows is bounded", () => {
+  const words = Array.from({ length: 100 }, (): [string, object] => ["output_delta", { output_id: "o", text: "x".repeat(1_000) }]);
+  expect(after(...words).outputs[0]!.text).toHaveLength(32 * 1024);
+  const agents = Array.from({ length: 100 }, (_, n): [string, object] => ["agent_status_change", { agent_id: `a${n}`, status: "idle" }]);
+  expect(after(...agents).agents).toHaveLength(64);
+});

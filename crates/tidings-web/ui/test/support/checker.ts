@@ -1,0 +1,115 @@
+/**
+ * The invariant of Tidings, as the Rust test kit checks it: for one subscriber
+ * of one task, delivered offsets and gap ranges, in the order received, are
+ * contiguous and do not overlap.
+ */
+
+import type { TaskGap, TaskHandlers } from "../../src/options.js";
+
+type Next = { exactly: number } | { upTo: number } | null;
+
+export class Violation extends Error {}
+
+export class Checker {
+  delivered = 0;
+  readonly gaps: TaskGap[] = [];
+  #next: Next;
+
+  private constructor(next: Next) {
+    this.#next = next;
+  }
+
+  /** A subscriber that is due everything from `next` on. */
+  static from(next: number): Checker {
+    return new Checker({ exactly: next });
+  }
+
+  /** A subscriber that asked for some history before `head`. */
+  static withHistory(head: number): Checker {
+    return new Checker({ upTo: head + 1 });
+  }
+
+  /** A subscriber that was told nothing yet. */
+  static unjoined(): Checker {
+    return new Checker(null);
+  }
+
+  /** The offset that is due. */
+  get expected(): number | null {
+    if (!this.#next) return null;
+    return "exactly" in this.#next ? this.#next.exactly : this.#next.upTo;
+  }
+
+  event(got: number): void {
+    const next = this.#next;
+    if (!next) throw new Violation(`offset ${got} came before the subscription began`);
+    if ("exactly" in next && got !== next.exactly) {
+      const what = got > next.exactly ? "offsets were lost" : "offsets came twice";
+      throw new Violation(`offset ${got} came where ${next.exactly} was due: ${what}`);
+    }
+    if ("upTo" in next && (got > next.upTo || got < 1)) {
+      throw new Violation(`history began at ${got}, after the head ${next.upTo - 1}`);
+    }
+    this.#next = { exactly: got + 1 };
+    this.delivered++;
+  }
+
+  gap(gap: TaskGap): void {
+    const { from, to, reason } = gap;
+    const next = this.#next;
+    const restarts = reason === "epoch_changed" || reason === "ahead";
+    let expected = from;
+    if (reason === "epoch_changed") expected = 1;
+    else if (reason === "ahead") expected = to + 1;
+    else if (next && "exactly" in next) expected = next.exactly;
+    if (from !== expected || to + 1 < from || (to + 1 === from && !restarts)) {
+      throw new Violation(`gap ${from}-${to} (${reason}) came where ${expected} was due`);
+    }
+    if (!gap.snapshot && reason !== "conflated" && reason !== "missed") {
+      throw new Violation(`gap ${from}-${to} (${reason}) came without a snapshot`);
+    }
+    this.#next = { exactly: to + 1 };
+    this.gaps.push(gap);
+  }
+}
+
+/** What one watcher is told, checked, and kept. */
+export class Watched {
+  readonly offsets: number[] = [];
+  readonly violations: string[] = [];
+  snapshots = 0;
+  readonly gaps: TaskGap[] = [];
+  #checker = Checker.unjoined();
+
+  /** `history`: the watcher has asked for some. `all`: for all that is retained. */
+  constructor(private readonly asks: "live" | "history" | "all" = "live") {}
+
+  readonly handlers: TaskHandlers = {
+    onSnapshot: (snapshot) => {
+      if (this.snapshots++ > 0) return;
+      if (this.asks === "live") this.#checker = Checker.from(snapshot.offset + 1);
+      if (this.asks === "history") this.#checker = Checker.withHistory(snapshot.offset);
+      if (this.asks === "all") this.#checker = Checker.from(1);
+    },
+    onEvent: ({ offset }) => {
+      this.#check(() => this.#checker.event(offset));
+      this.offsets.push(offset);
+    },
+    onGap: (gap) => {
+      this.#check(() => this.#checker.gap(gap));
+      this.gaps.push(gap);
+    },
+  };
+
+  get expected(): number | null {
+    return this.#checker.expected;
+  }
+
+  #check(check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      this.violations.push(String(error));
+    }
+  }
+}

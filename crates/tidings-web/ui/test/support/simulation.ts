@@ -1,0 +1,157 @@
+/**
+ * A server that keeps the protocol, over a network that breaks: logs with
+ * retention and epochs, slow delivery, cuts at any message, restarts that
+ * forget. Everything follows from a seed.
+ */
+
+import type { SocketLike } from "../../src/options.js";
+import { snapshot } from "./scripted.js";
+
+/** A small generator of numbers from a seed (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+interface Log {
+  epoch: string;
+  head: number;
+  /** The first offset that is retained. */
+  first: number;
+}
+
+/** Events that a log keeps. */
+const RETAINED = 12;
+
+export class SimulatedServer {
+  readonly logs = new Map<string, Log>();
+  readonly connections = new Set<SimulatedConnection>();
+  #epochs = 0;
+
+  constructor(readonly random: () => number) {}
+
+  log(taskId: string): Log {
+    let log = this.logs.get(taskId);
+    if (!log) {
+      log = { epoch: `e${++this.#epochs}`, head: 0, first: 1 };
+      this.logs.set(taskId, log);
+      for (const connection of this.connections) connection.appeared(taskId);
+    }
+    return log;
+  }
+
+  publish(taskId: string): void {
+    const log = this.log(taskId);
+    log.head++;
+    log.first = Math.max(log.first, log.head - RETAINED + 1);
+    for (const connection of this.connections) connection.advance(taskId);
+  }
+
+  /** The memory is lost: every log starts over. */
+  forget(): void {
+    for (const connection of [...this.connections]) connection.cut();
+    this.logs.clear();
+  }
+}
+
+export class SimulatedConnection implements SocketLike {
+  onopen: SocketLike["onopen"] = null;
+  onmessage: SocketLike["onmessage"] = null;
+  onclose: SocketLike["onclose"] = null;
+  onerror: SocketLike["onerror"] = null;
+  /** Messages on their way to the client. */
+  readonly #wire: string[] = [];
+  /** What each subscription has been sent up to. */
+  readonly #cursors = new Map<string, number>();
+  readonly #patterns = new Set<string>();
+  #open = true;
+
+  constructor(private readonly server: SimulatedServer) {
+    server.connections.add(this);
+    this.#say("connection_established", { client_id: "c", protocol: "tidings.v1", resume_token: "t", heartbeat_interval_ms: 25_000 });
+  }
+
+  send(text: string): void {
+    const message = JSON.parse(text);
+    if (message.type === "ping") this.#say("pong", { ref: message.ref });
+    if (message.type === "unsubscribe") this.#cursors.delete(message.task_id);
+    if (message.type !== "subscribe") return;
+    if (message.pattern) {
+      this.#patterns.add(message.pattern);
+      this.#say("subscribed", { ref: message.ref, pattern: message.pattern });
+      for (const taskId of this.server.logs.keys()) this.appeared(taskId);
+    } else {
+      this.#join(message);
+    }
+  }
+
+  close(): void {
+    this.#open = false;
+    this.server.connections.delete(this);
+  }
+
+  /** The network breaks: what is on its way is lost. */
+  cut(): void {
+    this.close();
+    this.onclose?.({ code: 1006, reason: "" });
+  }
+
+  /** Some of what is on its way arrives. */
+  deliver(count: number): void {
+    for (const text of this.#wire.splice(0, count)) if (this.#open) this.onmessage?.({ data: text });
+  }
+
+  appeared(taskId: string): void {
+    const pattern = [...this.#patterns].find((known) => taskId.startsWith(known.slice(0, -1)));
+    if (!pattern || this.#cursors.has(taskId)) return;
+    const { epoch, head } = this.server.log(taskId);
+    this.#cursors.set(taskId, head);
+    this.#say("subscribed", { task_id: taskId, pattern, epoch, offset: head, recovered: true, snapshot: snapshot(taskId, head, epoch) }, taskId);
+  }
+
+  /** Sends what a log has past the cursor; a slow reader may be left behind. */
+  advance(taskId: string): void {
+    const cursor = this.#cursors.get(taskId);
+    if (cursor === undefined || this.#wire.length > 20) return;
+    const { epoch, head, first } = this.server.log(taskId);
+    let next = cursor + 1;
+    if (next < first) {
+      this.#gap(taskId, next, first - 1, "overrun", epoch, head);
+      next = first;
+    }
+    for (; next <= head; next++) this.#say("log", { message: "" }, taskId, next);
+    this.#cursors.set(taskId, head);
+  }
+
+  #join({ ref, task_id, since, history }: { ref: number; task_id: string; since?: string; history?: number }): void {
+    const { epoch, head, first } = this.server.log(task_id);
+    const [asked, from] = since?.includes(":") ? since.split(":") : [epoch, since === "0" ? "0" : undefined];
+    let cursor = head;
+    let gap: [number, number, string] | null = null;
+    if (from !== undefined) {
+      cursor = Number(from);
+      if (asked !== epoch) [cursor, gap] = [first - 1, [1, first - 1, "epoch_changed"]];
+      else if (cursor > head) [cursor, gap] = [head, [head + 1, head, "ahead"]];
+      else if (cursor + 1 < first) [cursor, gap] = [first - 1, [cursor + 1, first - 1, "expired"]];
+    } else if (history) {
+      cursor = Math.max(first - 1, head - history);
+    }
+    this.#say("subscribed", { ref, task_id, epoch, offset: head, recovered: !gap, snapshot: snapshot(task_id, head, epoch) }, task_id);
+    if (gap) this.#gap(task_id, ...gap, epoch, head);
+    for (let offset = cursor + 1; offset <= head; offset++) this.#say("log", { message: "" }, task_id, offset);
+    this.#cursors.set(task_id, head);
+  }
+
+  #gap(taskId: string, from: number, to: number, reason: string, epoch: string, head: number): void {
+    this.#say("gap", { from, to, reason, snapshot: snapshot(taskId, head, epoch) }, taskId);
+  }
+
+  #say(event_type: string, data: object, task_id?: string, offset?: number): void {
+    if (this.#open) this.#wire.push(JSON.stringify({ event_type, task_id, offset, timestamp: "2026-11-23T08:59:27.601Z", data }));
+  }
+}
