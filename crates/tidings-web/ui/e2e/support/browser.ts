@@ -28,6 +28,9 @@ export function launch(args: string[] = []): Promise<Browser> {
 /** A page in a profile of its own, and what it complained about. */
 export async function open(browser: Browser, options: BrowserContextOptions = {}): Promise<{ context: BrowserContext; page: Page; complaints: string[] }> {
   const context = await browser.newContext(options);
+  // Pages that a test makes up have no address, which Chromium takes for a
+  // public one, from which it opens no WebSocket to this machine.
+  await context.grantPermissions(["local-network-access"]);
   context.setDefaultTimeout(DEADLINE);
   const page = await context.newPage();
   const complaints: string[] = [];

@@ -1,0 +1,49 @@
+/** The page of the tests: what a React application does with a task. */
+
+import { StrictMode } from "react";
+import { createRoot, type Root } from "react-dom/client";
+import { Watched } from "../../test/support/checker.js";
+import { TaskDetailPanel, TidingsClient, useTaskWebSocket } from "../../src/react/index.js";
+import "../../src/react/panel.css";
+
+const box = document.body.appendChild(document.createElement("main"));
+let root: Root | null = null;
+
+/** What one watcher has been told, checked. */
+function watch(taskId: string, how: { history?: number; since?: string } = {}) {
+  const client = new TidingsClient();
+  const watched = new Watched(how.since === "0" ? "all" : how.history ? "history" : "live");
+  const states: string[] = [];
+  const handle = client.watchTask(taskId, { ...watched.handlers, ...how, onStatus: ({ state }) => states.push(state) });
+  return { client, watched, states, handle };
+}
+
+function Counter({ taskId }: { taskId: string }) {
+  const { events, progress, status } = useTaskWebSocket(taskId, { history: 0, maxEvents: 100 });
+  return (
+    <p>
+      <output id="state">{status.state}</output> <output id="count">{events.at(-1)?.offset ?? 0}</output>{" "}
+      <output id="progress">{progress}</output>
+    </p>
+  );
+}
+
+const harness = {
+  watch,
+  watches: {} as Record<string, ReturnType<typeof watch>>,
+  render(what: "counter" | "panel", taskId: string) {
+    root ??= createRoot(box);
+    root.render(<StrictMode>{what === "counter" ? <Counter taskId={taskId} /> : <TaskDetailPanel taskId={taskId} />}</StrictMode>);
+  },
+  unmount() {
+    root?.unmount();
+    root = null;
+  },
+};
+
+declare global {
+  interface Window {
+    harness: typeof harness;
+  }
+}
+window.harness = harness;

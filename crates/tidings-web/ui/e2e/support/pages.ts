@@ -1,0 +1,73 @@
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Page } from "playwright-core";
+import { build } from "vite";
+
+let built: Promise<string> | undefined;
+
+/** Builds the page of the tests once, with React as in development: StrictMode mounts twice there. */
+function harness(): Promise<string> {
+  built ??= (async () => {
+    const outDir = mkdtempSync(join(tmpdir(), "tidings-harness-"));
+    await build({
+      configFile: false,
+      logLevel: "error",
+      mode: "development",
+      define: { "process.env.NODE_ENV": '"development"' },
+      build: {
+        outDir,
+        minify: false,
+        target: "es2023",
+        lib: { entry: fileURLToPath(new URL("harness.tsx", import.meta.url)), formats: ["es"], fileName: () => "harness.js", cssFileName: "harness" },
+      },
+    });
+    return outDir;
+  })();
+  return built;
+}
+
+const SHELL = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tests</title>
+<link rel="stylesheet" href="/e2e/harness.css"></head><body><script type="module" src="/e2e/harness.js"></script></body></html>`;
+
+/** Opens the page of the tests as if the server at `url` served it. */
+export async function openHarness(page: Page, url: string): Promise<void> {
+  const folder = await harness();
+  await page.route(`${url}/e2e/*`, (route) => {
+    const name = new URL(route.request().url()).pathname.slice("/e2e/".length);
+    if (name === "") return route.fulfill({ contentType: "text/html", body: SHELL });
+    const contentType = name.endsWith(".css") ? "text/css" : "text/javascript";
+    return route.fulfill({ contentType, body: readFileSync(join(folder, name), "utf8") });
+  });
+  await page.goto(`${url}/e2e/`);
+  await page.waitForFunction(() => window.harness);
+}
+
+/** What the watcher of this name has been told so far. */
+export function told(page: Page, name: string) {
+  return page.evaluate((name) => {
+    const { watched, states, handle, client } = window.harness.watches[name]!;
+    const { offsets, gaps, violations, expected } = watched;
+    const { transport } = client.status;
+    return {
+      offsets: offsets.length > 2_000 ? offsets.slice(-10) : offsets,
+      gaps: gaps.map(({ from, to, reason }) => ({ from, to, reason })),
+      violations,
+      expected,
+      states,
+      state: client.status.state,
+      transport,
+      task: handle.task,
+    };
+  }, name);
+}
+
+/** Begins to watch a task under a name. */
+export async function watch(page: Page, name: string, taskId: string, how: { history?: number; since?: string } = {}): Promise<void> {
+  await page.evaluate(
+    ([name, taskId, how]) => void (window.harness.watches[name] = window.harness.watch(taskId, how)),
+    [name, taskId, how] as const,
+  );
+  await page.waitForFunction((name) => window.harness.watches[name]!.watched.expected !== null, name);
+}

@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config";
+
+/** The real server and a real browser; one file after the other, for they share two cores. */
+export default defineConfig({
+  test: {
+    include: ["e2e/**/*.test.ts"],
+    environment: "node",
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
