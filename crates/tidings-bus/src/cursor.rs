@@ -81,6 +81,12 @@ impl Cursor {
         self.next += count;
     }
 
+    /// Moves back before the last `count` events that were handed over, of which
+    /// the subscriber has not got all.
+    pub fn retreat(&mut self, count: u64) {
+        self.next = self.next.saturating_sub(count);
+    }
+
     pub(crate) fn generation(&self) -> u32 {
         self.generation
     }

@@ -99,10 +99,14 @@ impl Inner {
         socket: Box<dyn Socket>,
         wire: &'static dyn Wire,
     ) -> Result<ConnectionGuard, ConnectError> {
-        let keep = request.keep_when_gone;
         let since = request.since.clone();
         let expires_at = request.access.expires_at();
         let client_id = request.client_id.clone().unwrap_or_else(ClientId::generate);
+        // One text for all of a task's connections, if it is known.
+        let path_task = request.task_id.clone().map(|task_id| {
+            let known = self.bus.task(&task_id);
+            known.map_or(task_id, |task| task.id().clone())
+        });
         let _settling = self.registry.settle(&client_id);
         // The new connection holds the id before the old one is gone, so a
         // third cannot slip in; both hold the same proof by now.
@@ -134,7 +138,8 @@ impl Inner {
                 wire,
                 request.peer,
                 request.access,
-                request.task_id.clone(),
+                path_task,
+                request.keep_when_gone,
             );
             // Whatever is sent to it from now on waits behind the greeting.
             clients.insert(Arc::clone(&connection));
@@ -142,7 +147,6 @@ impl Inner {
         };
         let guard = ConnectionGuard {
             connection: Arc::clone(&connection),
-            keep,
         };
         let kept = match replaced {
             Some(old) => {
@@ -252,17 +256,9 @@ impl Inner {
 
     /// Takes a connection's cursors away from the bus and writes down where they were.
     fn take_subscriptions(&self, connection: &Connection) -> Kept {
-        let (subs, patterns) = {
-            let mut out = connection.lock();
-            let patterns = out.subs.patterns.take();
-            (out.take_subs(), patterns)
-        };
+        let (subs, patterns) = connection.lock().take_subs();
         let mut kept = Kept::default();
-        for pattern in patterns
-            .into_iter()
-            .flat_map(|patterns| *patterns)
-            .map(|(_, known)| known)
-        {
+        for pattern in patterns {
             self.bus.unwatch_pattern(pattern.id);
             kept.patterns.push(pattern.pattern);
         }
@@ -296,7 +292,7 @@ impl Inner {
     }
 
     /// What happens when a connection's task ends.
-    pub(crate) fn disconnected(&self, connection: &Arc<Connection>, keep: Keep) {
+    pub(crate) fn disconnected(&self, connection: &Arc<Connection>) {
         let _settling = self.registry.settle(connection.client_id());
         let kept = self.take_subscriptions(connection);
         let access = connection.access();
@@ -305,7 +301,7 @@ impl Inner {
         let registered = clients.remove(connection);
         let ttl = self.config.offline_ttl;
         let draining = self.draining.load(Ordering::Acquire);
-        if !registered || keep == Keep::Nothing || ttl.is_zero() || draining {
+        if !registered || connection.keep() == Keep::Nothing || ttl.is_zero() || draining {
             drop(clients);
             if registered {
                 self.release_inbox(&kept);

@@ -10,7 +10,7 @@ use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, TaskId, Timest
 
 use crate::auth::{Access, Permission};
 use crate::close::CloseReason;
-use crate::manager::Inner;
+use crate::manager::{Inner, Keep};
 use crate::outbound::{Outbound, Phase};
 use crate::resume::ResumeToken;
 use crate::socket::{Socket, Wire};
@@ -54,24 +54,29 @@ impl Peer {
 /// driven by a task of the transport's that polls
 /// [`poll_drive`](Connection::poll_drive), feeds
 /// [`receive`](Connection::receive), and drops its guard at the end.
+///
+/// Laid out as written: a delivery touches the beginning of one connection after
+/// the other, and what it costs beside the system call is the cache's misses.
+#[repr(C)]
 pub struct Connection {
-    manager: Arc<Inner>,
-    client_id: ClientId,
-    token: ResumeToken,
     socket: Box<dyn Socket>,
-    wire: &'static dyn Wire,
+    manager: Arc<Inner>,
     /// The wire's framing is the bus's: bytes go out as they lie in the log.
     as_is: bool,
-    peer: Peer,
-    since: Timestamp,
-    /// The task of the path, to which messages without a task refer.
-    path_task: Option<TaskId>,
-    out: Mutex<Outbound>,
     /// Heartbeats since the client last gave a sign of life.
     unanswered: AtomicU8,
     /// Messages received.
     received: AtomicU32,
+    out: Mutex<Outbound>,
+    wire: &'static dyn Wire,
     me: Weak<Connection>,
+    client_id: ClientId,
+    /// The task of the path, to which messages without a task refer.
+    path_task: Option<TaskId>,
+    token: ResumeToken,
+    since: Timestamp,
+    peer: Peer,
+    keep: Keep,
 }
 
 /// What is known of a connection.
@@ -128,6 +133,7 @@ impl Connection {
         peer: Peer,
         access: Access,
         path_task: Option<TaskId>,
+        keep: Keep,
     ) -> Arc<Self> {
         let since = manager.bus.config().clock.now();
         let framing = manager.bus.config().framing;
@@ -142,6 +148,7 @@ impl Connection {
             peer,
             since,
             path_task,
+            keep,
             out: Mutex::new(Outbound::new(access)),
             unanswered: AtomicU8::new(0),
             received: AtomicU32::new(0),
@@ -199,6 +206,11 @@ impl Connection {
     /// Who its client is.
     pub(crate) fn subject(&self) -> Option<Arc<str>> {
         self.lock().access.subject().cloned()
+    }
+
+    /// Whether its client's cursors outlive it.
+    pub(crate) fn keep(&self) -> Keep {
+        self.keep
     }
 
     pub(crate) fn token(&self) -> &ResumeToken {

@@ -130,7 +130,6 @@ pub struct UnknownClient(pub ClientId);
 #[derive(Debug)]
 pub struct ConnectionGuard {
     pub(crate) connection: Arc<Connection>,
-    pub(crate) keep: Keep,
 }
 
 impl ConnectionGuard {
@@ -144,7 +143,7 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.connection.end();
         let manager = Arc::clone(self.connection.manager());
-        manager.disconnected(&self.connection, self.keep);
+        manager.disconnected(&self.connection);
     }
 }
 

@@ -4,11 +4,10 @@
 //! the connection's own task and whoever sends it a message take turns; what a
 //! socket did not take whole is finished before anything else is written.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tidings_bus::{Advance, Cursor, Step, Task, Topic, View, Watcher};
+use tidings_bus::{Advance, SkipPolicy, Step, Task, Topic, View, Watcher};
 use tidings_protocol::{
     ControlMessage, Gap, GapReason, Joined as JoinedMessage, Offset, TaskId, TaskSnapshot,
 };
@@ -16,8 +15,8 @@ use tidings_protocol::{
 use crate::auth::Access;
 use crate::close::CloseReason;
 use crate::connection::Connection;
-use crate::pending::Pending;
-use crate::subscriptions::{Opening, OpeningKind, Sub, Subscriptions};
+use crate::pending::{Pending, Unsent};
+use crate::subscriptions::{Opening, OpeningKind, PatternSub, Source, Sub, Subscriptions};
 
 /// Cursors served in one poll of a connection's task.
 const TURNS_A_POLL: usize = 64;
@@ -30,61 +29,42 @@ pub(crate) enum Phase {
     Closing(CloseReason),
 }
 
-/// A cursor with bytes in `pending`.
-pub(crate) struct UnsentBy {
-    key: usize,
-    unsent: Unsent,
-    /// So many bytes of `pending` are its.
-    pub(crate) bytes: usize,
-}
-
-/// What a client has not got of what its cursor has handed over.
-pub(crate) enum Unsent {
-    /// The announcement: the subscription has yet to open.
-    Opening(Box<Opening>),
-    /// What came after the cursor stood here.
-    After(Cursor),
-}
-
 /// What the lock of a connection guards.
+///
+/// Laid out as written: what the pass needs for a delivery comes first, and
+/// with the lock before it fills two lines of a processor's cache.
+#[repr(C)]
 pub(crate) struct Outbound {
-    pub(crate) subs: Subscriptions,
-    /// Keys of cursors that wait for the socket.
-    ready: VecDeque<usize>,
-    pub(crate) pending: Option<Box<Pending>>,
+    pub(crate) phase: Phase,
     /// The socket took less than it was offered; its task waits for room.
     /// So it begins, too: nothing goes out before the greeting.
     pub(crate) blocked: bool,
-    /// The cursor whose bytes lie in `pending`, and where it would have to go
-    /// on if they were never sent.
-    pub(crate) unsent: Option<UnsentBy>,
-    pub(crate) phase: Phase,
+    /// The socket failed; nothing more can be written.
+    pub(crate) broken: bool,
+    /// Counts writes that got somewhere.
+    pub(crate) progress: u32,
+    /// Events handed to the socket.
+    pub(crate) delivered: u64,
+    pub(crate) subs: Subscriptions,
+    pub(crate) pending: Option<Box<Pending>>,
     /// Wakes the connection's task.
     waker: Option<Waker>,
     /// What the client may do.
     pub(crate) access: Access,
-    /// Events handed to the socket.
-    pub(crate) delivered: u64,
-    /// Counts writes that got somewhere.
-    pub(crate) progress: u32,
-    /// The socket failed; nothing more can be written.
-    pub(crate) broken: bool,
 }
 
 impl Outbound {
     pub(crate) fn new(access: Access) -> Self {
         Self {
-            subs: Subscriptions::default(),
-            ready: VecDeque::new(),
-            pending: None,
-            blocked: true,
-            unsent: None,
             phase: Phase::Open,
+            blocked: true,
+            broken: false,
+            progress: 0,
+            delivered: 0,
+            subs: Subscriptions::default(),
+            pending: None,
             waker: None,
             access,
-            delivered: 0,
-            progress: 0,
-            broken: false,
         }
     }
 
@@ -107,18 +87,13 @@ impl Outbound {
 
     /// Puts a cursor on the ready list.
     pub(crate) fn mark_ready(&mut self, key: usize) {
-        if let Some(sub) = self.subs.get_mut(key)
-            && !sub.ready
-        {
-            sub.ready = true;
-            self.ready.push_back(key);
-        }
+        self.subs.mark_ready(key);
     }
 
     /// Takes a cursor out. Its key may pass to another.
     pub(crate) fn remove_sub(&mut self, key: usize) -> Option<Sub> {
-        if self.unsent.as_ref().is_some_and(|unsent| unsent.key == key) {
-            self.unsent = None;
+        if let Some(pending) = &mut self.pending {
+            pending.disown(key);
         }
         self.subs.remove(key)
     }
@@ -139,29 +114,28 @@ impl Outbound {
         true
     }
 
-    /// Takes all cursors out, each where its client really is. What waits for
-    /// the socket is given back with its cursor, so it must not arrive after all.
-    pub(crate) fn take_subs(&mut self) -> Vec<Sub> {
-        if let Some(UnsentBy { key, unsent, .. }) = self.unsent.take()
+    /// Takes all cursors out, each where its client really is, and all patterns.
+    /// What waits for the socket is given back with its cursor, so it must not
+    /// arrive after all.
+    pub(crate) fn take_subs(&mut self) -> (Vec<Sub>, Vec<PatternSub>) {
+        let unsent = self.pending.as_mut().and_then(|p| p.take_unsent());
+        if let Some((key, unsent)) = unsent
             && let Some(sub) = self.subs.get_mut(key)
         {
             match unsent {
                 Unsent::Opening(opening) => sub.opening = Some(opening),
                 Unsent::After(cursor) => sub.cursor = cursor,
+                Unsent::Record => sub.cursor.retreat(1),
             }
             self.abandon();
         }
         self.subs.drain()
     }
 
-    /// Notes whose bytes have just come to wait, unless that is noted already.
-    pub(crate) fn note_unsent(&mut self, key: usize, unsent: Unsent) {
-        if let (None, Some(pending)) = (&self.unsent, &self.pending) {
-            self.unsent = Some(UnsentBy {
-                key,
-                unsent,
-                bytes: pending.len(),
-            });
+    /// Notes whose bytes have just come to wait.
+    fn note_unsent(&mut self, key: usize, unsent: Unsent) {
+        if let Some(pending) = &mut self.pending {
+            pending.note_unsent(key, unsent);
         }
     }
 
@@ -233,9 +207,9 @@ impl Connection {
                 continue;
             }
             let unsent = Unsent::After(sub.cursor);
-            let skip = match sub.source.task_id() {
-                Some(_) => self.skip(),
-                None => tidings_bus::SkipPolicy::NEVER,
+            let skip = match sub.source {
+                Source::Task(_) => self.skip(),
+                Source::Inbox(_) => SkipPolicy::NEVER,
             };
             let mut step = sub.cursor.step(topic, view, skip);
             if let Step::Gap(gap) = step {
@@ -352,7 +326,7 @@ impl Connection {
             if out.broken || matches!(flushed, Poll::Ready(Err(_))) {
                 return Poll::Ready(out.reason());
             }
-            if !out.blocked && out.ready.is_empty() {
+            if !out.blocked && !out.subs.any_ready() {
                 if let (Phase::Closing(reason), None) = (out.phase, &out.pending) {
                     // Bytes that the socket itself still holds go first.
                     return self.socket().poll_flush(cx).map(|_| reason);
@@ -384,24 +358,16 @@ impl Connection {
     fn serve_ready(&self, out: &mut Outbound, view: &mut View, limit: usize) -> usize {
         let mut turns = 0;
         while turns < limit && !out.blocked {
-            let Some(key) = out.ready.pop_front() else {
+            let Some(key) = out.subs.next_ready() else {
                 break;
             };
-            let open = out.is_open();
-            let Some(sub) = out.subs.get_mut(key) else {
-                continue;
-            };
-            sub.ready = false;
             turns += 1;
-            if open {
+            let open = out.is_open();
+            if let Some(sub) = out.subs.get_mut(key).filter(|_| open) {
                 let topic = Arc::clone(sub.source.topic());
                 topic.fill(view, sub.cursor.next_offset());
                 self.pump(out, key, &topic, view);
             }
-        }
-        if out.ready.is_empty() {
-            // At rest a connection has no list.
-            out.ready = VecDeque::new();
         }
         turns
     }

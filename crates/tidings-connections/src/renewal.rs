@@ -78,18 +78,14 @@ impl Connection {
             .map(|known| known.pattern.clone())
             .collect();
         for pattern in known {
-            let (Some(key), Some(watcher)) =
-                (out.subs.find_pattern(&pattern), self.pattern_watcher())
-            else {
+            let Some(watcher) = self.pattern_watcher() else {
                 continue;
             };
             // Attached anew before the old one goes, so that no task appears in between.
             let bus = &self.manager().bus;
             let (id, tasks) = bus.watch_pattern(&pattern, watcher, 0);
-            let patterns = out.subs.patterns.get_or_insert_default();
-            let before = patterns
-                .get_mut(key)
-                .map(|known| std::mem::replace(known, PatternSub { pattern, id }));
+            let before = out.subs.remove_pattern(&pattern);
+            out.subs.add_pattern(PatternSub { pattern, id });
             if let Some(before) = before {
                 bus.unwatch_pattern(before.id);
             }

@@ -299,7 +299,7 @@ impl Connection {
             return;
         }
         self.write_control(&mut out, &confirmation);
-        if out.subs.find_pattern(pattern).is_some() {
+        if out.subs.patterns().any(|known| known.pattern == *pattern) {
             return;
         }
         for task in self.watch_pattern(&mut out, pattern) {
@@ -349,7 +349,7 @@ impl Connection {
             pattern: pattern.clone(),
             id,
         };
-        out.subs.patterns.get_or_insert_default().insert(known);
+        out.subs.add_pattern(known);
         self.only_allowed(out, tasks)
     }
 
@@ -415,15 +415,9 @@ impl Connection {
     fn drop_pattern(&self, pattern: &Pattern) -> bool {
         let (id, unwanted) = {
             let mut out = self.lock();
-            let Some(key) = out.subs.find_pattern(pattern) else {
+            let Some(removed) = out.subs.remove_pattern(pattern) else {
                 return false;
             };
-            let removed = out
-                .subs
-                .patterns
-                .as_mut()
-                .and_then(|patterns| patterns.try_remove(key));
-            let Some(removed) = removed else { return false };
             let keys: Vec<usize> = out
                 .subs
                 .iter()

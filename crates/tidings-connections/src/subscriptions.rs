@@ -1,6 +1,6 @@
 //! The cursors of one connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -55,16 +55,17 @@ pub(crate) enum OpeningKind {
     Silent,
 }
 
-/// One cursor.
+/// One cursor. What a delivery needs comes first.
+#[repr(C)]
 pub(crate) struct Sub {
     pub(crate) source: Source,
-    pub(crate) attached: AttachId,
     pub(crate) cursor: Cursor,
-    pub(crate) opening: Option<Box<Opening>>,
     /// Asked for by name, and not only matched by a pattern.
     pub(crate) explicit: bool,
-    /// Waits in the connection's ready list.
+    /// Waits for the socket.
     pub(crate) ready: bool,
+    pub(crate) opening: Option<Box<Opening>>,
+    pub(crate) attached: AttachId,
     /// Where the cursor was at the last heartbeat: no move means quiet.
     pub(crate) last_heartbeat: u64,
 }
@@ -76,56 +77,113 @@ pub(crate) struct PatternSub {
 }
 
 /// All cursors and patterns of one connection.
+///
+/// Most connections watch one task. Its cursor lies in line, under key 0, where
+/// the pass finds it without another look into memory; whatever else there is
+/// lies in a box that such a connection does not have.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Subscriptions {
+    first: Option<Sub>,
+    more: Option<Box<More>>,
+}
+
+/// What a connection with more than one cursor has.
+#[derive(Default)]
+struct More {
+    /// Cursors under keys from 1 on.
     subs: Slab<Sub>,
-    /// Made when there are many; a connection to one task needs none.
+    /// Made when there are many.
     index: Option<HashMap<TaskId, usize>>,
-    pub(crate) patterns: Option<Box<Slab<PatternSub>>>,
+    patterns: Slab<PatternSub>,
+    /// Keys of cursors that wait for the socket: they take turns. A key may
+    /// have passed to another cursor since; that one then has a turn for nothing.
+    ready: VecDeque<usize>,
 }
 
 impl Subscriptions {
     pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut Sub> {
-        self.subs.get_mut(key)
+        match key.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(key) => self.more.as_mut()?.subs.get_mut(key),
+        }
+    }
+
+    fn get(&self, key: usize) -> Option<&Sub> {
+        match key.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(key) => self.more.as_ref()?.subs.get(key),
+        }
+    }
+
+    /// What the second cursor or the first pattern needs.
+    fn more(&mut self) -> &mut More {
+        let waits = self.first.as_ref().is_some_and(|first| first.ready);
+        self.more.get_or_insert_with(|| {
+            let mut more = Box::new(More::default());
+            more.ready.extend(waits.then_some(0));
+            more
+        })
     }
 
     pub(crate) fn vacant_key(&self) -> usize {
-        self.subs.vacant_key()
+        match (&self.first, &self.more) {
+            (None, _) => 0,
+            (Some(_), None) => 1,
+            (Some(_), Some(more)) => more.subs.vacant_key() + 1,
+        }
     }
 
     pub(crate) fn insert(&mut self, sub: Sub) -> usize {
-        if self.subs.capacity() == 0 {
-            // Most connections watch one task; growth by itself starts at four.
-            self.subs = Slab::with_capacity(1);
-        }
         let task_id = sub.source.task_id().cloned();
-        let key = self.subs.insert(sub);
-        if let (Some(index), Some(task_id)) = (&mut self.index, task_id) {
+        let key = self.vacant_key();
+        if key == 0 {
+            self.first = Some(sub);
+        } else {
+            self.more().subs.insert(sub);
+        }
+        let Some(more) = &mut self.more else {
+            return key;
+        };
+        if let (Some(index), Some(task_id)) = (&mut more.index, task_id) {
             index.insert(task_id, key);
-        } else if self.index.is_none() && self.subs.len() >= INDEX_FROM {
-            self.index = Some(
-                self.subs
-                    .iter()
-                    .filter_map(|(key, sub)| Some((sub.source.task_id()?.clone(), key)))
-                    .collect(),
-            );
+        } else if more.index.is_none() && more.subs.len() >= INDEX_FROM {
+            let index = self
+                .iter()
+                .filter_map(|(key, sub)| Some((sub.source.task_id()?.clone(), key)))
+                .collect();
+            self.more().index = Some(index);
         }
         key
     }
 
     pub(crate) fn remove(&mut self, key: usize) -> Option<Sub> {
-        let sub = self.subs.try_remove(key)?;
-        if let (Some(index), Some(task_id)) = (&mut self.index, sub.source.task_id()) {
+        let sub = match key.checked_sub(1) {
+            None => self.first.take()?,
+            Some(key) => self.more.as_mut()?.subs.try_remove(key)?,
+        };
+        if let Some(more) = &mut self.more
+            && let (Some(index), Some(task_id)) = (&mut more.index, sub.source.task_id())
+        {
             index.remove(task_id);
         }
+        self.shrink();
         Some(sub)
     }
 
+    /// Lets the box go that a connection with one cursor does not need.
+    fn shrink(&mut self) {
+        let needed = |more: &More| !more.subs.is_empty() || !more.patterns.is_empty();
+        if !self.more.as_deref().is_some_and(needed) {
+            self.more = None;
+        }
+    }
+
     pub(crate) fn find(&self, task_id: &TaskId) -> Option<usize> {
-        match &self.index {
+        let index = self.more.as_ref().and_then(|more| more.index.as_ref());
+        match index {
             Some(index) => index.get(task_id).copied(),
             None => self
-                .subs
                 .iter()
                 .find(|(_, sub)| sub.source.task_id() == Some(task_id))
                 .map(|(key, _)| key),
@@ -134,44 +192,95 @@ impl Subscriptions {
 
     /// Whether this cursor reads this very task, and not an older one of its id.
     pub(crate) fn is_of(&self, key: usize, task: &Arc<Task>) -> bool {
-        let sub = self.subs.get(key);
+        let sub = self.get(key);
         sub.is_some_and(|sub| Arc::ptr_eq(sub.source.topic(), task.topic()))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Sub)> {
-        self.subs.iter()
+        let first = self.first.iter().map(|sub| (0, sub));
+        let more = self.more.iter().flat_map(|more| more.subs.iter());
+        first.chain(more.map(|(key, sub)| (key + 1, sub)))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Sub)> {
-        self.subs.iter_mut()
+        let first = self.first.iter_mut().map(|sub| (0, sub));
+        let more = self.more.iter_mut().flat_map(|more| more.subs.iter_mut());
+        first.chain(more.map(|(key, sub)| (key + 1, sub)))
     }
 
-    pub(crate) fn drain(&mut self) -> Vec<Sub> {
-        self.index = None;
-        std::mem::take(&mut self.subs)
-            .into_iter()
-            .map(|(_, sub)| sub)
-            .collect()
+    /// Takes all cursors and patterns out.
+    pub(crate) fn drain(&mut self) -> (Vec<Sub>, Vec<PatternSub>) {
+        let mut subs = Vec::from_iter(self.first.take());
+        let mut patterns = Vec::new();
+        if let Some(more) = self.more.take() {
+            subs.extend(more.subs.into_iter().map(|(_, sub)| sub));
+            patterns.extend(more.patterns.into_iter().map(|(_, known)| known));
+        }
+        (subs, patterns)
+    }
+
+    /// Puts a cursor on the list of those that wait.
+    pub(crate) fn mark_ready(&mut self, key: usize) {
+        let Some(sub) = self.get_mut(key).filter(|sub| !sub.ready) else {
+            return;
+        };
+        sub.ready = true;
+        if let Some(more) = &mut self.more {
+            more.ready.push_back(key);
+        }
+    }
+
+    /// Whether a cursor waits.
+    pub(crate) fn any_ready(&self) -> bool {
+        match &self.more {
+            Some(more) => !more.ready.is_empty(),
+            None => self.first.as_ref().is_some_and(|first| first.ready),
+        }
+    }
+
+    /// The cursor that has waited longest.
+    pub(crate) fn next_ready(&mut self) -> Option<usize> {
+        let Some(more) = &mut self.more else {
+            let first = self.first.as_mut()?;
+            return std::mem::take(&mut first.ready).then_some(0);
+        };
+        while let Some(key) = more.ready.pop_front() {
+            let sub = match key.checked_sub(1) {
+                None => self.first.as_mut(),
+                Some(key) => more.subs.get_mut(key),
+            };
+            if sub.is_some_and(|sub| std::mem::take(&mut sub.ready)) {
+                return Some(key);
+            }
+        }
+        // At rest a connection has no list.
+        more.ready = VecDeque::new();
+        None
     }
 
     /// Tasks and patterns asked for by name.
     pub(crate) fn explicit(&self) -> usize {
-        let patterns = self.patterns.as_ref().map_or(0, |patterns| patterns.len());
-        self.subs.iter().filter(|(_, sub)| sub.explicit).count() + patterns
+        let patterns = self.more.as_ref().map_or(0, |more| more.patterns.len());
+        self.iter().filter(|(_, sub)| sub.explicit).count() + patterns
+    }
+
+    pub(crate) fn add_pattern(&mut self, pattern: PatternSub) {
+        self.more().patterns.insert(pattern);
+    }
+
+    pub(crate) fn remove_pattern(&mut self, pattern: &Pattern) -> Option<PatternSub> {
+        let more = self.more.as_mut()?;
+        let mut known = more.patterns.iter();
+        let (key, _) = known.find(|(_, known)| known.pattern == *pattern)?;
+        let removed = more.patterns.remove(key);
+        self.shrink();
+        Some(removed)
     }
 
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &PatternSub> {
-        self.patterns
+        self.more
             .iter()
-            .flat_map(|patterns| patterns.iter().map(|(_, pattern)| pattern))
-    }
-
-    pub(crate) fn find_pattern(&self, pattern: &Pattern) -> Option<usize> {
-        self.patterns
-            .as_ref()?
-            .iter()
-            .find(|(_, known)| known.pattern == *pattern)
-            .map(|(key, _)| key)
+            .flat_map(|more| more.patterns.iter().map(|(_, pattern)| pattern))
     }
 
     /// A pattern that wants this task.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidings_bus::{Chunk, View};
 
 use crate::connection::Connection;
-use crate::outbound::{Flow, Outbound, Unsent};
+use crate::outbound::{Flow, Outbound};
 
 /// Slices of the log handed to the socket in one call.
 const MAX_SLICES: usize = 16;
@@ -70,13 +70,10 @@ impl Connection {
             left -= chunk.frames(first, last).len();
         }
         if let Some(sub) = out.subs.get_mut(key) {
-            let mut cut = sub.cursor;
             sub.cursor.advance(delivered);
-            if let Some((chunk, range)) = rest {
-                cut.advance(delivered - 1);
-                out.pending().push_shared(chunk, range);
-                out.note_unsent(key, Unsent::After(cut));
-            }
+        }
+        if let Some((chunk, range)) = rest {
+            out.pending().push_record(key, chunk, range);
         }
         self.count_delivered(out, delivered);
         if written < offered {
@@ -173,29 +170,18 @@ impl Connection {
 
     /// Writes what waits; true when nothing is left.
     pub(crate) fn flush_pending(&self, out: &mut Outbound) -> bool {
-        while let Some(pending) = out.pending.take() {
-            let mut slices = Vec::new();
-            pending.slices(&mut slices);
-            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-            let written = self.try_write(out, &slices);
-            drop(slices);
-            let mut pending = pending;
-            pending.consume(written);
-            if let Some(unsent) = &mut out.unsent {
-                unsent.bytes = unsent.bytes.saturating_sub(written);
-                if unsent.bytes == 0 {
-                    out.unsent = None;
-                }
-            }
-            if !pending.is_empty() {
-                out.pending = Some(pending);
-                if written < offered {
-                    self.block(out);
-                    return false;
-                }
-            }
+        let Some(mut pending) = out.pending.take() else {
+            return true;
+        };
+        let offered = pending.len();
+        let written = self.try_write(out, &pending.slices());
+        if written == offered {
+            return true;
         }
-        true
+        pending.consume(written);
+        out.pending = Some(pending);
+        self.block(out);
+        false
     }
 }
 

@@ -38,6 +38,11 @@ pub(crate) struct Fed {
 }
 
 impl Inbound {
+    /// Whether it is between messages.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.partial.is_none()
+    }
+
     /// Takes bytes as they came from the socket.
     pub(crate) fn feed(&mut self, bytes: &[u8], max_message_bytes: usize) -> Fed {
         let mut partial = self

@@ -4,7 +4,9 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::task::{Context, Poll};
 
+use rustix::net::{RecvFlags, SendFlags};
 use tidings_connections::Socket;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Written and read straight, without a buffer.
@@ -12,9 +14,16 @@ pub(crate) struct TcpSocket(pub(crate) TcpStream);
 
 impl Socket for TcpSocket {
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        match bufs {
-            [one] => self.0.try_write(one),
-            many => self.0.try_write_vectored(many),
+        if let [one] = bufs {
+            // Without a look at what the runtime knows of the socket: that lies
+            // elsewhere in memory, and a socket is seldom full.
+            match rustix::net::send(&self.0, one, SendFlags::NOSIGNAL) {
+                // Tried again there, so that the runtime learns that it is full.
+                Err(rustix::io::Errno::WOULDBLOCK) => self.0.try_write(one),
+                other => Ok(other?),
+            }
+        } else {
+            self.0.try_write_vectored(bufs)
         }
     }
 
@@ -28,7 +37,19 @@ impl Socket for TcpSocket {
     }
 
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buf)
+        let room = buf.len();
+        let mut partial = None;
+        let result = self.0.try_io(Interest::READABLE, || {
+            let (count, _) = rustix::net::recv(&self.0, &mut *buf, RecvFlags::empty())?;
+            if count == 0 || count == room {
+                return Ok(count);
+            }
+            // It had no more: whatever comes next makes the socket readable
+            // anew. Saying that it would block now saves the read that finds out.
+            partial = Some(count);
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        partial.map_or(result, Ok)
     }
 
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
