@@ -32,37 +32,39 @@
     reason = "a bench stops where something is wrong"
 )]
 
-#[path = "support/loader.rs"]
-mod loader;
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/report.rs"]
-mod report;
-#[path = "support/servers.rs"]
-mod servers;
+mod support;
 
 use std::time::Duration;
 
-use loader::{Load, Loader};
-use process::ServerProcess;
-use report::{Measured, Report};
+use support::loader::{EVENT_BYTES, Load, Loader, Pace};
+use support::process::{self, ServerProcess};
+use support::report::{DELIVERIES, Measured, P50, P99, Report, USER};
+use support::{Args, results, servers};
 
 /// Rounds of each measurement; the median counts.
 const ROUNDS: usize = 5;
 /// How long one measurement takes.
 const WINDOW: Duration = Duration::from_millis(1_500);
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, kind] = args.as_slice()
-        && flag == "--serve"
-    {
-        servers::run(kind);
-        return;
+const ONE: &str = "1 task x 1,000, 1 in flight";
+const FOUR: &str = "1 task x 1,000, 4 in flight";
+const MANY: &str = "1 task x 1,000, 64 in flight";
+const PACED: &str = "1 task x 1,000, 50 a second";
+const TASKS: &str = "1,000 tasks x 1, 64 in flight";
+const LARGE: &str = "10 tasks x 1,000, 10 in flight";
+
+fn load(tasks: usize, watchers: usize, pace: Pace) -> Load {
+    Load {
+        tasks,
+        watchers,
+        pace,
+        event_bytes: EVENT_BYTES,
     }
-    let quick = args.iter().any(|arg| arg == "--quick");
-    let only = args.iter().find_map(|arg| arg.strip_prefix("--only="));
-    let (rounds, window) = if quick {
+}
+
+fn main() {
+    let args = Args::read();
+    let (rounds, window) = if args.quick {
         (1, Duration::from_millis(300))
     } else {
         (ROUNDS, WINDOW)
@@ -70,42 +72,22 @@ fn main() {
     process::pin_to_core(1);
     let mut report = Report::default();
     for (shape, load) in [
-        (
-            "1 task x 1,000, 1 in flight",
-            Load {
-                tasks: 1,
-                watchers: 1_000,
-                in_flight: 1,
-            },
-        ),
-        (
-            "1 task x 1,000, 4 in flight",
-            Load {
-                tasks: 1,
-                watchers: 1_000,
-                in_flight: 4,
-            },
-        ),
-        (
-            "1 task x 1,000, 64 in flight",
-            Load {
-                tasks: 1,
-                watchers: 1_000,
-                in_flight: 64,
-            },
-        ),
-        (
-            "1,000 tasks x 1, 64 in flight",
-            Load {
-                tasks: 1_000,
-                watchers: 1_000,
-                in_flight: 64,
-            },
-        ),
+        (ONE, load(1, 1_000, Pace::InFlight(1))),
+        (FOUR, load(1, 1_000, Pace::InFlight(4))),
+        (MANY, load(1, 1_000, Pace::InFlight(64))),
+        (PACED, load(1, 1_000, Pace::Rate(50))),
+        (TASKS, load(1_000, 1_000, Pace::InFlight(64))),
+        (LARGE, load(10, 10_000, Pace::InFlight(10))),
     ] {
-        if only.is_some_and(|only| !shape.contains(only)) {
+        if !args.wants(shape) {
             continue;
         }
+        // Ten thousand handshakes a round take longer than the measurement.
+        let rounds = if shape == LARGE {
+            rounds.min(3)
+        } else {
+            rounds
+        };
         for round in 0..rounds {
             for kind in servers::KINDS {
                 let server = ServerProcess::start(kind);
@@ -123,4 +105,13 @@ fn main() {
         }
     }
     println!("{report}");
+    report.record_ratio("fanout_1_to_bare", ONE, "bare", DELIVERIES);
+    report.record_ratio("fanout_4_to_bare", FOUR, "bare", DELIVERIES);
+    report.record_ratio("fanout_4_p50_to_bare", FOUR, "bare", P50);
+    report.record_ratio("fanout_64_to_axum", MANY, "axum", DELIVERIES);
+    report.record_ratio("many_tasks_to_axum", TASKS, "axum", DELIVERIES);
+    report.record_ratio("paced_p99_to_bare", PACED, "bare", P99);
+    if let Some(user) = report.median(ONE, "tidings", USER) {
+        results::record("user_us_a_delivery", user);
+    }
 }

@@ -1,9 +1,11 @@
 //! What does a watcher cost that only waits?
 //!
 //! `cargo bench --bench idle`: resident memory of the server per connection,
-//! fresh, and after heartbeats have come and gone (each makes the read side of
-//! every connection for a moment, for the pong). Set `TIDINGS_BENCH_WATCHERS` for
-//! another number than 15,000; each takes a file descriptor on both sides.
+//! fresh, and after an hour of heartbeats (compressed by config: 144 of them, each
+//! of which makes the read side of every connection for a moment, for the pong);
+//! and the same for connections that watch a pattern. Set
+//! `TIDINGS_BENCH_WATCHERS` for another number than 15,000; each takes a file
+//! descriptor on both sides.
 
 #![allow(
     clippy::print_stdout,
@@ -11,7 +13,6 @@
     missing_docs,
     reason = "a program that prints"
 )]
-#![allow(dead_code, reason = "the support modules serve other benches too")]
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -21,86 +22,64 @@
     reason = "a bench stops where something is wrong"
 )]
 
-#[path = "support/loader.rs"]
-mod loader;
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/servers.rs"]
-mod servers;
+mod support;
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use support::peers::{HEARTBEAT, Peers};
+use support::process::{self, ServerProcess};
+use support::{Args, frames, results};
 
-use process::ServerProcess;
-
-/// Heartbeats to sit through, at the two seconds that the server is set to.
-const HEARTBEATS: u32 = 5;
-const INTERVAL: Duration = Duration::from_secs(2);
+/// An hour of heartbeats at their usual 25 s.
+const HEARTBEATS: u32 = 144;
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, kind] = args.as_slice()
-        && flag == "--serve"
-    {
-        servers::run(kind);
-        return;
-    }
-    let watchers: usize = std::env::var("TIDINGS_BENCH_WATCHERS")
-        .ok()
-        .map_or(15_000, |text| {
-            text.parse().expect("TIDINGS_BENCH_WATCHERS is a number")
-        });
+    let args = Args::read();
+    let set = std::env::var("TIDINGS_BENCH_WATCHERS").ok();
+    let watchers: usize = set.map_or(if args.quick { 1_000 } else { 15_000 }, |text| {
+        text.parse().expect("TIDINGS_BENCH_WATCHERS is a number")
+    });
+    let beats = if args.quick { 4 } else { HEARTBEATS };
     process::pin_to_core(1);
     println!(
-        "{:<22}{:>12}{:>22}{:>22}",
-        "server", "watchers", "fresh KiB each", "later KiB each"
+        "{:<30}{:>12}{:>20}{:>20}",
+        "what waits", "connections", "fresh KiB each", "later KiB each"
     );
-    for kind in ["tidings-heartbeats", "axum"] {
+    let measure = |name: &str, kind: &str, path: &str, pattern: bool, beats: u32| {
+        if !args.wants(name) {
+            return None;
+        }
         let server = ServerProcess::start(kind);
         let base = server.resident();
-        let mut sockets: Vec<TcpStream> = Vec::with_capacity(watchers);
-        let mut answered = Instant::now();
-        for _ in 0..watchers {
-            let (socket, _) = loader::handshake(server.addr(), "/ws/tasks/bench");
-            socket.set_nonblocking(true).unwrap();
-            sockets.push(socket);
-            if answered.elapsed() > INTERVAL / 4 {
-                sockets.iter_mut().for_each(answer_pings);
-                answered = Instant::now();
-            }
+        let mut peers = Peers::new(server.addr());
+        let subscribe = frames::masked("{\"type\":\"subscribe\",\"pattern\":\"bench-*\"}");
+        peers.come_all(watchers, |_| path.to_owned());
+        if pattern {
+            (0..watchers).for_each(|number| peers.say(number, &subscribe));
         }
-        let each = |now: u64| (now.saturating_sub(base)) as f64 / watchers as f64 / 1_024.0;
+        peers.idle(HEARTBEAT);
+        let each = |now: u64| now.saturating_sub(base) as f64 / watchers as f64 / 1_024.0;
         let fresh = each(server.resident());
-        let start = Instant::now();
-        while start.elapsed() < INTERVAL * (HEARTBEATS + 1) {
-            sockets.iter_mut().for_each(answer_pings);
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        peers.idle(HEARTBEAT * beats);
         let later = each(server.resident());
-        println!("{kind:<22}{watchers:>12}{fresh:>22.2}{later:>22.2}");
-    }
-}
-
-/// Reads what there is; answers a ping with a pong, masked with zeros.
-fn answer_pings(socket: &mut TcpStream) {
-    let mut buffer = [0; 4_096];
-    match socket.read(&mut buffer) {
-        Ok(0) => panic!("the server closed a watcher's connection"),
-        Ok(count) => {
-            let mut at = 0;
-            while at + 2 <= count {
-                let payload = match buffer[at + 1] {
-                    126 => 4 + usize::from(u16::from_be_bytes([buffer[at + 2], buffer[at + 3]])),
-                    short => 2 + usize::from(short),
-                };
-                if buffer[at] == 0x89 {
-                    socket.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).unwrap();
-                }
-                at += payload;
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-        Err(error) => panic!("a watcher's connection broke: {error}"),
+        println!("{name:<30}{watchers:>12}{fresh:>20.2}{later:>20.2}");
+        Some(later)
+    };
+    let task = "/ws/tasks/bench";
+    let idle = measure(
+        "a watcher of one task",
+        "tidings-heartbeats",
+        task,
+        false,
+        beats,
+    );
+    measure(
+        "a watcher of a pattern",
+        "tidings-heartbeats",
+        "/ws",
+        true,
+        beats.min(10),
+    );
+    measure("axum and broadcast", "axum", task, false, 1);
+    if let Some(idle) = idle.filter(|_| watchers == 15_000) {
+        results::record("idle_kib", idle);
     }
 }

@@ -2,6 +2,7 @@
 //! checks their offsets. It must never be the bottleneck: what it measures is
 //! the server.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,33 +10,63 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::frames::{self, Frames};
+
 /// What is put on the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) tasks: usize,
     /// Over all tasks.
     pub(crate) watchers: usize,
-    /// Publishes that have not reached their last watcher.
-    pub(crate) in_flight: usize,
+    pub(crate) pace: Pace,
+    /// Bytes of an event's JSON text.
+    pub(crate) event_bytes: usize,
 }
+
+/// When the next event is published.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    /// When fewer than so many have yet to reach their last watcher.
+    InFlight(usize),
+    /// So many a second.
+    Rate(u32),
+}
+
+/// An event of the usual size: 224 bytes of JSON, a frame of 228.
+pub(crate) const EVENT_BYTES: usize = 224;
 
 /// What came of it.
 pub(crate) struct Seen {
     pub(crate) deliveries: u64,
     pub(crate) elapsed: Duration,
-    /// Latencies in microseconds: a count for each power of 1.05.
-    histogram: Vec<u64>,
+    histogram: Histogram,
 }
+
+/// Latencies in microseconds: a count for each power of 1.05.
+#[derive(Clone)]
+pub(crate) struct Histogram(Vec<u64>);
 
 /// Growth from one bucket of the histogram to the next.
 const BUCKET: f64 = 1.05;
 
-impl Seen {
-    /// The latency, in milliseconds, that this share of deliveries stayed under.
-    pub(crate) fn latency(&self, share: f64) -> f64 {
-        let total: u64 = self.histogram.iter().sum();
+impl Default for Histogram {
+    fn default() -> Self {
+        Self(vec![0; 512])
+    }
+}
+
+impl Histogram {
+    pub(crate) fn add(&mut self, latency: Duration) {
+        let micros = latency.as_secs_f64() * 1e6;
+        let bucket = (micros.max(1.0).ln() / BUCKET.ln()) as usize;
+        self.0[bucket.min(511)] += 1;
+    }
+
+    /// The latency, in milliseconds, that this share stayed under.
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
+        let total: u64 = self.0.iter().sum();
         let mut seen = 0;
-        for (bucket, count) in self.histogram.iter().enumerate() {
+        for (bucket, count) in self.0.iter().enumerate() {
             seen += count;
             if seen as f64 >= total as f64 * share {
                 return BUCKET.powi(bucket as i32) / 1_000.0;
@@ -45,41 +76,48 @@ impl Seen {
     }
 }
 
-/// An event as the servers send it: 224 bytes of JSON, a frame of 228.
-pub(crate) fn example_event() -> String {
+impl Seen {
+    pub(crate) fn latency(&self, share: f64) -> f64 {
+        self.histogram.quantile(share)
+    }
+}
+
+/// An event as the servers send it.
+pub(crate) fn example_event(bytes: usize) -> String {
     format!(
         "{{\"event_type\":\"progress_update\",\"task_id\":\"bench-0000\",\"offset\":100000,\
          \"timestamp\":\"2026-11-23T04:45:12.123Z\",\"data\":{}}}",
-        data()
+        data(bytes)
     )
 }
 
-fn data() -> String {
-    format!("{{\"progress\":40,\"message\":\"{}\"}}", "x".repeat(75))
+/// Data that makes an event of about so many bytes, of which 117 lie around it.
+fn data(event_bytes: usize) -> String {
+    let around = 117 + 29;
+    format!(
+        "{{\"progress\":40,\"message\":\"{}\"}}",
+        "x".repeat(event_bytes.saturating_sub(around))
+    )
 }
 
 struct Watcher {
     stream: TcpStream,
     task: usize,
-    /// Of the current frame: bytes of its header, and of its payload to come.
-    header: [u8; 10],
-    header_len: usize,
-    payload_left: usize,
-    /// The beginning of the payload, in which the offset lies.
-    head: Vec<u8>,
+    frames: Frames,
     /// Events that have come.
     events: u64,
 }
 
-/// A publish on its way.
+/// A task's publishes on their way.
 struct Task {
     /// When each publish that is in flight was sent, oldest first.
-    sent: std::collections::VecDeque<Instant>,
+    sent: VecDeque<Instant>,
     /// Publishes that every watcher has.
     complete: u64,
-    /// Watchers that have the next one.
+    /// Watchers in all.
     watchers: usize,
-    have: std::collections::VecDeque<usize>,
+    /// Of each publish in flight: watchers that have it.
+    have: VecDeque<usize>,
 }
 
 pub(crate) struct Loader {
@@ -90,30 +128,24 @@ pub(crate) struct Loader {
     requests: Vec<Vec<u8>>,
     next_task: usize,
     in_flight: usize,
-    max_in_flight: usize,
+    pace: Pace,
+    next_publish: Instant,
     check: bool,
     buffer: Vec<u8>,
     deliveries: u64,
-    histogram: Vec<u64>,
+    histogram: Histogram,
 }
-
-/// Bytes of a payload that are looked at: the offset lies within.
-const HEAD: usize = 120;
 
 pub(crate) fn handshake(addr: SocketAddr, path: &str) -> (std::net::TcpStream, Vec<u8>) {
     let mut stream = std::net::TcpStream::connect(addr).expect("the server accepts");
     stream.set_nodelay(true).unwrap();
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(upgrade(addr, path).as_bytes()).unwrap();
     let mut response = Vec::new();
     let mut buffer = [0; 4_096];
     loop {
-        if let Some(end) = response.windows(4).position(|window| window == b"\r\n\r\n") {
+        if let Some(end) = head_end(&response) {
             assert!(response.starts_with(b"HTTP/1.1 101"), "an upgrade");
-            return (stream, response.split_off(end + 4));
+            return (stream, response.split_off(end));
         }
         let count = stream.read(&mut buffer).unwrap();
         assert!(count > 0, "the server answers the handshake");
@@ -121,30 +153,33 @@ pub(crate) fn handshake(addr: SocketAddr, path: &str) -> (std::net::TcpStream, V
     }
 }
 
-fn task_id(task: usize) -> String {
+/// The request for an upgrade.
+pub(crate) fn upgrade(addr: SocketAddr, path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// Where a response's head ends, if all of it is there.
+pub(crate) fn head_end(response: &[u8]) -> Option<usize> {
+    let end = response
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
+pub(crate) fn task_id(task: usize) -> String {
     format!("bench-{task:04}")
 }
 
 /// A masked text frame with a publish.
-fn request(task: usize) -> Vec<u8> {
-    let text = format!(
+pub(crate) fn request(task: usize, event_bytes: usize) -> Vec<u8> {
+    frames::masked(&format!(
         "{{\"type\":\"publish\",\"task_id\":\"{}\",\"event_type\":\"progress_update\",\"data\":{}}}",
         task_id(task),
-        data()
-    );
-    let mut frame = Vec::new();
-    // A mask of zeros leaves the payload as it is.
-    tungstenite::protocol::frame::FrameHeader {
-        opcode: tungstenite::protocol::frame::coding::OpCode::Data(
-            tungstenite::protocol::frame::coding::Data::Text,
-        ),
-        mask: Some([0; 4]),
-        ..Default::default()
-    }
-    .format(text.len() as u64, &mut frame)
-    .unwrap();
-    frame.extend_from_slice(text.as_bytes());
-    frame
+        data(event_bytes)
+    ))
 }
 
 impl Loader {
@@ -155,21 +190,24 @@ impl Loader {
             watchers: Vec::new(),
             tasks: (0..load.tasks)
                 .map(|_| Task {
-                    sent: Default::default(),
+                    sent: VecDeque::new(),
                     complete: 0,
                     watchers: load.watchers / load.tasks,
-                    have: Default::default(),
+                    have: VecDeque::new(),
                 })
                 .collect(),
             publisher: None,
-            requests: (0..load.tasks).map(request).collect(),
+            requests: (0..load.tasks)
+                .map(|task| request(task, load.event_bytes))
+                .collect(),
             next_task: 0,
             in_flight: 0,
-            max_in_flight: load.in_flight,
+            pace: load.pace,
+            next_publish: Instant::now(),
             check,
             buffer: vec![0; 256 * 1024],
             deliveries: 0,
-            histogram: vec![0; 512],
+            histogram: Histogram::default(),
         };
         for number in 0..load.watchers {
             let task = number % load.tasks;
@@ -185,10 +223,7 @@ impl Loader {
             loader.watchers.push(Watcher {
                 stream,
                 task,
-                header: [0; 10],
-                header_len: 0,
-                payload_left: 0,
-                head: Vec::with_capacity(HEAD),
+                frames: Frames::default(),
                 events: 0,
             });
             loader.take(number, &early, Instant::now());
@@ -208,7 +243,7 @@ impl Loader {
     pub(crate) fn run(&mut self, window: Duration) -> Seen {
         self.warm_up();
         self.deliveries = 0;
-        self.histogram.fill(0);
+        self.histogram = Histogram::default();
         let start = Instant::now();
         while start.elapsed() < window {
             self.publish();
@@ -233,11 +268,11 @@ impl Loader {
         }
     }
 
-    /// Publishes until as many as allowed are in flight, in one write.
+    /// Publishes what is due, in one write.
     fn publish(&mut self) {
         let mut bytes = Vec::new();
         let now = Instant::now();
-        while self.in_flight < self.max_in_flight {
+        while self.is_due(now) {
             let at = self.next_task;
             self.next_task = (at + 1) % self.tasks.len();
             bytes.extend_from_slice(&self.requests[at]);
@@ -251,13 +286,30 @@ impl Loader {
         }
     }
 
+    fn is_due(&mut self, now: Instant) -> bool {
+        match self.pace {
+            Pace::InFlight(max) => self.in_flight < max,
+            Pace::Rate(rate) => {
+                let due = self.next_publish <= now;
+                if due {
+                    self.next_publish = now + Duration::from_secs(1) / rate;
+                }
+                due
+            }
+        }
+    }
+
     fn wait(&mut self) {
         let mut events = Events::with_capacity(1_024);
-        self.poll
-            .poll(&mut events, Some(Duration::from_secs(10)))
-            .unwrap();
+        let timeout = match self.pace {
+            Pace::InFlight(_) => Duration::from_secs(10),
+            Pace::Rate(_) if self.in_flight > 0 => Duration::from_millis(1),
+            Pace::Rate(_) => self.next_publish.saturating_duration_since(Instant::now()),
+        };
+        self.poll.poll(&mut events, Some(timeout)).unwrap();
+        let paced = matches!(self.pace, Pace::Rate(_));
         assert!(
-            !events.is_empty(),
+            paced || !events.is_empty(),
             "nothing came for ten seconds: {} in flight",
             self.in_flight
         );
@@ -282,52 +334,27 @@ impl Loader {
         self.buffer = buffer;
     }
 
-    /// Walks the frames in what a watcher has got.
-    fn take(&mut self, number: usize, mut bytes: &[u8], now: Instant) {
+    /// Counts and checks the events in what a watcher has got.
+    fn take(&mut self, number: usize, bytes: &[u8], now: Instant) {
         let watcher = &mut self.watchers[number];
-        while !bytes.is_empty() {
-            if watcher.payload_left == 0 {
-                watcher.header[watcher.header_len] = bytes[0];
-                watcher.header_len += 1;
-                bytes = &bytes[1..];
-                let header = &watcher.header[..watcher.header_len];
-                let payload = match (header.get(1).copied(), header.len()) {
-                    (Some(126), 4) => usize::from(u16::from_be_bytes([header[2], header[3]])),
-                    (Some(127), 10) => {
-                        u64::from_be_bytes(header[2..10].try_into().unwrap()) as usize
-                    }
-                    (Some(short), 2) if short < 126 => usize::from(short),
-                    _ => continue,
-                };
-                watcher.header_len = 0;
-                watcher.payload_left = payload;
-                watcher.head.clear();
-                continue;
-            }
-            let count = watcher.payload_left.min(bytes.len());
-            let wanted = (HEAD - watcher.head.len()).min(count);
-            watcher.head.extend_from_slice(&bytes[..wanted]);
-            watcher.payload_left -= count;
-            bytes = &bytes[count..];
-            if watcher.payload_left > 0 || !watcher.head.starts_with(b"{\"event_type\":\"progress_")
-            {
-                continue;
+        let task = &mut self.tasks[watcher.task];
+        watcher.frames.feed(bytes, |_, head| {
+            assert!(
+                !frames::is_gap(head),
+                "watcher {number} was told of a gap, though it kept up"
+            );
+            if !frames::is_event(head) {
+                return;
             }
             watcher.events += 1;
             if self.check {
-                let offset = offset_in(&watcher.head);
-                assert_eq!(
-                    offset,
-                    Some(watcher.events),
-                    "watcher {number}: the next offset"
-                );
+                let offset = frames::number(head, frames::OFFSET);
+                let expected = Some(watcher.events);
+                assert_eq!(offset, expected, "watcher {number}: the next offset");
             }
             self.deliveries += 1;
-            let task = &mut self.tasks[watcher.task];
             let at = (watcher.events - task.complete - 1) as usize;
-            let micros = now.duration_since(task.sent[at]).as_secs_f64() * 1e6;
-            let bucket = (micros.max(1.0).ln() / BUCKET.ln()) as usize;
-            self.histogram[bucket.min(511)] += 1;
+            self.histogram.add(now.duration_since(task.sent[at]));
             task.have[at] += 1;
             while task.have.front().is_some_and(|have| *have == task.watchers) {
                 task.have.pop_front();
@@ -335,15 +362,6 @@ impl Loader {
                 task.complete += 1;
                 self.in_flight -= 1;
             }
-        }
+        });
     }
-}
-
-fn offset_in(head: &[u8]) -> Option<u64> {
-    let key = b"\"offset\":";
-    let start = head.windows(key.len()).position(|window| window == key)? + key.len();
-    let digits = head[start..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit());
-    Some(digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }

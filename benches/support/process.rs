@@ -14,14 +14,12 @@ pub(crate) struct ServerProcess {
 
 /// CPU time that a process has used, in seconds.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "not every bench asks")]
 pub(crate) struct Cpu {
     pub(crate) user: f64,
     pub(crate) system: f64,
 }
 
 impl Cpu {
-    #[allow(dead_code, reason = "not every bench asks")]
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             user: self.user - before.user,
@@ -42,9 +40,15 @@ pub(crate) fn pin_to_core(core: usize) {
 impl ServerProcess {
     /// Starts this very program as a server.
     pub(crate) fn start(kind: &str) -> Self {
+        Self::start_for(kind, super::loader::EVENT_BYTES)
+    }
+
+    /// The same, for events of so many bytes: the bare server has to know.
+    pub(crate) fn start_for(kind: &str, event_bytes: usize) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut child = Command::new(program)
             .args(["--serve", kind])
+            .env(super::servers::EVENT_BYTES_VAR, event_bytes.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .expect("this program can be started again");
@@ -60,17 +64,35 @@ impl ServerProcess {
     }
 
     /// Resident memory, in bytes.
-    #[allow(dead_code, reason = "not every bench asks")]
     pub(crate) fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most resident memory that there ever was, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix(key))
             .unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
     }
 
-    #[allow(dead_code, reason = "not every bench asks")]
+    /// Time that its threads have run, in seconds: to the nanosecond, where
+    /// [`cpu`](Self::cpu) counts ticks.
+    pub(crate) fn run_time(&self) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
+            .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>()
+            / 1e9
+    }
+
     pub(crate) fn cpu(&self) -> Cpu {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         // The second field is in parentheses and may hold spaces.

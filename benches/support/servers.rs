@@ -18,15 +18,19 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const KINDS: &[&str] = &["bare", "tidings", "axum"];
 
+/// Tells the bare server how large an event is.
+pub(crate) const EVENT_BYTES_VAR: &str = "TIDINGS_BENCH_EVENT_BYTES";
+
 pub(crate) fn run(kind: &str) {
     super::process::pin_to_core(0);
     match kind {
         "bare" => bare(),
         "tidings" => on_one_core(tidings(ConnectionsConfig::default())),
-        // An hour of heartbeats in seconds.
+        // An hour of heartbeats in a minute and a half.
         "tidings-heartbeats" => on_one_core(tidings(
-            ConnectionsConfig::default().heartbeat_interval(Duration::from_secs(2)),
+            ConnectionsConfig::default().heartbeat_interval(super::peers::HEARTBEAT),
         )),
+        "hyper" => on_one_core(hyper_upgrade()),
         "axum" => on_one_core(axum_and_broadcast()),
         other => panic!("there is no server {other}"),
     }
@@ -65,7 +69,8 @@ fn bare() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     say(listener.local_addr().unwrap());
     let mut tasks: HashMap<String, Vec<TcpStream>> = HashMap::new();
-    let payload = super::loader::example_event();
+    let event_bytes = std::env::var(EVENT_BYTES_VAR).unwrap().parse().unwrap();
+    let payload = super::loader::example_event(event_bytes);
     let mut frame = Vec::new();
     (WEBSOCKET.write_header)(payload.len(), &mut frame);
     frame.extend_from_slice(payload.as_bytes());
@@ -187,4 +192,45 @@ async fn watcher(
             }
         }
     })
+}
+
+/// The least that an upgrade takes: hyper's handshake, and a parked socket.
+async fn hyper_upgrade() {
+    use http_body_util::Empty;
+    use hyper::body::{Bytes, Incoming};
+    use hyper::{Request, Response};
+    use hyper_util::rt::TokioIo;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    say(listener.local_addr().unwrap());
+    let accept = async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            tokio::spawn(async move {
+                let answer = hyper::service::service_fn(|mut request: Request<Incoming>| async {
+                    let response: Response<Empty<Bytes>> =
+                        tungstenite::handshake::server::create_response_with_body(
+                            &request,
+                            Empty::new,
+                        )
+                        .unwrap();
+                    tokio::spawn(async move {
+                        let upgraded = hyper::upgrade::on(&mut request).await.unwrap();
+                        let parts = upgraded
+                            .downcast::<TokioIo<tokio::net::TcpStream>>()
+                            .unwrap();
+                        let stream = parts.io.into_inner();
+                        stream.readable().await.unwrap();
+                    });
+                    Ok::<_, std::convert::Infallible>(response)
+                });
+                // A client that goes is no error here.
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), answer)
+                    .with_upgrades()
+                    .await;
+            });
+        }
+    };
+    tokio::spawn(accept).await.unwrap();
 }

@@ -1,0 +1,119 @@
+//! What does a connection cost that does not read?
+//!
+//! `cargo bench --bench behind`: watchers of one task stop reading. Once their
+//! sockets are full and each is a thousand events behind, what has the server's
+//! memory grown by, for each of them?
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a program that prints"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::result_large_err,
+    reason = "a bench stops where something is wrong"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+use support::loader::{self, EVENT_BYTES};
+use support::process::{self, ServerProcess};
+use support::{Args, results};
+
+const BEHIND: u64 = 1_000;
+
+fn main() {
+    let args = Args::read();
+    let watchers = if args.quick { 100 } else { 2_000 };
+    process::pin_to_core(1);
+    let server = ServerProcess::start("tidings");
+    let (mut publisher, _) = loader::handshake(server.addr(), "/ws");
+    // The log is as large as it gets before anybody watches.
+    publish(&mut publisher, 2 * BEHIND);
+    let sockets: Vec<Socket> = (0..watchers).map(|_| watch(server.addr())).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let idle = server.resident();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while least_lag(server.addr()) < BEHIND {
+        assert!(Instant::now() < deadline, "no lag after thirty seconds");
+        publish(&mut publisher, BEHIND);
+    }
+    // What grew meanwhile shrinks at the next look at who stands still.
+    std::thread::sleep(Duration::from_secs(2));
+    publish(&mut publisher, 1);
+    let behind = server.resident();
+    let each = behind.saturating_sub(idle) as f64 / watchers as f64;
+    println!("{watchers} connections, each {BEHIND} events behind or more: {each:.0} bytes each");
+    drop(sockets);
+    if !args.quick {
+        results::record("behind_bytes", each);
+    }
+}
+
+/// Publishes so many events and waits for their answers.
+fn publish(publisher: &mut std::net::TcpStream, count: u64) {
+    let request = loader::request(0, EVENT_BYTES);
+    let mut frames = support::frames::Frames::default();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut answered = 0;
+    for _ in 0..count.div_ceil(100) {
+        let batch = (count - answered).min(100);
+        publisher
+            .write_all(&request.repeat(batch as usize))
+            .unwrap();
+        let goal = answered + batch;
+        while answered < goal {
+            let read = publisher.read(&mut buffer).unwrap();
+            frames.feed(&buffer[..read], |_, head| {
+                answered += u64::from(head.starts_with(b"{\"event_type\":\"ack\""));
+            });
+        }
+    }
+}
+
+/// A watcher that reads its greeting and nothing else, over a small window.
+fn watch(addr: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+    // The server's kernel sizes its buffer by the window and the segment.
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.set_tcp_mss(536).unwrap();
+    socket.connect(&addr.into()).unwrap();
+    let path = format!("/ws/tasks/{}", loader::task_id(0));
+    (&socket)
+        .write_all(loader::upgrade(addr, &path).as_bytes())
+        .unwrap();
+    let mut response = [0; 2_048];
+    let read = (&socket).read(&mut response).unwrap();
+    assert!(response[..read].starts_with(b"HTTP/1.1 101"), "an upgrade");
+    socket
+}
+
+/// How far the watcher is behind that is behind least.
+fn least_lag(addr: SocketAddr) -> u64 {
+    let task = loader::task_id(0);
+    let mut stream = std::net::TcpStream::connect(addr).unwrap();
+    let request = format!(
+        "GET /api/connections?task={task} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    // In each connection's info its own lag comes after its subscriptions'.
+    text.match_indices("\"lag\":")
+        .filter_map(|(at, key)| {
+            let digits = text[at + key.len()..].split(|c: char| !c.is_ascii_digit());
+            digits.into_iter().next()?.parse().ok()
+        })
+        .min()
+        .expect("the watchers are connected")
+}

@@ -1,0 +1,77 @@
+//! What does a handshake cost the server?
+//!
+//! `cargo bench --bench handshake`: CPU time of the server for each client that
+//! comes and is greeted, against hyper's upgrade and nothing else.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a program that prints"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::result_large_err,
+    reason = "a bench stops where something is wrong"
+)]
+
+mod support;
+
+use support::process::{self, ServerProcess};
+use support::report::median;
+use support::{Args, loader, results};
+
+const ROUNDS: usize = 7;
+
+fn main() {
+    let args = Args::read();
+    let (rounds, clients) = if args.quick {
+        (1, 500)
+    } else {
+        (ROUNDS, 4_000)
+    };
+    process::pin_to_core(1);
+    let mut seen: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        for (kind, seen) in ["hyper", "tidings"].iter().zip(&mut seen) {
+            let server = ServerProcess::start(kind);
+            // The first ones pay for what is made once.
+            let first = clients / 4;
+            let mut held = connect(&server, kind, first);
+            let before = server.run_time();
+            held.extend(connect(&server, kind, clients));
+            let micros = (server.run_time() - before) * 1e6 / clients as f64;
+            seen.push(micros);
+        }
+    }
+    let of = |at: usize| median(seen[at].iter().copied());
+    let ratio = median(seen[1].iter().zip(&seen[0]).map(|(own, bare)| own / bare));
+    println!(
+        "server CPU a handshake: hyper {:.1} \u{b5}s, tidings {:.1} \u{b5}s, ratio {ratio:.2}",
+        of(0),
+        of(1)
+    );
+    if !args.quick {
+        results::record("handshake_to_hyper", ratio);
+    }
+}
+
+/// Has clients come one after the other.
+fn connect(server: &ServerProcess, kind: &str, clients: usize) -> Vec<std::net::TcpStream> {
+    let path = format!("/ws/tasks/{}", loader::task_id(0));
+    (0..clients)
+        .map(|_| {
+            let (mut stream, early) = loader::handshake(server.addr(), &path);
+            if kind == "tidings" && early.is_empty() {
+                // The greeting is part of it.
+                let mut greeting = [0; 2_048];
+                let count = std::io::Read::read(&mut stream, &mut greeting).unwrap();
+                assert!(count > 0, "a greeting");
+            }
+            stream
+        })
+        .collect()
+}

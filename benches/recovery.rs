@@ -1,0 +1,225 @@
+//! What happens when thousands of connections are cut at once?
+//!
+//! `cargo bench --bench recovery`:
+//! * all of 10,000 clients are cut, miss 100 events each, and come back at once:
+//!   how long until the last is live again, what memory it takes, and how long
+//!   newcomers wait meanwhile;
+//! * half of 10,000 are cut: how long newcomers and live deliveries wait;
+//! * clients go away and stay away: what each costs until it is forgotten.
+//!
+//! Every client checks every offset: one lost or doubled fails the bench.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a program that prints"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::result_large_err,
+    reason = "a bench stops where something is wrong"
+)]
+
+mod support;
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use support::loader::{self, EVENT_BYTES, Histogram, task_id};
+use support::peers::{News, Peers, Stage};
+use support::process::{self, ServerProcess};
+use support::{Args, results};
+
+const TASKS: usize = 100;
+const MISSED: u64 = 100;
+/// Between two newcomers.
+const NEWCOMER_EVERY: Duration = Duration::from_millis(10);
+/// Handshakes under way at a time: the listener's queue is finite.
+const AT_ONCE: usize = 1_000;
+
+fn main() {
+    let args = Args::read();
+    let clients = if args.quick { 500 } else { 10_000 };
+    process::pin_to_core(1);
+    if args.wants("all") {
+        all_cut(clients);
+    }
+    if args.wants("half") {
+        half_cut(clients);
+    }
+    if args.wants("away") {
+        away(clients, args.quick);
+    }
+}
+
+fn path(number: usize) -> String {
+    format!("/ws/tasks/{}", task_id(number % TASKS))
+}
+
+fn publisher(server: &ServerProcess) -> std::net::TcpStream {
+    let (publisher, _) = loader::handshake(server.addr(), "/ws");
+    let mut acks = publisher.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        while matches!(std::io::Read::read(&mut acks, &mut buffer), Ok(count) if count > 0) {}
+    });
+    publisher
+}
+
+/// Publishes so many events to each task.
+fn publish(publisher: &mut std::net::TcpStream, count: u64) {
+    for _ in 0..count {
+        for task in 0..TASKS {
+            publisher
+                .write_all(&loader::request(task, EVENT_BYTES))
+                .unwrap();
+        }
+    }
+}
+
+fn all_cut(clients: usize) {
+    let server = ServerProcess::start("tidings");
+    let mut peers = Peers::new(server.addr());
+    let mut publisher = publisher(&server);
+    publish(&mut publisher, 10);
+    peers.come_all(clients, path);
+    let before = server.resident();
+    (0..clients).for_each(|number| peers.cut(number));
+    publish(&mut publisher, MISSED);
+    let target: Vec<u64> = peers.all.iter().map(|peer| peer.last + MISSED).collect();
+    let start = Instant::now();
+    let (mut begun, mut greeted, mut live) = (0, 0, 0);
+    let mut newcomers = Newcomers::default();
+    while live < clients {
+        while begun < clients && begun - greeted < AT_ONCE {
+            peers.come_back(begun, &path(begun));
+            begun += 1;
+        }
+        newcomers.come(&mut peers);
+        peers.turn(Duration::from_millis(1), |number, peer, news| match news {
+            News::Greeted if number < clients => greeted += 1,
+            News::Greeted => newcomers.greeted(peer),
+            News::Event => live += usize::from(target.get(number) == Some(&peer.last)),
+        });
+    }
+    println!(
+        "{clients} clients cut at once, {MISSED} events missed each: the last is live after \
+         {:.2} s; newcomers meanwhile: p99 {:.1} ms of {}; resident memory {:.1} MiB before, \
+         {:.1} MiB at most",
+        start.elapsed().as_secs_f64(),
+        newcomers.waits.quantile(0.99),
+        newcomers.count,
+        before as f64 / 1_048_576.0,
+        server.peak() as f64 / 1_048_576.0,
+    );
+    // Live means live: the next event comes to each, and is the next.
+    publish(&mut publisher, 1);
+    let mut had = 0;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while had < peers.all.len() {
+        assert!(Instant::now() < deadline, "an event did not reach everyone");
+        peers.turn(Duration::from_millis(10), |_, _, news| {
+            had += usize::from(matches!(news, News::Event));
+        });
+    }
+}
+
+fn half_cut(clients: usize) {
+    let server = ServerProcess::start("tidings");
+    let mut peers = Peers::new(server.addr());
+    let mut publisher = publisher(&server);
+    peers.come_all(clients, path);
+    for cut in [false, true] {
+        if cut {
+            (0..clients).step_by(2).for_each(|number| peers.cut(number));
+        }
+        let mut newcomers = Newcomers::default();
+        let mut deliveries = Histogram::default();
+        // One task's watchers get an event every 20 ms, sent when the last has it.
+        let request = loader::request(1, EVENT_BYTES);
+        let mut sent = Instant::now();
+        let mut missing = 0;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(3) {
+            if missing == 0 && sent.elapsed() > Duration::from_millis(20) {
+                publisher.write_all(&request).unwrap();
+                sent = Instant::now();
+                missing = (1..clients)
+                    .step_by(TASKS)
+                    .filter(|number| peers.all[*number].stage == Stage::Open)
+                    .count();
+            }
+            newcomers.come(&mut peers);
+            peers.turn(Duration::from_millis(1), |number, peer, news| match news {
+                News::Greeted => newcomers.greeted(peer),
+                News::Event if number < clients => {
+                    deliveries.add(sent.elapsed());
+                    missing = missing.saturating_sub(1);
+                }
+                News::Event => {}
+            });
+        }
+        println!(
+            "{}: p99 of a fresh connect {:.1} ms, of a live delivery {:.1} ms",
+            if cut {
+                "after half of them were cut at once"
+            } else {
+                "before"
+            },
+            newcomers.waits.quantile(0.99),
+            deliveries.quantile(0.99)
+        );
+    }
+}
+
+/// Clients that come for the first time, every now and then.
+#[derive(Default)]
+struct Newcomers {
+    last: Option<Instant>,
+    waits: Histogram,
+    count: usize,
+}
+
+impl Newcomers {
+    fn come(&mut self, peers: &mut Peers) {
+        if self.last.is_none_or(|last| last.elapsed() > NEWCOMER_EVERY) {
+            self.last = Some(Instant::now());
+            peers.come(path(0));
+        }
+    }
+
+    fn greeted(&mut self, peer: &support::peers::Peer) {
+        self.waits.add(peer.began.elapsed());
+        self.count += 1;
+    }
+}
+
+/// Waves of clients come and go, so that the memory of those that are
+/// connected is small beside that of those that are away.
+fn away(clients: usize, quick: bool) {
+    const WAVE: usize = 250;
+    let server = ServerProcess::start("tidings");
+    let mut publisher = publisher(&server);
+    publish(&mut publisher, 1);
+    let mut sizes = Vec::new();
+    for round in 0..3 {
+        for _ in 0..clients.div_ceil(WAVE) {
+            let mut peers = Peers::new(server.addr());
+            peers.come_all(WAVE, path);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        sizes.push(server.resident());
+        eprintln!("away, round {}: {} KiB", round + 1, sizes[round] / 1_024);
+    }
+    // The first round also pays for what is made once.
+    let grown = sizes[2].saturating_sub(sizes[0]) as f64;
+    let each = grown / (2 * clients.div_ceil(WAVE) * WAVE) as f64;
+    println!("a client that is away and may come back: {each:.0} bytes");
+    if !quick {
+        results::record("away_bytes", each);
+    }
+}
