@@ -5,9 +5,14 @@
 //! grown. A notice may be late or lost without harm to order: the receiver
 //! reads from the store what lies between its own head and the store's.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tidings_protocol::{Epoch, Offset, TaskId};
 use tokio::sync::{broadcast, mpsc};
+
+use crate::interest::Interest;
+use crate::store::StoredEvent;
 
 /// The notice that a task's log has grown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,18 @@ pub struct Announcement {
 pub enum Notice {
     /// One task has grown.
     Grown(Announcement),
+    /// One task has grown by this event: what lies before it may have to be
+    /// read from the store, the event itself not.
+    Event {
+        /// The task.
+        task_id: TaskId,
+        /// The epoch that the event's offset counts in.
+        epoch: Epoch,
+        /// The event.
+        event: StoredEvent,
+    },
+    /// One task may have grown; the store knows.
+    Look(TaskId),
     /// Notices were lost: every task may have grown.
     Lost,
 }
@@ -45,6 +62,12 @@ pub trait Broker: Send + Sync + 'static {
     /// Called once by each bus. The channel is bounded; a broker that cannot
     /// send into it drops the notice and sends [`Notice::Lost`] when it can.
     fn notices(&self) -> mpsc::Receiver<Notice>;
+
+    /// How this node says which tasks it wants to hear of; none if it hears of
+    /// all of them.
+    fn interest(&self) -> Option<Arc<dyn Interest>> {
+        None
+    }
 }
 
 /// The broker within one process: every bus that was given the same one hears
@@ -99,5 +122,28 @@ impl Broker for LocalBroker {
             }
         });
         receiver
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::LocalBroker;
+    use crate::broker_conformance::{self, Node};
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn conforms() {
+        broker_conformance::run(|| {
+            let store = Arc::new(MemoryStore::new());
+            let broker = Arc::new(LocalBroker::new());
+            [(); 2].map(|()| Node {
+                store: store.clone(),
+                broker: broker.clone(),
+                keep: Box::new(()),
+            })
+        })
+        .await;
     }
 }

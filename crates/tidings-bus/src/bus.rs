@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::{NewEvent, Pattern, TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
 use tokio::runtime::Handle;
 use tokio_util::sync::DropGuard;
 
+use crate::broker::Announcement;
 use crate::config::{BusConfig, ConfigError};
 use crate::lease;
 use crate::log::{Log, LogLimits};
@@ -74,6 +75,10 @@ impl EventBus {
     /// As [`new`](Self::new), or a store that cannot be read.
     pub async fn open(config: BusConfig, store: Arc<dyn Store>) -> Result<Self, OpenError> {
         let bus = Self::build(config, Some(Arc::clone(&store)))?;
+        if bus.shared.interest.is_some() {
+            // Tasks are read when somebody asks for them.
+            return Ok(bus);
+        }
         for stored in store.open().await? {
             let task = bus.task_or_new(&stored.snapshot.task_id);
             let _turn = task.commit.lock().await;
@@ -197,7 +202,8 @@ impl EventBus {
     /// # Errors
     /// The store could not remove it; then it is still there.
     pub async fn remove(&self, task_id: &TaskId) -> Result<bool, StoreError> {
-        let Some(task) = self.task(task_id).filter(|task| task.is_declared()) else {
+        let known = self.shared.fetch(task_id).await?;
+        let Some(task) = known.filter(|task| task.is_declared()) else {
             return Ok(false);
         };
         // Held to the end: a publish in between would go on in the old numbers.
@@ -206,6 +212,13 @@ impl EventBus {
             store.remove(task_id).await?;
         }
         self.shared.discard(&task);
+        self.shared
+            .tell_others(Announcement {
+                task_id: task_id.clone(),
+                epoch: task.epoch(),
+                head: Offset::ZERO,
+            })
+            .await;
         Ok(true)
     }
 
@@ -264,12 +277,23 @@ impl EventBus {
         watcher: Arc<dyn PatternWatcher>,
         key: usize,
     ) -> (PatternId, Vec<Arc<Task>>) {
-        self.shared.tasks.watch(pattern, watcher, key)
+        let watched = self.shared.tasks.watch(pattern, watcher, key);
+        if let Some(interest) = &self.shared.interest {
+            interest.watch_new(true);
+            // What has appeared since the caller fetched them, if it did.
+            self.shared.spawn_fetch_matching(pattern.clone());
+        }
+        watched
     }
 
     /// Detaches a pattern. Cursors on its tasks are the watcher's to detach.
     pub fn unwatch_pattern(&self, id: PatternId) {
         self.shared.tasks.unwatch(id);
+        if let Some(interest) = &self.shared.interest
+            && self.shared.tasks.patterns().is_empty()
+        {
+            interest.watch_new(false);
+        }
     }
 
     /// A log outside the registry, such as a client's inbox.
@@ -319,6 +343,12 @@ impl EventBus {
         let before = log.retained_bytes();
         log.trim_all();
         self.shared.counters.resized(before, 0);
+    }
+
+    /// Whether a publish can be taken: false while the store refuses.
+    pub fn is_available(&self) -> bool {
+        let store = self.shared.store.as_ref();
+        store.is_none_or(|store| store.is_available())
     }
 
     /// Stops the bus's own tasks and waits for them; streams end, publishes are refused.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidings_protocol::{
-    Event, EventType, Offset, Payload, TaskId, TaskSnapshot, Timestamp, encode_event,
+    Epoch, Event, EventType, Offset, Payload, TaskId, TaskSnapshot, Timestamp, encode_event,
 };
 use tokio::time::Instant;
 
@@ -24,6 +24,25 @@ const READ_BYTES: usize = 256 * 1024;
 struct Staged {
     append: Append,
     line: Line,
+}
+
+/// A task as it was read from the store.
+pub(crate) struct Loaded {
+    /// What follows the newest event.
+    next: Offset,
+    snapshot: Option<TaskSnapshot>,
+    events: VecDeque<(Event, Arc<[u8]>)>,
+}
+
+impl Loaded {
+    /// Nothing to take in.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            next: Offset::FIRST,
+            snapshot: None,
+            events: VecDeque::new(),
+        }
+    }
 }
 
 /// One encoded event on its way into a log.
@@ -57,6 +76,14 @@ impl Shared {
                         .await
                         .map_err(|error| unavailable(self, error))?;
                 }
+                Err(StoreError::Duplicate { offset }) => {
+                    let published = Published {
+                        epoch: task.epoch(),
+                        offset,
+                        duplicate: true,
+                    };
+                    return Err(Refused::Answer(Ok(published)));
+                }
                 Err(error) => {
                     tracing::warn!(task_id = %task.id(), %error, "the store refused an event");
                     return Err(unavailable(self, error));
@@ -88,7 +115,6 @@ impl Shared {
                 epoch: log.epoch().clone(),
                 events: vec![StoredEvent {
                     offset,
-                    event_id: prepared.event.event_id.clone(),
                     json: Arc::clone(&json),
                 }],
                 snapshot,
@@ -162,57 +188,138 @@ impl Shared {
         store: &Arc<dyn Store>,
         task: &Arc<Task>,
     ) -> Result<(), StoreError> {
-        let Some(stored) = store.find(task.id()).await? else {
-            if task.is_declared() {
-                // Another node has removed it.
-                self.discard(task);
-            }
-            return Ok(());
-        };
-        let behind = {
-            let log = task.topic().lock();
-            *log.epoch() != stored.snapshot.epoch || log.head_offset().next() < stored.first
-        };
-        if behind {
-            return self.adopt(store, task, stored).await;
-        }
         loop {
-            let from = task.topic().lock().head_offset().next();
-            let events = store.read(task.id(), from, READ_BYTES).await?;
-            if events.first().is_none_or(|event| event.offset != from) {
+            let Some(stored) = store.find(task.id()).await? else {
+                if task.is_declared() {
+                    // Another node has removed it.
+                    self.discard(task);
+                }
+                return Ok(());
+            };
+            let (epoch, from) = {
+                let log = task.topic().lock();
+                (log.epoch().clone(), log.head_offset().next())
+            };
+            if epoch != stored.snapshot.epoch || from < stored.first {
+                if let Some(loaded) = self.load(store, task.id()).await? {
+                    self.install(task, loaded);
+                    task.topic().announce();
+                }
                 return Ok(());
             }
-            let mut rules = task.lock_rules();
-            let mut log = task.topic().lock();
-            for stored in events {
-                let (event, payload) = decode(&stored)?;
-                let mut snapshot = snapshot_of(task.id(), &log);
-                Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
-                self.take_in(&mut rules, &mut log, event, stored.json);
-                log.snapshot = Some(snapshot);
+            let head = stored.snapshot.offset;
+            if head.next() < from {
+                // The store has gone back behind what was delivered, in the
+                // same numbers: they must not be given out again.
+                tracing::warn!(task_id = %task.id(), %head, "the store has lost events of a task; it starts over");
+                store.remove(task.id()).await?;
+                self.discard(task);
+                return Ok(());
             }
-            rules.touched = Instant::now();
-            rules.finished = finished(&log, rules.touched);
-            task.topic().mirror(&log);
-            drop(log);
-            drop(rules);
-            task.topic().announce();
+            if head < from {
+                return Ok(());
+            }
+            let events = store.read(task.id(), from, READ_BYTES).await?;
+            if events.first().is_none_or(|event| event.offset != from) {
+                // Trimmed since; the next look sees a later first offset.
+                if events.is_empty() || events[0].offset < from {
+                    return Ok(());
+                }
+                continue;
+            }
+            // The events are of this epoch only if it was still the task's when
+            // they were read.
+            let still = store.find(task.id()).await?;
+            if still.is_some_and(|still| still.snapshot.epoch == epoch) {
+                let events = events.into_iter().map(|event| (epoch.clone(), event));
+                self.take_in_events(task, events.collect());
+            }
         }
     }
 
-    /// Replaces a task's log by what the store has: all of it becomes visible
-    /// at once, so that whoever joins finds a snapshot that fits the head.
-    pub(crate) async fn adopt(
+    /// Takes in events that came with a notice or from the store; called with
+    /// the task's turn. False if something is missing before one of them.
+    pub(crate) fn take_in_events(
         self: &Arc<Self>,
-        store: &Arc<dyn Store>,
         task: &Arc<Task>,
-        stored: StoredTask,
-    ) -> Result<(), StoreError> {
+        events: Vec<(Epoch, StoredEvent)>,
+    ) -> bool {
+        let mut complete = true;
+        let mut taken = false;
+        let mut rules = task.lock_rules();
+        let mut log = task.topic().lock();
+        if log.closed {
+            return true;
+        }
+        for (epoch, stored) in events {
+            let next = log.head_offset().next();
+            if epoch == *log.epoch() && stored.offset < next {
+                continue;
+            }
+            let decoded = decode(&stored);
+            let (true, Ok((event, payload))) =
+                (epoch == *log.epoch() && stored.offset == next, decoded)
+            else {
+                complete = false;
+                break;
+            };
+            let mut snapshot = snapshot_of(task.id(), &log);
+            Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
+            self.take_in(&mut rules, &mut log, event, stored.json);
+            log.snapshot = Some(snapshot);
+            taken = true;
+        }
+        if taken {
+            rules.touched = Instant::now();
+            rules.finished = finished(&log, rules.touched);
+            let since_start = rules.touched.duration_since(self.started);
+            if rules.finished.is_some() {
+                rules.lease = None;
+            } else if let Some(lease) = &mut rules.lease {
+                lease.renew(since_start);
+            }
+            task.topic().mirror(&log);
+        }
+        drop(log);
+        drop(rules);
+        if taken {
+            task.topic().announce();
+        }
+        complete
+    }
+
+    /// Reads a task from the store; none if it is not there.
+    pub(crate) async fn load(
+        &self,
+        store: &Arc<dyn Store>,
+        task_id: &TaskId,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let Some(mut stored) = store.find(task_id).await? else {
+            return Ok(None);
+        };
+        loop {
+            let loaded = self.load_from(store, &stored).await?;
+            // What was read is of this epoch only if it still is the task's.
+            match store.find(task_id).await? {
+                None => return Ok(None),
+                Some(still) if still.snapshot.epoch == stored.snapshot.epoch => {
+                    return Ok(Some(loaded));
+                }
+                Some(other) => stored = other,
+            }
+        }
+    }
+
+    async fn load_from(
+        &self,
+        store: &Arc<dyn Store>,
+        stored: &StoredTask,
+    ) -> Result<Loaded, StoreError> {
         let mut snapshot = TaskSnapshot::clone(&stored.snapshot);
         let mut events = VecDeque::new();
         let mut from = stored.first;
         loop {
-            let page = store.read(task.id(), from, READ_BYTES).await?;
+            let page = store.read(&snapshot.task_id, from, READ_BYTES).await?;
             let Some(last) = page.last() else { break };
             from = last.offset.next();
             for stored in page {
@@ -227,11 +334,38 @@ impl Shared {
                 events.pop_front();
             }
         }
-        let first = events.front().map_or(from, |(event, _)| event.offset);
+        Ok(Loaded {
+            next: from,
+            snapshot: Some(snapshot),
+            events,
+        })
+    }
+
+    /// Takes a task in that was just found in the store.
+    pub(crate) async fn adopt(
+        self: &Arc<Self>,
+        store: &Arc<dyn Store>,
+        task: &Arc<Task>,
+        stored: StoredTask,
+    ) -> Result<(), StoreError> {
+        let loaded = self.load_from(store, &stored).await?;
+        self.install(task, loaded);
+        task.topic().announce();
+        Ok(())
+    }
+
+    /// Replaces a task's log by what was read from the store: all of it becomes
+    /// visible at once, so that whoever joins finds a snapshot that fits the head.
+    pub(crate) fn install(&self, task: &Arc<Task>, loaded: Loaded) {
+        let Some(snapshot) = loaded.snapshot else {
+            return;
+        };
+        let first = loaded.events.front();
+        let first = first.map_or(loaded.next, |(event, _)| event.offset);
         let mut rules = task.lock_rules();
         let mut log = task.topic().lock();
         if log.closed {
-            return Ok(());
+            return;
         }
         let before = log.retained_bytes();
         if *log.epoch() == snapshot.epoch {
@@ -242,17 +376,13 @@ impl Shared {
         }
         self.counters.resized(before, 0);
         log.resume(snapshot.epoch.clone(), first.get(), snapshot.clone());
-        for (event, json) in events {
+        for (event, json) in loaded.events {
             self.take_in(&mut rules, &mut log, event, json);
         }
         log.snapshot = Some(Arc::new(snapshot));
         rules.touched = Instant::now();
         rules.finished = finished(&log, rules.touched);
         task.topic().mirror(&log);
-        drop(log);
-        drop(rules);
-        task.topic().announce();
-        Ok(())
     }
 
     fn take_in(&self, rules: &mut Rules, log: &mut Log, event: Event, json: Arc<[u8]>) {

@@ -17,6 +17,7 @@
 //! and `tidings-transport`. Start with the example at [`EventBus`].
 
 mod broker;
+pub mod broker_conformance;
 mod bus;
 mod clock;
 mod commit;
@@ -27,11 +28,13 @@ mod emit;
 mod handler;
 mod history;
 mod idempotency;
+mod interest;
 mod lease;
 mod log;
 mod mirror;
 mod pass;
 mod publish;
+mod remote;
 mod retention;
 mod shared;
 mod stats;
@@ -48,6 +51,7 @@ pub use config::{BusConfig, ConfigError};
 pub use cursor::{Cursor, SkipPolicy, Step};
 pub use handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerInfo};
 pub use history::HistoryPage;
+pub use interest::Interest;
 pub use log::{Chunk, EventRecord, Framing, LogLimits, Standing, View};
 pub use publish::{PublishError, Published};
 pub use stats::{BusStats, Counters, GapCounts, StatusCounts};

@@ -1,11 +1,54 @@
 //! What other nodes publish, taken into this node's logs.
+//!
+//! Each task that has news gets a small task of its own, because taking them in
+//! waits for publishers of that task, and others' news are not to wait too.
 
 use std::sync::Arc;
 
+use tidings_protocol::{Epoch, TaskId};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Notice};
 use crate::shared::Shared;
+use crate::store::{Store, StoredEvent};
+use crate::task::Task;
+
+/// Events of one task that wait to be taken in; beyond them the store is read.
+const PENDING_EVENTS: usize = 256;
+
+/// Tasks taken in at a time.
+pub(crate) const AT_A_TIME: usize = 64;
+
+/// What has come in about a task and is not taken in yet.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    events: Vec<(Epoch, StoredEvent)>,
+    /// The store is to be read, whatever the events say.
+    look: bool,
+    working: bool,
+}
+
+impl Incoming {
+    /// Notes news; true if somebody is to be set to work on them.
+    fn note(&mut self, event: Option<(Epoch, StoredEvent)>) -> bool {
+        match event {
+            Some(event) if self.events.len() < PENDING_EVENTS => self.events.push(event),
+            _ => self.look = true,
+        }
+        !std::mem::replace(&mut self.working, true)
+    }
+
+    fn take(&mut self) -> Option<(Vec<(Epoch, StoredEvent)>, bool)> {
+        if self.events.is_empty() && !self.look {
+            *self = Self::default();
+            return None;
+        }
+        Some((
+            std::mem::take(&mut self.events),
+            std::mem::take(&mut self.look),
+        ))
+    }
+}
 
 /// Takes in what other nodes publish.
 pub(crate) async fn run(shared: Arc<Shared>, broker: Arc<dyn Broker>, stop: CancellationToken) {
@@ -19,30 +62,79 @@ pub(crate) async fn run(shared: Arc<Shared>, broker: Arc<dyn Broker>, stop: Canc
             notice = notices.recv() => notice,
             () = stop.cancelled() => return,
         };
-        let grown = match notice {
+        match notice {
             None => return,
-            Some(Notice::Grown(announcement)) => vec![announcement.task_id],
-            Some(Notice::Lost) => shared
-                .tasks
-                .page("", None, usize::MAX)
-                .iter()
-                .map(|task| task.id().clone())
-                .collect(),
-        };
-        for task_id in grown {
-            loop {
-                let task = shared.task_or_new(&task_id);
-                let turn = task.commit.lock().await;
-                if let Err(error) = shared.catch_up(&store, &task).await {
-                    tracing::warn!(%task_id, %error, "events of another node could not be read");
+            Some(Notice::Grown(grown)) => note(&shared, &store, &grown.task_id, None),
+            Some(Notice::Look(task_id)) => note(&shared, &store, &task_id, None),
+            Some(Notice::Event {
+                task_id,
+                epoch,
+                event,
+            }) => note(&shared, &store, &task_id, Some((epoch, event))),
+            Some(Notice::Lost) => {
+                for task in shared.tasks.page("", None, usize::MAX) {
+                    if shared.interest.is_none() || task.topic().watcher_count() > 0 {
+                        note(&shared, &store, task.id(), None);
+                    }
                 }
-                drop(turn);
-                // Forgotten before there was anything to keep: look it up again.
-                if !task.topic().lock().closed {
-                    shared.forget_if_unused(&task);
-                    break;
+                for pattern in shared.tasks.patterns() {
+                    shared.spawn_fetch_matching(pattern);
                 }
             }
         }
     }
+}
+
+fn note(
+    shared: &Arc<Shared>,
+    store: &Arc<dyn Store>,
+    task_id: &TaskId,
+    event: Option<(Epoch, StoredEvent)>,
+) {
+    let known = shared.tasks.get(task_id);
+    let task = match (known, &shared.interest) {
+        (Some(task), _) => task,
+        (None, None) => shared.task_or_new(task_id),
+        (None, Some(_)) => {
+            // New to this node: of interest only if a pattern wants it.
+            if shared.tasks.is_matched(task_id) {
+                let (shared, task_id) = (Arc::clone(shared), task_id.clone());
+                shared.clone().spawn(async move {
+                    if let Err(error) = shared.fetch(&task_id).await {
+                        tracing::debug!(%task_id, %error, "a new task could not be read");
+                    }
+                });
+            }
+            return;
+        }
+    };
+    if task.lock_incoming().note(event) {
+        shared.spawn(work(Arc::clone(shared), Arc::clone(store), task));
+    }
+}
+
+async fn work(shared: Arc<Shared>, store: Arc<dyn Store>, task: Arc<Task>) {
+    loop {
+        let Some((events, look)) = task.lock_incoming().take() else {
+            break;
+        };
+        let _one = shared.mirroring.acquire().await;
+        let _turn = task.commit.lock().await;
+        let complete = shared.take_in_events(&task, events);
+        if (look || !complete)
+            && let Err(error) = shared.catch_up(&store, &task).await
+        {
+            // Whoever sends notices says so when the store is back.
+            tracing::debug!(task_id = %task.id(), %error, "events of another node could not be read");
+        }
+    }
+    // Forgotten before there was anything to keep: look it up again.
+    if task.topic().is_closed() {
+        if shared.interest.is_none() || shared.tasks.get(task.id()).is_some() {
+            note(&shared, &store, task.id(), None);
+        }
+    } else {
+        shared.forget_if_unused(&task);
+    }
+    shared.keep_to_limit();
 }

@@ -11,6 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::shared::Shared;
 use crate::task::Task;
 
+/// How long a task of a shared store is kept here that nobody here watches:
+/// long enough for a publisher's next event, or a watcher that reconnects.
+const UNWATCHED_TTL: Duration = Duration::from_secs(60);
+
 /// Tasks looked at between two yields of the sweep.
 const SWEEP_PAGE: usize = 512;
 
@@ -35,6 +39,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             let Some(last) = page.last() else { break };
             after = Some(last.id().clone());
             for task in &page {
+                if shared.interest.is_some() {
+                    sweep_shared(&shared, task, Instant::now());
+                    continue;
+                }
                 if sweep(&shared, task, Instant::now()) {
                     remove(&shared, task).await;
                 }
@@ -63,6 +71,26 @@ fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> bool {
     };
     // A task that someone watches by its name stays: it would vanish for no reason.
     idle >= limit && task.topic().keeper_count() == 0
+}
+
+/// The same where the store is shared: it lets tasks expire by itself, by one
+/// clock for all nodes. Here goes what nobody here wants.
+fn sweep_shared(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) {
+    let config = &shared.config;
+    let (finished, touched, leased) = {
+        let mut rules = task.lock_rules();
+        rules.ids.expire(now, config.idempotency_ttl);
+        (rules.finished, rules.touched, rules.lease.is_some())
+    };
+    let idle = now.duration_since(touched);
+    if finished.is_some() && idle >= config.finished_events_ttl {
+        drop_events(shared, task);
+    }
+    if !task.is_declared() {
+        shared.forget_if_unused(task);
+    } else if idle >= UNWATCHED_TTL && !leased && task.topic().watcher_count() == 0 {
+        shared.release(task);
+    }
 }
 
 async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
@@ -141,7 +169,14 @@ pub(crate) fn make_room(shared: &Arc<Shared>) {
     // Bookkeeping alone is too much: whole tasks go, in the same order. A store
     // keeps them on, so there they stay.
     for (_, _, task) in &tasks {
-        if shared.counters.held() <= target || shared.store.is_some() {
+        if shared.counters.held() <= target {
+            return;
+        }
+        if shared.interest.is_some() {
+            shared.release(task);
+            continue;
+        }
+        if shared.store.is_some() {
             return;
         }
         if task.topic().keeper_count() == 0 {

@@ -12,8 +12,10 @@ use tokio_util::task::TaskTracker;
 use crate::broker::Announcement;
 use crate::config::BusConfig;
 use crate::handler::Handlers;
+use crate::interest::Interest;
 use crate::lease::Leases;
 use crate::log::Log;
+use crate::mirror;
 use crate::pass::Fanout;
 use crate::publish::{Prepared, PublishError, Published, Refused};
 use crate::retention;
@@ -32,6 +34,10 @@ pub(crate) struct Shared {
     pub(crate) leases: Leases,
     pub(crate) handlers: Mutex<Handlers>,
     pub(crate) store: Option<Arc<dyn Store>>,
+    /// Where the store is shared, and tasks are read when they are asked for.
+    pub(crate) interest: Option<Arc<dyn Interest>>,
+    /// How many tasks are brought up to others' news at a time.
+    pub(crate) mirroring: tokio::sync::Semaphore,
     pub(crate) started: Instant,
     /// One at a time makes room. Holds when it makes sense to try again, if it
     /// did not help.
@@ -55,6 +61,7 @@ impl Shared {
     ) -> Arc<Self> {
         let boot = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
         let epoch = epoch_text(&boot, 0);
+        let interest = config.broker.as_ref().and_then(|broker| broker.interest());
         Arc::new(Self {
             config,
             tasks: Tasks::default(),
@@ -63,6 +70,8 @@ impl Shared {
             leases: Leases::default(),
             handlers: Mutex::default(),
             store,
+            interest,
+            mirroring: tokio::sync::Semaphore::new(mirror::AT_A_TIME),
             started: Instant::now(),
             eviction: Mutex::new(None),
             stop: CancellationToken::new(),
@@ -110,11 +119,29 @@ impl Shared {
                 let task_id = task_id.clone();
                 let commit = async move {
                     loop {
-                        let task = shared.task_or_new(&task_id);
+                        let known = shared.tasks.get(&task_id);
+                        let task = match (known, &shared.interest) {
+                            (Some(task), _) => task,
+                            (None, None) => shared.task_or_new(&task_id),
+                            // It may be there, and only unknown here.
+                            (None, Some(_)) => match shared.fetch(&task_id).await {
+                                Ok(Some(task)) => task,
+                                Ok(None) => shared.task_or_new(&task_id),
+                                Err(error) => {
+                                    return Err(PublishError::Unavailable(Arc::new(error)));
+                                }
+                            },
+                        };
                         match shared.commit(&store, &task, &prepared).await {
                             Ok(published) => {
                                 task.topic().announce();
-                                shared.tell_others(&task_id, &published).await;
+                                let announcement = Announcement {
+                                    task_id: task_id.clone(),
+                                    epoch: published.epoch.clone(),
+                                    head: published.offset,
+                                };
+                                shared.tell_others(announcement).await;
+                                shared.keep_to_limit();
                                 return Ok(published);
                             }
                             Err(Refused::Answer(answer)) => {
@@ -164,35 +191,47 @@ impl Shared {
         }
     }
 
-    async fn tell_others(&self, task_id: &TaskId, published: &Published) {
+    pub(crate) async fn tell_others(&self, announcement: Announcement) {
         let Some(broker) = &self.config.broker else {
             return;
         };
-        let announcement = Announcement {
-            task_id: task_id.clone(),
-            epoch: published.epoch.clone(),
-            head: published.offset,
-        };
+        let task_id = announcement.task_id.clone();
         if let Err(error) = broker.announce(announcement).await {
-            tracing::warn!(%task_id, %error, "an event was not announced to the other nodes");
+            tracing::warn!(%task_id, %error, "the other nodes were not told of a change");
         }
     }
 
     pub(crate) fn task_or_new(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
-        let make = || {
-            let log = Log::new(Some(task_id.clone()), self.epoch());
-            let topic = Topic::new(log, Arc::clone(&self.fanout));
-            Task::new(task_id.clone(), topic, Instant::now())
-        };
+        self.get_or_insert(task_id, || self.new_task(task_id)).0
+    }
+
+    pub(crate) fn new_task(&self, task_id: &TaskId) -> Arc<Task> {
+        let log = Log::new(Some(task_id.clone()), self.epoch());
+        let interest = self.interest.as_ref();
+        let interest = interest.map(|interest| (task_id.clone(), Arc::clone(interest)));
+        let topic = Topic::of_interest(log, Arc::clone(&self.fanout), interest);
+        Task::new(task_id.clone(), topic, Instant::now())
+    }
+
+    pub(crate) fn get_or_insert(
+        &self,
+        task_id: &TaskId,
+        make: impl FnOnce() -> Arc<Task>,
+    ) -> (Arc<Task>, bool) {
         let (task, new) = self.tasks.get_or_insert(task_id, make);
         if new {
             self.counters.resized(0, crate::defaults::TASK_BYTES);
         }
-        task
+        (task, new)
     }
 
     /// The epoch for logs made now.
     pub(crate) fn epoch(&self) -> Epoch {
+        if self.interest.is_some() {
+            // A task that this node forgot may have been removed elsewhere and
+            // come back: no log's numbers may look like another's.
+            return fresh_epoch();
+        }
         let removals = self.removals.load(Ordering::SeqCst);
         let mut epoch = self
             .epoch
@@ -245,6 +284,11 @@ impl Shared {
             task.topic().announce();
         }
     }
+}
+
+fn fresh_epoch() -> Epoch {
+    let text = &uuid::Uuid::new_v4().simple().to_string()[..12];
+    Epoch::new(text).expect("hexadecimal digits are a valid epoch")
 }
 
 fn epoch_text(boot: &str, removals: u64) -> Epoch {

@@ -6,6 +6,7 @@ use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
 use crate::idempotency::IdempotencyWindow;
+use crate::mirror::Incoming;
 use crate::topic::Topic;
 
 /// A task known to the bus.
@@ -15,6 +16,8 @@ pub struct Task {
     rules: Mutex<Rules>,
     /// Publishers of one task take turns while a store commits.
     pub(crate) commit: tokio::sync::Mutex<()>,
+    /// News from other nodes.
+    incoming: Mutex<Incoming>,
 }
 
 /// What decides about a publish, and the times that retention goes by.
@@ -52,6 +55,7 @@ impl Task {
             topic,
             rules: Mutex::new(Rules::new(now)),
             commit: tokio::sync::Mutex::new(()),
+            incoming: Mutex::default(),
         })
     }
 
@@ -82,6 +86,12 @@ impl Task {
     /// does not appear in lists.
     pub fn is_declared(&self) -> bool {
         self.topic.head() > 0
+    }
+
+    pub(crate) fn lock_incoming(&self) -> MutexGuard<'_, Incoming> {
+        self.incoming
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn lock_rules(&self) -> MutexGuard<'_, Rules> {

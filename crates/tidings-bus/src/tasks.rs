@@ -131,6 +131,22 @@ impl Tasks {
         }
     }
 
+    /// Whether a pattern that is watched wants this task.
+    pub(crate) fn is_matched(&self, id: &TaskId) -> bool {
+        let inner = self.read();
+        inner
+            .patterns
+            .iter()
+            .any(|(_, entry)| entry.pattern.matches(id))
+    }
+
+    /// The patterns that are watched.
+    pub(crate) fn patterns(&self) -> Vec<Pattern> {
+        let inner = self.read();
+        let patterns = inner.patterns.iter();
+        patterns.map(|(_, entry)| entry.pattern.clone()).collect()
+    }
+
     /// Up to `limit` tasks after `after`, in order, as long as they begin with `prefix`.
     pub(crate) fn page(
         &self,

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use slab::Slab;
-use tidings_protocol::{Epoch, Gap, GapReason, Position, Since, TaskSnapshot};
+use tidings_protocol::{Epoch, Gap, GapReason, Position, Since, TaskId, TaskSnapshot};
 
 use crate::cursor::Cursor;
+use crate::interest::Interest;
 use crate::log::{Log, Standing, View};
 use crate::pass::Fanout;
 
@@ -126,10 +127,21 @@ pub struct Topic {
     /// All of the pass's watchers have had everything up to here.
     pub(crate) settled: AtomicU64,
     fanout: Arc<Fanout>,
+    /// Who is to know whether anybody watches.
+    interest: Option<(TaskId, Arc<dyn Interest>)>,
 }
 
 impl Topic {
     pub(crate) fn new(log: Log, fanout: Arc<Fanout>) -> Arc<Self> {
+        Self::of_interest(log, fanout, None)
+    }
+
+    /// One of which is said elsewhere whether anybody watches it.
+    pub(crate) fn of_interest(
+        log: Log,
+        fanout: Arc<Fanout>,
+        interest: Option<(TaskId, Arc<dyn Interest>)>,
+    ) -> Arc<Self> {
         let head = log.head();
         Arc::new(Self {
             log: Mutex::new(log),
@@ -142,6 +154,7 @@ impl Topic {
             queued: AtomicBool::new(false),
             settled: AtomicU64::new(head),
             fanout,
+            interest,
         })
     }
 
@@ -233,7 +246,10 @@ impl Topic {
                 hold,
             });
             watchers.slots = watchers.slots.max(slot + 1);
-            self.watcher_count.fetch_add(1, Ordering::SeqCst);
+            let before = self.watcher_count.fetch_add(1, Ordering::SeqCst);
+            if let (0, Some((task_id, interest))) = (before, &self.interest) {
+                interest.watch(task_id);
+            }
             self.count_keeper(hold, true);
             AttachId { slot, serial }
         };
@@ -294,6 +310,9 @@ impl Topic {
             self.count_keeper(entry.hold, false);
             self.watcher_count.fetch_sub(1, Ordering::SeqCst);
             if watchers.entries.is_empty() {
+                if let Some((task_id, interest)) = &self.interest {
+                    interest.unwatch(task_id);
+                }
                 *watchers = Watchers {
                     serial: watchers.serial,
                     ..Watchers::default()

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tidings_bus::Start;
 use tidings_protocol::{
-    ClientId, ControlMessage, Data, EventType, Offset, Position, Since, TaskId,
+    ClientId, ControlMessage, Data, EventType, Offset, Pattern, Position, Since, TaskId,
 };
 use tokio::time::Instant;
 
@@ -47,6 +47,19 @@ impl Inner {
             (Some(since), _) => since.into(),
             (None, Some(count)) => Start::History(u64::from(count.min(self.config.max_history))),
             (None, None) => Start::Live,
+        }
+    }
+
+    /// The tasks and patterns that a client which is away comes back to.
+    pub(crate) fn kept_by(&self, client_id: Option<&ClientId>) -> (Vec<TaskId>, Vec<Pattern>) {
+        let clients = self.registry.lock();
+        match client_id.and_then(|id| clients.by_id.get(id)) {
+            Some(Client::Away(away)) => {
+                let tasks = away.kept.subscriptions.iter();
+                let tasks = tasks.map(|kept| kept.task_id.clone()).collect();
+                (tasks, away.kept.patterns.clone())
+            }
+            _ => (Vec::new(), Vec::new()),
         }
     }
 

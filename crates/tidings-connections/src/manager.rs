@@ -229,6 +229,29 @@ impl ConnectionManager {
             .fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Brings what a request asks for to this node, where tasks lie in a store
+    /// that nodes share: call it before [`connect`](Self::connect), so that the
+    /// client is greeted with all there is. Without a shared store it does nothing.
+    pub async fn prepare(&self, request: &ConnectRequest) {
+        let bus = &self.inner.bus;
+        if !bus.is_shared() {
+            return;
+        }
+        let (mut tasks, patterns) = self.inner.kept_by(request.client_id.as_ref());
+        tasks.extend(request.task_id.clone());
+        for task_id in tasks {
+            if let Err(error) = bus.fetch(&task_id).await {
+                // It joins what this node has, and is told by a gap of the rest.
+                tracing::debug!(%task_id, %error, "a task could not be fetched");
+            }
+        }
+        for pattern in patterns {
+            if let Err(error) = bus.fetch_matching(&pattern).await {
+                tracing::debug!(%pattern, %error, "tasks could not be fetched");
+            }
+        }
+    }
+
     /// Registers a connection. Its first message, `connection_established`, is
     /// on its way when this returns; the cursor was set in the same moment.
     ///

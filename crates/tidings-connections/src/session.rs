@@ -143,6 +143,7 @@ impl Connection {
             } => {
                 // A subscription says itself that it holds, after what came before.
                 self.flush_answers(before);
+                self.fetch(target.as_ref()).await;
                 self.subscribe(reference.clone(), target, since, history)
                     .map(|()| None)
             }
@@ -213,7 +214,9 @@ impl Connection {
         let task_id = self.task_or_path(task_id)?;
         let access = self.access();
         access.check(Permission::Command, &task_id)?;
-        if self.manager().bus.snapshot(&task_id).is_none() {
+        let known = self.manager().bus.find(&task_id).await;
+        let known = known.map_err(|error| Refusal::new(ErrorCode::Unavailable, chain(&error)))?;
+        if known.is_none() {
             return Err(Refusal::new(
                 ErrorCode::TaskNotFound,
                 format!("there is no task {task_id} to command"),
@@ -224,6 +227,29 @@ impl Connection {
             .map_or(self.client_id().as_str(), |subject| subject);
         let event = NewEvent::command_requested(CommandId::generate(), command, args.as_ref(), by);
         self.append(reference, task_id, event).await
+    }
+
+    /// Brings what is to be subscribed to here, where nodes share a store.
+    async fn fetch(&self, target: Option<&Target>) {
+        let bus = &self.manager().bus;
+        if !bus.is_shared() {
+            return;
+        }
+        let fetched = match (target, self.path_task()) {
+            (Some(Target::Pattern(pattern)), _) => bus.fetch_matching(pattern).await,
+            (Some(Target::Task(task_id)), _) | (None, Some(task_id)) => {
+                if self.access().check(Permission::Watch, task_id).is_err() {
+                    // It will be told so.
+                    return;
+                }
+                bus.fetch(task_id).await.map(drop)
+            }
+            (None, None) => return,
+        };
+        if let Err(error) = fetched {
+            // It joins what this node has, and is told by a gap of the rest.
+            tracing::debug!(%error, "a subscription begins without the store");
+        }
     }
 
     fn subscribe(

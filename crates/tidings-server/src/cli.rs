@@ -183,6 +183,7 @@ mod tests {
             bus,
             connections,
             transport,
+            redis,
             drain_window,
             drain_deadline,
             auth,
@@ -209,6 +210,7 @@ mod tests {
                 bus,
                 connections,
                 transport,
+                redis,
                 drain_window,
                 drain_deadline,
                 auth,
@@ -256,6 +258,7 @@ mod tests {
                 [name] if name == "SIZE" => "77KB",
                 [name] if name == "TIME" => "77s",
                 [name] if name == "BOOL" => "true",
+                [name] if name == "URL" => "redis://127.0.0.1:1",
                 // The file, help and the version set nothing by themselves.
                 _ => continue,
             };

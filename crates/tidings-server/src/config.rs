@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidings_bus::BusConfig;
 use tidings_connections::ConnectionsConfig;
+use tidings_redis::Deployment;
 use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
 
 use crate::auth::Auth;
@@ -31,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) bus: BusConfig,
     pub(crate) connections: ConnectionsConfig,
     pub(crate) transport: TransportConfig,
+    pub(crate) redis: Option<Deployment>,
     pub(crate) drain_window: Duration,
     pub(crate) drain_deadline: Duration,
 }
@@ -73,6 +75,7 @@ impl Settings {
             bus: bus(options),
             connections: connections(options),
             transport: transport(options),
+            redis: options.redis.as_ref().map(|url| url.0.clone()),
             drain_window: options.drain_window.map_or(DRAIN_WINDOW, |time| time.get()),
             drain_deadline: options
                 .drain_deadline

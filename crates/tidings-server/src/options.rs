@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::value::{AuthKind, Count, JwtAlgorithm, Listen, Log, Origin, Size, Time};
+use crate::value::{AuthKind, Count, JwtAlgorithm, Listen, Log, Origin, RedisUrl, Size, Time};
 
 /// What was set in one place. The defaults named here are the libraries'; a
 /// test holds the two together.
@@ -36,6 +36,17 @@ pub(crate) struct Options {
         value_delimiter = ','
     )]
     pub(crate) allow_origin: Option<Vec<Origin>>,
+
+    /// Where Redis is, to be one of several servers: redis://HOST:PORT, or
+    /// rediss:// for TLS, redis+sentinel://HOST:PORT,HOST:PORT/MASTER,
+    /// redis+cluster://HOST:PORT,HOST:PORT; with USER:PASSWORD@ if it asks for one
+    #[arg(
+        long,
+        env = "TIDINGS_REDIS",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub(crate) redis: Option<RedisUrl>,
 
     /// How people are asked who they are: none, jwt or keys. Without being asked
     /// they come in from this machine only [default: none]
@@ -339,7 +350,7 @@ impl Options {
     /// These, and those of `other` where nothing is set here.
     pub(crate) fn or(self, other: Self) -> Self {
         merge! { self, other:
-            listen, config, log, allow_origin,
+            listen, config, log, allow_origin, redis,
             auth, jwt_key, jwt_algorithm, jwt_audience, jwt_issuer, jwt_leeway, api_keys,
             allow_anonymous, token_in_query,
             max_events, max_task_bytes, finished_ttl, pinned_ttl, idle_ttl, max_total_bytes,

@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tidings_bus::EventBus;
+use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::ConnectionManager;
+use tidings_redis::{Deployment, Redis, RedisConfig};
 use tidings_transport::{Server, TidingsService};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,10 @@ use crate::value::Log;
 /// How long the bus may take to stop once nobody is connected. It waits for
 /// nothing from outside, so this is only not to hang whatever happens.
 const BUS_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long the start waits for Redis, so that a server that is not ready is
+/// the exception.
+const REDIS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Serves until a signal.
 pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
@@ -51,6 +56,8 @@ pub(crate) struct Instance {
     /// Cancelled when the server is to stop.
     pub(crate) drain: CancellationToken,
     server: Server,
+    /// Keeps the connections to Redis.
+    _redis: Option<Redis>,
     window: Duration,
     deadline: Duration,
 }
@@ -60,7 +67,7 @@ impl Instance {
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
         let drain = CancellationToken::new();
         signals::install(drain.clone()).map_err(Failure::System)?;
-        let bus = EventBus::new(settings.bus).map_err(setting)?;
+        let (bus, redis) = open(settings.bus, settings.redis).await?;
         settings.auth.check(settings.listen)?;
         let manager = match settings.auth.start().await? {
             None => ConnectionManager::new(bus.clone(), settings.connections),
@@ -82,6 +89,7 @@ impl Instance {
         announce(server.local_addr());
         Ok(Self {
             bus,
+            _redis: redis,
             drain,
             server,
             window: settings.drain_window,
@@ -101,6 +109,23 @@ impl Instance {
         tracing::info!(aborted, stopped, "stopped");
         Ok(())
     }
+}
+
+/// The bus, alone or as one of several over Redis.
+async fn open(
+    config: BusConfig,
+    deployment: Option<Deployment>,
+) -> Result<(EventBus, Option<Redis>), Failure> {
+    let Some(deployment) = deployment else {
+        return Ok((EventBus::new(config).map_err(setting)?, None));
+    };
+    let redis = Redis::start(RedisConfig::new(deployment).retaining_as(&config));
+    if !redis.wait(REDIS_DEADLINE).await {
+        tracing::warn!("Redis does not answer yet; the server starts, and is not ready");
+    }
+    let config = config.broker(Some(redis.broker()));
+    let bus = EventBus::open(config, redis.store()).await;
+    Ok((bus.map_err(setting)?, Some(redis)))
 }
 
 fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

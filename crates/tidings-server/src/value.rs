@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::de::{Deserialize, Deserializer, Visitor};
+use tidings_redis::{AddressError, Deployment};
 use tracing_subscriber::EnvFilter;
 
 /// Ten years: longer waits come near the end of what the system's clocks count.
@@ -22,6 +23,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 pub(crate) enum InvalidValue {
     #[error("expected {0}")]
     Malformed(&'static str),
+    #[error("{0}")]
+    Other(String),
     #[error("must be at least {0}")]
     TooSmall(String),
     #[error("must be at most {0}")]
@@ -66,7 +69,25 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin, AuthKind, JwtAlgorithm);
+deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin, AuthKind, JwtAlgorithm, RedisUrl);
+
+/// Where Redis is.
+#[derive(Debug, Clone)]
+pub(crate) struct RedisUrl(pub(crate) Deployment);
+
+impl Value for RedisUrl {
+    const EXPECTED: &'static str = "an address such as redis://127.0.0.1:6379";
+}
+
+impl FromStr for RedisUrl {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        text.parse()
+            .map(Self)
+            .map_err(|error: AddressError| InvalidValue::Other(error.to_string()))
+    }
+}
 
 /// A number of things, at least `LEAST`.
 #[derive(Debug, Clone, Copy)]

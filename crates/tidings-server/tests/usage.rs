@@ -9,11 +9,12 @@ use std::path::PathBuf;
 
 use support::{finish, refusal, tidings};
 
-const OPTIONS: [&str; 34] = [
+const OPTIONS: [&str; 35] = [
     "listen",
     "config",
     "log",
     "allow-origin",
+    "redis",
     "auth",
     "jwt-key",
     "jwt-algorithm",

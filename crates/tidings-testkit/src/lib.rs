@@ -7,6 +7,8 @@
 //! * [`TestServer`] and [`TestClient`]: the real thing over real sockets, on a
 //!   free port; [`RawClient`] and [`http_exchange`] for clients that misbehave.
 //!
+//! * [`RedisServer`]: a real Redis on a free port.
+//!
 //! Not published; a dev-dependency of the other crates.
 
 #![allow(
@@ -21,6 +23,7 @@ mod http;
 mod lines;
 mod pipe;
 mod raw;
+mod redis;
 mod server;
 mod tokens;
 
@@ -31,5 +34,6 @@ pub use http::{HttpResponse, http_exchange};
 pub use lines::{LINES, LineReader, LineWire};
 pub use pipe::PipeSocket;
 pub use raw::{RawClient, RawFrame, frame, handshake, masked_frame};
+pub use redis::RedisServer;
 pub use server::{DEADLINE, TestConfig, TestServer, eventually};
 pub use tokens::{Tokens, permissions};

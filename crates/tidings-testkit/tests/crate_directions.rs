@@ -36,6 +36,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["tungstenite", "tidings-transport"],
     ),
     (
+        "tidings-redis",
+        &["tidings-bus", "tidings-protocol"],
+        &["hyper", "tungstenite", "http"],
+    ),
+    (
         "tidings-transport",
         &["tidings-connections", "tidings-bus", "tidings-protocol"],
         &["axum", "rustls", "jsonwebtoken"],

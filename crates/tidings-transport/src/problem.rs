@@ -178,3 +178,9 @@ impl From<UnknownClient> for Problem {
         Self::plain(StatusCode::NOT_FOUND, error.to_string())
     }
 }
+
+/// The store that nodes share cannot be asked just now.
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub(crate) fn unavailable(error: tidings_bus::StoreError) -> Problem {
+    Problem::new(ErrorCode::Unavailable, tidings_connections::chain(&error))
+}

@@ -96,7 +96,10 @@ pub(crate) fn websocket<B>(
     let upgrade = hyper::upgrade::on(&mut request);
     core.tracker.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => start(&manager, upgraded, connect, verdict.err()),
+            Ok(upgraded) => {
+                manager.prepare(&connect).await;
+                start(&manager, upgraded, connect, verdict.err());
+            }
             Err(error) => tracing::debug!(%error, "an upgrade did not take place"),
         }
     });

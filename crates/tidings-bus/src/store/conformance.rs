@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::{Epoch, EventId, Offset, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
 use super::{Append, Store, StoreError, StoredEvent};
 
@@ -27,6 +27,14 @@ fn offset(value: u64) -> Offset {
     Offset::new(value).expect("small offsets are valid")
 }
 
+/// Events to try a store with: of one task, in an epoch, with these offsets.
+///
+/// # Panics
+/// When the texts are no id and no epoch.
+pub fn example(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append {
+    append(id, at, offsets)
+}
+
 fn append(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append {
     let task_id = task(id);
     let mut snapshot = TaskSnapshot::new(task_id.clone(), epoch(at));
@@ -36,7 +44,6 @@ fn append(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append 
         events: offsets
             .map(|value| StoredEvent {
                 offset: offset(value),
-                event_id: EventId::new(format!("event-{value}")).ok(),
                 json: format!("{{\"task\":\"{task_id}\",\"n\":{value}}}")
                     .into_bytes()
                     .into(),

@@ -15,7 +15,7 @@ mod memory;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidings_protocol::{Epoch, EventId, Offset, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
 pub use memory::MemoryStore;
 
@@ -24,8 +24,6 @@ pub use memory::MemoryStore;
 pub struct StoredEvent {
     /// Its place in the task's log.
     pub offset: Offset,
-    /// The producer's id, from which the idempotency window is rebuilt.
-    pub event_id: Option<EventId>,
     /// The event's JSON, one line, as it goes over the wire.
     pub json: Arc<[u8]>,
 }
@@ -65,6 +63,12 @@ pub enum StoreError {
         /// The offset that came.
         got: Offset,
     },
+    /// An event with this id is there already, though this bus does not know of it.
+    #[error("an event with this id is there already, at offset {offset}")]
+    Duplicate {
+        /// The offset that it got.
+        offset: Offset,
+    },
     /// The medium failed (full, gone, slow). Trying again later may work.
     #[error("the storage is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -101,4 +105,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the task altogether. A task that is not there is no error.
     async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError>;
+
+    /// Whether it would take events now. One that would not finds out by itself
+    /// when it does again; until then publishes are refused.
+    fn is_available(&self) -> bool {
+        true
+    }
 }

@@ -8,7 +8,7 @@ use tidings_protocol::{CommandId, Data, Epoch, ErrorCode, NewEvent, Offset};
 
 use super::events::parse_json;
 use crate::body::{Body, json};
-use crate::problem::Problem;
+use crate::problem::{Problem, unavailable};
 use crate::query;
 use crate::service::{BoxError, Core};
 
@@ -45,7 +45,8 @@ impl Core {
         let bytes = self.read_body(request).await?;
         let Command { command, args } = parse_json(&bytes, ErrorCode::InvalidMessage)?;
         let bus = self.manager.bus();
-        if bus.snapshot(&task_id).is_none() {
+        let known = bus.find(&task_id).await.map_err(unavailable)?;
+        if known.is_none() {
             return Err(Problem::task_not_found(&task_id));
         }
         let by = access.subject().map_or(BY, |subject| subject);

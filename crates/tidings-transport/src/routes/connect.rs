@@ -25,22 +25,20 @@ impl Core {
     }
 
     /// Opens a stream of server-sent events.
-    pub(crate) fn stream_events<B>(
+    pub(crate) async fn stream_events(
         &self,
-        request: &Request<B>,
-        task_id: TaskId,
-        access: Access,
+        mut connect: ConnectRequest,
+        headers: &HeaderMap,
     ) -> Result<Response<Body>, Problem> {
-        let mut connect = connect_request(request, Some(task_id))?;
-        connect.access = access;
         connect.keep_when_gone = Keep::Nothing;
         // What a reconnecting EventSource says is newer than its address.
-        if let Some(last) = header_text(request.headers(), "last-event-id") {
+        if let Some(last) = header_text(headers, "last-event-id") {
             let since = last
                 .parse()
                 .map_err(|error| Problem::bad_request(format!("header Last-Event-ID: {error}")))?;
             connect.since = Some(since);
         }
+        self.manager.prepare(&connect).await;
         let socket = SseSocket::new();
         let guard = self
             .manager
@@ -59,7 +57,7 @@ impl Core {
 }
 
 /// What a request asks for, from its query and its headers.
-fn connect_request<B>(
+pub(crate) fn connect_request<B>(
     request: &Request<B>,
     task_id: Option<TaskId>,
 ) -> Result<ConnectRequest, Problem> {

@@ -8,8 +8,9 @@ use tidings_bus::{HistoryPage, Published};
 use tidings_connections::{Access, Permission};
 use tidings_protocol::{ErrorCode, EventId, NewEvent, Since, TaskId};
 
+use super::connect::connect_request;
 use crate::body::{self, Body, json, raw_json};
-use crate::problem::Problem;
+use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
 use crate::service::{BoxError, Core};
 
@@ -35,26 +36,32 @@ enum Publish {
 
 impl Core {
     /// History as JSON, or live as SSE, by what the client accepts.
-    pub(crate) fn get_events<B>(
+    pub(crate) async fn get_events<B>(
         &self,
-        request: &Request<B>,
+        request: Request<B>,
         id: &str,
         access: Access,
     ) -> Result<Response<Body>, Problem> {
         let task_id = query::task_id(id)?;
         access.check(Permission::Watch, &task_id)?;
-        if wants_stream(request.headers()) {
-            return self.stream_events(request, task_id, access);
+        let connect = wants_stream(request.headers())
+            .then(|| connect_request(&request, Some(task_id.clone())))
+            .transpose()?;
+        // The body is not awaited with: it need not be shareable between threads.
+        let (parts, _) = request.into_parts();
+        if let Some(mut connect) = connect {
+            connect.access = access;
+            return self.stream_events(connect, &parts.headers).await;
         }
-        let query = Query::of(request.uri());
+        let query = Query::of(&parts.uri);
         let since: Option<Since> = query.get("since", ErrorCode::InvalidMessage)?;
         let limit = query
             .get::<usize>("limit", ErrorCode::InvalidMessage)?
             .unwrap_or(DEFAULT_LIMIT)
             .clamp(1, MAX_LIMIT);
-        let page = self
-            .manager
-            .bus()
+        let bus = self.manager.bus();
+        bus.fetch(&task_id).await.map_err(unavailable)?;
+        let page = bus
             .history(&task_id, since, limit)
             .ok_or_else(|| Problem::task_not_found(&task_id))?;
         Ok(raw_json(StatusCode::OK, encode_page(&page)))

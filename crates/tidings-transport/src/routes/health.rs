@@ -43,6 +43,8 @@ impl Core {
     pub(crate) fn readyz(&self) -> Response<Body> {
         let (status, text) = if self.manager.is_draining() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        } else if !self.manager.bus().is_available() {
+            (StatusCode::SERVICE_UNAVAILABLE, "store unavailable")
         } else {
             (StatusCode::OK, "ready")
         };

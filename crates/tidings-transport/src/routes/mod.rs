@@ -161,10 +161,14 @@ impl Core {
         }
         let access = access?;
         match (route, method) {
-            (Route::Tasks, Method::GET) => self.list_tasks(request.uri(), &access),
-            (Route::Task, Method::GET) => self.get_task(&id, &access),
+            (Route::Tasks, Method::GET) => {
+                let uri = request.uri().clone();
+                drop(request);
+                self.list_tasks(&uri, &access).await
+            }
+            (Route::Task, Method::GET) => self.get_task(&id, &access).await,
             (Route::Task, Method::DELETE) => self.delete_task(&id, &access).await,
-            (Route::Events, Method::GET) => self.get_events(&request, &id, access),
+            (Route::Events, Method::GET) => self.get_events(request, &id, access).await,
             (Route::Events, Method::POST) => self.publish(request, &id, &access).await,
             (Route::Commands, Method::POST) => self.command(request, &id, &access).await,
             (Route::Connections, Method::GET) => self.list_connections(request.uri(), &access),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode, Uri};
 use serde::Serialize;
+use tidings_bus::StoreError;
 use tidings_connections::{Access, Permission};
 use tidings_protocol::{ErrorCode, Target, TaskId, TaskSnapshot, TaskStatus};
 
 use crate::body::{Body, full, json};
-use crate::problem::Problem;
+use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
 use crate::service::Core;
 
@@ -27,7 +28,11 @@ struct Page<'a> {
 
 impl Core {
     /// A page of snapshots, in order of the tasks' ids.
-    pub(crate) fn list_tasks(&self, uri: &Uri, access: &Access) -> Result<Response<Body>, Problem> {
+    pub(crate) async fn list_tasks(
+        &self,
+        uri: &Uri,
+        access: &Access,
+    ) -> Result<Response<Body>, Problem> {
         let query = Query::of(uri);
         let status = query.get("status", ErrorCode::InvalidMessage)?;
         let after: Option<TaskId> = query.get("after", ErrorCode::InvalidTaskId)?;
@@ -37,7 +42,8 @@ impl Core {
             .unwrap_or(DEFAULT_LIMIT)
             .clamp(1, MAX_LIMIT);
         // One more than asked for tells whether there is a next page.
-        let found = self.list_watched(access, &prefix, status, after.as_ref(), limit + 1);
+        let watched = self.list_watched(access, &prefix, status, after.as_ref(), limit + 1);
+        let found = watched.await.map_err(unavailable)?;
         let tasks: Vec<_> = found.iter().take(limit).map(AsRef::as_ref).collect();
         let next = tasks
             .last()
@@ -47,17 +53,17 @@ impl Core {
     }
 
     /// The tasks that may be watched, range by range of their ids.
-    fn list_watched(
+    async fn list_watched(
         &self,
         access: &Access,
         prefix: &str,
         status: Option<TaskStatus>,
         after: Option<&TaskId>,
         limit: usize,
-    ) -> Vec<Arc<TaskSnapshot>> {
+    ) -> Result<Vec<Arc<TaskSnapshot>>, StoreError> {
         let bus = self.manager.bus();
         let Some(scope) = access.scope(Permission::Watch) else {
-            return bus.list(prefix, status, after, limit);
+            return bus.find_all(prefix, status, after, limit).await;
         };
         let mut found = Vec::new();
         for part in scope.within(prefix) {
@@ -67,27 +73,35 @@ impl Core {
             }
             match part {
                 Target::Task(id) => found.extend(
-                    bus.snapshot(&id)
+                    bus.find(&id)
+                        .await?
                         .filter(|_| after.is_none_or(|after| id > *after))
                         .filter(|known| status.is_none_or(|status| known.status == status)),
                 ),
                 Target::Pattern(pattern) => {
                     // A range that lies behind us yields nothing by itself.
-                    found.extend(bus.list(pattern.prefix(), status, after, wanted));
+                    let range = bus.find_all(pattern.prefix(), status, after, wanted);
+                    found.extend(range.await?);
                 }
             }
         }
-        found
+        Ok(found)
     }
 
     /// A task's snapshot.
-    pub(crate) fn get_task(&self, id: &str, access: &Access) -> Result<Response<Body>, Problem> {
+    pub(crate) async fn get_task(
+        &self,
+        id: &str,
+        access: &Access,
+    ) -> Result<Response<Body>, Problem> {
         let task_id = query::task_id(id)?;
         access.check(Permission::Watch, &task_id)?;
         let snapshot = self
             .manager
             .bus()
-            .snapshot(&task_id)
+            .find(&task_id)
+            .await
+            .map_err(unavailable)?
             .ok_or_else(|| Problem::task_not_found(&task_id))?;
         Ok(json(StatusCode::OK, snapshot.as_ref()))
     }
@@ -100,9 +114,12 @@ impl Core {
     ) -> Result<Response<Body>, Problem> {
         let task_id = query::task_id(id)?;
         access.check(Permission::Admin, &task_id)?;
-        let removed = self.manager.bus().remove(&task_id).await.map_err(|error| {
-            Problem::new(ErrorCode::Unavailable, tidings_connections::chain(&error))
-        })?;
+        let removed = self
+            .manager
+            .bus()
+            .remove(&task_id)
+            .await
+            .map_err(unavailable)?;
         if !removed {
             return Err(Problem::task_not_found(&task_id));
         }

@@ -1,0 +1,114 @@
+//! Where things lie in Redis.
+//!
+//! All that belongs to a task has one hash tag, so that a script may touch all
+//! of it in a cluster. Tags are a fixed number of buckets and not the tasks'
+//! ids: the index that lists a bucket's tasks then lies in the slot of the
+//! tasks themselves, and is written by the same script.
+
+use tidings_protocol::TaskId;
+
+use crate::defaults::BUCKETS;
+
+/// The keys of one installation.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    fn tag(&self, bucket: u16) -> String {
+        format!("{{{}:{bucket:02x}}}", self.prefix)
+    }
+
+    pub(crate) fn of(&self, task_id: &TaskId) -> TaskKeys {
+        let tag = self.tag(bucket(task_id.as_str()));
+        TaskKeys {
+            meta: format!("{tag}:task:{task_id}"),
+            log: format!("{tag}:log:{task_id}"),
+            ids: format!("{tag}:ids:{task_id}"),
+            channel: self.channel(task_id),
+            index: format!("{tag}:index"),
+            appeared: format!("{tag}:new"),
+        }
+    }
+
+    /// The channel of a task's events.
+    pub(crate) fn channel(&self, task_id: &TaskId) -> String {
+        format!("{}:ev:{task_id}", self.tag(bucket(task_id.as_str())))
+    }
+
+    pub(crate) fn index(&self, bucket: u16) -> String {
+        format!("{}:index", self.tag(bucket))
+    }
+
+    /// The channel where a bucket's new tasks are named.
+    pub(crate) fn appeared(&self, bucket: u16) -> String {
+        format!("{}:new", self.tag(bucket))
+    }
+
+    /// A channel of this node's own, to see that messages come through.
+    pub(crate) fn echo(&self, node: &str) -> String {
+        format!("{{{}:echo:{node}}}", self.prefix)
+    }
+
+    /// The task of a channel of events; none if it is another kind of channel.
+    pub(crate) fn task_of(&self, channel: &str) -> Option<TaskId> {
+        let rest = channel.strip_prefix('{')?.strip_prefix(&self.prefix)?;
+        let (_, id) = rest.split_once("}:ev:")?;
+        id.parse().ok()
+    }
+}
+
+/// The keys of one task.
+#[derive(Debug, Clone)]
+pub(crate) struct TaskKeys {
+    pub(crate) meta: String,
+    pub(crate) log: String,
+    pub(crate) ids: String,
+    pub(crate) index: String,
+    pub(crate) channel: String,
+    pub(crate) appeared: String,
+}
+
+/// FNV-1a: any stable hash will do, and this one is three lines.
+pub(crate) fn bucket(text: &str) -> u16 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    u16::try_from(hash % u64::from(BUCKETS)).expect("the remainder is below the bucket count")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_leads_back_to_its_task() {
+        let keys = Keys::new("tidings");
+        let task: TaskId = "a:ev:b-~".parse().unwrap();
+        assert_eq!(keys.task_of(&keys.channel(&task)), Some(task));
+        assert_eq!(keys.task_of(&keys.appeared(3)), None);
+        assert_eq!(keys.task_of(&keys.echo("x")), None);
+    }
+
+    #[test]
+    fn all_that_a_script_touches_has_one_tag() {
+        let keys = Keys::new("tidings").of(&"build-7".parse().unwrap());
+        let tag = |key: &str| key[..=key.find('}').unwrap()].to_owned();
+        for key in [
+            &keys.log,
+            &keys.ids,
+            &keys.index,
+            &keys.channel,
+            &keys.appeared,
+        ] {
+            assert_eq!(tag(key), tag(&keys.meta));
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! The connection that commands go over: made, watched and made again.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redis::aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
+    Pipeline, ProtocolVersion, RedisError, RedisFuture, RedisResult, ScriptInvocation,
+    ServerErrorKind, TlsMode, Value, from_redis_value,
+};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Deployment, RedisConfig};
+use crate::defaults::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, PING_INTERVAL};
+
+/// A connection to a server, or to all masters of a cluster.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Server(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Server(connection) => connection.req_packed_command(cmd),
+            Self::Cluster(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        cmd: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Server(connection) => connection.req_packed_commands(cmd, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(cmd, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Server(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
+/// What pushed messages go to; it must not block.
+pub(crate) type PushSender = Arc<dyn AsyncPushSender>;
+
+/// Connects anew, as the deployment wants it. With `pushes`, speaks RESP3 and
+/// hands over what the server sends by itself.
+pub(crate) async fn connect(
+    config: &RedisConfig,
+    pushes: Option<PushSender>,
+) -> RedisResult<Connection> {
+    let mut settings = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(config.response_timeout));
+    if let Some(pushes) = pushes.clone() {
+        settings = settings.set_push_sender(pushes);
+    }
+    match &config.deployment {
+        Deployment::Single(info) => {
+            let client = Client::open(resp3(info))?;
+            let connection = client.get_multiplexed_async_connection_with_config(&settings);
+            Ok(Connection::Server(connection.await?))
+        }
+        Deployment::Sentinel {
+            sentinels,
+            master,
+            server,
+        } => {
+            let mut node = SentinelNodeConnectionInfo::default().set_redis_connection_info(
+                server
+                    .redis_settings()
+                    .clone()
+                    .set_protocol(ProtocolVersion::RESP3),
+            );
+            if let ConnectionAddr::TcpTls { insecure, .. } = server.addr() {
+                let mode = if *insecure {
+                    TlsMode::Insecure
+                } else {
+                    TlsMode::Secure
+                };
+                node = node.set_tls_mode(mode);
+            }
+            let mut client = SentinelClient::build(
+                sentinels.clone(),
+                master,
+                Some(node),
+                SentinelServerType::Master,
+            )?;
+            // A sentinel that hangs is passed over by the client; all of them
+            // hanging is not to hang us.
+            let connecting = client.get_async_connection_with_config(&settings);
+            let connection = tokio::time::timeout(4 * CONNECT_TIMEOUT, connecting)
+                .await
+                .map_err(|_| io_error("no sentinel named a master in time"))??;
+            Ok(Connection::Server(connection))
+        }
+        Deployment::Cluster(nodes) => {
+            let mut builder = ClusterClient::builder(nodes.iter().map(resp3))
+                .use_protocol(ProtocolVersion::RESP3)
+                .connection_timeout(CONNECT_TIMEOUT)
+                .response_timeout(config.response_timeout)
+                .retries(3);
+            if let Some(pushes) = pushes {
+                builder = builder.push_sender(pushes);
+            }
+            let client = builder.build()?;
+            let connecting = client.get_async_connection();
+            let connection = tokio::time::timeout(4 * CONNECT_TIMEOUT, connecting)
+                .await
+                .map_err(|_| io_error("the cluster could not be reached in time"))??;
+            Ok(Connection::Cluster(connection))
+        }
+    }
+}
+
+fn resp3(info: &ConnectionInfo) -> ConnectionInfo {
+    let settings = info
+        .redis_settings()
+        .clone()
+        .set_protocol(ProtocolVersion::RESP3);
+    info.clone().set_redis_settings(settings)
+}
+
+fn io_error(text: &'static str) -> RedisError {
+    RedisError::from((ErrorKind::Io, text))
+}
+
+/// Whether trying again on another connection, or a little later, may help.
+pub(crate) fn is_transient(error: &RedisError) -> bool {
+    use ServerErrorKind as Server;
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_unrecoverable_error()
+        || matches!(
+            error.kind(),
+            ErrorKind::ClusterConnectionNotFound
+                | ErrorKind::MasterNameNotFoundBySentinel
+                | ErrorKind::Server(
+                    Server::BusyLoading
+                        | Server::TryAgain
+                        | Server::ClusterDown
+                        | Server::MasterDown
+                        | Server::ReadOnly
+                        | Server::Moved
+                        | Server::Ask
+                )
+        )
+}
+
+/// Pauses between attempts: doubled up to a bound, each anywhere between half
+/// and all of it, so that nodes do not come back all at once.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self(BACKOFF_MIN)
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.0 = (self.0 * 2).min(BACKOFF_MAX);
+        pause
+    }
+}
+
+/// What is to be done over the connection.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Command(&'a Cmd),
+    Script(&'a ScriptInvocation<'a>),
+}
+
+/// Commands to Redis, whatever becomes of the connection.
+#[derive(Clone)]
+pub(crate) struct Link {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: RedisConfig,
+    /// The connection, and which one it is.
+    current: watch::Sender<Option<(u64, Connection)>>,
+    /// The number of the last connection that was found broken.
+    broken: AtomicU64,
+    look: Notify,
+    durable: AtomicBool,
+    /// Messages come in, over the connection that is for them.
+    hearing: AtomicBool,
+    /// When all was last well.
+    well: Mutex<Option<Instant>>,
+}
+
+impl Link {
+    /// Starts to connect, and keeps at it until `stop`.
+    pub(crate) fn start(config: RedisConfig, stop: CancellationToken) -> Self {
+        let inner = Arc::new(Inner {
+            config,
+            current: watch::Sender::new(None),
+            broken: AtomicU64::new(0),
+            look: Notify::new(),
+            durable: AtomicBool::new(false),
+            hearing: AtomicBool::new(false),
+            well: Mutex::new(None),
+        });
+        let link = Self {
+            inner: Arc::clone(&inner),
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = supervise(&inner) => {}
+                () = stop.cancelled() => {}
+            }
+            inner.current.send_replace(None);
+        });
+        link
+    }
+
+    pub(crate) fn config(&self) -> &RedisConfig {
+        &self.inner.config
+    }
+
+    /// Whether Redis answers at the moment.
+    pub(crate) fn is_up(&self) -> bool {
+        self.inner.current.borrow().is_some()
+    }
+
+    /// Notes whether messages come in.
+    pub(crate) fn set_hearing(&self, hearing: bool) {
+        self.inner.hearing.store(hearing, Ordering::Relaxed);
+    }
+
+    /// Whether Redis answers and messages come in, or it is so short a time
+    /// since that commands still wait for it.
+    pub(crate) fn is_available(&self) -> bool {
+        let mut well = self
+            .inner
+            .well
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.is_up() && self.inner.hearing.load(Ordering::Relaxed) {
+            *well = Some(Instant::now());
+            return true;
+        }
+        well.is_some_and(|at| at.elapsed() < self.inner.config.wait)
+    }
+
+    /// Changes whenever the connection does.
+    pub(crate) fn changes(&self) -> watch::Receiver<Option<(u64, Connection)>> {
+        self.inner.current.subscribe()
+    }
+
+    /// Whether everything that Redis has answered is on its disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.inner.durable.load(Ordering::Relaxed)
+    }
+
+    /// Runs a command; see [`run`](Self::run).
+    pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        Ok(from_redis_value(self.run(Work::Command(command)).await?)?)
+    }
+
+    /// Runs a script; see [`run`](Self::run).
+    pub(crate) async fn invoke(&self, script: &ScriptInvocation<'_>) -> RedisResult<Value> {
+        self.run(Work::Script(script)).await
+    }
+
+    /// Does `work`, again over another connection for as long as it fails for a
+    /// reason that may pass and the time to wait is not up. So it must be
+    /// harmless when done twice.
+    async fn run(&self, work: Work<'_>) -> RedisResult<Value> {
+        let deadline = Instant::now() + self.inner.config.wait;
+        let mut backoff = Backoff::new();
+        loop {
+            let Some((number, mut connection)) = self.connection(deadline).await else {
+                return Err(io_error("Redis is away"));
+            };
+            let done = match work {
+                Work::Command(command) => command.query_async(&mut connection).await,
+                Work::Script(script) => script.invoke_async(&mut connection).await,
+            };
+            match done {
+                Err(error) if is_transient(&error) => {
+                    if matches!(connection, Connection::Server(_)) {
+                        self.report_broken(number);
+                    }
+                    let pause = backoff.next();
+                    if Instant::now() + pause >= deadline {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn connection(&self, deadline: Instant) -> Option<(u64, Connection)> {
+        let mut current = self.inner.current.subscribe();
+        let ready = tokio::time::timeout_at(deadline, current.wait_for(Option::is_some)).await;
+        ready.ok()?.ok()?.clone()
+    }
+
+    fn report_broken(&self, number: u64) {
+        self.inner.broken.fetch_max(number, Ordering::SeqCst);
+        self.inner.look.notify_one();
+    }
+}
+
+async fn supervise(inner: &Inner) {
+    let mut told = false;
+    for number in 1.. {
+        let mut backoff = Backoff::new();
+        let mut connection = loop {
+            match connect(&inner.config, None).await {
+                Ok(connection) => break connection,
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, "Redis cannot be reached; trying on");
+                    }
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            }
+        };
+        let durable = match &mut connection {
+            Connection::Server(server)
+                if matches!(inner.config.deployment, Deployment::Single(_)) =>
+            {
+                writes_are_durable(server).await
+            }
+            _ => false,
+        };
+        inner.durable.store(durable, Ordering::Relaxed);
+        if let Err(error) = ping(&mut connection).await {
+            // A replica that is about to become the master, or one that loads.
+            tracing::debug!(%error, "Redis is not ready");
+            tokio::time::sleep(backoff.next()).await;
+            continue;
+        }
+        told = false;
+        tracing::info!(durable, "connected to Redis");
+        inner
+            .current
+            .send_replace(Some((number, connection.clone())));
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PING_INTERVAL) => {}
+                () = inner.look.notified() => {}
+            }
+            if inner.broken.load(Ordering::SeqCst) >= number {
+                break;
+            }
+            if let Err(error) = ping(&mut connection).await {
+                tracing::debug!(%error, "Redis does not answer");
+                break;
+            }
+        }
+        tracing::warn!("the connection to Redis is lost");
+        inner.current.send_replace(None);
+    }
+}
+
+/// A sign of life that only a master that takes writes gives.
+async fn ping(connection: &mut Connection) -> RedisResult<()> {
+    match connection {
+        Connection::Server(server) => {
+            let role: Value = redis::cmd("ROLE").query_async(server).await?;
+            let Value::Array(role) = role else {
+                return Ok(());
+            };
+            match role.first() {
+                Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+                _ => Err(RedisError::from((
+                    ErrorKind::Server(ServerErrorKind::ReadOnly),
+                    "it is not the master",
+                ))),
+            }
+        }
+        Connection::Cluster(cluster) => redis::cmd("GET")
+            .arg("tidings:ping")
+            .query_async::<Value>(cluster)
+            .await
+            .map(drop),
+    }
+}
+
+/// Whether the server writes to disk before it answers. A user who may not ask
+/// gets "no": then a restart changes epochs, which is never wrong.
+async fn writes_are_durable(server: &mut MultiplexedConnection) -> bool {
+    let asked: RedisResult<std::collections::HashMap<String, String>> = redis::cmd("CONFIG")
+        .arg("GET")
+        .arg("append*")
+        .query_async(server)
+        .await;
+    asked.is_ok_and(|set| {
+        let is = |name: &str, value: &str| set.get(name).is_some_and(|found| found == value);
+        is("appendonly", "yes") && is("appendfsync", "always")
+    })
+}

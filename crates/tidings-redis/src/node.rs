@@ -1,0 +1,60 @@
+//! This node's part in the installation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::broker::RedisBroker;
+use crate::config::RedisConfig;
+use crate::link::Link;
+use crate::store::RedisStore;
+
+/// A node's connections to Redis, and what goes over them.
+///
+/// They are made in the background and made again whenever they break. When
+/// the last clone is dropped they are closed.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    store: Arc<RedisStore>,
+    broker: Arc<RedisBroker>,
+    _alive: Arc<DropGuard>,
+}
+
+impl Redis {
+    /// Begins to connect; must be called inside a tokio runtime.
+    pub fn start(config: RedisConfig) -> Self {
+        let stop = CancellationToken::new();
+        let node = uuid::Uuid::new_v4().simple().to_string();
+        let store = Arc::new(RedisStore::new(Link::start(config, stop.clone())));
+        let broker = RedisBroker::new(Arc::clone(&store), &node, stop.clone());
+        Self {
+            store,
+            broker: Arc::new(broker),
+            _alive: Arc::new(stop.drop_guard()),
+        }
+    }
+
+    /// The store, for [`EventBus::open`](tidings_bus::EventBus::open).
+    pub fn store(&self) -> Arc<RedisStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// The broker, for [`BusConfig::broker`](tidings_bus::BusConfig::broker).
+    pub fn broker(&self) -> Arc<RedisBroker> {
+        Arc::clone(&self.broker)
+    }
+
+    /// Whether Redis answers, and messages come through. A node of which this
+    /// is false should not be given new clients.
+    pub fn is_ready(&self) -> bool {
+        self.store.link.is_available()
+    }
+
+    /// Waits until Redis answers; false if it does not within `limit`.
+    pub async fn wait(&self, limit: Duration) -> bool {
+        let mut changes = self.store.link.changes();
+        let up = changes.wait_for(Option::is_some);
+        matches!(tokio::time::timeout(limit, up).await, Ok(Ok(_)))
+    }
+}

@@ -1,0 +1,343 @@
+//! Tasks in Redis, shared by all nodes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use redis::{RedisError, RedisResult, Value};
+use serde::Deserialize;
+use tidings_bus::{Append, Store, StoreError, StoredEvent, StoredTask};
+use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
+
+use crate::config::Deployment;
+use crate::defaults::BUCKETS;
+use crate::keys::{Keys, bucket};
+use crate::link::Link;
+use crate::script::Scripts;
+
+/// Entries asked for at a time.
+const PAGE: usize = 128;
+
+/// Commands under way at a time, for one request.
+pub(crate) const CONCURRENT: usize = 32;
+
+/// Tasks, offsets, history, snapshots and event ids in Redis.
+///
+/// Appending is one script: it checks epoch and offset, adds to the task's
+/// stream, trims it, keeps the snapshot and publishes. A task's epoch changes
+/// by itself when its server may have lost something, see the crate's page.
+pub struct RedisStore {
+    pub(crate) link: Link,
+    pub(crate) keys: Keys,
+    scripts: Scripts,
+    pub(crate) publish: &'static str,
+}
+
+impl std::fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisStore").finish_non_exhaustive()
+    }
+}
+
+/// The part of an event that the store looks at.
+#[derive(Deserialize)]
+struct Keyed<'a> {
+    #[serde(borrow, default)]
+    event_id: Option<std::borrow::Cow<'a, str>>,
+}
+
+impl RedisStore {
+    pub(crate) fn new(link: Link) -> Self {
+        // In a cluster a plain message goes to every server; a sharded one
+        // stays with the servers of its slot.
+        let publish = match link.config().deployment {
+            Deployment::Cluster(_) => "SPUBLISH",
+            _ => "PUBLISH",
+        };
+        Self {
+            keys: Keys::new(&link.config().prefix),
+            scripts: Scripts::new(),
+            publish,
+            link,
+        }
+    }
+
+    /// Ids of tasks after `after` that begin with `prefix`, in order.
+    pub(crate) async fn ids(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> RedisResult<Vec<TaskId>> {
+        let from = match after {
+            Some(after) if after.as_str() >= prefix => format!("({after}"),
+            _ => format!("[{prefix}"),
+        };
+        // Ids are ASCII, so this is beyond all that begin with the prefix.
+        let to = format!("({prefix}\u{7f}");
+        let pages: Vec<Vec<String>> = stream::iter(0..BUCKETS)
+            .map(|bucket| {
+                let mut range = redis::cmd("ZRANGE");
+                range.arg(self.keys.index(bucket)).arg(&from).arg(&to);
+                range.arg("BYLEX").arg("LIMIT").arg(0).arg(limit);
+                async move { self.link.query(&range).await }
+            })
+            .buffer_unordered(CONCURRENT)
+            .try_collect()
+            .await?;
+        let mut ids: Vec<TaskId> = pages
+            .into_iter()
+            .flatten()
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids)
+    }
+}
+
+/// An epoch that no task has had.
+fn fresh_epoch() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
+}
+
+fn unavailable(error: RedisError) -> StoreError {
+    StoreError::Unavailable(Box::new(error))
+}
+
+fn garbled(what: &'static str) -> StoreError {
+    StoreError::Unavailable(what.into())
+}
+
+pub(crate) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        other => text(other)?.parse().ok(),
+    }
+}
+
+fn offset(value: &Value) -> Option<Offset> {
+    Offset::new(number(value)?).ok()
+}
+
+/// `[id, [j, json, …]]`, as streams have it.
+fn entry(value: &Value) -> Option<StoredEvent> {
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    let [id, Value::Array(fields)] = parts.as_slice() else {
+        return None;
+    };
+    let (number, _) = text(id)?.split_once('-')?;
+    let Value::BulkString(json) = fields.get(1)? else {
+        return None;
+    };
+    Some(StoredEvent {
+        offset: Offset::new(number.parse().ok()?).ok()?,
+        json: json.as_slice().into(),
+    })
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    /// All of them: for tests and tools. A bus that shares its store with
+    /// others reads a task when somebody asks for it.
+    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
+        let ids = self.ids("", None, usize::MAX >> 1).await;
+        let found: Vec<_> = stream::iter(ids.map_err(unavailable)?)
+            .map(|id| async move { self.find(&id).await })
+            .buffer_unordered(CONCURRENT)
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        let config = self.link.config();
+        let Some(first) = append.events.first().map(|event| event.offset) else {
+            return Ok(());
+        };
+        let keys = self.keys.of(&append.task_id);
+        let snapshot = serde_json::to_vec(append.snapshot.as_ref())
+            .map_err(|error| StoreError::Unavailable(error.into()))?;
+        let ended = append.snapshot.status.is_terminal();
+        let keep_task = if ended {
+            config.pinned_ttl
+        } else {
+            config.idle_ttl
+        };
+        let keep_log = if ended {
+            config.finished_events_ttl.min(keep_task)
+        } else {
+            keep_task
+        };
+        let attempt = fastrand::u64(..).to_string();
+        let fresh = fresh_epoch();
+        let mut script = self.scripts.append.prepare_invoke();
+        script
+            .key(&keys.meta)
+            .key(&keys.log)
+            .key(&keys.index)
+            .key(&keys.ids)
+            .arg(append.epoch.as_str())
+            .arg(first.get())
+            .arg(snapshot)
+            .arg(attempt)
+            .arg(config.max_events)
+            .arg(config.max_bytes)
+            .arg(millis(keep_task))
+            .arg(millis(keep_log))
+            .arg(&fresh)
+            .arg(i32::from(self.link.is_durable()))
+            .arg(self.publish)
+            .arg(&keys.channel)
+            .arg(&keys.appeared)
+            .arg(append.task_id.as_str())
+            .arg(config.idempotency_ids)
+            .arg(millis(config.idempotency_ttl));
+        for event in &append.events {
+            let keyed: Option<Keyed<'_>> = serde_json::from_slice(&event.json).ok();
+            let id = keyed.and_then(|keyed| keyed.event_id).unwrap_or_default();
+            script.arg(id.as_ref()).arg(&event.json[..]);
+        }
+        let answer: Value = self.link.invoke(&script).await.map_err(unavailable)?;
+        let Value::Array(answer) = answer else {
+            return Err(garbled("the script gave no answer"));
+        };
+        match (
+            answer.first().and_then(text),
+            answer.get(1).and_then(number),
+        ) {
+            (Some("ok"), _) => Ok(()),
+            (Some("conflict"), Some(expected)) => Err(StoreError::Conflict {
+                expected: Offset::new(expected).unwrap_or(Offset::MAX),
+                got: first,
+            }),
+            (Some("duplicate"), Some(offset)) => Err(StoreError::Duplicate {
+                offset: Offset::new(offset).unwrap_or(Offset::MAX),
+            }),
+            _ => Err(garbled("the script gave an answer of another kind")),
+        }
+    }
+
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        let keys = self.keys.of(task_id);
+        let mut script = self.scripts.find.prepare_invoke();
+        script
+            .key(&keys.meta)
+            .key(&keys.log)
+            .key(&keys.index)
+            .arg(fresh_epoch())
+            .arg(i32::from(self.link.is_durable()))
+            .arg(self.publish)
+            .arg(&keys.channel)
+            .arg(task_id.as_str());
+        let answer: Value = self.link.invoke(&script).await.map_err(unavailable)?;
+        let Value::Array(parts) = answer else {
+            return Err(garbled("the script gave no answer"));
+        };
+        let [epoch, head, first, snapshot] = parts.as_slice() else {
+            return Ok(None);
+        };
+        let read = || {
+            let epoch = Epoch::new(text(epoch)?).ok()?;
+            let (head, first) = (offset(head)?, offset(first)?);
+            let mut snapshot: TaskSnapshot = serde_json::from_str(text(snapshot)?).ok()?;
+            // The epoch may have changed since the snapshot was taken.
+            snapshot.epoch = epoch;
+            snapshot.offset = head;
+            Some(StoredTask {
+                snapshot: Arc::new(snapshot),
+                first,
+            })
+        };
+        read()
+            .map(Some)
+            .ok_or_else(|| garbled("the task in Redis cannot be read"))
+    }
+
+    async fn read(
+        &self,
+        task_id: &TaskId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let log = self.keys.of(task_id).log;
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        let mut next = from;
+        loop {
+            let mut range = redis::cmd("XRANGE");
+            range
+                .arg(&log)
+                .arg(next.get())
+                .arg("+")
+                .arg("COUNT")
+                .arg(PAGE);
+            let page: Vec<Value> = self.link.query(&range).await.map_err(unavailable)?;
+            let full = page.len() == PAGE;
+            for value in &page {
+                let event = entry(value).ok_or_else(|| garbled("an event cannot be read"))?;
+                bytes += event.json.len();
+                if !events.is_empty() && bytes > max_bytes {
+                    return Ok(events);
+                }
+                next = event.offset.next();
+                events.push(event);
+            }
+            if !full {
+                return Ok(events);
+            }
+        }
+    }
+
+    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
+        let keys = self.keys.of(task_id);
+        let mut script = self.scripts.trim.prepare_invoke();
+        script.key(&keys.meta).key(&keys.log).arg(first.get());
+        self.link
+            .invoke(&script)
+            .await
+            .map(drop)
+            .map_err(unavailable)
+    }
+
+    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        let keys = self.keys.of(task_id);
+        let mut script = self.scripts.remove.prepare_invoke();
+        script
+            .key(&keys.meta)
+            .key(&keys.log)
+            .key(&keys.index)
+            .key(&keys.ids)
+            .arg(self.publish)
+            .arg(&keys.channel)
+            .arg(task_id.as_str());
+        self.link
+            .invoke(&script)
+            .await
+            .map(drop)
+            .map_err(unavailable)
+    }
+
+    fn is_available(&self) -> bool {
+        self.link.is_available()
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// The bucket of a task, for those who group by it.
+pub(crate) fn bucket_of(task_id: &TaskId) -> u16 {
+    bucket(task_id.as_str())
+}

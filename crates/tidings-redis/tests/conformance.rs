@@ -1,0 +1,70 @@
+//! The store's and the broker's promises, against a real Redis.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is a result")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tidings_bus::{broker_conformance, conformance};
+use tidings_redis::{Redis, RedisConfig};
+use tidings_testkit::RedisServer;
+
+fn start(url: &str, prefix: &str) -> Redis {
+    Redis::start(RedisConfig::new(url.parse().unwrap()).prefix(prefix))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_does_what_every_store_does() {
+    let server = RedisServer::start();
+    let made = AtomicUsize::new(0);
+    let nodes = std::sync::Mutex::new(Vec::new());
+    conformance::run(|| {
+        let number = made.fetch_add(1, Ordering::Relaxed);
+        let redis = start(&server.url(), &format!("t{number}"));
+        let store = redis.store();
+        nodes.lock().unwrap().push(redis);
+        store
+    })
+    .await;
+    assert!(made.load(Ordering::Relaxed) > 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_does_what_every_broker_does() {
+    let server = RedisServer::start();
+    let made = AtomicUsize::new(0);
+    broker_conformance::run(|| {
+        let prefix = format!("t{}", made.fetch_add(1, Ordering::Relaxed));
+        let nodes = [start(&server.url(), &prefix), start(&server.url(), &prefix)];
+        nodes.map(|redis| broker_conformance::Node {
+            store: redis.store(),
+            broker: redis.broker(),
+            keep: Box::new(redis),
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_whose_answer_was_lost_is_no_conflict_and_no_second_event() {
+    let server = RedisServer::start();
+    let redis = start(&server.url(), "t");
+    let store: Arc<dyn tidings_bus::Store> = redis.store();
+    // The server hangs up on everybody right after it has run the script.
+    let append = |offset: u64| conformance::example("a", "e1", offset..=offset);
+    store.append(append(1)).await.unwrap();
+    for offset in 2..30 {
+        let (appended, _) = tokio::join!(store.append(append(offset)), async {
+            server.command("CLIENT KILL TYPE normal").unwrap()
+        });
+        appended.unwrap();
+    }
+    let events = store
+        .read(
+            &"a".parse().unwrap(),
+            tidings_bus::protocol::Offset::FIRST,
+            usize::MAX,
+        )
+        .await
+        .unwrap();
+    assert_eq!(events.len(), 29);
+}
