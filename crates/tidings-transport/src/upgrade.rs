@@ -75,23 +75,24 @@ pub(crate) fn websocket<B>(
             ))
         })?;
     let offered = subprotocol(request.headers());
+    // Answered to who is refused as well, or a page would never hear why.
+    if let Ok(Some(accepted)) = &offered {
+        let name = HeaderName::from_static("sec-websocket-protocol");
+        response.headers_mut().insert(name, accepted.clone());
+    }
     let verdict = if core
         .config
         .allowed_origins
         .allow(request.headers(), host(&request))
     {
-        offered.map_err(Refused::from)
+        offered.map_err(Refused::from).map(drop)
     } else {
         Err(CloseReason::Policy.into())
     };
-    let verdict = verdict.and_then(|accepted| {
+    let verdict = verdict.and_then(|()| {
         connect.access = access?;
-        Ok(accepted)
+        Ok(())
     });
-    if let Ok(Some(accepted)) = &verdict {
-        let name = HeaderName::from_static("sec-websocket-protocol");
-        response.headers_mut().insert(name, accepted.clone());
-    }
     let manager = core.manager.clone();
     let upgrade = hyper::upgrade::on(&mut request);
     core.tracker.spawn(async move {

@@ -279,6 +279,25 @@ async fn a_token_comes_by_header_by_subprotocol_or_where_allowed_by_query() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn who_is_refused_by_subprotocol_hears_why() {
+    let server = server().await;
+    for offered in ["tidings.v1", "tidings.v1, bearer.old"] {
+        let mut request = server.ws("/ws").into_client_request().unwrap();
+        let value = offered.parse().unwrap();
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", value);
+        // As a browser does, this client takes no connection whose subprotocol
+        // was not answered.
+        let mut client = TestClient::connect(request).await;
+        let error = client.until("error").await;
+        assert_eq!(error["data"]["code"], "unauthenticated", "{offered}");
+        assert_eq!(client.close_code().await, Some(4401), "{offered}");
+    }
+    server.stop().await;
+}
+
 /// The answer to a message with a `ref`.
 async fn ask(client: &mut TestClient, mut message: Value) -> Value {
     message["ref"] = json!(1);
