@@ -13,7 +13,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     Asset {
         path: "/assets/dashboard.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"cm2C3Cgfz6NeFxajOil8d_\"",
+        etag: "\"xZh4hNSn7FTWVJxZ0eiw1E\"",
         body: include_bytes!("../ui/dist/assets/dashboard.js"),
     },
     Asset {
@@ -31,7 +31,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     Asset {
         path: "/tidings.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"BEfxyRdNpOGp1JSl3skbgf\"",
+        etag: "\"5YLKiTcV7uRyDhIInd0gVh\"",
         body: include_bytes!("../ui/dist/tidings.js"),
     },
 ];

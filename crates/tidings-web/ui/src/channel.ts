@@ -1,4 +1,5 @@
 import type { Cursor } from "./cursor.js";
+import { guarded, type TidingsError } from "./error.js";
 import type { Event as TaskEvent, Gap, Subscribed, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap } from "./options.js";
 import { reduce } from "./reduce.js";
@@ -126,6 +127,12 @@ export class Channel {
       cursor.join(snapshot, named ? { ...this.#asked, served } : null);
     }
     this.#serve();
+  }
+
+  /** The server has ended the subscription by itself. */
+  ended(error: TidingsError): void {
+    this.lost();
+    for (const cursor of [...this.cursors]) guarded(cursor.handlers.onError, error);
   }
 
   event(event: TaskEvent): void {

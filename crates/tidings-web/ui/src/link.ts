@@ -59,6 +59,8 @@ export class Link {
   #identity: { client_id: string; resume_token: string } | null = null;
   #socketWorks = false;
   #socketFailures = 0;
+  /** The server has said something in this attempt, so the way to it is free. */
+  #spoken = false;
   #transport: "websocket" | "sse" = "websocket";
   #timer: ReturnType<typeof setTimeout> | undefined;
   #unlisten = () => {};
@@ -138,6 +140,7 @@ export class Link {
     if (this.#opening || this.#socket) return;
     this.#opening = true;
     this.#goodbye = null;
+    this.#spoken = false;
     const generation = ++this.#generation;
     this.#after(CONNECT_TIMEOUT, () => this.#drop(1006, "connecting took too long"));
     this.#set({ state: "connecting", reason: this.status.reason });
@@ -190,6 +193,7 @@ export class Link {
 
   #received(text: string): void {
     this.#liveness.heard();
+    this.#spoken = true;
     let message: ServerMessage;
     try {
       message = JSON.parse(text);
@@ -203,8 +207,11 @@ export class Link {
       case "going_away":
         this.#goodbye = message.data as GoingAway;
         return this.#after(GOODBYE_TIMEOUT, () => this.#drop(1006, this.#goodbye?.reason ?? ""));
-      case "error":
-        this.#refused ||= (message.data as { code: string }).code === "unauthenticated";
+      case "error": {
+        // With a ref it is the answer to a request, and the connection lives.
+        const { code, ref } = message.data as { code: string; ref?: unknown };
+        this.#refused ||= code === "unauthenticated" && ref == null;
+      }
     }
     this.#handlers.message(message);
   }
@@ -263,7 +270,10 @@ export class Link {
       const again = typeof this.#options.token === "function" && ++this.#refusals < MAX_REFUSALS;
       policy = !again ? "never" : this.#refusals === 1 ? "now" : "backoff";
     }
-    if (policy === "never") return this.stop({ ...IDLE, state: "closed", reason, code });
+    if (policy === "never") {
+      // A proxy may have swallowed the code.
+      return this.stop({ ...IDLE, state: "closed", reason, code: this.#refused ? UNAUTHENTICATED : code });
+    }
     // Closed at once, again and again: that is no reason to hurry.
     const pause =
       policy === "after"
@@ -280,7 +290,8 @@ export class Link {
 
   /** Where WebSocket never got through, server-sent events may. */
   #chooseTransport(): void {
-    if (this.#socketWorks || this.#options.fallback === false || !SseSocket.isPossible(this.#options)) return;
+    if (this.#socketWorks || (this.#spoken && this.#transport === "websocket")) return;
+    if (this.#options.fallback === false || !SseSocket.isPossible(this.#options)) return;
     if (this.#transport === "sse") {
       // The way may be free again: one attempt with WebSocket, then SSE again.
       this.#transport = "websocket";

@@ -37,7 +37,6 @@ export interface ClientOptions {
   onPersonalMessage?: (message: PersonalMessage) => void;
   /** Stand-ins for the browser's own. */
   WebSocket?: new (url: string, protocols: string[]) => SocketLike;
-  EventSource?: new (url: string) => EventSource;
   fetch?: typeof fetch;
   random?: () => number;
 }

@@ -1,5 +1,5 @@
 import { TidingsError } from "./error.js";
-import type { Ack, ErrorCode } from "./generated/protocol.js";
+import type { Ack } from "./generated/protocol.js";
 
 /** Requests that may wait for their answers at a time. */
 const MAX_PENDING = 1_000;
@@ -57,13 +57,13 @@ export class Requests {
     }
   }
 
-  /** The server has taken a request; false if it is none of these. */
+  /** The server has taken a request. */
   taken(ack: Ack): void {
     const pending = this.#remove(ack.ref);
     pending?.resolve(ack);
   }
 
-  refused(ref: unknown, code: ErrorCode, message: string): void {
+  refused(ref: unknown, code: TidingsError["code"], message: string): void {
     this.#fail(ref, code, message);
   }
 

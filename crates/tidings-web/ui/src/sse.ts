@@ -1,12 +1,19 @@
+import { UNAUTHENTICATED } from "./close.js";
 import type { ClientMessage } from "./generated/protocol.js";
 import type { ClientOptions, SocketLike } from "./options.js";
 
 type Message = ClientMessage & { ref?: unknown; task_id?: string | null };
 
+/** What a stand-in says of heartbeats: streams have them as connections do. */
+const HEARTBEAT_INTERVAL = 25_000;
+
 /**
  * Looks like a WebSocket that speaks the protocol, and is made of server-sent
  * events, a stream for each task, and requests. Patterns have no stream: they
  * are refused with `unavailable`.
+ *
+ * The streams are read by `fetch` and not by `EventSource`, which can send no
+ * token but in the address.
  */
 export class SseSocket implements SocketLike {
   onopen: SocketLike["onopen"] = null;
@@ -14,12 +21,12 @@ export class SseSocket implements SocketLike {
   onclose: SocketLike["onclose"] = null;
   onerror: SocketLike["onerror"] = null;
   readonly #options: ClientOptions;
-  readonly #streams = new Map<string, EventSource>();
+  readonly #streams = new Map<string, AbortController>();
   #token: string | null;
   #closed = false;
 
   static isPossible(options: ClientOptions): boolean {
-    return Boolean(options.EventSource ?? globalThis.EventSource);
+    return Boolean(options.fetch ?? globalThis.fetch);
   }
 
   constructor(options: ClientOptions, token: string | null) {
@@ -32,7 +39,7 @@ export class SseSocket implements SocketLike {
               client_id: "sse",
               protocol: "tidings.v1",
               resume_token: "",
-              heartbeat_interval_ms: 25_000,
+              heartbeat_interval_ms: HEARTBEAT_INTERVAL,
             })
           : this.#break("the server is not well"),
       () => this.#break("the server cannot be reached"),
@@ -46,17 +53,17 @@ export class SseSocket implements SocketLike {
     switch (message.type) {
       case "ping":
         this.#request("/healthz").then(
-          () => this.#control("pong", {}),
+          () => this.#control("pong", { ref }),
           () => this.#break("the server cannot be reached"),
         );
         break;
       case "subscribe": {
         if (message.pattern) {
-          const message = "patterns need WebSocket, which does not get through";
+          const reason = "patterns need WebSocket, which does not get through";
           // An answer never comes before the request's end.
-          queueMicrotask(() => this.#control("error", { ref, code: "unavailable", message }));
+          queueMicrotask(() => this.#control("error", { ref, code: "unavailable", message: reason }));
         } else if (message.task_id) {
-          this.#stream(message.task_id, `${task}/events`, message);
+          void this.#stream(message.task_id, `${task}/events`, message);
         }
         break;
       }
@@ -65,11 +72,11 @@ export class SseSocket implements SocketLike {
         break;
       case "publish": {
         const { type: _type, ref: _ref, task_id: _task, ...event } = message;
-        this.#post(`${task}/events`, event, ref, message.task_id);
+        void this.#post(`${task}/events`, event, ref, message.task_id);
         break;
       }
       case "command":
-        this.#post(`${task}/commands`, { command: message.command, args: message.args }, ref, message.task_id);
+        void this.#post(`${task}/commands`, { command: message.command, args: message.args }, ref, message.task_id);
         break;
       case "authenticate":
         this.#token = message.token;
@@ -81,53 +88,68 @@ export class SseSocket implements SocketLike {
     for (const id of [...this.#streams.keys()]) this.#end(id);
   }
 
-  #url(path: string): URL {
-    return new URL(path, this.#options.url ?? globalThis.location?.href);
-  }
-
-  #request(path: string, init: RequestInit = {}): Promise<Response> {
-    const headers: Record<string, string> = { "content-type": "application/json" };
+  #request(path: string, init: RequestInit = {}, accept = "application/json"): Promise<Response> {
+    const headers: Record<string, string> = { accept };
+    if (init.body) headers["content-type"] = "application/json";
     if (this.#token) headers.authorization = `Bearer ${this.#token}`;
     const request = this.#options.fetch ?? globalThis.fetch;
-    return request(this.#url(path), { ...init, headers, cache: "no-store" });
+    return request(new URL(path, this.#options.url ?? globalThis.location?.href), { ...init, headers, cache: "no-store" });
   }
 
-  #post(path: string, body: object, ref: unknown, taskId: unknown): void {
-    this.#request(path, { method: "POST", body: JSON.stringify(body) }).then(
-      async (response) => {
-        const answer = await response.json().catch(() => ({}));
-        if (response.ok) {
-          this.#control("ack", { ref, epoch: answer.epoch, offset: answer.offset, duplicate: answer.duplicate ?? false }, taskId);
-        } else {
-          const message = answer.detail ?? `HTTP status ${response.status}`;
-          this.#control("error", { ref, code: answer.code ?? "unavailable", message });
-        }
-      },
-      () => this.#break("a request did not get through"),
-    );
+  async #post(path: string, body: object, ref: unknown, taskId: unknown): Promise<void> {
+    try {
+      const response = await this.#request(path, { method: "POST", body: JSON.stringify(body) });
+      if (!response.ok) return await this.#refused(response, ref);
+      const { epoch, offset, duplicate = false } = await response.json();
+      this.#control("ack", { ref, epoch, offset, duplicate }, taskId);
+    } catch {
+      this.#break("a request did not get through");
+    }
   }
 
-  #stream(taskId: string, path: string, { ref, since, history }: Message & { since?: unknown; history?: unknown }): void {
+  async #stream(taskId: string, path: string, { ref, since, history }: Message & { since?: unknown; history?: unknown }): Promise<void> {
     this.#end(taskId);
-    const url = this.#url(path);
-    if (since != null) url.searchParams.set("since", String(since));
-    if (history != null) url.searchParams.set("history", String(history));
-    if (this.#token) url.searchParams.set("token", this.#token);
-    const Source = this.#options.EventSource ?? globalThis.EventSource;
-    const stream = new Source(url.href);
-    this.#streams.set(taskId, stream);
-    stream.onmessage = ({ data }) => {
-      const message = JSON.parse(data);
-      if (message.event_type !== "connection_established") return this.#emit(data);
-      const { epoch, offset, recovered, snapshot } = message.data;
-      this.#control("subscribed", { ref, task_id: taskId, epoch, offset, recovered, snapshot }, taskId);
-    };
-    // It would come back by itself, but when and where from is for the link to say.
-    stream.onerror = () => this.#break("a stream broke off");
+    const controller = new AbortController();
+    this.#streams.set(taskId, controller);
+    const query = new URLSearchParams();
+    if (since != null) query.set("since", String(since));
+    if (history != null) query.set("history", String(history));
+    const { signal } = controller;
+    try {
+      const response = await this.#request(`${path}?${query}`, { signal }, "text/event-stream");
+      if (!response.ok || !response.body) return await this.#refused(response, ref);
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done || signal.aborted) break;
+        const lines = (rest + value).split("\n");
+        rest = lines.pop()!;
+        // Every message is one line of data; ids, comments and `retry` are for an EventSource.
+        for (const line of lines) if (line.startsWith("data: ") && !signal.aborted) this.#pass(taskId, ref, line.slice(6));
+      }
+    } catch {
+      // It broke off: what follows is the same as when it ends.
+    }
+    if (!signal.aborted) this.#break("a stream broke off");
+  }
+
+  #pass(taskId: string, ref: unknown, text: string): void {
+    const message = JSON.parse(text);
+    if (message.event_type !== "connection_established") return this.#emit(text);
+    const { epoch, offset, recovered, snapshot } = message.data;
+    this.#control("subscribed", { ref, task_id: taskId, epoch, offset, recovered, snapshot }, taskId);
+  }
+
+  /** What a problem (RFC 9457) says, as the protocol says it. */
+  async #refused(response: Response, ref: unknown): Promise<void> {
+    const { code = "unavailable", detail = `HTTP status ${response.status}` } = await response.json().catch(() => ({}));
+    if (response.status === 401) this.#break(detail, UNAUTHENTICATED);
+    else this.#control("error", { ref, code, message: detail });
   }
 
   #end(taskId: string): void {
-    this.#streams.get(taskId)?.close();
+    this.#streams.get(taskId)?.abort();
     this.#streams.delete(taskId);
   }
 
@@ -139,9 +161,9 @@ export class SseSocket implements SocketLike {
     if (!this.#closed) this.onmessage?.({ data });
   }
 
-  #break(reason: string): void {
+  #break(reason: string, code = 1006): void {
     if (this.#closed) return;
     this.close();
-    this.onclose?.({ code: 1006, reason });
+    this.onclose?.({ code, reason });
   }
 }

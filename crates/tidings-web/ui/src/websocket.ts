@@ -11,6 +11,7 @@ import type {
   ServerMessage,
   Subscribed,
   TaskSnapshot,
+  Unsubscribed,
 } from "./generated/protocol.js";
 import { Link } from "./link.js";
 import type { ClientOptions, TaskHandlers, WatchOptions } from "./options.js";
@@ -162,9 +163,18 @@ export class TidingsClient {
     return this.#request({ type: "command", task_id: taskId, command, args }, false);
   }
 
-  /** Gives the server a newer token on the connection that there is. */
+  /**
+   * Gives the server a newer token on the connection that there is, and fails
+   * if it does not accept it. Without a connection the next one brings its own.
+   */
   async authenticate(token?: string): Promise<void> {
-    this.#link.send({ type: "authenticate", token: token ?? (await this.#link.freshToken()) });
+    const newer = token ?? (await this.#link.freshToken());
+    if (!this.#link.isOpen) return;
+    const ref = ++this.#ref;
+    const answer = this.#requests.add(ref, { type: "authenticate", token: newer }, false);
+    // Nothing answers a token that is accepted: what comes after it does.
+    this.#link.send({ type: "ping", ref });
+    await answer;
   }
 
   /** Connects anew, at once. */
@@ -312,7 +322,14 @@ export class TidingsClient {
           this.#channels.get(taskId)?.heartbeat(head as number);
         }
         break;
+      case "unsubscribed": {
+        const ended = data as Unsubscribed;
+        // Without a ref it was not asked for: a newer token allows less.
+        if (ended.ref == null && ended.task_id) this.#channels.get(ended.task_id)?.ended(new TidingsError("forbidden", "the token does not allow this task any more"));
+        break;
+      }
       case "ack":
+      case "pong":
         this.#requests.taken(data as Ack);
         break;
       case "error":
@@ -344,7 +361,7 @@ export class TidingsClient {
       return;
     }
     for (const entry of this.#patterns) if (entry.ref === ref) return guarded(entry.handlers.onError, error);
-    this.#requests.refused(ref, code as never, message);
+    this.#requests.refused(ref, code, message);
   }
 }
 

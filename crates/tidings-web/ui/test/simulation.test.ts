@@ -5,7 +5,7 @@ import { TidingsClient, type TaskWatch } from "../src/websocket.js";
 import { Watched } from "./support/checker.js";
 import { randomFrom, SimulatedConnection, SimulatedServer } from "./support/simulation.js";
 
-const SEEDS = 1_000;
+const SEEDS = 500;
 const STEPS = 250;
 const TASKS = ["a", "b", "c"];
 

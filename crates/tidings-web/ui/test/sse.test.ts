@@ -2,30 +2,43 @@
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Watched } from "./support/checker.js";
-import { scripted, settle, snapshot } from "./support/scripted.js";
+import { scripted, snapshot } from "./support/scripted.js";
 
+/** A stream that the client has asked for. */
 class Stream {
   static all: Stream[] = [];
-  onmessage: ((event: { data: string }) => void) | null = null;
-  onerror: (() => void) | null = null;
   closed = false;
-  readonly url: URL;
+  #out!: ReadableStreamDefaultController<Uint8Array>;
+  readonly response: Response;
 
-  constructor(url: string) {
-    this.url = new URL(url);
+  constructor(
+    readonly url: URL,
+    signal: AbortSignal,
+  ) {
+    const body = new ReadableStream<Uint8Array>({ start: (out) => void (this.#out = out) });
+    this.response = new Response(body, { headers: { "content-type": "text/event-stream" } });
+    signal.addEventListener("abort", () => {
+      this.closed = true;
+      this.#out.error(new DOMException("aborted", "AbortError"));
+    });
     Stream.all.push(this);
   }
 
-  close(): void {
-    this.closed = true;
+  /** Puts bytes on the wire, cut wherever they are. */
+  async says(event_type: string, data: object, task_id = "t", offset?: number): Promise<void> {
+    const message = JSON.stringify({ event_type, task_id, offset, timestamp: "2026-11-23T08:59:27.601Z", data });
+    const bytes = new TextEncoder().encode(`: ping\n\nid: e1:${offset}\ndata: ${message}\n\n`);
+    for (const at of [0, 7, 30, 31]) this.#out.enqueue(bytes.slice(at, { 0: 7, 7: 30, 30: 31, 31: undefined }[at]));
+    await settle();
   }
 
-  says(event_type: string, data: object, task_id = "t", offset?: number): void {
-    this.onmessage?.({ data: JSON.stringify({ event_type, task_id, offset, timestamp: "2026-11-23T08:59:27.601Z", data }) });
+  welcome(offset: number): Promise<void> {
+    return this.says("connection_established", { client_id: "s", protocol: "tidings.v1", resume_token: "", heartbeat_interval_ms: 25_000, epoch: "e1", offset, recovered: true, snapshot: snapshot("t", offset) });
   }
 
-  welcome(offset: number): void {
-    this.says("connection_established", { client_id: "s", protocol: "tidings.v1", resume_token: "", heartbeat_interval_ms: 25_000, epoch: "e1", offset, recovered: true, snapshot: snapshot("t", offset) });
+  async breaks(): Promise<void> {
+    this.#out.error(new TypeError("network error"));
+    await settle();
   }
 }
 
@@ -33,22 +46,30 @@ const asked: { path: string; init: RequestInit }[] = [];
 let answers: Record<string, () => Response> = {};
 
 beforeEach(() => {
-  vi.useFakeTimers();
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
   Stream.all = [];
   asked.length = 0;
   answers = { "/healthz": () => Response.json({ status: "ok" }) };
 });
 afterEach(() => void vi.useRealTimers());
 
+/** Streams have steps of their own that no timer knows of. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 async function blocked(token?: string) {
   const fetch = async (url: URL | RequestInfo, init: RequestInit = {}) => {
     const { pathname } = new URL(String(url));
     asked.push({ path: pathname, init });
+    if ((init.headers as Record<string, string>).accept === "text/event-stream" && !answers[pathname]) {
+      return new Stream(new URL(String(url)), init.signal!).response;
+    }
     const answer = answers[pathname];
     if (!answer) throw new TypeError("the network is down");
     return answer();
   };
-  const rig = scripted({ fallback: true, EventSource: Stream as never, fetch: fetch as never, ...(token ? { token } : {}) });
+  const rig = scripted({ fallback: true, fetch: fetch as never, ...(token ? { token } : {}) });
   const watched = new Watched();
   rig.client.watchTask("t", watched.handlers);
   await settle();
@@ -57,6 +78,7 @@ async function blocked(token?: string) {
   await rig.next();
   rig.socket.breaks();
   await vi.advanceTimersByTimeAsync(2_000);
+  await settle();
   return { rig, watched };
 }
 
@@ -65,28 +87,30 @@ test("after two failures events come over a stream, from the same place on", asy
   expect(rig.client.status).toMatchObject({ state: "connected", transport: "sse" });
   const [stream] = Stream.all;
   expect(stream!.url.pathname).toBe("/api/tasks/t/events");
-  stream!.welcome(3);
-  stream!.says("log", { message: "" }, "t", 4);
+  await stream!.welcome(3);
+  await stream!.says("log", { message: "" }, "t", 4);
   expect(watched.offsets).toEqual([4]);
 
   // It breaks off. WebSocket is tried once more, then the stream again.
-  stream!.onerror!();
-  expect(stream!.closed).toBe(true);
+  await stream!.breaks();
   const sockets = rig.sockets.length;
   await rig.next(sockets);
   rig.socket.breaks();
   await vi.advanceTimersByTimeAsync(5_000);
+  await settle();
   const again = Stream.all.at(-1)!;
   expect(again.url.searchParams.get("since")).toBe("e1:4");
-  again.welcome(5);
-  again.says("log", { message: "" }, "t", 5);
+  await again.welcome(5);
+  await again.says("log", { message: "" }, "t", 5);
   expect(watched.offsets).toEqual([4, 5]);
   expect(watched.violations).toEqual([]);
 });
 
 test("publishing and commands are requests, with the token", async () => {
   const { rig } = await blocked("secret");
-  expect(Stream.all[0]!.url.searchParams.get("token")).toBe("secret");
+  const stream = asked.find(({ path, init }) => path === "/api/tasks/t/events" && !init.method);
+  expect(stream!.init.headers).toMatchObject({ authorization: "Bearer secret" });
+  expect(Stream.all[0]!.url.searchParams.has("token")).toBe(false);
   answers["/api/tasks/t/events"] = () => Response.json({ epoch: "e1", offset: 8, duplicate: false }, { status: 201 });
   answers["/api/tasks/t/commands"] = () => Response.json({ code: "forbidden", detail: "not you" }, { status: 403 });
   expect(await rig.client.publish("t", { event_type: "note", data: { x: 1 } })).toMatchObject({ offset: 8 });
@@ -108,11 +132,12 @@ test("a pattern has no stream, and that is said", async () => {
 test("closing ends the streams", async () => {
   const { rig } = await blocked();
   rig.client.close();
+  await settle();
   expect(Stream.all.map(({ closed }) => closed)).toEqual([true]);
 });
 
 test("a server that is away is no proxy: once WebSocket has worked, it is what is tried", async () => {
-  const rig = scripted({ fallback: true, EventSource: Stream as never });
+  const rig = scripted({ fallback: true, fetch: (async () => Response.error()) as never });
   rig.client.watchTask("t");
   rig.socket.welcome();
   for (let round = 0; round < 4; round++) {
@@ -121,4 +146,23 @@ test("a server that is away is no proxy: once WebSocket has worked, it is what i
   }
   expect(Stream.all).toEqual([]);
   expect(rig.sockets).toHaveLength(5);
+});
+
+test("a token that the stream is refused for is renewed as any other", async () => {
+  answers["/api/tasks/t/events"] = () => Response.json({ code: "unauthenticated", detail: "expired" }, { status: 401 });
+  const { rig } = await blocked("fixed");
+  expect(rig.client.status).toMatchObject({ state: "closed", code: 4401, reason: "expired" });
+});
+
+test("a server that refuses has been reached: that is no reason to take another way", async () => {
+  const rig = scripted({ fallback: true, token: () => "bad", fetch: (async () => Response.json({})) as never });
+  rig.client.watchTask("t");
+  await settle();
+  for (let round = 0; round < 3; round++) {
+    if (round > 0) await rig.next();
+    rig.socket.says("error", { code: "unauthenticated", message: "a valid token is needed" });
+    rig.socket.goingAway("never");
+    rig.socket.breaks(1006);
+  }
+  expect(rig.client.status).toMatchObject({ state: "closed", code: 4401 });
 });

@@ -135,10 +135,29 @@ test("a newer token goes to the server on the same connection", async () => {
   rig.client.watchTask("t");
   await settle();
   rig.socket.welcome();
+  rig.socket.answer = ({ type, ref, token }) => {
+    if (type === "authenticate" && token === "bad") rig.socket.says("error", { ref, code: "unauthenticated", message: "expired" });
+    if (type === "ping") rig.socket.says("pong", { ref });
+  };
   await rig.client.authenticate();
   await rig.client.authenticate("given");
-  expect(rig.socket.sent.filter(({ type }) => type === "authenticate")).toEqual([
-    { type: "authenticate", token: "renewed" },
-    { type: "authenticate", token: "given" },
-  ]);
+  expect(rig.socket.sent.filter(({ type }) => type === "authenticate")).toMatchObject([{ token: "renewed" }, { token: "given" }]);
+  await expect(rig.client.authenticate("bad")).rejects.toMatchObject({ code: "unauthenticated" });
+  // The token that was there holds on: a break is a break and no refusal.
+  rig.socket.breaks();
+  expect(rig.client.status).toMatchObject({ state: "reconnecting", code: 1006 });
+  await rig.client.authenticate("for the next");
+  expect(rig.client.status.state).toBe("reconnecting");
+});
+
+test("a task that a newer token does not allow any more ends with a word", async () => {
+  const rig = scripted({ token: "x" });
+  const told: unknown[] = [];
+  rig.client.watchTask("t", { onError: ({ code }) => told.push(code), onEvent: ({ offset }) => told.push(offset) });
+  await settle();
+  rig.socket.welcome();
+  rig.socket.subscribed(0);
+  rig.socket.says("unsubscribed", { task_id: "t" }, "t");
+  rig.socket.event(1);
+  expect(told).toEqual(["forbidden"]);
 });

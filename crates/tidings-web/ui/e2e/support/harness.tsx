@@ -3,15 +3,15 @@
 import { StrictMode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { Watched } from "../../test/support/checker.js";
-import { TaskDetailPanel, TidingsClient, useTaskWebSocket } from "../../src/react/index.js";
+import { type ClientOptions, TaskDetailPanel, TidingsClient, useTaskWebSocket } from "../../src/react/index.js";
 import "../../src/react/panel.css";
 
 const box = document.body.appendChild(document.createElement("main"));
 let root: Root | null = null;
 
 /** What one watcher has been told, checked. */
-function watch(taskId: string, how: { history?: number; since?: string } = {}) {
-  const client = new TidingsClient();
+function watch(taskId: string, how: { history?: number; since?: string } = {}, options: ClientOptions = {}) {
+  const client = new TidingsClient(options);
   const watched = new Watched(how.since === "0" ? "all" : how.history ? "history" : "live");
   const states: string[] = [];
   const handle = client.watchTask(taskId, { ...watched.handlers, ...how, onStatus: ({ state }) => states.push(state) });

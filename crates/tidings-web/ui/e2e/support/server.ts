@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 /** How long anything that a test waits for may take, in milliseconds. */
 export const DEADLINE = 20_000;
 
-function binary(): string {
+/** Where the real `tidings` is. */
+export function binary(): string {
   const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../../../target", import.meta.url));
   const known = [process.env.TIDINGS_BINARY, `${target}/release/tidings`, `${target}/debug/tidings`];
   const found = known.find((path) => path && existsSync(path));

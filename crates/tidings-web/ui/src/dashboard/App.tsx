@@ -8,6 +8,7 @@ import { Session } from "./api.js";
 import { Overview } from "./Overview.js";
 import { Link, taskOf, usePath } from "./routing.js";
 import { SignIn } from "./SignIn.js";
+import { keep, recall } from "./storage.js";
 import { TasksStore } from "./store.js";
 import { ThemeChoice } from "./Theme.js";
 
@@ -16,7 +17,7 @@ const KEY = "tidings-token";
 /** One client for the page, whatever is shown. */
 function connect() {
   const session = new Session();
-  session.token = sessionStorage.getItem(KEY);
+  session.token = recall(() => sessionStorage, KEY);
   // Long enough to go from one task to the next over the same socket.
   const client = new TidingsClient({ token: () => session.token ?? "", linger: 2_000 });
   return { session, client, store: new TasksStore(client) };
@@ -42,7 +43,7 @@ export function App() {
   }, [taskId]);
   const signIn = (token: string) => {
     session.token = token;
-    sessionStorage.setItem(KEY, token);
+    keep(() => sessionStorage, KEY, token);
     client.reconnect();
   };
   return (

@@ -1,17 +1,13 @@
 import { useState } from "react";
+import { keep, recall } from "./storage.js";
 
 const KEY = "tidings-theme";
 const THEMES = ["system", "light", "dark"] as const;
 type Theme = (typeof THEMES)[number];
 
-/** What was chosen; without storage, as in some private windows, the system's. */
 function chosen(): Theme {
-  try {
-    const stored = localStorage.getItem(KEY) as Theme | null;
-    return stored && THEMES.includes(stored) ? stored : "system";
-  } catch {
-    return "system";
-  }
+  const stored = recall(() => localStorage, KEY);
+  return THEMES.find((theme) => theme === stored) ?? "system";
 }
 
 export function applyTheme(theme: Theme = chosen()): void {
@@ -31,11 +27,7 @@ export function ThemeChoice() {
         const next = event.target.value as Theme;
         setTheme(next);
         applyTheme(next);
-        try {
-          localStorage.setItem(KEY, next);
-        } catch {
-          // It holds until the page is closed.
-        }
+        keep(() => localStorage, KEY, next);
       }}
     >
       <option value="system">System</option>

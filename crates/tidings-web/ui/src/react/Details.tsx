@@ -102,7 +102,9 @@ export function Work({ task }: { task: TaskSnapshot }) {
           <h2>
             {output.output_id} {!output.complete && <span className="td-count">writing</span>}
           </h2>
-          <p className="td-output">{output.text}</p>
+          <p className="td-output" tabIndex={0}>
+            {output.text}
+          </p>
         </section>
       ))}
       {task.artifacts.length > 0 && (

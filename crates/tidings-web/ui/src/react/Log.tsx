@@ -113,7 +113,7 @@ export function Log({ timeline }: { timeline: readonly TimelineEntry[] }) {
     // Gaps stay: what is filtered is what came, and that something is missing matters.
     return all.filter((entry) => isGap(entry) || `${entry.event_type} ${sentence(entry)}`.toLowerCase().includes(wanted));
   }, [shown, wanted]);
-  const list = useRef<HTMLOListElement>(null);
+  const list = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   useLayoutEffect(() => {
     const box = list.current;
@@ -136,7 +136,7 @@ export function Log({ timeline }: { timeline: readonly TimelineEntry[] }) {
           {held ? (missed > 0 ? `Follow (${missed} new)` : "Follow") : "Hold"}
         </button>
       </header>
-      <ol
+      <div
         ref={list}
         className="td-lines"
         tabIndex={0}
@@ -147,10 +147,12 @@ export function Log({ timeline }: { timeline: readonly TimelineEntry[] }) {
           atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
         }}
       >
-        {lines.map((entry, index) => (
-          <Line key={isGap(entry) ? `gap-${entry.from}-${entry.to}-${index}` : entry.offset} entry={entry} />
-        ))}
-      </ol>
+        <ol>
+          {lines.map((entry, index) => (
+            <Line key={isGap(entry) ? `gap-${entry.from}-${entry.to}-${index}` : entry.offset} entry={entry} />
+          ))}
+        </ol>
+      </div>
       {lines.length === 0 && <p className="td-empty">{wanted ? "Nothing matches the filter." : "Nothing has happened yet."}</p>}
     </section>
   );
