@@ -1,0 +1,43 @@
+import { StrictMode, useState } from "react";
+import { createRoot } from "react-dom/client";
+import { TaskDetailPanel, useTaskWebSocket } from "tidings-web/react";
+import "tidings-web/panel.css";
+
+/** Where the Tidings server is; another one with `?server=…`. */
+const url = new URLSearchParams(location.search).get("server") ?? "http://127.0.0.1:8000";
+
+/** One line of your own, from the hook. */
+function Line({ taskId }: { taskId: string }) {
+  const { task, progress, status } = useTaskWebSocket(taskId, { url, history: 0 });
+  return (
+    <p>
+      {task?.name ?? taskId}: {task?.status ?? status.state}
+      {progress === null ? "" : `, ${Math.round(progress)} %`}
+    </p>
+  );
+}
+
+function App() {
+  const [taskId, setTaskId] = useState("agent_run");
+  return (
+    <main style={{ maxWidth: 1080, margin: "2rem auto", padding: "0 1rem" }}>
+      <label>
+        Task{" "}
+        <select value={taskId} onChange={(event) => setTaskId(event.target.value)}>
+          {["agent_run", "build_main", "test_001"].map((id) => (
+            <option key={id}>{id}</option>
+          ))}
+        </select>
+      </label>
+      <Line taskId="test_001" />
+      {/* The panel and the line share one connection. */}
+      <TaskDetailPanel taskId={taskId} url={url} />
+    </main>
+  );
+}
+
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+);
