@@ -6,6 +6,7 @@ use tidings_protocol::{NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStat
 use tokio::runtime::Handle;
 use tokio_util::sync::DropGuard;
 
+use crate::behind;
 use crate::broker::Announcement;
 use crate::config::{BusConfig, ConfigError};
 use crate::lease;
@@ -81,8 +82,7 @@ impl EventBus {
         }
         for stored in store.open().await? {
             let task = bus.task_or_new(&stored.snapshot.task_id);
-            let _turn = task.commit.lock().await;
-            bus.shared.adopt(&store, &task, stored).await?;
+            bus.shared.adopt_cold(&task, stored);
         }
         Ok(bus)
     }
@@ -96,12 +96,22 @@ impl EventBus {
         };
         let broker = config.broker.clone();
         let shared = Shared::new(config, store, runtime);
+        if broker.is_some() && shared.behind.is_some() {
+            return Err(ConfigError::BehindIsShared);
+        }
         let stop = shared.stop.clone();
         for _ in 0..workers {
             shared.spawn(Arc::clone(&shared.fanout).run(stop.clone()));
         }
         shared.spawn(lease::run(Arc::clone(&shared), stop.clone()));
         shared.spawn(retention::run(Arc::clone(&shared), stop.clone()));
+        if let (Some(store), Some(_)) = (&shared.store, &shared.behind) {
+            shared.spawn(behind::run(
+                Arc::clone(&shared),
+                Arc::clone(store),
+                stop.clone(),
+            ));
+        }
         if let Some(broker) = broker {
             shared.spawn(mirror::run(Arc::clone(&shared), broker, stop.clone()));
         }
@@ -244,6 +254,11 @@ impl EventBus {
             tasks: self.shared.tasks.len() as u64,
             tasks_by_status: by_status,
             handlers: self.shared.lock_handlers().len() as u64,
+            bytes_unsaved: self
+                .shared
+                .behind
+                .as_ref()
+                .map_or(0, |behind| behind.waiting() as u64),
             ..self.shared.counters.read()
         }
     }
@@ -351,11 +366,23 @@ impl EventBus {
         store.is_none_or(|store| store.is_available())
     }
 
-    /// Stops the bus's own tasks and waits for them; streams end, publishes are refused.
-    pub async fn shutdown(&self) {
+    /// Stops the bus's own tasks and waits for them; streams end, publishes are
+    /// refused. What the store has yet to get it gets now, and is then closed.
+    ///
+    /// False if the store did not take all of it: it is not closed then, and
+    /// what follows is what follows a crash.
+    pub async fn shutdown(&self) -> bool {
         self.shared.stop.cancel();
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
+        let Some(store) = &self.shared.store else {
+            return true;
+        };
+        let closed = behind::finish(&self.shared, store).await;
+        if let Err(error) = &closed {
+            tracing::error!(%error, "the store was not closed in order");
+        }
+        closed.is_ok()
     }
 
     /// Completes when the bus has been shut down.

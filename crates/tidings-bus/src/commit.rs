@@ -8,7 +8,8 @@ use tidings_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::log::{Appended, Log};
+use crate::cold::finished;
+use crate::log::{Appended, Framing, Log};
 use crate::publish::{Prepared, PublishError, Published, Refused};
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredTask};
@@ -46,13 +47,31 @@ impl Loaded {
 }
 
 /// One encoded event on its way into a log.
-struct Line {
+pub(crate) struct Line {
     offset: Offset,
     json: Arc<[u8]>,
     /// Where `data` lies within it.
     data: (usize, usize),
     event_type: EventType,
     at: Timestamp,
+}
+
+impl Line {
+    /// Appends it to a log.
+    pub(crate) fn lay_down(self, log: &mut Log, framing: &Framing) {
+        log.append(
+            framing,
+            |_, text| {
+                text.extend_from_slice(&self.json);
+                Appended {
+                    event_type: self.event_type,
+                    timestamp: self.at,
+                    data: self.data,
+                }
+            },
+            &mut Vec::new(),
+        );
+    }
 }
 
 impl Shared {
@@ -64,6 +83,11 @@ impl Shared {
         prepared: &Prepared,
     ) -> Result<Published, Refused> {
         let _turn = task.commit.lock().await;
+        if prepared.event.event_id.is_some() {
+            self.read_ids(store, task)
+                .await
+                .map_err(|error| unavailable(self, error))?;
+        }
         for _ in 0..MAX_CONFLICTS {
             let staged = self.stage(task, prepared)?;
             let line = staged.line;
@@ -146,6 +170,7 @@ impl Shared {
         let status = snapshot.status;
         self.lay_down(&mut log, line);
         log.snapshot = Some(snapshot);
+        self.note_first(&mut log, task.id());
         let published = Published {
             epoch: log.epoch().clone(),
             offset,
@@ -165,20 +190,7 @@ impl Shared {
     }
 
     fn lay_down(&self, log: &mut Log, line: Line) {
-        self.edit(log, |log| {
-            log.append(
-                &self.config.framing,
-                |_, text| {
-                    text.extend_from_slice(&line.json);
-                    Appended {
-                        event_type: line.event_type,
-                        timestamp: line.at,
-                        data: line.data,
-                    }
-                },
-                &mut Vec::new(),
-            )
-        });
+        self.edit(log, |log| line.lay_down(log, &self.config.framing));
     }
 
     /// Takes in what the store has of a task and this node does not; called
@@ -341,19 +353,6 @@ impl Shared {
         })
     }
 
-    /// Takes a task in that was just found in the store.
-    pub(crate) async fn adopt(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        task: &Arc<Task>,
-        stored: StoredTask,
-    ) -> Result<(), StoreError> {
-        let loaded = self.load_from(store, &stored).await?;
-        self.install(task, loaded);
-        task.topic().announce();
-        Ok(())
-    }
-
     /// Replaces a task's log by what was read from the store: all of it becomes
     /// visible at once, so that whoever joins finds a snapshot that fits the head.
     pub(crate) fn install(&self, task: &Arc<Task>, loaded: Loaded) {
@@ -394,12 +393,6 @@ impl Shared {
     }
 }
 
-/// When a task that was read from the store counts as ended.
-fn finished(log: &Log, now: Instant) -> Option<Instant> {
-    let ended = |snapshot: &Arc<TaskSnapshot>| snapshot.status.is_terminal();
-    log.snapshot.as_ref().is_some_and(ended).then_some(now)
-}
-
 fn unavailable(shared: &Shared, error: StoreError) -> Refused {
     shared.refuse(PublishError::Unavailable(Arc::new(error)))
 }
@@ -410,7 +403,7 @@ fn snapshot_of(task_id: &TaskId, log: &Log) -> Arc<TaskSnapshot> {
         .unwrap_or_else(|| Arc::new(TaskSnapshot::new(task_id.clone(), log.epoch().clone())))
 }
 
-fn decode(stored: &StoredEvent) -> Result<(Event, Payload), StoreError> {
+pub(crate) fn decode(stored: &StoredEvent) -> Result<(Event, Payload), StoreError> {
     let event: Event = serde_json::from_slice(&stored.json)
         .map_err(|error| StoreError::Unavailable(error.into()))?;
     let payload = Payload::parse(&event.event_type, &event.data)
@@ -418,7 +411,7 @@ fn decode(stored: &StoredEvent) -> Result<(Event, Payload), StoreError> {
     Ok((event, payload))
 }
 
-fn line_of(event: Event, json: Arc<[u8]>) -> Line {
+pub(crate) fn line_of(event: Event, json: Arc<[u8]>) -> Line {
     // `data` is the last field, so it ends one byte before the object does.
     let end = json.len() - 1;
     let start = end - event.data.as_str().len();

@@ -91,6 +91,10 @@ pub enum ConfigError {
         /// The least value that works.
         least: u64,
     },
+    /// What other nodes publish is taken in from a store that decides about
+    /// offsets; one that is written behind does not.
+    #[error("a store that is written behind cannot be shared with other nodes")]
+    BehindIsShared,
     /// The bus spawns its fan-out workers on the runtime it is made in.
     #[error("the bus must be made inside a tokio runtime")]
     NoRuntime,

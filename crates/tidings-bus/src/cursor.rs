@@ -47,6 +47,10 @@ pub enum Step {
         /// Last offset to deliver.
         to: u64,
     },
+    /// The next event is not in memory: have it fetched by
+    /// [`EventBus::fetch_page`](crate::EventBus::fetch_page), and step on in the view
+    /// that this gives.
+    Cold,
     /// Say that these offsets will not come. The cursor has moved past them.
     Gap(Gap),
 }
@@ -125,8 +129,12 @@ impl Cursor {
         if self.next > view.head {
             return Step::CaughtUp;
         }
-        if view.head - self.next >= skip.behind {
-            let end = view.head - skip.behind;
+        if self.next < view.hot {
+            return Step::Cold;
+        }
+        let head = view.head + view.ahead;
+        if head - self.next >= skip.behind {
+            let end = (head - skip.behind).min(view.head);
             let kept = skippable_from(view, self.next, end);
             if kept > self.next {
                 let from = std::mem::replace(&mut self.next, kept);

@@ -3,9 +3,9 @@
 use tidings_protocol::{Gap, Position, Since, TaskId};
 
 use crate::bus::EventBus;
-use crate::cursor::{SkipPolicy, Step};
+use crate::cursor::{Cursor, SkipPolicy, Step};
 use crate::log::{EventRecord, View};
-use crate::topic::Start;
+use crate::topic::{Start, Topic};
 
 /// A page of a task's history.
 #[derive(Debug, Clone)]
@@ -22,7 +22,10 @@ impl EventBus {
     /// Up to `limit` retained events after `since`, or the newest `limit` without it.
     ///
     /// None for a task to which nothing was published.
-    pub fn history(
+    ///
+    /// Waits for the store where events are not in memory, and for as long as
+    /// it cannot be read.
+    pub async fn history(
         &self,
         task_id: &TaskId,
         since: Option<Since>,
@@ -43,13 +46,16 @@ impl EventBus {
         while events.len() < limit {
             match cursor.step(topic, &mut view, SkipPolicy::NEVER) {
                 Step::CaughtUp => break,
-                Step::Gap(missing) => gap = Some(missing),
-                Step::Events { from, to } => {
-                    let room = (limit - events.len()) as u64;
-                    for offset in from..=to.min(from.saturating_add(room - 1)) {
-                        events.extend(view.record(offset));
-                        cursor.advance(1);
+                Step::Cold => {
+                    let mut page = self.fetch_page(&task, &cursor).await;
+                    if page.covers(&cursor) {
+                        take(&mut cursor, topic, &mut page, &mut events, limit);
                     }
+                    topic.fill(&mut view, cursor.next_offset());
+                }
+                Step::Gap(missing) => gap = Some(missing),
+                Step::Events { .. } => {
+                    take(&mut cursor, topic, &mut view, &mut events, limit);
                 }
             }
         }
@@ -61,5 +67,22 @@ impl EventBus {
             offset,
         };
         Some(HistoryPage { events, gap, next })
+    }
+}
+
+/// Takes the events that a view has past a cursor, up to `limit` in all.
+fn take(
+    cursor: &mut Cursor,
+    topic: &Topic,
+    view: &mut View,
+    events: &mut Vec<EventRecord>,
+    limit: usize,
+) {
+    if let Step::Events { from, to } = cursor.step(topic, view, SkipPolicy::NEVER) {
+        let room = (limit - events.len()) as u64;
+        for offset in from..=to.min(from.saturating_add(room - 1)) {
+            events.extend(view.record(offset));
+            cursor.advance(1);
+        }
     }
 }

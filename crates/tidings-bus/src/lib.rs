@@ -16,10 +16,12 @@
 //! This crate knows no socket and no HTTP; for those see `tidings-connections`
 //! and `tidings-transport`. Start with the example at [`EventBus`].
 
+mod behind;
 mod broker;
 pub mod broker_conformance;
 mod bus;
 mod clock;
+mod cold;
 mod commit;
 mod config;
 mod cursor;
@@ -55,7 +57,9 @@ pub use interest::Interest;
 pub use log::{Chunk, EventRecord, Framing, LogLimits, Standing, View};
 pub use publish::{PublishError, Published};
 pub use stats::{BusStats, Counters, GapCounts, StatusCounts};
-pub use store::{Append, MemoryStore, Store, StoreError, StoredEvent, StoredTask, conformance};
+pub use store::{
+    Append, MemoryStore, Store, StoreError, StoredEvent, StoredTask, Write, conformance,
+};
 pub use subscription::{Delivery, Filter, Subscription};
 pub use task::Task;
 pub use tasks::{PatternId, PatternWatcher};

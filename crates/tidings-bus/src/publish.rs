@@ -114,10 +114,12 @@ impl Shared {
         prepared: &Prepared,
     ) -> Result<Published, Refused> {
         let now = Instant::now();
+        let _open = self.enter().map_err(|closed| self.refuse(closed))?;
         self.admit(rules, prepared, now, || task.epoch())?;
         let mut log = task.topic().lock();
         self.check(&log, prepared)?;
         let at = self.config.clock.now();
+        let waiting = log.waiting;
         let offset = SCRATCH.with_borrow_mut(|scratch| {
             self.edit(&mut log, |log| {
                 log.append(
@@ -146,9 +148,13 @@ impl Shared {
             offset,
             duplicate: false,
         };
+        let waiting = log.waiting - waiting;
         task.topic().mirror(&log);
         drop(log);
         self.settle(task, rules, prepared, offset, status, now);
+        if let Some(behind) = &self.behind {
+            behind.note(task, waiting);
+        }
         Ok(published)
     }
 

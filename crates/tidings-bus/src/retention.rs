@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings_protocol::TaskId;
+use tidings_protocol::{Offset, TaskId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -43,8 +43,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
                     sweep_shared(&shared, task, Instant::now());
                     continue;
                 }
-                if sweep(&shared, task, Instant::now()) {
-                    remove(&shared, task).await;
+                match sweep(&shared, task, Instant::now()) {
+                    Due::Nothing => {}
+                    Due::Events => trim_stored(&shared, task).await,
+                    Due::All => remove(&shared, task).await,
                 }
             }
             tokio::task::yield_now().await;
@@ -52,8 +54,16 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// Drops what is too old of one task; true when all of it is.
-fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> bool {
+/// What is too old of a task, beside what is in memory.
+enum Due {
+    Nothing,
+    /// Its events in the store.
+    Events,
+    All,
+}
+
+/// Drops what is too old of one task from memory.
+fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> Due {
     let config = &shared.config;
     let (finished, touched) = {
         let mut rules = task.lock_rules();
@@ -61,8 +71,13 @@ fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> bool {
         (rules.finished, rules.touched)
     };
     let idle = now.duration_since(touched);
+    let mut due = Due::Nothing;
     if finished.is_some() && idle >= config.finished_events_ttl {
         drop_events(shared, task);
+        let log = task.topic().lock();
+        if log.oldest() < log.first() {
+            due = Due::Events;
+        }
     }
     let limit = if finished.is_some() {
         config.pinned_ttl
@@ -70,7 +85,30 @@ fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> bool {
         config.idle_ttl
     };
     // A task that someone watches by its name stays: it would vanish for no reason.
-    idle >= limit && task.topic().keeper_count() == 0
+    if idle >= limit && task.topic().keeper_count() == 0 {
+        due = Due::All;
+    }
+    due
+}
+
+/// Has the store forget the events that memory has forgotten.
+async fn trim_stored(shared: &Shared, task: &Task) {
+    let Some(store) = &shared.store else { return };
+    let _turn = task.commit.lock().await;
+    let first = task.topic().lock().first();
+    let offset = Offset::new(first).unwrap_or(Offset::MAX);
+    match store.trim(task.id(), offset).await {
+        Ok(()) => {
+            let mut log = task.topic().lock();
+            // Unless it starts over meanwhile.
+            if log.first() >= first {
+                log.set_stored_first(first);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(task_id = %task.id(), %error, "expired events stay in the store");
+        }
+    }
 }
 
 /// The same where the store is shared: it lets tasks expire by itself, by one
@@ -108,16 +146,15 @@ async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
     shared.discard(task);
 }
 
-fn drop_events(shared: &Shared, task: &Task) -> usize {
+fn drop_events(shared: &Shared, task: &Task) {
     let mut log = task.topic().lock();
     let before = log.retained_bytes();
-    let dropped = log.trim_all();
+    let dropped = log.drop_saved();
     shared
         .counters
         .dropped
         .fetch_add(dropped, Ordering::Relaxed);
-    shared.counters.resized(before, 0);
-    before
+    shared.counters.resized(before, log.retained_bytes());
 }
 
 /// Brings all tasks together under their limit: the oldest finished tasks lose

@@ -1,7 +1,7 @@
 //! What all handles of a bus share, and the ways a publish can take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLockReadGuard};
 
 use tidings_protocol::{Epoch, NewEvent, TaskId};
 use tokio::runtime::Handle;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::behind::Behind;
 use crate::broker::Announcement;
 use crate::config::BusConfig;
 use crate::handler::Handlers;
@@ -20,7 +21,7 @@ use crate::pass::Fanout;
 use crate::publish::{Prepared, PublishError, Published, Refused};
 use crate::retention;
 use crate::stats::Counters;
-use crate::store::Store;
+use crate::store::{Store, StoreError, Write};
 use crate::task::Task;
 use crate::tasks::Tasks;
 use crate::topic::Topic;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) interest: Option<Arc<dyn Interest>>,
     /// How many tasks are brought up to others' news at a time.
     pub(crate) mirroring: tokio::sync::Semaphore,
+    /// What has yet to be handed to a store that is written behind.
+    pub(crate) behind: Option<Behind>,
     pub(crate) started: Instant,
     /// One at a time makes room. Holds when it makes sense to try again, if it
     /// did not help.
@@ -62,6 +65,7 @@ impl Shared {
         let boot = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
         let epoch = epoch_text(&boot, 0);
         let interest = config.broker.as_ref().and_then(|broker| broker.interest());
+        let behind = store.as_ref().map(|store| store.write()) == Some(Write::Behind);
         Arc::new(Self {
             config,
             tasks: Tasks::default(),
@@ -72,6 +76,7 @@ impl Shared {
             store,
             interest,
             mirroring: tokio::sync::Semaphore::new(mirror::AT_A_TIME),
+            behind: behind.then(Behind::default),
             started: Instant::now(),
             eviction: Mutex::new(None),
             stop: CancellationToken::new(),
@@ -112,6 +117,14 @@ impl Shared {
         }
         let result = match &self.store {
             None => self.publish_in_memory(task_id, &prepared),
+            Some(store) if !store.is_available() => Err(unavailable()),
+            Some(_) if let Some(behind) = &self.behind => {
+                behind.room().await;
+                match self.read_ids_for(task_id, &prepared).await {
+                    Ok(()) => self.publish_in_memory(task_id, &prepared),
+                    Err(error) => Err(PublishError::Unavailable(Arc::new(error))),
+                }
+            }
             Some(store) => {
                 // The store may have the event by the time a publisher stops
                 // waiting, so the commit runs to its end on its own.
@@ -191,6 +204,39 @@ impl Shared {
         }
     }
 
+    /// Reads the ids of a task's events from the store, if this event has one
+    /// and they are not known.
+    async fn read_ids_for(&self, task_id: &TaskId, prepared: &Prepared) -> Result<(), StoreError> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        if prepared.event.event_id.is_none() {
+            return Ok(());
+        }
+        match self.tasks.get(task_id) {
+            Some(task) if task.cold.load(Ordering::SeqCst) => {
+                let _turn = task.commit.lock().await;
+                self.read_ids(store, &task).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether events are to be stored before they are seen.
+    pub(crate) fn writes_through(&self) -> bool {
+        self.store.is_some() && self.behind.is_none()
+    }
+
+    /// Keeps the bus from being closed while an event is appended that is to be
+    /// saved later.
+    pub(crate) fn enter(&self) -> Result<Option<RwLockReadGuard<'_, bool>>, PublishError> {
+        let entered = self.behind.as_ref().map(Behind::enter);
+        match entered {
+            Some(closed) if *closed => Err(PublishError::Closed),
+            entered => Ok(entered),
+        }
+    }
+
     pub(crate) async fn tell_others(&self, announcement: Announcement) {
         let Some(broker) = &self.config.broker else {
             return;
@@ -206,7 +252,10 @@ impl Shared {
     }
 
     pub(crate) fn new_task(&self, task_id: &TaskId) -> Arc<Task> {
-        let log = Log::new(Some(task_id.clone()), self.epoch());
+        let mut log = Log::new(Some(task_id.clone()), self.epoch());
+        if self.behind.is_some() {
+            log.set_saved(0);
+        }
         let interest = self.interest.as_ref();
         let interest = interest.map(|interest| (task_id.clone(), Arc::clone(interest)));
         let topic = Topic::of_interest(log, Arc::clone(&self.fanout), interest);
@@ -250,8 +299,12 @@ impl Shared {
         {
             let mut rules = task.lock_rules();
             rules.reset(Instant::now());
+            task.cold.store(false, Ordering::SeqCst);
             let mut log = task.topic().lock();
             let before = log.retained_bytes();
+            if let Some(behind) = &self.behind {
+                behind.settle(std::mem::take(&mut log.waiting));
+            }
             log.reset(self.epoch());
             self.counters.resized(before, 0);
             task.topic().mirror(&log);
@@ -289,6 +342,11 @@ impl Shared {
 fn fresh_epoch() -> Epoch {
     let text = &uuid::Uuid::new_v4().simple().to_string()[..12];
     Epoch::new(text).expect("hexadecimal digits are a valid epoch")
+}
+
+fn unavailable() -> PublishError {
+    let cause = StoreError::Unavailable("it said so, and tries again by itself".into());
+    PublishError::Unavailable(Arc::new(cause))
 }
 
 fn epoch_text(boot: &str, removals: u64) -> Epoch {

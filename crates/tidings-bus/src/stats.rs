@@ -29,6 +29,8 @@ pub struct BusStats {
     pub tasks_by_status: StatusCounts,
     /// Bytes that logs hold now, bookkeeping included.
     pub bytes: u64,
+    /// Bytes of events that the store has yet to get, where it is written behind.
+    pub bytes_unsaved: u64,
     /// Event handlers now.
     pub handlers: u64,
     /// Errors that handlers have returned.

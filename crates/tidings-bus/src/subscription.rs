@@ -130,7 +130,16 @@ struct Watched {
     cursor: Cursor,
     /// To be told before the first event.
     gap: Option<Gap>,
+    /// Events from the store, while they are not in memory.
+    page: Option<Box<View>>,
     ready: bool,
+}
+
+/// A page on its way from the store, and whose it is.
+struct Fetching {
+    key: usize,
+    task: Arc<Task>,
+    page: Pin<Box<dyn Future<Output = View> + Send>>,
 }
 
 #[derive(Default)]
@@ -175,6 +184,7 @@ impl Inner {
             attached,
             cursor: joined.cursor,
             gap: joined.ahead,
+            page: None,
             ready,
         });
         if ready {
@@ -246,6 +256,9 @@ pub struct Subscription {
     /// Taken from the log but not yet from the stream.
     batch: VecDeque<Delivery>,
     view: View,
+    /// One at a time; tasks that need one meanwhile wait in `cold`.
+    fetching: Option<Fetching>,
+    cold: VecDeque<usize>,
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -286,6 +299,8 @@ impl EventBus {
             skip: filter.skip.unwrap_or(self.shared.config.skip),
             batch: VecDeque::new(),
             view: View::default(),
+            fetching: None,
+            cold: VecDeque::new(),
             closing: Box::pin(async move { stop.cancelled().await }),
         }
     }
@@ -327,7 +342,7 @@ impl Subscription {
         let Some(watched) = state.watched.get_mut(key) else {
             return true;
         };
-        let topic = watched.task.topic();
+        let topic = &Arc::clone(watched.task.topic());
         let counters = &self.inner.shared.counters;
         // Asked first: a closed topic's view then holds its last word.
         let closed = topic.is_closed();
@@ -336,8 +351,16 @@ impl Subscription {
         let caught_up = loop {
             let gap = match watched.gap.take() {
                 Some(gap) => gap,
-                None => match watched.cursor.step(topic, &mut self.view, self.skip) {
+                None => match step(watched, topic, &mut self.view, self.skip) {
                     Step::CaughtUp => break true,
+                    Step::Cold => {
+                        counters.delivered(taken);
+                        // Ready, as far as its topic is concerned: it comes
+                        // back with its page.
+                        self.cold.push_back(key);
+                        self.view.chunks.clear();
+                        return true;
+                    }
                     Step::Gap(gap) => gap,
                     Step::Events { from, to } => {
                         if taken >= BATCH {
@@ -345,7 +368,11 @@ impl Subscription {
                         }
                         let to = to.min(from + (BATCH - taken) - 1);
                         for offset in from..=to {
-                            let Some(record) = self.view.record(offset) else {
+                            let page = watched.page.as_ref();
+                            let Some(record) = page.map_or_else(
+                                || self.view.record(offset),
+                                |page| page.record(offset),
+                            ) else {
                                 break;
                             };
                             watched.cursor.advance(1);
@@ -380,6 +407,55 @@ impl Subscription {
     }
 }
 
+/// What a cursor does next, in its page from the store if it has one.
+fn step(watched: &mut Watched, topic: &Topic, view: &mut View, skip: SkipPolicy) -> Step {
+    match watched.page.as_mut() {
+        Some(page) if page.covers(&watched.cursor) => watched.cursor.step(topic, page, skip),
+        _ => {
+            watched.page = None;
+            watched.cursor.step(topic, view, skip)
+        }
+    }
+}
+
+impl Subscription {
+    /// Fetches what cold tasks need, one after the other; true when a page came.
+    fn poll_fetch(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.fetching.is_none()
+            && let Some(key) = self.cold.pop_front()
+        {
+            let state = self.inner.lock();
+            let Some(watched) = state.watched.get(key) else {
+                return true;
+            };
+            let task = Arc::clone(&watched.task);
+            let fetch =
+                Arc::clone(&self.inner.shared).fetch_page(Arc::clone(&task), watched.cursor);
+            self.fetching = Some(Fetching {
+                key,
+                task,
+                page: Box::pin(fetch),
+            });
+        }
+        let Some(fetching) = &mut self.fetching else {
+            return false;
+        };
+        let Poll::Ready(page) = fetching.page.as_mut().poll(cx) else {
+            return false;
+        };
+        let mut state = self.inner.lock();
+        if let Some(watched) = state.watched.get_mut(fetching.key)
+            && Arc::ptr_eq(&watched.task, &fetching.task)
+        {
+            watched.page = Some(Box::new(page));
+            state.ready.push_back(fetching.key);
+        }
+        drop(state);
+        self.fetching = None;
+        true
+    }
+}
+
 impl Stream for Subscription {
     type Item = Delivery;
 
@@ -389,7 +465,7 @@ impl Stream for Subscription {
             if let Some(delivery) = this.batch.pop_front() {
                 return Poll::Ready(Some(delivery));
             }
-            if !this.refill(Some(cx.waker())) {
+            if !this.refill(Some(cx.waker())) && !this.poll_fetch(cx) {
                 if this.inner.shared.stop.is_cancelled() {
                     // Also when asked again: a future that has ended is not polled.
                     return Poll::Ready(None);

@@ -1,5 +1,6 @@
 //! A task: its log with watchers, and the rules that a publish must pass.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
@@ -18,6 +19,10 @@ pub struct Task {
     pub(crate) commit: tokio::sync::Mutex<()>,
     /// News from other nodes.
     incoming: Mutex<Incoming>,
+    /// It came from a store, and the ids of its events have yet to be read.
+    pub(crate) cold: AtomicBool,
+    /// It waits to be saved.
+    pub(crate) unsaved: AtomicBool,
 }
 
 /// What decides about a publish, and the times that retention goes by.
@@ -56,6 +61,8 @@ impl Task {
             rules: Mutex::new(Rules::new(now)),
             commit: tokio::sync::Mutex::new(()),
             incoming: Mutex::default(),
+            cold: AtomicBool::new(false),
+            unsaved: AtomicBool::new(false),
         })
     }
 

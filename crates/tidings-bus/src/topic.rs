@@ -212,7 +212,9 @@ impl Topic {
     pub fn fill(&self, view: &mut View, from: u64) {
         let mut log = self.lock();
         log.seal();
-        view.first = log.first();
+        view.first = log.oldest();
+        view.hot = log.first();
+        view.ahead = 0;
         view.head = log.head();
         view.generation = log.generation();
         log.collect(from.max(log.first()), &mut view.chunks);
@@ -340,7 +342,7 @@ fn standing(log: &Log) -> Standing {
 }
 
 fn join(log: &Log, start: &Start) -> Joined {
-    let (first, head, generation) = (log.first(), log.head(), log.generation());
+    let (first, head, generation) = (log.oldest(), log.head(), log.generation());
     let at = |next| Cursor::new(next, generation).joining(first);
     let mut ahead = None;
     let (cursor, recovered) = match start {

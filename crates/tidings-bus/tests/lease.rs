@@ -28,8 +28,8 @@ async fn pass(time: Duration) {
     support::settle().await;
 }
 
-fn types(bus: &EventBus, task: &TaskId) -> Vec<String> {
-    let page = bus.history(task, None, 100).unwrap();
+async fn types(bus: &EventBus, task: &TaskId) -> Vec<String> {
+    let page = bus.history(task, None, 100).await.unwrap();
     page.events
         .iter()
         .map(|event| event.event_type().to_string())
@@ -82,7 +82,7 @@ async fn a_silent_task_stalls_after_its_lease_and_is_lost_after_as_long_again() 
 
     pass(10 * LEASE).await;
     assert_eq!(
-        types(&bus, &task),
+        types(&bus, &task).await,
         ["task_started", "task_stalled", "task_failed"],
         "and no more"
     );
@@ -104,9 +104,13 @@ async fn any_event_renews_the_lease() {
         pass(LEASE * 9 / 10).await;
         bus.publish(&task, sign).await.unwrap();
     }
-    assert!(!types(&bus, &task).contains(&"task_stalled".to_owned()));
+    assert!(
+        !types(&bus, &task)
+            .await
+            .contains(&"task_stalled".to_owned())
+    );
     pass(LEASE).await;
-    assert_eq!(types(&bus, &task).last().unwrap(), "task_stalled");
+    assert_eq!(types(&bus, &task).await.last().unwrap(), "task_stalled");
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +121,7 @@ async fn a_task_without_a_lease_never_stalls() {
     let mut watching = bus.subscribe(&task);
     pass(Duration::from_secs(12 * 60 * 60)).await;
     quiet(&mut watching).await;
-    assert_eq!(types(&bus, &task), ["task_started"]);
+    assert_eq!(types(&bus, &task).await, ["task_started"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +139,7 @@ async fn a_task_that_has_ended_never_stalls() {
         let kind = end.event_type.to_string();
         bus.publish(&task, end).await.unwrap();
         pass(3 * LEASE).await;
-        assert_eq!(types(&bus, &task), ["task_started", &kind]);
+        assert_eq!(types(&bus, &task).await, ["task_started", &kind]);
     }
 }
 

@@ -43,7 +43,7 @@ impl Seen {
 }
 
 async fn data_of_last(bus: &EventBus, task: &str) -> (String, Value) {
-    let page = bus.history(&id(task), None, 1).unwrap();
+    let page = bus.history(&id(task), None, 1).await.unwrap();
     let event = page.events[0].decode().unwrap();
     let data = serde_json::from_str(event.data.as_str()).unwrap();
     (event.event_type.to_string(), data)
@@ -231,7 +231,7 @@ async fn event_history_tracking() {
     let bus = support::keeping(5);
     let task = id("t");
     assert!(
-        bus.history(&task, None, 10).is_none(),
+        bus.history(&task, None, 10).await.is_none(),
         "nothing is known of the task"
     );
     support::publish_to(&bus, &task, 8).await;
@@ -241,11 +241,11 @@ async fn event_history_tracking() {
             .map(|event| event.offset().get())
             .collect()
     };
-    let newest = bus.history(&task, None, 2).unwrap();
+    let newest = bus.history(&task, None, 2).await.unwrap();
     assert_eq!(numbers(&newest), [7, 8]);
     assert_eq!(newest.gap, None);
 
-    let first = bus.history(&task, Some(Since::Start), 3).unwrap();
+    let first = bus.history(&task, Some(Since::Start), 3).await.unwrap();
     assert_eq!(numbers(&first), [4, 5, 6], "the oldest that are retained");
     let gap = first.gap.unwrap();
     assert_eq!(
@@ -255,6 +255,7 @@ async fn event_history_tracking() {
     );
     let rest = bus
         .history(&task, Some(Since::After(first.next)), 3)
+        .await
         .unwrap();
     assert_eq!((numbers(&rest), rest.gap), (vec![7, 8], None), "pages join");
     assert_eq!(rest.next.offset.get(), 8);

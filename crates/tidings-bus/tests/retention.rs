@@ -47,7 +47,10 @@ async fn only_the_newest_events_are_kept() {
     for head in 1..=20_u64 {
         publish_to(&bus, &task, head).await;
         let first = head.saturating_sub(4).max(1);
-        assert_eq!(retained(&bus, &task), (first..=head).collect::<Vec<_>>());
+        assert_eq!(
+            retained(&bus, &task).await,
+            (first..=head).collect::<Vec<_>>()
+        );
     }
     assert_eq!(bus.stats().events_dropped, 15);
     assert_eq!(
@@ -69,7 +72,7 @@ async fn only_so_many_bytes_are_kept_and_always_the_newest_event() {
         bus.publish(&task, of_size(1_000)).await.unwrap();
         assert!(bus.stats().bytes <= 10_000 + tidings_bus::defaults::TASK_BYTES as u64);
     }
-    let kept = retained(&bus, &task);
+    let kept = retained(&bus, &task).await;
     assert!(
         (6..=9).contains(&kept.len()),
         "9 events of somewhat more than 1,000 bytes: {kept:?}"
@@ -77,12 +80,12 @@ async fn only_so_many_bytes_are_kept_and_always_the_newest_event() {
     assert_eq!(*kept.last().unwrap(), 50);
     bus.publish(&task, of_size(60_000)).await.unwrap();
     assert_eq!(
-        retained(&bus, &task),
+        retained(&bus, &task).await,
         [51],
         "one that is larger than the limit is still there"
     );
     bus.publish(&task, of_size(10)).await.unwrap();
-    assert_eq!(retained(&bus, &task), [52]);
+    assert_eq!(retained(&bus, &task).await, [52]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,11 +95,11 @@ async fn a_finished_tasks_events_go_after_their_time_and_its_end_stays() {
     finish(&bus, &done, 4).await;
     publish_to(&bus, &running, 4).await;
     pass(HOUR - Duration::from_secs(120)).await;
-    assert_eq!(retained(&bus, &done), [1, 2, 3, 4]);
+    assert_eq!(retained(&bus, &done).await, [1, 2, 3, 4]);
     pass(Duration::from_secs(240)).await;
-    assert_eq!(retained(&bus, &done), [0_u64; 0]);
+    assert_eq!(retained(&bus, &done).await, [0_u64; 0]);
     assert_eq!(
-        retained(&bus, &running),
+        retained(&bus, &running).await,
         [1, 2, 3, 4],
         "a task that goes on keeps them"
     );
@@ -151,8 +154,8 @@ async fn an_idle_task_goes_after_its_time_unless_it_is_watched_or_published_to()
         publish_to(&bus, &id("busy"), head).await;
     }
     assert!(bus.snapshot(&id("idle")).is_none());
-    assert_eq!(retained(&bus, &id("busy")), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(retained(&bus, &id("watched")), [1, 2]);
+    assert_eq!(retained(&bus, &id("busy")).await, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(retained(&bus, &id("watched")).await, [1, 2]);
     quiet(&mut watching).await;
     drop(watching);
     pass(Duration::from_secs(120)).await;
@@ -189,16 +192,20 @@ async fn past_the_total_the_oldest_finished_tasks_lose_their_events_first() {
         assert!(bus.stats().bytes <= total as u64);
     }
     assert_eq!(
-        retained(&bus, &big(0)),
+        retained(&bus, &big(0)).await,
         [0_u64; 0],
         "the one that ended first"
     );
     assert_eq!(
-        retained(&bus, &big(4)).len(),
+        retained(&bus, &big(4)).await.len(),
         6,
         "not the one that ended last"
     );
-    assert_eq!(retained(&bus, &id("running")).len(), 2, "not one that runs");
+    assert_eq!(
+        retained(&bus, &id("running")).await.len(),
+        2,
+        "not one that runs"
+    );
     for n in 0..5 {
         let snapshot = bus.snapshot(&big(n)).expect("snapshots go last");
         assert_eq!(snapshot.result.as_ref().unwrap().as_str(), n.to_string());
@@ -234,7 +241,7 @@ async fn the_total_holds_while_thousands_of_tasks_are_published() {
         TaskStatus::Completed
     );
     assert_eq!(
-        retained(&bus, &task(2_999)).len(),
+        retained(&bus, &task(2_999)).await.len(),
         5,
         "the newest lost nothing"
     );

@@ -109,7 +109,7 @@ async fn holds(events: Vec<NewEvent>) -> Result<(), TestCaseError> {
             }
         }
     }
-    if let Some(page) = bus.history(&task, None, 100_000) {
+    if let Some(page) = bus.history(&task, None, 100_000).await {
         prop_assert_eq!(page.events.len() as u64, taken);
         let mut again = fresh;
         page.events

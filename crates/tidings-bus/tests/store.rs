@@ -111,7 +111,7 @@ async fn a_reopened_bus_goes_on_where_the_last_one_was() {
         bus.list("", Some(TaskStatus::Running), None, 10),
         [Arc::clone(&before.0)]
     );
-    assert_eq!(retained(&bus, &running), [1, 2]);
+    assert_eq!(retained(&bus, &running).await, [1, 2]);
     let again = bus.publish(&running, keyed("a")).await.unwrap();
     assert_eq!((again.offset.get(), again.duplicate), (2, true));
     assert_eq!(again.epoch, before.0.epoch);
@@ -145,7 +145,7 @@ async fn a_reopened_bus_has_the_end_of_a_task_whose_events_are_gone_from_the_sto
 
     let bus = open(&store).await;
     assert_eq!(bus.snapshot(&task), Some(before));
-    assert_eq!(retained(&bus, &task), [0_u64; 0]);
+    assert_eq!(retained(&bus, &task).await, [0_u64; 0]);
     assert_eq!(
         bus.task_started(&task, "again").await.unwrap().offset.get(),
         3
@@ -208,7 +208,7 @@ async fn an_event_that_the_store_refuses_is_not_published_and_its_offset_is_free
     assert_eq!(error.code(), ErrorCode::Unavailable);
     quiet(&mut watching).await;
     assert_eq!(bus.snapshot(&task).unwrap(), before);
-    assert_eq!(retained(&bus, &task), [1]);
+    assert_eq!(retained(&bus, &task).await, [1]);
 
     store.failing.store(false, Ordering::SeqCst);
     let published = bus.publish(&task, keyed("a")).await.unwrap();
@@ -257,7 +257,7 @@ async fn a_publish_that_is_dropped_in_the_middle_is_neither_lost_nor_doubled() {
     quiet(&mut watching).await;
     drop(bus);
     let bus = open(&store).await;
-    assert_eq!(retained(&bus, &task), [1, 2, 3]);
+    assert_eq!(retained(&bus, &task).await, [1, 2, 3]);
 }
 
 /// Two nodes: a store and a broker between them.
@@ -322,7 +322,7 @@ async fn a_task_that_the_other_node_has_removed_starts_over_on_both() {
     let before = a.publish(&task, step(1)).await.unwrap();
     a.publish(&task, step(2)).await.unwrap();
     settle().await;
-    assert_eq!(retained(&b, &task), [1, 2]);
+    assert_eq!(retained(&b, &task).await, [1, 2]);
     let mut on_b = b.subscribe(&task);
 
     assert!(a.remove(&task).await.unwrap());
@@ -334,7 +334,7 @@ async fn a_task_that_the_other_node_has_removed_starts_over_on_both() {
     assert_eq!(offsets(&mut on_b, 1).await, [1]);
     settle().await;
     assert_eq!(a.snapshot(&task), b.snapshot(&task));
-    assert_eq!(retained(&a, &task), [1]);
+    assert_eq!(retained(&a, &task).await, [1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -381,6 +381,10 @@ impl Connection {
         self.lock().subs.find(task_id).is_some()
     }
 
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        self.me.clone()
+    }
+
     fn watcher(&self) -> Option<Arc<dyn Watcher>> {
         Some(self.me.upgrade()?)
     }
@@ -414,6 +418,8 @@ impl Connection {
             cursor,
             opening: Some(Box::new(Opening { start, kind })),
             explicit,
+            page: None,
+            fetching: false,
             ready: false,
             last_heartbeat: 0,
         });

@@ -212,6 +212,16 @@ impl Connection {
                 Source::Inbox(_) => SkipPolicy::NEVER,
             };
             let mut step = sub.cursor.step(topic, view, skip);
+            let mut page = None;
+            if step == Step::Cold {
+                page = sub.page.take().filter(|page| page.covers(&sub.cursor));
+                let Some(page) = &mut page else {
+                    self.fetch_page(key, sub);
+                    return Flow::Clear;
+                };
+                step = sub.cursor.step(topic, page, skip);
+            }
+            let view = page.as_deref_mut().unwrap_or(&mut *view);
             if let Step::Gap(gap) = step {
                 let task_id = sub.source.task_id().cloned();
                 self.encode_gap(task_id, topic, gap, &mut notices);
@@ -219,7 +229,7 @@ impl Connection {
                 // its turn, so that a broken write is of one of them.
                 let mut probe = sub.cursor;
                 step = probe.step(topic, view, skip);
-                if probe != sub.cursor {
+                if probe != sub.cursor || step == Step::Cold {
                     step = Step::CaughtUp;
                 }
             }
@@ -228,7 +238,7 @@ impl Connection {
                     self.write_from_log(out, key, &notices, view, from, to)
                 }
                 Step::Events { from, to } => self.write_reframed(out, key, notices, view, from, to),
-                Step::CaughtUp | Step::Gap(_) if notices.is_empty() => {
+                Step::CaughtUp | Step::Gap(_) | Step::Cold if notices.is_empty() => {
                     if sub.explicit || !topic.is_closed() {
                         return Flow::Clear;
                     }
@@ -242,13 +252,60 @@ impl Connection {
                     }
                     continue;
                 }
-                Step::CaughtUp | Step::Gap(_) => self.write_owned(out, &notices),
+                Step::CaughtUp | Step::Gap(_) | Step::Cold => self.write_owned(out, &notices),
             };
             if flow == Flow::Blocked {
+                // A page goes: memory is not to grow with sockets that are full.
                 out.note_unsent(key, unsent);
                 out.mark_ready(key);
                 return flow;
             }
+            if let (Some(page), Some(sub)) = (page, out.subs.get_mut(key)) {
+                sub.page = page.covers(&sub.cursor).then_some(page);
+            }
+        }
+    }
+
+    /// Has the next events of a cursor brought from the store; it goes on when
+    /// they are there.
+    fn fetch_page(&self, key: usize, sub: &mut Sub) {
+        let Source::Task(task) = &sub.source else {
+            return;
+        };
+        if std::mem::replace(&mut sub.fetching, true) {
+            return;
+        }
+        let task = Arc::clone(task);
+        let fetch = self.manager().bus.fetch_page(&task, &sub.cursor);
+        let me = self.weak();
+        tokio::spawn(async move {
+            let page = fetch.await;
+            if let Some(connection) = me.upgrade() {
+                connection.fetched(key, task.topic(), page);
+            }
+        });
+    }
+
+    fn fetched(&self, key: usize, topic: &Arc<Topic>, page: View) {
+        let mut out = self.lock();
+        if !out.is_open() {
+            return;
+        }
+        match out.subs.get_mut(key) {
+            Some(sub) if Arc::ptr_eq(sub.source.topic(), topic) => {
+                sub.fetching = false;
+                sub.page = Some(Box::new(page));
+            }
+            _ => return,
+        }
+        if out.blocked {
+            out.mark_ready(key);
+        } else {
+            let mut view = View::default();
+            if let Some(sub) = out.subs.get_mut(key) {
+                topic.fill(&mut view, sub.cursor.next_offset());
+            }
+            self.pump(&mut out, key, topic, &mut view);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
-use tidings_bus::{AttachId, Cursor, PatternId, Start, Task, Topic};
+use tidings_bus::{AttachId, Cursor, PatternId, Start, Task, Topic, View};
 use tidings_protocol::{Pattern, Reference, TaskId};
 
 /// From so many subscriptions on, an index by task pays for itself.
@@ -62,6 +62,10 @@ pub(crate) struct Sub {
     pub(crate) cursor: Cursor,
     /// Asked for by name, and not only matched by a pattern.
     pub(crate) explicit: bool,
+    /// Events from the store, while those that it needs are not in memory.
+    pub(crate) page: Option<Box<View>>,
+    /// A page is on its way.
+    pub(crate) fetching: bool,
     /// Waits for the socket.
     pub(crate) ready: bool,
     pub(crate) opening: Option<Box<Opening>>,

@@ -23,6 +23,7 @@ Examples:
   tidings                                  serve on http://127.0.0.1:8000
   tidings demo                             the same, with simulated tasks to watch
   tidings --listen 127.0.0.1:0             on a free port; the first line says which
+  tidings --data-dir data                  with tasks that outlive a restart
   tidings --config tidings.toml            with options from a file
   TIDINGS_MAX_EVENTS=5000 tidings serve    with an option from the environment
 
@@ -36,7 +37,9 @@ COUNT is a whole number. SIZE is in bytes or has a unit: 65536, 64KiB, 64KB.
 TIME has a unit: 250ms, 25s, 5m, 1h.
 
 SIGTERM and Ctrl-C stop the server in order, a second one at once. Exit codes:
-0 stopped, 64 wrong usage or configuration, 66 no such file, 69 cannot listen.";
+0 stopped, 64 wrong usage or configuration, 65 the data directory is damaged or
+not ours, 66 no such file, 69 cannot listen, 73 the data directory cannot be
+used, 75 it is in use.";
 
 /// Carries the progress of long-running work to the people who watch it,
 /// over WebSocket, live and in order.
@@ -184,6 +187,8 @@ mod tests {
             connections,
             transport,
             redis,
+            data_dir,
+            store,
             drain_window,
             drain_deadline,
             auth,
@@ -211,6 +216,7 @@ mod tests {
                 connections,
                 transport,
                 redis,
+                (data_dir, store),
                 drain_window,
                 drain_deadline,
                 auth,
@@ -244,7 +250,7 @@ mod tests {
             );
             documented += 1;
         }
-        assert_eq!(documented, 26);
+        assert_eq!(documented, 30);
     }
 
     #[test]
@@ -255,10 +261,12 @@ mod tests {
                 [name] if name == "FILTER" => "trace",
                 [name] if name == "ORIGIN" => "*",
                 [name] if name == "COUNT" => "7",
-                [name] if name == "SIZE" => "77KB",
+                [name] if name == "SIZE" => "77MB",
                 [name] if name == "TIME" => "77s",
                 [name] if name == "BOOL" => "true",
                 [name] if name == "URL" => "redis://127.0.0.1:1",
+                [name] if name == "DIR" => "data",
+                [name] if name == "MODE" => "every-commit",
                 // The file, help and the version set nothing by themselves.
                 _ => continue,
             };

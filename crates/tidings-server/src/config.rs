@@ -8,6 +8,7 @@ use std::time::Duration;
 use tidings_bus::BusConfig;
 use tidings_connections::ConnectionsConfig;
 use tidings_redis::Deployment;
+use tidings_store::StoreConfig;
 use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
 
 use crate::auth::Auth;
@@ -33,6 +34,9 @@ pub(crate) struct Settings {
     pub(crate) connections: ConnectionsConfig,
     pub(crate) transport: TransportConfig,
     pub(crate) redis: Option<Deployment>,
+    /// Where tasks are kept; none for memory alone.
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) store: StoreConfig,
     pub(crate) drain_window: Duration,
     pub(crate) drain_deadline: Duration,
 }
@@ -76,6 +80,8 @@ impl Settings {
             connections: connections(options),
             transport: transport(options),
             redis: options.redis.as_ref().map(|url| url.0.clone()),
+            store: store(options),
+            data_dir: options.data_dir.clone(),
             drain_window: options.drain_window.map_or(DRAIN_WINDOW, |time| time.get()),
             drain_deadline: options
                 .drain_deadline
@@ -137,6 +143,17 @@ fn transport(options: &Options) -> TransportConfig {
         body_read_timeout = options.body_timeout.map(|time| time.get()),
     }
     transport
+}
+
+fn store(options: &Options) -> StoreConfig {
+    let mut store = StoreConfig::default();
+    set! { store:
+        sync = options.sync.map(|mode| mode.0),
+        max_task_bytes = options.max_stored_task_bytes.map(|size| size.get()),
+        max_total_bytes = options.max_stored_bytes.map(|size| size.get()),
+        events_ttl = options.stored_ttl.map(|time| time.get()),
+    }
+    store
 }
 
 fn origins(allowed: &[Origin]) -> Origins {

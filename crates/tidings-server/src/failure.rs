@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidings_store::OpenError;
+
 /// What ends the program with something else than success. Exit codes are
 /// those of BSD's `sysexits.h`.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +103,12 @@ pub(crate) enum Failure {
         #[source]
         cause: io::Error,
     },
+    /// The data directory is in use, damaged, or not ours.
+    #[error("tasks cannot be kept")]
+    Store(#[source] OpenError),
+    /// What is in the store cannot be taken in.
+    #[error("what is stored cannot be read")]
+    Recovery(#[source] tidings_bus::StoreError),
     /// The system refused threads or signal handlers.
     #[error("the system does not let the server start")]
     System(#[source] io::Error),
@@ -121,6 +129,13 @@ impl Failure {
             Self::Unwritable { .. } => 73,                               // EX_CANTCREAT
             Self::Listen { .. } => 69,                                   // EX_UNAVAILABLE
             Self::System(_) => 71,                                       // EX_OSERR
+            Self::Recovery(_) => 74,                                     // EX_IOERR
+            Self::Store(error) => match error {
+                OpenError::InUse { .. } => 75,   // EX_TEMPFAIL
+                OpenError::Missing { .. } => 66, // EX_NOINPUT
+                OpenError::Io { .. } => 73,      // EX_CANTCREAT
+                _ => 65,                         // EX_DATAERR
+            },
         }
     }
 

@@ -13,6 +13,7 @@ mod options;
 mod pages;
 mod serve;
 mod signals;
+mod storage;
 mod token;
 mod value;
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::value::{AuthKind, Count, JwtAlgorithm, Listen, Log, Origin, RedisUrl, Size, Time};
+use crate::value::{
+    AuthKind, Count, JwtAlgorithm, Listen, Log, Origin, RedisUrl, Size, SyncMode, Time,
+};
 
 /// What was set in one place. The defaults named here are the libraries'; a
 /// test holds the two together.
@@ -223,6 +225,55 @@ pub(crate) struct Options {
     )]
     pub(crate) idempotency_ttl: Option<Time<0>>,
 
+    /// Where tasks are kept beyond a restart; one server at a time. Without it
+    /// they are in memory alone
+    #[arg(
+        long,
+        env = "TIDINGS_DATA_DIR",
+        value_name = "DIR",
+        help_heading = "Storage"
+    )]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// When an event is on disk: every-commit (before it is acknowledged and
+    /// seen), interval:MS (so many milliseconds later at most), or os (when the
+    /// system finds time) [default: interval:50]
+    #[arg(
+        long,
+        env = "TIDINGS_SYNC",
+        value_name = "MODE",
+        help_heading = "Storage"
+    )]
+    pub(crate) sync: Option<SyncMode>,
+
+    /// Bytes of events kept on disk per task [default: 64MiB]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_STORED_TASK_BYTES",
+        value_name = "SIZE",
+        help_heading = "Storage"
+    )]
+    pub(crate) max_stored_task_bytes: Option<Size<65_536>>,
+
+    /// Bytes of events kept on disk over all tasks; past it the tasks that
+    /// ended first lose their events first [default: 8GiB]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_STORED_BYTES",
+        value_name = "SIZE",
+        help_heading = "Storage"
+    )]
+    pub(crate) max_stored_bytes: Option<Size<1_048_576>>,
+
+    /// How long an event stays on disk, whatever room there is [default: 7d]
+    #[arg(
+        long,
+        env = "TIDINGS_STORED_TTL",
+        value_name = "TIME",
+        help_heading = "Storage"
+    )]
+    pub(crate) stored_ttl: Option<Time<0>>,
+
     /// Between two signs of life on a quiet connection; keep it below the idle
     /// timeout of the proxies on the way [default: 25s]
     #[arg(
@@ -355,6 +406,7 @@ impl Options {
             allow_anonymous, token_in_query,
             max_events, max_task_bytes, finished_ttl, pinned_ttl, idle_ttl, max_total_bytes,
             max_event_bytes, idempotency_ids, idempotency_ttl,
+            data_dir, sync, max_stored_task_bytes, max_stored_bytes, stored_ttl,
             heartbeat_interval, write_timeout, offline_ttl, max_connections, max_subscriptions,
             max_message_bytes, skip_behind, inbox_messages, header_timeout, body_timeout,
             drain_window, drain_deadline,

@@ -15,10 +15,11 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::pages::pages;
 use crate::signals;
+use crate::storage;
 use crate::value::Log;
 
-/// How long the bus may take to stop once nobody is connected. It waits for
-/// nothing from outside, so this is only not to hang whatever happens.
+/// How long the bus may take to stop once nobody is connected, at least. It
+/// waits for nothing but its store, so this is only not to hang whatever happens.
 const BUS_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the start waits for Redis, so that a server that is not ready is
@@ -67,9 +68,23 @@ impl Instance {
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
         let drain = CancellationToken::new();
         signals::install(drain.clone()).map_err(Failure::System)?;
-        let (bus, redis) = open(settings.bus, settings.redis).await?;
         settings.auth.check(settings.listen)?;
-        let manager = match settings.auth.start().await? {
+        let authenticator = settings.auth.start().await?;
+        let (bus, redis) = match &settings.data_dir {
+            Some(_) if settings.redis.is_some() => {
+                return Err(Failure::Setting(
+                    "tasks are kept in Redis or in a data directory, not in both: \
+                     leave out --redis or --data-dir"
+                        .into(),
+                ));
+            }
+            Some(path) => (
+                storage::open(path, settings.store, settings.bus).await?,
+                None,
+            ),
+            None => open(settings.bus, settings.redis).await?,
+        };
+        let manager = match authenticator {
             None => ConnectionManager::new(bus.clone(), settings.connections),
             Some((authenticator, again)) => {
                 if let Some((keys, path)) = again {
@@ -83,9 +98,14 @@ impl Instance {
         let service =
             TidingsService::new(manager, settings.transport.pages(pages())).map_err(setting)?;
         let addr = settings.listen;
-        let server = Server::bind(addr, service)
-            .await
-            .map_err(|cause| Failure::Listen { addr, cause })?;
+        let server = match Server::bind(addr, service).await {
+            Ok(server) => server,
+            Err(cause) => {
+                // A stop in order: what is stored is as good as it was.
+                bus.shutdown().await;
+                return Err(Failure::Listen { addr, cause });
+            }
+        };
         announce(server.local_addr());
         Ok(Self {
             bus,
@@ -103,9 +123,11 @@ impl Instance {
             .server
             .run(self.drain, self.window, self.deadline)
             .await;
-        let stopped = tokio::time::timeout(BUS_DEADLINE, self.bus.shutdown())
+        // With a store it writes what is left.
+        let deadline = BUS_DEADLINE.max(self.deadline);
+        let stopped = tokio::time::timeout(deadline, self.bus.shutdown())
             .await
-            .is_ok();
+            .unwrap_or(false);
         tracing::info!(aborted, stopped, "stopped");
         Ok(())
     }
@@ -128,7 +150,7 @@ async fn open(
     Ok((bus.map_err(setting)?, Some(redis)))
 }
 
-fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+pub(crate) fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::Setting(Box::new(error))
 }
 

@@ -69,7 +69,7 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin, AuthKind, JwtAlgorithm, RedisUrl);
+deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin, AuthKind, JwtAlgorithm, RedisUrl, SyncMode);
 
 /// Where Redis is.
 #[derive(Debug, Clone)]
@@ -124,6 +124,10 @@ impl<const LEAST: u64> FromStr for Count<LEAST> {
 pub(crate) struct Size<const LEAST: u64>(u64);
 
 impl<const LEAST: u64> Size<LEAST> {
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn to_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -176,6 +180,23 @@ impl<const LEAST: u64> FromStr for Time<LEAST> {
             return Err(InvalidValue::TooLarge("3650d".to_owned()));
         }
         Ok(Self(time))
+    }
+}
+
+/// When what is stored is on disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SyncMode(pub(crate) tidings_store::Sync);
+
+impl Value for SyncMode {
+    const EXPECTED: &'static str =
+        "every-commit, interval, interval:MS (1 to 60000 milliseconds) or os";
+}
+
+impl FromStr for SyncMode {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        text.parse().map(Self).map_err(|_| Self::malformed())
     }
 }
 

@@ -47,6 +47,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("tidings-web", &[], &["tokio", "hyper", "http"]),
     (
+        "tidings-store",
+        &["tidings-bus", "tidings-protocol"],
+        &["hyper", "tungstenite", "http", "rustls", "native-tls"],
+    ),
+    (
         "tidings",
         &[
             "tidings-auth",

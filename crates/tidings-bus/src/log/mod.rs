@@ -83,14 +83,21 @@ pub(crate) struct Log {
     epoch: Epoch,
     /// Counts epoch changes, so that a cursor compares a number and not a text.
     generation: u32,
-    /// Oldest retained offset; `head + 1` when nothing is retained.
+    /// Oldest offset in memory; `head + 1` when there is none.
     first: u64,
+    /// Oldest offset that the store has, where it has older ones than memory.
+    stored_first: Option<u64>,
     head: u64,
     sealed: VecDeque<Arc<Chunk>>,
     tail_bytes: Vec<u8>,
     tail_records: Vec<RecordMeta>,
     /// Bytes of the records `first..=head`, overhead included.
     retained: usize,
+    /// What the store has, where it is written behind: what lies after it must
+    /// stay until it has been handed over.
+    saved: Option<u64>,
+    /// Bytes that were appended and wait to be handed over.
+    pub(crate) waiting: usize,
     /// The task's state at `head`; none for an inbox.
     pub(crate) snapshot: Option<Arc<TaskSnapshot>>,
     /// Set when the log left the registry: whoever still holds it looks again.
@@ -107,11 +114,14 @@ impl Log {
             epoch,
             generation: 0,
             first: 1,
+            stored_first: None,
             head: 0,
             sealed: VecDeque::new(),
             tail_bytes: Vec::new(),
             tail_records: Vec::new(),
             retained: 0,
+            saved: None,
+            waiting: 0,
             snapshot,
             closed: false,
         }
@@ -123,6 +133,47 @@ impl Log {
         self.first = next;
         self.head = next - 1;
         self.snapshot = Some(Arc::new(snapshot));
+    }
+
+    /// Goes on where a store is: of its events nothing is in memory.
+    pub(crate) fn resume_cold(&mut self, snapshot: Arc<TaskSnapshot>, stored_first: Offset) {
+        self.epoch = snapshot.epoch.clone();
+        self.head = snapshot.offset.get();
+        self.first = self.head + 1;
+        self.stored_first = Some(stored_first.get());
+        self.saved = self.saved.map(|_| self.head);
+        self.snapshot = Some(snapshot);
+    }
+
+    /// A log of a few events from the middle of another.
+    pub(crate) fn part(of: &Log, from: u64) -> Self {
+        let mut part = Self::new(None, of.epoch.clone());
+        part.task = of.task.clone();
+        part.generation = of.generation;
+        part.first = from;
+        part.head = from - 1;
+        part
+    }
+
+    /// Notes what the store says is the oldest that it has.
+    pub(crate) fn set_stored_first(&mut self, offset: u64) {
+        self.stored_first = Some(offset);
+    }
+
+    /// The oldest offset that can be read, from memory or from the store.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.stored_first
+            .map_or(self.first, |stored| stored.min(self.first))
+    }
+
+    /// Notes that the store has everything up to `offset`.
+    pub(crate) fn set_saved(&mut self, offset: u64) {
+        self.saved = Some(offset);
+    }
+
+    /// The newest offset that the store has; the head where nothing waits.
+    pub(crate) fn saved(&self) -> u64 {
+        self.saved.unwrap_or(self.head)
     }
 
     pub(crate) fn epoch(&self) -> &Epoch {
@@ -180,18 +231,34 @@ impl Log {
         });
         self.head = offset;
         self.retained += size + RECORD_OVERHEAD;
+        if self.saved.is_some() {
+            self.waiting += size + RECORD_OVERHEAD;
+        }
         if self.tail_bytes.len() >= CHUNK_BYTES {
             self.seal();
         }
         offset
     }
 
-    /// Drops records from the front until the limits hold; gives how many went.
+    /// Drops records from memory, from the front, until the limits hold; gives how many went.
     pub(crate) fn trim(&mut self, limits: &LogLimits) -> u64 {
         let before = self.first;
         while self.first < self.head
+            && self.first <= self.saved()
             && (self.retained_events() > limits.max_events || self.retained > limits.max_bytes)
         {
+            self.drop_first();
+        }
+        self.first - before
+    }
+
+    /// Drops every record that need not stay; gives how many went.
+    pub(crate) fn drop_saved(&mut self) -> u64 {
+        if self.saved() >= self.head {
+            return self.trim_all();
+        }
+        let before = self.first;
+        while self.first <= self.saved() {
             self.drop_first();
         }
         self.first - before
@@ -212,7 +279,9 @@ impl Log {
     pub(crate) fn reset(&mut self, epoch: Epoch) {
         self.trim_all();
         self.first = 1;
+        self.stored_first = None;
         self.head = 0;
+        self.saved = self.saved.map(|_| 0);
         self.generation = self.generation.wrapping_add(1);
         self.snapshot = self
             .task

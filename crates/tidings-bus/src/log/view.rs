@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidings_protocol::{Epoch, EventClass, Offset, TaskSnapshot};
 
 use super::{Chunk, EventRecord};
+use crate::cursor::Cursor;
 use crate::topic::Topic;
 
 /// A consistent picture of a topic: its head, its oldest retained offset, and
@@ -14,8 +15,13 @@ use crate::topic::Topic;
 /// from one reader to the next, since most want the same last chunk.
 #[derive(Debug, Default)]
 pub struct View {
+    /// The oldest offset that can be read, and the oldest in memory: between
+    /// them lies what has to be fetched.
     pub(crate) first: u64,
+    pub(crate) hot: u64,
     pub(crate) head: u64,
+    /// How far the log's head is past this one: of a page from the store.
+    pub(crate) ahead: u64,
     pub(crate) generation: u32,
     pub(crate) chunks: Vec<Arc<Chunk>>,
 }
@@ -26,6 +32,13 @@ impl View {
         self.head
     }
 
+    /// Whether a cursor's next event is here.
+    pub fn covers(&self, cursor: &Cursor) -> bool {
+        self.generation == cursor.generation()
+            && (self.first..=self.head).contains(&cursor.next_offset())
+            && !self.chunks.is_empty()
+    }
+
     /// The oldest retained offset when the view was taken.
     pub fn first(&self) -> u64 {
         self.first
@@ -34,7 +47,7 @@ impl View {
     /// Makes sure that the chunks from `from` on are here (or gone from the log).
     pub(crate) fn reach(&mut self, topic: &Topic, from: u64) {
         let here = self.chunks.first().map_or(u64::MAX, |chunk| chunk.first);
-        if from < here && from <= self.head {
+        if from.max(self.hot) < here && from <= self.head {
             topic.fill(self, from);
         }
     }

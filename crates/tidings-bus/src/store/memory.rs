@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
-use super::{Append, Store, StoreError, StoredEvent, StoredTask};
+use super::{Append, Store, StoreError, StoredEvent, StoredTask, Write};
 
 #[derive(Debug)]
 struct Entry {
@@ -33,12 +33,21 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tasks: Mutex<BTreeMap<TaskId, Entry>>,
+    write: Write,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that is written to in this way.
+    pub fn written(write: Write) -> Self {
+        Self {
+            write,
+            ..Self::default()
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, Entry>> {
@@ -125,6 +134,14 @@ impl Store for MemoryStore {
     async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
         self.lock().remove(task_id);
         Ok(())
+    }
+
+    fn first(&self, task_id: &TaskId) -> Option<Offset> {
+        self.lock().get(task_id).map(|entry| entry.stored().first)
+    }
+
+    fn write(&self) -> Write {
+        self.write
     }
 }
 

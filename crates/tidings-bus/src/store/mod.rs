@@ -1,9 +1,10 @@
 //! Where tasks outlive the process.
 //!
 //! The bus's own logs are its fan-out path and, without a store, all there is:
-//! a restart forgets. A [`Store`] keeps what must not be forgotten. An event
-//! becomes visible only after the store has taken it, so what a watcher has
-//! seen is what a restart finds.
+//! a restart forgets. A [`Store`] keeps what must not be forgotten, in one of
+//! two ways, see [`Write`]: an event becomes visible only after the store has
+//! taken it, so that what a watcher has seen is what a restart finds; or at
+//! once, and the store is told soon after.
 //!
 //! Rejected: making the in-memory log one implementation of this trait. The
 //! two have opposite jobs (hand out bytes without a lock; take bytes durably),
@@ -48,6 +49,17 @@ pub struct StoredTask {
     pub snapshot: Arc<TaskSnapshot>,
     /// The oldest offset that can be read; one past the newest when none can.
     pub first: Offset,
+}
+
+/// Whether events are seen before their store has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Write {
+    /// Stored first, visible and acknowledged after.
+    #[default]
+    Through,
+    /// Visible and acknowledged at once; the bus hands them over within
+    /// milliseconds, many at a time. The store is this bus's alone.
+    Behind,
 }
 
 /// Why a store did not do what it was asked.
@@ -106,9 +118,26 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets the task altogether. A task that is not there is no error.
     async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError>;
 
+    /// The oldest offset of a task that can be read, as far as the store knows
+    /// that without looking: it may bound what it keeps.
+    fn first(&self, _task_id: &TaskId) -> Option<Offset> {
+        None
+    }
+
+    /// How the bus is to write to it; the same for as long as it lives.
+    fn write(&self) -> Write {
+        Write::Through
+    }
+
     /// Whether it would take events now. One that would not finds out by itself
     /// when it does again; until then publishes are refused.
     fn is_available(&self) -> bool {
         true
+    }
+
+    /// Called last, after a stop in order: everything was handed over, and
+    /// nothing follows.
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }

@@ -130,9 +130,10 @@ pub(crate) async fn check_to(
 }
 
 /// What is retained, as offsets.
-pub(crate) fn retained(bus: &EventBus, task: &TaskId) -> Vec<u64> {
+pub(crate) async fn retained(bus: &EventBus, task: &TaskId) -> Vec<u64> {
     let page = bus
         .history(task, Some(Since::Start), usize::MAX)
+        .await
         .expect("a task that is known");
     page.events
         .iter()

@@ -63,6 +63,7 @@ impl Core {
         bus.fetch(&task_id).await.map_err(unavailable)?;
         let page = bus
             .history(&task_id, since, limit)
+            .await
             .ok_or_else(|| Problem::task_not_found(&task_id))?;
         Ok(raw_json(StatusCode::OK, encode_page(&page)))
     }

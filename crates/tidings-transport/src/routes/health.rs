@@ -39,7 +39,7 @@ impl Core {
         respond(StatusCode::OK, &json!({ "status": "ok" }))
     }
 
-    /// Ready: new connections are welcome.
+    /// Ready: new connections are welcome, and publishes can be taken.
     pub(crate) fn readyz(&self) -> Response<Body> {
         let (status, text) = if self.manager.is_draining() {
             (StatusCode::SERVICE_UNAVAILABLE, "draining")

@@ -1,0 +1,202 @@
+//! What is in the store and not in memory: tasks as they are taken over at a
+//! start, pages for readers that are far behind, and the ids of events.
+//!
+//! Nothing of a history is read before somebody asks for it. A reader that is
+//! behind the oldest event in memory gets a page at a time, and holds no more
+//! than one: memory does not grow with how far back it is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tidings_protocol::{Offset, TaskId, TaskSnapshot, Timestamp};
+use tokio::time::Instant;
+
+use crate::bus::EventBus;
+use crate::commit::{decode, line_of};
+use crate::cursor::Cursor;
+use crate::log::{Log, View};
+use crate::shared::Shared;
+use crate::store::{Store, StoreError, StoredEvent, StoredTask};
+use crate::task::Task;
+
+/// Bytes of events in a page: a few writes to a socket.
+const PAGE_BYTES: usize = 64 * 1024;
+
+/// Bytes read from a store at a time when ids are looked for.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Until a read that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+impl EventBus {
+    /// Reads a page of events for a cursor that is [`Cold`](crate::Step::Cold),
+    /// from the store. Empty if they are not there any more; the cursor's next
+    /// step on the topic then says so.
+    ///
+    /// Waits for as long as the store cannot be read.
+    pub fn fetch_page(
+        &self,
+        task: &Arc<Task>,
+        cursor: &Cursor,
+    ) -> impl Future<Output = View> + Send + use<> {
+        Arc::clone(&self.shared).fetch_page(Arc::clone(task), *cursor)
+    }
+}
+
+impl Shared {
+    pub(crate) async fn fetch_page(self: Arc<Self>, task: Arc<Task>, cursor: Cursor) -> View {
+        let from = Offset::new(cursor.next_offset()).unwrap_or(Offset::MAX);
+        let Some(store) = &self.store else {
+            return View::default();
+        };
+        loop {
+            match store.read(task.id(), from, PAGE_BYTES).await {
+                Ok(events) => return self.lay_out(&task, &cursor, &events),
+                Err(error) => {
+                    tracing::warn!(task_id = %task.id(), %error, "a reader waits for the store");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = self.stop.cancelled() => return View::default(),
+            }
+        }
+    }
+
+    /// Lays events out as they would lie in the task's log.
+    fn lay_out(&self, task: &Task, cursor: &Cursor, events: &[StoredEvent]) -> View {
+        let from = cursor.next_offset();
+        let (mut part, head) = {
+            let mut log = task.topic().lock();
+            if log.generation() != cursor.generation() {
+                return View::default();
+            }
+            let oldest = events
+                .first()
+                .map_or(log.first(), |event| event.offset.get());
+            if oldest != from {
+                // What was there has been trimmed.
+                log.set_stored_first(oldest);
+                return View::default();
+            }
+            (Log::part(&log, from), log.head())
+        };
+        for event in events {
+            match decode(event) {
+                Ok((decoded, _)) if decoded.offset.get() == part.head() + 1 => {
+                    line_of(decoded, Arc::clone(&event.json))
+                        .lay_down(&mut part, &self.config.framing);
+                }
+                unreadable => {
+                    tracing::error!(
+                        task_id = %task.id(), offset = %event.offset, ?unreadable,
+                        "an event in the store cannot be read"
+                    );
+                    if part.head() < from {
+                        // It is said to be missing, or its readers would wait for ever.
+                        task.topic().lock().set_stored_first(from + 1);
+                        return View::default();
+                    }
+                    break;
+                }
+            }
+        }
+        part.seal();
+        let mut view = View {
+            first: from,
+            hot: from,
+            head: part.head(),
+            ahead: head.saturating_sub(part.head()),
+            generation: part.generation(),
+            chunks: Vec::new(),
+        };
+        part.collect(from, &mut view.chunks);
+        view
+    }
+
+    /// Has a task go on where the store is: all of it becomes visible at once,
+    /// so that whoever joins finds a snapshot that fits the head.
+    pub(crate) fn adopt_cold(self: &Arc<Self>, task: &Arc<Task>, stored: StoredTask) {
+        let mut rules = task.lock_rules();
+        let mut log = task.topic().lock();
+        if log.closed {
+            return;
+        }
+        let before = log.retained_bytes();
+        if *log.epoch() == stored.snapshot.epoch {
+            log.trim_all();
+        } else {
+            rules.reset(Instant::now());
+            log.reset(stored.snapshot.epoch.clone());
+        }
+        self.counters.resized(before, 0);
+        let last = stored.snapshot.updated_at.unwrap_or_default();
+        log.resume_cold(stored.snapshot, stored.first);
+        task.cold.store(true, Ordering::SeqCst);
+        rules.touched = self.instant_of(last);
+        rules.finished = finished(&log, rules.touched);
+        task.topic().mirror(&log);
+        drop(log);
+        drop(rules);
+        task.topic().announce();
+    }
+
+    /// Reads the ids of a task's newest events, if that was not done yet;
+    /// called with the task's turn.
+    pub(crate) async fn read_ids(
+        &self,
+        store: &Arc<dyn Store>,
+        task: &Arc<Task>,
+    ) -> Result<(), StoreError> {
+        if !task.cold.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let (mut from, head) = {
+            let log = task.topic().lock();
+            let ids = self.config.idempotency_ids as u64;
+            let from = (log.head() + 1).saturating_sub(ids).max(log.oldest());
+            (Offset::new(from).unwrap_or(Offset::MAX), log.head_offset())
+        };
+        while from <= head {
+            let page = store.read(task.id(), from, READ_BYTES).await?;
+            let Some(last) = page.last() else { break };
+            from = last.offset.next();
+            let mut rules = task.lock_rules();
+            for stored in &page {
+                let (event, _) = decode(stored)?;
+                let at = self.instant_of(event.timestamp);
+                let too_old = at.elapsed() >= self.config.idempotency_ttl;
+                if let Some(id) = event.event_id.filter(|_| !too_old) {
+                    let max = self.config.idempotency_ids;
+                    rules.ids.remember(id, event.offset, at, max);
+                }
+            }
+        }
+        task.cold.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Notes the oldest event that the store has, where it knows.
+    pub(crate) fn note_first(&self, log: &mut Log, task_id: &TaskId) {
+        let first = self.store.as_ref().and_then(|store| store.first(task_id));
+        if let Some(first) = first {
+            log.set_stored_first(first.get());
+        }
+    }
+
+    /// The instant of a time of day in the past; the earliest that can be told
+    /// if that is too long ago.
+    fn instant_of(&self, at: Timestamp) -> Instant {
+        let now = self.config.clock.now().as_millis();
+        let age = Duration::from_millis(now.saturating_sub(at.as_millis()));
+        let now = Instant::now();
+        now.checked_sub(age).unwrap_or(now)
+    }
+}
+
+/// When a task that was read from the store counts as ended.
+pub(crate) fn finished(log: &Log, touched: Instant) -> Option<Instant> {
+    let ended = |snapshot: &Arc<TaskSnapshot>| snapshot.status.is_terminal();
+    log.snapshot.as_ref().is_some_and(ended).then_some(touched)
+}

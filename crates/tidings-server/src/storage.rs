@@ -1,0 +1,50 @@
+//! A bus whose tasks are kept in a directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tidings_bus::{BusConfig, EventBus, OpenError};
+use tidings_store::{DiskStore, StoreConfig};
+
+use crate::failure::Failure;
+use crate::serve::setting;
+
+/// Opens the directory, takes in what is there, and says what that was.
+pub(crate) async fn open(
+    path: &Path,
+    config: StoreConfig,
+    bus: BusConfig,
+) -> Result<EventBus, Failure> {
+    let sync = config.sync;
+    let (store, found) = DiskStore::open(path, config)
+        .await
+        .map_err(Failure::Store)?;
+    let bus = EventBus::open(bus, Arc::new(store))
+        .await
+        .map_err(|error| match error {
+            OpenError::Store(error) => Failure::Recovery(error),
+            error => setting(error),
+        })?;
+    let path = path.display();
+    if found.created {
+        tracing::info!(%path, %sync, "made a data directory");
+        return Ok(bus);
+    }
+    tracing::info!(
+        %path, %sync,
+        tasks = found.tasks,
+        events = found.events,
+        bytes = found.bytes,
+        replayed = found.replayed,
+        took_ms = found.took.as_millis(),
+        after = if found.clean { "a stop in order" } else { "a crash" },
+        "recovered"
+    );
+    if found.epoch_changed {
+        tracing::warn!(
+            "events may have been seen that are not on disk: every task has a new epoch, and \
+             watchers are told so; with --sync every-commit that does not happen"
+        );
+    }
+    Ok(bus)
+}

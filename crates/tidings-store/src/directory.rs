@@ -1,0 +1,195 @@
+//! The directory: whose it is, what it is, and how it was left.
+//!
+//! ```text
+//! DIR/format    what made it; says "new" until the engine is there
+//! DIR/lock      held by the process that has it
+//! DIR/clean     there after a stop in order: changes made until then
+//! DIR/engine/   the engine's files
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Damage, OpenError};
+
+/// The format that this version reads and writes.
+const FORMAT: &str = "tidings store 1";
+
+/// What `format` says while a directory is being made.
+const NEW: &str = "tidings store 1, new";
+
+/// A directory that this process has to itself.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+/// How a directory was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Empty, or not finished being made.
+    New,
+    /// With a store.
+    Store,
+}
+
+impl Directory {
+    /// Takes the directory; makes it if `create` and it is not there.
+    pub(crate) fn take(path: &Path, create: bool) -> Result<(Self, Found), OpenError> {
+        let failed = |cause| OpenError::Io {
+            path: path.to_owned(),
+            cause,
+        };
+        let missing = || OpenError::Missing {
+            path: path.to_owned(),
+        };
+        if !path.exists() {
+            if !create {
+                return Err(missing());
+            }
+            fs::create_dir_all(path).map_err(failed)?;
+        }
+        let said = match fs::read_to_string(path.join("format")) {
+            Ok(said) => Some(said.trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(cause) => return Err(failed(cause)),
+        };
+        let found = match said.as_deref() {
+            Some(FORMAT) => Found::Store,
+            Some(NEW) => Found::New,
+            Some(other) => {
+                return Err(OpenError::Version {
+                    path: path.to_owned(),
+                    found: other.chars().take(64).collect(),
+                    expected: FORMAT,
+                });
+            }
+            // These alone are from a start that got no further.
+            None if fs::read_dir(path).map_err(failed)?.all(|entry| {
+                entry.is_ok_and(|entry| {
+                    matches!(entry.file_name().to_str(), Some("lock" | "format.tmp"))
+                })
+            }) =>
+            {
+                Found::New
+            }
+            None => {
+                return Err(OpenError::Foreign {
+                    path: path.to_owned(),
+                });
+            }
+        };
+        if found == Found::New && !create {
+            return Err(missing());
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse {
+                    path: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
+        let directory = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        match found {
+            Found::New => {
+                // Nothing in it was ever acknowledged to anybody.
+                write_synced(&directory.path.join("format"), NEW).map_err(failed)?;
+                directory.unmark_clean().map_err(failed)?;
+                if directory.engine().exists() {
+                    fs::remove_dir_all(directory.engine()).map_err(failed)?;
+                }
+            }
+            Found::Store if !directory.engine().join("version").exists() => {
+                return Err(directory.damaged(Damage::EngineMissing));
+            }
+            Found::Store => {}
+        }
+        Ok((directory, found))
+    }
+
+    /// Says that the engine is there: from here on what is in it counts.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        write_synced(&self.path.join("format"), FORMAT)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn engine(&self) -> PathBuf {
+        self.path.join("engine")
+    }
+
+    pub(crate) fn damaged(&self, cause: Damage) -> OpenError {
+        OpenError::Damaged {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+
+    pub(crate) fn failed(&self, cause: io::Error) -> OpenError {
+        OpenError::Io {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+
+    /// The number of changes at the last stop in order, if that was the last stop.
+    pub(crate) fn clean(&self) -> io::Result<Option<u64>> {
+        match fs::read_to_string(self.path.join("clean")) {
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says that this is a stop in order. The last thing done to a directory.
+    pub(crate) fn mark_clean(&self, changes: u64) -> io::Result<()> {
+        write_synced(&self.path.join("clean"), &changes.to_string())
+    }
+
+    /// Takes that back, on disk, before anything may be changed.
+    pub(crate) fn unmark_clean(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join("clean")) {
+            Ok(()) => sync_directory(&self.path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Writes a small file so that a crash leaves the old one or the new one.
+fn write_synced(path: &Path, text: &str) -> io::Result<()> {
+    let aside = path.with_extension("tmp");
+    let mut file = File::create(&aside)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&aside, path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// A name is on disk only once its directory is.
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! The one thread that changes the engine.
+//!
+//! It takes what waits, commits it in one go, syncs as the configuration says,
+//! and answers everybody: so publishers that come at the same time share one
+//! sync. When the engine fails (a full disk, a broken one) it does not accept
+//! anything more by design; the thread closes it, and opens it anew until it
+//! takes writes again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use fjall::PersistMode;
+use tidings_bus::protocol::{Offset, TaskId};
+use tidings_bus::{Append, StoreError};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::batch::Batch;
+use crate::config::{StoreConfig, Sync};
+use crate::defaults;
+use crate::directory::Directory;
+use crate::engine::Engine;
+use crate::error::{Damage, Failure};
+use crate::housekeeping::Housekeeping;
+use crate::recovery;
+use crate::rows::PROBE;
+use crate::store::{Open, Shared};
+
+/// What is to be changed.
+pub(crate) enum Change {
+    Append(Append),
+    Trim(TaskId, Offset),
+    Remove(TaskId),
+}
+
+pub(crate) type Answer = Result<(), StoreError>;
+
+/// A change, and who waits for it.
+pub(crate) struct Command {
+    pub(crate) change: Change,
+    pub(crate) reply: oneshot::Sender<Answer>,
+    /// Its place among those that may wait.
+    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+pub(crate) enum Message {
+    Change(Command),
+    /// Close in order.
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+pub(crate) struct Writer {
+    pub(crate) directory: Directory,
+    pub(crate) config: StoreConfig,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) messages: Receiver<Message>,
+    /// When the oldest commit that is not synced was made.
+    unsynced: Option<Instant>,
+    retry_at: Option<Instant>,
+    housekeeping: Housekeeping,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        directory: Directory,
+        config: StoreConfig,
+        shared: Arc<Shared>,
+        messages: Receiver<Message>,
+    ) -> Self {
+        Self {
+            directory,
+            config,
+            shared,
+            messages,
+            unsynced: None,
+            retry_at: None,
+            housekeeping: Housekeeping::default(),
+        }
+    }
+
+    /// Until the store is closed, or its last handle dropped.
+    pub(crate) fn run(mut self) {
+        loop {
+            let due = self.due();
+            match self.messages.recv_timeout(due) {
+                Ok(Message::Change(first)) => {
+                    if let Some(asked) = self.take(first) {
+                        return self.end(asked);
+                    }
+                }
+                Ok(Message::Close(asked)) => return self.end(asked),
+                Err(RecvTimeoutError::Timeout) => self.tidy(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    // Not in order: events may be on their way from the bus.
+                    self.shared.available.store(false, Ordering::SeqCst);
+                    self.shared.set_open(None);
+                    return;
+                }
+            }
+            if self
+                .unsynced
+                .is_some_and(|since| since.elapsed() >= self.interval())
+            {
+                self.sync();
+            }
+            if self.retry_at.is_some_and(|at| Instant::now() >= at) {
+                self.reopen();
+            }
+        }
+    }
+
+    /// Closes in order, lets go of the directory, and only then says so.
+    fn end(mut self, asked: oneshot::Sender<Result<(), StoreError>>) {
+        let closed = self.close();
+        drop(self);
+        let _ = asked.send(closed);
+    }
+
+    fn interval(&self) -> Duration {
+        match self.config.sync {
+            Sync::Interval(interval) => interval,
+            Sync::EveryCommit | Sync::Os => Duration::MAX,
+        }
+    }
+
+    /// Until something is to be done without a message.
+    fn due(&self) -> Duration {
+        let sync = self
+            .unsynced
+            .map(|since| self.interval().saturating_sub(since.elapsed()));
+        let retry = self
+            .retry_at
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let idle = if self.housekeeping.more {
+            Duration::ZERO
+        } else {
+            defaults::IDLE
+        };
+        [sync, retry]
+            .into_iter()
+            .flatten()
+            .fold(idle, Duration::min)
+    }
+
+    /// Commits this and what else waits; gives whoever asked to close.
+    fn take(&mut self, first: Command) -> Option<oneshot::Sender<Result<(), StoreError>>> {
+        let mut close = None;
+        let Some(open) = self.shared.open() else {
+            let _ = first.reply.send(Err(Failure::Down.into()));
+            return None;
+        };
+        let mut answers = Vec::new();
+        let committed = {
+            let mut index = self.shared.lock_index();
+            let mut batch = Batch {
+                engine: &open.engine,
+                era: &open.era,
+                config: &self.config,
+                writes: open.engine.db.batch(),
+                index: &mut index,
+                bytes: 0,
+            };
+            let mut next = Some(first);
+            while let Some(command) = next {
+                let answer = apply(&mut batch, command.change);
+                answers.push((command.reply, answer));
+                if batch.bytes >= defaults::MAX_BATCH_BYTES {
+                    break;
+                }
+                next = match self.messages.try_recv() {
+                    Ok(Message::Change(command)) => Some(command),
+                    Ok(Message::Close(asked)) => {
+                        close = Some(asked);
+                        None
+                    }
+                    Err(_) => None,
+                };
+            }
+            batch.commit(PersistMode::Buffer)
+        };
+        let committed = committed.and_then(|()| match self.config.sync {
+            Sync::EveryCommit => Ok(open.engine.db.persist(PersistMode::SyncData)?),
+            Sync::Interval(_) => {
+                self.unsynced.get_or_insert_with(Instant::now);
+                Ok(())
+            }
+            Sync::Os => Ok(()),
+        });
+        drop(open);
+        if let Err(failure) = &committed {
+            self.fail(failure);
+        }
+        for (reply, answer) in answers {
+            // Whoever stopped waiting has its reasons.
+            let _ = reply.send(match &committed {
+                Ok(()) => answer,
+                Err(failure) => Err(failure.clone().into()),
+            });
+        }
+        close
+    }
+
+    fn sync(&mut self) {
+        self.unsynced = None;
+        let Some(open) = self.shared.open() else {
+            return;
+        };
+        let synced = open.engine.db.persist(PersistMode::SyncData);
+        drop(open);
+        if let Err(error) = synced {
+            self.fail(&error.into());
+        }
+    }
+
+    fn tidy(&mut self) {
+        let Some(open) = self.shared.open() else {
+            return;
+        };
+        let tidied = {
+            let mut index = self.shared.lock_index();
+            let mut batch = Batch {
+                engine: &open.engine,
+                era: &open.era,
+                config: &self.config,
+                writes: open.engine.db.batch(),
+                index: &mut index,
+                bytes: 0,
+            };
+            self.housekeeping
+                .turn(&mut batch)
+                .and_then(|()| batch.commit(PersistMode::Buffer))
+        };
+        drop(open);
+        match tidied {
+            Ok(()) if matches!(self.config.sync, Sync::Interval(_)) => {
+                self.unsynced.get_or_insert_with(Instant::now);
+            }
+            Ok(()) => {}
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    /// Takes nothing more until the engine was opened anew.
+    fn fail(&mut self, failure: &Failure) {
+        if self.shared.available.swap(false, Ordering::SeqCst) {
+            tracing::error!(
+                error = failure as &dyn std::error::Error,
+                path = %self.directory.path().display(),
+                "the disk refuses; publishes are refused until it takes them again"
+            );
+        }
+        self.shared.set_open(None);
+        self.unsynced = None;
+        self.retry_at = Some(Instant::now() + defaults::RETRY);
+    }
+
+    fn reopen(&mut self) {
+        self.retry_at = Some(Instant::now() + defaults::RETRY);
+        if self.shared.is_held() {
+            // A reader has not finished; the engine is open for as long.
+            return;
+        }
+        match self.try_reopen() {
+            Ok(()) => {
+                self.retry_at = None;
+                tracing::info!("the disk takes events again");
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "still refused");
+            }
+        }
+    }
+
+    fn try_reopen(&mut self) -> Result<(), Damage> {
+        let engine = Engine::open(&self.directory.engine())?;
+        // Written and synced, or it would be said too early.
+        engine.meta.insert(PROBE, "")?;
+        engine.db.persist(PersistMode::SyncAll)?;
+        let era = recovery::era(&engine)?;
+        let loaded = recovery::load(&engine, era)?;
+        *self.shared.lock_index() = loaded.index;
+        self.shared.set_open(Some(Open {
+            engine,
+            era: loaded.era,
+        }));
+        self.shared.available.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Everything to disk, states included, and then the word that it is so.
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.shared.available.store(false, Ordering::SeqCst);
+        let open = self.shared.open().ok_or(Failure::Down)?;
+        let changes = {
+            let mut index = self.shared.lock_index();
+            let tails: Vec<TaskId> = index
+                .tasks
+                .iter()
+                .filter(|(_, entry)| entry.tail.is_some())
+                .map(|(task_id, _)| task_id.clone())
+                .collect();
+            let mut batch = Batch {
+                engine: &open.engine,
+                era: &open.era,
+                config: &self.config,
+                writes: open.engine.db.batch(),
+                index: &mut index,
+                bytes: 0,
+            };
+            for task_id in &tails {
+                batch.write_state(task_id)?;
+            }
+            batch.commit(PersistMode::Buffer)?;
+            index.changes
+        };
+        let synced = open.engine.db.persist(PersistMode::SyncAll);
+        drop(open);
+        self.shared.set_open(None);
+        synced.map_err(Failure::from)?;
+        self.directory
+            .mark_clean(changes)
+            .map_err(|error| Failure::Io(Arc::new(error)))?;
+        Ok(())
+    }
+}
+
+fn apply(batch: &mut Batch<'_>, change: Change) -> Answer {
+    match change {
+        Change::Append(append) => batch.append(&append),
+        Change::Trim(task_id, first) => batch.trim_to(&task_id, first.get()),
+        Change::Remove(task_id) => {
+            batch.remove(&task_id);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The store does what every store does, in each of its modes.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is a result")]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use support::{MODES, config, fresh};
+use tidings_bus::conformance;
+use tidings_store::{DiskStore, Sync};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
+
+async fn conforms(sync: Sync) {
+    // They outlive the stores in them.
+    let directories = Mutex::new(Vec::new());
+    conformance::run(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let opening = DiskStore::open(fresh(&directory), config(sync));
+        let (store, _) = block_in_place(|| Handle::current().block_on(opening)).unwrap();
+        directories.lock().unwrap().push(directory);
+        Arc::new(store)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_commit() {
+    conforms(MODES[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interval() {
+    conforms(MODES[1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn os() {
+    conforms(MODES[2]).await;
+}
