@@ -41,7 +41,10 @@ test.each(folder ? pictures : [pictures[0], pictures[5]])("%s", async (name, pat
   await page.locator(".td-dot[data-state=connected]").waitFor();
   if (path === "/") {
     await until("events come", async () => Number(await page.locator(".db-value").nth(1).textContent()) > 0);
-    await until("the server's figures are there", async () => (await page.locator(".db-value").nth(2).textContent()) !== "–");
+    await until("the server's figures are there", async () => (await page.locator(".db-value").nth(2).textContent()) === "1");
+    // Kept, the line of events is to have a shape.
+    const points = () => page.locator(".db-spark polyline").evaluate((line: SVGPolylineElement) => [...line.points].filter(({ y }) => y < 26).length);
+    await until("the line of events has a shape", async () => (await points()) >= (folder ? 14 : 1));
   } else {
     // A moment at which there is much to see: the answer is being written.
     await until("the task is at 75 %", async () => (await page.locator(".td-percent").textContent()) === "75 %");

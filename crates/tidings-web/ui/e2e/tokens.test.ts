@@ -23,7 +23,7 @@ function token(expires: string, tasks = "*"): string {
 
 beforeAll(async () => {
   writeFileSync(key, randomBytes(32).toString("base64"));
-  [browser, server] = await Promise.all([launch(), Server.start({ command: "demo", args: ["--auth", "jwt", "--jwt-key", key] })]);
+  [browser, server] = await Promise.all([launch(), Server.start({ command: "demo", args: ["--auth", "jwt", "--jwt-key", key, "--jwt-leeway", "0s"] })]);
 });
 afterAll(async () => {
   await browser?.close();

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -9,8 +9,10 @@ export const DEADLINE = 20_000;
 /** Where the real `tidings` is. */
 export function binary(): string {
   const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../../../target", import.meta.url));
-  const known = [process.env.TIDINGS_BINARY, `${target}/release/tidings`, `${target}/debug/tidings`];
-  const found = known.find((path) => path && existsSync(path));
+  const built = [`${target}/release/tidings`, `${target}/debug/tidings`].filter((path) => existsSync(path));
+  // The newest is the one that was just built.
+  const [newest] = built.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  const found = process.env.TIDINGS_BINARY ?? newest;
   if (!found) throw new Error("there is no tidings binary: run `cargo build -p tidings-server`, or set TIDINGS_BINARY");
   return found;
 }
