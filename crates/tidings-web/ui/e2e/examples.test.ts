@@ -79,4 +79,4 @@ test("react-panel: the package as npm installs it, in a project of its own", asy
   await demo.stop();
   site.server.close();
   rmSync(project, { recursive: true });
-}, 120_000);
+}, 240_000);

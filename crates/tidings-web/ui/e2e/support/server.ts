@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 /** How long anything that a test waits for may take, in milliseconds. */
-export const DEADLINE = 20_000;
+export const DEADLINE = 60_000;
 
 /** Where the real `tidings` is. */
 export function binary(): string {
