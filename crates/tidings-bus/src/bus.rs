@@ -212,7 +212,7 @@ impl EventBus {
     /// # Errors
     /// The store could not remove it; then it is still there.
     pub async fn remove(&self, task_id: &TaskId) -> Result<bool, StoreError> {
-        let known = self.shared.fetch(task_id).await?;
+        let known = self.shared.fetch(task_id, None).await?;
         let Some(task) = known.filter(|task| task.is_declared()) else {
             return Ok(false);
         };

@@ -100,7 +100,7 @@ fn note(
             if shared.tasks.is_matched(task_id) {
                 let (shared, task_id) = (Arc::clone(shared), task_id.clone());
                 shared.clone().spawn(async move {
-                    if let Err(error) = shared.fetch(&task_id).await {
+                    if let Err(error) = shared.fetch(&task_id, None).await {
                         tracing::debug!(%task_id, %error, "a new task could not be read");
                     }
                 });
@@ -108,6 +108,13 @@ fn note(
             return;
         }
     };
+    if let Some((epoch, event)) = &event
+        && task.topic().head() >= event.offset.get()
+        && task.epoch() == *epoch
+    {
+        // Published here, most of the time.
+        return;
+    }
     if task.lock_incoming().note(event) {
         shared.spawn(work(Arc::clone(shared), Arc::clone(store), task));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tidings_protocol::{Pattern, TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{Pattern, Since, TaskId, TaskSnapshot, TaskStatus};
 
 use crate::bus::EventBus;
 use crate::commit::Loaded;
@@ -24,12 +24,21 @@ impl Shared {
     pub(crate) async fn fetch(
         self: &Arc<Self>,
         task_id: &TaskId,
+        since: Option<&Since>,
     ) -> Result<Option<Arc<Task>>, StoreError> {
         let (Some(store), Some(interest)) = (&self.store, &self.interest) else {
             return Ok(self.tasks.get(task_id));
         };
         if let Some(task) = self.tasks.get(task_id) {
-            if task.topic().watcher_count() == 0 || !interest.is_watching(task_id) {
+            // Another node may have shown more than has come in here.
+            let behind = match since {
+                Some(Since::After(position)) => {
+                    let standing = task.topic().standing();
+                    standing.epoch != position.epoch || standing.offset < position.offset
+                }
+                _ => false,
+            };
+            if behind || task.topic().watcher_count() == 0 || !interest.is_watching(task_id) {
                 let _turn = task.commit.lock().await;
                 self.catch_up(store, &task).await?;
             }
@@ -72,7 +81,7 @@ impl Shared {
             };
             after = Some(last.clone());
             stream::iter(page)
-                .map(|task_id| async move { self.fetch(&task_id).await.map(drop) })
+                .map(|task_id| async move { self.fetch(&task_id, None).await.map(drop) })
                 .buffer_unordered(AT_A_TIME)
                 .try_collect::<()>()
                 .await?;
@@ -138,13 +147,18 @@ impl EventBus {
     }
 
     /// Brings what this node has of a task up to what all nodes have, so that
-    /// who joins it next finds it complete. None if there is no such task.
+    /// who joins it next, at `since`, finds it complete. None if there is no such
+    /// task.
     ///
     /// # Errors
-    /// The store cannot be read. The task can be joined all the same; it then
-    /// stands where this node last saw it, and follows when the store is back.
-    pub async fn fetch(&self, task_id: &TaskId) -> Result<Option<Arc<Task>>, StoreError> {
-        self.shared.fetch(task_id).await
+    /// The store cannot be read. The task is not to be joined then: what this
+    /// node has may lie behind what a client has seen on another.
+    pub async fn fetch(
+        &self,
+        task_id: &TaskId,
+        since: Option<&Since>,
+    ) -> Result<Option<Arc<Task>>, StoreError> {
+        self.shared.fetch(task_id, since).await
     }
 
     /// Fetches every task that a pattern matches.

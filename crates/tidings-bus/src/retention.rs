@@ -124,9 +124,7 @@ fn sweep_shared(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) {
     if finished.is_some() && idle >= config.finished_events_ttl {
         drop_events(shared, task);
     }
-    if !task.is_declared() {
-        shared.forget_if_unused(task);
-    } else if idle >= UNWATCHED_TTL && !leased && task.topic().watcher_count() == 0 {
+    if idle >= UNWATCHED_TTL && !leased && task.topic().watcher_count() == 0 {
         shared.release(task);
     }
 }

@@ -137,7 +137,7 @@ impl Shared {
                             (Some(task), _) => task,
                             (None, None) => shared.task_or_new(&task_id),
                             // It may be there, and only unknown here.
-                            (None, Some(_)) => match shared.fetch(&task_id).await {
+                            (None, Some(_)) => match shared.fetch(&task_id, None).await {
                                 Ok(Some(task)) => task,
                                 Ok(None) => shared.task_or_new(&task_id),
                                 Err(error) => {
@@ -310,11 +310,20 @@ impl Shared {
             task.topic().mirror(&log);
         }
         task.topic().announce();
-        self.forget_if_unused(task);
+        self.forget_empty(task);
     }
 
-    /// Forgets a task that has no events, and no watcher that keeps it.
+    /// Forgets a task that has no events, no watcher that keeps it, and no
+    /// publisher.
     pub(crate) fn forget_if_unused(&self, task: &Arc<Task>) {
+        // A publisher whose turn it is may have its event in the store already:
+        // if the task went now, it would publish it once more.
+        if let Ok(_turn) = task.commit.try_lock() {
+            self.forget_empty(task);
+        }
+    }
+
+    fn forget_empty(&self, task: &Arc<Task>) {
         if task.is_declared() || task.topic().keeper_count() > 0 {
             return;
         }

@@ -28,6 +28,8 @@ pub enum CloseReason {
     TokenExpired,
     /// The server is full.
     Full,
+    /// The store that nodes share cannot be read just now.
+    Unavailable,
     /// A binary message came.
     Binary,
     /// A text message was not UTF-8.
@@ -52,7 +54,7 @@ impl CloseReason {
             Self::Restart(_) => CloseCode::Restart,
             Self::Forbidden => CloseCode::Forbidden,
             Self::Unauthenticated | Self::TokenExpired => CloseCode::Unauthenticated,
-            Self::Full => CloseCode::TryAgainLater,
+            Self::Full | Self::Unavailable => CloseCode::TryAgainLater,
             Self::Binary => CloseCode::Unsupported,
             Self::InvalidPayload => CloseCode::InvalidPayload,
             Self::Policy => CloseCode::Policy,
@@ -75,6 +77,7 @@ impl CloseReason {
             Self::Unauthenticated => "a valid token is needed",
             Self::TokenExpired => "the token has expired",
             Self::Full => "the server is full",
+            Self::Unavailable => "the service is not available",
             Self::Binary => "binary messages are not supported",
             Self::InvalidPayload => "text must be UTF-8",
             Self::Policy => "origin or subprotocol not accepted",
@@ -107,7 +110,7 @@ impl CloseReason {
             Self::Forbidden => Some(ErrorCode::Forbidden),
             Self::Unauthenticated | Self::TokenExpired => Some(ErrorCode::Unauthenticated),
             Self::TooLarge => Some(ErrorCode::TooLarge),
-            Self::Full => Some(ErrorCode::Unavailable),
+            Self::Full | Self::Unavailable => Some(ErrorCode::Unavailable),
             Self::Binary | Self::InvalidPayload => Some(ErrorCode::InvalidMessage),
             _ => None,
         }

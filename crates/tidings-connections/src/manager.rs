@@ -104,6 +104,9 @@ pub enum ConnectError {
     /// As many connections as allowed are there.
     #[error("the server is full; try again later")]
     Full,
+    /// The store that nodes share cannot be read just now.
+    #[error("the service is not available; try again later")]
+    Unavailable,
     /// The server is about to stop.
     #[error("the server is restarting")]
     Draining,
@@ -115,6 +118,7 @@ impl ConnectError {
         match self {
             Self::ClientIdInUse | Self::Forbidden(_) => CloseReason::Forbidden,
             Self::Full => CloseReason::Full,
+            Self::Unavailable => CloseReason::Unavailable,
             Self::Draining => CloseReason::Restart(Duration::from_secs(1)),
         }
     }
@@ -232,24 +236,31 @@ impl ConnectionManager {
     /// Brings what a request asks for to this node, where tasks lie in a store
     /// that nodes share: call it before [`connect`](Self::connect), so that the
     /// client is greeted with all there is. Without a shared store it does nothing.
-    pub async fn prepare(&self, request: &ConnectRequest) {
+    ///
+    /// # Errors
+    /// [`ConnectError::Unavailable`] while that store cannot be read: what this
+    /// node has may lie behind what the client has seen on another.
+    pub async fn prepare(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
         let bus = &self.inner.bus;
         if !bus.is_shared() {
-            return;
+            return Ok(());
         }
-        let (mut tasks, patterns) = self.inner.kept_by(request.client_id.as_ref());
-        tasks.extend(request.task_id.clone());
+        let unavailable = |error| {
+            tracing::debug!(%error, "a client is sent away: tasks cannot be fetched");
+            ConnectError::Unavailable
+        };
+        let (tasks, patterns) = self.inner.kept_by(request.client_id.as_ref());
+        if let Some(task_id) = &request.task_id {
+            let fetched = bus.fetch(task_id, request.since.as_ref()).await;
+            fetched.map_err(unavailable)?;
+        }
         for task_id in tasks {
-            if let Err(error) = bus.fetch(&task_id).await {
-                // It joins what this node has, and is told by a gap of the rest.
-                tracing::debug!(%task_id, %error, "a task could not be fetched");
-            }
+            bus.fetch(&task_id, None).await.map_err(unavailable)?;
         }
         for pattern in patterns {
-            if let Err(error) = bus.fetch_matching(&pattern).await {
-                tracing::debug!(%pattern, %error, "tasks could not be fetched");
-            }
+            bus.fetch_matching(&pattern).await.map_err(unavailable)?;
         }
+        Ok(())
     }
 
     /// Registers a connection. Its first message, `connection_established`, is

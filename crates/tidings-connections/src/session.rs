@@ -143,8 +143,9 @@ impl Connection {
             } => {
                 // A subscription says itself that it holds, after what came before.
                 self.flush_answers(before);
-                self.fetch(target.as_ref()).await;
-                self.subscribe(reference.clone(), target, since, history)
+                let fetched = self.fetch(target.as_ref(), since.as_ref()).await;
+                fetched
+                    .and_then(|()| self.subscribe(reference.clone(), target, since, history))
                     .map(|()| None)
             }
             ClientRequest::Unsubscribe { target } => {
@@ -230,26 +231,23 @@ impl Connection {
     }
 
     /// Brings what is to be subscribed to here, where nodes share a store.
-    async fn fetch(&self, target: Option<&Target>) {
+    async fn fetch(&self, target: Option<&Target>, since: Option<&Since>) -> Result<(), Refusal> {
         let bus = &self.manager().bus;
         if !bus.is_shared() {
-            return;
+            return Ok(());
         }
         let fetched = match (target, self.path_task()) {
             (Some(Target::Pattern(pattern)), _) => bus.fetch_matching(pattern).await,
             (Some(Target::Task(task_id)), _) | (None, Some(task_id)) => {
                 if self.access().check(Permission::Watch, task_id).is_err() {
                     // It will be told so.
-                    return;
+                    return Ok(());
                 }
-                bus.fetch(task_id).await.map(drop)
+                bus.fetch(task_id, since).await.map(drop)
             }
-            (None, None) => return,
+            (None, None) => return Ok(()),
         };
-        if let Err(error) = fetched {
-            // It joins what this node has, and is told by a gap of the rest.
-            tracing::debug!(%error, "a subscription begins without the store");
-        }
+        fetched.map_err(|error| Refusal::new(ErrorCode::Unavailable, chain(&error)))
     }
 
     fn subscribe(

@@ -32,6 +32,7 @@ mod keys;
 mod link;
 mod node;
 mod script;
+mod sentinel;
 mod store;
 mod watched;
 

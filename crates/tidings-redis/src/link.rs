@@ -7,11 +7,10 @@ use std::time::Duration;
 use redis::aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
-    Pipeline, ProtocolVersion, RedisError, RedisFuture, RedisResult, ScriptInvocation,
-    ServerErrorKind, TlsMode, Value, from_redis_value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, Pipeline,
+    ProtocolVersion, RedisError, RedisFuture, RedisResult, ScriptInvocation, ServerErrorKind,
+    Value, from_redis_value,
 };
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Deployment, RedisConfig};
 use crate::defaults::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, PING_INTERVAL};
+use crate::sentinel;
 
 /// A connection to a server, or to all masters of a cluster.
 #[derive(Clone)]
@@ -81,32 +81,10 @@ pub(crate) async fn connect(
             master,
             server,
         } => {
-            let mut node = SentinelNodeConnectionInfo::default().set_redis_connection_info(
-                server
-                    .redis_settings()
-                    .clone()
-                    .set_protocol(ProtocolVersion::RESP3),
-            );
-            if let ConnectionAddr::TcpTls { insecure, .. } = server.addr() {
-                let mode = if *insecure {
-                    TlsMode::Insecure
-                } else {
-                    TlsMode::Secure
-                };
-                node = node.set_tls_mode(mode);
-            }
-            let mut client = SentinelClient::build(
-                sentinels.clone(),
-                master,
-                Some(node),
-                SentinelServerType::Master,
-            )?;
-            // A sentinel that hangs is passed over by the client; all of them
-            // hanging is not to hang us.
-            let connecting = client.get_async_connection_with_config(&settings);
-            let connection = tokio::time::timeout(4 * CONNECT_TIMEOUT, connecting)
-                .await
-                .map_err(|_| io_error("no sentinel named a master in time"))??;
+            let named = sentinel::master(sentinels, master).await?;
+            let client = Client::open(resp3(&sentinel::at(server, named)))?;
+            let connection = client.get_multiplexed_async_connection_with_config(&settings);
+            let connection = connection.await?;
             Ok(Connection::Server(connection))
         }
         Deployment::Cluster(nodes) => {
@@ -136,7 +114,7 @@ fn resp3(info: &ConnectionInfo) -> ConnectionInfo {
     info.clone().set_redis_settings(settings)
 }
 
-fn io_error(text: &'static str) -> RedisError {
+pub(crate) fn io_error(text: &'static str) -> RedisError {
     RedisError::from((ErrorKind::Io, text))
 }
 

@@ -98,8 +98,11 @@ pub(crate) fn websocket<B>(
     core.tracker.spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
-                manager.prepare(&connect).await;
-                start(&manager, upgraded, connect, verdict.err());
+                let refusal = match verdict {
+                    Ok(_) => manager.prepare(&connect).await.err().map(Refused::from),
+                    Err(refused) => Some(refused),
+                };
+                start(&manager, upgraded, connect, refusal);
             }
             Err(error) => tracing::debug!(%error, "an upgrade did not take place"),
         }

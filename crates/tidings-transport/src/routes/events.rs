@@ -60,7 +60,9 @@ impl Core {
             .unwrap_or(DEFAULT_LIMIT)
             .clamp(1, MAX_LIMIT);
         let bus = self.manager.bus();
-        bus.fetch(&task_id).await.map_err(unavailable)?;
+        bus.fetch(&task_id, since.as_ref())
+            .await
+            .map_err(unavailable)?;
         let page = bus
             .history(&task_id, since, limit)
             .await

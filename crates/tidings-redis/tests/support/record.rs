@@ -1,0 +1,140 @@
+//! What was published and what was seen, and whether it fits together.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Mutex;
+
+use tidings_bus::protocol::{Epoch, GapReason, Position, TaskId};
+use tidings_bus::{Delivery, EventRecord};
+use tidings_testkit::Checker;
+
+/// What one publisher was told.
+#[derive(Debug, Clone)]
+pub(crate) struct Acknowledged {
+    pub(crate) task: TaskId,
+    pub(crate) id: String,
+    pub(crate) position: Position,
+}
+
+/// What all watchers have seen of each place in each log.
+#[derive(Default)]
+pub(crate) struct Places(Mutex<HashMap<(TaskId, Position), String>>);
+
+impl Places {
+    /// An event was seen; the same place must always hold the same event.
+    fn saw(&self, task: &TaskId, event: &EventRecord) {
+        let mut places = self.0.lock().unwrap();
+        let key = (task.clone(), event.position());
+        let known = places.entry(key).or_insert_with(|| event.json().to_owned());
+        assert_eq!(
+            known,
+            event.json(),
+            "{:?} stands for two events",
+            event.position()
+        );
+    }
+
+    pub(crate) fn epochs(&self) -> usize {
+        let places = self.0.lock().unwrap();
+        let epochs: HashSet<_> = places
+            .keys()
+            .map(|(task, position)| (task, &position.epoch))
+            .collect();
+        epochs.len()
+    }
+}
+
+/// One watcher of one task, over all of its subscriptions.
+pub(crate) struct Watched {
+    task: TaskId,
+    /// Where it goes on from.
+    pub(crate) position: Option<Position>,
+    checker: Checker,
+    seen: HashSet<Position>,
+    ids: HashSet<String>,
+    /// Offsets named by gaps, by epoch.
+    named: HashMap<Epoch, BTreeSet<u64>>,
+    pub(crate) gaps: u64,
+    pub(crate) delivered: u64,
+    pub(crate) doubled: u64,
+}
+
+impl Watched {
+    pub(crate) fn new(task: TaskId) -> Self {
+        Self {
+            task,
+            position: None,
+            checker: Checker::from(1),
+            seen: HashSet::new(),
+            ids: HashSet::new(),
+            named: HashMap::new(),
+            gaps: 0,
+            delivered: 0,
+            doubled: 0,
+        }
+    }
+
+    /// A new subscription begins, at the position.
+    pub(crate) fn subscribes(&mut self) {
+        let next = self.position.as_ref().map_or(1, |at| at.offset.get() + 1);
+        self.checker = Checker::from(next);
+    }
+
+    pub(crate) fn take(&mut self, delivery: Delivery, places: &Places) {
+        match delivery {
+            Delivery::Event(event) => {
+                let position = event.position();
+                if let Err(violation) = self.checker.event(position.offset.get()) {
+                    panic!("{}: {violation} (at {:?})", self.task, self.position);
+                }
+                places.saw(&self.task, &event);
+                let decoded = event.decode().unwrap();
+                self.ids.extend(decoded.event_id.map(|id| id.to_string()));
+                self.delivered += 1;
+                if !self.seen.insert(position.clone()) {
+                    self.doubled += 1;
+                }
+                self.position = Some(position);
+            }
+            Delivery::Gap { gap, snapshot, .. } => {
+                if let Err(violation) = self.checker.gap(gap, snapshot.is_some()) {
+                    panic!("{}: {violation} (at {:?})", self.task, self.position);
+                }
+                self.gaps += 1;
+                let epoch = match (gap.reason, &snapshot, &self.position) {
+                    (_, Some(snapshot), _) => snapshot.epoch.clone(),
+                    (_, None, Some(position)) => position.epoch.clone(),
+                    (_, None, None) => return,
+                };
+                assert_ne!(
+                    gap.reason,
+                    GapReason::Ahead,
+                    "no node goes back behind another"
+                );
+                let named = self.named.entry(epoch.clone()).or_default();
+                named.extend(gap.from.get()..=gap.to.get());
+                self.position = Some(Position::new(epoch, gap.to));
+            }
+        }
+    }
+
+    /// Whether it has everything up to here.
+    pub(crate) fn is_at(&self, head: &Position) -> bool {
+        self.position.as_ref() == Some(head)
+    }
+
+    /// Acknowledged events that it neither got nor was told of.
+    pub(crate) fn lost<'a>(&self, all: &'a [Acknowledged]) -> Vec<&'a Acknowledged> {
+        let current = self.position.as_ref().map(|position| &position.epoch);
+        all.iter()
+            .filter(|acknowledged| acknowledged.task == self.task)
+            .filter(|acknowledged| !self.ids.contains(&acknowledged.id))
+            .filter(|Acknowledged { position, .. }| {
+                // Of an epoch that is over, `epoch_changed` has said that what
+                // was not delivered will not be.
+                let named = self.named.get(&position.epoch);
+                current == Some(&position.epoch)
+                    && !named.is_some_and(|named| named.contains(&position.offset.get()))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,452 @@
+//! Nodes, publishers and watchers, and the faults that befall them.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tidings_bus::protocol::{AgentStatus, EventId, NewEvent, Position, Since, TaskId, Timestamp};
+use tidings_bus::{
+    Announcement, Broker, BrokerError, BusConfig, Clock, EventBus, Filter, Interest, Notice,
+};
+use tidings_redis::{Redis as Link, RedisConfig};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::deployment::Redis;
+use super::record::{Acknowledged, Places, Watched};
+
+const TASKS: usize = 3;
+const PUBLISHERS: usize = 4;
+const WATCHERS_A_TASK: usize = 3;
+
+/// How long everything may take to settle once nothing is broken any more.
+const SETTLE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// A node ends at once, and another begins a little later.
+    KillNode,
+    /// Each node in turn ends in order and begins again.
+    RollNodes,
+    /// Redis ends at once, and begins with what its disk has.
+    Restart,
+    Flush,
+    /// Redis stands still for a while.
+    Pause,
+    /// Redis hangs up on everybody.
+    CutConnections,
+    /// Part of what Redis publishes does not arrive.
+    DropMessages,
+    /// Another server takes over.
+    FailOver,
+}
+
+/// What a run came to.
+pub(crate) struct Report {
+    pub(crate) tasks: usize,
+    /// Epochs that watchers saw, over all tasks.
+    pub(crate) epochs: usize,
+}
+
+/// A clock that is wrong by as much.
+struct Skewed(i64);
+
+impl Clock for Skewed {
+    fn now(&self) -> Timestamp {
+        let now = SystemTime::now();
+        let skew = Duration::from_secs(self.0.unsigned_abs());
+        Timestamp::from(if self.0 < 0 { now - skew } else { now + skew })
+    }
+}
+
+/// A broker that loses messages while it is told to.
+struct Lossy {
+    inner: Arc<dyn Broker>,
+    lossy: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Broker for Lossy {
+    async fn announce(&self, announcement: Announcement) -> Result<(), BrokerError> {
+        self.inner.announce(announcement).await
+    }
+
+    fn notices(&self) -> mpsc::Receiver<Notice> {
+        let mut from = self.inner.notices();
+        let lossy = Arc::clone(&self.lossy);
+        let (to, receiver) = mpsc::channel(16);
+        tokio::spawn(async move {
+            while let Some(notice) = from.recv().await {
+                let dropped = matches!(notice, Notice::Event { .. })
+                    && lossy.load(Ordering::Relaxed)
+                    && fastrand::u8(..3) == 0;
+                if !dropped && to.send(notice).await.is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
+    fn interest(&self) -> Option<Arc<dyn Interest>> {
+        self.inner.interest()
+    }
+}
+
+/// One node, on threads of its own.
+struct Node {
+    bus: EventBus,
+    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    dead: CancellationToken,
+}
+
+impl Node {
+    async fn start(url: &str, skew: i64, lossy: Arc<AtomicBool>) -> Arc<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let url = url.parse().unwrap();
+        let starting = runtime.spawn(async move {
+            let redis = Link::start(RedisConfig::new(url).wait(Duration::from_secs(1)));
+            redis.wait(Duration::from_secs(20)).await;
+            let broker = Lossy {
+                inner: redis.broker(),
+                lossy,
+            };
+            let config = BusConfig::default()
+                .clock(Arc::new(Skewed(skew)))
+                .broker(Some(Arc::new(broker)));
+            let bus = EventBus::open(config, redis.store()).await.unwrap();
+            // The links live as long as the runtime does.
+            tokio::spawn(async move {
+                let _redis = redis;
+                std::future::pending::<()>().await;
+            });
+            bus
+        });
+        Arc::new(Self {
+            bus: starting.await.unwrap(),
+            runtime: Mutex::new(Some(runtime)),
+            dead: CancellationToken::new(),
+        })
+    }
+
+    /// Everything it does stops where it is.
+    fn kill(&self) {
+        self.dead.cancel();
+        if let Some(runtime) = self.runtime.lock().unwrap().take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// All of it.
+pub(crate) struct World {
+    redis: Arc<dyn Redis>,
+    nodes: Arc<RwLock<Vec<Arc<Node>>>>,
+    lossy: Arc<AtomicBool>,
+    tasks: Vec<TaskId>,
+    places: Arc<Places>,
+    published: Arc<Mutex<Vec<Acknowledged>>>,
+    watched: Vec<Arc<Mutex<Watched>>>,
+    stop_publishing: CancellationToken,
+    stop_watching: CancellationToken,
+    tries: Arc<AtomicU64>,
+}
+
+impl World {
+    pub(crate) async fn start(redis: impl Redis, nodes: usize) -> Self {
+        let seed = std::env::var("TIDINGS_SEED").ok();
+        let seed = seed.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+        #[allow(clippy::print_stdout, reason = "a failure without its seed is lost")]
+        {
+            println!("TIDINGS_SEED={seed}");
+        }
+        fastrand::seed(seed);
+        let lossy = Arc::new(AtomicBool::new(false));
+        let mut started = Vec::new();
+        for _ in 0..nodes {
+            started.push(Node::start(&redis.url(), skew(), Arc::clone(&lossy)).await);
+        }
+        let tasks: Vec<TaskId> = (0..TASKS)
+            .map(|n| format!("task-{n}").parse().unwrap())
+            .collect();
+        let watched = tasks
+            .iter()
+            .cycle()
+            .take(TASKS * WATCHERS_A_TASK)
+            .map(|task| Arc::new(Mutex::new(Watched::new(task.clone()))))
+            .collect();
+        Self {
+            redis: Arc::new(redis),
+            nodes: Arc::new(RwLock::new(started)),
+            lossy,
+            tasks,
+            places: Arc::default(),
+            published: Arc::default(),
+            watched,
+            stop_publishing: CancellationToken::new(),
+            stop_watching: CancellationToken::new(),
+            tries: Arc::default(),
+        }
+    }
+
+    fn any_node(nodes: &RwLock<Vec<Arc<Node>>>) -> Arc<Node> {
+        let nodes = nodes.read().unwrap();
+        Arc::clone(&nodes[fastrand::usize(..nodes.len())])
+    }
+
+    async fn publish(&self, number: usize) {
+        for n in 0_u64.. {
+            if self.stop_publishing.is_cancelled() {
+                return;
+            }
+            let task = &self.tasks[fastrand::usize(..self.tasks.len())];
+            let id = format!("{number}-{n}");
+            let event = NewEvent::agent_status("agent", AgentStatus::Working, id.as_str())
+                .with_event_id(EventId::new(&id).unwrap());
+            let published = loop {
+                let node = Self::any_node(&self.nodes);
+                self.tries.fetch_add(1, Ordering::Relaxed);
+                match node.bus.publish(task, event.clone()).await {
+                    Ok(published) => break published,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            };
+            self.published.lock().unwrap().push(Acknowledged {
+                task: task.clone(),
+                id,
+                position: Position::new(published.epoch, published.offset),
+            });
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(1..8))).await;
+        }
+    }
+
+    async fn watch(&self, watched: &Mutex<Watched>, task: &TaskId) {
+        while !self.stop_watching.is_cancelled() {
+            let node = Self::any_node(&self.nodes);
+            let position = watched.lock().unwrap().position.clone();
+            let since = position.map_or(Since::Start, Since::After);
+            let fetched = tokio::select! {
+                fetched = node.bus.fetch(task, Some(&since)) => fetched.is_ok(),
+                () = node.dead.cancelled() => false,
+            };
+            if !fetched {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+            watched.lock().unwrap().subscribes();
+            let mut subscription = node.bus.subscribe(Filter::task(task.clone()).since(since));
+            // Some move on by themselves, as clients do.
+            let moves = tokio::time::sleep(Duration::from_millis(fastrand::u64(500..8_000)));
+            tokio::pin!(moves);
+            loop {
+                tokio::select! {
+                    delivery = subscription.recv() => match delivery {
+                        Some(delivery) => watched.lock().unwrap().take(delivery, &self.places),
+                        None => break,
+                    },
+                    () = node.dead.cancelled() => break,
+                    () = &mut moves => break,
+                    () = self.stop_watching.cancelled() => return,
+                }
+            }
+        }
+    }
+
+    async fn replace(&self, at: usize) {
+        let node = Node::start(&self.redis.url(), skew(), Arc::clone(&self.lossy)).await;
+        self.nodes.write().unwrap()[at] = node;
+    }
+
+    async fn befall(&self, fault: Fault) {
+        let pause = Duration::from_millis(fastrand::u64(100..1_500));
+        let at = fastrand::usize(..self.nodes.read().unwrap().len());
+        match fault {
+            Fault::KillNode => {
+                let node = Arc::clone(&self.nodes.read().unwrap()[at]);
+                node.kill();
+                tokio::time::sleep(pause).await;
+                self.replace(at).await;
+            }
+            Fault::RollNodes => {
+                let count = self.nodes.read().unwrap().len();
+                for at in 0..count {
+                    let node = Arc::clone(&self.nodes.read().unwrap()[at]);
+                    node.bus.shutdown().await;
+                    node.kill();
+                    self.replace(at).await;
+                }
+            }
+            Fault::Restart => self.to_redis(|redis| redis.restart()).await,
+            Fault::FailOver => self.to_redis(|redis| redis.fail_over()).await,
+            Fault::Flush => {
+                self.redis.servers(&mut |server| {
+                    server.command("FLUSHALL").unwrap();
+                });
+            }
+            Fault::Pause => {
+                self.redis.servers(&mut |server| server.pause());
+                // Longer than commands are waited for, or shorter.
+                tokio::time::sleep(pause * fastrand::u32(1..4)).await;
+                self.redis.servers(&mut |server| server.resume());
+            }
+            Fault::CutConnections => {
+                let kinds = ["normal", "pubsub"];
+                let kind = kinds[fastrand::usize(..2)];
+                self.redis.servers(&mut |server| {
+                    server.command(&format!("CLIENT KILL TYPE {kind}")).unwrap();
+                });
+            }
+            Fault::DropMessages => {
+                self.lossy.store(true, Ordering::Relaxed);
+                tokio::time::sleep(pause).await;
+                self.lossy.store(false, Ordering::Relaxed);
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+
+    async fn to_redis(&self, what: impl FnOnce(&dyn Redis) + Send + 'static) {
+        let redis = Arc::clone(&self.redis);
+        tokio::task::spawn_blocking(move || what(redis.as_ref()))
+            .await
+            .unwrap();
+    }
+
+    /// Runs it, with these faults for so long, and prints what it came to.
+    ///
+    /// # Panics
+    /// When something was lost, doubled or contradicts itself.
+    pub(crate) async fn run(self, name: &str, faults: &[Fault], time: Duration) -> Report {
+        let world = Arc::new(self);
+        let mut publishers = tokio::task::JoinSet::new();
+        for number in 0..PUBLISHERS {
+            let world = Arc::clone(&world);
+            publishers.spawn(async move { world.publish(number).await });
+        }
+        let mut watchers = tokio::task::JoinSet::new();
+        for (n, watched) in world.watched.iter().enumerate() {
+            let (world, watched) = (Arc::clone(&world), Arc::clone(watched));
+            watchers.spawn(async move {
+                let task = world.tasks[n % TASKS].clone();
+                world.watch(&watched, &task).await;
+            });
+        }
+        // A fault that befalls nobody shows nothing.
+        tidings_testkit::eventually("every watcher has seen something", || {
+            let mut all = world.watched.iter();
+            all.all(|watched| watched.lock().unwrap().delivered > 10)
+        })
+        .await;
+        let started = tokio::time::Instant::now();
+        let mut count = 0;
+        // Each of them at least once.
+        while started.elapsed() < time || count < faults.len() {
+            let fault = faults.get(count).copied();
+            let fault = fault.unwrap_or_else(|| faults[fastrand::usize(..faults.len())]);
+            world.befall(fault).await;
+            count += 1;
+            if let Some(ended) = watchers.try_join_next() {
+                ended.unwrap();
+            }
+        }
+        world.stop_publishing.cancel();
+        let publishing = async {
+            while let Some(ended) = publishers.join_next().await {
+                ended.unwrap();
+            }
+        };
+        let published = tokio::time::timeout(SETTLE, publishing).await;
+        published.expect("every publish is answered in the end");
+        world.settle(&mut watchers).await;
+        world.stop_watching.cancel();
+        while let Some(ended) = watchers.join_next().await {
+            ended.unwrap();
+        }
+        world.report(name, count)
+    }
+
+    /// Waits until every watcher is at the head.
+    async fn settle(&self, watchers: &mut tokio::task::JoinSet<()>) {
+        let deadline = tokio::time::Instant::now() + SETTLE;
+        loop {
+            if let Some(ended) = watchers.try_join_next() {
+                ended.unwrap();
+            }
+            let mut behind = Vec::new();
+            for (n, watched) in self.watched.iter().enumerate() {
+                let node = Self::any_node(&self.nodes);
+                let task = &self.tasks[n % TASKS];
+                let Ok(found) = node.bus.find(task).await else {
+                    behind.push(format!("{task} cannot be read"));
+                    continue;
+                };
+                let Some(head) = found.map(|head| Position::new(head.epoch.clone(), head.offset))
+                else {
+                    continue;
+                };
+                let watched = watched.lock().unwrap();
+                if !watched.is_at(&head) {
+                    behind.push(format!("{task}: {:?} of {head:?}", watched.position));
+                }
+            }
+            if behind.is_empty() {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "still behind: {behind:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn report(&self, name: &str, faults: usize) -> Report {
+        let published = self.published.lock().unwrap();
+        let (mut delivered, mut gaps, mut lost, mut doubled) = (0, 0, 0, 0);
+        let mut missing = Vec::new();
+        for watched in &self.watched {
+            let watched = watched.lock().unwrap();
+            delivered += watched.delivered;
+            gaps += watched.gaps;
+            doubled += watched.doubled;
+            let of_this = watched.lost(&published);
+            lost += of_this.len();
+            missing.extend(of_this.into_iter().cloned());
+        }
+        let epochs = self.places.epochs();
+        let tried = self.tries.load(Ordering::Relaxed);
+        #[allow(clippy::print_stdout, reason = "the summary is what the suite is for")]
+        {
+            println!(
+                "{name}: faults {faults}, tried {tried}, published {}, delivered {delivered}, \
+                 gaps {gaps}, epochs {epochs}, lost {lost}, doubled {doubled}",
+                published.len()
+            );
+        }
+        assert!(missing.is_empty(), "lost: {missing:?}");
+        assert_eq!(doubled, 0);
+        assert!(published.len() > 100, "something was published");
+        Report {
+            tasks: self.tasks.len(),
+            epochs,
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for node in self.nodes.read().unwrap().iter() {
+            node.kill();
+        }
+    }
+}
+
+/// Minutes, either way.
+fn skew() -> i64 {
+    fastrand::i64(-600..600)
+}
