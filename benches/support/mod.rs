@@ -13,3 +13,7 @@ pub(crate) mod results;
 pub(crate) mod servers;
 
 pub(crate) use args::Args;
+
+/// The server's own allocator, for all servers that are compared.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

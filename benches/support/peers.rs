@@ -13,7 +13,7 @@ use super::frames::{self, Frames};
 use super::loader::{head_end, upgrade};
 
 /// The heartbeat of the server whose hour is compressed.
-pub(crate) const HEARTBEAT: Duration = Duration::from_millis(600);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(800);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {

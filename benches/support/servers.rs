@@ -26,7 +26,7 @@ pub(crate) fn run(kind: &str) {
     match kind {
         "bare" => bare(),
         "tidings" => on_one_core(tidings(ConnectionsConfig::default())),
-        // An hour of heartbeats in a minute and a half.
+        // An hour of heartbeats in two minutes.
         "tidings-heartbeats" => on_one_core(tidings(
             ConnectionsConfig::default().heartbeat_interval(super::peers::HEARTBEAT),
         )),

@@ -99,7 +99,7 @@ impl Slice {
             }
         }
         // Old chunks must not be kept alive by an idle worker.
-        self.view.chunks.clear();
+        self.view.clear();
         turns
     }
 }

@@ -402,7 +402,7 @@ impl Subscription {
             topic.detach(watched.attached);
             state.watched.remove(key);
         }
-        self.view.chunks.clear();
+        self.view.clear();
         true
     }
 }

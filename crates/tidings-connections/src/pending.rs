@@ -16,26 +16,30 @@ use crate::subscriptions::Opening;
 #[derive(Default)]
 pub(crate) struct Pending {
     record: Option<Rest>,
-    owned: Option<Box<Owned>>,
-    unsent: Option<Box<UnsentBy>>,
+    control: Option<Box<Control>>,
 }
 
-/// The rest of a record, still lying in the log's chunk.
+/// The rest of a record.
 struct Rest {
     chunk: Arc<Chunk>,
     start: u32,
     end: u32,
-    /// The cursor that it is of; none if that is no more.
-    key: Option<u32>,
+    /// The cursor that it is of; [`NOBODY`] if that is no more.
+    key: u32,
 }
+
+const NOBODY: u32 = u32::MAX;
 
 /// Answers and notices.
-struct Owned {
+#[derive(Default)]
+struct Control {
     bytes: Vec<u8>,
+    /// So many of them are written.
     from: usize,
+    /// A cursor whose notices are among them.
+    unsent: Option<UnsentBy>,
 }
 
-/// A cursor whose notices are among the owned bytes.
 struct UnsentBy {
     key: usize,
     unsent: Unsent,
@@ -59,7 +63,7 @@ impl Rest {
     }
 }
 
-impl Owned {
+impl Control {
     fn rest(&self) -> &[u8] {
         &self.bytes[self.from..]
     }
@@ -71,7 +75,7 @@ impl Pending {
     }
 
     fn control(&self) -> &[u8] {
-        self.owned.as_ref().map_or(&[], |owned| owned.rest())
+        self.control.as_ref().map_or(&[], |control| control.rest())
     }
 
     /// All bytes.
@@ -87,36 +91,27 @@ impl Pending {
     /// Takes the rest of a record, of which only part went out. It is the first
     /// to wait: a cursor writes only when nothing else does.
     pub(crate) fn push_record(&mut self, key: usize, chunk: Arc<Chunk>, range: Range<usize>) {
-        debug_assert!(self.record.is_none() && self.owned.is_none());
+        debug_assert!(self.record.is_none() && self.control.is_none());
         // The bus keeps positions in a chunk in 32 bits.
         let narrow = |at| u32::try_from(at).expect("a chunk's bytes are counted in 32 bits");
         self.record = Some(Rest {
             chunk,
             start: narrow(range.start),
             end: narrow(range.end),
-            key: u32::try_from(key).ok(),
+            key: u32::try_from(key).unwrap_or(NOBODY),
         });
     }
 
     pub(crate) fn push_owned(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        match &mut self.owned {
-            Some(owned) => owned.bytes.extend_from_slice(bytes),
-            None => {
-                self.owned = Some(Box::new(Owned {
-                    bytes: bytes.to_vec(),
-                    from: 0,
-                }));
-            }
+        if !bytes.is_empty() {
+            let control = self.control.get_or_insert_default();
+            control.bytes.extend_from_slice(bytes);
         }
     }
 
     /// The bytes, for a queue that holds nothing of a log.
     pub(crate) fn into_owned(self) -> Vec<u8> {
-        self.owned
-            .map_or_else(Vec::new, |owned| owned.rest().to_vec())
+        self.control().to_vec()
     }
 
     /// What to offer the socket.
@@ -126,12 +121,6 @@ impl Pending {
 
     /// Forgets what was written.
     pub(crate) fn consume(&mut self, written: usize) {
-        if let Some(unsent) = &mut self.unsent {
-            unsent.bytes = unsent.bytes.saturating_sub(written);
-            if unsent.bytes == 0 {
-                self.unsent = None;
-            }
-        }
         let of_record = written.min(self.record().len());
         match &mut self.record {
             Some(record) if of_record < record.bytes().len() => {
@@ -139,39 +128,58 @@ impl Pending {
             }
             _ => self.record = None,
         }
+        let Some(control) = &mut self.control else {
+            return;
+        };
         let of_control = written - of_record;
-        match &mut self.owned {
-            Some(owned) if of_control < owned.rest().len() => owned.from += of_control,
-            _ => self.owned = None,
+        if of_control == control.rest().len() {
+            self.control = None;
+            return;
+        }
+        control.from += of_control;
+        if let Some(unsent) = &mut control.unsent {
+            unsent.bytes = unsent.bytes.saturating_sub(of_control);
+            if unsent.bytes == 0 {
+                control.unsent = None;
+            }
         }
     }
 
     /// Notes whose bytes have just come to wait, unless that is known already.
     pub(crate) fn note_unsent(&mut self, key: usize, unsent: Unsent) {
-        if self.unsent.is_none() && self.record.is_none() {
-            let bytes = self.len();
-            self.unsent = Some(Box::new(UnsentBy { key, unsent, bytes }));
+        if let (None, Some(control)) = (&self.record, &mut self.control)
+            && control.unsent.is_none()
+        {
+            let bytes = control.rest().len();
+            control.unsent = Some(UnsentBy { key, unsent, bytes });
         }
     }
 
     /// The cursor that has handed over what its client has not got.
     pub(crate) fn take_unsent(&mut self) -> Option<(usize, Unsent)> {
-        if let Some(unsent) = self.unsent.take() {
+        let control = self.control.as_mut();
+        if let Some(unsent) = control.and_then(|control| control.unsent.take()) {
             return Some((unsent.key, unsent.unsent));
         }
-        let key = self.record.as_mut()?.key.take()?;
+        let record = self.record.as_mut().filter(|record| record.key != NOBODY)?;
+        let key = std::mem::replace(&mut record.key, NOBODY);
         Some((usize::try_from(key).ok()?, Unsent::Record))
     }
 
     /// Forgets whose bytes these are: the cursor is no more.
     pub(crate) fn disown(&mut self, key: usize) {
-        if self.unsent.as_ref().is_some_and(|unsent| unsent.key == key) {
-            self.unsent = None;
+        if let Some(control) = &mut self.control
+            && control
+                .unsent
+                .as_ref()
+                .is_some_and(|unsent| unsent.key == key)
+        {
+            control.unsent = None;
         }
         if let Some(record) = &mut self.record
-            && record.key.map(|known| known as usize) == Some(key)
+            && usize::try_from(record.key) == Ok(key)
         {
-            record.key = None;
+            record.key = NOBODY;
         }
     }
 }

@@ -83,9 +83,12 @@ impl Away {
     pub(crate) fn new(
         token: ResumeToken,
         subject: Option<Arc<str>>,
-        kept: Kept,
+        mut kept: Kept,
         ttl: Duration,
     ) -> Box<Self> {
+        // Most have one subscription, and a vector grows to four at once.
+        kept.subscriptions.shrink_to_fit();
+        kept.patterns.shrink_to_fit();
         Box::new(Self {
             token,
             subject,

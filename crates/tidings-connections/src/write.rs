@@ -21,7 +21,7 @@ impl Connection {
         out: &mut Outbound,
         key: usize,
         notices: &[u8],
-        view: &View,
+        view: &mut View,
         from: u64,
         to: u64,
     ) -> Flow {
@@ -61,8 +61,7 @@ impl Connection {
             delivered += whole;
             if first + whole <= last {
                 if partial > 0 {
-                    let frame = chunk.frame_range(first + whole);
-                    rest = Some((Arc::clone(chunk), frame.start + partial..frame.end));
+                    rest = Some((Arc::clone(chunk), first + whole, partial));
                     delivered += 1;
                 }
                 break;
@@ -72,8 +71,11 @@ impl Connection {
         if let Some(sub) = out.subs.get_mut(key) {
             sub.cursor.advance(delivered);
         }
-        if let Some((chunk, range)) = rest {
-            out.pending().push_record(key, chunk, range);
+        if let Some((chunk, offset, partial)) = rest {
+            let alone = view.alone(&chunk, offset);
+            let frame = alone.frame_range(offset);
+            out.pending()
+                .push_record(key, alone, frame.start + partial..frame.end);
         }
         self.count_delivered(out, delivered);
         if written < offered {

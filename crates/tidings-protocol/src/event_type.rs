@@ -143,7 +143,7 @@ impl fmt::Display for EventType {
     }
 }
 
-crate::text::text_serde!(EventType, "an event type");
+crate::text::text_serde!(EventType, "an event type", as_str);
 
 #[cfg(feature = "schema")]
 crate::schema::text!(

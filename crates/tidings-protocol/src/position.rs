@@ -150,7 +150,7 @@ impl AsRef<str> for Epoch {
     }
 }
 
-crate::text::text_serde!(Epoch, "an epoch");
+crate::text::text_serde!(Epoch, "an epoch", as_str);
 
 /// An offset and the epoch it counts in; `epoch:offset` as text.
 ///

@@ -37,15 +37,32 @@ where
     }
 }
 
-/// `Serialize` from `Display`, `Deserialize` from `FromStr`.
+/// `Serialize` from `Display`, or from text that the type has ready under
+/// `as_str` or lends by `with_text`; `Deserialize` from `FromStr`.
 macro_rules! text_serde {
     ($type:ty, $expecting:literal) => {
+        $crate::text::text_serde!(@ $type, $expecting, |value, serializer| {
+            serializer.collect_str(value)
+        });
+    };
+    ($type:ty, $expecting:literal, as_str) => {
+        $crate::text::text_serde!(@ $type, $expecting, |value, serializer| {
+            serializer.serialize_str(value.as_str())
+        });
+    };
+    ($type:ty, $expecting:literal, with_text) => {
+        $crate::text::text_serde!(@ $type, $expecting, |value, serializer| {
+            value.with_text(|text| serializer.serialize_str(text))
+        });
+    };
+    (@ $type:ty, $expecting:literal, |$value:ident, $serializer:ident| $serialize:expr) => {
         impl ::serde::Serialize for $type {
             fn serialize<S: ::serde::Serializer>(
                 &self,
-                serializer: S,
+                $serializer: S,
             ) -> ::std::result::Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                let $value = self;
+                $serialize
             }
         }
 
@@ -97,7 +114,7 @@ macro_rules! named_enum {
         #[non_exhaustive]
         pub struct $error;
 
-        $crate::text::text_serde!($type, $what);
+        $crate::text::text_serde!($type, $what, as_str);
 
         #[cfg(feature = "schema")]
         $crate::schema::names!($type, $what, [$($name),+]);

@@ -1,5 +1,6 @@
 //! Times of events: milliseconds of UTC.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -57,7 +58,40 @@ impl From<Timestamp> for SystemTime {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_millis((*self).into()).fmt(f)
+        self.with_text(|text| f.pad(text))
+    }
+}
+
+/// `2026-11-23T04:45:12.123Z`.
+const TEXT_LEN: usize = 24;
+
+/// Where the milliseconds are in it.
+const MILLIS: std::ops::Range<usize> = 20..23;
+
+thread_local! {
+    /// The last second that was made into text, and its text. Thousands of
+    /// events fall into the same one, and only their milliseconds differ.
+    static LAST: RefCell<(u64, [u8; TEXT_LEN])> = const { RefCell::new((u64::MAX, [0; TEXT_LEN])) };
+}
+
+impl Timestamp {
+    /// Its text, without a string of its own.
+    pub(crate) fn with_text<R>(self, take: impl FnOnce(&str) -> R) -> R {
+        let text = LAST.with_borrow_mut(|(second, text)| {
+            if *second != self.0 / 1_000 {
+                let rounded = Self(self.0 / 1_000 * 1_000);
+                let whole = humantime::format_rfc3339_millis(rounded.into()).to_string();
+                // Years of four digits: MAX sees to that.
+                text.copy_from_slice(whole.as_bytes());
+                *second = self.0 / 1_000;
+            }
+            let millis = self.0 % 1_000;
+            for (digit, unit) in text[MILLIS].iter_mut().zip([100, 10, 1]) {
+                *digit = b'0' + u8::try_from(millis / unit % 10).unwrap_or(0);
+            }
+            *text
+        });
+        take(std::str::from_utf8(&text).expect("digits and punctuation are ASCII"))
     }
 }
 
@@ -78,7 +112,11 @@ impl FromStr for Timestamp {
 #[non_exhaustive]
 pub struct TimestampError;
 
-crate::text::text_serde!(Timestamp, "a time such as `2026-11-23T04:45:12.123Z`");
+crate::text::text_serde!(
+    Timestamp,
+    "a time such as `2026-11-23T04:45:12.123Z`",
+    with_text
+);
 
 #[cfg(feature = "schema")]
 crate::schema::custom!(Timestamp, { "type": "string", "format": "date-time" });

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::bench::BenchOptions;
 use crate::config::Settings;
 use crate::demo::Length;
 use crate::failure::Failure;
@@ -75,6 +76,8 @@ enum Command {
         options: Options,
     },
     Token(Box<TokenOptions>),
+    /// Put load on a running server and see what it carries
+    Bench(Box<BenchOptions>),
 }
 
 /// What is to be done.
@@ -85,6 +88,7 @@ pub(crate) enum Invocation {
     Serve(Settings),
     Demo(Settings, Length),
     Token(Box<TokenOptions>),
+    Bench(Box<BenchOptions>),
 }
 
 /// Reads the process's arguments and variables, and the file that they name.
@@ -103,6 +107,7 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
     Ok(match cli.command {
         None => Invocation::Serve(Settings::load(cli.options)?),
         Some(Command::Token(options)) => Invocation::Token(options),
+        Some(Command::Bench(options)) => Invocation::Bench(options),
         Some(Command::Serve(options)) => Invocation::Serve(Settings::load(options)?),
         Some(Command::Demo { once, options }) => {
             let length = if once { Length::Once } else { Length::Endless };

@@ -109,6 +109,9 @@ pub(crate) enum Failure {
     /// What is in the store cannot be taken in.
     #[error("what is stored cannot be read")]
     Recovery(#[source] tidings_bus::StoreError),
+    /// A measurement that came to nothing.
+    #[error(transparent)]
+    Bench(crate::bench::BenchError),
     /// The system refused threads or signal handlers.
     #[error("the system does not let the server start")]
     System(#[source] io::Error),
@@ -130,6 +133,7 @@ impl Failure {
             Self::Listen { .. } => 69,                                   // EX_UNAVAILABLE
             Self::System(_) => 71,                                       // EX_OSERR
             Self::Recovery(_) => 74,                                     // EX_IOERR
+            Self::Bench(error) => error.code(),
             Self::Store(error) => match error {
                 OpenError::InUse { .. } => 75,   // EX_TEMPFAIL
                 OpenError::Missing { .. } => 66, // EX_NOINPUT

@@ -5,6 +5,7 @@
 //! here are only flags, signals and, for `tidings demo`, something to watch.
 
 mod auth;
+mod bench;
 mod cli;
 mod config;
 mod demo;
@@ -19,8 +20,15 @@ mod value;
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
 use cli::Invocation;
 use failure::Failure;
+
+/// Thousands of parked connections are thousands of small objects: this one wastes
+/// less on each of them (measured in `docs/performance.md`).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run() {
@@ -34,6 +42,7 @@ fn run() -> Result<(), Failure> {
         Invocation::Told => Ok(()),
         Invocation::Serve(settings) => serve::run(settings),
         Invocation::Token(options) => token::run(&options),
+        Invocation::Bench(options) => bench::run(&options),
         Invocation::Demo(settings, length) => demo::run(settings, length),
     }
 }

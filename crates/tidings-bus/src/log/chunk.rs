@@ -117,6 +117,23 @@ impl Chunk {
         (whole as u64, target - boundary)
     }
 
+    /// A chunk with this record and no other.
+    pub(crate) fn only(&self, offset: u64) -> Chunk {
+        let frame = &self.bytes[self.frame_range(offset)];
+        let record = RecordMeta {
+            // A record's length fits where its end within a chunk does.
+            end: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+            ..self.records[self.index_of(offset)].clone()
+        };
+        Chunk {
+            task: self.task.clone(),
+            epoch: self.epoch.clone(),
+            first: offset,
+            bytes: frame.into(),
+            records: Box::new([record]),
+        }
+    }
+
     /// One chunk with the records of all of these, which follow each other.
     pub(crate) fn merge(parts: &[std::sync::Arc<Chunk>]) -> Chunk {
         let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();

@@ -315,14 +315,14 @@ impl Log {
             epoch: self.epoch.clone(),
             first,
             bytes: self.tail_bytes.as_slice().into(),
-            records: std::mem::take(&mut self.tail_records).into_boxed_slice(),
+            records: self.tail_records.drain(..).collect(),
         };
         // A small buffer is kept for the next event; a large one would be
         // memory at rest in every task that once was busy.
-        if self.tail_bytes.capacity() <= 1024 {
-            self.tail_bytes.clear();
-        } else {
+        self.tail_bytes.clear();
+        if self.tail_bytes.capacity() > 1024 {
             self.tail_bytes = Vec::new();
+            self.tail_records = Vec::new();
         }
         self.sealed.push_back(Arc::new(chunk));
         self.merge_small();

@@ -62,7 +62,7 @@ macro_rules! text_id {
             }
         }
 
-        $crate::text::text_serde!($type, $name);
+        $crate::text::text_serde!($type, $name, as_str);
 
         #[cfg(feature = "schema")]
         $crate::schema::text!($type, $name, Self::RULE.pattern());

@@ -1,6 +1,7 @@
 //! The read side: bytes in, messages out, and no memory in between.
 
 use std::io::{self, Cursor, Read, Write};
+use std::ops::RangeInclusive;
 
 use tidings_connections::CloseReason;
 use tungstenite::protocol::frame::FrameHeader;
@@ -8,9 +9,10 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message, Utf8Bytes};
 
-/// tungstenite zero-fills this much at each of its reads (measured: several µs
-/// at its default of 128 KiB), and we hand it bytes that are in memory anyway.
-const READ_BUFFER: usize = 4 * 1024;
+/// tungstenite zero-fills its buffer at each of its reads (measured: several µs
+/// at its default of 128 KiB), and we hand it bytes that are in memory anyway. So
+/// it gets one as large as what has come, between these.
+const READ_BUFFER: RangeInclusive<usize> = 256..=4 * 1024;
 
 /// The largest frame header: two bytes, eight of length, four of mask (RFC 6455 §5.2).
 const MAX_HEADER: usize = 14;
@@ -48,7 +50,7 @@ impl Inbound {
         let mut partial = self
             .partial
             .take()
-            .unwrap_or_else(|| Box::new(Partial::new(max_message_bytes)));
+            .unwrap_or_else(|| Box::new(Partial::new(bytes.len(), max_message_bytes)));
         partial.boundary.scan(bytes);
         let mut fed = Fed::default();
         let mut stream = Feed {
@@ -84,9 +86,9 @@ fn reason(error: &Error) -> CloseReason {
 }
 
 impl Partial {
-    fn new(max_message_bytes: usize) -> Self {
+    fn new(bytes: usize, max_message_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
+            .read_buffer_size(bytes.clamp(*READ_BUFFER.start(), *READ_BUFFER.end()))
             .write_buffer_size(0)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
@@ -128,8 +130,9 @@ impl Write for Feed<'_> {
 /// in has been used up, so that the context can go.
 #[derive(Default)]
 struct Boundary {
-    /// A header of which only part has come.
-    header: Vec<u8>,
+    /// A header of which only part has come, and how much.
+    header: [u8; MAX_HEADER],
+    held: usize,
     /// Payload bytes of the current frame that are still to come.
     payload: u64,
     /// Within a fragmented message.
@@ -138,7 +141,7 @@ struct Boundary {
 
 impl Boundary {
     fn is_between_messages(&self) -> bool {
-        self.header.is_empty() && self.payload == 0 && !self.fragmented
+        self.held == 0 && self.payload == 0 && !self.fragmented
     }
 
     /// Follows these bytes. A header that breaks the protocol ends the
@@ -153,15 +156,16 @@ impl Boundary {
             if bytes.is_empty() {
                 return;
             }
-            let held = self.header.len();
+            let held = self.held;
             let taken = bytes.len().min(MAX_HEADER - held);
-            self.header.extend_from_slice(&bytes[..taken]);
-            let mut cursor = Cursor::new(&self.header);
+            self.header[held..held + taken].copy_from_slice(&bytes[..taken]);
+            self.held += taken;
+            let mut cursor = Cursor::new(&self.header[..self.held]);
             match FrameHeader::parse(&mut cursor) {
                 Ok(Some((header, payload))) => {
                     let used = usize::try_from(cursor.position()).unwrap_or(held) - held;
                     bytes = &bytes[used..];
-                    self.header = Vec::new();
+                    self.held = 0;
                     self.payload = payload;
                     match header.opcode {
                         OpCode::Data(Data::Continue) => self.fragmented = !header.is_final,
@@ -171,7 +175,7 @@ impl Boundary {
                 }
                 Ok(None) => return,
                 Err(_) => {
-                    self.header = Vec::new();
+                    self.held = 0;
                     return;
                 }
             }
