@@ -1,29 +1,26 @@
-import { mkdtempSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
-import { build } from "vite";
+import { build, type Rolldown } from "vite";
 
-let built: Promise<string> | undefined;
+let built: Promise<Map<string, string>> | undefined;
 
 /** Builds the page of the tests once, with React as in development: StrictMode mounts twice there. */
-function harness(): Promise<string> {
+function harness(): Promise<Map<string, string>> {
   built ??= (async () => {
-    const outDir = mkdtempSync(join(tmpdir(), "tidings-harness-"));
-    await build({
+    const made = await build({
       configFile: false,
       logLevel: "error",
       mode: "development",
       define: { "process.env.NODE_ENV": '"development"' },
       build: {
-        outDir,
+        write: false,
         minify: false,
         target: "es2023",
         lib: { entry: fileURLToPath(new URL("harness.tsx", import.meta.url)), formats: ["es"], fileName: () => "harness.js", cssFileName: "harness" },
       },
     });
-    return outDir;
+    const { output } = [made].flat()[0] as Rolldown.RolldownOutput;
+    return new Map(output.map((file) => [file.fileName, file.type === "chunk" ? file.code : String(file.source)]));
   })();
   return built;
 }
@@ -33,12 +30,12 @@ const SHELL = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title
 
 /** Opens the page of the tests as if the server at `url` served it. */
 export async function openHarness(page: Page, url: string): Promise<void> {
-  const folder = await harness();
+  const files = await harness();
   await page.route(`${url}/e2e/*`, (route) => {
     const name = new URL(route.request().url()).pathname.slice("/e2e/".length);
     if (name === "") return route.fulfill({ contentType: "text/html", body: SHELL });
     const contentType = name.endsWith(".css") ? "text/css" : "text/javascript";
-    return route.fulfill({ contentType, body: readFileSync(join(folder, name), "utf8") });
+    return route.fulfill({ contentType, body: files.get(name) ?? "" });
   });
   await page.goto(`${url}/e2e/`);
   await page.waitForFunction(() => window.harness);
