@@ -36,8 +36,11 @@ async fn output(name: &str) -> String {
     String::from_utf8(output.stdout).expect("the example prints text")
 }
 
-/// Starts an example that serves, and gives what a WebSocket on `path` says first.
-async fn first_message(name: &str, path: &str) -> serde_json::Value {
+type WebSocket =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// Starts an example that serves, and opens a WebSocket on `path`.
+async fn connect(name: &str, path: &str) -> (tokio::process::Child, WebSocket) {
     let mut server = example(name)
         .arg("127.0.0.1:0")
         .stdout(Stdio::piped())
@@ -54,10 +57,16 @@ async fn first_message(name: &str, path: &str) -> serde_json::Value {
         .strip_prefix("listening on http://")
         .expect("an address");
     let connect = tokio_tungstenite::connect_async(format!("ws://{addr}{path}"));
-    let (mut stream, _) = timeout(DEADLINE, connect)
+    let (stream, _) = timeout(DEADLINE, connect)
         .await
         .expect("in time")
         .expect("an upgrade");
+    (server, stream)
+}
+
+/// What a WebSocket on `path` says first.
+async fn first_message(name: &str, path: &str) -> serde_json::Value {
+    let (_server, mut stream) = connect(name, path).await;
     let message = timeout(DEADLINE, stream.next())
         .await
         .expect("a message in time");
@@ -123,4 +132,18 @@ async fn embed_axum_upgrades() {
     let hello = first_message("embed_axum", "/ws/tasks/build-7").await;
     assert_eq!(hello["event_type"], "connection_established");
     assert_eq!(hello["data"]["snapshot"]["status"], "pending");
+}
+
+#[tokio::test]
+async fn echo_sends_text_and_binary_back() {
+    use futures_util::SinkExt;
+    use tokio_tungstenite::tungstenite::Message;
+
+    let (_server, mut stream) = connect("echo", "/").await;
+    for sent in [Message::text("words"), Message::binary(vec![0, 255, 7])] {
+        stream.send(sent.clone()).await.expect("it is sent");
+        let got = timeout(DEADLINE, stream.next()).await.expect("in time");
+        let got = got.expect("a message").expect("an unbroken connection");
+        assert_eq!(got, sent);
+    }
 }

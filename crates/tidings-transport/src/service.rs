@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tidings_connections::ConnectionManager;
+use tidings_connections::{Access, ConnectRequest, ConnectionManager, Keep};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Cors, CorsLayer};
@@ -16,6 +16,8 @@ use tower_http::cors::{Cors, CorsLayer};
 use crate::body::Body;
 use crate::config::{ConfigError, TransportConfig};
 use crate::routes::Routes;
+use crate::upgrade;
+use crate::websocket::Echoed;
 
 /// The address of the client, as a request extension. [`Server`](crate::Server)
 /// sets it; behind another accept loop, insert it yourself to see it in
@@ -98,6 +100,20 @@ impl TidingsService {
                 }
             }
         }
+    }
+}
+
+impl TidingsService {
+    /// Answers a WebSocket handshake with a connection that sends every message
+    /// back, by the sockets, the parser and the writer of a session.
+    ///
+    /// For test suites of RFC 6455, which want an echo; see `examples/echo.rs`.
+    /// It is on no route of its own.
+    pub fn echo<B>(&self, request: Request<B>) -> Response<Body> {
+        let mut connect = ConnectRequest::new();
+        connect.keep_when_gone = Keep::Nothing;
+        upgrade::websocket::<Echoed, _>(&self.core, request, connect, Ok(Access::default()))
+            .unwrap_or_else(crate::problem::Problem::into_response)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::body::{Body, full};
 use crate::origin::host;
 use crate::problem::Problem;
 use crate::service::Core;
-use crate::websocket::{Driver, StreamSocket, TcpSocket, WebSocketWire};
+use crate::websocket::{Driver, Incoming, StreamSocket, TcpSocket, WebSocketWire};
 use crate::write_deadline::WriteDeadline;
 
 /// The subprotocol of the messages.
@@ -62,7 +62,7 @@ impl From<ConnectError> for Refused {
 
 /// Answers with 101 and, once hyper has let go of the socket, starts the
 /// connection on a task of its own; the HTTP connection's memory is gone by then.
-pub(crate) fn websocket<B>(
+pub(crate) fn websocket<M: Incoming, B>(
     core: &Core,
     mut request: Request<B>,
     mut connect: ConnectRequest,
@@ -102,7 +102,7 @@ pub(crate) fn websocket<B>(
                     Ok(_) => manager.prepare(&connect).await.err().map(Refused::from),
                     Err(refused) => Some(refused),
                 };
-                start(&manager, upgraded, connect, refusal);
+                start::<M>(&manager, upgraded, connect, refusal);
             }
             Err(error) => tracing::debug!(%error, "an upgrade did not take place"),
         }
@@ -154,7 +154,7 @@ fn unwrap(upgraded: Upgraded) -> Stream {
     }
 }
 
-fn start(
+fn start<M: Incoming>(
     manager: &ConnectionManager,
     upgraded: Upgraded,
     connect: ConnectRequest,
@@ -164,33 +164,33 @@ fn start(
     match unwrap(upgraded) {
         Stream::Tcp(stream, early) => match refusal {
             Some(refused) => spawn_refusal(stream, &refused),
-            None => register(manager, connect, Box::new(TcpSocket(stream)), &early),
+            None => register::<M>(manager, connect, Box::new(TcpSocket(stream)), &early),
         },
         Stream::Other(upgraded) => {
             let stream = TokioIo::new(upgraded);
             match refusal {
                 Some(refused) => spawn_refusal(stream, &refused),
-                None => register(manager, connect, Box::new(StreamSocket::new(stream)), &[]),
+                None => register::<M>(manager, connect, Box::new(StreamSocket::new(stream)), &[]),
             }
         }
     }
 }
 
-fn register(
+fn register<M: Incoming>(
     manager: &ConnectionManager,
     connect: ConnectRequest,
     socket: Box<dyn Socket>,
     early: &[u8],
 ) {
-    match manager.connect(connect, socket, &WebSocketWire) {
-        Ok(guard) => spawn(guard, early),
+    match manager.connect(connect, socket, M::WIRE) {
+        Ok(guard) => spawn::<M>(guard, early),
         // Decided anew since the check a moment ago; the client sees a reset.
         Err(error) => tracing::debug!(%error, "a connection was refused"),
     }
 }
 
-fn spawn(guard: ConnectionGuard, early: &[u8]) {
-    let driver = Driver::new(guard, early);
+fn spawn<M: Incoming>(guard: ConnectionGuard, early: &[u8]) {
+    let driver = Driver::<M>::new(guard, early);
     // Not tracked with the HTTP tasks: its guard is its registration, and the
     // manager's drain waits for that.
     tokio::spawn(driver);

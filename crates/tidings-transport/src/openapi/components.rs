@@ -131,11 +131,10 @@ fn own() -> Value {
             "properties": {
                 "command": {
                     "type": "string",
-                    "minLength": 1,
-                    "maxLength": 64,
+                    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,64}$",
                     "examples": ["cancel", "pause", "resume"]
                 },
-                "args": { "type": "object" }
+                "args": { "type": ["object", "null"] }
             }
         },
         "CommandTaken": object(json!({
@@ -218,8 +217,8 @@ fn parameters() -> Value {
         ),
         "Limit": query(
             "limit",
-            json!({ "type": "integer", "minimum": 1, "maximum": 1_000, "default": 100 }),
-            "How many at most; what is outside the range is moved into it."
+            json!({ "type": "integer", "minimum": 0, "default": 100 }),
+            "How many at most, 1 to 1,000; what is outside the range is moved into it."
         )
     })
 }

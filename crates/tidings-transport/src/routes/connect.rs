@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt;
 use tidings_connections::{Access, AuthError, ConnectRequest, Keep, Peer};
 use tidings_protocol::{ErrorCode, Secret, TaskId};
+use tungstenite::Utf8Bytes;
 
 use crate::body::Body;
 use crate::problem::Problem;
@@ -21,7 +22,7 @@ impl Core {
         access: Result<Access, AuthError>,
     ) -> Result<Response<Body>, Problem> {
         let connect = connect_request(&request, task_id)?;
-        upgrade::websocket(self, request, connect, access)
+        upgrade::websocket::<Utf8Bytes, _>(self, request, connect, access)
     }
 
     /// Opens a stream of server-sent events.

@@ -2,15 +2,16 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tidings_connections::{CloseReason, Connection, ConnectionGuard};
 use tokio::time::Sleep;
-use tungstenite::Utf8Bytes;
 
 use super::inbound::Inbound;
+use super::incoming::Incoming;
 
 /// Bytes taken from a socket at a time, into one buffer a thread.
 const READ_BYTES: usize = 16 * 1024;
@@ -26,9 +27,10 @@ thread_local! {
 ///
 /// This future is what a parked connection costs, so it is two pointers: with
 /// them the runtime's task fits into 128 bytes, with one more it takes 256.
-pub(crate) struct Driver {
+pub(crate) struct Driver<M> {
     guard: ConnectionGuard,
     active: Option<Box<Active>>,
+    messages: PhantomData<fn() -> M>,
 }
 
 /// What a connection has only while something is going on.
@@ -48,12 +50,13 @@ impl Active {
     }
 }
 
-impl Driver {
+impl<M: Incoming> Driver<M> {
     /// Drives `guard`'s connection, of which `early` had been read already.
     pub(crate) fn new(guard: ConnectionGuard, early: &[u8]) -> Self {
         let mut driver = Self {
             guard,
             active: None,
+            messages: PhantomData,
         };
         if !early.is_empty() {
             driver.take(early);
@@ -75,7 +78,7 @@ impl Driver {
         let connection = Arc::clone(self.guard.connection());
         connection.saw_life();
         let active = self.active();
-        let fed = active.inbound.feed(bytes, connection.max_message_bytes());
+        let fed = active.inbound.feed::<M>(bytes, connection.max_message_bytes());
         if !fed.replies.is_empty() {
             connection.send_framed(&fed.replies);
         }
@@ -131,14 +134,18 @@ impl Driver {
     }
 }
 
-async fn handle(connection: Arc<Connection>, messages: Vec<Utf8Bytes>, end: Option<CloseReason>) {
-    connection.receive_all(messages).await;
+async fn handle<M: Incoming>(
+    connection: Arc<Connection>,
+    messages: Vec<M>,
+    end: Option<CloseReason>,
+) {
+    M::handle(&connection, messages).await;
     if let Some(reason) = end {
         connection.close(reason);
     }
 }
 
-impl Future for Driver {
+impl<M: Incoming> Future for Driver<M> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -7,7 +7,9 @@ use tidings_connections::CloseReason;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
-use tungstenite::{Error, Message, Utf8Bytes};
+use tungstenite::{Error, Message};
+
+use super::incoming::Incoming;
 
 /// tungstenite zero-fills its buffer at each of its reads (measured: several µs
 /// at its default of 128 KiB), and we hand it bytes that are in memory anyway. So
@@ -29,10 +31,9 @@ struct Partial {
 }
 
 /// What came of some bytes.
-#[derive(Default)]
-pub(crate) struct Fed {
-    /// Text messages, in order.
-    pub(crate) messages: Vec<Utf8Bytes>,
+pub(crate) struct Fed<M> {
+    /// Messages, in order.
+    pub(crate) messages: Vec<M>,
     /// Frames to answer with: pongs, the close.
     pub(crate) replies: Vec<u8>,
     /// Why the connection is to end after these.
@@ -46,21 +47,28 @@ impl Inbound {
     }
 
     /// Takes bytes as they came from the socket.
-    pub(crate) fn feed(&mut self, bytes: &[u8], max_message_bytes: usize) -> Fed {
+    pub(crate) fn feed<M: Incoming>(&mut self, bytes: &[u8], max_message_bytes: usize) -> Fed<M> {
         let mut partial = self
             .partial
             .take()
             .unwrap_or_else(|| Box::new(Partial::new(bytes.len(), max_message_bytes)));
         partial.boundary.scan(bytes);
-        let mut fed = Fed::default();
+        let mut fed = Fed {
+            messages: Vec::new(),
+            replies: Vec::new(),
+            end: None,
+        };
         let mut stream = Feed {
             input: bytes,
             replies: &mut fed.replies,
         };
         let end = loop {
             match partial.context.read(&mut stream) {
-                Ok(Message::Text(text)) => fed.messages.push(text),
-                Ok(Message::Binary(_)) => break Some(CloseReason::Binary),
+                Ok(Message::Text(text)) => fed.messages.push(M::text(text)),
+                Ok(Message::Binary(bytes)) => match M::binary(bytes) {
+                    Some(message) => fed.messages.push(message),
+                    None => break Some(CloseReason::Binary),
+                },
                 // tungstenite has answered these, or will at the next read.
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => {}
                 Ok(Message::Frame(_)) => {}
@@ -185,6 +193,8 @@ impl Boundary {
 
 #[cfg(test)]
 mod tests {
+    use tungstenite::Utf8Bytes;
+
     use super::*;
 
     fn masked(opcode: OpCode, is_final: bool, payload: &[u8]) -> Vec<u8> {
@@ -209,7 +219,7 @@ mod tests {
         masked(OpCode::Data(Data::Text), true, payload.as_bytes())
     }
 
-    fn texts(fed: &Fed) -> Vec<&str> {
+    fn texts(fed: &Fed<Utf8Bytes>) -> Vec<&str> {
         fed.messages.iter().map(Utf8Bytes::as_str).collect()
     }
 
@@ -241,7 +251,7 @@ mod tests {
             let mut inbound = Inbound::default();
             let mut messages = Vec::new();
             for part in [&stream[..split], &stream[split..]] {
-                let fed = inbound.feed(part, 1024);
+                let fed = inbound.feed::<Utf8Bytes>(part, 1024);
                 assert_eq!(fed.end, None, "split at {split}");
                 messages.extend(fed.messages.iter().map(ToString::to_string));
             }
@@ -260,7 +270,7 @@ mod tests {
         let mut inbound = Inbound::default();
         let mut lengths = Vec::new();
         for byte in &stream {
-            let fed = inbound.feed(std::slice::from_ref(byte), 100_000);
+            let fed = inbound.feed::<Utf8Bytes>(std::slice::from_ref(byte), 100_000);
             lengths.extend(fed.messages.iter().map(|message| message.len()));
         }
         assert_eq!(lengths, [3, 70_000]);
@@ -288,7 +298,8 @@ mod tests {
             (reserved, CloseReason::Protocol),
             (unmasked, CloseReason::Protocol),
         ] {
-            assert_eq!(Inbound::default().feed(&bytes, 1024).end, Some(expected));
+            let fed = Inbound::default().feed::<Utf8Bytes>(&bytes, 1024);
+            assert_eq!(fed.end, Some(expected));
         }
     }
 
@@ -299,7 +310,7 @@ mod tests {
             true,
             &1000u16.to_be_bytes(),
         );
-        let fed = Inbound::default().feed(&close, 1024);
+        let fed = Inbound::default().feed::<Utf8Bytes>(&close, 1024);
         assert_eq!(fed.end, Some(CloseReason::ClientGone));
         assert_eq!(fed.replies, [0x88, 2, 0x03, 0xe8]);
     }

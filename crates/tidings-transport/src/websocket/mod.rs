@@ -5,12 +5,16 @@
 //! `WebSocketContext` that exists only while part of a message is in.
 
 mod drive;
+mod echo;
 mod inbound;
+mod incoming;
 mod stream;
 mod tcp;
 mod wire;
 
 pub(crate) use drive::Driver;
+pub(crate) use echo::Echoed;
+pub(crate) use incoming::Incoming;
 pub(crate) use stream::StreamSocket;
 pub(crate) use tcp::TcpSocket;
 pub use wire::WEBSOCKET;
