@@ -1,6 +1,7 @@
 //! The handle that everything goes through.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidings_protocol::{NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
 use tokio::runtime::Handle;
@@ -101,7 +102,8 @@ impl EventBus {
         }
         let stop = shared.stop.clone();
         for _ in 0..workers {
-            shared.spawn(Arc::clone(&shared.fanout).run(stop.clone()));
+            let counters = Arc::clone(&shared.counters);
+            shared.spawn(Arc::clone(&shared.fanout).run(counters, stop.clone()));
         }
         shared.spawn(lease::run(Arc::clone(&shared), stop.clone()));
         shared.spawn(retention::run(Arc::clone(&shared), stop.clone()));
@@ -135,8 +137,11 @@ impl EventBus {
         task_id: &TaskId,
         event: NewEvent,
     ) -> Result<Published, PublishError> {
+        let began = Instant::now();
         let prepared = self.shared.prepare(event)?;
-        self.shared.publish_prepared(task_id, prepared).await
+        let result = self.shared.publish_prepared(task_id, prepared).await;
+        self.shared.counters.timings.publish.note(began.elapsed());
+        result
     }
 
     /// Publishes events in order; each gets its own answer, and a refused one

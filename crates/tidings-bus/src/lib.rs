@@ -44,6 +44,7 @@ mod store;
 mod subscription;
 mod task;
 mod tasks;
+mod timing;
 mod topic;
 
 pub use broker::{Announcement, Broker, BrokerError, LocalBroker, Notice};
@@ -64,4 +65,5 @@ pub use subscription::{Delivery, Filter, Subscription};
 pub use task::Task;
 pub use tasks::{PatternId, PatternWatcher};
 pub use tidings_protocol as protocol;
+pub use timing::{Timing, TimingCounts, Timings};
 pub use topic::{Advance, AttachId, Hold, Joined, Start, Topic, Watcher};

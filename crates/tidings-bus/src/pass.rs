@@ -11,42 +11,99 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::View;
+use crate::stats::Counters;
+use crate::timing::Timing;
 use crate::topic::{Advance, AttachId, Topic, Watcher};
 
 /// Watchers visited between two yields. Fewer yield more often than publishers
 /// need; more make the batches of later watchers smaller. 32 was the knee.
 const SLICE: usize = 32;
 
+/// A topic that has moved.
+struct Moved {
+    topic: Arc<Topic>,
+    probe: Option<Probe>,
+}
+
+/// Follows one publish at a time until every watcher was visited after it.
+struct Probe {
+    since: Instant,
+    /// Slots yet to be visited; none before the walk begins.
+    left: Option<usize>,
+}
+
+/// What one slice did.
+struct Walked {
+    /// Watchers visited, at least one.
+    turns: usize,
+    /// Slots gone by, empty ones included.
+    steps: usize,
+    /// The walk began anew, over so many slots.
+    anew: Option<usize>,
+}
+
+impl Moved {
+    fn follow(&mut self, walked: &Walked, delivery: &Timing) {
+        if let Some(slots) = walked.anew {
+            let probe = self.probe.get_or_insert_with(|| Probe {
+                since: Instant::now(),
+                left: None,
+            });
+            probe.left.get_or_insert(slots);
+        }
+        if let Some(Probe {
+            since,
+            left: Some(left),
+        }) = &mut self.probe
+        {
+            *left = left.saturating_sub(walked.steps);
+            if *left == 0 {
+                delivery.note(since.elapsed());
+                self.probe = None;
+            }
+        }
+    }
+}
+
 /// The queue of topics that have moved.
 #[derive(Default)]
 pub(crate) struct Fanout {
-    queue: Mutex<VecDeque<Arc<Topic>>>,
+    queue: Mutex<VecDeque<Moved>>,
     ready: Notify,
 }
 
 impl Fanout {
     pub(crate) fn push(&self, topic: Arc<Topic>) {
-        self.lock().push_back(topic);
+        let probe = Some(Probe {
+            since: Instant::now(),
+            left: None,
+        });
+        self.push_back(Moved { topic, probe });
+    }
+
+    fn push_back(&self, moved: Moved) {
+        self.lock().push_back(moved);
         self.ready.notify_one();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Topic>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Moved>> {
         self.queue
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// One worker. Several may run; a topic is with one of them at a time.
-    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, counters: Arc<Counters>, stop: CancellationToken) {
         let mut slice = Slice::default();
         let mut turns = 0;
         loop {
-            let (topic, more) = {
+            let (moved, more) = {
                 let mut queue = self.lock();
                 (queue.pop_front(), !queue.is_empty())
             };
@@ -54,17 +111,19 @@ impl Fanout {
                 // Notifications coalesce: pass the word on to a worker that sleeps.
                 self.ready.notify_one();
             }
-            let Some(topic) = topic else {
+            let Some(mut moved) = moved else {
                 tokio::select! {
                     biased;
                     () = self.ready.notified() => continue,
                     () = stop.cancelled() => return,
                 }
             };
-            turns += slice.visit(&topic, SLICE - turns);
-            if topic.finish_slice() {
+            let walked = slice.visit(&moved.topic, SLICE - turns);
+            turns += walked.turns;
+            moved.follow(&walked, &counters.timings().delivery);
+            if moved.topic.finish_slice() {
                 // Behind the others: topics take turns too.
-                self.push(topic);
+                self.push_back(moved);
             }
             if turns >= SLICE {
                 turns = 0;
@@ -85,12 +144,11 @@ struct Slice {
 }
 
 impl Slice {
-    /// Visits up to `limit` watchers; gives how many turns that was (at least one).
-    fn visit(&mut self, topic: &Arc<Topic>, limit: usize) -> usize {
-        topic.next_slice(limit, &mut self.entries);
-        let turns = self.entries.len().max(1);
+    /// Visits up to `limit` watchers.
+    fn visit(&mut self, topic: &Arc<Topic>, limit: usize) -> Walked {
+        let walked = topic.next_slice(limit, &mut self.entries);
         if self.entries.is_empty() {
-            return turns;
+            return walked;
         }
         topic.fill(&mut self.view, topic.settled.load(Ordering::Relaxed) + 1);
         for (slot, key, watcher) in self.entries.drain(..) {
@@ -100,21 +158,24 @@ impl Slice {
         }
         // Old chunks must not be kept alive by an idle worker.
         self.view.clear();
-        turns
+        walked
     }
 }
 
 impl Topic {
     /// Copies out the next watchers of the walk, so that none is called under the lock.
-    fn next_slice(&self, limit: usize, into: &mut Vec<(usize, usize, Arc<dyn Watcher>)>) {
+    fn next_slice(&self, limit: usize, into: &mut Vec<(usize, usize, Arc<dyn Watcher>)>) -> Walked {
         let mut watchers = self.lock_watchers();
+        let mut anew = None;
         if self.moved.swap(false, Ordering::SeqCst) {
             // Whoever was visited before this publish must be visited again.
             if watchers.left == 0 {
                 watchers.position += 1;
             }
             watchers.left = watchers.slots;
+            anew = Some(watchers.slots);
         }
+        let left = watchers.left;
         while watchers.left > 0 && into.len() < limit {
             if watchers.position >= watchers.slots {
                 watchers.position = 0;
@@ -125,6 +186,11 @@ impl Topic {
             if let Some(entry) = watchers.entries.get(slot) {
                 into.push((slot, entry.key, Arc::clone(&entry.watcher)));
             }
+        }
+        Walked {
+            turns: into.len().max(1),
+            steps: left - watchers.left,
+            anew,
         }
     }
 

@@ -227,6 +227,10 @@ impl Shared {
         now: Instant,
     ) {
         self.counters.published.fetch_add(1, Ordering::Relaxed);
+        let bytes = prepared.event.data.as_str().len() as u64;
+        self.counters
+            .bytes_published
+            .fetch_add(bytes, Ordering::Relaxed);
         if let Some(stamp) = &prepared.event.producer {
             rules.producers.record(stamp);
         }

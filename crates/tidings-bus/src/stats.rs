@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use serde::Serialize;
 use tidings_protocol::{Gap, GapReason};
 
+use crate::timing::Timings;
+
 /// Counts since the bus was made, unless said otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -19,6 +21,10 @@ pub struct BusStats {
     pub deliveries: u64,
     /// Gaps announced, by reason.
     pub gaps: GapCounts,
+    /// Events that those gaps stood for, by reason.
+    pub gap_events: GapCounts,
+    /// Bytes of `data` of the events accepted.
+    pub bytes_published: u64,
     /// Events that retention has dropped.
     pub events_dropped: u64,
     /// Tasks that retention or a deletion has removed.
@@ -50,6 +56,20 @@ pub struct GapCounts {
     pub ahead: u64,
 }
 
+impl GapCounts {
+    fn read(counters: &[AtomicU64; 5]) -> Self {
+        let [expired, overrun, conflated, epoch_changed, ahead] =
+            std::array::from_fn(|at| counters[at].load(Ordering::Relaxed));
+        Self {
+            expired,
+            overrun,
+            conflated,
+            epoch_changed,
+            ahead,
+        }
+    }
+}
+
 /// Tasks by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names are the protocol's")]
@@ -69,11 +89,14 @@ pub struct Counters {
     pub(crate) refused: AtomicU64,
     pub(crate) deliveries: AtomicU64,
     pub(crate) gaps: [AtomicU64; 5],
+    pub(crate) gap_events: [AtomicU64; 5],
+    pub(crate) bytes_published: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) removed: AtomicU64,
     pub(crate) bytes: AtomicI64,
     pub(crate) handler_errors: AtomicU64,
     pub(crate) handler_panics: AtomicU64,
+    pub(crate) timings: Timings,
 }
 
 impl Counters {
@@ -93,6 +116,13 @@ impl Counters {
             GapReason::Ahead => 4,
         };
         self.gaps[at].fetch_add(1, Ordering::Relaxed);
+        let events = (gap.to.get() + 1).saturating_sub(gap.from.get());
+        self.gap_events[at].fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// How long things take.
+    pub fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     /// Bytes that logs hold.
@@ -114,13 +144,9 @@ impl Counters {
             duplicates: get(&self.duplicates),
             refused: get(&self.refused),
             deliveries: get(&self.deliveries),
-            gaps: GapCounts {
-                expired: get(&self.gaps[0]),
-                overrun: get(&self.gaps[1]),
-                conflated: get(&self.gaps[2]),
-                epoch_changed: get(&self.gaps[3]),
-                ahead: get(&self.gaps[4]),
-            },
+            gaps: GapCounts::read(&self.gaps),
+            gap_events: GapCounts::read(&self.gap_events),
+            bytes_published: get(&self.bytes_published),
             events_dropped: get(&self.dropped),
             tasks_removed: get(&self.removed),
             bytes: self.held() as u64,

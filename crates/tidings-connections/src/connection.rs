@@ -14,6 +14,7 @@ use crate::manager::{Inner, Keep};
 use crate::outbound::{Outbound, Phase};
 use crate::resume::ResumeToken;
 use crate::socket::{Socket, Wire};
+use crate::stats::{ConnectionStates, LAG_BOUNDS};
 use crate::subscriptions::{Opening, OpeningKind, Source, Sub};
 
 /// Where a connection comes from.
@@ -263,8 +264,18 @@ impl Connection {
         self.unanswered.store(0, Ordering::Relaxed);
     }
 
+    /// Counts bytes that came in.
+    pub fn count_bytes_in(&self, bytes: usize) {
+        let counter = &self.manager.counters.bytes_in;
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_received(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
+        self.manager
+            .counters
+            .messages
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a heartbeat that is about to be sent; gives how many before it
@@ -307,6 +318,7 @@ impl Connection {
         if reason != CloseReason::ClientGone {
             let mut bytes = Vec::new();
             if let Some(code) = reason.error() {
+                self.manager.counters.error(code);
                 self.encode(
                     &ControlMessage::error(None, code, reason.text()),
                     &mut bytes,
@@ -334,6 +346,7 @@ impl Connection {
         let mut out = self.lock();
         if out.is_open() {
             out.phase = Phase::Closing(CloseReason::ClientGone);
+            self.manager.counters.closed(CloseReason::ClientGone);
         }
     }
 
@@ -374,6 +387,25 @@ impl Connection {
             received: self.received.load(Ordering::Relaxed),
             blocked: out.blocked,
         }
+    }
+
+    /// Adds what it stands at.
+    pub(crate) fn add_to(&self, states: &mut ConnectionStates) {
+        let out = self.lock();
+        if !out.is_open() {
+            states.closing += 1;
+        } else if out.blocked {
+            states.blocked += 1;
+        } else {
+            states.flowing += 1;
+        }
+        let mut lag = 0;
+        for (_, sub) in out.subs.iter() {
+            states.subscriptions += 1;
+            lag += sub.cursor.lag(sub.source.topic());
+        }
+        states.lag += lag;
+        states.by_lag[LAG_BOUNDS.partition_point(|bound| *bound < lag)] += 1;
     }
 
     /// Whether it watches this task, by name or by pattern.

@@ -57,4 +57,4 @@ pub use manager::{
 };
 pub use session::chain;
 pub use socket::{Socket, Wire};
-pub use stats::ConnectionStats;
+pub use stats::{ConnectionStates, ConnectionStats, LAG_BOUNDS};

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidings_bus::EventBus;
-use tidings_protocol::{ClientId, Data, EventType, Offset, Secret, Since, TaskId};
+use tidings_protocol::{
+    ClientId, CloseCode, Data, ErrorCode, EventType, Offset, Secret, Since, TaskId,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::auth::{Access, AuthError, Authenticator, Credentials, Forbidden};
@@ -17,7 +19,7 @@ use crate::heartbeat;
 use crate::registry::{Client, Registry};
 use crate::socket::{Socket, Wire};
 use crate::stalls::Stalls;
-use crate::stats::{ConnectionStats, Counters};
+use crate::stats::{ConnectionStates, ConnectionStats, Counters};
 
 /// The least that a client is told to wait when the server restarts: nobody is
 /// back before the port is, and a client that doubles its pauses needs one to double.
@@ -352,6 +354,33 @@ impl ConnectionManager {
             (clients.connected(), clients.away())
         };
         self.inner.counters.read(connected, away)
+    }
+
+    /// What connections stand at now. Looks at every one of them, each for a
+    /// moment: for a scrape, not for a loop.
+    pub fn states(&self) -> ConnectionStates {
+        let all: Vec<_> = self.inner.registry.lock().connections().cloned().collect();
+        let mut states = ConnectionStates::default();
+        for connection in all {
+            connection.add_to(&mut states);
+        }
+        states
+    }
+
+    /// How connections have ended, by close code; none where the client ended
+    /// it or it broke.
+    pub fn ends(&self) -> Vec<(Option<CloseCode>, u64)> {
+        self.inner.counters.ends()
+    }
+
+    /// Errors told to clients, by code.
+    pub fn errors(&self) -> Vec<(ErrorCode, u64)> {
+        self.inner.counters.errors()
+    }
+
+    /// Counts an error that a transport has told by itself.
+    pub fn count_error(&self, code: ErrorCode) {
+        self.inner.counters.error(code);
     }
 
     /// How many connections there are.

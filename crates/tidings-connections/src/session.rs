@@ -116,6 +116,7 @@ impl Connection {
             Ok(message) => message,
             Err(error) => {
                 let text = error.to_string();
+                self.manager().counters.error(error.code);
                 return Some(ControlMessage::error(error.reference, error.code, text));
             }
         };
@@ -158,6 +159,7 @@ impl Connection {
             )),
         };
         answer.unwrap_or_else(|refusal| {
+            self.manager().counters.error(refusal.code);
             if refusal.code == ErrorCode::Forbidden {
                 self.manager()
                     .counters

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidings_bus::{Chunk, View};
 
@@ -147,6 +148,10 @@ impl Connection {
                 Ok(written) => {
                     if written > 0 {
                         out.progress = out.progress.wrapping_add(1);
+                        self.manager()
+                            .counters
+                            .bytes_out
+                            .fetch_add(written as u64, Ordering::Relaxed);
                     }
                     return written;
                 }

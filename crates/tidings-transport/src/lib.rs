@@ -27,6 +27,7 @@
 mod access;
 mod body;
 mod config;
+mod metrics;
 mod openapi;
 mod origin;
 mod out_buffer;

@@ -97,6 +97,10 @@ impl Problem {
         Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        self.code
+    }
+
     pub(crate) fn into_response(self) -> Response<Body> {
         let json = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(full(json));

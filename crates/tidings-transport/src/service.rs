@@ -15,6 +15,7 @@ use tower_http::cors::{Cors, CorsLayer};
 
 use crate::body::Body;
 use crate::config::{ConfigError, TransportConfig};
+use crate::metrics::HttpCounts;
 use crate::routes::Routes;
 use crate::upgrade;
 use crate::websocket::Echoed;
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) config: TransportConfig,
     pub(crate) routes: Routes,
     pub(crate) started: Instant,
+    /// Requests answered.
+    pub(crate) http: HttpCounts,
     /// Upgrades under way.
     pub(crate) tracker: TaskTracker,
 }
@@ -65,6 +68,7 @@ impl TidingsService {
             config,
             routes: Routes::new(),
             started: Instant::now(),
+            http: HttpCounts::default(),
             tracker: TaskTracker::new(),
         };
         Ok(Self {
@@ -139,12 +143,18 @@ impl Plain {
         B::Error: Into<BoxError>,
     {
         let core = self.0;
-        core.route(request).await.unwrap_or_else(|problem| {
+        let route = core.routes.label(request.uri().path());
+        let response = core.route(request).await.unwrap_or_else(|problem| {
+            if let Some(code) = problem.code() {
+                core.manager.count_error(code);
+            }
             if problem.is_forbidden() {
                 core.manager.count_forbidden();
             }
             problem.into_response()
-        })
+        });
+        core.http.count(route, response.status().as_u16());
+        response
     }
 }
 

@@ -479,54 +479,6 @@ async fn the_server_tells_of_itself() {
 }
 
 #[tokio::test]
-async fn metrics_are_openmetrics() {
-    let server = start().await;
-    publish(
-        &server,
-        "t",
-        &json!([step(1), step(2), { "event_type": "NO" }]),
-    )
-    .await;
-    let metrics = server.get("/metrics").await;
-    assert_eq!(metrics.status, 200);
-    assert!(
-        metrics
-            .header("content-type")
-            .unwrap()
-            .starts_with("application/openmetrics-text")
-    );
-    let text = metrics.text();
-    assert!(text.ends_with("# EOF\n"), "OpenMetrics says where it ends");
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        assert!(name.starts_with("tidings_"), "{line}");
-        assert!(value.parse::<f64>().is_ok(), "{line}");
-        let metric = name.split('{').next().unwrap();
-        let family = metric.trim_end_matches("_total");
-        assert!(
-            text.contains(&format!("# TYPE {family} ")),
-            "{line} has no type"
-        );
-        assert!(
-            text.contains(&format!("# HELP {family} ")),
-            "{line} has no help"
-        );
-    }
-    let value = |name: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{name} in {text}"))
-            .to_owned()
-    };
-    assert_eq!(value("tidings_events_published_total"), "2");
-    assert_eq!(value("tidings_tasks"), "1");
-    assert_eq!(value("tidings_tasks_by_status{status=\"pending\"}"), "1");
-    assert_eq!(value("tidings_gaps_total{reason=\"expired\"}"), "0");
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn cors_answers_listed_pages_only() {
     let page = "https://app.example";
     let mut config = TestConfig::default();

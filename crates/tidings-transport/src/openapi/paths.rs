@@ -320,6 +320,7 @@ fn readyz() -> Value {
 fn metrics() -> Value {
     let mut operation = get("metrics", "server", "Metrics for Prometheus", "Status");
     operation["responses"]["200"]["content"] = json!({
+        "text/plain": { "schema": { "type": "string" } },
         "application/openmetrics-text": { "schema": { "type": "string" } }
     });
     json!({ "get": operation })

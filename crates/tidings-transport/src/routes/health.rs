@@ -41,13 +41,27 @@ impl Core {
 
     /// Ready: new connections are welcome, and publishes can be taken.
     pub(crate) fn readyz(&self) -> Response<Body> {
-        let (status, text) = if self.manager.is_draining() {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining")
-        } else if !self.manager.bus().is_available() {
-            (StatusCode::SERVICE_UNAVAILABLE, "store unavailable")
-        } else {
-            (StatusCode::OK, "ready")
-        };
-        respond(status, &json!({ "status": text }))
+        match self.not_ready() {
+            None => respond(StatusCode::OK, &json!({ "status": "ready" })),
+            Some(why) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                respond(status, &json!({ "status": why }))
+            }
+        }
+    }
+
+    /// Why new connections are not welcome, in a word.
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        let manager = &self.manager;
+        if manager.is_draining() {
+            return Some("draining");
+        }
+        if !manager.bus().is_available() {
+            return Some("store unavailable");
+        }
+        if manager.connected() >= manager.config().max_connections {
+            return Some("full");
+        }
+        None
     }
 }

@@ -14,13 +14,14 @@ use matchit::Router;
 use tidings_connections::{Access, Permission};
 
 use crate::body::Body;
+use crate::metrics::NO_ROUTE;
 use crate::origin::host;
 use crate::pages::wants_html;
 use crate::problem::Problem;
 use crate::service::{BoxError, Core};
 
 /// What there is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Index,
     Watch,
@@ -69,6 +70,14 @@ impl Routes {
                 .expect("the paths above do not conflict");
         }
         Self(router)
+    }
+
+    /// The route's pattern: a path without what clients put into it.
+    pub(crate) fn label(&self, path: &str) -> &'static str {
+        let found = self.0.at(path).ok();
+        found
+            .and_then(|found| PATHS.iter().find(|(_, route)| route == found.value))
+            .map_or(NO_ROUTE, |(path, _)| path)
     }
 
     /// The route, and the id in the path if it has one.
@@ -193,7 +202,7 @@ impl Core {
             (Route::Readyz, Method::GET) => Ok(self.readyz()),
             (Route::Metrics, Method::GET) => {
                 access.check_everything(Permission::Admin)?;
-                Ok(self.metrics())
+                Ok(self.metrics(request.headers()))
             }
             (Route::OpenApi, Method::GET) => Ok(crate::openapi::response()),
             (route, _) => Err(Problem::method(allowed(route))),

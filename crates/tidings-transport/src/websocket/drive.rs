@@ -77,8 +77,11 @@ impl<M: Incoming> Driver<M> {
     fn take(&mut self, bytes: &[u8]) {
         let connection = Arc::clone(self.guard.connection());
         connection.saw_life();
+        connection.count_bytes_in(bytes.len());
         let active = self.active();
-        let fed = active.inbound.feed::<M>(bytes, connection.max_message_bytes());
+        let fed = active
+            .inbound
+            .feed::<M>(bytes, connection.max_message_bytes());
         if !fed.replies.is_empty() {
             connection.send_framed(&fed.replies);
         }
