@@ -26,6 +26,7 @@
 
 mod access;
 mod body;
+mod cloudevents;
 mod config;
 mod metrics;
 mod openapi;
@@ -34,10 +35,12 @@ mod out_buffer;
 mod pages;
 mod problem;
 mod query;
+mod request_id;
 mod routes;
 mod serve;
 mod service;
 mod sse;
+mod trace;
 mod upgrade;
 mod websocket;
 mod write_deadline;

@@ -97,6 +97,10 @@ impl Problem {
         Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         self.code
     }

@@ -16,6 +16,7 @@ use tower_http::cors::{Cors, CorsLayer};
 use crate::body::Body;
 use crate::config::{ConfigError, TransportConfig};
 use crate::metrics::HttpCounts;
+use crate::request_id;
 use crate::routes::Routes;
 use crate::upgrade;
 use crate::websocket::Echoed;
@@ -143,8 +144,11 @@ impl Plain {
         B::Error: Into<BoxError>,
     {
         let core = self.0;
+        let began = Instant::now();
+        let id = request_id::of(request.headers());
         let route = core.routes.label(request.uri().path());
-        let response = core.route(request).await.unwrap_or_else(|problem| {
+        let method = request.method().clone();
+        let mut response = core.route(request).await.unwrap_or_else(|problem| {
             if let Some(code) = problem.code() {
                 core.manager.count_error(code);
             }
@@ -153,7 +157,17 @@ impl Plain {
             }
             problem.into_response()
         });
-        core.http.count(route, response.status().as_u16());
+        let status = response.status().as_u16();
+        core.http.count(route, status);
+        tracing::debug!(
+            request_id = id.to_str().unwrap_or_default(),
+            %method,
+            route,
+            status,
+            took = ?began.elapsed(),
+            "answered a request"
+        );
+        response.headers_mut().insert(request_id::REQUEST_ID, id);
         response
     }
 }

@@ -21,9 +21,6 @@ use crate::service::Core;
 use crate::websocket::{Driver, Incoming, StreamSocket, TcpSocket, WebSocketWire};
 use crate::write_deadline::WriteDeadline;
 
-/// The subprotocol of the messages.
-const SUBPROTOCOL: &str = "tidings.v1";
-
 /// How long a client may take to be told that it is refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,7 +71,7 @@ pub(crate) fn websocket<M: Incoming, B>(
                 "only WebSocket handshakes are answered here ({error})"
             ))
         })?;
-    let offered = subprotocol(request.headers());
+    let offered = subprotocol(request.headers(), M::SUBPROTOCOL);
     // Answered to who is refused as well, or a page would never hear why.
     if let Ok(Some(accepted)) = &offered {
         let name = HeaderName::from_static("sec-websocket-protocol");
@@ -110,23 +107,30 @@ pub(crate) fn websocket<M: Incoming, B>(
     Ok(response)
 }
 
-/// The subprotocol to answer with, if the client asks for one.
-///
-/// A browser fails a connection whose subprotocol is not answered, without a
-/// word; a close code says more.
-fn subprotocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, CloseReason> {
-    let mut offered = headers
+/// The subprotocols that a client asks for, the one it likes best first.
+pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .peekable();
+}
+
+/// The subprotocol to answer with, if the client asks for one.
+///
+/// A browser fails a connection whose subprotocol is not answered, without a
+/// word; a close code says more.
+fn subprotocol(
+    headers: &HeaderMap,
+    spoken: &'static str,
+) -> Result<Option<HeaderValue>, CloseReason> {
+    let mut offered = offered(headers).peekable();
     if offered.peek().is_none() {
         return Ok(None);
     }
-    if offered.any(|name| name == SUBPROTOCOL) {
-        Ok(Some(HeaderValue::from_static(SUBPROTOCOL)))
+    if offered.any(|name| name == spoken) {
+        Ok(Some(HeaderValue::from_static(spoken)))
     } else {
         Err(CloseReason::Policy)
     }

@@ -29,7 +29,7 @@ pub(super) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-fn schemas() -> Map<String, Value> {
+pub(super) fn schemas() -> Map<String, Value> {
     let mut schemas = Map::new();
     for (_, text) in schema::all()
         .iter()
@@ -107,6 +107,19 @@ fn own() -> Value {
             "offset": reference("Offset"),
             "duplicate": { "type": "boolean", "description": "It was there already; nothing was sent." }
         })),
+        "CloudEvent": {
+            "type": "object",
+            "description": "CloudEvents 1.0 in JSON format; `type` becomes the `event_type`.",
+            "required": ["specversion", "id", "source", "type"],
+            "properties": {
+                "specversion": { "const": "1.0" },
+                "id": { "type": "string", "minLength": 1 },
+                "source": { "type": "string", "minLength": 1 },
+                "type": reference("EventType"),
+                "subject": text,
+                "data": reference("Data")
+            }
+        },
         "HistoryPage": {
             "type": "object",
             "required": ["events", "next"],

@@ -3,6 +3,7 @@
 //! Built from code, so that the schemas are those of the protocol's types; a
 //! test holds the paths and the routes together.
 
+pub(crate) mod asyncapi;
 mod components;
 mod paths;
 

@@ -20,7 +20,8 @@ pub(super) fn all() -> Value {
         "/healthz": { "get": get("healthz", "server", "Whether the process answers", "Status") },
         "/readyz": readyz(),
         "/metrics": metrics(),
-        "/api/openapi.json": openapi()
+        "/api/openapi.json": description("openapi", "This document"),
+        "/api/asyncapi.json": description("asyncapi", "What is said over WebSocket, as AsyncAPI 3")
     })
 }
 
@@ -183,7 +184,7 @@ fn publish() -> Value {
         "operationId": "publish",
         "tags": ["tasks"],
         "summary": "Publish one event, or several",
-        "description": "An array and NDJSON are answered by an array, an answer for each event in \
+        "description": "CloudEvents are taken in structured, batched and binary mode. An array and NDJSON are answered by an array, an answer for each event in \
             its place: a refused one does not keep the rest from being published. What a standard \
             type promises of its `data` is `x-event-data`.",
         "x-event-data": reference("EventData"),
@@ -202,6 +203,10 @@ fn publish() -> Value {
                         ]
                     },
                     "example": { "event_type": "progress_update", "data": { "progress": 40 } }
+                },
+                "application/cloudevents+json": { "schema": reference("CloudEvent") },
+                "application/cloudevents-batch+json": {
+                    "schema": { "type": "array", "items": reference("CloudEvent") }
                 },
                 "application/x-ndjson": {
                     "schema": { "type": "string" },
@@ -326,8 +331,8 @@ fn metrics() -> Value {
     json!({ "get": operation })
 }
 
-fn openapi() -> Value {
-    let mut operation = get("openapi", "server", "This document", "Status");
+fn description(id: &str, summary: &str) -> Value {
+    let mut operation = get(id, "server", summary, "Status");
     operation["responses"]["200"]["content"] = json!({
         "application/json": { "schema": { "type": "object" } }
     });

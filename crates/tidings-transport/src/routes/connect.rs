@@ -7,11 +7,13 @@ use tidings_protocol::{ErrorCode, Secret, TaskId};
 use tungstenite::Utf8Bytes;
 
 use crate::body::Body;
+use crate::cloudevents::CloudEventMessage;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::service::{Core, PeerAddr};
 use crate::sse::{SseBody, SseSocket, SseWire};
 use crate::upgrade;
+use crate::websocket::Incoming;
 
 impl Core {
     /// Opens a WebSocket.
@@ -22,7 +24,13 @@ impl Core {
         access: Result<Access, AuthError>,
     ) -> Result<Response<Body>, Problem> {
         let connect = connect_request(&request, task_id)?;
-        upgrade::websocket::<Utf8Bytes, _>(self, request, connect, access)
+        let known = [Utf8Bytes::SUBPROTOCOL, CloudEventMessage::SUBPROTOCOL];
+        let wanted = upgrade::offered(request.headers()).find(|name| known.contains(name));
+        if wanted == Some(CloudEventMessage::SUBPROTOCOL) {
+            upgrade::websocket::<CloudEventMessage, _>(self, request, connect, access)
+        } else {
+            upgrade::websocket::<Utf8Bytes, _>(self, request, connect, access)
+        }
     }
 
     /// Opens a stream of server-sent events.

@@ -10,9 +10,11 @@ use tidings_protocol::{ErrorCode, EventId, NewEvent, Since, TaskId};
 
 use super::connect::connect_request;
 use crate::body::{self, Body, json, raw_json};
+use crate::cloudevents;
 use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
 use crate::service::{BoxError, Core};
+use crate::trace;
 
 /// Events on a page of history, unless asked for otherwise.
 const DEFAULT_LIMIT: usize = 100;
@@ -32,6 +34,25 @@ enum Answer {
 enum Publish {
     One(Box<NewEvent>),
     Many(Vec<Result<NewEvent, Problem>>),
+}
+
+impl Publish {
+    /// Has the events go on in the publisher's trace.
+    fn in_trace(self, parent: Option<&str>) -> Self {
+        let Some(parent) = parent else {
+            return self;
+        };
+        let carry = |mut event: NewEvent| {
+            event.data = trace::carry(event.data, parent);
+            event
+        };
+        match self {
+            Self::One(event) => Self::One(Box::new(carry(*event))),
+            Self::Many(events) => {
+                Self::Many(events.into_iter().map(|event| event.map(carry)).collect())
+            }
+        }
+    }
 }
 
 impl Core {
@@ -85,9 +106,15 @@ impl Core {
         // Before a body is read for somebody who may not publish it anyway.
         access.check(Permission::Publish, &task_id)?;
         let key = idempotency_key(request.headers())?;
-        let lines = is_ndjson(request.headers())?;
+        let headers = request.headers().clone();
+        let cloud = cloudevents::kind(&headers);
+        let lines = cloud.is_none() && is_ndjson(&headers)?;
         let bytes = self.read_body(request).await?;
-        match parse(&bytes, lines)? {
+        let publish = match cloud {
+            None => parse(&bytes, lines)?,
+            Some(kind) => parse_cloudevents(kind, &headers, &bytes)?,
+        };
+        match publish.in_trace(trace::parent(&headers)) {
             Publish::One(mut event) => {
                 if event.event_id.is_none() {
                     event.event_id = key;
@@ -175,6 +202,31 @@ fn parse(bytes: &[u8], lines: bool) -> Result<Publish, Problem> {
         return Ok(Publish::Many(events));
     }
     event(bytes).map(|event| Publish::One(Box::new(event)))
+}
+
+fn parse_cloudevents(
+    kind: cloudevents::Kind,
+    headers: &HeaderMap,
+    bytes: &[u8],
+) -> Result<Publish, Problem> {
+    let one = |read: Result<cloudevents::Read, Problem>| read.map(|read| read.event);
+    match kind {
+        cloudevents::Kind::Structured => {
+            one(cloudevents::one(bytes)).map(|event| Publish::One(Box::new(event)))
+        }
+        cloudevents::Kind::Binary => {
+            one(cloudevents::binary(headers, bytes)).map(|event| Publish::One(Box::new(event)))
+        }
+        cloudevents::Kind::Batch => {
+            let items: Vec<Box<serde_json::value::RawValue>> =
+                parse_json(bytes, ErrorCode::InvalidMessage)?;
+            let events = items
+                .iter()
+                .map(|item| one(cloudevents::one(item.get().as_bytes())))
+                .collect();
+            Ok(Publish::Many(events))
+        }
+    }
 }
 
 fn is_ndjson(headers: &HeaderMap) -> Result<bool, Problem> {

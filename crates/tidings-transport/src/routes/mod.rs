@@ -38,6 +38,7 @@ pub(crate) enum Route {
     Readyz,
     Metrics,
     OpenApi,
+    AsyncApi,
 }
 
 /// Paths and what they lead to, as the index lists them.
@@ -57,6 +58,7 @@ pub(crate) const PATHS: &[(&str, Route)] = &[
     ("/readyz", Route::Readyz),
     ("/metrics", Route::Metrics),
     ("/api/openapi.json", Route::OpenApi),
+    ("/api/asyncapi.json", Route::AsyncApi),
 ];
 
 pub(crate) struct Routes(Router<Route>);
@@ -140,7 +142,9 @@ impl Core {
             return Err(Problem::no_route(path));
         };
         let access = match route {
-            Route::Index | Route::Healthz | Route::Readyz | Route::OpenApi => Ok(Access::default()),
+            Route::Index | Route::Healthz | Route::Readyz | Route::OpenApi | Route::AsyncApi => {
+                Ok(Access::default())
+            }
             _ => {
                 let shown = self.shown(&request);
                 self.access(shown).await
@@ -205,6 +209,7 @@ impl Core {
                 Ok(self.metrics(request.headers()))
             }
             (Route::OpenApi, Method::GET) => Ok(crate::openapi::response()),
+            (Route::AsyncApi, Method::GET) => Ok(crate::openapi::asyncapi::response()),
             (route, _) => Err(Problem::method(allowed(route))),
         }
     }

@@ -23,6 +23,8 @@ pub(crate) enum Echoed {
 }
 
 impl Incoming for Echoed {
+    const SUBPROTOCOL: &'static str = "echo";
+
     const WIRE: &'static dyn Wire = &EchoWire;
 
     fn text(text: Utf8Bytes) -> Self {

@@ -10,6 +10,9 @@ use super::WebSocketWire;
 
 /// A message as one kind of connection takes it.
 pub(crate) trait Incoming: Sized + Send + 'static {
+    /// What it is negotiated by.
+    const SUBPROTOCOL: &'static str;
+
     /// How such a connection is written to.
     const WIRE: &'static dyn Wire;
 
@@ -25,6 +28,8 @@ pub(crate) trait Incoming: Sized + Send + 'static {
 
 /// The messages of `tidings.v1`, which are text.
 impl Incoming for Utf8Bytes {
+    const SUBPROTOCOL: &'static str = "tidings.v1";
+
     const WIRE: &'static dyn Wire = &WebSocketWire;
 
     fn text(text: Utf8Bytes) -> Self {

@@ -1,0 +1,206 @@
+//! `/api/asyncapi.json`: what is said over WebSocket, as AsyncAPI 3.
+//!
+//! A message for each kind there is, made from the schemas of the protocol's
+//! types: what is new there is new here.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::components;
+use crate::body::{Body, raw_json};
+
+pub(crate) fn response() -> Response<Body> {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    let text = TEXT.get_or_init(|| document().to_string().into());
+    raw_json(StatusCode::OK, text.clone())
+}
+
+fn document() -> Value {
+    let schemas = components::schemas();
+    let sent = messages(&schemas, "ServerMessage", "anyOf", "event_type");
+    let received = messages(&schemas, "ClientMessage", "oneOf", "type");
+    let all: Map<_, _> = sent.clone().into_iter().chain(received.clone()).collect();
+    let references = |to: &str, of: &Map<String, Value>| -> Vec<Value> {
+        of.keys()
+            .map(|name| json!({ "$ref": format!("{to}{name}") }))
+            .collect()
+    };
+    let in_channel = || -> Map<String, Value> {
+        all.keys()
+            .map(|name| {
+                let target = format!("#/components/messages/{name}");
+                (name.clone(), json!({ "$ref": target }))
+            })
+            .collect()
+    };
+    let query = |of_task: bool| {
+        let mut properties = json!({
+            "client_id": { "type": "string", "description": "What the client calls itself." },
+            "resume_token": { "type": "string", "description": "The proof that came with the id." }
+        });
+        if of_task {
+            properties["since"] = json!({
+                "type": "string",
+                "description": "Go on after this position; `0` for everything that is retained."
+            });
+            properties["history"] = json!({ "type": "integer", "minimum": 0 });
+        }
+        json!({ "ws": { "method": "GET", "query": { "type": "object", "properties": properties } } })
+    };
+    let operation = |action: &str, channel: &str, of: &Map<String, Value>, summary: &str| {
+        json!({
+            "action": action,
+            "channel": { "$ref": format!("#/channels/{channel}") },
+            "summary": summary,
+            "messages": references(&format!("#/channels/{channel}/messages/"), of)
+        })
+    };
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Tidings",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The protocol `tidings.v1`: the progress of long-running work, live and \
+                in order. One JSON object a text message. Server-sent events carry what the \
+                server sends as well.",
+            "license": { "name": "MIT" }
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "task": {
+                "address": "/ws/tasks/{task_id}",
+                "title": "One task",
+                "description": "Messages without a `task_id` are about the path's.",
+                "parameters": { "task_id": { "description": "The task to watch." } },
+                "messages": in_channel(),
+                "bindings": query(true)
+            },
+            "any": {
+                "address": "/ws",
+                "title": "Many tasks",
+                "description": "Subscribe by message: to tasks, and to patterns of them.",
+                "messages": in_channel(),
+                "bindings": query(false)
+            }
+        },
+        "operations": {
+            "sendOfTask": operation("send", "task", &sent, "What a watcher of a task gets"),
+            "receiveOfTask": operation("receive", "task", &received, "What it may ask for"),
+            "sendOfAny": operation("send", "any", &sent, "What a watcher of many tasks gets"),
+            "receiveOfAny": operation("receive", "any", &received, "What it may ask for")
+        },
+        "components": { "messages": all, "schemas": used(&schemas, &sent, &received) }
+    })
+}
+
+/// A message for each variant of a schema, named after the variant's tag.
+fn messages(
+    schemas: &Map<String, Value>,
+    of: &str,
+    keyword: &str,
+    tag: &str,
+) -> Map<String, Value> {
+    let variants = schemas[of][keyword].as_array().into_iter().flatten();
+    variants
+        .map(|variant| {
+            let name = variant
+                .pointer(&format!("/properties/{tag}/const"))
+                .and_then(Value::as_str);
+            let (name, title) = match name {
+                Some(name) => (name.to_owned(), name.to_owned()),
+                None => ("event".to_owned(), "An event of a task".to_owned()),
+            };
+            let message = json!({ "name": name, "title": title, "payload": variant });
+            (name, message)
+        })
+        .collect()
+}
+
+/// The schemas that messages lead to.
+fn used(
+    schemas: &Map<String, Value>,
+    sent: &Map<String, Value>,
+    received: &Map<String, Value>,
+) -> Map<String, Value> {
+    let mut found = Map::new();
+    let mut open: Vec<&Value> = sent.values().chain(received.values()).collect();
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(fields) => {
+                let name = fields
+                    .get("$ref")
+                    .and_then(Value::as_str)
+                    .and_then(|target| target.strip_prefix("#/components/schemas/"));
+                if let Some((name, schema)) = name.and_then(|name| schemas.get_key_value(name))
+                    && !found.contains_key(name)
+                {
+                    found.insert(name.clone(), schema.clone());
+                    open.push(schema);
+                }
+                open.extend(fields.values());
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_of_the_protocol_is_there() {
+        let document = document();
+        let messages = document["components"]["messages"].as_object().unwrap();
+        for name in [
+            "event",
+            "connection_established",
+            "subscribed",
+            "unsubscribed",
+            "gap",
+            "heartbeat",
+            "ack",
+            "error",
+            "personal_message",
+            "pong",
+            "going_away",
+            "ping",
+            "publish",
+            "subscribe",
+            "unsubscribe",
+            "command",
+            "authenticate",
+        ] {
+            assert!(messages.contains_key(name), "{name}");
+        }
+        assert_eq!(messages.len(), 17);
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let mut open = vec![&document];
+        let mut count = 0;
+        while let Some(value) = open.pop() {
+            if let Some(Value::String(target)) = value.get("$ref") {
+                let pointer = target.strip_prefix('#').expect("a local reference");
+                assert!(
+                    document.pointer(pointer).is_some(),
+                    "{target} leads nowhere"
+                );
+                count += 1;
+            }
+            match value {
+                Value::Object(fields) => open.extend(fields.values()),
+                Value::Array(items) => open.extend(items),
+                _ => {}
+            }
+        }
+        assert!(count > 100, "{count} references are too few");
+    }
+}
