@@ -21,7 +21,7 @@ use crate::pass::Fanout;
 use crate::publish::{Prepared, PublishError, Published, Refused};
 use crate::retention;
 use crate::stats::Counters;
-use crate::store::{Store, StoreError, Write};
+use crate::store::{Store, StoreError, Timed, Write};
 use crate::task::Task;
 use crate::tasks::Tasks;
 use crate::topic::Topic;
@@ -65,12 +65,15 @@ impl Shared {
         let boot = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
         let epoch = epoch_text(&boot, 0);
         let interest = config.broker.as_ref().and_then(|broker| broker.interest());
+        let counters = Arc::new(Counters::default());
+        let store = store
+            .map(|store| -> Arc<dyn Store> { Arc::new(Timed::new(store, Arc::clone(&counters))) });
         let behind = store.as_ref().map(|store| store.write()) == Some(Write::Behind);
         Arc::new(Self {
             config,
             tasks: Tasks::default(),
             fanout: Arc::new(Fanout::default()),
-            counters: Arc::new(Counters::default()),
+            counters,
             leases: Leases::default(),
             handlers: Mutex::default(),
             store,

@@ -59,8 +59,8 @@ pub(crate) struct Counters {
     errors: [AtomicU64; ErrorCode::ALL.len()],
 }
 
-fn place<T: PartialEq>(all: &[T], one: T) -> Option<usize> {
-    all.iter().position(|known| *known == one)
+fn place<T: PartialEq>(all: &[T], one: &T) -> Option<usize> {
+    all.iter().position(|known| known == one)
 }
 
 impl Counters {
@@ -76,7 +76,7 @@ impl Counters {
         }
         let counter = match reason {
             CloseReason::ClientGone => Some(&self.gone),
-            reason => place(CloseCode::ALL, reason.code()).map(|at| &self.closes[at]),
+            reason => place(CloseCode::ALL, &reason.code()).map(|at| &self.closes[at]),
         };
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -84,7 +84,7 @@ impl Counters {
     }
 
     pub(crate) fn error(&self, code: ErrorCode) {
-        if let Some(at) = place(ErrorCode::ALL, code) {
+        if let Some(at) = place(ErrorCode::ALL, &code) {
             self.errors[at].fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -1,5 +1,7 @@
 //! CloudEvents go in by HTTP and WebSocket, and come out by WebSocket.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use serde_json::{Value, json};
 use tidings_protocol::{NewEvent, Source, TaskId};
 use tidings_testkit::{HttpResponse, TestConfig, TestServer};

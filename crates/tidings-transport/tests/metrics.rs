@@ -1,5 +1,7 @@
 //! Metrics say what happened, in the format that was asked for.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use serde_json::json;
 use tidings_protocol::{NewEvent, TaskId};
 use tidings_testkit::{HttpResponse, TestClient, TestConfig, TestServer, eventually};

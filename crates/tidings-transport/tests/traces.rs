@@ -1,5 +1,7 @@
 //! A request has an id, and a publisher's trace goes on in its events.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use serde_json::json;
 use tidings_testkit::{TestConfig, TestServer};
 

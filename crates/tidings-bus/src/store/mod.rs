@@ -12,6 +12,7 @@
 
 pub mod conformance;
 mod memory;
+mod timed;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
 pub use memory::MemoryStore;
+pub(crate) use timed::Timed;
 
 /// One event as a store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -123,7 +123,7 @@ impl Bus {
             "tidings_memory_bytes",
             "Bytes held now, by what for",
             "part",
-            [("logs", stats.bytes)],
+            [("logs", stats.bytes), ("unsaved", stats.bytes_unsaved)],
         )?;
         to.gauge(
             "tidings_logs_limit_bytes",

@@ -1,0 +1,85 @@
+//! A store whose calls are timed, for the counters of the bus that uses it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tidings_protocol::{Offset, TaskId};
+
+use super::{Append, Store, StoreError, StoredEvent, StoredTask, Write};
+use crate::stats::Counters;
+
+/// Passes everything on.
+pub(crate) struct Timed {
+    inner: Arc<dyn Store>,
+    counters: Arc<Counters>,
+}
+
+impl Timed {
+    pub(crate) fn new(inner: Arc<dyn Store>, counters: Arc<Counters>) -> Self {
+        Self { inner, counters }
+    }
+
+    async fn reading<T>(&self, call: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let result = call.await;
+        self.counters.timings().store_read.note(began.elapsed());
+        result
+    }
+
+    async fn writing<T>(&self, call: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let result = call.await;
+        self.counters.timings().store_write.note(began.elapsed());
+        result
+    }
+}
+
+#[async_trait]
+impl Store for Timed {
+    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
+        self.reading(self.inner.open()).await
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        self.writing(self.inner.append(append)).await
+    }
+
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        self.reading(self.inner.find(task_id)).await
+    }
+
+    async fn read(
+        &self,
+        task_id: &TaskId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.reading(self.inner.read(task_id, from, max_bytes))
+            .await
+    }
+
+    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
+        self.writing(self.inner.trim(task_id, first)).await
+    }
+
+    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        self.writing(self.inner.remove(task_id)).await
+    }
+
+    fn first(&self, task_id: &TaskId) -> Option<Offset> {
+        self.inner.first(task_id)
+    }
+
+    fn write(&self) -> Write {
+        self.inner.write()
+    }
+
+    fn is_available(&self) -> bool {
+        self.inner.is_available()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.writing(self.inner.close()).await
+    }
+}
