@@ -5,9 +5,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tidings::client::Start;
+use tidings::{
+    BusConfig, Client, ConnectionManager, ConnectionsConfig, EventBus, Server, TidingsService,
+    TransportConfig, Update,
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -146,4 +152,74 @@ async fn echo_sends_text_and_binary_back() {
         let got = got.expect("a message").expect("an unbroken connection");
         assert_eq!(got, sent);
     }
+}
+
+/// A server of this test's own; gives its URL.
+async fn server() -> String {
+    let bus = BusConfig::default().framing(tidings::WEBSOCKET);
+    let bus = EventBus::new(bus).expect("a bus");
+    let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).expect("a manager");
+    let service = TidingsService::new(manager, TransportConfig::default()).expect("a service");
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), service)
+        .await
+        .expect("a free port");
+    let url = format!("http://{}", server.local_addr());
+    tokio::spawn(server.run(CancellationToken::new(), Duration::ZERO, Duration::ZERO));
+    url
+}
+
+#[tokio::test]
+async fn host_monitor_does_as_it_is_told() {
+    let url = server().await;
+    let mut monitor = example("host_monitor")
+        .arg("host-1")
+        .env("TIDINGS_URL", &url)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the example starts");
+    let client = Client::connect(url).expect("a client");
+    let task: tidings::TaskId = "host-1".parse().expect("an id");
+    let mut watch = client.watch_from(task.clone(), Start::Retained);
+    let mut answers = Vec::new();
+    let mut figures = 0;
+    let watching = async {
+        while let Some(update) = watch.recv().await.expect("no end") {
+            let Update::Event(event) = update else {
+                continue;
+            };
+            match event.event_type.as_str() {
+                "task_started" => {
+                    for (name, args) in [
+                        ("set_interval", r#"{"seconds":0.1}"#),
+                        ("set_interval", r#"{"seconds":"soon"}"#),
+                        ("snapshot", "{}"),
+                        ("dance", "{}"),
+                    ] {
+                        let args = tidings::Data::parse(args).expect("an object");
+                        let asked = client.command(&task, name, Some(args)).await;
+                        asked.expect("the command is taken");
+                    }
+                }
+                // Two more at the new interval, then enough.
+                "host.figures" => {
+                    figures += 1;
+                    if figures == 2 {
+                        let asked = client.command(&task, "stop", None).await;
+                        asked.expect("the command is taken");
+                    }
+                }
+                "command_completed" | "command_rejected" => {
+                    answers.push(event.event_type.to_string());
+                }
+                "task_completed" => break,
+                _ => {}
+            }
+        }
+    };
+    timeout(DEADLINE, watching).await.expect("its end in time");
+    answers.sort();
+    let (done, refused) = ("command_completed", "command_rejected");
+    assert_eq!(answers, [done, done, done, refused, refused]);
+    let status = timeout(DEADLINE, monitor.wait()).await.expect("it ends");
+    assert!(status.expect("a status").success());
 }

@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::bench::BenchOptions;
+use crate::commands::ClientCommand;
 use crate::config::Settings;
 use crate::demo::Length;
 use crate::failure::Failure;
@@ -23,6 +24,8 @@ const EXAMPLES: &str = "\
 Examples:
   tidings                                  serve on http://127.0.0.1:8000
   tidings demo                             the same, with simulated tasks to watch
+  tidings run --task build-1 -- make       run a command as a task
+  tidings watch 'build-*'                  watch tasks as they go
   tidings --listen 127.0.0.1:0             on a free port; the first line says which
   tidings --data-dir data                  with tasks that outlive a restart
   tidings --config tidings.toml            with options from a file
@@ -78,6 +81,8 @@ enum Command {
     Token(Box<TokenOptions>),
     /// Put load on a running server and see what it carries
     Bench(Box<BenchOptions>),
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 /// What is to be done.
@@ -89,6 +94,7 @@ pub(crate) enum Invocation {
     Demo(Settings, Length),
     Token(Box<TokenOptions>),
     Bench(Box<BenchOptions>),
+    Client(Box<ClientCommand>),
 }
 
 /// Reads the process's arguments and variables, and the file that they name.
@@ -113,7 +119,13 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
             let length = if once { Length::Once } else { Length::Endless };
             Invocation::Demo(Settings::load(options)?, length)
         }
+        Some(Command::Client(command)) => Invocation::Client(Box::new(command)),
     })
+}
+
+/// The whole command line, for what is made from it.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
 }
 
 fn parse_arguments(arguments: &[OsString]) -> Result<Cli, clap::Error> {

@@ -1,4 +1,4 @@
-//! Why the server did not start, and how that is told.
+//! Why a command did not do what was asked, and how that is told.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tidings_store::OpenError;
+
+use crate::commands::ClientFailure;
 
 /// What ends the program with something else than success. Exit codes are
 /// those of BSD's `sysexits.h`.
@@ -115,6 +117,9 @@ pub(crate) enum Failure {
     /// The system refused threads or signal handlers.
     #[error("the system does not let the server start")]
     System(#[source] io::Error),
+    /// A client command did not do what was asked.
+    #[error(transparent)]
+    Client(#[from] ClientFailure),
 }
 
 impl Failure {
@@ -140,6 +145,7 @@ impl Failure {
                 OpenError::Io { .. } => 73,      // EX_CANTCREAT
                 _ => 65,                         // EX_DATAERR
             },
+            Self::Client(failure) => failure.code(),
         }
     }
 
@@ -155,7 +161,7 @@ impl Failure {
 }
 
 /// An error with its causes, each behind a colon.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

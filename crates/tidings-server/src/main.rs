@@ -1,12 +1,14 @@
-//! `tidings`: the server.
+//! `tidings`: the server, and what one does with a server that runs.
 //!
 //! Reads the configuration, wires the crates together and runs them. What it
 //! does is in `tidings-bus`, `tidings-connections` and `tidings-transport`;
 //! here are only flags, signals and, for `tidings demo`, something to watch.
+//! The client commands are thin over `tidings-client`.
 
 mod auth;
 mod bench;
 mod cli;
+mod commands;
 mod config;
 mod demo;
 mod failure;
@@ -32,17 +34,19 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn run() -> Result<ExitCode, Failure> {
     match cli::parse()? {
-        Invocation::Told => Ok(()),
-        Invocation::Serve(settings) => serve::run(settings),
-        Invocation::Token(options) => token::run(&options),
-        Invocation::Bench(options) => bench::run(&options),
-        Invocation::Demo(settings, length) => demo::run(settings, length),
+        Invocation::Told => {}
+        Invocation::Serve(settings) => serve::run(settings)?,
+        Invocation::Demo(settings, length) => demo::run(settings, length)?,
+        Invocation::Token(options) => token::run(&options)?,
+        Invocation::Bench(options) => bench::run(&options)?,
+        Invocation::Client(command) => return commands::run(*command, cli::definition()),
     }
+    Ok(ExitCode::SUCCESS)
 }

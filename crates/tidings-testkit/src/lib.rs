@@ -6,6 +6,7 @@
 //!   as a test wants them.
 //! * [`TestServer`] and [`TestClient`]: the real thing over real sockets, on a
 //!   free port; [`RawClient`] and [`http_exchange`] for clients that misbehave.
+//! * [`FaultProxy`]: a network between them that breaks at seeded moments.
 //!
 //! * [`RedisServer`]: a real Redis on a free port.
 //!
@@ -22,6 +23,7 @@ mod event_stream;
 mod http;
 mod lines;
 mod pipe;
+mod proxy;
 mod raw;
 mod redis;
 mod server;
@@ -33,6 +35,7 @@ pub use event_stream::{EventStream, SseEvent};
 pub use http::{HttpResponse, http_exchange};
 pub use lines::{LINES, LineReader, LineWire};
 pub use pipe::PipeSocket;
+pub use proxy::FaultProxy;
 pub use raw::{RawClient, RawFrame, frame, handshake, masked_frame};
 pub use redis::RedisServer;
 pub use server::{DEADLINE, TestConfig, TestServer, eventually};

@@ -142,6 +142,23 @@ impl TestServer {
     }
 }
 
+impl TestServer {
+    /// Stops at once, as a crash would, and starts where it was with the memory
+    /// that it had: as a server whose store is durable.
+    ///
+    /// # Panics
+    /// When it cannot be started again.
+    pub async fn crash_and_return(self) -> Self {
+        let connections = self.manager.config().clone();
+        self.running.abort();
+        // The task's end is what frees the port.
+        let _ = self.running.await;
+        let manager = ConnectionManager::new(self.bus.clone(), connections);
+        let manager = manager.expect("a connection manager");
+        Self::run(self.bus, manager, TransportConfig::default(), self.addr).await
+    }
+}
+
 /// Waits until a condition holds.
 ///
 /// # Panics

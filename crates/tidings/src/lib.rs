@@ -45,6 +45,7 @@
 //!   Implies `connections`.
 //! * `auth`: who may come in, by JSON Web Tokens and API keys. Implies
 //!   `connections`.
+//! * `client`: the client of a server elsewhere; `client-tls` with TLS.
 //! * `full`: all of the above.
 //!
 //! Each crate is here as a module under its own name; what most programs need
@@ -68,6 +69,11 @@ pub use tidings_connections as connections;
 #[doc(inline)]
 pub use tidings_auth as auth;
 
+/// The client of a server elsewhere: `tidings-client`.
+#[cfg(feature = "client")]
+#[doc(inline)]
+pub use tidings_client as client;
+
 /// WebSocket, SSE and REST: `tidings-transport`.
 #[cfg(feature = "transport")]
 #[doc(inline)]
@@ -85,6 +91,9 @@ pub use tidings_protocol::{
 #[cfg(feature = "connections")]
 pub use tidings_connections::{ConnectionManager, ConnectionsConfig};
 
+#[cfg(feature = "client")]
+pub use tidings_client::{Client, ClientConfig, Task, Update, Watch};
+
 #[cfg(feature = "transport")]
 pub use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
 
@@ -97,4 +106,6 @@ mod documents {
     struct Embedding;
     #[doc = include_str!("../../../docs/delivery-semantics.md")]
     struct DeliverySemantics;
+    #[doc = include_str!("../../../docs/clients.md")]
+    struct Clients;
 }

@@ -1,0 +1,367 @@
+//! The client: a handle, cheap to clone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_protocol::{Data, EventId, NewEvent, Pattern, Secret, Target, TaskId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+
+use crate::commands::Commands;
+use crate::config::{ClientConfig, WhenFull};
+use crate::driver::Driver;
+use crate::endpoint::Endpoint;
+use crate::error::{CommandError, InvalidUrl, PublishError, Stopped};
+use crate::publish::{Published, Receipt};
+use crate::shared::Shared;
+use crate::state::{State, Status};
+use crate::task::TaskBuilder;
+use crate::token::TokenSource;
+use crate::update::Start;
+use crate::watch::Watch;
+
+/// A connection to a Tidings server that comes back by itself.
+///
+/// Cheap to clone; all clones share one WebSocket. It is closed when the last
+/// clone and the last [`Watch`] are gone.
+///
+/// ```no_run
+/// use tidings_client::Client;
+/// use tidings_client::protocol::{NewEvent, TaskId};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::connect("http://127.0.0.1:8000")?;
+/// let task: TaskId = "render-7".parse()?;
+/// client.publish(&task, NewEvent::progress(40.0, "lighting")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+/// What all clones and watches hold; when it goes, the client ends.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    #[cfg(feature = "list")]
+    endpoint: Endpoint,
+    when_full: WhenFull,
+    /// What the ids of this client's events begin with.
+    prefix: String,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}
+
+/// How a [`Client`] is made.
+#[derive(Debug)]
+pub struct ClientBuilder {
+    url: String,
+    token: Option<Secret>,
+    source: Option<TokenSource>,
+    config: ClientConfig,
+}
+
+impl ClientBuilder {
+    /// With a token, which goes into the `Authorization` header.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Secret::from(token.into()));
+        self
+    }
+
+    /// With a source of tokens. It is asked at the beginning, if no token is
+    /// given, and whenever the server has refused the last one; without a
+    /// source the client then stops. If it fails it is asked again after a pause.
+    #[must_use]
+    pub fn token_source<F, T>(mut self, source: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        self.source = Some(TokenSource::new(source));
+        self
+    }
+
+    /// With other than the default settings.
+    #[must_use]
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Makes the client. It connects in the background, and keeps trying.
+    ///
+    /// # Errors
+    /// The URL or the token cannot be.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect(self) -> Result<Client, InvalidUrl> {
+        let endpoint = Endpoint::parse(&self.url)?;
+        if let Some(token) = &self.token {
+            HeaderValue::from_str(token.reveal()).map_err(|_| InvalidUrl::Token)?;
+        }
+        let when_full = self.config.when_full;
+        let state = State::new(self.config, self.token, self.source.is_some());
+        let shared = Arc::new(Shared::new(state));
+        shared.with(|core| core.state.start(Instant::now()));
+        let driver = Driver::new(Arc::clone(&shared), endpoint.clone(), self.source);
+        tokio::spawn(driver.run());
+        Ok(Client {
+            handle: Arc::new(Handle {
+                shared,
+                #[cfg(feature = "list")]
+                endpoint,
+                when_full,
+                prefix: uuid::Uuid::new_v4().simple().to_string(),
+            }),
+        })
+    }
+}
+
+impl Client {
+    /// A client of the server at a URL: `http`, `https`, `ws` or `wss`. It
+    /// connects in the background, and keeps trying; see
+    /// [`connected`](Self::connected).
+    ///
+    /// # Errors
+    /// The URL cannot be.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect(url: impl Into<String>) -> Result<Self, InvalidUrl> {
+        Self::builder(url).connect()
+    }
+
+    /// A client with a token or settings of its own.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder {
+            url: url.into(),
+            token: None,
+            source: None,
+            config: ClientConfig::default(),
+        }
+    }
+
+    /// How client and server stand now.
+    pub fn status(&self) -> Status {
+        self.handle.shared.with(|core| core.state.status())
+    }
+
+    /// Waits until the server has greeted.
+    ///
+    /// # Errors
+    /// The client has stopped: it will not be connected any more.
+    ///
+    /// # Cancel safety
+    /// It changes nothing.
+    pub async fn connected(&self) -> Result<(), Stopped> {
+        let mut status = self.handle.shared.status.subscribe();
+        let settled = status
+            .wait_for(|status| matches!(status, Status::Connected | Status::Stopped(_)))
+            .await;
+        match settled.as_deref() {
+            Ok(Status::Stopped(stopped)) => Err(stopped.clone()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Stopped::Closed),
+        }
+    }
+
+    /// Follows how client and server stand. The first value is the present one.
+    pub fn watch_status(&self) -> tokio::sync::watch::Receiver<Status> {
+        self.handle.shared.status.subscribe()
+    }
+
+    /// Shows another token from now on; on a connection that is there, at once.
+    /// A client that has stopped stays so.
+    ///
+    /// # Errors
+    /// The token has characters that a header cannot carry.
+    pub fn set_token(&self, token: impl Into<String>) -> Result<(), InvalidUrl> {
+        let token = token.into();
+        HeaderValue::from_str(&token).map_err(|_| InvalidUrl::Token)?;
+        let now = Instant::now();
+        self.handle
+            .shared
+            .with(|core| core.state.set_token(token.into(), now));
+        Ok(())
+    }
+
+    /// Watches a task: its state, then what comes next.
+    pub fn watch(&self, task_id: &TaskId) -> Watch {
+        self.watch_from(task_id.clone(), Start::Live)
+    }
+
+    /// Watches all tasks that match, those to come included.
+    pub fn watch_pattern(&self, pattern: &Pattern) -> Watch {
+        self.watch_from(pattern.clone(), Start::Live)
+    }
+
+    /// Watches from a place of one's own choice.
+    pub fn watch_from(&self, target: impl Into<Target>, start: Start) -> Watch {
+        let now = Instant::now();
+        let target = target.into();
+        let id = self
+            .handle
+            .shared
+            .with(|core| core.state.watch(&target, start, now));
+        Watch::new(Arc::clone(&self.handle), id)
+    }
+
+    /// Publishes an event and waits for the server's answer, through
+    /// reconnects if need be. An event without an `event_id` is given one, so
+    /// that it can be sent again without being taken twice.
+    ///
+    /// # Errors
+    /// The server refused it, there is no room, or the client has stopped.
+    ///
+    /// # Cancel safety
+    /// Once it waits for the answer the event is on its way: dropping the
+    /// future takes nothing back.
+    pub async fn publish(
+        &self,
+        task_id: &TaskId,
+        event: NewEvent,
+    ) -> Result<Published, PublishError> {
+        self.queue(task_id, event).await?.await
+    }
+
+    /// Waits for room, if the policy is to wait, and sends: the answer may be
+    /// waited for later, which makes a pipeline of several. They arrive in the
+    /// order in which they were queued.
+    ///
+    /// # Errors
+    /// There is no room, the event is too large, or the client has stopped.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, it has published nothing.
+    pub async fn queue(&self, task_id: &TaskId, event: NewEvent) -> Result<Receipt, PublishError> {
+        loop {
+            let room = self.handle.shared.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            match self.send(task_id, event.clone()) {
+                Err(PublishError::BufferFull) if self.handle.when_full == WhenFull::Wait => {
+                    room.await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends without waiting for anything.
+    ///
+    /// # Errors
+    /// There is no room, the event is too large, or the client has stopped.
+    pub fn send(&self, task_id: &TaskId, mut event: NewEvent) -> Result<Receipt, PublishError> {
+        let (answer, receipt) = oneshot::channel();
+        self.handle.shared.with(|core| {
+            if event.event_id.is_none() {
+                event.event_id = Some(self.handle.event_id(core.next_event()));
+            }
+            let id = core.state.publish(task_id.clone(), event)?;
+            core.publishes.insert(id, answer);
+            Ok(Receipt(receipt))
+        })
+    }
+
+    #[cfg(feature = "list")]
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.handle.endpoint
+    }
+
+    #[cfg(feature = "list")]
+    pub(crate) fn token(&self) -> Option<Secret> {
+        self.handle.shared.token()
+    }
+
+    /// Publishes that the server has not answered yet.
+    pub fn pending(&self) -> usize {
+        self.handle.shared.pending()
+    }
+
+    /// Waits until every publish so far is answered, for so long at most;
+    /// gives how many are not.
+    ///
+    /// # Cancel safety
+    /// It changes nothing.
+    pub async fn flush(&self, timeout: Duration) -> usize {
+        let flush = async {
+            loop {
+                let answered = self.handle.shared.answered.notified();
+                tokio::pin!(answered);
+                answered.as_mut().enable();
+                if self.pending() == 0 {
+                    return;
+                }
+                answered.await;
+            }
+        };
+        let _ = tokio::time::timeout(timeout, flush).await;
+        self.pending()
+    }
+
+    /// Asks a task to do something: `cancel`, or whatever its agent understands.
+    /// The answer is the place of the request in the task's log; what the task
+    /// says to it comes as events.
+    ///
+    /// A command is sent once: it has no id under which it could be sent again.
+    ///
+    /// # Errors
+    /// The server refused it, the connection broke before it had answered, too
+    /// many commands wait, or the client has stopped.
+    ///
+    /// # Cancel safety
+    /// Dropped, the command may still be sent.
+    pub async fn command(
+        &self,
+        task_id: &TaskId,
+        command: impl Into<String>,
+        args: Option<Data>,
+    ) -> Result<Published, CommandError> {
+        let (answer, receipt) = oneshot::channel();
+        let (task_id, command) = (task_id.clone(), command.into());
+        self.handle.shared.with(|core| {
+            let id = core.state.command(task_id, command, args)?;
+            core.commands.insert(id, answer);
+            Ok::<_, CommandError>(())
+        })?;
+        receipt
+            .await
+            .unwrap_or(Err(CommandError::Stopped(Stopped::Closed)))
+    }
+
+    /// The commands that a task is given: for whoever does the work.
+    pub fn commands(&self, task_id: &TaskId) -> Commands {
+        Commands::new(self.clone(), task_id.clone())
+    }
+
+    /// Begins a task that this program does; see [`Task`](crate::Task).
+    pub fn task(&self, task_id: TaskId) -> TaskBuilder {
+        TaskBuilder::new(self.clone(), task_id)
+    }
+
+    /// Sends what waits, for so long at most, and stops; gives how many
+    /// publishes were not answered. Watches end.
+    pub async fn close(self, timeout: Duration) -> usize {
+        let left = self.flush(timeout).await;
+        self.handle.shared.with(|core| core.state.close());
+        left
+    }
+}
+
+impl Handle {
+    fn event_id(&self, number: u64) -> EventId {
+        EventId::new(format!("{}-{number}", self.prefix)).expect("a few dozen hexadecimal digits")
+    }
+}

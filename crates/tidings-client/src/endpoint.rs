@@ -1,0 +1,143 @@
+//! Where the server is, and a stream of bytes to it.
+
+use std::fmt;
+
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite;
+use tungstenite::http::Uri;
+use tungstenite::http::uri::{Authority, Scheme};
+
+use crate::error::InvalidUrl;
+use crate::stream::Stream;
+
+/// A server's address, from a URL.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    authority: Authority,
+    /// What comes before `/ws`: empty, or with a slash in front and none behind.
+    prefix: String,
+    secure: bool,
+}
+
+impl Endpoint {
+    /// Takes `http://`, `https://`, `ws://` and `wss://`, with a path under which
+    /// a proxy has the server, perhaps.
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
+        let malformed = || InvalidUrl::Malformed {
+            url: url.to_owned(),
+        };
+        let uri: Uri = url.parse().map_err(|_| malformed())?;
+        let secure = match uri.scheme().map(Scheme::as_str) {
+            Some("http" | "ws") => false,
+            Some("https" | "wss") => true,
+            Some(_) => {
+                return Err(InvalidUrl::Scheme {
+                    url: url.to_owned(),
+                });
+            }
+            None => return Err(malformed()),
+        };
+        if secure && !cfg!(feature = "tls") {
+            return Err(InvalidUrl::NoTls {
+                url: url.to_owned(),
+            });
+        }
+        let authority = uri.authority().cloned().ok_or_else(malformed)?;
+        // A name and a password in a URL end up in logs; there is the token for that.
+        if authority.host().is_empty() || authority.as_str().contains('@') || uri.query().is_some()
+        {
+            return Err(malformed());
+        }
+        let prefix = uri.path().trim_end_matches('/');
+        let prefix = prefix.strip_suffix("/ws").unwrap_or(prefix).to_owned();
+        Ok(Self {
+            authority,
+            prefix,
+            secure,
+        })
+    }
+
+    /// Where the WebSocket is.
+    pub(crate) fn websocket(&self) -> String {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        format!("{scheme}://{}{}/ws", self.authority, self.prefix)
+    }
+
+    /// Host and port, as in the URL.
+    #[cfg(feature = "list")]
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// A path of the server's, as it is asked for.
+    #[cfg(feature = "list")]
+    pub(crate) fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    fn port(&self) -> u16 {
+        let default = if self.secure { 443 } else { 80 };
+        self.authority.port_u16().unwrap_or(default)
+    }
+
+    /// Connects, with TLS where the URL asks for it.
+    pub(crate) async fn connect(&self) -> Result<Stream, std::io::Error> {
+        let host = self.host().trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((host, self.port())).await?;
+        // Messages are small and wanted at once.
+        stream.set_nodelay(true)?;
+        if self.secure {
+            Stream::secure(stream, host).await
+        } else {
+            Ok(Stream::Plain(stream))
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_all_kinds_lead_to_the_websocket() {
+        for (url, websocket) in [
+            ("http://127.0.0.1:8000", "ws://127.0.0.1:8000/ws"),
+            ("ws://localhost:8000/", "ws://localhost:8000/ws"),
+            ("ws://localhost:8000/ws", "ws://localhost:8000/ws"),
+            ("http://[::1]:8000", "ws://[::1]:8000/ws"),
+            ("http://proxy/progress/", "ws://proxy/progress/ws"),
+        ] {
+            let endpoint = Endpoint::parse(url).unwrap();
+            assert_eq!(endpoint.websocket(), websocket);
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_with_its_name() {
+        for url in [
+            "",
+            "localhost",
+            "localhost:8000",
+            "127.0.0.1:8000",
+            "/ws",
+            "ftp://localhost",
+            "http://",
+            "http://user:secret@localhost",
+            "http://localhost?token=secret",
+        ] {
+            let error = Endpoint::parse(url).unwrap_err().to_string();
+            assert!(error.contains(&format!("{url:?}")), "{error}");
+        }
+    }
+}

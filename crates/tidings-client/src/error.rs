@@ -1,0 +1,184 @@
+//! What can go wrong, and what to do about it.
+
+use std::sync::Arc;
+
+use tidings_protocol::ErrorCode;
+use tokio_tungstenite::tungstenite;
+
+/// The URL is none that a client can connect to.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUrl {
+    /// It cannot be read: write it as `http://127.0.0.1:8000`.
+    #[error("{url:?} is no URL such as http://127.0.0.1:8000")]
+    Malformed {
+        /// The URL.
+        url: String,
+    },
+    /// Not `http`, `https`, `ws` or `wss`.
+    #[error("{url:?} begins with none of http, https, ws and wss")]
+    Scheme {
+        /// The URL.
+        url: String,
+    },
+    /// The program was built without the feature `tls`.
+    #[error("{url:?} needs TLS, which this program was built without")]
+    NoTls {
+        /// The URL.
+        url: String,
+    },
+    /// The token has characters that no HTTP header may have.
+    #[error("the token has characters that a header cannot carry")]
+    Token,
+}
+
+/// Why a connection is not there.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// Nobody answers there, or not in the way of a WebSocket server.
+    #[error("the server cannot be reached")]
+    Unreachable(#[source] Arc<tungstenite::Error>),
+    /// The server answered the handshake with an HTTP status.
+    #[error("the server answered with HTTP status {status}")]
+    Refused {
+        /// The status.
+        status: u16,
+    },
+    /// Connecting took too long.
+    #[error("the server did not answer in time")]
+    Timeout,
+    /// The server closed the connection.
+    #[error("the server closed the connection{}{reason}", if reason.is_empty() { "" } else { ": " })]
+    Closed {
+        /// The WebSocket close code, if one came.
+        code: Option<u16>,
+        /// Why, in the server's words; may be empty.
+        reason: String,
+    },
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[source] Arc<tungstenite::Error>),
+    /// The server has said nothing for too long.
+    #[error("the server has fallen silent")]
+    Silent,
+}
+
+impl PartialEq for Loss {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unreachable(a), Self::Unreachable(b)) | (Self::Broken(a), Self::Broken(b)) => {
+                Arc::ptr_eq(a, b)
+            }
+            (Self::Refused { status: a }, Self::Refused { status: b }) => a == b,
+            (
+                Self::Closed {
+                    code: a,
+                    reason: why_a,
+                },
+                Self::Closed {
+                    code: b,
+                    reason: why_b,
+                },
+            ) => a == b && why_a == why_b,
+            (Self::Silent, Self::Silent) | (Self::Timeout, Self::Timeout) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Why a client does not connect any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// [`Client::close`](crate::Client::close) was called, or the last handle is gone.
+    #[error("the client was closed")]
+    Closed,
+    /// The token is missing, bad or expired, and there is no way to a new one:
+    /// give the client another token or a token source.
+    #[error("the server wants a valid token")]
+    Unauthenticated,
+    /// The token does not allow this connection.
+    #[error("the server does not allow this client to connect")]
+    Forbidden,
+    /// The server said that this client shall not come back.
+    #[error("the server closed the connection for good{}{reason}", if reason.is_empty() { "" } else { ": " })]
+    Dismissed {
+        /// Why, in the server's words; may be empty.
+        reason: String,
+    },
+}
+
+/// Why a publish did not succeed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The server refused it: correct the event, or the task's state is another
+    /// than thought. It has changed nothing.
+    #[error("the server refused the event ({code}): {message}")]
+    Refused {
+        /// The protocol's code.
+        code: ErrorCode,
+        /// Why, in the server's words.
+        message: String,
+    },
+    /// The event is larger than a message may be: link to what is large.
+    #[error("the event has {bytes} bytes as a message, {max} are allowed")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The bytes allowed.
+        max: usize,
+    },
+    /// Too much waits for the server: try again later, or drop it.
+    #[error("too many publishes wait for the server")]
+    BufferFull,
+    /// It had to give way to newer ones while the server was away.
+    #[error("it was dropped: too many publishes wait for the server")]
+    Dropped,
+    /// The client does not connect any more. If it was on its way, whether the
+    /// server took it is not known.
+    #[error("the client has stopped")]
+    Stopped(#[from] Stopped),
+}
+
+/// Why a command was not taken.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The server refused it; with `task_not_found` there is no such task.
+    #[error("the server refused the command ({code}): {message}")]
+    Refused {
+        /// The protocol's code.
+        code: ErrorCode,
+        /// Why, in the server's words.
+        message: String,
+    },
+    /// The connection broke before the server's answer. A command is not sent
+    /// twice: look at the task's `pending_commands` before asking again.
+    #[error("the connection broke before the server had answered: it may have been taken")]
+    Unconfirmed,
+    /// Too many commands wait for the server.
+    #[error("too many commands wait for the server")]
+    BufferFull,
+    /// The client does not connect any more.
+    #[error("the client has stopped")]
+    Stopped(#[from] Stopped),
+}
+
+/// Why a watch has ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The server refused the subscription.
+    #[error("the server refused the subscription ({code}): {message}")]
+    Refused {
+        /// The protocol's code.
+        code: ErrorCode,
+        /// Why, in the server's words.
+        message: String,
+    },
+    /// The client does not connect any more.
+    #[error("the client has stopped")]
+    Stopped(#[from] Stopped),
+}

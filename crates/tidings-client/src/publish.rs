@@ -1,0 +1,40 @@
+//! Publishing: what comes back, at once or later.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tidings_protocol::{Epoch, Offset, TaskId};
+use tokio::sync::oneshot;
+
+use crate::error::{PublishError, Stopped};
+
+/// A publish that the server has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The task.
+    pub task_id: TaskId,
+    /// The numbering of `offset`.
+    pub epoch: Epoch,
+    /// The event's place in the task's log.
+    pub offset: Offset,
+    /// The server had it already: an earlier answer was lost on its way.
+    pub duplicate: bool,
+}
+
+/// The answer to a publish that is on its way: a future.
+///
+/// Dropping it takes nothing back: the event is published all the same.
+#[derive(Debug)]
+#[must_use = "an error would go unnoticed; drop it explicitly if that is meant"]
+pub struct Receipt(pub(crate) oneshot::Receiver<Result<Published, PublishError>>);
+
+impl Future for Receipt {
+    type Output = Result<Published, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|answer| answer.unwrap_or(Err(PublishError::Stopped(Stopped::Closed))))
+    }
+}

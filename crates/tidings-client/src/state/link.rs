@@ -1,0 +1,614 @@
+//! The life of the connection: when to connect, when to give it up, when to stop.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tidings_protocol::{ClientMessage, ClientRequest, CloseCode, ErrorCode, Reconnect, Secret};
+use tokio::time::Instant;
+
+use super::{Output, State};
+use crate::backoff::Backoff;
+use crate::config::ClientConfig;
+use crate::defaults::{BACKOFF_FLOOR, STABLE_AFTER};
+use crate::error::{Loss, Stopped};
+
+/// How the client and its server stand.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Status {
+    /// A first or a next attempt is being made.
+    Connecting,
+    /// There is a connection, and the server has greeted.
+    Connected,
+    /// The next attempt comes at its time, or when there is a token.
+    Waiting(Loss),
+    /// There will be no attempt any more.
+    Stopped(Stopped),
+}
+
+#[derive(Debug)]
+pub(super) enum Link {
+    /// Until the next attempt; none: until there is a token.
+    Waiting {
+        until: Option<Instant>,
+        because: Option<Loss>,
+    },
+    Connecting {
+        since: Instant,
+    },
+    Open(Open),
+    Stopped(Stopped),
+}
+
+#[derive(Debug)]
+pub(super) struct Open {
+    since: Instant,
+    greeted: bool,
+    /// When the server last answered something of ours: proof of both directions.
+    proven: Instant,
+    pinged: bool,
+    farewell: Option<Farewell>,
+    /// The last error that was about no request: why a close may follow.
+    complaint: Option<ErrorCode>,
+}
+
+/// What the server said before it closed.
+#[derive(Debug)]
+struct Farewell {
+    reason: String,
+    reconnect: Reconnect,
+    after: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) struct Lifeline {
+    pub(super) link: Link,
+    backoff: Backoff,
+    token: Option<Secret>,
+    /// The token that the server has refused: it is not shown again.
+    refused: Option<(Option<Secret>, Stopped)>,
+    has_source: bool,
+}
+
+impl Lifeline {
+    pub(super) fn new(
+        config: &ClientConfig,
+        token: Option<Secret>,
+        has_source: bool,
+        rng: Rng,
+    ) -> Self {
+        Self {
+            link: Link::Waiting {
+                until: None,
+                because: None,
+            },
+            backoff: Backoff::new(config.backoff_base, config.backoff_cap, rng),
+            token,
+            refused: None,
+            has_source,
+        }
+    }
+
+    pub(super) fn timeout(&self, config: &ClientConfig) -> Option<Instant> {
+        match &self.link {
+            Link::Waiting { until, .. } => *until,
+            Link::Connecting { since } => Some(*since + config.connect_timeout),
+            Link::Open(open) if !open.greeted => Some(open.since + config.connect_timeout),
+            Link::Open(open) if !open.pinged => Some(open.proven + config.silence_timeout / 2),
+            Link::Open(open) => Some(open.proven + config.silence_timeout),
+            Link::Stopped(_) => None,
+        }
+    }
+
+    /// Without another token there is no use in connecting.
+    fn wants_token(&self) -> bool {
+        self.refused.is_some() || (self.token.is_none() && self.has_source)
+    }
+
+    fn open(&mut self) -> Option<&mut Open> {
+        match &mut self.link {
+            Link::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
+    /// The server has answered something, if `answer`.
+    pub(super) fn proven(&mut self, answer: bool, now: Instant) {
+        if let Some(open) = self.open().filter(|_| answer) {
+            open.proven = now;
+            open.pinged = false;
+        }
+    }
+
+    pub(super) fn complained(&mut self, code: ErrorCode) {
+        if let Some(open) = self.open() {
+            open.complaint = Some(code);
+        }
+    }
+
+    pub(super) fn farewell(&mut self, reason: String, reconnect: Reconnect, after: Option<u64>) {
+        if let Some(open) = self.open() {
+            open.farewell = Some(Farewell {
+                reason,
+                reconnect,
+                after: after.map(Duration::from_millis),
+            });
+        }
+    }
+}
+
+/// What a loss asks for.
+enum Next {
+    /// Another attempt, at the earliest after this.
+    Retry(Duration),
+    /// Another token first.
+    Token(Stopped),
+    Stop(Stopped),
+}
+
+impl State {
+    /// Whether the server has greeted: what is sent now is heard.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(&self.lifeline.link, Link::Open(open) if open.greeted)
+    }
+
+    pub(crate) fn stopped(&self) -> Option<&Stopped> {
+        match &self.lifeline.link {
+            Link::Stopped(stopped) => Some(stopped),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match &self.lifeline.link {
+            Link::Open(open) if open.greeted => Status::Connected,
+            Link::Waiting {
+                because: Some(loss),
+                ..
+            } => Status::Waiting(loss.clone()),
+            Link::Waiting { .. } | Link::Connecting { .. } | Link::Open(_) => Status::Connecting,
+            Link::Stopped(stopped) => Status::Stopped(stopped.clone()),
+        }
+    }
+
+    /// The token to connect with.
+    pub(crate) fn token(&self) -> Option<&Secret> {
+        self.lifeline.token.as_ref()
+    }
+
+    /// Begins: the first attempt, or the first token.
+    pub(crate) fn start(&mut self, now: Instant) {
+        if self.lifeline.wants_token() {
+            self.wire.output(Output::RefreshToken);
+        } else {
+            self.attempt(now);
+        }
+    }
+
+    fn attempt(&mut self, now: Instant) {
+        self.lifeline.link = Link::Connecting { since: now };
+        self.wire.output(Output::Connect);
+        self.wire.output(Output::Status);
+    }
+
+    /// The program closes the client.
+    pub(crate) fn close(&mut self) {
+        self.stop(&Stopped::Closed);
+    }
+
+    /// The program has another token.
+    pub(crate) fn set_token(&mut self, token: Secret, now: Instant) {
+        let waited =
+            matches!(self.lifeline.link, Link::Waiting { .. }) && self.lifeline.wants_token();
+        self.lifeline.token = Some(token.clone());
+        if self.is_connected() {
+            let request = ClientRequest::Authenticate { token };
+            self.wire.send(&ClientMessage::new(request));
+        } else if waited {
+            self.lifeline.refused = None;
+            self.attempt(now);
+        }
+    }
+
+    pub(super) fn opened(&mut self, now: Instant) {
+        self.lifeline.link = Link::Open(Open {
+            since: now,
+            greeted: false,
+            proven: now,
+            pinged: false,
+            farewell: None,
+            complaint: None,
+        });
+    }
+
+    pub(super) fn established(&mut self, now: Instant) {
+        let Some(open) = self.lifeline.open() else {
+            return;
+        };
+        open.greeted = true;
+        open.proven = now;
+        self.lifeline.refused = None;
+        self.topics.established(&mut self.wire);
+        self.wire.output(Output::Status);
+    }
+
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self
+            .lifeline
+            .timeout(&self.config)
+            .is_none_or(|due| now < due)
+        {
+            return;
+        }
+        let wants_token = self.lifeline.wants_token();
+        match &mut self.lifeline.link {
+            Link::Waiting { until, .. } if wants_token => {
+                *until = None;
+                self.wire.output(Output::RefreshToken);
+            }
+            Link::Waiting { .. } => self.attempt(now),
+            Link::Connecting { .. } => self.give_up(&Loss::Timeout, now),
+            Link::Open(open) if !open.greeted => self.give_up(&Loss::Timeout, now),
+            Link::Open(open) if !open.pinged => {
+                open.pinged = true;
+                self.wire.send(&ClientMessage::new(ClientRequest::Ping));
+            }
+            Link::Open(_) => self.give_up(&Loss::Silent, now),
+            Link::Stopped(_) => {}
+        }
+    }
+
+    fn give_up(&mut self, loss: &Loss, now: Instant) {
+        self.wire.output(Output::Disconnect);
+        self.lost(loss, now);
+    }
+
+    pub(super) fn lost(&mut self, loss: &Loss, now: Instant) {
+        let open = match std::mem::replace(
+            &mut self.lifeline.link,
+            Link::Waiting {
+                until: None,
+                because: Some(loss.clone()),
+            },
+        ) {
+            Link::Stopped(stopped) => {
+                self.lifeline.link = Link::Stopped(stopped);
+                return;
+            }
+            Link::Open(open) => Some(open),
+            Link::Waiting { .. } | Link::Connecting { .. } => None,
+        };
+        let stable = open
+            .as_ref()
+            .is_some_and(|open| open.greeted && now >= open.since + STABLE_AFTER);
+        if stable {
+            self.lifeline.backoff.reset();
+        }
+        self.outbox.lost(&mut self.wire);
+        self.topics.lost();
+        match next(loss, open.as_ref()) {
+            Next::Stop(stopped) => self.stop(&stopped),
+            Next::Token(stopped) if !self.lifeline.has_source => self.stop(&stopped),
+            Next::Token(stopped) => {
+                self.lifeline.refused = Some((self.lifeline.token.clone(), stopped));
+                self.topics.disconnected(loss, None, &mut self.wire);
+                self.wire.output(Output::RefreshToken);
+                self.wire.output(Output::Status);
+            }
+            Next::Retry(least) => {
+                // What the server asks for counts, but a connection that never
+                // lasts is no reason to hurry.
+                let pause = if least == Duration::ZERO || !stable {
+                    self.lifeline.backoff.pause().max(least)
+                } else {
+                    least
+                };
+                self.wait(pause, loss, now);
+            }
+        }
+    }
+
+    fn wait(&mut self, pause: Duration, loss: &Loss, now: Instant) {
+        self.lifeline.link = Link::Waiting {
+            until: Some(now + pause),
+            because: Some(loss.clone()),
+        };
+        self.topics.disconnected(loss, Some(pause), &mut self.wire);
+        self.wire.output(Output::Status);
+    }
+
+    pub(super) fn refreshed(&mut self, token: Option<Secret>, now: Instant) {
+        if !matches!(self.lifeline.link, Link::Waiting { until: None, .. }) {
+            return;
+        }
+        let Some(token) = token else {
+            // Whoever makes tokens may be away, too: ask again later.
+            let pause = self.lifeline.backoff.pause();
+            if let Link::Waiting { until, .. } = &mut self.lifeline.link {
+                *until = Some(now + pause);
+            }
+            return;
+        };
+        match self.lifeline.refused.take() {
+            // The same again would be refused again.
+            Some((Some(refused), stopped)) if refused == token => self.stop(&stopped),
+            _ => {
+                self.lifeline.token = Some(token);
+                self.attempt(now);
+            }
+        }
+    }
+}
+
+fn next(loss: &Loss, open: Option<&Open>) -> Next {
+    let complaint = open.and_then(|open| open.complaint);
+    let farewell = open.and_then(|open| open.farewell.as_ref());
+    let code = match loss {
+        Loss::Refused { status: 401 } => return Next::Token(Stopped::Unauthenticated),
+        Loss::Refused { status: 403 } => return Next::Token(Stopped::Forbidden),
+        Loss::Closed { code, .. } => code.and_then(CloseCode::from_code),
+        _ => None,
+    };
+    match code {
+        Some(CloseCode::Unauthenticated) => return Next::Token(Stopped::Unauthenticated),
+        Some(CloseCode::Forbidden) => return Next::Token(Stopped::Forbidden),
+        _ => {}
+    }
+    if let Some(farewell) = farewell {
+        return match farewell.reconnect {
+            Reconnect::Never => match complaint {
+                // A proxy has swallowed the close code.
+                Some(ErrorCode::Unauthenticated) => Next::Token(Stopped::Unauthenticated),
+                Some(ErrorCode::Forbidden) => Next::Token(Stopped::Forbidden),
+                _ => Next::Stop(Stopped::Dismissed {
+                    reason: farewell.reason.clone(),
+                }),
+            },
+            Reconnect::Now => Next::Retry(BACKOFF_FLOOR),
+            Reconnect::After => {
+                let after = farewell.after.unwrap_or_default();
+                Next::Retry(after.max(BACKOFF_FLOOR))
+            }
+            Reconnect::Backoff => Next::Retry(Duration::ZERO),
+        };
+    }
+    match (code, loss) {
+        // Without a goodbye, 1000 is some proxy's idle timeout.
+        (None | Some(CloseCode::Normal), _) => Next::Retry(Duration::ZERO),
+        (Some(code), Loss::Closed { reason, .. }) if code.reconnect() == Reconnect::Never => {
+            Next::Stop(Stopped::Dismissed {
+                reason: reason.clone(),
+            })
+        }
+        (Some(code), _) if code.reconnect() == Reconnect::Now => Next::Retry(BACKOFF_FLOOR),
+        _ => Next::Retry(Duration::ZERO),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Input;
+    use tidings_protocol::{ClientId, ControlMessage, ServerMessage, Timestamp};
+
+    fn said(message: ControlMessage) -> Input {
+        let timestamp = Timestamp::MIN;
+        Input::Message(Box::new(ServerMessage::Control { timestamp, message }))
+    }
+
+    fn closed(code: u16) -> Input {
+        Input::Lost(Loss::Closed {
+            code: Some(code),
+            reason: String::new(),
+        })
+    }
+
+    fn outputs(state: &mut State) -> Vec<Output> {
+        std::iter::from_fn(|| state.poll_output()).collect()
+    }
+
+    fn asks_to_connect(state: &mut State) -> bool {
+        let outputs = outputs(state);
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::Connect))
+    }
+
+    /// A client that the server has greeted.
+    fn greeted(token: Option<&str>, has_source: bool, now: Instant) -> State {
+        let config = ClientConfig::default().seed(1);
+        let mut state = State::new(config, token.map(Secret::from), has_source);
+        state.start(now);
+        assert!(asks_to_connect(&mut state));
+        state.handle(Input::Opened, now);
+        greet(&mut state, now);
+        state
+    }
+
+    fn greet(state: &mut State, now: Instant) {
+        let hello = ControlMessage::connection_established(ClientId::generate(), "", 25_000, None);
+        state.handle(said(hello), now);
+        assert!(state.is_connected());
+        outputs(state);
+    }
+
+    fn pause(state: &State, now: Instant) -> Duration {
+        state.poll_timeout().expect("another attempt") - now
+    }
+
+    #[test]
+    fn the_time_that_the_server_asks_for_is_kept() {
+        let now = Instant::now();
+        let mut state = greeted(None, false, now);
+        let later = now + STABLE_AFTER;
+        let after = Some(Duration::from_millis(1_234));
+        let goodbye = ControlMessage::going_away("restart", Reconnect::After, after);
+        state.handle(said(goodbye), later);
+        state.handle(closed(1012), later);
+        assert_eq!(pause(&state, later), Duration::from_millis(1_234));
+        outputs(&mut state);
+        state.handle(Input::Tick, later + Duration::from_millis(1_233));
+        assert!(!asks_to_connect(&mut state), "too early");
+        state.handle(Input::Tick, later + Duration::from_millis(1_234));
+        assert!(asks_to_connect(&mut state));
+    }
+
+    #[test]
+    fn a_connection_that_never_lasts_is_no_reason_to_hurry() {
+        let mut now = Instant::now();
+        let mut state = greeted(None, false, now);
+        let mut longest = Duration::ZERO;
+        for _ in 0..30 {
+            let goodbye = ControlMessage::going_away("again", Reconnect::Now, None);
+            state.handle(said(goodbye), now);
+            state.handle(closed(4408), now);
+            let pause = pause(&state, now);
+            assert!(pause >= BACKOFF_FLOOR);
+            longest = longest.max(pause);
+            now += pause;
+            state.handle(Input::Tick, now);
+            state.handle(Input::Opened, now);
+            greet(&mut state, now);
+        }
+        assert!(longest > Duration::from_secs(2), "{longest:?}");
+    }
+
+    #[test]
+    fn who_is_dismissed_does_not_come_back() {
+        let now = Instant::now();
+        for code in [1008, 1009, 4409] {
+            let mut state = greeted(None, false, now);
+            state.handle(closed(code), now);
+            let stopped = state.stopped();
+            assert!(matches!(stopped, Some(Stopped::Dismissed { .. })), "{code}");
+            assert_eq!(state.poll_timeout(), None);
+        }
+        let mut state = greeted(None, false, now);
+        let goodbye = ControlMessage::going_away("closed by an operator", Reconnect::Never, None);
+        state.handle(said(goodbye), now);
+        state.handle(closed(1000), now);
+        let reason = "closed by an operator".to_owned();
+        assert_eq!(state.stopped(), Some(&Stopped::Dismissed { reason }));
+    }
+
+    #[test]
+    fn other_closes_and_breaks_are_followed_by_another_attempt() {
+        let now = Instant::now();
+        for code in [1000, 1001, 1006, 1011, 1012, 1013, 4408, 4429, 4999] {
+            let mut state = greeted(None, false, now);
+            state.handle(closed(code), now);
+            assert!(state.stopped().is_none(), "{code}");
+            assert!(pause(&state, now) <= Duration::from_millis(250), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_refused_token_is_not_shown_again() {
+        let now = Instant::now();
+        let complaint = |code| ControlMessage::error(None, code, "no");
+        let never = || ControlMessage::going_away("no", Reconnect::Never, None);
+        let losses = [
+            (vec![closed(4401)], Stopped::Unauthenticated),
+            (vec![closed(4403)], Stopped::Forbidden),
+            (
+                vec![Input::Lost(Loss::Refused { status: 401 })],
+                Stopped::Unauthenticated,
+            ),
+            (
+                vec![Input::Lost(Loss::Refused { status: 403 })],
+                Stopped::Forbidden,
+            ),
+            // The close code was swallowed on the way.
+            (
+                vec![
+                    said(complaint(ErrorCode::Unauthenticated)),
+                    said(never()),
+                    closed(1006),
+                ],
+                Stopped::Unauthenticated,
+            ),
+        ];
+        for (inputs, stopped) in losses {
+            let mut state = greeted(Some("old"), false, now);
+            for input in inputs {
+                state.handle(input, now);
+            }
+            assert_eq!(state.stopped(), Some(&stopped));
+        }
+    }
+
+    #[test]
+    fn a_source_gives_another_token_or_ends_it() {
+        let now = Instant::now();
+        let refused = || {
+            let mut state = greeted(Some("old"), true, now);
+            state.handle(closed(4401), now);
+            let outputs = outputs(&mut state);
+            let asked = |output: &Output| matches!(output, Output::RefreshToken);
+            assert!(outputs.iter().any(asked));
+            assert!(
+                !outputs
+                    .iter()
+                    .any(|output| matches!(output, Output::Connect))
+            );
+            assert_eq!(
+                state.poll_timeout(),
+                None,
+                "nothing happens without a token"
+            );
+            state
+        };
+        let mut state = refused();
+        state.handle(Input::Token(Some("new".into())), now);
+        assert!(asks_to_connect(&mut state));
+        assert_eq!(state.token().map(Secret::reveal), Some("new"));
+
+        let mut state = refused();
+        state.handle(Input::Token(Some("old".into())), now);
+        assert_eq!(state.stopped(), Some(&Stopped::Unauthenticated));
+
+        // The source was away: it is asked again, and the old token not shown.
+        let mut state = refused();
+        state.handle(Input::Token(None), now);
+        let later = now + pause(&state, now);
+        state.handle(Input::Tick, later);
+        let outputs = outputs(&mut state);
+        assert!(
+            matches!(outputs.as_slice(), [Output::RefreshToken]),
+            "{outputs:?}"
+        );
+
+        let mut state = refused();
+        state.set_token("given".into(), now);
+        assert!(asks_to_connect(&mut state));
+    }
+
+    #[test]
+    fn silence_is_probed_and_then_taken_for_a_loss() {
+        let now = Instant::now();
+        let mut state = greeted(None, false, now);
+        let timeout = ClientConfig::default().silence_timeout;
+        assert_eq!(state.poll_timeout(), Some(now + timeout / 2));
+        state.handle(Input::Tick, now + timeout / 2);
+        let sent = outputs(&mut state);
+        assert!(
+            matches!(sent.as_slice(), [Output::Send(text)] if text.contains("ping")),
+            "{sent:?}"
+        );
+        // Heartbeats show that one direction works, an answer that both do.
+        state.handle(said(ControlMessage::heartbeat([])), now + timeout / 2);
+        assert_eq!(state.poll_timeout(), Some(now + timeout));
+        let answered = now + timeout / 2 + Duration::from_secs(1);
+        state.handle(said(ControlMessage::pong(None)), answered);
+        assert_eq!(state.poll_timeout(), Some(answered + timeout / 2));
+        state.handle(Input::Tick, answered + timeout / 2);
+        state.handle(Input::Tick, answered + timeout);
+        assert_eq!(state.status(), Status::Waiting(Loss::Silent));
+        let outputs = outputs(&mut state);
+        assert!(
+            outputs
+                .iter()
+                .any(|output| matches!(output, Output::Disconnect))
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! A watch: a stream of updates.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use tokio::time::Instant;
+
+use crate::client::Handle;
+use crate::error::WatchError;
+use crate::state::WatchId;
+use crate::update::Update;
+
+/// What happens to a task, or to all that match a pattern: a stream of [`Update`]s.
+///
+/// It ends with an error, and only then. As long as it is there the client
+/// stays connected; dropping it ends the subscription.
+///
+/// A program that does not take its updates makes nobody wait and fills no
+/// memory: past [`WATCH_UPDATES`](crate::defaults::WATCH_UPDATES) the watch
+/// stands still and later goes on from there, out of the server's log.
+#[derive(Debug)]
+pub struct Watch {
+    handle: Arc<Handle>,
+    id: WatchId,
+}
+
+impl Watch {
+    pub(crate) fn new(handle: Arc<Handle>, id: WatchId) -> Self {
+        Self { handle, id }
+    }
+
+    /// The next update; none after the watch has ended.
+    ///
+    /// # Errors
+    /// The server refused the subscription, or the client has stopped.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn recv(&mut self) -> Result<Option<Update>, WatchError> {
+        self.next().await.transpose()
+    }
+}
+
+impl Stream for Watch {
+    type Item = Result<Update, WatchError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let id = self.id;
+        self.handle
+            .shared
+            .with(|core| match core.state.take(id, Instant::now()) {
+                Some(taken) => Poll::Ready(taken),
+                None => {
+                    core.wakers.insert(id, cx.waker().clone());
+                    Poll::Pending
+                }
+            })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let id = self.id;
+        self.handle.shared.with(|core| {
+            core.wakers.remove(&id);
+            core.state.unwatch(id);
+        });
+    }
+}

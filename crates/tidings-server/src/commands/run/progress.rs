@@ -1,0 +1,285 @@
+//! How far a command is, from what common tools print.
+//!
+//! Formats as the tools' own programs print them; one function a tool, and
+//! none of them takes a line that is only prose with a percentage in it.
+
+/// How far a command is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Reading {
+    /// In per cent.
+    pub(super) percent: f64,
+    /// So much of so much, where the tool counts.
+    pub(super) count: Option<(u32, u32)>,
+    /// What it is at, where the tool says.
+    pub(super) message: Option<String>,
+}
+
+impl Reading {
+    fn percent(percent: f64) -> Option<Self> {
+        (0.0..=100.0).contains(&percent).then_some(Self {
+            percent,
+            count: None,
+            message: None,
+        })
+    }
+
+    fn count(current: u32, total: u32, message: &str) -> Option<Self> {
+        if total == 0 || current > total {
+            return None;
+        }
+        let message = message.trim();
+        Some(Self {
+            percent: f64::from(current) / f64::from(total) * 100.0,
+            count: Some((current, total)),
+            message: (!message.is_empty()).then(|| message.to_owned()),
+        })
+    }
+}
+
+/// Reads lines; remembers what a later line needs.
+#[derive(Debug, Default)]
+pub(super) struct Recogniser {
+    /// Of ffmpeg's input, in seconds.
+    duration: Option<f64>,
+}
+
+impl Recogniser {
+    /// What a line says about progress. `transient`: it is written over.
+    pub(super) fn read(&mut self, text: &str, transient: bool) -> Option<Reading> {
+        let text = text.trim();
+        cargo(text)
+            .or_else(|| ninja(text))
+            .or_else(|| cmake(text))
+            .or_else(|| self.ffmpeg(text))
+            .or_else(|| rsync(text))
+            .or_else(|| curl(text))
+            .or_else(|| pip(text))
+            .or_else(|| if transient { any(text) } else { None })
+    }
+
+    /// `Duration: 00:01:40.00, start: …`, then `frame= … time=00:00:50.00 bitrate=…`
+    fn ffmpeg(&mut self, text: &str) -> Option<Reading> {
+        if let Some(rest) = text.strip_prefix("Duration: ") {
+            self.duration = clock(rest.split(',').next()?);
+            return None;
+        }
+        let at = text.find("time=")?;
+        if !text.contains("bitrate=") {
+            return None;
+        }
+        let time = clock(text[at + 5..].split_whitespace().next()?)?;
+        let duration = self.duration.filter(|duration| *duration > 0.0)?;
+        Reading::percent((time / duration * 100.0).min(100.0))
+    }
+}
+
+/// `Building [====>      ] 12/34: serde, tokio`
+fn cargo(text: &str) -> Option<Reading> {
+    let (verb, rest) = text.split_once(" [")?;
+    if !matches!(
+        verb,
+        "Building" | "Checking" | "Fetch" | "Updating" | "Downloading"
+    ) {
+        return None;
+    }
+    let (bar, rest) = rest.split_once("] ")?;
+    if !bar.bytes().all(|byte| matches!(byte, b'=' | b'>' | b' ')) {
+        return None;
+    }
+    let end = rest.find([':', ',', ' ']).unwrap_or(rest.len());
+    let (current, total) = rest[..end].split_once('/')?;
+    let message = rest[end..].trim_start_matches([':', ',']);
+    Reading::count(current.parse().ok()?, total.parse().ok()?, message)
+}
+
+/// `[12/34] Building CXX object foo.o`
+fn ninja(text: &str) -> Option<Reading> {
+    let (count, message) = text.strip_prefix('[')?.split_once(']')?;
+    let (current, total) = count.split_once('/')?;
+    Reading::count(
+        current.trim().parse().ok()?,
+        total.trim().parse().ok()?,
+        message,
+    )
+}
+
+/// `[ 45%] Building CXX object foo.o`, as CMake's makefiles print it.
+fn cmake(text: &str) -> Option<Reading> {
+    let (percent, message) = text.strip_prefix('[')?.split_once("%]")?;
+    let reading = Reading::percent(percent.trim().parse().ok()?)?;
+    let message = message.trim();
+    Some(Reading {
+        message: (!message.is_empty()).then(|| message.to_owned()),
+        ..reading
+    })
+}
+
+/// `1,234,567  45%   12.34MB/s    0:00:12 (xfr#1, to-chk=0/2)`
+fn rsync(text: &str) -> Option<Reading> {
+    let mut words = text.split_whitespace();
+    let (bytes, percent, speed) = (words.next()?, words.next()?, words.next()?);
+    let is_bytes = bytes.starts_with(|c: char| c.is_ascii_digit())
+        && bytes
+            .chars()
+            .all(|c| c.is_ascii_digit() || ",.KMGT".contains(c));
+    if !is_bytes || !speed.ends_with("/s") {
+        return None;
+    }
+    Reading::percent(percent.strip_suffix('%')?.parse().ok()?)
+}
+
+/// The meter: ` 45  100M   45 45.0M    0     0  10.0M      0  0:00:10  0:00:04  0:00:06 10.0M`,
+/// and with `-#`: `########                45.2%`.
+fn curl(text: &str) -> Option<Reading> {
+    if text.starts_with('#') {
+        let (bar, percent) = text.rsplit_once([' ', '#'])?;
+        if bar.chars().all(|c| matches!(c, '#' | ' ')) {
+            return Reading::percent(percent.strip_suffix('%')?.parse().ok()?);
+        }
+        return None;
+    }
+    let words: Vec<_> = text.split_whitespace().collect();
+    let is_clock = |word: &str| word.matches(':').count() == 2;
+    if words.len() != 12 || words[8..11].iter().filter(|word| is_clock(word)).count() != 3 {
+        return None;
+    }
+    Reading::percent(words[0].parse().ok()?)
+}
+
+/// `━━━━━━━━━━━━ 1.2/3.4 MB 5.6 MB/s eta 0:00:01`, and with `--progress-bar raw`:
+/// `Progress 1234 of 5678`.
+fn pip(text: &str) -> Option<Reading> {
+    if let Some(rest) = text.strip_prefix("Progress ") {
+        let (done, total) = rest.split_once(" of ")?;
+        return ratio(done, total);
+    }
+    if !text.starts_with(['━', '╸', '╺']) {
+        return None;
+    }
+    let rest = text.trim_start_matches(['━', '╸', '╺', ' ']);
+    let (done, total) = rest.split_whitespace().next()?.split_once('/')?;
+    ratio(done, total)
+}
+
+fn ratio(done: &str, total: &str) -> Option<Reading> {
+    let (done, total): (f64, f64) = (done.parse().ok()?, total.parse().ok()?);
+    if total > 0.0 {
+        Reading::percent(done / total * 100.0)
+    } else {
+        None
+    }
+}
+
+/// A percentage in a line that is written over, whatever tool it is.
+fn any(text: &str) -> Option<Reading> {
+    let end = text.find('%')?;
+    let start = text[..end]
+        .rfind(|c: char| !c.is_ascii_digit() && c != '.')
+        .map_or(0, |at| {
+            at + text[at..].chars().next().map_or(1, char::len_utf8)
+        });
+    Reading::percent(text[start..end].parse().ok()?)
+}
+
+/// Seconds of `01:02:03.45`.
+fn clock(text: &str) -> Option<f64> {
+    let mut seconds = 0.0;
+    for part in text.trim().split(':') {
+        seconds = seconds * 60.0 + part.parse::<f64>().ok()?;
+    }
+    Some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn percent(text: &str, transient: bool) -> Option<f64> {
+        let reading = Recogniser::default().read(text, transient)?;
+        Some((reading.percent * 10.0).round() / 10.0)
+    }
+
+    #[test]
+    fn common_tools_are_understood() {
+        for (text, expected) in [
+            (
+                "    Building [=====>                   ] 12/48: serde, foo(bin)",
+                25.0,
+            ),
+            ("    Building [                         ] 0/34", 0.0),
+            ("       Fetch [====>     ] 10/20, 3.2MiB/s", 50.0),
+            ("[12/48] Building CXX object src/a.o", 25.0),
+            ("[ 45%] Building CXX object src/a.o", 45.0),
+            ("[100%] Built target a", 100.0),
+            (
+                "      1,234,567  45%   12.34MB/s    0:00:12 (xfr#1, to-chk=0/2)",
+                45.0,
+            ),
+            (
+                " 45  100M   45 45.0M    0     0  10.0M      0  0:00:10  0:00:04  0:00:06 10.0M",
+                45.0,
+            ),
+            (
+                "100   1M  100   1M    0     0  10.0M      0 --:--:-- --:--:-- --:--:-- 10.0M",
+                100.0,
+            ),
+            ("##############                    45.2%", 45.2),
+            (
+                "   ━━━━━━━━━━━━╸━━━━━━ 1.2/2.4 MB 5.6 MB/s eta 0:00:01",
+                50.0,
+            ),
+            ("Progress 500 of 1000", 50.0),
+        ] {
+            assert_eq!(percent(text, false), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn any_percentage_counts_where_the_line_is_written_over() {
+        for (text, expected) in [
+            ("Receiving objects:  45% (450/1000)", 45.0),
+            ("file.iso   45%[====>     ] 450M", 45.0),
+            (" 99.9% done", 99.9),
+            ("…7%", 7.0),
+        ] {
+            assert_eq!(percent(text, true), Some(expected), "{text}");
+            assert_eq!(percent(text, false), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_progress_is_none() {
+        for text in [
+            "",
+            "%",
+            "warning: 95% of the disk is used",
+            "[1/0] impossible",
+            "[5/4] impossible",
+            "[see 1/2] a footnote",
+            "Building [x] 1/2",
+            "time=00:00:10 bitrate=1k",
+            "250%",
+            "1 2 3",
+        ] {
+            assert_eq!(percent(text, false), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn ffmpeg_counts_in_the_length_of_its_input() {
+        let mut recogniser = Recogniser::default();
+        let input = "  Duration: 00:01:40.00, start: 0.000000, bitrate: 1205 kb/s";
+        assert_eq!(recogniser.read(input, false), None);
+        let status = "frame=  500 fps= 50 q=28.0 size=  512kB time=00:00:50.00 bitrate= 419.4kbits/s speed=2x";
+        let reading = recogniser.read(status, true).unwrap();
+        assert_eq!(reading.percent.round(), 50.0);
+    }
+
+    #[test]
+    fn a_count_brings_its_message() {
+        let text = "Building [==>  ] 12/34: serde";
+        let reading = Recogniser::default().read(text, true).unwrap();
+        assert_eq!(reading.count, Some((12, 34)));
+        assert_eq!(reading.message.as_deref(), Some("serde"));
+    }
+}
