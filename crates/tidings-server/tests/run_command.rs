@@ -172,17 +172,17 @@ fn what_cannot_be_run_is_named() {
 #[test]
 fn lines_progress_and_outcome_are_told() {
     let server = server("127.0.0.1:0");
-    let script = "echo '[1/4] first'; sleep 0.3; echo '[3/4] third' >&2; exit 3";
+    let script = "echo '[1/4] first'; echo '[3/4] third' >&2; exit 3";
     let output = finish(&mut run(server.addr(), &["--name", "A job"], script));
     assert_eq!(output.status.code(), Some(3));
     let events = events(server.addr());
     assert_eq!(events[0]["data"]["name"], "A job");
-    let progress: Vec<_> = events
+    // Of what comes within a tenth of a second, the last is enough.
+    let progress = events
         .iter()
-        .filter(|event| event["event_type"] == "progress_update")
-        .map(|event| event["data"]["current"].as_u64().unwrap())
-        .collect();
-    assert_eq!(progress, [1, 3]);
+        .rfind(|event| event["event_type"] == "progress_update");
+    let current = progress.map(|event| event["data"]["current"].as_u64().unwrap());
+    assert!(matches!(current, Some(1 | 3)), "{current:?}");
     let logs: Vec<_> = events
         .iter()
         .filter(|event| event["event_type"] == "log")

@@ -46,10 +46,11 @@ pub(super) fn completions(
 pub(super) fn man(arguments: &Man, cli: clap::Command) -> Result<ExitCode, ClientFailure> {
     match &arguments.out {
         Some(path) => {
-            clap_mangen::generate_to(cli, path).map_err(|cause| ClientFailure::Write {
+            let written = clap_mangen::generate_to(cli, path);
+            written.map_err(|cause| ClientFailure::Write {
                 path: path.clone(),
                 cause,
-            })?
+            })?;
         }
         None => {
             let mut page = Vec::new();

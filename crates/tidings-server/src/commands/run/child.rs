@@ -70,7 +70,6 @@ impl Running {
         )
     }
 
-    #[expect(clippy::type_complexity, reason = "taken apart by its one caller")]
     fn carry(
         mut child: Child,
         pty: Option<Pty>,

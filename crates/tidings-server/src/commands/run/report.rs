@@ -137,7 +137,7 @@ impl Reporter {
         }
     }
 
-    fn publish(&mut self, task: Option<&Task>, event: NewEvent) {
+    fn publish(&mut self, task: Option<&Task>, event: &NewEvent) {
         let Some(task) = task else { return };
         // An error may be an earlier report's, which then is out of the way.
         while let Err(error) = task.send(event.clone()) {
@@ -184,7 +184,7 @@ impl Reporter {
             let text = std::mem::take(&mut self.gathered[at].2);
             if !text.is_empty() {
                 let event = log(text.trim_end_matches('\n'), self.gathered[at].0);
-                self.publish(task, event);
+                self.publish(task, &event);
             }
         }
         if self.missed > 0 {
@@ -192,7 +192,7 @@ impl Reporter {
                 "[{} bytes of output came too fast to be reported]",
                 std::mem::take(&mut self.missed)
             );
-            self.publish(task, log(&text, LogStream::Stderr));
+            self.publish(task, &log(&text, LogStream::Stderr));
         }
         if let Some(reading) = self.reading.take()
             && self.told.as_ref() != Some(&reading)
@@ -204,7 +204,7 @@ impl Reporter {
                 }
                 None => NewEvent::progress(reading.percent, message),
             };
-            self.publish(task, event);
+            self.publish(task, &event);
             self.told = Some(reading);
         }
     }

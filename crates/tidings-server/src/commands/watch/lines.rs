@@ -1,8 +1,8 @@
 //! Updates as lines of text, for pipes and files.
 
 use serde_json::Value;
-use tidings_client::Update;
 use tidings_client::protocol::{Event, EventType, Gap, GapReason, TaskSnapshot};
+use tidings_client::{Loss, Update};
 
 use super::states::States;
 use super::{View, percent, print};
@@ -17,6 +17,13 @@ impl Lines {
     pub(super) fn new(url: String) -> Self {
         Self { url, away: false }
     }
+
+    /// Said once, however often it is tried again.
+    fn lost(&mut self, loss: &Loss) {
+        if !std::mem::replace(&mut self.away, true) {
+            say(&away_message(&self.url, loss));
+        }
+    }
 }
 
 impl View for Lines {
@@ -25,11 +32,7 @@ impl View for Lines {
             Update::Snapshot(state) => print(&format!("{} {}", state.task_id, summary(state))),
             Update::Event(event) => print(&line(event)),
             Update::Gap { task_id, gap, .. } => print(&format!("{task_id} {}", missing(gap))),
-            Update::Disconnected { loss, .. } => {
-                if !std::mem::replace(&mut self.away, true) {
-                    say(&away_message(&self.url, loss));
-                }
-            }
+            Update::Disconnected { loss, .. } => self.lost(loss),
             Update::Reconnected => {
                 self.away = false;
                 say("connected");
@@ -123,7 +126,7 @@ pub(super) fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn event(event_type: &str, data: Value) -> Event {
+    fn event(event_type: &str, data: &Value) -> Event {
         let event = serde_json::json!({
             "event_type": event_type, "task_id": "t", "offset": 1,
             "timestamp": "2026-11-23T04:45:12.123Z", "data": data,
@@ -161,7 +164,7 @@ mod tests {
                 "t task_failed {\"error\":\"no\"}",
             ),
         ] {
-            assert_eq!(line(&event(event_type, data)), expected);
+            assert_eq!(line(&event(event_type, &data)), expected);
         }
     }
 }
