@@ -88,6 +88,21 @@ const TARGETS: &[Target] = &[
         what: "in-process publish with 8 subscribers, to tokio::sync::broadcast",
         limit: AtLeast(1.0),
     },
+    Target {
+        key: "store_interval_fanout_to_memory",
+        what: "fan-out with --sync interval:50: deliveries/s to memory",
+        limit: AtLeast(0.9),
+    },
+    Target {
+        key: "store_group_256_to_1",
+        what: "every-commit: publishes/s of 256 publishers to one",
+        limit: AtLeast(20.0),
+    },
+    Target {
+        key: "store_start_to_engine",
+        what: "start with 1,000,000 events in 10,000 tasks: to the engine's own open",
+        limit: AtMost(2.0),
+    },
 ];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

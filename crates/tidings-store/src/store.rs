@@ -36,6 +36,9 @@ pub(crate) struct Shared {
     held: Mutex<std::sync::Weak<Open>>,
     index: Mutex<Index>,
     pub(crate) available: AtomicBool,
+    /// A layer that fails: the disk takes nothing while this is set.
+    #[cfg(test)]
+    pub(crate) failing: AtomicBool,
 }
 
 impl Shared {
@@ -59,6 +62,21 @@ impl Shared {
         drop(before);
     }
 
+    /// Fails where the disk is to fail in a test.
+    #[allow(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "it fails in tests alone"
+    )]
+    pub(crate) fn disk(&self) -> Result<(), Failure> {
+        #[cfg(test)]
+        if self.failing.load(Ordering::SeqCst) {
+            let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(Failure::Io(Arc::new(full)));
+        }
+        Ok(())
+    }
+
     /// Whether an engine that was given up is still being read.
     pub(crate) fn is_held(&self) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +93,7 @@ impl Shared {
 /// Must be closed in order, which [`EventBus::shutdown`](tidings_bus::EventBus::shutdown)
 /// does: otherwise the next start is one after a crash.
 pub struct DiskStore {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// None only while it is dropped.
     messages: Option<mpsc::Sender<Message>>,
     writer: Option<thread::JoinHandle<()>>,

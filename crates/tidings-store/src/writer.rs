@@ -179,6 +179,7 @@ impl Writer {
             }
             batch.commit(PersistMode::Buffer)
         };
+        let committed = committed.and_then(|()| self.shared.disk());
         let committed = committed.and_then(|()| match self.config.sync {
             Sync::EveryCommit => Ok(open.engine.db.persist(PersistMode::SyncData)?),
             Sync::Interval(_) => {
@@ -273,6 +274,9 @@ impl Writer {
     }
 
     fn try_reopen(&mut self) -> Result<(), Damage> {
+        if self.shared.disk().is_err() {
+            return Err(Damage::EngineMissing);
+        }
         let engine = Engine::open(&self.directory.engine())?;
         // Written and synced, or it would be said too early.
         engine.meta.insert(PROBE, "")?;
@@ -333,5 +337,57 @@ fn apply(batch: &mut Batch<'_>, change: Change) -> Answer {
             batch.remove(&task_id);
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use tidings_bus::protocol::{EventId, NewEvent, TaskId};
+    use tidings_bus::{BusConfig, EventBus, PublishError, Store};
+
+    use crate::{DiskStore, StoreConfig, Sync};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_that_fails_is_answered_and_the_engine_is_opened_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = StoreConfig::default().sync(Sync::EveryCommit);
+        let path = directory.path().join("data");
+        let (store, _) = DiskStore::open(&path, config.clone()).await.unwrap();
+        let store = Arc::new(store);
+        let shared = Arc::clone(&store.shared);
+        let bus = EventBus::open(BusConfig::default(), store as Arc<dyn Store>)
+            .await
+            .unwrap();
+        let task: TaskId = "t".parse().unwrap();
+        let event = |n: u64| {
+            NewEvent::progress(1.0, "on").with_event_id(EventId::new(n.to_string()).unwrap())
+        };
+        bus.publish(&task, event(1)).await.unwrap();
+        for round in 2..5 {
+            shared.failing.store(true, Ordering::SeqCst);
+            // It got to the journal, and its sync failed: neither there nor not.
+            let refused = bus.publish(&task, event(round)).await.unwrap_err();
+            assert!(matches!(refused, PublishError::Unavailable(_)));
+            assert!(!bus.is_available());
+            assert_eq!(bus.snapshot(&task).unwrap().offset.get(), round - 1);
+            shared.failing.store(false, Ordering::SeqCst);
+            let healed = tokio::time::timeout(Duration::from_secs(20), async {
+                while !bus.is_available() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            healed.await.expect("it heals by itself");
+            let published = bus.publish(&task, event(round)).await.unwrap();
+            assert_eq!(published.offset.get(), round, "once, whatever the disk had");
+        }
+        assert!(bus.shutdown().await);
+        drop(bus);
+        drop(shared);
+        let (_, recovered) = DiskStore::open(&path, config).await.unwrap();
+        assert_eq!((recovered.events, recovered.clean), (4, true));
     }
 }

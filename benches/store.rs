@@ -1,0 +1,311 @@
+//! What does durability cost, and what is a start worth?
+//!
+//! `cargo bench --bench store`, in one process, each figure beside what it is
+//! compared with, in interleaved rounds:
+//! * fan-out (64 subscribers, publishers that wait for them) with each way to
+//!   sync, to memory alone;
+//! * acknowledged publishes a second in `every-commit` with 1, 16 and 256
+//!   publishers, each to a task of its own: how well they share a sync;
+//! * a start with 1,000,000 events in 10,000 tasks, to what the engine alone
+//!   takes to open the same directory;
+//! * reading a history that memory has not, in MB/s.
+
+#![allow(missing_docs, reason = "a program that prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::result_large_err,
+    reason = "a bench prints, and stops where something is wrong"
+)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use support::report::median;
+use support::results;
+use tidings_bus::{Append, BusConfig, Delivery, EventBus, Filter, Store, StoredEvent};
+use tidings_protocol::{
+    Epoch, Event, NewEvent, Offset, Payload, Since, TaskId, TaskSnapshot, Timestamp, encode_event,
+};
+use tidings_store::{DiskStore, StoreConfig, Sync};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+const ROUNDS: usize = 3;
+const SUBSCRIBERS: usize = 64;
+const FANOUT_EVENTS: u64 = 20_000;
+const GROUP: Duration = Duration::from_millis(1_500);
+const TASKS: u64 = 10_000;
+const EVENTS_A_TASK: u64 = 100;
+const HISTORY: u64 = 200_000;
+
+fn id(text: &str) -> TaskId {
+    text.parse().unwrap()
+}
+
+fn event(n: u64) -> NewEvent {
+    NewEvent::progress((n % 100) as f64, "x".repeat(75).as_str())
+}
+
+async fn open(path: &Path, sync: Sync) -> EventBus {
+    let (store, _) = DiskStore::open(path, StoreConfig::default().sync(sync))
+        .await
+        .unwrap();
+    EventBus::open(BusConfig::default(), Arc::new(store))
+        .await
+        .unwrap()
+}
+
+/// Where the data lies: beside the build, on a disk like any other.
+fn scratch() -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("store-bench");
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Deliveries a second, from the first publish until all have the last event.
+async fn fanout(bus: &EventBus) -> f64 {
+    let task = id("fanout");
+    let mut subscribers = JoinSet::new();
+    for _ in 0..SUBSCRIBERS {
+        let mut watching = bus.subscribe(&task);
+        subscribers.spawn(async move {
+            loop {
+                let Some(delivery) = watching.recv().await else {
+                    return;
+                };
+                if let Delivery::Event(event) = delivery
+                    && event.offset().get() == FANOUT_EVENTS
+                {
+                    return;
+                }
+            }
+        });
+    }
+    let started = Instant::now();
+    for n in 0..FANOUT_EVENTS {
+        bus.publish(&task, event(n)).await.unwrap();
+        if n % 64 == 63 {
+            tokio::task::yield_now().await;
+        }
+    }
+    subscribers.join_all().await;
+    (FANOUT_EVENTS * SUBSCRIBERS as u64) as f64 / started.elapsed().as_secs_f64()
+}
+
+fn measure_fanout(runtime: &Runtime, root: &Path) {
+    let modes = [
+        ("memory", None),
+        ("os", Some(Sync::Os)),
+        ("interval:50", Some(Sync::default())),
+    ];
+    let mut seen = vec![Vec::new(); modes.len()];
+    for round in 0..2 * ROUNDS {
+        for (at, (name, sync)) in modes.iter().enumerate() {
+            let path = root.join(format!("fanout-{round}-{at}"));
+            let rate = runtime.block_on(async {
+                let bus = match sync {
+                    None => EventBus::new(BusConfig::default()).unwrap(),
+                    Some(sync) => open(&path, *sync).await,
+                };
+                let rate = fanout(&bus).await;
+                assert!(bus.shutdown().await, "{name}: all of it is stored");
+                rate
+            });
+            seen[at].push(rate);
+        }
+    }
+    println!("\nfan-out to {SUBSCRIBERS} subscribers, deliveries/s and to memory");
+    for (at, (name, _)) in modes.iter().enumerate() {
+        let pairs = seen[at].iter().zip(&seen[0]);
+        let ratio = median(pairs.map(|(own, memory)| own / memory));
+        let rate = median(seen[at].iter().copied());
+        println!("{name:<14}{rate:>14.0}{ratio:>8.2}");
+        if *name == "interval:50" {
+            results::record("store_interval_fanout_to_memory", ratio);
+        }
+    }
+}
+
+/// Acknowledged publishes a second.
+async fn group(bus: &EventBus, publishers: usize) -> f64 {
+    let started = Instant::now();
+    let mut running = JoinSet::new();
+    for publisher in 0..publishers {
+        let bus = bus.clone();
+        running.spawn(async move {
+            let task = id(&format!("group-{publishers}-{publisher}"));
+            let mut count = 0;
+            while started.elapsed() < GROUP {
+                bus.publish(&task, event(count)).await.unwrap();
+                count += 1;
+            }
+            count
+        });
+    }
+    let total: u64 = running.join_all().await.iter().sum();
+    total as f64 / started.elapsed().as_secs_f64()
+}
+
+fn measure_group(runtime: &Runtime, root: &Path) {
+    let sizes = [1, 16, 256];
+    let mut seen = vec![Vec::new(); sizes.len()];
+    runtime.block_on(async {
+        for round in 0..ROUNDS {
+            let bus = open(&root.join(format!("group-{round}")), Sync::EveryCommit).await;
+            for (at, publishers) in sizes.iter().enumerate() {
+                seen[at].push(group(&bus, *publishers).await);
+            }
+            assert!(bus.shutdown().await);
+        }
+    });
+    println!("\nevery-commit, acknowledged publishes/s and to one publisher");
+    for (at, publishers) in sizes.iter().enumerate() {
+        let pairs = seen[at].iter().zip(&seen[0]);
+        let ratio = median(pairs.map(|(own, one)| own / one));
+        let rate = median(seen[at].iter().copied());
+        println!("{publishers:>4} publishers{rate:>14.0}{ratio:>8.2}");
+        if *publishers == 256 {
+            results::record("store_group_256_to_1", ratio);
+        }
+    }
+}
+
+/// A batch of events as the bus would hand them over.
+fn batch(task_id: &TaskId, first: u64, count: u64, snapshot: &mut TaskSnapshot) -> Append {
+    let at = Timestamp::from_millis(1_700_000_000_000 + first);
+    let mut events = Vec::new();
+    for n in first..first + count {
+        let offset = Offset::new(n).unwrap();
+        let mut json = Vec::new();
+        encode_event(&mut json, task_id, offset, at, &event(n));
+        let decoded: Event = serde_json::from_slice(&json).unwrap();
+        let payload = Payload::parse(&decoded.event_type, &decoded.data).unwrap();
+        snapshot.apply(&payload, offset, at);
+        events.push(StoredEvent {
+            offset,
+            json: json.into(),
+        });
+    }
+    Append {
+        task_id: task_id.clone(),
+        epoch: snapshot.epoch.clone(),
+        events,
+        snapshot: Arc::new(snapshot.clone()),
+    }
+}
+
+async fn fill(path: &Path, tasks: u64, events: u64, step: u64) {
+    let (store, _) = DiskStore::open(path, StoreConfig::default().sync(Sync::Os))
+        .await
+        .unwrap();
+    let epoch: Epoch = "bench".parse().unwrap();
+    let mut states: Vec<_> = (0..tasks)
+        .map(|task| TaskSnapshot::new(id(&format!("t{task:05}")), epoch.clone()))
+        .collect();
+    let mut first = 1;
+    while first <= events {
+        let count = step.min(events - first + 1);
+        // Many at a time, so that they share commits as publishers' do.
+        for some in states.chunks_mut(256) {
+            let appends = some.iter_mut().map(|state| {
+                let task_id = state.task_id.clone();
+                store.append(batch(&task_id, first, count, state))
+            });
+            for stored in futures_util::future::join_all(appends).await {
+                stored.unwrap();
+            }
+        }
+        first += count;
+    }
+    store.close().await.unwrap();
+}
+
+fn measure_start(runtime: &Runtime, root: &Path) {
+    let path = root.join("start");
+    runtime.block_on(fill(&path, TASKS, EVENTS_A_TASK, 10));
+    let (mut engine, mut whole) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let db = fjall::Database::builder(path.join("engine"))
+            .worker_threads(1)
+            .open()
+            .unwrap();
+        engine.push(started.elapsed().as_secs_f64());
+        drop(db);
+        whole.push(runtime.block_on(async {
+            let started = Instant::now();
+            let bus = open(&path, Sync::default()).await;
+            let took = started.elapsed().as_secs_f64();
+            assert_eq!(bus.stats().tasks, TASKS);
+            assert!(bus.shutdown().await);
+            took
+        }));
+    }
+    let ratio = median(
+        whole
+            .iter()
+            .zip(&engine)
+            .map(|(whole, engine)| whole / engine),
+    );
+    println!(
+        "\na start with {} events in {TASKS} tasks",
+        TASKS * EVENTS_A_TASK
+    );
+    println!(
+        "the engine alone {:>8.0} ms",
+        1e3 * median(engine.into_iter())
+    );
+    println!(
+        "store and bus    {:>8.0} ms{ratio:>8.2}",
+        1e3 * median(whole.into_iter())
+    );
+    results::record("store_start_to_engine", ratio);
+}
+
+fn measure_history(runtime: &Runtime, root: &Path) {
+    let path = root.join("history");
+    runtime.block_on(fill(&path, 1, HISTORY, 500));
+    let rate = runtime.block_on(async {
+        let bus = open(&path, Sync::default()).await;
+        let filter = Filter::task(id("t00000")).since(Since::Start);
+        let mut watching = bus.subscribe(filter);
+        let (mut bytes, mut events) = (0, 0);
+        let started = Instant::now();
+        while events < HISTORY {
+            match watching.recv().await {
+                Some(Delivery::Event(event)) => {
+                    events += 1;
+                    bytes += event.json().len();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let rate = bytes as f64 / 1e6 / started.elapsed().as_secs_f64();
+        assert!(bus.shutdown().await);
+        rate
+    });
+    println!("\nreading {HISTORY} events that memory has not: {rate:.0} MB/s");
+    results::record("store_history_mb", rate);
+}
+
+fn main() {
+    let _ = support::Args::read();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let root = scratch();
+    measure_fanout(&runtime, &root);
+    measure_group(&runtime, &root);
+    measure_start(&runtime, &root);
+    measure_history(&runtime, &root);
+    let _ = std::fs::remove_dir_all(&root);
+}
