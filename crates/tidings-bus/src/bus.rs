@@ -324,6 +324,13 @@ impl EventBus {
         )
     }
 
+    /// The same, of which the first offset is `first`.
+    pub fn detached_topic_from(&self, first: u64) -> Arc<Topic> {
+        let log = Log::new(None, self.shared.epoch());
+        let log = Log::part(&log, first.max(1));
+        Topic::new(log, Arc::clone(&self.shared.fanout))
+    }
+
     /// Appends one line of JSON to a detached log; gives its offset.
     pub fn append_detached(
         &self,

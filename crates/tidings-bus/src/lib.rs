@@ -59,7 +59,8 @@ pub use log::{Chunk, EventRecord, Framing, LogLimits, Standing, View};
 pub use publish::{PublishError, Published};
 pub use stats::{BusStats, Counters, GapCounts, StatusCounts};
 pub use store::{
-    Append, MemoryStore, Store, StoreError, StoredEvent, StoredTask, Write, conformance,
+    Append, KeepChange, Keeper, KeptThing, MemoryStore, Store, StoreError, StoredEvent, StoredTask,
+    Write, conformance,
 };
 pub use subscription::{Delivery, Filter, Subscription};
 pub use task::Task;

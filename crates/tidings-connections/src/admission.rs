@@ -14,9 +14,14 @@ use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::manager::{ConnectError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
 use crate::registry::{Client, Clients};
-use crate::resume::{Away, Kept, KeptSubscription, ResumeToken};
+use crate::resume::{Away, Kept, KeptSubscription, ResumeToken, TokenHash};
 use crate::socket::{Socket, Wire};
 use crate::subscriptions::{Opening, OpeningKind, Source};
+
+/// The token that a request brings, if it is one.
+fn presented(request: &ConnectRequest) -> Option<ResumeToken> {
+    request.resume_token.as_ref()?.reveal().parse().ok()
+}
 
 impl Inner {
     pub(crate) fn find(&self, client_id: &ClientId) -> Option<Arc<Connection>> {
@@ -83,18 +88,14 @@ impl Inner {
         };
         let owner = match clients.by_id.get(id) {
             Some(Client::Connected { connection, .. }) => {
-                Some((*connection.token(), connection.subject()))
+                Some((TokenHash::of(connection.token()), connection.subject()))
             }
             Some(Client::Away(away)) => Some((away.token, away.subject.clone())),
             None => None,
         };
         let replaces = matches!(clients.by_id.get(id), Some(Client::Connected { .. }));
         if let Some((owner, subject)) = owner {
-            let token = request
-                .resume_token
-                .as_ref()
-                .and_then(|token| token.reveal().parse().ok());
-            let own = token.is_some_and(|token: ResumeToken| token.is(&owner));
+            let own = presented(request).is_some_and(|token| owner.is_of(&token));
             // What one subject had is not another's, token or not.
             if !own || subject.as_ref() != request.access.subject() {
                 return Err(ConnectError::ClientIdInUse);
@@ -134,7 +135,8 @@ impl Inner {
                     token = Some(*connection.token());
                     replaced = Some(Arc::clone(connection));
                 }
-                Some(Client::Away(away)) => token = Some(away.token),
+                // It is the one: it was admitted.
+                Some(Client::Away(_)) => token = presented(&request),
                 None => {}
             }
             if let Some(away) = clients.take_away(&client_id) {
@@ -314,7 +316,10 @@ impl Inner {
         let registered = clients.remove(connection);
         let ttl = self.config.offline_ttl;
         let draining = self.draining.load(Ordering::Acquire);
-        if !registered || connection.keep() == Keep::Nothing || ttl.is_zero() || draining {
+        // One that goes because the process stops comes back to the next one,
+        // if that will know of it.
+        let ends = draining && self.keeper.get().is_none();
+        if !registered || connection.keep() == Keep::Nothing || ttl.is_zero() || ends {
             drop(clients);
             if registered {
                 self.release_inbox(&kept);
@@ -323,7 +328,8 @@ impl Inner {
         }
         let id = connection.client_id().clone();
         let subject = access.subject().cloned();
-        clients.keep(id, Away::new(*connection.token(), subject, kept, ttl));
+        let token = TokenHash::of(connection.token());
+        clients.keep(id, Away::new(token, subject, kept, ttl));
         let expired = clients.take_expired(Instant::now(), self.config.max_away);
         drop(clients);
         for away in &expired {

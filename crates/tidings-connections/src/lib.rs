@@ -32,6 +32,7 @@ mod connection;
 pub mod defaults;
 mod expiry;
 mod heartbeat;
+mod kept;
 mod manager;
 mod outbound;
 mod pending;

@@ -1,10 +1,10 @@
 //! The handle: who connects, who comes back, who is told what.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tidings_bus::EventBus;
+use tidings_bus::{EventBus, Keeper, StoreError};
 use tidings_protocol::{
     ClientId, CloseCode, Data, ErrorCode, EventType, Offset, Secret, Since, TaskId,
 };
@@ -16,6 +16,7 @@ use crate::config::{ConfigError, ConnectionsConfig};
 use crate::connection::{Connection, ConnectionInfo, Peer};
 use crate::expiry::Expiries;
 use crate::heartbeat;
+use crate::kept::{self, Written};
 use crate::registry::{Client, Registry};
 use crate::socket::{Socket, Wire};
 use crate::stalls::Stalls;
@@ -32,6 +33,7 @@ const RECONNECT_FLOOR: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct ConnectionManager {
     inner: Arc<Inner>,
+    stop: CancellationToken,
     _alive: Arc<DropGuard>,
 }
 
@@ -44,6 +46,9 @@ pub(crate) struct Inner {
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) counters: Counters,
     pub(crate) draining: AtomicBool,
+    /// Where clients are kept beyond the process.
+    pub(crate) keeper: OnceLock<Arc<dyn Keeper>>,
+    pub(crate) written: tokio::sync::Mutex<Written>,
 }
 
 /// What a client asks for when it connects.
@@ -192,6 +197,8 @@ impl ConnectionManager {
             authenticator,
             counters: Counters::default(),
             draining: AtomicBool::new(false),
+            keeper: OnceLock::new(),
+            written: tokio::sync::Mutex::default(),
         });
         tokio::spawn(heartbeat::run(
             Arc::downgrade(&inner),
@@ -200,6 +207,7 @@ impl ConnectionManager {
         ));
         Ok(Self {
             inner,
+            stop: stop.clone(),
             _alive: Arc::new(stop.drop_guard()),
         })
     }
@@ -391,6 +399,30 @@ impl ConnectionManager {
     /// Whether connections are no longer accepted.
     pub fn is_draining(&self) -> bool {
         self.inner.draining.load(Ordering::Acquire)
+    }
+
+    /// Takes in the clients that `keeper` has, and keeps them there from now on,
+    /// so that they come back to where they were after a restart too. Gives how
+    /// many may. To be called once, before anybody connects.
+    ///
+    /// # Errors
+    /// What is kept cannot be read.
+    pub async fn restore(&self, keeper: Arc<dyn Keeper>) -> Result<usize, StoreError> {
+        let count = kept::restore(&self.inner, &*keeper).await?;
+        if self.inner.keeper.set(keeper).is_ok() {
+            let stop = self.stop.clone();
+            tokio::spawn(kept::run(Arc::downgrade(&self.inner), stop));
+        }
+        Ok(count)
+    }
+
+    /// Writes where clients are; after a drain, so that a stop in order loses
+    /// nothing of it. Without a keeper it does nothing.
+    ///
+    /// # Errors
+    /// They could not be written: what was written before holds.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        kept::save(&self.inner).await
     }
 
     /// Refuses new connections and closes those there are with 1012, each told

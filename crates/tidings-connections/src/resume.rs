@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use tidings_bus::{Start, Topic};
 use tidings_protocol::{Pattern, TaskId};
@@ -19,10 +21,21 @@ impl ResumeToken {
     pub(crate) fn generate() -> Self {
         Self(*uuid::Uuid::new_v4().as_bytes())
     }
+}
 
-    /// Compares without telling by the time how far they agree.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+/// What is kept of a token beyond its connection: enough to know it again, and
+/// nothing to come back with for whoever reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    pub(crate) fn of(token: &ResumeToken) -> Self {
+        Self(Sha256::digest(token.0).into())
+    }
+
+    /// Whether this is the token, without telling by the time how near it is.
+    pub(crate) fn is_of(&self, token: &ResumeToken) -> bool {
+        self.0.ct_eq(&Self::of(token).0).into()
     }
 }
 
@@ -72,7 +85,7 @@ pub(crate) struct KeptSubscription {
 
 /// A client that is away.
 pub(crate) struct Away {
-    pub(crate) token: ResumeToken,
+    pub(crate) token: TokenHash,
     /// Who it proved to be: nobody else may go on in its place.
     pub(crate) subject: Option<Arc<str>>,
     pub(crate) kept: Kept,
@@ -81,7 +94,7 @@ pub(crate) struct Away {
 
 impl Away {
     pub(crate) fn new(
-        token: ResumeToken,
+        token: TokenHash,
         subject: Option<Arc<str>>,
         mut kept: Kept,
         ttl: Duration,

@@ -59,6 +59,7 @@ pub(crate) struct Instance {
     server: Server,
     /// Keeps the connections to Redis.
     _redis: Option<Redis>,
+    manager: ConnectionManager,
     window: Duration,
     deadline: Duration,
 }
@@ -70,6 +71,7 @@ impl Instance {
         signals::install(drain.clone()).map_err(Failure::System)?;
         settings.auth.check(settings.listen)?;
         let authenticator = settings.auth.start().await?;
+        let mut keeper = None;
         let (bus, redis) = match &settings.data_dir {
             Some(_) if settings.redis.is_some() => {
                 return Err(Failure::Setting(
@@ -78,10 +80,11 @@ impl Instance {
                         .into(),
                 ));
             }
-            Some(path) => (
-                storage::open(path, settings.store, settings.bus).await?,
-                None,
-            ),
+            Some(path) => {
+                let (bus, clients) = storage::open(path, settings.store, settings.bus).await?;
+                keeper = Some(clients);
+                (bus, None)
+            }
             None => open(settings.bus, settings.redis).await?,
         };
         let manager = match authenticator {
@@ -95,8 +98,14 @@ impl Instance {
             }
         };
         let manager = manager.map_err(setting)?;
-        let service =
-            TidingsService::new(manager, settings.transport.pages(pages())).map_err(setting)?;
+        if let Some(keeper) = keeper {
+            let clients = manager.restore(keeper).await.map_err(Failure::Recovery)?;
+            if clients > 0 {
+                tracing::info!(clients, "clients may come back to where they were");
+            }
+        }
+        let service = TidingsService::new(manager.clone(), settings.transport.pages(pages()))
+            .map_err(setting)?;
         let addr = settings.listen;
         let server = match Server::bind(addr, service).await {
             Ok(server) => server,
@@ -112,6 +121,7 @@ impl Instance {
             _redis: redis,
             drain,
             server,
+            manager,
             window: settings.drain_window,
             deadline: settings.drain_deadline,
         })
@@ -123,6 +133,9 @@ impl Instance {
             .server
             .run(self.drain, self.window, self.deadline)
             .await;
+        if let Err(error) = self.manager.save().await {
+            tracing::warn!(%error, "clients' positions were not written");
+        }
         // With a store it writes what is left.
         let deadline = BUS_DEADLINE.max(self.deadline);
         let stopped = tokio::time::timeout(deadline, self.bus.shutdown())

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tidings_bus::{BusConfig, EventBus, OpenError};
+use tidings_bus::{BusConfig, EventBus, Keeper, OpenError, Store};
 use tidings_store::{DiskStore, StoreConfig};
 
 use crate::failure::Failure;
@@ -14,12 +14,13 @@ pub(crate) async fn open(
     path: &Path,
     config: StoreConfig,
     bus: BusConfig,
-) -> Result<EventBus, Failure> {
+) -> Result<(EventBus, Arc<dyn Keeper>), Failure> {
     let sync = config.sync;
     let (store, found) = DiskStore::open(path, config)
         .await
         .map_err(Failure::Store)?;
-    let bus = EventBus::open(bus, Arc::new(store))
+    let store = Arc::new(store);
+    let bus = EventBus::open(bus, Arc::clone(&store) as Arc<dyn Store>)
         .await
         .map_err(|error| match error {
             OpenError::Store(error) => Failure::Recovery(error),
@@ -28,7 +29,7 @@ pub(crate) async fn open(
     let path = path.display();
     if found.created {
         tracing::info!(%path, %sync, "made a data directory");
-        return Ok(bus);
+        return Ok((bus, store));
     }
     tracing::info!(
         %path, %sync,
@@ -46,5 +47,5 @@ pub(crate) async fn open(
              watchers are told so; with --sync every-commit that does not happen"
         );
     }
-    Ok(bus)
+    Ok((bus, store))
 }

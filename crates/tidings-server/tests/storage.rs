@@ -57,11 +57,9 @@ async fn back_after_a_kill(sync: &str) -> (Value, TestClient) {
     let mut client = TestClient::connect_as(url, checker).await;
     let hello = client.until("connection_established").await;
     if sync == "every-commit" {
-        let next = publish(
-            server.addr(),
-            &json!({"event_type": "progress_update", "data": {"progress": 99}}),
-        );
-        assert_eq!(next.await["offset"], 21);
+        let event = json!({"event_type": "progress_update", "data": {"progress": 99}});
+        let next = publish(server.addr(), &event).await;
+        assert_eq!(next["offset"], 21);
         client.until_offset("t", 21).await;
     } else {
         client.until("gap").await;

@@ -140,6 +140,14 @@ impl Batch<'_> {
         }
     }
 
+    /// Keeps, or forgets, what is named.
+    pub(crate) fn keep(&mut self, name: &str, value: Option<Vec<u8>>) {
+        match value {
+            Some(value) => self.writes.insert(&self.engine.kept, name, value),
+            None => self.writes.remove(&self.engine.kept, name),
+        }
+    }
+
     /// Writes a task's row, with all events counted in.
     pub(crate) fn write_state(&mut self, task_id: &TaskId) -> Result<(), StoreError> {
         let Some(entry) = self.index.tasks.get_mut(task_id) else {

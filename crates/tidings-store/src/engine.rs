@@ -18,6 +18,8 @@ pub(crate) struct Engine {
     /// Task number and offset → offset: events from the one to before the
     /// other are to be deleted.
     pub(crate) garbage: Keyspace,
+    /// Names → what layers above the bus keep.
+    pub(crate) kept: Keyspace,
     /// The store's own facts.
     pub(crate) meta: Keyspace,
 }
@@ -34,6 +36,7 @@ impl Engine {
             tasks: keyspace("tasks")?,
             tails: keyspace("tails")?,
             garbage: keyspace("garbage")?,
+            kept: keyspace("kept")?,
             meta: keyspace("meta")?,
             db,
         })

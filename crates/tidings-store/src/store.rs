@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use tidings_bus::protocol::{Offset, TaskId};
-use tidings_bus::{Append, Store, StoreError, StoredEvent, StoredTask, Write};
+use tidings_bus::{
+    Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredTask, Write,
+};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
@@ -368,6 +370,25 @@ impl Store for DiskStore {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Close(reply))?;
         answer.await.map_err(|_| Failure::Closed)?
+    }
+}
+
+#[async_trait]
+impl Keeper for DiskStore {
+    async fn kept(&self) -> Result<Vec<KeptThing>, StoreError> {
+        self.read_with(|_, open| {
+            let mut kept = Vec::new();
+            for found in open.engine.kept.iter() {
+                let (name, value) = found.into_inner()?;
+                kept.push((String::from_utf8_lossy(&name).into_owned(), value.to_vec()));
+            }
+            Ok(kept)
+        })
+        .await
+    }
+
+    async fn keep(&self, changes: Vec<KeepChange>) -> Result<(), StoreError> {
+        self.change(Change::Keep(changes)).await
     }
 }
 

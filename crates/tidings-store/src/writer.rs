@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use fjall::PersistMode;
 use tidings_bus::protocol::{Offset, TaskId};
-use tidings_bus::{Append, StoreError};
+use tidings_bus::{Append, KeepChange, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::batch::Batch;
@@ -32,6 +32,7 @@ pub(crate) enum Change {
     Append(Append),
     Trim(TaskId, Offset),
     Remove(TaskId),
+    Keep(Vec<KeepChange>),
 }
 
 pub(crate) type Answer = Result<(), StoreError>;
@@ -333,6 +334,12 @@ fn apply(batch: &mut Batch<'_>, change: Change) -> Answer {
     match change {
         Change::Append(append) => batch.append(&append),
         Change::Trim(task_id, first) => batch.trim_to(&task_id, first.get()),
+        Change::Keep(changes) => {
+            for (name, value) in changes {
+                batch.keep(&name, value);
+            }
+            Ok(())
+        }
         Change::Remove(task_id) => {
             batch.remove(&task_id);
             Ok(())

@@ -6,7 +6,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use support::{MODES, config, fresh};
-use tidings_bus::conformance;
+use tidings_bus::{Store, conformance};
 use tidings_store::{DiskStore, Sync};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -37,4 +37,19 @@ async fn interval() {
 #[tokio::test(flavor = "multi_thread")]
 async fn os() {
     conforms(MODES[2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_a_keeper() {
+    for sync in MODES {
+        let directory = tempfile::tempdir().unwrap();
+        let path = fresh(&directory);
+        let (store, _) = DiskStore::open(&path, config(sync)).await.unwrap();
+        conformance::run_keeper(&store).await;
+        store.close().await.unwrap();
+        drop(store);
+        let (store, _) = DiskStore::open(&path, config(sync)).await.unwrap();
+        let kept = tidings_bus::Keeper::kept(&store).await.unwrap();
+        assert_eq!(kept, [("b".to_owned(), b"3".to_vec())], "{sync}");
+    }
 }

@@ -268,3 +268,30 @@ async fn keeps_order_under_concurrency(store: Arc<dyn Store>) {
         "each number once, no hole"
     );
 }
+
+/// Runs every check of a [`Keeper`](super::Keeper), on a fresh one.
+///
+/// # Panics
+/// When it does not conform, with what it did.
+pub async fn run_keeper(keeper: &dyn super::Keeper) {
+    let kept = async || {
+        let mut kept = keeper.kept().await.expect("what is kept can be read");
+        kept.sort();
+        kept
+    };
+    let thing = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+    let change = |name: &str, value: Option<&str>| {
+        (
+            name.to_owned(),
+            value.map(|value| value.as_bytes().to_vec()),
+        )
+    };
+    assert!(kept().await.is_empty());
+    let changes = vec![change("a", Some("1")), change("b", Some("2"))];
+    keeper.keep(changes).await.expect("two things");
+    assert_eq!(kept().await, [thing("a", "1"), thing("b", "2")]);
+    let changes = vec![change("a", None), change("b", Some("3")), change("c", None)];
+    keeper.keep(changes).await.expect("changes");
+    assert_eq!(kept().await, [thing("b", "3")]);
+    keeper.keep(Vec::new()).await.expect("nothing to do");
+}

@@ -1,12 +1,14 @@
 //! The store that other stores are compared with.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
-use super::{Append, Store, StoreError, StoredEvent, StoredTask, Write};
+use super::{
+    Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredTask, Write,
+};
 
 #[derive(Debug)]
 struct Entry {
@@ -34,6 +36,7 @@ impl Entry {
 pub struct MemoryStore {
     tasks: Mutex<BTreeMap<TaskId, Entry>>,
     write: Write,
+    kept: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl MemoryStore {
@@ -142,6 +145,28 @@ impl Store for MemoryStore {
 
     fn write(&self) -> Write {
         self.write
+    }
+}
+
+#[async_trait]
+impl Keeper for MemoryStore {
+    async fn kept(&self) -> Result<Vec<KeptThing>, StoreError> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(kept
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect())
+    }
+
+    async fn keep(&self, changes: Vec<KeepChange>) -> Result<(), StoreError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, value) in changes {
+            match value {
+                Some(value) => kept.insert(name, value),
+                None => kept.remove(&name),
+            };
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@
 //! and every delivery would pay for the indirection.
 
 pub mod conformance;
+mod keeper;
 mod memory;
 mod timed;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
+pub use keeper::{KeepChange, Keeper, KeptThing};
 pub use memory::MemoryStore;
 pub(crate) use timed::Timed;
 
