@@ -42,6 +42,8 @@ fn main() {
     publish(&mut publisher, 2 * BEHIND);
     let sockets: Vec<Socket> = (0..watchers).map(|_| watch(server.addr())).collect();
     std::thread::sleep(Duration::from_secs(1));
+    // The memory that the question takes is the server's to keep; not counted below.
+    least_lag(server.addr());
     let idle = server.resident();
     let deadline = Instant::now() + Duration::from_secs(30);
     while least_lag(server.addr()) < BEHIND {

@@ -212,10 +212,7 @@ impl Topic {
             .entries
             .get(slot)
             .filter(|entry| Arc::ptr_eq(&entry.watcher, watcher))
-            .map(|entry| AttachId {
-                slot,
-                serial: entry.serial,
-            });
+            .map(|entry| AttachId::new(slot, entry.serial));
         if let Some(id) = id {
             self.detach(id);
         }

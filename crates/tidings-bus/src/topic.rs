@@ -34,13 +34,25 @@ pub trait Watcher: Send + Sync {
 /// Names an attached watcher, to detach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttachId {
-    pub(crate) slot: usize,
-    /// A slot has one tenant after the other; this tells them apart.
-    pub(crate) serial: u64,
+    slot: u32,
+    /// A slot has one tenant after the other; this tells them apart: it would
+    /// take four billion attachments while one of them holds its id to fail.
+    serial: u32,
+}
+
+impl AttachId {
+    pub(crate) fn new(slot: usize, serial: u32) -> Self {
+        let slot = u32::try_from(slot).expect("memory ends before four billion watchers");
+        Self { slot, serial }
+    }
+
+    fn slot(self) -> usize {
+        self.slot as usize
+    }
 }
 
 pub(crate) struct Entry {
-    pub(crate) serial: u64,
+    pub(crate) serial: u32,
     pub(crate) watcher: Arc<dyn Watcher>,
     pub(crate) key: usize,
     pub(crate) hold: Hold,
@@ -51,7 +63,7 @@ pub(crate) struct Entry {
 pub(crate) struct Watchers {
     pub(crate) entries: Slab<Entry>,
     /// Entries ever made.
-    serial: u64,
+    serial: u32,
     /// One past the highest slot in use since the slab was last empty.
     pub(crate) slots: usize,
     /// Where the pass goes on; each pass begins one further than the last.
@@ -239,7 +251,7 @@ impl Topic {
     pub fn attach(&self, watcher: Arc<dyn Watcher>, key: usize, hold: Hold) -> Option<AttachId> {
         let id = {
             let mut watchers = self.lock_watchers();
-            watchers.serial += 1;
+            watchers.serial = watchers.serial.wrapping_add(1);
             let serial = watchers.serial;
             let slot = watchers.entries.insert(Entry {
                 serial,
@@ -253,7 +265,7 @@ impl Topic {
                 interest.watch(task_id);
             }
             self.count_keeper(hold, true);
-            AttachId { slot, serial }
+            AttachId::new(slot, serial)
         };
         if self.lock().closed {
             self.detach(id);
@@ -286,7 +298,7 @@ impl Topic {
     /// Changes what a watcher's presence means.
     pub fn set_hold(&self, id: AttachId, hold: Hold) {
         let mut watchers = self.lock_watchers();
-        let entry = watchers.entries.get_mut(id.slot);
+        let entry = watchers.entries.get_mut(id.slot());
         if let Some(entry) = entry.filter(|entry| entry.serial == id.serial) {
             let before = std::mem::replace(&mut entry.hold, hold);
             self.count_keeper(hold, true);
@@ -307,8 +319,8 @@ impl Topic {
         let mut watchers = self.lock_watchers();
         // The pass may have forgotten it already, and the slot may be another's.
         let same = |entry: &Entry| entry.serial == id.serial;
-        if watchers.entries.get(id.slot).is_some_and(same) {
-            let entry = watchers.entries.remove(id.slot);
+        if watchers.entries.get(id.slot()).is_some_and(same) {
+            let entry = watchers.entries.remove(id.slot());
             self.count_keeper(entry.hold, false);
             self.watcher_count.fetch_sub(1, Ordering::SeqCst);
             if watchers.entries.is_empty() {

@@ -15,7 +15,7 @@ use crate::outbound::{Outbound, Phase};
 use crate::resume::ResumeToken;
 use crate::socket::{Socket, Wire};
 use crate::stats::{ConnectionStates, LAG_BOUNDS};
-use crate::subscriptions::{Opening, OpeningKind, Source, Sub};
+use crate::subscriptions::{Mark, Opening, OpeningKind, Source, Sub};
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +64,7 @@ pub struct Connection {
     manager: Arc<Inner>,
     /// The wire's framing is the bus's: bytes go out as they lie in the log.
     as_is: bool,
+    keep: Keep,
     /// Heartbeats since the client last gave a sign of life.
     unanswered: AtomicU8,
     /// Messages received.
@@ -77,7 +78,6 @@ pub struct Connection {
     token: ResumeToken,
     since: Timestamp,
     peer: Peer,
-    keep: Keep,
 }
 
 /// What is known of a connection.
@@ -453,7 +453,7 @@ impl Connection {
             page: None,
             fetching: false,
             ready: false,
-            last_heartbeat: 0,
+            last_heartbeat: Mark::default(),
         });
         out.mark_ready(key);
         Some(key)

@@ -15,6 +15,7 @@ use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::defaults::{MAX_HEADS, UNANSWERED_HEARTBEATS};
 use crate::manager::Inner;
+use crate::subscriptions::Mark;
 
 /// Ticks per heartbeat interval.
 const SLOTS: u32 = 25;
@@ -84,7 +85,7 @@ impl Connection {
         }
         let mut heads = Vec::new();
         for (_, sub) in out.subs.iter_mut() {
-            let at = sub.cursor.next_offset();
+            let at = Mark::from(sub.cursor);
             let quiet = sub.last_heartbeat == at;
             sub.last_heartbeat = at;
             if let (true, Some(task_id)) = (quiet && heads.len() < MAX_HEADS, sub.source.task_id())

@@ -314,7 +314,7 @@ impl Connection {
         let topic = Arc::clone(sub.source.topic());
         let joined = topic.join(&opening.start);
         sub.cursor = joined.cursor;
-        sub.last_heartbeat = joined.cursor.next_offset();
+        sub.last_heartbeat = joined.cursor.into();
         let task_id = sub.source.task_id().cloned();
         if let (Some(task_id), Some(snapshot)) = (&task_id, &joined.standing.snapshot) {
             let state = JoinedMessage {

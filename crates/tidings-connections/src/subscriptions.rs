@@ -55,23 +55,34 @@ pub(crate) enum OpeningKind {
     Silent,
 }
 
-/// One cursor. What a delivery needs comes first.
+/// One cursor. What a delivery needs comes first, and what is small lies together.
 #[repr(C)]
 pub(crate) struct Sub {
     pub(crate) source: Source,
     pub(crate) cursor: Cursor,
+    /// Where the cursor was at the last heartbeat: no move means quiet.
+    pub(crate) last_heartbeat: Mark,
     /// Asked for by name, and not only matched by a pattern.
     pub(crate) explicit: bool,
-    /// Events from the store, while those that it needs are not in memory.
-    pub(crate) page: Option<Box<View>>,
     /// A page is on its way.
     pub(crate) fetching: bool,
     /// Waits for the socket.
     pub(crate) ready: bool,
+    /// Events from the store, while those that it needs are not in memory.
+    pub(crate) page: Option<Box<View>>,
     pub(crate) opening: Option<Box<Opening>>,
     pub(crate) attached: AttachId,
-    /// Where the cursor was at the last heartbeat: no move means quiet.
-    pub(crate) last_heartbeat: u64,
+}
+
+/// Where a cursor was, by its offset's lower half: enough to see it move.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark(u32);
+
+impl From<Cursor> for Mark {
+    fn from(cursor: Cursor) -> Self {
+        let low = cursor.next_offset() & u64::from(u32::MAX);
+        Self(u32::try_from(low).unwrap_or_default())
+    }
 }
 
 /// A pattern subscribed to.
