@@ -63,9 +63,10 @@ impl ServerProcess {
         self.addr
     }
 
-    /// Resident memory, in bytes.
+    /// Resident memory of its own, in bytes: without the pages of the program's
+    /// file, which come in as they are first run.
     pub(crate) fn resident(&self) -> u64 {
-        self.status("VmRSS:")
+        self.status("RssAnon:")
     }
 
     /// The most resident memory that there ever was, in bytes.

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::routing::get;
-use tidings_bus::{BusConfig, EventBus};
+use tidings_bus::{BusConfig, EventBus, LogLimits};
 use tidings_connections::{ConnectionManager, ConnectionsConfig};
 use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
 use tokio::sync::broadcast;
@@ -29,6 +29,14 @@ pub(crate) fn run(kind: &str) {
         // An hour of heartbeats in two minutes.
         "tidings-heartbeats" => on_one_core(tidings(
             ConnectionsConfig::default().heartbeat_interval(super::peers::HEARTBEAT),
+        )),
+        // So that whoever gets a little room now and then stays far behind.
+        "tidings-deep" => on_one_core(tidings_with(
+            BusConfig::default().log_limits(LogLimits {
+                max_events: 3_000,
+                max_bytes: 1024 * 1024,
+            }),
+            ConnectionsConfig::default(),
         )),
         "hyper" => on_one_core(hyper_upgrade()),
         "axum" => on_one_core(axum_and_broadcast()),
@@ -51,7 +59,11 @@ fn say(addr: SocketAddr) {
 }
 
 async fn tidings(connections: ConnectionsConfig) {
-    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
+    tidings_with(BusConfig::default(), connections).await;
+}
+
+async fn tidings_with(bus: BusConfig, connections: ConnectionsConfig) {
+    let bus = EventBus::new(bus.framing(WEBSOCKET)).unwrap();
     let manager = ConnectionManager::new(bus, connections).unwrap();
     let service = TidingsService::new(manager, TransportConfig::default()).unwrap();
     let server = Server::bind(([127, 0, 0, 1], 0).into(), service)

@@ -12,7 +12,7 @@ use crate::defaults;
 pub struct ConnectionsConfig {
     /// Between two heartbeats. Default 25 s.
     pub heartbeat_interval: Duration,
-    /// How long a write may make no progress. Default 30 s.
+    /// How long a write may make no progress; noticed within twice that. Default 30 s.
     pub write_timeout: Duration,
     /// How long a close may take to be written. Default 5 s.
     pub close_timeout: Duration,

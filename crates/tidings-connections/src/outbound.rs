@@ -41,6 +41,9 @@ pub(crate) struct Outbound {
     pub(crate) blocked: bool,
     /// The socket failed; nothing more can be written.
     pub(crate) broken: bool,
+    /// The timer will look whether writes get anywhere: one entry there a
+    /// connection, however often its socket fills up.
+    pub(crate) watched: bool,
     /// Counts writes that got somewhere.
     pub(crate) progress: u32,
     /// Events handed to the socket.
@@ -59,6 +62,7 @@ impl Outbound {
             phase: Phase::Open,
             blocked: true,
             broken: false,
+            watched: false,
             progress: 0,
             delivered: 0,
             subs: Subscriptions::default(),

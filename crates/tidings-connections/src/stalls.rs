@@ -79,7 +79,9 @@ impl Stalls {
                 continue;
             };
             let (blocked, phase, progress) = {
-                let out = connection.lock();
+                let mut out = connection.lock();
+                // Looked at again, if it is full but has moved.
+                out.watched = out.blocked && out.is_open() && out.progress != stall.progress;
                 (out.blocked, out.phase, out.progress)
             };
             match phase {

@@ -167,8 +167,9 @@ impl Connection {
     }
 
     fn block(&self, out: &mut Outbound) -> Flow {
-        if !out.blocked {
-            out.blocked = true;
+        out.blocked = true;
+        if !out.watched {
+            out.watched = true;
             self.watch_progress(out.progress);
         }
         out.wake();
