@@ -120,7 +120,7 @@ async fn publisher(soak: Arc<Soak>, number: u64) {
     let mut run = 0;
     while !soak.over() {
         // The same few ids again and again, and some that never come back.
-        let task = if number % 4 == 0 {
+        let task = if number.is_multiple_of(4) {
             format!("once-{number}-{run}")
         } else {
             format!("task-{number}")
@@ -257,7 +257,7 @@ async fn watch(soak: &Soak, number: u64, round: u64) -> Result<(), Ended> {
         }
         position = checker.task(&task).and_then(|task| task.position());
         // Some say goodbye, some are cut off.
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let _ = timeout(Duration::from_secs(2), stream.close(None)).await;
         }
         if pattern || position.is_none() {

@@ -61,7 +61,7 @@ async fn post(
         .await
 }
 
-fn event(id: &str, data: Value) -> Value {
+fn event(id: &str, data: &Value) -> Value {
     json!({ "specversion": "1.0", "id": id, "source": "/ci/7", "type": "progress_update", "data": data })
 }
 
@@ -114,7 +114,7 @@ async fn a_client_subscribes_in_words_of_ours_and_publishes_in_its_own() {
     next(&mut stream).await;
     send(&mut stream, &json!({ "type": "subscribe", "task_id": "t" })).await;
     assert_eq!(next(&mut stream).await["type"], "subscribed");
-    let mut given = event("a-1", json!({ "progress": 40 }));
+    let mut given = event("a-1", &json!({ "progress": 40 }));
     given["subject"] = json!("t");
     send(&mut stream, &given).await;
     let (one, other) = (next(&mut stream).await, next(&mut stream).await);
@@ -128,7 +128,7 @@ async fn a_client_subscribes_in_words_of_ours_and_publishes_in_its_own() {
     assert_eq!(update["tidingsid"], "/ci/7 a-1");
     assert_eq!(update["tidingssource"], "/ci/7");
 
-    let mut wrong = event("a-2", json!([1]));
+    let mut wrong = event("a-2", &json!([1]));
     wrong["subject"] = json!("t");
     send(&mut stream, &wrong).await;
     let error = next(&mut stream).await;
@@ -146,7 +146,7 @@ async fn a_client_subscribes_in_words_of_ours_and_publishes_in_its_own() {
 #[tokio::test]
 async fn http_takes_all_three_modes_and_the_same_event_once() {
     let server = TestServer::start(TestConfig::default()).await;
-    let one = event("1", json!({ "progress": 10 }));
+    let one = event("1", &json!({ "progress": 10 }));
     let answer = post(
         &server,
         "application/cloudevents+json; charset=utf-8",
@@ -173,7 +173,7 @@ async fn http_takes_all_three_modes_and_the_same_event_once() {
     assert_eq!(again.json()["offset"], 1, "{}", again.text());
     assert_eq!(again.json()["duplicate"], true);
 
-    let batch = json!([event("2", json!({ "progress": 20 })), { "specversion": "0.3" }]);
+    let batch = json!([event("2", &json!({ "progress": 20 })), { "specversion": "0.3" }]);
     let answers = post(&server, "application/cloudevents-batch+json", &[], &batch).await;
     assert_eq!(answers.status, 201);
     assert_eq!(answers.json()[0]["offset"], 2);
@@ -191,12 +191,12 @@ async fn http_takes_all_three_modes_and_the_same_event_once() {
 async fn what_cannot_be_taken_is_refused_by_name() {
     let server = TestServer::start(TestConfig::default()).await;
     let without = |field: &str| {
-        let mut event = event("1", json!({}));
+        let mut event = event("1", &json!({}));
         event.as_object_mut().unwrap().remove(field);
         event
     };
     let with = |field: &str, value: Value| {
-        let mut event = event("1", json!({}));
+        let mut event = event("1", &json!({}));
         event[field] = value;
         event
     };
