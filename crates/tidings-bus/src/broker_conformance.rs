@@ -9,6 +9,7 @@ use tidings_protocol::{GapReason, NewEvent, Pattern, Since, TaskId};
 use crate::broker::Broker;
 use crate::bus::EventBus;
 use crate::config::BusConfig;
+use crate::publish::{PublishError, Published};
 use crate::store::Store;
 use crate::subscription::{Delivery, Filter, Subscription};
 
@@ -70,8 +71,24 @@ fn step(n: u64) -> NewEvent {
 }
 
 async fn publish(bus: &EventBus, task: &TaskId, n: u64) -> u64 {
-    let published = bus.publish(task, step(n)).await;
-    published.expect("a publish is taken").offset.get()
+    taken(bus, task, step(n)).await.offset.get()
+}
+
+/// Publishes, as soon as the node has reached the others: until then it says that
+/// it cannot, and nothing is published; were it, the offsets would show it.
+async fn taken(bus: &EventBus, task: &TaskId, event: NewEvent) -> Published {
+    let taken = async {
+        loop {
+            match bus.publish(task, event.clone()).await {
+                Err(PublishError::Unavailable(_)) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                other => return other.expect("a publish is taken"),
+            }
+        }
+    };
+    let published = tokio::time::timeout(DEADLINE, taken).await;
+    published.expect("a publish in time")
 }
 
 async fn next(watching: &mut Subscription) -> Delivery {
@@ -158,14 +175,14 @@ async fn carries_removals(nodes: [Node; 2]) {
         _keep,
     } = open(nodes).await;
     let task = id("t");
-    let before = a.publish(&task, step(1)).await.expect("a publish is taken");
+    let before = taken(&a, &task, step(1)).await;
     b.fetch(&task, None).await.expect("a task can be fetched");
     let mut on_b = b.subscribe(&task);
     assert!(a.remove(&task).await.expect("a removal"));
     let Delivery::Gap { .. } = next(&mut on_b).await else {
         panic!("whoever watches it is told");
     };
-    let after = b.publish(&task, step(1)).await.expect("a publish is taken");
+    let after = taken(&b, &task, step(1)).await;
     assert_eq!(after.offset.get(), 1);
     assert_ne!(after.epoch, before.epoch, "no position of before fits");
 }

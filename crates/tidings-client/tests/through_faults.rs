@@ -95,15 +95,17 @@ async fn publish(client: Client, seed: u64, count: usize) -> Vec<(EventId, Publi
     }
     let mut published = Vec::new();
     for (id, to, event, receipt) in receipts {
-        let answer = match receipt.await {
-            // A server that is just stopping says so; under its id the event may
-            // be published again.
-            Err(PublishError::Refused {
-                code: ErrorCode::Unavailable,
-                ..
-            }) => client.publish(&to, event).await,
-            other => other,
-        };
+        let mut answer = receipt.await;
+        // A server that is just stopping says so, more than once while its last
+        // connections drain; under its id the event may be published again.
+        while let Err(PublishError::Refused {
+            code: ErrorCode::Unavailable,
+            ..
+        }) = answer
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            answer = client.publish(&to, event.clone()).await;
+        }
         published.push((id, answer.unwrap()));
     }
     published

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use support::{finish, refusal, tidings};
 
-const OPTIONS: [&str; 35] = [
+const OPTIONS: [&str; 40] = [
     "listen",
     "config",
     "log",
@@ -24,6 +24,11 @@ const OPTIONS: [&str; 35] = [
     "api-keys",
     "allow-anonymous",
     "token-in-query",
+    "data-dir",
+    "sync",
+    "max-stored-task-bytes",
+    "max-stored-bytes",
+    "stored-ttl",
     "max-events",
     "max-task-bytes",
     "finished-ttl",

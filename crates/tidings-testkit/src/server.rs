@@ -133,11 +133,15 @@ impl TestServer {
         aborted
     }
 
-    /// Stops at once, as a crash would: no goodbye, no drain.
+    /// Stops at once, as a crash would: nothing that is under way is finished.
     pub async fn crash(self) {
         self.running.abort();
         // The task's end is what frees the port.
         let _ = self.running.await;
+        // A process takes its sockets along when it dies; here they must be closed,
+        // or they would go on answering for a bus that is gone.
+        let closed = self.manager.drain(std::time::Duration::ZERO);
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), closed).await;
         self.bus.shutdown().await;
     }
 }

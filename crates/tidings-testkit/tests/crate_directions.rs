@@ -59,7 +59,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "tidings-tracing",
         &["tidings-client", "tidings-protocol"],
-        &["hyper"],
+        // hyper comes with the client's `list`, which is off by default.
+        &[],
     ),
     (
         "tidings",
