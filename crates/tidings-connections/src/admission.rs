@@ -1,5 +1,6 @@
 //! How clients come, come back and go.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use crate::auth::{Access, AuthError, Credentials, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
+use crate::limits::{Limited, Who};
 use crate::manager::{ConnectError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
 use crate::registry::{Client, Clients};
 use crate::resume::{Away, Kept, KeptSubscription, ResumeToken, TokenHash};
@@ -44,6 +46,26 @@ impl Inner {
                 .unauthenticated
                 .fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// What a connection is counted by.
+    fn counted(&self, access: &Access, addr: Option<SocketAddr>) -> Vec<Who> {
+        if !self.limiter.counts_connections() {
+            return Vec::new();
+        }
+        let subject = access.subject().map(|name| Who::Subject(name.clone()));
+        let address = addr.map(|addr| Who::of(addr.ip()));
+        subject.into_iter().chain(address).collect()
+    }
+
+    pub(crate) fn note_task(
+        &self,
+        access: &Access,
+        addr: Option<SocketAddr>,
+        task_id: &TaskId,
+    ) -> Result<(), Limited> {
+        let known = |task_id: &TaskId| self.bus.snapshot(task_id).is_some();
+        self.limiter.task(access.who(addr), task_id, known)
     }
 
     /// Where a subscription starts, from what its request says.
@@ -121,12 +143,15 @@ impl Inner {
             let known = self.bus.task(&task_id);
             known.map_or(task_id, |task| task.id().clone())
         });
+        let counted = self.counted(&request.access, request.peer.remote_addr);
         let _settling = self.registry.settle(&client_id);
         // The new connection holds the id before the old one is gone, so a
         // third cannot slip in; both hold the same proof by now.
         let (connection, kept, replaced) = {
             let mut clients = self.registry.lock();
             self.admit(&request, &clients)?;
+            // Of both sides of a change one is counted too much, for a moment.
+            self.limiter.join(&counted)?;
             let mut replaced = None;
             let mut kept = None;
             let mut token = None;
@@ -312,6 +337,8 @@ impl Inner {
         let kept = self.take_subscriptions(connection);
         let access = connection.access();
         self.expiries.follow(connection, access.expires_at(), None);
+        self.limiter
+            .leave(&self.counted(&access, connection.remote_addr()));
         let mut clients = self.registry.lock();
         let registered = clients.remove(connection);
         let ttl = self.config.offline_ttl;

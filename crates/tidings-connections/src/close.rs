@@ -26,6 +26,8 @@ pub enum CloseReason {
     Unauthenticated,
     /// The token's time is over.
     TokenExpired,
+    /// The client sends more than it may, or has too many connections.
+    RateLimited,
     /// The server is full.
     Full,
     /// The store that nodes share cannot be read just now.
@@ -54,6 +56,7 @@ impl CloseReason {
             Self::Restart(_) => CloseCode::Restart,
             Self::Forbidden => CloseCode::Forbidden,
             Self::Unauthenticated | Self::TokenExpired => CloseCode::Unauthenticated,
+            Self::RateLimited => CloseCode::RateLimited,
             Self::Full | Self::Unavailable => CloseCode::TryAgainLater,
             Self::Binary => CloseCode::Unsupported,
             Self::InvalidPayload => CloseCode::InvalidPayload,
@@ -76,6 +79,7 @@ impl CloseReason {
             Self::Forbidden => "not allowed",
             Self::Unauthenticated => "a valid token is needed",
             Self::TokenExpired => "the token has expired",
+            Self::RateLimited => "more than a client may",
             Self::Full => "the server is full",
             Self::Unavailable => "the service is not available",
             Self::Binary => "binary messages are not supported",
@@ -110,6 +114,7 @@ impl CloseReason {
             Self::Forbidden => Some(ErrorCode::Forbidden),
             Self::Unauthenticated | Self::TokenExpired => Some(ErrorCode::Unauthenticated),
             Self::TooLarge => Some(ErrorCode::TooLarge),
+            Self::RateLimited => Some(ErrorCode::RateLimited),
             Self::Full | Self::Unavailable => Some(ErrorCode::Unavailable),
             Self::Binary | Self::InvalidPayload => Some(ErrorCode::InvalidMessage),
             _ => None,

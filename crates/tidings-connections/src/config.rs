@@ -5,6 +5,7 @@ use std::time::Duration;
 use tidings_bus::{LogLimits, SkipPolicy};
 
 use crate::defaults;
+use crate::limits::ClientLimits;
 
 /// Settings; see [`defaults`] for the reasons.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct ConnectionsConfig {
     pub inbox: LogLimits,
     /// Bytes of answers that may wait for a client that does not read. Default 64 KiB.
     pub max_pending_answers: usize,
+    /// What one client may use. Default: as much as it likes.
+    pub limits: ClientLimits,
     /// The most events that `history=N` gives. Default 1,000.
     pub max_history: u32,
 }
@@ -55,6 +58,7 @@ impl Default for ConnectionsConfig {
                 max_bytes: defaults::INBOX_BYTES,
             },
             max_pending_answers: defaults::MAX_PENDING_ANSWERS,
+            limits: ClientLimits::default(),
             max_history: defaults::MAX_HISTORY,
         }
     }
@@ -98,6 +102,7 @@ setters! {
     skip: SkipPolicy,
     inbox: LogLimits,
     max_pending_answers: usize,
+    limits: ClientLimits,
     max_history: u32,
 }
 

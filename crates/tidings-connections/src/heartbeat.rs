@@ -26,6 +26,10 @@ const BATCH: usize = 128;
 /// How often deadlines are looked at, at least.
 const DEADLINE_CHECK: Duration = Duration::from_millis(500);
 
+/// Looks at deadlines between two times that limits forget who has been quiet:
+/// a minute, mostly.
+const CHECKS_A_TIDY: u32 = 120;
+
 /// Runs the timer until the manager goes.
 pub(crate) async fn run(
     manager: std::sync::Weak<Inner>,
@@ -34,6 +38,7 @@ pub(crate) async fn run(
 ) {
     let period = interval / SLOTS;
     let mut slot = 0;
+    let mut checks = 0u32;
     let mut next_beat = Instant::now() + period;
     let mut next_check = Instant::now() + DEADLINE_CHECK.min(period);
     loop {
@@ -50,6 +55,10 @@ pub(crate) async fn run(
             manager.stalls.check(now);
             manager.expire_away(now);
             manager.end_expired();
+            checks = checks.wrapping_add(1);
+            if checks.is_multiple_of(CHECKS_A_TIDY) {
+                manager.limiter.tidy();
+            }
         }
         if now >= next_beat {
             // A timer that fell behind does not fire in a burst.

@@ -33,6 +33,7 @@ pub mod defaults;
 mod expiry;
 mod heartbeat;
 mod kept;
+mod limits;
 mod manager;
 mod outbound;
 mod pending;
@@ -53,6 +54,7 @@ pub use auth::{
 pub use close::CloseReason;
 pub use config::{ConfigError, ConnectionsConfig};
 pub use connection::{Connection, ConnectionInfo, Peer, SubscriptionInfo};
+pub use limits::{ClientLimits, Limit, LimitStats, Limited, Rate};
 pub use manager::{
     ConnectError, ConnectRequest, ConnectionGuard, ConnectionManager, Keep, UnknownClient,
 };

@@ -17,6 +17,7 @@ use crate::connection::{Connection, ConnectionInfo, Peer};
 use crate::expiry::Expiries;
 use crate::heartbeat;
 use crate::kept::{self, Written};
+use crate::limits::{Limited, Limiter, Who};
 use crate::registry::{Client, Registry};
 use crate::socket::{Socket, Wire};
 use crate::stalls::Stalls;
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) stalls: Stalls,
     pub(crate) expiries: Expiries,
+    pub(crate) limiter: Limiter,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) counters: Counters,
     pub(crate) draining: AtomicBool,
@@ -108,6 +110,9 @@ pub enum ConnectError {
     /// The token does not allow to watch the path's task.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// The client has too many connections.
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// As many connections as allowed are there.
     #[error("the server is full; try again later")]
     Full,
@@ -124,6 +129,7 @@ impl ConnectError {
     pub fn close_reason(self) -> CloseReason {
         match self {
             Self::ClientIdInUse | Self::Forbidden(_) => CloseReason::Forbidden,
+            Self::Limited(_) => CloseReason::RateLimited,
             Self::Full => CloseReason::Full,
             Self::Unavailable => CloseReason::Unavailable,
             Self::Draining => CloseReason::Restart(Duration::from_secs(1)),
@@ -188,12 +194,14 @@ impl ConnectionManager {
         config.validate()?;
         let stop = CancellationToken::new();
         let interval = config.heartbeat_interval;
+        let limiter = Limiter::new(config.limits);
         let inner = Arc::new(Inner {
             bus,
             config,
             registry: Registry::default(),
             stalls: Stalls::default(),
             expiries: Expiries::default(),
+            limiter,
             authenticator,
             counters: Counters::default(),
             draining: AtomicBool::new(false),
@@ -271,6 +279,52 @@ impl ConnectionManager {
             bus.fetch_matching(&pattern).await.map_err(unavailable)?;
         }
         Ok(())
+    }
+
+    /// Takes note of a connection that somebody begins, before anything is read.
+    ///
+    /// # Errors
+    /// Too many come from there.
+    pub fn note_handshake(&self, ip: std::net::IpAddr) -> Result<(), Limited> {
+        self.inner.limiter.handshake(Who::of(ip))
+    }
+
+    /// Takes note of a request, or of an event in one.
+    ///
+    /// # Errors
+    /// The client has sent more than it may.
+    pub fn note_request(
+        &self,
+        access: &Access,
+        addr: Option<std::net::SocketAddr>,
+    ) -> Result<(), Limited> {
+        self.inner.limiter.message(access.who(addr))
+    }
+
+    /// Takes note of the bytes of a request's body.
+    ///
+    /// # Errors
+    /// The client has sent more than it may.
+    pub fn note_bytes(
+        &self,
+        access: &Access,
+        addr: Option<std::net::SocketAddr>,
+        bytes: usize,
+    ) -> Result<(), Limited> {
+        self.inner.limiter.bytes(access.who(addr), bytes)
+    }
+
+    /// Takes note of a task that is about to be made by publishing to it.
+    ///
+    /// # Errors
+    /// The client has made more than it may.
+    pub fn note_task(
+        &self,
+        access: &Access,
+        addr: Option<std::net::SocketAddr>,
+        task_id: &TaskId,
+    ) -> Result<(), Limited> {
+        self.inner.note_task(access, addr, task_id)
     }
 
     /// Registers a connection. Its first message, `connection_established`, is
@@ -361,7 +415,8 @@ impl ConnectionManager {
             let clients = self.inner.registry.lock();
             (clients.connected(), clients.away())
         };
-        self.inner.counters.read(connected, away)
+        let limited = self.inner.limiter.stats();
+        self.inner.counters.read(connected, away, limited)
     }
 
     /// What connections stand at now. Looks at every one of them, each for a

@@ -15,6 +15,7 @@ use tidings_protocol::{
 use crate::auth::Access;
 use crate::close::CloseReason;
 use crate::connection::Connection;
+use crate::limits::Own;
 use crate::pending::{Pending, Unsent};
 use crate::subscriptions::{Opening, OpeningKind, PatternSub, Source, Sub, Subscriptions};
 
@@ -54,6 +55,8 @@ pub(crate) struct Outbound {
     waker: Option<Waker>,
     /// What the client may do.
     pub(crate) access: Access,
+    /// What it may send, from its first message on.
+    pub(crate) rates: Option<Box<Own>>,
 }
 
 impl Outbound {
@@ -69,6 +72,7 @@ impl Outbound {
             pending: None,
             waker: None,
             access,
+            rates: None,
         }
     }
 

@@ -10,7 +10,10 @@ use tidings_protocol::{
 };
 
 use crate::auth::{AuthError, Forbidden, Permission};
+use crate::close::CloseReason;
 use crate::connection::Connection;
+use crate::defaults::MAX_REFUSED_IN_A_ROW;
+use crate::limits::{Limit, Limited};
 use crate::outbound::Outbound;
 use crate::subscriptions::{OpeningKind, PatternSub, Source};
 
@@ -44,6 +47,12 @@ impl From<PublishError> for Refusal {
 impl From<AuthError> for Refusal {
     fn from(error: AuthError) -> Self {
         Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<Limited> for Refusal {
+    fn from(error: Limited) -> Self {
+        Self::new(ErrorCode::RateLimited, error.to_string())
     }
 }
 
@@ -121,6 +130,11 @@ impl Connection {
             }
         };
         let reference = message.reference;
+        if let Err(limited) = self.throttle(text.len()) {
+            let refusal = Refusal::from(limited);
+            let answer = ControlMessage::error(reference, refusal.code, refusal.text);
+            return Some(answer);
+        }
         let answer = match message.kind {
             ClientRequest::Ping => Ok(Some(ControlMessage::pong(reference.clone()))),
             ClientRequest::Publish { task_id, event } => self
@@ -187,7 +201,55 @@ impl Connection {
     ) -> Result<ControlMessage, Refusal> {
         let task_id = self.task_or_path(task_id)?;
         self.access().check_publish(&task_id, &event.event_type)?;
+        let manager = self.manager();
+        manager.note_task(&self.access(), self.remote_addr(), &task_id)?;
         self.append(reference, task_id, event).await
+    }
+
+    /// Takes note of a message; a client that goes on and on is let go.
+    fn throttle(&self, bytes: usize) -> Result<(), Limited> {
+        let limiter = &self.manager().limiter;
+        let (own, access) = {
+            let mut out = self.lock();
+            let own = match limiter.has_own() {
+                false => Ok(()),
+                true => {
+                    let rates = out.rates.get_or_insert_with(|| Box::new(limiter.own()));
+                    let taken = rates.message();
+                    rates.refused = if taken.is_ok() { 0 } else { rates.refused + 1 };
+                    taken.map_err(|after| (after, rates.refused))
+                }
+            };
+            (own, out.access.clone())
+        };
+        if let Err((retry_after, in_a_row)) = own {
+            if in_a_row > MAX_REFUSED_IN_A_ROW {
+                self.close(CloseReason::RateLimited);
+            }
+            return Err(limiter.hit_own(Limit::Messages, retry_after));
+        }
+        let who = access.who(self.remote_addr());
+        limiter.message(who.clone())?;
+        limiter.bytes(who, bytes)
+    }
+
+    /// Takes note of bytes that came in, whatever they are; false, and the end
+    /// of the connection, if they are more than it may send.
+    pub fn take_bytes(&self, count: usize) -> bool {
+        let limiter = &self.manager().limiter;
+        if !limiter.has_own() {
+            return true;
+        }
+        let taken = {
+            let mut out = self.lock();
+            let rates = out.rates.get_or_insert_with(|| Box::new(limiter.own()));
+            rates.bytes(count)
+        };
+        if let Err(retry_after) = taken {
+            limiter.hit_own(Limit::Bytes, retry_after);
+            self.close(CloseReason::RateLimited);
+        }
+        taken.is_ok()
     }
 
     /// Publishes what is allowed.

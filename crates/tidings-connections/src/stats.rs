@@ -6,6 +6,7 @@ use serde::Serialize;
 use tidings_protocol::{CloseCode, ErrorCode};
 
 use crate::close::CloseReason;
+use crate::limits::LimitStats;
 
 /// Counts since the manager was made, unless said otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -37,6 +38,8 @@ pub struct ConnectionStats {
     pub bytes_in: u64,
     /// Bytes handed to sockets, framing included.
     pub bytes_out: u64,
+    /// How often limits of clients were hit.
+    pub limited: LimitStats,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +108,12 @@ impl Counters {
         ErrorCode::ALL.iter().copied().zip(counts).collect()
     }
 
-    pub(crate) fn read(&self, connected: usize, away: usize) -> ConnectionStats {
+    pub(crate) fn read(
+        &self,
+        connected: usize,
+        away: usize,
+        limited: LimitStats,
+    ) -> ConnectionStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ConnectionStats {
             connected: connected as u64,
@@ -121,6 +129,7 @@ impl Counters {
             messages: get(&self.messages),
             bytes_in: get(&self.bytes_in),
             bytes_out: get(&self.bytes_out),
+            limited,
         }
     }
 }

@@ -75,6 +75,11 @@ impl Auth {
         }
     }
 
+    /// Whether people are asked who they are.
+    pub(crate) fn asks(&self) -> bool {
+        !matches!(self, Self::Nobody { .. })
+    }
+
     /// That nobody listens to strangers by mistake.
     pub(crate) fn check(&self, addr: SocketAddr) -> Result<(), Failure> {
         match self {

@@ -209,6 +209,7 @@ mod tests {
             drain_window,
             drain_deadline,
             auth,
+            tls,
         } = settings;
         let bus = (
             (
@@ -236,7 +237,7 @@ mod tests {
                 (data_dir, store),
                 drain_window,
                 drain_deadline,
-                auth,
+                (auth, tls),
             )
         )
     }
@@ -284,6 +285,8 @@ mod tests {
                 [name] if name == "URL" => "redis://127.0.0.1:1",
                 [name] if name == "DIR" => "data",
                 [name] if name == "MODE" => "every-commit",
+                [name] if name == "NET" => "10.0.0.0/8",
+                [name] if name == "NAME" => "tidings.example",
                 // The file, help and the version set nothing by themselves.
                 _ => continue,
             };
@@ -291,7 +294,9 @@ mod tests {
             let flag = format!("--{name}={value}");
             // Some set nothing unless others are there too.
             let company = match name {
-                "jwt-leeway" => &["tidings", "--auth=jwt", "--jwt-key=file"][..],
+                "jwt-leeway" | "jwt-audience" | "jwt-issuer" => {
+                    &["tidings", "--auth=jwt", "--jwt-key=file"][..]
+                }
                 _ => &["tidings"],
             };
             let with = [company, &[&flag]].concat();

@@ -13,7 +13,9 @@ use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
 
 use crate::auth::Auth;
 use crate::failure::Failure;
+use crate::limits::limits;
 use crate::options::Options;
+use crate::tls::TlsFiles;
 use crate::value::{Log, Origin};
 
 /// Over how long reconnects are spread when the server stops: a few thousand
@@ -30,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) log: Log,
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) bus: BusConfig,
     pub(crate) connections: ConnectionsConfig,
     pub(crate) transport: TransportConfig,
@@ -70,14 +73,18 @@ macro_rules! set {
 
 impl Settings {
     fn from_options(options: &Options) -> Result<Self, Failure> {
+        let auth = Auth::from_options(options)?;
+        let listen = options.listen.as_ref().map_or_else(
+            || SocketAddr::from(([127, 0, 0, 1], 8000)),
+            |listen| listen.0,
+        );
+        let strangers = auth.asks() || !listen.ip().is_loopback();
         Ok(Self {
-            auth: Auth::from_options(options)?,
-            listen: options.listen.map_or_else(
-                || SocketAddr::from(([127, 0, 0, 1], 8000)),
-                |listen| listen.0,
-            ),
+            auth,
+            tls: TlsFiles::from_options(options)?,
+            listen,
             bus: bus(options),
-            connections: connections(options),
+            connections: connections(options).limits(limits(options, strangers)),
             transport: transport(options),
             redis: options.redis.as_ref().map(|url| url.0.clone()),
             store: store(options),
@@ -136,8 +143,13 @@ fn connections(options: &Options) -> ConnectionsConfig {
 
 fn transport(options: &Options) -> TransportConfig {
     let mut transport = TransportConfig::default();
+    let trusted = options.trusted_proxy.as_ref();
+    let trusted = trusted.map(|networks| networks.iter().map(|network| network.0).collect());
     set! { transport:
         token_in_query = options.token_in_query,
+        allowed_hosts = options.allow_host.clone(),
+        trusted_proxies = trusted,
+        proxy_protocol = options.proxy_protocol,
         allowed_origins = options.allow_origin.as_deref().map(origins),
         header_read_timeout = options.header_timeout.map(|time| time.get()),
         body_read_timeout = options.body_timeout.map(|time| time.get()),

@@ -87,6 +87,15 @@ pub(crate) enum Failure {
         #[source]
         cause: tidings_auth::KeyError,
     },
+    /// A certificate and its key that do not work.
+    #[error("the certificate in {} cannot be used", .path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: tidings_tls::CertificateError,
+    },
     /// A file of API keys is none.
     #[error("{} has no keys that work", .path.display())]
     Keys {
@@ -132,6 +141,7 @@ impl Failure {
             | Self::Auth(_)
             | Self::Exposed { .. }
             | Self::Key { .. }
+            | Self::Certificate { .. }
             | Self::Keys { .. } => 64, // EX_USAGE
             Self::FileUnreadable { .. } | Self::Unreadable { .. } => 66, // EX_NOINPUT
             Self::Unwritable { .. } => 73,                               // EX_CANTCREAT

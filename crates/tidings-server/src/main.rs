@@ -12,11 +12,13 @@ mod commands;
 mod config;
 mod demo;
 mod failure;
+mod limits;
 mod options;
 mod pages;
 mod serve;
 mod signals;
 mod storage;
+mod tls;
 mod token;
 mod value;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::value::{
-    AuthKind, Count, JwtAlgorithm, Listen, Log, Origin, RedisUrl, Size, SyncMode, Time,
+    AuthKind, Count, JwtAlgorithm, Listen, Log, Network, Origin, RedisUrl, Size, SyncMode, Time,
 };
 
 /// What was set in one place. The defaults named here are the libraries'; a
@@ -141,6 +141,59 @@ pub(crate) struct Options {
         default_missing_value = "true"
     )]
     pub(crate) token_in_query: Option<bool>,
+
+    /// The chain of certificates as PEM, to serve https:// and wss://; read again
+    /// when it changes, and on SIGHUP
+    #[arg(
+        long,
+        env = "TIDINGS_TLS_CERT",
+        value_name = "FILE",
+        help_heading = "TLS and proxies"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate as PEM
+    #[arg(
+        long,
+        env = "TIDINGS_TLS_KEY",
+        value_name = "FILE",
+        help_heading = "TLS and proxies"
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Names that the server answers to, beside those of this machine; looked at
+    /// where it listens on this machine only, and wherever any is given
+    #[arg(
+        long,
+        env = "TIDINGS_ALLOW_HOST",
+        value_name = "NAME",
+        help_heading = "TLS and proxies",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_host: Option<Vec<String>>,
+
+    /// Networks of proxies, such as 10.0.0.0/8, that are believed who is behind
+    /// them (X-Forwarded-For, Forwarded)
+    #[arg(
+        long,
+        env = "TIDINGS_TRUSTED_PROXY",
+        value_name = "NET",
+        help_heading = "TLS and proxies",
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_proxy: Option<Vec<Network>>,
+
+    /// Trusted proxies speak the PROXY protocol, version 2; others are refused
+    #[arg(
+        long,
+        env = "TIDINGS_PROXY_PROTOCOL",
+        value_name = "BOOL",
+        help_heading = "TLS and proxies",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) proxy_protocol: Option<bool>,
 
     /// Events kept per task [default: 1000]
     #[arg(
@@ -370,6 +423,80 @@ pub(crate) struct Options {
     )]
     pub(crate) body_timeout: Option<Time<10>>,
 
+    /// Connections at a time from one address (IPv6: one /64); 0 for any number,
+    /// as for all of these [for strangers: 1000]
+    #[arg(
+        long,
+        env = "TIDINGS_ADDRESS_CONNECTIONS",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub(crate) address_connections: Option<Count<0>>,
+
+    /// Connections at a time of one subject [for strangers: 1000]
+    #[arg(
+        long,
+        env = "TIDINGS_SUBJECT_CONNECTIONS",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub(crate) subject_connections: Option<Count<0>>,
+
+    /// Connections a second that one address may begin [for strangers: 100]
+    #[arg(
+        long,
+        env = "TIDINGS_HANDSHAKE_RATE",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub(crate) handshake_rate: Option<Count<0>>,
+
+    /// Messages a second on one connection [for strangers: 2000]
+    #[arg(
+        long,
+        env = "TIDINGS_MESSAGE_RATE",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub(crate) message_rate: Option<Count<0>>,
+
+    /// Bytes a second on one connection [for strangers: 4MiB]
+    #[arg(
+        long,
+        env = "TIDINGS_BYTE_RATE",
+        value_name = "SIZE",
+        help_heading = "Limits of one client"
+    )]
+    pub(crate) byte_rate: Option<Size<0>>,
+
+    /// Messages, requests and events a second of one client: a subject, or else an
+    /// address [for strangers: 5000]
+    #[arg(
+        long,
+        env = "TIDINGS_CLIENT_MESSAGE_RATE",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub(crate) client_message_rate: Option<Count<0>>,
+
+    /// Bytes a second of one client [for strangers: 8MiB]
+    #[arg(
+        long,
+        env = "TIDINGS_CLIENT_BYTE_RATE",
+        value_name = "SIZE",
+        help_heading = "Limits of one client"
+    )]
+    pub(crate) client_byte_rate: Option<Size<0>>,
+
+    /// Tasks a second that one client may make [for strangers: 100]
+    #[arg(
+        long,
+        env = "TIDINGS_CLIENT_TASK_RATE",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub(crate) client_task_rate: Option<Count<0>>,
+
     /// Over how long clients are told to spread their coming back when the
     /// server stops [default: 5s]
     #[arg(
@@ -404,11 +531,14 @@ impl Options {
             listen, config, log, allow_origin, redis,
             auth, jwt_key, jwt_algorithm, jwt_audience, jwt_issuer, jwt_leeway, api_keys,
             allow_anonymous, token_in_query,
+            tls_cert, tls_key, allow_host, trusted_proxy, proxy_protocol,
             max_events, max_task_bytes, finished_ttl, pinned_ttl, idle_ttl, max_total_bytes,
             max_event_bytes, idempotency_ids, idempotency_ttl,
             data_dir, sync, max_stored_task_bytes, max_stored_bytes, stored_ttl,
             heartbeat_interval, write_timeout, offline_ttl, max_connections, max_subscriptions,
             max_message_bytes, skip_behind, inbox_messages, header_timeout, body_timeout,
+            address_connections, subject_connections, handshake_rate, message_rate, byte_rate,
+            client_message_rate, client_byte_rate, client_task_rate,
             drain_window, drain_deadline,
         }
     }

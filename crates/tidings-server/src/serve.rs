@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_bus::{BusConfig, EventBus};
@@ -16,6 +17,7 @@ use crate::failure::Failure;
 use crate::pages::pages;
 use crate::signals;
 use crate::storage;
+use crate::tls;
 use crate::value::Log;
 
 /// How long the bus may take to stop once nobody is connected, at least. It
@@ -70,6 +72,10 @@ impl Instance {
         let drain = CancellationToken::new();
         signals::install(drain.clone()).map_err(Failure::System)?;
         settings.auth.check(settings.listen)?;
+        let tls = match &settings.tls {
+            None => None,
+            Some(files) => Some((files.clone(), files.load()?)),
+        };
         let authenticator = settings.auth.start().await?;
         let mut keeper = None;
         let (bus, redis) = match &settings.data_dir {
@@ -115,7 +121,18 @@ impl Instance {
                 return Err(Failure::Listen { addr, cause });
             }
         };
-        announce(server.local_addr());
+        let server = match &tls {
+            None => server,
+            Some((files, tls)) => {
+                tokio::spawn(tls::follow(
+                    files.clone(),
+                    tls.clone(),
+                    signals::hangup().map_err(Failure::System)?,
+                ));
+                server.secured(Arc::new(tls.clone()))
+            }
+        };
+        announce(server.local_addr(), tls.is_some());
         Ok(Self {
             bus,
             _redis: redis,
@@ -168,7 +185,7 @@ pub(crate) fn setting(error: impl std::error::Error + Send + Sync + 'static) -> 
 }
 
 /// Says where the server is and where to look.
-fn announce(addr: SocketAddr) {
+fn announce(addr: SocketAddr, tls: bool) {
     // What cannot be connected to is listened on all the same: show a way in.
     let host = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -176,16 +193,21 @@ fn announce(addr: SocketAddr) {
         ip => ip,
     };
     let near = SocketAddr::new(host, addr.port());
+    let (http, ws) = if tls {
+        ("https", "wss")
+    } else {
+        ("http", "ws")
+    };
     let text = format!(
         "\
-listening on http://{addr}
+listening on {http}://{addr}
 
-Dashboard        http://{near}/
-Watch a task     ws://{near}/ws/tasks/test_001
-  as a stream    curl -N -H 'Accept: text/event-stream' http://{near}/api/tasks/test_001/events
-Publish to it    curl -d '{{\"event_type\":\"task_started\",\"data\":{{\"name\":\"A test\"}}}}' http://{near}/api/tasks/test_001/events
-See all tasks    curl http://{near}/api/tasks
-API              http://{near}/api/openapi.json
+Dashboard        {http}://{near}/
+Watch a task     {ws}://{near}/ws/tasks/test_001
+  as a stream    curl -N -H 'Accept: text/event-stream' {http}://{near}/api/tasks/test_001/events
+Publish to it    curl -d '{{\"event_type\":\"task_started\",\"data\":{{\"name\":\"A test\"}}}}' {http}://{near}/api/tasks/test_001/events
+See all tasks    curl {http}://{near}/api/tasks
+API              {http}://{near}/api/openapi.json
 "
     );
     let mut out = io::stdout().lock();

@@ -75,3 +75,27 @@ impl Signals {
         }
     }
 }
+
+/// SIGHUP, by which service managers ask to read files again.
+pub(crate) struct Hangup(#[cfg(unix)] tokio::signal::unix::Signal);
+
+/// From now on, the signal does not end the process.
+///
+/// # Errors
+/// The system gives no signal handlers.
+pub(crate) fn hangup() -> io::Result<Hangup> {
+    #[cfg(unix)]
+    return tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map(Hangup);
+    #[cfg(not(unix))]
+    Ok(Hangup())
+}
+
+impl Hangup {
+    /// Waits for the next one; for ever where there is none.
+    pub(crate) async fn recv(&mut self) {
+        #[cfg(unix)]
+        self.0.recv().await;
+        #[cfg(not(unix))]
+        std::future::pending::<()>().await;
+    }
+}

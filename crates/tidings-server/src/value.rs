@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use tidings_redis::{AddressError, Deployment};
 use tracing_subscriber::EnvFilter;
@@ -69,7 +70,7 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin, AuthKind, JwtAlgorithm, RedisUrl, SyncMode);
+deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin, AuthKind, JwtAlgorithm, Network, RedisUrl, SyncMode);
 
 /// Where Redis is.
 #[derive(Debug, Clone)]
@@ -301,6 +302,26 @@ impl FromStr for AuthKind {
             "keys" => Ok(Self::Keys),
             _ => Err(Self::malformed()),
         }
+    }
+}
+
+/// A network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network(pub(crate) IpNet);
+
+impl Value for Network {
+    const EXPECTED: &'static str = "a network such as 10.0.0.0/8 or fd00::/8, or one address";
+}
+
+impl FromStr for Network {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let network = text.parse::<IpNet>();
+        network
+            .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+            .map(|network| Self(network.trunc()))
+            .map_err(|_| Self::malformed())
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use support::{finish, refusal, tidings};
 
-const OPTIONS: [&str; 40] = [
+const OPTIONS: [&str; 53] = [
     "listen",
     "config",
     "log",
@@ -29,6 +29,19 @@ const OPTIONS: [&str; 40] = [
     "max-stored-task-bytes",
     "max-stored-bytes",
     "stored-ttl",
+    "tls-cert",
+    "tls-key",
+    "allow-host",
+    "trusted-proxy",
+    "proxy-protocol",
+    "address-connections",
+    "subject-connections",
+    "handshake-rate",
+    "message-rate",
+    "byte-rate",
+    "client-message-rate",
+    "client-byte-rate",
+    "client-task-rate",
     "max-events",
     "max-task-bytes",
     "finished-ttl",
@@ -38,6 +51,11 @@ const OPTIONS: [&str; 40] = [
     "max-event-bytes",
     "idempotency-ids",
     "idempotency-ttl",
+    "data-dir",
+    "sync",
+    "max-stored-task-bytes",
+    "max-stored-bytes",
+    "stored-ttl",
     "heartbeat-interval",
     "write-timeout",
     "offline-ttl",

@@ -63,10 +63,21 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
+        "tidings-tls",
+        &[
+            "tidings-transport",
+            "tidings-connections",
+            "tidings-bus",
+            "tidings-protocol",
+        ],
+        &["jsonwebtoken"],
+    ),
+    (
         "tidings",
         &[
             "tidings-auth",
             "tidings-client",
+            "tidings-tls",
             "tidings-transport",
             "tidings-connections",
             "tidings-bus",

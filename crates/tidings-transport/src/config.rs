@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::origin::Origins;
 use crate::pages::Pages;
 
@@ -12,6 +14,16 @@ use crate::pages::Pages;
 pub struct TransportConfig {
     /// Which web pages may connect. Default: those of the same origin.
     pub allowed_origins: Origins,
+    /// Names that [`Server`](crate::Server) answers to, beside those of this
+    /// machine itself. Looked at where it listens on this machine only, against
+    /// pages that have their own name lead here, and wherever any is given.
+    pub allowed_hosts: Vec<String>,
+    /// Networks of proxies whose word is taken on who is behind them
+    /// (`Forwarded`, `X-Forwarded-For`, the PROXY protocol). Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections from trusted proxies begin with a header of the
+    /// PROXY protocol, version 2; others are then refused. Default no.
+    pub proxy_protocol: bool,
     /// Whether a token may be in the query (`?token=`). It then lies in the logs
     /// of whatever is on the way, so only for clients that can send it in no
     /// other way. Default no.
@@ -33,6 +45,9 @@ impl Default for TransportConfig {
     fn default() -> Self {
         Self {
             allowed_origins: Origins::SameOrigin,
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             token_in_query: false,
             max_body_bytes: 1024 * 1024,
             header_read_timeout: Duration::from_secs(15),
@@ -72,6 +87,27 @@ impl TransportConfig {
     #[must_use]
     pub fn allowed_origins(mut self, origins: Origins) -> Self {
         self.allowed_origins = origins;
+        self
+    }
+
+    /// Sets the names that the server answers to.
+    #[must_use]
+    pub fn allowed_hosts(mut self, names: Vec<String>) -> Self {
+        self.allowed_hosts = names;
+        self
+    }
+
+    /// Sets whose word is taken on who is behind them.
+    #[must_use]
+    pub fn trusted_proxies(mut self, networks: Vec<IpNet>) -> Self {
+        self.trusted_proxies = networks;
+        self
+    }
+
+    /// Sets whether trusted proxies speak the PROXY protocol.
+    #[must_use]
+    pub fn proxy_protocol(mut self, spoken: bool) -> Self {
+        self.proxy_protocol = spoken;
         self
     }
 

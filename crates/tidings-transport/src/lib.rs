@@ -24,16 +24,20 @@
 //! # }
 //! ```
 
+mod acceptor;
 mod access;
 mod body;
 mod cloudevents;
 mod config;
 mod metrics;
+mod forwarded;
+mod hosts;
 mod openapi;
 mod origin;
 mod out_buffer;
 mod pages;
 mod problem;
+mod proxy_protocol;
 mod query;
 mod request_id;
 mod routes;
@@ -45,6 +49,7 @@ mod upgrade;
 mod websocket;
 mod write_deadline;
 
+pub use acceptor::{Accepted, Acceptor, BoxedStream, Stream};
 pub use body::Body;
 pub use config::{ConfigError, TransportConfig};
 pub use origin::Origins;

@@ -1,9 +1,11 @@
 //! Errors of HTTP requests, as RFC 9457 problem details.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tidings_bus::PublishError;
-use tidings_connections::{AuthError, ConnectError, Forbidden, UnknownClient, chain};
+use tidings_connections::{AuthError, ConnectError, Forbidden, Limited, UnknownClient, chain};
 use tidings_protocol::ErrorCode;
 
 use crate::body::{Body, full};
@@ -23,6 +25,8 @@ pub(crate) struct Problem {
     #[serde(skip)]
     no_token: bool,
     #[serde(skip)]
+    retry_after: Option<Duration>,
+    #[serde(skip)]
     allow: Option<&'static str>,
 }
 
@@ -35,6 +39,7 @@ impl Problem {
             code: None,
             detail: detail.into(),
             no_token: false,
+            retry_after: None,
             allow: None,
         }
     }
@@ -81,6 +86,20 @@ impl Problem {
         )
     }
 
+    pub(crate) fn misdirected() -> Self {
+        Self::plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this server does not answer to the name in the Host header; see --allow-host",
+        )
+    }
+
+    pub(crate) fn uri_too_long(max: usize) -> Self {
+        Self::plain(
+            StatusCode::URI_TOO_LONG,
+            format!("a path with its query has {max} bytes at most"),
+        )
+    }
+
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status == StatusCode::FORBIDDEN
     }
@@ -117,6 +136,11 @@ impl Problem {
         );
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(after) = self.retry_after {
+            // Whole seconds, and not one too few (RFC 9110 §10.2.3).
+            let seconds = after.as_secs() + 1;
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         match self.status {
             401 => {
@@ -171,8 +195,20 @@ impl From<Forbidden> for Problem {
     }
 }
 
+impl From<Limited> for Problem {
+    fn from(error: Limited) -> Self {
+        Self {
+            retry_after: Some(error.retry_after),
+            ..Self::new(ErrorCode::RateLimited, error.to_string())
+        }
+    }
+}
+
 impl From<ConnectError> for Problem {
     fn from(error: ConnectError) -> Self {
+        if let ConnectError::Limited(limited) = error {
+            return limited.into();
+        }
         let code = match error {
             ConnectError::ClientIdInUse | ConnectError::Forbidden(_) => ErrorCode::Forbidden,
             _ => ErrorCode::Unavailable,

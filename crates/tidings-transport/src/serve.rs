@@ -2,24 +2,41 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::service::{PeerAddr, TidingsService};
+use crate::acceptor::{Acceptor, BoxedStream, Stream};
+use crate::forwarded::trusts;
+use crate::hosts::Hosts;
+use crate::origin::host;
+use crate::problem::Problem;
+use crate::proxy_protocol;
+use crate::service::{PeerAddr, ResponseFuture, TidingsService};
 use crate::write_deadline::WriteDeadline;
 
 /// A request's head at most, in bytes: URL, cookies and tokens fit well.
 const MAX_HEAD: usize = 16 * 1024;
+
+/// The same for HTTP/2, where each field counts 32 bytes more (RFC 9113 §6.5.2).
+const MAX_HEAD_H2: u32 = 32 * 1024;
+
+/// Requests at a time on one HTTP/2 connection; each may be a stream of events.
+const MAX_STREAMS: u32 = 128;
+
+/// Bytes that one HTTP/2 stream holds for a client that does not read.
+const SEND_BUFFER_H2: usize = 64 * 1024;
 
 /// The first and the longest pause after accepting failed, as it does when the
 /// process has no file descriptor left.
@@ -29,11 +46,19 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration:
 const BACKLOG: u32 = 4_096;
 
 /// Runs a [`TidingsService`] on a TCP port of its own.
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     service: TidingsService,
+    acceptor: Option<Arc<dyn Acceptor>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -55,7 +80,15 @@ impl Server {
             listener,
             local_addr,
             service,
+            acceptor: None,
         })
+    }
+
+    /// Has every connection shake hands first: TLS.
+    #[must_use]
+    pub fn secured(mut self, acceptor: Arc<dyn Acceptor>) -> Self {
+        self.acceptor = Some(acceptor);
+        self
     }
 
     /// Where it listens.
@@ -74,10 +107,21 @@ impl Server {
         deadline: Duration,
     ) -> usize {
         let Self {
-            listener, service, ..
+            listener,
+            service,
+            acceptor,
+            local_addr,
         } = self;
         let tracker = TaskTracker::new();
         let aborted = CancellationToken::new();
+        let hosts = Hosts::of(local_addr, &service.config().allowed_hosts);
+        let shared = Arc::new(Shared {
+            service: service.clone(),
+            acceptor,
+            hosts,
+            drain: drain.clone(),
+            aborted: aborted.clone(),
+        });
         let limit = Arc::new(Semaphore::new(service.config().max_http_connections));
         let mut pause = ACCEPT_PAUSE.0;
         loop {
@@ -93,13 +137,15 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     pause = ACCEPT_PAUSE.0;
-                    let connection = serve_http(
-                        stream,
-                        peer,
-                        service.clone(),
-                        drain.clone(),
-                        aborted.clone(),
-                    );
+                    let config = service.config();
+                    if !trusts(&config.trusted_proxies, peer.ip())
+                        && let Err(limited) = service.manager().note_handshake(peer.ip())
+                    {
+                        turn_away(&stream, shared.acceptor.is_some());
+                        tracing::debug!(%peer, error = %limited, "turned away");
+                        continue;
+                    }
+                    let connection = serve(stream, peer, Arc::clone(&shared));
                     tracker.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -132,38 +178,118 @@ impl Server {
     }
 }
 
-/// Serves one HTTP connection until it ends or becomes a WebSocket.
-async fn serve_http(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// Says no without reading anything, in the one write that a new socket always
+/// takes; over TLS that would take a handshake, which is what is too much.
+fn turn_away(stream: &TcpStream, secured: bool) {
+    const NO: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n\
+        Content-Length: 0\r\nConnection: close\r\n\r\n";
+    if !secured {
+        // Whether it is heard changes nothing.
+        let _ = stream.try_write(NO);
+    }
+}
+
+/// What all connections of a server have in common.
+struct Shared {
     service: TidingsService,
+    acceptor: Option<Arc<dyn Acceptor>>,
+    hosts: Hosts,
     drain: CancellationToken,
     aborted: CancellationToken,
-) {
+}
+
+/// Serves one connection until it ends or becomes a WebSocket.
+async fn serve(mut stream: TcpStream, mut peer: SocketAddr, shared: Arc<Shared>) {
     // Events are small and must not wait for more to come.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
     }
-    let header_timeout = service.config().header_read_timeout;
-    let stream = WriteDeadline::new(stream, service.manager().config().write_timeout);
-    let answer = service_fn(move |mut request: Request<Incoming>| {
+    let limit = shared.service.config().header_read_timeout;
+    if shared.service.config().proxy_protocol {
+        if !trusts(&shared.service.config().trusted_proxies, peer.ip()) {
+            tracing::debug!(%peer, "no trusted proxy");
+            return;
+        }
+        let header = proxy_protocol::read(&mut stream);
+        match tokio::time::timeout(limit, header).await {
+            Ok(Ok(client)) => peer = client.unwrap_or(peer),
+            _ => {
+                tracing::debug!(%peer, "no header of the PROXY protocol");
+                return;
+            }
+        }
+    }
+    let stream = WriteDeadline::new(stream, shared.service.manager().config().write_timeout);
+    let Some(acceptor) = &shared.acceptor else {
+        return http1(stream, peer, &shared).await;
+    };
+    let handshake = acceptor.accept(Box::new(stream));
+    match tokio::time::timeout(limit, handshake).await {
+        Ok(Ok(accepted)) if accepted.h2 => Box::pin(http2(accepted.stream, peer, &shared)).await,
+        Ok(Ok(accepted)) => Box::pin(http1(accepted.stream, peer, &shared)).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a handshake failed"),
+        Err(_) => tracing::debug!(%peer, "a handshake took too long"),
+    }
+}
+
+/// What answers the requests of one connection.
+fn answer(
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+) -> impl Fn(Request<Incoming>) -> ResponseFuture + use<> {
+    let shared = Arc::clone(shared);
+    move |mut request| {
+        // A client that names no host is no browser.
+        if host(&request).is_some_and(|host| !shared.hosts.allow(host)) {
+            return Box::pin(async { Ok(Problem::misdirected().into_response()) });
+        }
         request.extensions_mut().insert(PeerAddr(peer));
-        hyper::service::Service::call(&service, request)
-    });
+        hyper::service::Service::call(&shared.service, request)
+    }
+}
+
+async fn http1<T: Stream>(stream: T, peer: SocketAddr, shared: &Arc<Shared>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(shared.service.config().header_read_timeout)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), answer)
+        .serve_connection(TokioIo::new(stream), service_fn(answer(peer, shared)))
         .with_upgrades();
+    let finish = |connection: Pin<&mut UpgradeableConnection<_, _>>| connection.graceful_shutdown();
+    drive(connection, finish, peer, shared).await;
+}
+
+async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_H2)
+        .max_send_buf_size(SEND_BUFFER_H2)
+        .keep_alive_interval(Some(shared.service.manager().config().heartbeat_interval))
+        .keep_alive_timeout(shared.service.manager().config().write_timeout)
+        .serve_connection(TokioIo::new(stream), service_fn(answer(peer, shared)));
+    let finish = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
+    drive(connection, finish, peer, shared).await;
+}
+
+/// Lets a connection run to its end, or, when the server drains, finish.
+async fn drive<C, E>(
+    connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
+    peer: SocketAddr,
+    shared: &Shared,
+) where
+    C: Future<Output = Result<(), E>>,
+    E: std::fmt::Display,
+{
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
+        () = shared.drain.cancelled() => {
+            finish(connection.as_mut());
             tokio::select! {
                 result = connection.as_mut() => result,
-                () = aborted.cancelled() => return,
+                () = shared.aborted.cancelled() => return,
             }
         }
     };

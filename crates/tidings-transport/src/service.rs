@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tidings_connections::{Access, ConnectRequest, ConnectionManager, Keep};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -133,6 +133,28 @@ impl std::fmt::Debug for TidingsService {
 /// The future of a response.
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
+/// What a browser is told of every answer; an answer that says it itself, as
+/// pages say what they may load, is left as it is.
+fn harden(headers: &mut HeaderMap) {
+    for (name, value) in [
+        // Text that anybody published is never to be taken for a page.
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+}
+
 /// The service without CORS around it.
 #[derive(Clone)]
 struct Plain(Arc<Core>);
@@ -157,6 +179,9 @@ impl Plain {
             }
             problem.into_response()
         });
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            harden(response.headers_mut());
+        }
         let status = response.status().as_u16();
         core.http.count(route, status);
         tracing::debug!(

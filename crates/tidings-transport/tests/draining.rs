@@ -45,7 +45,7 @@ async fn a_client_that_does_not_read_is_not_waited_for() {
     config.connections = config.connections.close_timeout(Duration::from_millis(100));
     let server = TestServer::start(config).await;
     let mut stuck = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
-    let handshake = "GET /ws/tasks/t HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+    let handshake = "GET /ws/tasks/t HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut stuck, handshake.as_bytes())
@@ -107,12 +107,12 @@ async fn a_request_under_way_is_finished() {
     let (half, rest) = body.split_at(body.len() / 2);
     let mut under_way = tokio::net::TcpStream::connect(addr).await.unwrap();
     let head = format!(
-        "POST /api/tasks/t/events HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{half}",
+        "POST /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{half}",
         body.len()
     );
     under_way.write_all(head.as_bytes()).await.unwrap();
     let mut idle = tokio::net::TcpStream::connect(addr).await.unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     let mut answer = [0; 15];
@@ -161,7 +161,7 @@ async fn the_deadline_holds() {
         RawClient::connect(addr, "/ws").await,
     ];
     let mut slow = tokio::net::TcpStream::connect(addr).await.unwrap();
-    let head = b"POST /api/tasks/t/events HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    let head = b"POST /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     slow.write_all(head).await.unwrap();
     let mut go_on = [0; 25];
     slow.read_exact(&mut go_on).await.unwrap();

@@ -164,7 +164,7 @@ async fn bodies_have_a_size_and_a_type() {
     );
     // Of unknown length, it is refused as soon as it is too long.
     let chunked = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\
          Connection: close\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
         large.len()
     );
@@ -175,7 +175,7 @@ async fn bodies_have_a_size_and_a_type() {
     );
     // A length that is announced and never meant: nothing is waited for.
     let announced = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n"
     );
     assert_eq!(
         http_exchange(server.addr(), announced.as_bytes())

@@ -96,13 +96,13 @@ impl Way {
                 client.into_stream()
             }
             Self::MidBody => {
-                let head = "POST /api/tasks/left/events HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{";
+                let head = "POST /api/tasks/left/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{";
                 after(head.to_owned()).await
             }
             Self::Streaming => {
                 let path = path.replace("/ws", "/api");
                 after(format!(
-                    "GET {path}/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
+                    "GET {path}/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
                 ))
                 .await
             }

@@ -198,7 +198,7 @@ async fn stuck_stream(server: &TestServer) -> TcpStream {
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(server.addr()).await.unwrap();
     let request =
-        "GET /api/tasks/t/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
+        "GET /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }
@@ -348,15 +348,15 @@ async fn slow_heads_and_silence_are_timed_out() {
         ("half a request line", "GET /healthz HT"),
         (
             "a head without end",
-            "GET /healthz HTTP/1.1\r\nHost: x\r\nX-More: ",
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-More: ",
         ),
         (
             "nothing after an answer",
-            "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ),
         (
             "half a handshake",
-            "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
         ),
     ] {
         let mut stream = TcpStream::connect(server.addr()).await.unwrap();
@@ -382,7 +382,8 @@ async fn slow_heads_and_silence_are_timed_out() {
 #[tokio::test]
 async fn a_slow_body_is_answered_with_408() {
     let server = impatient().await;
-    let request = "POST /api/tasks/t/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
+    let request =
+        "POST /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
     let answer = http_exchange(server.addr(), request.as_bytes()).await;
     assert_eq!(answer.status, 408);
     assert_eq!(answer.header("connection"), Some("close"));
@@ -411,7 +412,7 @@ async fn an_answer_that_nobody_takes_is_given_up() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stuck = socket.connect(server.addr()).await.unwrap();
-    let request = "GET /api/tasks/t/events?since=0&limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = "GET /api/tasks/t/events?since=0&limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stuck.write_all(request.as_bytes()).await.unwrap();
     // The one place is free again, although the first client has never read.
     assert_eq!(server.get("/healthz").await.status, 200);

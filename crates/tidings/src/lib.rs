@@ -46,6 +46,8 @@
 //! * `auth`: who may come in, by JSON Web Tokens and API keys. Implies
 //!   `connections`.
 //! * `client`: the client of a server elsewhere; `client-tls` with TLS.
+//! * `tls`: TLS in front of the server, with certificates that are exchanged
+//!   while connections stay. Implies `transport`.
 //! * `full`: all of the above.
 //!
 //! Each crate is here as a module under its own name; what most programs need
@@ -63,6 +65,11 @@ pub use tidings_bus as bus;
 #[cfg(feature = "connections")]
 #[doc(inline)]
 pub use tidings_connections as connections;
+
+/// TLS: `tidings-tls`.
+#[cfg(feature = "tls")]
+#[doc(inline)]
+pub use tidings_tls as tls;
 
 /// JSON Web Tokens and API keys: `tidings-auth`.
 #[cfg(feature = "auth")]

@@ -221,6 +221,20 @@ impl Connections {
         ] {
             to.counter(name, help, value)?;
         }
+        let limited = stats.limited;
+        to.counters(
+            "tidings_limited",
+            "Refusals because a client had used what it may",
+            "limit",
+            [
+                ("address_connections", limited.address_connections),
+                ("subject_connections", limited.subject_connections),
+                ("handshakes", limited.handshakes),
+                ("messages", limited.messages),
+                ("bytes", limited.bytes),
+                ("tasks", limited.tasks),
+            ],
+        )?;
         let codes: Vec<_> = self
             .ends
             .iter()

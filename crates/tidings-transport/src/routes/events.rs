@@ -1,5 +1,7 @@
 //! `/api/tasks/{task_id}/events`: publish, read history, stream.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use serde::Serialize;
@@ -13,7 +15,7 @@ use crate::body::{self, Body, json, raw_json};
 use crate::cloudevents;
 use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
-use crate::service::{BoxError, Core};
+use crate::service::{BoxError, Core, PeerAddr};
 use crate::trace;
 
 /// Events on a page of history, unless asked for otherwise.
@@ -109,7 +111,10 @@ impl Core {
         let headers = request.headers().clone();
         let cloud = cloudevents::kind(&headers);
         let lines = cloud.is_none() && is_ndjson(&headers)?;
+        let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
         let bytes = self.read_body(request).await?;
+        self.manager.note_task(access, addr, &task_id)?;
+        self.manager.note_bytes(access, addr, bytes.len())?;
         let publish = match cloud {
             None => parse(&bytes, lines)?,
             Some(kind) => parse_cloudevents(kind, &headers, &bytes)?,
@@ -123,7 +128,7 @@ impl Core {
                 let published = self.manager.bus().publish(&task_id, *event).await?;
                 Ok(json(StatusCode::CREATED, &published))
             }
-            Publish::Many(events) => self.publish_many(&task_id, events, key, access).await,
+            Publish::Many(events) => self.publish_many(&task_id, events, key, access, addr).await,
         }
     }
 
@@ -133,6 +138,7 @@ impl Core {
         events: Vec<Result<NewEvent, Problem>>,
         key: Option<EventId>,
         access: &Access,
+        addr: Option<SocketAddr>,
     ) -> Result<Response<Body>, Problem> {
         let mut answers = Vec::with_capacity(events.len());
         for (number, event) in events.into_iter().enumerate() {
@@ -141,12 +147,17 @@ impl Core {
                     if let (None, Some(key)) = (&event.event_id, &key) {
                         event.event_id = EventId::new(format!("{key}:{number}")).ok();
                     }
-                    match access.check_publish(task_id, &event.event_type) {
+                    let allowed = self
+                        .manager
+                        .note_request(access, addr)
+                        .map_err(Problem::from)
+                        .and_then(|()| Ok(access.check_publish(task_id, &event.event_type)?));
+                    match allowed {
                         Ok(()) => {
                             let published = self.manager.bus().publish(task_id, event).await;
                             published.map_err(Problem::from)
                         }
-                        Err(forbidden) => Err(forbidden.into()),
+                        Err(problem) => Err(problem),
                     }
                 }
                 Err(problem) => Err(problem),

@@ -14,11 +14,15 @@ use matchit::Router;
 use tidings_connections::{Access, Permission};
 
 use crate::body::Body;
+use crate::forwarded;
 use crate::metrics::NO_ROUTE;
 use crate::origin::host;
 use crate::pages::wants_html;
 use crate::problem::Problem;
-use crate::service::{BoxError, Core};
+use crate::service::{BoxError, Core, PeerAddr};
+
+/// Bytes of a path with its query at most: a token in it fits.
+const MAX_URI: usize = 10 * 1024;
 
 /// What there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +109,14 @@ pub(crate) fn allowed(route: Route) -> &'static str {
     }
 }
 
+/// What says nothing of tasks, and so is answered to everybody.
+const fn is_open(route: Route) -> bool {
+    matches!(
+        route,
+        Route::Index | Route::Healthz | Route::Readyz | Route::OpenApi | Route::AsyncApi
+    )
+}
+
 impl Core {
     /// The application's page, where there is no route, or for a browser at `/`.
     fn page<B>(
@@ -128,11 +140,19 @@ impl Core {
     }
 
     /// Answers a request.
-    pub(crate) async fn route<B>(&self, request: Request<B>) -> Result<Response<Body>, Problem>
+    pub(crate) async fn route<B>(&self, mut request: Request<B>) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let asked = request.uri().path_and_query();
+        if asked.is_some_and(|asked| asked.as_str().len() > MAX_URI) {
+            return Err(Problem::uri_too_long(MAX_URI));
+        }
+        if let Some(PeerAddr(peer)) = request.extensions().get() {
+            let client = forwarded::client(request.headers(), *peer, &self.config.trusted_proxies);
+            request.extensions_mut().insert(PeerAddr(client));
+        }
         let path = request.uri().path();
         let found = self.routes.find(path);
         if let Some(page) = self.page(found.as_ref(), &request) {
@@ -142,9 +162,7 @@ impl Core {
             return Err(Problem::no_route(path));
         };
         let access = match route {
-            Route::Index | Route::Healthz | Route::Readyz | Route::OpenApi | Route::AsyncApi => {
-                Ok(Access::default())
-            }
+            route if is_open(route) => Ok(Access::default()),
             _ => {
                 let shown = self.shown(&request);
                 self.access(shown).await
@@ -173,6 +191,10 @@ impl Core {
             return Err(Problem::forbidden_origin());
         }
         let access = access?;
+        let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
+        if !is_open(route) {
+            self.manager.note_request(&access, addr)?;
+        }
         match (route, method) {
             (Route::Tasks, Method::GET) => {
                 let uri = request.uri().clone();

@@ -76,12 +76,19 @@ impl<M: Incoming> Driver<M> {
     /// Takes bytes from the client.
     fn take(&mut self, bytes: &[u8]) {
         let connection = Arc::clone(self.guard.connection());
-        connection.saw_life();
+        if !connection.take_bytes(bytes.len()) {
+            return;
+        }
         connection.count_bytes_in(bytes.len());
         let active = self.active();
         let fed = active
             .inbound
             .feed::<M>(bytes, connection.max_message_bytes());
+        // A frame that comes byte by byte is no sign of life: whoever sends one
+        // for longer than heartbeats may go unanswered is let go.
+        if fed.whole {
+            connection.saw_life();
+        }
         if !fed.replies.is_empty() {
             connection.send_framed(&fed.replies);
         }

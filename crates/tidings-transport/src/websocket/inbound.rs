@@ -36,6 +36,8 @@ pub(crate) struct Fed<M> {
     pub(crate) messages: Vec<M>,
     /// Frames to answer with: pongs, the close.
     pub(crate) replies: Vec<u8>,
+    /// Something came to its end: a frame, or a message.
+    pub(crate) whole: bool,
     /// Why the connection is to end after these.
     pub(crate) end: Option<CloseReason>,
 }
@@ -52,10 +54,11 @@ impl Inbound {
             .partial
             .take()
             .unwrap_or_else(|| Box::new(Partial::new(bytes.len(), max_message_bytes)));
-        partial.boundary.scan(bytes);
+        let whole = partial.boundary.scan(bytes);
         let mut fed = Fed {
             messages: Vec::new(),
             replies: Vec::new(),
+            whole,
             end: None,
         };
         let mut stream = Feed {
@@ -152,17 +155,19 @@ impl Boundary {
         self.held == 0 && self.payload == 0 && !self.fragmented
     }
 
-    /// Follows these bytes. A header that breaks the protocol ends the
+    /// Follows these bytes; true if a frame came to its end. A header that breaks the protocol ends the
     /// connection elsewhere, so here it only has to be survived.
-    fn scan(&mut self, mut bytes: &[u8]) {
+    fn scan(&mut self, mut bytes: &[u8]) -> bool {
+        let mut whole = false;
         while !bytes.is_empty() {
             let skip = usize::try_from(self.payload)
                 .unwrap_or(usize::MAX)
                 .min(bytes.len());
             self.payload -= skip as u64;
+            whole |= skip > 0 && self.payload == 0;
             bytes = &bytes[skip..];
             if bytes.is_empty() {
-                return;
+                break;
             }
             let held = self.held;
             let taken = bytes.len().min(MAX_HEADER - held);
@@ -175,19 +180,21 @@ impl Boundary {
                     bytes = &bytes[used..];
                     self.held = 0;
                     self.payload = payload;
+                    whole |= payload == 0;
                     match header.opcode {
                         OpCode::Data(Data::Continue) => self.fragmented = !header.is_final,
                         OpCode::Data(_) => self.fragmented = !header.is_final,
                         OpCode::Control(_) => {}
                     }
                 }
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(_) => {
                     self.held = 0;
-                    return;
+                    break;
                 }
             }
         }
+        whole
     }
 }
 

@@ -1,0 +1,300 @@
+//! How much of the server one client may use.
+//!
+//! A client is its subject, where it has proved one, and else its address; an
+//! IPv6 address counts by its /64, which is what one household or host gets.
+
+mod rate;
+mod who;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tidings_protocol::TaskId;
+
+use crate::auth::Access;
+pub use rate::Rate;
+pub(crate) use rate::{Keyed, Own};
+pub(crate) use who::Who;
+
+/// What one client may use at most; none: as much as it likes.
+///
+/// Without limits by default: who embeds Tidings, and who runs it for this
+/// machine alone, knows its clients. [`for_strangers`](Self::for_strangers) has
+/// the values for everybody else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientLimits {
+    /// Connections (WebSocket, SSE) at a time from one address.
+    pub connections_per_address: Option<usize>,
+    /// Connections (WebSocket, SSE) at a time of one subject.
+    pub connections_per_subject: Option<usize>,
+    /// Connections that are begun from one address, whatever becomes of them.
+    pub handshakes_per_address: Option<Rate>,
+    /// Messages on one connection.
+    pub messages_per_connection: Option<Rate>,
+    /// Bytes received on one connection, whatever they are.
+    pub bytes_per_connection: Option<Rate>,
+    /// Messages, requests and published events of one client over all its connections.
+    pub messages_per_client: Option<Rate>,
+    /// Bytes of messages and bodies of one client over all its connections.
+    pub bytes_per_client: Option<Rate>,
+    /// Tasks that one client makes by publishing to them first.
+    pub tasks_per_client: Option<Rate>,
+}
+
+impl ClientLimits {
+    /// For a server that people reach whom nobody knows: far above what a busy
+    /// dashboard or a chatty worker needs, and far below what a flood takes.
+    pub fn for_strangers() -> Self {
+        Self {
+            // A company behind one address has some hundred people.
+            connections_per_address: Some(1_000),
+            connections_per_subject: Some(1_000),
+            handshakes_per_address: Some(Rate::new(100, 1_000)),
+            messages_per_connection: Some(Rate::new(2_000, 4_000)),
+            bytes_per_connection: Some(Rate::new(4 << 20, 8 << 20)),
+            messages_per_client: Some(Rate::new(5_000, 10_000)),
+            bytes_per_client: Some(Rate::new(8 << 20, 16 << 20)),
+            tasks_per_client: Some(Rate::new(100, 2_000)),
+        }
+    }
+}
+
+/// What a client has too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Connections from one address.
+    AddressConnections,
+    /// Connections of one subject.
+    SubjectConnections,
+    /// Connections begun.
+    Handshakes,
+    /// Messages.
+    Messages,
+    /// Bytes.
+    Bytes,
+    /// Tasks made.
+    Tasks,
+}
+
+impl Limit {
+    /// In words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AddressConnections => "connections from this address",
+            Self::SubjectConnections => "connections of this subject",
+            Self::Handshakes => "new connections",
+            Self::Messages => "messages",
+            Self::Bytes => "bytes",
+            Self::Tasks => "new tasks",
+        }
+    }
+}
+
+/// A client has used what it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many {}; try again in {} ms", .limit.as_str(), .retry_after.as_millis())]
+#[non_exhaustive]
+pub struct Limited {
+    /// What of.
+    pub limit: Limit,
+    /// When there is some again.
+    pub retry_after: Duration,
+}
+
+/// How long whoever has too many connections is told to wait: one may end any
+/// time, or never.
+const CONNECTION_RETRY: Duration = Duration::from_secs(5);
+
+/// How often each limit was hit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LimitStats {
+    /// Connections refused for their address.
+    pub address_connections: u64,
+    /// Connections refused for their subject.
+    pub subject_connections: u64,
+    /// Connections refused for coming too fast.
+    pub handshakes: u64,
+    /// Messages and requests refused.
+    pub messages: u64,
+    /// Reads and bodies refused.
+    pub bytes: u64,
+    /// Tasks that were not made.
+    pub tasks: u64,
+}
+
+/// The limits in force, and who stands where.
+pub(crate) struct Limiter {
+    limits: ClientLimits,
+    connections: Mutex<HashMap<Who, usize>>,
+    handshakes: Option<Keyed>,
+    messages: Option<Keyed>,
+    bytes: Option<Keyed>,
+    tasks: Option<Keyed>,
+    hits: [AtomicU64; 6],
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: ClientLimits) -> Self {
+        Self {
+            limits,
+            connections: Mutex::default(),
+            handshakes: limits.handshakes_per_address.map(Keyed::new),
+            messages: limits.messages_per_client.map(Keyed::new),
+            bytes: limits.bytes_per_client.map(Keyed::new),
+            tasks: limits.tasks_per_client.map(Keyed::new),
+            hits: Default::default(),
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<Who, usize>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hit(&self, limited: Limited) -> Limited {
+        self.hits[limited.limit as usize].fetch_add(1, Ordering::Relaxed);
+        limited
+    }
+
+    /// Counts a connection of these, unless one of them has too many.
+    pub(crate) fn join(&self, all: &[Who]) -> Result<(), Limited> {
+        let mut counts = self.counts();
+        for who in all {
+            let (limit, max) = match who {
+                Who::Subject(_) => (
+                    Limit::SubjectConnections,
+                    self.limits.connections_per_subject,
+                ),
+                _ => (
+                    Limit::AddressConnections,
+                    self.limits.connections_per_address,
+                ),
+            };
+            let there = counts.get(who).copied().unwrap_or_default();
+            if max.is_some_and(|max| there >= max) {
+                return Err(self.hit(Limited {
+                    limit,
+                    retry_after: CONNECTION_RETRY,
+                }));
+            }
+        }
+        for who in all {
+            *counts.entry(who.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Counts a connection of these no more.
+    pub(crate) fn leave(&self, all: &[Who]) {
+        let mut counts = self.counts();
+        for who in all {
+            if let Some(count) = counts.get_mut(who) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(who);
+                }
+            }
+        }
+    }
+
+    /// Whether connections are counted at all: a count for each costs memory.
+    pub(crate) fn counts_connections(&self) -> bool {
+        self.limits.connections_per_address.is_some()
+            || self.limits.connections_per_subject.is_some()
+    }
+
+    fn keyed(
+        &self,
+        rates: Option<&Keyed>,
+        who: Option<Who>,
+        count: usize,
+        limit: Limit,
+    ) -> Result<(), Limited> {
+        let (Some(rates), Some(who)) = (rates, who) else {
+            return Ok(());
+        };
+        rates
+            .take(&who, count)
+            .map_err(|retry_after| self.hit(Limited { limit, retry_after }))
+    }
+
+    /// Takes note of a connection that begins.
+    pub(crate) fn handshake(&self, who: Who) -> Result<(), Limited> {
+        self.keyed(self.handshakes.as_ref(), Some(who), 1, Limit::Handshakes)
+    }
+
+    /// Takes note of a message, a request or an event.
+    pub(crate) fn message(&self, who: Option<Who>) -> Result<(), Limited> {
+        self.keyed(self.messages.as_ref(), who, 1, Limit::Messages)
+    }
+
+    /// Takes note of bytes.
+    pub(crate) fn bytes(&self, who: Option<Who>, count: usize) -> Result<(), Limited> {
+        self.keyed(self.bytes.as_ref(), who, count, Limit::Bytes)
+    }
+
+    /// Takes note of a task that is made, if this one is.
+    pub(crate) fn task(
+        &self,
+        who: Option<Who>,
+        task_id: &TaskId,
+        is_known: impl FnOnce(&TaskId) -> bool,
+    ) -> Result<(), Limited> {
+        if self.tasks.is_none() || is_known(task_id) {
+            return Ok(());
+        }
+        self.keyed(self.tasks.as_ref(), who, 1, Limit::Tasks)
+    }
+
+    /// What one connection may do, kept with it from its first message on.
+    pub(crate) fn own(&self) -> Own {
+        Own::new(
+            self.limits.messages_per_connection,
+            self.limits.bytes_per_connection,
+        )
+    }
+
+    /// Whether a connection has limits of its own.
+    pub(crate) fn has_own(&self) -> bool {
+        self.limits.messages_per_connection.is_some() || self.limits.bytes_per_connection.is_some()
+    }
+
+    /// Counts a refusal by a connection's own limit.
+    pub(crate) fn hit_own(&self, limit: Limit, retry_after: Duration) -> Limited {
+        self.hit(Limited { limit, retry_after })
+    }
+
+    /// Forgets those who have all of what they may again.
+    pub(crate) fn tidy(&self) {
+        let all = [&self.handshakes, &self.messages, &self.bytes, &self.tasks];
+        for rates in all.into_iter().flatten() {
+            rates.tidy();
+        }
+    }
+
+    pub(crate) fn stats(&self) -> LimitStats {
+        let get = |limit: Limit| self.hits[limit as usize].load(Ordering::Relaxed);
+        LimitStats {
+            address_connections: get(Limit::AddressConnections),
+            subject_connections: get(Limit::SubjectConnections),
+            handshakes: get(Limit::Handshakes),
+            messages: get(Limit::Messages),
+            bytes: get(Limit::Bytes),
+            tasks: get(Limit::Tasks),
+        }
+    }
+}
+
+impl Access {
+    /// Whom the limits of a client count against.
+    pub(crate) fn who(&self, addr: Option<std::net::SocketAddr>) -> Option<Who> {
+        let subject = self.subject().map(|name| Who::Subject(name.clone()));
+        subject.or_else(|| addr.map(|addr| Who::of(addr.ip())))
+    }
+}

@@ -1,0 +1,45 @@
+//! What one client may use, from the options.
+
+use tidings_connections::{ClientLimits, Rate};
+
+use crate::options::Options;
+use crate::value::Count;
+
+/// Limits are for strangers: where nobody is asked who they are and nobody but
+/// this machine gets in, there are none but those that were asked for.
+pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
+    let mut limits = if strangers {
+        ClientLimits::for_strangers()
+    } else {
+        ClientLimits::default()
+    };
+    let most = |given: Option<Count<0>>, default: Option<usize>| {
+        given.map_or(default, |count| {
+            Some(count.to_usize()).filter(|count| *count > 0)
+        })
+    };
+    let rate = |given: Option<u64>, default: Option<Rate>| {
+        given.map_or(default, |count| {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            (count > 0).then(|| Rate::per_second(count))
+        })
+    };
+    let count = |given: Option<Count<0>>| given.map(Count::get);
+    let size = |given: Option<crate::value::Size<0>>| given.map(|size| size.to_usize() as u64);
+    limits.connections_per_address =
+        most(options.address_connections, limits.connections_per_address);
+    limits.connections_per_subject =
+        most(options.subject_connections, limits.connections_per_subject);
+    limits.handshakes_per_address =
+        rate(count(options.handshake_rate), limits.handshakes_per_address);
+    limits.messages_per_connection =
+        rate(count(options.message_rate), limits.messages_per_connection);
+    limits.bytes_per_connection = rate(size(options.byte_rate), limits.bytes_per_connection);
+    limits.messages_per_client = rate(
+        count(options.client_message_rate),
+        limits.messages_per_client,
+    );
+    limits.bytes_per_client = rate(size(options.client_byte_rate), limits.bytes_per_client);
+    limits.tasks_per_client = rate(count(options.client_task_rate), limits.tasks_per_client);
+    limits
+}

@@ -1,0 +1,84 @@
+//! The certificate, from its files, now and whenever they change.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidings_tls::Tls;
+
+use crate::auth::{Changed, read};
+use crate::failure::Failure;
+use crate::options::Options;
+use crate::signals::Hangup;
+
+/// Between two looks at the files.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Where the certificate and its key are.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsFiles {
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+impl TlsFiles {
+    pub(crate) fn from_options(options: &Options) -> Result<Option<Self>, Failure> {
+        match (&options.tls_cert, &options.tls_key) {
+            (None, None) => Ok(None),
+            (Some(chain), Some(key)) => Ok(Some(Self {
+                chain: chain.clone(),
+                key: key.clone(),
+            })),
+            _ => Err(Failure::Auth(
+                "a certificate and its key go together: --tls-cert FILE --tls-key FILE",
+            )),
+        }
+    }
+
+    pub(crate) fn load(&self) -> Result<Tls, Failure> {
+        let tls = Tls::new(&read(&self.chain)?, &read(&self.key)?);
+        tls.map_err(|cause| self.failure(cause))
+    }
+
+    fn reload(&self, tls: &Tls) -> Result<(), Failure> {
+        let replaced = tls.replace(&read(&self.chain)?, &read(&self.key)?);
+        replaced.map_err(|cause| self.failure(cause))
+    }
+
+    fn failure(&self, cause: tidings_tls::CertificateError) -> Failure {
+        Failure::Certificate {
+            path: self.chain.clone(),
+            cause,
+        }
+    }
+}
+
+/// Takes another certificate when its file changes, or on SIGHUP. What is there
+/// stays if the new one does not work, as between the writing of the two files.
+pub(crate) async fn follow(files: TlsFiles, tls: Tls, mut hangup: Hangup) {
+    let mut chain = Changed::new(files.chain.clone());
+    let mut key = Changed::new(files.key.clone());
+    let mut pending = false;
+    loop {
+        let asked = tokio::select! {
+            () = tokio::time::sleep(LOOK) => false,
+            () = hangup.recv() => true,
+        };
+        let changed = [chain.look(), key.look()].contains(&true);
+        if !(asked || changed || pending) {
+            continue;
+        }
+        match files.reload(&tls) {
+            Ok(()) => {
+                pending = false;
+                tracing::info!(path = %files.chain.display(), "the certificate was read again");
+            }
+            Err(error) => {
+                let error = tidings_connections::chain(&error);
+                if !pending {
+                    tracing::warn!(error, "the certificate stays as it was");
+                }
+                pending = true;
+            }
+        }
+    }
+}

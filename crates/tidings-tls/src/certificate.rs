@@ -1,0 +1,76 @@
+//! The certificate of the moment.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+/// What is wrong with a certificate or its key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// The file of certificates is not PEM.
+    #[error("the certificates are not PEM")]
+    Chain(#[source] pem::Error),
+    /// It has none.
+    #[error("there is no certificate (`-----BEGIN CERTIFICATE-----`)")]
+    Empty,
+    /// The file of the key is not PEM, or has no private key.
+    #[error("there is no private key as PEM")]
+    NoKey(#[source] pem::Error),
+    /// The key is of an unknown kind, or another certificate's.
+    #[error("the private key does not go with the certificate")]
+    Key(#[source] rustls::Error),
+}
+
+#[derive(Debug)]
+pub(crate) struct Current(RwLock<Arc<CertifiedKey>>);
+
+fn certified(
+    provider: &CryptoProvider,
+    chain: &[u8],
+    key: &[u8],
+) -> Result<Arc<CertifiedKey>, CertificateError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(CertificateError::Chain)?;
+    if chain.is_empty() {
+        return Err(CertificateError::Empty);
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateError::NoKey)?;
+    // Checks that the two belong together.
+    let certified = CertifiedKey::from_der(chain, key, provider);
+    certified.map(Arc::new).map_err(CertificateError::Key)
+}
+
+impl Current {
+    pub(crate) fn new(
+        provider: &CryptoProvider,
+        chain: &[u8],
+        key: &[u8],
+    ) -> Result<Self, CertificateError> {
+        Ok(Self(RwLock::new(certified(provider, chain, key)?)))
+    }
+
+    pub(crate) fn replace(
+        &self,
+        provider: &CryptoProvider,
+        chain: &[u8],
+        key: &[u8],
+    ) -> Result<(), CertificateError> {
+        let certified = certified(provider, chain, key)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&current))
+    }
+}

@@ -1,0 +1,89 @@
+//! Which names this server answers to.
+//!
+//! A page of any site can have its own name lead to 127.0.0.1 (DNS rebinding):
+//! to a browser the server on this machine is then part of that site. The name
+//! is in the `Host` header, and nobody can have the browser change that.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// The names that a server is asked for by.
+#[derive(Debug, Clone)]
+pub(crate) struct Hosts {
+    /// It listens on this machine only.
+    near: bool,
+    /// Other names.
+    names: Vec<String>,
+}
+
+impl Hosts {
+    /// Of a server that listens at `addr`.
+    pub(crate) fn of(addr: SocketAddr, names: &[String]) -> Self {
+        Self {
+            near: addr.ip().is_loopback(),
+            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        }
+    }
+
+    /// Whether a request for this host, with or without a port, is answered.
+    pub(crate) fn allow(&self, host: &str) -> bool {
+        if !self.near && self.names.is_empty() {
+            return true;
+        }
+        let name = without_port(host).to_ascii_lowercase();
+        let ip: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
+        self.names.contains(&name)
+            || name == "localhost"
+            || name.ends_with(".localhost")
+            || ip.is_some_and(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
+            // Not a colon within an IPv6 address.
+            if name.contains(':') && !name.ends_with(']') {
+                host
+            } else {
+                name
+            }
+        }
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_to_its_own_names() {
+        let near = Hosts::of(([127, 0, 0, 1], 8000).into(), &["Tidings.example".into()]);
+        for (host, allowed) in [
+            ("localhost", true),
+            ("localhost:8000", true),
+            ("LOCALHOST:8000", true),
+            ("app.localhost:8000", true),
+            ("127.0.0.1", true),
+            ("127.0.0.1:8000", true),
+            ("127.9.9.9:1", true),
+            ("[::1]:8000", true),
+            ("::1", true),
+            ("tidings.example", true),
+            ("tidings.example:443", true),
+            ("evil.example", false),
+            ("evil.example:8000", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("192.168.1.1:8000", false),
+            ("0.0.0.0:8000", false),
+            ("", false),
+        ] {
+            assert_eq!(near.allow(host), allowed, "{host}");
+        }
+        let far = Hosts::of(([0, 0, 0, 0], 8000).into(), &[]);
+        assert!(far.allow("anything.example"), "many names lead to it");
+        let named = Hosts::of(([0, 0, 0, 0], 8000).into(), &["a.example".into()]);
+        assert!(named.allow("a.example:8000") && !named.allow("b.example"));
+    }
+}
