@@ -104,6 +104,11 @@ impl Server {
             .expect("the first line's form")
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.0.id()
+    }
+
     /// The line that it prints next.
     pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("another line")

@@ -1,0 +1,332 @@
+//! The server under attack, and ways to talk to it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+
+use crate::support::{DEADLINE, Server, tidings};
+
+pub(crate) const SECRET: &[u8] = b"a secret of more than 32 bytes, for tests";
+
+/// Two servers: one with a secret, one with a public key.
+pub(crate) struct Target {
+    server: Server,
+    rsa: Server,
+}
+
+fn file(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+pub(crate) const PUBLIC_KEY: &[u8] = include_bytes!("rsa-public.pem");
+
+impl Target {
+    pub(crate) fn start() -> Self {
+        let secret = file("attacks.key", SECRET);
+        let public = file("attacks.pem", PUBLIC_KEY);
+        let start = |key: &PathBuf, algorithm: &str| {
+            Server::start(
+                tidings(&[
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--auth",
+                    "jwt",
+                    "--jwt-audience",
+                    "tidings",
+                    "--jwt-leeway",
+                    "5s",
+                    "--jwt-algorithm",
+                    algorithm,
+                    // Short, so that slow clients are found out while one waits.
+                    "--header-timeout",
+                    "500ms",
+                    "--body-timeout",
+                    "500ms",
+                    "--heartbeat-interval",
+                    "500ms",
+                    // The attacks that are no floods come fast, too.
+                    "--handshake-rate",
+                    "2000",
+                ])
+                .arg("--jwt-key")
+                .arg(key),
+            )
+        };
+        Self {
+            server: start(&secret, "HS256"),
+            rsa: start(&public, "RS256"),
+        }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.server.addr().parse().unwrap()
+    }
+
+    pub(crate) fn rsa_addr(&self) -> SocketAddr {
+        self.rsa.addr().parse().unwrap()
+    }
+
+    /// What the server has in memory.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.server.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn lives(&self) -> bool {
+        self.http("GET", "/healthz", "", "", "")
+            .starts_with("HTTP/1.1 200")
+    }
+
+    /// A request's whole answer; `headers` each with its line end.
+    pub(crate) fn http(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &str,
+        body: &str,
+    ) -> String {
+        self.http_at(self.addr(), method, path, token, headers, body)
+    }
+
+    pub(crate) fn http_at(
+        &self,
+        addr: SocketAddr,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &str,
+        body: &str,
+    ) -> String {
+        let token = if token.is_empty() {
+            String::new()
+        } else {
+            format!("Authorization: Bearer {token}\r\n")
+        };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{token}{headers}Content-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        exchange(addr, request.as_bytes())
+    }
+
+    /// A WebSocket after its handshake.
+    pub(crate) fn ws(&self, path: &str, token: &str, headers: &str) -> Ws {
+        self.ws_at(self.addr(), path, token, headers)
+    }
+
+    pub(crate) fn ws_at(&self, addr: SocketAddr, path: &str, token: &str, headers: &str) -> Ws {
+        let token = if token.is_empty() {
+            String::new()
+        } else {
+            format!("Authorization: Bearer {token}\r\n")
+        };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{token}{headers}\r\n"
+        );
+        let mut stream = connect(addr);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut ws = Ws {
+            stream,
+            bytes: Vec::new(),
+        };
+        while !ws.bytes.windows(4).any(|four| four == b"\r\n\r\n") {
+            assert!(ws.fill(), "an answer to the handshake");
+        }
+        let end = ws
+            .bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap();
+        ws.bytes.drain(..end + 4);
+        ws
+    }
+}
+
+pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Sends bytes, and gives all that comes until the server closes.
+pub(crate) fn exchange(addr: SocketAddr, request: &[u8]) -> String {
+    let mut stream = connect(addr);
+    // Who is refused early may not get it all out.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The status of an answer; 0 for none.
+pub(crate) fn status(answer: &str) -> u16 {
+    let code = answer.split(' ').nth(1);
+    code.and_then(|code| code.parse().ok()).unwrap_or_default()
+}
+
+/// What a server has sent: a text, or the code of a close.
+#[derive(Debug)]
+pub(crate) enum Got {
+    Text(String),
+    Close(u16),
+    End,
+}
+
+pub(crate) struct Ws {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Ws {
+    fn fill(&mut self) -> bool {
+        let mut part = [0; 16 * 1024];
+        match self.stream.read(&mut part) {
+            Ok(count) if count > 0 => {
+                self.bytes.extend_from_slice(&part[..count]);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A masked frame goes out; false if nobody takes it any more.
+    pub(crate) fn send(&mut self, first: u8, payload: &[u8]) -> bool {
+        self.stream.write_all(&frame(first, payload)).is_ok()
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    pub(crate) fn text(&mut self, message: &Value) {
+        self.send(0x81, message.to_string().as_bytes());
+    }
+
+    pub(crate) fn next(&mut self) -> Got {
+        loop {
+            let length = match *self.bytes {
+                [_, short, ..] if short < 126 => Some((2, usize::from(short))),
+                [_, 126, high, low, ..] => Some((4, usize::from(u16::from_be_bytes([high, low])))),
+                [_, 127, _, _, _, _, a, b, c, d, ..] => {
+                    Some((10, u32::from_be_bytes([a, b, c, d]) as usize))
+                }
+                _ => None,
+            };
+            if let Some((head, length)) = length
+                && self.bytes.len() >= head + length
+            {
+                let frame: Vec<u8> = self.bytes.drain(..head + length).collect();
+                match frame[0] & 0x0f {
+                    1 => return Got::Text(String::from_utf8_lossy(&frame[head..]).into_owned()),
+                    8 => return Got::Close(u16::from_be_bytes([frame[head], frame[head + 1]])),
+                    _ => continue,
+                }
+            }
+            if !self.fill() {
+                return Got::End;
+            }
+        }
+    }
+
+    /// The code that it is closed with; 0 if it is cut.
+    pub(crate) fn close_code(&mut self) -> u16 {
+        loop {
+            match self.next() {
+                Got::Close(code) => return code,
+                Got::End => return 0,
+                Got::Text(_) => {}
+            }
+        }
+    }
+
+    /// The next text with this in it; none if the end comes first.
+    pub(crate) fn until(&mut self, wanted: &str) -> Option<String> {
+        loop {
+            match self.next() {
+                Got::Text(text) if text.contains(wanted) => return Some(text),
+                Got::Text(_) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// The code of the answer to a message, or what it is.
+    pub(crate) fn ask(&mut self, mut message: Value) -> String {
+        message["ref"] = json!("asked");
+        self.text(&message);
+        let answer = self.until("\"asked\"").expect("an answer");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let code = answer["data"]["code"].as_str();
+        code.or(answer["event_type"].as_str()).unwrap().to_owned()
+    }
+}
+
+/// A frame as a client sends it; the mask is all zeros, which is one too.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ 0..126 => frame.push(0x80 | u8::try_from(short).unwrap()),
+        medium @ 126..65_536 => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(medium).unwrap().to_be_bytes());
+        }
+        long => {
+            frame.push(0x80 | 127);
+            frame.extend((long as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs()
+}
+
+/// Claims that hold, changed by the attack.
+pub(crate) fn claims(change: impl FnOnce(&mut Value, u64)) -> Value {
+    let mut claims = json!({
+        "sub": "mallory", "aud": "tidings", "exp": now() + 600,
+        "tidings": {"watch": ["build-*"], "publish": ["build-*"], "command": ["build-*"]},
+    });
+    change(&mut claims, now());
+    claims
+}
+
+pub(crate) fn sign(header: &Header, claims: &Value, secret: &[u8]) -> String {
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret)).unwrap()
+}
+
+/// A token that is good, for `build-*`.
+pub(crate) fn good() -> String {
+    sign(&Header::new(Algorithm::HS256), &claims(|_, _| {}), SECRET)
+}
+
+/// A good token of somebody else, for everything.
+pub(crate) fn owner() -> String {
+    let claims = claims(|claims, _| {
+        claims["sub"] = json!("owner");
+        claims["tidings"] =
+            json!({"watch": ["*"], "publish": ["*"], "command": ["*"], "admin": ["*"]});
+    });
+    sign(&Header::new(Algorithm::HS256), &claims, SECRET)
+}
