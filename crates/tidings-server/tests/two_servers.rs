@@ -17,7 +17,7 @@ fn start(redis: &RedisServer) -> Server {
 async fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     let response = http_exchange(server.addr().parse().unwrap(), request.as_bytes()).await;
@@ -25,7 +25,7 @@ async fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
 }
 
 async fn get(server: &Server, path: &str) -> (u16, Value) {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let response = http_exchange(server.addr().parse().unwrap(), request.as_bytes()).await;
     (response.status, response.json())
 }
