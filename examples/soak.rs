@@ -101,8 +101,16 @@ async fn main() -> Result<(), Failure> {
         count(&counts.resumed),
         count(&counts.refused),
     );
-    let flat = judge(&samples);
-    if flat {
+    for (what, counter) in [
+        ("published", &counts.published),
+        ("received", &counts.received),
+        ("resumed", &counts.resumed),
+    ] {
+        if count(counter) == 0 {
+            return Err(format!("nothing was {what}: there was no load").into());
+        }
+    }
+    if judge(&samples) {
         Ok(())
     } else {
         Err("the server grew".into())
@@ -159,7 +167,7 @@ async fn publish(soak: &Soak, task: &str) -> Result<(), Failure> {
 async fn post(stream: &mut TcpStream, task: &str, body: &Value) -> Result<(), Failure> {
     let body = body.to_string();
     let request = format!(
-        "POST /api/tasks/{task}/events HTTP/1.1\r\nhost: soak\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /api/tasks/{task}/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await?;
@@ -173,7 +181,12 @@ async fn post(stream: &mut TcpStream, task: &str, body: &Value) -> Result<(), Fa
         filled += count;
         // Every answer here ends with its JSON object.
         if answer[..filled].ends_with(b"}") {
-            return Ok(());
+            let accepted = answer.starts_with(b"HTTP/1.1 2");
+            return if accepted {
+                Ok(())
+            } else {
+                Err(String::from_utf8_lossy(&answer[..filled]).into())
+            };
         }
     }
 }
@@ -294,7 +307,7 @@ async fn sample(soak: &Soak, seconds: u64) -> Result<Vec<(f64, Sample)>, Failure
 async fn scrape(addr: SocketAddr) -> Result<Sample, Failure> {
     let mut stream = TcpStream::connect(addr).await?;
     stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n")
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .await?;
     let mut text = String::new();
     timeout(Duration::from_secs(30), stream.read_to_string(&mut text)).await??;
@@ -311,7 +324,10 @@ async fn scrape(addr: SocketAddr) -> Result<Sample, Failure> {
             *sample.entry(name).or_default() += value;
         }
     }
-    Ok(sample)
+    match WATCHED.iter().find(|name| !sample.contains_key(*name)) {
+        Some(missing) => Err(format!("/metrics has no {missing}:\n{text}").into()),
+        None => Ok(sample),
+    }
 }
 
 fn table(samples: &[(f64, Sample)]) -> String {

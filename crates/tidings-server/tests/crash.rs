@@ -418,7 +418,8 @@ async fn note_handed_over(addr: String, seen: Arc<Mutex<Seen>>) {
         let Some(stats) = ask(stream).await else {
             return;
         };
-        if stats["bus"]["bytes_unsaved"] == 0 {
+        let unsaved = stats["bus"]["bytes_unsaved"].as_u64();
+        if unsaved.expect("what is not yet handed over") == 0 {
             seen.lock().unwrap().handed_over.extend(before);
         }
     }
@@ -426,7 +427,7 @@ async fn note_handed_over(addr: String, seen: Arc<Mutex<Seen>>) {
 
 /// The server's statistics; none if it is gone.
 async fn ask(mut stream: tokio::net::TcpStream) -> Option<Value> {
-    let request = "GET /api/stats HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let request = "GET /api/stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     let read = tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer));
