@@ -9,10 +9,12 @@
 //! fewer with `TIDINGS_SEEDS=<count>`.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is wrong")]
-#![allow(clippy::print_stderr, reason = "a failing seed is printed")]
+#![allow(
+    clippy::print_stderr,
+    reason = "a seed tells its story when it is asked to"
+)]
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -24,7 +26,7 @@ use tidings_connections::{
 use tidings_protocol::{
     Data, Event, EventType, NewEvent, Offset, Payload, Since, TaskError, TaskId, TaskSnapshot,
 };
-use tidings_testkit::{LINES, LineReader, LineWire, PipeSocket, WireChecker};
+use tidings_testkit::{LINES, LineReader, LineWire, PipeSocket, WireChecker, simulate_seeds};
 
 /// Seeds in CI; each is `STEPS` steps.
 const SEEDS: u64 = 10_000;
@@ -460,52 +462,22 @@ async fn finish(node: &Node, clients: &mut [Client]) {
     }
 }
 
-fn run(seed: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let result = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(simulate(seed))));
-    if let Err(panic) = result {
-        eprintln!("failing seed: replay with TIDINGS_SEED={seed}");
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().expect("a number"))
-}
-
-/// A quarter of the seeds, so that the two cores of a small machine share them.
-fn run_quarter(quarter: u64) {
-    if let Some(seed) = number("TIDINGS_SEED") {
-        return run(seed);
-    }
-    let seeds = number("TIDINGS_SEEDS").unwrap_or(SEEDS);
-    for seed in (quarter..seeds).step_by(4) {
-        run(seed);
-    }
-}
-
 #[test]
 fn invariant_holds_first_quarter() {
-    run_quarter(0);
+    simulate_seeds(0, 4, SEEDS, simulate);
 }
 
 #[test]
 fn invariant_holds_second_quarter() {
-    run_quarter(1);
+    simulate_seeds(1, 4, SEEDS, simulate);
 }
 
 #[test]
 fn invariant_holds_third_quarter() {
-    run_quarter(2);
+    simulate_seeds(2, 4, SEEDS, simulate);
 }
 
 #[test]
 fn invariant_holds_fourth_quarter() {
-    run_quarter(3);
+    simulate_seeds(3, 4, SEEDS, simulate);
 }

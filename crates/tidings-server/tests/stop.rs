@@ -92,7 +92,8 @@ fn a_client_that_hangs_does_not_keep_the_server() {
     let server = Server::start(&mut tidings(&arguments));
     // A request that never ends.
     let mut hanging = TcpStream::connect(server.addr()).unwrap();
-    let head = "POST /api/tasks/a/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
+    let head =
+        "POST /api/tasks/a/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
     hanging.write_all(head.as_bytes()).unwrap();
     let _watcher = watch(server.addr());
     server.signal("TERM");
@@ -115,7 +116,8 @@ fn a_second_signal_stops_at_once() {
         let server = Server::start(&mut tidings(&arguments));
         let addr = server.addr().to_owned();
         let mut hanging = TcpStream::connect(&addr).unwrap();
-        let head = "POST /api/tasks/a/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
+        let head =
+            "POST /api/tasks/a/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
         hanging.write_all(head.as_bytes()).unwrap();
         // Accepted in order: once the second is served, the first has been taken.
         let mut watcher = watch(&addr);

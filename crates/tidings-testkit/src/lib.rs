@@ -7,7 +7,7 @@
 //! * [`TestServer`] and [`TestClient`]: the real thing over real sockets, on a
 //!   free port; [`RawClient`] and [`http_exchange`] for clients that misbehave.
 //! * [`FaultProxy`]: a network between them that breaks at seeded moments.
-//!
+//! * [`simulate_seeds`]: simulations in paused time, replayable by their seed.
 //! * [`RedisServer`]: a real Redis on a free port.
 //!
 //! Not published; a dev-dependency of the other crates.
@@ -26,6 +26,7 @@ mod pipe;
 mod proxy;
 mod raw;
 mod redis;
+mod seeds;
 mod server;
 mod tokens;
 
@@ -38,5 +39,6 @@ pub use pipe::PipeSocket;
 pub use proxy::FaultProxy;
 pub use raw::{RawClient, RawFrame, frame, handshake, masked_frame};
 pub use redis::RedisServer;
+pub use seeds::simulate_seeds;
 pub use server::{DEADLINE, TestConfig, TestServer, eventually};
 pub use tokens::{Tokens, permissions};

@@ -13,10 +13,12 @@
 //! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`, and with
 //! `TIDINGS_TRACE=1` for its story; run more or fewer with `TIDINGS_SEEDS=<count>`.
 
-#![allow(clippy::print_stderr, reason = "a failing seed is printed")]
+#![allow(
+    clippy::print_stderr,
+    reason = "a seed tells its story when it is asked to"
+)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ use tidings_protocol::{
     Data, Epoch, EventId, EventType, NewEvent, Payload, Position, ServerMessage, Target, TaskError,
     TaskId, TaskSnapshot,
 };
-use tidings_testkit::{Checker, LINES, LineReader, LineWire, PipeSocket};
+use tidings_testkit::{Checker, LINES, LineReader, LineWire, PipeSocket, simulate_seeds};
 use tokio::time::Instant;
 
 use super::{Input, Output, RequestId, State, WatchId};
@@ -570,42 +572,12 @@ async fn finish(node: &Node, clients: &mut [Client], rng: &mut Rng, ledger: &mut
     }
 }
 
-fn run(seed: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let result = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(simulate(seed))));
-    if let Err(panic) = result {
-        eprintln!("failing seed: replay with TIDINGS_SEED={seed}");
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().expect("a number"))
-}
-
-/// Half of the seeds, so that the two cores of a small machine share them.
-fn run_half(half: u64) {
-    if let Some(seed) = number("TIDINGS_SEED") {
-        return run(seed);
-    }
-    let seeds = number("TIDINGS_SEEDS").unwrap_or(SEEDS);
-    for seed in (half..seeds).step_by(2) {
-        run(seed);
-    }
-}
-
 #[test]
 fn invariant_holds_through_clients_first_half() {
-    run_half(0);
+    simulate_seeds(0, 2, SEEDS, simulate);
 }
 
 #[test]
 fn invariant_holds_through_clients_second_half() {
-    run_half(1);
+    simulate_seeds(1, 2, SEEDS, simulate);
 }

@@ -1,0 +1,45 @@
+//! Simulations by seed: one that fails is printed, and can be replayed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Simulates every `parts`-th of the seeds `0..seeds`, from `part` on, each on a
+/// runtime of its own whose time is paused; as parts they share the cores.
+///
+/// `TIDINGS_SEEDS` sets another number of seeds, `TIDINGS_SEED` replays one.
+///
+/// # Panics
+///
+/// As the first seed's simulation does that fails; its seed is printed first.
+pub fn simulate_seeds<F: Future<Output = ()>>(
+    part: u64,
+    parts: usize,
+    seeds: u64,
+    simulate: impl Fn(u64) -> F,
+) {
+    if let Some(seed) = number("TIDINGS_SEED") {
+        return replayable(seed, simulate(seed));
+    }
+    let seeds = number("TIDINGS_SEEDS").unwrap_or(seeds);
+    for seed in (part..seeds).step_by(parts) {
+        replayable(seed, simulate(seed));
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
+}
+
+#[allow(clippy::print_stderr, reason = "a failing seed is printed")]
+fn replayable(seed: u64, simulation: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(simulation))) {
+        eprintln!("failing seed: replay with TIDINGS_SEED={seed}");
+        resume_unwind(panic);
+    }
+}
