@@ -84,6 +84,16 @@ const TARGETS: &[Target] = &[
         limit: AtMost(1.15),
     },
     Target {
+        key: "flood_p99_to_calm",
+        what: "others' p99 while one subject floods publishes, to calm",
+        limit: AtMost(2.0),
+    },
+    Target {
+        key: "flood_connections_p99_to_calm",
+        what: "others' p99 while one subject floods connections, to calm",
+        limit: AtMost(2.0),
+    },
+    Target {
         key: "publish_8_to_broadcast",
         what: "in-process publish with 8 subscribers, to tokio::sync::broadcast",
         limit: AtLeast(1.0),

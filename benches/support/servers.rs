@@ -11,7 +11,10 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::routing::get;
 use tidings_bus::{BusConfig, EventBus, LogLimits};
-use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_connections::{
+    AuthError, Authenticator, ClientLimits, ConnectionManager, ConnectionsConfig, Credentials,
+    Permissions, Principal,
+};
 use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +41,7 @@ pub(crate) fn run(kind: &str) {
             }),
             ConnectionsConfig::default(),
         )),
+        "tidings-strangers" => on_one_core(tidings_for_strangers()),
         "hyper" => on_one_core(hyper_upgrade()),
         "axum" => on_one_core(axum_and_broadcast()),
         other => panic!("there is no server {other}"),
@@ -64,7 +68,29 @@ async fn tidings(connections: ConnectionsConfig) {
 
 async fn tidings_with(bus: BusConfig, connections: ConnectionsConfig) {
     let bus = EventBus::new(bus.framing(WEBSOCKET)).unwrap();
-    let manager = ConnectionManager::new(bus, connections).unwrap();
+    serve(ConnectionManager::new(bus, connections).unwrap()).await;
+}
+
+/// Asks who somebody is, and has the limits of a server on the internet.
+async fn tidings_for_strangers() {
+    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
+    let connections = ConnectionsConfig::default().limits(ClientLimits::for_strangers());
+    let asking = Arc::new(ByName);
+    serve(ConnectionManager::with_authenticator(bus, connections, asking).unwrap()).await;
+}
+
+/// Whoever shows a name has it; all others are one subject.
+struct ByName;
+
+#[async_trait::async_trait]
+impl Authenticator for ByName {
+    async fn authenticate(&self, shown: Credentials<'_>) -> Result<Principal, AuthError> {
+        let name = shown.token.unwrap_or("others");
+        Ok(Principal::new(Permissions::all()).subject(name))
+    }
+}
+
+async fn serve(manager: ConnectionManager) {
     let service = TidingsService::new(manager, TransportConfig::default()).unwrap();
     let server = Server::bind(([127, 0, 0, 1], 0).into(), service)
         .await
