@@ -1,6 +1,6 @@
 //! JSON Web Tokens (RFC 7519), held to the advice of RFC 8725.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -136,7 +136,7 @@ impl std::fmt::Debug for KeySource {
 pub struct JwtAuthenticator {
     config: JwtConfig,
     validation: Validation,
-    keys: KeySource,
+    keys: RwLock<Arc<KeySource>>,
 }
 
 impl JwtAuthenticator {
@@ -145,8 +145,18 @@ impl JwtAuthenticator {
         Self {
             validation: config.validation(),
             config,
-            keys,
+            keys: RwLock::new(Arc::new(keys)),
         }
+    }
+
+    /// Takes other keys for the tokens that are shown from now on. Connections
+    /// that are there stay until their tokens end.
+    pub fn replace(&self, keys: KeySource) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    fn keys(&self) -> Arc<KeySource> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks for the keys ahead of the first token: an operator learns early
@@ -155,7 +165,7 @@ impl JwtAuthenticator {
     /// # Errors
     /// They cannot be had; tokens are refused as unavailable until they can.
     pub async fn warm_up(&self) -> Result<(), crate::FetchError> {
-        match &self.keys.0 {
+        match &self.keys().0 {
             Source::One(_) => Ok(()),
             Source::Jwks(jwks) => jwks.warm_up().await,
         }
@@ -197,7 +207,7 @@ impl Authenticator for JwtAuthenticator {
         if header.alg != self.config.algorithm.of_library() {
             return Err(AuthError::Invalid);
         }
-        let key = self.keys.find(header.kid.as_deref()).await?;
+        let key = self.keys().find(header.kid.as_deref()).await?;
         let token = decode::<Claims>(token, &key, &self.validation);
         self.principal(token.map_err(|error| refusal(&error))?.claims)
     }

@@ -18,6 +18,7 @@ use crate::shared::Shared;
 use crate::state::{State, Status};
 use crate::task::TaskBuilder;
 use crate::token::TokenSource;
+use crate::trust::Trust;
 use crate::update::Start;
 use crate::watch::Watch;
 
@@ -67,6 +68,8 @@ pub struct ClientBuilder {
     token: Option<Secret>,
     source: Option<TokenSource>,
     config: ClientConfig,
+    #[cfg(feature = "tls")]
+    roots: Option<Vec<u8>>,
 }
 
 impl ClientBuilder {
@@ -92,6 +95,15 @@ impl ClientBuilder {
         self
     }
 
+    /// With authorities whose certificates are believed beside the system's, as
+    /// PEM: for servers with a certificate of a private authority.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots = Some(pem.into());
+        self
+    }
+
     /// With other than the default settings.
     #[must_use]
     pub fn config(mut self, config: ClientConfig) -> Self {
@@ -102,12 +114,13 @@ impl ClientBuilder {
     /// Makes the client. It connects in the background, and keeps trying.
     ///
     /// # Errors
-    /// The URL or the token cannot be.
+    /// The URL, the token or the root certificates cannot be.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(self) -> Result<Client, InvalidUrl> {
-        let endpoint = Endpoint::parse(&self.url)?;
+        let trust = self.trust()?;
+        let endpoint = Endpoint::parse(&self.url)?.trusting(trust);
         if let Some(token) = &self.token {
             HeaderValue::from_str(token.reveal()).map_err(|_| InvalidUrl::Token)?;
         }
@@ -126,6 +139,14 @@ impl ClientBuilder {
                 prefix: uuid::Uuid::new_v4().simple().to_string(),
             }),
         })
+    }
+
+    fn trust(&self) -> Result<Trust, InvalidUrl> {
+        #[cfg(feature = "tls")]
+        if let Some(pem) = &self.roots {
+            return Trust::parse(pem).ok_or(InvalidUrl::RootCertificates);
+        }
+        Ok(Trust::default())
     }
 }
 
@@ -150,6 +171,8 @@ impl Client {
             token: None,
             source: None,
             config: ClientConfig::default(),
+            #[cfg(feature = "tls")]
+            roots: None,
         }
     }
 

@@ -9,6 +9,7 @@ use tungstenite::http::uri::{Authority, Scheme};
 
 use crate::error::InvalidUrl;
 use crate::stream::Stream;
+use crate::trust::Trust;
 
 /// A server's address, from a URL.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub(crate) struct Endpoint {
     /// What comes before `/ws`: empty, or with a slash in front and none behind.
     prefix: String,
     secure: bool,
+    trust: Trust,
 }
 
 impl Endpoint {
@@ -54,7 +56,14 @@ impl Endpoint {
             authority,
             prefix,
             secure,
+            trust: Trust::default(),
         })
+    }
+
+    /// With authorities that are believed beside the system's.
+    pub(crate) fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
     }
 
     /// Where the WebSocket is.
@@ -91,7 +100,7 @@ impl Endpoint {
         // Messages are small and wanted at once.
         stream.set_nodelay(true)?;
         if self.secure {
-            Stream::secure(stream, host).await
+            Stream::secure(stream, host, &self.trust).await
         } else {
             Ok(Stream::Plain(stream))
         }

@@ -30,6 +30,9 @@ pub enum InvalidUrl {
     /// The token has characters that no HTTP header may have.
     #[error("the token has characters that a header cannot carry")]
     Token,
+    /// What is to be believed as an authority is no certificate as PEM.
+    #[error("there is no certificate of an authority as PEM (`-----BEGIN CERTIFICATE-----`)")]
+    RootCertificates,
 }
 
 /// Why a connection is not there.

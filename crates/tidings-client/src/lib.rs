@@ -71,6 +71,7 @@ mod state;
 mod stream;
 mod task;
 mod token;
+mod trust;
 mod update;
 mod watch;
 

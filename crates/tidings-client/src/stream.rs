@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::trust::Trust;
+
 /// A connection to the server.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -16,9 +18,10 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Shakes hands with TLS; the certificate must be one that the system trusts.
+    /// Shakes hands with TLS; the certificate must be one that the system or the
+    /// program trusts.
     #[cfg(feature = "tls")]
-    pub(crate) async fn secure(stream: TcpStream, host: &str) -> io::Result<Self> {
+    pub(crate) async fn secure(stream: TcpStream, host: &str, trust: &Trust) -> io::Result<Self> {
         use std::sync::Arc;
         use tokio_rustls::rustls::crypto::aws_lc_rs;
         use tokio_rustls::rustls::pki_types::ServerName;
@@ -26,7 +29,8 @@ impl Stream {
 
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
-        let (added, _) = roots.add_parsable_certificates(found.certs);
+        let (added, _) =
+            roots.add_parsable_certificates(found.certs.into_iter().chain(trust.extra()));
         if added == 0 {
             return Err(io::Error::other("the system has no certificates to trust"));
         }
@@ -45,7 +49,7 @@ impl Stream {
     /// has refused such a URL before.
     #[cfg(not(feature = "tls"))]
     #[expect(clippy::unused_async, reason = "as its counterpart with TLS")]
-    pub(crate) async fn secure(_: TcpStream, _: &str) -> io::Result<Self> {
+    pub(crate) async fn secure(_: TcpStream, _: &str, _: &Trust) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

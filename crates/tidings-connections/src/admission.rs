@@ -91,7 +91,9 @@ impl Inner {
     }
 
     pub(crate) fn check(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
-        self.admit(request, &self.registry.lock())
+        self.admit(request, &self.registry.lock())?;
+        let counted = self.counted(&request.access, request.peer.remote_addr);
+        Ok(self.limiter.room(&counted)?)
     }
 
     fn admit(&self, request: &ConnectRequest, clients: &Clients) -> Result<(), ConnectError> {

@@ -17,7 +17,7 @@ use crate::connection::{Connection, ConnectionInfo, Peer};
 use crate::expiry::Expiries;
 use crate::heartbeat;
 use crate::kept::{self, Written};
-use crate::limits::{Limited, Limiter, Who};
+use crate::limits::{ClientLimits, Limited, Limiter, Who};
 use crate::registry::{Client, Registry};
 use crate::socket::{Socket, Wire};
 use crate::stalls::Stalls;
@@ -159,6 +159,7 @@ impl ConnectionGuard {
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.connection.end();
+        tracing::debug!(client_id = %self.connection.client_id(), "a client is gone");
         let manager = Arc::clone(self.connection.manager());
         manager.disconnected(&self.connection);
     }
@@ -228,6 +229,13 @@ impl ConnectionManager {
     /// The settings it was made with.
     pub fn config(&self) -> &ConnectionsConfig {
         &self.inner.config
+    }
+
+    /// Puts other limits of one client in force. Rates of a connection stay as
+    /// they were at its first message; a manager that was made without limits of
+    /// connections goes on without, as it has not counted those that are there.
+    pub fn set_limits(&self, limits: ClientLimits) {
+        self.inner.limiter.set(limits);
     }
 
     /// Whether everybody is asked who they are.
@@ -350,7 +358,9 @@ impl ConnectionManager {
     /// # Errors
     /// See [`ConnectError`].
     pub fn check(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
-        self.inner.check(request)
+        self.inner.check(request).inspect_err(|_| {
+            self.inner.counters.rejected.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     /// What is known of a client's connection; none if it is not connected.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidings_auth::{Algorithm, ApiKeys, JwtAuthenticator, JwtConfig, KeySource};
 use tidings_connections::Authenticator;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::options::Options;
 use crate::value::AuthKind;
 
@@ -35,8 +35,75 @@ pub(crate) enum Auth {
     Keys(PathBuf),
 }
 
-/// What asks, and the keys that can be read again while it runs.
-pub(crate) type Asking = (Arc<dyn Authenticator>, Option<(ApiKeys, PathBuf)>);
+/// What asks people who they are.
+pub(crate) struct Asking {
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    /// Its keys, if they can be read again while it runs.
+    pub(crate) keys: Option<Keys>,
+    /// Who has the keys, if they are not in a file, and where.
+    provider: Option<(Arc<JwtAuthenticator>, String)>,
+}
+
+impl Asking {
+    fn with(authenticator: Arc<dyn Authenticator>, keys: Keys) -> Self {
+        Self {
+            authenticator,
+            keys: Some(keys),
+            provider: None,
+        }
+    }
+
+    /// Asks for keys that are elsewhere, so that a wrong address is known early.
+    pub(crate) async fn warm_up(&self) {
+        let Some((asking, url)) = &self.provider else {
+            return;
+        };
+        if let Err(error) = asking.warm_up().await {
+            // It may come up after us; tokens are refused until then.
+            let error = tidings_connections::chain(&error);
+            tracing::warn!(%url, error, "the keys for tokens cannot be had yet");
+        }
+    }
+}
+
+/// Keys from a file.
+#[derive(Clone)]
+pub(crate) enum Keys {
+    /// The file of API keys, which is looked at now and then as well.
+    Api(ApiKeys, PathBuf),
+    /// The key of tokens.
+    Jwt(Arc<JwtAuthenticator>, Algorithm, PathBuf),
+}
+
+impl Keys {
+    /// Reads them again, and says so; those that there are stay if they cannot be.
+    pub(crate) fn read_again(&self) {
+        match self.replace() {
+            Ok(path) => tracing::info!(path = %path.display(), "the keys were read again"),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(error, "the keys stay as they were");
+            }
+        }
+    }
+
+    fn replace(&self) -> Result<&Path, Failure> {
+        match self {
+            Self::Api(keys, path) => {
+                let replaced = keys.replace(&read_text(path)?);
+                replaced.map_err(|cause| Failure::Keys {
+                    path: path.clone(),
+                    cause,
+                })?;
+                Ok(path)
+            }
+            Self::Jwt(asking, algorithm, path) => {
+                asking.replace(from_file(*algorithm, path)?);
+                Ok(path)
+            }
+        }
+    }
+}
 
 impl Auth {
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
@@ -94,31 +161,33 @@ impl Auth {
         }
     }
 
-    /// What asks; none if nobody is asked.
-    pub(crate) async fn start(&self) -> Result<Option<Asking>, Failure> {
+    /// What asks; none if nobody is asked. Reads files, and asks nobody yet.
+    pub(crate) fn read(&self) -> Result<Option<Asking>, Failure> {
         match self {
             Self::Nobody { .. } => Ok(None),
             Self::Jwt { config, key } => {
-                let keys = if key.contains("://") {
-                    KeySource::jwks(config.algorithm, key).map_err(setting)?
-                } else {
-                    from_file(config.algorithm, Path::new(key))?
-                };
-                let asking = JwtAuthenticator::new(config.clone(), keys);
-                if let Err(error) = asking.warm_up().await {
-                    // It may come up after us; tokens are refused until then.
-                    let error = tidings_connections::chain(&error);
-                    tracing::warn!(url = %key, error, "the keys for tokens cannot be had yet");
+                let (algorithm, path) = (config.algorithm, Path::new(key));
+                if key.contains("://") {
+                    let keys = KeySource::jwks(algorithm, key).map_err(setting)?;
+                    let asking = Arc::new(JwtAuthenticator::new(config.clone(), keys));
+                    return Ok(Some(Asking {
+                        authenticator: Arc::clone(&asking) as Arc<_>,
+                        keys: None,
+                        provider: Some((asking, key.clone())),
+                    }));
                 }
-                Ok(Some((Arc::new(asking), None)))
+                let keys = from_file(algorithm, path)?;
+                let asking = Arc::new(JwtAuthenticator::new(config.clone(), keys));
+                let again = Keys::Jwt(Arc::clone(&asking), algorithm, path.to_owned());
+                Ok(Some(Asking::with(asking, again)))
             }
             Self::Keys(path) => {
                 let keys = ApiKeys::parse(&read_text(path)?).map_err(|cause| Failure::Keys {
                     path: path.clone(),
                     cause,
                 })?;
-                let again = (keys.clone(), path.clone());
-                Ok(Some((Arc::new(keys), Some(again))))
+                let again = Keys::Api(keys.clone(), path.clone());
+                Ok(Some(Asking::with(Arc::new(keys), again)))
             }
         }
     }
@@ -162,25 +231,17 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
 /// Between two looks at files that may have changed.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Reads the keys again when their file changes: a key that is taken out of it
+/// Reads API keys again when their file changes: a key that is taken out of it
 /// is refused from then on.
-pub(crate) async fn follow(keys: ApiKeys, path: PathBuf) {
+pub(crate) async fn follow(keys: Keys) {
+    let Keys::Api(_, path) = &keys else {
+        return;
+    };
     let mut changed = Changed::new(path.clone());
     loop {
         tokio::time::sleep(LOOK).await;
-        if !changed.look() {
-            continue;
-        }
-        let read = read_text(&path).map_err(|failure| failure.to_string());
-        let replaced = read.and_then(|text| {
-            let replaced = keys.replace(&text);
-            replaced.map_err(|error| tidings_connections::chain(&error))
-        });
-        match replaced {
-            Ok(()) => tracing::info!(path = %path.display(), "the keys were read again"),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), error, "the keys stay as they were");
-            }
+        if changed.look() {
+            keys.read_again();
         }
     }
 }

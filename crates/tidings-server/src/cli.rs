@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::bench::BenchOptions;
 use crate::commands::ClientCommand;
@@ -18,7 +18,7 @@ use crate::token::TokenOptions;
 const PREFIX: &str = "TIDINGS_";
 
 /// Variables that our clients read, which may well be set where a server runs.
-const CLIENT_VARIABLES: [&str; 2] = ["TIDINGS_URL", "TIDINGS_TOKEN"];
+const CLIENT_VARIABLES: [&str; 3] = ["TIDINGS_URL", "TIDINGS_TOKEN", "TIDINGS_CA"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,6 +78,13 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// Check the configuration as `serve` would, and print what is in force
+    ///
+    /// Flags, variables and the file, with the keys and certificates that they
+    /// name; the network is not used. Prints every option with where its value
+    /// is from, passwords left out. Exit codes: 0 the server would start, 64 it
+    /// would not.
+    CheckConfig(Box<Options>),
     Token(Box<TokenOptions>),
     /// Put load on a running server and see what it carries
     Bench(Box<BenchOptions>),
@@ -92,6 +99,8 @@ pub(crate) enum Invocation {
     Told,
     Serve(Settings),
     Demo(Settings, Length),
+    /// With what was given, and where it was given.
+    CheckConfig(Box<Options>, Box<ArgMatches>),
     Token(Box<TokenOptions>),
     Bench(Box<BenchOptions>),
     Client(Box<ClientCommand>),
@@ -100,8 +109,8 @@ pub(crate) enum Invocation {
 /// Reads the process's arguments and variables, and the file that they name.
 pub(crate) fn parse() -> Result<Invocation, Failure> {
     let arguments: Vec<OsString> = env::args_os().collect();
-    let cli = match parse_arguments(&arguments) {
-        Ok(cli) => cli,
+    let (cli, mut matches) = match parse_arguments(&arguments) {
+        Ok(parsed) => parsed,
         Err(error) if !error.use_stderr() => {
             // A closed pipe, as of `tidings --help | head`, is no failure.
             let _ = error.print();
@@ -112,6 +121,12 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
     refuse_unknown_variables(env::vars_os().map(|(name, _)| name))?;
     Ok(match cli.command {
         None => Invocation::Serve(Settings::load(cli.options)?),
+        Some(Command::CheckConfig(options)) => {
+            let (_, given) = matches
+                .remove_subcommand()
+                .expect("it was parsed from a subcommand");
+            Invocation::CheckConfig(options, Box::new(given))
+        }
         Some(Command::Token(options)) => Invocation::Token(options),
         Some(Command::Bench(options)) => Invocation::Bench(options),
         Some(Command::Serve(options)) => Invocation::Serve(Settings::load(options)?),
@@ -128,12 +143,22 @@ pub(crate) fn definition() -> clap::Command {
     Cli::command()
 }
 
-fn parse_arguments(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+/// The options of the server.
+pub(crate) fn options() -> impl Iterator<Item = clap::Arg> {
+    let command = Options::augment_args(clap::Command::new("options"));
+    command
+        .get_arguments()
+        .cloned()
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn parse_arguments(arguments: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
     let mut command = Cli::command().mut_args(|argument| argument.hide_env_values(true));
     command = command
         .mut_subcommands(|command| command.mut_args(|argument| argument.hide_env_values(true)));
     let parsed = command.try_get_matches_from_mut(arguments);
-    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     parsed.map_err(|error| name_variable(error, arguments, &command))
 }
 
@@ -192,7 +217,7 @@ mod tests {
 
     fn settings(arguments: &[&str]) -> Settings {
         let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
-        Settings::load(parse_arguments(&arguments).unwrap().options).unwrap()
+        Settings::load(parse_arguments(&arguments).unwrap().0.options).unwrap()
     }
 
     /// All that options can set.
@@ -210,6 +235,11 @@ mod tests {
             drain_deadline,
             auth,
             tls,
+            log_format,
+            // They are in what is made from them.
+            given: _,
+            in_force: _,
+            limits: _,
         } = settings;
         let bus = (
             (
@@ -229,7 +259,7 @@ mod tests {
             "{:#?}",
             (
                 listen,
-                log,
+                (log, log_format),
                 bus,
                 connections,
                 transport,
@@ -268,7 +298,7 @@ mod tests {
             );
             documented += 1;
         }
-        assert_eq!(documented, 30);
+        assert_eq!(documented, 31);
     }
 
     #[test]
@@ -277,6 +307,7 @@ mod tests {
             let value = match argument.get_value_names().unwrap_or_default() {
                 [name] if name == "ADDR:PORT" => "[::1]:1",
                 [name] if name == "FILTER" => "trace",
+                [name] if name == "FORMAT" => "json",
                 [name] if name == "ORIGIN" => "*",
                 [name] if name == "COUNT" => "7",
                 [name] if name == "SIZE" => "77MB",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidings_bus::BusConfig;
-use tidings_connections::ConnectionsConfig;
+use tidings_connections::{ClientLimits, ConnectionsConfig};
 use tidings_redis::Deployment;
 use tidings_store::StoreConfig;
 use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::limits::limits;
 use crate::options::Options;
 use crate::tls::TlsFiles;
-use crate::value::{Log, Origin};
+use crate::value::{Log, LogFormat, Origin};
 
 /// Over how long reconnects are spread when the server stops: a few thousand
 /// clients come back to the next one at a rate that it does not notice.
@@ -30,7 +30,13 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    /// What all of this was made from, without the file.
+    pub(crate) given: Options,
+    /// The same with the file.
+    pub(crate) in_force: Options,
     pub(crate) log: Log,
+    pub(crate) log_format: LogFormat,
+    pub(crate) limits: ClientLimits,
     pub(crate) auth: Auth,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) bus: BusConfig,
@@ -46,18 +52,23 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// From flags and variables, and from the file that they name.
-    pub(crate) fn load(mut given: Options) -> Result<Self, Failure> {
-        let file = given
-            .config
-            .take()
-            .map(read)
-            .transpose()?
-            .unwrap_or_default();
-        Self::from_options(&given.or(file))
+    pub(crate) fn load(given: Options) -> Result<Self, Failure> {
+        let file = given.config.clone().map(read).transpose()?;
+        let in_force = given.clone().or(file.unwrap_or_default());
+        Self::from_options(given, in_force)
     }
 }
 
 fn read(path: PathBuf) -> Result<Options, Failure> {
+    parse(path)
+}
+
+/// The file as it is written.
+pub(crate) fn table(path: PathBuf) -> Result<toml::Table, Failure> {
+    parse(path)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T, Failure> {
     match fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text).map_err(|cause| Failure::FileWrong { path, cause }),
         Err(cause) => Err(Failure::FileUnreadable { path, cause }),
@@ -72,19 +83,36 @@ macro_rules! set {
 }
 
 impl Settings {
-    fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn strangers(&self) -> bool {
+        has_strangers(&self.auth, self.listen)
+    }
+
+    /// That tasks are to be in one place.
+    pub(crate) fn check_homes(&self) -> Result<(), Failure> {
+        if self.data_dir.is_some() && self.redis.is_some() {
+            return Err(Failure::Setting(
+                "tasks are kept in Redis or in a data directory, not in both: \
+                 leave out --redis or --data-dir"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn from_options(given: Options, in_force: Options) -> Result<Self, Failure> {
+        let options = &in_force;
         let auth = Auth::from_options(options)?;
         let listen = options.listen.as_ref().map_or_else(
             || SocketAddr::from(([127, 0, 0, 1], 8000)),
             |listen| listen.0,
         );
-        let strangers = auth.asks() || !listen.ip().is_loopback();
+        let limits = limits(options, has_strangers(&auth, listen));
         Ok(Self {
             auth,
             tls: TlsFiles::from_options(options)?,
             listen,
             bus: bus(options),
-            connections: connections(options).limits(limits(options, strangers)),
+            connections: connections(options).limits(limits),
             transport: transport(options),
             redis: options.redis.as_ref().map(|url| url.0.clone()),
             store: store(options),
@@ -94,8 +122,17 @@ impl Settings {
                 .drain_deadline
                 .map_or(DRAIN_DEADLINE, |time| time.get()),
             log: options.log.clone().unwrap_or_default(),
+            log_format: options.log_format.unwrap_or_default(),
+            limits,
+            given,
+            in_force,
         })
     }
+}
+
+/// Whether people come in whom nobody knows.
+fn has_strangers(auth: &Auth, listen: SocketAddr) -> bool {
+    auth.asks() || !listen.ip().is_loopback()
 }
 
 fn bus(options: &Options) -> BusConfig {

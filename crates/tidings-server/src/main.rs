@@ -7,14 +7,17 @@
 
 mod auth;
 mod bench;
+mod check_config;
 mod cli;
 mod commands;
 mod config;
 mod demo;
 mod failure;
 mod limits;
+mod logging;
 mod options;
 mod pages;
+mod reload;
 mod serve;
 mod signals;
 mod storage;
@@ -48,6 +51,7 @@ fn run() -> Result<ExitCode, Failure> {
         Invocation::Demo(settings, length) => demo::run(settings, length)?,
         Invocation::Token(options) => token::run(&options)?,
         Invocation::Bench(options) => bench::run(&options)?,
+        Invocation::CheckConfig(options, given) => return check_config::run(*options, &given),
         Invocation::Client(command) => return commands::run(*command, cli::definition()),
     }
     Ok(ExitCode::SUCCESS)

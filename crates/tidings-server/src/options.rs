@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::value::{
-    AuthKind, Count, JwtAlgorithm, Listen, Log, Network, Origin, RedisUrl, Size, SyncMode, Time,
+    AuthKind, Count, JwtAlgorithm, Listen, Log, LogFormat, Network, Origin, RedisUrl, Size,
+    SyncMode, Time,
 };
 
 /// What was set in one place. The defaults named here are the libraries'; a
@@ -27,6 +28,10 @@ pub(crate) struct Options {
     /// [default: info,hyper=warn]
     #[arg(long, env = "TIDINGS_LOG", value_name = "FILTER")]
     pub(crate) log: Option<Log>,
+
+    /// How to log: text, or json for one object a line [default: text]
+    #[arg(long, env = "TIDINGS_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
 
     /// Web pages that may connect, beside this server's own: origins such as
     /// https://app.example, separated by commas; `*` for any. Programs that are
@@ -517,18 +522,11 @@ pub(crate) struct Options {
     pub(crate) drain_deadline: Option<Time<0>>,
 }
 
-macro_rules! merge {
-    ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
-        // A field that is missing here does not compile.
-        Self { $($name: $first.$name.or($second.$name)),* }
-    };
-}
-
-impl Options {
-    /// These, and those of `other` where nothing is set here.
-    pub(crate) fn or(self, other: Self) -> Self {
-        merge! { self, other:
-            listen, config, log, allow_origin, redis,
+/// Calls a macro with what is given and the names of all options.
+macro_rules! with_names {
+    ($macro:ident: $($given:ident),*) => {
+        $macro! { $($given),*:
+            listen, config, log, log_format, allow_origin, redis,
             auth, jwt_key, jwt_algorithm, jwt_audience, jwt_issuer, jwt_leeway, api_keys,
             allow_anonymous, token_in_query,
             tls_cert, tls_key, allow_host, trusted_proxy, proxy_protocol,
@@ -541,5 +539,32 @@ impl Options {
             client_message_rate, client_byte_rate, client_task_rate,
             drain_window, drain_deadline,
         }
+    };
+}
+
+macro_rules! merge {
+    ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
+        // A field that is missing here does not compile.
+        Self { $($name: $first.$name.or($second.$name)),* }
+    };
+}
+
+macro_rules! compare {
+    ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
+        [$((stringify!($name), format!("{:?}", $first.$name) != format!("{:?}", $second.$name))),*]
+    };
+}
+
+impl Options {
+    /// These, and those of `other` where nothing is set here.
+    pub(crate) fn or(self, other: Self) -> Self {
+        with_names! { merge: self, other }
+    }
+
+    /// The options that are set otherwise in `other`, by their names in the file.
+    pub(crate) fn changed(&self, other: &Self) -> Vec<String> {
+        let all = with_names! { compare: self, other };
+        let changed = all.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(name, _)| name.replace('_', "-")).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! `tidings serve`: a bus, its connections and a listener, until a signal.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::auth;
 use crate::config::Settings;
 use crate::failure::Failure;
+use crate::logging;
 use crate::pages::pages;
+use crate::reload::Reload;
 use crate::signals;
 use crate::storage;
 use crate::tls;
-use crate::value::Log;
 
 /// How long the bus may take to stop once nobody is connected, at least. It
 /// waits for nothing but its store, so this is only not to hang whatever happens.
@@ -30,23 +31,11 @@ const REDIS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Serves until a signal.
 pub(crate) fn run(settings: Settings) -> Result<(), Failure> {
-    block_on(&settings.log.clone(), async {
-        Instance::start(settings).await?.run().await
-    })
+    block_on(async { Instance::start(settings).await?.run().await })
 }
 
-/// Sets up logging and a runtime, and runs `main` on it.
-pub(crate) fn block_on(
-    log: &Log,
-    main: impl Future<Output = Result<(), Failure>>,
-) -> Result<(), Failure> {
-    tracing_subscriber::fmt()
-        .with_env_filter(log.filter())
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // It would panic where standard error is a pipe that nobody reads any more.
-        .log_internal_errors(false)
-        .init();
+/// Runs `main` on a runtime.
+pub(crate) fn block_on(main: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -69,6 +58,7 @@ pub(crate) struct Instance {
 impl Instance {
     /// Wires the crates together, listens, and says so on standard output.
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
+        let filter = logging::start(&settings.log, settings.log_format);
         let drain = CancellationToken::new();
         signals::install(drain.clone()).map_err(Failure::System)?;
         settings.auth.check(settings.listen)?;
@@ -76,16 +66,10 @@ impl Instance {
             None => None,
             Some(files) => Some((files.clone(), files.load()?)),
         };
-        let authenticator = settings.auth.start().await?;
+        settings.check_homes()?;
+        let asking = settings.auth.read()?;
         let mut keeper = None;
         let (bus, redis) = match &settings.data_dir {
-            Some(_) if settings.redis.is_some() => {
-                return Err(Failure::Setting(
-                    "tasks are kept in Redis or in a data directory, not in both: \
-                     leave out --redis or --data-dir"
-                        .into(),
-                ));
-            }
             Some(path) => {
                 let (bus, clients) = storage::open(path, settings.store, settings.bus).await?;
                 keeper = Some(clients);
@@ -93,17 +77,21 @@ impl Instance {
             }
             None => open(settings.bus, settings.redis).await?,
         };
-        let manager = match authenticator {
-            None => ConnectionManager::new(bus.clone(), settings.connections),
-            Some((authenticator, again)) => {
-                if let Some((keys, path)) = again {
-                    tokio::spawn(auth::follow(keys, path));
-                }
-                let connections = settings.connections;
+        let connections = settings.connections;
+        let mut keys = None;
+        let manager = match asking {
+            None => ConnectionManager::new(bus.clone(), connections),
+            Some(asking) => {
+                asking.warm_up().await;
+                keys = asking.keys;
+                let authenticator = asking.authenticator;
                 ConnectionManager::with_authenticator(bus.clone(), connections, authenticator)
             }
         };
         let manager = manager.map_err(setting)?;
+        if let Some(keys) = keys.clone() {
+            tokio::spawn(auth::follow(keys));
+        }
         if let Some(keeper) = keeper {
             let clients = manager.restore(keeper).await.map_err(Failure::Recovery)?;
             if clients > 0 {
@@ -112,6 +100,15 @@ impl Instance {
         }
         let service = TidingsService::new(manager.clone(), settings.transport.pages(pages()))
             .map_err(setting)?;
+        let reload = Reload {
+            given: settings.given,
+            in_force: settings.in_force,
+            filter,
+            service: service.clone(),
+            keys,
+        };
+        let hangup = signals::hangup().map_err(Failure::System)?;
+        tokio::spawn(reload.follow(hangup));
         let addr = settings.listen;
         let server = match Server::bind(addr, service).await {
             Ok(server) => server,

@@ -70,7 +70,33 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, Origin, AuthKind, JwtAlgorithm, Network, RedisUrl, SyncMode);
+deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, LogFormat, Origin, AuthKind, JwtAlgorithm, Network, RedisUrl, SyncMode);
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+impl Value for LogFormat {
+    const EXPECTED: &'static str = "text or json";
+}
+
+impl FromStr for LogFormat {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(Self::malformed()),
+        }
+    }
+}
 
 /// Where Redis is.
 #[derive(Debug, Clone)]

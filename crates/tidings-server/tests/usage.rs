@@ -9,10 +9,11 @@ use std::path::PathBuf;
 
 use support::{finish, refusal, tidings};
 
-const OPTIONS: [&str; 53] = [
+const OPTIONS: [&str; 54] = [
     "listen",
     "config",
     "log",
+    "log-format",
     "allow-origin",
     "redis",
     "auth",

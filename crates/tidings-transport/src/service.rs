@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,10 +12,12 @@ use tidings_connections::{Access, ConnectRequest, ConnectionManager, Keep};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Cors, CorsLayer};
+use tracing::Instrument as _;
 
 use crate::body::Body;
 use crate::config::{ConfigError, TransportConfig};
 use crate::metrics::HttpCounts;
+use crate::origin::Origins;
 use crate::request_id;
 use crate::routes::Routes;
 use crate::upgrade;
@@ -38,19 +40,40 @@ pub struct PeerAddr(pub SocketAddr);
 #[derive(Clone)]
 pub struct TidingsService {
     core: Arc<Core>,
-    cors: Option<CorsLayer>,
 }
 
 /// What requests are answered from.
 pub(crate) struct Core {
     pub(crate) manager: ConnectionManager,
     pub(crate) config: TransportConfig,
+    /// The pages that are let in, for the moment.
+    pages_from: RwLock<Arc<Allowed>>,
     pub(crate) routes: Routes,
     pub(crate) started: Instant,
     /// Requests answered.
     pub(crate) http: HttpCounts,
     /// Upgrades under way.
     pub(crate) tracker: TaskTracker,
+}
+
+/// Origins that are let in, and how browsers are told.
+pub(crate) struct Allowed {
+    pub(crate) origins: Origins,
+    cors: Option<CorsLayer>,
+}
+
+impl Allowed {
+    fn new(origins: Origins) -> Arc<Self> {
+        let cors = origins.cors();
+        Arc::new(Self { origins, cors })
+    }
+}
+
+impl Core {
+    pub(crate) fn allowed(&self) -> Arc<Allowed> {
+        let allowed = self.pages_from.read();
+        Arc::clone(&allowed.unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// An error of a request's body.
@@ -63,9 +86,9 @@ impl TidingsService {
     /// A setting that cannot work.
     pub fn new(manager: ConnectionManager, config: TransportConfig) -> Result<Self, ConfigError> {
         config.validate()?;
-        let cors = config.allowed_origins.cors();
         let core = Core {
             manager,
+            pages_from: RwLock::new(Allowed::new(config.allowed_origins.clone())),
             config,
             routes: Routes::new(),
             started: Instant::now(),
@@ -74,7 +97,6 @@ impl TidingsService {
         };
         Ok(Self {
             core: Arc::new(core),
-            cors,
         })
     }
 
@@ -88,6 +110,21 @@ impl TidingsService {
         &self.core.config
     }
 
+    /// Lets pages of other origins in from now on. Connections that are there stay.
+    ///
+    /// # Errors
+    /// An origin that is none; nothing has changed then.
+    pub fn set_allowed_origins(&self, origins: Origins) -> Result<(), ConfigError> {
+        origins.validate()?;
+        let mut allowed = self
+            .core
+            .pages_from
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *allowed = Allowed::new(origins);
+        Ok(())
+    }
+
     /// Answers one request.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
@@ -95,7 +132,7 @@ impl TidingsService {
         B::Error: Into<BoxError>,
     {
         let plain = Plain(Arc::clone(&self.core));
-        match &self.cors {
+        match &self.core.allowed().cors {
             None => plain.respond(request).await,
             Some(layer) => {
                 let mut cors: Cors<Plain> = tower_layer::Layer::layer(layer, plain);
@@ -170,7 +207,10 @@ impl Plain {
         let id = request_id::of(request.headers());
         let route = core.routes.label(request.uri().path());
         let method = request.method().clone();
-        let mut response = core.route(request).await.unwrap_or_else(|problem| {
+        // What happens while it is answered is logged under its id.
+        let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
+        let answered = core.route(request).instrument(span).await;
+        let mut response = answered.unwrap_or_else(|problem| {
             if let Some(code) = problem.code() {
                 core.manager.count_error(code);
             }

@@ -12,6 +12,7 @@ use tidings_connections::{
 use tidings_protocol::{ControlMessage, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tracing::Instrument as _;
 use tungstenite::handshake::server::create_response_with_body;
 
 use crate::body::{Body, full};
@@ -78,8 +79,8 @@ pub(crate) fn websocket<M: Incoming, B>(
         response.headers_mut().insert(name, accepted.clone());
     }
     let verdict = if core
-        .config
-        .allowed_origins
+        .allowed()
+        .origins
         .allow(request.headers(), host(&request))
     {
         offered.map_err(Refused::from).map(drop)
@@ -92,7 +93,9 @@ pub(crate) fn websocket<M: Incoming, B>(
     });
     let manager = core.manager.clone();
     let upgrade = hyper::upgrade::on(&mut request);
-    core.tracker.spawn(async move {
+    // Under the request's id in logs, as long as this short task lives.
+    let span = tracing::Span::current();
+    let upgrade = async move {
         match upgrade.await {
             Ok(upgraded) => {
                 let refusal = match verdict {
@@ -103,7 +106,8 @@ pub(crate) fn websocket<M: Incoming, B>(
             }
             Err(error) => tracing::debug!(%error, "an upgrade did not take place"),
         }
-    });
+    };
+    core.tracker.spawn(upgrade.instrument(span));
     Ok(response)
 }
 
@@ -187,7 +191,10 @@ fn register<M: Incoming>(
     early: &[u8],
 ) {
     match manager.connect(connect, socket, M::WIRE) {
-        Ok(guard) => spawn::<M>(guard, early),
+        Ok(guard) => {
+            tracing::debug!(client_id = %guard.connection().client_id(), "a client is connected");
+            spawn::<M>(guard, early);
+        }
         // Decided anew since the check a moment ago; the client sees a reset.
         Err(error) => tracing::debug!(%error, "a connection was refused"),
     }

@@ -148,7 +148,7 @@ async fn a_client_has_so_many_connections_by_address_and_by_subject() {
     let mut third = TestClient::connect(ws(&server, "bo")).await;
     third.until("connection_established").await;
     let mut refused = TestClient::connect(ws(&server, "bo")).await;
-    while refused.next().await.is_some() {}
+    assert_eq!(refused.close_code().await, Some(4429), "and not just cut");
     let counted = stats(&server);
     assert_eq!(
         (counted.subject_connections, counted.address_connections),

@@ -193,3 +193,29 @@ async fn nothing_is_left_of_tokens_whose_connections_are_gone() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_clock_that_jumps_back_ends_nothing_and_one_that_jumps_ahead_no_more_than_it_must() {
+    const DAYS: u64 = 10 * 24 * 60 * 60 * 1_000;
+    let (server, clock) = server().await;
+    let mut client = TestClient::connect(ws(&server, "/ws/tasks/build-1", "short")).await;
+    client.until("connection_established").await;
+    clock.set(NOW - DAYS);
+    publish(&server, "build-1").await;
+    client.until_offset("build-1", 1).await;
+    settle(&mut client).await;
+    clock.set(NOW);
+    settle(&mut client).await;
+    clock.set(NOW + DAYS);
+    assert_eq!(client.close_code().await, Some(4401));
+    // Once the clock is right again, so is the token, and nothing was lost.
+    clock.set(NOW);
+    publish(&server, "build-1").await;
+    let path = "/ws/tasks/build-1?since=0";
+    let mut checker = tidings_testkit::WireChecker::default();
+    checker.ask_retained("build-1");
+    let mut client = TestClient::connect_as(ws(&server, path, "short"), checker).await;
+    client.until_offset("build-1", 2).await;
+    assert_eq!(server.manager().stats().tokens_expired, 1);
+    server.stop().await;
+}

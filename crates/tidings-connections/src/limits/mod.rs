@@ -8,7 +8,7 @@ mod who;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -129,26 +129,88 @@ pub struct LimitStats {
 
 /// The limits in force, and who stands where.
 pub(crate) struct Limiter {
-    limits: ClientLimits,
+    rules: RwLock<Rules>,
+    /// Whether connections are counted at all, from the beginning or never: a
+    /// count that began later would not know those that are there.
+    counting: bool,
     connections: Mutex<HashMap<Who, usize>>,
+    hits: [AtomicU64; 6],
+}
+
+/// What may be exchanged while the server runs.
+struct Rules {
+    limits: ClientLimits,
     handshakes: Option<Keyed>,
     messages: Option<Keyed>,
     bytes: Option<Keyed>,
     tasks: Option<Keyed>,
-    hits: [AtomicU64; 6],
+}
+
+impl Rules {
+    fn new(limits: ClientLimits) -> Self {
+        Self {
+            limits,
+            handshakes: limits.handshakes_per_address.map(Keyed::new),
+            messages: limits.messages_per_client.map(Keyed::new),
+            bytes: limits.bytes_per_client.map(Keyed::new),
+            tasks: limits.tasks_per_client.map(Keyed::new),
+        }
+    }
+
+    /// Takes what clients have used already from `before`, where the rate is
+    /// the same: else whoever has used up everything would begin anew.
+    fn inherit(&mut self, mut before: Self) {
+        let (new, old) = (self.limits, before.limits);
+        for (same, rates, used) in [
+            (
+                new.handshakes_per_address == old.handshakes_per_address,
+                &mut self.handshakes,
+                &mut before.handshakes,
+            ),
+            (
+                new.messages_per_client == old.messages_per_client,
+                &mut self.messages,
+                &mut before.messages,
+            ),
+            (
+                new.bytes_per_client == old.bytes_per_client,
+                &mut self.bytes,
+                &mut before.bytes,
+            ),
+            (
+                new.tasks_per_client == old.tasks_per_client,
+                &mut self.tasks,
+                &mut before.tasks,
+            ),
+        ] {
+            if same {
+                *rates = used.take();
+            }
+        }
+    }
 }
 
 impl Limiter {
     pub(crate) fn new(limits: ClientLimits) -> Self {
         Self {
-            limits,
+            rules: RwLock::new(Rules::new(limits)),
+            counting: limits.connections_per_address.is_some()
+                || limits.connections_per_subject.is_some(),
             connections: Mutex::default(),
-            handshakes: limits.handshakes_per_address.map(Keyed::new),
-            messages: limits.messages_per_client.map(Keyed::new),
-            bytes: limits.bytes_per_client.map(Keyed::new),
-            tasks: limits.tasks_per_client.map(Keyed::new),
             hits: Default::default(),
         }
+    }
+
+    /// Puts other limits in force.
+    pub(crate) fn set(&self, limits: ClientLimits) {
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *rules, Rules::new(limits));
+        rules.inherit(before);
+    }
+
+    /// Held for the length of one check.
+    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Who, usize>> {
@@ -165,16 +227,24 @@ impl Limiter {
     /// Counts a connection of these, unless one of them has too many.
     pub(crate) fn join(&self, all: &[Who]) -> Result<(), Limited> {
         let mut counts = self.counts();
+        self.has_room(all, &counts)?;
+        for who in all {
+            *counts.entry(who.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether one more connection of these would be counted.
+    pub(crate) fn room(&self, all: &[Who]) -> Result<(), Limited> {
+        self.has_room(all, &self.counts())
+    }
+
+    fn has_room(&self, all: &[Who], counts: &HashMap<Who, usize>) -> Result<(), Limited> {
+        let limits = self.rules().limits;
         for who in all {
             let (limit, max) = match who {
-                Who::Subject(_) => (
-                    Limit::SubjectConnections,
-                    self.limits.connections_per_subject,
-                ),
-                _ => (
-                    Limit::AddressConnections,
-                    self.limits.connections_per_address,
-                ),
+                Who::Subject(_) => (Limit::SubjectConnections, limits.connections_per_subject),
+                _ => (Limit::AddressConnections, limits.connections_per_address),
             };
             let there = counts.get(who).copied().unwrap_or_default();
             if max.is_some_and(|max| there >= max) {
@@ -183,9 +253,6 @@ impl Limiter {
                     retry_after: CONNECTION_RETRY,
                 }));
             }
-        }
-        for who in all {
-            *counts.entry(who.clone()).or_default() += 1;
         }
         Ok(())
     }
@@ -205,8 +272,7 @@ impl Limiter {
 
     /// Whether connections are counted at all: a count for each costs memory.
     pub(crate) fn counts_connections(&self) -> bool {
-        self.limits.connections_per_address.is_some()
-            || self.limits.connections_per_subject.is_some()
+        self.counting
     }
 
     fn keyed(
@@ -226,17 +292,22 @@ impl Limiter {
 
     /// Takes note of a connection that begins.
     pub(crate) fn handshake(&self, who: Who) -> Result<(), Limited> {
-        self.keyed(self.handshakes.as_ref(), Some(who), 1, Limit::Handshakes)
+        self.keyed(
+            self.rules().handshakes.as_ref(),
+            Some(who),
+            1,
+            Limit::Handshakes,
+        )
     }
 
     /// Takes note of a message, a request or an event.
     pub(crate) fn message(&self, who: Option<Who>) -> Result<(), Limited> {
-        self.keyed(self.messages.as_ref(), who, 1, Limit::Messages)
+        self.keyed(self.rules().messages.as_ref(), who, 1, Limit::Messages)
     }
 
     /// Takes note of bytes.
     pub(crate) fn bytes(&self, who: Option<Who>, count: usize) -> Result<(), Limited> {
-        self.keyed(self.bytes.as_ref(), who, count, Limit::Bytes)
+        self.keyed(self.rules().bytes.as_ref(), who, count, Limit::Bytes)
     }
 
     /// Takes note of a task that is made, if this one is.
@@ -246,23 +317,23 @@ impl Limiter {
         task_id: &TaskId,
         is_known: impl FnOnce(&TaskId) -> bool,
     ) -> Result<(), Limited> {
-        if self.tasks.is_none() || is_known(task_id) {
+        // Not under the lock: it asks the bus.
+        if self.rules().tasks.is_none() || is_known(task_id) {
             return Ok(());
         }
-        self.keyed(self.tasks.as_ref(), who, 1, Limit::Tasks)
+        self.keyed(self.rules().tasks.as_ref(), who, 1, Limit::Tasks)
     }
 
     /// What one connection may do, kept with it from its first message on.
     pub(crate) fn own(&self) -> Own {
-        Own::new(
-            self.limits.messages_per_connection,
-            self.limits.bytes_per_connection,
-        )
+        let limits = self.rules().limits;
+        Own::new(limits.messages_per_connection, limits.bytes_per_connection)
     }
 
     /// Whether a connection has limits of its own.
     pub(crate) fn has_own(&self) -> bool {
-        self.limits.messages_per_connection.is_some() || self.limits.bytes_per_connection.is_some()
+        let limits = self.rules().limits;
+        limits.messages_per_connection.is_some() || limits.bytes_per_connection.is_some()
     }
 
     /// Counts a refusal by a connection's own limit.
@@ -272,7 +343,13 @@ impl Limiter {
 
     /// Forgets those who have all of what they may again.
     pub(crate) fn tidy(&self) {
-        let all = [&self.handshakes, &self.messages, &self.bytes, &self.tasks];
+        let rules = self.rules();
+        let all = [
+            &rules.handshakes,
+            &rules.messages,
+            &rules.bytes,
+            &rules.tasks,
+        ];
         for rates in all.into_iter().flatten() {
             rates.tidy();
         }
@@ -296,5 +373,50 @@ impl Access {
     pub(crate) fn who(&self, addr: Option<std::net::SocketAddr>) -> Option<Who> {
         let subject = self.subject().map(|name| Who::Subject(name.clone()));
         subject.or_else(|| addr.map(|addr| Who::of(addr.ip())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn somebody() -> Option<Who> {
+        Some(Who::Subject("ada".into()))
+    }
+
+    #[test]
+    fn limits_are_exchanged_and_what_was_used_stays_used() {
+        let mut limits = ClientLimits {
+            messages_per_client: Some(Rate::new(1, 2)),
+            ..ClientLimits::default()
+        };
+        let limiter = Limiter::new(limits);
+        while limiter.message(somebody()).is_ok() {}
+        limits.bytes_per_client = Some(Rate::new(1, 10));
+        limiter.set(limits);
+        assert!(limiter.message(somebody()).is_err(), "not anew");
+        assert!(limiter.bytes(somebody(), 11).is_err(), "a new one");
+        limits.messages_per_client = None;
+        limiter.set(limits);
+        assert!(limiter.message(somebody()).is_ok());
+        assert_eq!(limiter.stats().bytes, 1);
+    }
+
+    #[test]
+    fn fewer_connections_than_there_are_let_nobody_else_in() {
+        let all = [Who::Subject("ada".into())];
+        let most = |count| ClientLimits {
+            connections_per_subject: Some(count),
+            ..ClientLimits::default()
+        };
+        let limiter = Limiter::new(most(3));
+        limiter.join(&all).unwrap();
+        limiter.join(&all).unwrap();
+        limiter.set(most(1));
+        assert!(limiter.join(&all).is_err());
+        limiter.leave(&all);
+        assert!(limiter.join(&all).is_err());
+        limiter.leave(&all);
+        limiter.join(&all).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! How the client commands reach the server.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tidings_client::{Client, ClientBuilder, Status};
@@ -28,21 +29,32 @@ pub(crate) struct Server {
         help_heading = "Server"
     )]
     token: Option<String>,
+
+    /// Certificates as PEM of authorities that are believed beside the system's
+    #[arg(long, env = "TIDINGS_CA", value_name = "FILE", help_heading = "Server")]
+    ca: Option<PathBuf>,
 }
 
 impl Server {
     /// A client with settings of one's own.
-    pub(crate) fn builder(&self) -> ClientBuilder {
-        let builder = Client::builder(self.url.clone());
-        match &self.token {
-            Some(token) => builder.token(token.clone()),
-            None => builder,
+    pub(crate) fn builder(&self) -> Result<ClientBuilder, ClientFailure> {
+        let mut builder = Client::builder(self.url.clone());
+        if let Some(token) = &self.token {
+            builder = builder.token(token.clone());
         }
+        if let Some(path) = &self.ca {
+            let pem = std::fs::read(path).map_err(|cause| ClientFailure::Read {
+                path: path.clone(),
+                cause,
+            })?;
+            builder = builder.root_certificates(pem);
+        }
+        Ok(builder)
     }
 
     /// A client that says on standard error when the server is away.
     pub(crate) fn client(&self) -> Result<Client, ClientFailure> {
-        let client = self.builder().connect()?;
+        let client = self.builder()?.connect()?;
         tokio::spawn(tell(self.url.clone(), client.watch_status()));
         Ok(client)
     }

@@ -34,6 +34,12 @@ pub(crate) enum ClientFailure {
         #[source]
         cause: io::Error,
     },
+    #[error("{} cannot be read", .path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error("{} cannot be written", .path.display())]
     Write {
         path: PathBuf,
@@ -48,6 +54,7 @@ impl ClientFailure {
     pub(crate) fn code(&self) -> u8 {
         const USAGE: u8 = 64;
         const DATA: u8 = 65;
+        const NO_INPUT: u8 = 66;
         const UNAVAILABLE: u8 = 69;
         const OS: u8 = 71;
         const CANNOT_CREATE: u8 = 73;
@@ -72,6 +79,7 @@ impl ClientFailure {
                 io::ErrorKind::NotFound => 127,
                 _ => 126,
             },
+            Self::Read { .. } => NO_INPUT,
             Self::Write { .. } => CANNOT_CREATE,
             Self::System(_) => OS,
         }

@@ -36,7 +36,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves until a signal, or until all tasks have run once.
 pub(crate) fn run(settings: Settings, length: Length) -> Result<(), Failure> {
-    serve::block_on(&settings.log.clone(), async {
+    serve::block_on(async {
         let instance = Instance::start(settings).await?;
         let simulation = simulate(instance.bus.clone(), length, instance.drain.clone());
         let (served, ()) = tokio::join!(instance.run(), simulation);

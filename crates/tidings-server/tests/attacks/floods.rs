@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::Attack;
 use crate::support::DEADLINE;
-use crate::target::{Got, Target, connect, frame, good, status};
+use crate::target::{Got, Target, connect, frame, good, owner, status};
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
@@ -42,6 +42,18 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         name: "a flood of subscriptions",
         run: subscriptions,
+    },
+    Attack {
+        name: "a flood of patterns, on and off",
+        run: patterns,
+    },
+    Attack {
+        name: "1,200 connections of one subject",
+        run: connections,
+    },
+    Attack {
+        name: "100 watchers that never read, of 6 MiB",
+        run: deaf,
     },
     Attack {
         name: "a flood of new tasks",
@@ -181,6 +193,67 @@ fn subscriptions(target: &Target) -> String {
     }
     assert!(refused >= 2_000, "{refused}");
     format!("{refused} of 3,000 refused")
+}
+
+/// Each pattern matches all tasks there are, and is looked up anew.
+fn patterns(target: &Target) -> String {
+    let mut ws = target.ws("/ws", &good(), "");
+    let mut answers = 0;
+    for number in 0..2_000 {
+        let kind = ["subscribe", "unsubscribe"][number % 2];
+        ws.text(&json!({"type": kind, "pattern": "build-*", "ref": number}));
+        if number % 100 == 99 {
+            let last = format!("\"ref\":{number}");
+            while let Got::Text(text) = ws.next() {
+                answers += u32::from(text.contains("\"ref\":"));
+                if text.contains(&last) {
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(answers, 2_000, "each is answered");
+    "each answered, in its turn".to_owned()
+}
+
+fn connections(target: &Target) -> String {
+    let token = good();
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for _ in 0..1_200 {
+        let mut ws = target.ws("/ws", &token, "");
+        match ws.next() {
+            Got::Text(text) if text.contains("connection_established") => held.push(ws),
+            // Why, and then the end.
+            first => {
+                let code = ws.close_code();
+                assert!(code == 4429, "{first:?}, then {code}");
+                refused += 1;
+            }
+        }
+    }
+    // Those that are held answer no heartbeat, and so make room again.
+    assert!(refused > 0 && held.len() >= 1_000, "{refused} refused");
+    // Nobody else is kept out by that.
+    let mut other = target.ws("/ws", &owner(), "");
+    assert_eq!(other.ask(json!({"type": "ping"})), "pong");
+    format!("{refused} closed 4429")
+}
+
+/// What they do not take stays in the log, and they fall off its end.
+fn deaf(target: &Target) -> String {
+    let watchers = (0..100).map(|_| target.ws("/ws/tasks/build-1", &good(), ""));
+    let mut watchers: Vec<_> = watchers.collect();
+    let mut publisher = target.ws("/ws", &good(), "");
+    let padding = "x".repeat(30_000);
+    for number in 0..200 {
+        let event = json!({"type": "publish", "task_id": "build-1", "event_type": "own",
+            "data": {"padding": padding, "number": number}});
+        assert_eq!(publisher.ask(event), "ack");
+    }
+    let told = watchers[0].until("\"event_type\":\"gap\"");
+    assert!(told.is_some(), "what it missed is named");
+    "kept in the log's bound, a gap for the rest".to_owned()
 }
 
 fn tasks(target: &Target) -> String {

@@ -15,7 +15,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         run: reading,
     },
     Attack {
-        name: "publishing to another's task, two ways",
+        name: "publishing to another's task, six ways",
         run: publishing,
     },
     Attack {
@@ -108,7 +108,31 @@ fn publishing(target: &Target) -> String {
     let message =
         json!({"type": "publish", "task_id": "secret-1", "event_type": "own", "data": {}});
     assert_eq!(ws.ask(message), "forbidden");
-    "403, forbidden".to_owned()
+    // As CloudEvents: in the body, in headers, and by a subject that is another
+    // task than the one of the path.
+    let event = json!({"specversion": "1.0", "id": "asked", "source": "/x", "type": "own",
+        "subject": "secret-1", "data": {}});
+    for (headers, body) in [
+        (
+            "Content-Type: application/cloudevents+json\r\n",
+            event.to_string(),
+        ),
+        (
+            "Ce-Specversion: 1.0\r\nCe-Id: 1\r\nCe-Source: /x\r\nCe-Type: own\r\n\
+             Content-Type: application/json\r\n",
+            "{}".to_owned(),
+        ),
+    ] {
+        let answer = target.http("POST", "/api/tasks/secret-1/events", &token, headers, &body);
+        assert_eq!(status(&answer), 403, "{headers}");
+    }
+    for path in ["/ws", "/ws/tasks/build-1"] {
+        let mut ws = target.ws(path, &token, "Sec-WebSocket-Protocol: cloudevents.json\r\n");
+        assert!(ws.send(0x81, event.to_string().as_bytes()));
+        let answer = ws.until("asked").expect("an answer");
+        assert!(answer.contains("forbidden"), "{path}: {answer}");
+    }
+    "403 or forbidden at each".to_owned()
 }
 
 fn commanding(target: &Target) -> String {

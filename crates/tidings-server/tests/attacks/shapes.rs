@@ -17,7 +17,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         run: long_path,
     },
     Attack {
-        name: "request smuggling, eight shapes",
+        name: "request smuggling, 19 shapes",
         run: smuggling,
     },
     Attack {
@@ -31,6 +31,19 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         name: "JSON with a number of 50,000 digits",
         run: |target| json(target, &"9".repeat(50_000)),
+    },
+    Attack {
+        name: "JSON objects nested 10,000 deep",
+        run: |target| {
+            json(
+                target,
+                &(r#"{"x":"#.repeat(10_000) + "1" + &"}".repeat(10_000)),
+            )
+        },
+    },
+    Attack {
+        name: "JSON numbers beyond any range",
+        run: |target| json(target, "[1e999999999,-1e-999999999,1e+400,-0.0e0]"),
     },
     Attack {
         name: "JSON with 8,000 equal keys",
@@ -97,6 +110,15 @@ fn smuggling(target: &Target) -> String {
         "Transfer-Encoding: xchunked\r\n".to_owned(),
         "Transfer-Encoding : chunked\r\n".to_owned(),
         "Transfer-Encoding: chunked, identity\r\n".to_owned(),
+        "Content-Length: -1\r\n".to_owned(),
+        "Content-Length: 0x5\r\n".to_owned(),
+        "Content-Length: 99999999999999999999\r\n".to_owned(),
+        "Content-Length : 5\r\n".to_owned(),
+        "Content-Length: 5\r\n 0\r\n".to_owned(),
+        "X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 0\r\n".to_owned(),
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n".to_owned(),
+        "Transfer-Encoding:\x0bchunked\r\n".to_owned(),
+        "Transfer-Encoding: \"chunked\"\r\n".to_owned(),
     ] {
         let token = good();
         let request = format!(
@@ -115,6 +137,21 @@ fn smuggling(target: &Target) -> String {
             !ambiguous || !answer.contains("200 OK"),
             "{headers:?}: {answer}"
         );
+    }
+    // Chunks that two readers could read differently.
+    for chunks in ["ffffffffffffffff1\r\n", "-1\r\n"] {
+        let token = good();
+        let request = format!(
+            "POST /api/tasks/build-1/events HTTP/1.1\r\nHost: localhost\r\n\
+             Authorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{hidden}"
+        );
+        let answer = exchange(target.addr(), request.as_bytes());
+        let answers = answer.matches("HTTP/1.1 ").count();
+        assert!(
+            status(&answer) >= 400 || answers == 0,
+            "{chunks:?}: {answer}"
+        );
+        assert!(!answer.contains("200 OK"), "{chunks:?}: {answer}");
     }
     "400 and closed; nothing is answered twice".to_owned()
 }

@@ -54,6 +54,9 @@ impl Target {
                     // The attacks that are no floods come fast, too.
                     "--handshake-rate",
                     "2000",
+                    // Everybody comes from one address here.
+                    "--address-connections",
+                    "5000",
                 ])
                 .arg("--jwt-key")
                 .arg(key),
@@ -75,11 +78,22 @@ impl Target {
 
     /// What the server has in memory.
     pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it ever had since the peak was forgotten.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    pub(crate) fn forget_peak(&self) {
+        // proc(5): 5 sets the peak to what there is now.
+        fs::write(format!("/proc/{}/clear_refs", self.server.id()), "5").unwrap();
+    }
+
+    fn memory(&self, what: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.server.id())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
+        let line = status.lines().find(|line| line.starts_with(what)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 

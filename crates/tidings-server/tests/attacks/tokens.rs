@@ -58,6 +58,17 @@ pub(crate) const ATTACKS: &[Attack] = &[
         run: |target| with_kid(target, "x' UNION SELECT 'x", b"x"),
     },
     Attack {
+        name: "kid of 6,000 characters, or with line ends",
+        run: |target| {
+            with_kid(target, &"k".repeat(6_000), b"x");
+            with_kid(target, "k\r\nX: y\0", b"x")
+        },
+    },
+    Attack {
+        name: "a key of its own (jwk, jku, x5u, x5c)",
+        run: own_key,
+    },
+    Attack {
         name: "tampered claims",
         run: tampered,
     },
@@ -109,6 +120,19 @@ fn with_kid(target: &Target, kid: &str, secret: &[u8]) -> String {
     let mut header = hs256();
     header.kid = Some(kid.to_owned());
     forged(target, &header, secret)
+}
+
+/// The header says where the key is, or brings it: nobody looks.
+fn own_key(target: &Target) -> String {
+    let secret = b"the attacker's own, of more than 32 bytes";
+    let jwk = json!({"kty": "oct", "alg": "HS256", "k": "dGhlIGF0dGFja2VyJ3Mgb3duLCBvZiBtb3JlIHRoYW4gMzIgYnl0ZXM"});
+    let mut headers = [hs256(), hs256(), hs256(), hs256()];
+    headers[0].jwk = Some(serde_json::from_value(jwk).unwrap());
+    headers[1].jku = Some("http://127.0.0.1:1/keys".to_owned());
+    headers[2].x5u = Some("http://127.0.0.1:1/cert.pem".to_owned());
+    headers[3].x5c = Some(vec!["AAAA".to_owned()]);
+    let answers = headers.map(|header| forged(target, &header, secret));
+    answers[0].clone()
 }
 
 fn unsigned(target: &Target) -> String {

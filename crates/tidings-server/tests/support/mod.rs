@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,8 +99,8 @@ impl Server {
 
     /// `ADDR:PORT`, from the first line.
     pub(crate) fn addr(&self) -> &str {
-        self.first_line
-            .strip_prefix("listening on http://")
+        let url = self.first_line.strip_prefix("listening on http");
+        url.and_then(|url| url.trim_start_matches('s').strip_prefix("://"))
             .expect("the first line's form")
     }
 
@@ -132,7 +132,72 @@ impl Server {
     }
 }
 
-fn lines(pipe: ChildStdout) -> mpsc::Receiver<String> {
+/// A server of which one reads what it logs, as JSON.
+pub(crate) struct Logs {
+    child: Running,
+    lines: mpsc::Receiver<String>,
+    addr: String,
+    seen: Vec<String>,
+}
+
+impl Logs {
+    /// Starts it, and waits until it listens.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running(command.spawn().unwrap());
+        let logged = lines(child.0.stderr.take().unwrap());
+        let first = lines(child.0.stdout.take().unwrap());
+        let first = first.recv_timeout(DEADLINE).expect("a first line");
+        let addr = first.rsplit('/').next().unwrap().to_owned();
+        Self {
+            child,
+            lines: logged,
+            addr,
+            seen: Vec::new(),
+        }
+    }
+
+    /// `ADDR:PORT`.
+    pub(crate) fn addr(&self) -> &str {
+        &self.addr
+    }
+
+    /// Sends it a signal, by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.0.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// The next line with these words in it.
+    pub(crate) fn line(&mut self, words: &str) -> serde_json::Value {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("no line {words:?}: {:#?}", self.seen));
+            self.seen.push(line.clone());
+            if line.contains(words) {
+                return serde_json::from_str(&line).unwrap();
+            }
+        }
+    }
+
+    /// The last line with these words that was read already.
+    pub(crate) fn earlier(&self, words: &str) -> serde_json::Value {
+        let line = self.seen.iter().rev().find(|line| line.contains(words));
+        serde_json::from_str(line.unwrap_or_else(|| panic!("no line {words:?}"))).unwrap()
+    }
+
+    /// Every line, to the end, which must come by itself.
+    pub(crate) fn all(mut self) -> Vec<String> {
+        self.child.wait();
+        self.seen.extend(self.lines.iter());
+        self.seen
+    }
+}
+
+fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {

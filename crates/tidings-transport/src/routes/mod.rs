@@ -184,8 +184,8 @@ impl Core {
             _ => {}
         }
         if !self
-            .config
-            .allowed_origins
+            .allowed()
+            .origins
             .allow(request.headers(), host(&request))
         {
             return Err(Problem::forbidden_origin());

@@ -100,7 +100,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, ClientFailure>
         .unwrap_or_else(|| made_up(&arguments.command));
     let client = arguments
         .server
-        .builder()
+        .builder()?
         .config(ClientConfig::default().when_full(WhenFull::DropOldest))
         .connect()?;
     let (pieces, output) = mpsc::channel(PIECES);
