@@ -7,13 +7,13 @@ pub(crate) static ASSETS: &[Asset] = &[
     Asset {
         path: "/assets/dashboard.css",
         content_type: "text/css; charset=utf-8",
-        etag: "\"D9KN763E_E3dXLLHZtvY81\"",
+        etag: "\"HurqJYH5q_jyV6qB86PSkl\"",
         body: include_bytes!("../ui/dist/assets/dashboard.css"),
     },
     Asset {
         path: "/assets/dashboard.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"xZh4hNSn7FTWVJxZ0eiw1E\"",
+        etag: "\"SR9Oy1xscExKpx-5DsslDj\"",
         body: include_bytes!("../ui/dist/assets/dashboard.js"),
     },
     Asset {

@@ -22,7 +22,7 @@ pub use asset::Asset;
 /// request, without a query.
 pub fn asset(path: &str) -> Option<&'static Asset> {
     let file = match path {
-        "/" => "/index.html",
+        "/" | "/connections" => "/index.html",
         _ if is_task(path) => "/index.html",
         other => other,
     };

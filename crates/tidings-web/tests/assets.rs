@@ -44,6 +44,7 @@ fn pages_are_at_the_root_and_at_every_task() {
     for path in [
         "/",
         "/index.html",
+        "/connections",
         "/tasks/build-7",
         "/tasks/a%2Fb",
         "/tasks/~:._-",

@@ -5,7 +5,9 @@ import { TaskDetailPanel } from "../react/TaskDetailPanel.js";
 import { IDLE, type Status } from "../status.js";
 import { TidingsClient } from "../websocket.js";
 import { Session } from "./api.js";
+import { Connections } from "./Connections.js";
 import { Overview } from "./Overview.js";
+import { RawEvents } from "./RawEvents.js";
 import { Link, taskOf, usePath } from "./routing.js";
 import { SignIn } from "./SignIn.js";
 import { keep, recall } from "./storage.js";
@@ -37,10 +39,12 @@ export function App() {
   const status = useStatus(client);
   const path = usePath();
   const taskId = taskOf(path);
+  const connections = path === "/connections";
   const locked = status.state === "closed" && status.code === 4401;
   useEffect(() => {
-    document.title = taskId ? `${taskId} · Tidings` : "Tidings";
-  }, [taskId]);
+    const page = taskId ?? (connections ? "Connections" : null);
+    document.title = page ? `${page} · Tidings` : "Tidings";
+  }, [taskId, connections]);
   const signIn = (token: string) => {
     session.token = token;
     keep(() => sessionStorage, KEY, token);
@@ -48,7 +52,7 @@ export function App() {
   };
   return (
     <TidingsContext value={client}>
-      <div className="tidings db-page" data-view={taskId ? "task" : "overview"}>
+      <div className="tidings db-page" data-view={taskId ? "task" : connections ? "connections" : "overview"}>
         <header className="db-top">
           <Link to="/" className="db-brand">
             <svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
@@ -58,6 +62,11 @@ export function App() {
             Tidings
           </Link>
           <span className="db-space" />
+          {!taskId && !connections && (
+            <Link to="/connections" className="db-nav">
+              Connections
+            </Link>
+          )}
           {!taskId && <ConnectionDot status={status} onReconnect={() => client.reconnect()} />}
           <ThemeChoice />
         </header>
@@ -66,7 +75,10 @@ export function App() {
         ) : taskId ? (
           <main>
             <TaskDetailPanel key={taskId} taskId={taskId} lead={<Link to="/" className="db-back">All tasks</Link>} />
+            <RawEvents key={`raw ${taskId}`} taskId={taskId} session={session} />
           </main>
+        ) : connections ? (
+          <Connections session={session} />
         ) : (
           <Overview store={store} session={session} />
         )}

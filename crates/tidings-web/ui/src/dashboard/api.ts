@@ -1,8 +1,7 @@
 import { useEffect, useState } from "react";
+import { PERIOD } from "./poll.js";
 import type { TasksStore } from "./store.js";
 
-/** How often statistics are asked for, in milliseconds. */
-const PERIOD = 2_000;
 
 /** The part of `/api/stats` that is shown. */
 export interface Stats {
@@ -20,8 +19,12 @@ export class Session {
     return this.token ? { authorization: `Bearer ${this.token}` } : {};
   }
 
+  send(method: string, path: string): Promise<Response> {
+    return fetch(path, { method, headers: this.headers(), cache: "no-store" });
+  }
+
   async get<T>(path: string): Promise<T | null> {
-    const response = await fetch(path, { headers: this.headers(), cache: "no-store" });
+    const response = await this.send("GET", path);
     return response.ok ? ((await response.json()) as T) : null;
   }
 }

@@ -1,0 +1,46 @@
+import { useState } from "react";
+import type { Event as TaskEvent, TaskSnapshot } from "../generated/protocol.js";
+import type { Session } from "./api.js";
+import { usePolled } from "./poll.js";
+
+/** Events that are shown. */
+const NEWEST = 50;
+
+interface Page {
+  events: TaskEvent[];
+}
+
+/** The newest events of a task, by its head: a page of history begins somewhere. */
+async function newest(session: Session, path: string): Promise<Page | number> {
+  const about = await session.send("GET", path);
+  if (!about.ok) return about.status;
+  const { epoch, offset } = (await about.json()) as TaskSnapshot;
+  const since = encodeURIComponent(`${epoch}:${Math.max(0, offset - NEWEST)}`);
+  const page = await session.send("GET", `${path}/events?since=${since}&limit=${NEWEST}`);
+  return page.ok ? ((await page.json()) as Page) : page.status;
+}
+
+function Events({ taskId, session }: { taskId: string; session: Session }) {
+  const { value, refused } = usePolled<Page>(session, `/api/tasks/${encodeURIComponent(taskId)}`, newest);
+  if (refused !== null) return <p className="td-empty">{refused === 404 ? "There are no events." : `The server answers with ${refused}.`}</p>;
+  return (
+    <ol className="db-raw" tabIndex={0} aria-label="Raw events, the newest first">
+      {value?.events.toReversed().map((event) => (
+        <li key={event.offset}>
+          <code>{JSON.stringify(event)}</code>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+/** What was published to a task, as it goes over the wire; asked for only while it is open. */
+export function RawEvents({ taskId, session }: { taskId: string; session: Session }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details className="td-card db-raw-events" onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
+      <summary>Raw events</summary>
+      {open && <Events taskId={taskId} session={session} />}
+    </details>
+  );
+}
