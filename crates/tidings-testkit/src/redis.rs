@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::DEADLINE;
 
+/// Ports tried before something else must be wrong.
+const ATTEMPTS: usize = 20;
+
 /// A `redis-server` on a free port; killed when the test is over.
 #[derive(Debug)]
 pub struct RedisServer {
@@ -51,33 +54,39 @@ impl RedisServer {
     }
 
     fn run(program: &'static str, arguments: &[&str], config: &[String]) -> Self {
-        let port = free_port();
-        let dir = std::env::temp_dir().join(format!("tidings-{program}-{port}"));
-        // What a killed test may have left under the same number.
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).expect("a temporary directory can be made");
-        let file = dir.join("redis.conf");
-        let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n", dir.display());
-        for line in config {
-            text.push_str(line);
-            text.push('\n');
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
+        // Between the look for a free port and its use somebody else may take it.
+        for _ in 0..ATTEMPTS {
+            let port = free_port();
+            let dir = std::env::temp_dir().join(format!("tidings-{program}-{port}"));
+            // What a killed test may have left under the same number.
+            let _ = std::fs::remove_dir_all(&dir);
+            std::fs::create_dir_all(&dir).expect("a temporary directory can be made");
+            let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n", dir.display());
+            for line in config {
+                text.push_str(line);
+                text.push('\n');
+            }
+            std::fs::write(dir.join("redis.conf"), text).expect("a temporary file can be written");
+            let mut server = Self {
+                program,
+                port,
+                dir,
+                arguments: arguments.clone(),
+                child: None,
+            };
+            if server.spawn() {
+                return server;
+            }
         }
-        std::fs::write(&file, text).expect("a temporary file can be written");
-        let mut server = Self {
-            program,
-            port,
-            dir,
-            arguments: arguments
-                .iter()
-                .map(|&argument| argument.to_owned())
-                .collect(),
-            child: None,
-        };
-        server.spawn();
-        server
+        panic!("{program} found no port in {ATTEMPTS} attempts");
     }
 
-    fn spawn(&mut self) {
+    /// Starts it and waits until it answers; false if it has ended instead.
+    fn spawn(&mut self) -> bool {
         let log = std::fs::File::create(self.dir.join("log")).expect("a log can be written");
         let child = Command::new(self.program)
             .arg(self.dir.join("redis.conf"))
@@ -86,18 +95,31 @@ impl RedisServer {
             .stdout(log)
             .stderr(Stdio::null())
             .spawn();
-        let child = child.unwrap_or_else(|error| {
+        let mut child = child.unwrap_or_else(|error| {
             panic!(
                 "{} cannot be started ({error}): install Debian's package",
                 self.program
             )
         });
+        // Another server may answer under this port: it must be this one.
+        let itself = format!("process_id:{}\r", child.id());
+        let deadline = Instant::now() + DEADLINE;
+        while !self
+            .command("INFO server")
+            .is_ok_and(|info| info.contains(&itself))
+        {
+            if child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return false;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "in time: {} answers",
+                self.program
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.child = Some(child);
-        self.wait_until("it answers", |server| {
-            server
-                .command("PING")
-                .is_ok_and(|answer| answer.starts_with("+PONG"))
-        });
+        true
     }
 
     /// `redis://…`, as clients take it.
@@ -119,10 +141,10 @@ impl RedisServer {
     /// came, the first part of it if it is long.
     ///
     /// # Errors
-    /// It does not answer within a second.
+    /// It does not answer in time: ten seconds, since tests share two cores.
     pub fn command(&self, line: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.write_all(format!("{line}\r\n").as_bytes())?;
         let mut bytes = [0; 16 * 1024];
         let count = stream.read(&mut bytes)?;
@@ -153,7 +175,12 @@ impl RedisServer {
     /// Starts it again, with what its disk has.
     pub fn start_again(&mut self) {
         self.kill();
-        self.spawn();
+        let log = self.dir.join("log");
+        assert!(
+            self.spawn(),
+            "it ends at once: {}",
+            std::fs::read_to_string(log).unwrap_or_default()
+        );
     }
 
     /// Stops it without ending it: it neither answers nor hangs up.
@@ -184,15 +211,14 @@ impl Drop for RedisServer {
     }
 }
 
+/// A port that is free, and so is the one 10,000 higher, on which a cluster's
+/// servers talk. Both lie below those that the system gives to connections that
+/// go out: a server that is started again finds its port as it left it.
 fn free_port() -> u16 {
-    // A cluster's servers talk on the port 10,000 higher, which must exist too.
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let port = listener
-            .local_addr()
-            .expect("a bound socket has an address")
-            .port();
-        if port < 55_000 {
+        let port = fastrand::u16(10_000..22_000);
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
     }
