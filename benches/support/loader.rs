@@ -184,6 +184,16 @@ pub(crate) fn request(task: usize, event_bytes: usize) -> Vec<u8> {
 
 impl Loader {
     pub(crate) fn connect(addr: SocketAddr, load: &Load, check: bool) -> Self {
+        Self::across(addr, addr, load, check)
+    }
+
+    /// Watches at one address and publishes at another.
+    pub(crate) fn across(
+        addr: SocketAddr,
+        publish_at: SocketAddr,
+        load: &Load,
+        check: bool,
+    ) -> Self {
         let poll = Poll::new().unwrap();
         let mut loader = Self {
             poll,
@@ -229,7 +239,7 @@ impl Loader {
             loader.take(number, &early, Instant::now());
         }
         // Last, since the bare server only serves it from then on.
-        let (publisher, _) = handshake(addr, "/ws");
+        let (publisher, _) = handshake(publish_at, "/ws");
         let mut acks = publisher.try_clone().unwrap();
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];

@@ -46,10 +46,21 @@ impl ServerProcess {
 
     /// The same, for events of so many bytes: the bare server has to know.
     pub(crate) fn start_for(kind: &str, event_bytes: usize) -> Self {
+        Self::start_with(kind, event_bytes, &[])
+    }
+
+    /// A node of several, over the Redis at this address.
+    pub(crate) fn over_redis(url: &str) -> Self {
+        let variables = [(super::servers::REDIS_VAR, url)];
+        Self::start_with("tidings-redis", super::loader::EVENT_BYTES, &variables)
+    }
+
+    fn start_with(kind: &str, event_bytes: usize, variables: &[(&str, &str)]) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut child = Command::new(program)
             .args(["--serve", kind])
             .env(super::servers::EVENT_BYTES_VAR, event_bytes.to_string())
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("this program can be started again");

@@ -113,6 +113,16 @@ const TARGETS: &[Target] = &[
         what: "start with 1,000,000 events in 10,000 tasks: to the engine's own open",
         limit: AtMost(2.0),
     },
+    Target {
+        key: "redis_events_to_bare",
+        what: "two nodes over Redis: events/s to the same script, pipelined",
+        limit: AtLeast(0.8),
+    },
+    Target {
+        key: "redis_fanout_to_memory",
+        what: "a node over Redis: CPU a delivery in memory to its own",
+        limit: AtLeast(0.95),
+    },
 ];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use tidings_connections::{
     AuthError, Authenticator, ClientLimits, ConnectionManager, ConnectionsConfig, Credentials,
     Permissions, Principal,
 };
+use tidings_redis::{Redis, RedisConfig};
 use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,9 @@ pub(crate) const KINDS: &[&str] = &["bare", "tidings", "axum"];
 
 /// Tells the bare server how large an event is.
 pub(crate) const EVENT_BYTES_VAR: &str = "TIDINGS_BENCH_EVENT_BYTES";
+
+/// Tells a node of several where Redis is.
+pub(crate) const REDIS_VAR: &str = "TIDINGS_BENCH_REDIS";
 
 pub(crate) fn run(kind: &str) {
     super::process::pin_to_core(0);
@@ -42,6 +46,7 @@ pub(crate) fn run(kind: &str) {
             ConnectionsConfig::default(),
         )),
         "tidings-strangers" => on_one_core(tidings_for_strangers()),
+        "tidings-redis" => on_one_core(tidings_over_redis()),
         "hyper" => on_one_core(hyper_upgrade()),
         "axum" => on_one_core(axum_and_broadcast()),
         other => panic!("there is no server {other}"),
@@ -100,6 +105,19 @@ async fn serve(manager: ConnectionManager) {
     tokio::spawn(server.run(never, Duration::ZERO, Duration::ZERO))
         .await
         .unwrap();
+}
+
+/// One of several nodes.
+async fn tidings_over_redis() {
+    let config = BusConfig::default();
+    let deployment = std::env::var(REDIS_VAR).unwrap().parse().unwrap();
+    let redis = Redis::start(RedisConfig::new(deployment).retaining_as(&config));
+    assert!(redis.wait(Duration::from_secs(10)).await, "Redis answers");
+    let config = config.framing(WEBSOCKET).broker(Some(redis.broker()));
+    let bus = EventBus::open(config, redis.store()).await.unwrap();
+    let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap();
+    manager.join(redis.clients(), redis.neighbours());
+    serve(manager).await;
 }
 
 /// Reads a publish, writes a ready frame to each of its task's sockets.

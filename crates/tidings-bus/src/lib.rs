@@ -34,6 +34,7 @@ mod interest;
 mod lease;
 mod log;
 mod mirror;
+mod neighbours;
 mod pass;
 mod publish;
 mod remote;
@@ -56,6 +57,10 @@ pub use handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerIn
 pub use history::HistoryPage;
 pub use interest::Interest;
 pub use log::{Chunk, EventRecord, Framing, LogLimits, Standing, View};
+pub use neighbours::{
+    Claim, Claimed, ClientDirectory, ClientStanding, ClientState, ClientWritten, Heard,
+    InboxMessage, KeptClient, Neighbours, NodeAnswer, Place,
+};
 pub use publish::{PublishError, Published};
 pub use stats::{BusStats, Counters, GapCounts, StatusCounts};
 pub use store::{

@@ -133,10 +133,11 @@ impl Inner {
 
     pub(crate) fn connect(
         self: &Arc<Self>,
-        request: ConnectRequest,
+        mut request: ConnectRequest,
         socket: Box<dyn Socket>,
         wire: &'static dyn Wire,
     ) -> Result<ConnectionGuard, ConnectError> {
+        let ticket = request.ticket.take();
         let since = request.since.clone();
         let expires_at = request.access.expires_at();
         let client_id = request.client_id.clone().unwrap_or_else(ClientId::generate);
@@ -156,16 +157,15 @@ impl Inner {
             self.limiter.join(&counted)?;
             let mut replaced = None;
             let mut kept = None;
-            let mut token = None;
-            match clients.by_id.get(&client_id) {
+            let token = match clients.by_id.get(&client_id) {
                 Some(Client::Connected { connection, .. }) => {
-                    token = Some(*connection.token());
                     replaced = Some(Arc::clone(connection));
+                    Some(*connection.token())
                 }
                 // It is the one: it was admitted.
-                Some(Client::Away(_)) => token = presented(&request),
-                None => {}
-            }
+                Some(Client::Away(_)) => presented(&request),
+                None => ticket.as_ref().map(|ticket| ticket.token),
+            };
             if let Some(away) = clients.take_away(&client_id) {
                 kept = Some(away.kept);
             }
@@ -195,7 +195,8 @@ impl Inner {
                 old.close(CloseReason::Replaced);
                 Some(self.take_subscriptions(&old))
             }
-            None => kept,
+            // What this node has itself is newer than what it has written.
+            None => kept.or_else(|| ticket.as_ref()?.kept()),
         };
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
         self.expiries.follow(&connection, None, expires_at);
@@ -215,6 +216,9 @@ impl Inner {
             &mut kept,
         );
         self.restore(&connection, kept);
+        if let Some(ticket) = ticket {
+            ticket.used();
+        }
         Ok(guard)
     }
 
@@ -297,7 +301,7 @@ impl Inner {
     }
 
     /// Takes a connection's cursors away from the bus and writes down where they were.
-    fn take_subscriptions(&self, connection: &Connection) -> Kept {
+    pub(crate) fn take_subscriptions(&self, connection: &Connection) -> Kept {
         let (subs, patterns) = connection.lock().take_subs();
         let mut kept = Kept::default();
         for pattern in patterns {
@@ -347,11 +351,15 @@ impl Inner {
         let draining = self.draining.load(Ordering::Acquire);
         // One that goes because the process stops comes back to the next one,
         // if that will know of it.
-        let ends = draining && self.keeper.get().is_none();
+        let shared = self.shared.get();
+        let ends = draining && self.keeper.get().is_none() && shared.is_none();
         if !registered || connection.keep() == Keep::Nothing || ttl.is_zero() || ends {
             drop(clients);
             if registered {
                 self.release_inbox(&kept);
+                if let Some(shared) = shared {
+                    shared.gone(connection.client_id(), self.config.max_away);
+                }
             }
             return;
         }
@@ -363,6 +371,9 @@ impl Inner {
         drop(clients);
         for away in &expired {
             self.release(away);
+        }
+        if let Some(shared) = shared {
+            shared.write_soon(connection.client_id());
         }
     }
 
@@ -378,7 +389,7 @@ impl Inner {
         self.release_inbox(&away.kept);
     }
 
-    fn release_inbox(&self, kept: &Kept) {
+    pub(crate) fn release_inbox(&self, kept: &Kept) {
         if let Some((inbox, _)) = &kept.inbox {
             self.bus.release_detached(inbox);
         }
@@ -418,7 +429,7 @@ impl Inner {
                 let message = ControlMessage::personal_message(offset, event_type, data);
                 text.extend_from_slice(message.encode(at).as_bytes());
             });
-        self.counters.personal.fetch_add(1, Ordering::Relaxed);
+        self.counters.count_personal();
         Ok(Offset::new(offset).unwrap_or(Offset::MAX))
     }
 }

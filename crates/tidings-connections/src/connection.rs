@@ -456,7 +456,15 @@ impl Connection {
             last_heartbeat: Mark::default(),
         });
         out.mark_ready(key);
+        self.changed();
         Some(key)
+    }
+
+    /// Notes that what it watches has changed, where others are to know.
+    pub(crate) fn changed(&self) {
+        if let Some(shared) = self.manager.shared.get() {
+            shared.write_soon(&self.client_id);
+        }
     }
 
     /// Adds a cursor on a task that has appeared under a pattern, unless there is one.
@@ -517,6 +525,23 @@ impl Connection {
     /// Gives up on what is not yet written.
     pub(crate) fn abandon(&self) {
         self.lock().abandon();
+    }
+
+    /// Takes the client's inbox away; gives the last message that it got.
+    pub(crate) fn drop_inbox(&self) -> u64 {
+        let mut out = self.lock();
+        let mut subs = out.subs.iter();
+        let key = subs.find_map(|(key, sub)| matches!(sub.source, Source::Inbox(_)).then_some(key));
+        drop(subs);
+        let Some(sub) = key.and_then(|key| out.remove_sub(key)) else {
+            return 0;
+        };
+        sub.source.topic().detach(sub.attached);
+        match sub.opening.map(|opening| opening.start) {
+            Some(Start::After(position)) => position.offset.get(),
+            Some(_) => 0,
+            None => sub.cursor.delivered().get(),
+        }
     }
 
     /// Adds the client's inbox.

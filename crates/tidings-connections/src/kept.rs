@@ -62,6 +62,45 @@ struct Inbox {
 #[derive(Default)]
 pub(crate) struct Written(HashMap<ClientId, u64>);
 
+/// What a client watches and where it was, as nodes that share clients write it.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Watching {
+    subscriptions: Vec<Subscription>,
+    patterns: Vec<Pattern>,
+}
+
+impl Watching {
+    pub(crate) fn of(kept: &Kept) -> Self {
+        Self {
+            subscriptions: kept.subscriptions.iter().map(Subscription::from).collect(),
+            patterns: kept.patterns.clone(),
+        }
+    }
+
+    pub(crate) fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Nothing yet, if it was not written since the client came.
+    pub(crate) fn read(json: &[u8]) -> Self {
+        if json.is_empty() {
+            return Self::default();
+        }
+        serde_json::from_slice(json).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what a client watched cannot be read");
+            Self::default()
+        })
+    }
+
+    pub(crate) fn into_kept(self) -> Kept {
+        Kept {
+            subscriptions: self.subscriptions.into_iter().map(Into::into).collect(),
+            patterns: self.patterns,
+            inbox: None,
+        }
+    }
+}
+
 impl From<&KeptSubscription> for Subscription {
     fn from(kept: &KeptSubscription) -> Self {
         let (since, history) = match &kept.start {
@@ -190,7 +229,7 @@ impl Inner {
 
     /// Where a connected client would be if it went now; none while something
     /// waits for its socket.
-    fn standing_of(&self, connection: &Connection) -> Option<Kept> {
+    pub(crate) fn standing_of(&self, connection: &Connection) -> Option<Kept> {
         let out = connection.lock();
         if out.pending.is_some() {
             return None;

@@ -41,6 +41,7 @@ mod registry;
 mod renewal;
 mod resume;
 mod session;
+mod shared;
 mod socket;
 mod stalls;
 mod stats;
@@ -59,5 +60,6 @@ pub use manager::{
     ConnectError, ConnectRequest, ConnectionGuard, ConnectionManager, Keep, UnknownClient,
 };
 pub use session::chain;
+pub use shared::{Connections, NodeStats, SendError, Unanswered};
 pub use socket::{Socket, Wire};
 pub use stats::{ConnectionStates, ConnectionStats, LAG_BOUNDS};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tidings_bus::{EventBus, Keeper, StoreError};
+use tidings_bus::{ClientDirectory, EventBus, Keeper, Neighbours, StoreError};
 use tidings_protocol::{
     ClientId, CloseCode, Data, ErrorCode, EventType, Offset, Secret, Since, TaskId,
 };
@@ -19,6 +19,7 @@ use crate::heartbeat;
 use crate::kept::{self, Written};
 use crate::limits::{ClientLimits, Limited, Limiter, Who};
 use crate::registry::{Client, Registry};
+use crate::shared::{self, SendError, Shared, Ticket};
 use crate::socket::{Socket, Wire};
 use crate::stalls::Stalls;
 use crate::stats::{ConnectionStates, ConnectionStats, Counters};
@@ -33,7 +34,7 @@ const RECONNECT_FLOOR: Duration = Duration::from_millis(250);
 /// from the transport, see [`Socket`] and [`Wire`].
 #[derive(Clone)]
 pub struct ConnectionManager {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     stop: CancellationToken,
     _alive: Arc<DropGuard>,
 }
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     /// Where clients are kept beyond the process.
     pub(crate) keeper: OnceLock<Arc<dyn Keeper>>,
     pub(crate) written: tokio::sync::Mutex<Written>,
+    /// What this node shares with others, where there are any.
+    pub(crate) shared: OnceLock<Arc<Shared>>,
 }
 
 /// What a client asks for when it connects.
@@ -73,6 +76,8 @@ pub struct ConnectRequest {
     pub access: Access,
     /// Whether its cursors outlive the connection.
     pub keep_when_gone: Keep,
+    /// The right to connect its client here, where nodes share clients.
+    pub(crate) ticket: Option<Arc<Ticket>>,
 }
 
 /// Whether a client's cursors are kept when it goes.
@@ -208,6 +213,7 @@ impl ConnectionManager {
             draining: AtomicBool::new(false),
             keeper: OnceLock::new(),
             written: tokio::sync::Mutex::default(),
+            shared: OnceLock::new(),
         });
         tokio::spawn(heartbeat::run(
             Arc::downgrade(&inner),
@@ -259,23 +265,36 @@ impl ConnectionManager {
             .fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Brings what a request asks for to this node, where tasks lie in a store
-    /// that nodes share: call it before [`connect`](Self::connect), so that the
-    /// client is greeted with all there is. Without a shared store it does nothing.
+    /// Brings what a request asks for to this node, where nodes share tasks and
+    /// clients: call it before [`connect`](Self::connect), so that the client is
+    /// greeted with all there is. A client that is connected to another node is
+    /// taken over from there. Alone it does nothing.
     ///
     /// # Errors
-    /// [`ConnectError::Unavailable`] while that store cannot be read: what this
-    /// node has may lie behind what the client has seen on another.
-    pub async fn prepare(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
+    /// [`ConnectError::Unavailable`] while what is shared cannot be read: what
+    /// this node has may lie behind what the client has seen on another. Where
+    /// clients are shared, whatever [`connect`](Self::connect) would refuse.
+    ///
+    /// # Cancel safety
+    /// A client that was taken over, and then not connected, is given back.
+    pub async fn prepare(&self, request: &mut ConnectRequest) -> Result<(), ConnectError> {
         let bus = &self.inner.bus;
         if !bus.is_shared() {
             return Ok(());
         }
+        let claimed = match self.inner.shared.get() {
+            Some(shared) => self.inner.claim(shared, request).await?,
+            None => Default::default(),
+        };
         let unavailable = |error| {
             tracing::debug!(%error, "a client is sent away: tasks cannot be fetched");
             ConnectError::Unavailable
         };
-        let (tasks, patterns) = self.inner.kept_by(request.client_id.as_ref());
+        let (mut tasks, mut patterns) = self.inner.kept_by(request.client_id.as_ref());
+        tasks.extend(claimed.0);
+        patterns.extend(claimed.1);
+        tasks.sort_unstable();
+        tasks.dedup();
         if let Some(task_id) = &request.task_id {
             let fetched = bus.fetch(task_id, request.since.as_ref()).await;
             fetched.map_err(unavailable)?;
@@ -379,54 +398,33 @@ impl ConnectionManager {
             .collect()
     }
 
-    /// Closes a client's connection and forgets what was kept of the client.
-    /// False if there is no such client.
-    pub fn kick(&self, client_id: &ClientId) -> bool {
-        let (connection, away) = {
-            let mut clients = self.inner.registry.lock();
-            let connection = match clients.by_id.get(client_id) {
-                Some(Client::Connected { connection, .. }) => Some(Arc::clone(connection)),
-                _ => None,
-            };
-            if let Some(connection) = &connection {
-                clients.remove(connection);
-            }
-            (connection, clients.take_away(client_id))
-        };
-        if let Some(away) = &away {
-            self.inner.release(away);
-        }
-        match &connection {
-            Some(connection) => {
-                connection.close(CloseReason::Kicked);
-                true
-            }
-            None => away.is_some(),
-        }
-    }
-
     /// Puts a message into a client's inbox: it gets it now, or when it comes
-    /// back within the offline time. Gives the message's offset there.
+    /// back within the offline time, to whichever node. Gives the message's
+    /// offset there.
     ///
     /// # Errors
-    /// The client is neither connected nor away.
-    pub fn send_personal(
+    /// The client is neither connected nor away; or, where nodes share clients,
+    /// what they share cannot be reached.
+    pub async fn send_personal(
         &self,
         client_id: &ClientId,
         event_type: EventType,
         data: Data,
-    ) -> Result<Offset, UnknownClient> {
-        self.inner.send_personal(client_id, event_type, data)
+    ) -> Result<Offset, SendError> {
+        match self.inner.shared.get() {
+            None => Ok(self.inner.send_personal(client_id, event_type, data)?),
+            Some(shared) => {
+                let sent = self
+                    .inner
+                    .send_by_directory(shared, client_id, event_type, data);
+                sent.await
+            }
+        }
     }
 
-    /// Counters, and what they stand at now.
+    /// Counters, and what they stand at now; of this node, where there are several.
     pub fn stats(&self) -> ConnectionStats {
-        let (connected, away) = {
-            let clients = self.inner.registry.lock();
-            (clients.connected(), clients.away())
-        };
-        let limited = self.inner.limiter.stats();
-        self.inner.counters.read(connected, away, limited)
+        self.inner.stats()
     }
 
     /// What connections stand at now. Looks at every one of them, each for a
@@ -481,12 +479,33 @@ impl ConnectionManager {
         Ok(count)
     }
 
+    /// Makes this node one of several: from now on clients are theirs together.
+    /// To be called once, before anybody connects.
+    pub fn join(&self, directory: Arc<dyn ClientDirectory>, neighbours: Arc<dyn Neighbours>) {
+        let shared = Shared::new(directory, neighbours);
+        if self.inner.shared.set(Arc::clone(&shared)).is_err() {
+            return;
+        }
+        let heard = shared.neighbours.heard();
+        let (inner, stop) = (Arc::downgrade(&self.inner), self.stop.clone());
+        tokio::spawn(shared::hear(
+            inner.clone(),
+            Arc::clone(&shared),
+            heard,
+            stop.clone(),
+        ));
+        tokio::spawn(shared::run(inner, shared, stop));
+    }
+
     /// Writes where clients are; after a drain, so that a stop in order loses
-    /// nothing of it. Without a keeper it does nothing.
+    /// nothing of it. Without a keeper and alone it does nothing.
     ///
     /// # Errors
     /// They could not be written: what was written before holds.
     pub async fn save(&self) -> Result<(), StoreError> {
+        if let Some(shared) = self.inner.shared.get() {
+            self.inner.write_clients(shared).await?;
+        }
         kept::save(&self.inner).await
     }
 
@@ -508,6 +527,43 @@ impl ConnectionManager {
         while self.inner.registry.lock().connected() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+impl Inner {
+    /// Closes a client's connection to this node, and forgets what this node
+    /// has of it.
+    pub(crate) fn kick(&self, client_id: &ClientId) -> bool {
+        let (connection, away) = {
+            let mut clients = self.registry.lock();
+            let connection = match clients.by_id.get(client_id) {
+                Some(Client::Connected { connection, .. }) => Some(Arc::clone(connection)),
+                _ => None,
+            };
+            if let Some(connection) = &connection {
+                clients.remove(connection);
+            }
+            (connection, clients.take_away(client_id))
+        };
+        if let Some(away) = &away {
+            self.release(away);
+        }
+        match &connection {
+            Some(connection) => {
+                connection.close(CloseReason::Kicked);
+                true
+            }
+            None => away.is_some(),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> ConnectionStats {
+        let (connected, away) = {
+            let clients = self.registry.lock();
+            (clients.connected(), clients.away())
+        };
+        let limited = self.limiter.stats();
+        self.counters.read(connected, away, limited)
     }
 }
 

@@ -438,6 +438,7 @@ impl Connection {
             id,
         };
         out.subs.add_pattern(known);
+        self.changed();
         self.only_allowed(out, tasks)
     }
 
@@ -460,6 +461,7 @@ impl Connection {
                 format!("this connection is not subscribed to {target}"),
             ));
         }
+        self.changed();
         Ok(ControlMessage::unsubscribed(reference, target))
     }
 

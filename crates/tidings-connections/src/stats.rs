@@ -86,6 +86,10 @@ impl Counters {
         }
     }
 
+    pub(crate) fn count_personal(&self) {
+        self.personal.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn error(&self, code: ErrorCode) {
         if let Some(at) = place(ErrorCode::ALL, &code) {
             self.errors[at].fetch_add(1, Ordering::Relaxed);

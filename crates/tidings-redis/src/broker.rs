@@ -17,6 +17,7 @@ use crate::defaults::{
     BUCKETS, PENDING_NOTICES, PING_INTERVAL, RECHECK_INTERVAL, RESPONSE_TIMEOUT,
 };
 use crate::link::{Backoff, Connection, PushSender, connect};
+use crate::neighbours::RedisNeighbours;
 use crate::store::{CONCURRENT, RedisStore, bucket_of, text};
 use crate::watched::Watched;
 
@@ -43,6 +44,7 @@ struct Inner {
     /// Notices could not be handed over.
     lost: AtomicBool,
     echo: String,
+    neighbours: Arc<RedisNeighbours>,
     stop: CancellationToken,
 }
 
@@ -53,8 +55,12 @@ impl std::fmt::Debug for RedisBroker {
 }
 
 impl RedisBroker {
-    pub(crate) fn new(store: Arc<RedisStore>, node: &str, stop: CancellationToken) -> Self {
-        let echo = store.keys.echo(node);
+    pub(crate) fn new(
+        store: Arc<RedisStore>,
+        neighbours: Arc<RedisNeighbours>,
+        stop: CancellationToken,
+    ) -> Self {
+        let echo = store.keys.echo(neighbours.id());
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -63,6 +69,7 @@ impl RedisBroker {
                 changed: Notify::new(),
                 lost: AtomicBool::new(false),
                 echo,
+                neighbours,
                 stop,
             }),
         }
@@ -194,10 +201,14 @@ impl Session<'_> {
         overflown: &AtomicBool,
     ) -> Result<(), Broken> {
         let echo = self.inner.echo.clone();
-        self.subscribe(&[echo]).await.map_err(|_| Broken)?;
+        let mail = self.inner.neighbours.mailbox().to_owned();
+        for channel in [echo, mail] {
+            self.subscribe(&[channel]).await.map_err(|_| Broken)?;
+        }
         self.follow().await?;
         // Whatever happened while nobody listened.
         self.send(Notice::Lost);
+        self.inner.neighbours.missed();
         self.inner.store.link.set_hearing(true);
         let mut heard = Instant::now();
         let mut ping = tokio::time::interval(PING_INTERVAL);
@@ -223,6 +234,7 @@ impl Session<'_> {
                     }
                     if self.inner.lost.swap(false, Ordering::Relaxed) {
                         self.send(Notice::Lost);
+                        self.inner.neighbours.missed();
                     }
                 }
                 _ = recheck.tick() => self.recheck().await,
@@ -376,6 +388,7 @@ impl Session<'_> {
                 Connection::Cluster(_) => {
                     // One of its servers; which one is not said.
                     self.inner.watched().disconnected();
+                    self.inner.neighbours.missed();
                     self.hears_new = false;
                     Ok(true)
                 }
@@ -400,6 +413,10 @@ impl Session<'_> {
         };
         if channel == self.inner.echo {
             *heard = Instant::now();
+            return;
+        }
+        if channel == self.inner.neighbours.mailbox() {
+            self.inner.neighbours.take(message);
             return;
         }
         let Some(task_id) = self.inner.store.keys.task_of(channel) else {

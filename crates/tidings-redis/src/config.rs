@@ -15,6 +15,9 @@ pub struct RedisConfig {
     /// What keys and channels begin with; installations that share a Redis
     /// need different ones. Default `tidings`.
     pub prefix: String,
+    /// What this node is called where people see it. Default: the beginning of
+    /// a random id.
+    pub node_name: Option<String>,
     /// Events kept per task, within 64. Default: the bus's, 1,000.
     pub max_events: u64,
     /// Bytes kept per task. Default: the bus's, 256 KiB.
@@ -44,6 +47,7 @@ impl RedisConfig {
         Self {
             deployment,
             prefix: defaults::PREFIX.to_owned(),
+            node_name: None,
             max_events: bus::MAX_EVENTS,
             max_bytes: bus::MAX_BYTES,
             idle_ttl: bus::IDLE_TTL,
@@ -73,6 +77,13 @@ impl RedisConfig {
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// Sets what this node is called where people see it.
+    #[must_use]
+    pub fn node_name(mut self, name: impl Into<String>) -> Self {
+        self.node_name = Some(name.into());
         self
     }
 

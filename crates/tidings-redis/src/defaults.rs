@@ -38,3 +38,18 @@ pub const RECHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Notices taken from Redis and not yet from us. Beyond them notices are
 /// dropped and every watched task is compared with Redis instead.
 pub const PENDING_NOTICES: usize = 16 * 1024;
+
+/// How often a node says that it lives.
+pub const NODE_HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How long a node counts as alive after that, by Redis's clock: four
+/// heartbeats may be late, and a dead node is asked in vain no longer than this.
+pub const NODE_TTL: Duration = Duration::from_secs(10);
+
+/// The largest message between nodes: well below the 8 MB at which Redis, as it
+/// comes, cuts off a subscriber that is slow for a minute.
+pub const MAIL_BYTES: usize = 4 * 1024 * 1024;
+
+/// Messages of other nodes not yet looked at. Beyond them messages are dropped,
+/// and every client of this node is compared with Redis instead.
+pub const PENDING_MAIL: usize = 1_024;

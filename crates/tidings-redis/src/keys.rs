@@ -5,7 +5,7 @@
 //! ids: the index that lists a bucket's tasks then lies in the slot of the
 //! tasks themselves, and is written by the same script.
 
-use tidings_protocol::TaskId;
+use tidings_protocol::{ClientId, TaskId};
 
 use crate::defaults::BUCKETS;
 
@@ -57,6 +57,26 @@ impl Keys {
         format!("{{{}:echo:{node}}}", self.prefix)
     }
 
+    /// A client, and its inbox.
+    pub(crate) fn client(&self, client_id: &ClientId) -> (String, String) {
+        let tag = self.tag(bucket(client_id.as_str()));
+        (
+            format!("{tag}:client:{client_id}"),
+            format!("{tag}:inbox:{client_id}"),
+        )
+    }
+
+    /// The nodes by the time they were last heard of, and their names.
+    pub(crate) fn nodes(&self) -> (String, String) {
+        let tag = format!("{{{}:nodes}}", self.prefix);
+        (format!("{tag}:heard"), format!("{tag}:names"))
+    }
+
+    /// The channel of what is sent to one node.
+    pub(crate) fn mail(&self, node: &str) -> String {
+        format!("{{{}:mail:{node}}}", self.prefix)
+    }
+
     /// The task of a channel of events; none if it is another kind of channel.
     pub(crate) fn task_of(&self, channel: &str) -> Option<TaskId> {
         let rest = channel.strip_prefix('{')?.strip_prefix(&self.prefix)?;
@@ -95,6 +115,7 @@ mod tests {
         assert_eq!(keys.task_of(&keys.channel(&task)), Some(task));
         assert_eq!(keys.task_of(&keys.appeared(3)), None);
         assert_eq!(keys.task_of(&keys.echo("x")), None);
+        assert_eq!(keys.task_of(&keys.mail("x")), None);
     }
 
     #[test]

@@ -26,10 +26,12 @@
 //! ```
 
 mod broker;
+mod clients;
 mod config;
 pub mod defaults;
 mod keys;
 mod link;
+mod neighbours;
 mod node;
 mod script;
 mod sentinel;
@@ -37,6 +39,8 @@ mod store;
 mod watched;
 
 pub use broker::RedisBroker;
+pub use clients::RedisClients;
 pub use config::{AddressError, Deployment, RedisConfig};
+pub use neighbours::RedisNeighbours;
 pub use node::Redis;
 pub use store::RedisStore;

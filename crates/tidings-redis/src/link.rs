@@ -324,7 +324,7 @@ async fn supervise(inner: &Inner) {
             _ => false,
         };
         inner.durable.store(durable, Ordering::Relaxed);
-        if let Err(error) = ping(&mut connection).await {
+        if let Err(error) = ping(&mut connection, &inner.config.prefix).await {
             // A replica that is about to become the master, or one that loads.
             tracing::debug!(%error, "Redis is not ready");
             tokio::time::sleep(backoff.next()).await;
@@ -343,7 +343,7 @@ async fn supervise(inner: &Inner) {
             if inner.broken.load(Ordering::SeqCst) >= number {
                 break;
             }
-            if let Err(error) = ping(&mut connection).await {
+            if let Err(error) = ping(&mut connection, &inner.config.prefix).await {
                 tracing::debug!(%error, "Redis does not answer");
                 break;
             }
@@ -354,7 +354,7 @@ async fn supervise(inner: &Inner) {
 }
 
 /// A sign of life that only a master that takes writes gives.
-async fn ping(connection: &mut Connection) -> RedisResult<()> {
+async fn ping(connection: &mut Connection, prefix: &str) -> RedisResult<()> {
     match connection {
         Connection::Server(server) => {
             let role: Value = redis::cmd("ROLE").query_async(server).await?;
@@ -370,7 +370,8 @@ async fn ping(connection: &mut Connection) -> RedisResult<()> {
             }
         }
         Connection::Cluster(cluster) => redis::cmd("GET")
-            .arg("tidings:ping")
+            // Among the keys that a user of ours may touch.
+            .arg(format!("{{{prefix}:ping}}"))
             .query_async::<Value>(cluster)
             .await
             .map(drop),

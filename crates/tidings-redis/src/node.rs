@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::broker::RedisBroker;
+use crate::clients::RedisClients;
 use crate::config::RedisConfig;
 use crate::link::Link;
+use crate::neighbours::RedisNeighbours;
 use crate::store::RedisStore;
 
 /// A node's connections to Redis, and what goes over them.
@@ -18,6 +20,8 @@ use crate::store::RedisStore;
 pub struct Redis {
     store: Arc<RedisStore>,
     broker: Arc<RedisBroker>,
+    clients: Arc<RedisClients>,
+    neighbours: Arc<RedisNeighbours>,
     _alive: Arc<DropGuard>,
 }
 
@@ -25,12 +29,15 @@ impl Redis {
     /// Begins to connect; must be called inside a tokio runtime.
     pub fn start(config: RedisConfig) -> Self {
         let stop = CancellationToken::new();
-        let node = uuid::Uuid::new_v4().simple().to_string();
-        let store = Arc::new(RedisStore::new(Link::start(config, stop.clone())));
-        let broker = RedisBroker::new(Arc::clone(&store), &node, stop.clone());
+        let link = Link::start(config, stop.clone());
+        let store = Arc::new(RedisStore::new(link.clone()));
+        let neighbours = RedisNeighbours::start(link.clone(), store.publish, stop.clone());
+        let broker = RedisBroker::new(Arc::clone(&store), Arc::clone(&neighbours), stop.clone());
         Self {
             store,
             broker: Arc::new(broker),
+            clients: Arc::new(RedisClients::new(link)),
+            neighbours,
             _alive: Arc::new(stop.drop_guard()),
         }
     }
@@ -43,6 +50,16 @@ impl Redis {
     /// The broker, for [`BusConfig::broker`](tidings_bus::BusConfig::broker).
     pub fn broker(&self) -> Arc<RedisBroker> {
         Arc::clone(&self.broker)
+    }
+
+    /// Where clients are, for a connection manager to join.
+    pub fn clients(&self) -> Arc<RedisClients> {
+        Arc::clone(&self.clients)
+    }
+
+    /// The other nodes, for a connection manager to join.
+    pub fn neighbours(&self) -> Arc<RedisNeighbours> {
+        Arc::clone(&self.neighbours)
     }
 
     /// Whether Redis answers, and messages come through. A node of which this

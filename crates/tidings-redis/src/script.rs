@@ -2,7 +2,7 @@
 
 use redis::Script;
 
-/// All scripts; each begins with what they share.
+/// Scripts of tasks.
 pub(crate) struct Scripts {
     pub(crate) append: Script,
     pub(crate) find: Script,
@@ -10,14 +10,52 @@ pub(crate) struct Scripts {
     pub(crate) remove: Script,
 }
 
+/// Scripts of clients.
+pub(crate) struct ClientScripts {
+    pub(crate) claim: Script,
+    pub(crate) stand: Script,
+    pub(crate) forget: Script,
+    pub(crate) send: Script,
+    pub(crate) inbox: Script,
+}
+
+/// Begins with what scripts share.
+fn of_tasks(body: &str) -> Script {
+    Script::new(&[include_str!("lua/shared.lua"), body].concat())
+}
+
+fn of_clients(body: &str) -> Script {
+    let shared = [
+        include_str!("lua/shared.lua"),
+        include_str!("lua/clients.lua"),
+    ];
+    Script::new(&[shared[0], shared[1], body].concat())
+}
+
 impl Scripts {
     pub(crate) fn new() -> Self {
-        let script = |body: &str| Script::new(&[include_str!("lua/shared.lua"), body].concat());
         Self {
-            append: script(include_str!("lua/append.lua")),
-            find: script(include_str!("lua/find.lua")),
-            trim: script(include_str!("lua/trim.lua")),
+            append: of_tasks(include_str!("lua/append.lua")),
+            find: of_tasks(include_str!("lua/find.lua")),
+            trim: of_tasks(include_str!("lua/trim.lua")),
             remove: Script::new(include_str!("lua/remove.lua")),
         }
     }
+}
+
+impl ClientScripts {
+    pub(crate) fn new() -> Self {
+        Self {
+            claim: of_clients(include_str!("lua/claim.lua")),
+            stand: of_clients(include_str!("lua/stand.lua")),
+            forget: Script::new(include_str!("lua/forget.lua")),
+            send: of_clients(include_str!("lua/send.lua")),
+            inbox: of_clients(include_str!("lua/inbox.lua")),
+        }
+    }
+}
+
+/// The script of the registry of nodes.
+pub(crate) fn nodes() -> Script {
+    Script::new(include_str!("lua/nodes.lua"))
 }

@@ -101,11 +101,11 @@ fn fresh_epoch() -> String {
     uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
 }
 
-fn unavailable(error: RedisError) -> StoreError {
+pub(crate) fn unavailable(error: RedisError) -> StoreError {
     StoreError::Unavailable(Box::new(error))
 }
 
-fn garbled(what: &'static str) -> StoreError {
+pub(crate) fn garbled(what: &'static str) -> StoreError {
     StoreError::Unavailable(what.into())
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
     }
 }
 
-fn number(value: &Value) -> Option<u64> {
+pub(crate) fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(*number).ok(),
         other => text(other)?.parse().ok(),
@@ -333,7 +333,7 @@ impl Store for RedisStore {
     }
 }
 
-fn millis(time: std::time::Duration) -> u64 {
+pub(crate) fn millis(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 

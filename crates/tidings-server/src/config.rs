@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) connections: ConnectionsConfig,
     pub(crate) transport: TransportConfig,
     pub(crate) redis: Option<Deployment>,
+    pub(crate) node_name: Option<String>,
     /// Where tasks are kept; none for memory alone.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) store: StoreConfig,
@@ -115,6 +116,7 @@ impl Settings {
             connections: connections(options).limits(limits),
             transport: transport(options),
             redis: options.redis.as_ref().map(|url| url.0.clone()),
+            node_name: options.node_name.clone(),
             store: store(options),
             data_dir: options.data_dir.clone(),
             drain_window: options.drain_window.map_or(DRAIN_WINDOW, |time| time.get()),

@@ -55,6 +55,10 @@ pub(crate) struct Options {
     )]
     pub(crate) redis: Option<RedisUrl>,
 
+    /// What this server is called among several [default: its machine's name and port]
+    #[arg(long, env = "TIDINGS_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+
     /// How people are asked who they are: none, jwt or keys. Without being asked
     /// they come in from this machine only [default: none]
     #[arg(
@@ -526,7 +530,7 @@ pub(crate) struct Options {
 macro_rules! with_names {
     ($macro:ident: $($given:ident),*) => {
         $macro! { $($given),*:
-            listen, config, log, log_format, allow_origin, redis,
+            listen, config, log, log_format, allow_origin, redis, node_name,
             auth, jwt_key, jwt_algorithm, jwt_audience, jwt_issuer, jwt_leeway, api_keys,
             allow_anonymous, token_in_query,
             tls_cert, tls_key, allow_host, trusted_proxy, proxy_protocol,

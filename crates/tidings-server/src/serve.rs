@@ -75,7 +75,10 @@ impl Instance {
                 keeper = Some(clients);
                 (bus, None)
             }
-            None => open(settings.bus, settings.redis).await?,
+            None => {
+                let name = settings.node_name.unwrap_or_else(|| named(settings.listen));
+                open(settings.bus, settings.redis, name).await?
+            }
         };
         let connections = settings.connections;
         let mut keys = None;
@@ -97,6 +100,9 @@ impl Instance {
             if clients > 0 {
                 tracing::info!(clients, "clients may come back to where they were");
             }
+        }
+        if let Some(redis) = &redis {
+            manager.join(redis.clients(), redis.neighbours());
         }
         let service = TidingsService::new(manager.clone(), settings.transport.pages(pages()))
             .map_err(setting)?;
@@ -164,17 +170,35 @@ impl Instance {
 async fn open(
     config: BusConfig,
     deployment: Option<Deployment>,
+    name: String,
 ) -> Result<(EventBus, Option<Redis>), Failure> {
     let Some(deployment) = deployment else {
         return Ok((EventBus::new(config).map_err(setting)?, None));
     };
-    let redis = Redis::start(RedisConfig::new(deployment).retaining_as(&config));
+    let redis = Redis::start(
+        RedisConfig::new(deployment)
+            .retaining_as(&config)
+            .node_name(name),
+    );
     if !redis.wait(REDIS_DEADLINE).await {
         tracing::warn!("Redis does not answer yet; the server starts, and is not ready");
     }
     let config = config.broker(Some(redis.broker()));
     let bus = EventBus::open(config, redis.store()).await;
     Ok((bus.map_err(setting)?, Some(redis)))
+}
+
+/// What a server is called if nobody says: its machine and its port.
+fn named(listen: SocketAddr) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok());
+    let host = host.as_deref().map_or("tidings", str::trim);
+    match listen.port() {
+        // The system chooses one later; this is its own too.
+        0 => format!("{host}-{}", std::process::id()),
+        port => format!("{host}:{port}"),
+    }
 }
 
 pub(crate) fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

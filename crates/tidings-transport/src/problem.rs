@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tidings_bus::PublishError;
-use tidings_connections::{AuthError, ConnectError, Forbidden, Limited, UnknownClient, chain};
+use tidings_connections::{
+    AuthError, ConnectError, Forbidden, Limited, SendError, Unanswered, UnknownClient, chain,
+};
 use tidings_protocol::ErrorCode;
 
 use crate::body::{Body, full};
@@ -220,6 +222,21 @@ impl From<ConnectError> for Problem {
 impl From<UnknownClient> for Problem {
     fn from(error: UnknownClient) -> Self {
         Self::plain(StatusCode::NOT_FOUND, error.to_string())
+    }
+}
+
+impl From<Unanswered> for Problem {
+    fn from(error: Unanswered) -> Self {
+        Self::new(ErrorCode::Unavailable, error.to_string())
+    }
+}
+
+impl From<SendError> for Problem {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Unknown(unknown) => unknown.into(),
+            other => Self::new(ErrorCode::Unavailable, chain(&other)),
+        }
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn websocket<M: Incoming, B>(
         match upgrade.await {
             Ok(upgraded) => {
                 let refusal = match verdict {
-                    Ok(_) => manager.prepare(&connect).await.err().map(Refused::from),
+                    Ok(_) => manager.prepare(&mut connect).await.err().map(Refused::from),
                     Err(refused) => Some(refused),
                 };
                 start::<M>(&manager, upgraded, connect, refusal);

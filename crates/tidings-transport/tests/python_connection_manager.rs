@@ -90,10 +90,13 @@ async fn disconnect_client() {
 
     let mut kicked = TestClient::connect(server.ws("/ws?client_id=kicked")).await;
     kicked.until("connection_established").await;
-    assert!(manager.kick(&client("kicked")));
+    assert!(manager.kick(&client("kicked")).await.unwrap());
     assert_eq!(kicked.close_code().await, Some(1000));
     assert_eq!(kicked.checker().going_away().unwrap()["reconnect"], "never");
-    assert!(!manager.kick(&client("kicked")), "it is gone");
+    assert!(
+        !manager.kick(&client("kicked")).await.unwrap(),
+        "it is gone"
+    );
     server.stop().await;
 }
 
@@ -112,6 +115,7 @@ async fn send_personal_message() {
                 "note".parse().unwrap(),
                 data(json!({ "n": number })),
             )
+            .await
             .unwrap();
         assert_eq!(offset.get(), number);
     }
@@ -129,10 +133,10 @@ async fn send_personal_message() {
         "pong",
         "nothing came before it"
     );
-    let nobody =
-        server
-            .manager()
-            .send_personal(&client("nobody"), "note".parse().unwrap(), Data::empty());
+    let nobody = server
+        .manager()
+        .send_personal(&client("nobody"), "note".parse().unwrap(), Data::empty())
+        .await;
     assert!(nobody.is_err());
     server.stop().await;
 }
@@ -184,6 +188,7 @@ async fn message_queuing_for_offline_client() {
     progress(server.bus(), "t2", 3..=4).await;
     manager
         .send_personal(&client("laptop"), "note".parse().unwrap(), Data::empty())
+        .await
         .unwrap();
 
     let url = server.ws(&format!(
@@ -294,7 +299,7 @@ async fn connection_info_tracking() {
     assert_eq!(info.subscriptions[0].lag, info.lag);
     assert_eq!(info.delivered, before.delivered);
 
-    assert!(manager.kick(&client("laptop")));
+    assert!(manager.kick(&client("laptop")).await.unwrap());
     assert_eq!(watcher.close_code().await, Some(1000));
     assert!(manager.connection(&client("laptop")).is_none());
     drop(stuck);

@@ -155,10 +155,13 @@ fn own() -> Value {
             "epoch": reference("Epoch"),
             "offset": reference("Offset")
         })),
-        "ConnectionList": object(json!({
+        "ConnectionList": of_several(object(json!({
             "connections": { "type": "array", "items": reference("ConnectionInfo") }
+        })), json!({
+            "unanswered": { "type": "array", "items": text, "description": "Of several nodes, those that did not answer in time: what they have is missing." },
+            "truncated": { "type": "array", "items": text, "description": "Of several nodes, those that have more than they could list." }
         })),
-        "ConnectionInfo": object(json!({
+        "ConnectionInfo": of_several(object(json!({
             "client_id": reference("ClientId"),
             "connected_at": reference("Timestamp"),
             "remote_addr": text_or_null,
@@ -171,7 +174,7 @@ fn own() -> Value {
             "received": count,
             "lag": count,
             "blocked": { "type": "boolean" }
-        })),
+        })), json!({ "node": { "type": "string", "description": "Of several nodes, the one that it is connected to." } })),
         "SubscriptionInfo": object(json!({
             "task_id": reference("TaskId"),
             "offset": count,
@@ -186,11 +189,21 @@ fn own() -> Value {
             }
         },
         "PersonalMessageTaken": object(json!({ "offset": reference("Offset") })),
-        "Stats": object(json!({
+        "Stats": of_several(object(json!({
             "version": text,
             "uptime_ms": count,
             "bus": { "type": "object", "description": "Counters of the bus." },
             "connections": { "type": "object", "description": "Counters of connections." }
+        })), json!({
+            "nodes": {
+                "type": "array",
+                "description": "Of several nodes, each one's; what stands above is their sum. A task that several nodes have is counted by each.",
+                "items": object(json!({
+                    "node": text,
+                    "stats": { "type": ["object", "null"], "description": "null if it did not answer in time." }
+                }))
+            },
+            "unanswered": { "type": "array", "items": text, "description": "Nodes that the sum lacks." }
         })),
         "Index": object(json!({
             "name": { "const": "tidings" },
@@ -234,4 +247,12 @@ fn parameters() -> Value {
             "How many at most, 1 to 1,000; what is outside the range is moved into it."
         )
     })
+}
+
+/// Adds what is said only where several nodes act as one.
+fn of_several(mut schema: Value, more: Value) -> Value {
+    if let (Some(properties), Value::Object(more)) = (schema["properties"].as_object_mut(), more) {
+        properties.extend(more);
+    }
+    schema
 }

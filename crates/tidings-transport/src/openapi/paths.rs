@@ -279,7 +279,7 @@ fn connection() -> Value {
             "summary": "What is known of a client's connection",
             "responses": responses(
                 json!({ "200": answer("The connection", "ConnectionInfo") }),
-                &["400", "404"]
+                &["400", "404", "503"]
             )
         },
         "delete": {
@@ -288,7 +288,7 @@ fn connection() -> Value {
             "summary": "Close a client's connection and forget what was kept of it",
             "responses": responses(
                 json!({ "204": { "description": "It is closed." } }),
-                &["400", "404"]
+                &["400", "404", "503"]
             )
         }
     })
@@ -305,7 +305,7 @@ fn messages() -> Value {
             "requestBody": { "required": true, "content": json_content("NewPersonalMessage") },
             "responses": responses(
                 json!({ "202": answer("In its inbox", "PersonalMessageTaken") }),
-                &["400", "404", "408", "413"]
+                &["400", "404", "408", "413", "503"]
             )
         }
     })

@@ -47,7 +47,7 @@ impl Core {
                 .map_err(|error| Problem::bad_request(format!("header Last-Event-ID: {error}")))?;
             connect.since = Some(since);
         }
-        self.manager.prepare(&connect).await?;
+        self.manager.prepare(&mut connect).await?;
         let socket = SseSocket::new();
         let guard = self
             .manager

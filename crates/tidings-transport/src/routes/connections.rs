@@ -8,7 +8,7 @@ use tidings_protocol::{ClientId, Data, ErrorCode, EventType, Offset, TaskId};
 
 use super::events::parse_json;
 use crate::body::{Body, full, json};
-use crate::problem::Problem;
+use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
 use crate::service::{BoxError, Core};
 
@@ -37,7 +37,7 @@ fn client_id(raw: &str) -> Result<ClientId, Problem> {
 }
 
 impl Core {
-    pub(crate) fn list_connections(
+    pub(crate) async fn list_connections(
         &self,
         uri: &Uri,
         access: &Access,
@@ -45,19 +45,27 @@ impl Core {
         let task: Option<TaskId> = Query::of(uri).get("task", ErrorCode::InvalidTaskId)?;
         // What else they watch is shown too, so one task is not enough.
         access.check_everything(Permission::Admin)?;
+        if self.manager.node_name().is_some() {
+            let all = self.manager.all_connections(task.as_ref()).await;
+            return Ok(json(StatusCode::OK, &all));
+        }
         let connections = self.manager.connections(task.as_ref());
         Ok(json(StatusCode::OK, &List { connections }))
     }
 
-    pub(crate) fn get_connection(&self, id: &str) -> Result<Response<Body>, Problem> {
+    pub(crate) async fn get_connection(&self, id: &str) -> Result<Response<Body>, Problem> {
         let id = client_id(id)?;
+        if self.manager.node_name().is_some() {
+            let info = self.manager.any_connection(&id).await?;
+            return Ok(json(StatusCode::OK, &info.ok_or(UnknownClient(id))?));
+        }
         let info = self.manager.connection(&id).ok_or(UnknownClient(id))?;
         Ok(json(StatusCode::OK, &info))
     }
 
-    pub(crate) fn kick(&self, id: &str) -> Result<Response<Body>, Problem> {
+    pub(crate) async fn kick(&self, id: &str) -> Result<Response<Body>, Problem> {
         let id = client_id(id)?;
-        if !self.manager.kick(&id) {
+        if !self.manager.kick(&id).await.map_err(unavailable)? {
             return Err(UnknownClient(id).into());
         }
         let mut response = Response::new(full(Vec::new()));
@@ -82,7 +90,7 @@ impl Core {
             return Err(Problem::new(ErrorCode::TooLarge, detail));
         }
         let Message { event_type, data } = parse_json(&bytes, ErrorCode::InvalidEvent)?;
-        let offset = self.manager.send_personal(&id, event_type, data)?;
+        let offset = self.manager.send_personal(&id, event_type, data).await?;
         Ok(json(StatusCode::ACCEPTED, &Sent { offset }))
     }
 }

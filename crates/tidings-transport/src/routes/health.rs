@@ -1,7 +1,7 @@
 //! The index, statistics, liveness and readiness.
 
 use http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::PATHS;
 use crate::body::{Body, json as respond};
@@ -22,16 +22,40 @@ impl Core {
         )
     }
 
-    pub(crate) fn stats(&self) -> Response<Body> {
+    /// Counters; of several nodes their sums, and each one's.
+    pub(crate) async fn stats(&self) -> Response<Body> {
+        if let Some(nodes) = self.manager.all_stats().await {
+            let mut sum = json!({ "bus": {}, "connections": {} });
+            for counted in nodes.iter().filter_map(|node| node.stats.as_ref()) {
+                add(&mut sum, counted);
+            }
+            let missing = nodes.iter().filter(|node| node.stats.is_none());
+            let unanswered: Vec<_> = missing.map(|node| &node.node).collect();
+            return respond(
+                StatusCode::OK,
+                &json!({
+                    "version": env!("CARGO_PKG_VERSION"),
+                    "uptime_ms": self.uptime_ms(),
+                    "bus": sum["bus"],
+                    "connections": sum["connections"],
+                    "nodes": nodes,
+                    "unanswered": unanswered,
+                }),
+            );
+        }
         respond(
             StatusCode::OK,
             &json!({
                 "version": env!("CARGO_PKG_VERSION"),
-                "uptime_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "uptime_ms": self.uptime_ms(),
                 "bus": self.manager.bus().stats(),
                 "connections": self.manager.stats(),
             }),
         )
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Alive: the process answers.
@@ -63,5 +87,24 @@ impl Core {
             return Some("full");
         }
         None
+    }
+}
+
+/// Adds numbers to numbers, all the way down.
+fn add(sum: &mut Value, more: &Value) {
+    match more {
+        Value::Object(fields) => {
+            if !sum.is_object() {
+                *sum = json!({});
+            }
+            for (name, value) in fields {
+                add(&mut sum[name.as_str()], value);
+            }
+        }
+        Value::Number(number) => {
+            let before = sum.as_u64().unwrap_or(0);
+            *sum = before.saturating_add(number.as_u64().unwrap_or(0)).into();
+        }
+        _ => {}
     }
 }

@@ -206,14 +206,20 @@ impl Core {
             (Route::Events, Method::GET) => self.get_events(request, &id, access).await,
             (Route::Events, Method::POST) => self.publish(request, &id, &access).await,
             (Route::Commands, Method::POST) => self.command(request, &id, &access).await,
-            (Route::Connections, Method::GET) => self.list_connections(request.uri(), &access),
+            (Route::Connections, Method::GET) => {
+                let uri = request.uri().clone();
+                drop(request);
+                self.list_connections(&uri, &access).await
+            }
             (Route::Connection, Method::GET) => {
                 access.check_everything(Permission::Admin)?;
-                self.get_connection(&id)
+                drop(request);
+                self.get_connection(&id).await
             }
             (Route::Connection, Method::DELETE) => {
                 access.check_everything(Permission::Admin)?;
-                self.kick(&id)
+                drop(request);
+                self.kick(&id).await
             }
             (Route::Messages, Method::POST) => {
                 access.check_everything(Permission::Admin)?;
@@ -222,7 +228,8 @@ impl Core {
             (Route::Index, Method::GET) => Ok(self.index()),
             (Route::Stats, Method::GET) => {
                 access.check_everything(Permission::Admin)?;
-                Ok(self.stats())
+                drop(request);
+                Ok(self.stats().await)
             }
             (Route::Healthz, Method::GET) => Ok(self.healthz()),
             (Route::Readyz, Method::GET) => Ok(self.readyz()),

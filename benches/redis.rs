@@ -1,0 +1,306 @@
+//! What do several nodes over Redis cost, against one in memory and against
+//! Redis by itself?
+//!
+//! `cargo bench --bench redis` starts a `redis-server` and asks three things:
+//!
+//! * events a second of 64 publishers on one node to watchers on another, and
+//!   what Redis takes of the very same script when it is pipelined, 64 in
+//!   flight, with one subscriber;
+//! * how long one event takes from publish to delivery, through two nodes and
+//!   on one in memory;
+//! * CPU a delivery of a node whose thousand watchers hear of events through
+//!   Redis, against a node in memory at the same rate.
+//!
+//! Redis, the nodes and the loader share what cores there are. On two of them
+//! the nodes take from Redis what it has to itself in the bare run.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a program that prints"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::result_large_err,
+    reason = "a bench stops where something is wrong"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use support::loader::{self, EVENT_BYTES, Load, Loader, Pace};
+use support::process::ServerProcess;
+use support::report::{Measured, P50, median};
+use support::{Args, results};
+use tidings_testkit::RedisServer;
+
+const ROUNDS: usize = 5;
+const WINDOW: Duration = Duration::from_secs(2);
+const PUBLISHERS: usize = 64;
+
+/// What is appended with, as the nodes have it.
+const SCRIPT: &str = concat!(
+    include_str!("../crates/tidings-redis/src/lua/shared.lua"),
+    include_str!("../crates/tidings-redis/src/lua/append.lua")
+);
+
+fn main() {
+    let args = Args::read();
+    let (rounds, window) = if args.quick {
+        (1, Duration::from_millis(500))
+    } else {
+        (ROUNDS, WINDOW)
+    };
+    let mut events = [Vec::new(), Vec::new()];
+    let mut latency = [Vec::new(), Vec::new()];
+    let mut cpu = [Vec::new(), Vec::new()];
+    for round in 1..=rounds {
+        let redis = RedisServer::start();
+        events[0].push(bare(&redis, window));
+        events[1].push(through_two_nodes(&RedisServer::start(), window));
+        eprintln!(
+            "round {round}: {:.0} events/s of Redis alone, {:.0} through two nodes",
+            events[0][round - 1],
+            events[1][round - 1]
+        );
+        let one = Load {
+            tasks: 1,
+            watchers: 1,
+            pace: Pace::InFlight(1),
+            event_bytes: EVENT_BYTES,
+        };
+        let many = Load {
+            watchers: 1_000,
+            pace: Pace::Rate(50),
+            ..one
+        };
+        for (load, values) in [(one, &mut latency), (many, &mut cpu)] {
+            let server = ServerProcess::start("tidings");
+            let (seen, used) = loaded(&server, server.addr(), &load, window);
+            values[0].push(if load.watchers == 1 { seen } else { used });
+            let redis = RedisServer::start();
+            let nodes = [(); 2].map(|()| ServerProcess::over_redis(&redis.url()));
+            let (seen, used) = loaded(&nodes[1], nodes[0].addr(), &load, window);
+            values[1].push(if load.watchers == 1 { seen } else { used });
+        }
+    }
+    let of = |values: &[Vec<f64>; 2], at: usize| median(values[at].iter().copied());
+    let ratio = |values: &[Vec<f64>; 2], own: usize| {
+        median(
+            values[own]
+                .iter()
+                .zip(&values[1 - own])
+                .map(|(own, other)| own / other),
+        )
+    };
+    println!(
+        "events/s: the script alone {:.0}, through two nodes {:.0}, ratio {:.2}",
+        of(&events, 0),
+        of(&events, 1),
+        ratio(&events, 1)
+    );
+    println!(
+        "publish to delivery, p50 at 1 in flight: memory {:.3} ms, two nodes {:.3} ms, ratio {:.2}",
+        of(&latency, 0),
+        of(&latency, 1),
+        ratio(&latency, 1)
+    );
+    println!(
+        "CPU a delivery at 50 events/s to 1,000: memory {:.2} \u{b5}s, a node over Redis {:.2} \u{b5}s",
+        of(&cpu, 0),
+        of(&cpu, 1)
+    );
+    if !args.quick {
+        results::record("redis_events_to_bare", ratio(&events, 1));
+        results::record("redis_fanout_to_memory", ratio(&cpu, 0));
+    }
+}
+
+/// Median latency in ms, and CPU a delivery in µs, of a node that is watched.
+fn loaded(
+    watched: &ServerProcess,
+    publish_at: SocketAddr,
+    load: &Load,
+    window: Duration,
+) -> (f64, f64) {
+    let mut loader = Loader::across(watched.addr(), publish_at, load, true);
+    let before = watched.run_time();
+    let cpu = watched.cpu();
+    let seen = loader.run(window);
+    let used = (watched.run_time() - before) * 1e6 / seen.deliveries as f64;
+    let measured = Measured::new(&seen, watched.cpu().since(&cpu));
+    (P50(&measured), used)
+}
+
+/// Events that came to watchers on one node from publishers on another, a second.
+fn through_two_nodes(redis: &RedisServer, window: Duration) -> f64 {
+    let nodes = [(); 2].map(|()| ServerProcess::over_redis(&redis.url()));
+    let (at, watched) = (nodes[0].addr(), nodes[1].addr());
+    let stop = Arc::new(AtomicBool::new(false));
+    let came = Arc::new(AtomicU64::new(0));
+    let mut threads = Vec::new();
+    for task in 0..PUBLISHERS {
+        let came = Arc::clone(&came);
+        let (mut watcher, _) =
+            loader::handshake(watched, &format!("/ws/tasks/{}", loader::task_id(task)));
+        std::thread::spawn(move || {
+            count(&mut watcher, b"\"event_type\":\"progress_update\"", |_| {
+                came.fetch_add(1, Ordering::Relaxed);
+                true
+            });
+        });
+        let (mut publisher, _) = loader::handshake(at, "/ws");
+        let request = loader::request(task, EVENT_BYTES);
+        let stop = Arc::clone(&stop);
+        threads.push(std::thread::spawn(move || {
+            publisher.write_all(&request).unwrap();
+            let mut writer = publisher.try_clone().unwrap();
+            count(&mut publisher, b"\"event_type\":\"ack\"", |_| {
+                let go_on = !stop.load(Ordering::Relaxed);
+                if go_on {
+                    writer.write_all(&request).unwrap();
+                }
+                go_on
+            });
+        }));
+    }
+    std::thread::sleep(window / 4);
+    let (before, start) = (came.load(Ordering::Relaxed), Instant::now());
+    std::thread::sleep(window);
+    let rate = (came.load(Ordering::Relaxed) - before) as f64 / start.elapsed().as_secs_f64();
+    stop.store(true, Ordering::Relaxed);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert!(rate > 0.0, "events came");
+    rate
+}
+
+/// Reads, and calls for each place where `text` is found, until that says no.
+fn count(stream: &mut TcpStream, text: &[u8], mut found: impl FnMut(u64) -> bool) {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 64 * 1024];
+    let mut number = 0;
+    while let Ok(count) = stream.read(&mut buffer) {
+        if count == 0 {
+            return;
+        }
+        kept.extend_from_slice(&buffer[..count]);
+        let mut from = 0;
+        let places = kept.windows(text.len()).enumerate();
+        let places: Vec<usize> = places
+            .filter(|(_, part)| *part == text)
+            .map(|(at, _)| at)
+            .collect();
+        for at in places {
+            from = at + text.len();
+            number += 1;
+            if !found(number) {
+                return;
+            }
+        }
+        // The beginning of one may be at the end.
+        let rest = kept.len().saturating_sub(text.len() - 1).max(from);
+        kept.drain(..rest);
+    }
+}
+
+fn command(words: &[&str], out: &mut Vec<u8>) {
+    write!(out, "*{}\r\n", words.len()).unwrap();
+    for word in words {
+        write!(out, "${}\r\n{word}\r\n", word.len()).unwrap();
+    }
+}
+
+/// The script pipelined over one connection, 64 in flight, with a subscriber.
+fn bare(redis: &RedisServer, window: Duration) -> f64 {
+    let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut out = Vec::new();
+    command(&["SCRIPT", "LOAD", SCRIPT], &mut out);
+    stream.write_all(&out).unwrap();
+    let mut answer = [0; 256];
+    let length = stream.read(&mut answer).unwrap();
+    let answer = std::str::from_utf8(&answer[..length]).unwrap();
+    let sha = answer.lines().nth(1).expect("a hash").to_owned();
+    let channels: Vec<String> = (0..PUBLISHERS)
+        .map(|task| format!("{{b}}:ev:{task}"))
+        .collect();
+    let mut subscriber = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
+    let mut subscribe = vec!["SUBSCRIBE"];
+    subscribe.extend(channels.iter().map(String::as_str));
+    out.clear();
+    command(&subscribe, &mut out);
+    subscriber.write_all(&out).unwrap();
+    std::thread::spawn(move || count(&mut subscriber, b"{b}", |_| true));
+
+    let json = loader::example_event(EVENT_BYTES);
+    let snapshot = format!(
+        "{{\"task_id\":\"t\",\"status\":\"running\",\"name\":\"{}\"}}",
+        "x".repeat(300)
+    );
+    let append = |task: usize, offset: u64, out: &mut Vec<u8>| {
+        let key = |kind: &str| format!("{{b}}:{kind}:{task}");
+        let (meta, log, ids) = (key("task"), key("log"), key("ids"));
+        let (offset, task) = (offset.to_string(), task.to_string());
+        let channel = key("ev");
+        command(
+            &[
+                "EVALSHA",
+                &sha,
+                "4",
+                &meta,
+                &log,
+                "{b}:index",
+                &ids,
+                "e",
+                &offset,
+                &snapshot,
+                &offset,
+                "1000",
+                "262144",
+                "86400000",
+                "86400000",
+                "f",
+                "0",
+                "PUBLISH",
+                &channel,
+                "{b}:new",
+                &task,
+                "1024",
+                "300000",
+                "",
+                &json,
+            ],
+            out,
+        );
+    };
+    let mut sent = vec![1_u64; PUBLISHERS];
+    out.clear();
+    for task in 0..PUBLISHERS {
+        append(task, 1, &mut out);
+    }
+    stream.write_all(&out).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let (start, mut done) = (Instant::now(), 0_u64);
+    // Answers come in the order of the commands.
+    count(&mut stream, b"$2\r\nok\r\n", |number| {
+        done = number;
+        let task = (number as usize - 1) % PUBLISHERS;
+        sent[task] += 1;
+        out.clear();
+        append(task, sent[task], &mut out);
+        writer.write_all(&out).unwrap();
+        start.elapsed() < window
+    });
+    done as f64 / start.elapsed().as_secs_f64()
+}

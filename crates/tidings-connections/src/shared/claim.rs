@@ -1,0 +1,242 @@
+//! How a client comes to this node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidings_bus::{Claim, Claimed, ClientStanding, ClientState, KeptClient, Place};
+use tidings_protocol::{ClientId, Pattern, TaskId};
+
+use super::everywhere::Question;
+use super::{Held, PATIENCE, PRESENCE_TTL, Shared, lock};
+use crate::kept::Watching;
+use crate::manager::{ConnectError, ConnectRequest, Inner};
+use crate::resume::{Kept, ResumeToken, TokenHash};
+
+/// The right to connect a client here. Given back if nobody connects by it.
+pub(crate) struct Ticket {
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+    client_id: ClientId,
+    mark: String,
+    /// Its token from now on.
+    pub(crate) token: ResumeToken,
+    subject: Option<String>,
+    resumed: Option<KeptClient>,
+    used: AtomicBool,
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket").finish_non_exhaustive()
+    }
+}
+
+impl Ticket {
+    /// What was kept of the client, if it was known.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        let resumed = self.resumed.as_ref()?;
+        let mut kept = Watching::read(&resumed.record).into_kept();
+        if resumed.head > 0 {
+            let topic = self.inner.copy_of_inbox(&resumed.messages, resumed.head);
+            kept.inbox = Some((topic, resumed.seen));
+        }
+        Some(kept)
+    }
+
+    /// Tasks and patterns that it comes back to.
+    fn watched(&self) -> (Vec<TaskId>, Vec<Pattern>) {
+        let kept = self.resumed.as_ref();
+        let kept = kept.map(|resumed| Watching::read(&resumed.record).into_kept());
+        let kept = kept.unwrap_or_default();
+        let tasks = kept.subscriptions.into_iter().map(|known| known.task_id);
+        (tasks.collect(), kept.patterns)
+    }
+
+    /// Notes that the client is connected, registered and greeted.
+    pub(crate) fn used(&self) {
+        self.used.store(true, Ordering::Release);
+        let looked = self.shared.arrived(&self.client_id);
+        if looked || self.resumed.is_some() {
+            self.shared.pull_soon(&self.client_id);
+        }
+        self.shared.write_soon(&self.client_id);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if *self.used.get_mut() {
+            return;
+        }
+        self.shared.arrived(&self.client_id);
+        if self.inner.stays(&self.shared, &self.client_id) {
+            return;
+        }
+        let resumed = self.resumed.take();
+        let state = match resumed {
+            Some(_) => ClientState::Away,
+            None => ClientState::Gone,
+        };
+        let (record, seen, head) =
+            resumed.map_or_else(Default::default, |kept| (kept.record, kept.seen, kept.head));
+        let standing = ClientStanding {
+            client_id: self.client_id.clone(),
+            place: self.shared.place(&self.mark),
+            state,
+            token: TokenHash::of(&self.token).to_string(),
+            subject: self.subject.take(),
+            record,
+            seen,
+            head,
+            ttl: self.inner.config.offline_ttl,
+        };
+        self.shared.owe(standing, self.inner.config.max_away);
+    }
+}
+
+impl Shared {
+    /// Notes that a client is about to come; gives what its place here is called.
+    fn coming(&self, client_id: &ClientId) -> String {
+        let mut held = lock(&self.held);
+        let held = held.entry(client_id.clone()).or_insert_with(|| Held {
+            mark: uuid::Uuid::new_v4().simple().to_string(),
+            coming: 0,
+            written: None,
+            looked: false,
+        });
+        held.coming += 1;
+        held.mark.clone()
+    }
+
+    /// Notes that it has come, or will not; whether it is to look for messages.
+    fn arrived(&self, client_id: &ClientId) -> bool {
+        let mut held = lock(&self.held);
+        let Some(held) = held.get_mut(client_id) else {
+            return false;
+        };
+        held.coming = held.coming.saturating_sub(1);
+        std::mem::take(&mut held.looked)
+    }
+}
+
+impl Inner {
+    /// Makes the client of a request this node's. Gives the tasks and patterns
+    /// that it comes back to.
+    pub(crate) async fn claim(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        request: &mut ConnectRequest,
+    ) -> Result<(Vec<TaskId>, Vec<Pattern>), ConnectError> {
+        self.check(request)?;
+        let client_id = request
+            .client_id
+            .get_or_insert_with(ClientId::generate)
+            .clone();
+        let shown = request.resume_token.as_ref();
+        let shown = shown.and_then(|token| token.reveal().parse::<ResumeToken>().ok());
+        let subject = request.access.subject().map(|subject| subject.to_string());
+        let fresh = ResumeToken::generate();
+        let mark = shared.coming(&client_id);
+        let mut ticket = Ticket {
+            inner: Arc::clone(self),
+            shared: Arc::clone(shared),
+            client_id: client_id.clone(),
+            mark: mark.clone(),
+            token: fresh,
+            subject: subject.clone(),
+            resumed: None,
+            // Until it is ours there is nothing to give back.
+            used: AtomicBool::new(true),
+        };
+        let claim = Claim {
+            client_id: client_id.clone(),
+            place: shared.place(&mark),
+            proof: shown.map(|token| TokenHash::of(&token).to_string()),
+            subject,
+            fresh: TokenHash::of(&fresh).to_string(),
+            force: false,
+            ttl: self.config.offline_ttl.max(PRESENCE_TTL),
+        };
+        match claim_from(shared, claim).await {
+            Ok(Claimed::Fresh) => {}
+            Ok(Claimed::Resumed(kept)) => {
+                // Nothing is resumed without it.
+                ticket.token = shown.unwrap_or(fresh);
+                ticket.resumed = Some(kept);
+            }
+            refused => {
+                shared.arrived(&client_id);
+                self.stays(shared, &client_id);
+                return Err(match refused {
+                    Ok(_) => ConnectError::ClientIdInUse,
+                    Err(error) => {
+                        tracing::debug!(%error, "a client is sent away: it cannot be looked up");
+                        ConnectError::Unavailable
+                    }
+                });
+            }
+        }
+        *ticket.used.get_mut() = false;
+        let watched = ticket.watched();
+        request.ticket = Some(Arc::new(ticket));
+        Ok(watched)
+    }
+
+    /// After a claim that came to nothing: whether the client is this node's all
+    /// the same; if not, this node lets go of it.
+    fn stays(&self, shared: &Shared, client_id: &ClientId) -> bool {
+        let is_here = self.registry.lock().by_id.contains_key(client_id);
+        let mut held = lock(&shared.held);
+        let is_coming = held.get(client_id).is_some_and(|held| held.coming > 0);
+        if is_here || is_coming {
+            drop(held);
+            shared.write_soon(client_id);
+            return true;
+        }
+        held.remove(client_id);
+        false
+    }
+
+    /// Hands a client over to the node that asks for it.
+    pub(crate) async fn yield_client(&self, shared: &Shared, client_id: &ClientId, mark: &str) {
+        let _turn = shared.turn(client_id).await;
+        let ours = |held: &Held| held.mark == mark && held.coming == 0;
+        if !lock(&shared.held).get(client_id).is_some_and(ours) {
+            return;
+        }
+        let Some(standing) = self.let_go(shared, client_id, mark) else {
+            return;
+        };
+        lock(&shared.held).remove(client_id);
+        // If it cannot be written, what was written before holds.
+        if let Err(error) = shared.directory.write(&standing).await {
+            tracing::debug!(%error, "a client goes to another node without its last steps");
+        }
+    }
+}
+
+/// Claims; from another node, by asking that one first to let go.
+async fn claim_from(shared: &Shared, mut claim: Claim) -> Result<Claimed, tidings_bus::StoreError> {
+    loop {
+        let held = {
+            let _turn = shared.turn(&claim.client_id).await;
+            match shared.directory.claim(&claim).await? {
+                Claimed::Held(place) => place,
+                other => return Ok(other),
+            }
+        };
+        let Place { node, mark } = held;
+        let question = Question::Yield {
+            client_id: claim.client_id.clone(),
+            mark,
+        };
+        let question = question.encode();
+        // A node that does not answer is dead, or cut off: what it wrote last
+        // holds, and what it writes from now on is refused.
+        shared
+            .neighbours
+            .ask(Some(&node), &question, PATIENCE)
+            .await;
+        claim.force = true;
+    }
+}

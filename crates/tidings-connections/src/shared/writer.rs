@@ -1,0 +1,369 @@
+//! Where clients stand, written as it changes.
+//!
+//! What is new about a client is written at once, positions every few seconds,
+//! so many a round: a node with many busy clients writes each one less often,
+//! and after a crash they get again what came since. Nothing is missed by it.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tidings_bus::{ClientStanding, ClientState, ClientWritten, Heard, StoreError};
+use tidings_protocol::ClientId;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::everywhere::Question;
+use super::{PRESENCE_TTL, Shared, lock};
+use crate::close::CloseReason;
+use crate::connection::Connection;
+use crate::kept::Watching;
+use crate::manager::{Inner, Keep};
+use crate::registry::Client;
+use crate::resume::{Kept, TokenHash};
+
+/// Between two rounds.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// Clients looked at in a round, at least; with more of them an eighth, so that
+/// each has its turn well within the time that it counts as connected.
+const A_ROUND: usize = 2_000;
+
+/// How long what has just changed is collected.
+const COLLECT: Duration = Duration::from_millis(20);
+
+/// The pause after the directory could not be reached.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Clients worked on at a time.
+const CONCURRENT: usize = 32;
+
+impl Shared {
+    pub(super) fn pull_later(&self, client_id: &ClientId) {
+        lock(&self.todo).pulls.insert(client_id.clone());
+    }
+
+    /// What is written again even if it has not changed.
+    fn write_all_again(&self) {
+        let mut held = lock(&self.held);
+        let mut todo = lock(&self.todo);
+        for (client_id, held) in &mut *held {
+            held.written = None;
+            todo.writes.insert(client_id.clone());
+        }
+        drop(todo);
+        drop(held);
+        self.wake.notify_one();
+    }
+
+    fn is_done(&self) -> bool {
+        let todo = lock(&self.todo);
+        todo.writes.is_empty() && todo.owed.is_empty()
+    }
+}
+
+fn hash(json: &[u8], more: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    json.hash(&mut hasher);
+    more.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Inner {
+    /// What to write of a client, from what it would come back to.
+    fn standing(
+        &self,
+        shared: &Shared,
+        client_id: &ClientId,
+        mark: &str,
+        state: ClientState,
+        (token, subject): (TokenHash, Option<Arc<str>>),
+        kept: &Kept,
+    ) -> ClientStanding {
+        let (head, seen) = match &kept.inbox {
+            Some((inbox, seen)) => (inbox.head(), *seen),
+            None => (0, 0),
+        };
+        let ttl = match state {
+            ClientState::Connected => self.config.offline_ttl.max(PRESENCE_TTL),
+            _ => self.config.offline_ttl,
+        };
+        ClientStanding {
+            client_id: client_id.clone(),
+            place: shared.place(mark),
+            state,
+            token: token.to_string(),
+            subject: subject.map(|subject| subject.to_string()),
+            record: Watching::of(kept).write(),
+            seen,
+            head,
+            ttl,
+        }
+    }
+
+    /// Takes a client out of this node, to be another's.
+    pub(super) fn let_go(
+        &self,
+        shared: &Shared,
+        client_id: &ClientId,
+        mark: &str,
+    ) -> Option<ClientStanding> {
+        let _settling = self.registry.settle(client_id);
+        let (owner, kept) = {
+            let mut clients = self.registry.lock();
+            match clients.by_id.get(client_id)? {
+                Client::Away(_) => {
+                    let away = clients.take_away(client_id)?;
+                    ((away.token, away.subject), away.kept)
+                }
+                Client::Connected { connection, .. } => {
+                    let connection = Arc::clone(connection);
+                    clients.remove(&connection);
+                    drop(clients);
+                    connection.close(CloseReason::Replaced);
+                    let owner = (TokenHash::of(connection.token()), connection.subject());
+                    (owner, self.take_subscriptions(&connection))
+                }
+            }
+        };
+        let state = ClientState::Away;
+        let standing = self.standing(shared, client_id, mark, state, owner, &kept);
+        self.release_inbox(&kept);
+        Some(standing)
+    }
+
+    /// Ends a client that is another node's by now, or nobody's.
+    fn lose(&self, connection: &Arc<Connection>, why: CloseReason) {
+        let _settling = self.registry.settle(connection.client_id());
+        if self.registry.lock().remove(connection) {
+            connection.close(why);
+            let kept = self.take_subscriptions(connection);
+            self.release_inbox(&kept);
+        }
+    }
+
+    /// Writes where one client stands; an error means that it is to be done again.
+    async fn write_client(&self, shared: &Shared, client_id: &ClientId) -> Result<(), StoreError> {
+        let _turn = shared.turn(client_id).await;
+        let mark = match lock(&shared.held).get(client_id) {
+            // It is written when it has come.
+            Some(held) if held.coming > 0 => return Ok(()),
+            Some(held) => held.mark.clone(),
+            None => return Ok(()),
+        };
+        let connection = self.find(client_id);
+        let standing = match &connection {
+            Some(connection) => {
+                let kept = if connection.keep() == Keep::Nothing {
+                    Some(self.inbox_of(connection))
+                } else {
+                    self.standing_of(connection)
+                };
+                // Where it really is will be known when its socket has taken
+                // what waits: the next round looks again.
+                let Some(kept) = kept else { return Ok(()) };
+                let owner = (TokenHash::of(connection.token()), connection.subject());
+                let state = ClientState::Connected;
+                self.standing(shared, client_id, &mark, state, owner, &kept)
+            }
+            None => match self.registry.lock().by_id.get(client_id) {
+                Some(Client::Away(away)) => {
+                    let owner = (away.token, away.subject.clone());
+                    let state = ClientState::Away;
+                    self.standing(shared, client_id, &mark, state, owner, &away.kept)
+                }
+                _ => {
+                    lock(&shared.held).remove(client_id);
+                    return Ok(());
+                }
+            },
+        };
+        let hash = hash(&standing.record, (standing.seen, standing.head));
+        let is_fresh = |held: &super::Held| {
+            let fresh = |at: Instant| at.elapsed() < standing.ttl / 4;
+            matches!(held.written, Some((last, at)) if last == hash && fresh(at))
+        };
+        if connection.is_some() && lock(&shared.held).get(client_id).is_some_and(is_fresh) {
+            return Ok(());
+        }
+        let written = shared.directory.write(&standing).await?;
+        match (written, &connection) {
+            (ClientWritten::Kept(head), Some(_)) => {
+                if let Some(held) = lock(&shared.held).get_mut(client_id) {
+                    held.written = Some((hash, Instant::now()));
+                }
+                if head > standing.head {
+                    shared.pull_soon(client_id);
+                }
+                return Ok(());
+            }
+            (ClientWritten::Forgotten, Some(connection)) => {
+                self.lose(connection, CloseReason::Kicked);
+            }
+            (_, Some(connection)) => self.lose(connection, CloseReason::Replaced),
+            (_, None) => {
+                if let Some(away) = self.registry.lock().take_away(client_id) {
+                    self.release(&away);
+                }
+            }
+        }
+        lock(&shared.held).remove(client_id);
+        Ok(())
+    }
+
+    /// The inbox of a connection, and no more: all that is kept of a client
+    /// that comes back by position.
+    fn inbox_of(&self, connection: &Connection) -> Kept {
+        let mut kept = self.standing_of(connection).unwrap_or_default();
+        kept.subscriptions.clear();
+        kept.patterns.clear();
+        kept
+    }
+
+    /// Does what is to be done; false if some of it is left for later.
+    async fn work(self: &Arc<Self>, shared: &Arc<Shared>) -> bool {
+        let _one = shared.working.lock().await;
+        let (writes, pulls, owed) = {
+            let mut todo = lock(&shared.todo);
+            let todo = &mut *todo;
+            (
+                std::mem::take(&mut todo.writes),
+                std::mem::take(&mut todo.pulls),
+                std::mem::take(&mut todo.owed),
+            )
+        };
+        let before = writes.len() + owed.len();
+        for (at, standing) in owed.iter().enumerate() {
+            let _turn = shared.turn(&standing.client_id).await;
+            if lock(&shared.held).contains_key(&standing.client_id) {
+                // It came back here meanwhile, by a claim that took all in.
+                continue;
+            }
+            if let Err(error) = shared.directory.write(standing).await {
+                tracing::debug!(%error, "what became of clients is written later");
+                lock(&shared.todo)
+                    .owed
+                    .extend(owed.iter().skip(at).cloned());
+                break;
+            }
+        }
+        let pulls = pulls.into_iter().map(|id| (id, true));
+        let mut all = pulls.chain(writes.into_iter().map(|id| (id, false)));
+        loop {
+            let mut some = JoinSet::new();
+            for (id, pull) in all.by_ref().take(CONCURRENT) {
+                let (inner, shared) = (Arc::clone(self), Arc::clone(shared));
+                some.spawn(async move {
+                    if pull {
+                        inner.pull(&shared, &id).await;
+                    } else if let Err(error) = inner.write_client(&shared, &id).await {
+                        tracing::debug!(%error, "where a client stands is written later");
+                        lock(&shared.todo).writes.insert(id);
+                    }
+                });
+            }
+            if some.is_empty() {
+                break;
+            }
+            while some.join_next().await.is_some() {}
+        }
+        let todo = lock(&shared.todo);
+        before == 0 || todo.writes.len() + todo.owed.len() < before
+    }
+
+    /// Notes the clients whose turn it is in this round.
+    fn note_round(&self, shared: &Shared, from: &mut usize) {
+        let ids: Vec<ClientId> = {
+            let clients = self.registry.lock();
+            let all = clients.connections();
+            all.map(|connection| connection.client_id().clone())
+                .collect()
+        };
+        let some = (ids.len() / 8).max(A_ROUND).min(ids.len());
+        let start = if ids.is_empty() { 0 } else { *from % ids.len() };
+        *from = start + some;
+        let turn: HashSet<ClientId> = ids.into_iter().cycle().skip(start).take(some).collect();
+        lock(&shared.todo).writes.extend(turn);
+    }
+
+    /// Writes all that is to be written, for a stop in order.
+    pub(crate) async fn write_clients(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+    ) -> Result<(), StoreError> {
+        let deadline = Instant::now() + ROUND;
+        // Once at least: what is being written is not to be done any more.
+        while self.work(shared).await && Instant::now() < deadline {
+            if shared.is_done() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable("clients are left to write".into()))
+    }
+}
+
+/// Works for as long as the manager is there.
+pub(crate) async fn run(inner: Weak<Inner>, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut round = Instant::now() + ROUND;
+    let mut from = 0;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(round) => {}
+            () = shared.wake.notified() => tokio::time::sleep(COLLECT).await,
+            () = stop.cancelled() => return,
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        if Instant::now() >= round {
+            round = Instant::now() + ROUND;
+            inner.note_round(&shared, &mut from);
+        }
+        if !inner.work(&shared).await {
+            drop(inner);
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => shared.wake.notify_one(),
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// Takes what other nodes say for as long as the manager is there.
+pub(crate) async fn hear(
+    inner: Weak<Inner>,
+    shared: Arc<Shared>,
+    mut heard: mpsc::Receiver<Heard>,
+    stop: CancellationToken,
+) {
+    loop {
+        let next = tokio::select! {
+            next = heard.recv() => next,
+            () = stop.cancelled() => return,
+        };
+        let (Some(next), Some(inner)) = (next, inner.upgrade()) else {
+            return;
+        };
+        match next {
+            Heard::Lost => shared.write_all_again(),
+            Heard::Told(message) => {
+                if let Some(Question::Look { client_id }) = Question::decode(&message) {
+                    inner.look_for_messages(&shared, &client_id);
+                }
+            }
+            Heard::Asked { question, answer } => {
+                let Some(question) = Question::decode(&question) else {
+                    // Of a newer node's: no answer is an honest one.
+                    continue;
+                };
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    let said = inner.answer(&shared, question).await;
+                    // Whoever asked may have given up.
+                    let _ = answer.send(said);
+                });
+            }
+        }
+    }
+}
