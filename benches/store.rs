@@ -2,10 +2,11 @@
 //!
 //! `cargo bench --bench store`, in one process, each figure beside what it is
 //! compared with, in interleaved rounds:
-//! * fan-out (64 subscribers, publishers that wait for them) with each way to
-//!   sync, to memory alone;
+//! * what this disk takes for a sync, bare;
+//! * publishes a second with each way to sync, to memory alone;
+//! * fan-out (64 subscribers) with each way to sync, to memory alone;
 //! * acknowledged publishes a second in `every-commit` with 1, 16 and 256
-//!   publishers, each to a task of its own: how well they share a sync;
+//!   publishers, to a task each and to one task: how well they share a sync;
 //! * a start with 1,000,000 events in 10,000 tasks, to what the engine alone
 //!   takes to open the same directory;
 //! * reading a history that memory has not, in MB/s.
@@ -22,6 +23,7 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +41,10 @@ use tokio::task::JoinSet;
 const ROUNDS: usize = 3;
 const SUBSCRIBERS: usize = 64;
 const FANOUT_EVENTS: u64 = 20_000;
-const GROUP: Duration = Duration::from_millis(1_500);
+const GROUP: Duration = Duration::from_millis(1_000);
+const PUBLISH: Duration = Duration::from_millis(700);
+const PUBLISHERS: usize = 16;
+const SYNCS: u32 = 500;
 const TASKS: u64 = 10_000;
 const EVENTS_A_TASK: u64 = 100;
 const HISTORY: u64 = 200_000;
@@ -133,16 +138,39 @@ fn measure_fanout(runtime: &Runtime, root: &Path) {
     }
 }
 
+/// What a sync of an event's bytes takes here, in microseconds.
+fn measure_sync(root: &Path) -> f64 {
+    let mut file = std::fs::File::create(root.join("syncs")).unwrap();
+    let mut took = Vec::new();
+    for _ in 0..SYNCS {
+        file.write_all(&[b'x'; 512]).unwrap();
+        let started = Instant::now();
+        file.sync_data().unwrap();
+        took.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    median(took.into_iter())
+}
+
+/// To how many tasks.
+#[derive(Clone, Copy, PartialEq)]
+enum To {
+    One,
+    Each,
+}
+
 /// Acknowledged publishes a second.
-async fn group(bus: &EventBus, publishers: usize) -> f64 {
+async fn group(bus: &EventBus, publishers: usize, to: To, time: Duration) -> f64 {
     let started = Instant::now();
     let mut running = JoinSet::new();
     for publisher in 0..publishers {
         let bus = bus.clone();
         running.spawn(async move {
-            let task = id(&format!("group-{publishers}-{publisher}"));
+            let task = match to {
+                To::One => id(&format!("one-{publishers}")),
+                To::Each => id(&format!("each-{publishers}-{publisher}")),
+            };
             let mut count = 0;
-            while started.elapsed() < GROUP {
+            while started.elapsed() < time {
                 bus.publish(&task, event(count)).await.unwrap();
                 count += 1;
             }
@@ -154,26 +182,77 @@ async fn group(bus: &EventBus, publishers: usize) -> f64 {
 }
 
 fn measure_group(runtime: &Runtime, root: &Path) {
-    let sizes = [1, 16, 256];
-    let mut seen = vec![Vec::new(); sizes.len()];
+    let loads = [
+        (1, To::Each),
+        (16, To::Each),
+        (256, To::Each),
+        (16, To::One),
+        (256, To::One),
+    ];
+    let mut seen = vec![Vec::new(); loads.len()];
+    let mut syncs = Vec::new();
     runtime.block_on(async {
         for round in 0..ROUNDS {
+            // In turns with the rest, for a disk's mood changes.
+            syncs.push(measure_sync(root));
             let bus = open(&root.join(format!("group-{round}")), Sync::EveryCommit).await;
-            for (at, publishers) in sizes.iter().enumerate() {
-                seen[at].push(group(&bus, *publishers).await);
+            for (at, (publishers, to)) in loads.into_iter().enumerate() {
+                seen[at].push(group(&bus, publishers, to, GROUP).await);
             }
             assert!(bus.shutdown().await);
         }
     });
-    println!("\nevery-commit, acknowledged publishes/s and to one publisher");
-    for (at, publishers) in sizes.iter().enumerate() {
+    let sync = median(syncs.into_iter());
+    println!("\na sync of 512 bytes takes {sync:.0} \u{b5}s here");
+    println!("every-commit, acknowledged publishes/s, to one publisher, and \u{b5}s each");
+    for (at, (publishers, to)) in loads.into_iter().enumerate() {
         let pairs = seen[at].iter().zip(&seen[0]);
         let ratio = median(pairs.map(|(own, one)| own / one));
         let rate = median(seen[at].iter().copied());
-        println!("{publishers:>4} publishers{rate:>14.0}{ratio:>8.2}");
-        if *publishers == 256 {
-            results::record("store_group_256_to_1", ratio);
+        let where_to = match to {
+            To::One => "one task",
+            To::Each => "a task each",
+        };
+        println!(
+            "{publishers:>4} publishers, {where_to:<12}{rate:>10.0}{ratio:>8.2}{:>8.1}",
+            1e6 / rate
+        );
+        match (publishers, to) {
+            (256, To::Each) => results::record("store_group_256_to_1", ratio),
+            (256, To::One) => results::record("store_group_256_in_one_to_1", ratio),
+            _ => {}
         }
+    }
+}
+
+fn measure_publish(runtime: &Runtime, root: &Path) {
+    let modes = [
+        ("memory", None),
+        ("os", Some(Sync::Os)),
+        ("interval:50", Some(Sync::default())),
+        ("every-commit", Some(Sync::EveryCommit)),
+    ];
+    let mut seen = vec![Vec::new(); modes.len()];
+    for round in 0..ROUNDS {
+        for (at, (name, sync)) in modes.iter().enumerate() {
+            let path = root.join(format!("publish-{round}-{at}"));
+            seen[at].push(runtime.block_on(async {
+                let bus = match sync {
+                    None => EventBus::new(BusConfig::default()).unwrap(),
+                    Some(sync) => open(&path, *sync).await,
+                };
+                let rate = group(&bus, PUBLISHERS, To::Each, PUBLISH).await;
+                assert!(bus.shutdown().await, "{name}: all of it is stored");
+                rate
+            }));
+        }
+    }
+    println!("\n{PUBLISHERS} publishers, a task each: publishes/s and to memory");
+    for (at, (name, _)) in modes.iter().enumerate() {
+        let pairs = seen[at].iter().zip(&seen[0]);
+        let ratio = median(pairs.map(|(own, memory)| own / memory));
+        let rate = median(seen[at].iter().copied());
+        println!("{name:<14}{rate:>14.0}{ratio:>9.3}");
     }
 }
 
@@ -198,6 +277,7 @@ fn batch(task_id: &TaskId, first: u64, count: u64, snapshot: &mut TaskSnapshot) 
         epoch: snapshot.epoch.clone(),
         events,
         snapshot: Arc::new(snapshot.clone()),
+        rules: None,
     }
 }
 
@@ -292,7 +372,6 @@ fn measure_history(runtime: &Runtime, root: &Path) {
         rate
     });
     println!("\nreading {HISTORY} events that memory has not: {rate:.0} MB/s");
-    results::record("store_history_mb", rate);
 }
 
 fn main() {
@@ -303,9 +382,12 @@ fn main() {
         .build()
         .unwrap();
     let root = scratch();
+    let started = Instant::now();
+    measure_publish(&runtime, &root);
     measure_fanout(&runtime, &root);
     measure_group(&runtime, &root);
     measure_start(&runtime, &root);
     measure_history(&runtime, &root);
+    println!("in {:.0} s", started.elapsed().as_secs_f64());
     let _ = std::fs::remove_dir_all(&root);
 }

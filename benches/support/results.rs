@@ -105,7 +105,12 @@ const TARGETS: &[Target] = &[
     },
     Target {
         key: "store_group_256_to_1",
-        what: "every-commit: publishes/s of 256 publishers to one",
+        what: "every-commit: publishes/s of 256 publishers to one, a task each",
+        limit: AtLeast(20.0),
+    },
+    Target {
+        key: "store_group_256_in_one_to_1",
+        what: "every-commit: publishes/s of 256 publishers of one task to one",
         limit: AtLeast(20.0),
     },
     Target {

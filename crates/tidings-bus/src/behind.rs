@@ -83,14 +83,19 @@ impl Behind {
         }
     }
 
-    /// Waits until there is room for another event.
-    pub(crate) async fn room(&self) {
+    /// Waits until there is room for another event; false if the store takes
+    /// nothing meanwhile, so that there will be none for nobody knows how long.
+    pub(crate) async fn room(&self, store: &dyn Store) -> bool {
         while self.waiting() > MAX_UNSAVED {
             let room = self.room.notified();
+            if !store.is_available() {
+                return false;
+            }
             if self.waiting() > MAX_UNSAVED {
                 room.await;
             }
         }
+        true
     }
 
     fn take(&self) -> Vec<Arc<Task>> {
@@ -140,6 +145,10 @@ async fn save_all(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), St
             }
         }
     }
+    if result.is_err() {
+        // Whoever waits for room is to see whether there will be any.
+        behind.room.notify_waiters();
+    }
     result
 }
 
@@ -163,14 +172,18 @@ async fn save(
     for _ in 0..MAX_CONFLICTS {
         // Whatever is appended from here on is noted anew.
         task.unsaved.store(false, Ordering::SeqCst);
-        let Some((append, waiting)) = collect(task) else {
+        let Some((append, waiting, changes)) = collect(task) else {
             return Ok(());
         };
         let epoch = append.epoch.clone();
         let last = append.snapshot.offset;
         let answer = store.append(append).await;
         match shared.saved(task, &epoch, last, waiting, answer)? {
-            Outcome::Done => return Ok(()),
+            Outcome::Done => {
+                let mut rules = task.lock_rules();
+                rules.saved = rules.saved.max(changes);
+                return Ok(());
+            }
             Outcome::Again => {}
             Outcome::Lost => {
                 store.remove(task.id()).await?;
@@ -235,10 +248,12 @@ impl Shared {
     }
 }
 
-/// What the log has past what was saved, and for how many bytes it counts;
-/// none if nothing.
-fn collect(task: &Arc<Task>) -> Option<(Append, usize)> {
+/// What the log has past what was saved, for how many bytes it counts, and how
+/// often the rules had changed by then; none if nothing.
+fn collect(task: &Arc<Task>) -> Option<(Append, usize, u64)> {
     let mut view = View::default();
+    // Held along, so that they are the rules after the newest of the events.
+    let rules = task.lock_rules();
     let (epoch, snapshot, saved, waiting) = {
         let mut log = task.topic().lock();
         if log.saved() >= log.head() {
@@ -250,6 +265,9 @@ fn collect(task: &Arc<Task>) -> Option<(Append, usize)> {
         let snapshot = log.snapshot.clone()?;
         (log.epoch().clone(), snapshot, log.saved(), log.waiting)
     };
+    let changes = rules.changes;
+    let stored = (changes != rules.saved).then(|| Arc::new(rules.stored()));
+    drop(rules);
     let events = (saved + 1..=view.head)
         .filter_map(|offset| view.record(offset))
         .map(|record| StoredEvent {
@@ -262,6 +280,7 @@ fn collect(task: &Arc<Task>) -> Option<(Append, usize)> {
         epoch,
         events,
         snapshot,
+        rules: stored,
     };
-    Some((append, waiting))
+    Some((append, waiting, changes))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings_protocol::{Offset, TaskId, TaskSnapshot, Timestamp};
+use tidings_protocol::{Lease, Offset, TaskId, TaskSnapshot, Timestamp};
 use tokio::time::Instant;
 
 use crate::bus::EventBus;
@@ -83,6 +83,11 @@ impl Shared {
             (Log::part(&log, from), log.head())
         };
         for event in events {
+            if event.offset.get() > head {
+                // The store has it before it counts as published: it may not be
+                // synced, and nobody is to see what a crash could still take.
+                break;
+            }
             match decode(event) {
                 Ok((decoded, _)) if decoded.offset.get() == part.head() + 1 => {
                     line_of(decoded, Arc::clone(&event.json))
@@ -133,10 +138,19 @@ impl Shared {
         }
         self.counters.resized(before, 0);
         let last = stored.snapshot.updated_at.unwrap_or_default();
+        let stalled = stored.snapshot.stalled;
         log.resume_cold(stored.snapshot, stored.first);
         task.cold.store(true, Ordering::SeqCst);
         rules.touched = self.instant_of(last);
         rules.finished = finished(&log, rules.touched);
+        rules.producers = stored.rules.producers;
+        rules.lease = stored.rules.lease_ms.map(|lease_ms| {
+            let now = Instant::now().duration_since(self.started);
+            let lease = Lease::resume(Duration::from_millis(lease_ms), now, stalled);
+            self.leases
+                .schedule(self.started + lease.deadline(), Arc::downgrade(task));
+            lease
+        });
         task.topic().mirror(&log);
         drop(log);
         drop(rules);

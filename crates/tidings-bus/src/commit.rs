@@ -1,31 +1,19 @@
-//! Publishing through a store: first there, then visible here.
+//! Between a store and a log: what is read from the one and laid down in the other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidings_protocol::{
-    Epoch, Event, EventType, Offset, Payload, TaskId, TaskSnapshot, Timestamp, encode_event,
-};
+use tidings_protocol::{Epoch, Event, EventType, Offset, Payload, TaskId, TaskSnapshot, Timestamp};
 use tokio::time::Instant;
 
 use crate::cold::finished;
 use crate::log::{Appended, Framing, Log};
-use crate::publish::{Prepared, PublishError, Published, Refused};
 use crate::shared::Shared;
-use crate::store::{Append, Store, StoreError, StoredEvent, StoredTask};
+use crate::store::{Store, StoreError, StoredEvent, StoredTask};
 use crate::task::{Rules, Task};
-
-/// How often a publish that another node outran is decided anew.
-const MAX_CONFLICTS: usize = 16;
 
 /// Bytes read from a store at a time.
 const READ_BYTES: usize = 256 * 1024;
-
-/// An event that is decided but not yet stored.
-struct Staged {
-    append: Append,
-    line: Line,
-}
 
 /// A task as it was read from the store.
 pub(crate) struct Loaded {
@@ -48,12 +36,12 @@ impl Loaded {
 
 /// One encoded event on its way into a log.
 pub(crate) struct Line {
-    offset: Offset,
-    json: Arc<[u8]>,
+    pub(crate) offset: Offset,
+    pub(crate) json: Arc<[u8]>,
     /// Where `data` lies within it.
-    data: (usize, usize),
-    event_type: EventType,
-    at: Timestamp,
+    pub(crate) data: (usize, usize),
+    pub(crate) event_type: EventType,
+    pub(crate) at: Timestamp,
 }
 
 impl Line {
@@ -75,121 +63,7 @@ impl Line {
 }
 
 impl Shared {
-    /// Publishes one event; publishers of one task take turns meanwhile.
-    pub(crate) async fn commit(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        task: &Arc<Task>,
-        prepared: &Prepared,
-    ) -> Result<Published, Refused> {
-        let _turn = task.commit.lock().await;
-        if prepared.event.event_id.is_some() {
-            self.read_ids(store, task)
-                .await
-                .map_err(|error| unavailable(self, error))?;
-        }
-        for _ in 0..MAX_CONFLICTS {
-            let staged = self.stage(task, prepared)?;
-            let line = staged.line;
-            let snapshot = Arc::clone(&staged.append.snapshot);
-            match store.append(staged.append).await {
-                Ok(()) => return self.reveal(task, prepared, line, snapshot),
-                Err(StoreError::Conflict { .. }) => {
-                    // Another node was first: take in what it wrote, decide anew.
-                    self.catch_up(store, task)
-                        .await
-                        .map_err(|error| unavailable(self, error))?;
-                }
-                Err(StoreError::Duplicate { offset }) => {
-                    let published = Published {
-                        epoch: task.epoch(),
-                        offset,
-                        duplicate: true,
-                    };
-                    return Err(Refused::Answer(Ok(published)));
-                }
-                Err(error) => {
-                    tracing::warn!(task_id = %task.id(), %error, "the store refused an event");
-                    return Err(unavailable(self, error));
-                }
-            }
-        }
-        Err(unavailable(
-            self,
-            StoreError::Unavailable("other nodes publish to this task without a pause".into()),
-        ))
-    }
-
-    /// What the event would make of the task, without making it yet.
-    fn stage(&self, task: &Arc<Task>, prepared: &Prepared) -> Result<Staged, Refused> {
-        let mut rules = task.lock_rules();
-        self.admit(&mut rules, prepared, Instant::now(), || task.epoch())?;
-        let log = task.topic().lock();
-        self.check(&log, prepared)?;
-        let at = self.config.clock.now();
-        let offset = log.head_offset().next();
-        let mut json = Vec::with_capacity(prepared.event.data.as_str().len() + 160);
-        let data = encode_event(&mut json, task.id(), offset, at, &prepared.event);
-        let mut snapshot = snapshot_of(task.id(), &log);
-        Arc::make_mut(&mut snapshot).apply(&prepared.payload, offset, at);
-        let json: Arc<[u8]> = json.into();
-        Ok(Staged {
-            append: Append {
-                task_id: task.id().clone(),
-                epoch: log.epoch().clone(),
-                events: vec![StoredEvent {
-                    offset,
-                    json: Arc::clone(&json),
-                }],
-                snapshot,
-            },
-            line: Line {
-                offset,
-                json,
-                data: (data.start, data.end),
-                event_type: prepared.event.event_type.clone(),
-                at,
-            },
-        })
-    }
-
-    /// Makes a stored event visible.
-    fn reveal(
-        self: &Arc<Self>,
-        task: &Arc<Task>,
-        prepared: &Prepared,
-        line: Line,
-        snapshot: Arc<TaskSnapshot>,
-    ) -> Result<Published, Refused> {
-        let mut rules = task.lock_rules();
-        let mut log = task.topic().lock();
-        if log.closed {
-            return Err(Refused::Removed);
-        }
-        let offset = line.offset;
-        let status = snapshot.status;
-        self.lay_down(&mut log, line);
-        log.snapshot = Some(snapshot);
-        self.note_first(&mut log, task.id());
-        let published = Published {
-            epoch: log.epoch().clone(),
-            offset,
-            duplicate: false,
-        };
-        task.topic().mirror(&log);
-        drop(log);
-        self.settle(
-            task,
-            &mut rules,
-            prepared,
-            offset,
-            Some(status),
-            Instant::now(),
-        );
-        Ok(published)
-    }
-
-    fn lay_down(&self, log: &mut Log, line: Line) {
+    pub(crate) fn lay_down(&self, log: &mut Log, line: Line) {
         self.edit(log, |log| line.lay_down(log, &self.config.framing));
     }
 
@@ -393,11 +267,7 @@ impl Shared {
     }
 }
 
-fn unavailable(shared: &Shared, error: StoreError) -> Refused {
-    shared.refuse(PublishError::Unavailable(Arc::new(error)))
-}
-
-fn snapshot_of(task_id: &TaskId, log: &Log) -> Arc<TaskSnapshot> {
+pub(crate) fn snapshot_of(task_id: &TaskId, log: &Log) -> Arc<TaskSnapshot> {
     log.snapshot
         .clone()
         .unwrap_or_else(|| Arc::new(TaskSnapshot::new(task_id.clone(), log.epoch().clone())))

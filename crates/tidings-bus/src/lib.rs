@@ -27,6 +27,7 @@ mod config;
 mod cursor;
 pub mod defaults;
 mod emit;
+mod group;
 mod handler;
 mod history;
 mod idempotency;
@@ -64,8 +65,8 @@ pub use neighbours::{
 pub use publish::{PublishError, Published};
 pub use stats::{BusStats, Counters, GapCounts, StatusCounts};
 pub use store::{
-    Append, KeepChange, Keeper, KeptThing, MemoryStore, Store, StoreError, StoredEvent, StoredTask,
-    Write, conformance,
+    Append, BackupError, BackupMade, Backups, KeepChange, Keeper, KeptThing, MemoryStore, Store,
+    StoreError, StoredEvent, StoredRules, StoredTask, Write, conformance,
 };
 pub use subscription::{Delivery, Filter, Subscription};
 pub use task::Task;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use tidings_protocol::{
     Epoch, ErrorCode, FenceError, InvalidEvent, InvalidTransition, Lease, NewEvent, Offset,
-    Payload, TaskStatus, encode_event,
+    Payload, ProducerLedger, TaskSnapshot, TaskStatus, encode_event,
 };
 use tokio::time::Instant;
 
@@ -115,7 +115,8 @@ impl Shared {
     ) -> Result<Published, Refused> {
         let now = Instant::now();
         let _open = self.enter().map_err(|closed| self.refuse(closed))?;
-        self.admit(rules, prepared, now, || task.epoch())?;
+        self.repeated(rules, prepared, now, || task.epoch())?;
+        self.fence(&rules.producers, prepared)?;
         let mut log = task.topic().lock();
         self.check(&log, prepared)?;
         let at = self.config.clock.now();
@@ -158,8 +159,8 @@ impl Shared {
         Ok(published)
     }
 
-    /// Idempotency and fencing.
-    pub(crate) fn admit(
+    /// Whether the event is there already, under its id.
+    pub(crate) fn repeated(
         &self,
         rules: &mut Rules,
         prepared: &Prepared,
@@ -178,9 +179,17 @@ impl Shared {
                 return Err(Refused::Answer(Ok(published)));
             }
         }
+        Ok(())
+    }
+
+    /// What the event's producer has said before.
+    pub(crate) fn fence(
+        &self,
+        producers: &ProducerLedger,
+        prepared: &Prepared,
+    ) -> Result<(), Refused> {
         if let Some(stamp) = &prepared.event.producer {
-            rules
-                .producers
+            producers
                 .check(stamp)
                 .map_err(|error| self.refuse(error.into()))?;
         }
@@ -192,12 +201,21 @@ impl Shared {
         if log.closed {
             return Err(Refused::Removed);
         }
-        if let Some(snapshot) = &log.snapshot {
-            snapshot
-                .check(&prepared.event.event_type, &prepared.payload)
-                .map_err(|error| self.refuse(error.into()))?;
+        match &log.snapshot {
+            Some(snapshot) => self.check_state(snapshot, prepared),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What a task's state says to the event.
+    pub(crate) fn check_state(
+        &self,
+        snapshot: &TaskSnapshot,
+        prepared: &Prepared,
+    ) -> Result<(), Refused> {
+        snapshot
+            .check(&prepared.event.event_type, &prepared.payload)
+            .map_err(|error| self.refuse(error.into()))
     }
 
     pub(crate) fn refuse(&self, error: PublishError) -> Refused {
@@ -233,6 +251,7 @@ impl Shared {
             .fetch_add(bytes, Ordering::Relaxed);
         if let Some(stamp) = &prepared.event.producer {
             rules.producers.record(stamp);
+            rules.changes += 1;
         }
         if let Some(id) = &prepared.event.event_id {
             rules
@@ -242,13 +261,15 @@ impl Shared {
         rules.touched = now;
         if status.is_some_and(TaskStatus::is_terminal) {
             rules.finished.get_or_insert(now);
-            rules.lease = None;
+            rules.changes += u64::from(rules.lease.take().is_some());
             return;
         }
         rules.finished = None;
         let since_start = now.duration_since(self.started);
         match &prepared.payload {
             Payload::TaskStarted(started) => {
+                let had = rules.lease.is_some();
+                rules.changes += u64::from(had || started.lease_ms.is_some());
                 rules.lease = started.lease_ms.map(|lease_ms| {
                     let lease = Lease::new(std::time::Duration::from_millis(lease_ms), since_start);
                     self.leases

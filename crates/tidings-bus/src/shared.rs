@@ -121,18 +121,21 @@ impl Shared {
         let result = match &self.store {
             None => self.publish_in_memory(task_id, &prepared),
             Some(store) if !store.is_available() => Err(unavailable()),
-            Some(_) if let Some(behind) = &self.behind => {
-                behind.room().await;
-                match self.read_ids_for(task_id, &prepared).await {
-                    Ok(()) => self.publish_in_memory(task_id, &prepared),
-                    Err(error) => Err(PublishError::Unavailable(Arc::new(error))),
+            Some(store) if let Some(behind) = &self.behind => {
+                if behind.room(&**store).await {
+                    match self.read_ids_for(task_id, &prepared).await {
+                        Ok(()) => self.publish_in_memory(task_id, &prepared),
+                        Err(error) => Err(PublishError::Unavailable(Arc::new(error))),
+                    }
+                } else {
+                    Err(unavailable())
                 }
             }
             Some(store) => {
                 // The store may have the event by the time a publisher stops
                 // waiting, so the commit runs to its end on its own.
                 let (shared, store) = (Arc::clone(self), Arc::clone(store));
-                let task_id = task_id.clone();
+                let (task_id, prepared) = (task_id.clone(), Arc::new(prepared));
                 let commit = async move {
                     loop {
                         let known = shared.tasks.get(&task_id);

@@ -1,13 +1,16 @@
 //! A task: its log with watchers, and the rules that a publish must pass.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
+use crate::group::Waiting;
 use crate::idempotency::IdempotencyWindow;
 use crate::mirror::Incoming;
+use crate::store::StoredRules;
 use crate::topic::Topic;
 
 /// A task known to the bus.
@@ -17,6 +20,8 @@ pub struct Task {
     rules: Mutex<Rules>,
     /// Publishers of one task take turns while a store commits.
     pub(crate) commit: tokio::sync::Mutex<()>,
+    /// Events for whoever has the turn next.
+    waiting: Mutex<VecDeque<Waiting>>,
     /// News from other nodes.
     incoming: Mutex<Incoming>,
     /// It came from a store, and the ids of its events have yet to be read.
@@ -35,6 +40,10 @@ pub(crate) struct Rules {
     pub(crate) touched: Instant,
     /// When the task ended; none while it has not.
     pub(crate) finished: Option<Instant>,
+    /// Counts changes of what is stored of them, over resets too.
+    pub(crate) changes: u64,
+    /// Those of them that a store that is written behind has.
+    pub(crate) saved: u64,
 }
 
 impl Rules {
@@ -45,11 +54,33 @@ impl Rules {
             lease: None,
             touched: now,
             finished: None,
+            changes: 0,
+            saved: 0,
         }
     }
 
     pub(crate) fn reset(&mut self, now: Instant) {
-        *self = Self::new(now);
+        let changes = self.changes + 1;
+        *self = Self {
+            changes,
+            // The store forgets the task, and its rules with it.
+            saved: changes,
+            ..Self::new(now)
+        };
+    }
+
+    /// What is to be stored of them.
+    pub(crate) fn stored(&self) -> StoredRules {
+        StoredRules {
+            producers: self.producers.clone(),
+            lease_ms: self.lease_ms(),
+        }
+    }
+
+    /// The lease in milliseconds, if it has one.
+    pub(crate) fn lease_ms(&self) -> Option<u64> {
+        let lease = self.lease.as_ref()?;
+        Some(u64::try_from(lease.duration().as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -60,6 +91,7 @@ impl Task {
             topic,
             rules: Mutex::new(Rules::new(now)),
             commit: tokio::sync::Mutex::new(()),
+            waiting: Mutex::default(),
             incoming: Mutex::default(),
             cold: AtomicBool::new(false),
             unsaved: AtomicBool::new(false),
@@ -93,6 +125,12 @@ impl Task {
     /// does not appear in lists.
     pub fn is_declared(&self) -> bool {
         self.topic.head() > 0
+    }
+
+    pub(crate) fn lock_waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn lock_incoming(&self) -> MutexGuard<'_, Incoming> {

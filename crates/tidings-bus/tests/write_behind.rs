@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use support::{event, id, offset, retained, step};
-use tidings_bus::protocol::{ErrorCode, Offset, TaskId};
+use tidings_bus::protocol::{ErrorCode, NewEvent, Offset, TaskId};
 use tidings_bus::{
     Append, BusConfig, ConfigError, EventBus, LocalBroker, LogLimits, MemoryStore, OpenError,
     Store, StoreError, StoredEvent, StoredTask, Write,
@@ -183,6 +183,46 @@ async fn a_store_that_is_not_available_refuses_publishes_until_it_is() {
     assert!(bus.is_available());
     bus.publish(&id("t"), step(1)).await.unwrap();
     assert_eq!(event(&mut watching).await.offset(), offset(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishers_that_wait_for_room_are_refused_when_the_store_fails() {
+    let store = Slow::new(0);
+    let bus = open(&store).await;
+    // More than may wait, so that somebody is waiting when the store fails.
+    let publisher = tokio::spawn({
+        let bus = bus.clone();
+        async move {
+            let text = "x".repeat(60_000);
+            let mut taken = 0;
+            loop {
+                let event = NewEvent::progress(1.0, text.as_str());
+                match bus.publish(&id("t"), event).await {
+                    Ok(_) => taken += 1,
+                    Err(error) => return (taken, error.code()),
+                }
+            }
+        }
+    });
+    some_rounds().await;
+    let waiting = bus.stats().bytes_unsaved;
+    some_rounds().await;
+    assert_eq!(bus.stats().bytes_unsaved, waiting, "it waits for room");
+    assert!(!publisher.is_finished());
+
+    store.unavailable.store(true, Ordering::SeqCst);
+    store.failing.store(true, Ordering::SeqCst);
+    store.gate.add_permits(1_000);
+    let refused = tokio::time::timeout(tidings_testkit::DEADLINE, publisher);
+    let (taken, code) = refused.await.expect("an answer").unwrap();
+    assert_eq!(code, ErrorCode::Unavailable);
+
+    store.unavailable.store(false, Ordering::SeqCst);
+    store.failing.store(false, Ordering::SeqCst);
+    some_rounds().await;
+    assert_eq!(bus.stats().bytes_unsaved, 0);
+    let stored = store.stored("t").await;
+    assert_eq!(stored, (1..=taken).collect::<Vec<_>>(), "and no other");
 }
 
 #[tokio::test(start_paused = true)]

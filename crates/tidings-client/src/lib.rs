@@ -53,6 +53,8 @@
 //! the server.
 
 mod backoff;
+#[cfg(feature = "list")]
+mod backup;
 mod client;
 mod commands;
 mod config;
@@ -61,6 +63,8 @@ pub mod defaults;
 mod driver;
 mod endpoint;
 mod error;
+#[cfg(feature = "list")]
+mod http;
 #[cfg(feature = "indicatif")]
 pub mod indicatif;
 #[cfg(feature = "list")]
@@ -79,12 +83,16 @@ mod watch;
 #[doc(inline)]
 pub use tidings_protocol as protocol;
 
+#[cfg(feature = "list")]
+pub use backup::BackupMade;
 pub use client::{Client, ClientBuilder};
 pub use commands::{Command, Commands};
 pub use config::{ClientConfig, WhenFull};
 pub use error::{CommandError, InvalidUrl, Loss, PublishError, Stopped, WatchError};
 #[cfg(feature = "list")]
-pub use list::{ListError, TaskPage, TaskQuery};
+pub use http::ListError;
+#[cfg(feature = "list")]
+pub use list::{TaskPage, TaskQuery};
 pub use publish::{Published, Receipt};
 pub use state::Status;
 pub use task::{Task, TaskBuilder};

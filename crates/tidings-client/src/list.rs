@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::{Request, header};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use serde::Deserialize;
 use tidings_protocol::{TaskId, TaskSnapshot, TaskStatus};
 
 use crate::client::Client;
-use crate::defaults::MAX_LIST_BYTES;
+use crate::http::ListError;
 
 /// Which tasks to list. Its fields may be set one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,33 +29,6 @@ pub struct TaskPage {
     pub tasks: Vec<TaskSnapshot>,
     /// What to ask for the next page with, as [`TaskQuery::after`]; none on the last.
     pub next: Option<TaskId>,
-}
-
-/// Why tasks were not listed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ListError {
-    /// Nobody answers there.
-    #[error("{url} cannot be reached")]
-    Unreachable {
-        /// The server.
-        url: String,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// The connection broke, or what came back is no HTTP.
-    #[error("the server's answer broke off")]
-    Http(#[from] hyper::Error),
-    /// The server said no.
-    #[error("the server answered with HTTP status {status}")]
-    Refused {
-        /// The HTTP status.
-        status: u16,
-    },
-    /// The answer is none of this protocol, or larger than an answer may be.
-    #[error("the server's answer is no list of tasks")]
-    Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Between two tries of a server that is away.
@@ -86,38 +56,7 @@ impl Client {
     }
 
     async fn page(&self, query: &TaskQuery) -> Result<TaskPage, ListError> {
-        let endpoint = self.endpoint();
-        let stream = endpoint
-            .connect()
-            .await
-            .map_err(|cause| ListError::Unreachable {
-                url: endpoint.to_string(),
-                cause,
-            })?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
-        let mut request = Request::get(endpoint.path(&path(query)))
-            .header(header::HOST, endpoint.authority())
-            .header(header::CONNECTION, "close");
-        if let Some(token) = self.token() {
-            let bearer = format!("Bearer {}", token.reveal());
-            request = request.header(header::AUTHORIZATION, bearer);
-        }
-        let request = request
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| ListError::Answer(error.into()))?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        if !status.is_success() {
-            connection.abort();
-            return Err(ListError::Refused {
-                status: status.as_u16(),
-            });
-        }
-        let body = Limited::new(response.into_body(), MAX_LIST_BYTES).collect();
-        let body = body.await.map_err(ListError::Answer)?.to_bytes();
-        connection.abort();
+        let body = self.exchange(Method::GET, &path(query)).await?;
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))
     }
 }

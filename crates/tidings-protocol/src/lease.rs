@@ -49,6 +49,21 @@ impl Lease {
         }
     }
 
+    /// A lease that goes on at `now`, after whoever keeps it was away: that was
+    /// no silence of the producer's, so it has all of its time once more.
+    /// `stalled` if the first expiry was told before.
+    pub fn resume(duration: Duration, now: Duration, stalled: bool) -> Self {
+        let state = if stalled {
+            State::Stalled
+        } else {
+            State::Alive
+        };
+        Self {
+            state,
+            ..Self::new(duration, now)
+        }
+    }
+
     /// The producer was heard.
     pub fn renew(&mut self, now: Duration) {
         *self = Self::new(self.duration, now);

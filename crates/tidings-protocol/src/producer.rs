@@ -71,7 +71,8 @@ impl FenceError {
 /// assert_eq!(ledger.check(&stamp(2, 4)), Err(FenceError::SequenceGap { expected: 2 }));
 /// # Ok::<(), tidings_protocol::IdError>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ProducerLedger {
     /// The most recently heard comes last: with few producers, every search is short.
     last: Vec<ProducerStamp>,

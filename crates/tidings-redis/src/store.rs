@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use redis::{RedisError, RedisResult, Value};
 use serde::Deserialize;
-use tidings_bus::{Append, Store, StoreError, StoredEvent, StoredTask};
+use tidings_bus::{Append, Store, StoreError, StoredEvent, StoredRules, StoredTask};
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
 use crate::config::Deployment;
@@ -257,6 +257,7 @@ impl Store for RedisStore {
             Some(StoredTask {
                 snapshot: Arc::new(snapshot),
                 first,
+                rules: StoredRules::default(),
             })
         };
         read()

@@ -6,11 +6,13 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::backup;
 use crate::bench::BenchOptions;
 use crate::commands::ClientCommand;
 use crate::config::Settings;
 use crate::demo::Length;
 use crate::failure::Failure;
+use crate::inspect;
 use crate::options::Options;
 use crate::token::TokenOptions;
 
@@ -28,6 +30,7 @@ Examples:
   tidings watch 'build-*'                  watch tasks as they go
   tidings --listen 127.0.0.1:0             on a free port; the first line says which
   tidings --data-dir data                  with tasks that outlive a restart
+  tidings inspect data                     what is in that directory
   tidings --config tidings.toml            with options from a file
   TIDINGS_MAX_EVENTS=5000 tidings serve    with an option from the environment
 
@@ -86,6 +89,8 @@ enum Command {
     /// would not.
     CheckConfig(Box<Options>),
     Token(Box<TokenOptions>),
+    Backup(backup::Arguments),
+    Inspect(inspect::Arguments),
     /// Put load on a running server and see what it carries
     Bench(Box<BenchOptions>),
     #[command(flatten)]
@@ -103,6 +108,8 @@ pub(crate) enum Invocation {
     CheckConfig(Box<Options>, Box<ArgMatches>),
     Token(Box<TokenOptions>),
     Bench(Box<BenchOptions>),
+    Backup(Box<backup::Arguments>),
+    Inspect(inspect::Arguments),
     Client(Box<ClientCommand>),
 }
 
@@ -129,6 +136,8 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
         }
         Some(Command::Token(options)) => Invocation::Token(options),
         Some(Command::Bench(options)) => Invocation::Bench(options),
+        Some(Command::Backup(arguments)) => Invocation::Backup(Box::new(arguments)),
+        Some(Command::Inspect(arguments)) => Invocation::Inspect(arguments),
         Some(Command::Serve(options)) => Invocation::Serve(Settings::load(options)?),
         Some(Command::Demo { once, options }) => {
             let length = if once { Length::Once } else { Length::Endless };
@@ -232,6 +241,7 @@ mod tests {
             node_name,
             data_dir,
             store,
+            backup_dir,
             drain_window,
             drain_deadline,
             auth,
@@ -265,7 +275,7 @@ mod tests {
                 connections,
                 transport,
                 (redis, node_name),
-                (data_dir, store),
+                (data_dir, store, backup_dir),
                 drain_window,
                 drain_deadline,
                 (auth, tls),

@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     /// Where tasks are kept; none for memory alone.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) store: StoreConfig,
+    /// Where backups go; none are made without.
+    pub(crate) backup_dir: Option<PathBuf>,
     pub(crate) drain_window: Duration,
     pub(crate) drain_deadline: Duration,
 }
@@ -88,13 +90,18 @@ impl Settings {
         has_strangers(&self.auth, self.listen)
     }
 
-    /// That tasks are to be in one place.
+    /// That tasks are to be in one place, and backups of that place.
     pub(crate) fn check_homes(&self) -> Result<(), Failure> {
         if self.data_dir.is_some() && self.redis.is_some() {
             return Err(Failure::Setting(
                 "tasks are kept in Redis or in a data directory, not in both: \
                  leave out --redis or --data-dir"
                     .into(),
+            ));
+        }
+        if self.backup_dir.is_some() && self.data_dir.is_none() {
+            return Err(Failure::Setting(
+                "--backup-dir: there is nothing to back up without --data-dir".into(),
             ));
         }
         Ok(())
@@ -119,6 +126,7 @@ impl Settings {
             node_name: options.node_name.clone(),
             store: store(options),
             data_dir: options.data_dir.clone(),
+            backup_dir: options.backup_dir.clone(),
             drain_window: options.drain_window.map_or(DRAIN_WINDOW, |time| time.get()),
             drain_deadline: options
                 .drain_deadline

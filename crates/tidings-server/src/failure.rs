@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tidings_store::OpenError;
+use tidings_store::{CopyError, OpenError};
 
 use crate::commands::ClientFailure;
 
@@ -117,6 +117,19 @@ pub(crate) enum Failure {
     /// The data directory is in use, damaged, or not ours.
     #[error("tasks cannot be kept")]
     Store(#[source] OpenError),
+    /// A directory that is to be looked at, and that a server has.
+    #[error(
+        "a server has the data directory {} open: have it make a backup, by `tidings backup --url \
+         URL` (it must have been started with --backup-dir), and look at that; or stop it first",
+        .path.display()
+    )]
+    Running {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A copy of a data directory was not made.
+    #[error("no backup was made")]
+    Backup(#[source] CopyError),
     /// What is in the store cannot be taken in.
     #[error("what is stored cannot be read")]
     Recovery(#[source] tidings_bus::StoreError),
@@ -148,12 +161,13 @@ impl Failure {
             Self::Listen { .. } => 69,                                   // EX_UNAVAILABLE
             Self::System(_) => 71,                                       // EX_OSERR
             Self::Recovery(_) => 74,                                     // EX_IOERR
+            Self::Running { .. } => 75,                                  // EX_TEMPFAIL
             Self::Bench(error) => error.code(),
-            Self::Store(error) => match error {
-                OpenError::InUse { .. } => 75,   // EX_TEMPFAIL
-                OpenError::Missing { .. } => 66, // EX_NOINPUT
-                OpenError::Io { .. } => 73,      // EX_CANTCREAT
-                _ => 65,                         // EX_DATAERR
+            Self::Store(error) => directory(error),
+            Self::Backup(error) => match error {
+                CopyError::Source(error) => directory(error),
+                CopyError::Damaged(_) => 65, // EX_DATAERR
+                _ => 73,                     // EX_CANTCREAT
             },
             Self::Client(failure) => failure.code(),
         }
@@ -167,6 +181,16 @@ impl Failure {
             failure => writeln!(io::stderr(), "error: {}", chain(failure).trim_end()),
         };
         ExitCode::from(self.code())
+    }
+}
+
+/// For a data directory that cannot be opened.
+fn directory(error: &OpenError) -> u8 {
+    match error {
+        OpenError::InUse { .. } => 75,   // EX_TEMPFAIL
+        OpenError::Missing { .. } => 66, // EX_NOINPUT
+        OpenError::Io { .. } => 73,      // EX_CANTCREAT
+        _ => 65,                         // EX_DATAERR
     }
 }
 

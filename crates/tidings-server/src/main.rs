@@ -6,6 +6,7 @@
 //! The client commands are thin over `tidings-client`.
 
 mod auth;
+mod backup;
 mod bench;
 mod check_config;
 mod cli;
@@ -13,6 +14,7 @@ mod commands;
 mod config;
 mod demo;
 mod failure;
+mod inspect;
 mod limits;
 mod logging;
 mod options;
@@ -52,6 +54,8 @@ fn run() -> Result<ExitCode, Failure> {
         Invocation::Token(options) => token::run(&options)?,
         Invocation::Bench(options) => bench::run(&options)?,
         Invocation::CheckConfig(options, given) => return check_config::run(*options, &given),
+        Invocation::Backup(arguments) => backup::run(&arguments)?,
+        Invocation::Inspect(arguments) => inspect::run(&arguments)?,
         Invocation::Client(command) => return commands::run(*command, cli::definition()),
     }
     Ok(ExitCode::SUCCESS)

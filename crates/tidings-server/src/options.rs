@@ -336,6 +336,16 @@ pub(crate) struct Options {
     )]
     pub(crate) stored_ttl: Option<Time<0>>,
 
+    /// Where a running server puts the backups that `tidings backup` asks for;
+    /// without it none are made
+    #[arg(
+        long,
+        env = "TIDINGS_BACKUP_DIR",
+        value_name = "DIR",
+        help_heading = "Storage"
+    )]
+    pub(crate) backup_dir: Option<PathBuf>,
+
     /// Between two signs of life on a quiet connection; keep it below the idle
     /// timeout of the proxies on the way [default: 25s]
     #[arg(
@@ -536,7 +546,7 @@ macro_rules! with_names {
             tls_cert, tls_key, allow_host, trusted_proxy, proxy_protocol,
             max_events, max_task_bytes, finished_ttl, pinned_ttl, idle_ttl, max_total_bytes,
             max_event_bytes, idempotency_ids, idempotency_ttl,
-            data_dir, sync, max_stored_task_bytes, max_stored_bytes, stored_ttl,
+            data_dir, sync, max_stored_task_bytes, max_stored_bytes, stored_ttl, backup_dir,
             heartbeat_interval, write_timeout, offline_ttl, max_connections, max_subscriptions,
             max_message_bytes, skip_behind, inbox_messages, header_timeout, body_timeout,
             address_connections, subject_connections, handshake_rate, message_rate, byte_rate,

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_bus::{BusConfig, EventBus};
+use tidings_bus::{BusConfig, EventBus, Keeper};
 use tidings_connections::ConnectionManager;
 use tidings_redis::{Deployment, Redis, RedisConfig};
+use tidings_store::BackupDirectory;
 use tidings_transport::{Server, TidingsService};
 use tokio_util::sync::CancellationToken;
 
@@ -68,11 +69,16 @@ impl Instance {
         };
         settings.check_homes()?;
         let asking = settings.auth.read()?;
-        let mut keeper = None;
+        let mut keeper: Option<Arc<dyn Keeper>> = None;
+        let mut transport = settings.transport.pages(pages());
         let (bus, redis) = match &settings.data_dir {
             Some(path) => {
-                let (bus, clients) = storage::open(path, settings.store, settings.bus).await?;
-                keeper = Some(clients);
+                let (bus, store) = storage::open(path, settings.store, settings.bus).await?;
+                if let Some(into) = settings.backup_dir {
+                    let backups = BackupDirectory::new(Arc::clone(&store), into);
+                    transport = transport.backups(Arc::new(backups));
+                }
+                keeper = Some(store);
                 (bus, None)
             }
             None => {
@@ -104,8 +110,7 @@ impl Instance {
         if let Some(redis) = &redis {
             manager.join(redis.clients(), redis.neighbours());
         }
-        let service = TidingsService::new(manager.clone(), settings.transport.pages(pages()))
-            .map_err(setting)?;
+        let service = TidingsService::new(manager.clone(), transport).map_err(setting)?;
         let reload = Reload {
             given: settings.given,
             in_force: settings.in_force,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tidings_bus::{BusConfig, EventBus, Keeper, OpenError, Store};
+use tidings_bus::{BusConfig, EventBus, OpenError, Store};
 use tidings_store::{DiskStore, StoreConfig};
 
 use crate::failure::Failure;
@@ -14,7 +14,7 @@ pub(crate) async fn open(
     path: &Path,
     config: StoreConfig,
     bus: BusConfig,
-) -> Result<(EventBus, Arc<dyn Keeper>), Failure> {
+) -> Result<(EventBus, Arc<DiskStore>), Failure> {
     let sync = config.sync;
     let (store, found) = DiskStore::open(path, config)
         .await
@@ -26,22 +26,31 @@ pub(crate) async fn open(
             OpenError::Store(error) => Failure::Recovery(error),
             error => setting(error),
         })?;
-    let path = path.display();
+    let shown = path.display();
     if found.created {
-        tracing::info!(%path, %sync, "made a data directory");
+        tracing::info!(path = %shown, %sync, "made a data directory");
         return Ok((bus, store));
     }
     tracing::info!(
-        %path, %sync,
+        path = %shown, %sync,
         tasks = found.tasks,
         events = found.events,
         bytes = found.bytes,
         replayed = found.replayed,
         took_ms = found.took.as_millis(),
-        after = if found.clean { "a stop in order" } else { "a crash" },
+        after = match (found.backup, found.clean) {
+            (true, _) => "a backup",
+            (false, true) => "a stop in order",
+            (false, false) => "a crash",
+        },
         "recovered"
     );
-    if found.epoch_changed {
+    if found.backup {
+        tracing::warn!(
+            "this is a backup: every task has a new epoch, and watchers are told so, for what was \
+             published after it was made is not in it"
+        );
+    } else if found.epoch_changed {
         tracing::warn!(
             "events may have been seen that are not on disk: every task has a new epoch, and \
              watchers are told so; with --sync every-commit that does not happen"

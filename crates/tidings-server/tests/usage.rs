@@ -9,13 +9,14 @@ use std::path::PathBuf;
 
 use support::{finish, refusal, tidings};
 
-const OPTIONS: [&str; 54] = [
+const OPTIONS: &[&str] = &[
     "listen",
     "config",
     "log",
     "log-format",
     "allow-origin",
     "redis",
+    "node-name",
     "auth",
     "jwt-key",
     "jwt-algorithm",
@@ -52,6 +53,7 @@ const OPTIONS: [&str; 54] = [
     "max-stored-task-bytes",
     "max-stored-bytes",
     "stored-ttl",
+    "backup-dir",
     "heartbeat-interval",
     "write-timeout",
     "offline-ttl",

@@ -70,6 +70,16 @@ impl Batch<'_> {
             size += event.json.len();
         }
         self.bytes += size;
+        if let Some(rules) = &append.rules {
+            let name = append.task_id.as_str();
+            if rules.is_empty() {
+                self.writes.remove(&self.engine.rules, name);
+            } else {
+                let json = serde_json::to_vec(&**rules)
+                    .map_err(|error| StoreError::Unavailable(error.into()))?;
+                self.writes.insert(&self.engine.rules, name, json);
+            }
+        }
         let size = size as u64;
         entry.next = next.get();
         entry.bytes += size;
@@ -137,6 +147,7 @@ impl Batch<'_> {
             self.index.bytes -= entry.bytes;
             self.writes.remove(&self.engine.tasks, task_id.as_str());
             self.writes.remove(&self.engine.tails, task_id.as_str());
+            self.writes.remove(&self.engine.rules, task_id.as_str());
         }
     }
 

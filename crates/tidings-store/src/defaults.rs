@@ -39,6 +39,10 @@ pub(crate) const MAX_READS: usize = 16;
 /// How often an engine that failed is opened anew.
 pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
+/// Bytes that the disk must take before an engine that failed makes way for a
+/// new one: more than opening it writes.
+pub(crate) const PROBE_BYTES: usize = 1024 * 1024;
+
 /// After so long without a change the writer tidies up.
 pub(crate) const IDLE: Duration = Duration::from_secs(1);
 

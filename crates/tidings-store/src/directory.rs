@@ -5,6 +5,7 @@
 //! DIR/lock      held by the process that has it
 //! DIR/clean     there after a stop in order: changes made until then
 //! DIR/engine/   the engine's files
+//! DIR/probe     for a moment, while the disk is full: whether it still is
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -24,7 +25,7 @@ const NEW: &str = "tidings store 1, new";
 pub(crate) struct Directory {
     path: PathBuf,
     /// Locked for as long as it is open.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// How a directory was found.
@@ -52,21 +53,8 @@ impl Directory {
             }
             fs::create_dir_all(path).map_err(failed)?;
         }
-        let said = match fs::read_to_string(path.join("format")) {
-            Ok(said) => Some(said.trim().to_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(cause) => return Err(failed(cause)),
-        };
-        let found = match said.as_deref() {
-            Some(FORMAT) => Found::Store,
-            Some(NEW) => Found::New,
-            Some(other) => {
-                return Err(OpenError::Version {
-                    path: path.to_owned(),
-                    found: other.chars().take(64).collect(),
-                    expected: FORMAT,
-                });
-            }
+        let found = match format(path)? {
+            Some(found) => found,
             // These alone are from a start that got no further.
             None if fs::read_dir(path).map_err(failed)?.all(|entry| {
                 entry.is_ok_and(|entry| {
@@ -102,7 +90,7 @@ impl Directory {
         }
         let directory = Self {
             path: path.to_owned(),
-            _lock: lock,
+            _lock: Some(lock),
         };
         match found {
             Found::New => {
@@ -119,6 +107,54 @@ impl Directory {
             Found::Store => {}
         }
         Ok((directory, found))
+    }
+
+    /// A look at a directory that no process has to itself. Nothing in it is
+    /// changed, and none can take it meanwhile.
+    pub(crate) fn look(path: &Path) -> Result<Self, OpenError> {
+        match format(path)? {
+            Some(Found::Store) => {}
+            None if path.exists()
+                && fs::read_dir(path).is_ok_and(|mut all| all.next().is_some()) =>
+            {
+                return Err(OpenError::Foreign {
+                    path: path.to_owned(),
+                });
+            }
+            Some(Found::New) | None => {
+                return Err(OpenError::Missing {
+                    path: path.to_owned(),
+                });
+            }
+        }
+        let failed = |cause| OpenError::Io {
+            path: path.to_owned(),
+            cause,
+        };
+        let lock = match File::open(path.join("lock")) {
+            Ok(lock) => Some(lock),
+            // A copy without it; nobody can have that open.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(cause) => return Err(failed(cause)),
+        };
+        match lock.as_ref().map(File::try_lock_shared) {
+            None | Some(Ok(())) => {}
+            Some(Err(TryLockError::WouldBlock)) => {
+                return Err(OpenError::InUse {
+                    path: path.to_owned(),
+                });
+            }
+            Some(Err(TryLockError::Error(cause))) => return Err(failed(cause)),
+        }
+        let directory = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        if directory.engine().join("version").exists() {
+            Ok(directory)
+        } else {
+            Err(directory.damaged(Damage::EngineMissing))
+        }
     }
 
     /// Says that the engine is there: from here on what is in it counts.
@@ -162,6 +198,17 @@ impl Directory {
         write_synced(&self.path.join("clean"), &changes.to_string())
     }
 
+    /// Whether the disk takes so many bytes.
+    pub(crate) fn probe(&self, bytes: usize) -> io::Result<()> {
+        let path = self.path.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![1; bytes])?;
+            file.sync_data()
+        });
+        let removed = fs::remove_file(&path);
+        written.and(removed)
+    }
+
     /// Takes that back, on disk, before anything may be changed.
     pub(crate) fn unmark_clean(&self) -> io::Result<()> {
         match fs::remove_file(self.path.join("clean")) {
@@ -169,6 +216,29 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What a directory says that it is; none if it says nothing.
+fn format(path: &Path) -> Result<Option<Found>, OpenError> {
+    let said = match fs::read_to_string(path.join("format")) {
+        Ok(said) => said,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => {
+            return Err(OpenError::Io {
+                path: path.to_owned(),
+                cause,
+            });
+        }
+    };
+    match said.trim() {
+        FORMAT => Ok(Some(Found::Store)),
+        NEW => Ok(Some(Found::New)),
+        other => Err(OpenError::Version {
+            path: path.to_owned(),
+            found: other.chars().take(64).collect(),
+            expected: FORMAT,
+        }),
     }
 }
 
@@ -185,11 +255,11 @@ fn write_synced(path: &Path, text: &str) -> io::Result<()> {
 
 /// A name is on disk only once its directory is.
 #[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
 #[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -15,6 +15,8 @@ pub(crate) struct Engine {
     pub(crate) tasks: Keyspace,
     /// Task id → nothing: the task has events that its row does not count in.
     pub(crate) tails: Keyspace,
+    /// Task id → what decides about its next events, where that is anything.
+    pub(crate) rules: Keyspace,
     /// Task number and offset → offset: events from the one to before the
     /// other are to be deleted.
     pub(crate) garbage: Keyspace,
@@ -35,6 +37,7 @@ impl Engine {
             events: keyspace("events")?,
             tasks: keyspace("tasks")?,
             tails: keyspace("tails")?,
+            rules: keyspace("rules")?,
             garbage: keyspace("garbage")?,
             kept: keyspace("kept")?,
             meta: keyspace("meta")?,

@@ -34,6 +34,8 @@
 //! # }
 //! ```
 
+mod aside;
+mod backup;
 mod batch;
 mod config;
 pub mod defaults;
@@ -42,12 +44,15 @@ mod engine;
 mod error;
 mod housekeeping;
 mod index;
+mod inspect;
 mod recovery;
 mod rows;
 mod store;
 mod writer;
 
+pub use backup::{BackupDirectory, Copied, CopyError, back_up};
 pub use config::{InvalidSync, StoreConfig, Sync};
-pub use error::OpenError;
-pub use recovery::Recovered;
+pub use error::{Damage, OpenError};
+pub use inspect::{Inspected, InspectedTask, inspect};
+pub use recovery::{Left, Recovered};
 pub use store::DiskStore;

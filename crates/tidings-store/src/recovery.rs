@@ -2,18 +2,20 @@
 //! that were being written to the few events that their rows lack. The history
 //! is not read.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tidings_bus::StoredTask;
 use tidings_bus::protocol::{Epoch, Event, Payload, TaskId};
+use tidings_bus::{StoredRules, StoredTask};
 
 use crate::config::Sync;
 use crate::engine::{Engine, event_key, read_key};
 use crate::error::Damage;
 use crate::index::{Entry, Index, Tail};
-use crate::rows::{CHANGES, ERA, Era, OwnedRow, SYNC};
+use crate::rows::{BACKUP, CHANGES, ERA, Era, OwnedRow, SYNC};
 
 /// What opening a store found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,8 +25,10 @@ pub struct Recovered {
     pub created: bool,
     /// The last process stopped in order.
     pub clean: bool,
-    /// Every task has a new epoch: after an unclean stop, events may have been
-    /// seen that are not on disk.
+    /// It is a backup, and this its first start.
+    pub backup: bool,
+    /// Every task has a new epoch: after an unclean stop, and in a backup,
+    /// events may have been seen that are not on disk.
     pub epoch_changed: bool,
     /// Tasks that are there.
     pub tasks: u64,
@@ -46,7 +50,7 @@ pub(crate) struct Loaded {
     pub(crate) replayed: u64,
 }
 
-fn row<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Damage> {
+pub(crate) fn row<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Damage> {
     serde_json::from_slice(bytes).map_err(|cause| Damage::Row {
         what: what.to_owned(),
         cause,
@@ -58,10 +62,61 @@ fn fact<T: DeserializeOwned>(engine: &Engine, name: &str) -> Result<Option<T>, D
     found.map(|bytes| row(name, &bytes)).transpose()
 }
 
-/// How the last process that had the directory synced.
-pub(crate) fn last_sync(engine: &Engine) -> Result<Option<Sync>, Damage> {
-    let said: Option<String> = fact(engine, SYNC)?;
-    Ok(said.and_then(|text| text.parse().ok()))
+/// How a directory was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Left {
+    /// By a stop in order.
+    Clean,
+    /// By a crash.
+    Unclean,
+    /// It is a backup that was not started yet.
+    Backup,
+}
+
+/// What decides about the epoch that follows.
+pub(crate) struct Standing {
+    pub(crate) left: Left,
+    /// How the last process that had it synced.
+    pub(crate) sync: Option<Sync>,
+}
+
+impl Standing {
+    /// `clean`: changes at the last stop in order, if that was the last stop.
+    pub(crate) fn read(engine: &Engine, clean: Option<u64>) -> Result<Self, Damage> {
+        let said: Option<String> = fact(engine, SYNC)?;
+        let said = said.as_deref();
+        Ok(Self {
+            left: match clean {
+                _ if said == Some(BACKUP) => Left::Backup,
+                Some(_) => Left::Clean,
+                None => Left::Unclean,
+            },
+            sync: said.and_then(|text| text.parse().ok()),
+        })
+    }
+
+    /// Whether all that anybody has seen is there, and nothing else was ever
+    /// seen under the offsets that come next.
+    pub(crate) fn epoch_goes_on(&self) -> bool {
+        match self.left {
+            Left::Clean => true,
+            Left::Unclean => self.sync == Some(Sync::EveryCommit),
+            Left::Backup => false,
+        }
+    }
+}
+
+/// Refuses a directory that was closed in order and holds less than it did then.
+pub(crate) fn check(clean: Option<u64>, index: &Index) -> Result<(), Damage> {
+    match clean {
+        Some(closed) if closed != index.changes => Err(Damage::Shorter {
+            closed,
+            found: index.changes,
+        }),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn era(engine: &Engine) -> Result<Era, Damage> {
@@ -101,13 +156,21 @@ pub(crate) fn read_row(
     Ok(found.map(|found| renamed(found, era)))
 }
 
+/// Reads what decides about a task's next events.
+pub(crate) fn read_rules(engine: &Engine, task_id: &TaskId) -> Result<StoredRules, Damage> {
+    match engine.rules.get(task_id.as_str())? {
+        Some(bytes) => row(&format!("{task_id}'s rules"), &bytes),
+        None => Ok(StoredRules::default()),
+    }
+}
+
 /// Reads all that there is.
 pub(crate) fn load(engine: &Engine, era: Era) -> Result<Loaded, Damage> {
     let mut index = Index {
         changes: fact(engine, CHANGES)?.unwrap_or(0),
         ..Index::default()
     };
-    let mut tails = std::collections::HashSet::new();
+    let mut tails = HashSet::new();
     for tail in engine.tails.iter() {
         tails.insert(tail.key()?.to_vec());
     }
@@ -115,6 +178,12 @@ pub(crate) fn load(engine: &Engine, era: Era) -> Result<Loaded, Damage> {
         if let Some((number, _)) = read_key(&garbage.key()?) {
             index.next_number = index.next_number.max(number + 1);
         }
+    }
+    let mut rules = HashMap::new();
+    for found in engine.rules.iter() {
+        let (key, value) = found.into_inner()?;
+        let name = String::from_utf8_lossy(&key);
+        rules.insert(key.to_vec(), row(&format!("{name}'s rules"), &value)?);
     }
     let mut tasks = Vec::new();
     let mut replayed = 0;
@@ -152,6 +221,7 @@ pub(crate) fn load(engine: &Engine, era: Era) -> Result<Loaded, Damage> {
         tasks.push(StoredTask {
             first: entry.first_offset(),
             snapshot: Arc::clone(&snapshot),
+            rules: rules.remove(&key[..]).unwrap_or_default(),
         });
         index.tasks.insert(snapshot.task_id.clone(), entry);
     }

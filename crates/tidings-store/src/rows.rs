@@ -32,6 +32,9 @@ pub(crate) struct Era {
 pub(crate) const ERA: &str = "era";
 /// How the process that last had the directory synced.
 pub(crate) const SYNC: &str = "sync";
+/// What that says in a copy: nobody has had it yet, and what was seen since it
+/// was made is not in it.
+pub(crate) const BACKUP: &str = "backup";
 /// Commits so far, as text; see [`crate::directory`].
 pub(crate) const CHANGES: &str = "changes";
 /// Written to find out whether anything can be.

@@ -14,13 +14,14 @@ use tidings_bus::{
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
+use crate::backup::{self, Copied, CopyError};
 use crate::config::{StoreConfig, Sync};
 use crate::defaults;
 use crate::directory::{Directory, Found};
 use crate::engine::{Engine, event_key, read_key};
 use crate::error::{Damage, Failure, OpenError};
 use crate::index::{Entry, Index};
-use crate::recovery::{self, Recovered};
+use crate::recovery::{self, Left, Recovered, Standing};
 use crate::rows::{ERA, Era, SYNC};
 use crate::writer::{Change, Command, Message, Writer};
 
@@ -33,6 +34,8 @@ pub(crate) struct Open {
 /// What the writer and the readers share.
 #[derive(Default)]
 pub(crate) struct Shared {
+    /// Written to only while `available`; one that failed is still read, until
+    /// it makes way for the next.
     open: RwLock<Option<Arc<Open>>>,
     /// To find out when the last reader of an engine that failed is done.
     held: Mutex<std::sync::Weak<Open>>,
@@ -62,6 +65,14 @@ impl Shared {
         );
         // Closing takes a moment, and nobody is to wait for it.
         drop(before);
+    }
+
+    /// The engine, if it takes changes.
+    pub(crate) fn writable(&self) -> Option<Arc<Open>> {
+        self.available
+            .load(Ordering::SeqCst)
+            .then(|| self.open())
+            .flatten()
     }
 
     /// Fails where the disk is to fail in a test.
@@ -101,6 +112,7 @@ pub struct DiskStore {
     writer: Option<thread::JoinHandle<()>>,
     commands: Arc<Semaphore>,
     reads: Semaphore,
+    backups: Arc<Semaphore>,
     sync: Sync,
     /// What was there, until the bus asks for it.
     found: Mutex<Option<Vec<StoredTask>>>,
@@ -150,20 +162,13 @@ impl DiskStore {
             error => directory.damaged(Damage::Engine(error)),
         })?;
         let mut era = recovery::era(&engine).map_err(damaged)?;
-        let last = recovery::last_sync(&engine).map_err(damaged)?;
-        let unsure = found == Found::Store && clean.is_none() && last != Some(Sync::EveryCommit);
+        let standing = Standing::read(&engine, clean).map_err(damaged)?;
+        let unsure = found == Found::Store && !standing.epoch_goes_on();
         if unsure {
             era = recovery::next_era(&era);
         }
         let loaded = recovery::load(&engine, era).map_err(damaged)?;
-        if let Some(closed) = clean
-            && loaded.index.changes != closed
-        {
-            return Err(directory.damaged(Damage::Shorter {
-                closed,
-                found: loaded.index.changes,
-            }));
-        }
+        recovery::check(clean, &loaded.index).map_err(damaged)?;
         // On disk before anything can be published: in which way it will be
         // synced, in which era, and that the last stop is over.
         let begin = || -> Result<(), fjall::Error> {
@@ -185,7 +190,8 @@ impl DiskStore {
         let index = loaded.index;
         let recovered = Recovered {
             created: found == Found::New,
-            clean: clean.is_some(),
+            clean: standing.left == Left::Clean,
+            backup: standing.left == Left::Backup,
             epoch_changed: unsure,
             tasks: loaded.tasks.len() as u64,
             events: index.tasks.values().map(Entry::events).sum(),
@@ -217,10 +223,38 @@ impl DiskStore {
             writer: Some(writer),
             commands: Arc::new(Semaphore::new(defaults::MAX_COMMANDS)),
             reads: Semaphore::new(defaults::MAX_READS),
+            backups: Arc::new(Semaphore::new(1)),
             sync,
             found: Mutex::new(Some(loaded.tasks)),
         };
         Ok((store, recovered))
+    }
+
+    /// Copies all that is kept to `into`, where nothing may be, while the store
+    /// is in use: what was stored at one moment, tasks and clients alike. Under
+    /// a [`Write::Behind`] that is some milliseconds behind what was published.
+    ///
+    /// A store opened from the copy begins a new epoch, see `docs/durability.md`.
+    ///
+    /// # Errors
+    /// See [`CopyError`]; there is nothing at `into` then.
+    ///
+    /// # Cancel safety
+    /// The copy is made to its end on its own; dropping this leaves open whether
+    /// it was.
+    pub async fn back_up(&self, into: impl AsRef<Path>) -> Result<Copied, CopyError> {
+        let permit = Arc::clone(&self.backups).try_acquire_owned();
+        let permit = permit.map_err(|_| CopyError::Busy)?;
+        let shared = Arc::clone(&self.shared);
+        let into = into.as_ref().to_owned();
+        let copying = spawn_blocking(move || {
+            let _permit = permit;
+            let open = shared.writable().ok_or(CopyError::Interrupted)?;
+            // A store that failed, or stops, waits for nobody who reads.
+            let goes_on = || shared.available.load(Ordering::SeqCst);
+            backup::copy(&open.engine, &into, &goes_on)
+        });
+        copying.await.unwrap_or(Err(CopyError::Interrupted))
     }
 
     fn take_found(&self) -> Option<Vec<StoredTask>> {
@@ -410,5 +444,10 @@ fn find(shared: &Shared, open: &Open, task_id: &TaskId) -> Result<Option<StoredT
             recovery::read_row(&open.engine, &open.era, task_id)?.map(|row| Arc::new(row.snapshot))
         }
     };
-    Ok(snapshot.map(|snapshot| StoredTask { snapshot, first }))
+    let rules = recovery::read_rules(&open.engine, task_id)?;
+    Ok(snapshot.map(|snapshot| StoredTask {
+        snapshot,
+        first,
+        rules,
+    }))
 }

@@ -147,7 +147,7 @@ impl Writer {
     /// Commits this and what else waits; gives whoever asked to close.
     fn take(&mut self, first: Command) -> Option<oneshot::Sender<Result<(), StoreError>>> {
         let mut close = None;
-        let Some(open) = self.shared.open() else {
+        let Some(open) = self.shared.writable() else {
             let _ = first.reply.send(Err(Failure::Down.into()));
             return None;
         };
@@ -205,7 +205,7 @@ impl Writer {
 
     fn sync(&mut self) {
         self.unsynced = None;
-        let Some(open) = self.shared.open() else {
+        let Some(open) = self.shared.writable() else {
             return;
         };
         let synced = open.engine.db.persist(PersistMode::SyncData);
@@ -216,7 +216,7 @@ impl Writer {
     }
 
     fn tidy(&mut self) {
-        let Some(open) = self.shared.open() else {
+        let Some(open) = self.shared.writable() else {
             return;
         };
         let tidied = {
@@ -243,7 +243,8 @@ impl Writer {
         }
     }
 
-    /// Takes nothing more until the engine was opened anew.
+    /// Takes nothing more until the engine was opened anew. Until the disk has
+    /// room again this one is still read: watchers that are far behind go on.
     fn fail(&mut self, failure: &Failure) {
         if self.shared.available.swap(false, Ordering::SeqCst) {
             tracing::error!(
@@ -252,13 +253,19 @@ impl Writer {
                 "the disk refuses; publishes are refused until it takes them again"
             );
         }
-        self.shared.set_open(None);
         self.unsynced = None;
+        // Or the writer would look for it again and again, without a pause.
+        self.housekeeping.more = false;
         self.retry_at = Some(Instant::now() + defaults::RETRY);
     }
 
     fn reopen(&mut self) {
         self.retry_at = Some(Instant::now() + defaults::RETRY);
+        if let Err(error) = self.probe() {
+            tracing::debug!(%error, "still refused");
+            return;
+        }
+        self.shared.set_open(None);
         if self.shared.is_held() {
             // A reader has not finished; the engine is open for as long.
             return;
@@ -274,10 +281,15 @@ impl Writer {
         }
     }
 
+    /// Whether the disk would take what opening the engine takes.
+    fn probe(&self) -> std::io::Result<()> {
+        self.shared
+            .disk()
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::StorageFull))?;
+        self.directory.probe(defaults::PROBE_BYTES)
+    }
+
     fn try_reopen(&mut self) -> Result<(), Damage> {
-        if self.shared.disk().is_err() {
-            return Err(Damage::EngineMissing);
-        }
         let engine = Engine::open(&self.directory.engine())?;
         // Written and synced, or it would be said too early.
         engine.meta.insert(PROBE, "")?;
@@ -295,8 +307,9 @@ impl Writer {
 
     /// Everything to disk, states included, and then the word that it is so.
     fn close(&mut self) -> Result<(), StoreError> {
+        let open = self.shared.writable();
         self.shared.available.store(false, Ordering::SeqCst);
-        let open = self.shared.open().ok_or(Failure::Down)?;
+        let open = open.ok_or(Failure::Down)?;
         let changes = {
             let mut index = self.shared.lock_index();
             let tails: Vec<TaskId> = index

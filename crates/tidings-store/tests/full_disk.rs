@@ -121,6 +121,48 @@ async fn survives(sync: tidings_store::Sync) {
     bus.shutdown().await;
 }
 
+/// What is on disk and not in memory can be read while the disk is full.
+async fn is_read(sync: tidings_store::Sync) {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(disk) = Small::mount(&directory.path().join("disk")) else {
+        println!("mounting is not permitted");
+        return;
+    };
+    let (bus, _) = open(&disk.0.join("data"), sync).await;
+    let mut n = 1;
+    // Four times what memory keeps of a task.
+    while n <= 500 {
+        bus.publish(&id("t"), keyed(n)).await.unwrap();
+        n += 1;
+    }
+    support::until(|| bus.stats().bytes_unsaved == 0).await;
+    disk.fill();
+    let refused = publish_until_refused(&bus, n).await;
+    let mut watching = bus.subscribe(Filter::task(id("t")).since(Since::Start));
+    let mut checker = Checker::from(1);
+    while checker.expected().is_none_or(|next| next < refused) {
+        let next = tokio::time::timeout(DEADLINE, watching.recv()).await;
+        match next.expect("an event in time") {
+            Some(Delivery::Event(event)) => checker.event(event.offset().get()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(
+        !bus.is_available(),
+        "{sync}: the disk is full all the while"
+    );
+    disk.make_room();
+    support::until(|| bus.is_available()).await;
+    assert!(bus.shutdown().await, "{sync}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_far_behind_are_served_from_it() {
+    for sync in MODES {
+        is_read(sync).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_every_commit() {
     survives(MODES[0]).await;

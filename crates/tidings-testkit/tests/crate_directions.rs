@@ -77,6 +77,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &[
             "tidings-auth",
             "tidings-client",
+            "tidings-store",
             "tidings-tls",
             "tidings-transport",
             "tidings-connections",

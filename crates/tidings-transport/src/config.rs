@@ -1,8 +1,10 @@
 //! What can be set on the transport.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tidings_bus::Backups;
 
 use crate::origin::Origins;
 use crate::pages::Pages;
@@ -39,6 +41,8 @@ pub struct TransportConfig {
     pub max_http_connections: usize,
     /// What is served at paths that are no routes. Default: nothing.
     pub pages: Option<Pages>,
+    /// What makes a backup when an administrator asks for one. Default: nothing.
+    pub backups: Option<Arc<dyn Backups>>,
 }
 
 impl Default for TransportConfig {
@@ -54,6 +58,7 @@ impl Default for TransportConfig {
             body_read_timeout: Duration::from_secs(15),
             max_http_connections: 4_096,
             pages: None,
+            backups: None,
         }
     }
 }
@@ -150,6 +155,13 @@ impl TransportConfig {
     #[must_use]
     pub fn pages(mut self, pages: Pages) -> Self {
         self.pages = Some(pages);
+        self
+    }
+
+    /// Sets what makes backups.
+    #[must_use]
+    pub fn backups(mut self, backups: Arc<dyn Backups>) -> Self {
+        self.backups = Some(backups);
         self
     }
 

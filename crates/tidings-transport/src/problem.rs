@@ -73,6 +73,17 @@ impl Problem {
         )
     }
 
+    pub(crate) fn no_backups() -> Self {
+        Self::plain(
+            StatusCode::NOT_FOUND,
+            "this server makes no backups; it does with --data-dir and --backup-dir",
+        )
+    }
+
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::plain(StatusCode::CONFLICT, detail)
+    }
+
     pub(crate) fn method(allow: &'static str) -> Self {
         let detail = format!("this method is not supported here; use {allow}");
         Self {

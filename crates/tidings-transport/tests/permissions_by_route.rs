@@ -127,6 +127,10 @@ async fn every_rest_route_asks_for_its_own_permission() {
             403,
         ),
         ("POST", "/api/connections/x/messages", "root", MESSAGE, 404),
+        ("POST", "/api/backups", "watcher", "", 403),
+        ("POST", "/api/backups", "remover", "", 403),
+        // Who may, learns that this server has no place for it.
+        ("POST", "/api/backups", "root", "", 404),
         ("GET", "/api/stats", "watcher", "", 403),
         ("GET", "/api/stats", "root", "", 200),
         ("GET", "/metrics", "watcher", "", 403),

@@ -45,6 +45,8 @@
 //!   Implies `connections`.
 //! * `auth`: who may come in, by JSON Web Tokens and API keys. Implies
 //!   `connections`.
+//! * `store`: tasks and clients' positions that outlive the process, on an
+//!   embedded engine, see [`store`].
 //! * `client`: the client of a server elsewhere; `client-tls` with TLS.
 //! * `tls`: TLS in front of the server, with certificates that are exchanged
 //!   while connections stay. Implies `transport`.
@@ -75,6 +77,35 @@ pub use tidings_tls as tls;
 #[cfg(feature = "auth")]
 #[doc(inline)]
 pub use tidings_auth as auth;
+
+/// Tasks on disk: `tidings-store`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tidings::store::{DiskStore, StoreConfig, Sync};
+/// use tidings::{BusConfig, EventBus, NewEvent, TaskId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path().join("data");
+/// // An event is on disk before anybody sees it or its publisher is answered.
+/// let config = StoreConfig::default().sync(Sync::EveryCommit);
+/// let (store, recovered) = DiskStore::open(&directory, config).await?;
+/// println!("{} tasks were there", recovered.tasks);
+/// let bus = EventBus::open(BusConfig::default(), Arc::new(store)).await?;
+///
+/// let task: TaskId = "render-7".parse()?;
+/// bus.publish(&task, NewEvent::task_started("Render")).await?;
+///
+/// // A stop in order: otherwise the next start is one after a crash.
+/// assert!(bus.shutdown().await);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "store")]
+#[doc(inline)]
+pub use tidings_store as store;
 
 /// The client of a server elsewhere: `tidings-client`.
 #[cfg(feature = "client")]

@@ -51,6 +51,7 @@ fn append(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append 
             .collect(),
         task_id,
         snapshot: Arc::new(snapshot),
+        rules: None,
     }
 }
 

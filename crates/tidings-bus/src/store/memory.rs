@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
 use super::{
-    Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredTask, Write,
+    Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredRules, StoredTask,
+    Write,
 };
 
 #[derive(Debug)]
@@ -16,6 +17,7 @@ struct Entry {
     next: Offset,
     events: VecDeque<StoredEvent>,
     snapshot: Arc<TaskSnapshot>,
+    rules: StoredRules,
 }
 
 impl Entry {
@@ -23,6 +25,7 @@ impl Entry {
         StoredTask {
             snapshot: Arc::clone(&self.snapshot),
             first: self.events.front().map_or(self.next, |event| event.offset),
+            rules: self.rules.clone(),
         }
     }
 }
@@ -90,10 +93,14 @@ impl Store for MemoryStore {
             next,
             events: VecDeque::new(),
             snapshot: Arc::clone(&append.snapshot),
+            rules: StoredRules::default(),
         });
         entry.events.extend(append.events);
         entry.next = next;
         entry.snapshot = append.snapshot;
+        if let Some(rules) = append.rules {
+            entry.rules = StoredRules::clone(&rules);
+        }
         Ok(())
     }
 

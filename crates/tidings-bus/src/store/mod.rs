@@ -10,6 +10,7 @@
 //! two have opposite jobs (hand out bytes without a lock; take bytes durably),
 //! and every delivery would pay for the indirection.
 
+mod backups;
 pub mod conformance;
 mod keeper;
 mod memory;
@@ -18,8 +19,10 @@ mod timed;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
+use serde::{Deserialize, Serialize};
+use tidings_protocol::{Epoch, Offset, ProducerLedger, TaskId, TaskSnapshot};
 
+pub use backups::{BackupError, BackupMade, Backups};
 pub use keeper::{KeepChange, Keeper, KeptThing};
 pub use memory::MemoryStore;
 pub(crate) use timed::Timed;
@@ -33,6 +36,25 @@ pub struct StoredEvent {
     pub json: Arc<[u8]>,
 }
 
+/// What decides about a task's next events beside its state: which producers
+/// may publish, and until when one has to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRules {
+    /// The last stamp of each producer, so that a replaced one stays refused.
+    #[serde(default, skip_serializing_if = "ProducerLedger::is_empty")]
+    pub producers: ProducerLedger,
+    /// The task's lease in milliseconds, while it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+}
+
+impl StoredRules {
+    /// Whether there is nothing to remember.
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty() && self.lease_ms.is_none()
+    }
+}
+
 /// Events to add to a task, and the task's state after them.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -44,6 +66,8 @@ pub struct Append {
     pub events: Vec<StoredEvent>,
     /// The reduction of all events up to the last of these.
     pub snapshot: Arc<TaskSnapshot>,
+    /// The task's rules after them; none where they have not changed.
+    pub rules: Option<Arc<StoredRules>>,
 }
 
 /// A task as a store has it.
@@ -53,6 +77,8 @@ pub struct StoredTask {
     pub snapshot: Arc<TaskSnapshot>,
     /// The oldest offset that can be read; one past the newest when none can.
     pub first: Offset,
+    /// As the last append that had some gave them.
+    pub rules: StoredRules,
 }
 
 /// Whether events are seen before their store has them.

@@ -18,7 +18,9 @@ use clap::Subcommand;
 
 use crate::failure::Failure;
 
+pub(crate) use connect::{Server, block_on};
 pub(crate) use failure::ClientFailure;
+pub(crate) use watch::print;
 
 /// What can be done with a server that runs.
 #[derive(Debug, Subcommand)]

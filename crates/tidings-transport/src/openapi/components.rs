@@ -189,6 +189,12 @@ fn own() -> Value {
             }
         },
         "PersonalMessageTaken": object(json!({ "offset": reference("Offset") })),
+        "BackupMade": object(json!({
+            "directory": { "type": "string", "description": "Where it is, on the server." },
+            "tasks": count,
+            "events": count,
+            "bytes": { "type": "integer", "minimum": 0, "description": "Of the events." }
+        })),
         "Stats": of_several(object(json!({
             "version": text,
             "uptime_ms": count,

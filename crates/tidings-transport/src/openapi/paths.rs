@@ -16,6 +16,7 @@ pub(super) fn all() -> Value {
         "/api/connections": connections(),
         "/api/connections/{client_id}": connection(),
         "/api/connections/{client_id}/messages": messages(),
+        "/api/backups": backups(),
         "/api/stats": { "get": get("stats", "server", "Counters, and what they stand at", "Stats") },
         "/healthz": { "get": get("healthz", "server", "Whether the process answers", "Status") },
         "/readyz": readyz(),
@@ -306,6 +307,23 @@ fn messages() -> Value {
             "responses": responses(
                 json!({ "202": answer("In its inbox", "PersonalMessageTaken") }),
                 &["400", "404", "408", "413", "503"]
+            )
+        }
+    })
+}
+
+fn backups() -> Value {
+    json!({
+        "post": {
+            "operationId": "backUp",
+            "tags": ["server"],
+            "summary": "Make a backup of all that is kept",
+            "description": "A data directory, beside those made before; what is stored at one \
+                moment, while publishers go on. The answer comes when it is on disk. 404 where \
+                the server has no directory for backups, 409 while another one is being made.",
+            "responses": responses(
+                json!({ "201": answer("It is made", "BackupMade") }),
+                &["404", "409", "503"]
             )
         }
     })

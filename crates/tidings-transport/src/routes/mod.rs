@@ -1,5 +1,6 @@
 //! Which path is answered by what.
 
+mod backups;
 mod commands;
 mod connect;
 mod connections;
@@ -37,6 +38,7 @@ pub(crate) enum Route {
     Connections,
     Connection,
     Messages,
+    Backups,
     Stats,
     Healthz,
     Readyz,
@@ -57,6 +59,7 @@ pub(crate) const PATHS: &[(&str, Route)] = &[
     ("/api/connections", Route::Connections),
     ("/api/connections/{client_id}", Route::Connection),
     ("/api/connections/{client_id}/messages", Route::Messages),
+    ("/api/backups", Route::Backups),
     ("/api/stats", Route::Stats),
     ("/healthz", Route::Healthz),
     ("/readyz", Route::Readyz),
@@ -103,7 +106,7 @@ pub(crate) fn allowed(route: Route) -> &'static str {
     match route {
         Route::Task | Route::Connection => "GET, HEAD, DELETE",
         Route::Events => "GET, HEAD, POST",
-        Route::Commands | Route::Messages => "POST",
+        Route::Commands | Route::Messages | Route::Backups => "POST",
         Route::Watch | Route::WatchTask => "GET",
         _ => "GET, HEAD",
     }
@@ -224,6 +227,11 @@ impl Core {
             (Route::Messages, Method::POST) => {
                 access.check_everything(Permission::Admin)?;
                 self.send_message(request, &id).await
+            }
+            (Route::Backups, Method::POST) => {
+                access.check_everything(Permission::Admin)?;
+                drop(request);
+                self.back_up().await
             }
             (Route::Index, Method::GET) => Ok(self.index()),
             (Route::Stats, Method::GET) => {

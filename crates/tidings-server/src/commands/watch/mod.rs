@@ -148,7 +148,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, ClientFailure>
 
 /// A line on standard output. Where nobody reads it any more, as behind
 /// `| head`, the program ends as others do.
-pub(super) fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{line}").and_then(|()| out.flush());
     if written.is_err() {

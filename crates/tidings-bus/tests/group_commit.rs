@@ -1,0 +1,212 @@
+//! With a store that is written through, publishers of one task share an append:
+//! offsets without a hole, each event decided after those before it, and when the
+//! store refuses, all of them are refused and nothing of them stays.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is a result")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use support::{id, step};
+use tidings_bus::protocol::{
+    ErrorCode, Event, EventId, NewEvent, Offset, Payload, ProducerId, ProducerStamp, Since, TaskId,
+    TaskSnapshot,
+};
+use tidings_bus::{
+    Append, BusConfig, EventBus, MemoryStore, PublishError, Published, Store, StoreError,
+    StoredEvent, StoredTask,
+};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+/// A store whose appends wait for permits, and fail when told to.
+struct Gated {
+    inner: MemoryStore,
+    gate: Semaphore,
+    failing: AtomicBool,
+    /// Events of each append that was taken.
+    taken: Mutex<Vec<usize>>,
+}
+
+impl Gated {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryStore::new(),
+            gate: Semaphore::new(0),
+            failing: AtomicBool::new(false),
+            taken: Mutex::default(),
+        })
+    }
+
+    async fn open(self: &Arc<Self>) -> EventBus {
+        let store = Arc::clone(self) as Arc<dyn Store>;
+        EventBus::open(BusConfig::default(), store).await.unwrap()
+    }
+}
+
+#[async_trait]
+impl Store for Gated {
+    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
+        self.inner.open().await
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        self.gate.acquire().await.unwrap().forget();
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the disk is full".into()));
+        }
+        self.taken.lock().unwrap().push(append.events.len());
+        self.inner.append(append).await
+    }
+
+    async fn read(
+        &self,
+        task_id: &TaskId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.inner.read(task_id, from, max_bytes).await
+    }
+
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        self.inner.find(task_id).await
+    }
+
+    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
+        self.inner.trim(task_id, first).await
+    }
+
+    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        self.inner.remove(task_id).await
+    }
+}
+
+type Publishing = JoinHandle<Result<Published, PublishError>>;
+
+/// Publishes these to one task at the same time, in this order, while the first
+/// of all holds the turn.
+async fn publish_all(bus: &EventBus, events: Vec<NewEvent>) -> Vec<Publishing> {
+    let mut publishing = Vec::new();
+    for event in events {
+        let bus = bus.clone();
+        publishing.push(tokio::spawn(
+            async move { bus.publish(&id("t"), event).await },
+        ));
+        support::settle().await;
+    }
+    publishing
+}
+
+async fn answers(publishing: Vec<Publishing>) -> Vec<Result<Published, PublishError>> {
+    let mut answers = Vec::new();
+    for publishing in publishing {
+        let answer = tokio::time::timeout(tidings_testkit::DEADLINE, publishing).await;
+        answers.push(answer.expect("an answer in time").unwrap());
+    }
+    answers
+}
+
+fn offsets(answers: &[Result<Published, PublishError>]) -> Vec<u64> {
+    let offset = |answer: &Result<Published, _>| answer.as_ref().unwrap().offset.get();
+    answers.iter().map(offset).collect()
+}
+
+/// The task's state is the reduction of its events, and those are in the store.
+async fn agree(bus: &EventBus, store: &Gated) {
+    let state = bus.snapshot(&id("t")).unwrap();
+    let page = bus.history(&id("t"), Some(Since::Start), 1_000).await;
+    let mut replay = TaskSnapshot::new(id("t"), state.epoch.clone());
+    for record in page.unwrap().events {
+        let event: Event = record.decode().unwrap();
+        assert_eq!(event.offset, replay.offset.next());
+        let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+        replay.apply(&payload, event.offset, event.timestamp);
+    }
+    assert_eq!(replay, *state);
+    let stored = store.inner.find(&id("t")).await.unwrap().unwrap();
+    assert_eq!(*stored.snapshot, *state);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_share_one_append() {
+    let store = Gated::new();
+    let bus = store.open().await;
+    let publishing = publish_all(&bus, (0..50).map(step).collect()).await;
+    assert!(bus.snapshot(&id("t")).is_none(), "nothing is seen before");
+    store.gate.add_permits(2);
+    let answers = answers(publishing).await;
+    assert_eq!(offsets(&answers), (1..=50).collect::<Vec<_>>());
+    assert_eq!(*store.taken.lock().unwrap(), [1, 49]);
+    agree(&bus, &store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_is_decided_after_those_before_it() {
+    let store = Gated::new();
+    let bus = store.open().await;
+    let producer = ProducerId::new("worker").unwrap();
+    let stamped =
+        |epoch, seq| step(seq).with_producer(ProducerStamp::new(producer.clone(), epoch, seq));
+    let keyed = |key: &str| step(9).with_event_id(EventId::new(key).unwrap());
+    let publishing = publish_all(
+        &bus,
+        vec![
+            NewEvent::task_started("work"),
+            stamped(2, 1),
+            stamped(1, 1),
+            stamped(2, 2),
+            keyed("a"),
+            keyed("a"),
+            NewEvent::task_completed(None),
+            NewEvent::progress(1.0, "late"),
+        ],
+    )
+    .await;
+    store.gate.add_permits(2);
+    let answers = answers(publishing).await;
+    assert_eq!(*store.taken.lock().unwrap(), [1, 4]);
+    let code = |at: usize| answers[at].as_ref().unwrap_err().code();
+    assert_eq!(code(2), ErrorCode::Fenced);
+    assert_eq!(code(7), ErrorCode::InvalidTransition);
+    let taken = [&answers[..2], &answers[3..7]].concat();
+    assert_eq!(offsets(&taken), [1, 2, 3, 4, 4, 5]);
+    assert!(answers[5].as_ref().unwrap().duplicate);
+    assert_eq!(bus.stats().events_published, 5);
+    agree(&bus, &store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_the_store_is_for_all_and_leaves_nothing() {
+    let store = Gated::new();
+    let bus = store.open().await;
+    store.gate.add_permits(1);
+    bus.publish(&id("t"), NewEvent::task_started("work"))
+        .await
+        .unwrap();
+    let before = bus.snapshot(&id("t"));
+    store.failing.store(true, Ordering::SeqCst);
+    let events = || {
+        let mut events: Vec<_> = (0..5).map(step).collect();
+        events.push(NewEvent::task_completed(None));
+        events.push(NewEvent::progress(1.0, "late"));
+        events
+    };
+    let publishing = publish_all(&bus, events()).await;
+    store.gate.add_permits(2);
+    for answer in answers(publishing).await {
+        // Also the last one: the end that it came after was not stored.
+        assert_eq!(answer.unwrap_err().code(), ErrorCode::Unavailable);
+    }
+    assert_eq!(bus.snapshot(&id("t")), before);
+    store.failing.store(false, Ordering::SeqCst);
+    let publishing = publish_all(&bus, events()).await;
+    store.gate.add_permits(2);
+    let mut answers = answers(publishing).await;
+    let late = answers.pop().unwrap().unwrap_err();
+    assert_eq!(late.code(), ErrorCode::InvalidTransition);
+    assert_eq!(offsets(&answers), [2, 3, 4, 5, 6, 7]);
+    agree(&bus, &store).await;
+}
