@@ -4,7 +4,7 @@
 //! compared with, in interleaved rounds:
 //! * what this disk takes for a sync, bare;
 //! * publishes a second with each way to sync, to memory alone;
-//! * fan-out (64 subscribers) with each way to sync, to memory alone;
+//! * fan-out (1,000 subscribers of one task) with each way to sync, to memory alone;
 //! * acknowledged publishes a second in `every-commit` with 1, 16 and 256
 //!   publishers, to a task each and to one task: how well they share a sync;
 //! * a start with 1,000,000 events in 10,000 tasks, to what the engine alone
@@ -26,21 +26,26 @@ mod support;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use support::report::median;
 use support::results;
-use tidings_bus::{Append, BusConfig, Delivery, EventBus, Filter, Store, StoredEvent};
+use tidings_bus::{
+    Append, BusConfig, Clock, Delivery, EventBus, Filter, Store, StoredEvent, SystemClock,
+};
 use tidings_protocol::{
-    Epoch, Event, NewEvent, Offset, Payload, Since, TaskId, TaskSnapshot, Timestamp, encode_event,
+    Epoch, Event, NewEvent, Offset, Payload, Since, TaskId, TaskSnapshot, encode_event,
 };
 use tidings_store::{DiskStore, StoreConfig, Sync};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 const ROUNDS: usize = 3;
-const SUBSCRIBERS: usize = 64;
-const FANOUT_EVENTS: u64 = 20_000;
+const SUBSCRIBERS: usize = 1_000;
+const FANOUT_EVENTS: u64 = 5_000;
+/// Publishes that not all subscribers have.
+const IN_FLIGHT: u64 = 64;
 const GROUP: Duration = Duration::from_millis(1_000);
 const PUBLISH: Duration = Duration::from_millis(700);
 const PUBLISHERS: usize = 16;
@@ -75,30 +80,31 @@ fn scratch() -> PathBuf {
 }
 
 /// Deliveries a second, from the first publish until all have the last event.
+/// Nobody may fall off: memory would forget what a disk still has.
 async fn fanout(bus: &EventBus) -> f64 {
     let task = id("fanout");
+    let delivered = Arc::new(AtomicU64::new(0));
     let mut subscribers = JoinSet::new();
     for _ in 0..SUBSCRIBERS {
         let mut watching = bus.subscribe(&task);
+        let delivered = Arc::clone(&delivered);
         subscribers.spawn(async move {
-            loop {
-                let Some(delivery) = watching.recv().await else {
-                    return;
-                };
-                if let Delivery::Event(event) = delivery
-                    && event.offset().get() == FANOUT_EVENTS
-                {
-                    return;
+            for expected in 1..=FANOUT_EVENTS {
+                match watching.recv().await {
+                    Some(Delivery::Event(event)) => assert_eq!(event.offset().get(), expected),
+                    other => panic!("{other:?}"),
                 }
+                delivered.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
     let started = Instant::now();
     for n in 0..FANOUT_EVENTS {
-        bus.publish(&task, event(n)).await.unwrap();
-        if n % 64 == 63 {
+        let all_have = n.saturating_sub(IN_FLIGHT) * SUBSCRIBERS as u64;
+        while delivered.load(Ordering::Relaxed) < all_have {
             tokio::task::yield_now().await;
         }
+        bus.publish(&task, event(n)).await.unwrap();
     }
     subscribers.join_all().await;
     (FANOUT_EVENTS * SUBSCRIBERS as u64) as f64 / started.elapsed().as_secs_f64()
@@ -258,7 +264,8 @@ fn measure_publish(runtime: &Runtime, root: &Path) {
 
 /// A batch of events as the bus would hand them over.
 fn batch(task_id: &TaskId, first: u64, count: u64, snapshot: &mut TaskSnapshot) -> Append {
-    let at = Timestamp::from_millis(1_700_000_000_000 + first);
+    // Of now, or the bus would forget the tasks as soon as it has them.
+    let at = SystemClock.now();
     let mut events = Vec::new();
     for n in first..first + count {
         let offset = Offset::new(n).unwrap();
