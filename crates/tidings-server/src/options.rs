@@ -55,7 +55,7 @@ pub(crate) struct Options {
     )]
     pub(crate) redis: Option<RedisUrl>,
 
-    /// What this server is called among several [default: its machine's name and port]
+    /// What this server is called among several; by default its machine's name and port
     #[arg(long, env = "TIDINGS_NODE_NAME", value_name = "NAME")]
     pub(crate) node_name: Option<String>,
 
