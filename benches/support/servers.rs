@@ -115,6 +115,10 @@ async fn tidings_over_redis() {
     assert!(redis.wait(Duration::from_secs(10)).await, "Redis answers");
     let config = config.framing(WEBSOCKET).broker(Some(redis.broker()));
     let bus = EventBus::open(config, redis.store()).await.unwrap();
+    // Until messages are heard of, publishes are refused.
+    while !bus.is_available() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap();
     manager.join(redis.clients(), redis.neighbours());
     serve(manager).await;
