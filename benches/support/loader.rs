@@ -182,6 +182,26 @@ pub(crate) fn request(task: usize, event_bytes: usize) -> Vec<u8> {
     ))
 }
 
+/// Publishes the first event of each task.
+fn make_tasks(addr: SocketAddr, load: &Load) {
+    let (mut publisher, _) = handshake(addr, "/ws");
+    let mut frames = Frames::default();
+    let mut buffer = vec![0; 64 * 1024];
+    for task in 0..load.tasks {
+        publisher
+            .write_all(&request(task, load.event_bytes))
+            .unwrap();
+        let mut answered = false;
+        while !answered {
+            let count = publisher.read(&mut buffer).unwrap();
+            assert!(count > 0, "the server answers a publish");
+            frames.feed(&buffer[..count], |_, head| {
+                answered |= head.starts_with(b"{\"event_type\":\"ack\"");
+            });
+        }
+    }
+}
+
 impl Loader {
     pub(crate) fn connect(addr: SocketAddr, load: &Load, check: bool) -> Self {
         Self::across(addr, addr, load, check)
@@ -195,13 +215,21 @@ impl Loader {
         check: bool,
     ) -> Self {
         let poll = Poll::new().unwrap();
+        // A task that does not exist has no epoch that two nodes could agree on:
+        // its first watchers would be told of another with its first event.
+        let before = if addr == publish_at {
+            0
+        } else {
+            make_tasks(publish_at, load);
+            1
+        };
         let mut loader = Self {
             poll,
             watchers: Vec::new(),
             tasks: (0..load.tasks)
                 .map(|_| Task {
                     sent: VecDeque::new(),
-                    complete: 0,
+                    complete: before,
                     watchers: load.watchers / load.tasks,
                     have: VecDeque::new(),
                 })
@@ -234,7 +262,7 @@ impl Loader {
                 stream,
                 task,
                 frames: Frames::default(),
-                events: 0,
+                events: before,
             });
             loader.take(number, &early, Instant::now());
         }
