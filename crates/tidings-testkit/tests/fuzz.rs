@@ -199,6 +199,7 @@ fn service() -> TidingsService {
     let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
     let config = ConnectionsConfig::default()
         .offline_ttl(Duration::ZERO)
+        .heartbeat_interval(Duration::from_millis(500))
         .close_timeout(Duration::from_millis(50));
     let manager = ConnectionManager::new(bus, config).unwrap();
     let network = "127.0.0.0/8".parse().unwrap();
@@ -208,7 +209,9 @@ fn service() -> TidingsService {
     TidingsService::new(manager, config).unwrap()
 }
 
-/// Everything that a server makes of bytes, over a pipe; it must come to an end.
+/// Everything that a server makes of bytes, over a pipe; it must come to an end,
+/// an event stream once its client has gone: that is seen at the next heartbeat
+/// at the latest, where the client has sent more than its request.
 async fn serve(service: &TidingsService, start: &[u8], input: &[u8]) {
     let (mut client, server) = tokio::io::duplex(64 * 1024);
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -231,11 +234,17 @@ async fn serve(service: &TidingsService, start: &[u8], input: &[u8]) {
         let _ = client.write_all(input).await;
         let _ = client.shutdown().await;
         let mut part = [0; 4096];
-        while let Ok(1..) = client.read(&mut part).await {}
+        while let Ok(count @ 1..) = client.read(&mut part).await {
+            let stream = b"content-type: text/event-stream";
+            if part[..count].windows(stream.len()).any(|at| at == stream) {
+                break;
+            }
+        }
+        drop(client);
+        connection.await
     };
     let ended = tokio::time::timeout(Duration::from_secs(20), exchange).await;
-    assert!(ended.is_ok(), "it comes to an end");
-    if let Err(error) = connection.await {
+    if let Err(error) = ended.expect("it comes to an end") {
         assert!(!error.is_panic(), "{error}");
     }
 }
@@ -248,6 +257,16 @@ fn http_requests() {
     fuzz("http", |input| {
         runtime.block_on(serve(&service, b"", input));
     });
+}
+
+/// Found by `http_requests`.
+#[test]
+fn an_event_stream_ends_though_its_client_sent_more_than_a_request() {
+    let runtime = runtime();
+    let service = runtime.block_on(async { service() });
+    let request = b"GET /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\n\
+        Accept: text/event-stream\r\n\r\n\r\n";
+    runtime.block_on(serve(&service, b"", request));
 }
 
 #[test]
