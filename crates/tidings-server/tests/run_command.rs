@@ -290,9 +290,11 @@ fn a_server_that_dies_in_the_middle_harms_nothing() {
     let addr = first.addr().to_owned();
     let url = format!("http://{addr}");
     let script = "echo one; read go; echo '[2/2] two'";
-    let mut running = Background::start(&mut run(&addr, &["--linger", "30s"], script));
     let mut watch = tidings(&["watch", "job", "--url", &url, "--json", "--until-end"]);
     let mut watching = Background::start(&mut watch);
+    // It watches before there is anything to miss.
+    watching.line();
+    let mut running = Background::start(&mut run(&addr, &["--linger", "30s"], script));
     assert_eq!(running.line(), "one");
     // It has told that it runs.
     while !watching.line().contains("\"one\"") {}
