@@ -5,21 +5,6 @@
 //! memory grown by, for each of them? What the publishing itself makes it grow by
 //! is the same for few watchers as for many, so it is the difference that counts.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a program that prints"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::result_large_err,
-    reason = "a bench stops where something is wrong"
-)]
-
 mod support;
 
 use std::io::{Read, Write};

@@ -2,18 +2,6 @@
 //!
 //! `cargo bench --bench codec`.
 
-#![allow(missing_docs, reason = "criterion's macros make items")]
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::result_large_err,
-    clippy::cast_sign_loss,
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "a bench prints, and stops where something is wrong"
-)]
-
 use std::hint::black_box;
 use std::time::Duration;
 

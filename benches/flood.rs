@@ -6,21 +6,6 @@
 //! of its own. The limits are those for strangers. Calm and floods take turns on
 //! one server, so the ratios of p99 latencies are of one run.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a program that prints"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::result_large_err,
-    reason = "a bench stops where something is wrong"
-)]
-
 mod support;
 
 use std::io::{Read, Write};

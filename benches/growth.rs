@@ -3,21 +3,6 @@
 //! `cargo bench --bench growth` prints a table of each and draws it into
 //! `target/tidings-bench/`; `-- --write-docs` draws into `docs/images/`.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a program that prints"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::result_large_err,
-    reason = "a bench stops where something is wrong"
-)]
-
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -3,21 +3,6 @@
 //! `cargo bench --bench handshake`: CPU time of the server for each client that
 //! comes and is greeted, against hyper's upgrade and nothing else.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a program that prints"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::result_large_err,
-    reason = "a bench stops where something is wrong"
-)]
-
 mod support;
 
 use support::process::{self, ServerProcess};

@@ -7,21 +7,6 @@
 //! `TIDINGS_BENCH_WATCHERS` for another number than 15,000; each takes a file
 //! descriptor on both sides.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a program that prints"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::result_large_err,
-    reason = "a bench stops where something is wrong"
-)]
-
 mod support;
 
 use support::peers::{HEARTBEAT, Peers};

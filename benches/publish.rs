@@ -9,18 +9,6 @@
 //! * `broadcast_bare`: one text that is there already, passed as a pointer: what
 //!   the channel alone costs, without any event.
 
-#![allow(missing_docs, reason = "criterion's macros make items")]
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::result_large_err,
-    clippy::cast_sign_loss,
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "a bench prints, and stops where something is wrong"
-)]
-
 mod support;
 
 use std::sync::Arc;

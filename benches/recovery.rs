@@ -9,21 +9,6 @@
 //!
 //! Every client checks every offset: one lost or doubled fails the bench.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a program that prints"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::result_large_err,
-    reason = "a bench stops where something is wrong"
-)]
-
 mod support;
 
 use std::io::Write;

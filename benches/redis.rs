@@ -14,21 +14,6 @@
 //! Redis, the nodes and the loader share what cores there are. On two of them
 //! the nodes take from Redis what it has to itself in the bare run.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a program that prints"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::result_large_err,
-    reason = "a bench stops where something is wrong"
-)]
-
 mod support;
 
 use std::io::{Read, Write};

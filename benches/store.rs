@@ -12,14 +12,6 @@
 //! * reading a history that memory has not, in MB/s.
 
 #![allow(missing_docs, reason = "a program that prints")]
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::result_large_err,
-    reason = "a bench prints, and stops where something is wrong"
-)]
 
 mod support;
 

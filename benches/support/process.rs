@@ -29,7 +29,6 @@ impl Cpu {
 }
 
 /// Pins this thread, and the threads it starts, to one core.
-#[allow(clippy::print_stderr, reason = "whoever reads the figures has to know")]
 pub(crate) fn pin_to_core(core: usize) {
     let mut set = rustix::thread::CpuSet::new();
     set.set(core);

@@ -6,82 +6,22 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
-use support::{id, step};
+use support::{Gated, id, step};
 use tidings_bus::protocol::{
-    ErrorCode, Event, EventId, NewEvent, Offset, Payload, ProducerId, ProducerStamp, Since, TaskId,
-    TaskSnapshot,
+    ErrorCode, Event, EventId, NewEvent, Payload, ProducerId, ProducerStamp, Since, TaskSnapshot,
 };
-use tidings_bus::{
-    Append, BusConfig, EventBus, MemoryStore, PublishError, Published, Store, StoreError,
-    StoredEvent, StoredTask,
-};
-use tokio::sync::Semaphore;
+use tidings_bus::{BusConfig, EventBus, PublishError, Published, Store, Write};
 use tokio::task::JoinHandle;
 
-/// A store whose appends wait for permits, and fail when told to.
-struct Gated {
-    inner: MemoryStore,
-    gate: Semaphore,
-    failing: AtomicBool,
-    /// Events of each append that was taken.
-    taken: Mutex<Vec<usize>>,
+fn gated() -> Arc<Gated> {
+    Gated::new(Write::Through, 0)
 }
 
-impl Gated {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryStore::new(),
-            gate: Semaphore::new(0),
-            failing: AtomicBool::new(false),
-            taken: Mutex::default(),
-        })
-    }
-
-    async fn open(self: &Arc<Self>) -> EventBus {
-        let store = Arc::clone(self) as Arc<dyn Store>;
-        EventBus::open(BusConfig::default(), store).await.unwrap()
-    }
-}
-
-#[async_trait]
-impl Store for Gated {
-    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
-        self.inner.open().await
-    }
-
-    async fn append(&self, append: Append) -> Result<(), StoreError> {
-        self.gate.acquire().await.unwrap().forget();
-        if self.failing.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("the disk is full".into()));
-        }
-        self.taken.lock().unwrap().push(append.events.len());
-        self.inner.append(append).await
-    }
-
-    async fn read(
-        &self,
-        task_id: &TaskId,
-        from: Offset,
-        max_bytes: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.inner.read(task_id, from, max_bytes).await
-    }
-
-    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
-        self.inner.find(task_id).await
-    }
-
-    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
-        self.inner.trim(task_id, first).await
-    }
-
-    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
-        self.inner.remove(task_id).await
-    }
+async fn open(store: &Arc<Gated>) -> EventBus {
+    let store = Arc::clone(store) as Arc<dyn Store>;
+    EventBus::open(BusConfig::default(), store).await.unwrap()
 }
 
 type Publishing = JoinHandle<Result<Published, PublishError>>;
@@ -132,8 +72,8 @@ async fn agree(bus: &EventBus, store: &Gated) {
 
 #[tokio::test(start_paused = true)]
 async fn those_that_wait_share_one_append() {
-    let store = Gated::new();
-    let bus = store.open().await;
+    let store = gated();
+    let bus = open(&store).await;
     let publishing = publish_all(&bus, (0..50).map(step).collect()).await;
     assert!(bus.snapshot(&id("t")).is_none(), "nothing is seen before");
     store.gate.add_permits(2);
@@ -145,8 +85,8 @@ async fn those_that_wait_share_one_append() {
 
 #[tokio::test(start_paused = true)]
 async fn each_is_decided_after_those_before_it() {
-    let store = Gated::new();
-    let bus = store.open().await;
+    let store = gated();
+    let bus = open(&store).await;
     let producer = ProducerId::new("worker").unwrap();
     let stamped =
         |epoch, seq| step(seq).with_producer(ProducerStamp::new(producer.clone(), epoch, seq));
@@ -180,8 +120,8 @@ async fn each_is_decided_after_those_before_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_the_store_is_for_all_and_leaves_nothing() {
-    let store = Gated::new();
-    let bus = store.open().await;
+    let store = gated();
+    let bus = open(&store).await;
     store.gate.add_permits(1);
     bus.publish(&id("t"), NewEvent::task_started("work"))
         .await

@@ -4,20 +4,15 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
 use serde_json::json;
-use support::{check_to, event, id, offset, offsets, quiet, retained, settle, step};
-use tidings_bus::protocol::{
-    ErrorCode, EventId, GapReason, NewEvent, Offset, Position, Since, TaskId, TaskStatus,
-};
+use support::{Gated, check_to, event, id, offset, offsets, quiet, retained, settle, step};
+use tidings_bus::protocol::{ErrorCode, EventId, GapReason, NewEvent, Position, Since, TaskStatus};
 use tidings_bus::{
-    Append, BusConfig, EventBus, Filter, LocalBroker, MemoryStore, PublishError, Store, StoreError,
-    StoredEvent, StoredTask,
+    BusConfig, EventBus, Filter, LocalBroker, MemoryStore, PublishError, Store, Write,
 };
 use tidings_testkit::{Checker, DEADLINE};
-use tokio::sync::Semaphore;
 
 async fn open(store: &Arc<impl Store>) -> EventBus {
     let store = Arc::clone(store) as Arc<dyn Store>;
@@ -26,63 +21,6 @@ async fn open(store: &Arc<impl Store>) -> EventBus {
 
 fn keyed(key: &str) -> NewEvent {
     step(0).with_event_id(EventId::new(key).unwrap())
-}
-
-/// A store whose appends wait for a permit each, and fail while they are told to.
-struct Gated {
-    inner: MemoryStore,
-    gate: Semaphore,
-    failing: AtomicBool,
-    waiting: AtomicUsize,
-}
-
-impl Gated {
-    fn new(permits: usize) -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryStore::new(),
-            gate: Semaphore::new(permits),
-            failing: AtomicBool::new(false),
-            waiting: AtomicUsize::new(0),
-        })
-    }
-}
-
-#[async_trait]
-impl Store for Gated {
-    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
-        self.inner.open().await
-    }
-
-    async fn append(&self, append: Append) -> Result<(), StoreError> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        self.gate.acquire().await.unwrap().forget();
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        if self.failing.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("the disk is full".into()));
-        }
-        self.inner.append(append).await
-    }
-
-    async fn read(
-        &self,
-        task_id: &TaskId,
-        from: Offset,
-        max_bytes: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.inner.read(task_id, from, max_bytes).await
-    }
-
-    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
-        self.inner.find(task_id).await
-    }
-
-    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
-        self.inner.trim(task_id, first).await
-    }
-
-    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
-        self.inner.remove(task_id).await
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +111,7 @@ async fn a_removed_task_is_gone_from_the_store_too() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_visible_only_once_the_store_has_it() {
-    let store = Gated::new(0);
+    let store = Gated::new(Write::Through, 0);
     let bus = open(&store).await;
     let task = id("t");
     let mut watching = bus.subscribe(&task);
@@ -195,7 +133,7 @@ async fn an_event_is_visible_only_once_the_store_has_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_the_store_refuses_is_not_published_and_its_offset_is_free() {
-    let store = Gated::new(100);
+    let store = Gated::new(Write::Through, 100);
     let bus = open(&store).await;
     let task = id("t");
     bus.task_started(&task, "work").await.unwrap();
@@ -218,7 +156,7 @@ async fn an_event_that_the_store_refuses_is_not_published_and_its_offset_is_free
 
 #[tokio::test(start_paused = true)]
 async fn a_first_event_that_is_refused_leaves_no_task_behind() {
-    let store = Gated::new(100);
+    let store = Gated::new(Write::Through, 100);
     let bus = open(&store).await;
     store.failing.store(true, Ordering::SeqCst);
     bus.task_started(&id("t"), "work").await.unwrap_err();
@@ -227,7 +165,7 @@ async fn a_first_event_that_is_refused_leaves_no_task_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn a_publish_that_is_dropped_in_the_middle_is_neither_lost_nor_doubled() {
-    let store = Gated::new(1);
+    let store = Gated::new(Write::Through, 1);
     let bus = open(&store).await;
     let task = id("t");
     let mut watching = bus.subscribe(&task);

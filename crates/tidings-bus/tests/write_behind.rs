@@ -5,99 +5,14 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use support::{event, id, offset, retained, step};
-use tidings_bus::protocol::{ErrorCode, NewEvent, Offset, TaskId};
+use support::{Gated, event, id, offset, retained, step};
+use tidings_bus::protocol::{ErrorCode, NewEvent};
 use tidings_bus::{
-    Append, BusConfig, ConfigError, EventBus, LocalBroker, LogLimits, MemoryStore, OpenError,
-    Store, StoreError, StoredEvent, StoredTask, Write,
+    BusConfig, ConfigError, EventBus, LocalBroker, LogLimits, MemoryStore, OpenError, Store, Write,
 };
-use tokio::sync::Semaphore;
-
-/// A store whose appends wait for permits, fail, or say that they would.
-struct Slow {
-    inner: MemoryStore,
-    gate: Semaphore,
-    failing: AtomicBool,
-    unavailable: AtomicBool,
-    closed: AtomicBool,
-    appends: AtomicUsize,
-}
-
-impl Slow {
-    fn new(permits: usize) -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryStore::written(Write::Behind),
-            gate: Semaphore::new(permits),
-            failing: AtomicBool::new(false),
-            unavailable: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            appends: AtomicUsize::new(0),
-        })
-    }
-
-    async fn stored(&self, task: &str) -> Vec<u64> {
-        let events = self
-            .inner
-            .read(&id(task), Offset::FIRST, usize::MAX)
-            .await
-            .unwrap();
-        events.iter().map(|event| event.offset.get()).collect()
-    }
-}
-
-#[async_trait]
-impl Store for Slow {
-    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
-        self.inner.open().await
-    }
-
-    async fn append(&self, append: Append) -> Result<(), StoreError> {
-        self.gate.acquire().await.unwrap().forget();
-        self.appends.fetch_add(1, Ordering::SeqCst);
-        if self.failing.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("the disk is full".into()));
-        }
-        self.inner.append(append).await
-    }
-
-    async fn read(
-        &self,
-        task_id: &TaskId,
-        from: Offset,
-        max_bytes: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.inner.read(task_id, from, max_bytes).await
-    }
-
-    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
-        self.inner.find(task_id).await
-    }
-
-    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
-        self.inner.trim(task_id, first).await
-    }
-
-    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
-        self.inner.remove(task_id).await
-    }
-
-    fn write(&self) -> Write {
-        self.inner.write()
-    }
-
-    fn is_available(&self) -> bool {
-        !self.unavailable.load(Ordering::SeqCst)
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        self.closed.store(true, Ordering::SeqCst);
-        Ok(())
-    }
-}
 
 /// Lets the bus's writer have some rounds; time is the test's.
 async fn some_rounds() {
@@ -105,7 +20,7 @@ async fn some_rounds() {
 }
 
 /// A bus that keeps three events a task in memory.
-async fn open(store: &Arc<Slow>) -> EventBus {
+async fn open(store: &Arc<Gated>) -> EventBus {
     let limits = LogLimits {
         max_events: 3,
         max_bytes: 1 << 20,
@@ -117,7 +32,7 @@ async fn open(store: &Arc<Slow>) -> EventBus {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_seen_and_acknowledged_before_the_store_has_it() {
-    let store = Slow::new(0);
+    let store = Gated::new(Write::Behind, 0);
     let bus = open(&store).await;
     let mut watching = bus.subscribe(id("t"));
     let published = bus.task_started(&id("t"), "work").await.unwrap();
@@ -134,7 +49,7 @@ async fn an_event_is_seen_and_acknowledged_before_the_store_has_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_becomes_one_append_and_stays_in_memory_until_it_is_stored() {
-    let store = Slow::new(0);
+    let store = Gated::new(Write::Behind, 0);
     let bus = open(&store).await;
     support::publish_to(&bus, &id("t"), 40).await;
     assert_eq!(
@@ -157,7 +72,7 @@ async fn a_burst_becomes_one_append_and_stays_in_memory_until_it_is_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_store_refused_is_handed_over_again_in_order() {
-    let store = Slow::new(1_000);
+    let store = Gated::new(Write::Behind, 1_000);
     let bus = open(&store).await;
     store.failing.store(true, Ordering::SeqCst);
     support::publish_to(&bus, &id("t"), 5).await;
@@ -172,7 +87,7 @@ async fn what_the_store_refused_is_handed_over_again_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_not_available_refuses_publishes_until_it_is() {
-    let store = Slow::new(1_000);
+    let store = Gated::new(Write::Behind, 1_000);
     let bus = open(&store).await;
     let mut watching = bus.subscribe(id("t"));
     store.unavailable.store(true, Ordering::SeqCst);
@@ -187,7 +102,7 @@ async fn a_store_that_is_not_available_refuses_publishes_until_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn publishers_that_wait_for_room_are_refused_when_the_store_fails() {
-    let store = Slow::new(0);
+    let store = Gated::new(Write::Behind, 0);
     let bus = open(&store).await;
     // More than may wait, so that somebody is waiting when the store fails.
     let publisher = tokio::spawn({
@@ -227,7 +142,7 @@ async fn publishers_that_wait_for_room_are_refused_when_the_store_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_in_order_hands_over_the_rest_and_closes_the_store() {
-    let store = Slow::new(1_000);
+    let store = Gated::new(Write::Behind, 1_000);
     let bus = open(&store).await;
     support::publish_to(&bus, &id("t"), 7).await;
     let before = bus.snapshot(&id("t"));
@@ -241,7 +156,7 @@ async fn a_stop_in_order_hands_over_the_rest_and_closes_the_store() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_did_not_take_the_rest_is_not_closed() {
-    let store = Slow::new(1_000);
+    let store = Gated::new(Write::Behind, 1_000);
     let bus = open(&store).await;
     store.failing.store(true, Ordering::SeqCst);
     support::publish_to(&bus, &id("t"), 7).await;
@@ -251,7 +166,7 @@ async fn a_store_that_did_not_take_the_rest_is_not_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_is_removed_before_it_was_stored_leaves_nothing_behind() {
-    let store = Slow::new(1_000);
+    let store = Gated::new(Write::Behind, 1_000);
     let bus = open(&store).await;
     support::publish_to(&bus, &id("t"), 7).await;
     assert!(bus.remove(&id("t")).await.unwrap());

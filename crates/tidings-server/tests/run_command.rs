@@ -5,11 +5,12 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
 
 use serde_json::Value;
-use support::{DEADLINE, Server, finish, tidings};
+use support::{DEADLINE, Server, finish, lines, tidings};
 
 /// A server on a free port, or on one where another was.
 fn server(addr: &str) -> Server {
@@ -46,7 +47,7 @@ fn types(events: &[Value]) -> Vec<&str> {
 /// A run in the background, with a pipe to it and its lines.
 struct Background {
     child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Background {
@@ -56,12 +57,12 @@ impl Background {
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = lines(child.stdout.take().unwrap());
         Self { child, lines }
     }
 
     fn line(&mut self) -> String {
-        self.lines.next().expect("a line before the end").unwrap()
+        self.lines.recv_timeout(DEADLINE).expect("a line in time")
     }
 
     fn wait(mut self) -> Option<i32> {
@@ -282,9 +283,12 @@ fn what_happened_while_the_server_was_away_is_told_when_it_returns() {
     let mut kinds = types(&events);
     kinds.dedup();
     assert_eq!(kinds, ["task_started", "log", "task_completed"]);
-    let told = serde_json::to_string(&events).unwrap();
-    let place = |line| told.find(line).expect("every line is told");
-    assert!(place("one") < place("two"), "{told}");
+    let lines: Vec<_> = events
+        .iter()
+        .filter(|event| event["event_type"] == "log")
+        .map(|event| event["data"]["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(lines.join("\n"), "one\ntwo");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the bus's tests share.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+
+mod gated;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use tidings_bus::protocol::{Gap, NewEvent, Offset, Since, TaskId, TaskSnapshot};
 use tidings_bus::{BusConfig, Delivery, EventBus, EventRecord, LogLimits, Subscription};
 use tidings_testkit::{Checker, DEADLINE};
+
+pub(crate) use gated::Gated;
 
 pub(crate) fn id(text: &str) -> TaskId {
     TaskId::new(text).unwrap()

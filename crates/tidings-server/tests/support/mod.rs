@@ -197,7 +197,8 @@ impl Logs {
     }
 }
 
-fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+/// The lines of a pipe, for one who waits for each no longer than a deadline.
+pub(crate) fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {

@@ -1,0 +1,102 @@
+//! A store in memory whose appends wait for permits, and fail when told to.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tidings_bus::protocol::{Offset, TaskId};
+use tidings_bus::{Append, MemoryStore, Store, StoreError, StoredEvent, StoredTask, Write};
+use tokio::sync::Semaphore;
+
+use super::id;
+
+pub(crate) struct Gated {
+    pub(crate) inner: MemoryStore,
+    /// A permit for each append.
+    pub(crate) gate: Semaphore,
+    pub(crate) failing: AtomicBool,
+    pub(crate) unavailable: AtomicBool,
+    pub(crate) closed: AtomicBool,
+    /// Appends that wait for a permit.
+    pub(crate) waiting: AtomicUsize,
+    /// Appends that had one, whatever came of them.
+    pub(crate) appends: AtomicUsize,
+    /// Events of each append that was taken.
+    pub(crate) taken: Mutex<Vec<usize>>,
+}
+
+impl Gated {
+    pub(crate) fn new(write: Write, permits: usize) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryStore::written(write),
+            gate: Semaphore::new(permits),
+            failing: AtomicBool::new(false),
+            unavailable: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            appends: AtomicUsize::new(0),
+            taken: Mutex::default(),
+        })
+    }
+
+    /// What it has of a task, as offsets.
+    pub(crate) async fn stored(&self, task: &str) -> Vec<u64> {
+        let task = id(task);
+        let events = self.inner.read(&task, Offset::FIRST, usize::MAX).await;
+        let events = events.unwrap();
+        events.iter().map(|event| event.offset.get()).collect()
+    }
+}
+
+#[async_trait]
+impl Store for Gated {
+    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
+        self.inner.open().await
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.appends.fetch_add(1, Ordering::SeqCst);
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the disk is full".into()));
+        }
+        self.taken.lock().unwrap().push(append.events.len());
+        self.inner.append(append).await
+    }
+
+    async fn read(
+        &self,
+        task_id: &TaskId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.inner.read(task_id, from, max_bytes).await
+    }
+
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        self.inner.find(task_id).await
+    }
+
+    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
+        self.inner.trim(task_id, first).await
+    }
+
+    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        self.inner.remove(task_id).await
+    }
+
+    fn write(&self) -> Write {
+        self.inner.write()
+    }
+
+    fn is_available(&self) -> bool {
+        !self.unavailable.load(Ordering::SeqCst)
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.closed.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
