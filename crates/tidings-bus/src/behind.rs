@@ -184,7 +184,8 @@ async fn save(
                 rules.saved = rules.saved.max(changes);
                 return Ok(());
             }
-            Outcome::Again => {}
+            // The rules that went with what it has lost are to go again.
+            Outcome::Again => task.lock_rules().changes += 1,
             Outcome::Lost => {
                 store.remove(task.id()).await?;
                 shared.discard(task);

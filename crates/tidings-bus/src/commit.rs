@@ -116,9 +116,14 @@ impl Shared {
             // The events are of this epoch only if it was still the task's when
             // they were read.
             let still = store.find(task.id()).await?;
-            if still.is_some_and(|still| still.snapshot.epoch == epoch) {
+            if let Some(still) = still.filter(|still| still.snapshot.epoch == epoch) {
                 let events = events.into_iter().map(|event| (epoch.clone(), event));
                 self.take_in_events(task, events.collect());
+                // With the events come the stamps that they had, where the store
+                // keeps them: a retry of one of them is then known for what it is.
+                if !still.rules.producers.is_empty() {
+                    task.lock_rules().producers = still.rules.producers;
+                }
             }
         }
     }

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidings_protocol::{EventId, Offset, Payload, TaskSnapshot, TaskStatus, encode_event};
 use tokio::sync::oneshot;
@@ -272,7 +273,10 @@ impl Shared {
                     settled.push((&waiting.prepared, offset, status));
                     Ok(published(offset, false))
                 }
-                Verdict::Repeats(offset) => Err(Refused::Answer(Ok(published(offset, true)))),
+                Verdict::Repeats(offset) => {
+                    self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                    Err(Refused::Answer(Ok(published(offset, true))))
+                }
                 Verdict::Refused { why, .. } => Err(why),
             });
         }

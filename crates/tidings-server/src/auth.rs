@@ -60,7 +60,7 @@ impl Asking {
         };
         if let Err(error) = asking.warm_up().await {
             // It may come up after us; tokens are refused until then.
-            let error = tidings_connections::chain(&error);
+            let error = crate::failure::chain(&error);
             tracing::warn!(%url, error, "the keys for tokens cannot be had yet");
         }
     }
@@ -229,7 +229,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
 }
 
 /// Between two looks at files that may have changed.
-const LOOK: Duration = Duration::from_secs(5);
+pub(crate) const LOOK: Duration = Duration::from_secs(5);
 
 /// Reads API keys again when their file changes: a key that is taken out of it
 /// is refused from then on.

@@ -250,7 +250,6 @@ mod tests {
             // They are in what is made from them.
             given: _,
             in_force: _,
-            limits: _,
         } = settings;
         let bus = (
             (

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidings_bus::BusConfig;
-use tidings_connections::{ClientLimits, ConnectionsConfig};
+use tidings_connections::ConnectionsConfig;
 use tidings_redis::Deployment;
 use tidings_store::StoreConfig;
 use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
@@ -36,7 +36,6 @@ pub(crate) struct Settings {
     pub(crate) in_force: Options,
     pub(crate) log: Log,
     pub(crate) log_format: LogFormat,
-    pub(crate) limits: ClientLimits,
     pub(crate) auth: Auth,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) bus: BusConfig,
@@ -133,7 +132,6 @@ impl Settings {
                 .map_or(DRAIN_DEADLINE, |time| time.get()),
             log: options.log.clone().unwrap_or_default(),
             log_format: options.log_format.unwrap_or_default(),
-            limits,
             given,
             in_force,
         })

@@ -25,7 +25,7 @@ pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
         })
     };
     let count = |given: Option<Count<0>>| given.map(Count::get);
-    let size = |given: Option<crate::value::Size<0>>| given.map(|size| size.to_usize() as u64);
+    let size = |given: Option<crate::value::Size<0>>| given.map(crate::value::Size::get);
     limits.connections_per_address =
         most(options.address_connections, limits.connections_per_address);
     limits.connections_per_subject =

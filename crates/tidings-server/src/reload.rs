@@ -5,6 +5,7 @@ use tidings_transport::TidingsService;
 use crate::auth::Keys;
 use crate::config::Settings;
 use crate::failure::chain;
+use crate::limits::limits;
 use crate::logging::Filter;
 use crate::options::Options;
 use crate::signals::Hangup;
@@ -33,6 +34,9 @@ pub(crate) struct Reload {
     pub(crate) given: Options,
     /// Those, with the file as it was when it was read last.
     pub(crate) in_force: Options,
+    /// Whether there were strangers at the start: who may come in, and where
+    /// from, does not change.
+    pub(crate) strangers: bool,
     pub(crate) filter: Filter,
     pub(crate) service: TidingsService,
     pub(crate) keys: Option<Keys>,
@@ -70,7 +74,8 @@ impl Reload {
             tracing::warn!(%error, "the configuration stays as it was");
             return;
         }
-        self.service.manager().set_limits(settings.limits);
+        let limits = limits(&settings.in_force, self.strangers);
+        self.service.manager().set_limits(limits);
         self.filter.set(&settings.log);
         if !kept.is_empty() {
             let options = kept.join(", ");

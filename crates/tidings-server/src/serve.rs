@@ -60,6 +60,7 @@ impl Instance {
     /// Wires the crates together, listens, and says so on standard output.
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
         let filter = logging::start(&settings.log, settings.log_format);
+        let strangers = settings.strangers();
         let drain = CancellationToken::new();
         signals::install(drain.clone()).map_err(Failure::System)?;
         settings.auth.check(settings.listen)?;
@@ -86,70 +87,74 @@ impl Instance {
                 open(settings.bus, settings.redis, name).await?
             }
         };
-        let connections = settings.connections;
-        let mut keys = None;
-        let manager = match asking {
-            None => ConnectionManager::new(bus.clone(), connections),
-            Some(asking) => {
-                asking.warm_up().await;
-                keys = asking.keys;
-                let authenticator = asking.authenticator;
-                ConnectionManager::with_authenticator(bus.clone(), connections, authenticator)
+        let started = async {
+            let connections = settings.connections;
+            let mut keys = None;
+            let manager = match asking {
+                None => ConnectionManager::new(bus.clone(), connections),
+                Some(asking) => {
+                    asking.warm_up().await;
+                    keys = asking.keys;
+                    let authenticator = asking.authenticator;
+                    ConnectionManager::with_authenticator(bus.clone(), connections, authenticator)
+                }
+            };
+            let manager = manager.map_err(setting)?;
+            if let Some(keys) = keys.clone() {
+                tokio::spawn(auth::follow(keys));
             }
+            if let Some(keeper) = keeper {
+                let clients = manager.restore(keeper).await.map_err(Failure::Recovery)?;
+                if clients > 0 {
+                    tracing::info!(clients, "clients may come back to where they were");
+                }
+            }
+            if let Some(redis) = &redis {
+                manager.join(redis.clients(), redis.neighbours());
+            }
+            let service = TidingsService::new(manager.clone(), transport).map_err(setting)?;
+            let reload = Reload {
+                given: settings.given,
+                in_force: settings.in_force,
+                strangers,
+                filter,
+                service: service.clone(),
+                keys,
+            };
+            let hangup = signals::hangup().map_err(Failure::System)?;
+            tokio::spawn(reload.follow(hangup));
+            let addr = settings.listen;
+            let server = Server::bind(addr, service)
+                .await
+                .map_err(|cause| Failure::Listen { addr, cause })?;
+            let server = match &tls {
+                None => server,
+                Some((files, tls)) => {
+                    tokio::spawn(tls::follow(
+                        files.clone(),
+                        tls.clone(),
+                        signals::hangup().map_err(Failure::System)?,
+                    ));
+                    server.secured(Arc::new(tls.clone()))
+                }
+            };
+            announce(server.local_addr(), tls.is_some());
+            Ok::<_, Failure>(Self {
+                bus: bus.clone(),
+                _redis: redis,
+                drain,
+                server,
+                manager,
+                window: settings.drain_window,
+                deadline: settings.drain_deadline,
+            })
         };
-        let manager = manager.map_err(setting)?;
-        if let Some(keys) = keys.clone() {
-            tokio::spawn(auth::follow(keys));
+        let started = started.await;
+        if started.is_err() {
+            // A stop in order: what is stored is as good as it was.
+            bus.shutdown().await;
         }
-        if let Some(keeper) = keeper {
-            let clients = manager.restore(keeper).await.map_err(Failure::Recovery)?;
-            if clients > 0 {
-                tracing::info!(clients, "clients may come back to where they were");
-            }
-        }
-        if let Some(redis) = &redis {
-            manager.join(redis.clients(), redis.neighbours());
-        }
-        let service = TidingsService::new(manager.clone(), transport).map_err(setting)?;
-        let reload = Reload {
-            given: settings.given,
-            in_force: settings.in_force,
-            filter,
-            service: service.clone(),
-            keys,
-        };
-        let hangup = signals::hangup().map_err(Failure::System)?;
-        tokio::spawn(reload.follow(hangup));
-        let addr = settings.listen;
-        let server = match Server::bind(addr, service).await {
-            Ok(server) => server,
-            Err(cause) => {
-                // A stop in order: what is stored is as good as it was.
-                bus.shutdown().await;
-                return Err(Failure::Listen { addr, cause });
-            }
-        };
-        let server = match &tls {
-            None => server,
-            Some((files, tls)) => {
-                tokio::spawn(tls::follow(
-                    files.clone(),
-                    tls.clone(),
-                    signals::hangup().map_err(Failure::System)?,
-                ));
-                server.secured(Arc::new(tls.clone()))
-            }
-        };
-        announce(server.local_addr(), tls.is_some());
-        Ok(Self {
-            bus,
-            _redis: redis,
-            drain,
-            server,
-            manager,
-            window: settings.drain_window,
-            deadline: settings.drain_deadline,
-        })
+        started
     }
 
     /// Serves until the drain has been asked for and is done.
@@ -158,11 +163,13 @@ impl Instance {
             .server
             .run(self.drain, self.window, self.deadline)
             .await;
-        if let Err(error) = self.manager.save().await {
-            tracing::warn!(%error, "clients' positions were not written");
+        let deadline = BUS_DEADLINE.max(self.deadline);
+        match tokio::time::timeout(deadline, self.manager.save()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "clients' positions were not written"),
+            Err(_) => tracing::warn!("clients' positions were not written in time"),
         }
         // With a store it writes what is left.
-        let deadline = BUS_DEADLINE.max(self.deadline);
         let stopped = tokio::time::timeout(deadline, self.bus.shutdown())
             .await
             .unwrap_or(false);

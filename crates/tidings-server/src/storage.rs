@@ -20,12 +20,15 @@ pub(crate) async fn open(
         .await
         .map_err(Failure::Store)?;
     let store = Arc::new(store);
-    let bus = EventBus::open(bus, Arc::clone(&store) as Arc<dyn Store>)
-        .await
-        .map_err(|error| match error {
-            OpenError::Store(error) => Failure::Recovery(error),
-            error => setting(error),
-        })?;
+    let opened = EventBus::open(bus, Arc::clone(&store) as Arc<dyn Store>).await;
+    if opened.is_err() {
+        // A stop in order: what is stored is as good as it was.
+        let _ = store.close().await;
+    }
+    let bus = opened.map_err(|error| match error {
+        OpenError::Store(error) => Failure::Recovery(error),
+        error => setting(error),
+    })?;
     let shown = path.display();
     if found.created {
         tracing::info!(path = %shown, %sync, "made a data directory");

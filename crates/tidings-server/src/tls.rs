@@ -1,17 +1,14 @@
 //! The certificate, from its files, now and whenever they change.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tidings_tls::Tls;
 
+use crate::auth::LOOK;
 use crate::auth::{Changed, read};
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::signals::Hangup;
-
-/// Between two looks at the files.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// Where the certificate and its key are.
 #[derive(Debug, Clone)]
@@ -28,8 +25,8 @@ impl TlsFiles {
                 chain: chain.clone(),
                 key: key.clone(),
             })),
-            _ => Err(Failure::Auth(
-                "a certificate and its key go together: --tls-cert FILE --tls-key FILE",
+            _ => Err(Failure::Setting(
+                "a certificate and its key go together: --tls-cert FILE --tls-key FILE".into(),
             )),
         }
     }
@@ -73,8 +70,8 @@ pub(crate) async fn follow(files: TlsFiles, tls: Tls, mut hangup: Hangup) {
                 tracing::info!(path = %files.chain.display(), "the certificate was read again");
             }
             Err(error) => {
-                let error = tidings_connections::chain(&error);
-                if !pending {
+                let error = crate::failure::chain(&error);
+                if asked || !pending {
                     tracing::warn!(error, "the certificate stays as it was");
                 }
                 pending = true;

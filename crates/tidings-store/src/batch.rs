@@ -154,7 +154,10 @@ impl Batch<'_> {
     /// Keeps, or forgets, what is named.
     pub(crate) fn keep(&mut self, name: &str, value: Option<Vec<u8>>) {
         match value {
-            Some(value) => self.writes.insert(&self.engine.kept, name, value),
+            Some(value) => {
+                self.bytes += value.len();
+                self.writes.insert(&self.engine.kept, name, value);
+            }
             None => self.writes.remove(&self.engine.kept, name),
         }
     }

@@ -3,8 +3,8 @@
 //! It takes what waits, commits it in one go, syncs as the configuration says,
 //! and answers everybody: so publishers that come at the same time share one
 //! sync. When the engine fails (a full disk, a broken one) it does not accept
-//! anything more by design; the thread closes it, and opens it anew until it
-//! takes writes again.
+//! anything more by design; it is read from until the disk has room, and then the
+//! thread opens it anew.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -114,6 +114,8 @@ impl Writer {
     /// Closes in order, lets go of the directory, and only then says so.
     fn end(mut self, asked: oneshot::Sender<Result<(), StoreError>>) {
         let closed = self.close();
+        // Whatever came of that: nobody else's directory is read from.
+        self.shared.set_open(None);
         drop(self);
         let _ = asked.send(closed);
     }
