@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::store::StoreError;
 
-/// Which connection of which node a client is at. No two are the same, not
-/// even of one client at one node.
+/// Where a client is: at which node, and since when. It is another place each
+/// time that the node has let go of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The node, as [`Neighbours::node`] names it.
     pub node: String,
-    /// Which of the client's connections there.
+    /// Which stay of the client there.
     pub mark: String,
 }
 
@@ -45,9 +45,18 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
     /// Nobody had this id.
-    Fresh,
+    Fresh {
+        /// What the claiming node may still have of the client is out of date:
+        /// another node had it since, or it was forgotten.
+        stale: bool,
+    },
     /// It goes on with what was kept.
-    Resumed(KeptClient),
+    Resumed {
+        /// What was kept.
+        kept: KeptClient,
+        /// As in [`Fresh`](Self::Fresh).
+        stale: bool,
+    },
     /// It is its own, and connected at this place of another node.
     Held(Place),
     /// The id is somebody else's.

@@ -16,9 +16,9 @@ use crate::connection::Connection;
 use crate::limits::{Limited, Who};
 use crate::manager::{ConnectError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
 use crate::registry::{Client, Clients};
-use crate::resume::{Away, Kept, KeptSubscription, ResumeToken, TokenHash};
+use crate::resume::{Away, Kept, ResumeToken, TokenHash};
 use crate::socket::{Socket, Wire};
-use crate::subscriptions::{Opening, OpeningKind, Source};
+use crate::subscriptions::{OpeningKind, Source};
 
 /// The token that a request brings, if it is one.
 fn presented(request: &ConnectRequest) -> Option<ResumeToken> {
@@ -195,7 +195,8 @@ impl Inner {
                 old.close(CloseReason::Replaced);
                 Some(self.take_subscriptions(&old))
             }
-            // What this node has itself is newer than what it has written.
+            // What this node has itself is newer than what it has written: what
+            // is older was lost at the claim.
             None => kept.or_else(|| ticket.as_ref()?.kept()),
         };
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
@@ -311,26 +312,12 @@ impl Inner {
         for sub in subs {
             match &sub.source {
                 Source::Task(task) => {
-                    let position = task.topic().position(&sub.cursor);
-                    let (start, appeared) = match sub.opening.map(|opening| *opening) {
-                        Some(Opening {
-                            start,
-                            kind: OpeningKind::Appeared { .. },
-                        }) => (start, true),
-                        Some(Opening { start, .. }) => (start, false),
-                        None => (Start::After(position), false),
-                    };
-                    kept.subscriptions.push(KeptSubscription {
-                        task_id: task.id().clone(),
-                        start,
-                        explicit: sub.explicit,
-                        appeared,
-                    });
+                    kept.subscriptions.push(sub.kept(task));
                     self.bus.detach(task, sub.attached);
                 }
                 Source::Inbox(inbox) => {
                     inbox.detach(sub.attached);
-                    kept.inbox = Some((Arc::clone(inbox), sub.cursor.delivered().get()));
+                    kept.inbox = Some((Arc::clone(inbox), sub.seen()));
                 }
             }
         }
@@ -355,11 +342,10 @@ impl Inner {
         let ends = draining && self.keeper.get().is_none() && shared.is_none();
         if !registered || connection.keep() == Keep::Nothing || ttl.is_zero() || ends {
             drop(clients);
-            if registered {
-                self.release_inbox(&kept);
-                if let Some(shared) = shared {
-                    shared.gone(connection.client_id(), self.config.max_away);
-                }
+            // Nobody else has taken it.
+            self.release_inbox(&kept);
+            if registered && let Some(shared) = shared {
+                shared.gone(connection.client_id(), self.config.max_away);
             }
             return;
         }

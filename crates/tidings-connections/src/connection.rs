@@ -537,11 +537,7 @@ impl Connection {
             return 0;
         };
         sub.source.topic().detach(sub.attached);
-        match sub.opening.map(|opening| opening.start) {
-            Some(Start::After(position)) => position.offset.get(),
-            Some(_) => 0,
-            None => sub.cursor.delivered().get(),
-        }
+        sub.seen()
     }
 
     /// Adds the client's inbox.

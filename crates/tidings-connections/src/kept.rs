@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::manager::{Inner, Keep};
 use crate::registry::Client;
 use crate::resume::{Away, Kept, KeptSubscription, TokenHash};
-use crate::subscriptions::{OpeningKind, Source};
+use crate::subscriptions::Source;
 
 /// How often what has changed of clients is written.
 const EVERY: Duration = Duration::from_secs(5);
@@ -240,24 +240,8 @@ impl Inner {
         }
         for (_, sub) in out.subs.iter() {
             match &sub.source {
-                Source::Task(task) => {
-                    let (start, appeared) = match sub.opening.as_deref() {
-                        Some(opening) => (
-                            opening.start.clone(),
-                            matches!(opening.kind, OpeningKind::Appeared { .. }),
-                        ),
-                        None => (Start::After(task.topic().position(&sub.cursor)), false),
-                    };
-                    kept.subscriptions.push(KeptSubscription {
-                        task_id: task.id().clone(),
-                        start,
-                        explicit: sub.explicit,
-                        appeared,
-                    });
-                }
-                Source::Inbox(inbox) => {
-                    kept.inbox = Some((Arc::clone(inbox), sub.cursor.delivered().get()));
-                }
+                Source::Task(task) => kept.subscriptions.push(sub.kept(task)),
+                Source::Inbox(inbox) => kept.inbox = Some((Arc::clone(inbox), sub.seen())),
             }
         }
         Some(kept)

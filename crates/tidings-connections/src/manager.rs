@@ -549,12 +549,15 @@ impl Inner {
             self.release(away);
         }
         match &connection {
-            Some(connection) => {
-                connection.close(CloseReason::Kicked);
-                true
-            }
-            None => away.is_some(),
+            Some(connection) => connection.close(CloseReason::Kicked),
+            None if away.is_some() => {}
+            None => return false,
         }
+        if let Some(shared) = self.shared.get() {
+            // Finds that it is gone, and lets go of its place.
+            shared.write_soon(client_id);
+        }
+        true
     }
 
     pub(crate) fn stats(&self) -> ConnectionStats {

@@ -7,6 +7,8 @@ use slab::Slab;
 use tidings_bus::{AttachId, Cursor, PatternId, Start, Task, Topic, View};
 use tidings_protocol::{Pattern, Reference, TaskId};
 
+use crate::resume::KeptSubscription;
+
 /// From so many subscriptions on, an index by task pays for itself.
 const INDEX_FROM: usize = 16;
 
@@ -72,6 +74,35 @@ pub(crate) struct Sub {
     pub(crate) page: Option<Box<View>>,
     pub(crate) opening: Option<Box<Opening>>,
     pub(crate) attached: AttachId,
+}
+
+impl Sub {
+    /// The last message of an inbox that its client got. Until it is opened, the
+    /// cursor says nothing.
+    pub(crate) fn seen(&self) -> u64 {
+        match self.opening.as_deref().map(|opening| &opening.start) {
+            Some(Start::After(position)) => position.offset.get(),
+            Some(_) => 0,
+            None => self.cursor.delivered().get(),
+        }
+    }
+
+    /// Where its client comes back to, as a watcher of this task.
+    pub(crate) fn kept(&self, task: &Task) -> KeptSubscription {
+        let (start, appeared) = match self.opening.as_deref() {
+            Some(opening) => (
+                opening.start.clone(),
+                matches!(opening.kind, OpeningKind::Appeared { .. }),
+            ),
+            None => (Start::After(task.topic().position(&self.cursor)), false),
+        };
+        KeptSubscription {
+            task_id: task.id().clone(),
+            start,
+            explicit: self.explicit,
+            appeared,
+        }
+    }
 }
 
 /// Where a cursor was, by its offset's lower half: enough to see it move.

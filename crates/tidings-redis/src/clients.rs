@@ -111,13 +111,17 @@ impl ClientDirectory for RedisClients {
             .arg(millis(claim.ttl))
             .arg(self.durable());
         let answer = self.run(&script).await?;
+        let stale = |value: &Value| number(value) == Some(1);
         match (answer.first().and_then(text), answer.get(1..)) {
-            (Some("fresh"), _) => Ok(Claimed::Fresh),
+            (Some("fresh"), Some([at])) => Ok(Claimed::Fresh { stale: stale(at) }),
             (Some("refused"), _) => Ok(Claimed::Refused),
             (Some("held"), Some([at])) => place(at)
                 .map(Claimed::Held)
                 .ok_or_else(|| garbled("a client's place cannot be read")),
-            (Some("resumed"), Some(rest)) => kept(rest).map(Claimed::Resumed),
+            (Some("resumed"), Some([at, rest @ ..])) => Ok(Claimed::Resumed {
+                kept: kept(rest)?,
+                stale: stale(at),
+            }),
             _ => Err(garbled("the script gave an answer of another kind")),
         }
     }

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tidings_bus::{broker_conformance, conformance};
+use tidings_bus::{Claim, Claimed, ClientDirectory, Place, broker_conformance, conformance};
 use tidings_redis::{Redis, RedisConfig};
 use tidings_testkit::RedisServer;
 
@@ -67,4 +68,40 @@ async fn an_attempt_whose_answer_was_lost_is_no_conflict_and_no_second_event() {
         .await
         .unwrap();
     assert_eq!(events.len(), 29);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_claims_a_client_hears_whether_another_had_it_meanwhile() {
+    let server = RedisServer::start();
+    let redis = start(&server.url(), "t");
+    assert!(redis.wait(Duration::from_secs(20)).await);
+    let directory: Arc<dyn ClientDirectory> = redis.clients();
+    let claim = |node: &str, mark: &str, fresh: &str, force: bool| Claim {
+        client_id: "laptop".parse().unwrap(),
+        place: Place {
+            node: node.to_owned(),
+            mark: mark.to_owned(),
+        },
+        proof: Some("secret".to_owned()),
+        subject: None,
+        fresh: fresh.to_owned(),
+        force,
+        ttl: Duration::from_secs(60),
+    };
+    let stale = |claimed: Claimed| match claimed {
+        Claimed::Fresh { stale } | Claimed::Resumed { stale, .. } => stale,
+        other => panic!("{other:?}"),
+    };
+    let ask = async |claim: Claim| stale(directory.claim(&claim).await.unwrap());
+    assert!(!ask(claim("a", "1", "secret", false)).await, "its first");
+    let again = claim("a", "1", "other", false);
+    assert!(!ask(again).await, "it was there all the time");
+    assert!(ask(claim("b", "2", "x", true)).await, "by force");
+    let back = claim("a", "1", "y", true);
+    assert!(ask(back.clone()).await, "b had it since");
+    assert!(ask(back).await, "the same, when its answer was lost");
+    assert!(
+        !ask(claim("a", "1", "z", false)).await,
+        "and nobody since then"
+    );
 }

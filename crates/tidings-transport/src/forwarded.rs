@@ -21,10 +21,14 @@ pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[IpNet]) -
     if trusted.is_empty() || !trusts(trusted, peer.ip()) {
         return peer;
     }
-    let legacy = walk(headers, "x-forwarded-for", trusted, legacy);
-    let standard = walk(headers, "forwarded", trusted, standard);
+    const LEGACY: &str = "x-forwarded-for";
+    const STANDARD: &str = "forwarded";
+    let legacy = walk(headers, LEGACY, trusted, legacy);
+    let standard = walk(headers, STANDARD, trusted, standard);
+    // One that cannot be read is there all the same.
     match (legacy, standard) {
-        (Some(ip), None) | (None, Some(ip)) => SocketAddr::new(ip, 0),
+        (Some(ip), None) if !headers.contains_key(STANDARD) => SocketAddr::new(ip, 0),
+        (None, Some(ip)) if !headers.contains_key(LEGACY) => SocketAddr::new(ip, 0),
         (Some(one), Some(other)) if one == other => SocketAddr::new(one, 0),
         // Proxies set one of the two and hand the other on as it came: from
         // whoever would like to be somebody else.
@@ -81,6 +85,12 @@ mod tests {
     fn believes_only_whom_it_should() {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         for (peer, headers, expected) in [
+            // The one that the proxy set hides who it is: the other is the client's.
+            (
+                "10.0.0.1:9",
+                &[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=_hidden")][..],
+                "10.0.0.1:9",
+            ),
             // From nobody in particular: whatever it says.
             (
                 "192.0.2.1:9",

@@ -212,7 +212,16 @@ async fn serve(mut stream: TcpStream, mut peer: SocketAddr, shared: Arc<Shared>)
         }
         let header = proxy_protocol::read(&mut stream);
         match tokio::time::timeout(limit, header).await {
-            Ok(Ok(client)) => peer = client.unwrap_or(peer),
+            Ok(Ok(Some(client))) => {
+                peer = client;
+                if let Err(limited) = shared.service.manager().note_handshake(peer.ip()) {
+                    turn_away(&stream, shared.acceptor.is_some());
+                    tracing::debug!(%peer, error = %limited, "turned away");
+                    return;
+                }
+            }
+            // The proxy itself, about its own health.
+            Ok(Ok(None)) => {}
             _ => {
                 tracing::debug!(%peer, "no header of the PROXY protocol");
                 return;

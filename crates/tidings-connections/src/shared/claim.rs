@@ -8,6 +8,7 @@ use tidings_protocol::{ClientId, Pattern, TaskId};
 
 use super::everywhere::Question;
 use super::{Held, PATIENCE, PRESENCE_TTL, Shared, lock};
+use crate::close::CloseReason;
 use crate::kept::Watching;
 use crate::manager::{ConnectError, ConnectRequest, Inner};
 use crate::resume::{Kept, ResumeToken, TokenHash};
@@ -22,6 +23,8 @@ pub(crate) struct Ticket {
     pub(crate) token: ResumeToken,
     subject: Option<String>,
     resumed: Option<KeptClient>,
+    /// Whether the directory said that the client is this node's now.
+    claimed: bool,
     used: AtomicBool,
 }
 
@@ -70,6 +73,11 @@ impl Drop for Ticket {
         }
         self.shared.arrived(&self.client_id);
         if self.inner.stays(&self.shared, &self.client_id) {
+            return;
+        }
+        if !self.claimed {
+            // There is nothing to give back. If the answer was lost on its way,
+            // the next who claims asks this node, and goes on.
             return;
         }
         let resumed = self.resumed.take();
@@ -145,8 +153,8 @@ impl Inner {
             token: fresh,
             subject: subject.clone(),
             resumed: None,
-            // Until it is ours there is nothing to give back.
-            used: AtomicBool::new(true),
+            claimed: false,
+            used: AtomicBool::new(false),
         };
         let claim = Claim {
             client_id: client_id.clone(),
@@ -157,16 +165,14 @@ impl Inner {
             force: false,
             ttl: self.config.offline_ttl.max(PRESENCE_TTL),
         };
-        match claim_from(shared, claim).await {
-            Ok(Claimed::Fresh) => {}
-            Ok(Claimed::Resumed(kept)) => {
+        match claim_from(self, shared, claim).await {
+            Ok(Claimed::Fresh { .. }) => {}
+            Ok(Claimed::Resumed { kept, .. }) => {
                 // Nothing is resumed without it.
                 ticket.token = shown.unwrap_or(fresh);
                 ticket.resumed = Some(kept);
             }
             refused => {
-                shared.arrived(&client_id);
-                self.stays(shared, &client_id);
                 return Err(match refused {
                     Ok(_) => ConnectError::ClientIdInUse,
                     Err(error) => {
@@ -176,7 +182,7 @@ impl Inner {
                 });
             }
         }
-        *ticket.used.get_mut() = false;
+        ticket.claimed = true;
         let watched = ticket.watched();
         request.ticket = Some(Arc::new(ticket));
         Ok(watched)
@@ -185,7 +191,8 @@ impl Inner {
     /// After a claim that came to nothing: whether the client is this node's all
     /// the same; if not, this node lets go of it.
     fn stays(&self, shared: &Shared, client_id: &ClientId) -> bool {
-        let is_here = self.registry.lock().by_id.contains_key(client_id);
+        let clients = self.registry.lock();
+        let is_here = clients.by_id.contains_key(client_id);
         let mut held = lock(&shared.held);
         let is_coming = held.get(client_id).is_some_and(|held| held.coming > 0);
         if is_here || is_coming {
@@ -207,7 +214,7 @@ impl Inner {
         let Some(standing) = self.let_go(shared, client_id, mark) else {
             return;
         };
-        lock(&shared.held).remove(client_id);
+        shared.left(client_id);
         // If it cannot be written, what was written before holds.
         if let Err(error) = shared.directory.write(&standing).await {
             tracing::debug!(%error, "a client goes to another node without its last steps");
@@ -216,11 +223,20 @@ impl Inner {
 }
 
 /// Claims; from another node, by asking that one first to let go.
-async fn claim_from(shared: &Shared, mut claim: Claim) -> Result<Claimed, tidings_bus::StoreError> {
+async fn claim_from(
+    inner: &Inner,
+    shared: &Shared,
+    mut claim: Claim,
+) -> Result<Claimed, tidings_bus::StoreError> {
     loop {
         let held = {
             let _turn = shared.turn(&claim.client_id).await;
-            match shared.directory.claim(&claim).await? {
+            let claimed = shared.directory.claim(&claim).await?;
+            if let Claimed::Fresh { stale: true } | Claimed::Resumed { stale: true, .. } = claimed {
+                // What another node wrote since is newer than what is here.
+                inner.lose(&claim.client_id, CloseReason::Replaced);
+            }
+            match claimed {
                 Claimed::Held(place) => place,
                 other => return Ok(other),
             }

@@ -123,16 +123,21 @@ impl Shared {
         }
     }
 
+    /// Notes that a client is here no more, unless it is coming again; gives
+    /// what it was held by.
+    fn left(&self, client_id: &ClientId) -> Option<Held> {
+        let mut held = lock(&self.held);
+        if held.get(client_id)?.coming > 0 {
+            return None;
+        }
+        held.remove(client_id)
+    }
+
     /// Notes that a client of this node's went for good.
     pub(crate) fn gone(&self, client_id: &ClientId, most: usize) {
-        let Some(held) = lock(&self.held).remove(client_id) else {
+        let Some(held) = self.left(client_id) else {
             return;
         };
-        if held.coming > 0 {
-            // It is here again already.
-            lock(&self.held).insert(client_id.clone(), held);
-            return;
-        }
         let standing = ClientStanding {
             client_id: client_id.clone(),
             place: self.place(&held.mark),

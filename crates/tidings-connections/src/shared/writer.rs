@@ -135,13 +135,27 @@ impl Inner {
         Some(standing)
     }
 
-    /// Ends a client that is another node's by now, or nobody's.
-    fn lose(&self, connection: &Arc<Connection>, why: CloseReason) {
-        let _settling = self.registry.settle(connection.client_id());
-        if self.registry.lock().remove(connection) {
+    /// Ends what is here of a client that is another node's by now, or nobody's.
+    pub(super) fn lose(&self, client_id: &ClientId, why: CloseReason) {
+        let _settling = self.registry.settle(client_id);
+        let (connection, away) = {
+            let mut clients = self.registry.lock();
+            let connection = match clients.by_id.get(client_id) {
+                Some(Client::Connected { connection, .. }) => Some(Arc::clone(connection)),
+                _ => None,
+            };
+            if let Some(connection) = &connection {
+                clients.remove(connection);
+            }
+            (connection, clients.take_away(client_id))
+        };
+        if let Some(connection) = connection {
             connection.close(why);
-            let kept = self.take_subscriptions(connection);
+            let kept = self.take_subscriptions(&connection);
             self.release_inbox(&kept);
+        }
+        if let Some(away) = away {
+            self.release(&away);
         }
     }
 
@@ -176,7 +190,7 @@ impl Inner {
                     self.standing(shared, client_id, &mark, state, owner, &away.kept)
                 }
                 _ => {
-                    lock(&shared.held).remove(client_id);
+                    shared.left(client_id);
                     return Ok(());
                 }
             },
@@ -200,17 +214,10 @@ impl Inner {
                 }
                 return Ok(());
             }
-            (ClientWritten::Forgotten, Some(connection)) => {
-                self.lose(connection, CloseReason::Kicked);
-            }
-            (_, Some(connection)) => self.lose(connection, CloseReason::Replaced),
-            (_, None) => {
-                if let Some(away) = self.registry.lock().take_away(client_id) {
-                    self.release(&away);
-                }
-            }
+            (ClientWritten::Forgotten, _) => self.lose(client_id, CloseReason::Kicked),
+            _ => self.lose(client_id, CloseReason::Replaced),
         }
-        lock(&shared.held).remove(client_id);
+        shared.left(client_id);
         Ok(())
     }
 
