@@ -1,6 +1,6 @@
 //! TLS in front of Tidings, by rustls.
 //!
-//! [`Tls`] is an [`Acceptor`](tidings_transport::Acceptor) for
+//! [`Tls`] is an [`Acceptor`] for
 //! [`Server::secured`](tidings_transport::Server::secured). It speaks TLS 1.2
 //! and 1.3, and offers HTTP/2 and HTTP/1.1 (ALPN). Its certificate can be
 //! exchanged at any time: connections that are there keep the one that they

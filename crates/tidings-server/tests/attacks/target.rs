@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -97,9 +97,20 @@ impl Target {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// Whether the server answers, in time: right after a flood from this address
+    /// it turns away who comes faster than the address may.
     pub(crate) fn lives(&self) -> bool {
-        self.http("GET", "/healthz", "", "", "")
-            .starts_with("HTTP/1.1 200")
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.http("GET", "/healthz", "", "", "");
+            if answer.starts_with("HTTP/1.1 200") {
+                return true;
+            }
+            let turned_away = answer.is_empty() || answer.starts_with("HTTP/1.1 429");
+            if !turned_away || Instant::now() > deadline {
+                return false;
+            }
+        }
     }
 
     /// A request's whole answer; `headers` each with its line end.
