@@ -25,9 +25,11 @@ fn main() {
         ("WebSocket, 64 pipelined", 64),
     ] {
         if args.wants(name) {
-            let (mut stream, _) = loader::handshake(server.addr(), "/ws");
+            let (mut stream, early) = loader::handshake(server.addr(), "/ws");
             let request = loader::request(0, EVENT_BYTES).repeat(pipelined);
             let mut frames = Frames::default();
+            // Part of the greeting may have come with the upgrade.
+            frames.feed(&early, |_, _| {});
             report(name, pipelined, window, || {
                 stream.write_all(&request).unwrap();
                 await_acks(&mut stream, &mut frames, pipelined);

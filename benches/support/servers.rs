@@ -234,6 +234,10 @@ async fn watcher(
 ) -> axum::response::Response {
     let mut events = channel(&channels, &task).subscribe();
     upgrade.on_upgrade(|mut socket: WebSocket| async move {
+        let hello = "{\"event_type\":\"connection_established\",\"data\":{}}";
+        if socket.send(Message::Text(hello.into())).await.is_err() {
+            return;
+        }
         loop {
             tokio::select! {
                 event = events.recv() => match event {

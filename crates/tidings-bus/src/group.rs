@@ -165,17 +165,21 @@ impl Shared {
     fn stage(&self, task: &Arc<Task>, group: &[Waiting]) -> Staged {
         let now = Instant::now();
         let mut rules = task.lock_rules();
+        // Encoding a group takes a while, and only publishers wait for it: they
+        // are kept out by the rules, so readers may have the log meanwhile.
         let log = task.topic().lock();
+        let closed = log.closed;
+        let epoch = log.epoch().clone();
         let mut next = log.head_offset().next();
         let mut snapshot = snapshot_of(task.id(), &log);
+        drop(log);
         let mut after: Option<StoredRules> = None;
         let mut ids: HashMap<&EventId, Offset> = HashMap::new();
         let mut events = Vec::new();
         let mut verdicts = Vec::with_capacity(group.len());
         for Waiting { prepared, .. } in group {
             let event = &prepared.event;
-            let epoch = || log.epoch().clone();
-            if let Err(why) = self.repeated(&mut rules, prepared, now, epoch) {
+            if let Err(why) = self.repeated(&mut rules, prepared, now, || epoch.clone()) {
                 verdicts.push(Verdict::Refused { why, anyway: true });
                 continue;
             }
@@ -187,14 +191,12 @@ impl Shared {
             let producers = after
                 .as_ref()
                 .map_or(&rules.producers, |rules| &rules.producers);
-            let admitted = self.fence(producers, prepared).and_then(|()| {
-                // Those before it are in the state, and not yet in the log.
-                if events.is_empty() {
-                    self.check(&log, prepared)
-                } else {
-                    self.check_state(&snapshot, prepared)
-                }
-            });
+            let admitted = match closed {
+                true => Err(Refused::Removed),
+                false => self
+                    .fence(producers, prepared)
+                    .and_then(|()| self.check_state(&snapshot, prepared)),
+            };
             if let Err(why) = admitted {
                 let anyway = events.is_empty();
                 verdicts.push(Verdict::Refused { why, anyway });
@@ -237,7 +239,7 @@ impl Shared {
         }
         let append = (!events.is_empty()).then(|| Append {
             task_id: task.id().clone(),
-            epoch: log.epoch().clone(),
+            epoch,
             events,
             snapshot,
             rules: after.map(Arc::new),

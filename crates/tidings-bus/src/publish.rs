@@ -214,7 +214,7 @@ impl Shared {
         prepared: &Prepared,
     ) -> Result<(), Refused> {
         snapshot
-            .check(&prepared.event.event_type, &prepared.payload)
+            .check(&prepared.event.event_type)
             .map_err(|error| self.refuse(error.into()))
     }
 

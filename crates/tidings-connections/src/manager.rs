@@ -391,11 +391,7 @@ impl ConnectionManager {
 
     /// What is known of all connections, or of those that watch a task.
     pub fn connections(&self, task_id: Option<&TaskId>) -> Vec<ConnectionInfo> {
-        let all: Vec<_> = self.inner.registry.lock().connections().cloned().collect();
-        all.iter()
-            .filter(|connection| task_id.is_none_or(|task_id| connection.watches(task_id)))
-            .map(|connection| connection.info())
-            .collect()
+        self.inner.connections(task_id)
     }
 
     /// Puts a message into a client's inbox: it gets it now, or when it comes
@@ -531,6 +527,15 @@ impl ConnectionManager {
 }
 
 impl Inner {
+    /// This node's connections; only those that watch the task, if one is named.
+    pub(crate) fn connections(&self, task_id: Option<&TaskId>) -> Vec<ConnectionInfo> {
+        let all: Vec<_> = self.registry.lock().connections().cloned().collect();
+        all.iter()
+            .filter(|connection| task_id.is_none_or(|task_id| connection.watches(task_id)))
+            .map(|connection| connection.info())
+            .collect()
+    }
+
     /// Closes a client's connection to this node, and forgets what this node
     /// has of it.
     pub(crate) fn kick(&self, client_id: &ClientId) -> bool {

@@ -31,7 +31,7 @@
 //! let task_id = TaskId::new("build-7")?;
 //! let mut snapshot = TaskSnapshot::new(task_id.clone(), Epoch::new("e1")?);
 //! let payload = Payload::parse(&event.event_type, &event.data)?;
-//! snapshot.check(&event.event_type, &payload)?;
+//! snapshot.check(&event.event_type)?;
 //! let (offset, at) = (Offset::FIRST, Timestamp::from_millis(1_763_873_112_123));
 //! snapshot.apply(&payload, offset, at);
 //! assert_eq!(snapshot.progress, Some(40.0));

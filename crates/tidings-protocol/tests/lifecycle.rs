@@ -28,7 +28,7 @@ impl Task {
 
     fn report(&mut self, event: &NewEvent) -> Result<(), tidings_protocol::InvalidTransition> {
         let payload = Payload::parse(&event.event_type, &event.data).unwrap();
-        self.0.check(&event.event_type, &payload)?;
+        self.0.check(&event.event_type)?;
         let offset = self.0.offset.next();
         self.0.apply(
             &payload,

@@ -13,6 +13,7 @@ use tidings_transport::TidingsService;
 use crate::config::{self, Settings};
 use crate::failure::Failure;
 use crate::options::Options;
+use crate::otlp;
 use crate::serve::setting;
 
 /// Wrong configuration (`EX_USAGE`), whatever is wrong with it.
@@ -40,6 +41,9 @@ fn check(options: Options) -> Result<Settings, Failure> {
     settings.auth.check(settings.listen)?;
     settings.check_homes()?;
     settings.auth.read()?;
+    if let Some(to) = &settings.otlp {
+        otlp::available(to)?;
+    }
     if let Some(files) = &settings.tls {
         files.load()?;
     }

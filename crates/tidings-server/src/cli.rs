@@ -247,6 +247,7 @@ mod tests {
             auth,
             tls,
             log_format,
+            otlp,
             // They are in what is made from them.
             given: _,
             in_force: _,
@@ -269,7 +270,7 @@ mod tests {
             "{:#?}",
             (
                 listen,
-                (log, log_format),
+                (log, log_format, otlp),
                 bus,
                 connections,
                 transport,

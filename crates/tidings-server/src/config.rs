@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::limits::limits;
 use crate::options::Options;
 use crate::tls::TlsFiles;
-use crate::value::{Log, LogFormat, Origin};
+use crate::value::{Collector, Log, LogFormat, Origin};
 
 /// Over how long reconnects are spread when the server stops: a few thousand
 /// clients come back to the next one at a rate that it does not notice.
@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) in_force: Options,
     pub(crate) log: Log,
     pub(crate) log_format: LogFormat,
+    pub(crate) otlp: Option<Collector>,
     pub(crate) auth: Auth,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) bus: BusConfig,
@@ -132,6 +133,7 @@ impl Settings {
                 .map_or(DRAIN_DEADLINE, |time| time.get()),
             log: options.log.clone().unwrap_or_default(),
             log_format: options.log_format.unwrap_or_default(),
+            otlp: options.otlp.clone(),
             given,
             in_force,
         })

@@ -2,8 +2,11 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, reload};
 
+use crate::otlp::Export;
 use crate::value::{Log, LogFormat};
 
 /// Which lines there are; it can be exchanged.
@@ -15,33 +18,27 @@ impl Filter {
     }
 }
 
-/// Logs to standard error from now on, once in a process.
-pub(crate) fn start(log: &Log, format: LogFormat) -> Filter {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(log.filter())
+/// Logs to standard error from now on, once in a process; spans of requests go
+/// where they are exported to, whatever is logged.
+pub(crate) fn start(log: &Log, format: LogFormat, export: Option<&Export>) -> Filter {
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         // It would panic where standard error is a pipe that nobody reads any more.
         .log_internal_errors(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed(),
+    };
+    let (filter, handle) = reload::Layer::new(log.filter());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(export.map(Export::layer))
+        .init();
     // What cannot be reloaded is a subscriber that is gone, and this one stays.
-    match format {
-        LogFormat::Text => {
-            let builder = builder
-                .with_ansi(io::stderr().is_terminal())
-                .with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.init();
-            Filter(Box::new(move |filter| _ = handle.reload(filter)))
-        }
-        LogFormat::Json => {
-            let builder = builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false)
-                .with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.init();
-            Filter(Box::new(move |filter| _ = handle.reload(filter)))
-        }
-    }
+    Filter(Box::new(move |filter| _ = handle.reload(filter)))
 }

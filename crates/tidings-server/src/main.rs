@@ -18,6 +18,8 @@ mod inspect;
 mod limits;
 mod logging;
 mod options;
+#[cfg_attr(not(feature = "otlp"), path = "no_otlp.rs")]
+mod otlp;
 mod pages;
 mod reload;
 mod serve;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::value::{
-    AuthKind, Count, JwtAlgorithm, Listen, Log, LogFormat, Network, Origin, RedisUrl, Size,
-    SyncMode, Time,
+    AuthKind, Collector, Count, JwtAlgorithm, Listen, Log, LogFormat, Network, Origin, RedisUrl,
+    Size, SyncMode, Time,
 };
 
 /// What was set in one place. The defaults named here are the libraries'; a
@@ -32,6 +32,13 @@ pub(crate) struct Options {
     /// How to log: text, or json for one object a line [default: text]
     #[arg(long, env = "TIDINGS_LOG_FORMAT", value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
+
+    /// A collector to send a span of every request to, by OTLP over HTTP, such as
+    /// http://127.0.0.1:4318; for programs built with the feature `otlp`. The
+    /// variables `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
+    /// `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS` count too
+    #[arg(long, env = "TIDINGS_OTLP", value_name = "URL")]
+    pub(crate) otlp: Option<Collector>,
 
     /// Web pages that may connect, beside this server's own: origins such as
     /// https://app.example, separated by commas; `*` for any. Programs that are
@@ -540,7 +547,7 @@ pub(crate) struct Options {
 macro_rules! with_names {
     ($macro:ident: $($given:ident),*) => {
         $macro! { $($given),*:
-            listen, config, log, log_format, allow_origin, redis, node_name,
+            listen, config, log, log_format, otlp, allow_origin, redis, node_name,
             auth, jwt_key, jwt_algorithm, jwt_audience, jwt_issuer, jwt_leeway, api_keys,
             allow_anonymous, token_in_query,
             tls_cert, tls_key, allow_host, trusted_proxy, proxy_protocol,

@@ -16,6 +16,7 @@ use crate::auth;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::logging;
+use crate::otlp::Export;
 use crate::pages::pages;
 use crate::reload::Reload;
 use crate::signals;
@@ -52,6 +53,7 @@ pub(crate) struct Instance {
     /// Keeps the connections to Redis.
     _redis: Option<Redis>,
     manager: ConnectionManager,
+    export: Option<Export>,
     window: Duration,
     deadline: Duration,
 }
@@ -59,7 +61,8 @@ pub(crate) struct Instance {
 impl Instance {
     /// Wires the crates together, listens, and says so on standard output.
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
-        let filter = logging::start(&settings.log, settings.log_format);
+        let export = settings.otlp.as_ref().map(Export::start).transpose()?;
+        let filter = logging::start(&settings.log, settings.log_format, export.as_ref());
         let strangers = settings.strangers();
         let drain = CancellationToken::new();
         signals::install(drain.clone()).map_err(Failure::System)?;
@@ -72,6 +75,9 @@ impl Instance {
         let asking = settings.auth.read()?;
         let mut keeper: Option<Arc<dyn Keeper>> = None;
         let mut transport = settings.transport.pages(pages());
+        if let Some(export) = &export {
+            transport = transport.request_spans(export.spans());
+        }
         let (bus, redis) = match &settings.data_dir {
             Some(path) => {
                 let (bus, store) = storage::open(path, settings.store, settings.bus).await?;
@@ -145,6 +151,7 @@ impl Instance {
                 drain,
                 server,
                 manager,
+                export,
                 window: settings.drain_window,
                 deadline: settings.drain_deadline,
             })
@@ -173,6 +180,9 @@ impl Instance {
         let stopped = tokio::time::timeout(deadline, self.bus.shutdown())
             .await
             .unwrap_or(false);
+        if let Some(export) = self.export {
+            export.stop().await;
+        }
         tracing::info!(aborted, stopped, "stopped");
         Ok(())
     }

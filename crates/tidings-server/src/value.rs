@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use http::Uri;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use tidings_redis::{AddressError, Deployment};
@@ -70,7 +71,7 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Listen, Log, LogFormat, Origin, AuthKind, JwtAlgorithm, Network, RedisUrl, SyncMode);
+deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Collector, Listen, Log, LogFormat, Origin, AuthKind, JwtAlgorithm, Network, RedisUrl, SyncMode);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,6 +95,37 @@ impl FromStr for LogFormat {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             _ => Err(Self::malformed()),
+        }
+    }
+}
+
+/// Where spans go.
+#[derive(Debug, Clone)]
+pub(crate) struct Collector(Uri);
+
+impl Value for Collector {
+    const EXPECTED: &'static str = "an address such as http://127.0.0.1:4318";
+}
+
+impl FromStr for Collector {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let uri: Uri = text.parse().map_err(|_| Self::malformed())?;
+        match (uri.scheme_str(), uri.host()) {
+            (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(Self(uri)),
+            _ => Err(Self::malformed()),
+        }
+    }
+}
+
+impl Collector {
+    /// Where it takes spans: at the path of the specification, if none is given.
+    pub(crate) fn traces(&self) -> String {
+        let text = self.0.to_string();
+        match self.0.path() {
+            "" | "/" => format!("{}/v1/traces", text.trim_end_matches('/')),
+            _ => text,
         }
     }
 }

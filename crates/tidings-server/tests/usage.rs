@@ -14,6 +14,7 @@ const OPTIONS: &[&str] = &[
     "config",
     "log",
     "log-format",
+    "otlp",
     "allow-origin",
     "redis",
     "node-name",

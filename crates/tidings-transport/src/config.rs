@@ -8,6 +8,7 @@ use tidings_bus::Backups;
 
 use crate::origin::Origins;
 use crate::pages::Pages;
+use crate::spans::{Logged, RequestSpans};
 
 /// Settings of a [`TidingsService`](crate::TidingsService) and its
 /// [`Server`](crate::Server).
@@ -43,6 +44,9 @@ pub struct TransportConfig {
     pub pages: Option<Pages>,
     /// What makes a backup when an administrator asks for one. Default: nothing.
     pub backups: Option<Arc<dyn Backups>>,
+    /// What makes the spans that requests are answered in. Default: one at
+    /// level `INFO` with the field `request_id`, for the log.
+    pub request_spans: Arc<dyn RequestSpans>,
 }
 
 impl Default for TransportConfig {
@@ -59,6 +63,7 @@ impl Default for TransportConfig {
             max_http_connections: 4_096,
             pages: None,
             backups: None,
+            request_spans: Arc::new(Logged),
         }
     }
 }
@@ -155,6 +160,13 @@ impl TransportConfig {
     #[must_use]
     pub fn pages(mut self, pages: Pages) -> Self {
         self.pages = Some(pages);
+        self
+    }
+
+    /// Sets what makes the spans that requests are answered in.
+    #[must_use]
+    pub fn request_spans(mut self, spans: Arc<dyn RequestSpans>) -> Self {
+        self.request_spans = spans;
         self
     }
 

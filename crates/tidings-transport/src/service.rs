@@ -20,6 +20,7 @@ use crate::metrics::HttpCounts;
 use crate::origin::Origins;
 use crate::request_id;
 use crate::routes::Routes;
+use crate::spans::{RequestHead, STATUS};
 use crate::upgrade;
 use crate::websocket::Echoed;
 
@@ -207,9 +208,14 @@ impl Plain {
         let id = request_id::of(request.headers());
         let route = core.routes.label(request.uri().path());
         let method = request.method().clone();
-        // What happens while it is answered is logged under its id.
-        let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
-        let answered = core.route(request).instrument(span).await;
+        // What happens while it is answered is logged in it.
+        let span = core.config.request_spans.begin(&RequestHead {
+            method: &method,
+            route,
+            headers: request.headers(),
+            request_id: id.to_str().unwrap_or_default(),
+        });
+        let answered = core.route(request).instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|problem| {
             if let Some(code) = problem.code() {
                 core.manager.count_error(code);
@@ -224,6 +230,7 @@ impl Plain {
         }
         let status = response.status().as_u16();
         core.http.count(route, status);
+        span.record(STATUS, status);
         tracing::debug!(
             request_id = id.to_str().unwrap_or_default(),
             %method,

@@ -110,11 +110,8 @@ fn named(info: &ConnectionInfo, node: &str) -> Value {
 
 impl Inner {
     fn listed(&self, task_id: Option<&TaskId>, node: &str) -> Vec<Value> {
-        let all: Vec<_> = self.registry.lock().connections().cloned().collect();
-        all.iter()
-            .filter(|connection| task_id.is_none_or(|task_id| connection.watches(task_id)))
-            .map(|connection| named(&connection.info(), node))
-            .collect()
+        let all = self.connections(task_id);
+        all.iter().map(|info| named(info, node)).collect()
     }
 
     fn own_stats(&self) -> Value {

@@ -16,8 +16,7 @@ pub use entries::{
 use weight::Weight;
 
 use crate::{
-    Epoch, EventType, InvalidTransition, Json, Offset, Payload, TaskError, TaskId, TaskStatus,
-    Timestamp,
+    Epoch, EventType, InvalidTransition, Json, Offset, TaskError, TaskId, TaskStatus, Timestamp,
 };
 
 /// A task's state: the reduction of its events up to [`offset`](Self::offset).
@@ -35,7 +34,7 @@ use crate::{
 /// let mut offset = Offset::ZERO;
 /// for event in [NewEvent::task_started("Build"), NewEvent::progress(40.0, "linking")] {
 ///     let payload = Payload::parse(&event.event_type, &event.data)?;
-///     snapshot.check(&event.event_type, &payload)?;
+///     snapshot.check(&event.event_type)?;
 ///     offset = offset.next();
 ///     snapshot.apply(&payload, offset, Timestamp::from_millis(1_000));
 /// }
@@ -162,11 +161,7 @@ impl TaskSnapshot {
     ///
     /// # Errors
     /// It does not: see [`TaskStatus::allows`].
-    pub fn check(
-        &self,
-        event_type: &EventType,
-        _payload: &Payload,
-    ) -> Result<(), InvalidTransition> {
+    pub fn check(&self, event_type: &EventType) -> Result<(), InvalidTransition> {
         if self.status.allows(event_type) {
             Ok(())
         } else {

@@ -155,8 +155,9 @@ impl Boundary {
         self.held == 0 && self.payload == 0 && !self.fragmented
     }
 
-    /// Follows these bytes; true if a frame came to its end. A header that breaks the protocol ends the
-    /// connection elsewhere, so here it only has to be survived.
+    /// Follows these bytes; true if a frame came to its end. A header that
+    /// breaks the protocol ends the connection elsewhere, so here it only has to
+    /// be survived.
     fn scan(&mut self, mut bytes: &[u8]) -> bool {
         let mut whole = false;
         while !bytes.is_empty() {
