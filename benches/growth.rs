@@ -116,7 +116,8 @@ fn lines(
 /// CPU for each event of those that clients missed, their coming included.
 fn lag(args: &Args) -> Vec<(f64, f64)> {
     let clients = if args.quick { 50 } else { 500 };
-    // Of its usual history, 900 events would not all be left.
+    // Of the usual history 900 events would not all be left, and of progress
+    // most would be skipped.
     let server = ServerProcess::start("tidings-deep");
     let (mut publisher, _) = loader::handshake(server.addr(), "/ws");
     let path = format!("/ws/tasks/{}", task_id(0));

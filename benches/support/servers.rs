@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::routing::get;
-use tidings_bus::{BusConfig, EventBus, LogLimits};
+use tidings_bus::{BusConfig, EventBus, LogLimits, SkipPolicy};
 use tidings_connections::{
     AuthError, Authenticator, ClientLimits, ConnectionManager, ConnectionsConfig, Credentials,
     Permissions, Principal,
@@ -29,7 +29,10 @@ pub(crate) const EVENT_BYTES_VAR: &str = "TIDINGS_BENCH_EVENT_BYTES";
 pub(crate) const REDIS_VAR: &str = "TIDINGS_BENCH_REDIS";
 
 pub(crate) fn run(kind: &str) {
-    super::process::pin_to_core(0);
+    // Nodes over Redis are two, and share all cores with it and the loader.
+    if kind != "tidings-redis" {
+        super::process::pin_to_core(0);
+    }
     match kind {
         "bare" => bare(),
         "tidings" => on_one_core(tidings(ConnectionsConfig::default())),
@@ -37,13 +40,14 @@ pub(crate) fn run(kind: &str) {
         "tidings-heartbeats" => on_one_core(tidings(
             ConnectionsConfig::default().heartbeat_interval(super::peers::HEARTBEAT),
         )),
-        // So that whoever gets a little room now and then stays far behind.
+        // So that whoever gets a little room now and then stays far behind, and
+        // whoever comes back gets all.
         "tidings-deep" => on_one_core(tidings_with(
             BusConfig::default().log_limits(LogLimits {
                 max_events: 3_000,
                 max_bytes: 1024 * 1024,
             }),
-            ConnectionsConfig::default(),
+            ConnectionsConfig::default().skip(SkipPolicy::NEVER),
         )),
         "tidings-strangers" => on_one_core(tidings_for_strangers()),
         "tidings-redis" => on_one_core(tidings_over_redis()),
