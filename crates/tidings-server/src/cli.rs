@@ -324,6 +324,7 @@ mod tests {
                 [name] if name == "SIZE" => "77MB",
                 [name] if name == "TIME" => "77s",
                 [name] if name == "BOOL" => "true",
+                [name] if name == "URL" && argument.get_id() == "otlp" => "http://127.0.0.1:1",
                 [name] if name == "URL" => "redis://127.0.0.1:1",
                 [name] if name == "DIR" => "data",
                 [name] if name == "MODE" => "every-commit",
