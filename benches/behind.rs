@@ -38,7 +38,7 @@ fn main() {
 /// Bytes that so many watchers' falling behind makes a server grow by.
 fn growth(watchers: usize, events: u64) -> f64 {
     let server = ServerProcess::start("tidings-deep");
-    let (mut publisher, _) = full_log(&server);
+    let mut publisher = full_log(&server);
     let sockets: Vec<Socket> = (0..watchers).map(|_| watch(server.addr())).collect();
     std::thread::sleep(Duration::from_secs(1));
     let idle = server.resident();
@@ -57,17 +57,17 @@ fn growth(watchers: usize, events: u64) -> f64 {
 }
 
 /// A publisher to a log that is as large as it gets, before anybody watches.
-fn full_log(server: &ServerProcess) -> (std::net::TcpStream, Vec<u8>) {
-    let (mut publisher, early) = loader::handshake(server.addr(), "/ws");
+fn full_log(server: &ServerProcess) -> std::net::TcpStream {
+    let mut publisher = loader::handshake(server.addr(), "/ws");
     publish(&mut publisher, 4 * BEHIND);
-    (publisher, early)
+    publisher
 }
 
 /// How many events fill a socket that is not read, and leave it behind. Found
 /// on another server, since asking for the lag takes memory.
 fn events_until_behind(watchers: usize) -> u64 {
     let server = ServerProcess::start("tidings-deep");
-    let (mut publisher, _) = full_log(&server);
+    let mut publisher = full_log(&server);
     let _sockets: Vec<Socket> = (0..watchers).map(|_| watch(server.addr())).collect();
     let mut events = 0;
     while least_lag(server.addr()) < BEHIND {

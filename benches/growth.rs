@@ -119,7 +119,7 @@ fn lag(args: &Args) -> Vec<(f64, f64)> {
     // Of the usual history 900 events would not all be left, and of progress
     // most would be skipped.
     let server = ServerProcess::start("tidings-deep");
-    let (mut publisher, _) = loader::handshake(server.addr(), "/ws");
+    let mut publisher = loader::handshake(server.addr(), "/ws");
     let path = format!("/ws/tasks/{}", task_id(0));
     let request = loader::request(0, EVENT_BYTES);
     [1_u64, 10, 100, 900]

@@ -49,8 +49,8 @@ fn connect(server: &ServerProcess, kind: &str, clients: usize) -> Vec<std::net::
     let path = format!("/ws/tasks/{}", loader::task_id(0));
     (0..clients)
         .map(|_| {
-            let (mut stream, early) = loader::handshake(server.addr(), &path);
-            if kind == "tidings" && early.is_empty() {
+            let mut stream = loader::handshake(server.addr(), &path);
+            if kind == "tidings" {
                 // The greeting is part of it.
                 let mut greeting = [0; 2_048];
                 let count = std::io::Read::read(&mut stream, &mut greeting).unwrap();

@@ -46,7 +46,7 @@ fn path(number: usize) -> String {
 }
 
 fn publisher(server: &ServerProcess) -> std::net::TcpStream {
-    let (publisher, _) = loader::handshake(server.addr(), "/ws");
+    let publisher = loader::handshake(server.addr(), "/ws");
     let mut acks = publisher.try_clone().unwrap();
     std::thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];

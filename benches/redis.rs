@@ -135,7 +135,7 @@ fn through_two_nodes(redis: &RedisServer, window: Duration) -> f64 {
     let mut threads = Vec::new();
     for task in 0..PUBLISHERS {
         let came = Arc::clone(&came);
-        let (mut watcher, _) =
+        let mut watcher =
             loader::handshake(watched, &format!("/ws/tasks/{}", loader::task_id(task)));
         std::thread::spawn(move || {
             count(&mut watcher, b"\"event_type\":\"progress_update\"", |_| {
@@ -143,7 +143,7 @@ fn through_two_nodes(redis: &RedisServer, window: Duration) -> f64 {
                 true
             });
         });
-        let (mut publisher, _) = loader::handshake(at, "/ws");
+        let mut publisher = loader::handshake(at, "/ws");
         let request = loader::request(task, EVENT_BYTES);
         let stop = Arc::clone(&stop);
         threads.push(std::thread::spawn(move || {

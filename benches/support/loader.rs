@@ -137,20 +137,19 @@ pub(crate) struct Loader {
     histogram: Histogram,
 }
 
-pub(crate) fn handshake(addr: SocketAddr, path: &str) -> (std::net::TcpStream, Vec<u8>) {
+pub(crate) fn handshake(addr: SocketAddr, path: &str) -> std::net::TcpStream {
     let mut stream = std::net::TcpStream::connect(addr).expect("the server accepts");
     stream.set_nodelay(true).unwrap();
     stream.write_all(upgrade(addr, path).as_bytes()).unwrap();
-    let mut response = Vec::new();
     let mut buffer = [0; 4_096];
     loop {
-        if let Some(end) = head_end(&response) {
-            assert!(response.starts_with(b"HTTP/1.1 101"), "an upgrade");
-            return (stream, response.split_off(end));
-        }
-        let count = stream.read(&mut buffer).unwrap();
+        let count = stream.peek(&mut buffer).unwrap();
         assert!(count > 0, "the server answers the handshake");
-        response.extend_from_slice(&buffer[..count]);
+        if let Some(end) = head_end(&buffer[..count]) {
+            assert!(buffer.starts_with(b"HTTP/1.1 101"), "an upgrade");
+            stream.read_exact(&mut buffer[..end]).unwrap();
+            return stream;
+        }
     }
 }
 
@@ -185,7 +184,7 @@ pub(crate) fn request(task: usize, event_bytes: usize) -> Vec<u8> {
 
 /// Publishes the first event of each task.
 fn make_tasks(addr: SocketAddr, load: &Load) {
-    let (mut publisher, _) = handshake(addr, "/ws");
+    let mut publisher = handshake(addr, "/ws");
     let mut frames = Frames::default();
     let mut buffer = vec![0; 64 * 1024];
     for task in 0..load.tasks {
@@ -251,7 +250,7 @@ impl Loader {
         let mut greeting = [0; 4_096];
         for number in 0..load.watchers {
             let task = number % load.tasks;
-            let (stream, early) = handshake(addr, &format!("/ws/tasks/{}", task_id(task)));
+            let stream = handshake(addr, &format!("/ws/tasks/{}", task_id(task)));
             loader.watchers.push(Watcher {
                 stream: TcpStream::from_std(stream.try_clone().unwrap()),
                 task,
@@ -259,7 +258,6 @@ impl Loader {
                 greeted: false,
                 events: before,
             });
-            loader.take(number, &early, Instant::now());
             // The bare server says nothing. Any other watches from its greeting
             // on: what is published before that is in the snapshot.
             while check && !loader.watchers[number].greeted {
@@ -275,7 +273,7 @@ impl Loader {
                 .unwrap();
         }
         // Last, since the bare server only serves it from then on.
-        let (publisher, _) = handshake(publish_at, "/ws");
+        let publisher = handshake(publish_at, "/ws");
         let mut acks = publisher.try_clone().unwrap();
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];

@@ -18,7 +18,7 @@ use crate::expiry::Expiries;
 use crate::heartbeat;
 use crate::kept::{self, Written};
 use crate::limits::{ClientLimits, Limited, Limiter, Who};
-use crate::registry::{Client, Registry};
+use crate::registry::{Registry, Taken};
 use crate::shared::{self, SendError, Shared, Ticket};
 use crate::socket::{Socket, Wire};
 use crate::stalls::Stalls;
@@ -539,23 +539,10 @@ impl Inner {
     /// Closes a client's connection to this node, and forgets what this node
     /// has of it.
     pub(crate) fn kick(&self, client_id: &ClientId) -> bool {
-        let (connection, away) = {
-            let mut clients = self.registry.lock();
-            let connection = match clients.by_id.get(client_id) {
-                Some(Client::Connected { connection, .. }) => Some(Arc::clone(connection)),
-                _ => None,
-            };
-            if let Some(connection) = &connection {
-                clients.remove(connection);
-            }
-            (connection, clients.take_away(client_id))
-        };
-        if let Some(away) = &away {
-            self.release(away);
-        }
-        match &connection {
-            Some(connection) => connection.close(CloseReason::Kicked),
-            None if away.is_some() => {}
+        let taken = self.registry.lock().take(client_id);
+        match taken {
+            Some(Taken::Connected(connection)) => connection.close(CloseReason::Kicked),
+            Some(Taken::Away(away)) => self.release(&away),
             None => return false,
         }
         if let Some(shared) = self.shared.get() {

@@ -19,6 +19,12 @@ pub(crate) enum Client {
     Away(Box<Away>),
 }
 
+/// A client that is in the registry no more.
+pub(crate) enum Taken {
+    Connected(Arc<Connection>),
+    Away(Box<Away>),
+}
+
 #[derive(Default)]
 pub(crate) struct Clients {
     pub(crate) by_id: HashMap<ClientId, Client>,
@@ -61,6 +67,18 @@ impl Clients {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Takes a client out, wherever it is.
+    pub(crate) fn take(&mut self, id: &ClientId) -> Option<Taken> {
+        match self.by_id.get(id)? {
+            Client::Connected { connection, .. } => {
+                let connection = Arc::clone(connection);
+                self.remove(&connection);
+                Some(Taken::Connected(connection))
+            }
+            Client::Away(_) => self.take_away(id).map(Taken::Away),
         }
     }
 

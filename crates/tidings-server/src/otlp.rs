@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -116,12 +116,17 @@ struct Spans(TraceContextPropagator);
 
 impl RequestSpans for Spans {
     fn begin(&self, request: &RequestHead<'_>) -> Span {
+        // Any word may come as a method, and names are to be few.
+        let (name, method) = match is_known(request.method) {
+            true => (request.method.as_str(), request.method.as_str()),
+            false => ("HTTP", "_OTHER"),
+        };
         let span = tracing::info_span!(
             target: TARGET,
             "request",
-            otel.name = format_args!("{} {}", request.method, request.route),
+            otel.name = format_args!("{name} {}", request.route),
             otel.kind = "server",
-            http.request.method = request.method.as_str(),
+            http.request.method = method,
             http.route = request.route,
             http.response.status_code = Empty,
             request_id = request.request_id,
@@ -130,6 +135,22 @@ impl RequestSpans for Spans {
         let _ = span.set_parent(self.0.extract(&HeaderExtractor(request.headers)));
         span
     }
+}
+
+/// Whether it is one of RFC 9110 or RFC 5789.
+fn is_known(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::DELETE
+            | Method::CONNECT
+            | Method::OPTIONS
+            | Method::TRACE
+            | Method::PATCH
+    )
 }
 
 /// A client whose requests run on the server's runtime, since the thread that

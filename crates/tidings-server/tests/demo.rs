@@ -5,15 +5,13 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 
-use support::{DEADLINE, Server, tidings};
+use support::{Server, connect, tidings};
 
 #[test]
 fn once_can_be_watched_to_the_end_and_stops_by_itself() {
     let server = Server::start(&mut tidings(&["demo", "--once", "--listen", "127.0.0.1:0"]));
-    let mut stream = TcpStream::connect(server.addr()).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut stream = connect(server.addr());
     let request = format!(
         "GET /api/tasks/test_001/events?since=0 HTTP/1.1\r\nhost: {}\r\n\
          accept: text/event-stream\r\n\r\n",

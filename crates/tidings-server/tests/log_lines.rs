@@ -6,21 +6,11 @@
 mod support;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 
-use support::{DEADLINE, Logs, finish, tidings};
+use support::{Logs, connect, exchange, finish, tidings};
 
 const SECRET: &str = "the secret of the tokens, of more than 32 bytes";
-
-fn exchange(addr: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
-    answer
-}
 
 #[test]
 fn requests_and_connections_can_be_followed_by_their_ids_and_no_secret_is_in_any_line() {
@@ -80,10 +70,11 @@ fn follow(options: &[&str], connects: bool) {
     ] {
         exchange(
             &addr,
-            &format!(
+            format!(
                 "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                  X-Request-Id: req-7\r\n{header}\r\n\r\n"
-            ),
+            )
+            .as_bytes(),
         );
     }
     let line = logs.line("answered a request");
@@ -116,7 +107,7 @@ fn follow(options: &[&str], connects: bool) {
 
 fn follow_connection(logs: &mut Logs, addr: &str, token: &str) {
     // The server waits for the close, and the test for the lines about it.
-    let mut stream = TcpStream::connect(addr).unwrap();
+    let mut stream = connect(addr);
     let request = format!(
         "GET /ws?client_id=laptop&token={token} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nX-Request-Id: req-8\r\n\

@@ -33,7 +33,7 @@ mod built_with_it {
     use prost::Message as _;
 
     use super::exporting;
-    use crate::support::{DEADLINE, Server, finish, tidings};
+    use crate::support::{self, DEADLINE, Server, finish, tidings};
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const PARENT: &str = "00f067aa0ba902b7";
@@ -99,16 +99,11 @@ mod built_with_it {
     }
 
     fn exchange(server: &Server, head: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(server.addr()).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let length = body.len();
         let request = format!(
             "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
         );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        support::exchange(server.addr(), request.as_bytes())
     }
 
     fn publish(server: &Server) {
@@ -177,7 +172,7 @@ mod built_with_it {
     fn what_is_left_at_a_stop_is_sent_under_the_name_that_the_environment_gives() {
         let (to, got) = collector();
         let server = Server::start(exporting(&to).env("OTEL_SERVICE_NAME", "night-builds"));
-        let answer = exchange(&server, "GET /nothing/here HTTP/1.1", "");
+        let answer = exchange(&server, "BREW /nothing/here HTTP/1.1", "");
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
         server.signal("TERM");
         assert_eq!(server.wait().0, Some(0));
@@ -186,6 +181,9 @@ mod built_with_it {
             .find(|(_, span)| text_of(span, "http.response.status_code").as_deref() == Some("404"));
         let (service, span) = span.expect("sent before the end");
         assert_eq!(service, "night-builds");
+        assert!(span.name.starts_with("HTTP "), "{}", span.name);
+        let method = text_of(&span, "http.request.method");
+        assert_eq!(method.as_deref(), Some("_OTHER"));
         // A client that is in no trace begins one.
         assert!(span.parent_span_id.is_empty());
         assert_ne!(hex(&span.trace_id), "0".repeat(32));

@@ -6,13 +6,11 @@
 mod support;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
-use support::{Logs, finish, tidings};
+use support::{Logs, exchange, finish, tidings};
 
 /// A server with a file that is written anew, and what it logs.
 struct Running {
@@ -53,14 +51,9 @@ impl Running {
 
     /// The head of an answer.
     fn ask(&self, path: &str, headers: &str) -> String {
-        let mut stream = TcpStream::connect(self.logs.addr()).unwrap();
-        stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        exchange(self.logs.addr(), request.as_bytes())
     }
 }
 

@@ -9,15 +9,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use support::{DEADLINE, Server, tidings};
+use support::{Server, connect, tidings};
 
 /// A stop that waits for nothing.
 const QUICK: Duration = Duration::from_secs(5);
 
 /// Opens a WebSocket by hand and reads until the greeting is there.
 fn watch(addr: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut stream = connect(addr);
     let request = format!(
         "GET /ws/tasks/test_001 HTTP/1.1\r\nhost: {addr}\r\nupgrade: websocket\r\n\
          connection: upgrade\r\nsec-websocket-version: 13\r\n\

@@ -36,7 +36,7 @@ pub trait RequestSpans: Debug + Send + Sync {
 }
 
 /// Spans for the log: what is in them is logged under the request's id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Logged;
 
 impl RequestSpans for Logged {

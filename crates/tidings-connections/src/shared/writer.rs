@@ -22,7 +22,7 @@ use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::kept::Watching;
 use crate::manager::{Inner, Keep};
-use crate::registry::Client;
+use crate::registry::{Client, Taken};
 use crate::resume::{Kept, TokenHash};
 
 /// Between two rounds.
@@ -112,21 +112,13 @@ impl Inner {
         mark: &str,
     ) -> Option<ClientStanding> {
         let _settling = self.registry.settle(client_id);
-        let (owner, kept) = {
-            let mut clients = self.registry.lock();
-            match clients.by_id.get(client_id)? {
-                Client::Away(_) => {
-                    let away = clients.take_away(client_id)?;
-                    ((away.token, away.subject), away.kept)
-                }
-                Client::Connected { connection, .. } => {
-                    let connection = Arc::clone(connection);
-                    clients.remove(&connection);
-                    drop(clients);
-                    connection.close(CloseReason::Replaced);
-                    let owner = (TokenHash::of(connection.token()), connection.subject());
-                    (owner, self.take_subscriptions(&connection))
-                }
+        let taken = self.registry.lock().take(client_id)?;
+        let (owner, kept) = match taken {
+            Taken::Away(away) => ((away.token, away.subject), away.kept),
+            Taken::Connected(connection) => {
+                connection.close(CloseReason::Replaced);
+                let owner = (TokenHash::of(connection.token()), connection.subject());
+                (owner, self.take_subscriptions(&connection))
             }
         };
         let state = ClientState::Away;
@@ -138,24 +130,15 @@ impl Inner {
     /// Ends what is here of a client that is another node's by now, or nobody's.
     pub(super) fn lose(&self, client_id: &ClientId, why: CloseReason) {
         let _settling = self.registry.settle(client_id);
-        let (connection, away) = {
-            let mut clients = self.registry.lock();
-            let connection = match clients.by_id.get(client_id) {
-                Some(Client::Connected { connection, .. }) => Some(Arc::clone(connection)),
-                _ => None,
-            };
-            if let Some(connection) = &connection {
-                clients.remove(connection);
+        let taken = self.registry.lock().take(client_id);
+        match taken {
+            Some(Taken::Connected(connection)) => {
+                connection.close(why);
+                let kept = self.take_subscriptions(&connection);
+                self.release_inbox(&kept);
             }
-            (connection, clients.take_away(client_id))
-        };
-        if let Some(connection) = connection {
-            connection.close(why);
-            let kept = self.take_subscriptions(&connection);
-            self.release_inbox(&kept);
-        }
-        if let Some(away) = away {
-            self.release(&away);
+            Some(Taken::Away(away)) => self.release(&away),
+            None => {}
         }
     }
 

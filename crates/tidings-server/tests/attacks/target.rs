@@ -4,12 +4,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Server, tidings};
+use crate::support::{self, Server, tidings};
 
 pub(crate) const SECRET: &[u8] = b"a secret of more than 32 bytes, for tests";
 
@@ -97,20 +97,9 @@ impl Target {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Whether the server answers, in time: right after a flood from this address
-    /// it turns away who comes faster than the address may.
     pub(crate) fn lives(&self) -> bool {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let answer = self.http("GET", "/healthz", "", "", "");
-            if answer.starts_with("HTTP/1.1 200") {
-                return true;
-            }
-            let turned_away = answer.is_empty() || answer.starts_with("HTTP/1.1 429");
-            if !turned_away || Instant::now() > deadline {
-                return false;
-            }
-        }
+        self.http("GET", "/healthz", "", "", "")
+            .starts_with("HTTP/1.1 200")
     }
 
     /// A request's whole answer; `headers` each with its line end.
@@ -182,20 +171,12 @@ impl Target {
 }
 
 pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
+    support::connect(&addr.to_string())
 }
 
 /// Sends bytes, and gives all that comes until the server closes.
 pub(crate) fn exchange(addr: SocketAddr, request: &[u8]) -> String {
-    let mut stream = connect(addr);
-    // Who is refused early may not get it all out.
-    let _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    support::exchange(&addr.to_string(), request)
 }
 
 /// The status of an answer; 0 for none.

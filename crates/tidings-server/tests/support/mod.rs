@@ -2,7 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -22,6 +23,25 @@ pub(crate) fn tidings(arguments: &[&str]) -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// A connection on which nothing is waited for longer than [`DEADLINE`].
+pub(crate) fn connect(addr: &str) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Sends bytes, and gives all that comes until the server closes; nothing, if it
+/// turns the connection away.
+pub(crate) fn exchange(addr: &str, request: &[u8]) -> String {
+    let mut stream = connect(addr);
+    // Who is refused early may not get it all out.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Runs it to its end, which must come by itself.
