@@ -3,9 +3,12 @@
 //!
 //! `cargo bench --bench redis` starts a `redis-server` and asks three things:
 //!
-//! * events a second of 64 publishers on one node to watchers on another, and
-//!   what Redis takes of the very same script when it is pipelined, 64 in
-//!   flight, with one subscriber;
+//! * events a second from publishers on one node to watchers on another, and
+//!   what Redis takes of the very same script when it is pipelined and heard over
+//!   one connection: 64 tasks with four events under way each, of the nodes over
+//!   four connections. Nodes hand Redis several events of a task at a time, the
+//!   bare run does not. And of the nodes over 64 connections with one event under
+//!   way each, where there is nothing to be grouped;
 //! * how long one event takes from publish to delivery, through two nodes and
 //!   on one in memory;
 //! * CPU a delivery of a node whose thousand watchers hear of events through
@@ -18,10 +21,12 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use support::frames;
 use support::loader::{self, EVENT_BYTES, Load, Loader, Pace};
 use support::process::ServerProcess;
 use support::report::{Measured, P50, median};
@@ -30,7 +35,11 @@ use tidings_testkit::RedisServer;
 
 const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(2);
-const PUBLISHERS: usize = 64;
+const TASKS: usize = 64;
+/// Events of each task under way at a time.
+const DEPTH: usize = 4;
+/// Publishers, and watchers, that share the tasks.
+const CONNECTIONS: usize = 4;
 
 /// What is appended with, as the nodes have it.
 const SCRIPT: &str = concat!(
@@ -46,16 +55,26 @@ fn main() {
         (ROUNDS, WINDOW)
     };
     let mut events = [Vec::new(), Vec::new()];
+    let mut apart = [Vec::new(), Vec::new()];
     let mut latency = [Vec::new(), Vec::new()];
     let mut cpu = [Vec::new(), Vec::new()];
     for round in 1..=rounds {
         let redis = RedisServer::start();
         events[0].push(bare(&redis, window));
-        events[1].push(through_two_nodes(&RedisServer::start(), window));
+        events[1].push(through_two_nodes(
+            &RedisServer::start(),
+            CONNECTIONS,
+            DEPTH,
+            window,
+        ));
+        apart[0].push(events[0][round - 1]);
+        apart[1].push(through_two_nodes(&RedisServer::start(), TASKS, 1, window));
         eprintln!(
-            "round {round}: {:.0} events/s of Redis alone, {:.0} through two nodes",
+            "round {round}: {:.0} events/s of Redis alone, {:.0} through two nodes, \
+             {:.0} one at a time",
             events[0][round - 1],
-            events[1][round - 1]
+            events[1][round - 1],
+            apart[1][round - 1]
         );
         let one = Load {
             tasks: 1,
@@ -94,6 +113,11 @@ fn main() {
         ratio(&events, 1)
     );
     println!(
+        "one event of a task at a time, {TASKS} connections: {:.0}, ratio {:.2}",
+        of(&apart, 1),
+        ratio(&apart, 1)
+    );
+    println!(
         "publish to delivery, p50 at 1 in flight: memory {:.3} ms, two nodes {:.3} ms, ratio {:.2}",
         of(&latency, 0),
         of(&latency, 1),
@@ -126,33 +150,52 @@ fn loaded(
     (P50(&measured), used)
 }
 
-/// Events that came to watchers on one node from publishers on another, a second.
-fn through_two_nodes(redis: &RedisServer, window: Duration) -> f64 {
+/// Events a second that came to watchers on one node from publishers on another,
+/// over so many connections, with so many events of each task under way.
+fn through_two_nodes(
+    redis: &RedisServer,
+    connections: usize,
+    depth: usize,
+    window: Duration,
+) -> f64 {
     let nodes = [(); 2].map(|()| ServerProcess::over_redis(&redis.url()));
     let (at, watched) = (nodes[0].addr(), nodes[1].addr());
     let stop = Arc::new(AtomicBool::new(false));
     let came = Arc::new(AtomicU64::new(0));
     let mut threads = Vec::new();
-    for task in 0..PUBLISHERS {
+    let tasks: Vec<usize> = (0..TASKS).collect();
+    for tasks in tasks.chunks(TASKS / connections) {
         let came = Arc::clone(&came);
-        let mut watcher =
-            loader::handshake(watched, &format!("/ws/tasks/{}", loader::task_id(task)));
+        let mut watcher = loader::handshake(watched, "/ws");
+        for task in tasks {
+            watcher.write_all(&subscribe(*task)).unwrap();
+        }
         std::thread::spawn(move || {
-            count(&mut watcher, b"\"event_type\":\"progress_update\"", |_| {
-                came.fetch_add(1, Ordering::Relaxed);
+            count(&mut watcher, b"\"event_type\":\"progress_update\"", |new| {
+                came.fetch_add(new.count() as u64, Ordering::Relaxed);
                 true
             });
         });
         let mut publisher = loader::handshake(at, "/ws");
-        let request = loader::request(task, EVENT_BYTES);
+        let tasks = tasks.to_vec();
         let stop = Arc::clone(&stop);
         threads.push(std::thread::spawn(move || {
-            publisher.write_all(&request).unwrap();
+            let requests: Vec<_> = tasks
+                .iter()
+                .map(|task| loader::request(*task, EVENT_BYTES))
+                .collect();
+            publisher
+                .write_all(&requests.concat().repeat(depth))
+                .unwrap();
             let mut writer = publisher.try_clone().unwrap();
-            count(&mut publisher, b"\"event_type\":\"ack\"", |_| {
+            let mut out = Vec::new();
+            // Acks come in the order of the requests.
+            count(&mut publisher, b"\"event_type\":\"ack\"", |new| {
                 let go_on = !stop.load(Ordering::Relaxed);
                 if go_on {
-                    writer.write_all(&request).unwrap();
+                    out.clear();
+                    new.for_each(|number| out.extend(&requests[number % requests.len()]));
+                    writer.write_all(&out).unwrap();
                 }
                 go_on
             });
@@ -170,28 +213,32 @@ fn through_two_nodes(redis: &RedisServer, window: Duration) -> f64 {
     rate
 }
 
-/// Reads, and calls for each place where `text` is found, until that says no.
-fn count(stream: &mut TcpStream, text: &[u8], mut found: impl FnMut(u64) -> bool) {
+fn subscribe(task: usize) -> Vec<u8> {
+    let task = loader::task_id(task);
+    frames::masked(&format!(
+        "{{\"type\":\"subscribe\",\"task_id\":\"{task}\"}}"
+    ))
+}
+
+/// Reads, and calls with the numbers, from 0, of the places where `text` was
+/// found in one read, until that says no.
+fn count(stream: &mut TcpStream, text: &[u8], mut found: impl FnMut(Range<usize>) -> bool) {
     let mut kept = Vec::new();
     let mut buffer = [0; 64 * 1024];
     let mut number = 0;
+    let finder = memchr::memmem::Finder::new(text);
     while let Ok(count) = stream.read(&mut buffer) {
         if count == 0 {
             return;
         }
         kept.extend_from_slice(&buffer[..count]);
-        let mut from = 0;
-        let places = kept.windows(text.len()).enumerate();
-        let places: Vec<usize> = places
-            .filter(|(_, part)| *part == text)
-            .map(|(at, _)| at)
-            .collect();
-        for at in places {
+        let (before, mut from) = (number, 0);
+        for at in finder.find_iter(&kept) {
             from = at + text.len();
             number += 1;
-            if !found(number) {
-                return;
-            }
+        }
+        if number > before && !found(before..number) {
+            return;
         }
         // The beginning of one may be at the end.
         let rest = kept.len().saturating_sub(text.len() - 1).max(from);
@@ -206,7 +253,7 @@ fn command(words: &[&str], out: &mut Vec<u8>) {
     }
 }
 
-/// The script pipelined over one connection, 64 in flight, with a subscriber.
+/// The script pipelined over one connection, as many in flight, with a subscriber.
 fn bare(redis: &RedisServer, window: Duration) -> f64 {
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -217,9 +264,7 @@ fn bare(redis: &RedisServer, window: Duration) -> f64 {
     let length = stream.read(&mut answer).unwrap();
     let answer = std::str::from_utf8(&answer[..length]).unwrap();
     let sha = answer.lines().nth(1).expect("a hash").to_owned();
-    let channels: Vec<String> = (0..PUBLISHERS)
-        .map(|task| format!("{{b}}:ev:{task}"))
-        .collect();
+    let channels: Vec<String> = (0..TASKS).map(|task| format!("{{b}}:ev:{task}")).collect();
     let mut subscriber = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
     let mut subscribe = vec!["SUBSCRIBE"];
     subscribe.extend(channels.iter().map(String::as_str));
@@ -269,21 +314,22 @@ fn bare(redis: &RedisServer, window: Duration) -> f64 {
             out,
         );
     };
-    let mut sent = vec![1_u64; PUBLISHERS];
+    let mut sent = [0_u64; TASKS];
+    let mut next = |number: usize, out: &mut Vec<u8>| {
+        let task = number % TASKS;
+        sent[task] += 1;
+        append(task, sent[task], out);
+    };
     out.clear();
-    for task in 0..PUBLISHERS {
-        append(task, 1, &mut out);
-    }
+    (0..TASKS * DEPTH).for_each(|number| next(number, &mut out));
     stream.write_all(&out).unwrap();
     let mut writer = stream.try_clone().unwrap();
-    let (start, mut done) = (Instant::now(), 0_u64);
+    let (start, mut done) = (Instant::now(), 0);
     // Answers come in the order of the commands.
-    count(&mut stream, b"$2\r\nok\r\n", |number| {
-        done = number;
-        let task = (number as usize - 1) % PUBLISHERS;
-        sent[task] += 1;
+    count(&mut stream, b"$2\r\nok\r\n", |new| {
+        done = new.end;
         out.clear();
-        append(task, sent[task], &mut out);
+        new.for_each(|number| next(number, &mut out));
         writer.write_all(&out).unwrap();
         start.elapsed() < window
     });

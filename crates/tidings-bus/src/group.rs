@@ -1,19 +1,24 @@
 //! Publishing through a store: first there, then visible here.
 //!
-//! Publishers of one task that come at the same time share one append, and so
-//! one sync: whoever has the task's turn takes along what waits. The events are
-//! decided one after the other, each against what those before it would make of
-//! the task; stored together; and made visible together. If the store refuses,
-//! all are refused, and it is as if none of them had been decided.
+//! Events of one task that come at the same time share one append, and so one
+//! sync: while some are on their way to the store the rest wait, and go together
+//! next. They are decided one after the other, each against what those before it
+//! would make of the task; stored together; and made visible together. If the
+//! store refuses, all are refused, and it is as if none of them had been decided.
+//!
+//! A task with events that wait has one worker, a small task of its own: the
+//! store may have an event by the time its publisher stops waiting, so this goes
+//! to its end without them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tidings_protocol::{EventId, Offset, Payload, TaskSnapshot, TaskStatus, encode_event};
+use tidings_protocol::{EventId, Offset, Payload, TaskId, TaskSnapshot, TaskStatus, encode_event};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::broker::Announcement;
 use crate::commit::{Line, snapshot_of};
 use crate::publish::{Prepared, PublishError, Published, Refused};
 use crate::shared::Shared;
@@ -30,10 +35,76 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 type Answer = Result<Published, Refused>;
 
-/// An event that waits for its task's turn.
-pub(crate) struct Waiting {
+/// An event on its way to the store, and who waits for the answer.
+pub(crate) struct Waiter {
     prepared: Arc<Prepared>,
     answer: oneshot::Sender<Answer>,
+}
+
+/// What waits for a task's turn.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    events: VecDeque<Waiter>,
+    /// The task has a worker, which goes on until there are none.
+    working: bool,
+}
+
+impl Waiting {
+    /// Takes the first of what waits; none, and the worker's end, if nothing does.
+    fn take(&mut self) -> Option<Vec<Waiter>> {
+        let mut bytes = 0;
+        let fits = |waiter: &&Waiter| {
+            let first = bytes == 0;
+            bytes += waiter.prepared.event.data.as_str().len();
+            first || bytes <= MAX_BYTES
+        };
+        let count = self.events.iter().take(MAX_EVENTS).take_while(fits).count();
+        self.working = count > 0;
+        self.working.then(|| self.events.drain(..count).collect())
+    }
+}
+
+/// A worker's word that it takes what waits, until it has said otherwise.
+struct Working<'a>(&'a Task);
+
+impl Drop for Working<'_> {
+    /// A store that panics takes its worker along: those who wait are told, and
+    /// the next publisher gets another.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.lock_waiting() = Waiting::default();
+        }
+    }
+}
+
+/// What became of a group.
+struct Outcome {
+    answers: Vec<(Waiter, Answer)>,
+    /// What the others are to be told, if anything has changed.
+    grown: Option<Announcement>,
+}
+
+impl Outcome {
+    /// Nothing has changed.
+    fn unchanged(answers: impl Iterator<Item = (Waiter, Answer)>) -> Self {
+        Self {
+            answers: answers.collect(),
+            grown: None,
+        }
+    }
+
+    /// The store did not take it.
+    fn refused(group: Vec<Waiter>, verdicts: Vec<Verdict>, error: StoreError) -> Self {
+        let error = PublishError::Unavailable(Arc::new(error));
+        let mut verdicts = verdicts.into_iter();
+        Self::unchanged(group.into_iter().map(|waiter| {
+            let why = match verdicts.next() {
+                Some(Verdict::Refused { why, anyway: true }) => why,
+                _ => error.clone().into(),
+            };
+            (waiter, Err(why))
+        }))
+    }
 }
 
 /// What was decided about an event, as long as all before it are stored.
@@ -57,82 +128,146 @@ struct Staged {
 }
 
 impl Shared {
-    /// Publishes one event, together with others that wait for the same task.
-    pub(crate) async fn commit(
+    /// Publishes events to one task, in order, through a store.
+    pub(crate) async fn publish_through(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
-        task: &Arc<Task>,
-        prepared: &Arc<Prepared>,
-    ) -> Answer {
-        let (answer, mut answered) = oneshot::channel();
-        task.lock_waiting().push_back(Waiting {
-            prepared: Arc::clone(prepared),
-            answer,
-        });
-        loop {
-            let _turn = tokio::select! {
-                biased;
-                answer = &mut answered => {
-                    return answer.unwrap_or(Err(PublishError::Closed.into()));
+        task_id: &TaskId,
+        events: &[Arc<Prepared>],
+    ) -> Vec<Result<Published, PublishError>> {
+        let mut answers = Vec::with_capacity(events.len());
+        while let Some(left) = events.get(answers.len()..).filter(|left| !left.is_empty()) {
+            let task = match self.task_to_publish(task_id).await {
+                Ok(task) => task,
+                Err(error) => {
+                    let error = PublishError::Unavailable(Arc::new(error));
+                    answers.resize_with(events.len(), || Err(error.clone()));
+                    break;
                 }
-                turn = task.commit.lock() => turn,
             };
-            // Whoever had the turn may have taken it along.
-            match answered.try_recv() {
-                Ok(answer) => return answer,
-                Err(oneshot::error::TryRecvError::Closed) => {
-                    return Err(PublishError::Closed.into());
-                }
-                Err(oneshot::error::TryRecvError::Empty) => {}
-            }
-            // Nodes that share a store tell each other of one event at a time.
-            let most = if self.interest.is_some() {
-                1
-            } else {
-                MAX_EVENTS
-            };
-            let group = take(&mut task.lock_waiting(), most);
-            if let Err(group) = self.store_group(store, task, group).await {
-                for waiting in group {
-                    // Alone it is always answered.
-                    let _ = self.store_group(store, task, vec![waiting]).await;
+            for answered in self.enqueue(store, &task, left) {
+                match answered.await {
+                    Ok(Ok(published)) => answers.push(Ok(published)),
+                    Ok(Err(Refused::Answer(answer))) => answers.push(answer),
+                    // So are all that come after it.
+                    Ok(Err(Refused::Removed)) => break,
+                    Err(_) => answers.push(Err(PublishError::Closed)),
                 }
             }
         }
+        answers
     }
 
-    /// Stores and answers a group; called with the task's turn. Gives it back if
-    /// the store speaks of one event of several.
+    async fn task_to_publish(self: &Arc<Self>, task_id: &TaskId) -> Result<Arc<Task>, StoreError> {
+        if let Some(task) = self.tasks.get(task_id) {
+            return Ok(task);
+        }
+        // Where nodes share a store it may be there, and only unknown here.
+        if self.interest.is_some()
+            && let Some(task) = self.fetch(task_id, None).await?
+        {
+            return Ok(task);
+        }
+        Ok(self.task_or_new(task_id))
+    }
+
+    /// Has events stored and made visible after those that wait for the task
+    /// already, whatever becomes of who waits for the answers.
+    fn enqueue(
+        self: &Arc<Self>,
+        store: &Arc<dyn Store>,
+        task: &Arc<Task>,
+        events: &[Arc<Prepared>],
+    ) -> Vec<oneshot::Receiver<Answer>> {
+        let mut waiting = task.lock_waiting();
+        let answered = events.iter().map(|prepared| {
+            let (answer, answered) = oneshot::channel();
+            waiting.events.push_back(Waiter {
+                prepared: Arc::clone(prepared),
+                answer,
+            });
+            answered
+        });
+        let answered = answered.collect();
+        if !std::mem::replace(&mut waiting.working, true) {
+            let (shared, store, task) = (Arc::clone(self), Arc::clone(store), Arc::clone(task));
+            self.spawn(async move { shared.work(&store, &task).await });
+        }
+        answered
+    }
+
+    /// Takes what waits for a task to the store, until nothing does.
+    async fn work(self: &Arc<Self>, store: &Arc<dyn Store>, task: &Arc<Task>) {
+        let _working = Working(task);
+        loop {
+            let turn = task.commit.lock().await;
+            let Some(group) = task.lock_waiting().take() else {
+                break;
+            };
+            match self.store_group(store, task, group).await {
+                Ok(outcome) => {
+                    drop(turn);
+                    self.finish(task, outcome).await;
+                }
+                Err(group) => {
+                    for waiter in group {
+                        // Alone it is always answered.
+                        if let Ok(outcome) = self.store_group(store, task, vec![waiter]).await {
+                            self.finish(task, outcome).await;
+                        }
+                    }
+                }
+            }
+        }
+        self.forget_if_unused(task);
+    }
+
+    /// Tells everybody what became of a group, its publishers last.
+    async fn finish(self: &Arc<Self>, task: &Arc<Task>, outcome: Outcome) {
+        if let Some(grown) = outcome.grown {
+            task.topic().announce();
+            self.tell_others(grown).await;
+            self.keep_to_limit();
+        }
+        for (waiter, answer) in outcome.answers {
+            // Whoever stopped waiting has its reasons.
+            let _ = waiter.answer.send(answer);
+        }
+    }
+
+    /// Stores a group and makes it visible; called with the task's turn. Gives it
+    /// back if the store speaks of one event of several.
     async fn store_group(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
         task: &Arc<Task>,
-        group: Vec<Waiting>,
-    ) -> Result<(), Vec<Waiting>> {
-        let has_ids = |waiting: &Waiting| waiting.prepared.event.event_id.is_some();
+        group: Vec<Waiter>,
+    ) -> Result<Outcome, Vec<Waiter>> {
+        let has_ids = |waiter: &Waiter| waiter.prepared.event.event_id.is_some();
         if group.iter().any(has_ids)
             && let Err(error) = self.read_ids(store, task).await
         {
-            refuse(group, Vec::new(), error);
-            return Ok(());
+            return Ok(Outcome::refused(group, Vec::new(), error));
         }
         for _ in 0..MAX_CONFLICTS {
             let Staged { verdicts, append } = self.stage(task, &group);
             let Some(append) = append else {
-                answer(group, verdicts);
-                return Ok(());
+                let answers = group.into_iter().zip(verdicts);
+                return Ok(Outcome::unchanged(answers.filter_map(
+                    |(waiter, verdict)| match verdict {
+                        Verdict::Refused { why, .. } => Some((waiter, Err(why))),
+                        // Only what is stored is taken or repeated.
+                        Verdict::Taken(..) | Verdict::Repeats(_) => None,
+                    },
+                )));
             };
             let snapshot = Arc::clone(&append.snapshot);
             match store.append(append).await {
-                Ok(()) => {
-                    self.reveal(task, group, verdicts, &snapshot);
-                    return Ok(());
-                }
+                Ok(()) => return Ok(self.reveal(task, group, verdicts, &snapshot)),
                 Err(StoreError::Conflict { .. }) => {
                     // Another node was first: take in what it wrote, decide anew.
                     if let Err(error) = self.catch_up(store, task).await {
-                        refuse(group, verdicts, error);
-                        return Ok(());
+                        return Ok(Outcome::refused(group, verdicts, error));
                     }
                 }
                 Err(StoreError::Duplicate { .. }) if group.len() > 1 => return Err(group),
@@ -142,27 +277,23 @@ impl Shared {
                         offset,
                         duplicate: true,
                     };
-                    for waiting in group {
-                        let _ = waiting
-                            .answer
-                            .send(Err(Refused::Answer(Ok(published.clone()))));
-                    }
-                    return Ok(());
+                    let repeated = || Err(Refused::Answer(Ok(published.clone())));
+                    let answers = group.into_iter().map(|waiter| (waiter, repeated()));
+                    return Ok(Outcome::unchanged(answers));
                 }
                 Err(error) => {
                     tracing::warn!(task_id = %task.id(), %error, "the store refused events");
-                    refuse(group, verdicts, error);
-                    return Ok(());
+                    return Ok(Outcome::refused(group, verdicts, error));
                 }
             }
         }
         let busy = "other nodes publish to this task without a pause";
-        refuse(group, Vec::new(), StoreError::Unavailable(busy.into()));
-        Ok(())
+        let error = StoreError::Unavailable(busy.into());
+        Ok(Outcome::refused(group, Vec::new(), error))
     }
 
     /// What the events would make of the task, without making it yet.
-    fn stage(&self, task: &Arc<Task>, group: &[Waiting]) -> Staged {
+    fn stage(&self, task: &Arc<Task>, group: &[Waiter]) -> Staged {
         let now = Instant::now();
         let mut rules = task.lock_rules();
         // Encoding a group takes a while, and only publishers wait for it: they
@@ -177,7 +308,7 @@ impl Shared {
         let mut ids: HashMap<&EventId, Offset> = HashMap::new();
         let mut events = Vec::new();
         let mut verdicts = Vec::with_capacity(group.len());
-        for Waiting { prepared, .. } in group {
+        for Waiter { prepared, .. } in group {
             let event = &prepared.event;
             if let Err(why) = self.repeated(&mut rules, prepared, now, || epoch.clone()) {
                 verdicts.push(Verdict::Refused { why, anyway: true });
@@ -247,14 +378,14 @@ impl Shared {
         Staged { verdicts, append }
     }
 
-    /// Makes stored events visible, and answers.
+    /// Makes stored events visible.
     fn reveal(
         self: &Arc<Self>,
         task: &Arc<Task>,
-        group: Vec<Waiting>,
+        group: Vec<Waiter>,
         verdicts: Vec<Verdict>,
         snapshot: &Arc<TaskSnapshot>,
-    ) {
+    ) -> Outcome {
         let now = Instant::now();
         let mut answers = Vec::with_capacity(group.len());
         let mut settled = Vec::with_capacity(group.len());
@@ -266,13 +397,13 @@ impl Shared {
             offset,
             duplicate,
         };
-        for (waiting, verdict) in group.iter().zip(verdicts) {
+        for (waiter, verdict) in group.iter().zip(verdicts) {
             answers.push(match verdict {
                 _ if closed => Err(Refused::Removed),
                 Verdict::Taken(line, status) => {
                     let offset = line.offset;
                     self.lay_down(&mut log, line);
-                    settled.push((&waiting.prepared, offset, status));
+                    settled.push((&waiter.prepared, offset, status));
                     Ok(published(offset, false))
                 }
                 Verdict::Repeats(offset) => {
@@ -292,9 +423,13 @@ impl Shared {
             self.settle(task, &mut rules, prepared, offset, Some(status), now);
         }
         drop(rules);
-        for (waiting, answer) in group.into_iter().zip(answers) {
-            // Whoever stopped waiting has its reasons.
-            let _ = waiting.answer.send(answer);
+        Outcome {
+            answers: group.into_iter().zip(answers).collect(),
+            grown: (!closed).then(|| Announcement {
+                task_id: task.id().clone(),
+                epoch: snapshot.epoch.clone(),
+                head: snapshot.offset,
+            }),
         }
     }
 }
@@ -305,39 +440,5 @@ fn lease_after(before: Option<u64>, payload: &Payload, status: TaskStatus) -> Op
         _ if status.is_terminal() => None,
         Payload::TaskStarted(started) => started.lease_ms,
         _ => before,
-    }
-}
-
-/// Takes the first of what waits, one at least.
-fn take(waiting: &mut VecDeque<Waiting>, most: usize) -> Vec<Waiting> {
-    let mut bytes = 0;
-    let fits = |waiting: &&Waiting| {
-        let first = bytes == 0;
-        bytes += waiting.prepared.event.data.as_str().len();
-        first || bytes <= MAX_BYTES
-    };
-    let count = waiting.iter().take(most).take_while(fits).count();
-    waiting.drain(..count).collect()
-}
-
-/// Answers a group of which nothing is to be stored.
-fn answer(group: Vec<Waiting>, verdicts: Vec<Verdict>) {
-    for (waiting, verdict) in group.into_iter().zip(verdicts) {
-        if let Verdict::Refused { why, .. } = verdict {
-            let _ = waiting.answer.send(Err(why));
-        }
-    }
-}
-
-/// Answers a group that the store did not take.
-fn refuse(group: Vec<Waiting>, verdicts: Vec<Verdict>, error: StoreError) {
-    let error = PublishError::Unavailable(Arc::new(error));
-    let mut verdicts = verdicts.into_iter();
-    for waiting in group {
-        let why = match verdicts.next() {
-            Some(Verdict::Refused { why, anyway: true }) => why,
-            _ => error.clone().into(),
-        };
-        let _ = waiting.answer.send(Err(why));
     }
 }

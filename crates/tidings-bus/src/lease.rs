@@ -138,7 +138,7 @@ fn decide(shared: &Arc<Shared>, task: &Arc<Task>) -> Decision {
     let Ok(prepared) = Prepared::new(event, usize::MAX) else {
         return Decision::Nothing;
     };
-    if shared.writes_through() {
+    if shared.writes_through().is_some() {
         return Decision::Publish(Box::new(prepared));
     }
     Decision::Published(match shared.append(task, &mut rules, &prepared) {

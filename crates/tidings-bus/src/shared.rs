@@ -115,72 +115,58 @@ impl Shared {
         task_id: &TaskId,
         prepared: Prepared,
     ) -> Result<Published, PublishError> {
-        if self.stop.is_cancelled() {
-            return Err(PublishError::Closed);
+        if let Some(store) = self.writes_through() {
+            let mut answers = self
+                .publish_all(store, task_id, vec![Arc::new(prepared)])
+                .await;
+            return answers.pop().unwrap_or(Err(PublishError::Closed));
         }
-        let result = match &self.store {
-            None => self.publish_in_memory(task_id, &prepared),
-            Some(store) if !store.is_available() => Err(unavailable()),
-            Some(store) if let Some(behind) = &self.behind => {
-                if behind.room(&**store).await {
-                    match self.read_ids_for(task_id, &prepared).await {
-                        Ok(()) => self.publish_in_memory(task_id, &prepared),
-                        Err(error) => Err(PublishError::Unavailable(Arc::new(error))),
-                    }
-                } else {
-                    Err(unavailable())
-                }
-            }
-            Some(store) => {
-                // The store may have the event by the time a publisher stops
-                // waiting, so the commit runs to its end on its own.
-                let (shared, store) = (Arc::clone(self), Arc::clone(store));
-                let (task_id, prepared) = (task_id.clone(), Arc::new(prepared));
-                let commit = async move {
-                    loop {
-                        let known = shared.tasks.get(&task_id);
-                        let task = match (known, &shared.interest) {
-                            (Some(task), _) => task,
-                            (None, None) => shared.task_or_new(&task_id),
-                            // It may be there, and only unknown here.
-                            (None, Some(_)) => match shared.fetch(&task_id, None).await {
-                                Ok(Some(task)) => task,
-                                Ok(None) => shared.task_or_new(&task_id),
-                                Err(error) => {
-                                    return Err(PublishError::Unavailable(Arc::new(error)));
-                                }
-                            },
-                        };
-                        match shared.commit(&store, &task, &prepared).await {
-                            Ok(published) => {
-                                task.topic().announce();
-                                let announcement = Announcement {
-                                    task_id: task_id.clone(),
-                                    epoch: published.epoch.clone(),
-                                    head: published.offset,
-                                };
-                                shared.tell_others(announcement).await;
-                                shared.keep_to_limit();
-                                return Ok(published);
-                            }
-                            Err(Refused::Answer(answer)) => {
-                                if answer.is_err() {
-                                    shared.forget_if_unused(&task);
-                                }
-                                return answer;
-                            }
-                            Err(Refused::Removed) => {}
-                        }
-                    }
-                };
-                let commit = self.tracker.spawn_on(commit, &self.runtime);
-                commit.await.unwrap_or(Err(PublishError::Closed))
-            }
-        };
+        let result = self.publish_here(task_id, &prepared).await;
         if result.is_err() {
             self.count_refusal();
         }
         result
+    }
+
+    /// Publishes to one task, in order, where a store has events first.
+    pub(crate) async fn publish_all(
+        self: &Arc<Self>,
+        store: &Arc<dyn Store>,
+        task_id: &TaskId,
+        events: Vec<Arc<Prepared>>,
+    ) -> Vec<Result<Published, PublishError>> {
+        let refusal = if self.stop.is_cancelled() {
+            Some(PublishError::Closed)
+        } else {
+            (!store.is_available()).then(unavailable)
+        };
+        let answers = match refusal {
+            Some(error) => vec![Err(error); events.len()],
+            None => self.publish_through(store, task_id, &events).await,
+        };
+        for _ in answers.iter().filter(|answer| answer.is_err()) {
+            self.count_refusal();
+        }
+        answers
+    }
+
+    /// Publishes where memory has events first, and perhaps a store later.
+    async fn publish_here(
+        self: &Arc<Self>,
+        task_id: &TaskId,
+        prepared: &Prepared,
+    ) -> Result<Published, PublishError> {
+        if self.stop.is_cancelled() {
+            return Err(PublishError::Closed);
+        }
+        if let (Some(store), Some(behind)) = (&self.store, &self.behind) {
+            if !store.is_available() || !behind.room(&**store).await {
+                return Err(unavailable());
+            }
+            let read = self.read_ids_for(task_id, prepared).await;
+            read.map_err(|error| PublishError::Unavailable(Arc::new(error)))?;
+        }
+        self.publish_in_memory(task_id, prepared)
     }
 
     fn publish_in_memory(
@@ -228,9 +214,9 @@ impl Shared {
         }
     }
 
-    /// Whether events are to be stored before they are seen.
-    pub(crate) fn writes_through(&self) -> bool {
-        self.store.is_some() && self.behind.is_none()
+    /// The store, if events are to be there before they are seen.
+    pub(crate) fn writes_through(&self) -> Option<&Arc<dyn Store>> {
+        self.store.as_ref().filter(|_| self.behind.is_none())
     }
 
     /// Keeps the bus from being closed while an event is appended that is to be

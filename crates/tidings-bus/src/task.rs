@@ -1,6 +1,5 @@
 //! A task: its log with watchers, and the rules that a publish must pass.
 
-use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -18,10 +17,10 @@ pub struct Task {
     id: TaskId,
     topic: Arc<Topic>,
     rules: Mutex<Rules>,
-    /// Publishers of one task take turns while a store commits.
+    /// What changes the task in a store, or brings changes from there, takes turns.
     pub(crate) commit: tokio::sync::Mutex<()>,
-    /// Events for whoever has the turn next.
-    waiting: Mutex<VecDeque<Waiting>>,
+    /// Events that are to be stored next.
+    waiting: Mutex<Waiting>,
     /// News from other nodes.
     incoming: Mutex<Incoming>,
     /// It came from a store, and the ids of its events have yet to be read.
@@ -127,7 +126,7 @@ impl Task {
         self.topic.head() > 0
     }
 
-    pub(crate) fn lock_waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+    pub(crate) fn lock_waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

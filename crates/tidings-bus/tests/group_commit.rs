@@ -150,3 +150,67 @@ async fn a_refusal_of_the_store_is_for_all_and_leaves_nothing() {
     assert_eq!(offsets(&answers), [2, 3, 4, 5, 6, 7]);
     agree(&bus, &store).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_an_append_a_task_and_is_answered_in_its_places() {
+    let store = gated();
+    let bus = open(&store).await;
+    let late = NewEvent::progress(1.0, "late");
+    let batch = vec![
+        (id("t"), NewEvent::task_started("work")),
+        (id("u"), step(1)),
+        (id("t"), NewEvent::progress(150.0, "too far")),
+        (id("t"), NewEvent::task_completed(None)),
+        (id("u"), step(2)),
+        (id("t"), late),
+    ];
+    let publishing = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.publish_batch(batch).await }
+    });
+    support::settle().await;
+    assert_eq!(store.waiting.load(Ordering::SeqCst), 2, "side by side");
+    store.gate.add_permits(2);
+    let answers = publishing.await.unwrap();
+    let mut taken = store.taken.lock().unwrap().clone();
+    taken.sort_unstable();
+    assert_eq!(taken, [2, 2]);
+    let offset = |at: usize| answers[at].as_ref().unwrap().offset.get();
+    assert_eq!([0, 1, 3, 4].map(offset), [1, 1, 2, 2]);
+    let code = |at: usize| answers[at].as_ref().unwrap_err().code();
+    assert_eq!(code(2), ErrorCode::InvalidEvent);
+    assert_eq!(code(5), ErrorCode::InvalidTransition);
+    assert_eq!(store.stored("u").await, [1, 2]);
+    agree(&bus, &store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_is_stored_though_nobody_waits_for_it() {
+    let store = gated();
+    let bus = open(&store).await;
+    let publishing = publish_all(&bus, (0..5).map(step).collect()).await;
+    for publishing in &publishing {
+        publishing.abort();
+    }
+    store.gate.add_permits(2);
+    support::settle().await;
+    assert_eq!(store.stored("t").await, [1, 2, 3, 4, 5]);
+    agree(&bus, &store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_does_not_hold_up_its_task() {
+    let store = gated();
+    let bus = open(&store).await;
+    let publishing = publish_all(&bus, (0..3).map(step).collect()).await;
+    store.panicking.store(true, Ordering::SeqCst);
+    store.gate.add_permits(1);
+    for answer in answers(publishing).await {
+        assert_eq!(answer.unwrap_err().code(), ErrorCode::Unavailable);
+    }
+    store.panicking.store(false, Ordering::SeqCst);
+    store.gate.add_permits(1);
+    let published = bus.publish(&id("t"), step(4)).await.unwrap();
+    assert_eq!(published.offset.get(), 1, "nothing of them was stored");
+    agree(&bus, &store).await;
+}

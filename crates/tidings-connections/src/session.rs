@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tidings_bus::{Hold, PublishError, Start, Task};
+use tidings_bus::{Hold, PublishError, Published, Start, Task};
 use tidings_protocol::{
     ClientMessage, ClientRequest, CommandId, ControlMessage, Data, ErrorCode, Limits, NewEvent,
     Pattern, Reference, Since, Target, TaskId,
@@ -19,6 +19,9 @@ use crate::subscriptions::{OpeningKind, PatternSub, Source};
 
 /// Answers collected before they are sent.
 const ANSWER_BYTES: usize = 16 * 1024;
+
+/// Events published together, at most: their answers wait for the last of them.
+const MAX_BATCH: usize = 256;
 
 /// A request that could not be done.
 pub(crate) struct Refusal {
@@ -62,6 +65,32 @@ impl From<Forbidden> for Refusal {
     }
 }
 
+/// What a message asks for.
+enum Asked {
+    Publish(Option<Reference>, TaskId, NewEvent),
+    Other(ClientMessage),
+    /// It may not: the answer.
+    Refused(ControlMessage),
+}
+
+/// Events that are published together.
+#[derive(Default)]
+struct Batch {
+    events: Vec<(TaskId, NewEvent)>,
+    /// How each is to be answered.
+    asked: Vec<(Option<Reference>, TaskId)>,
+}
+
+fn ack(reference: Option<Reference>, task_id: TaskId, published: Published) -> ControlMessage {
+    ControlMessage::ack(
+        reference,
+        task_id,
+        published.epoch,
+        published.offset,
+        published.duplicate,
+    )
+}
+
 /// An error and its sources, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -84,8 +113,10 @@ impl Connection {
         self.receive_all([text]).await;
     }
 
-    /// Does what messages ask for, in order. Their answers go out together: a
-    /// producer that pipelines costs one write for what came in one read.
+    /// Does what messages ask for, in order. Events that follow one another are
+    /// published together, and answers go out together: a producer that pipelines
+    /// costs one write, and where there is a store one turn of it, for what came in
+    /// one read.
     ///
     /// # Cancel safety
     /// As [`receive`](Self::receive).
@@ -94,17 +125,36 @@ impl Connection {
         messages: impl IntoIterator<Item = T>,
     ) {
         let mut answers = Vec::new();
+        let mut batch = Batch::default();
         for message in messages {
             self.count_received();
-            let answer = self.handle(message.as_ref(), &mut answers).await;
-            if let Some(answer) = answer {
-                self.encode(&answer, &mut answers);
+            match self.take(message.as_ref()) {
+                Asked::Publish(reference, task_id, event) => {
+                    batch.asked.push((reference, task_id.clone()));
+                    batch.events.push((task_id, event));
+                    if batch.events.len() >= MAX_BATCH {
+                        self.publish(&mut batch, &mut answers).await;
+                    }
+                }
+                Asked::Other(request) => {
+                    self.publish(&mut batch, &mut answers).await;
+                    self.handle(request, &mut answers).await;
+                }
+                Asked::Refused(error) => {
+                    self.publish(&mut batch, &mut answers).await;
+                    self.encode(&error, &mut answers);
+                }
             }
-            if answers.len() >= ANSWER_BYTES {
-                self.flush_answers(&mut answers);
-            }
+            self.flush_if_large(&mut answers);
         }
+        self.publish(&mut batch, &mut answers).await;
         self.flush_answers(&mut answers);
+    }
+
+    fn flush_if_large(&self, answers: &mut Vec<u8>) {
+        if answers.len() >= ANSWER_BYTES {
+            self.flush_answers(answers);
+        }
     }
 
     fn flush_answers(&self, answers: &mut Vec<u8>) {
@@ -117,8 +167,8 @@ impl Connection {
         }
     }
 
-    /// Does what one message asks for; gives the answer.
-    async fn handle(self: &Arc<Self>, text: &str, before: &mut Vec<u8>) -> Option<ControlMessage> {
+    /// What a message asks for, if it may be asked.
+    fn take(&self, text: &str) -> Asked {
         let max = self.manager().config.max_message_bytes;
         let limits = Limits::default().with_max_message_bytes(max);
         let message = match ClientMessage::decode(text, &limits) {
@@ -126,21 +176,40 @@ impl Connection {
             Err(error) => {
                 let text = error.to_string();
                 self.manager().counters.error(error.code);
-                return Some(ControlMessage::error(error.reference, error.code, text));
+                return Asked::Refused(ControlMessage::error(error.reference, error.code, text));
             }
         };
-        let reference = message.reference;
+        let reference = message.reference.clone();
         if let Err(limited) = self.throttle(text.len()) {
-            let refusal = Refusal::from(limited);
-            let answer = ControlMessage::error(reference, refusal.code, refusal.text);
-            return Some(answer);
+            let Refusal { code, text } = Refusal::from(limited);
+            return Asked::Refused(ControlMessage::error(reference, code, text));
         }
+        let ClientRequest::Publish { task_id, event } = message.kind else {
+            return Asked::Other(message);
+        };
+        match self.may_publish(task_id, &event) {
+            Ok(task_id) => Asked::Publish(reference, task_id, event),
+            Err(refusal) => Asked::Refused(self.refuse(reference, refusal)),
+        }
+    }
+
+    /// Counts a refusal; gives the answer.
+    fn refuse(&self, reference: Option<Reference>, refusal: Refusal) -> ControlMessage {
+        self.manager().counters.error(refusal.code);
+        if refusal.code == ErrorCode::Forbidden {
+            self.manager()
+                .counters
+                .forbidden
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        ControlMessage::error(reference, refusal.code, refusal.text)
+    }
+
+    /// Does what a message asks for that does not publish, and answers it.
+    async fn handle(self: &Arc<Self>, message: ClientMessage, answers: &mut Vec<u8>) {
+        let reference = message.reference;
         let answer = match message.kind {
             ClientRequest::Ping => Ok(Some(ControlMessage::pong(reference.clone()))),
-            ClientRequest::Publish { task_id, event } => self
-                .publish(reference.clone(), task_id, event)
-                .await
-                .map(Some),
             ClientRequest::Command {
                 task_id,
                 command,
@@ -157,7 +226,7 @@ impl Connection {
                 history,
             } => {
                 // A subscription says itself that it holds, after what came before.
-                self.flush_answers(before);
+                self.flush_answers(answers);
                 let fetched = self.fetch(target.as_ref(), since.as_ref()).await;
                 fetched
                     .and_then(|()| self.subscribe(reference.clone(), target, since, history))
@@ -172,16 +241,10 @@ impl Connection {
                 "this server does not know this type",
             )),
         };
-        answer.unwrap_or_else(|refusal| {
-            self.manager().counters.error(refusal.code);
-            if refusal.code == ErrorCode::Forbidden {
-                self.manager()
-                    .counters
-                    .forbidden
-                    .fetch_add(1, Ordering::Relaxed);
-            }
-            Some(ControlMessage::error(reference, refusal.code, refusal.text))
-        })
+        let answer = answer.unwrap_or_else(|refusal| Some(self.refuse(reference, refusal)));
+        if let Some(answer) = answer {
+            self.encode(&answer, answers);
+        }
     }
 
     fn task_or_path(&self, task_id: Option<TaskId>) -> Result<TaskId, Refusal> {
@@ -193,17 +256,31 @@ impl Connection {
         })
     }
 
-    async fn publish(
-        &self,
-        reference: Option<Reference>,
-        task_id: Option<TaskId>,
-        event: NewEvent,
-    ) -> Result<ControlMessage, Refusal> {
+    /// The task that an event goes to, if it may.
+    fn may_publish(&self, task_id: Option<TaskId>, event: &NewEvent) -> Result<TaskId, Refusal> {
         let task_id = self.task_or_path(task_id)?;
-        self.access().check_publish(&task_id, &event.event_type)?;
+        let access = self.access();
+        access.check_publish(&task_id, &event.event_type)?;
         let manager = self.manager();
-        manager.note_task(&self.access(), self.remote_addr(), &task_id)?;
-        self.append(reference, task_id, event).await
+        manager.note_task(&access, self.remote_addr(), &task_id)?;
+        Ok(task_id)
+    }
+
+    /// Publishes what was collected, and answers it.
+    async fn publish(&self, batch: &mut Batch, answers: &mut Vec<u8>) {
+        if batch.events.is_empty() {
+            return;
+        }
+        let events = std::mem::take(&mut batch.events);
+        let published = self.manager().bus.publish_batch(events).await;
+        for ((reference, task_id), published) in batch.asked.drain(..).zip(published) {
+            let answer = match published {
+                Ok(published) => ack(reference, task_id, published),
+                Err(error) => self.refuse(reference, error.into()),
+            };
+            self.encode(&answer, answers);
+            self.flush_if_large(answers);
+        }
     }
 
     /// Takes note of a message; a client that goes on and on is let go.
@@ -252,23 +329,6 @@ impl Connection {
         taken.is_ok()
     }
 
-    /// Publishes what is allowed.
-    async fn append(
-        &self,
-        reference: Option<Reference>,
-        task_id: TaskId,
-        event: NewEvent,
-    ) -> Result<ControlMessage, Refusal> {
-        let published = self.manager().bus.publish(&task_id, event).await?;
-        Ok(ControlMessage::ack(
-            reference,
-            task_id,
-            published.epoch,
-            published.offset,
-            published.duplicate,
-        ))
-    }
-
     async fn command(
         &self,
         reference: Option<Reference>,
@@ -291,7 +351,8 @@ impl Connection {
             .subject()
             .map_or(self.client_id().as_str(), |subject| subject);
         let event = NewEvent::command_requested(CommandId::generate(), command, args.as_ref(), by);
-        self.append(reference, task_id, event).await
+        let published = self.manager().bus.publish(&task_id, event).await?;
+        Ok(ack(reference, task_id, published))
     }
 
     /// Brings what is to be subscribed to here, where nodes share a store.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fjall::OwnedWriteBatch;
+use fjall::{OwnedWriteBatch, PersistMode};
 use tidings_bus::protocol::{Offset, TaskId, TaskSnapshot};
 use tidings_bus::{Append, StoreError};
 
@@ -13,6 +13,7 @@ use crate::error::Failure;
 use crate::index::{Entry, Index, Tail};
 use crate::recovery;
 use crate::rows::{CHANGES, Era, TaskRow};
+use crate::store::Open;
 
 /// The index runs ahead of the engine until the commit: when that fails, both
 /// are read anew.
@@ -22,11 +23,19 @@ pub(crate) struct Batch<'a> {
     pub(crate) config: &'a StoreConfig,
     pub(crate) index: &'a mut Index,
     pub(crate) writes: OwnedWriteBatch,
-    /// Bytes of events in it.
-    pub(crate) bytes: usize,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    pub(crate) fn new(open: &'a Open, config: &'a StoreConfig, index: &'a mut Index) -> Self {
+        Self {
+            engine: &open.engine,
+            era: &open.era,
+            config,
+            writes: open.engine.db.batch(),
+            index,
+        }
+    }
+
     /// Adds events, all or none.
     pub(crate) fn append(&mut self, append: &Append) -> Result<(), StoreError> {
         let known = self.index.tasks.get(&append.task_id);
@@ -69,7 +78,6 @@ impl Batch<'_> {
             self.writes.insert(&self.engine.events, key, &*event.json);
             size += event.json.len();
         }
-        self.bytes += size;
         if let Some(rules) = &append.rules {
             let name = append.task_id.as_str();
             if rules.is_empty() {
@@ -154,10 +162,7 @@ impl Batch<'_> {
     /// Keeps, or forgets, what is named.
     pub(crate) fn keep(&mut self, name: &str, value: Option<Vec<u8>>) {
         match value {
-            Some(value) => {
-                self.bytes += value.len();
-                self.writes.insert(&self.engine.kept, name, value);
-            }
+            Some(value) => self.writes.insert(&self.engine.kept, name, value),
             None => self.writes.remove(&self.engine.kept, name),
         }
     }
@@ -191,16 +196,24 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Commits; nothing of it is there if that fails.
-    pub(crate) fn commit(mut self, mode: fjall::PersistMode) -> Result<(), Failure> {
-        if self.writes.is_empty() {
-            return Ok(());
+    /// What is to be written, to be given to [`commit`] when nobody is kept from
+    /// the index any more.
+    pub(crate) fn finish(mut self) -> OwnedWriteBatch {
+        if !self.writes.is_empty() {
+            self.index.changes += 1;
+            let changes = self.index.changes.to_string();
+            self.writes.insert(&self.engine.meta, CHANGES, changes);
         }
-        self.index.changes += 1;
-        let changes = self.index.changes.to_string();
-        self.writes.insert(&self.engine.meta, CHANGES, changes);
-        Ok(self.writes.durability(Some(mode)).commit()?)
+        self.writes
     }
+}
+
+/// Commits; nothing of it is there if that fails.
+pub(crate) fn commit(writes: OwnedWriteBatch) -> Result<(), Failure> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    Ok(writes.durability(Some(PersistMode::Buffer)).commit()?)
 }
 
 fn entry_ended(index: &Index, task_id: &TaskId) -> bool {

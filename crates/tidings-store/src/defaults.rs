@@ -24,6 +24,11 @@ pub(crate) const MAX_COMMANDS: usize = 1_024;
 /// Bytes of events in one commit of the engine: it takes what waits, up to here.
 pub(crate) const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
+/// How long a sync waits for more to share it, at most, and how often it looks
+/// whether they have come.
+pub(crate) const MAX_GATHER: Duration = Duration::from_millis(2);
+pub(crate) const GATHER_STEP: Duration = Duration::from_micros(50);
+
 /// A task's state is written when so many events were written since, and not
 /// fewer bytes of them than the state itself has. So states never are more than
 /// half of what is written, and a start replays little.

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fjall::PersistMode;
@@ -16,7 +17,7 @@ use tidings_bus::protocol::{Offset, TaskId};
 use tidings_bus::{Append, KeepChange, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, commit};
 use crate::config::{StoreConfig, Sync};
 use crate::defaults;
 use crate::directory::Directory;
@@ -35,6 +36,20 @@ pub(crate) enum Change {
     Keep(Vec<KeepChange>),
 }
 
+impl Change {
+    /// Bytes that are to be written, near enough.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(append) => append.events.iter().map(|event| event.json.len()).sum(),
+            Self::Keep(changes) => {
+                let values = changes.iter().filter_map(|(_, value)| value.as_ref());
+                values.map(Vec::len).sum()
+            }
+            Self::Trim(..) | Self::Remove(_) => 0,
+        }
+    }
+}
+
 pub(crate) type Answer = Result<(), StoreError>;
 
 /// A change, and who waits for it.
@@ -48,7 +63,7 @@ pub(crate) struct Command {
 pub(crate) enum Message {
     Change(Command),
     /// Close in order.
-    Close(oneshot::Sender<Result<(), StoreError>>),
+    Close(oneshot::Sender<Answer>),
 }
 
 pub(crate) struct Writer {
@@ -56,6 +71,10 @@ pub(crate) struct Writer {
     pub(crate) config: StoreConfig,
     pub(crate) shared: Arc<Shared>,
     pub(crate) messages: Receiver<Message>,
+    /// Changes in the last commit.
+    siblings: usize,
+    /// How long the last sync took.
+    synced_in: Duration,
     /// When the oldest commit that is not synced was made.
     unsynced: Option<Instant>,
     retry_at: Option<Instant>,
@@ -74,6 +93,8 @@ impl Writer {
             config,
             shared,
             messages,
+            siblings: 0,
+            synced_in: Duration::ZERO,
             unsynced: None,
             retry_at: None,
             housekeeping: Housekeeping::default(),
@@ -112,7 +133,7 @@ impl Writer {
     }
 
     /// Closes in order, lets go of the directory, and only then says so.
-    fn end(mut self, asked: oneshot::Sender<Result<(), StoreError>>) {
+    fn end(mut self, asked: oneshot::Sender<Answer>) {
         let closed = self.close();
         // Whatever came of that: nobody else's directory is read from.
         self.shared.set_open(None);
@@ -147,44 +168,32 @@ impl Writer {
     }
 
     /// Commits this and what else waits; gives whoever asked to close.
-    fn take(&mut self, first: Command) -> Option<oneshot::Sender<Result<(), StoreError>>> {
-        let mut close = None;
+    fn take(&mut self, first: Command) -> Option<oneshot::Sender<Answer>> {
+        let (commands, close) = self.gather(first);
         let Some(open) = self.shared.writable() else {
-            let _ = first.reply.send(Err(Failure::Down.into()));
-            return None;
+            for command in commands {
+                let _ = command.reply.send(Err(Failure::Down.into()));
+            }
+            return close;
         };
-        let mut answers = Vec::new();
-        let committed = {
+        let mut answers = Vec::with_capacity(commands.len());
+        let writes = {
             let mut index = self.shared.lock_index();
-            let mut batch = Batch {
-                engine: &open.engine,
-                era: &open.era,
-                config: &self.config,
-                writes: open.engine.db.batch(),
-                index: &mut index,
-                bytes: 0,
-            };
-            let mut next = Some(first);
-            while let Some(command) = next {
+            let mut batch = Batch::new(&open, &self.config, &mut index);
+            for command in commands {
                 let answer = apply(&mut batch, command.change);
                 answers.push((command.reply, answer));
-                if batch.bytes >= defaults::MAX_BATCH_BYTES {
-                    break;
-                }
-                next = match self.messages.try_recv() {
-                    Ok(Message::Change(command)) => Some(command),
-                    Ok(Message::Close(asked)) => {
-                        close = Some(asked);
-                        None
-                    }
-                    Err(_) => None,
-                };
             }
-            batch.commit(PersistMode::Buffer)
+            batch.finish()
         };
-        let committed = committed.and_then(|()| self.shared.disk());
+        let committed = commit(writes).and_then(|()| self.shared.disk());
         let committed = committed.and_then(|()| match self.config.sync {
-            Sync::EveryCommit => Ok(open.engine.db.persist(PersistMode::SyncData)?),
+            Sync::EveryCommit => {
+                let began = Instant::now();
+                open.engine.db.persist(PersistMode::SyncData)?;
+                self.synced_in = began.elapsed();
+                Ok(())
+            }
             Sync::Interval(_) => {
                 self.unsynced.get_or_insert_with(Instant::now);
                 Ok(())
@@ -205,6 +214,47 @@ impl Writer {
         close
     }
 
+    /// What is to be committed with `first`; and who asked to close after it.
+    ///
+    /// Where each commit is synced, those that had the last sync are about to
+    /// publish again. Instead of a sync for the first of them to come it is
+    /// waited, as long as more come, for as many as there were, but not longer
+    /// than a sync takes: the trade that PostgreSQL's `commit_delay` and
+    /// `commit_siblings` make. Before, 256 publishers with a task each shared a
+    /// sync by 57 on average, and the processors were idle for a third of the time.
+    fn gather(&mut self, first: Command) -> (Vec<Command>, Option<oneshot::Sender<Answer>>) {
+        let mut bytes = first.change.bytes();
+        let mut commands = vec![first];
+        let patience = match self.config.sync {
+            Sync::EveryCommit => self.synced_in.min(defaults::MAX_GATHER),
+            Sync::Interval(_) | Sync::Os => Duration::ZERO,
+        };
+        let began = Instant::now();
+        let mut before = 0;
+        loop {
+            while bytes < defaults::MAX_BATCH_BYTES {
+                match self.messages.try_recv() {
+                    Ok(Message::Change(command)) => {
+                        bytes += command.change.bytes();
+                        commands.push(command);
+                    }
+                    Ok(Message::Close(asked)) => return (commands, Some(asked)),
+                    Err(_) => break,
+                }
+            }
+            let come = commands.len();
+            let enough = come >= self.siblings || bytes >= defaults::MAX_BATCH_BYTES;
+            if enough || come == before || began.elapsed() >= patience {
+                break;
+            }
+            before = come;
+            // Not waiting for messages, or each would wake us by a system call.
+            thread::sleep(defaults::GATHER_STEP);
+        }
+        self.siblings = commands.len();
+        (commands, None)
+    }
+
     fn sync(&mut self) {
         self.unsynced = None;
         let Some(open) = self.shared.writable() else {
@@ -223,18 +273,11 @@ impl Writer {
         };
         let tidied = {
             let mut index = self.shared.lock_index();
-            let mut batch = Batch {
-                engine: &open.engine,
-                era: &open.era,
-                config: &self.config,
-                writes: open.engine.db.batch(),
-                index: &mut index,
-                bytes: 0,
-            };
-            self.housekeeping
-                .turn(&mut batch)
-                .and_then(|()| batch.commit(PersistMode::Buffer))
+            let mut batch = Batch::new(&open, &self.config, &mut index);
+            let turned = self.housekeeping.turn(&mut batch);
+            turned.map(|()| batch.finish())
         };
+        let tidied = tidied.and_then(commit);
         drop(open);
         match tidied {
             Ok(()) if matches!(self.config.sync, Sync::Interval(_)) => {
@@ -312,7 +355,7 @@ impl Writer {
         let open = self.shared.writable();
         self.shared.available.store(false, Ordering::SeqCst);
         let open = open.ok_or(Failure::Down)?;
-        let changes = {
+        let (writes, changes) = {
             let mut index = self.shared.lock_index();
             let tails: Vec<TaskId> = index
                 .tasks
@@ -320,20 +363,14 @@ impl Writer {
                 .filter(|(_, entry)| entry.tail.is_some())
                 .map(|(task_id, _)| task_id.clone())
                 .collect();
-            let mut batch = Batch {
-                engine: &open.engine,
-                era: &open.era,
-                config: &self.config,
-                writes: open.engine.db.batch(),
-                index: &mut index,
-                bytes: 0,
-            };
+            let mut batch = Batch::new(&open, &self.config, &mut index);
             for task_id in &tails {
                 batch.write_state(task_id)?;
             }
-            batch.commit(PersistMode::Buffer)?;
-            index.changes
+            let writes = batch.finish();
+            (writes, index.changes)
         };
+        commit(writes)?;
         let synced = open.engine.db.persist(PersistMode::SyncAll);
         drop(open);
         self.shared.set_open(None);

@@ -62,3 +62,44 @@ async fn websocket_integration() {
     assert_eq!(hello["data"]["offset"], 7);
     assert_eq!(server.stop().await, 0);
 }
+
+#[tokio::test]
+async fn what_is_pipelined_is_answered_in_order() {
+    let server = TestServer::start(TestConfig::default()).await;
+    let mut producer = TestClient::connect(server.ws("/ws")).await;
+    producer.until("connection_established").await;
+    // More than are published together, with what is none in between.
+    let count = 600;
+    for number in 0..count {
+        let publish = |progress| {
+            json!({
+                "type": "publish", "ref": number, "task_id": format!("t{}", number % 3),
+                "event_type": "progress_update", "data": { "progress": progress },
+            })
+        };
+        let message = match number {
+            100 | 101 => publish(150),
+            200 => json!({ "type": "ping", "ref": number }),
+            300 => json!({ "type": "unsubscribe", "ref": number, "task_id": "other" }),
+            400 => json!({ "type": "publish", "ref": number }),
+            _ => publish(50),
+        };
+        producer.send(&message).await;
+    }
+    let mut offsets = [0; 3];
+    for number in 0..count {
+        let answer = producer.next().await.unwrap();
+        assert_eq!(answer["data"]["ref"], number, "{answer}");
+        let expected = match number {
+            200 => "pong",
+            100 | 101 | 300 | 400 => "error",
+            _ => "ack",
+        };
+        assert_eq!(answer["event_type"], expected, "{answer}");
+        if expected == "ack" {
+            offsets[number % 3] += 1;
+            assert_eq!(answer["data"]["offset"], offsets[number % 3]);
+        }
+    }
+    assert_eq!(server.stop().await, 0);
+}

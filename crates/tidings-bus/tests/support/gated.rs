@@ -15,6 +15,7 @@ pub(crate) struct Gated {
     /// A permit for each append.
     pub(crate) gate: Semaphore,
     pub(crate) failing: AtomicBool,
+    pub(crate) panicking: AtomicBool,
     pub(crate) unavailable: AtomicBool,
     pub(crate) closed: AtomicBool,
     /// Appends that wait for a permit.
@@ -31,6 +32,7 @@ impl Gated {
             inner: MemoryStore::written(write),
             gate: Semaphore::new(permits),
             failing: AtomicBool::new(false),
+            panicking: AtomicBool::new(false),
             unavailable: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
@@ -59,6 +61,7 @@ impl Store for Gated {
         self.gate.acquire().await.unwrap().forget();
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         self.appends.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panicking.load(Ordering::SeqCst), "as it was told to");
         if self.failing.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("the disk is full".into()));
         }

@@ -204,23 +204,37 @@ impl World {
             if self.stop_publishing.is_cancelled() {
                 return;
             }
-            let task = &self.tasks[fastrand::usize(..self.tasks.len())];
-            let id = format!("{number}-{n}");
-            let event = NewEvent::agent_status("agent", AgentStatus::Working, id.as_str())
-                .with_event_id(EventId::new(&id).unwrap());
-            let published = loop {
+            let mut events: Vec<_> = (0..fastrand::usize(1..=4))
+                .map(|at| {
+                    let task = &self.tasks[fastrand::usize(..self.tasks.len())];
+                    (task.clone(), format!("{number}-{n}-{at}"))
+                })
+                .collect();
+            loop {
                 let node = Self::any_node(&self.nodes);
-                self.tries.fetch_add(1, Ordering::Relaxed);
-                match node.bus.publish(task, event.clone()).await {
-                    Ok(published) => break published,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                self.tries.fetch_add(events.len() as u64, Ordering::Relaxed);
+                let batch = events.iter().map(|(task, id)| {
+                    let event = NewEvent::agent_status("agent", AgentStatus::Working, id.as_str());
+                    (task.clone(), event.with_event_id(EventId::new(id).unwrap()))
+                });
+                let answers = node.bus.publish_batch(batch.collect()).await;
+                let mut refused = Vec::new();
+                for ((task, id), answer) in events.into_iter().zip(answers) {
+                    match answer {
+                        Ok(published) => self.published.lock().unwrap().push(Acknowledged {
+                            task,
+                            id,
+                            position: Position::new(published.epoch, published.offset),
+                        }),
+                        Err(_) => refused.push((task, id)),
+                    }
                 }
-            };
-            self.published.lock().unwrap().push(Acknowledged {
-                task: task.clone(),
-                id,
-                position: Position::new(published.epoch, published.offset),
-            });
+                if refused.is_empty() {
+                    break;
+                }
+                events = refused;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             tokio::time::sleep(Duration::from_millis(fastrand::u64(1..8))).await;
         }
     }

@@ -140,30 +140,35 @@ impl Core {
         access: &Access,
         addr: Option<SocketAddr>,
     ) -> Result<Response<Body>, Problem> {
-        let mut answers = Vec::with_capacity(events.len());
+        let mut allowed = Vec::with_capacity(events.len());
+        // By their places; those that are published are answered in them below.
+        let mut refused = Vec::with_capacity(events.len());
         for (number, event) in events.into_iter().enumerate() {
-            let published = match event {
-                Ok(mut event) => {
-                    if let (None, Some(key)) = (&event.event_id, &key) {
-                        event.event_id = EventId::new(format!("{key}:{number}")).ok();
-                    }
-                    let allowed = self
-                        .manager
-                        .note_request(access, addr)
-                        .map_err(Problem::from)
-                        .and_then(|()| Ok(access.check_publish(task_id, &event.event_type)?));
-                    match allowed {
-                        Ok(()) => {
-                            let published = self.manager.bus().publish(task_id, event).await;
-                            published.map_err(Problem::from)
-                        }
-                        Err(problem) => Err(problem),
-                    }
+            let event = event.and_then(|mut event| {
+                if let (None, Some(key)) = (&event.event_id, &key) {
+                    event.event_id = EventId::new(format!("{key}:{number}")).ok();
                 }
-                Err(problem) => Err(problem),
-            };
-            answers.push(published.map_or_else(Answer::Problem, Answer::Published));
+                self.manager.note_request(access, addr)?;
+                access.check_publish(task_id, &event.event_type)?;
+                Ok(event)
+            });
+            refused.push(match event {
+                Ok(event) => {
+                    allowed.push((task_id.clone(), event));
+                    None
+                }
+                Err(problem) => Some(problem),
+            });
         }
+        let mut published = self.manager.bus().publish_batch(allowed).await.into_iter();
+        let answers = refused.into_iter().filter_map(|refused| match refused {
+            Some(problem) => Some(Answer::Problem(problem)),
+            None => Some(match published.next()? {
+                Ok(published) => Answer::Published(published),
+                Err(error) => Answer::Problem(error.into()),
+            }),
+        });
+        let answers: Vec<Answer> = answers.collect();
         Ok(json(StatusCode::CREATED, &answers))
     }
 
