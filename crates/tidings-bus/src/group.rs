@@ -64,15 +64,20 @@ impl Waiting {
     }
 }
 
-/// A worker's word that it takes what waits, until it has said otherwise.
-struct Working<'a>(&'a Task);
+/// A worker's word that it takes what waits of its task.
+struct Worker {
+    task: Arc<Task>,
+    /// There was nothing left: whatever comes now gets another worker.
+    done: bool,
+}
 
-impl Drop for Working<'_> {
-    /// A store that panics takes its worker along: those who wait are told, and
-    /// the next publisher gets another.
+impl Drop for Worker {
+    /// A store that panics, or a runtime that ends, takes the worker along: those
+    /// who wait are told, and the next publisher gets another.
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            *self.0.lock_waiting() = Waiting::default();
+        if !self.done {
+            // Dropped when the lock is free again: that wakes whoever waits.
+            let _left = std::mem::take(&mut *self.task.lock_waiting());
         }
     }
 }
@@ -189,37 +194,44 @@ impl Shared {
             answered
         });
         let answered = answered.collect();
-        if !std::mem::replace(&mut waiting.working, true) {
-            let (shared, store, task) = (Arc::clone(self), Arc::clone(store), Arc::clone(task));
-            self.spawn(async move { shared.work(&store, &task).await });
+        let working = std::mem::replace(&mut waiting.working, true);
+        drop(waiting);
+        if !working {
+            let worker = Worker {
+                task: Arc::clone(task),
+                done: false,
+            };
+            let (shared, store) = (Arc::clone(self), Arc::clone(store));
+            self.spawn(async move { shared.work(&store, worker).await });
         }
         answered
     }
 
     /// Takes what waits for a task to the store, until nothing does.
-    async fn work(self: &Arc<Self>, store: &Arc<dyn Store>, task: &Arc<Task>) {
-        let _working = Working(task);
+    async fn work(self: &Arc<Self>, store: &Arc<dyn Store>, mut worker: Worker) {
+        let task = Arc::clone(&worker.task);
         loop {
             let turn = task.commit.lock().await;
             let Some(group) = task.lock_waiting().take() else {
+                worker.done = true;
                 break;
             };
-            match self.store_group(store, task, group).await {
+            match self.store_group(store, &task, group).await {
                 Ok(outcome) => {
                     drop(turn);
-                    self.finish(task, outcome).await;
+                    self.finish(&task, outcome).await;
                 }
                 Err(group) => {
                     for waiter in group {
                         // Alone it is always answered.
-                        if let Ok(outcome) = self.store_group(store, task, vec![waiter]).await {
-                            self.finish(task, outcome).await;
+                        if let Ok(outcome) = self.store_group(store, &task, vec![waiter]).await {
+                            self.finish(&task, outcome).await;
                         }
                     }
                 }
             }
         }
-        self.forget_if_unused(task);
+        self.forget_if_unused(&task);
     }
 
     /// Tells everybody what became of a group, its publishers last.

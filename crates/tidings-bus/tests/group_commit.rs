@@ -214,3 +214,30 @@ async fn a_store_that_panics_does_not_hold_up_its_task() {
     assert_eq!(published.offset.get(), 1, "nothing of them was stored");
     agree(&bus, &store).await;
 }
+
+#[test]
+fn a_runtime_that_ends_does_not_leave_publishers_waiting() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (store, others) = (gated(), runtime());
+    let own = runtime();
+    let bus = own.block_on(open(&store));
+    let publish = |n| {
+        let bus = bus.clone();
+        others.spawn(async move { bus.publish(&id("t"), step(n)).await })
+    };
+    let waiting = [publish(1), publish(2)];
+    while store.waiting.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    own.shutdown_background();
+    let late = publish(3);
+    let answers = others.block_on(answers(
+        Vec::from(waiting).into_iter().chain([late]).collect(),
+    ));
+    for answer in answers {
+        assert_eq!(answer.unwrap_err().code(), ErrorCode::Unavailable);
+    }
+}
