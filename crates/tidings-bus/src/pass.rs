@@ -176,14 +176,6 @@ impl Topic {
             anew = Some(watchers.slots);
         }
         let left = watchers.left;
-        // Counting a reference waits for the watcher's memory, one after the other.
-        // Looked at before, all of them are on their way at the same time.
-        let next = (watchers.position..watchers.slots).take(limit.min(left));
-        let seen = next.filter_map(|slot| watchers.entries.get(slot));
-        std::hint::black_box(
-            seen.map(|entry| Arc::strong_count(&entry.watcher))
-                .sum::<usize>(),
-        );
         while watchers.left > 0 && into.len() < limit {
             if watchers.position >= watchers.slots {
                 watchers.position = 0;
