@@ -221,7 +221,7 @@ impl Writer {
     /// waited, as long as more come, for as many as there were, but not longer
     /// than a sync takes: the trade that PostgreSQL's `commit_delay` and
     /// `commit_siblings` make. Before, 256 publishers with a task each shared a
-    /// sync by 57 on average, and the processors were idle for a third of the time.
+    /// sync by some 45, and the processors were idle for a third of the time.
     fn gather(&mut self, first: Command) -> (Vec<Command>, Option<oneshot::Sender<Answer>>) {
         let mut bytes = first.change.bytes();
         let mut commands = vec![first];
