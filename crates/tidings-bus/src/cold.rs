@@ -115,7 +115,6 @@ impl Shared {
             ahead: head.saturating_sub(part.head()),
             generation: part.generation(),
             chunks: Vec::new(),
-            alone: None,
         };
         part.collect(from, &mut view.chunks);
         view

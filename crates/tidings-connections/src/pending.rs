@@ -1,10 +1,9 @@
 //! Bytes that a socket did not take yet.
 
 use std::io::IoSlice;
-use std::ops::Range;
 use std::sync::Arc;
 
-use tidings_bus::{Chunk, Cursor};
+use tidings_bus::Cursor;
 
 use crate::subscriptions::Opening;
 
@@ -21,9 +20,9 @@ pub(crate) struct Pending {
 
 /// The rest of a record.
 struct Rest {
-    chunk: Arc<Chunk>,
-    start: u32,
-    end: u32,
+    frame: Arc<[u8]>,
+    /// So many of its bytes are written.
+    written: u32,
     /// The cursor that it is of; [`NOBODY`] if that is no more.
     key: u32,
 }
@@ -59,7 +58,7 @@ pub(crate) enum Unsent {
 
 impl Rest {
     fn bytes(&self) -> &[u8] {
-        &self.chunk.bytes()[self.start as usize..self.end as usize]
+        &self.frame[self.written as usize..]
     }
 }
 
@@ -90,14 +89,11 @@ impl Pending {
 
     /// Takes the rest of a record, of which only part went out. It is the first
     /// to wait: a cursor writes only when nothing else does.
-    pub(crate) fn push_record(&mut self, key: usize, chunk: Arc<Chunk>, range: Range<usize>) {
+    pub(crate) fn push_record(&mut self, key: usize, frame: Arc<[u8]>, written: usize) {
         debug_assert!(self.record.is_none() && self.control.is_none());
-        // The bus keeps positions in a chunk in 32 bits.
-        let narrow = |at| u32::try_from(at).expect("a chunk's bytes are counted in 32 bits");
         self.record = Some(Rest {
-            chunk,
-            start: narrow(range.start),
-            end: narrow(range.end),
+            frame,
+            written: u32::try_from(written).expect("the bus counts a record's bytes in 32 bits"),
             key: u32::try_from(key).unwrap_or(NOBODY),
         });
     }
@@ -124,7 +120,7 @@ impl Pending {
         let of_record = written.min(self.record().len());
         match &mut self.record {
             Some(record) if of_record < record.bytes().len() => {
-                record.start += u32::try_from(of_record).unwrap_or(0);
+                record.written += u32::try_from(of_record).unwrap_or(0);
             }
             _ => self.record = None,
         }

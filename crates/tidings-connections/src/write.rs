@@ -1,7 +1,6 @@
 //! Tries at the socket: from the log as it lies, framed anew, or from what waits.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidings_bus::{Chunk, View};
@@ -22,7 +21,7 @@ impl Connection {
         out: &mut Outbound,
         key: usize,
         notices: &[u8],
-        view: &mut View,
+        view: &View,
         from: u64,
         to: u64,
     ) -> Flow {
@@ -62,7 +61,7 @@ impl Connection {
             delivered += whole;
             if first + whole <= last {
                 if partial > 0 {
-                    rest = Some((Arc::clone(chunk), first + whole, partial));
+                    rest = Some((chunk, first + whole, partial));
                     delivered += 1;
                 }
                 break;
@@ -73,10 +72,8 @@ impl Connection {
             sub.cursor.advance(delivered);
         }
         if let Some((chunk, offset, partial)) = rest {
-            let alone = view.alone(&chunk, offset);
-            let frame = alone.frame_range(offset);
             out.pending()
-                .push_record(key, alone, frame.start + partial..frame.end);
+                .push_record(key, chunk.copy_of(offset), partial);
         }
         self.count_delivered(out, delivered);
         if written < offered {

@@ -1,5 +1,7 @@
 //! A run of records that will not change any more.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use tidings_protocol::{Epoch, EventClass, EventType, TaskId, Timestamp};
 
 /// What the log keeps about a record beside its bytes.
@@ -26,9 +28,34 @@ pub struct Chunk {
     pub(crate) first: u64,
     pub(crate) bytes: Box<[u8]>,
     pub(crate) records: Box<[RecordMeta]>,
+    copies: Mutex<Vec<Copied>>,
+}
+
+/// The frame of one record, that somebody may still hold.
+#[derive(Debug)]
+struct Copied {
+    index: usize,
+    frame: Weak<[u8]>,
 }
 
 impl Chunk {
+    pub(crate) fn new(
+        task: Option<TaskId>,
+        epoch: Epoch,
+        first: u64,
+        bytes: Box<[u8]>,
+        records: Box<[RecordMeta]>,
+    ) -> Self {
+        Self {
+            task,
+            epoch,
+            first,
+            bytes,
+            records,
+            copies: Mutex::default(),
+        }
+    }
+
     /// The offset of the last record.
     pub(crate) fn last(&self) -> u64 {
         self.first + self.records.len() as u64 - 1
@@ -79,12 +106,6 @@ impl Chunk {
         &self.bytes
     }
 
-    /// Where the frame of one record lies within [`bytes`](Self::bytes).
-    pub fn frame_range(&self, offset: u64) -> std::ops::Range<usize> {
-        let index = self.index_of(offset);
-        self.start_of(index)..self.end_of(index)
-    }
-
     /// The first offset in the chunk.
     pub fn first_offset(&self) -> u64 {
         self.first
@@ -117,25 +138,30 @@ impl Chunk {
         (whole as u64, target - boundary)
     }
 
-    /// A chunk with this record and no other.
-    pub(crate) fn only(&self, offset: u64) -> Chunk {
-        let frame = &self.bytes[self.frame_range(offset)];
-        let record = RecordMeta {
-            // A record's length fits where its end within a chunk does.
-            end: u32::try_from(frame.len()).unwrap_or(u32::MAX),
-            ..self.records[self.index_of(offset)].clone()
-        };
-        Chunk {
-            task: self.task.clone(),
-            epoch: self.epoch.clone(),
-            first: offset,
-            bytes: frame.into(),
-            records: Box::new([record]),
+    /// The frame of one record, to finish what a socket took only part of.
+    ///
+    /// The chunk would stay in memory, long after retention, until that socket has
+    /// room again. All who ask for the same record while somebody has it share it:
+    /// sockets of one size are full at the same record, by the thousand.
+    pub fn copy_of(&self, offset: u64) -> Arc<[u8]> {
+        let index = self.index_of(offset);
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = copies.iter().find(|known| known.index == index);
+        if let Some(frame) = known.and_then(|known| known.frame.upgrade()) {
+            return frame;
         }
+        let frame: Arc<[u8]> = self.frame(index).into();
+        // What nobody holds any more takes memory until it is forgotten.
+        copies.retain(|known| known.frame.strong_count() > 0);
+        copies.push(Copied {
+            index,
+            frame: Arc::downgrade(&frame),
+        });
+        frame
     }
 
     /// One chunk with the records of all of these, which follow each other.
-    pub(crate) fn merge(parts: &[std::sync::Arc<Chunk>]) -> Chunk {
+    pub(crate) fn merge(parts: &[Arc<Chunk>]) -> Chunk {
         let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
         let records: usize = parts.iter().map(|part| part.records.len()).sum();
         let mut merged_bytes = Vec::with_capacity(bytes);
@@ -148,12 +174,12 @@ impl Chunk {
                 ..record.clone()
             }));
         }
-        Chunk {
-            task: parts[0].task.clone(),
-            epoch: parts[0].epoch.clone(),
-            first: parts[0].first,
-            bytes: merged_bytes.into_boxed_slice(),
-            records: merged_records.into_boxed_slice(),
-        }
+        Chunk::new(
+            parts[0].task.clone(),
+            parts[0].epoch.clone(),
+            parts[0].first,
+            merged_bytes.into_boxed_slice(),
+            merged_records.into_boxed_slice(),
+        )
     }
 }

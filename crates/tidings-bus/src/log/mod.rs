@@ -310,13 +310,13 @@ impl Log {
             return;
         }
         let first = self.head + 1 - self.tail_records.len() as u64;
-        let chunk = Chunk {
-            task: self.task.clone(),
-            epoch: self.epoch.clone(),
+        let chunk = Chunk::new(
+            self.task.clone(),
+            self.epoch.clone(),
             first,
-            bytes: self.tail_bytes.as_slice().into(),
-            records: self.tail_records.drain(..).collect(),
-        };
+            self.tail_bytes.as_slice().into(),
+            self.tail_records.drain(..).collect(),
+        );
         // A small buffer is kept for the next event; a large one would be
         // memory at rest in every task that once was busy.
         self.tail_bytes.clear();

@@ -24,8 +24,6 @@ pub struct View {
     pub(crate) ahead: u64,
     pub(crate) generation: u32,
     pub(crate) chunks: Vec<Arc<Chunk>>,
-    /// The record that was last taken out of its chunk.
-    pub(crate) alone: Option<Arc<Chunk>>,
 }
 
 impl View {
@@ -49,28 +47,6 @@ impl View {
     /// Lets go of what it holds of a log.
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
-        self.alone = None;
-    }
-
-    /// One record of `chunk` by itself, to finish what a socket took only part of.
-    ///
-    /// The chunk would stay in memory, long after retention, until that socket
-    /// has room again; thousands that are full in one walk share the record.
-    pub fn alone(&mut self, chunk: &Arc<Chunk>, offset: u64) -> Arc<Chunk> {
-        if chunk.bytes().len() <= 2 * chunk.frame_range(offset).len() {
-            return Arc::clone(chunk);
-        }
-        // Inboxes have no task to tell them apart by.
-        let same = |known: &&Arc<Chunk>| {
-            known.task.is_some()
-                && (&known.task, &known.epoch, known.first) == (&chunk.task, &chunk.epoch, offset)
-        };
-        if let Some(known) = self.alone.as_ref().filter(same) {
-            return Arc::clone(known);
-        }
-        let alone = Arc::new(chunk.only(offset));
-        self.alone = Some(Arc::clone(&alone));
-        alone
     }
 
     /// Makes sure that the chunks from `from` on are here (or gone from the log).
