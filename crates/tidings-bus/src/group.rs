@@ -6,16 +6,17 @@
 //! would make of the task; stored together; and made visible together. If the
 //! store refuses, all are refused, and it is as if none of them had been decided.
 //!
-//! A task with events that wait has one worker, a small task of its own: the
-//! store may have an event by the time its publisher stops waiting, so this goes
-//! to its end without them.
+//! A task with events that wait has one worker, which is no publisher: the store
+//! may have an event by the time its publisher stops waiting, so this goes to its
+//! end without them; and one that is not polled for a while would hold up others.
+//! Where it can, a worker has several tasks, see `together.rs`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidings_protocol::{EventId, Offset, Payload, TaskId, TaskSnapshot, TaskStatus, encode_event};
-use tokio::sync::oneshot;
+use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::Instant;
 
 use crate::broker::Announcement;
@@ -50,8 +51,19 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    /// Whether an event has an id, by which it may be there already.
+    pub(crate) fn has_ids(&self) -> bool {
+        self.events.iter().any(Waiter::has_id)
+    }
+
+    /// Whether nothing waits, which is the worker's end.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.working = !self.events.is_empty();
+        !self.working
+    }
+
     /// Takes the first of what waits; none, and the worker's end, if nothing does.
-    fn take(&mut self) -> Option<Vec<Waiter>> {
+    pub(crate) fn take(&mut self) -> Option<Vec<Waiter>> {
         let mut bytes = 0;
         let fits = |waiter: &&Waiter| {
             let first = bytes == 0;
@@ -64,11 +76,23 @@ impl Waiting {
     }
 }
 
+impl Waiter {
+    fn has_id(&self) -> bool {
+        self.prepared.event.event_id.is_some()
+    }
+}
+
 /// A worker's word that it takes what waits of its task.
-struct Worker {
+pub(crate) struct Worker {
     task: Arc<Task>,
     /// There was nothing left: whatever comes now gets another worker.
     done: bool,
+}
+
+impl Worker {
+    pub(crate) fn task(&self) -> &Arc<Task> {
+        &self.task
+    }
 }
 
 impl Drop for Worker {
@@ -83,7 +107,7 @@ impl Drop for Worker {
 }
 
 /// What became of a group.
-struct Outcome {
+pub(crate) struct Outcome {
     answers: Vec<(Waiter, Answer)>,
     /// What the others are to be told, if anything has changed.
     grown: Option<Announcement>,
@@ -98,8 +122,18 @@ impl Outcome {
         }
     }
 
+    /// Nothing of it was to be stored.
+    pub(crate) fn nothing_stored(group: Vec<Waiter>, verdicts: Vec<Verdict>) -> Self {
+        let answers = group.into_iter().zip(verdicts);
+        Self::unchanged(answers.filter_map(|(waiter, verdict)| match verdict {
+            Verdict::Refused { why, .. } => Some((waiter, Err(why))),
+            // Only what is stored is taken or repeated.
+            Verdict::Taken(..) | Verdict::Repeats(_) => None,
+        }))
+    }
+
     /// The store did not take it.
-    fn refused(group: Vec<Waiter>, verdicts: Vec<Verdict>, error: StoreError) -> Self {
+    pub(crate) fn refused(group: Vec<Waiter>, verdicts: Vec<Verdict>, error: StoreError) -> Self {
         let error = PublishError::Unavailable(Arc::new(error));
         let mut verdicts = verdicts.into_iter();
         Self::unchanged(group.into_iter().map(|waiter| {
@@ -113,7 +147,7 @@ impl Outcome {
 }
 
 /// What was decided about an event, as long as all before it are stored.
-enum Verdict {
+pub(crate) enum Verdict {
     Taken(Line, TaskStatus),
     /// It has the id of one that is taken along with it.
     Repeats(Offset),
@@ -125,11 +159,11 @@ enum Verdict {
 }
 
 /// Events that are decided but not yet stored.
-struct Staged {
+pub(crate) struct Staged {
     /// In the order of the group.
-    verdicts: Vec<Verdict>,
+    pub(crate) verdicts: Vec<Verdict>,
     /// None if there is nothing to store.
-    append: Option<Append>,
+    pub(crate) append: Option<Append>,
 }
 
 impl Shared {
@@ -201,41 +235,56 @@ impl Shared {
                 task: Arc::clone(task),
                 done: false,
             };
-            let (shared, store) = (Arc::clone(self), Arc::clone(store));
-            self.spawn(async move { shared.work(&store, worker).await });
+            self.take_up(store, worker);
         }
         answered
     }
 
     /// Takes what waits for a task to the store, until nothing does.
-    async fn work(self: &Arc<Self>, store: &Arc<dyn Store>, mut worker: Worker) {
+    pub(crate) async fn work(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
         let task = Arc::clone(&worker.task);
         loop {
             let turn = task.commit.lock().await;
             let Some(group) = task.lock_waiting().take() else {
-                worker.done = true;
                 break;
             };
-            match self.store_group(store, &task, group).await {
-                Ok(outcome) => {
-                    drop(turn);
-                    self.finish(&task, outcome).await;
-                }
-                Err(group) => {
-                    for waiter in group {
-                        // Alone it is always answered.
-                        if let Ok(outcome) = self.store_group(store, &task, vec![waiter]).await {
-                            self.finish(&task, outcome).await;
-                        }
+            self.store_and_finish(store, &task, turn, group).await;
+        }
+        self.leave(worker);
+    }
+
+    /// Ends the work for a task of which nothing waits.
+    pub(crate) fn leave(&self, mut worker: Worker) {
+        worker.done = true;
+        self.forget_if_unused(&worker.task);
+    }
+
+    /// Stores a group and tells everybody what became of it, the turn given back.
+    pub(crate) async fn store_and_finish(
+        self: &Arc<Self>,
+        store: &Arc<dyn Store>,
+        task: &Arc<Task>,
+        turn: MutexGuard<'_, ()>,
+        group: Vec<Waiter>,
+    ) {
+        match self.store_group(store, task, group).await {
+            Ok(outcome) => {
+                drop(turn);
+                self.finish(task, outcome).await;
+            }
+            Err(group) => {
+                for waiter in group {
+                    // Alone it is always answered.
+                    if let Ok(outcome) = self.store_group(store, task, vec![waiter]).await {
+                        self.finish(task, outcome).await;
                     }
                 }
             }
         }
-        self.forget_if_unused(&task);
     }
 
     /// Tells everybody what became of a group, its publishers last.
-    async fn finish(self: &Arc<Self>, task: &Arc<Task>, outcome: Outcome) {
+    pub(crate) async fn finish(self: &Arc<Self>, task: &Arc<Task>, outcome: Outcome) {
         if let Some(grown) = outcome.grown {
             task.topic().announce();
             self.tell_others(grown).await;
@@ -255,8 +304,7 @@ impl Shared {
         task: &Arc<Task>,
         group: Vec<Waiter>,
     ) -> Result<Outcome, Vec<Waiter>> {
-        let has_ids = |waiter: &Waiter| waiter.prepared.event.event_id.is_some();
-        if group.iter().any(has_ids)
+        if group.iter().any(Waiter::has_id)
             && let Err(error) = self.read_ids(store, task).await
         {
             return Ok(Outcome::refused(group, Vec::new(), error));
@@ -264,14 +312,7 @@ impl Shared {
         for _ in 0..MAX_CONFLICTS {
             let Staged { verdicts, append } = self.stage(task, &group);
             let Some(append) = append else {
-                let answers = group.into_iter().zip(verdicts);
-                return Ok(Outcome::unchanged(answers.filter_map(
-                    |(waiter, verdict)| match verdict {
-                        Verdict::Refused { why, .. } => Some((waiter, Err(why))),
-                        // Only what is stored is taken or repeated.
-                        Verdict::Taken(..) | Verdict::Repeats(_) => None,
-                    },
-                )));
+                return Ok(Outcome::nothing_stored(group, verdicts));
             };
             let snapshot = Arc::clone(&append.snapshot);
             match store.append(append).await {
@@ -305,7 +346,7 @@ impl Shared {
     }
 
     /// What the events would make of the task, without making it yet.
-    fn stage(&self, task: &Arc<Task>, group: &[Waiter]) -> Staged {
+    pub(crate) fn stage(&self, task: &Arc<Task>, group: &[Waiter]) -> Staged {
         let now = Instant::now();
         let mut rules = task.lock_rules();
         // Encoding a group takes a while, and only publishers wait for it: they
@@ -391,7 +432,7 @@ impl Shared {
     }
 
     /// Makes stored events visible.
-    fn reveal(
+    pub(crate) fn reveal(
         self: &Arc<Self>,
         task: &Arc<Task>,
         group: Vec<Waiter>,

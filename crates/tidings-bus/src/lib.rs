@@ -47,6 +47,7 @@ mod subscription;
 mod task;
 mod tasks;
 mod timing;
+mod together;
 mod topic;
 
 pub use broker::{Announcement, Broker, BrokerError, LocalBroker, Notice};

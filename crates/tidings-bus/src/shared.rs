@@ -24,6 +24,7 @@ use crate::stats::Counters;
 use crate::store::{Store, StoreError, Timed, Write};
 use crate::task::Task;
 use crate::tasks::Tasks;
+use crate::together::Ready;
 use crate::topic::Topic;
 
 /// One bus.
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) mirroring: tokio::sync::Semaphore,
     /// What has yet to be handed to a store that is written behind.
     pub(crate) behind: Option<Behind>,
+    /// Tasks with events that are to go to a store first.
+    pub(crate) ready: Ready,
     pub(crate) started: Instant,
     /// One at a time makes room. Holds when it makes sense to try again, if it
     /// did not help.
@@ -80,6 +83,7 @@ impl Shared {
             interest,
             mirroring: tokio::sync::Semaphore::new(mirror::AT_A_TIME),
             behind: behind.then(Behind::default),
+            ready: Ready::default(),
             started: Instant::now(),
             eviction: Mutex::new(None),
             stop: CancellationToken::new(),

@@ -184,6 +184,94 @@ async fn a_batch_is_an_append_a_task_and_is_answered_in_its_places() {
     agree(&bus, &store).await;
 }
 
+/// Publishes to tasks at the same time.
+fn publish_to_each(bus: &EventBus, events: Vec<(&str, NewEvent)>) -> Vec<Publishing> {
+    let publish = |(task, event)| {
+        let (bus, task) = (bus.clone(), id(task));
+        tokio::spawn(async move { bus.publish(&task, event).await })
+    };
+    events.into_iter().map(publish).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_go_to_the_store_in_one_call_and_each_is_answered_for_itself() {
+    let store = gated();
+    let bus = open(&store).await;
+    store.gate.add_permits(1);
+    bus.publish(&id("over"), NewEvent::task_completed(None))
+        .await
+        .unwrap();
+    // Somebody else has written to this one.
+    store.gate.add_permits(1);
+    let elsewhere = open(&store).await;
+    elsewhere.publish(&id("t"), step(1)).await.unwrap();
+    let keyed = step(1).with_event_id(EventId::new("a").unwrap());
+    let publishing = publish_to_each(
+        &bus,
+        vec![
+            ("t", step(2)),
+            ("over", NewEvent::progress(1.0, "late")),
+            ("u", keyed.clone()),
+            ("v", step(1)),
+            ("u", keyed),
+        ],
+    );
+    support::settle().await;
+    assert_eq!(*store.together.lock().unwrap(), [3]);
+    // One a task, and two for the one that is decided anew.
+    store.gate.add_permits(5);
+    let answers = answers(publishing).await;
+    let code = answers[1].as_ref().unwrap_err().code();
+    assert_eq!(code, ErrorCode::InvalidTransition);
+    let taken = [&answers[..1], &answers[2..]].concat();
+    assert_eq!(offsets(&taken), [2, 1, 1, 1]);
+    assert!(answers[4].as_ref().unwrap().duplicate);
+    assert_eq!(store.stored("t").await, [1, 2], "decided anew");
+    assert_eq!(store.stored("u").await, [1]);
+    agree(&bus, &store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_meanwhile_goes_in_the_next_call() {
+    let store = gated();
+    let bus = open(&store).await;
+    let round = |n| vec![("t", step(n)), ("u", step(n)), ("v", step(n))];
+    let mut publishing = publish_to_each(&bus, round(1));
+    support::settle().await;
+    for n in 2..5 {
+        publishing.extend(publish_to_each(&bus, round(n)));
+    }
+    support::settle().await;
+    assert_eq!(*store.together.lock().unwrap(), [3]);
+    store.gate.add_permits(6);
+    let answers = answers(publishing).await;
+    let expected: Vec<u64> = (1..5).flat_map(|n| [n; 3]).collect();
+    assert_eq!(offsets(&answers), expected);
+    assert_eq!(*store.together.lock().unwrap(), [3, 3]);
+    assert_eq!(*store.taken.lock().unwrap(), [1, 1, 1, 3, 3, 3]);
+    agree(&bus, &store).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_or_panics_does_so_for_all_tasks_of_a_call() {
+    let store = gated();
+    let bus = open(&store).await;
+    let both = || vec![("t", step(1)), ("u", step(1))];
+    for broken in [&store.failing, &store.panicking] {
+        broken.store(true, Ordering::SeqCst);
+        store.gate.add_permits(2);
+        for answer in answers(publish_to_each(&bus, both())).await {
+            assert_eq!(answer.unwrap_err().code(), ErrorCode::Unavailable);
+        }
+        broken.store(false, Ordering::SeqCst);
+    }
+    assert_eq!(*store.together.lock().unwrap(), [2, 2]);
+    store.gate.add_permits(2);
+    let answers = answers(publish_to_each(&bus, both())).await;
+    assert_eq!(offsets(&answers), [1, 1], "nothing of them was stored");
+    agree(&bus, &store).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_is_stored_though_nobody_waits_for_it() {
     let store = gated();
@@ -224,19 +312,17 @@ fn a_runtime_that_ends_does_not_leave_publishers_waiting() {
     let (store, others) = (gated(), runtime());
     let own = runtime();
     let bus = own.block_on(open(&store));
-    let publish = |n| {
+    let publish = |task| {
         let bus = bus.clone();
-        others.spawn(async move { bus.publish(&id("t"), step(n)).await })
+        others.spawn(async move { bus.publish(&id(task), step(1)).await })
     };
-    let waiting = [publish(1), publish(2)];
+    let waiting = [publish("t"), publish("t"), publish("u")];
     while store.waiting.load(Ordering::SeqCst) == 0 {
         std::thread::yield_now();
     }
     own.shutdown_background();
-    let late = publish(3);
-    let answers = others.block_on(answers(
-        Vec::from(waiting).into_iter().chain([late]).collect(),
-    ));
+    let late = [publish("t"), publish("v")];
+    let answers = others.block_on(answers(waiting.into_iter().chain(late).collect()));
     for answer in answers {
         assert_eq!(answer.unwrap_err().code(), ErrorCode::Unavailable);
     }

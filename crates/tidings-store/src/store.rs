@@ -23,7 +23,7 @@ use crate::error::{Damage, Failure, OpenError};
 use crate::index::{Entry, Index};
 use crate::recovery::{self, Left, Recovered, Standing};
 use crate::rows::{ERA, Era, SYNC};
-use crate::writer::{Change, Command, Message, Writer};
+use crate::writer::{Answer, Change, Command, Message, Writer, refusals};
 
 /// The engine while it is open, and the era that it is in.
 pub(crate) struct Open {
@@ -267,10 +267,12 @@ impl DiskStore {
         messages.send(message).map_err(|_| Failure::Closed)
     }
 
-    async fn change(&self, change: Change) -> Result<(), StoreError> {
+    async fn change(&self, change: Change) -> Result<Vec<Answer>, Failure> {
         // What was found at the start is not what is there any more.
         drop(self.take_found());
-        let permit = Arc::clone(&self.commands).acquire_owned().await;
+        let places = change.count().min(defaults::MAX_COMMANDS);
+        let places = u32::try_from(places).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.commands).acquire_many_owned(places).await;
         let permit = permit.map_err(|_| Failure::Closed)?;
         let (reply, answer) = oneshot::channel();
         let command = Command {
@@ -279,7 +281,12 @@ impl DiskStore {
             _permit: permit,
         };
         self.send(Message::Change(command))?;
-        answer.await.map_err(|_| Failure::Closed)?
+        answer.await.map_err(|_| Failure::Closed)
+    }
+
+    async fn change_one(&self, change: Change) -> Result<(), StoreError> {
+        let answers = self.change(change).await?;
+        answers.into_iter().collect()
     }
 
     /// Runs on a thread that may wait for the disk.
@@ -335,7 +342,13 @@ impl Store for DiskStore {
     }
 
     async fn append(&self, append: Append) -> Result<(), StoreError> {
-        self.change(Change::Append(append)).await
+        self.change_one(Change::Append(vec![append])).await
+    }
+
+    async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<(), StoreError>> {
+        let count = appends.len();
+        let answers = self.change(Change::Append(appends)).await;
+        answers.unwrap_or_else(|failure| refusals(count, &failure))
     }
 
     async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
@@ -377,11 +390,11 @@ impl Store for DiskStore {
     }
 
     async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
-        self.change(Change::Trim(task_id.clone(), first)).await
+        self.change_one(Change::Trim(task_id.clone(), first)).await
     }
 
     async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
-        self.change(Change::Remove(task_id.clone())).await
+        self.change_one(Change::Remove(task_id.clone())).await
     }
 
     fn first(&self, task_id: &TaskId) -> Option<Offset> {
@@ -422,7 +435,7 @@ impl Keeper for DiskStore {
     }
 
     async fn keep(&self, changes: Vec<KeepChange>) -> Result<(), StoreError> {
-        self.change(Change::Keep(changes)).await
+        self.change_one(Change::Keep(changes)).await
     }
 }
 

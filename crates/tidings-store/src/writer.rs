@@ -30,17 +30,29 @@ use crate::store::{Open, Shared};
 
 /// What is to be changed.
 pub(crate) enum Change {
-    Append(Append),
+    /// Each of them all or nothing.
+    Append(Vec<Append>),
     Trim(TaskId, Offset),
     Remove(TaskId),
     Keep(Vec<KeepChange>),
 }
 
 impl Change {
+    /// How many there are of it.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Append(appends) => appends.len(),
+            Self::Trim(..) | Self::Remove(_) | Self::Keep(_) => 1,
+        }
+    }
+
     /// Bytes that are to be written, near enough.
     fn bytes(&self) -> usize {
         match self {
-            Self::Append(append) => append.events.iter().map(|event| event.json.len()).sum(),
+            Self::Append(appends) => {
+                let events = appends.iter().flat_map(|append| &append.events);
+                events.map(|event| event.json.len()).sum()
+            }
             Self::Keep(changes) => {
                 let values = changes.iter().filter_map(|(_, value)| value.as_ref());
                 values.map(Vec::len).sum()
@@ -55,8 +67,9 @@ pub(crate) type Answer = Result<(), StoreError>;
 /// A change, and who waits for it.
 pub(crate) struct Command {
     pub(crate) change: Change,
-    pub(crate) reply: oneshot::Sender<Answer>,
-    /// Its place among those that may wait.
+    /// An answer for each that there is of it.
+    pub(crate) reply: oneshot::Sender<Vec<Answer>>,
+    /// Its places among those that may wait.
     pub(crate) _permit: OwnedSemaphorePermit,
 }
 
@@ -172,7 +185,9 @@ impl Writer {
         let (commands, close) = self.gather(first);
         let Some(open) = self.shared.writable() else {
             for command in commands {
-                let _ = command.reply.send(Err(Failure::Down.into()));
+                let _ = command
+                    .reply
+                    .send(refusals(command.change.count(), &Failure::Down));
             }
             return close;
         };
@@ -181,8 +196,8 @@ impl Writer {
             let mut index = self.shared.lock_index();
             let mut batch = Batch::new(&open, &self.config, &mut index);
             for command in commands {
-                let answer = apply(&mut batch, command.change);
-                answers.push((command.reply, answer));
+                let applied = apply(&mut batch, command.change);
+                answers.push((command.reply, applied));
             }
             batch.finish()
         };
@@ -204,11 +219,11 @@ impl Writer {
         if let Err(failure) = &committed {
             self.fail(failure);
         }
-        for (reply, answer) in answers {
+        for (reply, applied) in answers {
             // Whoever stopped waiting has its reasons.
             let _ = reply.send(match &committed {
-                Ok(()) => answer,
-                Err(failure) => Err(failure.clone().into()),
+                Ok(()) => applied,
+                Err(failure) => refusals(applied.len(), failure),
             });
         }
         close
@@ -224,6 +239,7 @@ impl Writer {
     /// sync by some 45, and the processors were idle for a third of the time.
     fn gather(&mut self, first: Command) -> (Vec<Command>, Option<oneshot::Sender<Answer>>) {
         let mut bytes = first.change.bytes();
+        let mut come = first.change.count();
         let mut commands = vec![first];
         let patience = match self.config.sync {
             Sync::EveryCommit => self.synced_in.min(defaults::MAX_GATHER),
@@ -236,13 +252,13 @@ impl Writer {
                 match self.messages.try_recv() {
                     Ok(Message::Change(command)) => {
                         bytes += command.change.bytes();
+                        come += command.change.count();
                         commands.push(command);
                     }
                     Ok(Message::Close(asked)) => return (commands, Some(asked)),
                     Err(_) => break,
                 }
             }
-            let come = commands.len();
             let enough = come >= self.siblings || bytes >= defaults::MAX_BATCH_BYTES;
             if enough || come == before || began.elapsed() >= patience {
                 break;
@@ -251,7 +267,7 @@ impl Writer {
             // Not waiting for messages, or each would wake us by a system call.
             thread::sleep(defaults::GATHER_STEP);
         }
-        self.siblings = commands.len();
+        self.siblings = come;
         (commands, None)
     }
 
@@ -382,9 +398,16 @@ impl Writer {
     }
 }
 
-fn apply(batch: &mut Batch<'_>, change: Change) -> Answer {
-    match change {
-        Change::Append(append) => batch.append(&append),
+/// None of so many was done.
+pub(crate) fn refusals(count: usize, failure: &Failure) -> Vec<Answer> {
+    (0..count).map(|_| Err(failure.clone().into())).collect()
+}
+
+fn apply(batch: &mut Batch<'_>, change: Change) -> Vec<Answer> {
+    let answer = match change {
+        Change::Append(appends) => {
+            return appends.iter().map(|append| batch.append(append)).collect();
+        }
         Change::Trim(task_id, first) => batch.trim_to(&task_id, first.get()),
         Change::Keep(changes) => {
             for (name, value) in changes {
@@ -396,7 +419,8 @@ fn apply(batch: &mut Batch<'_>, change: Change) -> Answer {
             batch.remove(&task_id);
             Ok(())
         }
-    }
+    };
+    vec![answer]
 }
 
 #[cfg(test)]

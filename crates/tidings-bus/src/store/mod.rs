@@ -19,6 +19,7 @@ mod timed;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tidings_protocol::{Epoch, Offset, ProducerLedger, TaskId, TaskSnapshot};
 
@@ -129,6 +130,14 @@ pub trait Store: Send + Sync + 'static {
     /// there begins at offset 1, in any epoch. So of two nodes that make a task
     /// at the same time one is first, and the other takes in what it wrote.
     async fn append(&self, append: Append) -> Result<(), StoreError>;
+
+    /// Adds events to several tasks, as [`append`](Self::append) does to each; the
+    /// answers are in the same order.
+    ///
+    /// For a store in which one commit serves all. Others have them side by side.
+    async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<(), StoreError>> {
+        join_all(appends.into_iter().map(|append| self.append(append))).await
+    }
 
     /// One task as it is there now; none if it is not.
     async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError>;

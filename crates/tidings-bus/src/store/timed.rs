@@ -45,6 +45,10 @@ impl Store for Timed {
         self.writing(self.inner.append(append)).await
     }
 
+    async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<(), StoreError>> {
+        self.writing(self.inner.append_all(appends)).await
+    }
+
     async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
         self.reading(self.inner.find(task_id)).await
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tidings_bus::protocol::{Offset, TaskId};
 use tidings_bus::{Append, MemoryStore, Store, StoreError, StoredEvent, StoredTask, Write};
 use tokio::sync::Semaphore;
@@ -22,6 +23,8 @@ pub(crate) struct Gated {
     pub(crate) waiting: AtomicUsize,
     /// Appends that had one, whatever came of them.
     pub(crate) appends: AtomicUsize,
+    /// Tasks of each call for several.
+    pub(crate) together: Mutex<Vec<usize>>,
     /// Events of each append that was taken.
     pub(crate) taken: Mutex<Vec<usize>>,
 }
@@ -37,6 +40,7 @@ impl Gated {
             closed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             appends: AtomicUsize::new(0),
+            together: Mutex::default(),
             taken: Mutex::default(),
         })
     }
@@ -67,6 +71,11 @@ impl Store for Gated {
         }
         self.taken.lock().unwrap().push(append.events.len());
         self.inner.append(append).await
+    }
+
+    async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<(), StoreError>> {
+        self.together.lock().unwrap().push(appends.len());
+        join_all(appends.into_iter().map(|append| self.append(append))).await
     }
 
     async fn read(
