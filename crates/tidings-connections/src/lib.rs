@@ -36,6 +36,7 @@ mod kept;
 mod limits;
 mod manager;
 mod outbound;
+mod peer;
 mod pending;
 mod registry;
 mod renewal;
@@ -54,11 +55,12 @@ pub use auth::{
 };
 pub use close::CloseReason;
 pub use config::{ConfigError, ConnectionsConfig};
-pub use connection::{Connection, ConnectionInfo, Peer, SubscriptionInfo};
+pub use connection::{Connection, ConnectionInfo, SubscriptionInfo};
 pub use limits::{ClientLimits, Limit, LimitStats, Limited, Rate};
 pub use manager::{
     ConnectError, ConnectRequest, ConnectionGuard, ConnectionManager, Keep, UnknownClient,
 };
+pub use peer::Peer;
 pub use session::chain;
 pub use shared::{Connections, NodeStats, SendError, Unanswered};
 pub use socket::{Socket, Wire};

@@ -101,11 +101,6 @@ impl Chunk {
         &self.bytes[self.start_of(self.index_of(from))..self.end_of(self.index_of(to))]
     }
 
-    /// All bytes of the chunk.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// The first offset in the chunk.
     pub fn first_offset(&self) -> u64 {
         self.first
@@ -181,5 +176,35 @@ impl Chunk {
             merged_bytes.into_boxed_slice(),
             merged_records.into_boxed_slice(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Chunk, Epoch, EventType, RecordMeta, Timestamp};
+
+    #[test]
+    fn a_copy_is_shared_while_somebody_has_it_and_forgotten_after() {
+        let record = |end| RecordMeta {
+            end,
+            frame_header_len: 0,
+            data: (0, 0),
+            event_type: EventType::new("step").unwrap(),
+            timestamp: Timestamp::default(),
+        };
+        let epoch = Epoch::new("e").unwrap();
+        let records = Box::new([record(3), record(5)]);
+        let chunk = Chunk::new(None, epoch, 7, b"onetw".as_slice().into(), records);
+        let first = chunk.copy_of(7);
+        assert_eq!(&*first, b"one");
+        assert!(Arc::ptr_eq(&first, &chunk.copy_of(7)));
+        drop(first);
+        let second = chunk.copy_of(8);
+        assert_eq!(&*second, b"tw");
+        assert_eq!(chunk.copies.lock().unwrap().len(), 1, "the first is gone");
+        assert_eq!(&*chunk.copy_of(7), b"one");
+        assert!(Arc::ptr_eq(&second, &chunk.copy_of(8)));
     }
 }

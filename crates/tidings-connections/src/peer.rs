@@ -1,0 +1,59 @@
+//! Who is at the other end of a socket.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The address on the other side of the socket.
+    pub remote_addr: Option<SocketAddr>,
+    /// What the client says it is, cut to 256 bytes.
+    pub user_agent: Option<Arc<str>>,
+}
+
+impl Peer {
+    /// A peer of which only the address is known.
+    pub fn new(remote_addr: Option<SocketAddr>) -> Self {
+        Self {
+            remote_addr,
+            ..Self::default()
+        }
+    }
+
+    /// Sets what the client says it is.
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: Option<&str>) -> Self {
+        self.user_agent = user_agent.map(|text| {
+            let end = (0..=text.len().min(256))
+                .rev()
+                .find(|at| text.is_char_boundary(*at));
+            text[..end.unwrap_or(0)].into()
+        });
+        self
+    }
+}
+
+/// The other side of a socket, without an IPv6 address's flow and scope: 20 bytes
+/// where [`SocketAddr`] takes 32.
+#[derive(Clone, Copy)]
+pub(crate) struct RemoteAddr {
+    ip: IpAddr,
+    port: u16,
+}
+
+impl From<SocketAddr> for RemoteAddr {
+    fn from(addr: SocketAddr) -> Self {
+        Self {
+            ip: addr.ip(),
+            port: addr.port(),
+        }
+    }
+}
+
+impl From<RemoteAddr> for SocketAddr {
+    fn from(addr: RemoteAddr) -> Self {
+        Self::new(addr.ip, addr.port)
+    }
+}
