@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::future::join_all;
 use tidings_protocol::{NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use crate::behind;
@@ -141,7 +141,11 @@ impl EventBus {
     ) -> Result<Published, PublishError> {
         let began = Instant::now();
         let prepared = self.shared.prepare(event)?;
-        let result = self.shared.publish_prepared(task_id, prepared).await;
+        let result = match self.shared.store {
+            None => self.shared.publish_alone(task_id, &prepared, began),
+            // Boxed: a publish in memory would move about what a store takes.
+            Some(_) => Box::pin(self.shared.publish_prepared(task_id, prepared)).await,
+        };
         self.shared.counters.timings.publish.note(began.elapsed());
         result
     }

@@ -124,7 +124,8 @@ fn decide(shared: &Arc<Shared>, task: &Arc<Task>) -> Decision {
     let Some(lease) = &mut rules.lease else {
         return Decision::Nothing;
     };
-    let expiry = lease.poll(Instant::now().duration_since(shared.started));
+    let now = Instant::now();
+    let expiry = lease.poll(now.duration_since(shared.started));
     if expiry != Some(LeaseExpiry::Lost) {
         let at = shared.started + lease.deadline();
         shared.leases.schedule(at, Arc::downgrade(task));
@@ -141,7 +142,7 @@ fn decide(shared: &Arc<Shared>, task: &Arc<Task>) -> Decision {
     if shared.writes_through().is_some() {
         return Decision::Publish(Box::new(prepared));
     }
-    Decision::Published(match shared.append(task, &mut rules, &prepared) {
+    Decision::Published(match shared.append(task, &mut rules, &prepared, now) {
         Err(Refused::Answer(Err(error))) => Err(error),
         _ => Ok(()),
     })

@@ -11,9 +11,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::View;
@@ -79,11 +79,9 @@ pub(crate) struct Fanout {
 }
 
 impl Fanout {
-    pub(crate) fn push(&self, topic: Arc<Topic>) {
-        let probe = Some(Probe {
-            since: Instant::now(),
-            left: None,
-        });
+    /// Takes up a topic that moved at `since`.
+    pub(crate) fn push(&self, topic: Arc<Topic>, since: Instant) {
+        let probe = Some(Probe { since, left: None });
         self.push_back(Moved { topic, probe });
     }
 

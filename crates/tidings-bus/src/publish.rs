@@ -112,8 +112,8 @@ impl Shared {
         task: &Arc<Task>,
         rules: &mut Rules,
         prepared: &Prepared,
+        now: Instant,
     ) -> Result<Published, Refused> {
-        let now = Instant::now();
         let _open = self.enter().map_err(|closed| self.refuse(closed))?;
         self.repeated(rules, prepared, now, || task.epoch())?;
         self.fence(&rules.producers, prepared)?;

@@ -125,11 +125,10 @@ impl Shared {
                 .await;
             return answers.pop().unwrap_or(Err(PublishError::Closed));
         }
-        let result = self.publish_here(task_id, &prepared).await;
-        if result.is_err() {
-            self.count_refusal();
-        }
-        result
+        self.ready_behind(task_id, &prepared)
+            .await
+            .inspect_err(|_| self.count_refusal())?;
+        self.publish_alone(task_id, &prepared, Instant::now())
     }
 
     /// Publishes to one task, in order, where a store has events first.
@@ -154,36 +153,55 @@ impl Shared {
         answers
     }
 
-    /// Publishes where memory has events first, and perhaps a store later.
-    async fn publish_here(
-        self: &Arc<Self>,
+    /// Waits until an event can be taken that is to be saved later.
+    async fn ready_behind(
+        &self,
         task_id: &TaskId,
         prepared: &Prepared,
-    ) -> Result<Published, PublishError> {
+    ) -> Result<(), PublishError> {
         if self.stop.is_cancelled() {
             return Err(PublishError::Closed);
         }
-        if let (Some(store), Some(behind)) = (&self.store, &self.behind) {
-            if !store.is_available() || !behind.room(&**store).await {
-                return Err(unavailable());
-            }
-            let read = self.read_ids_for(task_id, prepared).await;
-            read.map_err(|error| PublishError::Unavailable(Arc::new(error)))?;
+        let (Some(store), Some(behind)) = (&self.store, &self.behind) else {
+            return Ok(());
+        };
+        if !store.is_available() || !behind.room(&**store).await {
+            return Err(unavailable());
         }
-        self.publish_in_memory(task_id, prepared)
+        let read = self.read_ids_for(task_id, prepared).await;
+        read.map_err(|error| PublishError::Unavailable(Arc::new(error)))
+    }
+
+    /// Publishes where memory has events first, and perhaps a store later.
+    pub(crate) fn publish_alone(
+        self: &Arc<Self>,
+        task_id: &TaskId,
+        prepared: &Prepared,
+        now: Instant,
+    ) -> Result<Published, PublishError> {
+        let result = if self.stop.is_cancelled() {
+            Err(PublishError::Closed)
+        } else {
+            self.publish_in_memory(task_id, prepared, now)
+        };
+        if result.is_err() {
+            self.count_refusal();
+        }
+        result
     }
 
     fn publish_in_memory(
         self: &Arc<Self>,
         task_id: &TaskId,
         prepared: &Prepared,
+        now: Instant,
     ) -> Result<Published, PublishError> {
         loop {
             let task = self.task_or_new(task_id);
-            let result = self.append(&task, &mut task.lock_rules(), prepared);
+            let result = self.append(&task, &mut task.lock_rules(), prepared, now);
             match result {
                 Ok(published) => {
-                    task.topic().announce();
+                    task.topic().announce_since(now);
                     if self.counters.held() > self.config.total_bytes {
                         retention::make_room(self);
                     }

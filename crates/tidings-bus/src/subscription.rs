@@ -11,7 +11,7 @@ use tidings_protocol::{EventType, Gap, Pattern, Since, TaskId, TaskSnapshot};
 
 use crate::bus::EventBus;
 use crate::cursor::{Cursor, SkipPolicy, Step};
-use crate::log::{EventRecord, Standing, View};
+use crate::log::{EventRecord, Run, Standing, View};
 use crate::shared::Shared;
 use crate::task::Task;
 use crate::tasks::{PatternId, PatternWatcher};
@@ -142,6 +142,14 @@ struct Fetching {
     page: Pin<Box<dyn Future<Output = View> + Send>>,
 }
 
+/// What was taken from a log and not yet from the stream. Records are made when
+/// they are asked for: to move a delivery in and out of a queue took half as
+/// long again as to count who holds its chunk.
+enum Taken {
+    Events(Run),
+    Gap(Box<Delivery>),
+}
+
 #[derive(Default)]
 struct State {
     watched: Slab<Watched>,
@@ -254,7 +262,7 @@ pub struct Subscription {
     event_types: Option<HashSet<EventType>>,
     skip: SkipPolicy,
     /// Taken from the log but not yet from the stream.
-    batch: VecDeque<Delivery>,
+    batch: VecDeque<Taken>,
     view: View,
     /// One at a time; tasks that need one meanwhile wait in `cold`.
     fetching: Option<Fetching>,
@@ -331,6 +339,23 @@ impl Subscription {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
+    /// The next of what was taken from the log.
+    fn next_taken(&mut self) -> Option<Delivery> {
+        loop {
+            if let Taken::Events(run) = self.batch.front_mut()? {
+                let wanted = self.event_types.as_ref();
+                let next = run
+                    .find(|record| wanted.is_none_or(|types| types.contains(record.event_type())));
+                if let Some(record) = next {
+                    return Some(Delivery::Event(record));
+                }
+            }
+            if let Some(Taken::Gap(gap)) = self.batch.pop_front() {
+                return Some(*gap);
+            }
+        }
+    }
+
     /// Takes the next events of one ready task into the batch; false if none is ready.
     fn refill(&mut self, waker: Option<&Waker>) -> bool {
         let mut state = self.inner.lock();
@@ -367,20 +392,11 @@ impl Subscription {
                             break false;
                         }
                         let to = to.min(from + (BATCH - taken) - 1);
-                        for offset in from..=to {
-                            let page = watched.page.as_ref();
-                            let Some(record) = page.map_or_else(
-                                || self.view.record(offset),
-                                |page| page.record(offset),
-                            ) else {
-                                break;
-                            };
-                            watched.cursor.advance(1);
-                            taken += 1;
-                            let wanted = self.event_types.as_ref();
-                            if wanted.is_none_or(|types| types.contains(record.event_type())) {
-                                self.batch.push_back(Delivery::Event(record));
-                            }
+                        let view = watched.page.as_deref().unwrap_or(&self.view);
+                        for (count, run) in view.runs(from, to) {
+                            watched.cursor.advance(count);
+                            taken += count;
+                            self.batch.push_back(Taken::Events(run));
                         }
                         continue;
                     }
@@ -388,11 +404,11 @@ impl Subscription {
             };
             counters.gap(&gap);
             let conflated = gap.reason == tidings_protocol::GapReason::Conflated;
-            self.batch.push_back(Delivery::Gap {
+            self.batch.push_back(Taken::Gap(Box::new(Delivery::Gap {
                 task_id: watched.task.id().clone(),
                 gap,
                 snapshot: if conflated { None } else { topic.snapshot() },
-            });
+            })));
         };
         counters.delivered(taken);
         watched.ready = !caught_up;
@@ -462,7 +478,7 @@ impl Stream for Subscription {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let this = &mut *self;
         loop {
-            if let Some(delivery) = this.batch.pop_front() {
+            if let Some(delivery) = this.next_taken() {
                 return Poll::Ready(Some(delivery));
             }
             if !this.refill(Some(cx.waker())) && !this.poll_fetch(cx) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use slab::Slab;
 use tidings_protocol::{Epoch, Gap, GapReason, Position, Since, TaskId, TaskSnapshot};
+use tokio::time::Instant;
 
 use crate::cursor::Cursor;
 use crate::interest::Interest;
@@ -211,12 +212,17 @@ impl Topic {
 
     /// Has the watchers look; called after a change, without the log's lock.
     pub(crate) fn announce(self: &Arc<Self>) {
+        self.announce_since(Instant::now());
+    }
+
+    /// The same, of a change that began earlier, for whoever has the time at hand.
+    pub(crate) fn announce_since(self: &Arc<Self>, since: Instant) {
         if self.watcher_count() == 0 {
             return;
         }
         self.moved.store(true, Ordering::SeqCst);
         if !self.queued.swap(true, Ordering::SeqCst) {
-            self.fanout.push(Arc::clone(self));
+            self.fanout.push(Arc::clone(self), since);
         }
     }
 

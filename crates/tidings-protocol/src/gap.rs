@@ -5,7 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::Offset;
 
 /// Why offsets were not delivered.
+///
+/// As wide as what lies beside it: what holds a gap or something else is told
+/// apart by this field, and a processor waits when it reads eight bytes of which
+/// one was just written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u64)]
 pub enum GapReason {
     /// They are no longer retained.
     Expired,

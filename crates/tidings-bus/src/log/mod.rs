@@ -19,6 +19,7 @@ use tidings_protocol::{Epoch, EventType, Offset, TaskId, TaskSnapshot, Timestamp
 pub use chunk::Chunk;
 pub(crate) use chunk::RecordMeta;
 pub use record::EventRecord;
+pub(crate) use record::Run;
 pub use view::{Standing, View};
 
 /// A chunk is sealed, and small chunks are merged, at this size. Large enough
@@ -89,6 +90,10 @@ pub(crate) struct Log {
     stored_first: Option<u64>,
     head: u64,
     sealed: VecDeque<Arc<Chunk>>,
+    /// How many of the newest chunks are small ones in a row, and their bytes:
+    /// counted along, for to look at them again is a cache's miss each.
+    run: usize,
+    run_bytes: usize,
     tail_bytes: Vec<u8>,
     tail_records: Vec<RecordMeta>,
     /// Bytes of the records `first..=head`, overhead included.
@@ -117,6 +122,8 @@ impl Log {
             stored_first: None,
             head: 0,
             sealed: VecDeque::new(),
+            run: 0,
+            run_bytes: 0,
             tail_bytes: Vec::new(),
             tail_records: Vec::new(),
             retained: 0,
@@ -268,6 +275,8 @@ impl Log {
     pub(crate) fn trim_all(&mut self) -> u64 {
         let dropped = self.retained_events();
         self.sealed.clear();
+        self.run = 0;
+        self.run_bytes = 0;
         self.tail_bytes = Vec::new();
         self.tail_records = Vec::new();
         self.first = self.head + 1;
@@ -298,6 +307,10 @@ impl Log {
             let index = front.index_of(self.first);
             self.retained -= front.frame(index).len() + RECORD_OVERHEAD;
             if front.last() == self.first {
+                if self.run == self.sealed.len() {
+                    self.run -= 1;
+                    self.run_bytes -= front.bytes.len();
+                }
                 self.sealed.pop_front();
             }
         }
@@ -324,39 +337,104 @@ impl Log {
             self.tail_bytes = Vec::new();
             self.tail_records = Vec::new();
         }
-        self.sealed.push_back(Arc::new(chunk));
-        self.merge_small();
+        self.push_chunk(chunk);
     }
 
-    /// Merges the newest chunks once there is a run of small ones.
+    /// Takes a chunk in, and merges the newest ones once there is a run of small ones.
     ///
     /// The run ends with a chunk that is large already, so each byte is merged once.
-    fn merge_small(&mut self) {
-        let mut bytes = 0;
-        let mut run = 0;
-        for chunk in self.sealed.iter().rev() {
-            if chunk.bytes.len() >= CHUNK_BYTES / 2 || chunk.records.len() >= MERGE_RUN {
-                break;
-            }
-            bytes += chunk.bytes.len();
-            run += 1;
+    fn push_chunk(&mut self, chunk: Chunk) {
+        let bytes = chunk.bytes.len();
+        let large = bytes >= CHUNK_BYTES / 2 || chunk.records.len() >= MERGE_RUN;
+        self.sealed.push_back(Arc::new(chunk));
+        if large {
+            self.run = 0;
+            self.run_bytes = 0;
+            return;
         }
-        if run >= MERGE_RUN || (run > 1 && bytes >= CHUNK_BYTES) {
-            let mut parts = self.sealed.split_off(self.sealed.len() - run);
+        self.run += 1;
+        self.run_bytes += bytes;
+        if self.run >= MERGE_RUN || (self.run > 1 && self.run_bytes >= CHUNK_BYTES) {
+            let mut parts = self.sealed.split_off(self.sealed.len() - self.run);
             let merged = Chunk::merge(parts.make_contiguous());
             self.sealed.push_back(Arc::new(merged));
+            self.run = 0;
+            self.run_bytes = 0;
         }
     }
 
     /// Sealed chunks that hold offsets from `from` on, oldest first.
     pub(crate) fn collect(&self, from: u64, into: &mut Vec<Arc<Chunk>>) {
         into.clear();
-        let start = self.sealed.partition_point(|chunk| chunk.last() < from);
-        into.extend(self.sealed.range(start..).cloned());
+        // Nearly always the newest is all, and the others stay out of the cache.
+        match self.sealed.back() {
+            Some(newest) if newest.first <= from => {
+                into.extend((newest.last() >= from).then(|| Arc::clone(newest)));
+            }
+            _ => {
+                let start = self.sealed.partition_point(|chunk| chunk.last() < from);
+                into.extend(self.sealed.range(start..).cloned());
+            }
+        }
     }
 }
 
 /// A chunk is at most CHUNK_BYTES plus one record (≤ the message limit), so u32 holds any position.
 fn narrow(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the log counts along, counted anew.
+    fn run_of(log: &Log) -> (usize, usize) {
+        let small = |chunk: &&Arc<Chunk>| {
+            chunk.bytes.len() < CHUNK_BYTES / 2 && chunk.records.len() < MERGE_RUN
+        };
+        let run: Vec<_> = log.sealed.iter().rev().take_while(small).collect();
+        (run.len(), run.iter().map(|chunk| chunk.bytes.len()).sum())
+    }
+
+    #[test]
+    fn the_run_of_small_chunks_is_counted_along() {
+        let mut log = Log::new(None, Epoch::new("e").unwrap());
+        let mut state = 7_u64;
+        let mut longest = 0;
+        for _ in 0..20_000 {
+            // Any numbers will do, as long as they are the same each time.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let number = usize::try_from(state >> 33).unwrap();
+            let size = if number % 50 == 0 {
+                CHUNK_BYTES
+            } else {
+                number % 900
+            };
+            let write = |_, text: &mut Vec<u8>| {
+                text.resize(size, b'x');
+                Appended {
+                    event_type: EventType::TaskStalled,
+                    timestamp: Timestamp::default(),
+                    data: (0, size),
+                }
+            };
+            log.append(&Framing::NONE, write, &mut Vec::new());
+            match number % 7 {
+                0 => {}
+                1 => drop(log.trim(&LogLimits {
+                    max_events: 1 + number as u64 % 60,
+                    max_bytes: usize::MAX,
+                })),
+                _ => log.seal(),
+            }
+            assert_eq!((log.run, log.run_bytes), run_of(&log));
+            longest = longest.max(log.run);
+        }
+        assert!(longest > MERGE_RUN / 2, "{longest}");
+        log.trim_all();
+        assert_eq!((log.run, log.run_bytes), (0, 0));
+    }
 }

@@ -1,5 +1,6 @@
 //! A handle to one event in the log, without a copy.
 
+use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 
 use tidings_protocol::{Data, Event, EventClass, EventType, Offset, Position, TaskId, Timestamp};
@@ -9,13 +10,41 @@ use super::Chunk;
 /// One event as it lies in the log: cheap to clone, decoded on demand.
 #[derive(Clone)]
 pub struct EventRecord {
-    chunk: Arc<Chunk>,
+    chunk: Held,
     index: usize,
+}
+
+/// Keeps a record's chunk.
+#[derive(Clone)]
+enum Held {
+    Alone(Arc<Chunk>),
+    /// With others that the same subscriber took at once: they share a count of
+    /// their own, for the chunk's is every subscriber's, and cores that count
+    /// there take its memory from each other (a third of what a delivery to
+    /// eight subscribers cost).
+    Together(Arc<Shared>),
+}
+
+struct Shared(Arc<Chunk>);
+
+/// From so many records on they are held together.
+const TOGETHER: u64 = 3;
+
+impl Deref for Held {
+    type Target = Chunk;
+
+    fn deref(&self) -> &Chunk {
+        match self {
+            Self::Alone(chunk) => chunk,
+            Self::Together(shared) => &shared.0,
+        }
+    }
 }
 
 impl EventRecord {
     pub(crate) fn new(chunk: Arc<Chunk>, offset: u64) -> Self {
         let index = chunk.index_of(offset);
+        let chunk = Held::Alone(chunk);
         Self { chunk, index }
     }
 
@@ -82,6 +111,41 @@ impl EventRecord {
     /// For a message in an inbox, which is not a task's event.
     pub fn decode(&self) -> Result<Event, serde_json::Error> {
         serde_json::from_str(self.json())
+    }
+}
+
+/// Records of one chunk that follow one another, as a subscriber takes them.
+pub(crate) struct Run {
+    /// None once the last record has it.
+    chunk: Option<Held>,
+    left: RangeInclusive<usize>,
+}
+
+impl Run {
+    /// Those from `from` to `to`, both in the chunk.
+    pub(crate) fn new(chunk: &Arc<Chunk>, from: u64, to: u64) -> Self {
+        let left = chunk.index_of(from)..=chunk.index_of(to);
+        let chunk = Arc::clone(chunk);
+        let chunk = Some(if to - from + 1 >= TOGETHER {
+            Held::Together(Arc::new(Shared(chunk)))
+        } else {
+            Held::Alone(chunk)
+        });
+        Self { chunk, left }
+    }
+}
+
+impl Iterator for Run {
+    type Item = EventRecord;
+
+    fn next(&mut self) -> Option<EventRecord> {
+        let index = self.left.next()?;
+        let chunk = if self.left.is_empty() {
+            self.chunk.take()?
+        } else {
+            self.chunk.clone()?
+        };
+        Some(EventRecord { chunk, index })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_protocol::{Epoch, EventClass, Offset, TaskSnapshot};
 
-use super::{Chunk, EventRecord};
+use super::{Chunk, EventRecord, Run};
 use crate::cursor::Cursor;
 use crate::topic::Topic;
 
@@ -79,6 +79,18 @@ impl View {
     pub(crate) fn class(&self, offset: u64) -> Option<EventClass> {
         self.find(offset)
             .map(|(_, chunk)| chunk.class(chunk.index_of(offset)))
+    }
+
+    /// The events from `from` to `to`, as far as they are here: how many of them
+    /// lie in one chunk, and those.
+    pub(crate) fn runs(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, Run)> {
+        let chunks = self.chunks_from(from).iter();
+        chunks
+            .take_while(move |chunk| chunk.first <= to)
+            .map(move |chunk| {
+                let (from, to) = (from.max(chunk.first), to.min(chunk.last()));
+                (to - from + 1, Run::new(chunk, from, to))
+            })
     }
 
     /// One event of the view.
