@@ -279,10 +279,15 @@ impl ConnectionManager {
     /// # Cancel safety
     /// A client that was taken over, and then not connected, is given back.
     pub async fn prepare(&self, request: &mut ConnectRequest) -> Result<(), ConnectError> {
-        let bus = &self.inner.bus;
-        if !bus.is_shared() {
+        if !self.inner.bus.is_shared() {
             return Ok(());
         }
+        // Boxed: most are alone, and would carry along what that takes.
+        Box::pin(self.prepare_shared(request)).await
+    }
+
+    async fn prepare_shared(&self, request: &mut ConnectRequest) -> Result<(), ConnectError> {
+        let bus = &self.inner.bus;
         let claimed = match self.inner.shared.get() {
             Some(shared) => self.inner.claim(shared, request).await?,
             None => Default::default(),

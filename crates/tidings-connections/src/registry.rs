@@ -1,6 +1,6 @@
 //! Who is connected, and who is away: one map by client, one list by number.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
@@ -31,8 +31,10 @@ pub(crate) struct Clients {
     connected: Slab<Arc<Connection>>,
     /// When which client's time is up; one entry a client that is away.
     expiries: BTreeMap<(Instant, ClientId), ()>,
-    /// Clients that are just coming or going.
-    settling: HashSet<ClientId>,
+    /// Clients that are just coming or going: at most one a thread.
+    settling: Vec<ClientId>,
+    /// Threads that wait for one of them.
+    waiting: usize,
 }
 
 impl Clients {
@@ -134,8 +136,14 @@ pub(crate) struct Settling<'a> {
 
 impl Drop for Settling<'_> {
     fn drop(&mut self) {
-        self.registry.lock().settling.remove(&self.id);
-        self.registry.settled.notify_all();
+        let mut clients = self.registry.lock();
+        clients.settling.retain(|id| *id != self.id);
+        let waited_for = clients.waiting > 0;
+        drop(clients);
+        // A system call, needed by nobody as a rule.
+        if waited_for {
+            self.registry.settled.notify_all();
+        }
     }
 }
 
@@ -148,11 +156,16 @@ impl Registry {
     /// and inbox pass from a connection to the next in several steps, and one
     /// that came in between would find nothing. Short: no step awaits.
     pub(crate) fn settle(&self, id: &ClientId) -> Settling<'_> {
-        let mut clients = self
-            .settled
-            .wait_while(self.lock(), |clients| clients.settling.contains(id))
-            .unwrap_or_else(PoisonError::into_inner);
-        clients.settling.insert(id.clone());
+        let mut clients = self.lock();
+        while clients.settling.contains(id) {
+            clients.waiting += 1;
+            clients = self
+                .settled
+                .wait(clients)
+                .unwrap_or_else(PoisonError::into_inner);
+            clients.waiting -= 1;
+        }
+        clients.settling.push(id.clone());
         Settling {
             registry: self,
             id: id.clone(),

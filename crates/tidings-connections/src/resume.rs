@@ -17,7 +17,8 @@ use tokio::time::Instant;
 pub(crate) struct ResumeToken([u8; 16]);
 
 impl ResumeToken {
-    /// 122 random bits, from the system's generator.
+    /// 122 random bits, from a generator made for secrets (`rand`'s of the thread,
+    /// which the system's seeds): the system's own would be a system call each.
     pub(crate) fn generate() -> Self {
         Self(*uuid::Uuid::new_v4().as_bytes())
     }

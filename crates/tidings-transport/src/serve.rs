@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -258,32 +258,37 @@ fn answer(
 }
 
 async fn http1<T: Stream>(stream: T, peer: SocketAddr, shared: &Arc<Shared>) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.service.config().header_read_timeout)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service_fn(answer(peer, shared)))
-        .with_upgrades();
+    let connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(shared.service.config().header_read_timeout)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service_fn(answer(peer, shared)))
+            .with_upgrades()
+    );
     let finish = |connection: Pin<&mut UpgradeableConnection<_, _>>| connection.graceful_shutdown();
     drive(connection, finish, peer, shared).await;
 }
 
 async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_H2)
-        .max_send_buf_size(SEND_BUFFER_H2)
-        .keep_alive_interval(Some(shared.service.manager().config().heartbeat_interval))
-        .keep_alive_timeout(shared.service.manager().config().write_timeout)
-        .serve_connection(TokioIo::new(stream), service_fn(answer(peer, shared)));
+    let connection = pin!(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD_H2)
+            .max_send_buf_size(SEND_BUFFER_H2)
+            .keep_alive_interval(Some(shared.service.manager().config().heartbeat_interval))
+            .keep_alive_timeout(shared.service.manager().config().write_timeout)
+            .serve_connection(TokioIo::new(stream), service_fn(answer(peer, shared)))
+    );
     let finish = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
     drive(connection, finish, peer, shared).await;
 }
 
-/// Lets a connection run to its end, or, when the server drains, finish.
+/// Lets a connection run to its end, or, when the server drains, finish. Lent:
+/// passed on, it would be here twice, and be carried along.
 async fn drive<C, E>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     finish: impl FnOnce(Pin<&mut C>),
     peer: SocketAddr,
     shared: &Shared,
@@ -291,7 +296,6 @@ async fn drive<C, E>(
     C: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
-    let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = shared.drain.cancelled() => {

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use crate::body::Body;
 use crate::config::{ConfigError, TransportConfig};
-use crate::metrics::HttpCounts;
+use crate::metrics::{HttpCounts, NO_ROUTE};
 use crate::origin::Origins;
 use crate::request_id;
 use crate::routes::Routes;
@@ -206,7 +206,8 @@ impl Plain {
         let core = self.0;
         let began = Instant::now();
         let id = request_id::of(request.headers());
-        let route = core.routes.label(request.uri().path());
+        let found = core.routes.find(request.uri().path());
+        let route = found.as_ref().map_or(NO_ROUTE, |found| found.label);
         let method = request.method().clone();
         // What happens while it is answered is logged in it.
         let span = core.config.request_spans.begin(&RequestHead {
@@ -215,7 +216,7 @@ impl Plain {
             headers: request.headers(),
             request_id: id.to_str().unwrap_or_default(),
         });
-        let answered = core.route(request).instrument(span.clone()).await;
+        let answered = core.route(found, request).instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|problem| {
             if let Some(code) = problem.code() {
                 core.manager.count_error(code);

@@ -12,11 +12,10 @@ mod tasks;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
 use matchit::Router;
-use tidings_connections::{Access, Permission};
+use tidings_connections::{Access, AuthError, Permission};
 
 use crate::body::Body;
 use crate::forwarded;
-use crate::metrics::NO_ROUTE;
 use crate::origin::host;
 use crate::pages::wants_html;
 use crate::problem::Problem;
@@ -68,36 +67,39 @@ pub(crate) const PATHS: &[(&str, Route)] = &[
     ("/api/asyncapi.json", Route::AsyncApi),
 ];
 
-pub(crate) struct Routes(Router<Route>);
+/// The router's values are places in [`PATHS`].
+pub(crate) struct Routes(Router<usize>);
+
+/// A route, as a path leads to it.
+pub(crate) struct Found {
+    route: Route,
+    /// The route's pattern: the path without what clients put into it.
+    pub(crate) label: &'static str,
+    /// The id in the path; empty if it has none.
+    id: String,
+}
 
 impl Routes {
     pub(crate) fn new() -> Self {
         let mut router = Router::new();
-        for (path, route) in PATHS {
+        for (at, (path, _)) in PATHS.iter().enumerate() {
             router
-                .insert(*path, *route)
+                .insert(*path, at)
                 .expect("the paths above do not conflict");
         }
         Self(router)
     }
 
-    /// The route's pattern: a path without what clients put into it.
-    pub(crate) fn label(&self, path: &str) -> &'static str {
-        let found = self.0.at(path).ok();
-        found
-            .and_then(|found| PATHS.iter().find(|(_, route)| route == found.value))
-            .map_or(NO_ROUTE, |(path, _)| path)
-    }
-
-    /// The route, and the id in the path if it has one.
-    fn find(&self, path: &str) -> Option<(Route, String)> {
+    /// Where a path leads to.
+    pub(crate) fn find(&self, path: &str) -> Option<Found> {
         let found = self.0.at(path).ok()?;
-        let id = found
-            .params
-            .iter()
-            .next()
-            .map_or_else(String::new, |(_, id)| id.to_owned());
-        Some((*found.value, id))
+        let (label, route) = PATHS[*found.value];
+        let id = found.params.iter().next();
+        Some(Found {
+            route,
+            label,
+            id: id.map_or_else(String::new, |(_, id)| id.to_owned()),
+        })
     }
 }
 
@@ -122,15 +124,11 @@ const fn is_open(route: Route) -> bool {
 
 impl Core {
     /// The application's page, where there is no route, or for a browser at `/`.
-    fn page<B>(
-        &self,
-        found: Option<&(Route, String)>,
-        request: &Request<B>,
-    ) -> Option<Response<Body>> {
+    fn page<B>(&self, found: Option<&Found>, request: &Request<B>) -> Option<Response<Body>> {
         let pages = self.config.pages.as_ref()?;
-        let at_root = match found {
+        let at_root = match found.map(|found| found.route) {
             None => false,
-            Some((Route::Index, _)) if wants_html(request.headers()) => true,
+            Some(Route::Index) if wants_html(request.headers()) => true,
             Some(_) => return None,
         };
         let (method, path) = (request.method(), request.uri().path());
@@ -142,8 +140,12 @@ impl Core {
         Some(page)
     }
 
-    /// Answers a request.
-    pub(crate) async fn route<B>(&self, mut request: Request<B>) -> Result<Response<Body>, Problem>
+    /// Answers a request, of which the path leads there.
+    pub(crate) async fn route<B>(
+        &self,
+        found: Option<Found>,
+        mut request: Request<B>,
+    ) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -156,13 +158,11 @@ impl Core {
             let client = forwarded::client(request.headers(), *peer, &self.config.trusted_proxies);
             request.extensions_mut().insert(PeerAddr(client));
         }
-        let path = request.uri().path();
-        let found = self.routes.find(path);
         if let Some(page) = self.page(found.as_ref(), &request) {
             return Ok(page);
         }
-        let Some((route, id)) = found else {
-            return Err(Problem::no_route(path));
+        let Some(Found { route, id, .. }) = found else {
+            return Err(Problem::no_route(request.uri().path()));
         };
         let access = match route {
             route if is_open(route) => Ok(Access::default()),
@@ -186,6 +186,24 @@ impl Core {
             }
             _ => {}
         }
+        // Apart, and boxed: what all these need is kilobytes, and a handshake
+        // would carry them from place to place.
+        Box::pin(self.answer(route, method, request, &id, access)).await
+    }
+
+    /// Answers a request for what is no stream.
+    async fn answer<B>(
+        &self,
+        route: Route,
+        method: Method,
+        request: Request<B>,
+        id: &str,
+        access: Result<Access, AuthError>,
+    ) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         if !self
             .allowed()
             .origins
@@ -204,11 +222,11 @@ impl Core {
                 drop(request);
                 self.list_tasks(&uri, &access).await
             }
-            (Route::Task, Method::GET) => self.get_task(&id, &access).await,
-            (Route::Task, Method::DELETE) => self.delete_task(&id, &access).await,
-            (Route::Events, Method::GET) => self.get_events(request, &id, access).await,
-            (Route::Events, Method::POST) => self.publish(request, &id, &access).await,
-            (Route::Commands, Method::POST) => self.command(request, &id, &access).await,
+            (Route::Task, Method::GET) => self.get_task(id, &access).await,
+            (Route::Task, Method::DELETE) => self.delete_task(id, &access).await,
+            (Route::Events, Method::GET) => self.get_events(request, id, access).await,
+            (Route::Events, Method::POST) => self.publish(request, id, &access).await,
+            (Route::Commands, Method::POST) => self.command(request, id, &access).await,
             (Route::Connections, Method::GET) => {
                 let uri = request.uri().clone();
                 drop(request);
@@ -217,16 +235,16 @@ impl Core {
             (Route::Connection, Method::GET) => {
                 access.check_everything(Permission::Admin)?;
                 drop(request);
-                self.get_connection(&id).await
+                self.get_connection(id).await
             }
             (Route::Connection, Method::DELETE) => {
                 access.check_everything(Permission::Admin)?;
                 drop(request);
-                self.kick(&id).await
+                self.kick(id).await
             }
             (Route::Messages, Method::POST) => {
                 access.check_everything(Permission::Admin)?;
-                self.send_message(request, &id).await
+                self.send_message(request, id).await
             }
             (Route::Backups, Method::POST) => {
                 access.check_everything(Permission::Admin)?;
