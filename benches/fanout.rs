@@ -24,7 +24,7 @@ use std::time::Duration;
 use support::loader::{EVENT_BYTES, Load, Loader, Pace};
 use support::process::{self, ServerProcess};
 use support::report::{DELIVERIES, Measured, P50, P99, Report, USER};
-use support::{Args, results, servers};
+use support::{Args, servers};
 
 /// Rounds of each measurement; the median counts.
 const ROUNDS: usize = 5;
@@ -96,7 +96,5 @@ fn main() {
     report.record_ratio("fanout_64_to_axum", MANY, "axum", DELIVERIES);
     report.record_ratio("many_tasks_to_axum", TASKS, "axum", DELIVERIES);
     report.record_ratio("paced_p99_to_bare", PACED, "bare", P99);
-    if let Some(user) = report.median(ONE, "tidings", USER) {
-        results::record("user_us_a_delivery", user);
-    }
+    report.record_ratio("user_to_bare", ONE, "bare", USER);
 }

@@ -210,7 +210,7 @@ fn publish(criterion: &mut Criterion) {
 /// The ratios, from interleaved rounds.
 fn ratios() {
     const ROUNDS: usize = 9;
-    const EVENTS: u64 = 30_000;
+    const EVENTS: u64 = 100_000;
     let runtime = runtime();
     let shape = Shape {
         subscribers: 8,

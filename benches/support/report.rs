@@ -68,12 +68,7 @@ impl Report {
     }
 
     /// The median of the rounds; none if it was not measured.
-    pub(crate) fn median(
-        &self,
-        shape: &str,
-        kind: &str,
-        field: fn(&Measured) -> f64,
-    ) -> Option<f64> {
+    fn median(&self, shape: &str, kind: &str, field: fn(&Measured) -> f64) -> Option<f64> {
         let rounds = self.measured.get(&(shape.to_owned(), kind.to_owned()))?;
         Some(median(rounds.iter().map(field)))
     }

@@ -54,9 +54,10 @@ const TARGETS: &[Target] = &[
         limit: AtLeast(2.5),
     },
     Target {
-        key: "user_us_a_delivery",
-        what: "user-space CPU a delivery, 1 in flight, \u{b5}s",
-        limit: AtMost(0.4),
+        // 0.4 µs where bare writes take 0.08: on a slower machine both take longer.
+        key: "user_to_bare",
+        what: "1 in flight: user-space CPU a delivery to bare writes",
+        limit: AtMost(5.0),
     },
     Target {
         key: "idle_kib",
