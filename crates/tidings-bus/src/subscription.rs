@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
 use slab::Slab;
@@ -11,7 +11,7 @@ use tidings_protocol::{EventType, Gap, Pattern, Since, TaskId, TaskSnapshot};
 
 use crate::bus::EventBus;
 use crate::cursor::{Cursor, SkipPolicy, Step};
-use crate::log::{EventRecord, Run, Standing, View};
+use crate::log::{Chunk, EventRecord, Run, Standing, View};
 use crate::shared::Shared;
 use crate::task::Task;
 use crate::tasks::{PatternId, PatternWatcher};
@@ -132,7 +132,41 @@ struct Watched {
     gap: Option<Gap>,
     /// Events from the store, while they are not in memory.
     page: Option<Box<View>>,
+    /// All that the cursor has before it, as the pass saw it last, if that is in
+    /// one chunk. To look at the log instead would have the publisher wait for
+    /// its lock, and cut what is published next into chunks of an event or two.
+    offered: Option<Arc<Chunk>>,
     ready: bool,
+}
+
+impl State {
+    /// Puts everything on the ready list that has something before it.
+    fn look_everywhere(&mut self) {
+        for (key, watched) in &mut self.watched {
+            watched.offered = None;
+            let behind = watched.cursor.lag(watched.task.topic()) > 0;
+            if behind && !std::mem::replace(&mut watched.ready, true) {
+                self.ready.push_back(key);
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// What the pass offered, if that may be taken as it is. Whatever came after
+    /// the pass looked has the pass come again.
+    fn take_offered(&mut self, topic: &Topic, closed: bool, skip: SkipPolicy) -> Option<Run> {
+        let chunk = self.offered.take()?;
+        let (from, to) = (self.cursor.next_offset(), chunk.last());
+        let count = to - from + 1;
+        let plain = !closed && self.gap.is_none() && self.page.is_none();
+        if !plain || count > BATCH || self.cursor.lag(topic) > skip.behind {
+            return None;
+        }
+        self.cursor.advance(count);
+        self.ready = false;
+        Some(Run::new(&chunk, from, to))
+    }
 }
 
 /// A page on its way from the store, and whose it is.
@@ -193,6 +227,7 @@ impl Inner {
             cursor: joined.cursor,
             gap: joined.ahead,
             page: None,
+            offered: None,
             ready,
         });
         if ready {
@@ -203,15 +238,25 @@ impl Inner {
 }
 
 impl Watcher for Inner {
-    fn advance(&self, key: usize, _: &Arc<Topic>, _: &mut View) -> Advance {
+    fn advance(&self, key: usize, topic: &Arc<Topic>, view: &mut View) -> Advance {
         let waker = {
             let mut state = self.lock();
             if state.closed {
                 return Advance::Gone;
             }
-            match state.watched.get_mut(key) {
-                Some(watched) if !watched.ready => watched.ready = true,
-                _ => return Advance::Done,
+            // The key may have passed to another task since the pass copied it.
+            let Some(watched) = state
+                .watched
+                .get_mut(key)
+                .filter(|watched| Arc::ptr_eq(watched.task.topic(), topic))
+            else {
+                return Advance::Done;
+            };
+            // Of one that has not taken what it was offered before, this is all
+            // or nothing, too.
+            watched.offered = view.whole(&watched.cursor);
+            if std::mem::replace(&mut watched.ready, true) {
+                return Advance::Done;
             }
             state.ready.push_back(key);
             state.waker.take()
@@ -268,6 +313,8 @@ pub struct Subscription {
     fetching: Option<Fetching>,
     cold: VecDeque<usize>,
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The bus has been shut down, and all logs have been looked at since.
+    ended: bool,
 }
 
 impl EventBus {
@@ -310,6 +357,7 @@ impl EventBus {
             fetching: None,
             cold: VecDeque::new(),
             closing: Box::pin(async move { stop.cancelled().await }),
+            ended: false,
         }
     }
 }
@@ -371,6 +419,11 @@ impl Subscription {
         let counters = &self.inner.shared.counters;
         // Asked first: a closed topic's view then holds its last word.
         let closed = topic.is_closed();
+        if let Some(run) = watched.take_offered(topic, closed, self.skip) {
+            counters.delivered(run.len());
+            self.batch.push_back(Taken::Events(run));
+            return true;
+        }
         topic.fill(&mut self.view, watched.cursor.next_offset());
         let mut taken = 0;
         let caught_up = loop {
@@ -393,9 +446,9 @@ impl Subscription {
                         }
                         let to = to.min(from + (BATCH - taken) - 1);
                         let view = watched.page.as_deref().unwrap_or(&self.view);
-                        for (count, run) in view.runs(from, to) {
-                            watched.cursor.advance(count);
-                            taken += count;
+                        for run in view.runs(from, to) {
+                            watched.cursor.advance(run.len());
+                            taken += run.len();
                             self.batch.push_back(Taken::Events(run));
                         }
                         continue;
@@ -482,12 +535,14 @@ impl Stream for Subscription {
                 return Poll::Ready(Some(delivery));
             }
             if !this.refill(Some(cx.waker())) && !this.poll_fetch(cx) {
-                if this.inner.shared.stop.is_cancelled() {
-                    // Also when asked again: a future that has ended is not polled.
+                if this.ended {
                     return Poll::Ready(None);
                 }
-                // Registers for the end as well; what was published before it came first.
-                return this.closing.as_mut().poll(cx).map(|()| None);
+                ready!(this.closing.as_mut().poll(cx));
+                // The pass has ended too, and may not have come by for what was
+                // published last.
+                this.ended = true;
+                this.inner.lock().look_everywhere();
             }
         }
     }

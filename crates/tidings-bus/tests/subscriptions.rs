@@ -8,6 +8,7 @@ use tidings_bus::protocol::{
     Epoch, EventType, Gap, GapReason, NewEvent, Pattern, Position, Since, TaskStatus,
 };
 use tidings_bus::{Delivery, EventBus, Filter, PublishError, Subscription};
+use tidings_testkit::{Checker, DEADLINE};
 
 fn range(from: u64, to: u64, reason: GapReason) -> Gap {
     Gap {
@@ -348,6 +349,58 @@ async fn the_stream_ends_at_shutdown_after_what_was_published_before() {
         bus.publish(&id("t"), NewEvent::log("late")).await,
         Err(PublishError::Closed)
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_published_right_before_a_shutdown_comes_before_the_end() {
+    let bus = bus();
+    let mut watching = bus.subscribe(id("t"));
+    publish_to(&bus, &id("t"), 2).await;
+    // The pass has offered those two, and does not come by for the rest.
+    support::settle().await;
+    publish_to(&bus, &id("t"), 200).await;
+    bus.shutdown().await;
+    let all: Vec<_> = (1..=200).collect();
+    assert_eq!(offsets(&mut watching, 200).await, all);
+    assert!(watching.recv().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn subscribers_on_all_threads_get_everything_in_order() {
+    const EVENTS: u64 = 40_000;
+    const PUBLISHERS: u64 = 2;
+    let bus = support::keeping(EVENTS);
+    let mut running = tokio::task::JoinSet::new();
+    for subscriber in 0..8 {
+        let mut watching = bus.subscribe(id("t"));
+        running.spawn(async move {
+            let mut checker = Checker::from(1);
+            while checker.delivered() < EVENTS {
+                let delivery = tokio::time::timeout(DEADLINE, watching.recv()).await;
+                support::check(&mut checker, &delivery.expect("an event in time").unwrap());
+                // Some are quick, some fall behind for a moment now and then.
+                if subscriber > 0 && checker.delivered() % (subscriber * 97) == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert!(checker.gaps().is_empty());
+        });
+    }
+    for publisher in 1..=PUBLISHERS {
+        let bus = bus.clone();
+        running.spawn(async move {
+            for number in 0..EVENTS / PUBLISHERS {
+                log(&bus, "t").await;
+                // Bursts of all lengths, so that a pass comes between any two.
+                if number % (number % 61 + publisher) == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -135,6 +135,13 @@ impl Run {
     }
 }
 
+impl Run {
+    /// How many are left.
+    pub(crate) fn len(&self) -> u64 {
+        self.left.clone().count() as u64
+    }
+}
+
 impl Iterator for Run {
     type Item = EventRecord;
 

@@ -39,6 +39,17 @@ impl View {
             && !self.chunks.is_empty()
     }
 
+    /// The one chunk in which all lies that a cursor has before it, if it does.
+    pub(crate) fn whole(&self, cursor: &Cursor) -> Option<Arc<Chunk>> {
+        let newest = self.chunks.last()?;
+        let all = newest.first..=newest.last();
+        let next = cursor.next_offset();
+        (self.generation == cursor.generation()
+            && newest.last() == self.head
+            && all.contains(&next))
+        .then(|| Arc::clone(newest))
+    }
+
     /// The oldest retained offset when the view was taken.
     pub fn first(&self) -> u64 {
         self.first
@@ -81,16 +92,12 @@ impl View {
             .map(|(_, chunk)| chunk.class(chunk.index_of(offset)))
     }
 
-    /// The events from `from` to `to`, as far as they are here: how many of them
-    /// lie in one chunk, and those.
-    pub(crate) fn runs(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, Run)> {
+    /// The events from `from` to `to`, as far as they are here, chunk by chunk.
+    pub(crate) fn runs(&self, from: u64, to: u64) -> impl Iterator<Item = Run> {
         let chunks = self.chunks_from(from).iter();
         chunks
             .take_while(move |chunk| chunk.first <= to)
-            .map(move |chunk| {
-                let (from, to) = (from.max(chunk.first), to.min(chunk.last()));
-                (to - from + 1, Run::new(chunk, from, to))
-            })
+            .map(move |chunk| Run::new(chunk, from.max(chunk.first), to.min(chunk.last())))
     }
 
     /// One event of the view.
