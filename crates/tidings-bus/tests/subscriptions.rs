@@ -371,7 +371,7 @@ async fn subscribers_on_all_threads_get_everything_in_order() {
     const PUBLISHERS: u64 = 2;
     let bus = support::keeping(EVENTS);
     let mut running = tokio::task::JoinSet::new();
-    for subscriber in 0..8 {
+    for subscriber in 1..=8 {
         let mut watching = bus.subscribe(id("t"));
         running.spawn(async move {
             let mut checker = Checker::from(1);
@@ -379,7 +379,7 @@ async fn subscribers_on_all_threads_get_everything_in_order() {
                 let delivery = tokio::time::timeout(DEADLINE, watching.recv()).await;
                 support::check(&mut checker, &delivery.expect("an event in time").unwrap());
                 // Some are quick, some fall behind for a moment now and then.
-                if subscriber > 0 && checker.delivered() % (subscriber * 97) == 0 {
+                if checker.delivered().is_multiple_of(subscriber * 97) {
                     tokio::task::yield_now().await;
                 }
             }
@@ -392,7 +392,7 @@ async fn subscribers_on_all_threads_get_everything_in_order() {
             for number in 0..EVENTS / PUBLISHERS {
                 log(&bus, "t").await;
                 // Bursts of all lengths, so that a pass comes between any two.
-                if number % (number % 61 + publisher) == 0 {
+                if number.is_multiple_of(number % 61 + publisher) {
                     tokio::task::yield_now().await;
                 }
             }

@@ -63,7 +63,7 @@ impl WriteDeadline {
 }
 
 /// Writes what the greeting follows, or a goodbye: one packet for both takes a
-/// sixth off what a handshake costs the server, and the client one wake-up.
+/// tenth off what a handshake costs the server, and saves the client a wake-up.
 fn poll_send_more(
     stream: &TcpStream,
     cx: &mut Context<'_>,

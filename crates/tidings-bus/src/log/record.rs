@@ -22,10 +22,10 @@ enum Held {
     /// their own, for the chunk's is every subscriber's, and cores that count
     /// there take its memory from each other (a third of what a delivery to
     /// eight subscribers cost).
-    Together(Arc<Shared>),
+    Together(Arc<Counted>),
 }
 
-struct Shared(Arc<Chunk>);
+struct Counted(Arc<Chunk>);
 
 /// From so many records on they are held together.
 const TOGETHER: u64 = 3;
@@ -36,7 +36,7 @@ impl Deref for Held {
     fn deref(&self) -> &Chunk {
         match self {
             Self::Alone(chunk) => chunk,
-            Self::Together(shared) => &shared.0,
+            Self::Together(counted) => &counted.0,
         }
     }
 }
@@ -127,15 +127,13 @@ impl Run {
         let left = chunk.index_of(from)..=chunk.index_of(to);
         let chunk = Arc::clone(chunk);
         let chunk = Some(if to - from + 1 >= TOGETHER {
-            Held::Together(Arc::new(Shared(chunk)))
+            Held::Together(Arc::new(Counted(chunk)))
         } else {
             Held::Alone(chunk)
         });
         Self { chunk, left }
     }
-}
 
-impl Run {
     /// How many are left.
     pub(crate) fn len(&self) -> u64 {
         self.left.clone().count() as u64

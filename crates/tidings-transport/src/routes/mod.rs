@@ -191,7 +191,7 @@ impl Core {
         Box::pin(self.answer(route, method, request, &id, access)).await
     }
 
-    /// Answers a request for what is no stream.
+    /// Answers a request that is no WebSocket handshake.
     async fn answer<B>(
         &self,
         route: Route,
