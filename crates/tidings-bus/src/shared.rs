@@ -113,7 +113,7 @@ impl Shared {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Publishes by the path that this bus has: memory alone, or a store first.
+    /// Publishes where there is a store: it has the event first, or later.
     pub(crate) async fn publish_prepared(
         self: &Arc<Self>,
         task_id: &TaskId,

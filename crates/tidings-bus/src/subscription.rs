@@ -177,8 +177,9 @@ struct Fetching {
 }
 
 /// What was taken from a log and not yet from the stream. Records are made when
-/// they are asked for: to move a delivery in and out of a queue took half as
-/// long again as to count who holds its chunk.
+/// they are asked for, and not moved in and out of a queue: together with the
+/// count of their own that a run's records have, this took eight subscribers from
+/// 11 to 7 % of a benchmark's time (perf).
 enum Taken {
     Events(Run),
     Gap(Box<Delivery>),

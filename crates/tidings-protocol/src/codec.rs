@@ -83,7 +83,8 @@ pub fn encode_event(
 }
 
 /// Appends an `ack`, the one control message that is sent as often as events
-/// come: the same bytes as through serde, for a sixth of its instructions.
+/// come: the same bytes as through serde, which took 2,900 of the 19,300
+/// instructions of a publish and its delivery (callgrind).
 pub(crate) fn encode_ack(
     buf: &mut Vec<u8>,
     reference: Option<&Reference>,

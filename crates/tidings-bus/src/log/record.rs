@@ -20,8 +20,7 @@ enum Held {
     Alone(Arc<Chunk>),
     /// With others that the same subscriber took at once: they share a count of
     /// their own, for the chunk's is every subscriber's, and cores that count
-    /// there take its memory from each other (a third of what a delivery to
-    /// eight subscribers cost).
+    /// there take its memory from each other.
     Together(Arc<Counted>),
 }
 
