@@ -1,0 +1,24 @@
+//! One program for all the tests of the public interface: each more would be one more link.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conflation;
+mod far_behind;
+mod fencing;
+mod group_commit;
+mod handlers;
+mod idempotency;
+mod joining;
+mod lease;
+mod lifecycle;
+mod python_event_bus;
+mod retention;
+mod rules_outlive_a_restart;
+mod slow_subscriber;
+mod snapshot_is_the_reduction;
+mod store;
+mod store_timings;
+mod subscriptions;
+mod support;
+mod wall_clock;
+mod write_behind;

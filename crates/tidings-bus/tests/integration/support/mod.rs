@@ -1,0 +1,154 @@
+//! What the bus's tests share.
+
+mod gated;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_bus::protocol::{Gap, NewEvent, Offset, Since, TaskId, TaskSnapshot};
+use tidings_bus::{BusConfig, Delivery, EventBus, EventRecord, LogLimits, Subscription};
+use tidings_testkit::{Checker, DEADLINE};
+
+pub(crate) use gated::Gated;
+
+pub(crate) fn id(text: &str) -> TaskId {
+    TaskId::new(text).unwrap()
+}
+
+pub(crate) fn offset(value: u64) -> Offset {
+    Offset::new(value).unwrap()
+}
+
+pub(crate) fn bus() -> EventBus {
+    EventBus::new(BusConfig::default()).unwrap()
+}
+
+/// A bus that keeps so many events a task.
+pub(crate) fn keeping(max_events: u64) -> EventBus {
+    EventBus::new(limited(max_events)).unwrap()
+}
+
+pub(crate) fn limited(max_events: u64) -> BusConfig {
+    BusConfig::default().log_limits(LogLimits {
+        max_events,
+        max_bytes: 64 * 1024 * 1024,
+    })
+}
+
+/// Publishes a start and progress until the head is at `head`.
+pub(crate) async fn publish_to(bus: &EventBus, task: &TaskId, head: u64) {
+    let mut at = bus
+        .snapshot(task)
+        .map_or(0, |snapshot| snapshot.offset.get());
+    while at < head {
+        let event = if at == 0 {
+            NewEvent::task_started("work")
+        } else {
+            step(at)
+        };
+        at = bus.publish(task, event).await.unwrap().offset.get();
+    }
+}
+
+/// An essential event that says its number.
+pub(crate) fn step(n: u64) -> NewEvent {
+    NewEvent::agent_status(
+        "agent",
+        tidings_bus::protocol::AgentStatus::Working,
+        format!("step {n}").as_str(),
+    )
+}
+
+/// The next delivery; under a held clock the deadline passes once all is quiet.
+pub(crate) async fn next(subscription: &mut Subscription) -> Delivery {
+    tokio::select! {
+        // First the deadline: a subscriber that nobody has woken must not look once more.
+        biased;
+        () = tokio::time::sleep(DEADLINE) => panic!("no delivery in time"),
+        delivery = subscription.recv() => delivery.expect("a delivery before the stream's end"),
+    }
+}
+
+pub(crate) async fn event(subscription: &mut Subscription) -> EventRecord {
+    match next(subscription).await {
+        Delivery::Event(event) => event,
+        gap @ Delivery::Gap { .. } => panic!("an event was due, not {gap:?}"),
+    }
+}
+
+pub(crate) async fn gap(subscription: &mut Subscription) -> (Gap, Option<Arc<TaskSnapshot>>) {
+    match next(subscription).await {
+        Delivery::Gap { gap, snapshot, .. } => (gap, snapshot),
+        event @ Delivery::Event(_) => panic!("a gap was due, not {event:?}"),
+    }
+}
+
+/// The offsets of the next `count` deliveries, all of them events.
+pub(crate) async fn offsets(subscription: &mut Subscription, count: usize) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    for _ in 0..count {
+        offsets.push(event(subscription).await.offset().get());
+    }
+    offsets
+}
+
+/// Nothing comes, however long one waits. For tests with a held clock, where
+/// time passes only when nobody has anything left to do.
+pub(crate) async fn quiet(subscription: &mut Subscription) {
+    let waited = tokio::time::timeout(Duration::from_millis(10), subscription.recv()).await;
+    assert!(waited.is_err(), "nothing was due, not {waited:?}");
+}
+
+/// Lets everybody do what they can; for tests with a held clock.
+pub(crate) async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// Feeds the checker.
+pub(crate) fn check(checker: &mut Checker, delivery: &Delivery) {
+    let checked = match delivery {
+        Delivery::Event(event) => checker.event(event.offset().get()),
+        Delivery::Gap { gap, snapshot, .. } => checker.gap(*gap, snapshot.is_some()),
+    };
+    if let Err(violation) = checked {
+        panic!("{violation}");
+    }
+}
+
+/// Checks deliveries up to and including `head`; gives the events.
+pub(crate) async fn check_to(
+    checker: &mut Checker,
+    subscription: &mut Subscription,
+    head: u64,
+) -> Vec<EventRecord> {
+    let mut events = Vec::new();
+    while checker.expected().is_none_or(|expected| expected <= head) {
+        let delivery = next(subscription).await;
+        check(checker, &delivery);
+        if let Delivery::Event(event) = delivery {
+            events.push(event);
+        }
+    }
+    events
+}
+
+/// What is retained, as offsets.
+pub(crate) async fn retained(bus: &EventBus, task: &TaskId) -> Vec<u64> {
+    let page = bus
+        .history(task, Some(Since::Start), usize::MAX)
+        .await
+        .expect("a task that is known");
+    page.events
+        .iter()
+        .map(|event| event.offset().get())
+        .collect()
+}
+
+/// A fresh seed, told to whoever reads a failure; `TIDINGS_SEED` brings one back.
+#[allow(clippy::print_stdout, reason = "a failure without its seed is lost")]
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("TIDINGS_SEED").ok();
+    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    println!("TIDINGS_SEED={seed}");
+    seed
+}

@@ -1,0 +1,8 @@
+//! One program for all the tests of the public interface: each more would be one more link.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod progress_bars;
+mod publish_and_watch;
+mod through_faults;
+mod tokens;

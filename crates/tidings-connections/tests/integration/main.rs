@@ -1,0 +1,6 @@
+//! One program for all the tests of the public interface: each more would be one more link.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod simulation;
+mod unread_messages;

@@ -1,0 +1,482 @@
+//! The invariant under everything at once: a seeded simulation.
+//!
+//! Slow readers, cuts, resumes by position and by token, subscriptions that come
+//! and go, tight retention, conflation, deleted tasks and restarts, in an order
+//! that the seed decides. Every client checks every message; at the end every
+//! client must have come to the head of everything it watches, with the right state.
+//!
+//! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`; run more or
+//! fewer with `TIDINGS_SEEDS=<count>`.
+
+#![allow(
+    clippy::print_stderr,
+    reason = "a seed tells its story when it is asked to"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+use tidings_bus::{BusConfig, EventBus, LogLimits, SkipPolicy};
+use tidings_connections::{
+    CloseReason, ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig,
+};
+use tidings_protocol::{
+    Data, Event, EventType, NewEvent, Offset, Payload, Since, TaskError, TaskId, TaskSnapshot,
+};
+use tidings_testkit::{LINES, LineReader, LineWire, PipeSocket, WireChecker, simulate_seeds};
+
+/// Seeds in CI; each is `STEPS` steps.
+const SEEDS: u64 = 10_000;
+const STEPS: usize = 60;
+const CLIENTS: usize = 4;
+const TASKS: [&str; 4] = ["a-1", "a-2", "b-1", "c"];
+const PATTERNS: [&str; 3] = ["a-*", "*", "b-*"];
+
+/// One life of the server.
+struct Node {
+    bus: EventBus,
+    manager: ConnectionManager,
+}
+
+impl Node {
+    fn new(limits: LogLimits, skip: SkipPolicy) -> Self {
+        let config = BusConfig::default()
+            .framing(LINES)
+            .log_limits(limits)
+            .sweep_interval(Duration::from_millis(100))
+            .finished_events_ttl(Duration::from_millis(300))
+            .pinned_ttl(Duration::from_millis(600))
+            .idle_ttl(Duration::from_secs(1));
+        let bus = EventBus::new(config).unwrap();
+        let config = ConnectionsConfig::default()
+            .skip(skip)
+            .heartbeat_interval(Duration::from_secs(1))
+            .write_timeout(Duration::from_secs(1_000_000));
+        let manager = ConnectionManager::new(bus.clone(), config).unwrap();
+        Self { bus, manager }
+    }
+}
+
+/// The client's picture of one task: a snapshot and the events above it.
+fn reduce(snapshot: &mut Option<TaskSnapshot>, message: &Value) {
+    let data = &message["data"];
+    if let Some(fresh) = data.get("snapshot").filter(|snapshot| snapshot.is_object()) {
+        *snapshot = Some(serde_json::from_value(fresh.clone()).unwrap());
+    } else if message.get("offset").is_some() {
+        let event: Event = serde_json::from_value(message.clone()).unwrap();
+        // A task that appeared under a pattern comes without a snapshot, from offset 1.
+        let state = snapshot.get_or_insert_with(|| {
+            TaskSnapshot::new(event.task_id.clone(), "unknown".parse().unwrap())
+        });
+        if event.offset > state.offset {
+            let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+            state.apply(&payload, event.offset, event.timestamp);
+        }
+    }
+}
+
+struct Client {
+    number: usize,
+    pipe: PipeSocket,
+    connection: Option<std::sync::Arc<tidings_connections::Connection>>,
+    driver: Option<tokio::task::JoinHandle<()>>,
+    reader: LineReader,
+    checker: WireChecker,
+    states: std::collections::BTreeMap<String, Option<TaskSnapshot>>,
+    explicit: BTreeSet<String>,
+    patterns: BTreeSet<String>,
+    /// Tasks (un)subscribed from without an answer yet.
+    changed: BTreeSet<String>,
+    /// Patterns that hold as far as the messages read so far say.
+    confirmed: BTreeSet<String>,
+    token: Option<String>,
+    path: Option<String>,
+}
+
+async fn drive(guard: ConnectionGuard) {
+    let connection = guard.connection().clone();
+    std::future::poll_fn(|cx| {
+        // A broken pipe is noticed by its read side, as a socket's end is.
+        let mut byte = [0];
+        if connection.socket().poll_read_ready(cx).is_ready()
+            && matches!(connection.socket().try_read(&mut byte), Ok(0))
+        {
+            return std::task::Poll::Ready(CloseReason::ClientGone);
+        }
+        connection.poll_drive(cx)
+    })
+    .await;
+    drop(guard);
+}
+
+impl Client {
+    fn new(number: usize) -> Self {
+        Self {
+            number,
+            pipe: PipeSocket::new(1),
+            connection: None,
+            driver: None,
+            reader: LineReader::default(),
+            checker: WireChecker::default(),
+            states: Default::default(),
+            explicit: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            confirmed: BTreeSet::new(),
+            token: None,
+            path: None,
+        }
+    }
+
+    fn watches(&self, task: &str) -> bool {
+        self.explicit.contains(task) || self.patterns.iter().any(|pattern| matches(pattern, task))
+    }
+
+    fn connect(&mut self, node: &Node, rng: &mut Rng, request: ConnectRequest) {
+        trace(|| format!("client {} connects {request:?}", self.number));
+        // From smaller than one message to larger than a whole log.
+        self.pipe = PipeSocket::new([1, 100, 1_000, 20_000][rng.usize(..4)]);
+        self.reader = LineReader::default();
+        let socket = Box::new(self.pipe.clone());
+        let guard = node.manager.connect(request, socket, &LineWire).unwrap();
+        self.connection = Some(guard.connection().clone());
+        self.driver = Some(tokio::spawn(drive(guard)));
+    }
+
+    /// A new connection without memory of the old, perhaps with a position.
+    fn connect_fresh(&mut self, node: &Node, rng: &mut Rng) {
+        let task = TASKS[rng.usize(..TASKS.len())];
+        let known = self
+            .checker
+            .task(task)
+            .and_then(tidings_testkit::TaskChecker::position);
+        self.checker = WireChecker::default();
+        self.states.clear();
+        self.explicit.clear();
+        self.patterns.clear();
+        self.changed.clear();
+        self.confirmed.clear();
+        self.token = None;
+        let mut request = ConnectRequest::new();
+        self.path = rng.u8(..4).gt(&0).then(|| task.to_owned());
+        if let Some(path) = &self.path {
+            request = ConnectRequest::to_task(TaskId::new(path).unwrap());
+            self.explicit.insert(path.clone());
+            match (rng.u8(..4), known) {
+                (0, Some(position)) => {
+                    self.checker.ask_since(path, position.clone());
+                    request.since = Some(Since::After(position));
+                }
+                (1, _) => {
+                    self.checker.ask_retained(path);
+                    request.since = Some(Since::Start);
+                }
+                (2, _) => {
+                    self.checker.ask_history(path);
+                    request.history = Some(rng.u32(..20));
+                }
+                _ => {}
+            }
+        }
+        self.connect(node, rng, request);
+    }
+
+    /// The same client again: its cursors go on on the server.
+    fn resume(&mut self, node: &Node, rng: &mut Rng) {
+        let (Some(token), Some(connection)) = (self.token.clone(), &self.connection) else {
+            return self.connect_fresh(node, rng);
+        };
+        // Whether a change that was not answered took place, only the server
+        // knows; so does a client that is careful start afresh.
+        if !self.changed.is_empty() {
+            return self.connect_fresh(node, rng);
+        }
+        let client_id = connection.client_id().clone();
+        self.checker = self.checker.resumed(|task| self.watches(task));
+        let mut request = match &self.path {
+            Some(path) => ConnectRequest::to_task(TaskId::new(path).unwrap()),
+            None => ConnectRequest::new(),
+        };
+        request.client_id = Some(client_id);
+        request.resume_token = Some(token.into());
+        self.connect(node, rng, request);
+    }
+
+    /// The connection breaks; what the client had not taken is lost, or comes
+    /// first, as it is when TCP closes in order.
+    async fn cut(&mut self, in_order: bool) {
+        if in_order {
+            self.read(usize::MAX);
+        }
+        self.pipe.break_off();
+        if let Some(driver) = self.driver.take() {
+            driver.await.unwrap();
+        }
+    }
+
+    fn read(&mut self, count: usize) -> bool {
+        let bytes = self.pipe.take(count);
+        for line in self.reader.take(&bytes) {
+            trace(|| format!("client {} reads {line:.300}", self.number));
+            let message = match self.checker.message(&line) {
+                Ok(message) => message,
+                Err(violation) => panic!("client {}: {violation}\n{line}", self.number),
+            };
+            match message["event_type"].as_str().unwrap() {
+                "connection_established" => {
+                    self.token = message["data"]["resume_token"].as_str().map(str::to_owned);
+                }
+                "subscribed" if message["data"]["ref"].is_number() => {
+                    self.changed.remove(message["task_id"].as_str().unwrap());
+                }
+                "error" => panic!("client {}: {line}", self.number),
+                "subscribed" if message.get("task_id").is_none() => {
+                    let pattern = message["data"]["pattern"].as_str().unwrap();
+                    self.confirmed.insert(pattern.to_owned());
+                    self.changed.retain(|task| !matches(pattern, task));
+                }
+                "unsubscribed" if message["data"]["task_id"].is_string() => {
+                    self.changed
+                        .remove(message["data"]["task_id"].as_str().unwrap());
+                }
+                "unsubscribed" if message["data"]["pattern"].is_string() => {
+                    let pattern = message["data"]["pattern"].as_str().unwrap();
+                    self.confirmed.remove(pattern);
+                    for task in TASKS.into_iter().filter(|task| matches(pattern, task)) {
+                        self.changed.remove(task);
+                        let patterns = &self.confirmed;
+                        let wanted = patterns.iter().any(|pattern| matches(pattern, task));
+                        if !wanted && !self.explicit.contains(task) {
+                            self.checker.forget(task);
+                            self.states.remove(task);
+                        }
+                    }
+                }
+                _ => {}
+            }
+            if let Some(task) = message["task_id"].as_str() {
+                let state = self.states.entry(task.to_owned()).or_default();
+                let has_snapshot = message["data"]["snapshot"].is_object();
+                if message.get("offset").is_some() || has_snapshot {
+                    reduce(state, &message);
+                }
+            }
+        }
+        !bytes.is_empty()
+    }
+
+    async fn send(&self, message: Value) {
+        trace(|| format!("client {} sends {message}", self.number));
+        if let Some(connection) = &self.connection {
+            connection.receive(&message.to_string()).await;
+        }
+    }
+
+    fn change_pattern(&mut self, pattern: &str) {
+        let tasks = TASKS.iter().filter(|task| matches(pattern, task));
+        self.changed.extend(tasks.map(|task| (*task).to_owned()));
+    }
+
+    async fn change_subscriptions(&mut self, rng: &mut Rng) {
+        // An answer on its way to an older question would be taken for this one's.
+        if self.checker.is_asking() {
+            return;
+        }
+        let task = TASKS[rng.usize(..TASKS.len())].to_owned();
+        let pattern = PATTERNS[rng.usize(..PATTERNS.len())].to_owned();
+        match rng.u8(..4) {
+            0 if !self.watches(&task) => {
+                let position = self
+                    .checker
+                    .task(&task)
+                    .and_then(tidings_testkit::TaskChecker::position);
+                let mut message = json!({ "type": "subscribe", "task_id": task, "ref": 7 });
+                if let (Some(position), true) = (position, rng.bool()) {
+                    message["since"] = json!(position.to_string());
+                    self.checker.ask_since(&task, position);
+                }
+                self.changed.insert(task.clone());
+                self.explicit.insert(task);
+                self.send(message).await;
+            }
+            1 if self.explicit.contains(&task) => {
+                self.explicit.remove(&task);
+                if self.watches(&task) {
+                    // A pattern keeps it: nothing changes for the client.
+                    self.explicit.insert(task);
+                    return;
+                }
+                self.changed.insert(task.clone());
+                self.send(json!({ "type": "unsubscribe", "task_id": task }))
+                    .await;
+            }
+            2 if self.patterns.is_empty() => {
+                self.change_pattern(&pattern);
+                self.patterns.insert(pattern.clone());
+                self.send(json!({ "type": "subscribe", "pattern": pattern }))
+                    .await;
+            }
+            3 => {
+                if let Some(pattern) = self.patterns.pop_first() {
+                    self.change_pattern(&pattern);
+                    self.send(json!({ "type": "unsubscribe", "pattern": pattern }))
+                        .await;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// With `TIDINGS_TRACE` set, a replayed seed tells its story.
+fn trace(line: impl FnOnce() -> String) {
+    if std::env::var_os("TIDINGS_TRACE").is_some() {
+        eprintln!("{}", line());
+    }
+}
+
+fn matches(pattern: &str, task: &str) -> bool {
+    task.starts_with(pattern.trim_end_matches('*'))
+}
+
+fn random_event(rng: &mut Rng) -> NewEvent {
+    match rng.u8(..16) {
+        0 => NewEvent::task_started("t"),
+        1 => NewEvent::task_completed(None),
+        2 => NewEvent::task_failed(TaskError::new("broken")),
+        3..=8 => NewEvent::progress(f64::from(rng.u8(..101)), "working"),
+        9..=11 => NewEvent::log("x".repeat(rng.usize(..300))),
+        12 => NewEvent::output_delta("o", "word "),
+        _ => NewEvent::new("custom".parse::<EventType>().unwrap(), Data::empty()),
+    }
+}
+
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn simulate(seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let limits = LogLimits {
+        max_events: rng.u64(1..40),
+        max_bytes: 1 << rng.u32(10..18),
+    };
+    let skip = SkipPolicy {
+        behind: [1, 8, u64::MAX][rng.usize(..3)],
+    };
+    let mut node = Node::new(limits, skip);
+    let mut clients: Vec<_> = (0..CLIENTS).map(Client::new).collect();
+    for client in &mut clients {
+        client.connect_fresh(&node, &mut rng);
+    }
+    for _ in 0..STEPS {
+        let at = rng.usize(..CLIENTS);
+        match rng.u8(..32) {
+            0..=11 => {
+                let task = TaskId::new(TASKS[rng.usize(..TASKS.len())]).unwrap();
+                for _ in 0..rng.usize(1..30) {
+                    // An event that makes no sense now is refused, and changes nothing.
+                    let _ = node.bus.publish(&task, random_event(&mut rng)).await;
+                    if rng.u8(..4) == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            12..=17 => {
+                let count = [1, 50, 500, usize::MAX][rng.usize(..4)];
+                clients[at].read(count);
+            }
+            18..=21 => settle().await,
+            22..=24 => clients[at].change_subscriptions(&mut rng).await,
+            25..=26 => {
+                clients[at].cut(false).await;
+                clients[at].connect_fresh(&node, &mut rng);
+            }
+            27..=28 => {
+                clients[at].cut(true).await;
+                clients[at].resume(&node, &mut rng);
+            }
+            29 => {
+                let task = TaskId::new(TASKS[rng.usize(..TASKS.len())]).unwrap();
+                trace(|| format!("{task} is removed"));
+                node.bus.remove(&task).await.unwrap();
+            }
+            30 => tokio::time::advance(Duration::from_millis(rng.u64(..2_000))).await,
+            _ => {
+                for client in &mut clients {
+                    client.cut(rng.bool()).await;
+                }
+                node.bus.shutdown().await;
+                node = Node::new(limits, skip);
+                for client in &mut clients {
+                    client.connect_fresh(&node, &mut rng);
+                }
+            }
+        }
+    }
+    finish(&node, &mut clients).await;
+    node.bus.shutdown().await;
+}
+
+/// Everyone reads to the end; then everyone must be at the head, with the right state.
+async fn finish(node: &Node, clients: &mut [Client]) {
+    let mut quiet = 0;
+    while quiet < 3 {
+        settle().await;
+        let moved = clients
+            .iter_mut()
+            .fold(false, |moved, client| client.read(usize::MAX) | moved);
+        quiet = if moved { 0 } else { quiet + 1 };
+    }
+    for client in clients.iter() {
+        for task in TASKS.iter().filter(|task| client.watches(task)) {
+            let Some(truth) = node.bus.snapshot(&TaskId::new(task).unwrap()) else {
+                continue;
+            };
+            let number = client.number;
+            let seen = client.checker.task(task).unwrap_or_else(|| {
+                panic!("client {number} watches {task} and was told nothing of it")
+            });
+            let due = Some(truth.offset.get() + 1);
+            assert_eq!(
+                seen.checker.expected(),
+                due,
+                "client {number} stands still in {task}"
+            );
+            let state = client.states[*task]
+                .as_ref()
+                .expect("a state with the events");
+            let what = |state: &TaskSnapshot| (state.status, state.run, state.progress);
+            assert_eq!(
+                what(state),
+                what(&truth),
+                "client {number}'s state of {task}"
+            );
+            assert!(state.offset <= truth.offset.max(Offset::FIRST));
+        }
+    }
+}
+
+#[test]
+fn invariant_holds_first_quarter() {
+    simulate_seeds(0, 4, SEEDS, simulate);
+}
+
+#[test]
+fn invariant_holds_second_quarter() {
+    simulate_seeds(1, 4, SEEDS, simulate);
+}
+
+#[test]
+fn invariant_holds_third_quarter() {
+    simulate_seeds(2, 4, SEEDS, simulate);
+}
+
+#[test]
+fn invariant_holds_fourth_quarter() {
+    simulate_seeds(3, 4, SEEDS, simulate);
+}

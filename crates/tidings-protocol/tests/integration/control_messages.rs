@@ -1,0 +1,192 @@
+//! Control messages look on the wire as the specification has them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidings_protocol::{
+    ClientId, ControlMessage, Data, Epoch, ErrorCode, EventType, Gap, GapReason, Joined, Offset,
+    Pattern, Reconnect, TaskId, TaskSnapshot, Timestamp,
+};
+
+fn task(id: &str) -> TaskId {
+    TaskId::new(id).unwrap()
+}
+
+fn offset(value: u64) -> Offset {
+    Offset::new(value).unwrap()
+}
+
+fn epoch() -> Epoch {
+    Epoch::new("e1").unwrap()
+}
+
+fn joined() -> Joined {
+    let mut snapshot = TaskSnapshot::new(task("a"), epoch());
+    snapshot.offset = offset(4);
+    Joined {
+        task_id: task("a"),
+        epoch: epoch(),
+        offset: offset(4),
+        recovered: true,
+        snapshot: Arc::new(snapshot),
+    }
+}
+
+fn snapshot() -> Value {
+    serde_json::to_value(joined().snapshot).unwrap()
+}
+
+/// The message, in which `timestamp` has been checked and taken out.
+fn wire(message: &ControlMessage) -> Value {
+    let text = message.encode(Timestamp::from_millis(1_795_409_112_123));
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    let timestamp = value.as_object_mut().unwrap().remove("timestamp");
+    assert_eq!(timestamp, Some(json!("2026-11-23T04:45:12.123Z")));
+    value
+}
+
+#[test]
+fn connection_established_with_and_without_a_task() {
+    let client = ClientId::new("c").unwrap();
+    let message = ControlMessage::connection_established(client.clone(), "secret", 25_000, None);
+    assert_eq!(
+        wire(&message),
+        json!({"event_type": "connection_established", "data": {
+            "client_id": "c", "protocol": "tidings.v1", "resume_token": "secret",
+            "heartbeat_interval_ms": 25_000,
+        }})
+    );
+    let message = ControlMessage::connection_established(client, "secret", 25_000, Some(joined()));
+    assert_eq!(
+        wire(&message),
+        json!({"event_type": "connection_established", "task_id": "a", "data": {
+            "client_id": "c", "protocol": "tidings.v1", "resume_token": "secret",
+            "heartbeat_interval_ms": 25_000,
+            "epoch": "e1", "offset": 4, "recovered": true, "snapshot": snapshot(),
+        }})
+    );
+}
+
+#[test]
+fn subscriptions_name_the_task_at_both_levels() {
+    let everything = Pattern::everything();
+    assert_eq!(
+        wire(&ControlMessage::subscribed(Some(1.into()), None, joined())),
+        json!({"event_type": "subscribed", "task_id": "a", "data": {
+            "ref": 1, "task_id": "a",
+            "epoch": "e1", "offset": 4, "recovered": true, "snapshot": snapshot(),
+        }})
+    );
+    assert_eq!(
+        wire(&ControlMessage::subscribed(
+            None,
+            Some(everything.clone()),
+            joined()
+        )),
+        json!({"event_type": "subscribed", "task_id": "a", "data": {
+            "task_id": "a", "pattern": "*",
+            "epoch": "e1", "offset": 4, "recovered": true, "snapshot": snapshot(),
+        }})
+    );
+    assert_eq!(
+        wire(&ControlMessage::subscribed_pattern(
+            Some(2.into()),
+            everything.clone()
+        )),
+        json!({"event_type": "subscribed", "data": {"ref": 2, "pattern": "*"}})
+    );
+    assert_eq!(
+        wire(&ControlMessage::unsubscribed(None, everything)),
+        json!({"event_type": "unsubscribed", "data": {"pattern": "*"}})
+    );
+    assert_eq!(
+        wire(&ControlMessage::unsubscribed(None, task("a"))),
+        json!({"event_type": "unsubscribed", "task_id": "a", "data": {"task_id": "a"}})
+    );
+}
+
+#[test]
+fn a_gap_is_the_tasks_or_the_inboxs() {
+    let gap = Gap {
+        from: offset(2),
+        to: offset(9),
+        reason: GapReason::EpochChanged,
+    };
+    assert_eq!(
+        wire(&ControlMessage::gap(
+            Some(task("a")),
+            gap,
+            Some(joined().snapshot)
+        )),
+        json!({"event_type": "gap", "task_id": "a", "data": {
+            "from": 2, "to": 9, "reason": "epoch_changed", "snapshot": snapshot(),
+        }})
+    );
+    assert_eq!(
+        wire(&ControlMessage::gap(None, gap, None)),
+        json!({"event_type": "gap", "data": {
+            "from": 2, "to": 9, "reason": "epoch_changed", "inbox": true,
+        }})
+    );
+}
+
+#[test]
+fn the_small_ones() {
+    let cases = [
+        (
+            ControlMessage::heartbeat([(task("a"), offset(7))]),
+            json!({"event_type": "heartbeat", "data": {"heads": {"a": 7}}}),
+        ),
+        (
+            ControlMessage::ack(Some(1.into()), task("a"), epoch(), offset(7), false),
+            json!({"event_type": "ack", "task_id": "a", "data": {
+                "ref": 1, "epoch": "e1", "offset": 7, "duplicate": false,
+            }}),
+        ),
+        (
+            ControlMessage::error(None, ErrorCode::Fenced, "too late"),
+            json!({"event_type": "error", "data": {"code": "fenced", "message": "too late"}}),
+        ),
+        (
+            ControlMessage::personal_message(
+                offset(3),
+                EventType::new("hi").unwrap(),
+                Data::empty(),
+            ),
+            json!({"event_type": "personal_message", "data": {
+                "offset": 3, "event_type": "hi", "data": {},
+            }}),
+        ),
+        (
+            ControlMessage::pong(None),
+            json!({"event_type": "pong", "data": {}}),
+        ),
+        (
+            ControlMessage::going_away("bye", Reconnect::After, Some(Duration::from_millis(250))),
+            json!({"event_type": "going_away", "data": {
+                "reason": "bye", "reconnect": "after", "reconnect_after_ms": 250,
+            }}),
+        ),
+        (
+            ControlMessage::going_away("bye", Reconnect::Never, None),
+            json!({"event_type": "going_away", "data": {"reason": "bye", "reconnect": "never"}}),
+        ),
+    ];
+    for (message, expected) in cases {
+        assert_eq!(wire(&message), expected);
+    }
+}
+
+#[test]
+fn a_snapshot_always_has_all_its_keys() {
+    let expected = json!({
+        "task_id": "a", "status": "pending", "run": 0, "name": null, "parent_task_id": null,
+        "progress": null, "message": null, "stage": null, "started_at": null,
+        "updated_at": null, "finished_at": null, "stalled": false, "agents": [],
+        "active_steps": [], "active_tool_calls": [], "pending_inputs": [],
+        "pending_commands": [], "outputs": [], "artifacts": [], "result": null,
+        "error": null, "epoch": "e1", "offset": 4, "truncated": false,
+    });
+    assert_eq!(snapshot(), expected);
+}

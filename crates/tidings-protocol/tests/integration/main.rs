@@ -1,0 +1,17 @@
+//! One program for all the tests of the public interface: each more would be one more link.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod control_messages;
+mod fencing;
+mod invalid_events;
+mod lease;
+mod lifecycle;
+mod malformed_client_messages;
+mod perturbed_bytes;
+mod round_trips;
+mod schema_describes_messages;
+mod schema_is_fresh;
+mod snapshot_reduction;
+mod strategies;
+mod unknown_survives;

@@ -1,0 +1,106 @@
+//! The store's and the broker's promises, against a real Redis.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tidings_bus::{Claim, Claimed, ClientDirectory, Place, broker_conformance, conformance};
+use tidings_redis::{Redis, RedisConfig};
+use tidings_testkit::RedisServer;
+
+fn start(url: &str, prefix: &str) -> Redis {
+    Redis::start(RedisConfig::new(url.parse().unwrap()).prefix(prefix))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_does_what_every_store_does() {
+    let server = RedisServer::start();
+    let made = AtomicUsize::new(0);
+    let nodes = std::sync::Mutex::new(Vec::new());
+    conformance::run(|| {
+        let number = made.fetch_add(1, Ordering::Relaxed);
+        let redis = start(&server.url(), &format!("t{number}"));
+        let store = redis.store();
+        nodes.lock().unwrap().push(redis);
+        store
+    })
+    .await;
+    assert!(made.load(Ordering::Relaxed) > 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_does_what_every_broker_does() {
+    let server = RedisServer::start();
+    let made = AtomicUsize::new(0);
+    broker_conformance::run(|| {
+        let prefix = format!("t{}", made.fetch_add(1, Ordering::Relaxed));
+        let nodes = [start(&server.url(), &prefix), start(&server.url(), &prefix)];
+        nodes.map(|redis| broker_conformance::Node {
+            store: redis.store(),
+            broker: redis.broker(),
+            keep: Box::new(redis),
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_whose_answer_was_lost_is_no_conflict_and_no_second_event() {
+    let server = RedisServer::start();
+    let redis = start(&server.url(), "t");
+    let store: Arc<dyn tidings_bus::Store> = redis.store();
+    // The server hangs up on everybody right after it has run the script.
+    let append = |offset: u64| conformance::example("a", "e1", offset..=offset);
+    store.append(append(1)).await.unwrap();
+    for offset in 2..30 {
+        let (appended, _) = tokio::join!(store.append(append(offset)), async {
+            server.command("CLIENT KILL TYPE normal").unwrap()
+        });
+        appended.unwrap();
+    }
+    let events = store
+        .read(
+            &"a".parse().unwrap(),
+            tidings_bus::protocol::Offset::FIRST,
+            usize::MAX,
+        )
+        .await
+        .unwrap();
+    assert_eq!(events.len(), 29);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_claims_a_client_hears_whether_another_had_it_meanwhile() {
+    let server = RedisServer::start();
+    let redis = start(&server.url(), "t");
+    assert!(redis.wait(Duration::from_secs(20)).await);
+    let directory: Arc<dyn ClientDirectory> = redis.clients();
+    let claim = |node: &str, mark: &str, fresh: &str, force: bool| Claim {
+        client_id: "laptop".parse().unwrap(),
+        place: Place {
+            node: node.to_owned(),
+            mark: mark.to_owned(),
+        },
+        proof: Some("secret".to_owned()),
+        subject: None,
+        fresh: fresh.to_owned(),
+        force,
+        ttl: Duration::from_secs(60),
+    };
+    let stale = |claimed: Claimed| match claimed {
+        Claimed::Fresh { stale } | Claimed::Resumed { stale, .. } => stale,
+        other => panic!("{other:?}"),
+    };
+    let ask = async |claim: Claim| stale(directory.claim(&claim).await.unwrap());
+    assert!(!ask(claim("a", "1", "secret", false)).await, "its first");
+    let again = claim("a", "1", "other", false);
+    assert!(!ask(again).await, "it was there all the time");
+    assert!(ask(claim("b", "2", "x", true)).await, "by force");
+    let back = claim("a", "1", "y", true);
+    assert!(ask(back.clone()).await, "b had it since");
+    assert!(ask(back).await, "the same, when its answer was lost");
+    assert!(
+        !ask(claim("a", "1", "z", false)).await,
+        "and nobody since then"
+    );
+}

@@ -1,0 +1,307 @@
+//! Too much, too slow, too often.
+
+use std::io::{Read as _, Write as _};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::attacks::Attack;
+use crate::attacks::target::{Got, Target, connect, frame, good, owner, status};
+use crate::support::DEADLINE;
+
+pub(crate) const ATTACKS: &[Attack] = &[
+    Attack {
+        name: "slowloris on heads, 200 connections",
+        run: slow_heads,
+    },
+    Attack {
+        name: "slowloris on bodies, 50 connections",
+        run: slow_bodies,
+    },
+    Attack {
+        name: "slowloris on frames, 50 connections",
+        run: slow_frames,
+    },
+    Attack {
+        name: "a flood of pings",
+        run: |target| flood(target, &frame(0x89, &[7; 100]), &[], &[]),
+    },
+    Attack {
+        name: "a flood of fragments",
+        run: |target| flood(target, &frame(0x00, b"x"), &frame(0x01, b"x"), &[]),
+    },
+    Attack {
+        // Read one by one they may be fewer than the limit, and no sign of life.
+        name: "a flood of empty fragments",
+        run: |target| flood(target, &frame(0x00, b""), &frame(0x01, b"x"), &[4408]),
+    },
+    Attack {
+        name: "a flood of messages",
+        run: |target| flood(target, &frame(0x81, br#"{"type":"ping"}"#), &[], &[]),
+    },
+    Attack {
+        name: "a flood of subscriptions",
+        run: subscriptions,
+    },
+    Attack {
+        name: "a flood of patterns, on and off",
+        run: patterns,
+    },
+    Attack {
+        name: "1,200 connections of one subject",
+        run: connections,
+    },
+    Attack {
+        name: "100 watchers that never read, of 6 MiB",
+        run: deaf,
+    },
+    Attack {
+        name: "a flood of new tasks",
+        run: tasks,
+    },
+    Attack {
+        name: "100,000 connections, dropped at once",
+        run: drops,
+    },
+];
+
+/// Dribbles on many connections until the server has ended them all.
+fn dribble(mut streams: Vec<std::net::TcpStream>, part: &[u8]) -> Vec<String> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut answers = Vec::new();
+    for stream in &streams {
+        stream
+            .set_read_timeout(Some(Duration::from_millis(5)))
+            .unwrap();
+    }
+    let mut seen: Vec<Vec<u8>> = streams.iter().map(|_| Vec::new()).collect();
+    while !streams.is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "{} are still there",
+            streams.len()
+        );
+        let mut number = 0;
+        while number < streams.len() {
+            let _ = streams[number].write_all(part);
+            let mut bytes = [0; 4096];
+            match streams[number].read(&mut bytes) {
+                Ok(count) if count > 0 => seen[number].extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                _ => {
+                    streams.swap_remove(number);
+                    answers.push(String::from_utf8_lossy(&seen.swap_remove(number)).into_owned());
+                    continue;
+                }
+            }
+            number += 1;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    answers
+}
+
+fn slow_heads(target: &Target) -> String {
+    let streams = (0..200).map(|_| {
+        let mut stream = connect(target.addr());
+        stream.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap();
+        stream
+    });
+    let streams = streams.collect();
+    dribble(streams, b"x");
+    "all cut".to_owned()
+}
+
+fn slow_bodies(target: &Target) -> String {
+    let token = good();
+    let streams = (0..50).map(|_| {
+        let mut stream = connect(target.addr());
+        let head = format!(
+            "POST /api/tasks/build-1/events HTTP/1.1\r\nHost: localhost\r\n\
+             Authorization: Bearer {token}\r\nContent-Length: 100000\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    });
+    let answers = dribble(streams.collect(), b" ");
+    assert!(answers.iter().any(|answer| status(answer) == 408));
+    "408, all cut".to_owned()
+}
+
+/// Each byte of a message comes by itself, and none of them is a sign of life.
+fn slow_frames(target: &Target) -> String {
+    let token = good();
+    let head = [0x81, 0x80 | 126, 0xff, 0x00, 0, 0, 0, 0];
+    let streams = (0..50).map(|_| {
+        let mut stream = connect(target.addr());
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(&head).unwrap();
+        stream
+    });
+    let answers = dribble(streams.collect(), b" ");
+    let told = answers
+        .iter()
+        .filter(|answer| answer.contains("no answer to heartbeats"));
+    assert_eq!(told.count(), 50);
+    "closed 4408".to_owned()
+}
+
+/// Up to 64 MiB of the same, or until the server has had enough.
+/// Beside the usual ends one of these is good.
+fn flood(target: &Target, part: &[u8], first: &[u8], also: &[u16]) -> String {
+    let mut ws = target.ws("/ws", &good(), "");
+    let chunk = part.repeat(64 * 1024 / part.len());
+    ws.write(first);
+    let mut sent = 0;
+    while sent < 64 << 20 && ws.write(&chunk) {
+        sent += chunk.len();
+    }
+    // After its goodbye the server reads on for a moment, and forgets what it
+    // reads; and the goodbye may be lost with what it did not read.
+    let code = ws.close_code();
+    assert!(
+        [4429, 1009, 0].contains(&code) || also.contains(&code),
+        "{code}"
+    );
+    "closed, the rest forgotten".to_owned()
+}
+
+fn subscriptions(target: &Target) -> String {
+    let mut ws = target.ws("/ws", &good(), "");
+    let mut refused = 0;
+    for number in 0..3_000 {
+        let task = format!("build-{number}");
+        ws.text(&json!({"type": "subscribe", "task_id": task, "ref": number}));
+        if number % 100 == 99 {
+            let last = format!("\"ref\":{number}");
+            loop {
+                match ws.next() {
+                    Got::Text(text) => {
+                        refused += u32::from(
+                            text.contains("too_many_subscriptions")
+                                || text.contains("rate_limited"),
+                        );
+                        if text.contains(&last) {
+                            break;
+                        }
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    assert!(refused >= 2_000, "{refused}");
+    format!("{refused} of 3,000 refused")
+}
+
+/// Each pattern matches all tasks there are, and is looked up anew.
+fn patterns(target: &Target) -> String {
+    let mut ws = target.ws("/ws", &good(), "");
+    let mut answers = 0;
+    for number in 0..2_000 {
+        let kind = ["subscribe", "unsubscribe"][number % 2];
+        ws.text(&json!({"type": kind, "pattern": "build-*", "ref": number}));
+        if number % 100 == 99 {
+            let last = format!("\"ref\":{number}");
+            while let Got::Text(text) = ws.next() {
+                answers += u32::from(text.contains("\"ref\":"));
+                if text.contains(&last) {
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(answers, 2_000, "each is answered");
+    "each answered, in its turn".to_owned()
+}
+
+fn connections(target: &Target) -> String {
+    let token = good();
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for _ in 0..1_200 {
+        let mut ws = target.ws("/ws", &token, "");
+        match ws.next() {
+            Got::Text(text) if text.contains("connection_established") => held.push(ws),
+            // Why, and then the end.
+            first => {
+                let code = ws.close_code();
+                assert!(code == 4429, "{first:?}, then {code}");
+                refused += 1;
+            }
+        }
+    }
+    // Those that are held answer no heartbeat, and so make room again.
+    assert!(refused > 0 && held.len() >= 1_000, "{refused} refused");
+    // Nobody else is kept out by that.
+    let mut other = target.ws("/ws", &owner(), "");
+    assert_eq!(other.ask(json!({"type": "ping"})), "pong");
+    format!("{refused} closed 4429")
+}
+
+/// What they do not take stays in the log, and they fall off its end.
+fn deaf(target: &Target) -> String {
+    let watchers = (0..100).map(|_| target.ws("/ws/tasks/build-1", &good(), ""));
+    let mut watchers: Vec<_> = watchers.collect();
+    let mut publisher = target.ws("/ws", &good(), "");
+    let padding = "x".repeat(30_000);
+    for number in 0..200 {
+        let event = json!({"type": "publish", "task_id": "build-1", "event_type": "own",
+            "data": {"padding": padding, "number": number}});
+        assert_eq!(publisher.ask(event), "ack");
+    }
+    let told = watchers[0].until("\"event_type\":\"gap\"");
+    assert!(told.is_some(), "what it missed is named");
+    "kept in the log's bound, a gap for the rest".to_owned()
+}
+
+fn tasks(target: &Target) -> String {
+    let mut ws = target.ws("/ws", &good(), "");
+    let mut refused = 0;
+    for number in 0..6_000 {
+        let task = format!("build-flood-{number}");
+        ws.text(&json!({"type": "publish", "task_id": task, "event_type": "own", "data": {}, "ref": number}));
+        if number % 100 == 99 {
+            let last = format!("\"ref\":{number}");
+            loop {
+                match ws.next() {
+                    Got::Text(text) => {
+                        refused += u32::from(text.contains("rate_limited"));
+                        if text.contains(&last) {
+                            break;
+                        }
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    assert!(refused > 0);
+    format!("{refused} of 6,000 refused")
+}
+
+fn drops(target: &Target) -> String {
+    let addr = target.addr();
+    for _ in 0..100_000 {
+        let stream = std::net::TcpStream::connect(addr).unwrap();
+        // Reset, so that this side does not run out of ports.
+        socket2::SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+    // Whoever comes after them, at the rate that one address has, gets in.
+    let deadline = Instant::now() + DEADLINE;
+    while !target.lives() {
+        assert!(Instant::now() < deadline, "nobody gets in any more");
+    }
+    // That was all that the address may for the moment; after a second it may
+    // more, and whoever looks next is to get in at once.
+    std::thread::sleep(Duration::from_secs(1));
+    "the server answers after them".to_owned()
+}

@@ -1,0 +1,63 @@
+//! Attacks on a running server, over real sockets: what each gets, and what it
+//! costs the server in memory. Run with `--no-capture` for the table.
+
+mod floods;
+mod permissions;
+mod shapes;
+mod target;
+mod tokens;
+
+use std::io::Write as _;
+
+use target::Target;
+
+/// What the server may have in memory at the worst moment of an attack beyond
+/// what it had before, in KiB, and what it may keep after it: the allocator keeps
+/// some of what was in use.
+const MAX_PEAK_KIB: u64 = 24 * 1024;
+const MAX_GROWTH_KIB: u64 = 16 * 1024;
+
+/// One attack: what it is, and what is to come of it.
+struct Attack {
+    name: &'static str,
+    /// What came of it, in words; it panics where that is not what should.
+    run: fn(&Target) -> String,
+}
+
+#[test]
+fn every_attack_gets_what_it_should_and_memory_holds() {
+    let target = Target::start();
+    let mut table = format!(
+        "{:<46} {:<40} {:>8} {:>8}\n",
+        "attack", "what answered it", "peak KiB", "left KiB"
+    );
+    let (mut highest, mut most) = (0, 0);
+    let attacks = [
+        tokens::ATTACKS,
+        permissions::ATTACKS,
+        shapes::ATTACKS,
+        floods::ATTACKS,
+    ];
+    let attacks: Vec<_> = attacks.into_iter().flatten().collect();
+    for attack in &attacks {
+        let before = target.resident_kib();
+        target.forget_peak();
+        let outcome = (attack.run)(&target);
+        let peak = target.peak_kib().saturating_sub(before);
+        let growth = target.resident_kib().saturating_sub(before);
+        (highest, most) = (highest.max(peak), most.max(growth));
+        let name = attack.name;
+        table.push_str(&format!("{name:<46} {outcome:<40} {peak:>8} {growth:>8}\n"));
+        assert!(peak <= MAX_PEAK_KIB, "{name}: {peak} KiB at its peak");
+        assert!(growth <= MAX_GROWTH_KIB, "{name}: {growth} KiB more");
+        assert!(target.lives(), "the server answers after {}", attack.name);
+    }
+    table.push_str(&format!(
+        "{} attacks, all refused or bounded. Memory beyond that before the attack: at most \
+         {highest} KiB during one (bound {MAX_PEAK_KIB}), {most} KiB after one (bound \
+         {MAX_GROWTH_KIB})",
+        attacks.len()
+    ));
+    // The table is what a reader of the log wants to see.
+    let _ = writeln!(std::io::stdout(), "{table}");
+}

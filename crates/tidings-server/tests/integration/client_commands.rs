@@ -1,0 +1,241 @@
+//! `tidings watch`, `publish`, `tasks`, `command`, `completions` and `man`, from outside.
+
+use std::io::Write;
+use std::process::{Output, Stdio};
+
+use crate::support::{Server, finish, refusal, tidings};
+use serde_json::Value;
+
+struct Running {
+    _server: Server,
+    url: String,
+}
+
+impl Running {
+    fn start() -> Self {
+        let server = Server::start(&mut tidings(&["--listen", "127.0.0.1:0", "--log", "error"]));
+        let url = format!("http://{}", server.addr());
+        Self {
+            _server: server,
+            url,
+        }
+    }
+
+    fn client(&self, arguments: &[&str]) -> Output {
+        finish(tidings(arguments).env("TIDINGS_URL", &self.url))
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.client(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?} {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[test]
+fn an_event_is_published_and_its_place_printed() {
+    let server = Running::start();
+    let words = [
+        "publish",
+        "build-1",
+        "progress_update",
+        "progress=40",
+        "message=linking it",
+    ];
+    let place = server.text(&words);
+    assert!(place.trim_end().ends_with(":1"), "{place}");
+    let json = [
+        "publish",
+        "build-1",
+        "log",
+        r#"{"message":"two"}"#,
+        "--event-id",
+        "two",
+    ];
+    let place = server.text(&json);
+    assert!(server.text(&json).contains("was there already"));
+    assert!(place.trim_end().ends_with(":2"), "{place}");
+    let lines = server.text(&["tasks"]);
+    assert!(lines.contains("build-1") && lines.contains("40 %") && lines.contains("linking it"));
+}
+
+#[test]
+fn lines_of_standard_input_are_published_in_order() {
+    let server = Running::start();
+    let publish = |input: &str| {
+        let mut command = tidings(&["publish", "build-1"]);
+        command
+            .env("TIDINGS_URL", &server.url)
+            .stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let lines: String = (0..600)
+        .map(|number| format!("{{\"event_type\":\"count\",\"data\":{{\"number\":{number}}}}}\n\n"))
+        .collect();
+    let output = publish(&lines);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap().lines().count(),
+        600
+    );
+    let output = publish("{\"event_type\":\"count\"}\n{\"data\":{}}\n");
+    assert_eq!(output.status.code(), Some(65));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("line 2") && stderr.contains("event_type"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_refusal_is_told_with_its_reason() {
+    let server = Running::start();
+    server.text(&["publish", "done", "task_completed"]);
+    let output = server.client(&["publish", "done", "progress_update", "progress=1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("invalid_transition"), "{stderr}");
+}
+
+#[test]
+fn the_outcome_of_a_task_is_the_exit_code_of_a_watch() {
+    let server = Running::start();
+    for (task, event, code) in [
+        ("end-1", "task_completed", 0),
+        ("end-2", "task_cancelled", 2),
+        ("end-3", "task_failed", 1),
+    ] {
+        let data = if code == 1 {
+            "error=broken"
+        } else {
+            "reason=enough"
+        };
+        server.text(&["publish", task, "task_started", "name=It"]);
+        server.text(&["publish", task, event, data]);
+        let output = server.client(&["watch", task, "--until-end"]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
+    // The worst of several, patterns included.
+    for (targets, code) in [(&["end-1", "end-2"][..], 2), (&["end-*"], 1)] {
+        let output = server.client(&[&["watch", "--until-end"], targets].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
+}
+
+#[test]
+fn json_is_a_message_of_the_protocol_a_line() {
+    let server = Running::start();
+    server.text(&["publish", "build-1", "task_started", "name=Build"]);
+    server.text(&["publish", "build-1", "task_completed"]);
+    let text = server.text(&["watch", "build-1", "--json", "--since", "0", "--until-end"]);
+    let messages: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(messages[0]["event_type"], "subscribed");
+    assert_eq!(messages[0]["data"]["snapshot"]["status"], "completed");
+    let offsets: Vec<_> = messages[1..]
+        .iter()
+        .map(|message| &message["offset"])
+        .collect();
+    assert_eq!(offsets, [1, 2]);
+    let plain = server.text(&["watch", "build-1", "--since", "0", "--until-end"]);
+    assert!(plain.contains("build-1 task_started Build\n"), "{plain}");
+}
+
+#[test]
+fn a_command_without_an_agent_is_not_waited_for_for_ever() {
+    let server = Running::start();
+    let output = server.client(&["command", "nobody", "cancel"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("task_not_found"));
+    server.text(&["publish", "idle", "task_started", "name=Idle"]);
+    let output = server.client(&["command", "idle", "cancel", "--timeout", "300ms"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let snapshot = server.text(&["tasks", "idle*", "--json"]);
+    let snapshot: Value = serde_json::from_str(snapshot.trim()).unwrap();
+    assert_eq!(snapshot["pending_commands"][0]["command"], "cancel");
+    server.text(&["command", "idle", "cancel", "grace_ms=5", "--no-wait"]);
+}
+
+#[test]
+fn a_server_that_is_away_is_named_with_what_to_do() {
+    for arguments in [
+        &["publish", "a", "log", "message=a", "--timeout", "300ms"][..],
+        &["command", "a", "cancel", "--timeout", "300ms"],
+    ] {
+        let mut command = tidings(arguments);
+        let output = finish(command.args(["--url", "http://127.0.0.1:1"]));
+        assert_eq!(output.status.code(), Some(69));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        for what in ["http://127.0.0.1:1 is away", "--url", "refused"] {
+            assert!(stderr.contains(what), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_refused_under_its_name() {
+    for (arguments, what) in [
+        (&["watch"][..], "TASK|PATTERN"),
+        (&["watch", "a b"], "task_id has ' '"),
+        (&["watch", "a", "--since", "x"], "--since"),
+        (&["publish", "a", "Log"], "[EVENT_TYPE]"),
+        (&["publish", "a", "log", "message"], "key=value"),
+        (&["run"], "COMMAND"),
+        (&["tasks", "--url", "localhost"], "localhost"),
+        (&["tasks", "--url", "ftp://localhost"], "ftp://localhost"),
+    ] {
+        let stderr = refusal(&mut tidings(arguments), 64);
+        assert!(stderr.contains(what), "{arguments:?} {stderr}");
+    }
+}
+
+#[test]
+fn help_teaches_by_examples() {
+    for command in [
+        "watch",
+        "publish",
+        "run",
+        "tasks",
+        "command",
+        "completions",
+        "man",
+    ] {
+        let output = finish(&mut tidings(&[command, "--help"]));
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("Examples:"), "{command}: {help}");
+        assert!(
+            help.contains(&format!("tidings {command}")),
+            "{command}: {help}"
+        );
+    }
+}
+
+#[test]
+fn completions_and_man_pages_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = finish(&mut tidings(&["completions", shell]));
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            script.contains("until-end") && script.contains("watch"),
+            "{shell}"
+        );
+    }
+    let output = finish(&mut tidings(&["man"]));
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(page.starts_with(".ie") || page.contains(".TH"), "{page}");
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("man");
+    std::fs::create_dir_all(&folder).unwrap();
+    let output = finish(tidings(&["man", "--out"]).arg(&folder));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(folder.join("tidings-watch.1").exists());
+}

@@ -1,0 +1,27 @@
+//! One program for all the tests of the public interface: each more would be one more link.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod attacks;
+mod backup;
+mod bench;
+mod check_config;
+mod client_commands;
+mod clients_come_back;
+mod cluster;
+mod crash;
+mod dashboard;
+mod demo;
+mod log_lines;
+mod otlp;
+mod redis_secured;
+mod reload;
+mod run_command;
+mod start;
+mod stop;
+mod storage;
+mod support;
+mod tls;
+mod tokens;
+mod two_servers;
+mod usage;

@@ -1,0 +1,118 @@
+//! The service over a stream that is no TCP socket: a pipe in memory, as small
+//! as a slow link, in place of TLS or whatever else hyper may be given.
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tidings_bus::{BusConfig, EventBus};
+use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_protocol::{NewEvent, TaskId};
+use tidings_testkit::{DEADLINE, WireChecker, eventually};
+use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
+use tokio::io::{DuplexStream, duplex};
+use tokio_tungstenite::{WebSocketStream, client_async};
+use tungstenite::Message;
+
+struct Embedded {
+    bus: EventBus,
+    manager: ConnectionManager,
+    service: TidingsService,
+}
+
+impl Embedded {
+    fn new(config: BusConfig) -> Self {
+        let bus = EventBus::new(config).unwrap();
+        let manager = ConnectionManager::new(bus.clone(), ConnectionsConfig::default()).unwrap();
+        let service = TidingsService::new(manager.clone(), TransportConfig::default()).unwrap();
+        Self {
+            bus,
+            manager,
+            service,
+        }
+    }
+
+    async fn connect(&self, path: &str, capacity: usize) -> WebSocketStream<DuplexStream> {
+        let (client, server) = duplex(capacity);
+        let service = self.service.clone();
+        tokio::spawn(async move {
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(server), service);
+            let _ = connection.with_upgrades().await;
+        });
+        client_async(format!("ws://in-memory{path}"), client)
+            .await
+            .unwrap()
+            .0
+    }
+}
+
+async fn next(socket: &mut WebSocketStream<DuplexStream>) -> Option<Message> {
+    tokio::time::timeout(DEADLINE, socket.next())
+        .await
+        .unwrap()?
+        .ok()
+}
+
+async fn read_to(socket: &mut WebSocketStream<DuplexStream>, checker: &mut WireChecker, last: u64) {
+    while checker.task("t").and_then(|task| task.checker.expected()) != Some(last + 1) {
+        if let Some(Message::Text(text)) = next(socket).await {
+            checker.message(&text).unwrap();
+        }
+    }
+}
+
+async fn publish(bus: &EventBus, count: u64) {
+    let task = TaskId::new("t").unwrap();
+    for _ in 0..count {
+        bus.publish(&task, NewEvent::log("x".repeat(500)))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_pipe_carries_everything_in_order() {
+    for capacity in [64, 1_000, 100_000] {
+        let server = Embedded::new(BusConfig::default().framing(WEBSOCKET));
+        let mut watcher = server.connect("/ws/tasks/t", capacity).await;
+        let mut checker = WireChecker::default();
+        publish(&server.bus, 3).await;
+        read_to(&mut watcher, &mut checker, 3).await;
+        // More than pipe and buffer hold, while nobody reads.
+        publish(&server.bus, 600).await;
+        read_to(&mut watcher, &mut checker, 603).await;
+        let ask = r#"{"type":"publish","ref":1,"event_type":"log","data":{"message":"m"}}"#;
+        watcher.send(Message::text(ask)).await.unwrap();
+        read_to(&mut watcher, &mut checker, 604).await;
+        watcher.close(None).await.unwrap();
+        while next(&mut watcher).await.is_some() {}
+        eventually("the connection is gone", || {
+            server.manager.stats().connected == 0
+        })
+        .await;
+    }
+}
+
+/// A bus that was built without WebSocket frames in mind serves them all the same.
+#[tokio::test]
+async fn a_bus_without_our_framing_is_framed_anew() {
+    let server = Embedded::new(BusConfig::default());
+    let mut watcher = server.connect("/ws/tasks/t", 2_000).await;
+    let mut checker = WireChecker::default();
+    publish(&server.bus, 1).await;
+    read_to(&mut watcher, &mut checker, 1).await;
+    publish(&server.bus, 600).await;
+    read_to(&mut watcher, &mut checker, 601).await;
+}
+
+#[tokio::test]
+async fn a_pipe_that_breaks_leaves_nothing_behind() {
+    let server = Embedded::new(BusConfig::default().framing(WEBSOCKET));
+    let watcher = server.connect("/ws/tasks/t", 100).await;
+    eventually("the watcher is there", || {
+        server.manager.stats().connected == 1
+    })
+    .await;
+    publish(&server.bus, 50).await;
+    drop(watcher);
+    eventually("it is gone", || server.manager.stats().connected == 0).await;
+}

@@ -1,0 +1,178 @@
+//! A server that stops tells everyone, and stops in time.
+
+use std::time::{Duration, Instant};
+
+use tidings_bus::{BusConfig, EventBus};
+use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_testkit::{DEADLINE, RawClient, TestClient, TestConfig, TestServer, eventually};
+use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test]
+async fn everyone_is_told_when_to_come_back() {
+    let server = TestServer::start(TestConfig::default()).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = TestClient::connect(server.ws("/ws/tasks/t")).await;
+        client.until("connection_established").await;
+        clients.push(client);
+    }
+    let stopping = tokio::spawn(server.stop());
+    let mut pauses = Vec::new();
+    for client in &mut clients {
+        assert_eq!(client.close_code().await, Some(1012));
+        let goodbye = client
+            .checker()
+            .going_away()
+            .expect("told before it was closed");
+        assert_eq!(goodbye["reconnect"], "after");
+        pauses.push(goodbye["reconnect_after_ms"].as_u64().unwrap());
+    }
+    pauses.sort_unstable();
+    pauses.dedup();
+    assert_eq!(pauses.len(), 8, "spread over the window: {pauses:?}");
+    assert!(pauses[0] > 0 && pauses[7] < 4_000, "{pauses:?}");
+    assert_eq!(stopping.await.unwrap(), 0, "none had to be aborted");
+}
+
+/// A client that reads nothing cannot hold a server up.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_not_waited_for() {
+    let mut config = TestConfig::default();
+    config.connections = config.connections.close_timeout(Duration::from_millis(100));
+    let server = TestServer::start(config).await;
+    let mut stuck = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
+    let handshake = "GET /ws/tasks/t HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stuck, handshake.as_bytes())
+        .await
+        .unwrap();
+    let mut response = [0; 12];
+    stuck.read_exact(&mut response).await.unwrap();
+    assert_eq!(&response, b"HTTP/1.1 101");
+    let task = tidings_protocol::TaskId::new("t").unwrap();
+    for _ in 0..500 {
+        let event = tidings_protocol::NewEvent::log("x".repeat(30_000));
+        server.bus().publish(&task, event).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let stopped = tokio::time::timeout(Duration::from_secs(10), server.stop()).await;
+    assert!(
+        stopped.is_ok(),
+        "the server stops although a client does not read"
+    );
+}
+
+/// Who asks is told that this server is about to go, and who comes is sent away.
+#[tokio::test]
+async fn a_draining_service_says_so() {
+    let server = TestServer::start(TestConfig::default()).await;
+    assert_eq!(server.get("/readyz").await.status, 200);
+    server.manager().drain(Duration::ZERO).await;
+    let ready = server.get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["status"], "draining");
+    assert_eq!(
+        server.get("/healthz").await.status,
+        200,
+        "it lives all the same"
+    );
+    let late = RawClient::connect(server.addr(), "/ws").await;
+    let (messages, code) = late.to_end().await;
+    assert_eq!(code, Some(1012));
+    assert_eq!(messages.last().unwrap()["event_type"], "going_away");
+    assert_eq!(messages.last().unwrap()["data"]["reconnect"], "after");
+    let headers = [("Accept", "text/event-stream")];
+    let stream = server
+        .http("GET", "/api/tasks/t/events", &headers, "")
+        .await;
+    assert_eq!(
+        (stream.status, stream.json()["code"].as_str()),
+        (503, Some("unavailable"))
+    );
+    assert!(stream.header("retry-after").is_some());
+    server.stop().await;
+}
+
+/// A request that is under way is answered; then its connection goes.
+#[tokio::test]
+async fn a_request_under_way_is_finished() {
+    let server = TestServer::start(TestConfig::default()).await;
+    let (addr, bus) = (server.addr(), server.bus().clone());
+    let body = r#"{"event_type":"own","data":{}}"#;
+    let (half, rest) = body.split_at(body.len() / 2);
+    let mut under_way = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let head = format!(
+        "POST /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{half}",
+        body.len()
+    );
+    under_way.write_all(head.as_bytes()).await.unwrap();
+    let mut idle = tokio::net::TcpStream::connect(addr).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 15];
+    idle.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+
+    let manager = server.manager().clone();
+    let stopping = tokio::spawn(server.stop());
+    eventually("it drains", || manager.is_draining()).await;
+    let mut left = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), idle.read_to_end(&mut left)).await;
+    assert!(ended.is_ok(), "an idle connection is not waited for");
+    assert!(!stopping.is_finished(), "the request is");
+    let refused = tokio::net::TcpStream::connect(addr).await;
+    assert!(refused.is_err(), "nobody else gets in");
+    under_way.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    under_way.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert_eq!(stopping.await.unwrap(), 0, "nothing had to be aborted");
+    assert_eq!(bus.stats().events_published, 1);
+}
+
+/// Whatever clients do, the server returns when its time is up, and says how
+/// many it left behind.
+#[tokio::test]
+async fn the_deadline_holds() {
+    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
+    let hour = Duration::from_secs(3_600);
+    let config = ConnectionsConfig::default()
+        .close_timeout(hour)
+        .write_timeout(hour);
+    let manager = ConnectionManager::new(bus, config).unwrap();
+    let transport = TransportConfig::default().body_read_timeout(hour);
+    let service = TidingsService::new(manager.clone(), transport).unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), service)
+        .await
+        .unwrap();
+    let addr = server.local_addr();
+    let drain = CancellationToken::new();
+    let deadline = Duration::from_millis(300);
+    let running = tokio::spawn(server.run(drain.clone(), Duration::ZERO, deadline));
+    // Neither closes, whatever it is told; and a body that never comes.
+    let deaf = [
+        RawClient::connect(addr, "/ws").await,
+        RawClient::connect(addr, "/ws").await,
+    ];
+    let mut slow = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let head = b"POST /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    slow.write_all(head).await.unwrap();
+    let mut go_on = [0; 25];
+    slow.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    eventually("they are there", || manager.connected() == 2).await;
+    let begin = Instant::now();
+    drain.cancel();
+    let left = running.await.unwrap();
+    assert!(begin.elapsed() >= deadline, "they had their time");
+    assert!(begin.elapsed() < 10 * deadline, "{:?}", begin.elapsed());
+    assert_eq!(left, 3);
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(DEADLINE, slow.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the request is aborted");
+    drop(deaf);
+}

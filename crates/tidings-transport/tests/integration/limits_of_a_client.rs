@@ -1,0 +1,244 @@
+//! Clients that use more than they may: each limit refuses, says so and counts.
+
+use serde_json::{Value, json};
+use tidings_connections::{ClientLimits, LimitStats, Principal, Rate};
+use tidings_testkit::{
+    RawClient, RawFrame, TestClient, TestConfig, TestServer, Tokens, eventually, frame, permissions,
+};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::Request;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+async fn server(set: impl FnOnce(&mut ClientLimits)) -> TestServer {
+    let mut limits = ClientLimits::default();
+    set(&mut limits);
+    let mut config = TestConfig::default();
+    config.connections = config.connections.limits(limits);
+    let somebody = |name| Principal::new(permissions("watch *, publish *, admin *")).subject(name);
+    let tokens = Tokens::default()
+        .with("ada", somebody("ada"))
+        .with("bo", somebody("bo"));
+    TestServer::start_asking(config, tokens).await
+}
+
+fn ws(server: &TestServer, token: &str) -> Request<()> {
+    let mut request = server.ws("/ws").into_client_request().unwrap();
+    let value = format!("Bearer {token}").parse().unwrap();
+    request.headers_mut().insert("authorization", value);
+    request
+}
+
+fn stats(server: &TestServer) -> LimitStats {
+    server.manager().stats().limited
+}
+
+async fn code(client: &mut TestClient, message: Value) -> Value {
+    client.send(&message).await;
+    let answer = client.next().await.unwrap();
+    answer["data"]["code"].clone()
+}
+
+#[tokio::test]
+async fn messages_beyond_the_rate_are_refused_and_a_flood_is_the_end() {
+    let server = server(|limits| limits.messages_per_connection = Some(Rate::new(1, 5))).await;
+    let mut client = TestClient::connect(ws(&server, "ada")).await;
+    client.until("connection_established").await;
+    for number in 0..5 {
+        assert_eq!(
+            code(&mut client, json!({"type": "ping"})).await,
+            Value::Null,
+            "{number}"
+        );
+    }
+    client
+        .send(&json!({"type": "ping", "ref": "one too many"}))
+        .await;
+    let refusal = client.until("error").await;
+    assert_eq!(refusal["data"]["code"], "rate_limited");
+    assert_eq!(refusal["data"]["ref"], "one too many");
+    // Somebody else, and the same client on another connection, are not held to it.
+    for token in ["bo", "ada"] {
+        let mut other = TestClient::connect(ws(&server, token)).await;
+        other.until("connection_established").await;
+        assert_eq!(code(&mut other, json!({"type": "ping"})).await, Value::Null);
+    }
+    let mut flood =
+        RawClient::connect_with(server.addr(), "/ws", "Authorization: Bearer ada\r\n").await;
+    let ping = frame(OpCode::Data(Data::Text), br#"{"type":"ping"}"#);
+    flood.write(&ping.repeat(2_000)).await;
+    loop {
+        match flood.next().await.expect("a close before the end") {
+            RawFrame::Close(code) => break assert_eq!(code, 4429),
+            RawFrame::Text(message) if message["event_type"] == "going_away" => {
+                assert_eq!(message["data"]["reconnect"], "backoff");
+            }
+            _ => {}
+        }
+    }
+    assert!(stats(&server).messages > 1_000);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_beyond_the_rate_are_the_end_whatever_they_are() {
+    let server = server(|limits| limits.bytes_per_connection = Some(Rate::new(1, 60_000))).await;
+    let ping = frame(OpCode::Control(Control::Ping), &[7; 100]);
+    let fragment = {
+        let header = tungstenite::protocol::frame::FrameHeader {
+            is_final: false,
+            opcode: OpCode::Data(Data::Continue),
+            ..Default::default()
+        };
+        tidings_testkit::masked_frame(&header, b"x")
+    };
+    let start = {
+        let header = tungstenite::protocol::frame::FrameHeader {
+            is_final: false,
+            opcode: OpCode::Data(Data::Text),
+            ..Default::default()
+        };
+        tidings_testkit::masked_frame(&header, b"x")
+    };
+    let spaces = frame(OpCode::Data(Data::Text), &[b' '; 50_000]);
+    for flood in [
+        ping.repeat(1_000),
+        [start, fragment.repeat(10_000)].concat(),
+        spaces.repeat(2),
+    ] {
+        let mut client =
+            RawClient::connect_with(server.addr(), "/ws", "Authorization: Bearer ada\r\n").await;
+        client.write(&flood).await;
+        loop {
+            match client.next().await {
+                Some(RawFrame::Close(code)) => break assert_eq!(code, 4429),
+                Some(_) => {}
+                None => panic!("a close before the end"),
+            }
+        }
+    }
+    assert_eq!(stats(&server).bytes, 3);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_connections_by_address_and_by_subject() {
+    let server = server(|limits| {
+        limits.connections_per_address = Some(3);
+        limits.connections_per_subject = Some(2);
+    })
+    .await;
+    let mut there = Vec::new();
+    for token in ["ada", "ada"] {
+        let mut client = TestClient::connect(ws(&server, token)).await;
+        client.until("connection_established").await;
+        there.push(client);
+    }
+    let headers = [
+        ("Authorization", "Bearer ada"),
+        ("Accept", "text/event-stream"),
+    ];
+    let answer = server
+        .http("GET", "/api/tasks/t/events", &headers, "")
+        .await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(answer.json()["code"], "rate_limited");
+    let mut third = TestClient::connect(ws(&server, "bo")).await;
+    third.until("connection_established").await;
+    let mut refused = TestClient::connect(ws(&server, "bo")).await;
+    assert_eq!(refused.close_code().await, Some(4429), "and not just cut");
+    let counted = stats(&server);
+    assert_eq!(
+        (counted.subject_connections, counted.address_connections),
+        (1, 1)
+    );
+    drop(there);
+    eventually("the two are gone", || server.manager().connected() == 1).await;
+    let mut back = TestClient::connect(ws(&server, "ada")).await;
+    back.until("connection_established").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_that_come_too_fast_are_turned_away_unread() {
+    let server = server(|limits| limits.handshakes_per_address = Some(Rate::new(1, 3))).await;
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(server.get("/healthz").await);
+    }
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(&statuses[..3], [200, 200, 200]);
+    assert!(statuses[3..].contains(&429), "{statuses:?}");
+    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+    assert!(refused.header("retry-after").is_some());
+    assert!(stats(&server).handshakes > 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_events_bytes_and_tasks_of_one_client_have_rates() {
+    let event = r#"{"event_type":"own","data":{}}"#;
+    let publish = async |server: &TestServer, token: &str, task: &str, body: &str| {
+        let value = format!("Bearer {token}");
+        let headers = [("Authorization", value.as_str())];
+        let path = format!("/api/tasks/{task}/events");
+        server.http("POST", &path, &headers, body).await
+    };
+    let tasks = server(|limits| limits.tasks_per_client = Some(Rate::new(1, 2))).await;
+    for (task, status) in [("a", 201), ("b", 201), ("c", 429), ("a", 201), ("b", 201)] {
+        let answer = publish(&tasks, "ada", task, event).await;
+        assert_eq!(answer.status, status, "{task}");
+        assert_eq!(answer.header("retry-after").is_some(), status == 429);
+    }
+    assert_eq!(
+        publish(&tasks, "bo", "c", event).await.status,
+        201,
+        "another's to make"
+    );
+    assert_eq!(stats(&tasks).tasks, 1);
+    let mut client = TestClient::connect(ws(&tasks, "ada")).await;
+    client.until("connection_established").await;
+    let message = json!({"type": "publish", "task_id": "d", "event_type": "own", "data": {}});
+    assert_eq!(code(&mut client, message).await, "rate_limited");
+    drop(client);
+    tasks.stop().await;
+
+    let requests = server(|limits| limits.messages_per_client = Some(Rate::new(1, 5))).await;
+    // A request and four events; the fifth event is one too many.
+    let batch = format!("[{}]", [event; 6].join(","));
+    let answer = publish(&requests, "ada", "a", &batch).await;
+    let answers = answer.json();
+    let refused = answers.as_array().unwrap().iter();
+    let refused = refused
+        .filter(|answer| answer["code"] == "rate_limited")
+        .count();
+    assert!((1..=2).contains(&refused), "{answers}");
+    assert_eq!(publish(&requests, "bo", "a", event).await.status, 201);
+    requests.stop().await;
+
+    let bytes = server(|limits| limits.bytes_per_client = Some(Rate::new(1, 1_000))).await;
+    let large = format!(
+        r#"{{"event_type":"own","data":{{"x":"{}"}}}}"#,
+        "x".repeat(900)
+    );
+    assert_eq!(publish(&bytes, "ada", "a", &large).await.status, 201);
+    assert_eq!(publish(&bytes, "ada", "a", &large).await.status, 429);
+    assert_eq!(publish(&bytes, "bo", "a", &large).await.status, 201);
+    bytes.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_are_in_the_metrics_by_limit() {
+    let server = server(|limits| limits.tasks_per_client = Some(Rate::new(1, 1))).await;
+    let headers = [("Authorization", "Bearer ada")];
+    for task in ["a", "b"] {
+        let path = format!("/api/tasks/{task}/events");
+        server
+            .http("POST", &path, &headers, r#"{"event_type":"own","data":{}}"#)
+            .await;
+    }
+    let metrics = server.http("GET", "/metrics", &headers, "").await;
+    let line = "tidings_limited_total{limit=\"tasks\"} 1";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
+    server.stop().await;
+}

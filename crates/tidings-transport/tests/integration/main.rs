@@ -1,0 +1,25 @@
+//! One program for all the tests of the public interface: each more would be one more link.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod any_stream;
+mod behind_a_proxy;
+mod cloudevents;
+mod draining;
+mod http_routes;
+mod joining_and_coming_back;
+mod limits_of_a_client;
+mod malformed_input;
+mod metrics;
+mod nothing_left_behind;
+mod overload;
+mod pages;
+mod patterns_on_one_connection;
+mod permissions_by_route;
+mod python_connection_manager;
+mod resume_tokens;
+mod server_sent_events;
+mod slow_clients;
+mod tokens_over_time;
+mod traces;
+mod websocket_integration;
