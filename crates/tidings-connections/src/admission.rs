@@ -211,6 +211,7 @@ impl Inner {
         let start = self.start(since.clone(), request.history);
         self.establish(
             &connection,
+            request.preface,
             request.task_id,
             start,
             since.is_some(),
@@ -227,13 +228,14 @@ impl Inner {
     fn establish(
         &self,
         connection: &Arc<Connection>,
+        preface: Vec<u8>,
         task_id: Option<TaskId>,
         mut start: Start,
         explicit_start: bool,
         kept: &mut Kept,
     ) {
         let Some(task_id) = task_id else {
-            let mut hello = Vec::new();
+            let mut hello = preface;
             connection.encode(&connection.established(None), &mut hello);
             connection.greet(None, &hello);
             return;
@@ -250,7 +252,9 @@ impl Inner {
         }
         loop {
             let task = self.bus.task_or_new(&task_id);
-            let kind = OpeningKind::Established;
+            let kind = OpeningKind::Established {
+                preface: preface.clone(),
+            };
             if let Some(key) = connection.add_task(&task, start.clone(), kind, true) {
                 connection.greet(Some(key), &[]);
                 return;

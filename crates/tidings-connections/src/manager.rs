@@ -77,6 +77,9 @@ pub struct ConnectRequest {
     pub access: Access,
     /// Whether its cursors outlive the connection.
     pub keep_when_gone: Keep,
+    /// Written before the greeting, and in one call with it: what is left of the
+    /// transport's own handshake. Not written if the connection does not come about.
+    pub preface: Vec<u8>,
     /// The right to connect its client here, where nodes share clients.
     pub(crate) ticket: Option<Arc<Ticket>>,
 }

@@ -333,7 +333,8 @@ impl Connection {
                 snapshot: Arc::clone(snapshot),
             };
             match &opening.kind {
-                OpeningKind::Established => {
+                OpeningKind::Established { preface } => {
+                    notices.extend_from_slice(preface);
                     self.encode(&self.established(Some(state)), notices);
                 }
                 OpeningKind::Subscribed { reference, pattern } => {

@@ -44,8 +44,9 @@ pub(crate) struct Opening {
 }
 
 pub(crate) enum OpeningKind {
-    /// As part of `connection_established`.
-    Established,
+    /// As part of `connection_established`, after what the transport has still to
+    /// say.
+    Established { preface: Vec<u8> },
     /// As `subscribed`, with the request's reference or the pattern that matched.
     Subscribed {
         reference: Option<Reference>,

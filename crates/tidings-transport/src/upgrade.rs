@@ -140,24 +140,43 @@ fn subprotocol(
     }
 }
 
-/// The stream under an upgraded connection: a bare TCP socket where that is
-/// what hyper was given, by whichever of its servers.
+/// The stream under an upgraded connection.
 enum Stream {
-    Tcp(TcpStream, bytes::Bytes),
+    /// A bare TCP socket, where that is what hyper was given, by whichever of its
+    /// servers.
+    Tcp {
+        stream: TcpStream,
+        /// The end of the handshake, where it has still to be written.
+        held: Vec<u8>,
+        /// What hyper has read beyond the handshake.
+        early: bytes::Bytes,
+    },
     Other(Upgraded),
 }
 
 fn unwrap(upgraded: Upgraded) -> Stream {
     let upgraded = match upgraded.downcast::<TokioIo<WriteDeadline>>() {
-        Ok(parts) => return Stream::Tcp(parts.io.into_inner().into_inner(), parts.read_buf),
+        Ok(parts) => {
+            let (stream, held) = parts.io.into_inner().into_parts();
+            return Stream::Tcp {
+                stream,
+                held,
+                early: parts.read_buf,
+            };
+        }
         Err(upgraded) => upgraded,
     };
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => return Stream::Tcp(parts.io.into_inner(), parts.read_buf),
+    let tcp = |stream: TokioIo<TcpStream>, early| Stream::Tcp {
+        stream: stream.into_inner(),
+        held: Vec::new(),
+        early,
+    };
+    let upgraded = match upgraded.downcast() {
+        Ok(parts) => return tcp(parts.io, parts.read_buf),
         Err(upgraded) => upgraded,
     };
-    match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => Stream::Tcp(parts.io.into_inner(), parts.read_buf),
+    match hyper_util::server::conn::auto::upgrade::downcast(upgraded) {
+        Ok(parts) => tcp(parts.io, parts.read_buf),
         Err(upgraded) => Stream::Other(upgraded),
     }
 }
@@ -165,19 +184,26 @@ fn unwrap(upgraded: Upgraded) -> Stream {
 fn start<M: Incoming>(
     manager: &ConnectionManager,
     upgraded: Upgraded,
-    connect: ConnectRequest,
+    mut connect: ConnectRequest,
     refusal: Option<Refused>,
 ) {
     let refusal = refusal.or_else(|| manager.check(&connect).err().map(Refused::from));
     match unwrap(upgraded) {
-        Stream::Tcp(stream, early) => match refusal {
-            Some(refused) => spawn_refusal(stream, &refused),
-            None => register::<M>(manager, connect, Box::new(TcpSocket(stream)), &early),
+        Stream::Tcp {
+            stream,
+            held,
+            early,
+        } => match refusal {
+            Some(refused) => spawn_refusal(stream, held, &refused),
+            None => {
+                connect.preface = held;
+                register::<M>(manager, connect, Box::new(TcpSocket(stream)), &early);
+            }
         },
         Stream::Other(upgraded) => {
             let stream = TokioIo::new(upgraded);
             match refusal {
-                Some(refused) => spawn_refusal(stream, &refused),
+                Some(refused) => spawn_refusal(stream, Vec::new(), &refused),
                 None => register::<M>(manager, connect, Box::new(StreamSocket::new(stream)), &[]),
             }
         }
@@ -207,14 +233,15 @@ fn spawn<M: Incoming>(guard: ConnectionGuard, early: &[u8]) {
     tokio::spawn(driver);
 }
 
-/// Says why, closes, and waits a moment for the client to hear it.
-fn spawn_refusal<T>(mut stream: T, refused: &Refused)
+/// Writes what is held, says why, closes, and waits a moment for the client to
+/// hear it.
+fn spawn_refusal<T>(mut stream: T, held: Vec<u8>, refused: &Refused)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let Refused { reason, text } = refused;
     let at = Timestamp::from(std::time::SystemTime::now());
-    let mut bytes = Vec::new();
+    let mut bytes = held;
     if let Some(code) = reason.error() {
         let message = ControlMessage::error(None, code, text.as_str());
         WebSocketWire.control(&message.encode(at), &mut bytes);

@@ -1,25 +1,17 @@
 //! The TCP stream under hyper: a write that gets nowhere fails in the end, and the
-//! end of a handshake leaves with the greeting that follows it.
+//! end of a handshake is held for the greeting that follows it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustix::net::SendFlags;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// How hyper's answer to a WebSocket handshake begins.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
-
-/// Says that more follows at once. Linux then holds a packet that is not full back
-/// until it does, and for 200 ms at most (tcp(7), `TCP_CORK`; send(2), `MSG_MORE`).
-#[cfg(target_os = "linux")]
-const MORE: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::MORE);
-#[cfg(not(target_os = "linux"))]
-const MORE: SendFlags = SendFlags::NOSIGNAL;
 
 /// hyper waits for ever for a client that takes nothing of its answer, and
 /// does not look at a response's body meanwhile; so this ends the connection.
@@ -28,6 +20,8 @@ pub(crate) struct WriteDeadline {
     limit: Duration,
     /// Runs while a write waits; none while writes get through.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The end of a handshake, not written yet.
+    held: Vec<u8>,
 }
 
 impl WriteDeadline {
@@ -36,11 +30,27 @@ impl WriteDeadline {
             stream,
             limit,
             stalled: None,
+            held: Vec::new(),
         }
     }
 
-    pub(crate) fn into_inner(self) -> TcpStream {
-        self.stream
+    /// The stream, and what is to be written to it before anything else.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.held)
+    }
+
+    /// Takes what the greeting follows, or a goodbye, instead of writing it: one
+    /// call for both takes a tenth off what a handshake costs the server, and
+    /// saves the client a wake-up. hyper lets go of the stream once it has written
+    /// this.
+    fn hold(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
+        let first = bufs.iter().find(|buf| !buf.is_empty())?;
+        if !first.starts_with(SWITCHING) {
+            return None;
+        }
+        let before = self.held.len();
+        self.held.extend(bufs.iter().flat_map(|buf| buf.iter()));
+        Some(self.held.len() - before)
     }
 
     fn write<T>(
@@ -62,25 +72,6 @@ impl WriteDeadline {
     }
 }
 
-/// Writes what the greeting follows, or a goodbye: one packet for both takes a
-/// tenth off what a handshake costs the server, and saves the client a wake-up.
-fn poll_send_more(
-    stream: &TcpStream,
-    cx: &mut Context<'_>,
-    bytes: &[u8],
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_write_ready(cx))?;
-        let sent = stream.try_io(Interest::WRITABLE, || {
-            Ok(rustix::net::send(stream, bytes, MORE)?)
-        });
-        match sent {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            sent => return Poll::Ready(sent),
-        }
-    }
-}
-
 impl AsyncRead for WriteDeadline {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -97,13 +88,10 @@ impl AsyncWrite for WriteDeadline {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, |stream, cx| {
-            if buf.starts_with(SWITCHING) {
-                poll_send_more(&stream, cx, buf)
-            } else {
-                stream.poll_write(cx, buf)
-            }
-        })
+        if let Some(held) = self.hold(&[IoSlice::new(buf)]) {
+            return Poll::Ready(Ok(held));
+        }
+        self.write(cx, |stream, cx| stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -111,10 +99,10 @@ impl AsyncWrite for WriteDeadline {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, |stream, cx| match bufs {
-            [head, ..] if head.starts_with(SWITCHING) => poll_send_more(&stream, cx, head),
-            _ => stream.poll_write_vectored(cx, bufs),
-        })
+        if let Some(held) = self.hold(bufs) {
+            return Poll::Ready(Ok(held));
+        }
+        self.write(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
