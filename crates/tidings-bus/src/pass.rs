@@ -216,3 +216,55 @@ impl Topic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tidings_protocol::Epoch;
+
+    use super::*;
+    use crate::log::Log;
+    use crate::topic::Hold;
+
+    #[derive(Default)]
+    struct Visits(AtomicUsize);
+
+    impl Watcher for Visits {
+        fn advance(&self, _: usize, _: &Arc<Topic>, _: &mut View) -> Advance {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Advance::Done
+        }
+    }
+
+    #[test]
+    fn who_comes_during_a_walk_takes_nobodys_visit() {
+        const THERE: usize = 8;
+        let log = Log::new(None, Epoch::new("e").expect("an epoch"));
+        let topic = Topic::new(log, Arc::default());
+        let attach = || {
+            let watcher = Arc::new(Visits::default());
+            let attached = topic.attach(Arc::clone(&watcher) as _, 0, Hold::Keeps);
+            attached.expect("a topic that is open");
+            watcher
+        };
+        let there: Vec<_> = (0..THERE).map(|_| attach()).collect();
+        let mut slice = Slice::default();
+        // Each walk begins one further, and is met after so many visits.
+        for walk in 0..THERE {
+            let visits = |watcher: &Arc<Visits>| watcher.0.load(Ordering::Relaxed);
+            let before: Vec<_> = there.iter().map(visits).collect();
+            topic.moved.store(true, Ordering::SeqCst);
+            (0..=walk).for_each(|_| _ = slice.visit(&topic, 1));
+            for _ in 0..walk {
+                attach();
+            }
+            while topic.lock_watchers().left > 0 {
+                slice.visit(&topic, 1);
+            }
+            let after: Vec<_> = there.iter().map(visits).collect();
+            let left_out = before.iter().zip(&after).position(|(a, b)| a == b);
+            assert_eq!(left_out, None, "walk {walk}: {before:?}, then {after:?}");
+        }
+    }
+}

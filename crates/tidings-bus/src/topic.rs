@@ -73,6 +73,18 @@ pub(crate) struct Watchers {
     pub(crate) left: usize,
 }
 
+impl Watchers {
+    /// Makes room up to so many slots. A walk goes round all slots, and what comes
+    /// in between lies before those that it has yet to visit.
+    fn grow(&mut self, slots: usize) {
+        let new = slots.saturating_sub(self.slots);
+        self.slots += new;
+        if self.left > 0 {
+            self.left += new;
+        }
+    }
+}
+
 /// What a watcher's presence means for the life of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -265,7 +277,7 @@ impl Topic {
                 key,
                 hold,
             });
-            watchers.slots = watchers.slots.max(slot + 1);
+            watchers.grow(slot + 1);
             let before = self.watcher_count.fetch_add(1, Ordering::SeqCst);
             if let (0, Some((task_id, interest))) = (before, &self.interest) {
                 interest.watch(task_id);
