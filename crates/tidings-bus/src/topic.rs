@@ -74,8 +74,9 @@ pub(crate) struct Watchers {
 }
 
 impl Watchers {
-    /// Makes room up to so many slots. A walk goes round all slots, and what comes
-    /// in between lies before those that it has yet to visit.
+    /// Makes room up to so many slots. A walk that is under way goes through the new
+    /// ones before it comes round to those at the beginning, so it has that many
+    /// more to visit, or would end before it gets there.
     fn grow(&mut self, slots: usize) {
         let new = slots.saturating_sub(self.slots);
         self.slots += new;
