@@ -1,9 +1,12 @@
 //! The invariant under everything at once: a seeded simulation.
 //!
-//! Slow readers, cuts, resumes by position and by token, subscriptions that come
-//! and go, tight retention, conflation, deleted tasks and restarts, in an order
-//! that the seed decides. Every client checks every message; at the end every
+//! Slow readers, cuts, resumes by position and by token, newcomers, subscriptions
+//! that come and go, tight retention, conflation, deleted tasks and restarts, in an
+//! order that the seed decides. Every client checks every message; at the end every
 //! client must have come to the head of everything it watches, with the right state.
+//!
+//! A few clients of several tasks show what one connection can meet; a crowd of one
+//! task, more than a slice of the pass, what its walks can.
 //!
 //! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`; run more or
 //! fewer with `TIDINGS_SEEDS=<count>`.
@@ -27,12 +30,42 @@ use tidings_protocol::{
 };
 use tidings_testkit::{LINES, LineReader, LineWire, PipeSocket, WireChecker, simulate_seeds};
 
-/// Seeds in CI; each is `STEPS` steps.
-const SEEDS: u64 = 10_000;
+/// Steps of a seed.
 const STEPS: usize = 60;
-const CLIENTS: usize = 4;
 const TASKS: [&str; 4] = ["a-1", "a-2", "b-1", "c"];
 const PATTERNS: [&str; 3] = ["a-*", "*", "b-*"];
+
+/// Who takes part.
+#[derive(Clone, Copy)]
+struct Cast {
+    /// Seeds in CI.
+    seeds: u64,
+    /// Clients from the beginning.
+    clients: usize,
+    /// Newcomers come until there are so many.
+    most: usize,
+    tasks: &'static [&'static str],
+}
+
+const FEW: Cast = Cast {
+    seeds: 10_000,
+    clients: 3,
+    most: 5,
+    tasks: &TASKS,
+};
+
+const CROWD: Cast = Cast {
+    seeds: 100,
+    clients: 50,
+    most: 100,
+    tasks: &[TASKS[0]],
+};
+
+impl Cast {
+    fn some_task(&self, rng: &mut Rng) -> &'static str {
+        self.tasks[rng.usize(..self.tasks.len())]
+    }
+}
 
 /// One life of the server.
 struct Node {
@@ -78,6 +111,7 @@ fn reduce(snapshot: &mut Option<TaskSnapshot>, message: &Value) {
 }
 
 struct Client {
+    cast: Cast,
     number: usize,
     pipe: PipeSocket,
     connection: Option<std::sync::Arc<tidings_connections::Connection>>,
@@ -87,8 +121,8 @@ struct Client {
     states: std::collections::BTreeMap<String, Option<TaskSnapshot>>,
     explicit: BTreeSet<String>,
     patterns: BTreeSet<String>,
-    /// Tasks (un)subscribed from without an answer yet.
-    changed: BTreeSet<String>,
+    /// Tasks (un)subscribed from without an answer yet, each as often as that.
+    changed: Vec<String>,
     /// Patterns that hold as far as the messages read so far say.
     confirmed: BTreeSet<String>,
     token: Option<String>,
@@ -112,8 +146,9 @@ async fn drive(guard: ConnectionGuard) {
 }
 
 impl Client {
-    fn new(number: usize) -> Self {
+    fn new(cast: Cast, number: usize) -> Self {
         Self {
+            cast,
             number,
             pipe: PipeSocket::new(1),
             connection: None,
@@ -123,7 +158,7 @@ impl Client {
             states: Default::default(),
             explicit: BTreeSet::new(),
             patterns: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
             confirmed: BTreeSet::new(),
             token: None,
             path: None,
@@ -147,7 +182,7 @@ impl Client {
 
     /// A new connection without memory of the old, perhaps with a position.
     fn connect_fresh(&mut self, node: &Node, rng: &mut Rng) {
-        let task = TASKS[rng.usize(..TASKS.len())];
+        let task = self.cast.some_task(rng);
         let known = self
             .checker
             .task(task)
@@ -195,10 +230,12 @@ impl Client {
         }
         let client_id = connection.client_id().clone();
         self.checker = self.checker.resumed(|task| self.watches(task));
-        let mut request = match &self.path {
-            Some(path) => ConnectRequest::to_task(TaskId::new(path).unwrap()),
-            None => ConnectRequest::new(),
-        };
+        let mut request = ConnectRequest::new();
+        if let Some(path) = &self.path {
+            request = ConnectRequest::to_task(TaskId::new(path).unwrap());
+            // Its path subscribes again, if it has unsubscribed meanwhile.
+            self.explicit.insert(path.clone());
+        }
         request.client_id = Some(client_id);
         request.resume_token = Some(token.into());
         self.connect(node, rng, request);
@@ -229,23 +266,24 @@ impl Client {
                     self.token = message["data"]["resume_token"].as_str().map(str::to_owned);
                 }
                 "subscribed" if message["data"]["ref"].is_number() => {
-                    self.changed.remove(message["task_id"].as_str().unwrap());
+                    self.answered(message["task_id"].as_str().unwrap());
                 }
                 "error" => panic!("client {}: {line}", self.number),
                 "subscribed" if message.get("task_id").is_none() => {
                     let pattern = message["data"]["pattern"].as_str().unwrap();
                     self.confirmed.insert(pattern.to_owned());
-                    self.changed.retain(|task| !matches(pattern, task));
+                    for task in TASKS.into_iter().filter(|task| matches(pattern, task)) {
+                        self.answered(task);
+                    }
                 }
                 "unsubscribed" if message["data"]["task_id"].is_string() => {
-                    self.changed
-                        .remove(message["data"]["task_id"].as_str().unwrap());
+                    self.answered(message["data"]["task_id"].as_str().unwrap());
                 }
                 "unsubscribed" if message["data"]["pattern"].is_string() => {
                     let pattern = message["data"]["pattern"].as_str().unwrap();
                     self.confirmed.remove(pattern);
                     for task in TASKS.into_iter().filter(|task| matches(pattern, task)) {
-                        self.changed.remove(task);
+                        self.answered(task);
                         let patterns = &self.confirmed;
                         let wanted = patterns.iter().any(|pattern| matches(pattern, task));
                         if !wanted && !self.explicit.contains(task) {
@@ -274,6 +312,13 @@ impl Client {
         }
     }
 
+    /// One change of what is watched of a task has taken place.
+    fn answered(&mut self, task: &str) {
+        if let Some(at) = self.changed.iter().position(|changed| changed == task) {
+            self.changed.swap_remove(at);
+        }
+    }
+
     fn change_pattern(&mut self, pattern: &str) {
         let tasks = TASKS.iter().filter(|task| matches(pattern, task));
         self.changed.extend(tasks.map(|task| (*task).to_owned()));
@@ -284,7 +329,7 @@ impl Client {
         if self.checker.is_asking() {
             return;
         }
-        let task = TASKS[rng.usize(..TASKS.len())].to_owned();
+        let task = self.cast.some_task(rng).to_owned();
         let pattern = PATTERNS[rng.usize(..PATTERNS.len())].to_owned();
         match rng.u8(..4) {
             0 if !self.watches(&task) => {
@@ -297,7 +342,7 @@ impl Client {
                     message["since"] = json!(position.to_string());
                     self.checker.ask_since(&task, position);
                 }
-                self.changed.insert(task.clone());
+                self.changed.push(task.clone());
                 self.explicit.insert(task);
                 self.send(message).await;
             }
@@ -308,7 +353,7 @@ impl Client {
                     self.explicit.insert(task);
                     return;
                 }
-                self.changed.insert(task.clone());
+                self.changed.push(task.clone());
                 self.send(json!({ "type": "unsubscribe", "task_id": task }))
                     .await;
             }
@@ -359,7 +404,7 @@ async fn settle() {
     }
 }
 
-async fn simulate(seed: u64) {
+async fn simulate(cast: Cast, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let limits = LogLimits {
         max_events: rng.u64(1..40),
@@ -369,15 +414,13 @@ async fn simulate(seed: u64) {
         behind: [1, 8, u64::MAX][rng.usize(..3)],
     };
     let mut node = Node::new(limits, skip);
-    let mut clients: Vec<_> = (0..CLIENTS).map(Client::new).collect();
-    for client in &mut clients {
-        client.connect_fresh(&node, &mut rng);
-    }
+    let mut clients = Vec::new();
+    come(cast.clients, cast, &mut clients, &node, &mut rng);
     for _ in 0..STEPS {
-        let at = rng.usize(..CLIENTS);
-        match rng.u8(..32) {
+        let at = rng.usize(..clients.len());
+        match rng.u8(..34) {
             0..=11 => {
-                let task = TaskId::new(TASKS[rng.usize(..TASKS.len())]).unwrap();
+                let task = TaskId::new(cast.some_task(&mut rng)).unwrap();
                 for _ in 0..rng.usize(1..30) {
                     // An event that makes no sense now is refused, and changes nothing.
                     let _ = node.bus.publish(&task, random_event(&mut rng)).await;
@@ -401,11 +444,22 @@ async fn simulate(seed: u64) {
                 clients[at].resume(&node, &mut rng);
             }
             29 => {
-                let task = TaskId::new(TASKS[rng.usize(..TASKS.len())]).unwrap();
+                let task = TaskId::new(cast.some_task(&mut rng)).unwrap();
                 trace(|| format!("{task} is removed"));
                 node.bus.remove(&task).await.unwrap();
             }
             30 => tokio::time::advance(Duration::from_millis(rng.u64(..2_000))).await,
+            31..=32 => {
+                // An event is perhaps still on its way to those who were there before.
+                let task = TaskId::new(cast.some_task(&mut rng)).unwrap();
+                let _ = node.bus.publish(&task, random_event(&mut rng)).await;
+                for _ in 0..rng.usize(..4) {
+                    tokio::task::yield_now().await;
+                }
+                let room = cast.most - clients.len();
+                let count = rng.usize(..=room.min(cast.most / 4));
+                come(count, cast, &mut clients, &node, &mut rng);
+            }
             _ => {
                 for client in &mut clients {
                     client.cut(rng.bool()).await;
@@ -420,6 +474,15 @@ async fn simulate(seed: u64) {
     }
     finish(&node, &mut clients).await;
     node.bus.shutdown().await;
+}
+
+/// So many newcomers connect, one right after the other.
+fn come(count: usize, cast: Cast, clients: &mut Vec<Client>, node: &Node, rng: &mut Rng) {
+    for _ in 0..count {
+        let mut client = Client::new(cast, clients.len());
+        client.connect_fresh(node, rng);
+        clients.push(client);
+    }
 }
 
 /// Everyone reads to the end; then everyone must be at the head, with the right state.
@@ -463,20 +526,25 @@ async fn finish(node: &Node, clients: &mut [Client]) {
 
 #[test]
 fn invariant_holds_first_quarter() {
-    simulate_seeds(0, 4, SEEDS, simulate);
+    simulate_seeds(0, 4, FEW.seeds, |seed| simulate(FEW, seed));
 }
 
 #[test]
 fn invariant_holds_second_quarter() {
-    simulate_seeds(1, 4, SEEDS, simulate);
+    simulate_seeds(1, 4, FEW.seeds, |seed| simulate(FEW, seed));
 }
 
 #[test]
 fn invariant_holds_third_quarter() {
-    simulate_seeds(2, 4, SEEDS, simulate);
+    simulate_seeds(2, 4, FEW.seeds, |seed| simulate(FEW, seed));
 }
 
 #[test]
 fn invariant_holds_fourth_quarter() {
-    simulate_seeds(3, 4, SEEDS, simulate);
+    simulate_seeds(3, 4, FEW.seeds, |seed| simulate(FEW, seed));
+}
+
+#[test]
+fn invariant_holds_in_a_crowd() {
+    simulate_seeds(0, 1, CROWD.seeds, |seed| simulate(CROWD, seed));
 }
