@@ -16,16 +16,14 @@
 
 #![allow(missing_docs, reason = "a program that prints")]
 
-mod support;
-
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use support::report::median;
-use support::results;
+use crate::support::report::median;
+use crate::support::results;
 use tidings_bus::{
     Append, BusConfig, Clock, Delivery, EventBus, Filter, Store, StoredEvent, SystemClock,
 };
@@ -70,7 +68,7 @@ async fn open(path: &Path, sync: Sync) -> EventBus {
 
 /// Where the data lies: beside the build, on a disk like any other.
 fn scratch() -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("store-bench");
+    let path = results::directory().join("store-bench");
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();
     path
@@ -380,8 +378,8 @@ fn measure_history(runtime: &Runtime, root: &Path) {
 
 type Question = fn(&Runtime, &Path);
 
-fn main() {
-    let args = support::Args::read();
+pub(crate) fn main() {
+    let args = crate::support::Args::read();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

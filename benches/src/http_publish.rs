@@ -4,18 +4,16 @@
 //! pipelined; over HTTP with keep-alive, one after the other and 100 to a request.
 //! Nobody watches.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use support::frames::Frames;
-use support::loader::{self, EVENT_BYTES};
-use support::process::{self, ServerProcess};
-use support::{Args, frames};
+use crate::support::frames::Frames;
+use crate::support::loader::{self, EVENT_BYTES};
+use crate::support::process::{self, ServerProcess};
+use crate::support::{Args, frames};
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let window = Duration::from_millis(if args.quick { 200 } else { 2_000 });
     process::pin_to_core(1);

@@ -5,20 +5,18 @@
 //! memory grown by, for each of them? What the publishing itself makes it grow by
 //! is the same for few watchers as for many, so it is the difference that counts.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::loader;
+use crate::support::process::{self, ServerProcess};
+use crate::support::{Args, frames, results};
 use socket2::{Domain, Socket, Type};
-use support::loader;
-use support::process::{self, ServerProcess};
-use support::{Args, frames, results};
 
 const BEHIND: u64 = 1_000;
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let [few, many] = if args.quick {
         [50, 150]
@@ -37,7 +35,7 @@ fn main() {
 
 /// Bytes that so many watchers' falling behind makes a server grow by.
 fn growth(watchers: usize, events: u64) -> f64 {
-    let server = ServerProcess::start("tidings-deep");
+    let server = ServerProcess::returning_memory("tidings-deep");
     let mut publisher = full_log(&server);
     let sockets: Vec<Socket> = (0..watchers).map(|_| watch(server.addr())).collect();
     std::thread::sleep(Duration::from_secs(1));
@@ -66,7 +64,7 @@ fn full_log(server: &ServerProcess) -> std::net::TcpStream {
 /// How many events fill a socket that is not read, and leave it behind. Found
 /// on another server, since asking for the lag takes memory.
 fn events_until_behind(watchers: usize) -> u64 {
-    let server = ServerProcess::start("tidings-deep");
+    let server = ServerProcess::returning_memory("tidings-deep");
     let mut publisher = full_log(&server);
     let _sockets: Vec<Socket> = (0..watchers).map(|_| watch(server.addr())).collect();
     let mut events = 0;

@@ -140,13 +140,18 @@ struct Stored {
 
 type Results = BTreeMap<String, Stored>;
 
-fn path(baseline: Option<&str>) -> PathBuf {
-    // target/<profile>/deps/<bench>
+/// Where benches leave what they have to keep, plots included.
+pub(crate) fn directory() -> PathBuf {
+    // target/<profile>/benches
     let program = std::env::current_exe().unwrap();
-    let target = program.ancestors().nth(3).expect("a bench lies in target/");
+    let target = program.ancestors().nth(2).expect("it lies in target/");
     let dir = target.join("tidings-bench");
     std::fs::create_dir_all(&dir).unwrap();
-    dir.join(format!("{}.json", baseline.unwrap_or("latest")))
+    dir
+}
+
+fn path(baseline: Option<&str>) -> PathBuf {
+    directory().join(format!("{}.json", baseline.unwrap_or("latest")))
 }
 
 fn load(baseline: Option<&str>) -> Results {

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group};
 use serde_json::json;
 use tidings_protocol::{
     ClientMessage, ClientRequest, Limits, Offset, Payload, TaskId, TaskSnapshot, Timestamp,
@@ -69,4 +69,8 @@ criterion_group! {
         .sample_size(20);
     targets = codec
 }
-criterion_main!(benches);
+
+pub(crate) fn main() {
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

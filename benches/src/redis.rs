@@ -17,8 +17,6 @@
 //! Redis, the nodes and the loader share what cores there are. On two of them
 //! the nodes take from Redis what it has to itself in the bare run.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
@@ -26,11 +24,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use support::frames;
-use support::loader::{self, EVENT_BYTES, Load, Loader, Pace};
-use support::process::ServerProcess;
-use support::report::{Measured, P50, median};
-use support::{Args, results};
+use crate::support::frames;
+use crate::support::loader::{self, EVENT_BYTES, Load, Loader, Pace};
+use crate::support::process::ServerProcess;
+use crate::support::report::{Measured, P50, median};
+use crate::support::{Args, results};
 use tidings_testkit::RedisServer;
 
 const ROUNDS: usize = 5;
@@ -43,11 +41,11 @@ const CONNECTIONS: usize = 4;
 
 /// What is appended with, as the nodes have it.
 const SCRIPT: &str = concat!(
-    include_str!("../crates/tidings-redis/src/lua/shared.lua"),
-    include_str!("../crates/tidings-redis/src/lua/append.lua")
+    include_str!("../../crates/tidings-redis/src/lua/shared.lua"),
+    include_str!("../../crates/tidings-redis/src/lua/append.lua")
 );
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let (rounds, window) = if args.quick {
         (1, Duration::from_millis(500))
@@ -147,7 +145,7 @@ fn loaded(
     let seen = loader.run(window);
     let used = (watched.run_time() - before) * 1e6 / seen.deliveries as f64;
     let measured = Measured::new(&seen, watched.cpu().since(&cpu));
-    (P50(&measured), used)
+    (P50.of(&measured), used)
 }
 
 /// Events a second that came to watchers on one node from publishers on another,

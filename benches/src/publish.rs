@@ -9,15 +9,13 @@
 //! * `broadcast_bare`: one text that is there already, passed as a pointer: what
 //!   the channel alone costs, without any event.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::{report, results};
 use async_trait::async_trait;
 use criterion::{Criterion, criterion_group};
 use serde_json::json;
-use support::{report, results};
 use tidings_bus::{BusConfig, Delivery, EventBus, EventHandler, HandlerError};
 use tidings_protocol::{NewEvent, TaskId};
 use tokio::runtime::Runtime;
@@ -250,7 +248,7 @@ criterion_group! {
     targets = publish
 }
 
-fn main() {
+pub(crate) fn main() {
     benches();
     let words = ["--list", "--test"];
     if !std::env::args().any(|arg| words.contains(&arg.as_str())) {

@@ -7,16 +7,14 @@
 //! `TIDINGS_BENCH_WATCHERS` for another number than 15,000; each takes a file
 //! descriptor on both sides.
 
-mod support;
-
-use support::peers::{HEARTBEAT, Peers};
-use support::process::{self, ServerProcess};
-use support::{Args, frames, results};
+use crate::support::peers::{HEARTBEAT, Peers};
+use crate::support::process::{self, ServerProcess};
+use crate::support::{Args, frames, results};
 
 /// An hour of heartbeats at their usual 25 s.
 const HEARTBEATS: u32 = 144;
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let set = std::env::var("TIDINGS_BENCH_WATCHERS").ok();
     let watchers: usize = set.map_or(if args.quick { 1_000 } else { 15_000 }, |text| {

@@ -6,8 +6,6 @@
 //! of its own. The limits are those for strangers. Calm and floods take turns on
 //! one server, so the ratios of p99 latencies are of one run.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,12 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::support::frames::{self, Frames};
+use crate::support::loader::{self, EVENT_BYTES, Load, Loader, Pace};
+use crate::support::process::{self, ServerProcess};
+use crate::support::report::median;
+use crate::support::{Args, results};
 use socket2::{Domain, Socket, Type};
-use support::frames::{self, Frames};
-use support::loader::{self, EVENT_BYTES, Load, Loader, Pace};
-use support::process::{self, ServerProcess};
-use support::report::median;
-use support::{Args, results};
 
 /// What others do all the while.
 const OTHERS: Load = Load {
@@ -52,7 +50,7 @@ type Kind = (&'static str, fn(SocketAddr) -> Flood);
 
 const KINDS: [Kind; 2] = [("publishes", publishes), ("connections", connections)];
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let (rounds, window) = if args.quick {
         (1, Duration::from_millis(300))

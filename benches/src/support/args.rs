@@ -9,15 +9,9 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads the command line. Does not return in a process that is to serve.
+    /// Reads the command line.
     pub(crate) fn read() -> Self {
         let args: Vec<String> = std::env::args().skip(1).collect();
-        if let [flag, kind] = args.as_slice()
-            && flag == "--serve"
-        {
-            super::servers::run(kind);
-            std::process::exit(0);
-        }
         Self {
             quick: args.iter().any(|arg| arg == "--quick"),
             only: args

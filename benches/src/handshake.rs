@@ -3,15 +3,13 @@
 //! `cargo bench --bench handshake`: CPU time of the server for each client that
 //! comes and is greeted, against hyper's upgrade and nothing else.
 
-mod support;
-
-use support::process::{self, ServerProcess};
-use support::report::median;
-use support::{Args, loader, results};
+use crate::support::process::{self, ServerProcess};
+use crate::support::report::median;
+use crate::support::{Args, loader, results};
 
 const ROUNDS: usize = 7;
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let (rounds, clients) = if args.quick {
         (1, 500)

@@ -3,16 +3,14 @@
 //! `cargo bench --bench growth` prints a table of each and draws it into
 //! `target/tidings-bench/`; `-- --write-docs` draws into `docs/images/`.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::support::loader::{self, EVENT_BYTES, Load, Loader, Pace, task_id};
+use crate::support::peers::{News, Peers};
+use crate::support::process::{self, ServerProcess};
+use crate::support::{Args, results};
 use plotters::prelude::*;
-use support::Args;
-use support::loader::{self, EVENT_BYTES, Load, Loader, Pace, task_id};
-use support::peers::{News, Peers};
-use support::process::{self, ServerProcess};
 
 /// A line in a plot: the server, and what it took at each point.
 type Line = (String, Vec<(f64, f64)>);
@@ -29,7 +27,7 @@ struct Plot {
 
 const Y: &str = "server CPU a delivery, \u{b5}s";
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let window = Duration::from_millis(if args.quick { 100 } else { 600 });
     process::pin_to_core(1);
@@ -78,14 +76,11 @@ fn main() {
 }
 
 fn directory() -> PathBuf {
-    let dir = if std::env::args().any(|arg| arg == "--write-docs") {
+    if std::env::args().any(|arg| arg == "--write-docs") {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images")
     } else {
-        let program = std::env::current_exe().unwrap();
-        program.ancestors().nth(3).unwrap().join("tidings-bench")
-    };
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
+        results::directory()
+    }
 }
 
 fn lines(

@@ -17,17 +17,15 @@
 //! The loader checks the invariant on what it reads: a lost or doubled offset
 //! fails the bench.
 
-mod support;
-
 use std::time::Duration;
 
-use support::loader::{EVENT_BYTES, Load, Loader, Pace};
-use support::process::{self, ServerProcess};
-use support::report::{DELIVERIES, Measured, P50, P99, Report, USER};
-use support::{Args, servers};
+use crate::support::loader::{EVENT_BYTES, Load, Loader, Pace};
+use crate::support::process::{self, ServerProcess};
+use crate::support::report::{DELIVERIES, Measured, P50, P99, Report, USER};
+use crate::support::{Args, servers};
 
 /// Rounds of each measurement; the median counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 /// How long one measurement takes.
 const WINDOW: Duration = Duration::from_millis(1_500);
 
@@ -47,7 +45,7 @@ fn load(tasks: usize, watchers: usize, pace: Pace) -> Load {
     }
 }
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let (rounds, window) = if args.quick {
         (1, Duration::from_millis(300))

@@ -1,8 +1,6 @@
 //! What the benches share: servers in processes of their own, a loader that
 //! checks what it reads, and one table of results against targets.
 
-#![allow(dead_code, reason = "no bench uses all of it")]
-
 pub(crate) mod args;
 pub(crate) mod frames;
 pub(crate) mod loader;

@@ -9,27 +9,27 @@
 //!
 //! Every client checks every offset: one lost or doubled fails the bench.
 
-mod support;
-
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use support::loader::{self, EVENT_BYTES, Histogram, task_id};
-use support::peers::{News, Peers, Stage};
-use support::process::{self, ServerProcess};
-use support::{Args, results};
+use crate::support::loader::{self, EVENT_BYTES, Histogram, task_id};
+use crate::support::peers::{News, Peers, Stage};
+use crate::support::process::{self, ServerProcess};
+use crate::support::{Args, results};
 
 const TASKS: usize = 100;
 const MISSED: u64 = 100;
 /// Between two newcomers.
 const NEWCOMER_EVERY: Duration = Duration::from_millis(10);
-/// When the bench fails: it takes one to two seconds, and who has not got an event
-/// by then never does.
+/// When the bench fails: its parts take a few seconds, and who has not got what is
+/// due by then never does.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long newcomers come while half of all are gone.
+const HALF: Duration = Duration::from_secs(3);
 /// Handshakes under way at a time: the listener's queue is finite.
 const AT_ONCE: usize = 1_000;
 
-fn main() {
+pub(crate) fn main() {
     let args = Args::read();
     let clients = if args.quick { 500 } else { 10_000 };
     process::pin_to_core(1);
@@ -85,12 +85,12 @@ fn all_cut(clients: usize) {
     let mut took = None;
     // The last newcomers wait as long as any, and who is not there yet would begin
     // after the event below.
-    while took.is_none() || newcomers.count < peers.all.len() - clients {
+    while took.is_none() || newcomers.count < newcomers.came {
         assert!(
             start.elapsed() < PATIENCE,
             "{live} of {clients} are live, {} of {} newcomers were greeted",
             newcomers.count,
-            peers.all.len() - clients
+            newcomers.came
         );
         while begun < clients && begun - greeted < AT_ONCE {
             peers.come_back(begun, &path(begun));
@@ -147,7 +147,14 @@ fn half_cut(clients: usize) {
         let mut sent = Instant::now();
         let mut missing = 0;
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(3) {
+        // Who has come is waited for, or the longest waits would not count.
+        while start.elapsed() < HALF || newcomers.count < newcomers.came {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{} of {} newcomers were greeted",
+                newcomers.count,
+                newcomers.came
+            );
             if missing == 0 && sent.elapsed() > Duration::from_millis(20) {
                 publisher.write_all(&request).unwrap();
                 sent = Instant::now();
@@ -156,7 +163,9 @@ fn half_cut(clients: usize) {
                     .filter(|number| peers.all[*number].stage == Stage::Open)
                     .count();
             }
-            newcomers.come(&mut peers);
+            if start.elapsed() < HALF {
+                newcomers.come(&mut peers);
+            }
             peers.turn(Duration::from_millis(1), |number, peer, news| match news {
                 News::Greeted => newcomers.greeted(peer),
                 News::Event if number < clients => {
@@ -184,6 +193,7 @@ fn half_cut(clients: usize) {
 struct Newcomers {
     last: Option<Instant>,
     waits: Histogram,
+    came: usize,
     count: usize,
 }
 
@@ -192,10 +202,11 @@ impl Newcomers {
         if self.last.is_none_or(|last| last.elapsed() > NEWCOMER_EVERY) {
             self.last = Some(Instant::now());
             peers.come(path(0));
+            self.came += 1;
         }
     }
 
-    fn greeted(&mut self, peer: &support::peers::Peer) {
+    fn greeted(&mut self, peer: &crate::support::peers::Peer) {
         self.waits.add(peer.began.elapsed());
         self.count += 1;
     }
@@ -205,14 +216,14 @@ impl Newcomers {
 /// connected is small beside that of those that are away.
 fn away(clients: usize, quick: bool) {
     const WAVE: usize = 250;
-    let server = ServerProcess::start("tidings");
+    let server = ServerProcess::returning_memory("tidings");
     let mut publisher = publisher(&server);
     publish(&mut publisher, 1);
+    let waves = clients.div_ceil(WAVE);
     let mut sizes = Vec::new();
     for round in 0..3 {
-        for _ in 0..clients.div_ceil(WAVE) {
-            let mut peers = Peers::new(server.addr());
-            peers.come_all(WAVE, path);
+        for _ in 0..waves {
+            Peers::new(server.addr()).come_all(WAVE, path);
         }
         std::thread::sleep(Duration::from_millis(500));
         sizes.push(server.resident());
@@ -220,7 +231,7 @@ fn away(clients: usize, quick: bool) {
     }
     // The first round also pays for what is made once.
     let grown = sizes[2].saturating_sub(sizes[0]) as f64;
-    let each = grown / (2 * clients.div_ceil(WAVE) * WAVE) as f64;
+    let each = grown / (2 * waves * WAVE) as f64;
     println!("a client that is away and may come back: {each:.0} bytes");
     if !quick {
         results::record("away_bytes", each);

@@ -1,0 +1,53 @@
+//! All benches in one program, which looks at the name that it was called by.
+//!
+//! `cargo bench --bench fanout` calls it `fanout` (`launch.rs`). What they measure
+//! is so linked once, with optimisation across crates, and not thirteen times: that
+//! took more than 21 minutes on two cores, and takes 2 min 46 s now.
+
+mod support;
+
+mod behind;
+mod codec;
+mod fanout;
+mod flood;
+mod growth;
+mod handshake;
+mod http_publish;
+mod idle;
+mod publish;
+mod recovery;
+mod redis;
+mod store;
+mod summary;
+
+const BENCHES: [(&str, fn()); 13] = [
+    ("behind", behind::main),
+    ("codec", codec::main),
+    ("fanout", fanout::main),
+    ("flood", flood::main),
+    ("growth", growth::main),
+    ("handshake", handshake::main),
+    ("http_publish", http_publish::main),
+    ("idle", idle::main),
+    ("publish", publish::main),
+    ("recovery", recovery::main),
+    ("redis", redis::main),
+    ("store", store::main),
+    ("summary", summary::main),
+];
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, flag, kind] = args.as_slice()
+        && flag == "--serve"
+    {
+        return support::servers::run(kind);
+    }
+    let called = args.first().map_or("", String::as_str);
+    let Some((_, bench)) = BENCHES.iter().find(|(name, _)| *name == called) else {
+        let names = BENCHES.map(|(name, _)| name).join(", ");
+        eprintln!("cargo bench --bench NAME runs a bench; there are {names}");
+        std::process::exit(2);
+    };
+    bench();
+}
