@@ -15,7 +15,7 @@ use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::limits::{Limited, Who};
 use crate::manager::{ConnectError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
-use crate::registry::{Client, Clients};
+use crate::registry::{AT_ONCE, Client, Clients};
 use crate::resume::{Away, Kept, ResumeToken, TokenHash};
 use crate::socket::{Socket, Wire};
 use crate::subscriptions::{OpeningKind, Source};
@@ -369,9 +369,14 @@ impl Inner {
 
     /// Forgets clients that were away too long.
     pub(crate) fn expire_away(&self, now: Instant) {
-        let expired = self.registry.lock().take_expired(now, self.config.max_away);
-        for away in &expired {
-            self.release(away);
+        loop {
+            let expired = self.registry.lock().take_expired(now, self.config.max_away);
+            for away in &expired {
+                self.release(away);
+            }
+            if expired.len() < AT_ONCE {
+                return;
+            }
         }
     }
 

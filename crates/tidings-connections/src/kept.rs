@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::Connection;
 use crate::manager::{Inner, Keep};
-use crate::registry::Client;
+use crate::registry::{AT_ONCE, Expiry};
 use crate::resume::{Away, Kept, KeptSubscription, TokenHash};
 use crate::subscriptions::Source;
 
@@ -60,7 +60,53 @@ struct Inbox {
 
 /// What was last written, so that only what has changed is.
 #[derive(Default)]
-pub(crate) struct Written(HashMap<ClientId, u64>);
+pub(crate) struct Written {
+    clients: HashMap<ClientId, Last>,
+    /// Counts the times that all clients were looked at.
+    round: u64,
+}
+
+/// What was last written of a client.
+struct Last {
+    /// Of the record of one that is connected, and of what alone can change of one
+    /// that is away.
+    hash: u64,
+    /// When it was seen last.
+    round: u64,
+}
+
+impl Written {
+    /// Notes what is to be written next; false if it is there already.
+    fn note(&mut self, id: &ClientId, made_by: impl Hash) -> bool {
+        let mut hasher = DefaultHasher::new();
+        made_by.hash(&mut hasher);
+        let (hash, round) = (hasher.finish(), self.round);
+        let now = Last { hash, round };
+        match self.clients.get_mut(id) {
+            Some(known) => std::mem::replace(known, now).hash != hash,
+            None => self.clients.insert(id.clone(), now).is_none(),
+        }
+    }
+
+    /// Leaves what was written as it is.
+    fn leave(&mut self, id: &ClientId) {
+        if let Some(known) = self.clients.get_mut(id) {
+            known.round = self.round;
+        }
+    }
+
+    fn forget(&mut self, id: &ClientId) -> bool {
+        self.clients.remove(id).is_some()
+    }
+
+    /// Those that were not seen in this round.
+    fn unseen(&self) -> Vec<ClientId> {
+        let all = self.clients.iter();
+        all.filter(|(_, last)| last.round != self.round)
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+}
 
 /// What a client watches and where it was, as nodes that share clients write it.
 #[derive(Default, Serialize, Deserialize)]
@@ -161,70 +207,73 @@ impl Inner {
         }
     }
 
-    /// What has changed since it was last written.
-    fn changes(&self, written: &mut Written) -> Vec<KeepChange> {
+    /// What has changed of clients that are away since it was last written, after
+    /// the one named; the last one looked at goes into its place.
+    fn changes_of_away(
+        &self,
+        after: &mut Option<Expiry>,
+        written: &mut Written,
+    ) -> Vec<KeepChange> {
         let now = Instant::now();
         let wall = self.wall();
         let mut records = Vec::new();
-        let mut unsure = Vec::new();
-        let mut connected = Vec::new();
         {
             let clients = self.registry.lock();
-            for (id, client) in &clients.by_id {
-                match client {
-                    Client::Connected { connection, .. } => connected.push(Arc::clone(connection)),
-                    Client::Away(away) => {
-                        let left = away.until.saturating_duration_since(now).as_millis();
-                        let subject = away.subject.as_deref();
-                        let mut record = self.record(away.token, subject, &away.kept);
-                        // In steps, or it would change with every look.
-                        let until = wall + u64::try_from(left).unwrap_or(u64::MAX / 2);
-                        record.until = Some(until.div_ceil(1_000) * 1_000);
-                        records.push((id.clone(), record));
-                    }
+            let some = clients.away_after(after.as_ref());
+            *after = some.last().map(|(expiry, _)| (*expiry).clone());
+            for ((until, id), away) in some {
+                let inbox = away.kept.inbox.as_ref();
+                let head = inbox.map_or(0, |(topic, _)| topic.head());
+                if written.note(id, (until, head)) {
+                    let left = until.saturating_duration_since(now).as_millis();
+                    let subject = away.subject.as_deref();
+                    let mut record = self.record(away.token, subject, &away.kept);
+                    record.until = Some(wall + u64::try_from(left).unwrap_or(u64::MAX / 2));
+                    records.push((id.to_string(), record));
                 }
             }
         }
+        let encoded = records.into_iter().filter_map(|(name, record)| {
+            let json = serde_json::to_vec(&record).ok()?;
+            Some((name, Some(json)))
+        });
+        encoded.collect()
+    }
+
+    /// What has changed of these clients since it was last written.
+    fn changes_of(&self, connected: &[Arc<Connection>], written: &mut Written) -> Vec<KeepChange> {
+        let mut changes = Vec::new();
         for connection in connected {
+            let id = connection.client_id();
             if connection.keep() == Keep::Nothing {
+                let forgotten = written.forget(id);
+                changes.extend(forgotten.then(|| (id.to_string(), None)));
                 continue;
             }
-            let id = connection.client_id().clone();
-            match self.standing_of(&connection) {
-                Some(kept) => {
-                    let token = TokenHash::of(connection.token());
-                    let subject = connection.subject();
-                    records.push((id, self.record(token, subject.as_deref(), &kept)));
-                }
-                // Where it really is will be known when its socket has taken
-                // what waits: what was written before holds.
-                None => unsure.push(id),
-            }
-        }
-        let mut changes = Vec::new();
-        let mut after = HashMap::new();
-        for (id, record) in records {
-            let Ok(json) = serde_json::to_vec(&record) else {
+            // Where it really is will be known when its socket has taken what
+            // waits: what was written before holds.
+            let Some(kept) = self.standing_of(connection) else {
+                written.leave(id);
                 continue;
             };
-            let mut hasher = DefaultHasher::new();
-            json.hash(&mut hasher);
-            let hash = hasher.finish();
-            if written.0.get(&id) != Some(&hash) {
+            let token = TokenHash::of(connection.token());
+            let record = self.record(token, connection.subject().as_deref(), &kept);
+            if let Ok(json) = serde_json::to_vec(&record)
+                && written.note(id, &json)
+            {
                 changes.push((id.to_string(), Some(json)));
             }
-            after.insert(id, hash);
         }
-        for id in unsure {
-            if let Some(hash) = written.0.get(&id) {
-                after.insert(id, *hash);
-            }
-        }
-        for id in written.0.keys().filter(|id| !after.contains_key(*id)) {
-            changes.push((id.to_string(), None));
-        }
-        *written = Written(after);
         changes
+    }
+
+    /// Forgets those of these clients that are here no more, nor on their way.
+    fn changes_of_gone(&self, ids: &[ClientId], written: &mut Written) -> Vec<KeepChange> {
+        let clients = self.registry.lock();
+        let gone = ids.iter().filter(|id| !clients.knows(id));
+        gone.filter(|id| written.forget(id))
+            .map(|id| (id.to_string(), None))
+            .collect()
     }
 
     /// Where a connected client would be if it went now; none while something
@@ -313,22 +362,52 @@ pub(crate) async fn restore(inner: &Inner, keeper: &dyn Keeper) -> Result<usize,
     Ok(count)
 }
 
-/// Writes what has changed, once.
+/// Writes what has changed, once; so many clients at a time that a publisher does
+/// not wait long for the store, either.
 pub(crate) async fn save(inner: &Inner) -> Result<(), StoreError> {
     let Some(keeper) = inner.keeper.get() else {
         return Ok(());
     };
     // One at a time; a round that fails is repeated whole by the next.
     let mut written = inner.written.lock().await;
-    let changes = inner.changes(&mut written);
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let kept = keeper.keep(changes).await;
-    if kept.is_err() {
+    let saved = save_changes(inner, &**keeper, &mut written).await;
+    if saved.is_err() {
         *written = Written::default();
     }
-    kept
+    saved
+}
+
+async fn save_changes(
+    inner: &Inner,
+    keeper: &dyn Keeper,
+    written: &mut Written,
+) -> Result<(), StoreError> {
+    written.round += 1;
+    let mut from = 0;
+    while let Some(some) = inner.registry.connected_from(&mut from) {
+        write(keeper, inner.changes_of(&some, written)).await?;
+    }
+    let mut after = None;
+    loop {
+        let changes = inner.changes_of_away(&mut after, written);
+        write(keeper, changes).await?;
+        if after.is_none() {
+            break;
+        }
+    }
+    for some in written.unseen().chunks(AT_ONCE) {
+        write(keeper, inner.changes_of_gone(some, written)).await?;
+    }
+    Ok(())
+}
+
+async fn write(keeper: &dyn Keeper, changes: Vec<KeepChange>) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        // Others have their turn here as well.
+        tokio::task::yield_now().await;
+        return Ok(());
+    }
+    keeper.keep(changes).await
 }
 
 /// Writes what has changed, again and again.

@@ -1,6 +1,7 @@
 //! Who is connected, and who is away: one map by client, one list by number.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
@@ -9,6 +10,13 @@ use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::resume::Away;
+
+/// Clients gone through at a time by what looks at all of them: who connects
+/// meanwhile waits no longer than these take.
+pub(crate) const AT_ONCE: usize = 256;
+
+/// When a client's time is up that is away.
+pub(crate) type Expiry = (Instant, ClientId);
 
 /// What is known of a client.
 pub(crate) enum Client {
@@ -30,7 +38,7 @@ pub(crate) struct Clients {
     pub(crate) by_id: HashMap<ClientId, Client>,
     connected: Slab<Arc<Connection>>,
     /// When which client's time is up; one entry a client that is away.
-    expiries: BTreeMap<(Instant, ClientId), ()>,
+    expiries: BTreeMap<Expiry, ()>,
     /// Clients that are just coming or going: at most one a thread.
     settling: Vec<ClientId>,
     /// Threads that wait for one of them.
@@ -44,6 +52,11 @@ impl Clients {
 
     pub(crate) fn away(&self) -> usize {
         self.expiries.len()
+    }
+
+    /// Whether a client is here, or just coming or going.
+    pub(crate) fn knows(&self, id: &ClientId) -> bool {
+        self.by_id.contains_key(id) || self.settling.contains(id)
     }
 
     pub(crate) fn insert(&mut self, connection: Arc<Connection>) {
@@ -103,10 +116,13 @@ impl Clients {
         }
     }
 
-    /// The clients whose time is up, and those over `max`, the longest away first.
+    /// Clients whose time is up, and those over `max`, the longest away first; not
+    /// more than [`AT_ONCE`] of them.
     pub(crate) fn take_expired(&mut self, now: Instant, max: usize) -> Vec<Away> {
         let mut expired = Vec::new();
-        while let Some(((until, id), ())) = self.expiries.first_key_value() {
+        while expired.len() < AT_ONCE
+            && let Some(((until, id), ())) = self.expiries.first_key_value()
+        {
             if *until > now && self.expiries.len() <= max {
                 break;
             }
@@ -114,6 +130,17 @@ impl Clients {
             expired.extend(self.take_away(&id).map(|away| *away));
         }
         expired
+    }
+
+    /// [`AT_ONCE`] of the clients that are away, after the one named.
+    pub(crate) fn away_after(&self, after: Option<&Expiry>) -> Vec<(&Expiry, &Away)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let some = self.expiries.range((from, Bound::Unbounded)).take(AT_ONCE);
+        some.filter_map(|(expiry, ())| match self.by_id.get(&expiry.1) {
+            Some(Client::Away(away)) => Some((expiry, &**away)),
+            _ => None,
+        })
+        .collect()
     }
 
     pub(crate) fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
@@ -170,6 +197,19 @@ impl Registry {
             registry: self,
             id: id.clone(),
         }
+    }
+
+    /// The connections of the next [`AT_ONCE`] numbers, which may be none; no list
+    /// after the last.
+    pub(crate) fn connected_from(&self, number: &mut usize) -> Option<Vec<Arc<Connection>>> {
+        let clients = self.lock();
+        let end = clients.connected.capacity().min(*number + AT_ONCE);
+        let numbers = std::mem::replace(number, end)..end;
+        if numbers.is_empty() {
+            return None;
+        }
+        let connected = numbers.filter_map(|number| clients.connected.get(number));
+        Some(connected.cloned().collect())
     }
 
     /// The connections whose number falls on this slot of the heartbeat wheel.

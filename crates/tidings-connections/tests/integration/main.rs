@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod kept_clients;
 mod simulation;
 mod unread_messages;

@@ -1,0 +1,145 @@
+//! Clients are written a few at a time, and only those of whom something is new.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidings_bus::{BusConfig, EventBus, KeepChange, Keeper, KeptThing, StoreError};
+use tidings_connections::{ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig};
+use tidings_protocol::{ClientId, Data, TaskId};
+use tidings_testkit::{LineWire, PipeSocket};
+
+const CLIENTS: usize = 1_000;
+/// More at a time would have publishers and newcomers wait for them.
+const AT_ONCE: usize = 256;
+
+/// Keeps in memory, and remembers what it was asked.
+#[derive(Default)]
+struct Watched {
+    kept: Mutex<BTreeMap<String, Vec<u8>>>,
+    calls: Mutex<Vec<usize>>,
+    broken: Mutex<bool>,
+}
+
+#[async_trait]
+impl Keeper for Watched {
+    async fn kept(&self) -> Result<Vec<KeptThing>, StoreError> {
+        Ok(self.kept.lock().unwrap().clone().into_iter().collect())
+    }
+
+    async fn keep(&self, changes: Vec<KeepChange>) -> Result<(), StoreError> {
+        self.calls.lock().unwrap().push(changes.len());
+        if *self.broken.lock().unwrap() {
+            return Err(StoreError::Unavailable("it is broken".into()));
+        }
+        let mut kept = self.kept.lock().unwrap();
+        for (name, value) in changes {
+            match value {
+                Some(value) => kept.insert(name, value),
+                None => kept.remove(&name),
+            };
+        }
+        Ok(())
+    }
+}
+
+struct World {
+    bus: EventBus,
+    manager: ConnectionManager,
+    keeper: Arc<Watched>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let bus = EventBus::new(BusConfig::default()).unwrap();
+        let config = ConnectionsConfig::default().offline_ttl(Duration::from_secs(60));
+        let manager = ConnectionManager::new(bus.clone(), config).unwrap();
+        let keeper = Arc::new(Watched::default());
+        let restored = manager.restore(keeper.clone()).await.unwrap();
+        assert_eq!(restored, 0);
+        Self {
+            bus,
+            manager,
+            keeper,
+        }
+    }
+
+    async fn come(&self, number: usize) -> ConnectionGuard {
+        let mut request = ConnectRequest::to_task(task(number));
+        request.client_id = Some(client(number));
+        let pipe = Box::new(PipeSocket::new(64 * 1024));
+        let guard = self.manager.connect(request, pipe, &LineWire).unwrap();
+        drive(&guard).await;
+        guard
+    }
+
+    /// Saves; how many clients each call to the keeper was about.
+    async fn save(&self) -> Vec<usize> {
+        self.keeper.calls.lock().unwrap().clear();
+        self.manager.save().await.unwrap();
+        self.keeper.calls.lock().unwrap().clone()
+    }
+
+    fn kept(&self) -> usize {
+        self.keeper.kept.lock().unwrap().len()
+    }
+}
+
+async fn drive(guard: &ConnectionGuard) {
+    std::future::poll_fn(|cx| {
+        assert!(guard.connection().poll_drive(cx).is_pending(), "it lives");
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+fn task(number: usize) -> TaskId {
+    TaskId::new(format!("task-{number}")).unwrap()
+}
+
+fn client(number: usize) -> ClientId {
+    ClientId::new(format!("client-{number}")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_at_a_time_and_only_what_is_new() {
+    let world = World::new().await;
+    let mut here = Vec::new();
+    for number in 0..CLIENTS {
+        here.push(world.come(number).await);
+    }
+    // All but the first ten go again.
+    here.truncate(10);
+    let calls = world.save().await;
+    assert_eq!(calls.iter().sum::<usize>(), CLIENTS);
+    assert!(calls.iter().all(|count| *count <= AT_ONCE), "{calls:?}");
+    assert_eq!(world.kept(), CLIENTS);
+    assert!(world.save().await.is_empty(), "nothing is new");
+
+    // An event moves the cursor of one that is here.
+    let event = tidings_protocol::NewEvent::progress(10.0, "a start");
+    world.bus.publish(&task(3), event).await.unwrap();
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    // A message waits for one that is away.
+    let kind = "note".parse().unwrap();
+    let away = client(20);
+    let sent = world.manager.send_personal(&away, kind, Data::empty());
+    sent.await.unwrap();
+    assert_eq!(world.save().await.iter().sum::<usize>(), 2);
+    assert!(world.save().await.is_empty(), "nothing is new");
+
+    // What could not be written is written again, with all the rest.
+    *world.keeper.broken.lock().unwrap() = true;
+    here.pop();
+    assert!(world.manager.save().await.is_err());
+    *world.keeper.broken.lock().unwrap() = false;
+    assert_eq!(world.save().await.iter().sum::<usize>(), CLIENTS);
+
+    // Whose time is up is forgotten, here and there.
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    world.manager.save().await.unwrap();
+    assert_eq!(world.kept(), here.len());
+}
