@@ -9,10 +9,11 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::support::loader;
 use crate::support::process::{self, ServerProcess};
 use crate::support::{Args, frames, results};
-use socket2::{Domain, Socket, Type};
 
 const BEHIND: u64 = 1_000;
 

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::support::frames::{self, Frames};
 use crate::support::loader::{self, EVENT_BYTES, Load, Loader, Pace};
 use crate::support::process::{self, ServerProcess};
 use crate::support::report::median;
 use crate::support::{Args, results};
-use socket2::{Domain, Socket, Type};
 
 /// What others do all the while.
 const OTHERS: Load = Load {

@@ -6,11 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plotters::prelude::*;
+
 use crate::support::loader::{self, EVENT_BYTES, Load, Loader, Pace, task_id};
 use crate::support::peers::{News, Peers};
 use crate::support::process::{self, ServerProcess};
 use crate::support::{Args, results};
-use plotters::prelude::*;
 
 /// A line in a plot: the server, and what it took at each point.
 type Line = (String, Vec<(f64, f64)>);

@@ -12,7 +12,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{report, results};
 use async_trait::async_trait;
 use criterion::{Criterion, criterion_group};
 use serde_json::json;
@@ -21,6 +20,8 @@ use tidings_protocol::{NewEvent, TaskId};
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
+
+use crate::support::{report, results};
 
 /// Publishes between two yields: a publisher has other things to do, too.
 const BURST: u64 = 64;

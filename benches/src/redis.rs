@@ -24,12 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tidings_testkit::RedisServer;
+
 use crate::support::frames;
 use crate::support::loader::{self, EVENT_BYTES, Load, Loader, Pace};
 use crate::support::process::ServerProcess;
 use crate::support::report::{Measured, P50, median};
 use crate::support::{Args, results};
-use tidings_testkit::RedisServer;
 
 const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(2);

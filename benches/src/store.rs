@@ -22,8 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::report::median;
-use crate::support::results;
 use tidings_bus::{
     Append, BusConfig, Clock, Delivery, EventBus, Filter, Store, StoredEvent, SystemClock,
 };
@@ -33,6 +31,9 @@ use tidings_protocol::{
 use tidings_store::{DiskStore, StoreConfig, Sync};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+
+use crate::support::report::median;
+use crate::support::results;
 
 const ROUNDS: usize = 3;
 /// More where the disk's mood is in every figure.
