@@ -1,1 +1,5 @@
-include!("../launch.rs");
+mod start;
+
+fn main() {
+    start::start();
+}

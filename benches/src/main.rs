@@ -1,6 +1,6 @@
 //! All benches in one program, which looks at the name that it was called by.
 //!
-//! `cargo bench --bench fanout` calls it `fanout` (`launch.rs`). What they measure
+//! `cargo bench --bench fanout` calls it `fanout` (`launch`). What they measure
 //! is so linked once, with optimisation across crates, and not thirteen times: that
 //! took more than 21 minutes on two cores, and takes 2 min 46 s now.
 

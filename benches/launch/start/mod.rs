@@ -1,6 +1,7 @@
-// Every bench that Cargo knows is this: it becomes the program in `src`, called by
-// the bench's name.
-fn main() {
+//! Every bench that Cargo knows is this: it becomes the program in `src`, called by
+//! the bench's name.
+
+pub(crate) fn start() {
     use std::os::unix::process::CommandExt as _;
     let error = std::process::Command::new(env!("CARGO_BIN_EXE_benches"))
         .arg0(env!("CARGO_CRATE_NAME"))
