@@ -69,8 +69,8 @@ pub(crate) struct Written {
 /// What was last written of a client.
 struct Last {
     /// Of the record of one that is connected, and of what alone can change of one
-    /// that is away.
-    hash: u64,
+    /// that is away; none where it is to be written again.
+    hash: Option<u64>,
     /// When it was seen last.
     round: u64,
 }
@@ -80,7 +80,7 @@ impl Written {
     fn note(&mut self, id: &ClientId, made_by: impl Hash) -> bool {
         let mut hasher = DefaultHasher::new();
         made_by.hash(&mut hasher);
-        let (hash, round) = (hasher.finish(), self.round);
+        let (hash, round) = (Some(hasher.finish()), self.round);
         let now = Last { hash, round };
         match self.clients.get_mut(id) {
             Some(known) => std::mem::replace(known, now).hash != hash,
@@ -95,8 +95,12 @@ impl Written {
         }
     }
 
-    fn forget(&mut self, id: &ClientId) -> bool {
-        self.clients.remove(id).is_some()
+    /// Has all written again. Whom a store may still have stays known, or nobody
+    /// would ever forget it there.
+    fn doubt(&mut self) {
+        for known in self.clients.values_mut() {
+            known.hash = None;
+        }
     }
 
     /// Those that were not seen in this round.
@@ -246,8 +250,9 @@ impl Inner {
         for connection in connected {
             let id = connection.client_id();
             if connection.keep() == Keep::Nothing {
-                let forgotten = written.forget(id);
-                changes.extend(forgotten.then(|| (id.to_string(), None)));
+                if written.clients.contains_key(id) && written.note(id, ()) {
+                    changes.push((id.to_string(), None));
+                }
                 continue;
             }
             // Where it really is will be known when its socket has taken what
@@ -267,13 +272,10 @@ impl Inner {
         changes
     }
 
-    /// Forgets those of these clients that are here no more, nor on their way.
-    fn changes_of_gone(&self, ids: &[ClientId], written: &mut Written) -> Vec<KeepChange> {
+    /// Those of these clients that are here no more, nor on their way.
+    fn gone<'a>(&self, ids: &'a [ClientId]) -> Vec<&'a ClientId> {
         let clients = self.registry.lock();
-        let gone = ids.iter().filter(|id| !clients.knows(id));
-        gone.filter(|id| written.forget(id))
-            .map(|id| (id.to_string(), None))
-            .collect()
+        ids.iter().filter(|id| !clients.knows(id)).collect()
     }
 
     /// Where a connected client would be if it went now; none while something
@@ -372,7 +374,7 @@ pub(crate) async fn save(inner: &Inner) -> Result<(), StoreError> {
     let mut written = inner.written.lock().await;
     let saved = save_changes(inner, &**keeper, &mut written).await;
     if saved.is_err() {
-        *written = Written::default();
+        written.doubt();
     }
     saved
 }
@@ -396,7 +398,12 @@ async fn save_changes(
         }
     }
     for some in written.unseen().chunks(AT_ONCE) {
-        write(keeper, inner.changes_of_gone(some, written)).await?;
+        let gone = inner.gone(some);
+        let changes = gone.iter().map(|id| (id.to_string(), None)).collect();
+        write(keeper, changes).await?;
+        for id in gone {
+            written.clients.remove(id);
+        }
     }
     Ok(())
 }
