@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidings_cli::{Server, block_on, print};
 use tidings_store::{CopyError, OpenError};
 
-use crate::commands::{Server, block_on, print};
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\

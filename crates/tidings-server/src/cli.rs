@@ -5,12 +5,11 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use tidings_cli::ClientCommand;
+use tidings_cli::demo::Length;
 
 use crate::backup;
-use crate::bench::BenchOptions;
-use crate::commands::ClientCommand;
 use crate::config::Settings;
-use crate::demo::Length;
 use crate::failure::Failure;
 use crate::inspect;
 use crate::options::Options;
@@ -91,8 +90,6 @@ enum Command {
     Token(Box<TokenOptions>),
     Backup(backup::Arguments),
     Inspect(inspect::Arguments),
-    /// Put load on a running server and see what it carries
-    Bench(Box<BenchOptions>),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -107,7 +104,6 @@ pub(crate) enum Invocation {
     /// With what was given, and where it was given.
     CheckConfig(Box<Options>, Box<ArgMatches>),
     Token(Box<TokenOptions>),
-    Bench(Box<BenchOptions>),
     Backup(Box<backup::Arguments>),
     Inspect(inspect::Arguments),
     Client(Box<ClientCommand>),
@@ -135,7 +131,6 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
             Invocation::CheckConfig(options, Box::new(given))
         }
         Some(Command::Token(options)) => Invocation::Token(options),
-        Some(Command::Bench(options)) => Invocation::Bench(options),
         Some(Command::Backup(arguments)) => Invocation::Backup(Box::new(arguments)),
         Some(Command::Inspect(arguments)) => Invocation::Inspect(arguments),
         Some(Command::Serve(options)) => Invocation::Serve(Settings::load(options)?),

@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub(crate) use tidings_cli::chain;
 use tidings_store::{CopyError, OpenError};
-
-use crate::commands::ClientFailure;
 
 /// What ends the program with something else than success. Exit codes are
 /// those of BSD's `sysexits.h`.
@@ -133,15 +132,12 @@ pub(crate) enum Failure {
     /// What is in the store cannot be taken in.
     #[error("what is stored cannot be read")]
     Recovery(#[source] tidings_bus::StoreError),
-    /// A measurement that came to nothing.
-    #[error(transparent)]
-    Bench(crate::bench::BenchError),
     /// The system refused threads or signal handlers.
     #[error("the system does not let the server start")]
     System(#[source] io::Error),
     /// A client command did not do what was asked.
     #[error(transparent)]
-    Client(#[from] ClientFailure),
+    Client(#[from] tidings_cli::Failure),
 }
 
 impl Failure {
@@ -162,7 +158,6 @@ impl Failure {
             Self::System(_) => 71,                                       // EX_OSERR
             Self::Recovery(_) => 74,                                     // EX_IOERR
             Self::Running { .. } => 75,                                  // EX_TEMPFAIL
-            Self::Bench(error) => error.code(),
             Self::Store(error) => directory(error),
             Self::Backup(error) => match error {
                 CopyError::Source(error) => directory(error),
@@ -192,20 +187,4 @@ fn directory(error: &OpenError) -> u8 {
         OpenError::Io { .. } => 73,      // EX_CANTCREAT
         _ => 65,                         // EX_DATAERR
     }
-}
-
-/// An error with its causes, each behind a colon.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // What the error before it has quoted already is not said twice.
-        let message = error.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }

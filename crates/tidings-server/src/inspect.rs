@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidings_cli::{block_on, print};
 use tidings_store::{Inspected, Left, OpenError, inspect};
 
-use crate::commands::{block_on, print};
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\

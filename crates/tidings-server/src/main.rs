@@ -2,15 +2,12 @@
 //!
 //! Reads the configuration, wires the crates together and runs them. What it
 //! does is in `tidings-bus`, `tidings-connections` and `tidings-transport`;
-//! here are only flags, signals and, for `tidings demo`, something to watch.
-//! The client commands are thin over `tidings-client`.
+//! here are only flags and signals. The client commands are in `tidings-cli`.
 
 mod auth;
 mod backup;
-mod bench;
 mod check_config;
 mod cli;
-mod commands;
 mod config;
 mod demo;
 mod failure;
@@ -54,11 +51,12 @@ fn run() -> Result<ExitCode, Failure> {
         Invocation::Serve(settings) => serve::run(settings)?,
         Invocation::Demo(settings, length) => demo::run(settings, length)?,
         Invocation::Token(options) => token::run(&options)?,
-        Invocation::Bench(options) => bench::run(&options)?,
         Invocation::CheckConfig(options, given) => return check_config::run(*options, &given),
         Invocation::Backup(arguments) => backup::run(&arguments)?,
         Invocation::Inspect(arguments) => inspect::run(&arguments)?,
-        Invocation::Client(command) => return commands::run(*command, cli::definition()),
+        Invocation::Client(command) => {
+            return Ok(tidings_cli::run(*command, cli::definition())?);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -57,6 +57,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["native-tls", "openssl"],
     ),
     (
+        "tidings-cli",
+        &["tidings-client", "tidings-protocol"],
+        &["native-tls", "openssl"],
+    ),
+    (
         "tidings-tracing",
         &["tidings-client", "tidings-protocol"],
         // hyper comes with the client's `list`, which is off by default.
@@ -91,9 +96,13 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 /// What no library may force on its users.
 const NEVER: &[&str] = &["clap", "anyhow", "tracing-subscriber"];
 
-/// But for one that is about just that: whoever wants a layer has the crate whose
-/// trait a layer is. Nothing else of ours may depend on it.
-const ABOUT: &[(&str, &str)] = &[("tidings-tracing", "tracing-subscriber")];
+/// Except for a crate that is about just that: a layer needs the crate that defines
+/// the trait of a layer, and a command line needs its parser. No other library of
+/// ours may depend on these crates.
+const ABOUT: &[(&str, &str)] = &[
+    ("tidings-tracing", "tracing-subscriber"),
+    ("tidings-cli", "clap"),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

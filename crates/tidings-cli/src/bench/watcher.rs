@@ -1,0 +1,147 @@
+//! One watcher: reads, and checks that what comes is the next.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures_util::stream::StreamExt as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tidings_client::protocol::TaskId;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tungstenite::http::Uri;
+use tungstenite::{Message, Utf8Bytes};
+
+use super::lanes::Lanes;
+use super::publisher::{EVENT_TYPE, Tick};
+use super::tally::Tally;
+use super::{BenchError, Target};
+
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+pub(crate) struct Watcher {
+    socket: Socket,
+    uri: Uri,
+    task: usize,
+    /// The offset that comes next.
+    next: u64,
+}
+
+/// What is looked at of a message from the server.
+#[derive(Deserialize)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) event_type: &'a str,
+    pub(crate) offset: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) data: &'a RawValue,
+}
+
+impl<'a> Incoming<'a> {
+    pub(crate) fn read(text: &'a str) -> Result<Self, BenchError> {
+        serde_json::from_str(text).map_err(BenchError::Message)
+    }
+
+    pub(crate) fn data<T: Deserialize<'a>>(&self) -> Result<T, BenchError> {
+        serde_json::from_str(self.data.get()).map_err(BenchError::Message)
+    }
+}
+
+#[derive(Deserialize)]
+struct Established {
+    #[serde(default)]
+    offset: u64,
+}
+
+#[derive(Deserialize)]
+struct Gap<'a> {
+    from: u64,
+    to: u64,
+    reason: &'a str,
+}
+
+/// The next text message.
+pub(crate) async fn text(
+    socket: &mut (impl futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+    uri: &Uri,
+) -> Result<Utf8Bytes, BenchError> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return Ok(text),
+            Some(Ok(Message::Close(frame))) => {
+                let why = frame.map(|frame| format!(": {} {}", frame.code, frame.reason));
+                return Err(BenchError::Closed(why.unwrap_or_default()));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(BenchError::connection(uri, error)),
+            None => return Err(BenchError::Closed(String::new())),
+        }
+    }
+}
+
+impl Watcher {
+    /// Connects and waits for the greeting: from there on nothing is missed.
+    pub(crate) async fn connect(
+        target: &Target,
+        task_id: &TaskId,
+        task: usize,
+    ) -> Result<Self, BenchError> {
+        let uri = target.uri(Some(task_id))?;
+        let mut socket = target.open(&uri).await?;
+        loop {
+            let text = text(&mut socket, &uri).await?;
+            let message = Incoming::read(&text)?;
+            if message.event_type == "connection_established" {
+                let next = message.data::<Established>()?.offset + 1;
+                return Ok(Self {
+                    socket,
+                    uri,
+                    task,
+                    next,
+                });
+            }
+        }
+    }
+
+    /// Reads until something is wrong.
+    pub(crate) async fn run(
+        mut self,
+        began: Instant,
+        tally: Rc<RefCell<Tally>>,
+        lanes: Rc<Lanes>,
+    ) -> Result<(), BenchError> {
+        loop {
+            let text = text(&mut self.socket, &self.uri).await?;
+            let message = Incoming::read(&text)?;
+            if let Some(offset) = message.offset.filter(|_| message.event_type == EVENT_TYPE) {
+                if offset != self.next {
+                    return Err(self.broken(&format!("offset {offset} came")));
+                }
+                self.next += 1;
+                let tick: Tick = message.data()?;
+                tally.borrow_mut().delivered(tick.age(began));
+                lanes.arrived(self.task, offset);
+            } else if message.event_type == "gap" {
+                let gap: Gap<'_> = message.data()?;
+                // A new epoch starts over, whatever came before.
+                if gap.from != self.next && gap.reason != "epoch_changed" {
+                    return Err(self.broken(&format!("a gap came from {}", gap.from)));
+                }
+                let events = (gap.to + 1).saturating_sub(gap.from);
+                self.next = gap.to + 1;
+                tally.borrow_mut().told_of_gap(events);
+                (gap.from..=gap.to).for_each(|offset| lanes.arrived(self.task, offset));
+            } else if message.event_type == "going_away" {
+                return Err(BenchError::Closed(format!(": {}", message.data.get())));
+            }
+        }
+    }
+
+    fn broken(&self, what: &str) -> BenchError {
+        BenchError::Broken(format!(
+            "{}: {what} where {} was next",
+            self.uri.path(),
+            self.next
+        ))
+    }
+}

@@ -1,0 +1,147 @@
+//! `tidings command`: asks a task to do something, and tells what it says to that.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tidings_client::protocol::{Event, EventType, TaskId};
+use tidings_client::{Client, Published, Update};
+use tokio::time::Instant;
+
+use crate::connect::Server;
+use crate::{Failure, data, print, value};
+
+const EXAMPLES: &str = "\
+Examples:
+  tidings command build-1 cancel
+  tidings command build-1 cancel grace_ms=2000
+  tidings command host set_interval seconds=5
+  tidings command agent-7 pause --no-wait
+
+What a command does is up to whoever does the task; `tidings run` knows cancel,
+pause and resume. Exit codes: 0 done or, with --no-wait, taken; 1 refused by the
+server; 2 rejected by the task; 3 no answer from the task in time; 64 wrong usage;
+69 no answer from the server; 77 the token is missing or not enough.";
+
+/// Ask a task to do something: cancel, pause, or whatever its agent understands
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    server: Server,
+
+    /// The task
+    task: TaskId,
+
+    /// What to do
+    command: String,
+
+    /// With what: a JSON object, or key=value as often as needed
+    #[arg(value_name = "ARGS")]
+    args: Vec<String>,
+
+    /// Do not wait for what the task says to it
+    #[arg(long)]
+    no_wait: bool,
+
+    /// How long to wait, for the server and for the task [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = value::time::<1>)]
+    timeout: Option<Duration>,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const REJECTED: u8 = 2;
+const NO_ANSWER: u8 = 3;
+
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let timeout = arguments.timeout.unwrap_or(TIMEOUT);
+    let deadline = Instant::now() + timeout;
+    let args = match arguments.args.as_slice() {
+        [] => None,
+        words => Some(data::parse(words).map_err(|why| Failure::Argument { what: "ARGS", why })?),
+    };
+    let task = &arguments.task;
+    let client = arguments.server.client()?;
+    let away = || Failure::Timeout {
+        url: arguments.server.url.clone(),
+        after: timeout,
+    };
+    // Watched from before it is sent: the answer may come faster than the ack.
+    let mut watch = client.watch(task);
+    let first = tokio::time::timeout_at(deadline, joined(&mut watch)).await;
+    first.map_err(|_| away())??;
+    let sent = client.command(task, arguments.command.as_str(), args);
+    let sent = tokio::time::timeout_at(deadline, sent).await;
+    let sent = sent.map_err(|_| away())??;
+    print(&format!("{} requested of {task}", arguments.command));
+    if arguments.no_wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer = tokio::time::timeout_at(deadline, answer(&mut watch, &sent)).await;
+    let code = match answer {
+        Ok(answer) => answer?,
+        Err(_) => {
+            let waited = humantime::format_duration(timeout);
+            crate::connect::say(&format!(
+                "{task} has said nothing to that within {waited}; it stays in the task's pending_commands"
+            ));
+            NO_ANSWER
+        }
+    };
+    close(client).await;
+    Ok(ExitCode::from(code))
+}
+
+async fn close(client: Client) {
+    client.close(Duration::from_secs(1)).await;
+}
+
+/// Waits until the watch has begun.
+async fn joined(watch: &mut tidings_client::Watch) -> Result<(), Failure> {
+    while let Some(update) = watch.recv().await? {
+        if update.snapshot().is_some() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Follows the command at this place of the log to its end.
+async fn answer(watch: &mut tidings_client::Watch, sent: &Published) -> Result<u8, Failure> {
+    let mut id = None;
+    while let Some(update) = watch.recv().await? {
+        let Update::Event(event) = update else {
+            continue;
+        };
+        if event.offset == sent.offset {
+            id = command_id(&event);
+            continue;
+        }
+        if id.is_none() || command_id(&event) != id {
+            continue;
+        }
+        let data = event.data.get();
+        match event.event_type {
+            EventType::CommandAccepted => print("accepted"),
+            EventType::CommandCompleted => {
+                let result = data.get("result").map(|result| format!(": {result}"));
+                print(&format!("completed{}", result.unwrap_or_default()));
+                return Ok(0);
+            }
+            EventType::CommandRejected => {
+                let reason = data.get("reason").and_then(|reason| reason.as_str());
+                print(&format!(
+                    "rejected: {}",
+                    reason.unwrap_or("without a reason")
+                ));
+                return Ok(REJECTED);
+            }
+            _ => {}
+        }
+    }
+    Ok(NO_ANSWER)
+}
+
+fn command_id(event: &Event) -> Option<String> {
+    let id = event.data.get();
+    Some(id.get("command_id")?.as_str()?.to_owned())
+}

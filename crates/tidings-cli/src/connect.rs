@@ -1,0 +1,116 @@
+//! How the client commands reach the server.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tidings_client::{Client, ClientBuilder, Status};
+
+use crate::Failure;
+
+/// Where the server is, and who asks.
+#[derive(Debug, clap::Args)]
+pub struct Server {
+    /// The server: http, https, ws or wss
+    #[arg(
+        long,
+        env = "TIDINGS_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8000",
+        help_heading = "Server"
+    )]
+    pub(crate) url: String,
+
+    /// The token to show, if the server wants one
+    #[arg(
+        long,
+        env = "TIDINGS_TOKEN",
+        value_name = "TOKEN",
+        help_heading = "Server"
+    )]
+    token: Option<String>,
+
+    /// Certificates as PEM of authorities that are believed beside the system's
+    #[arg(long, env = "TIDINGS_CA", value_name = "FILE", help_heading = "Server")]
+    ca: Option<PathBuf>,
+}
+
+impl Server {
+    /// A client with settings of one's own.
+    pub(crate) fn builder(&self) -> Result<ClientBuilder, Failure> {
+        let mut builder = Client::builder(self.url.clone());
+        if let Some(token) = &self.token {
+            builder = builder.token(token.clone());
+        }
+        if let Some(path) = &self.ca {
+            let pem = std::fs::read(path).map_err(|cause| Failure::Read {
+                path: path.clone(),
+                cause,
+            })?;
+            builder = builder.root_certificates(pem);
+        }
+        Ok(builder)
+    }
+
+    /// A client that says on standard error when the server is away.
+    ///
+    /// # Errors
+    /// The address is none, or a file of certificates cannot be read.
+    pub fn client(&self) -> Result<Client, Failure> {
+        let client = self.builder()?.connect()?;
+        tokio::spawn(tell(self.url.clone(), client.watch_status()));
+        Ok(client)
+    }
+}
+
+/// Says once that the server is away, and once that it is there again.
+async fn tell(url: String, mut status: tokio::sync::watch::Receiver<Status>) {
+    let mut away = false;
+    loop {
+        match status.borrow_and_update().clone() {
+            Status::Waiting(loss) if !away => {
+                away = true;
+                say(&away_message(&url, &loss));
+            }
+            Status::Connected if away => {
+                away = false;
+                say("connected");
+            }
+            Status::Stopped(_) => return,
+            _ => {}
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// That the server is away, why, and what to do.
+pub(crate) fn away_message(url: &str, loss: &tidings_client::Loss) -> String {
+    let reason = crate::chain(loss);
+    format!("{url} is away, trying again (is it running? --url says where): {reason}")
+}
+
+/// A line on standard error, marked as ours.
+pub(crate) fn say(text: &str) {
+    // Nobody is left to be told that standard error is closed.
+    let _ = writeln!(std::io::stderr(), "tidings: {text}");
+}
+
+/// Runs a command on a runtime that does not outlive it.
+///
+/// # Errors
+/// The system refuses the runtime its threads, or the command failed.
+pub fn block_on(
+    main: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::System)?;
+    let done = runtime.block_on(main);
+    // A thread that reads standard input would never end.
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,66 @@
+//! What one does with a Tidings server that runs, from a command line.
+//!
+//! Each subcommand is a file or a folder here, thin over
+//! [`tidings_client`]. The binary `tidings` parses [`ClientCommand`] as part of
+//! its own command line and passes it to [`run`]. The server itself is not here.
+
+mod bench;
+mod command;
+mod connect;
+mod data;
+pub mod demo;
+mod failure;
+mod man;
+mod publish;
+#[cfg(unix)]
+mod run;
+mod tasks;
+mod value;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub use bench::{BenchError, BenchOptions};
+pub use connect::{Server, block_on};
+pub use failure::{Failure, chain};
+pub use watch::print;
+
+/// What can be done with a server that runs.
+#[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a comment here would replace the help of the command"
+)]
+pub enum ClientCommand {
+    /// Put load on a running server and see what it carries
+    Bench(Box<BenchOptions>),
+    Watch(watch::Arguments),
+    Publish(publish::Arguments),
+    #[cfg(unix)]
+    Run(run::Arguments),
+    Tasks(tasks::Arguments),
+    Command(command::Arguments),
+    Completions(man::Completions),
+    Man(man::Man),
+}
+
+/// Runs a command and returns the code to exit with. `cli` is the whole command
+/// line, for completions and man pages.
+///
+/// # Errors
+/// The command did not do what was asked.
+pub fn run(command: ClientCommand, cli: clap::Command) -> Result<ExitCode, Failure> {
+    match command {
+        ClientCommand::Bench(options) => bench::run(&options),
+        ClientCommand::Watch(arguments) => block_on(watch::run(arguments)),
+        ClientCommand::Publish(arguments) => block_on(publish::run(arguments)),
+        #[cfg(unix)]
+        ClientCommand::Run(arguments) => block_on(run::run(arguments)),
+        ClientCommand::Tasks(arguments) => block_on(tasks::run(arguments)),
+        ClientCommand::Command(arguments) => block_on(command::run(arguments)),
+        ClientCommand::Completions(arguments) => man::completions(&arguments, cli),
+        ClientCommand::Man(arguments) => man::man(&arguments, cli),
+    }
+}

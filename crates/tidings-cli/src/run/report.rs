@@ -1,0 +1,317 @@
+//! What the server is told of the command, and what it asks of it.
+
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use serde_json::json;
+use tidings_client::protocol::{Data, EventType, LogStream, NewEvent, Source, TaskError, TaskId};
+use tidings_client::{Client, Command, Commands, PublishError, Task};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::child::Running;
+use super::forward::send;
+use super::lines::{Line, Splitter};
+use super::progress::{Reading, Recogniser};
+use super::pump::Piece;
+
+/// Lines are gathered for so long: ten events a second are as good as a thousand.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Bytes of lines in one event, well below what a message may have.
+const MAX_LOG: usize = 16 * 1024;
+
+pub(super) struct Settings {
+    pub(super) task: TaskId,
+    pub(super) name: String,
+    /// Between SIGTERM and SIGKILL.
+    pub(super) grace: Duration,
+    pub(super) source: Option<Source>,
+}
+
+pub(super) struct Reporter {
+    client: Client,
+    settings: Settings,
+    group: Pid,
+    gathered: [(LogStream, Splitter, String); 2],
+    recogniser: Recogniser,
+    reading: Option<Reading>,
+    told: Option<Reading>,
+    missed: u64,
+    cancelled: Option<Cancelled>,
+    /// The first thing that went wrong with reporting.
+    problem: Option<String>,
+}
+
+/// Somebody wants the command to end.
+struct Cancelled {
+    command: Command,
+    by: String,
+    /// When it is ended by force; none: it was.
+    force: Option<Instant>,
+}
+
+impl Reporter {
+    pub(super) fn new(client: Client, settings: Settings, group: Pid) -> Self {
+        let gather = |stream| (stream, Splitter::default(), String::new());
+        Self {
+            client,
+            settings,
+            group,
+            gathered: [gather(LogStream::Stdout), gather(LogStream::Stderr)],
+            recogniser: Recogniser::default(),
+            reading: None,
+            told: None,
+            missed: 0,
+            cancelled: None,
+            problem: None,
+        }
+    }
+
+    /// Reports until the command has ended and all is told. Gives how the command
+    /// ended, and what went wrong with reporting, if anything did.
+    pub(super) async fn run(
+        mut self,
+        mut running: Running,
+        mut output: mpsc::Receiver<Piece>,
+    ) -> (io::Result<ExitStatus>, Option<String>) {
+        let task = self.start();
+        let mut commands = match &task {
+            Some(task) => task.commands(),
+            None => self.client.commands(&self.settings.task),
+        };
+        let mut gather = tokio::time::interval(GATHER);
+        let mut listening = true;
+        let status = loop {
+            tokio::select! {
+                status = running.ended() => break status,
+                Some(piece) = output.recv() => self.take(&piece, task.as_ref()),
+                _ = gather.tick() => {
+                    self.flush(task.as_ref());
+                    self.force();
+                }
+                command = next(&mut commands, listening) => match command {
+                    Some(command) => self.obey(command),
+                    None => listening = false,
+                },
+            }
+        };
+        let mut drained = std::pin::pin!(running.drained());
+        loop {
+            tokio::select! {
+                biased;
+                Some(piece) = output.recv() => self.take(&piece, task.as_ref()),
+                () = &mut drained => break,
+            }
+        }
+        while let Ok(piece) = output.try_recv() {
+            self.take(&piece, task.as_ref());
+        }
+        self.end(task, &status);
+        (status, self.problem)
+    }
+
+    fn start(&mut self) -> Option<Task> {
+        let mut task = self
+            .client
+            .task(self.settings.task.clone())
+            .name(self.settings.name.clone());
+        if let Some(source) = self.settings.source.clone() {
+            task = task.source(source);
+        }
+        match task.start_now() {
+            Ok(task) => Some(task),
+            Err(error) => {
+                self.note(&error);
+                None
+            }
+        }
+    }
+
+    fn note(&mut self, error: &PublishError) {
+        // The policy's own business: what was dropped is counted in the log.
+        if !matches!(error, PublishError::Dropped) && self.problem.is_none() {
+            self.problem = Some(crate::chain(error));
+        }
+    }
+
+    fn publish(&mut self, task: Option<&Task>, event: &NewEvent) {
+        let Some(task) = task else { return };
+        // An error may be an earlier report's, which then is out of the way.
+        while let Err(error) = task.send(event.clone()) {
+            self.note(&error);
+            if !matches!(error, PublishError::Refused { .. }) {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, piece: &Piece, task: Option<&Task>) {
+        self.missed += piece.missed;
+        let at = usize::from(piece.stream == LogStream::Stderr);
+        let lines = self.gathered[at].1.take(&piece.bytes);
+        for line in lines {
+            self.line(at, &line);
+            if self.gathered[at].2.len() >= MAX_LOG {
+                self.flush(task);
+            }
+        }
+        if let Some(line) = self.gathered[at].1.unfinished() {
+            self.read(&line);
+        }
+    }
+
+    fn line(&mut self, at: usize, line: &Line) {
+        self.read(line);
+        if !line.transient {
+            let text = &mut self.gathered[at].2;
+            text.push_str(&line.text);
+            text.push('\n');
+        }
+    }
+
+    fn read(&mut self, line: &Line) {
+        if let Some(reading) = self.recogniser.read(&line.text, line.transient) {
+            self.reading = Some(reading);
+        }
+    }
+
+    /// Publishes what was gathered.
+    fn flush(&mut self, task: Option<&Task>) {
+        for at in 0..self.gathered.len() {
+            let text = std::mem::take(&mut self.gathered[at].2);
+            if !text.is_empty() {
+                let event = log(text.trim_end_matches('\n'), self.gathered[at].0);
+                self.publish(task, &event);
+            }
+        }
+        if self.missed > 0 {
+            let text = format!(
+                "[{} bytes of output came too fast to be reported]",
+                std::mem::take(&mut self.missed)
+            );
+            self.publish(task, &log(&text, LogStream::Stderr));
+        }
+        if let Some(reading) = self.reading.take()
+            && self.told.as_ref() != Some(&reading)
+        {
+            let message = reading.message.as_deref();
+            let event = match reading.count {
+                Some((current, total)) => {
+                    NewEvent::progress_of(f64::from(current), f64::from(total), message)
+                }
+                None => NewEvent::progress(reading.percent, message),
+            };
+            self.publish(task, &event);
+            self.told = Some(reading);
+        }
+    }
+
+    fn obey(&mut self, mut command: Command) {
+        let answer = match command.name() {
+            "cancel" if self.cancelled.is_some() => {
+                command.reject("it is being cancelled already").map(drop)
+            }
+            "cancel" => {
+                let accepted = command.accept().map(drop);
+                let grace = command.args().and_then(|args| {
+                    let ms = args.to_value().get("grace_ms")?.as_u64()?;
+                    Some(Duration::from_millis(ms))
+                });
+                // A command that is paused would not notice.
+                send(self.group, Signal::TERM);
+                send(self.group, Signal::CONT);
+                self.cancelled = Some(Cancelled {
+                    by: command.by().to_owned(),
+                    force: Some(Instant::now() + grace.unwrap_or(self.settings.grace)),
+                    command,
+                });
+                accepted
+            }
+            "pause" => {
+                send(self.group, Signal::STOP);
+                command.complete(None).map(drop)
+            }
+            "resume" => {
+                send(self.group, Signal::CONT);
+                command.complete(None).map(drop)
+            }
+            other => {
+                let reason =
+                    format!("a command that is run knows cancel, pause and resume, not {other}");
+                command.reject(reason).map(drop)
+            }
+        };
+        if let Err(error) = answer {
+            self.note(&error);
+        }
+    }
+
+    /// Ends by force what had its time to end by itself.
+    fn force(&mut self) {
+        if let Some(cancelled) = &mut self.cancelled
+            && cancelled.force.is_some_and(|at| Instant::now() >= at)
+        {
+            cancelled.force = None;
+            send(self.group, Signal::KILL);
+        }
+    }
+
+    /// Tells how it ended.
+    fn end(&mut self, task: Option<Task>, status: &io::Result<ExitStatus>) {
+        for at in 0..self.gathered.len() {
+            if let Some(line) = self.gathered[at].1.finish() {
+                self.line(at, &line);
+            }
+        }
+        self.flush(task.as_ref());
+        let Some(task) = task else { return };
+        let cancelled = self.cancelled.take();
+        let event = match (&cancelled, status) {
+            (Some(cancelled), _) => {
+                let reason = format!("cancelled by {}", cancelled.by);
+                NewEvent::task_cancelled(reason.as_str())
+            }
+            (None, Ok(status)) if status.success() => {
+                NewEvent::task_completed(json!({ "exit_code": 0 }))
+            }
+            (None, Ok(status)) => NewEvent::task_failed(error(*status)),
+            (None, Err(cause)) => NewEvent::task_failed(TaskError::new(cause.to_string())),
+        };
+        if let Err(error) = task.end_now(event) {
+            self.note(&error);
+        }
+        if let Some(cancelled) = cancelled {
+            let forced = cancelled.force.is_none();
+            let answer = cancelled.command.complete(json!({ "forced": forced }));
+            if let Err(error) = answer.map(drop) {
+                self.note(&error);
+            }
+        }
+    }
+}
+
+async fn next(commands: &mut Commands, listening: bool) -> Option<Command> {
+    if !listening {
+        return std::future::pending().await;
+    }
+    commands.recv().await.ok().flatten()
+}
+
+fn error(status: ExitStatus) -> TaskError {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => TaskError::new(format!("the command exited with {code}"))
+            .with_code(format!("exit_{code}")),
+        (None, Some(signal)) => TaskError::new(format!("signal {signal} ended the command"))
+            .with_code(format!("signal_{signal}")),
+        (None, None) => TaskError::new("the command ended in an unknown way"),
+    }
+}
+
+fn log(text: &str, stream: LogStream) -> NewEvent {
+    let data = Data::from_value(json!({ "message": text, "stream": stream.as_str() }));
+    NewEvent::new(EventType::Log, data.expect("an object of two texts"))
+}

@@ -1,0 +1,57 @@
+//! Updates as JSON: one message a line, as the protocol writes them.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+use tidings_client::Update;
+use tidings_client::protocol::{ControlMessage, Joined, Timestamp};
+
+use super::states::States;
+use super::{View, print};
+
+pub(super) struct Json;
+
+impl View for Json {
+    fn show(&mut self, update: &Update, _: &States) {
+        let now = Timestamp::from(SystemTime::now());
+        print(&line(update, now));
+    }
+}
+
+/// Events and gaps are the server's messages, a snapshot is that of
+/// `subscribed`; what the connection does has names of its own.
+fn line(update: &Update, now: Timestamp) -> String {
+    match update {
+        Update::Event(event) => serde_json::to_string(event).unwrap_or_default(),
+        Update::Snapshot(snapshot) => {
+            let joined = Joined {
+                task_id: snapshot.task_id.clone(),
+                epoch: snapshot.epoch.clone(),
+                offset: snapshot.offset,
+                recovered: true,
+                snapshot: snapshot.clone(),
+            };
+            ControlMessage::subscribed(None, None, joined).encode(now)
+        }
+        Update::Gap {
+            task_id,
+            gap,
+            snapshot,
+        } => ControlMessage::gap(Some(task_id.clone()), *gap, snapshot.clone()).encode(now),
+        Update::Disconnected { loss, retry_in } => json!({
+            "event_type": "disconnected",
+            "timestamp": now.to_string(),
+            "data": {
+                "reason": crate::chain(loss),
+                "retry_in_ms": retry_in.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+            },
+        })
+        .to_string(),
+        _ => json!({
+            "event_type": "reconnected",
+            "timestamp": now.to_string(),
+            "data": {},
+        })
+        .to_string(),
+    }
+}

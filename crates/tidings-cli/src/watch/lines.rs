@@ -1,0 +1,170 @@
+//! Updates as lines of text, for pipes and files.
+
+use serde_json::Value;
+use tidings_client::protocol::{Event, EventType, Gap, GapReason, TaskSnapshot};
+use tidings_client::{Loss, Update};
+
+use super::states::States;
+use super::{View, percent, print};
+use crate::connect::{away_message, say};
+
+pub(super) struct Lines {
+    url: String,
+    away: bool,
+}
+
+impl Lines {
+    pub(super) fn new(url: String) -> Self {
+        Self { url, away: false }
+    }
+
+    /// Said once, however often it is tried again.
+    fn lost(&mut self, loss: &Loss) {
+        if !std::mem::replace(&mut self.away, true) {
+            say(&away_message(&self.url, loss));
+        }
+    }
+}
+
+impl View for Lines {
+    fn show(&mut self, update: &Update, _: &States) {
+        match update {
+            Update::Snapshot(state) => print(&format!("{} {}", state.task_id, summary(state))),
+            Update::Event(event) => print(&line(event)),
+            Update::Gap { task_id, gap, .. } => print(&format!("{task_id} {}", missing(gap))),
+            Update::Disconnected { loss, .. } => self.lost(loss),
+            Update::Reconnected => {
+                self.away = false;
+                say("connected");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A task's state in a few words.
+pub(super) fn summary(state: &TaskSnapshot) -> String {
+    let mut text = format!("is {}", state.status);
+    for part in [
+        state.progress.map(percent),
+        state.message.clone(),
+        state.error.as_ref().map(|error| format!("error: {error}")),
+        state.stalled.then(|| "stalled".to_owned()),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        text.push_str(", ");
+        text.push_str(&part);
+    }
+    text
+}
+
+pub(super) fn missing(gap: &Gap) -> String {
+    let reason = match gap.reason {
+        GapReason::Expired => "no longer retained",
+        GapReason::Overrun => "slower than retention",
+        GapReason::Conflated => "superseded",
+        GapReason::EpochChanged => "the log has started over",
+        GapReason::Ahead => "the position was ahead of the log",
+    };
+    match gap.count() {
+        0 => reason.to_owned(),
+        1 => format!("event {} is missing: {reason}", gap.from),
+        _ => format!("events {} to {} are missing: {reason}", gap.from, gap.to),
+    }
+}
+
+/// An event as a line: `build-1 progress_update 40 % linking`.
+pub(super) fn line(event: &Event) -> String {
+    let mut text = format!("{} {}", event.task_id, event.event_type);
+    let words = words(event);
+    if !words.is_empty() {
+        text.push(' ');
+        text.push_str(&words);
+    }
+    text
+}
+
+/// What an event says, its text alone where that is all.
+pub(super) fn words(event: &Event) -> String {
+    let data = event.data.get();
+    let text = |key: &str| data.get(key).and_then(Value::as_str).map(one_line);
+    match event.event_type {
+        EventType::ProgressUpdate => {
+            let done = match (data.get("progress"), data.get("current"), data.get("total")) {
+                (Some(progress), ..) => progress.as_f64().map(percent),
+                (None, Some(current), Some(total)) => Some(format!("{current}/{total}")),
+                (None, Some(current), None) => Some(current.to_string()),
+                (None, None, _) => None,
+            };
+            let parts = [done, text("stage"), text("message")];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        }
+        EventType::TaskStarted => text("name").unwrap_or_default(),
+        EventType::Log => text("message").unwrap_or_default(),
+        EventType::OutputDelta => text("text").unwrap_or_default(),
+        _ if data.is_empty() => String::new(),
+        _ => event.data.as_str().to_owned(),
+    }
+}
+
+/// Text on one line, without anything that would move a terminal's cursor.
+pub(super) fn one_line(text: &str) -> String {
+    let text = text.trim_end();
+    text.chars()
+        .map(|c| match c {
+            '\n' => '⏎',
+            '\t' => ' ',
+            c if c.is_control() => '·',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(event_type: &str, data: &Value) -> Event {
+        let event = serde_json::json!({
+            "event_type": event_type, "task_id": "t", "offset": 1,
+            "timestamp": "2026-11-23T04:45:12.123Z", "data": data,
+        });
+        serde_json::from_value(event).unwrap()
+    }
+
+    #[test]
+    fn lines_say_what_matters() {
+        for (event_type, data, expected) in [
+            (
+                "progress_update",
+                serde_json::json!({"progress": 40.25, "message": "linking"}),
+                "t progress_update 40.3 % linking",
+            ),
+            (
+                "progress_update",
+                serde_json::json!({"current": 3, "total": 12}),
+                "t progress_update 3/12",
+            ),
+            (
+                "task_started",
+                serde_json::json!({"name": "Build"}),
+                "t task_started Build",
+            ),
+            ("task_completed", serde_json::json!({}), "t task_completed"),
+            (
+                "log",
+                serde_json::json!({"message": "a\n\u{1b}[2Jb\n"}),
+                "t log a⏎·[2Jb",
+            ),
+            (
+                "task_failed",
+                serde_json::json!({"error": "no"}),
+                "t task_failed {\"error\":\"no\"}",
+            ),
+        ] {
+            assert_eq!(line(&event(event_type, &data)), expected);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `tidings demo`: the server, with simulated tasks to watch.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use tidings_bus::{Delivery, EventBus, Filter, PublishError};
+use tidings_cli::demo::{Length, Stage, StageError, simulate};
+use tidings_protocol::{CommandRequested, EventType, NewEvent, TaskId};
+
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::serve::{self, Instance};
+
+/// Serves until a signal, or until all tasks have run once.
+pub(crate) fn run(settings: Settings, length: Length) -> Result<(), Failure> {
+    serve::block_on(async {
+        let instance = Instance::start(settings).await?;
+        let stage = Arc::new(OnBus(instance.bus.clone()));
+        let simulation = simulate(stage, length, instance.drain.clone());
+        let (served, ()) = tokio::join!(instance.run(), simulation);
+        served
+    })
+}
+
+/// The simulated tasks publish through the bus, as an embedding application would.
+struct OnBus(EventBus);
+
+#[async_trait]
+impl Stage for OnBus {
+    async fn publish(&self, task: &TaskId, event: NewEvent) -> Result<(), StageError> {
+        match self.0.publish(task, event).await {
+            Ok(_) => Ok(()),
+            Err(PublishError::Closed) => Err(StageError::Closed),
+            Err(error) => Err(StageError::Refused(error.into())),
+        }
+    }
+
+    fn commands(&self, task: &TaskId) -> BoxStream<'static, CommandRequested> {
+        let requests = Filter::from(task).event_types([EventType::CommandRequested]);
+        stream::unfold(self.0.subscribe(requests), async |mut requests| {
+            loop {
+                // After a gap the sender sees in the task's state that its command is pending.
+                let Delivery::Event(event) = requests.recv().await? else {
+                    continue;
+                };
+                // The bus has checked that the data fits the type.
+                match event.data().deserialize() {
+                    Ok(request) => return Some((request, requests)),
+                    Err(error) => tracing::debug!(%error, "a command could not be read"),
+                }
+            }
+        })
+        .boxed()
+    }
+}
