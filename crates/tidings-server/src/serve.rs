@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tidings_bus::{BusConfig, EventBus, Keeper};
 use tidings_connections::ConnectionManager;
+use tidings_metrics::Served;
 use tidings_redis::{Deployment, Redis, RedisConfig};
 use tidings_store::BackupDirectory;
-use tidings_transport::{Server, TidingsService};
+use tidings_transport::{ExtraRoute, Server, TidingsService, TransportConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth;
@@ -74,7 +75,7 @@ impl Instance {
         settings.check_homes()?;
         let asking = settings.auth.read()?;
         let mut keeper: Option<Arc<dyn Keeper>> = None;
-        let mut transport = settings.transport.pages(pages());
+        let mut transport = routes(settings.transport).pages(pages());
         if let Some(export) = &export {
             transport = transport.request_spans(export.spans());
         }
@@ -186,6 +187,17 @@ impl Instance {
         tracing::info!(aborted, stopped, "stopped");
         Ok(())
     }
+}
+
+/// Adds the routes of a server to those of the transport.
+fn routes(config: TransportConfig) -> TransportConfig {
+    let metrics = ExtraRoute::admin("/metrics", |asked| {
+        let served = Served::new(asked.uptime(), asked.is_ready(), asked.requests());
+        tidings_metrics::answer(asked.headers(), asked.manager(), served)
+    });
+    let mut config = config.route(metrics);
+    config.routes.extend(tidings_describe::routes());
+    config
 }
 
 /// The bus, alone or as one of several over Redis.

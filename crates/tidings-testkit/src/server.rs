@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{Authenticator, ConnectionManager, ConnectionsConfig};
-use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+use tidings_metrics::Served;
+use tidings_transport::{ExtraRoute, Server, TidingsService, TransportConfig, WEBSOCKET};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,9 +32,20 @@ impl Default for TestConfig {
             // Test clients that are not reading when a server stops are not
             // waited for as long as people's.
             connections: ConnectionsConfig::default().close_timeout(Duration::from_millis(200)),
-            transport: TransportConfig::default(),
+            transport: transport(),
         }
     }
+}
+
+/// Creates the settings of a transport with the routes that the server has.
+fn transport() -> TransportConfig {
+    let metrics = ExtraRoute::admin("/metrics", |asked| {
+        let served = Served::new(asked.uptime(), asked.is_ready(), asked.requests());
+        tidings_metrics::answer(asked.headers(), asked.manager(), served)
+    });
+    let mut config = TransportConfig::default().route(metrics);
+    config.routes.extend(tidings_describe::routes());
+    config
 }
 
 /// A running server, on a free port of the loopback interface.
@@ -159,7 +171,7 @@ impl TestServer {
         let _ = self.running.await;
         let manager = ConnectionManager::new(self.bus.clone(), connections);
         let manager = manager.expect("a connection manager");
-        Self::run(self.bus, manager, TransportConfig::default(), self.addr).await
+        Self::run(self.bus, manager, transport(), self.addr).await
     }
 }
 

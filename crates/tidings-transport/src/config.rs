@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tidings_bus::Backups;
 
+use crate::extra_route::ExtraRoute;
 use crate::origin::Origins;
 use crate::pages::Pages;
 use crate::spans::{Logged, RequestSpans};
@@ -42,6 +43,8 @@ pub struct TransportConfig {
     pub max_http_connections: usize,
     /// What is served at paths that are no routes. Default: nothing.
     pub pages: Option<Pages>,
+    /// Routes of the application, beside those of Tidings. Default: none.
+    pub routes: Vec<ExtraRoute>,
     /// What makes a backup when an administrator asks for one. Default: nothing.
     pub backups: Option<Arc<dyn Backups>>,
     /// What makes the spans that requests are answered in. Default: one at
@@ -62,6 +65,7 @@ impl Default for TransportConfig {
             body_read_timeout: Duration::from_secs(15),
             max_http_connections: 4_096,
             pages: None,
+            routes: Vec::new(),
             backups: None,
             request_spans: Arc::new(Logged),
         }
@@ -85,6 +89,12 @@ pub enum ConfigError {
     Origin {
         /// What was given.
         origin: String,
+    },
+    /// A route of the application that cannot be added.
+    #[error("the route {path} cannot be added: it is no path, or another route has it already")]
+    Route {
+        /// The path.
+        path: &'static str,
     },
 }
 
@@ -160,6 +170,13 @@ impl TransportConfig {
     #[must_use]
     pub fn pages(mut self, pages: Pages) -> Self {
         self.pages = Some(pages);
+        self
+    }
+
+    /// Adds a route.
+    #[must_use]
+    pub fn route(mut self, route: ExtraRoute) -> Self {
+        self.routes.push(route);
         self
     }
 

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use crate::body::Body;
 use crate::config::{ConfigError, TransportConfig};
-use crate::metrics::{HttpCounts, NO_ROUTE};
+use crate::http_counts::{HttpCounts, NO_ROUTE};
 use crate::origin::Origins;
 use crate::request_id;
 use crate::routes::Routes;
@@ -87,11 +87,12 @@ impl TidingsService {
     /// A setting that cannot work.
     pub fn new(manager: ConnectionManager, config: TransportConfig) -> Result<Self, ConfigError> {
         config.validate()?;
+        let routes = Routes::new(&config.routes)?;
         let core = Core {
             manager,
             pages_from: RwLock::new(Allowed::new(config.allowed_origins.clone())),
             config,
-            routes: Routes::new(),
+            routes,
             started: Instant::now(),
             http: HttpCounts::default(),
             tracker: TaskTracker::new(),
@@ -109,6 +110,11 @@ impl TidingsService {
     /// The settings it was made with.
     pub fn config(&self) -> &TransportConfig {
         &self.core.config
+    }
+
+    /// Returns every route: its path, and the methods that it has.
+    pub fn routes(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.core.routes.all()
     }
 
     /// Lets pages of other origins in from now on. Connections that are there stay.

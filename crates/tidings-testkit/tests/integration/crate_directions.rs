@@ -43,7 +43,28 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "tidings-transport",
         &["tidings-connections", "tidings-bus", "tidings-protocol"],
-        &["axum", "rustls", "jsonwebtoken"],
+        &[
+            "axum",
+            "rustls",
+            "jsonwebtoken",
+            "prometheus-client",
+            "procfs",
+        ],
+    ),
+    (
+        "tidings-metrics",
+        &["tidings-connections", "tidings-bus", "tidings-protocol"],
+        &["hyper", "tungstenite"],
+    ),
+    (
+        "tidings-describe",
+        &[
+            "tidings-transport",
+            "tidings-connections",
+            "tidings-bus",
+            "tidings-protocol",
+        ],
+        &["prometheus-client", "rustls"],
     ),
     ("tidings-web", &[], &["tokio", "hyper", "http"]),
     (

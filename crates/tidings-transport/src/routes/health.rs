@@ -3,14 +3,13 @@
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::PATHS;
 use crate::body::{Body, json as respond};
 use crate::service::Core;
 
 impl Core {
     /// What there is to see here.
     pub(crate) fn index(&self) -> Response<Body> {
-        let routes: Vec<_> = PATHS.iter().map(|(path, _)| path).collect();
+        let routes: Vec<_> = self.routes.all().map(|(path, _)| path).collect();
         respond(
             StatusCode::OK,
             &json!({

@@ -6,7 +6,6 @@ mod connect;
 mod connections;
 mod events;
 mod health;
-mod metrics;
 mod tasks;
 
 use bytes::Bytes;
@@ -14,7 +13,9 @@ use http::{HeaderValue, Method, Request, Response, header};
 use matchit::Router;
 use tidings_connections::{Access, AuthError, Permission};
 
-use crate::body::Body;
+use crate::body::{Body, full};
+use crate::config::ConfigError;
+use crate::extra_route::ExtraRoute;
 use crate::forwarded;
 use crate::origin::host;
 use crate::pages::wants_html;
@@ -41,13 +42,12 @@ pub(crate) enum Route {
     Stats,
     Healthz,
     Readyz,
-    Metrics,
-    OpenApi,
-    AsyncApi,
+    /// One of the application's, by its place in the configuration.
+    Extra(usize),
 }
 
-/// Paths and what they lead to, as the index lists them.
-pub(crate) const PATHS: &[(&str, Route)] = &[
+/// Paths of Tidings' own routes and what they lead to, as the index lists them.
+const PATHS: &[(&str, Route)] = &[
     ("/", Route::Index),
     ("/ws", Route::Watch),
     ("/ws/tasks/{task_id}", Route::WatchTask),
@@ -62,13 +62,14 @@ pub(crate) const PATHS: &[(&str, Route)] = &[
     ("/api/stats", Route::Stats),
     ("/healthz", Route::Healthz),
     ("/readyz", Route::Readyz),
-    ("/metrics", Route::Metrics),
-    ("/api/openapi.json", Route::OpenApi),
-    ("/api/asyncapi.json", Route::AsyncApi),
 ];
 
-/// The router's values are places in [`PATHS`].
-pub(crate) struct Routes(Router<usize>);
+/// Every route: those of Tidings, and those that the application adds.
+pub(crate) struct Routes {
+    all: Vec<(&'static str, Route)>,
+    /// Its values are places in `all`.
+    router: Router<usize>,
+}
 
 /// A route, as a path leads to it.
 pub(crate) struct Found {
@@ -80,20 +81,33 @@ pub(crate) struct Found {
 }
 
 impl Routes {
-    pub(crate) fn new() -> Self {
+    /// Builds the router.
+    ///
+    /// # Errors
+    /// Two routes have the same path, or a path cannot be one.
+    pub(crate) fn new(extra: &[ExtraRoute]) -> Result<Self, ConfigError> {
+        let mut all = PATHS.to_vec();
+        let extra = extra.iter().enumerate();
+        all.extend(extra.map(|(at, route)| (route.path(), Route::Extra(at))));
         let mut router = Router::new();
-        for (at, (path, _)) in PATHS.iter().enumerate() {
-            router
-                .insert(*path, at)
-                .expect("the paths above do not conflict");
+        for (at, (path, _)) in all.iter().enumerate() {
+            let inserted = router.insert(*path, at);
+            inserted.map_err(|_| ConfigError::Route { path })?;
         }
-        Self(router)
+        Ok(Self { all, router })
+    }
+
+    /// Lists paths and the methods that they have.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.all
+            .iter()
+            .map(|(path, route)| (*path, allowed(*route)))
     }
 
     /// Where a path leads to.
     pub(crate) fn find(&self, path: &str) -> Option<Found> {
-        let found = self.0.at(path).ok()?;
-        let (label, route) = PATHS[*found.value];
+        let found = self.router.at(path).ok()?;
+        let (label, route) = self.all[*found.value];
         let id = found.params.iter().next();
         Some(Found {
             route,
@@ -104,7 +118,7 @@ impl Routes {
 }
 
 /// The methods that a route has.
-pub(crate) fn allowed(route: Route) -> &'static str {
+fn allowed(route: Route) -> &'static str {
     match route {
         Route::Task | Route::Connection => "GET, HEAD, DELETE",
         Route::Events => "GET, HEAD, POST",
@@ -114,15 +128,16 @@ pub(crate) fn allowed(route: Route) -> &'static str {
     }
 }
 
-/// What says nothing of tasks, and so is answered to everybody.
-const fn is_open(route: Route) -> bool {
-    matches!(
-        route,
-        Route::Index | Route::Healthz | Route::Readyz | Route::OpenApi | Route::AsyncApi
-    )
-}
-
 impl Core {
+    /// Returns whether a route says nothing of tasks, and so is answered to everybody.
+    fn is_open(&self, route: Route) -> bool {
+        match route {
+            Route::Index | Route::Healthz | Route::Readyz => true,
+            Route::Extra(at) => self.config.routes[at].is_open(),
+            _ => false,
+        }
+    }
+
     /// The application's page, where there is no route, or for a browser at `/`.
     fn page<B>(&self, found: Option<&Found>, request: &Request<B>) -> Option<Response<Body>> {
         let pages = self.config.pages.as_ref()?;
@@ -165,7 +180,7 @@ impl Core {
             return Err(Problem::no_route(request.uri().path()));
         };
         let access = match route {
-            route if is_open(route) => Ok(Access::default()),
+            route if self.is_open(route) => Ok(Access::default()),
             _ => {
                 let shown = self.shown(&request);
                 self.access(shown).await
@@ -213,7 +228,7 @@ impl Core {
         }
         let access = access?;
         let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
-        if !is_open(route) {
+        if !self.is_open(route) {
             self.manager.note_request(&access, addr)?;
         }
         match (route, method) {
@@ -259,12 +274,13 @@ impl Core {
             }
             (Route::Healthz, Method::GET) => Ok(self.healthz()),
             (Route::Readyz, Method::GET) => Ok(self.readyz()),
-            (Route::Metrics, Method::GET) => {
-                access.check_everything(Permission::Admin)?;
-                Ok(self.metrics(request.headers()))
+            (Route::Extra(at), Method::GET) => {
+                let route = &self.config.routes[at];
+                if !route.is_open() {
+                    access.check_everything(Permission::Admin)?;
+                }
+                Ok(route.answer(self, request.headers()).map(full))
             }
-            (Route::OpenApi, Method::GET) => Ok(crate::openapi::response()),
-            (Route::AsyncApi, Method::GET) => Ok(crate::openapi::asyncapi::response()),
             (route, _) => Err(Problem::method(allowed(route))),
         }
     }

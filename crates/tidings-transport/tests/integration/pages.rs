@@ -5,12 +5,13 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{ConnectionManager, ConnectionsConfig};
-use tidings_transport::{Pages, TidingsService, TransportConfig};
+use tidings_testkit::TestConfig;
+use tidings_transport::{Pages, TidingsService};
 
 fn service(pages: Option<Pages>) -> TidingsService {
     let bus = EventBus::new(BusConfig::default()).unwrap();
     let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap();
-    let mut config = TransportConfig::default();
+    let mut config = TestConfig::default().transport;
     if let Some(pages) = pages {
         config = config.pages(pages);
     }

@@ -6,7 +6,7 @@ use tidings_bus::{BusStats, EventBus, GapCounts, TimingCounts};
 use tidings_connections::{ConnectionManager, ConnectionStates, ConnectionStats, LAG_BOUNDS};
 use tidings_protocol::{CloseCode, ErrorCode};
 
-use super::families::Families;
+use crate::families::Families;
 
 #[derive(Debug)]
 pub(super) struct Bus {

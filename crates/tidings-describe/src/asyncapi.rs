@@ -3,22 +3,12 @@
 //! A message for each kind there is, made from the schemas of the protocol's
 //! types: what is new there is new here.
 
-use std::sync::OnceLock;
-
-use bytes::Bytes;
-use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::components;
-use crate::body::{Body, raw_json};
+use crate::components;
 
-pub(crate) fn response() -> Response<Body> {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| document().to_string().into());
-    raw_json(StatusCode::OK, text.clone())
-}
-
-fn document() -> Value {
+/// Returns the document.
+pub fn document() -> Value {
     let schemas = components::schemas();
     let sent = messages(&schemas, "ServerMessage", "anyOf", "event_type");
     let received = messages(&schemas, "ClientMessage", "oneOf", "type");

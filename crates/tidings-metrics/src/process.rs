@@ -4,7 +4,7 @@ use std::fmt::Error;
 
 use tokio::runtime::Handle;
 
-use super::families::Families;
+use crate::families::Families;
 
 pub(super) fn encode(to: &mut Families<'_>) -> Result<(), Error> {
     if let Ok(runtime) = Handle::try_current() {

@@ -3,25 +3,12 @@
 //! Built from code, so that the schemas are those of the protocol's types; a
 //! test holds the paths and the routes together.
 
-pub(crate) mod asyncapi;
-mod components;
-mod paths;
-
-use std::sync::OnceLock;
-
-use bytes::Bytes;
-use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::body::{Body, raw_json};
+use crate::{components, paths};
 
-pub(crate) fn response() -> Response<Body> {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| document().to_string().into());
-    raw_json(StatusCode::OK, text.clone())
-}
-
-fn document() -> Value {
+/// Returns the document.
+pub fn document() -> Value {
     json!({
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
@@ -48,8 +35,22 @@ fn document() -> Value {
 mod tests {
     use std::collections::BTreeSet;
 
+    use tidings_bus::{BusConfig, EventBus};
+    use tidings_connections::{ConnectionManager, ConnectionsConfig};
+    use tidings_transport::{ExtraRoute, TidingsService, TransportConfig};
+
     use super::*;
-    use crate::routes::PATHS;
+
+    /// Lists the routes of a server, and the methods that each has.
+    fn served() -> Vec<(&'static str, &'static str)> {
+        let mut config = TransportConfig::default();
+        config.routes.extend(crate::routes());
+        let config = config.route(ExtraRoute::admin("/metrics", |_| http::Response::default()));
+        let bus = EventBus::new(BusConfig::default()).expect("a bus");
+        let manager = ConnectionManager::new(bus, ConnectionsConfig::default());
+        let service = TidingsService::new(manager.expect("a manager"), config);
+        service.expect("a service").routes().collect()
+    }
 
     fn references<'a>(value: &'a Value, into: &mut BTreeSet<&'a str>) {
         match value {
@@ -71,29 +72,29 @@ mod tests {
             .unwrap()
     }
 
-    #[test]
-    fn paths_are_the_routes() {
+    #[tokio::test]
+    async fn paths_are_the_routes() {
         let document = document();
         let described: BTreeSet<_> = object(&document, "/paths")
             .keys()
             .map(String::as_str)
             .collect();
-        let routed: BTreeSet<_> = PATHS.iter().map(|(path, _)| *path).collect();
+        let routed: BTreeSet<_> = served().into_iter().map(|(path, _)| path).collect();
         assert_eq!(described, routed);
     }
 
-    #[test]
-    fn methods_are_the_routes() {
+    #[tokio::test]
+    async fn methods_are_the_routes() {
         let document = document();
-        for (path, route) in PATHS {
-            let methods: BTreeSet<_> = object(&document, "/paths")[*path]
+        for (path, allowed) in served() {
+            let methods: BTreeSet<_> = object(&document, "/paths")[path]
                 .as_object()
                 .unwrap()
                 .keys()
                 .filter(|key| *key != "parameters")
                 .map(|key| key.to_uppercase())
                 .collect();
-            let allowed: BTreeSet<_> = crate::routes::allowed(*route)
+            let allowed: BTreeSet<_> = allowed
                 .split(", ")
                 .filter(|method| *method != "HEAD")
                 .map(str::to_owned)

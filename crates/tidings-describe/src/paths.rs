@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::components::reference;
+use crate::components::reference;
 
-pub(super) fn all() -> Value {
+pub(crate) fn all() -> Value {
     json!({
         "/": { "get": get("index", "server", "What there is here", "Index") },
         "/ws": watch("watch", "Open a WebSocket and subscribe by message", false),

@@ -11,7 +11,7 @@ const SCHEMAS: &[&str] = &[
     "event-data.json",
 ];
 
-pub(super) fn all() -> Value {
+pub(crate) fn all() -> Value {
     json!({
         "schemas": schemas(),
         "parameters": parameters(),
@@ -25,11 +25,11 @@ pub(super) fn all() -> Value {
 }
 
 /// A reference to a schema.
-pub(super) fn reference(name: &str) -> Value {
+pub(crate) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-pub(super) fn schemas() -> Map<String, Value> {
+pub(crate) fn schemas() -> Map<String, Value> {
     let mut schemas = Map::new();
     for (_, text) in schema::all()
         .iter()

@@ -1,0 +1,55 @@
+//! Descriptions of Tidings for programs: OpenAPI, AsyncAPI and JSON Schemas.
+//!
+//! The documents are built from the protocol's types. [`routes`] serves them as
+//! routes of a `tidings-transport` service, to everybody:
+//!
+//! ```
+//! use tidings_transport::TransportConfig;
+//!
+//! let mut config = TransportConfig::default();
+//! config.routes.extend(tidings_describe::routes());
+//! ```
+//!
+//! A service that serves them describes the routes of a whole server: those of
+//! the transport, `/metrics` of `tidings-metrics`, and these two.
+
+mod components;
+mod paths;
+
+pub mod asyncapi;
+pub mod openapi;
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use serde_json::Value;
+use tidings_transport::ExtraRoute;
+
+pub use tidings_protocol::schema::all as schemas;
+
+/// Returns the routes `/api/openapi.json` and `/api/asyncapi.json`.
+pub fn routes() -> [ExtraRoute; 2] {
+    // Each text is made once, and by the first request: nobody waits for it at the start.
+    static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| text(&openapi::document()));
+    static ASYNCAPI: LazyLock<Bytes> = LazyLock::new(|| text(&asyncapi::document()));
+    [
+        route("/api/openapi.json", &OPENAPI),
+        route("/api/asyncapi.json", &ASYNCAPI),
+    ]
+}
+
+fn text(document: &Value) -> Bytes {
+    Bytes::from(document.to_string())
+}
+
+fn route(path: &'static str, document: &'static LazyLock<Bytes>) -> ExtraRoute {
+    ExtraRoute::open(path, |_| {
+        let mut response = Response::new(Bytes::clone(document));
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    })
+}

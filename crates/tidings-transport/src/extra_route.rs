@@ -1,0 +1,133 @@
+//! Routes that an application adds to those of Tidings.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use tidings_connections::ConnectionManager;
+
+use crate::service::Core;
+
+/// A route that an application adds to those of Tidings: metrics, for example.
+///
+/// A route answers `GET` and `HEAD`. Every answer gets the headers that the
+/// answers of Tidings have, is counted, and is in a span.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Response;
+/// use tidings_transport::{ExtraRoute, TransportConfig};
+///
+/// let connected = ExtraRoute::admin("/connected", |asked| {
+///     let text = asked.manager().connected().to_string();
+///     Response::new(Bytes::from(text))
+/// });
+/// let config = TransportConfig::default().route(connected);
+/// ```
+#[derive(Clone)]
+pub struct ExtraRoute {
+    path: &'static str,
+    open: bool,
+    answer: Arc<Answer>,
+}
+
+type Answer = dyn Fn(&Asked<'_>) -> Response<Bytes> + Send + Sync;
+
+impl ExtraRoute {
+    /// Creates a route that is answered to everybody, also without a token.
+    ///
+    /// `answer` runs for each request on a thread of the runtime, so it must not
+    /// block.
+    pub fn open(
+        path: &'static str,
+        answer: impl Fn(&Asked<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            path,
+            open: true,
+            answer: Arc::new(answer),
+        }
+    }
+
+    /// Creates a route for those who may administer every task.
+    ///
+    /// `answer` runs for each request on a thread of the runtime, so it must not
+    /// block.
+    pub fn admin(
+        path: &'static str,
+        answer: impl Fn(&Asked<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            open: false,
+            ..Self::open(path, answer)
+        }
+    }
+
+    /// Returns the path.
+    pub fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// Returns whether the route is answered to everybody.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    pub(crate) fn answer(&self, core: &Core, headers: &HeaderMap) -> Response<Bytes> {
+        (self.answer)(&Asked { core, headers })
+    }
+}
+
+impl fmt::Debug for ExtraRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtraRoute")
+            .field("path", &self.path)
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request for an [`ExtraRoute`], and the service that was asked.
+pub struct Asked<'a> {
+    core: &'a Core,
+    headers: &'a HeaderMap,
+}
+
+impl Asked<'_> {
+    /// Returns the headers of the request.
+    pub fn headers(&self) -> &HeaderMap {
+        self.headers
+    }
+
+    /// Returns the connections of the service; they lead to its bus.
+    pub fn manager(&self) -> &ConnectionManager {
+        &self.core.manager
+    }
+
+    /// Returns how long the service has existed.
+    pub fn uptime(&self) -> Duration {
+        self.core.started.elapsed()
+    }
+
+    /// Returns whether new connections are welcome, as `/readyz` says.
+    pub fn is_ready(&self) -> bool {
+        self.core.not_ready().is_none()
+    }
+
+    /// Returns the number of requests answered, by route and status. A path
+    /// without a route counts as `none`.
+    pub fn requests(&self) -> BTreeMap<(&'static str, u16), u64> {
+        self.core.http.read()
+    }
+}
+
+impl fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked")
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,25 @@
+//! Requests, by route and status.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The label of a path that no route has.
+pub(crate) const NO_ROUTE: &str = "none";
+
+/// Counts answers. Routes are those of the router, statuses those that the code
+/// gives, so there are a hundred series at most.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct HttpCounts(Arc<Mutex<BTreeMap<(&'static str, u16), u64>>>);
+
+impl HttpCounts {
+    pub(crate) fn count(&self, route: &'static str, status: u16) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((route, status)).or_default() += 1;
+    }
+
+    /// Returns the number of answers of each route and status.
+    pub(crate) fn read(&self) -> BTreeMap<(&'static str, u16), u64> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clone()
+    }
+}
