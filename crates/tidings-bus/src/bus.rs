@@ -13,6 +13,7 @@ use crate::behind;
 use crate::broker::Announcement;
 use crate::config::{BusConfig, ConfigError};
 use crate::lease;
+use crate::ledger::Ledger;
 use crate::log::{Log, LogLimits};
 use crate::mirror;
 use crate::publish::{Prepared, PublishError, Published};
@@ -315,6 +316,11 @@ impl EventBus {
     /// The counters, for a watcher that delivers by itself.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.shared.counters
+    }
+
+    /// Returns the ledger: who makes the server hold how much memory.
+    pub fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
     }
 
     /// The settings the bus was made with.

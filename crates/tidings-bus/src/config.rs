@@ -7,6 +7,7 @@ use crate::broker::Broker;
 use crate::clock::{Clock, SystemClock};
 use crate::cursor::SkipPolicy;
 use crate::defaults;
+use crate::ledger::LedgerLimits;
 use crate::log::{Framing, LogLimits};
 
 /// Settings of an [`EventBus`](crate::EventBus); see [`defaults`] for the reasons.
@@ -24,6 +25,14 @@ pub struct BusConfig {
     /// Bytes over all tasks. Default 256 MiB. Past it the oldest finished
     /// tasks lose their events first, then the longest idle, snapshots last.
     pub total_bytes: usize,
+    /// Bytes of `total_bytes` for what clients hold beside tasks: undeclared
+    /// tasks, cursors, patterns, inboxes, unread answers, clients that are
+    /// offline. The rest is for tasks. Default `None`: a quarter. A larger part
+    /// allows more subscribers and leaves less room for history.
+    pub clients_bytes: Option<usize>,
+    /// Bytes of `clients_bytes` that one account may hold. Default `None`: a
+    /// quarter. A smaller part means that more accounts have to join to fill it.
+    pub account_bytes: Option<usize>,
     /// Event ids remembered per task. Default 1,024.
     pub idempotency_ids: usize,
     /// How long an event id is remembered. Default 5 min.
@@ -56,6 +65,8 @@ impl Default for BusConfig {
             pinned_ttl: defaults::PINNED_TTL,
             idle_ttl: defaults::IDLE_TTL,
             total_bytes: defaults::TOTAL_BYTES,
+            clients_bytes: None,
+            account_bytes: None,
             idempotency_ids: defaults::IDEMPOTENCY_IDS,
             idempotency_ttl: defaults::IDEMPOTENCY_TTL,
             max_event_bytes: defaults::MAX_EVENT_BYTES,
@@ -91,6 +102,9 @@ pub enum ConfigError {
         /// The least value that works.
         least: u64,
     },
+    /// `clients_bytes` is a part of `total_bytes`, and tasks need the rest.
+    #[error("clients_bytes must be less than total_bytes: nothing is left for tasks")]
+    NoRoomForTasks,
     /// What other nodes publish is taken in from a store that decides about
     /// offsets; one that is written behind does not.
     #[error("a store that is written behind cannot be shared with other nodes")]
@@ -105,6 +119,16 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl BusConfig {
+    /// Returns the limits of the bus's ledger.
+    pub fn ledger_limits(&self) -> LedgerLimits {
+        let clients = self.clients_bytes.unwrap_or(self.total_bytes / 4);
+        LedgerLimits {
+            tasks: self.total_bytes.saturating_sub(clients) as u64,
+            clients: clients as u64,
+            account: self.account_bytes.unwrap_or(clients / 4) as u64,
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let at_least = |field, value: u64, least: u64| {
             if value < least {
@@ -120,6 +144,12 @@ impl BusConfig {
             1_024,
         )?;
         at_least("total_bytes", self.total_bytes as u64, 64 * 1024)?;
+        if self
+            .clients_bytes
+            .is_some_and(|bytes| bytes >= self.total_bytes)
+        {
+            return Err(ConfigError::NoRoomForTasks);
+        }
         at_least("idempotency_ids", self.idempotency_ids as u64, 1)?;
         at_least("max_event_bytes", self.max_event_bytes as u64, 256)?;
         at_least("sweep_interval (ms)", millis(self.sweep_interval), 1)?;
@@ -154,6 +184,10 @@ setters! {
     idle_ttl: Duration,
     /// Sets [`total_bytes`](Self#structfield.total_bytes).
     total_bytes: usize,
+    /// Sets [`clients_bytes`](Self#structfield.clients_bytes).
+    clients_bytes: Option<usize>,
+    /// Sets [`account_bytes`](Self#structfield.account_bytes).
+    account_bytes: Option<usize>,
     /// Sets [`idempotency_ids`](Self#structfield.idempotency_ids).
     idempotency_ids: usize,
     /// Sets [`idempotency_ttl`](Self#structfield.idempotency_ttl).

@@ -33,6 +33,7 @@ mod history;
 mod idempotency;
 mod interest;
 mod lease;
+mod ledger;
 mod log;
 mod mirror;
 mod neighbours;
@@ -58,6 +59,9 @@ pub use cursor::{Cursor, SkipPolicy, Step};
 pub use handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerInfo};
 pub use history::HistoryPage;
 pub use interest::Interest;
+pub use ledger::{
+    Account, AccountId, Charge, Group, Holding, Kind, Ledger, LedgerLimits, OverLimit,
+};
 pub use log::{Chunk, EventRecord, Framing, LogLimits, Standing, View};
 pub use neighbours::{
     Claim, Claimed, ClientDirectory, ClientStanding, ClientState, ClientWritten, Heard,

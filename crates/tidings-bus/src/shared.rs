@@ -15,6 +15,7 @@ use crate::config::BusConfig;
 use crate::handler::Handlers;
 use crate::interest::Interest;
 use crate::lease::Leases;
+use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::mirror;
 use crate::pass::Fanout;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) ledger: Ledger,
     pub(crate) leases: Leases,
     pub(crate) handlers: Mutex<Handlers>,
     pub(crate) store: Option<Arc<dyn Store>>,
@@ -73,6 +75,7 @@ impl Shared {
             .map(|store| -> Arc<dyn Store> { Arc::new(Timed::new(store, Arc::clone(&counters))) });
         let behind = store.as_ref().map(|store| store.write()) == Some(Write::Behind);
         Arc::new(Self {
+            ledger: Ledger::new(config.ledger_limits()),
             config,
             tasks: Tasks::default(),
             fanout: Arc::new(Fanout::default()),

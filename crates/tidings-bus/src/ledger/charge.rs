@@ -1,0 +1,102 @@
+//! What is charged, for as long as it is held.
+
+use super::account::signed;
+use super::{Account, AccountId, Kind};
+
+/// Why nothing was charged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OverLimit {
+    /// The account holds as much as one account may. It has to give something back.
+    #[error(
+        "the account {account} holds its {limit} bytes, and one more {} does not fit: \
+         end subscriptions, read answers, or close connections",
+        kind.name()
+    )]
+    Account {
+        /// The account.
+        account: AccountId,
+        /// What was to be charged.
+        kind: Kind,
+        /// Bytes that one account may hold.
+        limit: u64,
+    },
+    /// All accounts together hold as much as they may. Try again later.
+    #[error(
+        "all clients together hold {limit} bytes, and one more {} does not fit: \
+         try again later, or raise the server's limit",
+        kind.name()
+    )]
+    Total {
+        /// What was to be charged.
+        kind: Kind,
+        /// Bytes that all accounts may hold.
+        limit: u64,
+    },
+}
+
+impl OverLimit {
+    /// Returns what was to be charged.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Account { kind, .. } | Self::Total { kind, .. } => *kind,
+        }
+    }
+}
+
+/// Bytes that an account holds of one kind. Dropping it releases them.
+#[derive(Debug)]
+#[must_use = "dropping the charge releases it"]
+pub struct Charge {
+    account: Account,
+    kind: Kind,
+    bytes: u64,
+}
+
+impl Charge {
+    pub(super) fn of(account: Account, kind: Kind, bytes: u64) -> Self {
+        Self {
+            account,
+            kind,
+            bytes,
+        }
+    }
+
+    /// Returns the bytes that are charged.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns the account that is charged.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Changes the charge to `bytes`, whatever the limits say.
+    pub fn resize(&mut self, bytes: u64) {
+        self.account
+            .add(self.kind, signed(bytes) - signed(self.bytes));
+        self.bytes = bytes;
+    }
+
+    /// Changes the charge to `bytes`. To shrink it always succeeds.
+    ///
+    /// # Errors
+    /// The account or its budget would be over its limit. The charge is as before then.
+    pub fn try_resize(&mut self, bytes: u64) -> Result<(), OverLimit> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) if more > 0 => self.account.try_add(self.kind, more)?,
+            _ => self
+                .account
+                .add(self.kind, signed(bytes) - signed(self.bytes)),
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.add(self.kind, -signed(self.bytes));
+    }
+}
