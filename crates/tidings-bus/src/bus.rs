@@ -9,21 +9,21 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use crate::behind;
-use crate::broker::Announcement;
+use crate::cluster::broker::Announcement;
+use crate::cluster::mirror;
 use crate::config::{BusConfig, ConfigError};
-use crate::lease;
+use crate::deliver::topic::{AttachId, Topic};
 use crate::ledger::Ledger;
 use crate::log::{Log, LogLimits};
-use crate::mirror;
-use crate::publish::{Prepared, PublishError, Published};
-use crate::retention;
+use crate::publish::append::{Prepared, PublishError, Published};
+use crate::publish::behind;
 use crate::shared::Shared;
 use crate::stats::{BusStats, Counters, StatusCounts};
 use crate::store::{Store, StoreError};
-use crate::task::Task;
-use crate::tasks::{PatternId, PatternWatcher};
-use crate::topic::{AttachId, Topic};
+use crate::tasks::lease;
+use crate::tasks::registry::{PatternId, PatternWatcher};
+use crate::tasks::retention;
+use crate::tasks::task::Task;
 
 /// Tasks and their logs, and everyone who publishes to them or watches them.
 ///

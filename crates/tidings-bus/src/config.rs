@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::Broker;
 use crate::clock::{Clock, SystemClock};
-use crate::cursor::SkipPolicy;
+use crate::cluster::broker::Broker;
 use crate::defaults;
+use crate::deliver::cursor::SkipPolicy;
 use crate::ledger::LedgerLimits;
 use crate::log::{Framing, LogLimits};
 

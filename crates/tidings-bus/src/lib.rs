@@ -16,66 +16,47 @@
 //! This crate knows no socket and no HTTP; for those see `tidings-connections`
 //! and `tidings-transport`. Start with the example at [`EventBus`].
 
-mod behind;
-mod broker;
-pub mod broker_conformance;
 mod bus;
 mod clock;
-mod cold;
-mod commit;
+mod cluster;
 mod config;
-mod cursor;
 pub mod defaults;
-mod emit;
-mod group;
-mod handler;
-mod history;
-mod idempotency;
-mod interest;
-mod lease;
+mod deliver;
 mod ledger;
 mod log;
-mod mirror;
-mod neighbours;
-mod pass;
 mod publish;
-mod remote;
-mod retention;
 mod shared;
 mod stats;
 mod store;
-mod subscription;
-mod task;
 mod tasks;
 mod timing;
-mod together;
-mod topic;
 
-pub use broker::{Announcement, Broker, BrokerError, LocalBroker, Notice};
 pub use bus::{EventBus, OpenError};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use cluster::broker::{Announcement, Broker, BrokerError, LocalBroker, Notice};
+pub use cluster::broker_conformance;
+pub use cluster::interest::Interest;
+pub use cluster::neighbours::{
+    Claim, Claimed, ClientDirectory, ClientStanding, ClientState, ClientWritten, Heard,
+    InboxMessage, KeptClient, Neighbours, NodeAnswer, Place,
+};
 pub use config::{BusConfig, ConfigError};
-pub use cursor::{Cursor, SkipPolicy, Step};
-pub use handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerInfo};
-pub use history::HistoryPage;
-pub use interest::Interest;
+pub use deliver::cursor::{Cursor, SkipPolicy, Step};
+pub use deliver::handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerInfo};
+pub use deliver::history::HistoryPage;
+pub use deliver::subscription::{Delivery, Filter, Subscription};
+pub use deliver::topic::{Advance, AttachId, Hold, Joined, Start, Topic, Watcher};
 pub use ledger::{
     Account, AccountId, Charge, Group, Holding, Kind, Ledger, LedgerLimits, OverLimit,
 };
 pub use log::{Chunk, EventRecord, Framing, LogLimits, Standing, View};
-pub use neighbours::{
-    Claim, Claimed, ClientDirectory, ClientStanding, ClientState, ClientWritten, Heard,
-    InboxMessage, KeptClient, Neighbours, NodeAnswer, Place,
-};
-pub use publish::{PublishError, Published};
+pub use publish::append::{PublishError, Published};
 pub use stats::{BusStats, Counters, GapCounts, StatusCounts};
 pub use store::{
     Append, BackupError, BackupMade, Backups, KeepChange, Keeper, KeptThing, MemoryStore, Store,
     StoreError, StoredEvent, StoredRules, StoredTask, Write, conformance,
 };
-pub use subscription::{Delivery, Filter, Subscription};
-pub use task::Task;
-pub use tasks::{PatternId, PatternWatcher};
+pub use tasks::registry::{PatternId, PatternWatcher};
+pub use tasks::task::Task;
 pub use tidings_protocol as protocol;
 pub use timing::{Timing, TimingCounts, Timings};
-pub use topic::{Advance, AttachId, Hold, Joined, Start, Topic, Watcher};

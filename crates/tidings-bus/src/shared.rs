@@ -9,24 +9,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::behind::Behind;
-use crate::broker::Announcement;
+use crate::cluster::broker::Announcement;
+use crate::cluster::interest::Interest;
+use crate::cluster::mirror;
 use crate::config::BusConfig;
-use crate::handler::Handlers;
-use crate::interest::Interest;
-use crate::lease::Leases;
+use crate::deliver::handler::Handlers;
+use crate::deliver::pass::Fanout;
+use crate::deliver::topic::Topic;
 use crate::ledger::Ledger;
 use crate::log::Log;
-use crate::mirror;
-use crate::pass::Fanout;
-use crate::publish::{Prepared, PublishError, Published, Refused};
-use crate::retention;
+use crate::publish::append::{Prepared, PublishError, Published, Refused};
+use crate::publish::behind::Behind;
+use crate::publish::together::Ready;
 use crate::stats::Counters;
 use crate::store::{Store, StoreError, Timed, Write};
-use crate::task::Task;
-use crate::tasks::Tasks;
-use crate::together::Ready;
-use crate::topic::Topic;
+use crate::tasks::lease::Leases;
+use crate::tasks::registry::Tasks;
+use crate::tasks::retention;
+use crate::tasks::task::Task;
 
 /// One bus.
 pub(crate) struct Shared {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tidings_protocol::{Epoch, EventClass, Offset, TaskSnapshot};
 
 use super::{Chunk, EventRecord, Run};
-use crate::cursor::Cursor;
-use crate::topic::Topic;
+use crate::deliver::cursor::Cursor;
+use crate::deliver::topic::Topic;
 
 /// A consistent picture of a topic: its head, its oldest retained offset, and
 /// the chunks between that a reader asked for.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tidings_protocol::{GapReason, NewEvent, Pattern, Since, TaskId};
 
-use crate::broker::Broker;
 use crate::bus::EventBus;
+use crate::cluster::broker::Broker;
 use crate::config::BusConfig;
-use crate::publish::{PublishError, Published};
+use crate::deliver::subscription::{Delivery, Filter, Subscription};
+use crate::publish::append::{PublishError, Published};
 use crate::store::Store;
-use crate::subscription::{Delivery, Filter, Subscription};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -10,12 +10,12 @@ use slab::Slab;
 use tidings_protocol::{EventType, Gap, Pattern, Since, TaskId, TaskSnapshot};
 
 use crate::bus::EventBus;
-use crate::cursor::{Cursor, SkipPolicy, Step};
+use crate::deliver::cursor::{Cursor, SkipPolicy, Step};
+use crate::deliver::topic::{Advance, AttachId, Hold, Start, Topic, Watcher};
 use crate::log::{Chunk, EventRecord, Run, Standing, View};
 use crate::shared::Shared;
-use crate::task::Task;
-use crate::tasks::{PatternId, PatternWatcher};
-use crate::topic::{Advance, AttachId, Hold, Start, Topic, Watcher};
+use crate::tasks::registry::{PatternId, PatternWatcher};
+use crate::tasks::task::Task;
 
 /// Events taken from one task before another has its turn.
 const BATCH: u64 = 64;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
-use crate::task::Task;
+use crate::tasks::task::Task;
 
 /// How long a task of a shared store is kept here that nobody here watches:
 /// long enough for a publisher's next event, or a watcher that reconnects.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::log::{Appended, Log};
 use crate::shared::Shared;
 use crate::store::StoreError;
-use crate::task::{Rules, Task};
+use crate::tasks::task::{Rules, Task};
 
 /// What a publisher gets back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -19,12 +19,12 @@ use tidings_protocol::{EventId, Offset, Payload, TaskId, TaskSnapshot, TaskStatu
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::Instant;
 
-use crate::broker::Announcement;
-use crate::commit::{Line, snapshot_of};
-use crate::publish::{Prepared, PublishError, Published, Refused};
+use crate::cluster::broker::Announcement;
+use crate::cluster::catch_up::{Line, snapshot_of};
+use crate::publish::append::{Prepared, PublishError, Published, Refused};
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
-use crate::task::Task;
+use crate::tasks::task::Task;
 
 /// How often events that another node outran are decided anew.
 const MAX_CONFLICTS: usize = 16;

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidings_protocol::TaskSnapshot;
 use tokio::sync::MutexGuard;
 
-use crate::group::{Outcome, Staged, Verdict, Waiter, Worker};
+use crate::publish::group::{Outcome, Staged, Verdict, Waiter, Worker};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError};
-use crate::task::Task;
+use crate::tasks::task::Task;
 
 /// Tasks that one worker takes up, at most: the rest are another core's. On two
 /// cores 32, 64 and 256 made no difference that was larger than the noise.

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::publish::{Prepared, PublishError, Refused};
+use crate::publish::append::{Prepared, PublishError, Refused};
 use crate::shared::Shared;
-use crate::task::Task;
+use crate::tasks::task::Task;
 
 struct Due {
     at: Instant,

@@ -13,12 +13,12 @@ use tidings_protocol::{Lease, Offset, TaskId, TaskSnapshot, Timestamp};
 use tokio::time::Instant;
 
 use crate::bus::EventBus;
-use crate::commit::{decode, line_of};
-use crate::cursor::Cursor;
+use crate::cluster::catch_up::{decode, line_of};
+use crate::deliver::cursor::Cursor;
 use crate::log::{Log, View};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError, StoredEvent, StoredTask};
-use crate::task::Task;
+use crate::tasks::task::Task;
 
 /// Bytes of events in a page: a few writes to a socket.
 const PAGE_BYTES: usize = 64 * 1024;

@@ -11,8 +11,8 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::EventBus;
+use crate::deliver::subscription::{Delivery, Filter, Subscription};
 use crate::shared::Shared;
-use crate::subscription::{Delivery, Filter, Subscription};
 
 /// What a handler may fail with.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;

@@ -6,11 +6,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tidings_protocol::{Pattern, Since, TaskId, TaskSnapshot, TaskStatus};
 
 use crate::bus::EventBus;
-use crate::commit::Loaded;
-use crate::retention;
+use crate::cluster::catch_up::Loaded;
 use crate::shared::Shared;
 use crate::store::StoreError;
-use crate::task::Task;
+use crate::tasks::retention;
+use crate::tasks::task::Task;
 
 /// Tasks asked for at a time.
 const AT_A_TIME: usize = 32;

@@ -7,10 +7,10 @@ use slab::Slab;
 use tidings_protocol::{Epoch, Gap, GapReason, Position, Since, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
-use crate::cursor::Cursor;
-use crate::interest::Interest;
+use crate::cluster::interest::Interest;
+use crate::deliver::cursor::Cursor;
+use crate::deliver::pass::Fanout;
 use crate::log::{Log, Standing, View};
-use crate::pass::Fanout;
 
 /// What became of a watcher's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tidings_protocol::{Epoch, Offset, TaskId};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::interest::Interest;
+use crate::cluster::interest::Interest;
 use crate::store::StoredEvent;
 
 /// The notice that a task's log has grown.

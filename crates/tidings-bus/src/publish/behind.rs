@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::log::View;
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent};
-use crate::task::Task;
+use crate::tasks::task::Task;
 
 /// Bytes of events that may wait. Publishers wait for room past it: a disk that
 /// takes 100 MB/s needs less than a second for it.

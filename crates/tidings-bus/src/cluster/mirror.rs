@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tidings_protocol::{Epoch, TaskId};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, Notice};
+use crate::cluster::broker::{Broker, Notice};
 use crate::shared::Shared;
 use crate::store::{Store, StoredEvent};
-use crate::task::Task;
+use crate::tasks::task::Task;
 
 /// Events of one task that wait to be taken in; beyond them the store is read.
 const PENDING_EVENTS: usize = 256;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tidings_protocol::{Epoch, Event, EventType, Offset, Payload, TaskId, TaskSnapshot, Timestamp};
 use tokio::time::Instant;
 
-use crate::cold::finished;
+use crate::deliver::cold::finished;
 use crate::log::{Appended, Framing, Log};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError, StoredEvent, StoredTask};
-use crate::task::{Rules, Task};
+use crate::tasks::task::{Rules, Task};
 
 /// Bytes read from a store at a time.
 const READ_BYTES: usize = 256 * 1024;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidings_protocol::{AgentStatus, NewEvent, TaskError, TaskId};
 
 use crate::bus::EventBus;
-use crate::publish::{PublishError, Published};
+use crate::publish::append::{PublishError, Published};
 
 /// Each of these publishes one standard event; see [`EventBus::publish`] for errors.
 impl EventBus {

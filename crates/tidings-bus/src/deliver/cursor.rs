@@ -6,8 +6,8 @@
 
 use tidings_protocol::{EventClass, Gap, GapReason, Offset};
 
+use crate::deliver::topic::Topic;
 use crate::log::View;
-use crate::topic::Topic;
 
 /// From how far behind a subscriber skips what its class allows it to miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use slab::Slab;
 use tidings_protocol::{Pattern, TaskId};
 
-use crate::task::Task;
+use crate::tasks::task::Task;
 
 /// Told of every new task that its pattern matches, before the task's first event.
 pub trait PatternWatcher: Send + Sync {

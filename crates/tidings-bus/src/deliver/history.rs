@@ -3,9 +3,9 @@
 use tidings_protocol::{Gap, Position, Since, TaskId};
 
 use crate::bus::EventBus;
-use crate::cursor::{Cursor, SkipPolicy, Step};
+use crate::deliver::cursor::{Cursor, SkipPolicy, Step};
+use crate::deliver::topic::{Start, Topic};
 use crate::log::{EventRecord, View};
-use crate::topic::{Start, Topic};
 
 /// A page of a task's history.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tidings_protocol::TaskId;
 
-use crate::broker::BrokerError;
+use crate::cluster::broker::BrokerError;
 
 /// The side of a [`Broker`](crate::Broker) that lets a node hear of some tasks
 /// only.

@@ -16,10 +16,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::deliver::topic::{Advance, AttachId, Topic, Watcher};
 use crate::log::View;
 use crate::stats::Counters;
 use crate::timing::Timing;
-use crate::topic::{Advance, AttachId, Topic, Watcher};
 
 /// Watchers visited between two yields. Fewer yield more often than publishers
 /// need; more make the batches of later watchers smaller. 32 was the knee.
@@ -224,8 +224,8 @@ mod tests {
     use tidings_protocol::Epoch;
 
     use super::*;
+    use crate::deliver::topic::Hold;
     use crate::log::Log;
-    use crate::topic::Hold;
 
     #[derive(Default)]
     struct Visits(AtomicUsize);

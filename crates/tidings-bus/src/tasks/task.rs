@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
-use crate::group::Waiting;
-use crate::idempotency::IdempotencyWindow;
-use crate::mirror::Incoming;
+use crate::cluster::mirror::Incoming;
+use crate::deliver::topic::Topic;
+use crate::publish::group::Waiting;
 use crate::store::StoredRules;
-use crate::topic::Topic;
+use crate::tasks::idempotency::IdempotencyWindow;
 
 /// A task known to the bus.
 pub struct Task {

@@ -1,0 +1,9 @@
+//! Tasks that several nodes share.
+
+pub(crate) mod broker;
+pub mod broker_conformance;
+pub(crate) mod catch_up;
+pub(crate) mod interest;
+pub(crate) mod mirror;
+pub(crate) mod neighbours;
+pub(crate) mod remote;

@@ -1,0 +1,9 @@
+//! The way of an event from its log to those who watch.
+
+pub(crate) mod cold;
+pub(crate) mod cursor;
+pub(crate) mod handler;
+pub(crate) mod history;
+pub(crate) mod pass;
+pub(crate) mod subscription;
+pub(crate) mod topic;

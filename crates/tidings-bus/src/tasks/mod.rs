@@ -1,0 +1,7 @@
+//! Tasks: the registry, the rules of each task, and how long a task is kept.
+
+pub(crate) mod idempotency;
+pub(crate) mod lease;
+pub(crate) mod registry;
+pub(crate) mod retention;
+pub(crate) mod task;
