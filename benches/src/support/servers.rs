@@ -15,8 +15,9 @@ use tidings_connections::{
     AuthError, Authenticator, ClientLimits, ConnectionManager, ConnectionsConfig, Credentials,
     Permissions, Principal,
 };
+use tidings_node::Server;
 use tidings_redis::{Redis, RedisConfig};
-use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 

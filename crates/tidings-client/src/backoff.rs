@@ -75,7 +75,7 @@ mod tests {
             .collect();
         for quarter in 0..4 {
             let range = CAP * quarter / 4..CAP * (quarter + 1) / 4;
-            let count = pauses.iter().filter(|pause| range.contains(pause)).count();
+            let count = pauses.iter().filter(|pause| range.contains(*pause)).count();
             assert!((150..350).contains(&count), "{count} in {range:?}");
         }
     }

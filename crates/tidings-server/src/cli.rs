@@ -4,15 +4,14 @@ use std::env;
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tidings_cli::ClientCommand;
 use tidings_cli::demo::Length;
+use tidings_node::{NodeConfig, Options};
 
 use crate::backup;
-use crate::config::Settings;
 use crate::failure::Failure;
 use crate::inspect;
-use crate::options::Options;
 use crate::token::TokenOptions;
 
 /// What every variable of ours begins with.
@@ -99,8 +98,8 @@ enum Command {
 pub(crate) enum Invocation {
     /// Nothing: help or the version was asked for and has been printed.
     Told,
-    Serve(Settings),
-    Demo(Settings, Length),
+    Serve(NodeConfig),
+    Demo(NodeConfig, Length),
     /// With what was given, and where it was given.
     CheckConfig(Box<Options>, Box<ArgMatches>),
     Token(Box<TokenOptions>),
@@ -123,7 +122,7 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
     };
     refuse_unknown_variables(env::vars_os().map(|(name, _)| name))?;
     Ok(match cli.command {
-        None => Invocation::Serve(Settings::load(cli.options)?),
+        None => Invocation::Serve(NodeConfig::load(cli.options)?),
         Some(Command::CheckConfig(options)) => {
             let (_, given) = matches
                 .remove_subcommand()
@@ -133,10 +132,10 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
         Some(Command::Token(options)) => Invocation::Token(options),
         Some(Command::Backup(arguments)) => Invocation::Backup(Box::new(arguments)),
         Some(Command::Inspect(arguments)) => Invocation::Inspect(arguments),
-        Some(Command::Serve(options)) => Invocation::Serve(Settings::load(options)?),
+        Some(Command::Serve(options)) => Invocation::Serve(NodeConfig::load(options)?),
         Some(Command::Demo { once, options }) => {
             let length = if once { Length::Once } else { Length::Endless };
-            Invocation::Demo(Settings::load(options)?, length)
+            Invocation::Demo(NodeConfig::load(options)?, length)
         }
         Some(Command::Client(command)) => Invocation::Client(Box::new(command)),
     })
@@ -145,16 +144,6 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
 /// The whole command line, for what is made from it.
 pub(crate) fn definition() -> clap::Command {
     Cli::command()
-}
-
-/// The options of the server.
-pub(crate) fn options() -> impl Iterator<Item = clap::Arg> {
-    let command = Options::augment_args(clap::Command::new("options"));
-    command
-        .get_arguments()
-        .cloned()
-        .collect::<Vec<_>>()
-        .into_iter()
 }
 
 fn parse_arguments(arguments: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
@@ -219,14 +208,14 @@ fn refuse_unknown_variables(names: impl Iterator<Item = OsString>) -> Result<(),
 mod tests {
     use super::*;
 
-    fn settings(arguments: &[&str]) -> Settings {
+    fn settings(arguments: &[&str]) -> NodeConfig {
         let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
-        Settings::load(parse_arguments(&arguments).unwrap().0.options).unwrap()
+        NodeConfig::load(parse_arguments(&arguments).unwrap().0.options).unwrap()
     }
 
     /// All that options can set.
-    fn text(settings: &Settings) -> String {
-        let Settings {
+    fn text(settings: &NodeConfig) -> String {
+        let NodeConfig {
             listen,
             log,
             bus,
@@ -243,9 +232,8 @@ mod tests {
             tls,
             log_format,
             otlp,
-            // They are in what is made from them.
-            given: _,
-            in_force: _,
+            // The rest is what these are made from.
+            ..
         } = settings;
         let bus = (
             (

@@ -7,20 +7,20 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tidings_bus::{Delivery, EventBus, Filter, PublishError};
 use tidings_cli::demo::{Length, Stage, StageError, simulate};
+use tidings_node::NodeConfig;
 use tidings_protocol::{CommandRequested, EventType, NewEvent, TaskId};
 
-use crate::config::Settings;
 use crate::failure::Failure;
 use crate::serve::{self, Instance};
 
 /// Serves until a signal, or until all tasks have run once.
-pub(crate) fn run(settings: Settings, length: Length) -> Result<(), Failure> {
+pub(crate) fn run(config: NodeConfig, length: Length) -> Result<(), Failure> {
     serve::block_on(async {
-        let instance = Instance::start(settings).await?;
-        let stage = Arc::new(OnBus(instance.bus.clone()));
+        let instance = Instance::start(config).await?;
+        let stage = Arc::new(OnBus(instance.bus()));
         let simulation = simulate(stage, length, instance.drain.clone());
-        let (served, ()) = tokio::join!(instance.run(), simulation);
-        served
+        tokio::join!(instance.run(), simulation);
+        Ok(())
     })
 }
 

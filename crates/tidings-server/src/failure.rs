@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(crate) use tidings_cli::chain;
+use tidings_node::{NodeConfigError, StartError};
 use tidings_store::{CopyError, OpenError};
 
 /// What ends the program with something else than success. Exit codes are
@@ -24,41 +24,18 @@ pub(crate) enum Failure {
         /// The variable.
         name: String,
     },
-    /// The file cannot be read.
-    #[error("the configuration file {} cannot be read", .path.display())]
-    FileUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// The file says something that cannot be.
-    #[error("the configuration file {} is wrong", .path.display())]
-    FileWrong {
-        /// The file.
-        path: PathBuf,
-        /// What and where; over several lines, with the line in question.
-        #[source]
-        cause: toml::de::Error,
-    },
-    /// A setting that only the library behind it found wrong.
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] NodeConfigError),
+    /// The server does not start.
+    #[error(transparent)]
+    Start(StartError),
+    /// Arguments that do not go together.
+    #[error("{0}")]
+    Arguments(&'static str),
+    /// An argument that only the library behind it found wrong.
     #[error("the configuration cannot work")]
     Setting(#[source] Box<dyn Error + Send + Sync>),
-    /// Options that say who may come in, and do not go together.
-    #[error("{0}")]
-    Auth(&'static str),
-    /// Others could come in without being asked who they are.
-    #[error(
-        "refusing to listen on {addr} without authentication: others than this machine reach it, \
-         and could watch and publish everything. Give --auth jwt --jwt-key FILE (tokens by \
-         `tidings token`) or --auth keys --api-keys FILE; or listen on 127.0.0.1; or, if everybody \
-         may come in, say so with --allow-anonymous"
-    )]
-    Exposed {
-        /// The address.
-        addr: SocketAddr,
-    },
     /// A file that an option names cannot be read.
     #[error("{} cannot be read", .path.display())]
     Unreadable {
@@ -86,33 +63,6 @@ pub(crate) enum Failure {
         #[source]
         cause: tidings_auth::KeyError,
     },
-    /// A certificate and its key that do not work.
-    #[error("the certificate in {} cannot be used", .path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: tidings_tls::CertificateError,
-    },
-    /// A file of API keys is none.
-    #[error("{} has no keys that work", .path.display())]
-    Keys {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: tidings_auth::ApiKeysError,
-    },
-    /// The port is taken, or the address is not this machine's.
-    #[error("cannot listen on {addr}")]
-    Listen {
-        /// The address.
-        addr: SocketAddr,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
     /// The data directory is in use, damaged, or not ours.
     #[error("tasks cannot be kept")]
     Store(#[source] OpenError),
@@ -129,9 +79,6 @@ pub(crate) enum Failure {
     /// A copy of a data directory was not made.
     #[error("no backup was made")]
     Backup(#[source] CopyError),
-    /// What is in the store cannot be taken in.
-    #[error("what is stored cannot be read")]
-    Recovery(#[source] tidings_bus::StoreError),
     /// The system refused threads or signal handlers.
     #[error("the system does not let the server start")]
     System(#[source] io::Error),
@@ -145,19 +92,20 @@ impl Failure {
         match self {
             Self::Usage(_)
             | Self::UnknownVariable { .. }
-            | Self::FileWrong { .. }
+            | Self::Arguments(_)
             | Self::Setting(_)
-            | Self::Auth(_)
-            | Self::Exposed { .. }
-            | Self::Key { .. }
-            | Self::Certificate { .. }
-            | Self::Keys { .. } => 64, // EX_USAGE
-            Self::FileUnreadable { .. } | Self::Unreadable { .. } => 66, // EX_NOINPUT
-            Self::Unwritable { .. } => 73,                               // EX_CANTCREAT
-            Self::Listen { .. } => 69,                                   // EX_UNAVAILABLE
-            Self::System(_) => 71,                                       // EX_OSERR
-            Self::Recovery(_) => 74,                                     // EX_IOERR
-            Self::Running { .. } => 75,                                  // EX_TEMPFAIL
+            | Self::Key { .. } => 64, // EX_USAGE
+            Self::Config(error) => configuration(error),
+            Self::Start(error) => match error {
+                StartError::Config(error) => configuration(error),
+                StartError::Listen { .. } => 69, // EX_UNAVAILABLE
+                StartError::Store(error) => directory(error),
+                _ => 74, // EX_IOERR
+            },
+            Self::Unreadable { .. } => 66, // EX_NOINPUT
+            Self::Unwritable { .. } => 73, // EX_CANTCREAT
+            Self::System(_) => 71,         // EX_OSERR
+            Self::Running { .. } => 75,    // EX_TEMPFAIL
             Self::Store(error) => directory(error),
             Self::Backup(error) => match error {
                 CopyError::Source(error) => directory(error),
@@ -176,6 +124,20 @@ impl Failure {
             failure => writeln!(io::stderr(), "error: {}", chain(failure).trim_end()),
         };
         ExitCode::from(self.code())
+    }
+}
+
+/// For a configuration that cannot work.
+fn configuration(error: &NodeConfigError) -> u8 {
+    match error {
+        NodeConfigError::FileUnreadable { .. } | NodeConfigError::Unreadable { .. } => 66, // EX_NOINPUT
+        _ => 64, // EX_USAGE
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
     }
 }
 

@@ -1,30 +1,19 @@
 //! `tidings`: the server, and what one does with a server that runs.
 //!
-//! Reads the configuration, wires the crates together and runs them. What it
-//! does is in `tidings-bus`, `tidings-connections` and `tidings-transport`;
-//! here are only flags and signals. The client commands are in `tidings-cli`.
+//! Reads the configuration and runs a node: `tidings-node` is the server. Here are
+//! only flags and signals. The client commands are in `tidings-cli`.
 
-mod auth;
 mod backup;
 mod check_config;
 mod cli;
-mod config;
 mod demo;
 mod failure;
 mod inspect;
-mod limits;
-mod logging;
-mod options;
 #[cfg_attr(not(feature = "otlp"), path = "no_otlp.rs")]
 mod otlp;
-mod pages;
-mod reload;
 mod serve;
 mod signals;
-mod storage;
-mod tls;
 mod token;
-mod value;
 
 use std::process::ExitCode;
 

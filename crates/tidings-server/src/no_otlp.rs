@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use tidings_node::NodeConfigError;
+use tidings_node::value::Collector;
 use tidings_transport::RequestSpans;
-use tracing_subscriber::layer::Identity;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::failure::Failure;
-use crate::value::Collector;
 
 /// A way to a collector, which there is none here.
 pub(crate) struct Export(Infallible);
@@ -19,7 +20,7 @@ pub(crate) fn available(to: &Collector) -> Result<Infallible, Failure> {
          build it with --features otlp",
         to.traces()
     );
-    Err(Failure::Setting(why.into()))
+    Err(NodeConfigError::Setting(why.into()).into())
 }
 
 impl Export {
@@ -27,7 +28,7 @@ impl Export {
         available(to).map(Self)
     }
 
-    pub(crate) fn layer(&self) -> Identity {
+    pub(crate) fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         match self.0 {}
     }
 

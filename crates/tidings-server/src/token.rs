@@ -11,9 +11,9 @@ use tidings_auth::{
 use tidings_connections::{Authenticator as _, Credentials, Permission, Permissions, Scope};
 use tidings_protocol::{Target, Timestamp};
 
-use crate::auth::read;
+use tidings_node::value::{JwtAlgorithm, Time};
+
 use crate::failure::Failure;
-use crate::value::{JwtAlgorithm, Time};
 
 /// How long a token holds unless it is said.
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(3_600);
@@ -108,7 +108,7 @@ pub(crate) fn run(options: &TokenOptions) -> Result<(), Failure> {
     } else if let Some(path) = &options.jwt_key {
         make_token(options, path)?
     } else {
-        return Err(Failure::Auth(
+        return Err(Failure::Arguments(
             "say what to sign with: --jwt-key FILE, or TIDINGS_JWT_KEY; or --api-keys FILE for a key",
         ));
     };
@@ -137,7 +137,7 @@ fn make_token(options: &TokenOptions, path: &Path) -> Result<String, Failure> {
 
 fn make_key(options: &TokenOptions, path: &Path) -> Result<String, Failure> {
     let Some(subject) = &options.subject else {
-        return Err(Failure::Auth(
+        return Err(Failure::Arguments(
             "an API key needs somebody to stand for: --subject NAME",
         ));
     };
@@ -176,6 +176,13 @@ fn read_token(options: &TokenOptions, token: &str) -> Result<String, Failure> {
         "{said}\ntime       {time}\nsignature  {}",
         signature(options, token)?
     ))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|cause| Failure::Unreadable {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 /// Whether the token is what it says, as far as that can be told.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{Authenticator, ConnectionManager, ConnectionsConfig};
 use tidings_metrics::Served;
-use tidings_transport::{ExtraRoute, Server, TidingsService, TransportConfig, WEBSOCKET};
+use tidings_node::Server;
+use tidings_transport::{ExtraRoute, TidingsService, TransportConfig, WEBSOCKET};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -1,25 +1,23 @@
 //! TLS in front of Tidings, by rustls.
 //!
-//! [`Tls`] is an [`Acceptor`] for
-//! [`Server::secured`](tidings_transport::Server::secured). It speaks TLS 1.2
-//! and 1.3, and offers HTTP/2 and HTTP/1.1 (ALPN). Its certificate can be
-//! exchanged at any time: connections that are there keep the one that they
-//! have, those that come get the new one.
+//! [`Tls`] shakes hands on a stream. It speaks TLS 1.2 and 1.3, and offers HTTP/2
+//! and HTTP/1.1 (ALPN). Its certificate can be exchanged at any time: connections
+//! that are there keep the one that they have, those that come get the new one.
 //!
-//! A crate of its own, so that who has TLS in front of the server, or embeds
-//! Tidings where it is there already, pulls in none. Its neighbour is
-//! `tidings-transport`, which accepts.
+//! TLS is a crate of its own, so that a program with TLS in front of it, or with
+//! TLS of its own, pulls in none. Its neighbour is `tidings-node`, whose accept
+//! loop takes a [`Tls`].
 
 mod certificate;
 
 use std::io;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use tidings_transport::{Accepted, Acceptor, BoxedStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::server::TlsStream;
 
 pub use certificate::CertificateError;
 use certificate::Current;
@@ -64,19 +62,24 @@ impl Tls {
         let provider = aws_lc_rs::default_provider();
         self.current.replace(&provider, chain, key)
     }
+
+    /// Shakes hands; returns the stream, and whether both sides have agreed on
+    /// HTTP/2. The caller bounds the time that this takes.
+    ///
+    /// # Errors
+    /// The client speaks something else, or went away.
+    pub async fn accept<S>(&self, stream: S) -> io::Result<(TlsStream<S>, bool)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = self.acceptor.accept(stream).await?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((stream, h2))
+    }
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tls")
-    }
-}
-
-#[async_trait]
-impl Acceptor for Tls {
-    async fn accept(&self, stream: BoxedStream) -> io::Result<Accepted> {
-        let stream = self.acceptor.accept(stream).await?;
-        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Accepted::new(Box::new(stream), h2))
     }
 }

@@ -1,5 +1,6 @@
 //! What can be set on the transport.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,19 +8,20 @@ use ipnet::IpNet;
 use tidings_bus::Backups;
 
 use crate::extra_route::ExtraRoute;
+use crate::forwarded::trusts;
 use crate::origin::Origins;
 use crate::pages::Pages;
 use crate::spans::{Logged, RequestSpans};
 
-/// Settings of a [`TidingsService`](crate::TidingsService) and its
-/// [`Server`](crate::Server).
+/// Settings of a [`TidingsService`](crate::TidingsService) and of the accept loop
+/// of `tidings-node`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TransportConfig {
     /// Which web pages may connect. Default: those of the same origin.
     pub allowed_origins: Origins,
-    /// Names that [`Server`](crate::Server) answers to, beside those of this
-    /// machine itself. Looked at where it listens on this machine only, against
+    /// Names that the accept loop answers to, beside those of this machine
+    /// itself. Looked at where it listens on this machine only, against
     /// pages that have their own name lead here, and wherever any is given.
     pub allowed_hosts: Vec<String>,
     /// Networks of proxies whose word is taken on who is behind them
@@ -185,6 +187,11 @@ impl TransportConfig {
     pub fn request_spans(mut self, spans: Arc<dyn RequestSpans>) -> Self {
         self.request_spans = spans;
         self
+    }
+
+    /// Returns whether an address belongs to a trusted proxy.
+    pub fn trusts(&self, ip: IpAddr) -> bool {
+        trusts(&self.trusted_proxies, ip)
     }
 
     /// Sets what makes backups.

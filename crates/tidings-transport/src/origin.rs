@@ -80,8 +80,8 @@ impl Origins {
     }
 }
 
-/// The host, with its port, that a request went to: HTTP/2 has it in the URI.
-pub(crate) fn host<B>(request: &Request<B>) -> Option<&str> {
+/// Returns the host, with its port, that a request went to. HTTP/2 has it in the URI.
+pub fn host<B>(request: &Request<B>) -> Option<&str> {
     let header = request.headers().get(header::HOST);
     header.map_or_else(
         || request.uri().authority().map(http::uri::Authority::as_str),

@@ -12,9 +12,9 @@ use tidings_protocol::ErrorCode;
 
 use crate::body::{Body, full};
 
-/// What is sent as `application/problem+json`.
+/// An error of a request, sent as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Problem {
+pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -33,7 +33,8 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn plain(status: StatusCode, detail: impl Into<String>) -> Self {
+    /// Makes a problem without a code of the protocol.
+    pub fn plain(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -99,13 +100,6 @@ impl Problem {
         )
     }
 
-    pub(crate) fn misdirected() -> Self {
-        Self::plain(
-            StatusCode::MISDIRECTED_REQUEST,
-            "this server does not answer to the name in the Host header; see --allow-host",
-        )
-    }
-
     pub(crate) fn uri_too_long(max: usize) -> Self {
         Self::plain(
             StatusCode::URI_TOO_LONG,
@@ -137,7 +131,8 @@ impl Problem {
         self.code
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
+    /// Returns the response that says it.
+    pub fn into_response(self) -> Response<Body> {
         let json = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(full(json));
         *response.status_mut() =

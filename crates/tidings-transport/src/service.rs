@@ -24,8 +24,8 @@ use crate::spans::{RequestHead, STATUS};
 use crate::upgrade;
 use crate::websocket::Echoed;
 
-/// The address of the client, as a request extension. [`Server`](crate::Server)
-/// sets it; behind another accept loop, insert it yourself to see it in
+/// The address of the client, as a request extension. The accept loop of
+/// `tidings-node` sets it; in another one, insert it yourself to see it in
 /// connection info.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub SocketAddr);
@@ -35,7 +35,7 @@ pub struct PeerAddr(pub SocketAddr);
 /// * hyper: pass it to `hyper::server::conn::http1::Builder::serve_connection`,
 ///   and call `with_upgrades` on what that gives.
 /// * axum: `Router::fallback_service(service)`, or `nest_service("/tidings", …)`.
-/// * or let [`Server`](crate::Server) run it.
+/// * or let `tidings-node` run it.
 ///
 /// Clones share one state.
 #[derive(Clone)]

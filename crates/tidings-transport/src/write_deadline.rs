@@ -13,9 +13,14 @@ use tokio::time::Sleep;
 /// How hyper's answer to a WebSocket handshake begins.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
 
+/// A TCP stream whose writes fail when the client takes nothing of them in time.
+///
 /// hyper waits for ever for a client that takes nothing of its answer, and
 /// does not look at a response's body meanwhile; so this ends the connection.
-pub(crate) struct WriteDeadline {
+/// A service that hyper serves over it, within
+/// [`TokioIo`](hyper_util::rt::TokioIo), writes the end of a WebSocket handshake
+/// and the greeting in one call.
+pub struct WriteDeadline {
     stream: TcpStream,
     limit: Duration,
     /// Runs while a write waits; none while writes get through.
@@ -25,7 +30,8 @@ pub(crate) struct WriteDeadline {
 }
 
 impl WriteDeadline {
-    pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
+    /// Wraps a stream; `limit` is how long a write may wait for the client.
+    pub fn new(stream: TcpStream, limit: Duration) -> Self {
         Self {
             stream,
             limit,

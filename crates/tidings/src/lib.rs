@@ -48,8 +48,9 @@
 //! * `store`: tasks and clients' positions that outlive the process, on an
 //!   embedded engine, see [`store`].
 //! * `client`: the client of a server elsewhere; `client-tls` with TLS.
-//! * `tls`: TLS in front of the server, with certificates that are exchanged
-//!   while connections stay. Implies `transport`.
+//! * `tls`: TLS, with certificates that are exchanged while connections stay.
+//! * `node`: a whole server as a library, with its listener, storage, Redis, TLS
+//!   and configuration. Implies `transport` and `tls`.
 //! * `full`: all of the above.
 //!
 //! Each crate is here as a module under its own name; what most programs need
@@ -112,6 +113,11 @@ pub use tidings_store as store;
 #[doc(inline)]
 pub use tidings_client as client;
 
+/// A whole server as a library: `tidings-node`.
+#[cfg(feature = "node")]
+#[doc(inline)]
+pub use tidings_node as node;
+
 /// WebSocket, SSE and REST: `tidings-transport`.
 #[cfg(feature = "transport")]
 #[doc(inline)]
@@ -133,7 +139,10 @@ pub use tidings_connections::{ConnectionManager, ConnectionsConfig};
 pub use tidings_client::{Client, ClientConfig, Task, Update, Watch};
 
 #[cfg(feature = "transport")]
-pub use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+pub use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
+
+#[cfg(feature = "node")]
+pub use tidings_node::{Node, NodeConfig, Server};
 
 /// The code in the README and in `docs/` is compiled and run with the tests.
 #[cfg(all(doctest, feature = "full"))]

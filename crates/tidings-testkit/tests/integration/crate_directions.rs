@@ -88,8 +88,9 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         // hyper comes with the client's `list`, which is off by default.
         &[],
     ),
+    ("tidings-tls", &[], &["jsonwebtoken"]),
     (
-        "tidings-tls",
+        "tidings-otlp",
         &[
             "tidings-transport",
             "tidings-connections",
@@ -99,16 +100,38 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["jsonwebtoken"],
     ),
     (
+        "tidings-node",
+        &[
+            "tidings-auth",
+            "tidings-bus",
+            "tidings-connections",
+            "tidings-describe",
+            "tidings-metrics",
+            "tidings-protocol",
+            "tidings-redis",
+            "tidings-store",
+            "tidings-tls",
+            "tidings-transport",
+            "tidings-web",
+        ],
+        &["opentelemetry"],
+    ),
+    (
         "tidings",
         &[
             "tidings-auth",
             "tidings-client",
+            "tidings-describe",
+            "tidings-metrics",
+            "tidings-node",
+            "tidings-redis",
             "tidings-store",
             "tidings-tls",
             "tidings-transport",
             "tidings-connections",
             "tidings-bus",
             "tidings-protocol",
+            "tidings-web",
         ],
         &[],
     ),
@@ -118,11 +141,19 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 const NEVER: &[&str] = &["clap", "anyhow", "tracing-subscriber"];
 
 /// Except for a crate that is about just that: a layer needs the crate that defines
-/// the trait of a layer, and a command line needs its parser. No other library of
-/// ours may depend on these crates.
+/// the trait of a layer, and a command line needs its parser. A node has options and
+/// may log, and the facade has a node among its features. No other library of ours
+/// may depend on these crates.
 const ABOUT: &[(&str, &str)] = &[
     ("tidings-tracing", "tracing-subscriber"),
     ("tidings-cli", "clap"),
+    // OpenTelemetry brings it along.
+    ("tidings-otlp", "anyhow"),
+    ("tidings-otlp", "tracing-subscriber"),
+    ("tidings-node", "tracing-subscriber"),
+    ("tidings-node", "clap"),
+    ("tidings", "tracing-subscriber"),
+    ("tidings", "clap"),
 ];
 
 fn root() -> PathBuf {

@@ -3,9 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod any_stream;
-mod behind_a_proxy;
 mod cloudevents;
-mod draining;
 mod extra_routes;
 mod http_routes;
 mod joining_and_coming_back;

@@ -4,23 +4,37 @@ use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, reload};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::otlp::Export;
 use crate::value::{Log, LogFormat};
 
 /// Which lines there are; it can be exchanged.
-pub(crate) struct Filter(Box<dyn Fn(EnvFilter) + Send + Sync>);
+pub struct LogFilter(Box<dyn Fn(EnvFilter) + Send + Sync>);
 
-impl Filter {
+impl std::fmt::Debug for LogFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogFilter(..)")
+    }
+}
+
+impl LogFilter {
     pub(crate) fn set(&self, log: &Log) {
         (self.0)(log.filter());
     }
 }
 
-/// Logs to standard error from now on, once in a process; spans of requests go
-/// where they are exported to, whatever is logged.
-pub(crate) fn start(log: &Log, format: LogFormat, export: Option<&Export>) -> Filter {
+/// Logs to standard error from now on, once in a process. `more` gets every span,
+/// whatever is logged: a layer that exports those of requests, for example.
+///
+/// A host with a subscriber of its own does not call this.
+///
+/// # Panics
+/// The process has a subscriber already.
+pub fn start(
+    log: &Log,
+    format: LogFormat,
+    more: Option<Box<dyn Layer<Registry> + Send + Sync>>,
+) -> LogFilter {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         // It would panic where standard error is a pipe that nobody reads any more.
@@ -36,9 +50,9 @@ pub(crate) fn start(log: &Log, format: LogFormat, export: Option<&Export>) -> Fi
     };
     let (filter, handle) = reload::Layer::new(log.filter());
     tracing_subscriber::registry()
+        .with(more)
         .with(lines.with_filter(filter))
-        .with(export.map(Export::layer))
         .init();
     // What cannot be reloaded is a subscriber that is gone, and this one stays.
-    Filter(Box::new(move |filter| _ = handle.reload(filter)))
+    LogFilter(Box::new(move |filter| _ = handle.reload(filter)))
 }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_node::Server;
 use tidings_testkit::{DEADLINE, RawClient, TestClient, TestConfig, TestServer, eventually};
-use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 

@@ -1,4 +1,4 @@
-//! From options to the settings of each crate.
+//! What a node is run with: from options to the settings of each crate.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,8 +12,9 @@ use tidings_store::StoreConfig;
 use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
 
 use crate::auth::Auth;
-use crate::failure::Failure;
+use crate::error::NodeConfigError;
 use crate::limits::limits;
+use crate::logging::LogFilter;
 use crate::options::Options;
 use crate::tls::TlsFiles;
 use crate::value::{Collector, Log, LogFormat, Origin};
@@ -26,55 +27,77 @@ const DRAIN_WINDOW: Duration = Duration::from_secs(5);
 /// and service managers wait before they kill.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What the server is run with.
+/// What a node is run with.
 #[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) listen: SocketAddr,
-    /// What all of this was made from, without the file.
-    pub(crate) given: Options,
+#[non_exhaustive]
+pub struct NodeConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The options that all of this was made from, without the file.
+    pub given: Options,
     /// The same with the file.
-    pub(crate) in_force: Options,
-    pub(crate) log: Log,
-    pub(crate) log_format: LogFormat,
-    pub(crate) otlp: Option<Collector>,
-    pub(crate) auth: Auth,
-    pub(crate) tls: Option<TlsFiles>,
-    pub(crate) bus: BusConfig,
-    pub(crate) connections: ConnectionsConfig,
-    pub(crate) transport: TransportConfig,
-    pub(crate) redis: Option<Deployment>,
-    pub(crate) node_name: Option<String>,
+    pub in_force: Options,
+    /// Lets a reload exchange what is logged; none where the host logs its own way.
+    pub log_filter: Option<LogFilter>,
+    /// What is logged.
+    pub log: Log,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Where spans of requests go; the host sends them.
+    pub otlp: Option<Collector>,
+    /// Who may come in.
+    pub auth: Auth,
+    /// The certificate and its key, for TLS.
+    pub tls: Option<TlsFiles>,
+    /// Tasks.
+    pub bus: BusConfig,
+    /// Connections.
+    pub connections: ConnectionsConfig,
+    /// HTTP.
+    pub transport: TransportConfig,
+    /// Where Redis is, for one of several nodes.
+    pub redis: Option<Deployment>,
+    /// What the node is called among several.
+    pub node_name: Option<String>,
     /// Where tasks are kept; none for memory alone.
-    pub(crate) data_dir: Option<PathBuf>,
-    pub(crate) store: StoreConfig,
+    pub data_dir: Option<PathBuf>,
+    /// How tasks are kept on disk.
+    pub store: StoreConfig,
     /// Where backups go; none are made without.
-    pub(crate) backup_dir: Option<PathBuf>,
-    pub(crate) drain_window: Duration,
-    pub(crate) drain_deadline: Duration,
+    pub backup_dir: Option<PathBuf>,
+    /// Over how long clients are told to spread their coming back.
+    pub drain_window: Duration,
+    /// How long stopping may take.
+    pub drain_deadline: Duration,
 }
 
-impl Settings {
+impl NodeConfig {
     /// From flags and variables, and from the file that they name.
-    pub(crate) fn load(given: Options) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// See [`NodeConfigError`].
+    pub fn load(given: Options) -> Result<Self, NodeConfigError> {
         let file = given.config.clone().map(read).transpose()?;
         let in_force = given.clone().or(file.unwrap_or_default());
         Self::from_options(given, in_force)
     }
 }
 
-fn read(path: PathBuf) -> Result<Options, Failure> {
+fn read(path: PathBuf) -> Result<Options, NodeConfigError> {
     parse(path)
 }
 
 /// The file as it is written.
-pub(crate) fn table(path: PathBuf) -> Result<toml::Table, Failure> {
+pub(crate) fn table(path: PathBuf) -> Result<toml::Table, NodeConfigError> {
     parse(path)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T, Failure> {
+fn parse<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T, NodeConfigError> {
     match fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text).map_err(|cause| Failure::FileWrong { path, cause }),
-        Err(cause) => Err(Failure::FileUnreadable { path, cause }),
+        Ok(text) => {
+            toml::from_str(&text).map_err(|cause| NodeConfigError::FileWrong { path, cause })
+        }
+        Err(cause) => Err(NodeConfigError::FileUnreadable { path, cause }),
     }
 }
 
@@ -85,29 +108,29 @@ macro_rules! set {
     };
 }
 
-impl Settings {
+impl NodeConfig {
     pub(crate) fn strangers(&self) -> bool {
         has_strangers(&self.auth, self.listen)
     }
 
     /// That tasks are to be in one place, and backups of that place.
-    pub(crate) fn check_homes(&self) -> Result<(), Failure> {
+    pub(crate) fn check_homes(&self) -> Result<(), NodeConfigError> {
         if self.data_dir.is_some() && self.redis.is_some() {
-            return Err(Failure::Setting(
+            return Err(NodeConfigError::Setting(
                 "tasks are kept in Redis or in a data directory, not in both: \
                  leave out --redis or --data-dir"
                     .into(),
             ));
         }
         if self.backup_dir.is_some() && self.data_dir.is_none() {
-            return Err(Failure::Setting(
+            return Err(NodeConfigError::Setting(
                 "--backup-dir: there is nothing to back up without --data-dir".into(),
             ));
         }
         Ok(())
     }
 
-    fn from_options(given: Options, in_force: Options) -> Result<Self, Failure> {
+    fn from_options(given: Options, in_force: Options) -> Result<Self, NodeConfigError> {
         let options = &in_force;
         let auth = Auth::from_options(options)?;
         let listen = options.listen.as_ref().map_or_else(
@@ -134,6 +157,7 @@ impl Settings {
             log: options.log.clone().unwrap_or_default(),
             log_format: options.log_format.unwrap_or_default(),
             otlp: options.otlp.clone(),
+            log_filter: None,
             given,
             in_force,
         })

@@ -6,19 +6,18 @@ use std::sync::Arc;
 use tidings_bus::{BusConfig, EventBus, OpenError, Store};
 use tidings_store::{DiskStore, StoreConfig};
 
-use crate::failure::Failure;
-use crate::serve::setting;
+use crate::error::{NodeConfigError, StartError};
 
 /// Opens the directory, takes in what is there, and says what that was.
 pub(crate) async fn open(
     path: &Path,
     config: StoreConfig,
     bus: BusConfig,
-) -> Result<(EventBus, Arc<DiskStore>), Failure> {
+) -> Result<(EventBus, Arc<DiskStore>), StartError> {
     let sync = config.sync;
     let (store, found) = DiskStore::open(path, config)
         .await
-        .map_err(Failure::Store)?;
+        .map_err(StartError::Store)?;
     let store = Arc::new(store);
     let opened = EventBus::open(bus, Arc::clone(&store) as Arc<dyn Store>).await;
     if opened.is_err() {
@@ -26,8 +25,8 @@ pub(crate) async fn open(
         let _ = store.close().await;
     }
     let bus = opened.map_err(|error| match error {
-        OpenError::Store(error) => Failure::Recovery(error),
-        error => setting(error),
+        OpenError::Store(error) => StartError::Recovery(error),
+        error => NodeConfigError::setting(error).into(),
     })?;
     let shown = path.display();
     if found.created {

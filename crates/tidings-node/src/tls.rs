@@ -1,66 +1,66 @@
 //! The certificate, from its files, now and whenever they change.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tidings_tls::Tls;
+use tokio::sync::Notify;
 
-use crate::auth::LOOK;
-use crate::auth::{Changed, read};
-use crate::failure::Failure;
+use crate::auth::{Changed, LOOK, read};
+use crate::error::{NodeConfigError, chain};
 use crate::options::Options;
-use crate::signals::Hangup;
 
 /// Where the certificate and its key are.
 #[derive(Debug, Clone)]
-pub(crate) struct TlsFiles {
+pub struct TlsFiles {
     chain: PathBuf,
     key: PathBuf,
 }
 
 impl TlsFiles {
-    pub(crate) fn from_options(options: &Options) -> Result<Option<Self>, Failure> {
+    pub(crate) fn from_options(options: &Options) -> Result<Option<Self>, NodeConfigError> {
         match (&options.tls_cert, &options.tls_key) {
             (None, None) => Ok(None),
             (Some(chain), Some(key)) => Ok(Some(Self {
                 chain: chain.clone(),
                 key: key.clone(),
             })),
-            _ => Err(Failure::Setting(
+            _ => Err(NodeConfigError::Setting(
                 "a certificate and its key go together: --tls-cert FILE --tls-key FILE".into(),
             )),
         }
     }
 
-    pub(crate) fn load(&self) -> Result<Tls, Failure> {
+    pub(crate) fn load(&self) -> Result<Tls, NodeConfigError> {
         let tls = Tls::new(&read(&self.chain)?, &read(&self.key)?);
         tls.map_err(|cause| self.failure(cause))
     }
 
-    fn reload(&self, tls: &Tls) -> Result<(), Failure> {
+    fn reload(&self, tls: &Tls) -> Result<(), NodeConfigError> {
         let replaced = tls.replace(&read(&self.chain)?, &read(&self.key)?);
         replaced.map_err(|cause| self.failure(cause))
     }
 
-    fn failure(&self, cause: tidings_tls::CertificateError) -> Failure {
-        Failure::Certificate {
+    fn failure(&self, cause: tidings_tls::CertificateError) -> NodeConfigError {
+        NodeConfigError::Certificate {
             path: self.chain.clone(),
             cause,
         }
     }
 }
 
-/// Takes another certificate when its file changes, or on SIGHUP. What is there
+/// Takes another certificate when its file changes, or when asked to. What is there
 /// stays if the new one does not work, as between the writing of the two files.
-pub(crate) async fn follow(files: TlsFiles, tls: Tls, mut hangup: Hangup) {
-    let mut chain = Changed::new(files.chain.clone());
+pub(crate) async fn follow(files: TlsFiles, tls: Tls, asked_to: Arc<Notify>) {
+    let mut certificate = Changed::new(files.chain.clone());
     let mut key = Changed::new(files.key.clone());
     let mut pending = false;
     loop {
         let asked = tokio::select! {
             () = tokio::time::sleep(LOOK) => false,
-            () = hangup.recv() => true,
+            () = asked_to.notified() => true,
         };
-        let changed = [chain.look(), key.look()].contains(&true);
+        let changed = [certificate.look(), key.look()].contains(&true);
         if !(asked || changed || pending) {
             continue;
         }
@@ -70,7 +70,7 @@ pub(crate) async fn follow(files: TlsFiles, tls: Tls, mut hangup: Hangup) {
                 tracing::info!(path = %files.chain.display(), "the certificate was read again");
             }
             Err(error) => {
-                let error = crate::failure::chain(&error);
+                let error = chain(&error);
                 if asked || !pending {
                     tracing::warn!(error, "the certificate stays as it was");
                 }

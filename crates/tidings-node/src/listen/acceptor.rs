@@ -3,6 +3,7 @@
 use std::io;
 
 use async_trait::async_trait;
+use tidings_tls::Tls;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A stream that can be read and written.
@@ -38,4 +39,12 @@ pub trait Acceptor: Send + Sync + 'static {
     /// The client speaks something else, or went away. The time that this may
     /// take is bounded by the caller.
     async fn accept(&self, stream: BoxedStream) -> io::Result<Accepted>;
+}
+
+#[async_trait]
+impl Acceptor for Tls {
+    async fn accept(&self, stream: BoxedStream) -> io::Result<Accepted> {
+        let (stream, h2) = Tls::accept(self, stream).await?;
+        Ok(Accepted::new(Box::new(stream), h2))
+    }
 }

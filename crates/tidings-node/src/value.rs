@@ -22,13 +22,17 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Why a text is not such a value.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum InvalidValue {
+pub enum InvalidValue {
+    /// It is of another kind.
     #[error("expected {0}")]
     Malformed(&'static str),
+    /// What the crate behind it says.
     #[error("{0}")]
     Other(String),
+    /// Too small.
     #[error("must be at least {0}")]
     TooSmall(String),
+    /// Too large.
     #[error("must be at most {0}")]
     TooLarge(String),
 }
@@ -75,7 +79,7 @@ deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>,
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     /// For people.
     #[default]
     Text,
@@ -101,7 +105,7 @@ impl FromStr for LogFormat {
 
 /// Where spans go.
 #[derive(Debug, Clone)]
-pub(crate) struct Collector(Uri);
+pub struct Collector(Uri);
 
 impl Value for Collector {
     const EXPECTED: &'static str = "an address such as http://127.0.0.1:4318";
@@ -121,7 +125,7 @@ impl FromStr for Collector {
 
 impl Collector {
     /// Where it takes spans: at the path of the specification, if none is given.
-    pub(crate) fn traces(&self) -> String {
+    pub fn traces(&self) -> String {
         let text = self.0.to_string();
         match self.0.path() {
             "" | "/" => format!("{}/v1/traces", text.trim_end_matches('/')),
@@ -132,7 +136,7 @@ impl Collector {
 
 /// Where Redis is.
 #[derive(Debug, Clone)]
-pub(crate) struct RedisUrl(pub(crate) Deployment);
+pub struct RedisUrl(pub Deployment);
 
 impl Value for RedisUrl {
     const EXPECTED: &'static str = "an address such as redis://127.0.0.1:6379";
@@ -150,14 +154,16 @@ impl FromStr for RedisUrl {
 
 /// A number of things, at least `LEAST`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Count<const LEAST: u64>(u64);
+pub struct Count<const LEAST: u64>(u64);
 
 impl<const LEAST: u64> Count<LEAST> {
-    pub(crate) fn get(self) -> u64 {
+    /// Returns the number.
+    pub fn get(self) -> u64 {
         self.0
     }
 
-    pub(crate) fn to_usize(self) -> usize {
+    /// Returns the number, or the largest that there is room for.
+    pub fn to_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -180,14 +186,16 @@ impl<const LEAST: u64> FromStr for Count<LEAST> {
 
 /// A number of bytes, at least `LEAST`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Size<const LEAST: u64>(u64);
+pub struct Size<const LEAST: u64>(u64);
 
 impl<const LEAST: u64> Size<LEAST> {
-    pub(crate) fn get(self) -> u64 {
+    /// Returns the number.
+    pub fn get(self) -> u64 {
         self.0
     }
 
-    pub(crate) fn to_usize(self) -> usize {
+    /// Returns the number, or the largest that there is room for.
+    pub fn to_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -212,10 +220,11 @@ impl<const LEAST: u64> FromStr for Size<LEAST> {
 
 /// A length of time, at least `LEAST` milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Time<const LEAST: u64>(Duration);
+pub struct Time<const LEAST: u64>(Duration);
 
 impl<const LEAST: u64> Time<LEAST> {
-    pub(crate) fn get(self) -> Duration {
+    /// Returns the length of time.
+    pub fn get(self) -> Duration {
         self.0
     }
 }
@@ -244,7 +253,7 @@ impl<const LEAST: u64> FromStr for Time<LEAST> {
 
 /// When what is stored is on disk.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SyncMode(pub(crate) tidings_store::Sync);
+pub struct SyncMode(pub tidings_store::Sync);
 
 impl Value for SyncMode {
     const EXPECTED: &'static str =
@@ -261,7 +270,7 @@ impl FromStr for SyncMode {
 
 /// Where to listen.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Listen(pub(crate) SocketAddr);
+pub struct Listen(pub SocketAddr);
 
 impl Value for Listen {
     const EXPECTED: &'static str =
@@ -278,7 +287,7 @@ impl FromStr for Listen {
 
 /// What is logged.
 #[derive(Debug, Clone)]
-pub(crate) struct Log(String);
+pub struct Log(String);
 
 impl Log {
     pub(crate) fn filter(&self) -> EnvFilter {
@@ -309,8 +318,10 @@ impl FromStr for Log {
 
 /// Web pages that may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
+    /// All of them.
     Any,
+    /// Those of one origin.
     One(String),
 }
 
@@ -340,9 +351,12 @@ impl FromStr for Origin {
 
 /// How people are asked who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AuthKind {
+pub enum AuthKind {
+    /// Not at all.
     None,
+    /// By JSON Web Tokens.
     Jwt,
+    /// By API keys.
     Keys,
 }
 
@@ -365,7 +379,7 @@ impl FromStr for AuthKind {
 
 /// A network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network(pub(crate) IpNet);
+pub struct Network(pub IpNet);
 
 impl Value for Network {
     const EXPECTED: &'static str = "a network such as 10.0.0.0/8 or fd00::/8, or one address";
@@ -385,7 +399,7 @@ impl FromStr for Network {
 
 /// How tokens are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct JwtAlgorithm(pub(crate) tidings_auth::Algorithm);
+pub struct JwtAlgorithm(pub tidings_auth::Algorithm);
 
 impl Value for JwtAlgorithm {
     const EXPECTED: &'static str = "HS256, RS256, ES256 or EdDSA";

@@ -13,32 +13,32 @@ use crate::value::{
 /// test holds the two together.
 #[derive(Debug, Default, Clone, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Options {
+pub struct Options {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8000]
     #[arg(long, env = "TIDINGS_LISTEN", value_name = "ADDR:PORT")]
-    pub(crate) listen: Option<Listen>,
+    pub listen: Option<Listen>,
 
     /// A TOML file with any of these options but this one, by the names that
     /// they have here, such as `max-events = 500`
     #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
     #[serde(skip)]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
 
     /// What to log to standard error: levels, for all or by module
     /// [default: info,hyper=warn]
     #[arg(long, env = "TIDINGS_LOG", value_name = "FILTER")]
-    pub(crate) log: Option<Log>,
+    pub log: Option<Log>,
 
     /// How to log: text, or json for one object a line [default: text]
     #[arg(long, env = "TIDINGS_LOG_FORMAT", value_name = "FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
+    pub log_format: Option<LogFormat>,
 
     /// A collector to send a span of every request to, by OTLP over HTTP, such as
     /// http://127.0.0.1:4318; for programs built with the feature `otlp`. The
     /// variables `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
     /// `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS` count too
     #[arg(long, env = "TIDINGS_OTLP", value_name = "URL")]
-    pub(crate) otlp: Option<Collector>,
+    pub otlp: Option<Collector>,
 
     /// Web pages that may connect, beside this server's own: origins such as
     /// https://app.example, separated by commas; `*` for any. Programs that are
@@ -49,7 +49,7 @@ pub(crate) struct Options {
         value_name = "ORIGIN",
         value_delimiter = ','
     )]
-    pub(crate) allow_origin: Option<Vec<Origin>>,
+    pub allow_origin: Option<Vec<Origin>>,
 
     /// Where Redis is, to be one of several servers: redis://HOST:PORT, or
     /// rediss:// for TLS, redis+sentinel://HOST:PORT,HOST:PORT/MASTER,
@@ -60,11 +60,11 @@ pub(crate) struct Options {
         value_name = "URL",
         hide_env_values = true
     )]
-    pub(crate) redis: Option<RedisUrl>,
+    pub redis: Option<RedisUrl>,
 
     /// What this server is called among several; by default its machine's name and port
     #[arg(long, env = "TIDINGS_NODE_NAME", value_name = "NAME")]
-    pub(crate) node_name: Option<String>,
+    pub node_name: Option<String>,
 
     /// How people are asked who they are: none, jwt or keys. Without being asked
     /// they come in from this machine only [default: none]
@@ -74,7 +74,7 @@ pub(crate) struct Options {
         value_name = "KIND",
         help_heading = "Who may come in"
     )]
-    pub(crate) auth: Option<AuthKind>,
+    pub auth: Option<AuthKind>,
 
     /// The key of the tokens: for HS256 the file of the secret, else a public key
     /// as PEM; or the https address of a JWKS
@@ -84,7 +84,7 @@ pub(crate) struct Options {
         value_name = "FILE|URL",
         help_heading = "Who may come in"
     )]
-    pub(crate) jwt_key: Option<String>,
+    pub jwt_key: Option<String>,
 
     /// How tokens are signed: HS256, RS256, ES256 or EdDSA [default: HS256]
     #[arg(
@@ -93,7 +93,7 @@ pub(crate) struct Options {
         value_name = "ALG",
         help_heading = "Who may come in"
     )]
-    pub(crate) jwt_algorithm: Option<JwtAlgorithm>,
+    pub jwt_algorithm: Option<JwtAlgorithm>,
 
     /// Names of this server: a token must be for one of them
     #[arg(
@@ -103,7 +103,7 @@ pub(crate) struct Options {
         help_heading = "Who may come in",
         value_delimiter = ','
     )]
-    pub(crate) jwt_audience: Option<Vec<String>>,
+    pub jwt_audience: Option<Vec<String>>,
 
     /// Who is believed: a token must be from one of them
     #[arg(
@@ -113,7 +113,7 @@ pub(crate) struct Options {
         help_heading = "Who may come in",
         value_delimiter = ','
     )]
-    pub(crate) jwt_issuer: Option<Vec<String>>,
+    pub jwt_issuer: Option<Vec<String>>,
 
     /// How far clocks may differ, 5m at most [default: 30s]
     #[arg(
@@ -122,7 +122,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Who may come in"
     )]
-    pub(crate) jwt_leeway: Option<Time<0>>,
+    pub jwt_leeway: Option<Time<0>>,
 
     /// The file of the API keys; read again when it changes
     #[arg(
@@ -131,7 +131,7 @@ pub(crate) struct Options {
         value_name = "FILE",
         help_heading = "Who may come in"
     )]
-    pub(crate) api_keys: Option<PathBuf>,
+    pub api_keys: Option<PathBuf>,
 
     /// Let everybody in who reaches the server, from other machines too
     #[arg(
@@ -143,7 +143,7 @@ pub(crate) struct Options {
         require_equals = true,
         default_missing_value = "true"
     )]
-    pub(crate) allow_anonymous: Option<bool>,
+    pub allow_anonymous: Option<bool>,
 
     /// Take tokens as `?token=…` too, for clients that have no other way; they
     /// then lie in the logs of what is in between
@@ -156,7 +156,7 @@ pub(crate) struct Options {
         require_equals = true,
         default_missing_value = "true"
     )]
-    pub(crate) token_in_query: Option<bool>,
+    pub token_in_query: Option<bool>,
 
     /// The chain of certificates as PEM, to serve https:// and wss://; read again
     /// when it changes, and on SIGHUP
@@ -166,7 +166,7 @@ pub(crate) struct Options {
         value_name = "FILE",
         help_heading = "TLS and proxies"
     )]
-    pub(crate) tls_cert: Option<PathBuf>,
+    pub tls_cert: Option<PathBuf>,
 
     /// The private key of the certificate as PEM
     #[arg(
@@ -175,7 +175,7 @@ pub(crate) struct Options {
         value_name = "FILE",
         help_heading = "TLS and proxies"
     )]
-    pub(crate) tls_key: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
 
     /// Names that the server answers to, beside those of this machine; looked at
     /// where it listens on this machine only, and wherever any is given
@@ -186,7 +186,7 @@ pub(crate) struct Options {
         help_heading = "TLS and proxies",
         value_delimiter = ','
     )]
-    pub(crate) allow_host: Option<Vec<String>>,
+    pub allow_host: Option<Vec<String>>,
 
     /// Networks of proxies, such as 10.0.0.0/8, that are believed who is behind
     /// them (X-Forwarded-For, Forwarded)
@@ -197,7 +197,7 @@ pub(crate) struct Options {
         help_heading = "TLS and proxies",
         value_delimiter = ','
     )]
-    pub(crate) trusted_proxy: Option<Vec<Network>>,
+    pub trusted_proxy: Option<Vec<Network>>,
 
     /// Trusted proxies speak the PROXY protocol, version 2; others are refused
     #[arg(
@@ -209,7 +209,7 @@ pub(crate) struct Options {
         require_equals = true,
         default_missing_value = "true"
     )]
-    pub(crate) proxy_protocol: Option<bool>,
+    pub proxy_protocol: Option<bool>,
 
     /// Events kept per task [default: 1000]
     #[arg(
@@ -218,7 +218,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Tasks"
     )]
-    pub(crate) max_events: Option<Count<1>>,
+    pub max_events: Option<Count<1>>,
 
     /// Bytes of events kept per task, whichever bound comes first [default: 256KiB]
     #[arg(
@@ -227,7 +227,7 @@ pub(crate) struct Options {
         value_name = "SIZE",
         help_heading = "Tasks"
     )]
-    pub(crate) max_task_bytes: Option<Size<1_024>>,
+    pub max_task_bytes: Option<Size<1_024>>,
 
     /// How long the events of a task stay after it has ended [default: 1h]
     #[arg(
@@ -236,7 +236,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Tasks"
     )]
-    pub(crate) finished_ttl: Option<Time<0>>,
+    pub finished_ttl: Option<Time<0>>,
 
     /// How long the last state of a task stays after it has ended [default: 24h]
     #[arg(
@@ -245,7 +245,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Tasks"
     )]
-    pub(crate) pinned_ttl: Option<Time<0>>,
+    pub pinned_ttl: Option<Time<0>>,
 
     /// How long a task that does not end stays after its last event [default: 24h]
     #[arg(
@@ -254,7 +254,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Tasks"
     )]
-    pub(crate) idle_ttl: Option<Time<0>>,
+    pub idle_ttl: Option<Time<0>>,
 
     /// Bytes kept over all tasks; past it the tasks that ended first lose
     /// their events first [default: 256MiB]
@@ -264,7 +264,7 @@ pub(crate) struct Options {
         value_name = "SIZE",
         help_heading = "Tasks"
     )]
-    pub(crate) max_total_bytes: Option<Size<65_536>>,
+    pub max_total_bytes: Option<Size<65_536>>,
 
     /// The largest event that may be published [default: 64KiB]
     #[arg(
@@ -273,7 +273,7 @@ pub(crate) struct Options {
         value_name = "SIZE",
         help_heading = "Tasks"
     )]
-    pub(crate) max_event_bytes: Option<Size<256>>,
+    pub max_event_bytes: Option<Size<256>>,
 
     /// Ids of events remembered per task, so that a retry is not published
     /// twice [default: 1024]
@@ -283,7 +283,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Tasks"
     )]
-    pub(crate) idempotency_ids: Option<Count<1>>,
+    pub idempotency_ids: Option<Count<1>>,
 
     /// How long the id of an event is remembered [default: 5m]
     #[arg(
@@ -292,7 +292,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Tasks"
     )]
-    pub(crate) idempotency_ttl: Option<Time<0>>,
+    pub idempotency_ttl: Option<Time<0>>,
 
     /// Where tasks are kept beyond a restart; one server at a time. Without it
     /// they are in memory alone
@@ -302,7 +302,7 @@ pub(crate) struct Options {
         value_name = "DIR",
         help_heading = "Storage"
     )]
-    pub(crate) data_dir: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
 
     /// When an event is on disk: every-commit (before it is acknowledged and
     /// seen), interval:MS (so many milliseconds later at most), or os (when the
@@ -313,7 +313,7 @@ pub(crate) struct Options {
         value_name = "MODE",
         help_heading = "Storage"
     )]
-    pub(crate) sync: Option<SyncMode>,
+    pub sync: Option<SyncMode>,
 
     /// Bytes of events kept on disk per task [default: 64MiB]
     #[arg(
@@ -322,7 +322,7 @@ pub(crate) struct Options {
         value_name = "SIZE",
         help_heading = "Storage"
     )]
-    pub(crate) max_stored_task_bytes: Option<Size<65_536>>,
+    pub max_stored_task_bytes: Option<Size<65_536>>,
 
     /// Bytes of events kept on disk over all tasks; past it the tasks that
     /// ended first lose their events first [default: 8GiB]
@@ -332,7 +332,7 @@ pub(crate) struct Options {
         value_name = "SIZE",
         help_heading = "Storage"
     )]
-    pub(crate) max_stored_bytes: Option<Size<1_048_576>>,
+    pub max_stored_bytes: Option<Size<1_048_576>>,
 
     /// How long an event stays on disk, whatever room there is [default: 7d]
     #[arg(
@@ -341,7 +341,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Storage"
     )]
-    pub(crate) stored_ttl: Option<Time<0>>,
+    pub stored_ttl: Option<Time<0>>,
 
     /// Where a running server puts the backups that `tidings backup` asks for;
     /// without it none are made
@@ -351,7 +351,7 @@ pub(crate) struct Options {
         value_name = "DIR",
         help_heading = "Storage"
     )]
-    pub(crate) backup_dir: Option<PathBuf>,
+    pub backup_dir: Option<PathBuf>,
 
     /// Between two signs of life on a quiet connection; keep it below the idle
     /// timeout of the proxies on the way [default: 25s]
@@ -361,7 +361,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Connections"
     )]
-    pub(crate) heartbeat_interval: Option<Time<10>>,
+    pub heartbeat_interval: Option<Time<10>>,
 
     /// How long a client may take nothing at all of what is sent to it
     /// [default: 30s]
@@ -371,7 +371,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Connections"
     )]
-    pub(crate) write_timeout: Option<Time<10>>,
+    pub write_timeout: Option<Time<10>>,
 
     /// How long a client that went away can come back to where it was; 0s for
     /// not at all [default: 5m]
@@ -381,7 +381,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Connections"
     )]
-    pub(crate) offline_ttl: Option<Time<0>>,
+    pub offline_ttl: Option<Time<0>>,
 
     /// Connections at a time; each takes a file descriptor, see `ulimit -n`
     /// [default: 15000]
@@ -391,7 +391,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Connections"
     )]
-    pub(crate) max_connections: Option<Count<1>>,
+    pub max_connections: Option<Count<1>>,
 
     /// Tasks and patterns that one connection may subscribe to by name
     /// [default: 1000]
@@ -401,7 +401,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Connections"
     )]
-    pub(crate) max_subscriptions: Option<Count<1>>,
+    pub max_subscriptions: Option<Count<1>>,
 
     /// The largest message from a client [default: 64KiB]
     #[arg(
@@ -410,7 +410,7 @@ pub(crate) struct Options {
         value_name = "SIZE",
         help_heading = "Connections"
     )]
-    pub(crate) max_message_bytes: Option<Size<256>>,
+    pub max_message_bytes: Option<Size<256>>,
 
     /// A client that is this many events behind skips outdated progress and
     /// output, and is told what it skipped [default: 256]
@@ -420,7 +420,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Connections"
     )]
-    pub(crate) skip_behind: Option<Count<0>>,
+    pub skip_behind: Option<Count<0>>,
 
     /// Personal messages kept for a client [default: 100]
     #[arg(
@@ -429,7 +429,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Connections"
     )]
-    pub(crate) inbox_messages: Option<Count<1>>,
+    pub inbox_messages: Option<Count<1>>,
 
     /// How long a client may take to send the head of a request [default: 15s]
     #[arg(
@@ -438,7 +438,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Connections"
     )]
-    pub(crate) header_timeout: Option<Time<10>>,
+    pub header_timeout: Option<Time<10>>,
 
     /// How long a client may take to send the body of a request [default: 15s]
     #[arg(
@@ -447,7 +447,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Connections"
     )]
-    pub(crate) body_timeout: Option<Time<10>>,
+    pub body_timeout: Option<Time<10>>,
 
     /// Connections at a time from one address (IPv6: one /64); 0 for any number,
     /// as for all of these [for strangers: 1000]
@@ -457,7 +457,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Limits of one client"
     )]
-    pub(crate) address_connections: Option<Count<0>>,
+    pub address_connections: Option<Count<0>>,
 
     /// Connections at a time of one subject [for strangers: 1000]
     #[arg(
@@ -466,7 +466,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Limits of one client"
     )]
-    pub(crate) subject_connections: Option<Count<0>>,
+    pub subject_connections: Option<Count<0>>,
 
     /// Connections a second that one address may begin [for strangers: 100]
     #[arg(
@@ -475,7 +475,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Limits of one client"
     )]
-    pub(crate) handshake_rate: Option<Count<0>>,
+    pub handshake_rate: Option<Count<0>>,
 
     /// Messages a second on one connection [for strangers: 2000]
     #[arg(
@@ -484,7 +484,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Limits of one client"
     )]
-    pub(crate) message_rate: Option<Count<0>>,
+    pub message_rate: Option<Count<0>>,
 
     /// Bytes a second on one connection [for strangers: 4MiB]
     #[arg(
@@ -493,7 +493,7 @@ pub(crate) struct Options {
         value_name = "SIZE",
         help_heading = "Limits of one client"
     )]
-    pub(crate) byte_rate: Option<Size<0>>,
+    pub byte_rate: Option<Size<0>>,
 
     /// Messages, requests and events a second of one client: a subject, or else an
     /// address [for strangers: 5000]
@@ -503,7 +503,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Limits of one client"
     )]
-    pub(crate) client_message_rate: Option<Count<0>>,
+    pub client_message_rate: Option<Count<0>>,
 
     /// Bytes a second of one client [for strangers: 8MiB]
     #[arg(
@@ -512,7 +512,7 @@ pub(crate) struct Options {
         value_name = "SIZE",
         help_heading = "Limits of one client"
     )]
-    pub(crate) client_byte_rate: Option<Size<0>>,
+    pub client_byte_rate: Option<Size<0>>,
 
     /// Tasks a second that one client may make [for strangers: 100]
     #[arg(
@@ -521,7 +521,7 @@ pub(crate) struct Options {
         value_name = "COUNT",
         help_heading = "Limits of one client"
     )]
-    pub(crate) client_task_rate: Option<Count<0>>,
+    pub client_task_rate: Option<Count<0>>,
 
     /// Over how long clients are told to spread their coming back when the
     /// server stops [default: 5s]
@@ -531,7 +531,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Stopping"
     )]
-    pub(crate) drain_window: Option<Time<0>>,
+    pub drain_window: Option<Time<0>>,
 
     /// How long stopping may take; what is left then is cut off [default: 10s]
     #[arg(
@@ -540,7 +540,7 @@ pub(crate) struct Options {
         value_name = "TIME",
         help_heading = "Stopping"
     )]
-    pub(crate) drain_deadline: Option<Time<0>>,
+    pub drain_deadline: Option<Time<0>>,
 }
 
 /// Calls a macro with what is given and the names of all options.
@@ -588,4 +588,14 @@ impl Options {
         let changed = all.into_iter().filter(|(_, changed)| *changed);
         changed.map(|(name, _)| name.replace('_', "-")).collect()
     }
+}
+
+/// Returns the options as arguments of a command line.
+pub fn arguments() -> impl Iterator<Item = clap::Arg> {
+    let command = <Options as clap::Args>::augment_args(clap::Command::new("options"));
+    command
+        .get_arguments()
+        .cloned()
+        .collect::<Vec<_>>()
+        .into_iter()
 }

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
@@ -17,14 +17,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::acceptor::{Acceptor, BoxedStream, Stream};
-use crate::forwarded::trusts;
-use crate::hosts::Hosts;
-use crate::origin::host;
-use crate::problem::Problem;
-use crate::proxy_protocol;
-use crate::service::{PeerAddr, ResponseFuture, TidingsService};
-use crate::write_deadline::WriteDeadline;
+use tidings_transport::{PeerAddr, Problem, ResponseFuture, TidingsService, WriteDeadline, host};
+
+use super::acceptor::{Acceptor, BoxedStream, Stream};
+use super::hosts::Hosts;
+use super::proxy_protocol;
 
 /// A request's head at most, in bytes: URL, cookies and tokens fit well.
 const MAX_HEAD: usize = 16 * 1024;
@@ -138,7 +135,7 @@ impl Server {
                 Ok((stream, peer)) => {
                     pause = ACCEPT_PAUSE.0;
                     let config = service.config();
-                    if !trusts(&config.trusted_proxies, peer.ip())
+                    if !config.trusts(peer.ip())
                         && let Err(limited) = service.manager().note_handshake(peer.ip())
                     {
                         turn_away(&stream, shared.acceptor.is_some());
@@ -206,7 +203,7 @@ async fn serve(mut stream: TcpStream, mut peer: SocketAddr, shared: Arc<Shared>)
     }
     let limit = shared.service.config().header_read_timeout;
     if shared.service.config().proxy_protocol {
-        if !trusts(&shared.service.config().trusted_proxies, peer.ip()) {
+        if !shared.service.config().trusts(peer.ip()) {
             tracing::debug!(%peer, "no trusted proxy");
             return;
         }
@@ -250,11 +247,18 @@ fn answer(
     move |mut request| {
         // A client that names no host is no browser.
         if host(&request).is_some_and(|host| !shared.hosts.allow(host)) {
-            return Box::pin(async { Ok(Problem::misdirected().into_response()) });
+            return Box::pin(async { Ok(misdirected().into_response()) });
         }
         request.extensions_mut().insert(PeerAddr(peer));
         hyper::service::Service::call(&shared.service, request)
     }
+}
+
+fn misdirected() -> Problem {
+    Problem::plain(
+        StatusCode::MISDIRECTED_REQUEST,
+        "this server does not answer to the name in the Host header; see --allow-host",
+    )
 }
 
 async fn http1<T: Stream>(stream: T, peer: SocketAddr, shared: &Arc<Shared>) {

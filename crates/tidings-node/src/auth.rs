@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidings_auth::{Algorithm, ApiKeys, JwtAuthenticator, JwtConfig, KeySource};
 use tidings_connections::Authenticator;
 
-use crate::failure::{Failure, chain};
+use crate::error::{NodeConfigError, chain};
 use crate::options::Options;
 use crate::value::AuthKind;
 
@@ -19,7 +19,8 @@ const SHORT_SECRET: usize = 32;
 
 /// Who may come in.
 #[derive(Debug, Clone)]
-pub(crate) enum Auth {
+#[non_exhaustive]
+pub enum Auth {
     /// Whoever reaches the server.
     Nobody {
         /// Others than this machine too: somebody has said that they want that.
@@ -27,6 +28,7 @@ pub(crate) enum Auth {
     },
     /// Who shows a JSON Web Token.
     Jwt {
+        /// How tokens are checked.
         config: JwtConfig,
         /// A file or an address.
         key: String,
@@ -60,7 +62,7 @@ impl Asking {
         };
         if let Err(error) = asking.warm_up().await {
             // It may come up after us; tokens are refused until then.
-            let error = crate::failure::chain(&error);
+            let error = chain(&error);
             tracing::warn!(%url, error, "the keys for tokens cannot be had yet");
         }
     }
@@ -87,11 +89,11 @@ impl Keys {
         }
     }
 
-    fn replace(&self) -> Result<&Path, Failure> {
+    fn replace(&self) -> Result<&Path, NodeConfigError> {
         match self {
             Self::Api(keys, path) => {
                 let replaced = keys.replace(&read_text(path)?);
-                replaced.map_err(|cause| Failure::Keys {
+                replaced.map_err(|cause| NodeConfigError::Keys {
                     path: path.clone(),
                     cause,
                 })?;
@@ -106,9 +108,9 @@ impl Keys {
 }
 
 impl Auth {
-    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn from_options(options: &Options) -> Result<Self, NodeConfigError> {
         let anonymous = options.allow_anonymous.unwrap_or_default();
-        let wrong = |text| Err(Failure::Auth(text));
+        let wrong = |text| Err(NodeConfigError::Auth(text));
         match options.auth.unwrap_or(AuthKind::None) {
             AuthKind::None if options.jwt_key.is_some() => {
                 wrong("a key for tokens is of no use without asking for tokens: add --auth jwt")
@@ -148,10 +150,10 @@ impl Auth {
     }
 
     /// That nobody listens to strangers by mistake.
-    pub(crate) fn check(&self, addr: SocketAddr) -> Result<(), Failure> {
+    pub(crate) fn check(&self, addr: SocketAddr) -> Result<(), NodeConfigError> {
         match self {
             Self::Nobody { anonymous: false } if !addr.ip().is_loopback() => {
-                Err(Failure::Exposed { addr })
+                Err(NodeConfigError::Exposed { addr })
             }
             Self::Nobody { anonymous: true } if !addr.ip().is_loopback() => {
                 tracing::warn!(%addr, "whoever reaches this address can watch and publish");
@@ -162,13 +164,13 @@ impl Auth {
     }
 
     /// What asks; none if nobody is asked. Reads files, and asks nobody yet.
-    pub(crate) fn read(&self) -> Result<Option<Asking>, Failure> {
+    pub(crate) fn read(&self) -> Result<Option<Asking>, NodeConfigError> {
         match self {
             Self::Nobody { .. } => Ok(None),
             Self::Jwt { config, key } => {
                 let (algorithm, path) = (config.algorithm, Path::new(key));
                 if key.contains("://") {
-                    let keys = KeySource::jwks(algorithm, key).map_err(setting)?;
+                    let keys = KeySource::jwks(algorithm, key).map_err(NodeConfigError::setting)?;
                     let asking = Arc::new(JwtAuthenticator::new(config.clone(), keys));
                     return Ok(Some(Asking {
                         authenticator: Arc::clone(&asking) as Arc<_>,
@@ -182,10 +184,11 @@ impl Auth {
                 Ok(Some(Asking::with(asking, again)))
             }
             Self::Keys(path) => {
-                let keys = ApiKeys::parse(&read_text(path)?).map_err(|cause| Failure::Keys {
-                    path: path.clone(),
-                    cause,
-                })?;
+                let keys =
+                    ApiKeys::parse(&read_text(path)?).map_err(|cause| NodeConfigError::Keys {
+                        path: path.clone(),
+                        cause,
+                    })?;
                 let again = Keys::Api(keys.clone(), path.clone());
                 Ok(Some(Asking::with(Arc::new(keys), again)))
             }
@@ -193,9 +196,9 @@ impl Auth {
     }
 }
 
-fn from_file(algorithm: Algorithm, path: &Path) -> Result<KeySource, Failure> {
+fn from_file(algorithm: Algorithm, path: &Path) -> Result<KeySource, NodeConfigError> {
     let bytes = read(path)?;
-    let keys = KeySource::file(algorithm, &bytes).map_err(|cause| Failure::Key {
+    let keys = KeySource::file(algorithm, &bytes).map_err(|cause| NodeConfigError::Key {
         path: path.to_owned(),
         cause,
     })?;
@@ -208,21 +211,17 @@ fn from_file(algorithm: Algorithm, path: &Path) -> Result<KeySource, Failure> {
     Ok(keys)
 }
 
-fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Setting(Box::new(error))
-}
-
 /// The bytes of a file that an option names.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|cause| Failure::Unreadable {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, NodeConfigError> {
+    fs::read(path).map_err(|cause| NodeConfigError::Unreadable {
         path: path.to_owned(),
         cause,
     })
 }
 
 /// The text of a file that an option names.
-pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|cause| Failure::Unreadable {
+pub(crate) fn read_text(path: &Path) -> Result<String, NodeConfigError> {
+    fs::read_to_string(path).map_err(|cause| NodeConfigError::Unreadable {
         path: path.to_owned(),
         cause,
     })

@@ -1,7 +1,5 @@
 //! `wss://` and HTTP/2 with a test CA, and certificates that are exchanged.
 
-#![allow(clippy::unwrap_used, reason = "a test stops where something is wrong")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_node::Server;
 use tidings_testkit::{DEADLINE, WireChecker};
 use tidings_tls::{CertificateError, Tls};
-use tidings_transport::{Server, TidingsService, TransportConfig, WEBSOCKET};
+use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;

@@ -1,0 +1,49 @@
+//! A whole Tidings server as a library.
+//!
+//! [`Node::start`] wires the bus, its connections, storage, Redis, TLS and the
+//! HTTP service together, and listens. [`Node::run`] serves until a token is
+//! cancelled, then drains. [`NodeConfig`] comes from a file, the environment and
+//! values. Signals, exit codes and the command line are the application's; so is
+//! logging, unless it calls [`logging::start`].
+//!
+//! ```no_run
+//! use tidings_node::{Node, NodeConfig, Options};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = NodeConfig::load(Options::default())?;
+//! let node = Node::start(config).await?;
+//! println!("listening on http://{}", node.addr());
+//! let stop = CancellationToken::new();
+//! node.run(stop).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Its neighbours are `tidings-transport`, the HTTP service for an accept loop of
+//! one's own, and `tidings-server`, the program around a node.
+
+mod auth;
+mod check;
+mod config;
+mod error;
+mod limits;
+pub mod listen;
+pub mod logging;
+mod node;
+mod options;
+mod pages;
+mod reload;
+mod storage;
+mod tls;
+pub mod value;
+
+pub use auth::Auth;
+pub use check::in_force;
+pub use config::NodeConfig;
+pub use error::{NodeConfigError, StartError, chain};
+pub use listen::Server;
+pub use node::{Node, Stopped};
+pub use options::{Options, arguments};
+pub use reload::{ReloadHandle, Reloaded};
+pub use tls::TlsFiles;

@@ -1,0 +1,10 @@
+//! From a TCP port to requests: the accept loop, the PROXY protocol, TLS, HTTP/1.1
+//! and HTTP/2, and which names are answered to.
+
+mod acceptor;
+mod hosts;
+mod proxy_protocol;
+mod server;
+
+pub use acceptor::{Accepted, Acceptor, BoxedStream, Stream};
+pub use server::Server;

@@ -1,0 +1,254 @@
+//! A whole server: a bus, its connections and a listener, until a token says stop.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidings_bus::{BusConfig, EventBus, Keeper};
+use tidings_connections::ConnectionManager;
+use tidings_metrics::Served;
+use tidings_redis::{Deployment, Redis, RedisConfig};
+use tidings_store::BackupDirectory;
+use tidings_transport::{ExtraRoute, TidingsService, TransportConfig};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth;
+use crate::config::NodeConfig;
+use crate::error::{NodeConfigError, StartError};
+use crate::listen::Server;
+use crate::pages::pages;
+use crate::reload::{Reload, ReloadHandle, Reloaded};
+use crate::storage;
+use crate::tls;
+
+/// How long the bus may take to stop once nobody is connected, at least. It
+/// waits for nothing but its store, so this is only not to hang whatever happens.
+const BUS_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long the start waits for Redis, so that a server that is not ready is
+/// the exception.
+const REDIS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A server that listens, and serves while [`run`](Self::run) runs.
+#[derive(Debug)]
+pub struct Node {
+    bus: EventBus,
+    server: Server,
+    /// Keeps the connections to Redis.
+    _redis: Option<Redis>,
+    manager: ConnectionManager,
+    reload: ReloadHandle,
+    secured: bool,
+    window: Duration,
+    deadline: Duration,
+}
+
+/// How a node ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Connections that did not end in time.
+    pub aborted: usize,
+    /// Whether the bus stopped in time, and its store has everything.
+    pub in_order: bool,
+}
+
+impl Node {
+    /// Wires the crates together and listens.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let strangers = config.strangers();
+        config.auth.check(config.listen)?;
+        let tls = match &config.tls {
+            None => None,
+            Some(files) => Some((files.clone(), files.load()?)),
+        };
+        config.check_homes()?;
+        let asking = config.auth.read()?;
+        let mut keeper: Option<Arc<dyn Keeper>> = None;
+        let mut transport = routes(config.transport).pages(pages());
+        let (bus, redis) = match &config.data_dir {
+            Some(path) => {
+                let (bus, store) = storage::open(path, config.store, config.bus).await?;
+                if let Some(into) = config.backup_dir {
+                    let backups = BackupDirectory::new(Arc::clone(&store), into);
+                    transport = transport.backups(Arc::new(backups));
+                }
+                keeper = Some(store);
+                (bus, None)
+            }
+            None => {
+                let name = config.node_name.unwrap_or_else(|| named(config.listen));
+                open(config.bus, config.redis, name).await?
+            }
+        };
+        let started = async {
+            let connections = config.connections;
+            let mut keys = None;
+            let manager = match asking {
+                None => ConnectionManager::new(bus.clone(), connections),
+                Some(asking) => {
+                    asking.warm_up().await;
+                    keys = asking.keys;
+                    let authenticator = asking.authenticator;
+                    ConnectionManager::with_authenticator(bus.clone(), connections, authenticator)
+                }
+            };
+            let manager = manager.map_err(NodeConfigError::setting)?;
+            if let Some(keys) = keys.clone() {
+                tokio::spawn(auth::follow(keys));
+            }
+            if let Some(keeper) = keeper {
+                let clients = manager
+                    .restore(keeper)
+                    .await
+                    .map_err(StartError::Recovery)?;
+                if clients > 0 {
+                    tracing::info!(clients, "clients may come back to where they were");
+                }
+            }
+            if let Some(redis) = &redis {
+                manager.join(redis.clients(), redis.neighbours());
+            }
+            let service = TidingsService::new(manager.clone(), transport)
+                .map_err(NodeConfigError::setting)?;
+            let certificate = Arc::new(Notify::new());
+            let reload = ReloadHandle::new(Reload {
+                given: config.given,
+                in_force: Mutex::new(config.in_force),
+                strangers,
+                filter: config.log_filter,
+                service: service.clone(),
+                keys,
+                certificate: Arc::clone(&certificate),
+            });
+            let addr = config.listen;
+            let mut server = Server::bind(addr, service)
+                .await
+                .map_err(|cause| StartError::Listen { addr, cause })?;
+            let secured = tls.is_some();
+            if let Some((files, tls)) = tls {
+                tokio::spawn(tls::follow(files, tls.clone(), certificate));
+                server = server.secured(Arc::new(tls));
+            }
+            Ok(Self {
+                bus: bus.clone(),
+                server,
+                _redis: redis,
+                manager,
+                reload,
+                secured,
+                window: config.drain_window,
+                deadline: config.drain_deadline,
+            })
+        };
+        let started = started.await;
+        if started.is_err() {
+            // A stop in order: what is stored is as good as it was.
+            bus.shutdown().await;
+        }
+        started
+    }
+
+    /// Returns where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Returns whether it speaks TLS.
+    pub fn is_secured(&self) -> bool {
+        self.secured
+    }
+
+    /// Returns its bus.
+    pub fn bus(&self) -> &EventBus {
+        &self.bus
+    }
+
+    /// Returns its connections.
+    pub fn manager(&self) -> &ConnectionManager {
+        &self.manager
+    }
+
+    /// Reads the configuration, the keys and the certificate again: see
+    /// [`ReloadHandle::reload`].
+    ///
+    /// # Errors
+    /// The configuration is wrong. What was in force stays so.
+    pub fn reload(&self) -> Result<Reloaded, NodeConfigError> {
+        self.reload.reload()
+    }
+
+    /// Returns what reloads the node while it runs.
+    pub fn reload_handle(&self) -> ReloadHandle {
+        self.reload.clone()
+    }
+
+    /// Serves until `drain` is cancelled and the drain is done.
+    pub async fn run(self, drain: CancellationToken) -> Stopped {
+        let aborted = self.server.run(drain, self.window, self.deadline).await;
+        let deadline = BUS_DEADLINE.max(self.deadline);
+        match tokio::time::timeout(deadline, self.manager.save()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "clients' positions were not written"),
+            Err(_) => tracing::warn!("clients' positions were not written in time"),
+        }
+        // With a store it writes what is left.
+        let in_order = tokio::time::timeout(deadline, self.bus.shutdown())
+            .await
+            .unwrap_or(false);
+        Stopped { aborted, in_order }
+    }
+}
+
+/// Adds the routes of a server to those of the transport.
+fn routes(config: TransportConfig) -> TransportConfig {
+    let metrics = ExtraRoute::admin("/metrics", |asked| {
+        let served = Served::new(asked.uptime(), asked.is_ready(), asked.requests());
+        tidings_metrics::answer(asked.headers(), asked.manager(), served)
+    });
+    let mut config = config.route(metrics);
+    config.routes.extend(tidings_describe::routes());
+    config
+}
+
+/// The bus, alone or as one of several over Redis.
+async fn open(
+    config: BusConfig,
+    deployment: Option<Deployment>,
+    name: String,
+) -> Result<(EventBus, Option<Redis>), NodeConfigError> {
+    let Some(deployment) = deployment else {
+        return Ok((
+            EventBus::new(config).map_err(NodeConfigError::setting)?,
+            None,
+        ));
+    };
+    let redis = Redis::start(
+        RedisConfig::new(deployment)
+            .retaining_as(&config)
+            .node_name(name),
+    );
+    if !redis.wait(REDIS_DEADLINE).await {
+        tracing::warn!("Redis does not answer yet; the server starts, and is not ready");
+    }
+    let config = config.broker(Some(redis.broker()));
+    let bus = EventBus::open(config, redis.store()).await;
+    Ok((bus.map_err(NodeConfigError::setting)?, Some(redis)))
+}
+
+/// What a server is called if nobody says: its machine and its port.
+fn named(listen: SocketAddr) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok());
+    let host = host.as_deref().map_or("tidings", str::trim);
+    match listen.port() {
+        // The system chooses one later; this is its own too.
+        0 => format!("{host}-{}", std::process::id()),
+        port => format!("{host}:{port}"),
+    }
+}

@@ -1,0 +1,134 @@
+//! What can change while a node runs is read again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidings_transport::TidingsService;
+use tokio::sync::Notify;
+
+use crate::auth::Keys;
+use crate::config::NodeConfig;
+use crate::error::{NodeConfigError, chain};
+use crate::limits::limits;
+use crate::logging::LogFilter;
+use crate::options::Options;
+
+/// The options that another value takes effect of at once. Keys and certificates
+/// are read again too, from the files that the server was started with.
+const CHANGEABLE: [&str; 10] = [
+    "log",
+    "allow-origin",
+    "address-connections",
+    "subject-connections",
+    "handshake-rate",
+    "message-rate",
+    "byte-rate",
+    "client-message-rate",
+    "client-byte-rate",
+    "client-task-rate",
+];
+
+/// Those of them that only work if connections were counted from the start.
+const COUNTED: [&str; 2] = ["address-connections", "subject-connections"];
+
+/// Has a node read its configuration, keys and certificate again. Clones are of
+/// one node.
+#[derive(Debug, Clone)]
+pub struct ReloadHandle(Arc<Reload>);
+
+/// What a reload came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// The options that have another value from now on.
+    pub changed: Vec<String>,
+    /// The options that were given another value, which takes a restart.
+    pub kept: Vec<String>,
+}
+
+/// What is read again, and what it changes.
+pub(crate) struct Reload {
+    /// Flags and variables, which cannot change.
+    pub(crate) given: Options,
+    /// Those, with the file as it was when it was read last.
+    pub(crate) in_force: Mutex<Options>,
+    /// Whether there were strangers at the start: who may come in, and where
+    /// from, does not change.
+    pub(crate) strangers: bool,
+    pub(crate) filter: Option<LogFilter>,
+    pub(crate) service: TidingsService,
+    pub(crate) keys: Option<Keys>,
+    /// Has the certificate read again.
+    pub(crate) certificate: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reload")
+            .field("in_force", &self.in_force)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReloadHandle {
+    pub(crate) fn new(reload: Reload) -> Self {
+        Self(Arc::new(reload))
+    }
+
+    /// Reads the configuration file, the keys and the certificate again, and logs
+    /// what came of it. All of the file counts or nothing: a file with a mistake
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read or is wrong. What was in force stays so.
+    pub fn reload(&self) -> Result<Reloaded, NodeConfigError> {
+        if let Some(keys) = &self.0.keys {
+            keys.read_again();
+        }
+        self.0.certificate.notify_one();
+        let read = self.0.read_again();
+        match &read {
+            Ok(Reloaded { changed, kept }) => {
+                if !kept.is_empty() {
+                    let options = kept.join(", ");
+                    tracing::warn!(options, "these options only change with a restart");
+                }
+                let options = changed.join(", ");
+                tracing::info!(options, "the configuration was read again");
+            }
+            Err(error) => {
+                let error = chain(error);
+                tracing::warn!(error, "the configuration stays as it was");
+            }
+        }
+        read
+    }
+}
+
+impl Reload {
+    fn read_again(&self) -> Result<Reloaded, NodeConfigError> {
+        let config = NodeConfig::load(self.given.clone())?;
+        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let (changed, kept): (Vec<_>, Vec<_>) = in_force
+            .changed(&config.in_force)
+            .into_iter()
+            .partition(|name| self.can_change(name));
+        let origins = config.transport.allowed_origins.clone();
+        self.service
+            .set_allowed_origins(origins)
+            .map_err(NodeConfigError::setting)?;
+        let limits = limits(&config.in_force, self.strangers);
+        self.service.manager().set_limits(limits);
+        if let Some(filter) = &self.filter {
+            filter.set(&config.log);
+        }
+        *in_force = config.in_force;
+        Ok(Reloaded { changed, kept })
+    }
+
+    fn can_change(&self, name: &str) -> bool {
+        let limits = self.service.manager().config().limits;
+        let counting =
+            limits.connections_per_address.is_some() || limits.connections_per_subject.is_some();
+        CHANGEABLE.contains(&name) && (counting || !COUNTED.contains(&name))
+    }
+}

@@ -1,0 +1,7 @@
+//! One program for all the tests of the public interface: each more would be one more link.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod behind_a_proxy;
+mod draining;
+mod secure_connections;
