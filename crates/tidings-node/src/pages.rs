@@ -1,17 +1,40 @@
 //! The dashboard, as the transport serves it.
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use tidings_transport::Pages;
 
-/// What `tidings-web` embeds.
+/// Returns the files that `tidings-web` embeds, each in the smallest encoding
+/// that the client accepts.
+///
+/// A browser that asks for a page that does not exist gets the dashboard, which
+/// says so. Other clients, and everybody below `/api/`, get a problem in JSON.
 pub(crate) fn pages() -> Pages {
-    Pages::new(|path| {
-        let asset = tidings_web::asset(path)?;
-        let mut page = Response::builder();
-        for (name, value) in asset.headers() {
+    Pages::new(|path, headers| {
+        let (asset, status) = match tidings_web::asset(path) {
+            Some(asset) => (asset, StatusCode::OK),
+            None if !path.starts_with("/api/") && has(headers, header::ACCEPT, "text/html") => {
+                (tidings_web::asset("/")?, StatusCode::NOT_FOUND)
+            }
+            None => return None,
+        };
+        let accepted: Vec<&str> = texts(headers, header::ACCEPT_ENCODING).collect();
+        let best = asset.representation(&accepted.join(","));
+        let mut page = Response::builder().status(status);
+        for (name, value) in asset.headers(best) {
             page = page.header(name, value);
         }
-        page.body(Bytes::from_static(asset.body)).ok()
+        page.body(Bytes::from_static(best.body)).ok()
     })
+}
+
+fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+}
+
+fn has(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    texts(headers, name).any(|value| value.to_ascii_lowercase().contains(wanted))
 }

@@ -12,14 +12,15 @@ use crate::body::{Body, full};
 ///
 /// Asked for `GET` and `HEAD` at paths that are no routes of Tidings, and at
 /// `/` when the client prefers HTML. Paths come percent-encoded and without a
-/// query. A page with an `ETag` is answered with 304 where the client has it.
+/// query; the request's headers say which encodings the client accepts. A page
+/// with an `ETag` is answered with 304 where the client has it.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use http::Response;
 /// use tidings_transport::{Pages, TransportConfig};
 ///
-/// let pages = Pages::new(|path| {
+/// let pages = Pages::new(|path, _headers| {
 ///     (path == "/hello").then(|| Response::new(Bytes::from_static(b"hello")))
 /// });
 /// let config = TransportConfig::default().pages(pages);
@@ -27,12 +28,14 @@ use crate::body::{Body, full};
 #[derive(Clone)]
 pub struct Pages(Arc<Find>);
 
-type Find = dyn Fn(&str) -> Option<Response<Bytes>> + Send + Sync;
+type Find = dyn Fn(&str, &HeaderMap) -> Option<Response<Bytes>> + Send + Sync;
 
 impl Pages {
     /// Pages that `find` knows. It is called for each request, so it should
     /// only look something up.
-    pub fn new(find: impl Fn(&str) -> Option<Response<Bytes>> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        find: impl Fn(&str, &HeaderMap) -> Option<Response<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(find))
     }
 
@@ -46,9 +49,10 @@ impl Pages {
         if method != Method::GET && method != Method::HEAD {
             return None;
         }
-        let (mut parts, body) = (self.0)(path)?.into_parts();
+        let (mut parts, body) = (self.0)(path, headers)?.into_parts();
         let etag = parts.headers.get(header::ETAG);
-        if etag.is_some_and(|etag| is_known(headers, etag.as_bytes())) {
+        let is_found = parts.status == StatusCode::OK;
+        if is_found && etag.is_some_and(|etag| is_known(headers, etag.as_bytes())) {
             parts.status = StatusCode::NOT_MODIFIED;
             parts.headers.remove(header::CONTENT_TYPE);
             return Some(Response::from_parts(parts, full(Bytes::new())));

@@ -1,37 +1,139 @@
 //! Made by `npm run build` in `ui/`: do not edit.
 
-use crate::asset::Asset;
+use crate::asset::{Asset, Representation};
 
-/// What is embedded.
+/// The embedded files.
 pub(crate) static ASSETS: &[Asset] = &[
     Asset {
-        path: "/assets/dashboard.css",
-        content_type: "text/css; charset=utf-8",
-        etag: "\"HurqJYH5q_jyV6qB86PSkl\"",
-        body: include_bytes!("../ui/dist/assets/dashboard.css"),
+        path: "/assets/dashboard-DSstzvLC.js",
+        content_type: "text/javascript; charset=utf-8",
+        is_immutable: true,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"aM_Totddsc-JjY3ovK4WWS-br\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-DSstzvLC.js.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"aM_Totddsc-JjY3ovK4WWS-gzip\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-DSstzvLC.js.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"aM_Totddsc-JjY3ovK4WWS\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-DSstzvLC.js"),
+            },
+        ],
     },
     Asset {
-        path: "/assets/dashboard.js",
+        path: "/assets/dashboard-DhsD7Sb5.css",
+        content_type: "text/css; charset=utf-8",
+        is_immutable: true,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"HurqJYH5q_jyV6qB86PSkl-br\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-DhsD7Sb5.css.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"HurqJYH5q_jyV6qB86PSkl-gzip\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-DhsD7Sb5.css.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"HurqJYH5q_jyV6qB86PSkl\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-DhsD7Sb5.css"),
+            },
+        ],
+    },
+    Asset {
+        path: "/assets/sse-dvyam-dc.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"SR9Oy1xscExKpx-5DsslDj\"",
-        body: include_bytes!("../ui/dist/assets/dashboard.js"),
+        is_immutable: true,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"RtvvYXNGFgMQTt_UITg_yy-br\"",
+                body: include_bytes!("../ui/dist/assets/sse-dvyam-dc.js.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"RtvvYXNGFgMQTt_UITg_yy-gzip\"",
+                body: include_bytes!("../ui/dist/assets/sse-dvyam-dc.js.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"RtvvYXNGFgMQTt_UITg_yy\"",
+                body: include_bytes!("../ui/dist/assets/sse-dvyam-dc.js"),
+            },
+        ],
     },
     Asset {
         path: "/favicon.svg",
         content_type: "image/svg+xml",
-        etag: "\"l_mxWOhphA7n4sKkaM3X2o\"",
-        body: include_bytes!("../ui/dist/favicon.svg"),
+        is_immutable: false,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"l_mxWOhphA7n4sKkaM3X2o-br\"",
+                body: include_bytes!("../ui/dist/favicon.svg.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"l_mxWOhphA7n4sKkaM3X2o-gzip\"",
+                body: include_bytes!("../ui/dist/favicon.svg.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"l_mxWOhphA7n4sKkaM3X2o\"",
+                body: include_bytes!("../ui/dist/favicon.svg"),
+            },
+        ],
     },
     Asset {
         path: "/index.html",
         content_type: "text/html; charset=utf-8",
-        etag: "\"RIJh3tFg4ji-nPcQ9SCb_i\"",
-        body: include_bytes!("../ui/dist/index.html"),
+        is_immutable: false,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"NrLSUqDaJbgtaEn2i03iN1-br\"",
+                body: include_bytes!("../ui/dist/index.html.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"NrLSUqDaJbgtaEn2i03iN1-gzip\"",
+                body: include_bytes!("../ui/dist/index.html.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"NrLSUqDaJbgtaEn2i03iN1\"",
+                body: include_bytes!("../ui/dist/index.html"),
+            },
+        ],
     },
     Asset {
         path: "/tidings.js",
         content_type: "text/javascript; charset=utf-8",
-        etag: "\"5YLKiTcV7uRyDhIInd0gVh\"",
-        body: include_bytes!("../ui/dist/tidings.js"),
+        is_immutable: false,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"vbyDHJwsEwq3WFP7YGtQUS-br\"",
+                body: include_bytes!("../ui/dist/tidings.js.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"vbyDHJwsEwq3WFP7YGtQUS-gzip\"",
+                body: include_bytes!("../ui/dist/tidings.js.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"vbyDHJwsEwq3WFP7YGtQUS\"",
+                body: include_bytes!("../ui/dist/tidings.js"),
+            },
+        ],
     },
 ];

@@ -9,17 +9,22 @@
 //! ```
 //! let page = tidings_web::asset("/tasks/build-7").expect("every task has a page");
 //! assert_eq!(page.content_type, "text/html; charset=utf-8");
-//! assert!(page.headers().any(|(name, _)| name == "content-security-policy"));
+//! let best = page.representation("gzip, br");
+//! assert_eq!(best.encoding, Some("br"));
+//! assert!(page.headers(best).any(|(name, _)| name == "content-security-policy"));
 //! assert!(tidings_web::asset("/nothing/of/ours").is_none());
 //! ```
 
 mod asset;
 mod assets;
+mod encoding;
 
-pub use asset::Asset;
+pub use asset::{Asset, Representation};
 
-/// What is at a path, if anything: the path alone, percent-encoded as in a
-/// request, without a query.
+/// Returns the file at a path, if there is one. The path is percent-encoded as
+/// in a request, and has no query.
+///
+/// The page at `/` also shows that a path leads nowhere, if a browser asks for one.
 pub fn asset(path: &str) -> Option<&'static Asset> {
     let file = match path {
         "/" | "/connections" => "/index.html",

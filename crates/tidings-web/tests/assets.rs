@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use tidings_web::{asset, assets};
 
 fn header(path: &str, name: &str) -> Option<&'static str> {
-    let mut headers = asset(path).unwrap().headers();
-    headers
+    let asset = asset(path).unwrap();
+    asset
+        .headers(asset.plain())
         .find(|(known, _)| *known == name)
         .map(|(_, value)| value)
 }
@@ -32,9 +33,14 @@ fn everything_that_was_built_is_embedded_as_it_is() {
     let mut built = BTreeSet::new();
     files(&dist, &mut built);
     for file in assets() {
-        let path = dist.join(&file.path[1..]);
-        assert_eq!(fs::read(&path).unwrap(), file.body, "{}", file.path);
-        assert!(built.remove(&path), "{} is there twice", file.path);
+        for content in file.representations {
+            let suffix = content
+                .encoding
+                .map_or(String::new(), |name| format!(".{name}"));
+            let path = dist.join(format!("{}{suffix}", &file.path[1..]));
+            assert_eq!(fs::read(&path).unwrap(), content.body, "{}", file.path);
+            assert!(built.remove(&path), "{} is there twice", file.path);
+        }
     }
     assert!(built.is_empty(), "these are not embedded: {built:?}");
 }
@@ -75,14 +81,78 @@ fn the_client_is_a_module_that_can_be_imported() {
         header("/tidings.js", "content-type"),
         Some("text/javascript; charset=utf-8")
     );
-    let text = std::str::from_utf8(asset("/tidings.js").unwrap().body).unwrap();
+    let text = text("/tidings.js");
     assert!(text.contains("TidingsClient"));
-    assert!(!text.contains("import"), "it stands alone");
+    assert!(
+        !text.contains("from\"") && !text.contains("import{"),
+        "it stands alone"
+    );
+}
+
+fn text(path: &str) -> &'static str {
+    std::str::from_utf8(asset(path).unwrap().plain().body).unwrap()
+}
+
+#[test]
+fn a_client_gets_the_smallest_representation_that_it_accepts() {
+    for file in assets() {
+        for (accepted, expected) in [
+            ("gzip, deflate, br, zstd", Some("br")),
+            ("gzip, deflate", Some("gzip")),
+            ("br;q=0, gzip", Some("gzip")),
+            ("deflate", None),
+            ("", None),
+        ] {
+            let content = file.representation(accepted);
+            assert_eq!(content.encoding, expected, "{} for {accepted:?}", file.path);
+            let told = file
+                .headers(content)
+                .find(|(name, _)| *name == "content-encoding");
+            assert_eq!(told.map(|(_, value)| value), expected, "{}", file.path);
+        }
+        let sizes: Vec<usize> = file
+            .representations
+            .iter()
+            .map(|content| content.body.len())
+            .collect();
+        assert!(sizes.is_sorted(), "{}: {sizes:?}", file.path);
+    }
+}
+
+#[test]
+fn hashed_names_are_kept_for_good_and_pages_are_asked_for_again() {
+    let mut hashed = 0;
+    for file in assets() {
+        let cache = header(file.path, "cache-control").unwrap();
+        assert_eq!(header(file.path, "vary"), Some("accept-encoding"));
+        if file.path.starts_with("/assets/") {
+            hashed += 1;
+            assert_eq!(
+                cache, "public, max-age=31536000, immutable",
+                "{}",
+                file.path
+            );
+        } else {
+            assert_eq!(cache, "no-cache", "{}", file.path);
+        }
+    }
+    assert!(hashed >= 2, "the dashboard and its style have hashed names");
+}
+
+#[test]
+fn a_page_is_small_when_it_is_compressed() {
+    let page = text("/");
+    let loaded = assets().iter().filter(|file| page.contains(file.path));
+    let bytes: usize = loaded
+        .map(|file| file.representation("gzip").body.len())
+        .sum();
+    assert!(bytes > 50 * 1024, "the page loads its script");
+    assert!(bytes < 118 * 1024, "{bytes}");
 }
 
 #[test]
 fn nothing_is_loaded_from_elsewhere_and_nothing_inline_runs() {
-    let page = std::str::from_utf8(asset("/").unwrap().body).unwrap();
+    let page = text("/");
     for loaded in page.split("src=\"").chain(page.split("href=\"")).skip(1) {
         assert!(
             loaded.starts_with('/') || loaded.starts_with('<'),
@@ -102,7 +172,10 @@ fn nothing_is_loaded_from_elsewhere_and_nothing_inline_runs() {
 fn names_of_contents_differ_and_are_quoted() {
     let mut seen = BTreeSet::new();
     for file in assets() {
-        assert!(file.etag.len() > 10 && file.etag.starts_with('"') && file.etag.ends_with('"'));
-        assert!(seen.insert(file.etag), "{}", file.path);
+        for content in file.representations {
+            let etag = content.etag;
+            assert!(etag.len() > 10 && etag.starts_with('"') && etag.ends_with('"'));
+            assert!(seen.insert(etag), "{}", file.path);
+        }
     }
 }

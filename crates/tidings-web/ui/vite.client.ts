@@ -1,14 +1,14 @@
 import { defineConfig } from "vite";
 
-/** `/tidings.js`: the client in one file, for pages without a build step. */
+/** `/tidings.js`: the client, for pages without a build step. Its fallback is loaded only where it is needed. */
 export default defineConfig({
   publicDir: false,
   build: {
     target: "es2023",
     outDir: "dist",
     emptyOutDir: false,
-    lib: { entry: "src/index.ts", formats: ["es"], fileName: () => "tidings.js" },
+    lib: { entry: "src/plain.ts", formats: ["es"], fileName: () => "tidings.js" },
     // Libraries keep their white space by default; this one is not built further.
-    rolldownOptions: { output: { minify: true } },
+    rolldownOptions: { output: { minify: true, chunkFileNames: "assets/[name]-[hash].js" } },
   },
 });

@@ -9,13 +9,13 @@ export default defineConfig({
     outDir: "dist",
     emptyOutDir: true,
     modulePreload: { polyfill: false },
-    // One file of each kind under names that stay: they are embedded by name,
-    // and asked for again by ETag.
+    // One file of each kind. The hash in its name changes with its content, so
+    // that browsers keep it for good.
     assetsInlineLimit: 0,
     rolldownOptions: {
       output: {
-        entryFileNames: "assets/dashboard.js",
-        assetFileNames: "assets/dashboard[extname]",
+        entryFileNames: "assets/dashboard-[hash].js",
+        assetFileNames: "assets/dashboard-[hash][extname]",
         codeSplitting: false,
       },
     },

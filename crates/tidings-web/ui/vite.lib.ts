@@ -1,6 +1,9 @@
 import { defineConfig } from "vite";
 
-/** The npm package: the client, and the React parts without React itself. */
+/** Entries that use React's hooks. A server component may only hand them on to the browser. */
+const CLIENT_ENTRIES = ["react", "panel"];
+
+/** The npm package: client and stores, hooks, and panel, without their dependencies. */
 export default defineConfig({
   publicDir: false,
   build: {
@@ -10,9 +13,16 @@ export default defineConfig({
     minify: false,
     cssCodeSplit: true,
     lib: {
-      entry: { index: "src/index.ts", react: "src/react/index.ts", panel: "src/react/panel.css" },
+      entry: { index: "src/index.ts", react: "src/react/index.ts", panel: "src/panel/index.ts", style: "src/panel/panel.css" },
       formats: ["es"],
     },
-    rolldownOptions: { external: [/^react($|\/)/, /^react-dom($|\/)/] },
+    rolldownOptions: {
+      external: [/^react($|\/)/, /^react-dom($|\/)/],
+      output: {
+        chunkFileNames: "chunks/[name]-[hash].js",
+        assetFileNames: "panel[extname]",
+        banner: (chunk) => (chunk.isEntry && CLIENT_ENTRIES.includes(chunk.name) ? '"use client";\n' : ""),
+      },
+    },
   },
 });

@@ -1,14 +1,15 @@
 import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { TaskDetailPanel, useTaskWebSocket } from "tidings-web/react";
-import "tidings-web/panel.css";
+import { TaskDetailPanel } from "@tidings/client/panel";
+import { useTask } from "@tidings/client/react";
+import "@tidings/client/panel.css";
 
 /** Where the Tidings server is; another one with `?server=…`. */
 const url = new URLSearchParams(location.search).get("server") ?? "http://127.0.0.1:8000";
 
 /** One line of your own, from the hook. */
 function Line({ taskId }: { taskId: string }) {
-  const { task, progress, status } = useTaskWebSocket(taskId, { url, history: 0 });
+  const { task, progress, status } = useTask(taskId, { url, history: 0 });
   return (
     <p>
       {task?.name ?? taskId}: {task?.status ?? status.state}

@@ -58,7 +58,12 @@ impl Core {
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/event-stream"),
         );
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        // A proxy that compressed the stream would hold events back until its
+        // block is full (RFC 9111, section 5.2.2.6).
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, no-transform"),
+        );
         // Asks nginx not to hold events back until its buffer is full.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         Ok(response)

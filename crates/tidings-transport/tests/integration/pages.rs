@@ -20,7 +20,7 @@ fn service(pages: Option<Pages>) -> TidingsService {
 
 /// Every path but one has a page that says which path it is.
 fn pages() -> Pages {
-    Pages::new(|path| {
+    Pages::new(|path, _| {
         let page = Response::builder()
             .header(header::CONTENT_TYPE, "text/html")
             .header(header::ETAG, "\"v1\"")

@@ -37,7 +37,10 @@ async fn a_stream_greets_first_and_then_brings_every_event_with_its_position() {
     publish(server.bus(), 2).await;
     let mut stream = open(&server, "", None).await;
     assert_eq!(stream.header("content-type"), Some("text/event-stream"));
-    assert_eq!(stream.header("cache-control"), Some("no-cache"));
+    assert_eq!(
+        stream.header("cache-control"),
+        Some("no-cache, no-transform")
+    );
     let hello = stream.next().await.unwrap();
     assert_eq!(hello.retry, Some(2_000), "how long to wait is said first");
     assert_eq!(hello.id, None, "control messages are no position");

@@ -153,7 +153,7 @@ test("without WebSocket, the same over server-sent events", async () => {
   expect(await told(page, "w")).toMatchObject({ offsets: [1, 2], gaps: [], violations: [] });
   const offset = await page.evaluate(async () => {
     const { client } = window.harness.watches.w!;
-    return (await client.publish("t", { event_type: "note", data: { from: "the page" } })).offset;
+    return (await client.publish("t", { event_type: "note" as never, data: { from: "the page" } })).offset;
   });
   expect(offset).toBe(3);
   await context.close();

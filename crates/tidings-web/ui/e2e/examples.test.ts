@@ -60,7 +60,7 @@ test("react-panel: the package as npm installs it, in a project of its own", asy
   run("npm", ["pack", "--silent", "--pack-destination", project], ui);
   const packed = readdirSync(project).find((file) => file.endsWith(".tgz"))!;
   cpSync(join(examples, "react-panel"), project, { recursive: true, filter: (file) => !/node_modules|\/dist|package-lock/.test(file) });
-  renameSync(join(project, packed), join(project, "tidings-web.tgz"));
+  renameSync(join(project, packed), join(project, "tidings-client.tgz"));
   run("npm", ["install", "--no-progress", "--prefer-offline"], project);
   run("npm", ["run", "build"], project);
 

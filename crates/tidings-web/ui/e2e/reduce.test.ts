@@ -1,11 +1,12 @@
 /** The browser's reduction of events is the server's own. */
 
 import { expect, test } from "vitest";
-import type { Event as TaskEvent, TaskSnapshot } from "../src/generated/protocol.js";
+import type { TaskSnapshot } from "../src/generated/protocol.js";
 import { reduce } from "../src/reduce.js";
 import { snapshot } from "../test/support/scripted.js";
 import { randomFrom } from "../test/support/simulation.js";
 import { Server } from "./support/server.js";
+import type { TidingsEvent } from "../src/types.js";
 
 /** Any event at all, from a few ids so that they meet. */
 function anyEvent(random: () => number): [string, object] {
@@ -47,7 +48,7 @@ test("over random events, with those that the server refuses left out", async ()
     const id = `seed-${seed}`;
     const lines = Array.from({ length: 150 }, () => anyEvent(random)).map(([event_type, data]) => JSON.stringify({ event_type, data }));
     await server.post(`/api/tasks/${id}/events`, lines.join("\n"), "application/x-ndjson");
-    const { events } = await server.get<{ events: TaskEvent[] }>(`/api/tasks/${id}/events?since=0&limit=1000`);
+    const { events } = await server.get<{ events: TidingsEvent[] }>(`/api/tasks/${id}/events?since=0&limit=1000`);
     const expected = await server.get<TaskSnapshot>(`/api/tasks/${id}`);
     const start: TaskSnapshot = { ...snapshot(id, 0, expected.epoch), status: "pending", run: 0 };
     const { total, ...state } = JSON.parse(JSON.stringify(events.reduce(reduce, start))) as TaskSnapshot;

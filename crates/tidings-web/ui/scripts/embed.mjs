@@ -1,8 +1,10 @@
-// Writes ../src/assets.rs: what of dist/ is embedded, where it is served, and
-// what names its content.
+// Compresses what is in dist/, and writes ../src/assets.rs: what of it is
+// embedded, where it is served, and what names its content. With --check it
+// writes nothing, and fails if a compressed file is not its original.
 
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { brotliCompressSync, brotliDecompressSync, constants, gunzipSync, gzipSync } from "node:zlib";
 
 const dist = new URL("../dist/", import.meta.url);
 const target = new URL("../../src/assets.rs", import.meta.url);
@@ -14,20 +16,62 @@ const types = {
   svg: "image/svg+xml",
 };
 
+/** The best first, as a browser that knows both is answered. */
+const encodings = [
+  {
+    name: "br",
+    compress: (bytes) =>
+      brotliCompressSync(bytes, {
+        params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
+      }),
+    decompress: brotliDecompressSync,
+  },
+  { name: "gzip", compress: (bytes) => gzipSync(bytes, { level: 9 }), decompress: gunzipSync },
+];
+
 const files = readdirSync(dist, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
   .map((entry) => `${entry.parentPath}/${entry.name}`.slice(dist.pathname.length).replace(/^\/+/, ""))
+  .filter((file) => !/\.(br|gzip)$/.test(file))
   .sort();
+
+const read = (file) => readFileSync(new URL(file, dist));
+
+if (process.argv.includes("--check")) {
+  for (const file of files) {
+    for (const { name, decompress } of encodings) {
+      if (!decompress(read(`${file}.${name}`)).equals(read(file))) {
+        console.error(`dist/${file}.${name} is not dist/${file}: run \`npm run build\``);
+        process.exit(1);
+      }
+    }
+  }
+  console.log("what is compressed is what was built");
+  process.exit(0);
+}
+
+function representation(file, digest, encoding) {
+  const tag = encoding ? `${digest}-${encoding}` : digest;
+  return `            Representation {
+                encoding: ${encoding ? `Some("${encoding}")` : "None"},
+                etag: "\\"${tag}\\"",
+                body: include_bytes!("../ui/dist/${encoding ? `${file}.${encoding}` : file}"),
+            },
+`;
+}
 
 const entries = files.map((file) => {
   const type = types[file.split(".").pop()];
   if (!type) throw new Error(`${file}: there is no media type for it in scripts/embed.mjs`);
-  const digest = createHash("sha256").update(readFileSync(new URL(file, dist))).digest("base64url").slice(0, 22);
+  const bytes = read(file);
+  const digest = createHash("sha256").update(bytes).digest("base64url").slice(0, 22);
+  for (const { name, compress } of encodings) writeFileSync(new URL(`${file}.${name}`, dist), compress(bytes));
   return `    Asset {
         path: "/${file}",
         content_type: "${type}",
-        etag: "\\"${digest}\\"",
-        body: include_bytes!("../ui/dist/${file}"),
+        is_immutable: ${/^assets\/.+-[\w-]{8}\.\w+$/.test(file)},
+        representations: &[
+${encodings.map(({ name }) => representation(file, digest, name)).join("")}${representation(file, digest, null)}        ],
     },
 `;
 });
@@ -36,9 +80,9 @@ writeFileSync(
   target,
   `//! Made by \`npm run build\` in \`ui/\`: do not edit.
 
-use crate::asset::Asset;
+use crate::asset::{Asset, Representation};
 
-/// What is embedded.
+/// The embedded files.
 pub(crate) static ASSETS: &[Asset] = &[
 ${entries.join("")}];
 `,

@@ -17,17 +17,39 @@ function named(name, schema) {
   return description ? { ...rest, description } : rest;
 }
 
+/** Definitions whose names would shadow a global of the language or of a page. */
+const renamed = { Error: "RequestError", Event: "EventRecord", Data: "Fields", Reference: "Ref" };
+
+/** The same schema with its references under the new names, and with types where JSON Schema is vague. */
+function mapped(schema) {
+  if (Array.isArray(schema)) return schema.map(mapped);
+  if (schema === null || typeof schema !== "object") return schema;
+  const entries = Object.entries(schema).map(([key, value]) => {
+    if (key !== "$ref") return [key, mapped(value)];
+    const name = value.split("/").at(-1);
+    return [key, `#/$defs/${renamed[name] ?? name}`];
+  });
+  const { $ref, ...beside } = Object.fromEntries(entries);
+  if (!$ref) return beside;
+  // With a description beside a reference the generator would copy the whole definition.
+  return Object.keys(beside).length > 0 ? { ...beside, allOf: [{ $ref }] } : { $ref };
+}
+
 /** One schema with every definition of all of them. */
 function merged() {
   const $defs = {};
   for (const file of ["server-message", "client-message", "task-snapshot", "event-data", "new-event"]) {
     const { $defs: own, $schema, ...root } = read(`${file}.json`);
     for (const [name, schema] of Object.entries({ ...own, [root.title]: root })) {
-      $defs[name] = named(name, schema);
+      $defs[renamed[name] ?? name] = named(name, mapped(schema));
     }
   }
-  // Objects of the application's own, whatever they hold.
-  $defs.Data = { type: "object", additionalProperties: true };
+  // A choice of required fields says nothing to TypeScript, and makes its type open.
+  delete $defs.ProgressUpdate.anyOf;
+  // Objects of the application's own, and any JSON at all.
+  $defs.Fields = { tsType: "Record<string, unknown>" };
+  $defs.Json = { ...$defs.Json, tsType: "unknown" };
+  $defs.Ref = { ...$defs.Ref, tsType: "unknown" };
   return { title: "Protocol", $defs, type: "object", additionalProperties: false };
 }
 

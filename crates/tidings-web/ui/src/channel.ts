@@ -1,8 +1,9 @@
 import type { Cursor } from "./cursor.js";
 import { guarded, type TidingsError } from "./error.js";
-import type { Event as TaskEvent, Gap, Subscribed, TaskSnapshot } from "./generated/protocol.js";
+import type { Gap, Subscribed, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap } from "./options.js";
 import { reduce } from "./reduce.js";
+import type { TidingsEvent } from "./types.js";
 
 /** What a channel asks the server for. */
 export interface Ask {
@@ -26,6 +27,8 @@ export class Channel {
   ref: number | null = null;
   /** Events flow on this connection. */
   live = false;
+  /** Refusals in a row. */
+  refusals = 0;
   /** The server has been asked for this task by its name. */
   byName = false;
   #asked: Ask = {};
@@ -117,6 +120,7 @@ export class Channel {
     // Asked for by name, the answer to that is what counts.
     if (named ? data.ref !== this.ref : this.ref !== null) return;
     this.ref = null;
+    this.refusals = 0;
     this.live = true;
     this.#take(snapshot);
     for (const cursor of [...this.cursors]) {
@@ -135,7 +139,7 @@ export class Channel {
     for (const cursor of [...this.cursors]) guarded(cursor.handlers.onError, error);
   }
 
-  event(event: TaskEvent): void {
+  event(event: TidingsEvent): void {
     if (!this.live) return;
     const { state } = this;
     const counted = state !== null && event.offset <= state.offset;

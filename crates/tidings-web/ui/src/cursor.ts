@@ -1,6 +1,7 @@
 import { guarded } from "./error.js";
-import type { Event as TaskEvent, TaskSnapshot } from "./generated/protocol.js";
+import type { TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap, TaskHandlers } from "./options.js";
+import type { TidingsEvent } from "./types.js";
 
 /** A place in a task's log. */
 export interface Position {
@@ -90,7 +91,7 @@ export class Cursor {
   }
 
   /** Takes an event in; false if something before it is missing. */
-  event(event: TaskEvent, epoch: string, counted: boolean): boolean {
+  event(event: TidingsEvent, epoch: string, counted: boolean): boolean {
     if (!this.joined || this.closed) return true;
     const { offset } = event;
     // Had there been any history, it would have come before.

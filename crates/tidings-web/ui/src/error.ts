@@ -15,6 +15,11 @@ export class TidingsError extends Error {
   ) {
     super(message);
   }
+
+  /** The server refused for a while. A subscription is asked for again by itself. */
+  get temporary(): boolean {
+    return this.code === "unavailable" || this.code === "rate_limited";
+  }
 }
 
 /** Calls an application's function; what it throws is reported and harms nobody else. */

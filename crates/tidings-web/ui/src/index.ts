@@ -1,7 +1,13 @@
 export { TidingsClient, type PatternWatch, type TaskWatch } from "./websocket.js";
 export { TidingsError } from "./error.js";
 export { reduce } from "./reduce.js";
+export { customEvent, isEvent } from "./types.js";
+export { TaskStore, isGap, type GapEntry, type TaskStoreOptions, type TaskView, type TimelineEntry } from "./store/task-store.js";
+export { TasksStore, type TasksStoreOptions, type TasksView } from "./store/tasks-store.js";
+export type { CommandState, ToolCall } from "./store/activity.js";
 export type { Position } from "./cursor.js";
+export type { EventsOptions } from "./events.js";
 export type { ClientOptions, TaskGap, TaskHandlers, Token, WatchOptions } from "./options.js";
 export type { Status } from "./status.js";
+export type { CustomEvents, DataByType, EventOf, KnownEventType, NewTidingsEvent, OtherEvent, OtherEventType, TidingsEvent } from "./types.js";
 export type * from "./generated/protocol.js";

@@ -1,11 +1,11 @@
 import { afterClose, NO_HEARTBEAT, UNAUTHENTICATED } from "./close.js";
 import { backoff, FLOOR } from "./backoff.js";
+import { delay, endpoint } from "./endpoint.js";
 import { guarded } from "./error.js";
 import type { ConnectionEstablished, GoingAway, ServerMessage } from "./generated/protocol.js";
 import { Liveness } from "./liveness.js";
-import type { ClientOptions, SocketLike } from "./options.js";
+import type { ClientOptions, SocketLike, Token } from "./options.js";
 import { listenToPage, seemsOffline } from "./page.js";
-import { SseSocket } from "./sse.js";
 import { IDLE, type Status } from "./status.js";
 
 /** How long connecting may take, the token and the server's first message included. */
@@ -41,6 +41,7 @@ export class Link {
   status: Status = IDLE;
   readonly #options: ClientOptions;
   readonly #handlers: LinkHandlers;
+  readonly #fetch: typeof fetch | undefined;
   readonly #random: () => number;
   readonly #liveness: Liveness;
   #wanted = false;
@@ -56,6 +57,8 @@ export class Link {
   #refused = false;
   #refusals = 0;
   #token: Promise<string> | null = null;
+  /** The token of the connection. */
+  held: string | null = null;
   #identity: { client_id: string; resume_token: string } | null = null;
   #socketWorks = false;
   #socketFailures = 0;
@@ -66,7 +69,8 @@ export class Link {
   #unlisten = () => {};
 
   constructor(options: ClientOptions, handlers: LinkHandlers) {
-    this.#options = options;
+    this.#options = { ...options };
+    this.#fetch = options.fetch ?? globalThis.fetch?.bind(globalThis);
     this.#handlers = handlers;
     this.#random = options.random ?? Math.random;
     this.#liveness = new Liveness({
@@ -142,6 +146,8 @@ export class Link {
     this.#goodbye = null;
     this.#spoken = false;
     const generation = ++this.#generation;
+    // Without its token a connection would be refused: `setToken` goes on.
+    if (this.#options.token === null) return this.#set({ state: "connecting", reason: "waiting for a token" });
     this.#after(CONNECT_TIMEOUT, () => this.#drop(1006, "connecting took too long"));
     this.#set({ state: "connecting", reason: this.status.reason });
     if (this.#options.token === undefined) return this.#open(null);
@@ -151,32 +157,68 @@ export class Link {
     );
   }
 
+  /** Uses another token: at once if the connection waits for one, or was refused for want of one. */
+  setToken(token: Token | null | undefined): void {
+    const { token: before } = this.#options;
+    this.#options.token = token;
+    // A function that is made anew at each render is no news.
+    if (before === token || token === null || (typeof before === "function" && typeof token === "function")) return;
+    this.#token = null;
+    if (before === null && this.#opening) {
+      this.#opening = false;
+      this.#connect();
+    } else if (this.status.code === UNAUTHENTICATED) {
+      this.reconnect();
+    }
+  }
+
+  /** Sends a request to a path of the server, with the token. */
+  async fetch(path: string, init?: RequestInit & { headers?: Record<string, string> }): Promise<Response> {
+    const token = this.held ?? (await this.freshToken());
+    const headers = { ...init?.headers, ...(token && { authorization: `Bearer ${token}` }) };
+    return this.#fetch!(endpoint(this.#options, path), { cache: "no-store", ...init, headers });
+  }
+
   /** A token from the application; whoever asks meanwhile waits for the same one. */
   freshToken(): Promise<string> {
     const { token } = this.#options;
     const why = this.#refused ? "refused" : "connect";
-    this.#token ??= Promise.resolve()
+    if (this.#token) return this.#token;
+    const asked = Promise.resolve()
       .then(() => (typeof token === "function" ? token(why) : (token ?? "")))
-      .finally(() => (this.#token = null));
-    return this.#token;
+      .finally(() => this.#token === asked && (this.#token = null));
+    return (this.#token = asked);
   }
 
   #open(token: string | null): void {
-    const useSse = this.#transport === "sse";
-    let socket: SocketLike;
+    this.held = token;
+    if (this.#transport === "sse") return this.#openStream();
     try {
-      socket = useSse ? new SseSocket(this.#options, token) : this.#webSocket(token);
+      this.#attach(this.#webSocket(token));
     } catch (error) {
-      return this.#lost(1006, String(error));
+      // The address, or what the page may connect to: the next attempt would fail as well.
+      this.#goodbye = { reason: String(error), reconnect: "never" };
+      this.#lost(1006, "");
     }
+  }
+
+  /** Opens the stand-in. Its code is loaded only where WebSocket does not get through. */
+  #openStream(): void {
+    const generation = this.#generation;
+    import("./sse.js").then(
+      ({ SseSocket }) => generation === this.#generation && this.#attach(new SseSocket((path, init) => this.fetch(path, init))),
+      (error: unknown) => generation === this.#generation && this.#lost(1006, String(error)),
+    );
+  }
+
+  #attach(socket: SocketLike): void {
     this.#socket = socket;
     socket.onmessage = ({ data }) => socket === this.#socket && this.#received(String(data));
     socket.onclose = ({ code, reason }) => socket === this.#socket && this.#lost(code, reason);
   }
 
   #webSocket(token: string | null): SocketLike {
-    const base = this.#options.url ?? globalThis.location?.href;
-    const url = new URL("/ws", base);
+    const url = endpoint(this.#options, "/ws");
     url.protocol = url.protocol.replace("http", "ws");
     if (this.#identity) {
       for (const [name, value] of Object.entries(this.#identity)) url.searchParams.set(name, value);
@@ -220,7 +262,7 @@ export class Link {
     clearTimeout(this.#timer);
     this.#opening = false;
     this.#established = true;
-    this.#establishedAt = Date.now();
+    this.#establishedAt = performance.now();
     this.#refused = false;
     this.#refusals = 0;
     this.#socketWorks ||= this.#transport === "websocket";
@@ -243,6 +285,7 @@ export class Link {
 
   /** Lets go of everything of the current attempt. */
   #release(code?: number, reason?: string): void {
+    this.held = null;
     clearTimeout(this.#timer);
     this.#liveness.stop();
     this.#generation++;
@@ -255,7 +298,7 @@ export class Link {
     }
     if (!this.#established) return;
     this.#established = false;
-    if (Date.now() - this.#establishedAt >= STABLE) this.#attempt = 0;
+    if (performance.now() - this.#establishedAt >= STABLE) this.#attempt = 0;
     this.#handlers.lost();
   }
 
@@ -291,7 +334,7 @@ export class Link {
   /** Where WebSocket never got through, server-sent events may. */
   #chooseTransport(): void {
     if (this.#socketWorks || (this.#spoken && this.#transport === "websocket")) return;
-    if (this.#options.fallback === false || !SseSocket.isPossible(this.#options)) return;
+    if (this.#options.fallback === false || !this.#fetch) return;
     if (this.#transport === "sse") {
       // The way may be free again: one attempt with WebSocket, then SSE again.
       this.#transport = "websocket";
@@ -303,6 +346,6 @@ export class Link {
 
   #after(pause: number, then: () => void): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => guarded(then), pause);
+    this.#timer = setTimeout(() => guarded(then), delay(pause));
   }
 }

@@ -1,3 +1,5 @@
+import { delay } from "./endpoint.js";
+
 /** How long the answer to a ping may take, in milliseconds. */
 const GRACE = 5_000;
 
@@ -12,6 +14,8 @@ const QUIET = 1.5;
  * to a minute late, and after a laptop's sleep the silence is our own. So
  * silence leads to a ping, and only a ping without an answer ends a connection;
  * if the timer for the answer came late, the ping is repeated once.
+ *
+ * Durations come from `performance.now()`: a wall clock may be set back.
  */
 export class Liveness {
   readonly #ping: () => void;
@@ -40,25 +44,25 @@ export class Liveness {
 
   /** Something came. Called for every message, so it only takes note. */
   heard(): void {
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
     this.#probe = null;
   }
 
   /** Asks for a sign of life now. */
   probe(again = false): void {
     if (!this.#limit || (this.#probe && !again)) return;
-    this.#probe = { at: Date.now(), again };
+    this.#probe = { at: performance.now(), again };
     this.#ping();
     this.#arm(GRACE);
   }
 
-  #arm(delay: number): void {
+  #arm(pause: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#check(), delay);
+    this.#timer = setTimeout(() => this.#check(), delay(pause));
   }
 
   #check(): void {
-    const now = Date.now();
+    const now = performance.now();
     if (!this.#probe) {
       const quiet = now - this.#heardAt;
       if (quiet < this.#limit) this.#arm(this.#limit - quiet);

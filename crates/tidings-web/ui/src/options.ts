@@ -1,6 +1,7 @@
-import type { Event as TaskEvent, Gap, GapReason, PersonalMessage, Since, TaskSnapshot } from "./generated/protocol.js";
+import type { Gap, GapReason, PersonalMessage, Since, TaskSnapshot } from "./generated/protocol.js";
 import type { TidingsError } from "./error.js";
 import type { Status } from "./status.js";
+import type { TidingsEvent } from "./types.js";
 
 /** The part of `WebSocket` that is used, so that tests can script one. */
 export interface SocketLike {
@@ -22,9 +23,10 @@ export type Token =
   | ((why: "connect" | "refused") => string | Promise<string>);
 
 export interface ClientOptions {
-  /** Where the server is, such as `https://tidings.example`. Default: where the page is from. */
-  url?: string | URL;
-  token?: Token;
+  /** The server's address, such as `https://example.org/tidings`. Default: the page's origin. */
+  url?: string | URL | undefined;
+  /** The token to connect with. `null`: connect only after `setToken`. Default: none is needed. */
+  token?: Token | null | undefined;
   /** Keeps this id, and with it the inbox for personal messages, across reconnects. */
   clientId?: string;
   /** Fall back to server-sent events where WebSocket does not get through. Default true. */
@@ -54,7 +56,7 @@ export interface TaskGap extends Omit<Gap, "reason" | "inbox"> {
 /** What is called about tasks. Every one of them may be left out. */
 export interface TaskHandlers {
   /** Every event, in order. `counted`: the last snapshot has it already. */
-  onEvent?: (event: TaskEvent, counted: boolean) => void;
+  onEvent?: (event: TidingsEvent, counted: boolean) => void;
   /** Offsets that will not come, before the next event. */
   onGap?: (gap: TaskGap, taskId: string) => void;
   /** The state as a whole: at the start, after reconnects and after gaps. */

@@ -1,4 +1,5 @@
-import type { Event as TaskEvent, TaskError, TaskSnapshot } from "./generated/protocol.js";
+import type { TaskError, TaskSnapshot } from "./generated/protocol.js";
+import type { TidingsEvent } from "./types.js";
 
 /** Entries of one list in a snapshot. Of more, the oldest are left out. */
 const MAX_ENTRIES = 64;
@@ -168,7 +169,7 @@ function endOfCommand(task: TaskSnapshot, data: Fields): Partial<TaskSnapshot> {
  * The same as the server's own reduction, but for what does not fit: the server
  * bounds the whole, this each list and each output.
  */
-export function reduce(task: TaskSnapshot, event: TaskEvent): TaskSnapshot {
+export function reduce(task: TaskSnapshot, event: TidingsEvent): TaskSnapshot {
   const rule = Object.hasOwn(rules, event.event_type) ? rules[event.event_type] : undefined;
   // Requests and answers come from those who watch: no sign that the producer lives.
   const fromWatchers = event.event_type === "command_requested" || event.event_type === "input_provided";

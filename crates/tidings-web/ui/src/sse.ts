@@ -1,8 +1,16 @@
-import { UNAUTHENTICATED } from "./close.js";
 import type { ClientMessage } from "./generated/protocol.js";
-import type { ClientOptions, SocketLike } from "./options.js";
+import type { SocketLike } from "./options.js";
 
 type Message = ClientMessage & { ref?: unknown; task_id?: string | null };
+
+/** The close code for a token that is missing, bad or expired. */
+const UNAUTHENTICATED = 4401;
+
+/** Streams that are open at a time: over HTTP/1.1 a browser has six connections to a server. */
+const MAX_STREAMS = 4;
+
+/** Sends a request to a path of the server. */
+type Request = (path: string, init?: RequestInit & { headers?: Record<string, string> }) => Promise<Response>;
 
 /** What a stand-in says of heartbeats: streams have them as connections do. */
 const HEARTBEAT_INTERVAL = 25_000;
@@ -20,19 +28,13 @@ export class SseSocket implements SocketLike {
   onmessage: SocketLike["onmessage"] = null;
   onclose: SocketLike["onclose"] = null;
   onerror: SocketLike["onerror"] = null;
-  readonly #options: ClientOptions;
+  readonly #request: Request;
   readonly #streams = new Map<string, AbortController>();
-  #token: string | null;
   #closed = false;
 
-  static isPossible(options: ClientOptions): boolean {
-    return Boolean(options.fetch ?? globalThis.fetch);
-  }
-
-  constructor(options: ClientOptions, token: string | null) {
-    this.#options = options;
-    this.#token = token;
-    this.#request("/healthz").then(
+  constructor(request: Request) {
+    this.#request = request;
+    request("/healthz").then(
       ({ ok }) =>
         ok
           ? this.#control("connection_established", {
@@ -62,6 +64,9 @@ export class SseSocket implements SocketLike {
           const reason = "patterns need WebSocket, which does not get through";
           // An answer never comes before the request's end.
           queueMicrotask(() => this.#control("error", { ref, code: "unavailable", message: reason }));
+        } else if (this.#streams.size >= MAX_STREAMS && !this.#streams.has(message.task_id!)) {
+          const reason = `without WebSocket a page can watch ${MAX_STREAMS} tasks at a time`;
+          queueMicrotask(() => this.#control("error", { ref, code: "unavailable", message: reason }));
         } else if (message.task_id) {
           void this.#stream(message.task_id, `${task}/events`, message);
         }
@@ -77,9 +82,6 @@ export class SseSocket implements SocketLike {
       }
       case "command":
         void this.#post(`${task}/commands`, { command: message.command, args: message.args }, ref, message.task_id);
-        break;
-      case "authenticate":
-        this.#token = message.token;
     }
   }
 
@@ -88,17 +90,9 @@ export class SseSocket implements SocketLike {
     for (const id of [...this.#streams.keys()]) this.#end(id);
   }
 
-  #request(path: string, init: RequestInit = {}, accept = "application/json"): Promise<Response> {
-    const headers: Record<string, string> = { accept };
-    if (init.body) headers["content-type"] = "application/json";
-    if (this.#token) headers.authorization = `Bearer ${this.#token}`;
-    const request = this.#options.fetch ?? globalThis.fetch;
-    return request(new URL(path, this.#options.url ?? globalThis.location?.href), { ...init, headers, cache: "no-store" });
-  }
-
   async #post(path: string, body: object, ref: unknown, taskId: unknown): Promise<void> {
     try {
-      const response = await this.#request(path, { method: "POST", body: JSON.stringify(body) });
+      const response = await this.#request(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
       if (!response.ok) return await this.#refused(response, ref);
       const { epoch, offset, duplicate = false } = await response.json();
       this.#control("ack", { ref, epoch, offset, duplicate }, taskId);
@@ -116,7 +110,7 @@ export class SseSocket implements SocketLike {
     if (history != null) query.set("history", String(history));
     const { signal } = controller;
     try {
-      const response = await this.#request(`${path}?${query}`, { signal }, "text/event-stream");
+      const response = await this.#request(`${path}?${query}`, { signal, headers: { accept: "text/event-stream" } });
       if (!response.ok || !response.body) return await this.#refused(response, ref);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";

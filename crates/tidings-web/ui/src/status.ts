@@ -29,3 +29,12 @@ export const IDLE: Status = {
   code: null,
   transport: null,
 };
+
+/**
+ * Returns until when what is shown is current, in milliseconds since 1970: null
+ * while connected, and the moment of the loss afterwards.
+ */
+export function asOf(before: number | null, last: Status, next: Status): number | null {
+  if (next.state === "connected") return null;
+  return last.state === "connected" ? Date.now() : before;
+}

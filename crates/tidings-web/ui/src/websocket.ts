@@ -1,12 +1,12 @@
+import { backoff } from "./backoff.js";
 import { Channel, type Ask } from "./channel.js";
 import { Cursor, type Position } from "./cursor.js";
 import { guarded, TidingsError } from "./error.js";
+import { eventsOf, type EventsOptions } from "./events.js";
 import type {
   Ack,
-  Event as TaskEvent,
   Gap,
   Heartbeat,
-  NewEvent,
   PersonalMessage,
   ServerMessage,
   Subscribed,
@@ -14,7 +14,8 @@ import type {
   Unsubscribed,
 } from "./generated/protocol.js";
 import { Link } from "./link.js";
-import type { ClientOptions, TaskHandlers, WatchOptions } from "./options.js";
+import type { NewTidingsEvent, TidingsEvent } from "./types.js";
+import type { ClientOptions, TaskHandlers, Token, WatchOptions } from "./options.js";
 import { Requests } from "./requests.js";
 import type { Status } from "./status.js";
 
@@ -25,6 +26,8 @@ export interface TaskWatch {
   readonly task: TaskSnapshot | null;
   /** The place in the log, to go on from elsewhere: `since: "epoch:offset"`. */
   readonly position: Position | null;
+  /** Whether it was closed. */
+  readonly closed: boolean;
   /** Stops watching. Nothing is called any more, from this moment on. */
   close(): void;
 }
@@ -46,6 +49,8 @@ interface PatternEntry {
   readonly handlers: TaskHandlers;
   readonly cursors: Map<string, Cursor>;
   ref: number | null;
+  /** Refusals in a row. */
+  refusals: number;
 }
 
 /**
@@ -64,10 +69,12 @@ export class TidingsClient {
   readonly #listeners = new Set<(status: Status) => void>();
   #ref = 0;
   #linger: ReturnType<typeof setTimeout> | undefined;
+  /** Timers of refused subscriptions that are asked for again on this connection. */
+  readonly #retries = new Set<ReturnType<typeof setTimeout>>();
   #closed = false;
 
   constructor(options: ClientOptions = {}) {
-    this.#options = options;
+    this.#options = { ...options };
     this.#link = new Link(options, {
       established: () => this.#established(),
       message: (message) => this.#received(message),
@@ -109,6 +116,9 @@ export class TidingsClient {
       get position() {
         return cursor.position;
       },
+      get closed() {
+        return cursor.closed;
+      },
       close: () => {
         if (cursor.closed) return;
         unlisten();
@@ -121,7 +131,7 @@ export class TidingsClient {
   /** Watches all tasks whose ids begin with what stands before the `*`, those to come included. */
   watchPattern(pattern: string, handlers: TaskHandlers = {}): PatternWatch {
     this.#assertOpen();
-    const entry: PatternEntry = { pattern, handlers, cursors: new Map(), ref: null };
+    const entry: PatternEntry = { pattern, handlers, cursors: new Map(), ref: null, refusals: 0 };
     const known = [...this.#patterns].some((other) => other.pattern === pattern);
     this.#patterns.add(entry);
     for (const channel of this.#channels.values()) this.#match(entry, channel);
@@ -149,7 +159,7 @@ export class TidingsClient {
    * Publishes an event. It is sent again after a break, until it is answered;
    * its `event_id`, made if there is none, keeps that harmless.
    */
-  publish(taskId: string, event: NewEvent): Promise<Ack> {
+  publish(taskId: string, event: NewTidingsEvent): Promise<Ack> {
     const event_id = event.event_id ?? randomId();
     return this.#request({ type: "publish", task_id: taskId, ...event, event_id }, true);
   }
@@ -170,11 +180,36 @@ export class TidingsClient {
   async authenticate(token?: string): Promise<void> {
     const newer = token ?? (await this.#link.freshToken());
     if (!this.#link.isOpen) return;
+    this.#link.held = newer;
     const ref = ++this.#ref;
     const answer = this.#requests.add(ref, { type: "authenticate", token: newer }, false);
     // Nothing answers a token that is accepted: what comes after it does.
     this.#link.send({ type: "ping", ref });
     await answer;
+  }
+
+  /**
+   * Uses another token from now on. A client that waits for one, or was refused,
+   * connects. One that is connected renews its token in place.
+   */
+  setToken(token: Token | null | undefined): void {
+    const changed = token !== this.#options.token;
+    this.#options.token = token;
+    this.#link.setToken(token);
+    if (changed && this.#link.isOpen && typeof token === "string") this.authenticate(token).catch(() => {});
+  }
+
+  /** Sends a request to a path of the server, such as `/api/tasks`, with the token. */
+  fetch(path: string, init?: RequestInit & { headers?: Record<string, string> }): Promise<Response> {
+    return this.#link.fetch(path, init);
+  }
+
+  /**
+   * The events of a task as they come, until `signal` aborts. What is not
+   * delivered is told to `onGap`.
+   */
+  events(taskId: string, options?: EventsOptions): AsyncGenerator<TidingsEvent, void, void> {
+    return eventsOf(this, taskId, options);
   }
 
   /** Connects anew, at once. */
@@ -188,6 +223,7 @@ export class TidingsClient {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#linger);
+    this.#lost();
     for (const channel of this.#channels.values()) for (const cursor of channel.cursors) cursor.closed = true;
     this.#channels.clear();
     this.#patterns.clear();
@@ -301,17 +337,20 @@ export class TidingsClient {
   }
 
   #lost(): void {
+    for (const retry of this.#retries) clearTimeout(retry);
+    this.#retries.clear();
     for (const channel of this.#channels.values()) channel.lost();
     for (const entry of this.#patterns) entry.ref = null;
     this.#requests.lost();
   }
 
   #received(message: ServerMessage): void {
-    if ("offset" in message) return this.#channels.get(message.task_id)?.event(message as TaskEvent);
+    if ("offset" in message) return this.#channels.get(message.task_id)?.event(message as TidingsEvent);
     const { event_type, data } = message;
     const task_id = "task_id" in message ? message.task_id : undefined;
     switch (event_type) {
       case "subscribed":
+        for (const entry of this.#patterns) if (entry.ref === (data as Subscribed).ref) entry.refusals = 0;
         if (task_id && (data as Subscribed).snapshot) this.#subscribed(task_id, data as Subscribed);
         break;
       case "gap":
@@ -357,11 +396,26 @@ export class TidingsClient {
       if (channel.ref !== ref) continue;
       channel.ref = null;
       channel.byName = false;
+      this.#later(error, channel.refusals++, () => channel.isNamed && !channel.byName && channel.ask());
       for (const { named, handlers } of [...channel.cursors]) if (named) guarded(handlers.onError, error);
       return;
     }
-    for (const entry of this.#patterns) if (entry.ref === ref) return guarded(entry.handlers.onError, error);
+    for (const entry of this.#patterns) {
+      if (entry.ref !== ref) continue;
+      this.#later(error, entry.refusals++, () => this.#patterns.has(entry) && this.#askPattern(entry));
+      return guarded(entry.handlers.onError, error);
+    }
     this.#requests.refused(ref, code, message);
+  }
+
+  /** Asks again for what was refused for a while, on the connection that there is. */
+  #later({ temporary }: TidingsError, refusals: number, ask: () => void): void {
+    if (!temporary) return;
+    const retry = setTimeout(() => {
+      this.#retries.delete(retry);
+      ask();
+    }, backoff(refusals, this.#options.random ?? Math.random));
+    this.#retries.add(retry);
   }
 }
 

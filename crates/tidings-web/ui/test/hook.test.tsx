@@ -4,8 +4,8 @@
 import { act, StrictMode, useState } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { TaskDetailPanel } from "../src/react/TaskDetailPanel.js";
-import { useTaskWebSocket, type UseTask, type UseTaskOptions } from "../src/react/useTaskWebSocket.js";
+import { TaskDetailPanel } from "../src/panel/TaskDetailPanel.js";
+import { useTask, type UseTask, type UseTaskOptions } from "../src/react/useTask.js";
 import { scripted } from "./support/scripted.js";
 
 (globalThis as any).IS_REACT_ACT_ENVIRONMENT = true;
@@ -33,7 +33,7 @@ const frame = () => act(() => vi.advanceTimersByTimeAsync(20));
 function probe(rig: ReturnType<typeof scripted>) {
   const seen = { renders: 0, live: null as UseTask | null };
   function Probe({ taskId = "t", ...options }: { taskId?: string } & UseTaskOptions) {
-    seen.live = useTaskWebSocket(taskId, { client: rig.client, ...options });
+    seen.live = useTask(taskId, { client: rig.client, ...options });
     seen.renders++;
     return null;
   }

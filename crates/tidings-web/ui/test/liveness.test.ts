@@ -3,8 +3,21 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { scripted } from "./support/scripted.js";
 
-beforeEach(() => void vi.useFakeTimers());
+/** How much time has passed while no timer fired. */
+let passed = 0;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  passed = 0;
+  const now = performance.now.bind(performance);
+  vi.spyOn(performance, "now").mockImplementation(() => now() + passed);
+});
 afterEach(() => void vi.useRealTimers());
+
+/** Lets time pass while no timer fires, as in a sleep or a hidden tab. */
+function pass(ms: number): void {
+  passed += ms;
+}
 
 function connected() {
   const rig = scripted();
@@ -50,7 +63,7 @@ test("timers that a hidden tab gets a minute late end nothing", async () => {
   rig.socket.answer = ({ type }) => type === "ping" && rig.socket.says("pong", {});
   for (let minute = 0; minute < 10; minute++) {
     // The browser runs no timer for a minute: the time is later, and then what was due fires.
-    vi.setSystemTime(Date.now() + 60_000);
+    pass(60_000);
     await vi.advanceTimersByTimeAsync(20_000);
     expect(rig.client.status.state).toBe("connected");
   }
@@ -63,7 +76,7 @@ test("after a sleep in the middle of a ping, the ping is repeated before anythin
   await vi.advanceTimersByTimeAsync(15_000);
   expect(pings()).toBe(1);
   // The lid is closed for an hour; the timer for the answer is long due.
-  vi.setSystemTime(Date.now() + 3_600_000);
+  pass(3_600_000);
   await vi.advanceTimersByTimeAsync(5_000);
   expect(rig.client.status.state).toBe("connected");
   expect(pings()).toBe(2);
@@ -76,9 +89,31 @@ test("after a sleep in the middle of a ping, the ping is repeated before anythin
 test("a connection that died in the sleep is found dead", async () => {
   const { rig } = connected();
   await vi.advanceTimersByTimeAsync(15_000);
-  vi.setSystemTime(Date.now() + 3_600_000);
+  pass(3_600_000);
   await vi.advanceTimersByTimeAsync(10_000);
   expect(rig.sockets[0]!.closed).toBeTruthy();
+});
+
+test.each([-3_600_000, -30 * 86_400_000, 3_600_000])("a wall clock that is set %i ms off changes nothing", async (ms) => {
+  const { rig, pings } = connected();
+  vi.setSystemTime(Date.now() + ms);
+  await vi.advanceTimersByTimeAsync(14_999);
+  expect(pings()).toBe(0);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(pings()).toBe(1);
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(rig.client.status.reason).toBe("the server does not answer");
+});
+
+test("a heartbeat longer than a timer can wait does not make a loop", async () => {
+  const rig = scripted();
+  rig.client.watchTask("t");
+  rig.socket.welcome(2 ** 40);
+  rig.socket.subscribed(0);
+  const set = vi.spyOn(globalThis, "setTimeout");
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(set.mock.calls.length).toBe(0);
+  expect(rig.client.status.state).toBe("connected");
 });
 
 test("a closed client has no timer left", async () => {

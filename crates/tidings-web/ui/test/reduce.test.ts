@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import type { Event as TaskEvent } from "../src/generated/protocol.js";
 import { reduce } from "../src/reduce.js";
 import { snapshot } from "./support/scripted.js";
+import type { TidingsEvent } from "../src/types.js";
 
 function after(...events: [type: string, data?: object][]) {
   let task = { ...snapshot("t", 0), status: "pending" as const, run: 0 } as ReturnType<typeof snapshot>;
   events.forEach(([event_type, data = {}], index) => {
-    const event: TaskEvent = { event_type, data: data as TaskEvent["data"], task_id: "t", offset: index + 1, timestamp: `at ${index + 1}` };
+    const event = { event_type: event_type as never, data: data as TidingsEvent["data"], task_id: "t", offset: index + 1, timestamp: `at ${index + 1}` } as TidingsEvent;
     const before = structuredClone(task);
     const next = reduce(task, event);
     expect(task).toEqual(before);

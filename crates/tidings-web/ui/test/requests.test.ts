@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { TidingsError } from "../src/error.js";
+import { customEvent } from "../src/types.js";
 import { scripted, settle } from "./support/scripted.js";
 
 beforeEach(() => void vi.useFakeTimers());
@@ -11,7 +12,7 @@ const fails = (promise: Promise<unknown>) => promise.then(() => "taken", (error:
 
 test("publishing waits for the server's answer", async () => {
   const rig = scripted();
-  const answer = rig.client.publish("t", { event_type: "note", data: { text: "x" } });
+  const answer = rig.client.publish("t", customEvent("note", { text: "x" }));
   rig.socket.welcome();
   const [sent] = rig.socket.sent;
   expect(sent).toMatchObject({ type: "publish", task_id: "t", event_type: "note", data: { text: "x" } });
@@ -22,8 +23,8 @@ test("publishing waits for the server's answer", async () => {
 
 test("an event is sent again after a break, under the same id and in order", async () => {
   const rig = scripted();
-  const first = rig.client.publish("t", { event_type: "a", data: {} });
-  const second = rig.client.publish("t", { event_type: "b", data: {}, event_id: "mine" });
+  const first = rig.client.publish("t", customEvent("a", {}));
+  const second = rig.client.publish("t", { ...customEvent("b"), event_id: "mine" });
   rig.socket.welcome();
   const before = rig.socket.sent;
   rig.socket.breaks();
@@ -55,7 +56,7 @@ test("a command is not sent twice: after a break nobody knows, and that is said"
 test("a refusal is the request's own", async () => {
   const rig = scripted();
   const refused = fails(rig.client.publish("t", { event_type: "progress_update", data: {} }));
-  const fine = fails(rig.client.publish("t", { event_type: "note", data: {} }));
+  const fine = fails(rig.client.publish("t", customEvent("note", {})));
   rig.socket.welcome();
   const [first, second] = rig.socket.sent;
   rig.socket.says("error", { ref: first.ref, code: "invalid_event", message: "no" });
@@ -65,10 +66,10 @@ test("a refusal is the request's own", async () => {
 
 test("what is not answered in time fails, and so does what was still open at the end", async () => {
   const rig = scripted({ requestTimeout: 5_000 });
-  const late = fails(rig.client.publish("t", { event_type: "note", data: {} }));
+  const late = fails(rig.client.publish("t", customEvent("note", {})));
   await vi.advanceTimersByTimeAsync(5_000);
   expect(await late).toBe("timeout");
-  const open = fails(rig.client.publish("t", { event_type: "note", data: {} }));
+  const open = fails(rig.client.publish("t", customEvent("note", {})));
   rig.client.close();
   expect(await open).toBe("closed");
   expect(await fails(rig.client.command("t", "cancel"))).toBe("closed");
@@ -76,7 +77,7 @@ test("what is not answered in time fails, and so does what was still open at the
 
 test("what waits is bounded", async () => {
   const rig = scripted();
-  const all = Array.from({ length: 1_001 }, () => fails(rig.client.publish("t", { event_type: "note", data: {} })));
+  const all = Array.from({ length: 1_001 }, () => fails(rig.client.publish("t", customEvent("note", {}))));
   expect(await all.at(-1)).toBe("busy");
   rig.client.close();
   expect(new Set(await Promise.all(all.slice(0, -1)))).toEqual(new Set(["closed"]));
@@ -84,7 +85,7 @@ test("what waits is bounded", async () => {
 
 test("when all is answered and nothing is watched, the connection closes", async () => {
   const rig = scripted({ linger: 300 });
-  const answer = rig.client.publish("t", { event_type: "note", data: {} });
+  const answer = rig.client.publish("t", customEvent("note", {}));
   rig.socket.welcome();
   rig.socket.says("ack", { ref: rig.socket.sent[0].ref, epoch: "e1", offset: 1, duplicate: false }, "t");
   await answer;

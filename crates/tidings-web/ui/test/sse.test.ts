@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Watched } from "./support/checker.js";
 import { scripted, snapshot } from "./support/scripted.js";
+import { customEvent } from "../src/types.js";
 
 /** A stream that the client has asked for. */
 class Stream {
@@ -55,6 +56,7 @@ afterEach(() => void vi.useRealTimers());
 
 /** Streams have steps of their own that no timer knows of. */
 async function settle(): Promise<void> {
+  await vi.dynamicImportSettled();
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
@@ -113,7 +115,7 @@ test("publishing and commands are requests, with the token", async () => {
   expect(Stream.all[0]!.url.searchParams.has("token")).toBe(false);
   answers["/api/tasks/t/events"] = () => Response.json({ epoch: "e1", offset: 8, duplicate: false }, { status: 201 });
   answers["/api/tasks/t/commands"] = () => Response.json({ code: "forbidden", detail: "not you" }, { status: 403 });
-  expect(await rig.client.publish("t", { event_type: "note", data: { x: 1 } })).toMatchObject({ offset: 8 });
+  expect(await rig.client.publish("t", customEvent("note", { x: 1 }))).toMatchObject({ offset: 8 });
   await expect(rig.client.command("t", "cancel")).rejects.toMatchObject({ code: "forbidden", message: "not you" });
   const [publish, command] = asked.filter(({ init }) => init.method === "POST");
   expect(JSON.parse(publish!.init.body as string)).toMatchObject({ event_type: "note", data: { x: 1 } });
@@ -127,6 +129,15 @@ test("a pattern has no stream, and that is said", async () => {
   rig.client.watchPattern("*", { onError: ({ code, message }) => errors.push(`${code}: ${message}`) });
   await settle();
   expect(errors).toEqual(["unavailable: patterns need WebSocket, which does not get through"]);
+});
+
+test("streams leave room for requests: of many tasks, the first four are watched, and the others are told why", async () => {
+  const { rig } = await blocked();
+  const refused: string[] = [];
+  for (let task = 1; task < 10; task++) rig.client.watchTask(`t${task}`, { onError: ({ temporary, message }) => refused.push(`${temporary} ${message}`) });
+  await settle();
+  expect(Stream.all).toHaveLength(4);
+  expect(refused).toEqual(Array(6).fill("true without WebSocket a page can watch 4 tasks at a time"));
 });
 
 test("closing ends the streams", async () => {

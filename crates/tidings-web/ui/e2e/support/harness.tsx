@@ -3,8 +3,10 @@
 import { StrictMode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { Watched } from "../../test/support/checker.js";
-import { type ClientOptions, TaskDetailPanel, TidingsClient, useTaskWebSocket } from "../../src/react/index.js";
-import "../../src/react/panel.css";
+import { type ClientOptions, TidingsClient } from "../../src/index.js";
+import { TaskDetailPanel } from "../../src/panel/index.js";
+import { useTask } from "../../src/react/index.js";
+import "../../src/panel/panel.css";
 
 const box = document.body.appendChild(document.createElement("main"));
 let root: Root | null = null;
@@ -19,7 +21,7 @@ function watch(taskId: string, how: { history?: number; since?: string } = {}, o
 }
 
 function Counter({ taskId }: { taskId: string }) {
-  const { events, progress, status } = useTaskWebSocket(taskId, { history: 0, maxEvents: 100 });
+  const { events, progress, status } = useTask(taskId, { history: 0, maxEvents: 100 });
   return (
     <p>
       <output id="state">{status.state}</output> <output id="count">{events.at(-1)?.offset ?? 0}</output>{" "}

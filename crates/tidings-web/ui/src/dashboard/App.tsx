@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from "react";
 import { TidingsContext } from "../react/client.js";
-import { ConnectionDot } from "../react/ConnectionDot.js";
-import { TaskDetailPanel } from "../react/TaskDetailPanel.js";
+import { ConnectionDot } from "../panel/ConnectionDot.js";
+import { TaskDetailPanel } from "../panel/TaskDetailPanel.js";
 import { IDLE, type Status } from "../status.js";
 import { TidingsClient } from "../websocket.js";
 import { Session } from "./api.js";
@@ -11,7 +11,8 @@ import { RawEvents } from "./RawEvents.js";
 import { Link, taskOf, usePath } from "./routing.js";
 import { SignIn } from "./SignIn.js";
 import { keep, recall } from "./storage.js";
-import { TasksStore } from "./store.js";
+import { Rates } from "./rates.js";
+import { TasksStore } from "../store/tasks-store.js";
 import { ThemeChoice } from "./Theme.js";
 
 const KEY = "tidings-token";
@@ -22,7 +23,9 @@ function connect() {
   session.token = recall(() => sessionStorage, KEY);
   // Long enough to go from one task to the next over the same socket.
   const client = new TidingsClient({ token: () => session.token ?? "", linger: 2_000 });
-  return { session, client, store: new TasksStore(client) };
+  const rates = new Rates();
+  const store = new TasksStore(client, "*", { onEvent: ({ timestamp }) => rates.event(timestamp) });
+  return { session, client, rates, store };
 }
 
 function useStatus(client: TidingsClient): Status {
@@ -35,7 +38,7 @@ function useStatus(client: TidingsClient): Status {
 }
 
 export function App() {
-  const { session, client, store } = useMemo(connect, []);
+  const { session, client, rates, store } = useMemo(connect, []);
   const status = useStatus(client);
   const path = usePath();
   const taskId = taskOf(path);
@@ -80,7 +83,7 @@ export function App() {
         ) : connections ? (
           <Connections session={session} />
         ) : (
-          <Overview store={store} session={session} />
+          <Overview store={store} rates={rates} session={session} />
         )}
       </div>
     </TidingsContext>

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { count, duration, useNow } from "../react/format.js";
+import { count, duration, useNow } from "../panel/format.js";
 import type { Session } from "./api.js";
 import { usePolled } from "./poll.js";
 import { Link } from "./routing.js";

@@ -1,11 +1,12 @@
 import { useDeferredValue, useMemo, useState, useSyncExternalStore } from "react";
 import type { TaskSnapshot, TaskStatus } from "../generated/protocol.js";
-import { duration, errorText, times, useNow } from "../react/format.js";
-import { Progress, StatusBadge } from "../react/Progress.js";
+import { duration, errorText, times, useNow } from "../panel/format.js";
+import { Progress, StatusBadge } from "../panel/Progress.js";
 import { useStats, type Session } from "./api.js";
+import type { Rates } from "./rates.js";
 import { Link, useNarrow } from "./routing.js";
 import { Statistics } from "./Statistics.js";
-import type { TasksStore } from "./store.js";
+import type { TasksStore } from "../store/tasks-store.js";
 import { VirtualList } from "./VirtualList.js";
 
 const FILTERS: readonly { status: TaskStatus | null; label: string }[] = [
@@ -43,7 +44,7 @@ function Row({ task, now }: { task: TaskSnapshot; now: number }) {
 }
 
 /** All tasks of the server. */
-export function Overview({ store, session }: { store: TasksStore; session: Session }) {
+export function Overview({ store, rates, session }: { store: TasksStore; rates: Rates; session: Session }) {
   const view = useSyncExternalStore(store.subscribe, store.getSnapshot);
   const stats = useStats(session, store);
   const [text, setText] = useState("");
@@ -63,7 +64,7 @@ export function Overview({ store, session }: { store: TasksStore; session: Sessi
   return (
     <main className="db-overview">
       <h1 className="td-hidden">All tasks</h1>
-      <Statistics stats={stats} view={view} rates={store.rates} />
+      <Statistics stats={stats} view={view} rates={rates} />
       {view.error && (
         <p className="td-callout td-bad" role="alert">
           {view.error.message}

@@ -1,13 +1,14 @@
 import { useState } from "react";
-import type { Event as TaskEvent, TaskSnapshot } from "../generated/protocol.js";
+import type { TaskSnapshot } from "../generated/protocol.js";
 import type { Session } from "./api.js";
 import { usePolled } from "./poll.js";
+import type { TidingsEvent } from "../types.js";
 
 /** Events that are shown. */
 const NEWEST = 50;
 
 interface Page {
-  events: TaskEvent[];
+  events: TidingsEvent[];
 }
 
 /** The newest events of a task, by its head: a page of history begins somewhere. */

@@ -1,9 +1,9 @@
 import { useEffect, useState, type ReactNode } from "react";
-import { count, duration } from "../react/format.js";
+import { count, duration } from "../panel/format.js";
 import type { Stats } from "./api.js";
 import type { Rates } from "./rates.js";
 import { Sparkline } from "./Sparkline.js";
-import type { TasksView } from "./store.js";
+import type { TasksView } from "../store/tasks-store.js";
 
 function Figure({ name, value, detail, children }: { name: string; value: string; detail?: string; children?: ReactNode }) {
   return (

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 import { PERIOD } from "./poll.js";
-import type { TasksStore } from "./store.js";
+import type { TasksStore } from "../store/tasks-store.js";
 
 
 /** The part of `/api/stats` that is shown. */

@@ -2,7 +2,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App.js";
 import { applyTheme } from "./Theme.js";
-import "../react/panel.css";
+import "../panel/panel.css";
 import "./dashboard.css";
 
 applyTheme();

@@ -6,13 +6,19 @@
 export type Epoch = string;
 export type Offset = number;
 /**
+ * Any JSON of at most 256 bytes; it comes back with the answer.
+ */
+export type Ref = unknown;
+/**
  * an item's id
  */
 export type ItemId = string;
+export type Timestamp = string;
 /**
  * an agent's status
  */
 export type AgentStatus = "idle" | "working" | "waiting" | "error" | "offline";
+export type Json = unknown;
 /**
  * client_id
  */
@@ -26,11 +32,15 @@ export type TaskError =
       code?: string | null;
       message: string;
     };
-export type Timestamp = string;
 /**
  * task_id
  */
 export type TaskId = string;
+/**
+ * a task's status
+ */
+export type TaskStatus = "pending" | "running" | "completed" | "failed" | "cancelled";
+export type Fields = Record<string, unknown>;
 /**
  * an error code
  */
@@ -56,13 +66,13 @@ export type ErrorCode =
  */
 export type EventId = string;
 /**
- * source
- */
-export type Source = string;
-/**
  * event_type
  */
 export type EventType = string;
+/**
+ * source
+ */
+export type Source = string;
 /**
  * the reason of a gap
  */
@@ -71,20 +81,15 @@ export type GapReason = "expired" | "overrun" | "conflated" | "epoch_changed" | 
  * what to do after a close
  */
 export type Reconnect = "never" | "now" | "after" | "backoff";
-export type Json = unknown;
 /**
  * pattern
  */
 export type Pattern = string;
 /**
- * a task's status
- */
-export type TaskStatus = "pending" | "running" | "completed" | "failed" | "cancelled";
-/**
  * A message from the server to a client: an event (it has an offset) or a control message.
  */
 export type ServerMessage =
-  | Event
+  | EventRecord
   | {
       data: ConnectionEstablished;
       event_type: "connection_established";
@@ -121,7 +126,7 @@ export type ServerMessage =
       timestamp: Timestamp;
     }
   | {
-      data: Error;
+      data: RequestError;
       event_type: "error";
       timestamp: Timestamp;
     }
@@ -153,11 +158,14 @@ export type Since = string | 0;
  */
 export type ClientMessage =
   | {
-      ref?: Reference | null;
+      ref?: Ref | null;
       type: "ping";
     }
   | {
-      data?: Data2;
+      /**
+       * What the event says; `{}` if left out.
+       */
+      data?: Fields;
       /**
        * Makes a retry harmless.
        */
@@ -167,7 +175,7 @@ export type ClientMessage =
        * Fences off older runs of the same producer.
        */
       producer?: ProducerStamp | null;
-      ref?: Reference | null;
+      ref?: Ref | null;
       /**
        * Who made the event.
        */
@@ -187,7 +195,7 @@ export type ClientMessage =
        * A prefix of task ids and `*`.
        */
       pattern?: Pattern | null;
-      ref?: Reference | null;
+      ref?: Ref | null;
       /**
        * Where to go on: a position, or 0 for all that is retained.
        */
@@ -203,7 +211,7 @@ export type ClientMessage =
        * A prefix of task ids and `*`.
        */
       pattern?: Pattern | null;
-      ref?: Reference | null;
+      ref?: Ref | null;
       /**
        * The task; or give a pattern.
        */
@@ -214,12 +222,12 @@ export type ClientMessage =
       /**
        * With what.
        */
-      args?: Data | null;
+      args?: Fields | null;
       /**
        * What to do: 1 to 64 characters.
        */
       command: string;
-      ref?: Reference | null;
+      ref?: Ref | null;
       /**
        * The task; on `/ws/tasks/{id}` the path's if left out.
        */
@@ -227,7 +235,7 @@ export type ClientMessage =
       type: "command";
     }
   | {
-      ref?: Reference | null;
+      ref?: Ref | null;
       token: string;
       type: "authenticate";
     };
@@ -235,34 +243,6 @@ export type ClientMessage =
  * a log's stream
  */
 export type LogStream = "stdout" | "stderr";
-/**
- * Data of `progress_update`: `progress` or `current`, or both.
- */
-export type ProgressUpdate = ProgressUpdate1 & {
-  /**
-   * How much is done, in the unit of `total`.
-   */
-  current?: number | null;
-  /**
-   * What is being done, for people.
-   */
-  message?: string | null;
-  /**
-   * Per cent, 0–100.
-   */
-  progress?: number | null;
-  /**
-   * The part of the work that it is in.
-   */
-  stage?: string | null;
-  /**
-   * How much there is to do; else as `task_started` said.
-   */
-  total?: number | null;
-};
-export type ProgressUpdate1 = {
-  [k: string]: unknown | undefined;
-};
 /**
  * What the standard event types promise of their data. Further fields are allowed and kept.
  */
@@ -336,7 +316,7 @@ export type EventData =
       event_type: "input_provided";
     }
   | {
-      data: Data;
+      data: Fields;
       event_type: "task_stalled";
     }
   | {
@@ -367,13 +347,7 @@ export interface Ack {
   duplicate: boolean;
   epoch: Epoch;
   offset: Offset;
-  ref?: Reference | null;
-}
-/**
- * Any JSON of at most 256 bytes; it comes back with the answer.
- */
-export interface Reference {
-  [k: string]: unknown | undefined;
+  ref?: Ref | null;
 }
 /**
  * A step that has begun and not ended.
@@ -390,11 +364,11 @@ export interface ActiveStep {
   /**
    * When it began.
    */
-  started_at: string;
+  started_at: Timestamp;
   /**
-   * an item's id
+   * The step.
    */
-  step_id: string;
+  step_id: ItemId;
 }
 /**
  * A tool call that has begun and not ended.
@@ -403,24 +377,24 @@ export interface ActiveToolCall {
   /**
    * When it began.
    */
-  started_at: string;
+  started_at: Timestamp;
   /**
    * The tool's name.
    */
   tool: string;
   /**
-   * an item's id
+   * The call.
    */
-  tool_call_id: string;
+  tool_call_id: ItemId;
 }
 /**
  * An agent and its last status.
  */
 export interface AgentState {
   /**
-   * an item's id
+   * The agent.
    */
-  agent_id: string;
+  agent_id: ItemId;
   /**
    * More about that.
    */
@@ -428,21 +402,24 @@ export interface AgentState {
   /**
    * What it does.
    */
-  status: "idle" | "working" | "waiting" | "error" | "offline";
+  status: AgentStatus;
   /**
    * Since when.
    */
-  updated_at: string;
+  updated_at: Timestamp;
 }
 /**
  * A thing that the task has made.
  */
 export interface ArtifactState {
   /**
-   * an item's id
+   * The artifact.
    */
-  artifact_id: string;
-  data: unknown;
+  artifact_id: ItemId;
+  /**
+   * The thing itself, if small.
+   */
+  data: Json | null;
   /**
    * What it is, such as `image/png`.
    */
@@ -490,9 +467,9 @@ export interface TaskSnapshot {
    */
   artifacts: ArtifactState[];
   /**
-   * epoch
+   * The numbering of `offset`.
    */
-  epoch: string;
+  epoch: Epoch;
   /**
    * Why it failed.
    */
@@ -512,7 +489,7 @@ export interface TaskSnapshot {
   /**
    * The last event that is counted in.
    */
-  offset: number;
+  offset: Offset;
   /**
    * Texts that it has put out.
    */
@@ -533,7 +510,10 @@ export interface TaskSnapshot {
    * How far it is, in per cent.
    */
   progress: number | null;
-  result: unknown;
+  /**
+   * What came of it.
+   */
+  result: Json | null;
   /**
    * How often it was started: 0 before the first time.
    */
@@ -553,11 +533,11 @@ export interface TaskSnapshot {
   /**
    * Where it is in its life.
    */
-  status: "pending" | "running" | "completed" | "failed" | "cancelled";
+  status: TaskStatus;
   /**
-   * task_id
+   * The task.
    */
-  task_id: string;
+  task_id: TaskId;
   /**
    * How much there is to do, as `task_started` or the last update said; left out while unknown.
    */
@@ -580,9 +560,9 @@ export interface OutputState {
    */
   complete: boolean;
   /**
-   * an item's id
+   * The output.
    */
-  output_id: string;
+  output_id: ItemId;
   /**
    * Its text so far; if it grew too long, the end of it.
    */
@@ -596,7 +576,10 @@ export interface PendingCommand {
    * The task has said that it will.
    */
   accepted: boolean;
-  args: unknown;
+  /**
+   * With what.
+   */
+  args: Json | null;
   /**
    * Who asks.
    */
@@ -606,22 +589,22 @@ export interface PendingCommand {
    */
   command: string;
   /**
-   * an item's id
+   * The request.
    */
-  command_id: string;
+  command_id: ItemId;
   /**
    * Since when it waits.
    */
-  requested_at: string;
+  requested_at: Timestamp;
 }
 /**
  * A question without an answer.
  */
 export interface PendingInput {
   /**
-   * an item's id
+   * The question.
    */
-  input_id: string;
+  input_id: ItemId;
   /**
    * What to ask.
    */
@@ -629,25 +612,28 @@ export interface PendingInput {
   /**
    * Since when it waits.
    */
-  requested_at: string;
-  schema: unknown;
-}
-export interface Data {
-  [k: string]: unknown | undefined;
+  requested_at: Timestamp;
+  /**
+   * What the answer is to look like, as JSON Schema.
+   */
+  schema: Json | null;
 }
 /**
  * Data of `error`.
  */
-export interface Error {
+export interface RequestError {
   code: ErrorCode;
   message: string;
-  ref?: Reference | null;
+  ref?: Ref | null;
 }
 /**
  * An event in its task's log: what subscribers get.
  */
-export interface Event {
-  data: Data1;
+export interface EventRecord {
+  /**
+   * What it says.
+   */
+  data: Fields;
   /**
    * The producer's idempotency key.
    */
@@ -655,29 +641,23 @@ export interface Event {
   /**
    * What kind of event it is.
    */
-  event_type: string;
+  event_type: EventType;
   /**
    * Its place in the task's log.
    */
-  offset: number;
+  offset: Offset;
   /**
    * Who made it.
    */
   source?: Source | null;
   /**
-   * task_id
+   * The task it belongs to.
    */
-  task_id: string;
+  task_id: TaskId;
   /**
    * When the server took it.
    */
-  timestamp: string;
-}
-/**
- * What it says.
- */
-export interface Data1 {
-  [k: string]: unknown | undefined;
+  timestamp: Timestamp;
 }
 /**
  * Data of `gap`: offsets that are not delivered, both ends included.
@@ -712,7 +692,7 @@ export interface Heartbeat {
  * Data of `personal_message`; the offset is the inbox's.
  */
 export interface PersonalMessage {
-  data: Data;
+  data: Fields;
   event_type: EventType;
   offset: Offset;
 }
@@ -720,7 +700,7 @@ export interface PersonalMessage {
  * Data of `pong`.
  */
 export interface Pong {
-  ref?: Reference | null;
+  ref?: Ref | null;
 }
 /**
  * Data of `subscribed`.
@@ -730,7 +710,7 @@ export interface Subscribed {
   offset?: Offset | null;
   pattern?: Pattern | null;
   recovered?: boolean | null;
-  ref?: Reference | null;
+  ref?: Ref | null;
   snapshot?: TaskSnapshot | null;
   task_id?: TaskId | null;
 }
@@ -739,7 +719,7 @@ export interface Subscribed {
  */
 export interface Unsubscribed {
   pattern?: Pattern | null;
-  ref?: Reference | null;
+  ref?: Ref | null;
   task_id?: TaskId | null;
 }
 /**
@@ -753,26 +733,20 @@ export interface ProducerStamp {
   /**
    * The producer, the same after it was restarted.
    */
-  id: string;
+  id: ProducerId;
   /**
    * Counts its events within the run, one by one, from wherever it likes.
    */
   seq: number;
 }
 /**
- * What the event says; `{}` if left out.
- */
-export interface Data2 {
-  [k: string]: unknown | undefined;
-}
-/**
  * Data of `agent_status_change`.
  */
 export interface AgentStatusChange {
   /**
-   * an item's id
+   * The agent.
    */
-  agent_id: string;
+  agent_id: ItemId;
   /**
    * More about that, for people.
    */
@@ -780,17 +754,20 @@ export interface AgentStatusChange {
   /**
    * What it does now.
    */
-  status: "idle" | "working" | "waiting" | "error" | "offline";
+  status: AgentStatus;
 }
 /**
  * Data of `artifact`.
  */
 export interface Artifact {
   /**
-   * an item's id
+   * The artifact; a later event with the same id replaces it.
    */
-  artifact_id: string;
-  data?: unknown;
+  artifact_id: ItemId;
+  /**
+   * The thing itself, if small.
+   */
+  data?: Json | null;
   /**
    * What it is, such as `image/png`.
    */
@@ -809,28 +786,31 @@ export interface Artifact {
  */
 export interface CommandAccepted {
   /**
-   * an item's id
+   * The request.
    */
-  command_id: string;
+  command_id: ItemId;
 }
 /**
  * Data of `command_completed`.
  */
 export interface CommandCompleted {
   /**
-   * an item's id
+   * The request.
    */
-  command_id: string;
-  result?: unknown;
+  command_id: ItemId;
+  /**
+   * What came of it.
+   */
+  result?: Json | null;
 }
 /**
  * Data of `command_rejected`.
  */
 export interface CommandRejected {
   /**
-   * an item's id
+   * The request.
    */
-  command_id: string;
+  command_id: ItemId;
   /**
    * Why not.
    */
@@ -840,7 +820,10 @@ export interface CommandRejected {
  * Data of `command_requested`.
  */
 export interface CommandRequested {
-  args?: unknown;
+  /**
+   * With what.
+   */
+  args?: Json | null;
   /**
    * Who asks.
    */
@@ -850,9 +833,9 @@ export interface CommandRequested {
    */
   command: string;
   /**
-   * an item's id
+   * The request.
    */
-  command_id: string;
+  command_id: ItemId;
 }
 /**
  * Data of `input_provided`.
@@ -863,29 +846,30 @@ export interface InputProvided {
    */
   by: string;
   /**
-   * an item's id
+   * The question.
    */
-  input_id: string;
+  input_id: ItemId;
   /**
    * The answer.
    */
-  value: {
-    [k: string]: unknown | undefined;
-  };
+  value: Json;
 }
 /**
  * Data of `input_required`.
  */
 export interface InputRequired {
   /**
-   * an item's id
+   * The question.
    */
-  input_id: string;
+  input_id: ItemId;
   /**
    * What to ask.
    */
   prompt: string;
-  schema?: unknown;
+  /**
+   * What the answer is to look like, as JSON Schema.
+   */
+  schema?: Json | null;
 }
 /**
  * Data of `log`.
@@ -909,9 +893,9 @@ export interface Log {
  */
 export interface OutputCompleted {
   /**
-   * an item's id
+   * The output.
    */
-  output_id: string;
+  output_id: ItemId;
   /**
    * Its whole text; else it is what the deltas made.
    */
@@ -922,41 +906,64 @@ export interface OutputCompleted {
  */
 export interface OutputDelta {
   /**
-   * an item's id
+   * The output that the text belongs to.
    */
-  output_id: string;
+  output_id: ItemId;
   /**
    * What comes after the text so far.
    */
   text: string;
 }
 /**
+ * Data of `progress_update`: `progress` or `current`, or both.
+ */
+export interface ProgressUpdate {
+  /**
+   * How much is done, in the unit of `total`.
+   */
+  current?: number | null;
+  /**
+   * What is being done, for people.
+   */
+  message?: string | null;
+  /**
+   * Per cent, 0–100.
+   */
+  progress?: number | null;
+  /**
+   * The part of the work that it is in.
+   */
+  stage?: string | null;
+  /**
+   * How much there is to do; else as `task_started` said.
+   */
+  total?: number | null;
+}
+/**
  * Data of `step_completed`.
  */
 export interface StepCompleted {
-  result?: unknown;
   /**
-   * an item's id
+   * What came of it.
    */
-  step_id: string;
+  result?: Json | null;
+  /**
+   * The step.
+   */
+  step_id: ItemId;
 }
 /**
  * Data of `step_failed`.
  */
 export interface StepFailed {
   /**
-   * Why it failed; plain text is read as the message.
+   * Why.
    */
-  error:
-    | string
-    | {
-        code?: string | null;
-        message: string;
-      };
+  error: TaskError;
   /**
-   * an item's id
+   * The step.
    */
-  step_id: string;
+  step_id: ItemId;
 }
 /**
  * Data of `step_started`.
@@ -971,9 +978,9 @@ export interface StepStarted {
    */
   parent_step_id?: ItemId | null;
   /**
-   * an item's id
+   * The step.
    */
-  step_id: string;
+  step_id: ItemId;
 }
 /**
  * Data of `task_cancelled`.
@@ -988,21 +995,19 @@ export interface TaskCancelled {
  * Data of `task_completed`.
  */
 export interface TaskCompleted {
-  result?: unknown;
+  /**
+   * What came of it.
+   */
+  result?: Json | null;
 }
 /**
  * Data of `task_failed`.
  */
 export interface TaskFailed {
   /**
-   * Why it failed; plain text is read as the message.
+   * Why.
    */
-  error:
-    | string
-    | {
-        code?: string | null;
-        message: string;
-      };
+  error: TaskError;
 }
 /**
  * Data of `task_started`.
@@ -1033,57 +1038,61 @@ export interface ToolCallCompleted {
    * How long it took, in milliseconds.
    */
   duration_ms?: number | null;
-  output?: unknown;
   /**
-   * an item's id
+   * What the tool answered.
    */
-  tool_call_id: string;
+  output?: Json | null;
+  /**
+   * The call.
+   */
+  tool_call_id: ItemId;
 }
 /**
  * Data of `tool_call_failed`.
  */
 export interface ToolCallFailed {
   /**
-   * Why it failed; plain text is read as the message.
+   * Why.
    */
-  error:
-    | string
-    | {
-        code?: string | null;
-        message: string;
-      };
+  error: TaskError;
   /**
-   * an item's id
+   * The call.
    */
-  tool_call_id: string;
+  tool_call_id: ItemId;
 }
 /**
  * Data of `tool_call_started`.
  */
 export interface ToolCallStarted {
-  input?: unknown;
+  /**
+   * What it was given.
+   */
+  input?: Json | null;
   /**
    * The tool's name.
    */
   tool: string;
   /**
-   * an item's id
+   * The call.
    */
-  tool_call_id: string;
+  tool_call_id: ItemId;
 }
 /**
  * An event before it has a place in a log: what a producer publishes.
  */
 export interface NewEvent {
-  data?: Data3;
+  /**
+   * What it says; `{}` if left out.
+   */
+  data?: Fields;
   /**
    * Makes a retry harmless: a second event with the same id is not taken again.
    */
   event_id?: EventId | null;
   /**
-   * event_type
+   * What kind of event it is.
    */
-  event_type: string;
+  event_type: EventType;
   /**
    * Keeps an older run of the same producer from interfering.
    */
@@ -1092,10 +1101,4 @@ export interface NewEvent {
    * Who made it.
    */
   source?: Source | null;
-}
-/**
- * What it says; `{}` if left out.
- */
-export interface Data3 {
-  [k: string]: unknown | undefined;
 }

@@ -1,8 +1,5 @@
-export * from "../index.js";
-export { TaskDetailPanel, type TaskDetailPanelProps } from "./TaskDetailPanel.js";
-export { useTaskWebSocket, type UseTask, type UseTaskOptions } from "./useTaskWebSocket.js";
-export { TidingsContext, useTidingsClient, type ClientChoice } from "./client.js";
-export { ConnectionDot } from "./ConnectionDot.js";
-export { Progress, StatusBadge } from "./Progress.js";
-export type { CommandState, ToolCall } from "./activity.js";
-export { isGap, type GapEntry, type TaskView, type TimelineEntry } from "./task-store.js";
+export { TidingsContext, TidingsProvider, useTidingsClient, type ClientChoice, type TidingsProviderProps } from "./client.js";
+export { useTask, useTask as useTaskWebSocket, type UseTask, type UseTaskOptions } from "./useTask.js";
+export { useTasks, type UseTasksOptions } from "./useTasks.js";
+export { useTaskEvent, type UseTaskEventOptions } from "./useTaskEvent.js";
+export { useCommand, type CommandProgress, type UseCommand } from "./useCommand.js";

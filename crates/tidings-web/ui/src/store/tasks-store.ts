@@ -1,13 +1,15 @@
 import type { TaskSnapshot, TaskStatus } from "../generated/protocol.js";
-import { perFrame } from "../react/frames.js";
-import { IDLE, type Status } from "../status.js";
+import { perFrame } from "./frames.js";
+import { asOf, IDLE, type Status } from "../status.js";
 import type { PatternWatch, TidingsClient } from "../websocket.js";
 import type { TidingsError } from "../error.js";
-import { Rates } from "./rates.js";
+import type { TidingsEvent } from "../types.js";
 
 /** All tasks as of one moment, in order of their ids. */
 export interface TasksView {
   readonly status: Status;
+  /** While there is no connection: until when this was current, in milliseconds since 1970. */
+  readonly asOf: number | null;
   readonly tasks: readonly TaskSnapshot[];
   readonly counts: Readonly<Record<TaskStatus, number>>;
   readonly gaps: number;
@@ -17,30 +19,42 @@ export interface TasksView {
 const NONE: Record<TaskStatus, number> = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0 };
 const order = new Intl.Collator("en", { numeric: true }).compare;
 
-/** Every task of the server over one subscription, for `useSyncExternalStore`. */
+export interface TasksStoreOptions {
+  /** Called for every event of a task that matches. */
+  onEvent?: ((event: TidingsEvent) => void) | undefined;
+}
+
+/** All tasks that match a pattern, over one subscription. */
 export class TasksStore {
-  readonly rates = new Rates();
   readonly #client: TidingsClient;
-  readonly #listeners = new Set<() => void>();
+  readonly #pattern: string;
+  readonly #onEvent: ((event: TidingsEvent) => void) | undefined;
+  readonly #listeners = new Set<(view: TasksView) => void>();
   readonly #frames = perFrame(() => this.#flush());
   readonly #ids: string[] = [];
   readonly #known = new Set<string>();
   #appeared: string[] = [];
   #watch: PatternWatch | null = null;
   #gaps = 0;
+  #status: Status = IDLE;
+  #asOf: number | null = null;
   #error: TidingsError | null = null;
   #view: TasksView;
 
-  constructor(client: TidingsClient) {
+  constructor(client: TidingsClient, pattern = "*", { onEvent }: TasksStoreOptions = {}) {
     this.#client = client;
-    this.#view = { status: IDLE, tasks: [], counts: NONE, gaps: 0, error: null };
+    this.#pattern = pattern;
+    this.#onEvent = onEvent;
+    this.#view = { status: IDLE, asOf: null, tasks: [], counts: NONE, gaps: 0, error: null };
   }
 
   readonly getSnapshot = (): TasksView => this.#view;
 
-  readonly subscribe = (listener: () => void): (() => void) => {
+  /** Calls `listener` at once and after each change, until the returned function is called. */
+  readonly subscribe = (listener: (view: TasksView) => void): (() => void) => {
     this.#listeners.add(listener);
     this.#watch ??= this.#start();
+    listener(this.#view);
     return () => {
       this.#listeners.delete(listener);
       if (this.#listeners.size > 0) return;
@@ -66,12 +80,13 @@ export class TasksStore {
   }
 
   #start(): PatternWatch {
-    return this.#client.watchPattern("*", {
+    return this.#client.watchPattern(this.#pattern, {
       onEvent: (event) => {
-        this.rates.event(event.timestamp);
+        this.#onEvent?.(event);
         this.#frames.schedule();
       },
       onSnapshot: (task) => {
+        this.#error = null;
         if (!this.#known.has(task.task_id)) {
           this.#known.add(task.task_id);
           this.#appeared.push(task.task_id);
@@ -86,7 +101,11 @@ export class TasksStore {
         this.#error = error;
         this.#frames.schedule();
       },
-      onStatus: () => this.#frames.schedule(),
+      onStatus: (status) => {
+        this.#asOf = asOf(this.#asOf, this.#status, status);
+        this.#status = status;
+        this.#frames.schedule();
+      },
     });
   }
 
@@ -104,7 +123,7 @@ export class TasksStore {
       tasks.push(task);
       counts[task.status]++;
     }
-    this.#view = { status: this.#client.status, tasks, counts, gaps: this.#gaps, error: this.#error };
-    for (const listener of [...this.#listeners]) listener();
+    this.#view = { status: this.#status, asOf: this.#asOf, tasks, counts, gaps: this.#gaps, error: this.#error };
+    for (const listener of [...this.#listeners]) listener(this.#view);
   }
 }

@@ -1,12 +1,12 @@
 import { memo, useDeferredValue, useLayoutEffect, useMemo, useRef, useState } from "react";
-import type { Event as TaskEvent } from "../generated/protocol.js";
 import { clock, errorText } from "./format.js";
-import { isGap, type GapEntry, type TimelineEntry } from "./task-store.js";
+import { isGap, type GapEntry, type TimelineEntry } from "../store/task-store.js";
+import type { TidingsEvent } from "../types.js";
 
 type Fields = Record<string, any>;
 
 /** What an event says, in one line. */
-function sentence(event: TaskEvent): string {
+function sentence(event: TidingsEvent): string {
   const data = event.data as Fields;
   const id = data.step_id ?? data.tool_call_id ?? data.command_id ?? data.output_id ?? data.artifact_id ?? data.input_id;
   switch (event.event_type) {
@@ -45,7 +45,7 @@ function sentence(event: TaskEvent): string {
   return id ? String(id) : JSON.stringify(data);
 }
 
-function tone(event: TaskEvent): string | undefined {
+function tone(event: TidingsEvent): string | undefined {
   const data = event.data as Fields;
   if (/failed|rejected/.test(event.event_type) || data.level === "error" || data.stream === "stderr") return "failed";
   if (event.event_type === "task_completed") return "completed";

@@ -1,4 +1,5 @@
-import type { Event as TaskEvent, Json, TaskError, TaskSnapshot } from "../generated/protocol.js";
+import type { Json, TaskError, TaskSnapshot } from "../generated/protocol.js";
+import type { TidingsEvent } from "../types.js";
 
 /** Tool calls and commands that are kept. */
 const MAX_ITEMS = 200;
@@ -63,7 +64,7 @@ export class Activity {
     }
   }
 
-  event(event: TaskEvent): void {
+  event(event: TidingsEvent): void {
     const data = event.data as Fields;
     const at = event.timestamp;
     switch (event.event_type) {

@@ -6,7 +6,7 @@ import { Agents, ToolCalls, Work } from "./Details.js";
 import { duration, errorText, times, useNow } from "./format.js";
 import { Log } from "./Log.js";
 import { Progress, StatusBadge } from "./Progress.js";
-import { useTaskWebSocket, type UseTaskOptions } from "./useTaskWebSocket.js";
+import { useTask, type UseTaskOptions } from "../react/useTask.js";
 
 export interface TaskDetailPanelProps extends UseTaskOptions {
   taskId: string;
@@ -18,7 +18,7 @@ export interface TaskDetailPanelProps extends UseTaskOptions {
 
 /** All about one task, live. */
 export function TaskDetailPanel({ taskId, lead, commands = true, ...options }: TaskDetailPanelProps) {
-  const live = useTaskWebSocket(taskId, options);
+  const live = useTask(taskId, options);
   const { task, progress, status } = live;
   const running = task?.status === "running";
   const now = useNow(running);

@@ -1,5 +1,5 @@
 import type { AgentState, TaskSnapshot } from "../generated/protocol.js";
-import type { ToolCall } from "./activity.js";
+import type { ToolCall } from "../store/activity.js";
 import { clock, duration, errorText } from "./format.js";
 
 /** The agents that work on the task, with what they do. */

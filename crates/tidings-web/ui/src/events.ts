@@ -1,0 +1,64 @@
+import { TidingsError } from "./error.js";
+import type { Since } from "./generated/protocol.js";
+import type { TaskGap } from "./options.js";
+import type { TidingsEvent } from "./types.js";
+import type { TaskWatch, TidingsClient } from "./websocket.js";
+
+/** Events that wait for a slow loop. Beyond them, watching stops until the loop has caught up. */
+const MAX_WAITING = 1_000;
+
+export interface EventsOptions {
+  /** Ends the loop. */
+  signal?: AbortSignal | undefined;
+  /** So many of the newest retained events as well. Default 0. */
+  history?: number | undefined;
+  /** Go on after this position; `"0"`: all that is retained. */
+  since?: Since | undefined;
+  /** Called with offsets that will not come, before the next event. */
+  onGap?: ((gap: TaskGap) => void) | undefined;
+}
+
+/** Watches a task as an async iterator. */
+export async function* eventsOf(client: TidingsClient, taskId: string, options: EventsOptions = {}): AsyncGenerator<TidingsEvent, void, void> {
+  const { signal, history, since, onGap } = options;
+  const waiting: (TidingsEvent | TaskGap)[] = [];
+  let failure: TidingsError | null = null;
+  let wake = () => {};
+  let watch: TaskWatch | null = null;
+  const add = (item: TidingsEvent | TaskGap) => {
+    wake();
+    // A burst arrives before a loop can run, so the bound holds only what comes later.
+    if (waiting.push(item) >= MAX_WAITING) watch?.close();
+  };
+  const start = (from: { since?: Since; history?: number }) =>
+    client.watchTask(taskId, {
+      ...from,
+      onEvent: add,
+      onGap: add,
+      onError: (error) => {
+        if (!error.temporary) failure = error;
+        wake();
+      },
+      onStatus: ({ state, reason }) => {
+        if (state === "closed") failure = new TidingsError("closed", reason ?? "the client was closed");
+        wake();
+      },
+      onSnapshot: () => (failure = null),
+    });
+  const aborted = () => wake();
+  signal?.addEventListener("abort", aborted);
+  try {
+    if (!signal?.aborted) watch = start(since !== undefined ? { since } : history ? { history } : {});
+    while (!signal?.aborted) {
+      const item = waiting.shift();
+      if (item && "offset" in item) yield item;
+      else if (item) onGap?.(item);
+      else if (failure) throw failure;
+      else if (watch!.closed) watch = start({ since: `${watch!.position!.epoch}:${watch!.position!.offset}` });
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    signal?.removeEventListener("abort", aborted);
+    watch?.close();
+  }
+}
