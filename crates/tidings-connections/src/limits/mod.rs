@@ -3,6 +3,7 @@
 //! A client is its subject, where it has proved one, and else its address; an
 //! IPv6 address counts by its /64, which is what one household or host gets.
 
+mod bucket;
 mod rate;
 mod who;
 
@@ -15,7 +16,7 @@ use serde::Serialize;
 use tidings_protocol::TaskId;
 
 use crate::auth::Access;
-pub use rate::Rate;
+pub use bucket::Rate;
 pub(crate) use rate::{Keyed, Own};
 pub(crate) use who::Who;
 
@@ -286,7 +287,7 @@ impl Limiter {
             return Ok(());
         };
         rates
-            .take(&who, count)
+            .take(who, count)
             .map_err(|retry_after| self.hit(Limited { limit, retry_after }))
     }
 
