@@ -13,7 +13,7 @@ use crate::cluster::broker::Announcement;
 use crate::cluster::mirror;
 use crate::config::{BusConfig, ConfigError};
 use crate::deliver::topic::{AttachId, Topic};
-use crate::ledger::Ledger;
+use crate::ledger::{Account, Group, Ledger, OverLimit};
 use crate::log::{Log, LogLimits};
 use crate::publish::append::{Prepared, PublishError, Published};
 use crate::publish::behind;
@@ -140,8 +140,35 @@ impl EventBus {
         task_id: &TaskId,
         event: NewEvent,
     ) -> Result<Published, PublishError> {
+        self.publish_as(None, task_id, event).await
+    }
+
+    /// Publishes one event as [`publish`](Self::publish) does. A task that this
+    /// declares is charged to `account`, with all that it will hold.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// As [`publish`](Self::publish).
+    pub async fn publish_for(
+        &self,
+        account: &Account,
+        task_id: &TaskId,
+        event: NewEvent,
+    ) -> Result<Published, PublishError> {
+        self.publish_as(Some(account), task_id, event).await
+    }
+
+    async fn publish_as(
+        &self,
+        account: Option<&Account>,
+        task_id: &TaskId,
+        event: NewEvent,
+    ) -> Result<Published, PublishError> {
         let began = Instant::now();
-        let prepared = self.shared.prepare(event)?;
+        let mut prepared = self.shared.prepare(event)?;
+        prepared.account = account.cloned();
         let result = match self.shared.store {
             None => self.shared.publish_alone(task_id, &prepared, began),
             // Boxed: a publish in memory would move about what a store takes.
@@ -163,10 +190,31 @@ impl EventBus {
         &self,
         events: Vec<(TaskId, NewEvent)>,
     ) -> Vec<Result<Published, PublishError>> {
+        self.publish_batch_as(None, events).await
+    }
+
+    /// Publishes events as [`publish_batch`](Self::publish_batch) does. Tasks that
+    /// they declare are charged to `account`.
+    ///
+    /// # Cancel safety
+    /// As [`publish`](Self::publish), for each of them.
+    pub async fn publish_batch_for(
+        &self,
+        account: &Account,
+        events: Vec<(TaskId, NewEvent)>,
+    ) -> Vec<Result<Published, PublishError>> {
+        self.publish_batch_as(Some(account), events).await
+    }
+
+    async fn publish_batch_as(
+        &self,
+        account: Option<&Account>,
+        events: Vec<(TaskId, NewEvent)>,
+    ) -> Vec<Result<Published, PublishError>> {
         let Some(store) = self.shared.writes_through() else {
             let mut answers = Vec::with_capacity(events.len());
             for (task_id, event) in events {
-                answers.push(self.publish(&task_id, event).await);
+                answers.push(self.publish_as(account, &task_id, event).await);
             }
             return answers;
         };
@@ -178,7 +226,8 @@ impl EventBus {
             // Until the store has answered, this is what becomes of it.
             answers.push(Err(PublishError::Closed));
             match self.shared.prepare(event) {
-                Ok(prepared) => {
+                Ok(mut prepared) => {
+                    prepared.account = account.cloned();
                     let task = *known.entry(task_id.clone()).or_insert_with(|| {
                         tasks.push((task_id, Vec::new(), Vec::new()));
                         tasks.len() - 1
@@ -217,6 +266,17 @@ impl EventBus {
     /// Calls pattern watchers: hold no lock that they take.
     pub fn task_or_new(&self, task_id: &TaskId) -> Arc<Task> {
         self.shared.task_or_new(task_id)
+    }
+
+    /// Returns the task with this id. A task that is new is charged to `account`
+    /// until its first event, because it exists for a subscriber alone. See
+    /// [`task_or_new`](Self::task_or_new), which charges the bus's own account.
+    ///
+    /// # Errors
+    /// The account, or all clients together, hold as much as they may. The task
+    /// was not made.
+    pub fn task_for(&self, account: &Account, task_id: &TaskId) -> Result<Arc<Task>, OverLimit> {
+        self.shared.task_for(account, task_id)
     }
 
     /// The task's state; none for a task to which nothing was published.
@@ -302,6 +362,8 @@ impl EventBus {
         }
         BusStats {
             tasks: self.shared.tasks.len() as u64,
+            bytes: self.shared.ledger.held(Group::Tasks),
+            bytes_clients: self.shared.ledger.held(Group::Clients),
             tasks_by_status: by_status,
             handlers: self.shared.lock_handlers().len() as u64,
             bytes_unsaved: self
@@ -368,17 +430,21 @@ impl EventBus {
 
     /// A log outside the registry, such as a client's inbox.
     pub fn detached_topic(&self) -> Arc<Topic> {
-        Topic::new(
-            Log::new(None, self.shared.epoch()),
-            Arc::clone(&self.shared.fanout),
-        )
+        self.detached_topic_from(1)
     }
 
     /// The same, of which the first offset is `first`.
     pub fn detached_topic_from(&self, first: u64) -> Arc<Topic> {
         let log = Log::new(None, self.shared.epoch());
-        let log = Log::part(&log, first.max(1));
+        let mut log = Log::part(&log, first.max(1));
+        log.charge_to(self.shared.ledger.own());
         Topic::new(log, Arc::clone(&self.shared.fanout))
+    }
+
+    /// Charges what a detached log holds to an account from here on. It is the
+    /// bus's own account before.
+    pub fn charge_detached(&self, topic: &Arc<Topic>, account: &Account) {
+        topic.lock().charge_to(account);
     }
 
     /// Appends one line of JSON to a detached log; gives its offset.
@@ -392,7 +458,6 @@ impl EventBus {
         let at = self.shared.config.clock.now();
         let offset = {
             let mut log = topic.lock();
-            let before = log.retained_bytes();
             let offset = log.append(
                 &self.shared.config.framing,
                 |offset, text| {
@@ -406,8 +471,7 @@ impl EventBus {
                 &mut Vec::new(),
             );
             log.trim(limits);
-            self.shared.counters.resized(before, log.retained_bytes());
-            topic.mirror(&log);
+            topic.mirror(&mut log);
             offset
         };
         topic.announce();
@@ -417,9 +481,8 @@ impl EventBus {
     /// Drops a detached log's records, for the count of bytes.
     pub fn release_detached(&self, topic: &Arc<Topic>) {
         let mut log = topic.lock();
-        let before = log.retained_bytes();
         log.trim_all();
-        self.shared.counters.resized(before, 0);
+        log.recount();
     }
 
     /// Whether a publish can be taken: false while the store refuses.

@@ -22,8 +22,10 @@ pub struct BusConfig {
     pub pinned_ttl: Duration,
     /// How long a task that did not end stays after its last event. Default 24 h.
     pub idle_ttl: Duration,
-    /// Bytes over all tasks. Default 256 MiB. Past it the oldest finished
-    /// tasks lose their events first, then the longest idle, snapshots last.
+    /// Bytes over all tasks and clients. Default 256 MiB. Past it the account that
+    /// holds most gives back first: events of tasks that have ended, then events
+    /// of running tasks and states of ended ones, longest quiet first, and at last
+    /// its longest quiet running tasks.
     pub total_bytes: usize,
     /// Bytes of `total_bytes` for what clients hold beside tasks: undeclared
     /// tasks, cursors, patterns, inboxes, unread answers, clients that are

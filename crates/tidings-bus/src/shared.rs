@@ -16,7 +16,7 @@ use crate::config::BusConfig;
 use crate::deliver::handler::Handlers;
 use crate::deliver::pass::Fanout;
 use crate::deliver::topic::Topic;
-use crate::ledger::Ledger;
+use crate::ledger::{Account, Kind, Ledger, OverLimit};
 use crate::log::Log;
 use crate::publish::append::{Prepared, PublishError, Published, Refused};
 use crate::publish::behind::Behind;
@@ -25,7 +25,7 @@ use crate::stats::Counters;
 use crate::store::{Store, StoreError, Timed, Write};
 use crate::tasks::lease::Leases;
 use crate::tasks::registry::Tasks;
-use crate::tasks::retention;
+use crate::tasks::room::Room;
 use crate::tasks::task::Task;
 
 /// One bus.
@@ -47,9 +47,7 @@ pub(crate) struct Shared {
     /// Tasks with events that are to go to a store first.
     pub(crate) ready: Ready,
     pub(crate) started: Instant,
-    /// One at a time makes room. Holds when it makes sense to try again, if it
-    /// did not help.
-    pub(crate) eviction: Mutex<Option<Instant>>,
+    pub(crate) room: Room,
     pub(crate) stop: CancellationToken,
     pub(crate) tracker: TaskTracker,
     runtime: Handle,
@@ -88,7 +86,7 @@ impl Shared {
             behind: behind.then(Behind::default),
             ready: Ready::default(),
             started: Instant::now(),
-            eviction: Mutex::new(None),
+            room: Room::default(),
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
             runtime,
@@ -205,9 +203,7 @@ impl Shared {
             match result {
                 Ok(published) => {
                     task.topic().announce_since(now);
-                    if self.counters.held() > self.config.total_bytes {
-                        retention::make_room(self);
-                    }
+                    self.keep_to_limit();
                     return Ok(published);
                 }
                 Err(Refused::Answer(answer)) => {
@@ -265,30 +261,35 @@ impl Shared {
     }
 
     pub(crate) fn task_or_new(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
-        self.get_or_insert(task_id, || self.new_task(task_id)).0
+        let make = || self.new_task(task_id, self.ledger.own());
+        self.tasks.get_or_insert(task_id, make).0
     }
 
-    pub(crate) fn new_task(&self, task_id: &TaskId) -> Arc<Task> {
+    /// The task with this id. If it is new, it is charged to `account`.
+    pub(crate) fn task_for(
+        self: &Arc<Self>,
+        account: &Account,
+        task_id: &TaskId,
+    ) -> Result<Arc<Task>, OverLimit> {
+        if let Some(task) = self.tasks.get(task_id) {
+            return Ok(task);
+        }
+        // Asks for the room. The task has its own charge as soon as it is made.
+        let _room = account.charge(Kind::Undeclared, crate::defaults::TASK_BYTES as u64)?;
+        let make = || self.new_task(task_id, account);
+        Ok(self.tasks.get_or_insert(task_id, make).0)
+    }
+
+    pub(crate) fn new_task(&self, task_id: &TaskId, account: &Account) -> Arc<Task> {
         let mut log = Log::new(Some(task_id.clone()), self.epoch());
         if self.behind.is_some() {
             log.set_saved(0);
         }
+        log.charge_to(account);
         let interest = self.interest.as_ref();
         let interest = interest.map(|interest| (task_id.clone(), Arc::clone(interest)));
         let topic = Topic::of_interest(log, Arc::clone(&self.fanout), interest);
-        Task::new(task_id.clone(), topic, Instant::now())
-    }
-
-    pub(crate) fn get_or_insert(
-        &self,
-        task_id: &TaskId,
-        make: impl FnOnce() -> Arc<Task>,
-    ) -> (Arc<Task>, bool) {
-        let (task, new) = self.tasks.get_or_insert(task_id, make);
-        if new {
-            self.counters.resized(0, crate::defaults::TASK_BYTES);
-        }
-        (task, new)
+        Task::new(task_id.clone(), topic, account, Instant::now())
     }
 
     /// The epoch for logs made now.
@@ -315,16 +316,15 @@ impl Shared {
         self.counters.removed.fetch_add(1, Ordering::Relaxed);
         {
             let mut rules = task.lock_rules();
+            self.displace(&mut rules);
             rules.reset(Instant::now());
             task.cold.store(false, Ordering::SeqCst);
             let mut log = task.topic().lock();
-            let before = log.retained_bytes();
             if let Some(behind) = &self.behind {
                 behind.settle(std::mem::take(&mut log.waiting));
             }
             log.reset(self.epoch());
-            self.counters.resized(before, 0);
-            task.topic().mirror(&log);
+            task.topic().mirror(&mut log);
         }
         task.topic().announce();
         self.forget_empty(task);
@@ -354,11 +354,10 @@ impl Shared {
                 return false;
             }
             log.closed = true;
-            task.topic().mirror(&log);
+            task.topic().mirror(&mut log);
             true
         });
         if removed {
-            self.counters.resized(crate::defaults::TASK_BYTES, 0);
             // Followers have a last look, and let go.
             task.topic().announce();
         }

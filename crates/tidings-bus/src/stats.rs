@@ -1,6 +1,6 @@
 //! Counters of a bus: plain atomics, read as one [`BusStats`].
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use tidings_protocol::{Gap, GapReason};
@@ -33,8 +33,10 @@ pub struct BusStats {
     pub tasks: u64,
     /// Tasks now, by status.
     pub tasks_by_status: StatusCounts,
-    /// Bytes that logs hold now, bookkeeping included.
+    /// Bytes that tasks hold now: logs, snapshots and rules, bookkeeping included.
     pub bytes: u64,
+    /// Bytes that clients hold now beside tasks: undeclared tasks, cursors, inboxes.
+    pub bytes_clients: u64,
     /// Bytes of events that the store has yet to get, where it is written behind.
     pub bytes_unsaved: u64,
     /// Event handlers now.
@@ -93,7 +95,6 @@ pub struct Counters {
     pub(crate) bytes_published: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) removed: AtomicU64,
-    pub(crate) bytes: AtomicI64,
     pub(crate) handler_errors: AtomicU64,
     pub(crate) handler_panics: AtomicU64,
     pub(crate) timings: Timings,
@@ -125,18 +126,6 @@ impl Counters {
         &self.timings
     }
 
-    /// Bytes that logs hold.
-    pub(crate) fn held(&self) -> usize {
-        usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
-    }
-
-    /// Notes how a log's size changed.
-    pub(crate) fn resized(&self, before: usize, after: usize) {
-        let delta =
-            i64::try_from(after).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
-        self.bytes.fetch_add(delta, Ordering::Relaxed);
-    }
-
     pub(crate) fn read(&self) -> BusStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         BusStats {
@@ -149,7 +138,6 @@ impl Counters {
             bytes_published: get(&self.bytes_published),
             events_dropped: get(&self.dropped),
             tasks_removed: get(&self.removed),
-            bytes: self.held() as u64,
             handler_errors: get(&self.handler_errors),
             handler_panics: get(&self.handler_panics),
             ..BusStats::default()

@@ -10,6 +10,7 @@ use crate::deliver::cold::finished;
 use crate::log::{Appended, Framing, Log};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError, StoredEvent, StoredTask};
+use crate::tasks::eviction::Lane;
 use crate::tasks::task::{Rules, Task};
 
 /// Bytes read from a store at a time.
@@ -169,9 +170,14 @@ impl Shared {
             } else if let Some(lease) = &mut rules.lease {
                 lease.renew(since_start);
             }
-            task.topic().mirror(&log);
+            task.topic().mirror(&mut log);
         }
         drop(log);
+        if taken {
+            rules.recount();
+            let lane = Lane::of(rules.finished.is_some(), true);
+            self.place(task, &mut rules, lane);
+        }
         drop(rules);
         if taken {
             task.topic().announce();
@@ -245,14 +251,14 @@ impl Shared {
         if log.closed {
             return;
         }
-        let before = log.retained_bytes();
         if *log.epoch() == snapshot.epoch {
             log.trim_all();
         } else {
             rules.reset(Instant::now());
             log.reset(snapshot.epoch.clone());
         }
-        self.counters.resized(before, 0);
+        let mut snapshot = snapshot;
+        snapshot.count_bytes();
         log.resume(snapshot.epoch.clone(), first.get(), snapshot.clone());
         for (event, json) in loaded.events {
             self.take_in(&mut rules, &mut log, event, json);
@@ -260,7 +266,12 @@ impl Shared {
         log.snapshot = Some(Arc::new(snapshot));
         rules.touched = Instant::now();
         rules.finished = finished(&log, rules.touched);
-        task.topic().mirror(&log);
+        task.topic().mirror(&mut log);
+        let has_events = log.retained_events() > 0;
+        drop(log);
+        rules.recount();
+        let lane = Lane::of(rules.finished.is_some(), has_events);
+        self.place(task, &mut rules, lane);
     }
 
     fn take_in(&self, rules: &mut Rules, log: &mut Log, event: Event, json: Arc<[u8]>) {

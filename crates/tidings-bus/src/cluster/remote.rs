@@ -9,7 +9,6 @@ use crate::bus::EventBus;
 use crate::cluster::catch_up::Loaded;
 use crate::shared::Shared;
 use crate::store::StoreError;
-use crate::tasks::retention;
 use crate::tasks::task::Task;
 
 /// Tasks asked for at a time.
@@ -51,11 +50,11 @@ impl Shared {
         // appears with its events, and not empty and then changed.
         let mut loaded = Some(loaded);
         let make = || {
-            let task = self.new_task(task_id);
+            let task = self.new_task(task_id, self.ledger.own());
             self.install(&task, loaded.take().unwrap_or_else(Loaded::nothing));
             task
         };
-        let (task, new) = self.get_or_insert(task_id, make);
+        let (task, new) = self.tasks.get_or_insert(task_id, make);
         if !new {
             let _turn = task.commit.lock().await;
             self.catch_up(store, &task).await?;
@@ -117,24 +116,15 @@ impl Shared {
             if log.closed || task.topic().watcher_count() > 0 {
                 return false;
             }
-            let before = log.retained_bytes();
             log.trim_all();
-            self.counters.resized(before, 0);
             log.closed = true;
-            task.topic().mirror(&log);
+            task.topic().mirror(&mut log);
             true
         });
         if removed {
-            self.counters.resized(crate::defaults::TASK_BYTES, 0);
+            self.displace(&mut task.lock_rules());
         }
         removed
-    }
-
-    /// Makes room if all tasks together are over their limit.
-    pub(crate) fn keep_to_limit(self: &Arc<Self>) {
-        if self.counters.held() > self.config.total_bytes {
-            retention::make_room(self);
-        }
     }
 }
 

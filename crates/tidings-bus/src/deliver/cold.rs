@@ -18,6 +18,7 @@ use crate::deliver::cursor::Cursor;
 use crate::log::{Log, View};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError, StoredEvent, StoredTask};
+use crate::tasks::eviction::Lane;
 use crate::tasks::task::Task;
 
 /// Bytes of events in a page: a few writes to a socket.
@@ -128,14 +129,14 @@ impl Shared {
         if log.closed {
             return;
         }
-        let before = log.retained_bytes();
         if *log.epoch() == stored.snapshot.epoch {
             log.trim_all();
         } else {
             rules.reset(Instant::now());
             log.reset(stored.snapshot.epoch.clone());
         }
-        self.counters.resized(before, 0);
+        let mut stored = stored;
+        Arc::make_mut(&mut stored.snapshot).count_bytes();
         let last = stored.snapshot.updated_at.unwrap_or_default();
         let stalled = stored.snapshot.stalled;
         log.resume_cold(stored.snapshot, stored.first);
@@ -150,8 +151,11 @@ impl Shared {
                 .schedule(self.started + lease.deadline(), Arc::downgrade(task));
             lease
         });
-        task.topic().mirror(&log);
+        task.topic().mirror(&mut log);
         drop(log);
+        rules.recount();
+        let lane = Lane::of(rules.finished.is_some(), false);
+        self.place(task, &mut rules, lane);
         drop(rules);
         task.topic().announce();
     }
@@ -186,6 +190,7 @@ impl Shared {
                     rules.ids.remember(id, event.offset, at, max);
                 }
             }
+            rules.recount();
         }
         task.cold.store(false, Ordering::SeqCst);
         Ok(())

@@ -217,8 +217,9 @@ impl Topic {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Mirrors the head; called under the log's lock whenever it has changed.
-    pub(crate) fn mirror(&self, log: &Log) {
+    /// Mirrors the head, and charges what the log holds; called under the log's lock whenever it has changed.
+    pub(crate) fn mirror(&self, log: &mut Log) {
+        log.recount();
         self.head.store(log.head(), Ordering::Release);
         self.closed.store(log.closed, Ordering::Release);
     }

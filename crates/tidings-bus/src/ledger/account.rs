@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::{Book, Charge, Group, Kind, OverLimit, add, zeroed};
+use super::{Book, Charge, Group, Kind, OverLimit, Tally, add, zeroed};
 
 /// Names an account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,6 +119,10 @@ impl Account {
     pub fn take(&self, kind: Kind, bytes: u64) -> Charge {
         self.add(kind, signed(bytes));
         Charge::of(self.clone(), kind, bytes)
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        Tally::of(self.clone())
     }
 
     /// Returns the bytes that the account holds of one kind.

@@ -100,3 +100,53 @@ impl Drop for Charge {
         self.account.add(self.kind, -signed(self.bytes));
     }
 }
+
+/// What one thing holds of several kinds. Its owner's lock guards it, so a
+/// change costs no more than a [`Charge`]'s.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    account: Account,
+    bytes: [u64; Kind::ALL.len()],
+}
+
+impl Tally {
+    pub(super) fn of(account: Account) -> Self {
+        Self {
+            account,
+            bytes: [0; Kind::ALL.len()],
+        }
+    }
+
+    /// Changes what is held of one kind.
+    pub(crate) fn set(&mut self, kind: Kind, bytes: u64) {
+        let held = &mut self.bytes[kind.index()];
+        if *held != bytes {
+            self.account.add(kind, signed(bytes) - signed(*held));
+            *held = bytes;
+        }
+    }
+
+    /// Charges all of it to another account.
+    pub(crate) fn move_to(&mut self, account: &Account) {
+        if self.account != *account {
+            for kind in Kind::ALL {
+                let bytes = signed(self.bytes[kind.index()]);
+                self.account.add(kind, -bytes);
+                account.add(kind, bytes);
+            }
+            self.account = account.clone();
+        }
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        for kind in Kind::ALL {
+            self.set(kind, 0);
+        }
+    }
+}

@@ -45,6 +45,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use account::{Account, AccountId};
 use account::{Counts, Inner};
+pub(crate) use charge::Tally;
 pub use charge::{Charge, OverLimit};
 pub use kind::{Group, Kind};
 

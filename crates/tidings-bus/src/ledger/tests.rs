@@ -93,6 +93,23 @@ fn an_account_is_one_and_the_same_until_nobody_has_it() {
 }
 
 #[test]
+fn a_tally_moves_to_another_account_whole_and_releases_itself() {
+    let ledger = ledger();
+    let (a, b) = (subject(&ledger, "a"), subject(&ledger, "b"));
+    let mut tally = a.tally();
+    tally.set(Kind::Events, 100);
+    tally.set(Kind::Snapshot, 40);
+    tally.set(Kind::Events, 60);
+    assert_eq!(a.held_in(Group::Tasks), 100);
+    tally.move_to(&b);
+    assert_eq!((a.held_in(Group::Tasks), b.held_in(Group::Tasks)), (0, 100));
+    assert_eq!(tally.account(), &b);
+    drop(tally);
+    assert_eq!(b.held_in(Group::Tasks), 0);
+    assert_eq!(ledger.held(Group::Tasks), 0);
+}
+
+#[test]
 fn those_who_hold_more_than_an_equal_share_are_named_most_first() {
     let ledger = ledger();
     let held = [("a", 2_000), ("b", 6_000), ("c", 4_000), ("idle", 0)];

@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 use tidings_protocol::{Epoch, EventType, Offset, TaskId, TaskSnapshot, Timestamp};
 
+use crate::defaults::TASK_BYTES;
+use crate::ledger::{Account, Kind, Tally};
+
 pub use chunk::Chunk;
 pub(crate) use chunk::RecordMeta;
 pub use record::EventRecord;
@@ -32,6 +35,9 @@ const MERGE_RUN: usize = 32;
 
 /// What a record costs beyond its bytes: its `RecordMeta` and a share of its chunk.
 pub(crate) const RECORD_OVERHEAD: usize = 64;
+
+/// A snapshot is charged in steps of so many bytes.
+const SNAPSHOT_STEP: usize = 256;
 
 /// Writes a transport's frame header for a text of the given length.
 ///
@@ -107,6 +113,8 @@ pub(crate) struct Log {
     pub(crate) snapshot: Option<Arc<TaskSnapshot>>,
     /// Set when the log left the registry: whoever still holds it looks again.
     pub(crate) closed: bool,
+    /// What the log holds, and whom it is charged to; none for a page of a log.
+    tally: Option<Tally>,
 }
 
 impl Log {
@@ -131,6 +139,42 @@ impl Log {
             waiting: 0,
             snapshot,
             closed: false,
+            tally: None,
+        }
+    }
+
+    /// Charges what the log holds to an account from here on.
+    pub(crate) fn charge_to(&mut self, account: &Account) {
+        match &mut self.tally {
+            Some(tally) => tally.move_to(account),
+            None => self.tally = Some(account.tally()),
+        }
+        self.recount();
+    }
+
+    /// Charges what the log holds now; called whenever that has changed.
+    pub(crate) fn recount(&mut self) {
+        let Some(tally) = &mut self.tally else { return };
+        let retained = self.retained as u64;
+        if self.task.is_none() {
+            tally.set(Kind::Inbox, retained);
+            return;
+        }
+        let task = if self.closed { 0 } else { TASK_BYTES as u64 };
+        let declared = self.head > 0;
+        tally.set(Kind::Events, retained);
+        tally.set(Kind::Task, if declared { task } else { 0 });
+        tally.set(Kind::Undeclared, if declared { 0 } else { task });
+        let known = match &self.snapshot {
+            Some(snapshot) if !self.closed => snapshot.known_bytes(),
+            _ => Some(0),
+        };
+        // Not known just after something was taken out: then it counts as before.
+        if let Some(bytes) = known {
+            // In steps, so that a message's length does not change it all the
+            // time; the first step is in the bytes of the task.
+            let steps = bytes.saturating_sub(1) / SNAPSHOT_STEP;
+            tally.set(Kind::Snapshot, (steps * SNAPSHOT_STEP) as u64);
         }
     }
 
@@ -202,10 +246,6 @@ impl Log {
     pub(crate) fn head_offset(&self) -> Offset {
         // Offsets stay far below 2^53: at a million a second it takes 285 years.
         Offset::new(self.head).unwrap_or(Offset::MAX)
-    }
-
-    pub(crate) fn retained_bytes(&self) -> usize {
-        self.retained
     }
 
     pub(crate) fn retained_events(&self) -> u64 {

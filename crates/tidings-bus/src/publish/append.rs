@@ -11,9 +11,11 @@ use tidings_protocol::{
 };
 use tokio::time::Instant;
 
+use crate::ledger::Account;
 use crate::log::{Appended, Log};
 use crate::shared::Shared;
 use crate::store::StoreError;
+use crate::tasks::eviction::Lane;
 use crate::tasks::task::{Rules, Task};
 
 /// What a publisher gets back.
@@ -73,6 +75,8 @@ impl PublishError {
 pub(crate) struct Prepared {
     pub(crate) event: NewEvent,
     pub(crate) payload: Payload,
+    /// Whom the task is charged to if this is its first event; none for the bus.
+    pub(crate) account: Option<Account>,
 }
 
 impl Prepared {
@@ -82,7 +86,11 @@ impl Prepared {
             return Err(PublishError::TooLarge { size, max });
         }
         let payload = Payload::parse(&event.event_type, &event.data)?;
-        Ok(Self { event, payload })
+        Ok(Self {
+            event,
+            payload,
+            account: None,
+        })
     }
 }
 
@@ -119,6 +127,11 @@ impl Shared {
         self.fence(&rules.producers, prepared)?;
         let mut log = task.topic().lock();
         self.check(&log, prepared)?;
+        if log.head() == 0 {
+            let payer = self.payer(prepared.account.as_ref());
+            log.charge_to(payer);
+            rules.charge_to(payer);
+        }
         let at = self.config.clock.now();
         let waiting = log.waiting;
         let offset = SCRATCH.with_borrow_mut(|scratch| {
@@ -150,7 +163,7 @@ impl Shared {
             duplicate: false,
         };
         let waiting = log.waiting - waiting;
-        task.topic().mirror(&log);
+        task.topic().mirror(&mut log);
         drop(log);
         self.settle(task, rules, prepared, offset, status, now);
         if let Some(behind) = &self.behind {
@@ -222,15 +235,13 @@ impl Shared {
         Refused::Answer(Err(error))
     }
 
-    /// Changes a log, then keeps to its limits and to the count of bytes.
+    /// Changes a log, then keeps to its limits. The caller mirrors the log.
     pub(crate) fn edit<T>(&self, log: &mut Log, change: impl FnOnce(&mut Log) -> T) -> T {
-        let before = log.retained_bytes();
         let result = change(log);
         let dropped = log.trim(&self.config.log_limits);
         if dropped > 0 {
             self.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
         }
-        self.counters.resized(before, log.retained_bytes());
         result
     }
 
@@ -259,12 +270,20 @@ impl Shared {
                 .remember(id.clone(), offset, now, self.config.idempotency_ids);
         }
         rules.touched = now;
-        if status.is_some_and(TaskStatus::is_terminal) {
+        let ended = status.is_some_and(TaskStatus::is_terminal);
+        if ended {
             rules.finished.get_or_insert(now);
             rules.changes += u64::from(rules.lease.take().is_some());
-            return;
+        } else {
+            rules.finished = None;
+            self.keep_lease(task, rules, prepared, now);
         }
-        rules.finished = None;
+        rules.recount();
+        self.place(task, rules, Lane::of(ended, true));
+    }
+
+    /// Begins or renews the lease of a task that runs.
+    fn keep_lease(&self, task: &Arc<Task>, rules: &mut Rules, prepared: &Prepared, now: Instant) {
         let since_start = now.duration_since(self.started);
         match &prepared.payload {
             Payload::TaskStarted(started) => {

@@ -225,6 +225,7 @@ impl Shared {
                 self.note_first(&mut log, task.id());
                 log.waiting -= waiting;
                 self.edit(&mut log, |log| log.set_saved(last.get()));
+                log.recount();
                 drop(log);
                 if let Some(behind) = &self.behind {
                     behind.settle(waiting);

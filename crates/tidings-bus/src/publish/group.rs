@@ -445,6 +445,13 @@ impl Shared {
         let mut rules = task.lock_rules();
         let mut log = task.topic().lock();
         let closed = log.closed;
+        if log.head() == 0
+            && let Some(first) = group.first()
+        {
+            let payer = self.payer(first.prepared.account.as_ref());
+            log.charge_to(payer);
+            rules.charge_to(payer);
+        }
         let published = |offset, duplicate| Published {
             epoch: snapshot.epoch.clone(),
             offset,
@@ -469,7 +476,7 @@ impl Shared {
         if !closed {
             log.snapshot = Some(Arc::clone(snapshot));
             self.note_first(&mut log, task.id());
-            task.topic().mirror(&log);
+            task.topic().mirror(&mut log);
         }
         drop(log);
         for (prepared, offset, status) in settled {

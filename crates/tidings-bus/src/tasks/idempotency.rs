@@ -14,6 +14,12 @@ use tokio::time::Instant;
 pub(crate) struct IdempotencyWindow {
     offsets: HashMap<EventId, Offset>,
     order: VecDeque<(Instant, EventId)>,
+    bytes: u64,
+}
+
+/// Bytes that an id is charged with: its text twice, and its two entries.
+fn bytes_of(id: &EventId) -> u64 {
+    2 * id.as_str().len() as u64 + 160
 }
 
 impl IdempotencyWindow {
@@ -23,10 +29,16 @@ impl IdempotencyWindow {
         self.offsets.get(id).copied()
     }
 
+    /// Returns about how many bytes the window takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn remember(&mut self, id: EventId, offset: Offset, now: Instant, max: usize) {
         while self.order.len() >= max {
             self.forget_oldest();
         }
+        self.bytes += bytes_of(&id);
         self.order.push_back((now, id.clone()));
         self.offsets.insert(id, offset);
     }
@@ -47,6 +59,7 @@ impl IdempotencyWindow {
 
     fn forget_oldest(&mut self) {
         if let Some((_, id)) = self.order.pop_front() {
+            self.bytes -= bytes_of(&id);
             self.offsets.remove(&id);
         }
     }
@@ -68,12 +81,13 @@ mod tests {
         for n in 1..=5u64 {
             window.remember(id(&n.to_string()), Offset::new(n).unwrap(), start, 3);
         }
+        assert_eq!(window.bytes(), 3 * bytes_of(&id("3")));
         assert_eq!(window.find(&id("2"), start, ttl), None);
         assert_eq!(window.find(&id("3"), start, ttl), Offset::new(3).ok());
         assert_eq!(window.find(&id("5"), start + ttl, ttl), None);
         assert_eq!(
-            window.order.capacity(),
-            0,
+            (window.order.capacity(), window.bytes()),
+            (0, 0),
             "an empty window holds no memory"
         );
     }

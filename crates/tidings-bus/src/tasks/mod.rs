@@ -1,7 +1,9 @@
 //! Tasks: the registry, the rules of each task, and how long a task is kept.
 
+pub(crate) mod eviction;
 pub(crate) mod idempotency;
 pub(crate) mod lease;
 pub(crate) mod registry;
 pub(crate) mod retention;
+pub(crate) mod room;
 pub(crate) mod task;

@@ -1,7 +1,6 @@
 //! What goes when it has been kept long enough, or when there is too much.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidings_protocol::{Offset, TaskId};
@@ -18,27 +17,28 @@ const UNWATCHED_TTL: Duration = Duration::from_secs(60);
 /// Tasks looked at between two yields of the sweep.
 const SWEEP_PAGE: usize = 512;
 
-/// Room is made down to this share of the limit, so that it is made rarely.
-const MAKE_ROOM_TO: f64 = 0.95;
-
-/// After room could not be made, how long until it is tried again.
-const MAKE_ROOM_PAUSE: Duration = Duration::from_secs(1);
+/// Pages of the sweep in one interval. A bus with more tasks goes through them
+/// in several intervals, so the sweep's part of a core stays small.
+const SWEEP_PAGES: usize = 8;
 
 /// Applies retention by time, forever.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut timer = tokio::time::interval(shared.config.sweep_interval);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut after: Option<TaskId> = None;
     loop {
         tokio::select! {
             _ = timer.tick() => {}
             () = stop.cancelled() => return,
         }
-        let mut after: Option<TaskId> = None;
-        loop {
+        for _ in 0..SWEEP_PAGES {
             let page = shared.tasks.page("", after.as_ref(), SWEEP_PAGE);
-            let Some(last) = page.last() else { break };
-            after = Some(last.id().clone());
+            after = page.last().map(|last| last.id().clone());
+            if after.is_none() {
+                break;
+            }
             for task in &page {
+                shared.place_again(task);
                 if shared.interest.is_some() {
                     sweep_shared(&shared, task, Instant::now());
                     continue;
@@ -68,12 +68,13 @@ fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> Due {
     let (finished, touched) = {
         let mut rules = task.lock_rules();
         rules.ids.expire(now, config.idempotency_ttl);
+        rules.recount();
         (rules.finished, rules.touched)
     };
     let idle = now.duration_since(touched);
     let mut due = Due::Nothing;
     if finished.is_some() && idle >= config.finished_events_ttl {
-        drop_events(shared, task);
+        shared.drop_events(task);
         let log = task.topic().lock();
         if log.oldest() < log.first() {
             due = Due::Events;
@@ -118,11 +119,12 @@ fn sweep_shared(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) {
     let (finished, touched, leased) = {
         let mut rules = task.lock_rules();
         rules.ids.expire(now, config.idempotency_ttl);
+        rules.recount();
         (rules.finished, rules.touched, rules.lease.is_some())
     };
     let idle = now.duration_since(touched);
     if finished.is_some() && idle >= config.finished_events_ttl {
-        drop_events(shared, task);
+        shared.drop_events(task);
     }
     if idle >= UNWATCHED_TTL && !leased && task.topic().watcher_count() == 0 {
         shared.release(task);
@@ -142,85 +144,4 @@ async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
         return;
     }
     shared.discard(task);
-}
-
-fn drop_events(shared: &Shared, task: &Task) {
-    let mut log = task.topic().lock();
-    let before = log.retained_bytes();
-    let dropped = log.drop_saved();
-    shared
-        .counters
-        .dropped
-        .fetch_add(dropped, Ordering::Relaxed);
-    shared.counters.resized(before, log.retained_bytes());
-}
-
-/// Brings all tasks together under their limit: the oldest finished tasks lose
-/// their events, then the longest idle; whole tasks, with their snapshots, go last.
-///
-/// Runs inside the publish that went over, so the bound holds whatever the
-/// load; it frees several per cent at once, so few publishes pay for it.
-pub(crate) fn make_room(shared: &Arc<Shared>) {
-    let slack = shared.config.total_bytes / 16;
-    let mut again_at = match shared.eviction.try_lock() {
-        Ok(again_at) => again_at,
-        // Someone is at it: go ahead, but so far only, or the bound is none.
-        Err(_) if shared.counters.held() <= shared.config.total_bytes + slack => return,
-        Err(_) => shared
-            .eviction
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner),
-    };
-    let now = Instant::now();
-    if shared.counters.held() <= shared.config.total_bytes || again_at.is_some_and(|at| now < at) {
-        return;
-    }
-    *again_at = None;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss
-    )]
-    let target = (shared.config.total_bytes as f64 * MAKE_ROOM_TO) as usize;
-    let mut tasks: Vec<_> = shared
-        .tasks
-        .page("", None, usize::MAX)
-        .into_iter()
-        .map(|task| {
-            let (finished, touched) = {
-                let rules = task.lock_rules();
-                (rules.finished.is_some(), rules.touched)
-            };
-            (!finished, touched, task)
-        })
-        .collect();
-    tasks.sort_by_key(|(running, touched, _)| (*running, *touched));
-    for (_, _, task) in &tasks {
-        if shared.counters.held() <= target {
-            return;
-        }
-        drop_events(shared, task);
-    }
-    // Bookkeeping alone is too much: whole tasks go, in the same order. A store
-    // keeps them on, so there they stay.
-    for (_, _, task) in &tasks {
-        if shared.counters.held() <= target {
-            return;
-        }
-        if shared.interest.is_some() {
-            shared.release(task);
-            continue;
-        }
-        if shared.store.is_some() {
-            return;
-        }
-        if task.topic().keeper_count() == 0 {
-            shared.discard(task);
-        }
-    }
-    if shared.counters.held() > target {
-        // What is left is watched by name, and each task is bounded by itself.
-        // To look again at every publish would find the same.
-        *again_at = Some(now + MAKE_ROOM_PAUSE);
-    }
 }

@@ -8,9 +8,18 @@ use tokio::time::Instant;
 
 use crate::cluster::mirror::Incoming;
 use crate::deliver::topic::Topic;
+use crate::ledger::{Account, Kind, Tally};
 use crate::publish::group::Waiting;
 use crate::store::StoredRules;
+use crate::tasks::eviction::Place;
 use crate::tasks::idempotency::IdempotencyWindow;
+
+/// Bytes that the stamp of one producer is charged with: two ids, two numbers,
+/// and the numbers of its last events.
+const PRODUCER_BYTES: u64 = 256;
+
+/// Bytes that a lease is charged with: its entry among those to come due.
+const LEASE_BYTES: u64 = 128;
 
 /// A task known to the bus.
 pub struct Task {
@@ -43,10 +52,14 @@ pub(crate) struct Rules {
     pub(crate) changes: u64,
     /// Those of them that a store that is written behind has.
     pub(crate) saved: u64,
+    /// Where the task waits to give memory back; none while it cannot.
+    pub(crate) place: Option<Place>,
+    /// What the rules hold, and whom it is charged to.
+    tally: Tally,
 }
 
 impl Rules {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, account: &Account) -> Self {
         Self {
             ids: IdempotencyWindow::default(),
             producers: ProducerLedger::default(),
@@ -55,17 +68,41 @@ impl Rules {
             finished: None,
             changes: 0,
             saved: 0,
+            place: None,
+            tally: account.tally(),
         }
     }
 
+    /// Starts over. The task keeps its place and its account.
     pub(crate) fn reset(&mut self, now: Instant) {
         let changes = self.changes + 1;
+        let place = self.place.take();
         *self = Self {
             changes,
             // The store forgets the task, and its rules with it.
             saved: changes,
-            ..Self::new(now)
+            place,
+            ..Self::new(now, &self.tally.account().clone())
         };
+    }
+
+    /// Charges what the rules hold now; called whenever that has changed.
+    pub(crate) fn recount(&mut self) {
+        self.tally.set(Kind::EventIds, self.ids.bytes());
+        let producers = self.producers.len() as u64;
+        self.tally.set(Kind::Producers, producers * PRODUCER_BYTES);
+        let lease = self.lease.as_ref().map_or(0, |_| LEASE_BYTES);
+        self.tally.set(Kind::Lease, lease);
+    }
+
+    /// Charges what the rules hold to an account from here on.
+    pub(crate) fn charge_to(&mut self, account: &Account) {
+        self.tally.move_to(account);
+    }
+
+    /// Returns whom the task is charged to.
+    pub(crate) fn account(&self) -> &Account {
+        self.tally.account()
     }
 
     /// What is to be stored of them.
@@ -84,11 +121,11 @@ impl Rules {
 }
 
 impl Task {
-    pub(crate) fn new(id: TaskId, topic: Arc<Topic>, now: Instant) -> Arc<Self> {
+    pub(crate) fn new(id: TaskId, topic: Arc<Topic>, account: &Account, now: Instant) -> Arc<Self> {
         Arc::new(Self {
             id,
             topic,
-            rules: Mutex::new(Rules::new(now)),
+            rules: Mutex::new(Rules::new(now, account)),
             commit: tokio::sync::Mutex::new(()),
             waiting: Mutex::default(),
             incoming: Mutex::default(),

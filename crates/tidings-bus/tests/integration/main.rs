@@ -10,6 +10,7 @@ mod handlers;
 mod idempotency;
 mod joining;
 mod lease;
+mod ledger;
 mod lifecycle;
 mod python_event_bus;
 mod retention;

@@ -168,7 +168,8 @@ async fn an_idle_task_goes_after_its_time_unless_it_is_watched_or_published_to()
 #[tokio::test(start_paused = true)]
 async fn past_the_total_the_oldest_finished_tasks_lose_their_events_first() {
     let total = 960 * 1024;
-    let bus = new(BusConfig::default().total_bytes(total));
+    let config = BusConfig::default().total_bytes(total);
+    let bus = new(config.clients_bytes(Some(0)));
     let big = |n: u64| id(&format!("finished-{n}"));
     bus.task_started(&id("running"), "oldest of all")
         .await

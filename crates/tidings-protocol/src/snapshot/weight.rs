@@ -40,6 +40,39 @@ impl TaskSnapshot {
         weight
     }
 
+    /// Returns about how many bytes the snapshot's texts and lists take in memory,
+    /// or `None` where they would have to be counted.
+    pub fn known_bytes(&self) -> Option<usize> {
+        let lists = match self.weight.0 {
+            Some(weight) => weight,
+            None if self.has_no_lists() => {
+                let result = self.result.as_ref();
+                result.map_or(0, |result| result.as_str().len())
+            }
+            None => return None,
+        };
+        let texts = [&self.name, &self.message, &self.stage]
+            .into_iter()
+            .flatten();
+        Some(lists + texts.map(String::len).sum::<usize>())
+    }
+
+    /// Counts about how many bytes the snapshot's texts and lists take in memory.
+    pub fn count_bytes(&mut self) -> usize {
+        self.weigh();
+        self.known_bytes().unwrap_or(0)
+    }
+
+    fn has_no_lists(&self) -> bool {
+        self.agents.is_empty()
+            && self.active_steps.is_empty()
+            && self.active_tool_calls.is_empty()
+            && self.pending_inputs.is_empty()
+            && self.pending_commands.is_empty()
+            && self.outputs.is_empty()
+            && self.artifacts.is_empty()
+    }
+
     /// Takes note that text was added to an entry.
     pub(super) fn grow(&mut self, bytes: usize) {
         self.weight = Weight(self.weight.0.map(|weight| weight + bytes));

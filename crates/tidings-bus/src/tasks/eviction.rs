@@ -1,0 +1,237 @@
+//! Which task goes next when memory is short.
+//!
+//! A pure machine. Tasks wait in lanes, in the order of their last event. They
+//! are put into a lane when something happens to them, so nobody ever looks at
+//! all tasks. An event leaves the order alone: a task that comes up, and has
+//! had an event since, goes back with its new time. Each such step belongs to
+//! an event, so a publish costs the same however many tasks there are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tokio::time::Instant;
+
+use crate::ledger::{AccountId, Holding};
+
+/// What a task could give back next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Events of a task that has ended.
+    EndedEvents,
+    /// Events of a task that runs.
+    RunningEvents,
+    /// The whole task, which has ended and has no events in memory.
+    Ended,
+    /// The whole task, which runs and has no events in memory.
+    Running,
+}
+
+const LANES: usize = 4;
+
+impl Lane {
+    /// Chooses the lane of a task.
+    pub(crate) fn of(ended: bool, has_events: bool) -> Self {
+        match (ended, has_events) {
+            (true, true) => Self::EndedEvents,
+            (false, true) => Self::RunningEvents,
+            (true, false) => Self::Ended,
+            (false, false) => Self::Running,
+        }
+    }
+}
+
+/// The last event of a task, and a number that makes it unique.
+type Key = (Instant, u64);
+
+/// Where a task waits. Its owner keeps it, to change it later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    account: AccountId,
+    pub(crate) lane: Lane,
+    key: Key,
+}
+
+impl Place {
+    /// Returns the time that the task is ordered by.
+    pub(crate) fn touched(&self) -> Instant {
+        self.key.0
+    }
+}
+
+/// Tasks in the order in which they go.
+#[derive(Debug)]
+pub(crate) struct Order<T> {
+    accounts: HashMap<AccountId, [BTreeMap<Key, T>; LANES]>,
+    serial: u64,
+}
+
+impl<T> Default for Order<T> {
+    fn default() -> Self {
+        Self {
+            accounts: HashMap::new(),
+            serial: 0,
+        }
+    }
+}
+
+impl<T> Order<T> {
+    /// Puts a task into a lane.
+    pub(crate) fn put(
+        &mut self,
+        account: &AccountId,
+        lane: Lane,
+        touched: Instant,
+        task: T,
+    ) -> Place {
+        self.serial += 1;
+        let key = (touched, self.serial);
+        let lanes = self.accounts.entry(account.clone()).or_default();
+        lanes[lane as usize].insert(key, task);
+        Place {
+            account: account.clone(),
+            lane,
+            key,
+        }
+    }
+
+    /// Takes a task out, wherever it waits.
+    pub(crate) fn forget(&mut self, place: &Place) {
+        self.take(&place.account, place.lane, place.key);
+    }
+
+    /// Takes the task out that was quiet longest of those in an account's lanes.
+    pub(crate) fn pop(&mut self, account: &AccountId, from: &[Lane]) -> Option<(Place, T)> {
+        let lanes = self.accounts.get(account)?;
+        let firsts = from.iter().filter_map(|lane| {
+            let (key, _) = lanes[*lane as usize].first_key_value()?;
+            Some((*key, *lane))
+        });
+        let (key, lane) = firsts.min_by_key(|(key, _)| *key)?;
+        let task = self.take(account, lane, key)?;
+        let account = account.clone();
+        Some((Place { account, lane, key }, task))
+    }
+
+    fn take(&mut self, account: &AccountId, lane: Lane, key: Key) -> Option<T> {
+        let lanes = self.accounts.get_mut(account)?;
+        let task = lanes[lane as usize].remove(&key);
+        if lanes.iter().all(BTreeMap::is_empty) {
+            self.accounts.remove(account);
+        }
+        task
+    }
+
+    /// Returns the accounts that have tasks.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &AccountId> {
+        self.accounts.keys()
+    }
+
+    /// Returns the number of tasks that wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        let lanes = self.accounts.values().flatten();
+        lanes.map(BTreeMap::len).sum()
+    }
+}
+
+/// Lanes of one account, of which the task goes first that was quiet longest.
+pub(crate) type Step = (AccountId, &'static [Lane]);
+
+/// Decides in which order lanes are emptied: first all that accounts over their
+/// share can give back without losing a running task, then what others can give
+/// back in the same way, and at last running tasks of accounts over their share.
+/// A running task of an account within its share never goes.
+pub(crate) fn plan(all: &[AccountId], over_share: &[Holding]) -> Vec<Step> {
+    // Together: otherwise the history of tasks that run now would make room for
+    // states of tasks that ended long ago.
+    const HARMLESS: [&[Lane]; 2] = [&[Lane::EndedEvents], &[Lane::RunningEvents, Lane::Ended]];
+    const LAST: &[Lane] = &[Lane::Running];
+    let over = || over_share.iter().map(|holding| &holding.account);
+    let within = || all.iter().filter(|id| over().all(|over| over != *id));
+    let harmless = over()
+        .chain(within())
+        .flat_map(|account| HARMLESS.map(|lanes| (account.clone(), lanes)));
+    harmless
+        .chain(over().map(|account| (account.clone(), LAST)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_longest_idle_task_comes_first_and_each_task_once() {
+        let start = Instant::now();
+        let a = AccountId::subject("a");
+        let mut order = Order::default();
+        let lane = Lane::RunningEvents;
+        order.put(&a, lane, at(start, 3), 3);
+        order.put(&a, lane, at(start, 1), 1);
+        let gone = order.put(&a, lane, at(start, 2), 2);
+        order.put(&a, lane, at(start, 1), 11);
+        order.forget(&gone);
+        order.forget(&gone);
+        let popped: Vec<_> = std::iter::from_fn(|| order.pop(&a, &[lane]))
+            .map(|(_, task)| task)
+            .collect();
+        assert_eq!(popped, [1, 11, 3]);
+        assert_eq!(order.accounts().count(), 0, "nothing is left of an account");
+    }
+
+    #[test]
+    fn a_place_names_one_task_even_after_it_was_popped() {
+        let start = Instant::now();
+        let a = AccountId::subject("a");
+        let mut order = Order::default();
+        let placed = order.put(&a, Lane::Ended, start, "first");
+        order.put(&a, Lane::Ended, start, "second");
+        let (place, task) = order.pop(&a, &[Lane::Ended]).unwrap();
+        assert_eq!((place.clone(), task), (placed, "first"));
+        order.forget(&place);
+        assert_eq!(order.len(), 1);
+    }
+
+    #[test]
+    fn of_several_lanes_the_longest_quiet_comes_first() {
+        let start = Instant::now();
+        let a = AccountId::subject("a");
+        let mut order = Order::default();
+        order.put(&a, Lane::RunningEvents, at(start, 2), "runs");
+        order.put(&a, Lane::Ended, at(start, 1), "ended long ago");
+        order.put(&a, Lane::Ended, at(start, 3), "ended just now");
+        let lanes = [Lane::RunningEvents, Lane::Ended];
+        let popped: Vec<_> = std::iter::from_fn(|| order.pop(&a, &lanes))
+            .map(|(_, task)| task)
+            .collect();
+        assert_eq!(popped, ["ended long ago", "runs", "ended just now"]);
+    }
+
+    #[test]
+    fn who_holds_most_gives_first_and_running_tasks_go_last() {
+        let [big, middle, small] = ["big", "middle", "small"].map(AccountId::subject);
+        let over: Vec<_> = [(&big, 9), (&middle, 5)]
+            .map(|(account, bytes)| Holding {
+                account: account.clone(),
+                bytes,
+            })
+            .into();
+        let all = [small.clone(), big.clone(), middle.clone()];
+        let plan = plan(&all, &over);
+        let of = |id: &AccountId, lane| {
+            let mut steps = plan.iter();
+            steps.position(|(account, lanes)| account == id && lanes.contains(&lane))
+        };
+        assert_eq!(of(&big, Lane::EndedEvents), Some(0));
+        assert!(of(&big, Lane::Ended) < of(&middle, Lane::EndedEvents));
+        assert!(of(&middle, Lane::Ended) < of(&small, Lane::EndedEvents));
+        assert!(of(&small, Lane::Ended) < of(&big, Lane::Running));
+        assert_eq!(of(&small, Lane::Running), None, "it is within its share");
+        assert_eq!(plan.len(), 8);
+    }
+}
