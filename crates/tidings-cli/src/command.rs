@@ -72,7 +72,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let sent = client.command(task, arguments.command.as_str(), args);
     let sent = tokio::time::timeout_at(deadline, sent).await;
     let sent = sent.map_err(|_| away())??;
-    print(&format!("{} requested of {task}", arguments.command));
+    print(&format!("{} requested of {task}", arguments.command))?;
     if arguments.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
@@ -81,7 +81,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Ok(answer) => answer?,
         Err(_) => {
             let waited = humantime::format_duration(timeout);
-            crate::connect::say(&format!(
+            crate::output::say(&format!(
                 "{task} has said nothing to that within {waited}; it stays in the task's pending_commands"
             ));
             NO_ANSWER
@@ -121,10 +121,10 @@ async fn answer(watch: &mut tidings_client::Watch, sent: &Published) -> Result<u
         }
         let data = event.data.get();
         match event.event_type {
-            EventType::CommandAccepted => print("accepted"),
+            EventType::CommandAccepted => print("accepted")?,
             EventType::CommandCompleted => {
                 let result = data.get("result").map(|result| format!(": {result}"));
-                print(&format!("completed{}", result.unwrap_or_default()));
+                print(&format!("completed{}", result.unwrap_or_default()))?;
                 return Ok(0);
             }
             EventType::CommandRejected => {
@@ -132,7 +132,7 @@ async fn answer(watch: &mut tidings_client::Watch, sent: &Published) -> Result<u
                 print(&format!(
                     "rejected: {}",
                     reason.unwrap_or("without a reason")
-                ));
+                ))?;
                 return Ok(REJECTED);
             }
             _ => {}

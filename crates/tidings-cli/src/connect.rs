@@ -1,12 +1,12 @@
 //! How the client commands reach the server.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tidings_client::{Client, ClientBuilder, Status};
 
 use crate::Failure;
+use crate::output::say;
 
 /// Where the server is, and who asks.
 #[derive(Debug, clap::Args)]
@@ -89,12 +89,6 @@ async fn tell(url: String, mut status: tokio::sync::watch::Receiver<Status>) {
 pub(crate) fn away_message(url: &str, loss: &tidings_client::Loss) -> String {
     let reason = crate::chain(loss);
     format!("{url} is away, trying again (is it running? --url says where): {reason}")
-}
-
-/// A line on standard error, marked as ours.
-pub(crate) fn say(text: &str) {
-    // Nobody is left to be told that standard error is closed.
-    let _ = writeln!(std::io::stderr(), "tidings: {text}");
 }
 
 /// Runs a command on a runtime that does not outlive it.

@@ -1,11 +1,15 @@
 //! Why a client command did not do what was asked.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tidings_client::protocol::LogStream;
+use tidings_client::{CommandError, InvalidUrl, ListError, PublishError, Stopped, WatchError};
 
 use crate::BenchError;
-use tidings_client::{CommandError, InvalidUrl, ListError, PublishError, Stopped, WatchError};
+use crate::text::clean;
 
 /// What ends a client command; the exit codes are those of BSD's `sysexits.h`,
 /// but for those that a command gives a meaning of its own.
@@ -77,6 +81,18 @@ pub enum Failure {
         #[source]
         cause: io::Error,
     },
+    /// Standard output cannot be written.
+    #[error("standard output cannot be written")]
+    Output(#[source] io::Error),
+    /// A stream of a command that is run cannot be written.
+    #[error("the command's output cannot be written to standard {}", name(*.stream))]
+    Unwritten {
+        /// The stream.
+        stream: LogStream,
+        /// The reason.
+        #[source]
+        cause: io::Error,
+    },
     /// The system refused threads or memory.
     #[error("the system does not let the command start")]
     System(#[source] io::Error),
@@ -86,6 +102,22 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Says on standard error what happened, and returns the code to exit with.
+    pub fn report(&self) -> ExitCode {
+        if !self.is_closed_pipe() {
+            let text = chain(self);
+            // Nobody is left to be told that standard error is closed.
+            let _ = writeln!(io::stderr(), "error: {}", clean(text.trim_end()));
+        }
+        ExitCode::from(self.code())
+    }
+
+    /// Returns whether standard output is a pipe that nobody reads any more, as
+    /// behind `| head`. That is a quiet end, and no failure.
+    fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// Returns the code to exit with.
     pub fn code(&self) -> u8 {
         const USAGE: u8 = 64;
@@ -94,6 +126,7 @@ impl Failure {
         const UNAVAILABLE: u8 = 69;
         const OS: u8 = 71;
         const CANNOT_CREATE: u8 = 73;
+        const IO: u8 = 74;
         const NO_PERMISSION: u8 = 77;
         match self {
             Self::Url(_) | Self::Argument { .. } => USAGE,
@@ -117,9 +150,18 @@ impl Failure {
             },
             Self::Read { .. } => NO_INPUT,
             Self::Write { .. } => CANNOT_CREATE,
+            Self::Output(_) if self.is_closed_pipe() => 0,
+            Self::Output(_) | Self::Unwritten { .. } => IO,
             Self::System(_) => OS,
             Self::Bench(error) => error.code(),
         }
+    }
+}
+
+fn name(stream: LogStream) -> &'static str {
+    match stream {
+        LogStream::Stderr => "error",
+        _ => "output",
     }
 }
 

@@ -11,10 +11,12 @@ mod data;
 pub mod demo;
 mod failure;
 mod man;
+mod output;
 mod publish;
 #[cfg(unix)]
 mod run;
 mod tasks;
+mod text;
 mod value;
 mod watch;
 
@@ -25,7 +27,8 @@ use clap::Subcommand;
 pub use bench::{BenchError, BenchOptions};
 pub use connect::{Server, block_on};
 pub use failure::{Failure, chain};
-pub use watch::print;
+pub use output::{print, print_bytes, print_json};
+pub use text::clean;
 
 /// What can be done with a server that runs.
 #[derive(Debug, Subcommand)]

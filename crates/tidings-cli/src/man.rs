@@ -1,12 +1,11 @@
 //! `tidings completions` and `tidings man`: made from the command line's own definition.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap_complete::Shell;
 
-use crate::Failure;
+use crate::{Failure, print_bytes};
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -38,8 +37,7 @@ pub(super) fn completions(
 ) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut cli, "tidings", &mut script);
-    // A closed pipe, as of `| head`, is no failure.
-    let _ = io::stdout().write_all(&script);
+    print_bytes(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -57,7 +55,7 @@ pub(super) fn man(arguments: &Man, cli: clap::Command) -> Result<ExitCode, Failu
             clap_mangen::Man::new(cli)
                 .render(&mut page)
                 .map_err(Failure::System)?;
-            let _ = io::stdout().write_all(&page);
+            print_bytes(&page)?;
         }
     }
     Ok(ExitCode::SUCCESS)

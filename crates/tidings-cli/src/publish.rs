@@ -9,7 +9,7 @@ use tidings_client::{Client, PublishError, Published, Receipt};
 use tokio::sync::mpsc;
 
 use crate::connect::Server;
-use crate::{Failure, data, value};
+use crate::{Failure, data, print, value};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,7 +76,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             event.source = arguments.source;
             let client = arguments.server.client()?;
             let published = limit.wait(client.publish(task, event)).await?;
-            tell(&published);
+            tell(&published)?;
             client.close(timeout).await;
         }
         None => {
@@ -88,14 +88,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(published: &Published) {
+fn tell(published: &Published) -> Result<(), Failure> {
     let duplicate = if published.duplicate {
         " (was there already)"
     } else {
         ""
     };
     let (epoch, offset) = (&published.epoch, published.offset);
-    crate::print(&format!("{epoch}:{offset}{duplicate}"));
+    print(&format!("{epoch}:{offset}{duplicate}"))
 }
 
 struct Limit {
@@ -149,11 +149,11 @@ async fn lines(
         while receipts.len() >= AHEAD
             && let Some(receipt) = receipts.pop_front()
         {
-            tell(&limit.wait(receipt).await?);
+            tell(&limit.wait(receipt).await?)?;
         }
     }
     for receipt in receipts {
-        tell(&limit.wait(receipt).await?);
+        tell(&limit.wait(receipt).await?)?;
     }
     Ok(())
 }

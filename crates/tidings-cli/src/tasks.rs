@@ -8,8 +8,8 @@ use tidings_client::protocol::{Pattern, TaskSnapshot, TaskStatus};
 
 use crate::Failure;
 use crate::connect::Server;
-use crate::print;
 use crate::watch::percent;
+use crate::{print, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,13 +57,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
                 print(&format!(
                     "{:<32} {:<10} {:>6}  DOING",
                     "TASK", "STATUS", "DONE"
-                ));
+                ))?;
             }
-            print(&if arguments.json {
-                json(task)
+            if arguments.json {
+                print_json(&json(task))?;
             } else {
-                row(task)
-            });
+                print(&row(task))?;
+            }
         }
         query.after = page.next;
         if query.after.is_none() {
@@ -71,7 +71,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
     }
     if none && !arguments.json {
-        crate::connect::say("there is no such task");
+        crate::output::say("there is no such task");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -41,27 +41,29 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match (&arguments.data_dir, &arguments.into) {
         (Some(from), Some(into)) => {
-            let mut done = Ok(());
+            let mut copied = None;
             block_on(async {
-                done = tidings_store::back_up(from, into)
-                    .await
-                    .map(|copied| {
-                        let into = into.display().to_string();
-                        say(&into, copied.tasks, copied.events, copied.bytes);
-                    })
-                    .map_err(|error| match error {
-                        CopyError::Source(OpenError::InUse { path }) => Failure::Running { path },
-                        error => Failure::Backup(error),
-                    });
+                copied = Some(tidings_store::back_up(from, into).await);
                 Ok(ExitCode::SUCCESS)
             })?;
-            done
+            match copied {
+                Some(Ok(copied)) => {
+                    let into = into.display().to_string();
+                    say(&into, copied.tasks, copied.events, copied.bytes)?;
+                    Ok(())
+                }
+                Some(Err(CopyError::Source(OpenError::InUse { path }))) => {
+                    Err(Failure::Running { path })
+                }
+                Some(Err(error)) => Err(Failure::Backup(error)),
+                None => Ok(()),
+            }
         }
         _ => {
             block_on(async {
                 let client = arguments.server.client()?;
                 let made = client.back_up().await?;
-                say(&made.directory, made.tasks, made.events, made.bytes);
+                say(&made.directory, made.tasks, made.events, made.bytes)?;
                 Ok(ExitCode::SUCCESS)
             })?;
             Ok(())
@@ -69,8 +71,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn say(directory: &str, tasks: u64, events: u64, bytes: u64) {
+fn say(directory: &str, tasks: u64, events: u64, bytes: u64) -> Result<(), tidings_cli::Failure> {
     print(&format!(
         "{directory}: {tasks} tasks, {events} events, {bytes} bytes of them"
-    ));
+    ))
 }

@@ -1,9 +1,9 @@
 //! `tidings check-config`: would the server start with this, and what is in force?
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use tidings_cli::print_bytes;
 use tidings_node::{NodeConfig, Options, in_force};
 
 use crate::failure::Failure;
@@ -18,8 +18,7 @@ pub(crate) fn run(options: Options, given: &ArgMatches) -> Result<ExitCode, Fail
     match check(options) {
         Ok(config) => {
             let text = in_force(&config, given)?;
-            // A closed pipe changes nothing about the configuration.
-            let _ = io::stdout().write_all(text.as_bytes());
+            print_bytes(text.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
         Err(failure) => {

@@ -114,8 +114,7 @@ pub(crate) fn parse() -> Result<Invocation, Failure> {
     let (cli, mut matches) = match parse_arguments(&arguments) {
         Ok(parsed) => parsed,
         Err(error) if !error.use_stderr() => {
-            // A closed pipe, as of `tidings --help | head`, is no failure.
-            let _ = error.print();
+            error.print().map_err(tidings_cli::Failure::Output)?;
             return Ok(Invocation::Told);
         }
         Err(error) => return Err(Failure::Usage(error)),

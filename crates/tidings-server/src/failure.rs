@@ -121,6 +121,7 @@ impl Failure {
         // Nobody is left to be told that standard error is closed.
         let _ = match self {
             Self::Usage(error) => error.print(),
+            Self::Client(failure) => return failure.report(),
             failure => writeln!(io::stderr(), "error: {}", chain(failure).trim_end()),
         };
         ExitCode::from(self.code())

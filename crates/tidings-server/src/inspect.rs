@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tidings_cli::{block_on, print};
+use tidings_cli::{block_on, print, print_json};
 use tidings_store::{Inspected, Left, OpenError, inspect};
 
 use crate::failure::Failure;
@@ -37,21 +37,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Ok(ExitCode::SUCCESS)
     })?;
     match found {
-        Some(Ok(found)) if arguments.json => {
-            print(&serde_json::to_string(&found).unwrap_or_default());
-            Ok(())
-        }
-        Some(Ok(found)) => {
-            tell(&found);
-            Ok(())
-        }
+        Some(Ok(found)) if arguments.json => Ok(print_json(
+            &serde_json::to_string(&found).unwrap_or_default(),
+        )?),
+        Some(Ok(found)) => Ok(tell(&found)?),
         Some(Err(OpenError::InUse { path })) => Err(Failure::Running { path }),
         Some(Err(error)) => Err(Failure::Store(error)),
         None => Ok(()),
     }
 }
 
-fn tell(found: &Inspected) {
+fn tell(found: &Inspected) -> Result<(), tidings_cli::Failure> {
     let left = match found.left {
         Left::Clean => "by a stop in order",
         Left::Unclean => "by a crash",
@@ -63,24 +59,25 @@ fn tell(found: &Inspected) {
     } else {
         "change at the next start"
     };
+    print(&format!("left {left}, sync {sync}, epochs {epochs}"))?;
     print(&format!(
-        "left {left}, sync {sync}, epochs {epochs}\n\
-         {} tasks, {} events, {} bytes of them, {} bytes on disk, {} clients\n\n\
-         {:<32} {:<10} {:>12}  {:>17}  POSITION",
+        "{} tasks, {} events, {} bytes of them, {} bytes on disk, {} clients",
         found.tasks.len(),
         found.events,
         found.bytes,
         found.bytes_on_disk,
         found.clients,
-        "TASK",
-        "STATUS",
-        "BYTES",
-        "FROM",
-    ));
+    ))?;
+    print("")?;
+    print(&format!(
+        "{:<32} {:<10} {:>12}  {:>17}  POSITION",
+        "TASK", "STATUS", "BYTES", "FROM",
+    ))?;
     for task in &found.tasks {
         print(&format!(
             "{:<32} {:<10} {:>12}  {:>17}  {}:{}",
             task.task_id, task.status, task.bytes, task.first, task.epoch, task.offset
-        ));
+        ))?;
     }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tidings_auth::{
     Algorithm, JwtAuthenticator, JwtConfig, KeySource, NewKey, TokenIssuer, explain,
 };
+use tidings_cli::print_bytes;
 use tidings_connections::{Authenticator as _, Credentials, Permission, Permissions, Scope};
 use tidings_protocol::{Target, Timestamp};
 
@@ -112,7 +113,7 @@ pub(crate) fn run(options: &TokenOptions) -> Result<(), Failure> {
             "say what to sign with: --jwt-key FILE, or TIDINGS_JWT_KEY; or --api-keys FILE for a key",
         ));
     };
-    writeln!(io::stdout(), "{text}").map_err(Failure::System)
+    Ok(print_bytes(format!("{text}\n").as_bytes())?)
 }
 
 fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

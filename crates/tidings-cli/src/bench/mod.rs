@@ -25,8 +25,7 @@ use tungstenite::ClientRequestBuilder;
 use tungstenite::http::Uri;
 use tungstenite::protocol::WebSocketConfig;
 
-use crate::failure::Failure;
-use crate::value;
+use crate::{Failure, print_bytes, value};
 use lanes::Lanes;
 use publisher::{Pace, Publisher};
 use tally::Tally;
@@ -143,7 +142,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode, Failure> {
     } else {
         tally.to_string()
     };
-    writeln!(io::stdout(), "{text}").map_err(Failure::System)?;
+    print_bytes(format!("{text}\n").as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,10 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use pty_process::blocking::{Command as PtyCommand, Pty};
 use rustix::process::Pid;
 use tidings_client::protocol::LogStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::forward::Forward;
-use super::pump::{Piece, Pumps};
+use super::pump::{Copies, Pumps};
 use super::terminal;
 
 /// Whether the command gets a terminal of its own.
@@ -39,7 +39,7 @@ impl Running {
     pub(super) fn start(
         command: &[OsString],
         wanted: PtyWanted,
-        pieces: &mpsc::Sender<Piece>,
+        copies: Copies,
     ) -> io::Result<Self> {
         let (stdin, stdout, stderr) = match wanted {
             PtyWanted::Auto => (
@@ -50,7 +50,7 @@ impl Running {
             PtyWanted::Always => (io::stdin().is_terminal(), true, true),
             PtyWanted::Never => (false, false, false),
         };
-        let mut pumps = Pumps::default();
+        let mut pumps = Pumps::new(copies);
         let (child, pty) = if stdin || stdout || stderr {
             let (child, pty) = in_terminal(command, [stdin, stdout, stderr])?;
             (child, Some(pty))
@@ -60,7 +60,7 @@ impl Running {
             plain.stdout(Stdio::piped()).stderr(Stdio::piped());
             (plain.spawn()?, None)
         };
-        Self::carry(child, pty, [stdin, stdout, stderr], &mut pumps, pieces).map(
+        Self::carry(child, pty, [stdin, stdout, stderr], &mut pumps).map(
             |(group, exit, forward)| Self {
                 group,
                 pumps,
@@ -75,23 +75,22 @@ impl Running {
         pty: Option<Pty>,
         [stdin, stdout, stderr]: [bool; 3],
         pumps: &mut Pumps,
-        pieces: &mpsc::Sender<Piece>,
     ) -> io::Result<(Pid, oneshot::Receiver<io::Result<ExitStatus>>, Forward)> {
+        let group = Pid::from_child(&child);
         if let Some(pipe) = child.stdout.take() {
-            pumps.add(pipe, io::stdout(), LogStream::Stdout, pieces.clone());
+            pumps.add(pipe, LogStream::Stdout, None)?;
         }
         if let Some(pipe) = child.stderr.take() {
-            pumps.add(pipe, io::stderr(), LogStream::Stderr, pieces.clone());
+            pumps.add(pipe, LogStream::Stderr, None)?;
         }
         if let Some(pty) = &pty {
             let reader = terminal::duplicate(pty)?;
             if stdout {
-                pumps.add(reader, io::stdout(), LogStream::Stdout, pieces.clone());
+                pumps.add(reader, LogStream::Stdout, Some(group))?;
             } else if stderr {
-                pumps.add(reader, io::stderr(), LogStream::Stderr, pieces.clone());
+                pumps.add(reader, LogStream::Stderr, Some(group))?;
             }
         }
-        let group = Pid::from_child(&child);
         let forward = Forward::start(group, pty, stdin)?;
         let (sender, exit) = oneshot::channel();
         std::thread::spawn(move || {
@@ -113,10 +112,11 @@ impl Running {
     }
 
     /// After its end: waits until all that it has put out was passed on, and
-    /// gives our own terminal back.
-    pub(super) async fn drained(self) {
+    /// gives our own terminal back. Returns the stream that could not be written.
+    pub(super) async fn drained(self) -> Option<(LogStream, io::Error)> {
         self.pumps.drained().await;
         drop(self.forward);
+        self.pumps.failure()
     }
 }
 

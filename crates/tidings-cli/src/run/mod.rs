@@ -4,6 +4,7 @@
 //! else. What is reported of them is a copy, and it is the copy that gives way
 //! when the server is slow or away.
 
+mod backlog;
 mod child;
 mod forward;
 mod lines;
@@ -18,12 +19,13 @@ use std::time::Duration;
 
 use tidings_client::protocol::{Source, TaskId};
 use tidings_client::{ClientConfig, WhenFull};
-use tokio::sync::mpsc;
 
 use crate::Failure;
-use crate::connect::{Server, say};
+use crate::connect::Server;
+use crate::output::say;
 use crate::value;
 use child::{PtyWanted, Running};
+use pump::Copies;
 use report::{Reporter, Settings};
 
 const EXAMPLES: &str = "\
@@ -89,9 +91,6 @@ pub struct Arguments {
 const GRACE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Pieces of output that may wait to be looked at; a piece has 16 KiB at most.
-const PIECES: usize = 512;
-
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let linger = arguments.linger.unwrap_or(LINGER);
     let task = arguments
@@ -103,14 +102,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         .builder()?
         .config(ClientConfig::default().when_full(WhenFull::DropOldest))
         .connect()?;
-    let (pieces, output) = mpsc::channel(PIECES);
-    let running = Running::start(&arguments.command, arguments.pty, &pieces).map_err(|cause| {
-        Failure::Spawn {
-            program: arguments.command[0].to_string_lossy().into_owned(),
-            cause,
-        }
+    let copies = Copies::new();
+    let running = Running::start(&arguments.command, arguments.pty, copies.clone());
+    let running = running.map_err(|cause| Failure::Spawn {
+        program: arguments.command[0].to_string_lossy().into_owned(),
+        cause,
     })?;
-    drop(pieces);
     if !arguments.quiet && arguments.task.is_none() {
         say(&format!("this is task {task}"));
     }
@@ -121,11 +118,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         source: Source::new(format!("pid {}", running.group())).ok(),
     };
     let reporter = Reporter::new(client.clone(), settings, running.group());
-    let (status, reported) = reporter.run(running, output).await;
-    let status = status.map_err(Failure::System)?;
+    let ended = reporter.run(running, &copies).await;
+    let status = ended.status.map_err(Failure::System)?;
     let left = client.close(linger).await;
     if !arguments.quiet {
-        if let Some(problem) = reported {
+        if let Some(problem) = ended.problem {
             say(&problem);
         }
         if left > 0 {
@@ -133,7 +130,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             say(&format!("{left} events could not be sent: {url} is away"));
         }
     }
-    Ok(ExitCode::from(code(status)))
+    let code = code(status);
+    match ended.unwritten {
+        Some((stream, cause)) => {
+            let failure = Failure::Unwritten { stream, cause };
+            let told = failure.report();
+            // The command's own failure says more.
+            Ok(if code == 0 {
+                told
+            } else {
+                ExitCode::from(code)
+            })
+        }
+        None => Ok(ExitCode::from(code)),
+    }
 }
 
 /// The code that a shell would give.

@@ -1,28 +1,71 @@
-//! Threads that pass the command's bytes on, and give a copy away.
+//! Threads that pass the command's bytes on, and give copies away.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal};
 use tidings_client::protocol::LogStream;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::backlog::{Backlog, Copied};
+use super::forward::send;
+
 /// Bytes passed on at a time.
-const BYTES: usize = 16 * 1024;
+const BYTES: usize = 64 * 1024;
+
+/// Copies that may wait to be looked at, in bytes.
+const COPIES: usize = 4 * 1024 * 1024;
 
 /// After the command's end something that it has started may hold its output
-/// open. So long nothing must come before that is no longer waited for.
+/// open. If nothing comes for so long, nothing more is waited for.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// A copy of some output.
-#[derive(Debug)]
-pub(super) struct Piece {
-    pub(super) stream: LogStream,
-    pub(super) bytes: Vec<u8>,
-    /// Bytes that came before it and of which there is no copy.
-    pub(super) missed: u64,
+/// Bytes that a command may write to a terminal that nobody reads any more. The
+/// terminal may hold a few thousand; whoever writes more ignores SIGPIPE.
+const DEAF: u64 = 1024 * 1024;
+
+/// Copies of the command's output, shared by the threads and whoever looks at them.
+#[derive(Debug, Clone)]
+pub(super) struct Copies(Arc<(Mutex<Backlog>, Notify)>);
+
+impl Copies {
+    pub(super) fn new() -> Self {
+        Self(Arc::new((Mutex::new(Backlog::new(COPIES)), Notify::new())))
+    }
+
+    fn push(&self, stream: LogStream, bytes: &[u8]) {
+        let (backlog, arrived) = &*self.0;
+        let mut backlog = backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        backlog.push(stream, bytes);
+        drop(backlog);
+        arrived.notify_one();
+    }
+
+    /// Takes what comes next, if something waits.
+    pub(super) fn try_next(&self) -> Option<Copied> {
+        let (backlog, _) = &*self.0;
+        let mut backlog = backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        backlog.take()
+    }
+
+    /// Waits for what comes next and takes it.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    pub(super) async fn next(&self) -> Copied {
+        loop {
+            if let Some(copied) = self.try_next() {
+                return copied;
+            }
+            self.0.1.notified().await;
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -32,34 +75,53 @@ struct Progress {
     /// All that was read is written: it waits for the command.
     idle: AtomicBool,
     done: AtomicBool,
+    /// The error that ended the writing.
+    failure: Mutex<Option<io::Error>>,
 }
 
 /// The threads of one command.
-#[derive(Debug, Default)]
-pub(super) struct Pumps(Vec<Arc<Progress>>);
+#[derive(Debug)]
+pub(super) struct Pumps {
+    copies: Copies,
+    threads: Vec<(LogStream, Arc<Progress>)>,
+}
 
 impl Pumps {
-    /// Passes bytes on from here to there until one of them ends.
+    pub(super) fn new(copies: Copies) -> Self {
+        Self {
+            copies,
+            threads: Vec::new(),
+        }
+    }
+
+    /// Passes bytes on from here to the stream of ours, until one of them ends.
+    /// `terminal`: it is a terminal, and this is the group of processes in it.
     pub(super) fn add(
         &mut self,
         from: impl Read + Send + 'static,
-        to: impl Write + Send + 'static,
         stream: LogStream,
-        copies: mpsc::Sender<Piece>,
-    ) {
+        terminal: Option<Pid>,
+    ) -> io::Result<()> {
+        // The buffer of `io::stdout` would only copy.
+        let to = File::from(match stream {
+            LogStream::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
+            _ => io::stderr().as_fd().try_clone_to_owned()?,
+        });
         let progress = Arc::new(Progress::default());
-        self.0.push(Arc::clone(&progress));
+        self.threads.push((stream, Arc::clone(&progress)));
+        let copies = self.copies.clone();
         std::thread::spawn(move || {
-            pump(from, to, stream, &copies, &progress);
+            pump(from, to, stream, &copies, terminal, &progress);
             progress.done.store(true, Ordering::Release);
         });
+        Ok(())
     }
 
     /// Waits until all is passed on. What is written slowly is waited for; what
     /// nobody writes any more is not.
     pub(super) async fn drained(&self) {
         const LOOK: Duration = Duration::from_millis(5);
-        for progress in &self.0 {
+        for (_, progress) in &self.threads {
             let mut seen = progress.read.load(Ordering::Acquire);
             let mut since = Instant::now();
             while !progress.done.load(Ordering::Acquire) {
@@ -73,17 +135,29 @@ impl Pumps {
             }
         }
     }
+
+    /// Returns the stream of ours that could not be written, and why. A pipe that
+    /// nobody reads any more is none.
+    pub(super) fn failure(&self) -> Option<(LogStream, io::Error)> {
+        self.threads.iter().find_map(|(stream, progress)| {
+            let mut failure = progress.failure.lock();
+            let error = failure.as_mut().ok()?.take()?;
+            (error.kind() != io::ErrorKind::BrokenPipe).then_some((*stream, error))
+        })
+    }
 }
 
 fn pump(
     mut from: impl Read,
-    mut to: impl Write,
+    mut to: File,
     stream: LogStream,
-    copies: &mpsc::Sender<Piece>,
+    copies: &Copies,
+    terminal: Option<Pid>,
     progress: &Progress,
 ) {
     let mut buffer = vec![0; BYTES];
-    let mut missed = 0;
+    // Bytes read since nobody takes them.
+    let mut unwanted: Option<u64> = None;
     loop {
         progress.idle.store(true, Ordering::Release);
         let count = match from.read(&mut buffer) {
@@ -96,19 +170,46 @@ fn pump(
         progress.idle.store(false, Ordering::Release);
         progress.read.fetch_add(count as u64, Ordering::AcqRel);
         let bytes = &buffer[..count];
-        // Nobody reads any more: closing our end is how the command learns of it.
-        if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
-            return;
+        if let (Some(unwanted), Some(group)) = (&mut unwanted, terminal) {
+            *unwanted += count as u64;
+            if *unwanted > DEAF {
+                send(group, Signal::HUP);
+            }
+            continue;
         }
-        let piece = Piece {
-            stream,
-            bytes: bytes.to_vec(),
-            missed,
-        };
-        // The command is not held up by whoever looks at the copies.
-        match copies.try_send(piece) {
-            Ok(()) => missed = 0,
-            Err(_) => missed += count as u64,
+        if let Err(error) = write(&mut to, bytes) {
+            if let Ok(mut failure) = progress.failure.lock() {
+                *failure = Some(error);
+            }
+            // Closing our end of a pipe is how the command learns of it. A terminal
+            // stays open for its input, and would block the command when it is full.
+            let Some(group) = terminal else { return };
+            send(group, Signal::PIPE);
+            unwanted = Some(0);
+            continue;
         }
+        copies.push(stream, bytes);
+    }
+}
+
+/// Writes all bytes, also to a file that another program has made non-blocking.
+fn write(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => room(to.as_fd())?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a file takes bytes.
+fn room(file: BorrowedFd<'_>) -> io::Result<()> {
+    match poll(&mut [PollFd::from_borrowed_fd(file, PollFlags::OUT)], None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

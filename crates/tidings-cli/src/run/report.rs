@@ -8,14 +8,14 @@ use rustix::process::{Pid, Signal};
 use serde_json::json;
 use tidings_client::protocol::{Data, EventType, LogStream, NewEvent, Source, TaskError, TaskId};
 use tidings_client::{Client, Command, Commands, PublishError, Task};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::backlog::Copied;
 use super::child::Running;
 use super::forward::send;
 use super::lines::{Line, Splitter};
 use super::progress::{Reading, Recogniser};
-use super::pump::Piece;
+use super::pump::Copies;
 
 /// Lines are gathered for so long: ten events a second are as good as a thousand.
 const GATHER: Duration = Duration::from_millis(100);
@@ -39,10 +39,18 @@ pub(super) struct Reporter {
     recogniser: Recogniser,
     reading: Option<Reading>,
     told: Option<Reading>,
-    missed: u64,
     cancelled: Option<Cancelled>,
     /// The first thing that went wrong with reporting.
     problem: Option<String>,
+}
+
+/// How a command has ended.
+pub(super) struct Ended {
+    pub(super) status: io::Result<ExitStatus>,
+    /// The stream of ours that could not be written.
+    pub(super) unwritten: Option<(LogStream, io::Error)>,
+    /// The first thing that went wrong with reporting.
+    pub(super) problem: Option<String>,
 }
 
 /// Somebody wants the command to end.
@@ -64,19 +72,13 @@ impl Reporter {
             recogniser: Recogniser::default(),
             reading: None,
             told: None,
-            missed: 0,
             cancelled: None,
             problem: None,
         }
     }
 
-    /// Reports until the command has ended and all is told. Gives how the command
-    /// ended, and what went wrong with reporting, if anything did.
-    pub(super) async fn run(
-        mut self,
-        mut running: Running,
-        mut output: mpsc::Receiver<Piece>,
-    ) -> (io::Result<ExitStatus>, Option<String>) {
+    /// Reports until the command has ended and all is told.
+    pub(super) async fn run(mut self, mut running: Running, copies: &Copies) -> Ended {
         let task = self.start();
         let mut commands = match &task {
             Some(task) => task.commands(),
@@ -87,7 +89,7 @@ impl Reporter {
         let status = loop {
             tokio::select! {
                 status = running.ended() => break status,
-                Some(piece) = output.recv() => self.take(&piece, task.as_ref()),
+                copied = copies.next() => self.take(&copied, task.as_ref()),
                 _ = gather.tick() => {
                     self.flush(task.as_ref());
                     self.force();
@@ -99,18 +101,22 @@ impl Reporter {
             }
         };
         let mut drained = std::pin::pin!(running.drained());
-        loop {
+        let unwritten = loop {
             tokio::select! {
                 biased;
-                Some(piece) = output.recv() => self.take(&piece, task.as_ref()),
-                () = &mut drained => break,
+                unwritten = &mut drained => break unwritten,
+                copied = copies.next() => self.take(&copied, task.as_ref()),
             }
+        };
+        while let Some(copied) = copies.try_next() {
+            self.take(&copied, task.as_ref());
         }
-        while let Ok(piece) = output.try_recv() {
-            self.take(&piece, task.as_ref());
+        self.end(task, &status, unwritten.as_ref());
+        Ended {
+            status,
+            unwritten,
+            problem: self.problem,
         }
-        self.end(task, &status);
-        (status, self.problem)
     }
 
     fn start(&mut self) -> Option<Task> {
@@ -148,10 +154,17 @@ impl Reporter {
         }
     }
 
-    fn take(&mut self, piece: &Piece, task: Option<&Task>) {
-        self.missed += piece.missed;
-        let at = usize::from(piece.stream == LogStream::Stderr);
-        let lines = self.gathered[at].1.take(&piece.bytes);
+    fn take(&mut self, copied: &Copied, task: Option<&Task>) {
+        let (stream, bytes) = match copied {
+            Copied::Output(stream, bytes) => (*stream, bytes),
+            Copied::Missing(stream, bytes) => {
+                let text =
+                    format!("[{bytes} bytes of output are missing here: they came too fast]");
+                return self.publish(task, &log(&text, *stream));
+            }
+        };
+        let at = usize::from(stream == LogStream::Stderr);
+        let lines = self.gathered[at].1.take(bytes);
         for line in lines {
             self.line(at, &line);
             if self.gathered[at].2.len() >= MAX_LOG {
@@ -186,13 +199,6 @@ impl Reporter {
                 let event = log(text.trim_end_matches('\n'), self.gathered[at].0);
                 self.publish(task, &event);
             }
-        }
-        if self.missed > 0 {
-            let text = format!(
-                "[{} bytes of output came too fast to be reported]",
-                std::mem::take(&mut self.missed)
-            );
-            self.publish(task, &log(&text, LogStream::Stderr));
         }
         if let Some(reading) = self.reading.take()
             && self.told.as_ref() != Some(&reading)
@@ -260,7 +266,12 @@ impl Reporter {
     }
 
     /// Tells how it ended.
-    fn end(&mut self, task: Option<Task>, status: &io::Result<ExitStatus>) {
+    fn end(
+        &mut self,
+        task: Option<Task>,
+        status: &io::Result<ExitStatus>,
+        unwritten: Option<&(LogStream, io::Error)>,
+    ) {
         for at in 0..self.gathered.len() {
             if let Some(line) = self.gathered[at].1.finish() {
                 self.line(at, &line);
@@ -270,6 +281,14 @@ impl Reporter {
         let Some(task) = task else { return };
         let cancelled = self.cancelled.take();
         let event = match (&cancelled, status) {
+            // The command succeeded, but its output is gone.
+            (None, Ok(status))
+                if status.success()
+                    && let Some((_, cause)) = unwritten =>
+            {
+                let text = format!("the command's output cannot be written: {cause}");
+                NewEvent::task_failed(TaskError::new(text).with_code("output_lost"))
+            }
             (Some(cancelled), _) => {
                 let reason = format!("cancelled by {}", cancelled.by);
                 NewEvent::task_cancelled(reason.as_str())

@@ -8,9 +8,10 @@ use tidings_client::Update;
 use tidings_client::protocol::{EventType, TaskId, TaskSnapshot, TaskStatus, Timestamp};
 
 use super::View;
-use super::lines::{missing, one_line, words};
+use super::lines::{missing, words};
 use super::states::States;
 use crate::connect::away_message;
+use crate::{Failure, clean};
 
 /// A bar for a task whose end in per cent is known, and one for a task that
 /// only goes on.
@@ -55,7 +56,7 @@ impl Bars {
 
     fn note(&self, text: &str) {
         // Nobody is left to be told that the terminal is gone.
-        let _ = self.multi.println(text);
+        let _ = self.multi.println(clean(text));
     }
 
     fn task(&mut self, state: &TaskSnapshot) {
@@ -115,7 +116,7 @@ impl Bars {
 }
 
 impl View for Bars {
-    fn show(&mut self, update: &Update, states: &States) {
+    fn show(&mut self, update: &Update, states: &States) -> Result<(), Failure> {
         match update {
             Update::Snapshot(state) if state.status.is_terminal() => self.note(&ended(state)),
             Update::Gap {
@@ -140,6 +141,7 @@ impl View for Bars {
             self.task(state);
         }
         self.foot(states);
+        Ok(())
     }
 
     fn finish(&mut self) {
@@ -176,12 +178,8 @@ fn since(started: Timestamp) -> Duration {
 
 /// What is beside and beneath a bar, cut to the terminal's width.
 fn message(state: &TaskSnapshot, width: usize) -> String {
-    let what = state
-        .stage
-        .iter()
-        .chain(&state.message)
-        .map(|text| one_line(text));
-    let mut first: Vec<String> = what.collect();
+    let what = state.stage.iter().chain(&state.message);
+    let mut first: Vec<String> = what.map(ToString::to_string).collect();
     if state.status == TaskStatus::Pending {
         first.push("(not started)".to_owned());
     }
@@ -197,16 +195,16 @@ fn message(state: &TaskSnapshot, width: usize) -> String {
     }
     let mut lines = vec![cut(&first.join(" "), width.saturating_sub(68).max(12))];
     let agents = state.agents.iter().map(|agent| {
-        let message = agent.message.as_deref().map(one_line).unwrap_or_default();
+        let message = agent.message.as_deref().unwrap_or_default();
         format!("  ├ {} is {} {message}", agent.agent_id, agent.status)
     });
     let tools = state
         .active_tool_calls
         .iter()
-        .map(|call| format!("  ├ tool {} …", one_line(&call.tool)));
+        .map(|call| format!("  ├ tool {} …", call.tool));
     let steps = state.active_steps.iter().map(|step| {
         let name = step.name.as_deref().unwrap_or(step.step_id.as_str());
-        format!("  ├ step {} …", one_line(name))
+        format!("  ├ step {} …", name)
     });
     let beneath: Vec<_> = agents.chain(steps).chain(tools).collect();
     let more = beneath.len().saturating_sub(MAX_BENEATH);
@@ -222,8 +220,9 @@ fn message(state: &TaskSnapshot, width: usize) -> String {
     lines.join("\n")
 }
 
+/// Returns clean text that is no wider than this.
 fn cut(text: &str, width: usize) -> String {
-    console::truncate_str(text, width, "…").into_owned()
+    console::truncate_str(&clean(text), width, "…").into_owned()
 }
 
 /// How a task has ended, to stay above the bars.
@@ -241,9 +240,7 @@ fn ended(state: &TaskSnapshot) -> String {
         TaskStatus::Failed => ("✗", state.error.as_ref().map(ToString::to_string)),
         _ => ("⊘", state.message.clone()),
     };
-    let more = more
-        .map(|more| format!(": {}", one_line(&more)))
-        .unwrap_or_default();
+    let more = more.map(|more| format!(": {}", more)).unwrap_or_default();
     format!("{mark} {} {}{took}{more}", state.task_id, state.status)
 }
 

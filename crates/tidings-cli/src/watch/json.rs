@@ -6,15 +6,16 @@ use serde_json::json;
 use tidings_client::Update;
 use tidings_client::protocol::{ControlMessage, Joined, Timestamp};
 
+use super::View;
 use super::states::States;
-use super::{View, print};
+use crate::{Failure, print_json};
 
 pub(super) struct Json;
 
 impl View for Json {
-    fn show(&mut self, update: &Update, _: &States) {
+    fn show(&mut self, update: &Update, _: &States) -> Result<(), Failure> {
         let now = Timestamp::from(SystemTime::now());
-        print(&line(update, now));
+        print_json(&line(update, now))
     }
 }
 

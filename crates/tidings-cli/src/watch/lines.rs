@@ -5,8 +5,10 @@ use tidings_client::protocol::{Event, EventType, Gap, GapReason, TaskSnapshot};
 use tidings_client::{Loss, Update};
 
 use super::states::States;
-use super::{View, percent, print};
-use crate::connect::{away_message, say};
+use super::{View, percent};
+use crate::Failure;
+use crate::connect::away_message;
+use crate::output::{print, say};
 
 pub(super) struct Lines {
     url: String,
@@ -27,11 +29,11 @@ impl Lines {
 }
 
 impl View for Lines {
-    fn show(&mut self, update: &Update, _: &States) {
+    fn show(&mut self, update: &Update, _: &States) -> Result<(), Failure> {
         match update {
-            Update::Snapshot(state) => print(&format!("{} {}", state.task_id, summary(state))),
-            Update::Event(event) => print(&line(event)),
-            Update::Gap { task_id, gap, .. } => print(&format!("{task_id} {}", missing(gap))),
+            Update::Snapshot(state) => print(&format!("{} {}", state.task_id, summary(state)))?,
+            Update::Event(event) => print(&line(event))?,
+            Update::Gap { task_id, gap, .. } => print(&format!("{task_id} {}", missing(gap)))?,
             Update::Disconnected { loss, .. } => self.lost(loss),
             Update::Reconnected => {
                 self.away = false;
@@ -39,6 +41,7 @@ impl View for Lines {
             }
             _ => {}
         }
+        Ok(())
     }
 }
 
@@ -89,7 +92,7 @@ pub(super) fn line(event: &Event) -> String {
 /// What an event says, its text alone where that is all.
 pub(super) fn words(event: &Event) -> String {
     let data = event.data.get();
-    let text = |key: &str| data.get(key).and_then(Value::as_str).map(one_line);
+    let text = |key: &str| data.get(key).and_then(Value::as_str).map(trimmed);
     match event.event_type {
         EventType::ProgressUpdate => {
             let done = match (data.get("progress"), data.get("current"), data.get("total")) {
@@ -109,22 +112,14 @@ pub(super) fn words(event: &Event) -> String {
     }
 }
 
-/// Text on one line, without anything that would move a terminal's cursor.
-pub(super) fn one_line(text: &str) -> String {
-    let text = text.trim_end();
-    text.chars()
-        .map(|c| match c {
-            '\n' => '⏎',
-            '\t' => ' ',
-            c if c.is_control() => '·',
-            c => c,
-        })
-        .collect()
+fn trimmed(text: &str) -> String {
+    text.trim_end().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clean;
 
     fn event(event_type: &str, data: &Value) -> Event {
         let event = serde_json::json!({
@@ -164,7 +159,7 @@ mod tests {
                 "t task_failed {\"error\":\"no\"}",
             ),
         ] {
-            assert_eq!(line(&event(event_type, &data)), expected);
+            assert_eq!(clean(&line(&event(event_type, &data))), expected);
         }
     }
 }

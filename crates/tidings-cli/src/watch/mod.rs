@@ -6,7 +6,7 @@ mod lines;
 mod outcome;
 mod states;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -86,7 +86,10 @@ fn target(text: &str) -> Result<Target, String> {
 /// What shows updates.
 trait View {
     /// Shows an update, which `states` has taken in.
-    fn show(&mut self, update: &Update, states: &States);
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    fn show(&mut self, update: &Update, states: &States) -> Result<(), Failure>;
 
     /// Leaves things as they are to stay.
     fn finish(&mut self) {}
@@ -132,7 +135,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         match update {
             Some(Ok(update)) => {
                 states.take(&update);
-                view.show(&update, &states);
+                if let Err(failure) = view.show(&update, &states) {
+                    view.finish();
+                    return Err(failure);
+                }
             }
             Some(Err(error)) => {
                 view.finish();
@@ -144,16 +150,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     view.finish();
     client.close(Duration::from_secs(1)).await;
     Ok(ExitCode::from(code.code()))
-}
-
-/// A line on standard output. Where nobody reads it any more, as behind
-/// `| head`, the program ends as others do.
-pub fn print(line: &str) {
-    let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{line}").and_then(|()| out.flush());
-    if written.is_err() {
-        std::process::exit(0);
-    }
 }
 
 /// A percentage, without a fraction where there is none.

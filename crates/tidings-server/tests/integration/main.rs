@@ -14,6 +14,7 @@ mod dashboard;
 mod demo;
 mod log_lines;
 mod otlp;
+mod output_errors;
 mod redis_secured;
 mod reload;
 mod run_command;
