@@ -1,12 +1,13 @@
-//! Static keys: long random text, of which only a hash is kept.
+//! Static keys: `tdk_`, an id, and a long random secret. A file has their hashes.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use serde::Deserialize;
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 use tidings_connections::{
     AuthError, Authenticator, Credentials, Permission, Permissions, Principal, Scope,
 };
@@ -21,10 +22,15 @@ const PREFIX: &str = "tdk_";
 /// Random bytes of a key: nobody guesses 256 bits, so a fast hash is enough.
 const KEY_BYTES: usize = 32;
 
-/// Keys in one file at most; each costs a comparison at every check.
-const MAX_KEYS: usize = 10_000;
+/// Random bytes of an id: it finds the key's entry, and is no secret.
+const ID_BYTES: usize = 8;
+
+/// Keys in one file at most. A check costs the same however many there are.
+const MAX_KEYS: usize = 100_000;
 
 type Hash = [u8; 32];
+
+type Id = [u8; ID_BYTES];
 
 /// What is wrong with a list of keys.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +39,20 @@ pub enum ApiKeysError {
     /// Not TOML of `[[key]]` tables with the fields that there are.
     #[error("it is not a list of keys")]
     Malformed(#[source] Box<toml::de::Error>),
+    /// An id is not what `tidings token` writes.
+    #[error(
+        "the id of {subject:?} is not 16 hexadecimal digits: make the key with `tidings token`"
+    )]
+    Id {
+        /// Whose.
+        subject: String,
+    },
+    /// Two entries have one id, so one of them could never be found.
+    #[error("two keys have the id {id}: remove one of them")]
+    Twice {
+        /// The id.
+        id: String,
+    },
     /// A hash is not SHA-256.
     #[error("the hash of {subject:?} is not `sha256:` and 64 hexadecimal digits")]
     Hash {
@@ -48,7 +68,7 @@ pub enum ApiKeysError {
         /// Whose.
         subject: String,
     },
-    /// More keys than are looked through.
+    /// The file has more keys than one server reads.
     #[error("it has more than {MAX_KEYS} keys")]
     TooMany,
 }
@@ -64,6 +84,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     subject: String,
+    id: String,
     hash: String,
     #[serde(default)]
     expires: Option<String>,
@@ -82,9 +103,11 @@ struct Known {
     principal: Principal,
 }
 
+type Keys = HashMap<Id, Known>;
+
 /// Lets in who shows one of these keys. Clones share one list.
 #[derive(Clone)]
-pub struct ApiKeys(Arc<RwLock<Vec<Known>>>);
+pub struct ApiKeys(Arc<RwLock<Keys>>);
 
 impl ApiKeys {
     /// From the text of a file: TOML with a table for each key.
@@ -94,6 +117,7 @@ impl ApiKeys {
     /// let keys = ApiKeys::parse(r#"
     ///     [[key]]
     ///     subject = "ci"
+    ///     id = "9f86d081884c7d65"
     ///     hash = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
     ///     publish = ["build-*"]
     ///     expires = "2027-01-01T00:00:00Z"
@@ -118,19 +142,26 @@ impl ApiKeys {
         Ok(())
     }
 
-    /// Whose key this is. Looks at every one, and at all of each, so that the
-    /// time it takes says nothing.
+    /// Returns whose key this is. The id leads to one entry; how long the
+    /// comparison with it takes says nothing about the secret.
     fn find(&self, key: &str) -> Option<Principal> {
+        let id = id_of(key)?;
         let hash = hash(key);
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found = u32::MAX;
-        for (number, known) in keys.iter().enumerate() {
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            found.conditional_assign(&number, known.hash.ct_eq(&hash));
-        }
-        let found = keys.get(usize::try_from(found).ok()?)?;
-        Some(found.principal.clone())
+        let known = keys.get(&id)?;
+        bool::from(known.hash.ct_eq(&hash)).then(|| known.principal.clone())
     }
+}
+
+/// Returns the id in a key such as `tdk_9f86d081884c7d65_…`.
+fn id_of(key: &str) -> Option<Id> {
+    let (id, _) = key.strip_prefix(PREFIX)?.split_once('_')?;
+    parse_id(id)
+}
+
+fn parse_id(text: &str) -> Option<Id> {
+    let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
+    Id::try_from(bytes).ok()
 }
 
 impl std::fmt::Debug for ApiKeys {
@@ -162,13 +193,24 @@ fn hash(key: &str) -> Hash {
     hash
 }
 
-fn read(text: &str) -> Result<Vec<Known>, ApiKeysError> {
+fn read(text: &str) -> Result<Keys, ApiKeysError> {
     let malformed = |error| ApiKeysError::Malformed(Box::new(error));
     let File { key: entries } = toml::from_str(text).map_err(malformed)?;
     if entries.len() > MAX_KEYS {
         return Err(ApiKeysError::TooMany);
     }
-    entries.into_iter().map(Known::try_from).collect()
+    let mut keys = Keys::with_capacity(entries.len());
+    for entry in entries {
+        let Some(id) = parse_id(&entry.id) else {
+            let subject = entry.subject;
+            return Err(ApiKeysError::Id { subject });
+        };
+        if keys.insert(id, Known::try_from(entry)?).is_some() {
+            let id = HEXLOWER.encode(&id);
+            return Err(ApiKeysError::Twice { id });
+        }
+    }
+    Ok(keys)
 }
 
 impl TryFrom<Entry> for Known {
@@ -224,13 +266,16 @@ impl NewKey {
         if !is_subject(subject) {
             return Err(ApiKeysError::Subject);
         }
-        let mut random = [0; KEY_BYTES];
+        let mut random = [0; ID_BYTES + KEY_BYTES];
         aws_lc_rs::rand::fill(&mut random).expect("the system has randomness to give");
-        let key = format!("{PREFIX}{}", HEXLOWER.encode(&random));
+        let (id, secret) = random.split_at(ID_BYTES);
+        let (id, secret) = (HEXLOWER.encode(id), HEXLOWER.encode(secret));
+        let key = format!("{PREFIX}{id}_{secret}");
         // Text and lists of text of this alphabet are the same in JSON and TOML.
         let quoted = serde_json::Value::from(subject);
         let hash = HEXLOWER.encode(&hash(&key));
-        let mut entry = format!("\n[[key]]\nsubject = {quoted}\nhash = \"sha256:{hash}\"\n");
+        let mut entry =
+            format!("\n[[key]]\nsubject = {quoted}\nid = \"{id}\"\nhash = \"sha256:{hash}\"\n");
         for permission in Permission::ALL {
             let scope = permissions.scope(permission);
             if !scope.is_nothing() {

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use crate::fetch::{self, FetchError};
 use crate::key::Algorithm;
 
-/// How old keys may be before they are asked for again: a key that its
-/// provider has withdrawn is believed so much longer at most.
+/// How old keys may be before they are renewed in the background: while its
+/// provider answers, a withdrawn key is believed so much longer at most.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Between two questions, whatever tokens name: a provider that has just
@@ -28,13 +28,23 @@ const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 /// Keys of one set at most.
 const MAX_KEYS: usize = 100;
 
-/// An address that keys are not taken from.
+/// The reason why keys are not taken from an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a JWKS address is https://… (http://… only to this machine: whoever can change the answer \
-     on its way can sign tokens)"
-)]
-pub struct JwksUrlError;
+#[non_exhaustive]
+pub enum JwksUrlError {
+    /// The address is not `https`, or it is `http` to another machine.
+    #[error(
+        "a JWKS address is https://… (http://… only to this machine: whoever can change the answer \
+         on its way can sign tokens)"
+    )]
+    Address,
+    /// HS256 has a secret, and what stands at an address is none.
+    #[error(
+        "an address cannot hold the secret that HS256 needs: name the algorithm of its keys with \
+         --jwt-algorithm RS256, ES256 or EdDSA"
+    )]
+    Secret,
+}
 
 /// The keys as they were at one moment.
 struct Keys {
@@ -49,24 +59,28 @@ pub(crate) struct Jwks {
     algorithm: Algorithm,
     url: Uri,
     keys: RwLock<Option<Arc<Keys>>>,
-    /// When the provider was last asked. Held while it is: one asks for all.
-    asked: Mutex<Option<Instant>>,
+    /// When the provider was last asked. Locked while it is asked, so that one
+    /// question serves everybody.
+    asked: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Jwks {
     pub(crate) fn new(algorithm: Algorithm, url: &str) -> Result<Self, JwksUrlError> {
-        let url: Uri = url.parse().map_err(|_| JwksUrlError)?;
+        if algorithm == Algorithm::HS256 {
+            return Err(JwksUrlError::Secret);
+        }
+        let url: Uri = url.parse().map_err(|_| JwksUrlError::Address)?;
         let near = matches!(url.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
         match (url.scheme_str(), url.host()) {
             (Some("https"), Some(_)) => {}
             (Some("http"), Some(_)) if near => {}
-            _ => return Err(JwksUrlError),
+            _ => return Err(JwksUrlError::Address),
         }
         Ok(Self {
             algorithm,
             url,
             keys: RwLock::new(None),
-            asked: Mutex::new(None),
+            asked: Arc::default(),
         })
     }
 
@@ -79,32 +93,61 @@ impl Jwks {
         keys.clone().filter(|keys| keys.at.elapsed() < MAX_STALE)
     }
 
-    /// The key of this id.
-    pub(crate) async fn find(&self, kid: Option<&str>) -> Result<Arc<DecodingKey>, AuthError> {
+    /// Returns the key of this id.
+    ///
+    /// A key that is there is returned at once, and renewed in the background when
+    /// it is old. Only a request that names an unknown key waits for the provider.
+    pub(crate) async fn find(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+    ) -> Result<Arc<DecodingKey>, AuthError> {
         if let Some(keys) = self.known()
-            && keys.at.elapsed() < MAX_AGE
             && let Some(key) = keys.find(kid)
         {
+            if keys.at.elapsed() >= MAX_AGE {
+                self.renew();
+            }
             return Ok(key);
         }
-        if let Err(error) = self.refresh().await {
-            tracing::warn!(url = %self.url, %error, "the keys for tokens cannot be had");
-        }
+        self.renew();
+        // Unlocked when the question has been answered.
+        drop(self.asked.lock().await);
         let keys = self.known().ok_or(AuthError::Unavailable)?;
         keys.find(kid).ok_or(AuthError::Invalid)
     }
 
+    /// Asks the provider and waits for its answer, unless it was asked just now.
     pub(crate) async fn warm_up(&self) -> Result<(), FetchError> {
-        self.refresh().await
-    }
-
-    /// Asks the provider, unless somebody has just done so.
-    async fn refresh(&self) -> Result<(), FetchError> {
         let mut asked = self.asked.lock().await;
         if asked.is_some_and(|at| at.elapsed() < PAUSE) {
             return Ok(());
         }
         *asked = Some(Instant::now());
+        self.ask().await
+    }
+
+    /// Starts to ask the provider, unless it is being asked or was asked just now.
+    ///
+    /// The task ends by itself: a question has a time limit. It does not belong
+    /// to the request that starts it, which may be cancelled.
+    fn renew(self: &Arc<Self>) {
+        let Ok(mut asked) = Arc::clone(&self.asked).try_lock_owned() else {
+            return;
+        };
+        if asked.is_some_and(|at| at.elapsed() < PAUSE) {
+            return;
+        }
+        *asked = Some(Instant::now());
+        let jwks = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = jwks.ask().await {
+                tracing::warn!(url = %jwks.url, %error, "the keys for tokens cannot be had");
+            }
+            drop(asked);
+        });
+    }
+
+    async fn ask(&self) -> Result<(), FetchError> {
         let body = fetch::get(&self.url).await?;
         let keys = Keys::parse(self.algorithm, &body).ok_or(FetchError::NoKeys)?;
         tracing::debug!(url = %self.url, keys = keys.by_id.len(), "keys for tokens were fetched");

@@ -89,7 +89,7 @@ pub struct KeySource(Source);
 
 enum Source {
     One(Arc<DecodingKey>),
-    Jwks(Jwks),
+    Jwks(Arc<Jwks>),
 }
 
 impl KeySource {
@@ -103,15 +103,17 @@ impl KeySource {
         Ok(Self(Source::One(Arc::new(key))))
     }
 
-    /// From a JWKS address (RFC 7517), asked when a key is first needed, again
-    /// when it is old, and when a token names a key that is not there, but then
-    /// no more than every few seconds: whoever makes key names up does not make
-    /// the server ask.
+    /// Takes keys from a JWKS address (RFC 7517).
+    ///
+    /// The address is asked when a key is first needed and when a token names an
+    /// unknown key, at most every ten seconds. Old keys serve for up to a day
+    /// while they are renewed in the background.
     ///
     /// # Errors
-    /// Not an `https` address; `http` only to this machine.
+    /// The address is not `https` (`http` is allowed to this machine), or the
+    /// algorithm is HS256.
     pub fn jwks(algorithm: Algorithm, url: &str) -> Result<Self, JwksUrlError> {
-        Ok(Self(Source::Jwks(Jwks::new(algorithm, url)?)))
+        Ok(Self(Source::Jwks(Arc::new(Jwks::new(algorithm, url)?))))
     }
 
     async fn find(&self, kid: Option<&str>) -> Result<Arc<DecodingKey>, AuthError> {

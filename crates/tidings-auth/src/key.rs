@@ -75,13 +75,31 @@ impl FromStr for Algorithm {
     }
 }
 
-/// A key that is none.
+/// The fewest bytes of a secret: as many as the hash has (RFC 7518 §3.2).
+const MIN_SECRET: usize = 32;
+
+/// The reason why a key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The file is empty; put a secret into it.
-    #[error("the key is empty")]
+    /// The file is empty or blank; put a secret into it.
+    #[error("the key is empty: write a secret with `head -c 32 /dev/urandom | base64`")]
     Empty,
+    /// The secret has fewer than 32 bytes, so a token is enough to guess it.
+    #[error(
+        "the secret has {bytes} bytes, and a token is enough to guess it: HS256 needs {MIN_SECRET} \
+         random bytes, as `head -c 32 /dev/urandom | base64` writes them"
+    )]
+    Short {
+        /// Bytes of the secret.
+        bytes: usize,
+    },
+    /// The file holds a public or private key, which others may know, and no secret.
+    #[error(
+        "this is a key of another algorithm and no secret for HS256: name its algorithm with \
+         --jwt-algorithm RS256, ES256 or EdDSA"
+    )]
+    NotSecret,
     /// Not the key that the algorithm needs.
     #[error("this is not {expected}, which {algorithm} needs")]
     Malformed {
@@ -92,14 +110,48 @@ pub enum KeyError {
     },
 }
 
-/// A secret as a file has it: an editor ends every file with a line end.
+/// Returns the secret in a file: its bytes less the line end that editors add.
+///
+/// # Errors
+/// The secret is empty, can be guessed, or is a key that others may know. A
+/// server that took a public key as its secret would accept everybody's tokens.
 fn secret(bytes: &[u8]) -> Result<&[u8], KeyError> {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    if bytes.is_empty() {
+    if bytes.trim_ascii().is_empty() {
         return Err(KeyError::Empty);
     }
+    if is_known_format(bytes) {
+        return Err(KeyError::NotSecret);
+    }
+    if bytes.len() < MIN_SECRET {
+        return Err(KeyError::Short { bytes: bytes.len() });
+    }
     Ok(bytes)
+}
+
+/// Whether these bytes are a key file: PEM, DER, JWK, JWKS or SSH.
+fn is_known_format(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii();
+    // Text may stand before the first line of a PEM (RFC 7468 §5.2).
+    let pem = text.windows(11).any(|part| part == b"-----BEGIN ");
+    let ssh = [&b"ssh-"[..], b"ecdsa-sha2-", b"sk-ssh-"];
+    let json = || serde_json::from_slice::<serde_json::Map<_, serde_json::Value>>(text);
+    pem || is_der(bytes)
+        || ssh.iter().any(|kind| text.starts_with(kind))
+        || (text.starts_with(b"{") && json().is_ok())
+}
+
+/// Whether these bytes are one ASN.1 sequence of exactly their length, as keys are.
+fn is_der(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x30, length @ 0..=0x7f, rest @ ..] => rest.len() == usize::from(*length),
+        [0x30, 0x81, length, rest @ ..] => rest.len() == usize::from(*length),
+        [0x30, 0x82, high, low, rest @ ..] => {
+            rest.len() == usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        _ => false,
+    }
 }
 
 /// The key to check with: a secret, or a public key as PEM.
@@ -151,15 +203,22 @@ mod tests {
 
     #[test]
     fn a_secret_is_the_file_less_its_line_end() {
-        for (file, expected) in [
-            (&b"key"[..], &b"key"[..]),
-            (b"key\n", b"key"),
-            (b"key\r\n", b"key"),
-            (b"key\n\n", b"key\n"),
-        ] {
-            assert_eq!(secret(file).unwrap(), expected);
+        let key = [b'k'; 32];
+        for end in [&b""[..], b"\n", b"\r\n"] {
+            assert_eq!(secret(&[&key, end].concat()).unwrap(), key);
         }
-        assert_eq!(secret(b"\n").unwrap_err(), KeyError::Empty);
+        let two = [&key[..], b"\n\n"].concat();
+        assert_eq!(secret(&two).unwrap(), &two[..33]);
+    }
+
+    /// Random bytes are no key file, whatever they begin with.
+    #[test]
+    fn random_bytes_are_a_secret() {
+        for first in 0..=u8::MAX {
+            let mut bytes = [0xa5; 40];
+            bytes[0] = first;
+            assert!(secret(&bytes).is_ok(), "{first}");
+        }
     }
 
     #[test]

@@ -13,10 +13,6 @@ use crate::error::{NodeConfigError, chain};
 use crate::options::Options;
 use crate::value::AuthKind;
 
-/// A secret shorter than the hash that it goes into is the weaker of the two
-/// (RFC 7518 §3.2).
-const SHORT_SECRET: usize = 32;
-
 /// Who may come in.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -198,17 +194,10 @@ impl Auth {
 
 fn from_file(algorithm: Algorithm, path: &Path) -> Result<KeySource, NodeConfigError> {
     let bytes = read(path)?;
-    let keys = KeySource::file(algorithm, &bytes).map_err(|cause| NodeConfigError::Key {
+    KeySource::file(algorithm, &bytes).map_err(|cause| NodeConfigError::Key {
         path: path.to_owned(),
         cause,
-    })?;
-    if algorithm == Algorithm::HS256 && bytes.trim_ascii_end().len() < SHORT_SECRET {
-        tracing::warn!(
-            path = %path.display(),
-            "the secret has less than {SHORT_SECRET} bytes: it can be guessed from a token"
-        );
-    }
-    Ok(keys)
+    })
 }
 
 /// The bytes of a file that an option names.

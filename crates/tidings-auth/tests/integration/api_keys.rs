@@ -54,9 +54,40 @@ async fn a_key_is_found_by_its_hash_and_nothing_near_it_is() {
     assert!(!format!("{keys:?}{ci:?}").contains(key));
 }
 
+/// The id leads to one entry, and only that entry is compared: a check costs the
+/// same however many keys there are.
+#[tokio::test]
+async fn a_key_is_looked_up_by_its_id_and_by_nothing_else() {
+    let ci = NewKey::generate("ci", &permissions(), None).unwrap();
+    let other = NewKey::generate("other", &permissions(), None).unwrap();
+    let id = |key: &NewKey| key.key.reveal().split('_').nth(1).unwrap().to_owned();
+    // The hash of `ci`'s key stands under another id.
+    let moved = ci.entry.replace(&id(&ci), &id(&other));
+    assert_ne!(moved, ci.entry, "the entry names the id: {}", ci.entry);
+    let keys = ApiKeys::parse(&moved).unwrap();
+    for key in [&ci, &other] {
+        let credentials = Credentials::new(Some(key.key.reveal()), None);
+        let answer = keys.authenticate(credentials).await;
+        assert_eq!(answer, Err(AuthError::Invalid));
+    }
+    let mut long = String::new();
+    for _ in 0..20_000 {
+        long.push_str(&NewKey::generate("x", &permissions(), None).unwrap().entry);
+    }
+    long.push_str(&ci.entry);
+    let keys = ApiKeys::parse(&long).unwrap();
+    let credentials = Credentials::new(Some(ci.key.reveal()), None);
+    assert!(keys.authenticate(credentials).await.is_ok());
+}
+
 #[test]
 fn a_list_that_is_none_is_refused_by_what_is_wrong_with_it() {
-    let hash = format!("hash = \"sha256:{}\"", "0".repeat(64));
+    let hash = format!(
+        "id = \"{}\"\nhash = \"sha256:{}\"",
+        "0".repeat(16),
+        "0".repeat(64)
+    );
+    let twice = format!("[[key]]\nsubject = \"a\"\n{hash}\n").repeat(2);
     for (text, expected) in [
         ("key = 1".to_owned(), "not a list of keys"),
         ("[[key]]\nsubject = \"a\"".to_owned(), "not a list of keys"),
@@ -73,9 +104,14 @@ fn a_list_that_is_none_is_refused_by_what_is_wrong_with_it() {
             "1 to 256 characters",
         ),
         (
-            "[[key]]\nsubject = \"a\"\nhash = \"secret\"".to_owned(),
+            "[[key]]\nsubject = \"a\"\nid = \"0123456789abcdef\"\nhash = \"secret\"".to_owned(),
             "not `sha256:`",
         ),
+        (
+            "[[key]]\nsubject = \"a\"\nid = \"x\"\nhash = \"secret\"".to_owned(),
+            "16 hexadecimal digits",
+        ),
+        (twice, "two keys have the id"),
         (
             format!("[[key]]\nsubject = \"a\"\n{hash}\nexpires = \"soon\""),
             "not a time",

@@ -1,7 +1,9 @@
 //! Keys behind a JWKS address.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::support::{self, Pair, ask, config, pair};
@@ -19,6 +21,8 @@ use tokio::net::TcpListener;
 struct Provider {
     asked: AtomicUsize,
     body: Mutex<Option<String>>,
+    /// Whether it takes questions and answers none.
+    hangs: AtomicBool,
 }
 
 impl Provider {
@@ -35,7 +39,13 @@ impl Provider {
                     let body = answers.body.lock().unwrap().clone();
                     let status = if body.is_some() { 200 } else { 500 };
                     let body = Full::new(Bytes::from(body.unwrap_or_default()));
-                    async move { http::Response::builder().status(status).body(body) }
+                    let hangs = answers.hangs.load(Ordering::Relaxed);
+                    async move {
+                        if hangs {
+                            std::future::pending::<()>().await;
+                        }
+                        http::Response::builder().status(status).body(body)
+                    }
                 });
                 let http = hyper::server::conn::http1::Builder::new();
                 tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
@@ -134,6 +144,59 @@ async fn a_new_key_is_found_and_made_up_names_do_not_reach_the_provider() {
     assert_eq!(withdrawn, Err(AuthError::Invalid));
 }
 
+async fn advance(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+/// What is answered without waiting for anything.
+fn at_once<T>(asking: impl Future<Output = T>) -> Option<T> {
+    match pin!(asking).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_there_serve_at_once_while_they_are_renewed() {
+    let algorithm = Algorithm::EdDSA;
+    let (provider, url) = Provider::start().await;
+    let (old, new) = (pair(algorithm), pair(algorithm));
+    provider.has(&[("old", &old)]);
+    let asked = authenticator(algorithm, &url);
+    let (old_token, new_token) = (
+        token(&old, algorithm, Some("old")),
+        token(&new, algorithm, Some("new")),
+    );
+    assert!(ask(&asked, &old_token).await.is_ok());
+    provider.hangs.store(true, Ordering::Relaxed);
+    advance(700).await;
+    for _ in 0..10 {
+        let answer = at_once(ask(&asked, &old_token));
+        assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
+    }
+    until("the provider is asked", async || provider.asked() == 2).await;
+    // The question that hangs ends, and the next one is answered.
+    provider.hangs.store(false, Ordering::Relaxed);
+    provider.has(&[("new", &new)]);
+    advance(20).await;
+    until("the new keys are there", async || {
+        let answer = at_once(ask(&asked, &old_token));
+        assert!(answer.is_some() || provider.asked() > 2, "nobody waits");
+        matches!(at_once(ask(&asked, &new_token)), Some(Ok(_)))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn without_its_provider_it_uses_what_it_has_and_refuses_what_it_cannot_check() {
     let algorithm = Algorithm::EdDSA;
@@ -144,17 +207,12 @@ async fn without_its_provider_it_uses_what_it_has_and_refuses_what_it_cannot_che
     assert_eq!(ask(&asked, &token).await, Err(AuthError::Unavailable));
     assert!(asked.warm_up().await.is_ok(), "asked just now");
     provider.has(&[("k", &key)]);
-    let advance = async |seconds| {
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(seconds)).await;
-        tokio::time::resume();
-    };
     advance(11).await;
     assert!(ask(&asked, &token).await.is_ok());
     *provider.body.lock().unwrap() = None;
     advance(700).await;
     assert!(ask(&asked, &token).await.is_ok(), "old, but all there is");
-    assert_eq!(provider.asked(), 3);
+    until("the provider is asked", async || provider.asked() == 3).await;
     advance(24 * 3_600).await;
     assert_eq!(ask(&asked, &token).await, Err(AuthError::Unavailable));
 }

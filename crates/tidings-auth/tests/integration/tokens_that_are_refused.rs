@@ -4,7 +4,7 @@ use crate::support::{
     self, SECRET, ask, claims, config, header, hs256, now, pair, part, with_secret,
 };
 use serde_json::json;
-use tidings_auth::{Algorithm, JwtAuthenticator, KeySource, TokenIssuer};
+use tidings_auth::{Algorithm, JwtAuthenticator, KeyError, KeySource, TokenIssuer};
 use tidings_connections::AuthError::{self, Expired, Invalid, Malformed, NotForHere, NotYetValid};
 use tidings_connections::{Authenticator as _, Credentials, Permissions};
 
@@ -205,4 +205,57 @@ fn nothing_shows_a_secret() {
         "{shown}"
     );
     assert!(!shown.contains(&format!("{:?}", SECRET)), "{shown}");
+}
+
+/// Without `--jwt-algorithm` a server expects HS256. A public key must not become its secret.
+#[test]
+fn what_everybody_may_know_is_no_secret() {
+    let [rsa, ec, ed] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA].map(pair);
+    let jwks = json!({"keys": [rsa.jwk.clone()]}).to_string();
+    let der = support::der(&ec.public);
+    let explained = format!("Bag Attributes\n  localKeyID: 01\n{}", rsa.public);
+    for (what, bytes) in [
+        ("an RSA public key", rsa.public.as_bytes()),
+        ("a public key of a curve", ec.public.as_bytes()),
+        ("a private key", ed.private.as_bytes()),
+        ("a PEM with text before it", explained.as_bytes()),
+        ("a public key as DER", &der),
+        ("a JWK", rsa.jwk.to_string().as_bytes()),
+        ("a JWKS", jwks.as_bytes()),
+        (
+            "an SSH key",
+            b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ ada@example",
+        ),
+    ] {
+        let refused = KeySource::file(Algorithm::HS256, bytes).unwrap_err();
+        assert_eq!(refused, KeyError::NotSecret, "{what}");
+        assert!(refused.to_string().contains("--jwt-algorithm"), "{refused}");
+        let refused = TokenIssuer::new(Algorithm::HS256, bytes).unwrap_err();
+        assert_eq!(refused, KeyError::NotSecret, "{what}, to sign with");
+    }
+    assert!(KeySource::jwks(Algorithm::HS256, "https://id.example/keys").is_err());
+}
+
+#[test]
+fn a_secret_that_can_be_guessed_is_refused() {
+    for (bytes, expected) in [
+        (&b"x"[..], KeyError::Short { bytes: 1 }),
+        (
+            b"a secret of 31 bytes, too short\n",
+            KeyError::Short { bytes: 31 },
+        ),
+        (&[b' '; 64], KeyError::Empty),
+        (b"\n\n\n", KeyError::Empty),
+        (b"", KeyError::Empty),
+    ] {
+        assert_eq!(
+            KeySource::file(Algorithm::HS256, bytes).unwrap_err(),
+            expected
+        );
+        assert_eq!(
+            TokenIssuer::new(Algorithm::HS256, bytes).unwrap_err(),
+            expected
+        );
+    }
+    assert!(KeySource::file(Algorithm::HS256, &[b'x'; 32]).is_ok());
 }

@@ -243,6 +243,13 @@ fn nobody_listens_to_strangers_by_mistake() {
 fn options_that_do_not_go_together_are_refused() {
     let empty = file("empty.key", "\n");
     let empty = empty.to_str().unwrap();
+    let short = file("short.key", "guess me\n");
+    let short = short.to_str().unwrap();
+    let public = file(
+        "public.key",
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n",
+    );
+    let public = public.to_str().unwrap();
     for (arguments, expected) in [
         (&["--auth", "jwt"][..], "--jwt-key"),
         (&["--auth", "keys"], "--api-keys"),
@@ -253,10 +260,23 @@ fn options_that_do_not_go_together_are_refused() {
             "choose one",
         ),
         (
-            &["--auth", "jwt", "--jwt-key", "http://id.example/k"],
+            &[
+                "--auth",
+                "jwt",
+                "--jwt-algorithm",
+                "ES256",
+                "--jwt-key",
+                "http://id.example/k",
+            ],
             "https://",
         ),
         (&["--auth", "jwt", "--jwt-key", empty], "empty"),
+        (&["--auth", "jwt", "--jwt-key", short], "32 random bytes"),
+        (&["--auth", "jwt", "--jwt-key", public], "--jwt-algorithm"),
+        (
+            &["--auth", "jwt", "--jwt-key", "https://id.example/k"],
+            "--jwt-algorithm",
+        ),
         (
             &[
                 "--auth",

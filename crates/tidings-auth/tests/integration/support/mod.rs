@@ -32,6 +32,12 @@ fn pem(label: &str, der: &[u8]) -> String {
     )
 }
 
+/// The bytes that a PEM stands for.
+pub(crate) fn der(pem: &str) -> Vec<u8> {
+    let text: String = pem.lines().filter(|line| !line.starts_with("--")).collect();
+    BASE64.decode(text.as_bytes()).unwrap()
+}
+
 pub(crate) fn pair(algorithm: Algorithm) -> Pair {
     match algorithm {
         Algorithm::EdDSA => {
