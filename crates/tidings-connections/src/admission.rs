@@ -40,11 +40,20 @@ impl Inner {
         let Some(authenticator) = &self.authenticator else {
             return Ok(Access::unrestricted());
         };
+        let address = credentials.remote_addr.map(|addr| Who::of(addr.ip()));
+        if let Some(address) = &address {
+            // Before anything that costs more than this look.
+            self.limiter.may_fail(address).map_err(AuthError::Limited)?;
+        }
         let known = authenticator.authenticate(credentials).await;
-        known.map(Access::of).inspect_err(|_| {
+        known.map(Access::of).inspect_err(|error| {
             self.counters
                 .unauthenticated
                 .fetch_add(1, Ordering::Relaxed);
+            // Nobody can help it that tokens cannot be checked.
+            if let Some(address) = address.filter(|_| *error != AuthError::Unavailable) {
+                self.limiter.failed(&address);
+            }
         })
     }
 

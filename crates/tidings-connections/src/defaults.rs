@@ -45,10 +45,6 @@ pub const INBOX_BYTES: usize = 256 * 1024;
 /// client is not read from either, so it cannot make the server hold more.
 pub const MAX_PENDING_ANSWERS: usize = 64 * 1024;
 
-/// Messages in a row beyond its rate that a client is only told about: a client
-/// that listens has slowed down long before.
-pub const MAX_REFUSED_IN_A_ROW: u32 = 1_000;
-
 /// Events that `history=N` may ask for.
 pub const MAX_HISTORY: u32 = 1_000;
 

@@ -50,8 +50,8 @@ mod subscriptions;
 mod write;
 
 pub use auth::{
-    Access, AuthError, Authenticator, Credentials, Forbidden, Permission, Permissions, Principal,
-    Scope, UnknownPermission,
+    Access, AuthError, Authenticator, Credentials, Forbidden, NotPublishable, Permission,
+    Permissions, Principal, Scope, UnknownPermission,
 };
 pub use close::CloseReason;
 pub use config::{ConfigError, ConnectionsConfig};

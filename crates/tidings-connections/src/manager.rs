@@ -337,6 +337,36 @@ impl ConnectionManager {
         self.inner.limiter.message(access.who(addr))
     }
 
+    /// Takes note of a request that came to nothing before anybody knew who asks.
+    ///
+    /// # Errors
+    /// Too many requests from this address came to nothing.
+    pub fn note_failure(&self, addr: Option<std::net::SocketAddr>) -> Result<(), Limited> {
+        let Some(address) = addr.map(|addr| Who::of(addr.ip())) else {
+            return Ok(());
+        };
+        self.inner.limiter.may_fail(&address)?;
+        self.inner.limiter.failed(&address);
+        Ok(())
+    }
+
+    /// Checks that a client may cause more work than its requests themselves are.
+    ///
+    /// # Errors
+    /// The client has caused too much of it.
+    pub fn check_work(
+        &self,
+        access: &Access,
+        addr: Option<std::net::SocketAddr>,
+    ) -> Result<(), Limited> {
+        self.inner.limiter.may_work(access.who(addr).as_ref())
+    }
+
+    /// Takes note of tasks that were matched and events that were read for a client.
+    pub fn note_work(&self, access: &Access, addr: Option<std::net::SocketAddr>, units: usize) {
+        self.inner.limiter.worked(access.who(addr).as_ref(), units);
+    }
+
     /// Takes note of the bytes of a request's body.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tidings_bus::{Hold, PublishError, Published, Start, Task};
 use tidings_protocol::{
@@ -9,11 +10,10 @@ use tidings_protocol::{
     Pattern, Reference, Since, Target, TaskId,
 };
 
-use crate::auth::{AuthError, Forbidden, Permission};
+use crate::auth::{AuthError, Forbidden, NotPublishable, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
-use crate::defaults::MAX_REFUSED_IN_A_ROW;
-use crate::limits::{Limit, Limited};
+use crate::limits::{Limit, Limited, Own};
 use crate::outbound::Outbound;
 use crate::subscriptions::{OpeningKind, PatternSub, Source};
 
@@ -62,6 +62,12 @@ impl From<Limited> for Refusal {
 impl From<Forbidden> for Refusal {
     fn from(error: Forbidden) -> Self {
         Self::new(ErrorCode::Forbidden, error.to_string())
+    }
+}
+
+impl From<NotPublishable> for Refusal {
+    fn from(error: NotPublishable) -> Self {
+        Self::new(error.code(), error.to_string())
     }
 }
 
@@ -124,11 +130,25 @@ impl Connection {
         self: &Arc<Self>,
         messages: impl IntoIterator<Item = T>,
     ) {
+        self.receive_translated(messages, |_| Ok(None)).await;
+    }
+
+    /// Does what messages of another vocabulary ask for. `translate` gives the
+    /// message that asks for the same, or none if it is one of this protocol
+    /// already. A message is charged before it is translated.
+    ///
+    /// # Cancel safety
+    /// As [`receive`](Self::receive).
+    pub async fn receive_translated<T: AsRef<str>>(
+        self: &Arc<Self>,
+        messages: impl IntoIterator<Item = T>,
+        translate: impl Fn(&str) -> Result<Option<String>, (ErrorCode, String)>,
+    ) {
         let mut answers = Vec::new();
         let mut batch = Batch::default();
         for message in messages {
             self.count_received();
-            match self.take(message.as_ref()) {
+            match self.take(message.as_ref(), &translate) {
                 Asked::Publish(reference, task_id, event) => {
                     batch.asked.push((reference, task_id.clone()));
                     batch.events.push((task_id, event));
@@ -167,35 +187,54 @@ impl Connection {
         }
     }
 
-    /// What a message asks for, if it may be asked.
-    fn take(&self, text: &str) -> Asked {
+    /// Returns what a message asks for, if it may be asked. The message is charged
+    /// before it is decoded.
+    fn take(
+        &self,
+        text: &str,
+        translate: impl Fn(&str) -> Result<Option<String>, (ErrorCode, String)>,
+    ) -> Asked {
         let max = self.manager().config.max_message_bytes;
         let limits = Limits::default().with_max_message_bytes(max);
+        if let Err(limited) = self.throttle(text.len()) {
+            // Decoded for its `ref` alone. Refusals are counted, so this ends soon.
+            let reference = match ClientMessage::decode(text, &limits) {
+                Ok(message) => message.reference,
+                Err(error) => error.reference,
+            };
+            return Asked::Refused(self.refuse(reference, limited.into()));
+        }
+        let translated = match translate(text) {
+            Ok(translated) => translated,
+            Err((code, text)) => {
+                return Asked::Refused(self.refuse(None, Refusal::new(code, text)));
+            }
+        };
+        let text = translated.as_deref().unwrap_or(text);
         let message = match ClientMessage::decode(text, &limits) {
             Ok(message) => message,
             Err(error) => {
-                let text = error.to_string();
-                self.manager().counters.error(error.code);
-                return Asked::Refused(ControlMessage::error(error.reference, error.code, text));
+                let refusal = Refusal::new(error.code, error.to_string());
+                return Asked::Refused(self.refuse(error.reference, refusal));
             }
         };
         let reference = message.reference.clone();
-        if let Err(limited) = self.throttle(text.len()) {
-            let Refusal { code, text } = Refusal::from(limited);
-            return Asked::Refused(ControlMessage::error(reference, code, text));
-        }
-        let ClientRequest::Publish { task_id, event } = message.kind else {
+        let ClientRequest::Publish { task_id, mut event } = message.kind else {
             return Asked::Other(message);
         };
-        match self.may_publish(task_id, &event) {
+        match self.may_publish(task_id, &mut event) {
             Ok(task_id) => Asked::Publish(reference, task_id, event),
             Err(refusal) => Asked::Refused(self.refuse(reference, refusal)),
         }
     }
 
-    /// Counts a refusal; gives the answer.
+    /// Counts a refusal and returns the answer. A client whose messages are refused
+    /// again and again is let go.
     fn refuse(&self, reference: Option<Reference>, refusal: Refusal) -> ControlMessage {
         self.manager().counters.error(refusal.code);
+        if !self.bears_refusal() {
+            self.close(CloseReason::RateLimited);
+        }
         if refusal.code == ErrorCode::Forbidden {
             self.manager()
                 .counters
@@ -257,10 +296,14 @@ impl Connection {
     }
 
     /// The task that an event goes to, if it may.
-    fn may_publish(&self, task_id: Option<TaskId>, event: &NewEvent) -> Result<TaskId, Refusal> {
+    fn may_publish(
+        &self,
+        task_id: Option<TaskId>,
+        event: &mut NewEvent,
+    ) -> Result<TaskId, Refusal> {
         let task_id = self.task_or_path(task_id)?;
         let access = self.access();
-        access.check_publish(&task_id, &event.event_type)?;
+        access.check_publish(&task_id, event, self.client_id().as_str())?;
         let manager = self.manager();
         manager.note_task(&access, self.remote_addr(), &task_id)?;
         Ok(task_id)
@@ -283,46 +326,50 @@ impl Connection {
         }
     }
 
-    /// Takes note of a message; a client that goes on and on is let go.
+    /// Takes note of a message.
     fn throttle(&self, bytes: usize) -> Result<(), Limited> {
         let limiter = &self.manager().limiter;
-        let (own, access) = {
-            let mut out = self.lock();
-            let own = match limiter.has_own() {
-                false => Ok(()),
-                true => {
-                    let rates = out.rates.get_or_insert_with(|| Box::new(limiter.own()));
-                    let taken = rates.message();
-                    rates.refused = if taken.is_ok() { 0 } else { rates.refused + 1 };
-                    taken.map_err(|after| (after, rates.refused))
-                }
-            };
-            (own, out.access.clone())
-        };
-        if let Err((retry_after, in_a_row)) = own {
-            if in_a_row > MAX_REFUSED_IN_A_ROW {
-                self.close(CloseReason::RateLimited);
-            }
-            return Err(limiter.hit_own(Limit::Messages, retry_after));
-        }
-        let who = access.who(self.remote_addr());
+        self.own_rates(|rates| rates.messages(1))
+            .map_err(|retry_after| limiter.hit_own(Limit::Messages, retry_after))?;
+        let who = self.access().who(self.remote_addr());
         limiter.message(who.clone())?;
         limiter.bytes(who, bytes)
+    }
+
+    /// Asks the rates of this connection, if connections have any.
+    fn own_rates(&self, ask: impl FnOnce(&mut Own) -> Result<(), Duration>) -> Result<(), Duration> {
+        let limiter = &self.manager().limiter;
+        if !limiter.has_own() {
+            return Ok(());
+        }
+        let mut out = self.lock();
+        ask(out.rates.get_or_insert_with(|| Box::new(limiter.own())))
+    }
+
+    /// Takes note of a refused message; false if there have been too many.
+    fn bears_refusal(&self) -> bool {
+        let borne = |rates: &mut Own| rates.bears_refusal().then_some(()).ok_or(Duration::ZERO);
+        self.own_rates(borne).is_ok()
+    }
+
+    /// Takes note of frames that are no message by themselves: pings, pongs, and
+    /// fragments. False, and the end of the connection, if there are too many.
+    pub fn take_frames(&self, count: usize) -> bool {
+        let taken = self.own_rates(|rates| rates.messages(count));
+        if let Err(retry_after) = taken {
+            let limiter = &self.manager().limiter;
+            limiter.hit_own(Limit::Messages, retry_after);
+            self.close(CloseReason::RateLimited);
+        }
+        taken.is_ok()
     }
 
     /// Takes note of bytes that came in, whatever they are; false, and the end
     /// of the connection, if they are more than it may send.
     pub fn take_bytes(&self, count: usize) -> bool {
-        let limiter = &self.manager().limiter;
-        if !limiter.has_own() {
-            return true;
-        }
-        let taken = {
-            let mut out = self.lock();
-            let rates = out.rates.get_or_insert_with(|| Box::new(limiter.own()));
-            rates.bytes(count)
-        };
+        let taken = self.own_rates(|rates| rates.bytes(count));
         if let Err(retry_after) = taken {
+            let limiter = &self.manager().limiter;
             limiter.hit_own(Limit::Bytes, retry_after);
             self.close(CloseReason::RateLimited);
         }

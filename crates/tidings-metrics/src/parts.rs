@@ -226,14 +226,7 @@ impl Connections {
             "tidings_limited",
             "Refusals because a client had used what it may",
             "limit",
-            [
-                ("address_connections", limited.address_connections),
-                ("subject_connections", limited.subject_connections),
-                ("handshakes", limited.handshakes),
-                ("messages", limited.messages),
-                ("bytes", limited.bytes),
-                ("tasks", limited.tasks),
-            ],
+            limited.each(),
         )?;
         let codes: Vec<_> = self
             .ends

@@ -128,6 +128,14 @@ impl EventType {
         name.as_ref().parse()
     }
 
+    /// Whether only the bus makes it: a client that publishes one is refused.
+    pub fn is_made_by_bus(&self) -> bool {
+        matches!(
+            self.as_str(),
+            "task_stalled" | "input_expired" | "children_update"
+        )
+    }
+
     /// Whether the task has ended with it.
     pub const fn is_terminal(&self) -> bool {
         matches!(

@@ -6,7 +6,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tidings_bus::PublishError;
 use tidings_connections::{
-    AuthError, ConnectError, Forbidden, Limited, SendError, Unanswered, UnknownClient, chain,
+    AuthError, ConnectError, Forbidden, Limited, NotPublishable, SendError, Unanswered,
+    UnknownClient, chain,
 };
 use tidings_protocol::ErrorCode;
 
@@ -123,6 +124,25 @@ impl Problem {
         Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
+    /// Returns the problem with a detail that takes at most `max` bytes as JSON: a
+    /// library's text may repeat what a client sent.
+    pub(crate) fn shortened(mut self, max: usize) -> Self {
+        let mut length = 0;
+        let end = self.detail.char_indices().find_map(|(at, char)| {
+            length += match char {
+                '"' | '\\' => 2,
+                char if char.is_control() => 6,
+                char => char.len_utf8(),
+            };
+            (length > max).then_some(at)
+        });
+        if let Some(end) = end {
+            self.detail.truncate(end);
+            self.detail.push('…');
+        }
+        self
+    }
+
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
@@ -161,7 +181,8 @@ impl Problem {
                     }),
                 );
             }
-            408 => {
+            // Whoever goes on has to connect anew, and that has a limit of its own.
+            408 | 429 => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             426 => {
@@ -190,6 +211,9 @@ impl From<PublishError> for Problem {
 
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
+        if let AuthError::Limited(limited) = error {
+            return limited.into();
+        }
         Self {
             no_token: error == AuthError::Missing,
             ..Self::new(error.code(), error.to_string())
@@ -200,6 +224,12 @@ impl From<AuthError> for Problem {
 impl From<Forbidden> for Problem {
     fn from(error: Forbidden) -> Self {
         Self::new(ErrorCode::Forbidden, error.to_string())
+    }
+}
+
+impl From<NotPublishable> for Problem {
+    fn from(error: NotPublishable) -> Self {
+        Self::new(error.code(), error.to_string())
     }
 }
 

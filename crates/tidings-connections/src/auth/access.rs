@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::{EventType, Pattern, TaskId, Timestamp};
+use tidings_protocol::{Pattern, TaskId, Timestamp};
 
 use super::{Permission, Principal, Scope};
 
@@ -87,17 +87,5 @@ impl Access {
             Some(scope) if !scope.overlaps(pattern) => Err(Forbidden(Permission::Watch)),
             _ => Ok(()),
         }
-    }
-
-    /// That this event may be published into that task.
-    ///
-    /// # Errors
-    /// What is missing.
-    pub fn check_publish(&self, task_id: &TaskId, event: &EventType) -> Result<(), Forbidden> {
-        let missing = self
-            .0
-            .as_ref()
-            .and_then(|principal| principal.permissions.missing_to_publish(task_id, event));
-        missing.map_or(Ok(()), |permission| Err(Forbidden(permission)))
     }
 }

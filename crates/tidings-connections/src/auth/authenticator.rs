@@ -8,6 +8,7 @@ use tidings_protocol::{ErrorCode, Timestamp};
 
 use super::Permissions;
 use crate::close::CloseReason;
+use crate::limits::Limited;
 
 /// What somebody shows who wants to be let in.
 #[derive(Clone, Copy, Default)]
@@ -96,6 +97,9 @@ pub enum AuthError {
     /// Its time has not come.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// Too many tokens from this address were refused; wait, and correct the token.
+    #[error(transparent)]
+    Limited(Limited),
     /// It cannot be checked now; try again later.
     #[error("tokens cannot be checked at the moment")]
     Unavailable,
@@ -106,6 +110,7 @@ impl AuthError {
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Unavailable => ErrorCode::Unavailable,
+            Self::Limited(_) => ErrorCode::RateLimited,
             _ => ErrorCode::Unauthenticated,
         }
     }
@@ -114,6 +119,7 @@ impl AuthError {
     pub fn close_reason(self) -> CloseReason {
         match self {
             Self::Unavailable => CloseReason::Full,
+            Self::Limited(_) => CloseReason::RateLimited,
             Self::Expired => CloseReason::TokenExpired,
             _ => CloseReason::Unauthenticated,
         }

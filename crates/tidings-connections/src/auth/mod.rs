@@ -8,9 +8,11 @@
 mod access;
 mod authenticator;
 mod permissions;
+mod publishing;
 mod scope;
 
 pub use access::{Access, Forbidden};
 pub use authenticator::{AuthError, Authenticator, Credentials, Principal};
 pub use permissions::{Permission, Permissions, UnknownPermission};
+pub use publishing::NotPublishable;
 pub use scope::Scope;

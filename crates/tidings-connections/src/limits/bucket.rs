@@ -68,6 +68,22 @@ impl Bucket {
         }
     }
 
+    /// Takes `count` out of the bucket, also what is not in it: its client owes that.
+    pub(super) fn owe(&mut self, rate: Rate, count: usize, now: Instant) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let from = self.full_at.map_or(now, |full_at| full_at.max(now));
+        self.full_at = from.checked_add(rate.time_for(count)).or(self.full_at);
+    }
+
+    /// Checks that the client of the bucket owes nothing.
+    ///
+    /// # Errors
+    /// The time until it does not.
+    pub(super) fn check(&self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let mut copy = *self;
+        copy.take(rate, 0, now)
+    }
+
     /// Returns whether the bucket is as if nothing had ever been taken.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|full_at| full_at <= now)

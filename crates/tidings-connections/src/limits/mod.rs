@@ -4,6 +4,7 @@
 //! IPv6 address counts by its /64, which is what one household or host gets.
 
 mod bucket;
+mod debt;
 mod rate;
 mod who;
 
@@ -14,9 +15,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidings_protocol::TaskId;
+use tokio::time::Instant;
 
 use crate::auth::Access;
 pub use bucket::Rate;
+use debt::Debts;
 pub(crate) use rate::{Keyed, Own};
 pub(crate) use who::Who;
 
@@ -44,6 +47,12 @@ pub struct ClientLimits {
     pub bytes_per_client: Option<Rate>,
     /// Tasks that one client makes by publishing to them first.
     pub tasks_per_client: Option<Rate>,
+    /// Requests from one address that come to nothing before it is known who
+    /// asks: bad tokens, no tokens, paths that lead nowhere.
+    pub failures_per_address: Option<Rate>,
+    /// Work that one client causes beyond its messages: tasks matched by patterns
+    /// and lists, and events read from history, each one unit.
+    pub work_per_client: Option<Rate>,
 }
 
 impl ClientLimits {
@@ -60,6 +69,10 @@ impl ClientLimits {
             messages_per_client: Some(Rate::new(5_000, 10_000)),
             bytes_per_client: Some(Rate::new(8 << 20, 16 << 20)),
             tasks_per_client: Some(Rate::new(100, 2_000)),
+            // An office whose tokens have all expired comes back once, not for ever.
+            failures_per_address: Some(Rate::new(10, 500)),
+            // A dashboard of 200,000 tasks opens at once, and ten a minute after that.
+            work_per_client: Some(Rate::new(50_000, 200_000)),
         }
     }
 }
@@ -79,9 +92,25 @@ pub enum Limit {
     Bytes,
     /// Tasks made.
     Tasks,
+    /// Requests that came to nothing.
+    Failures,
+    /// Tasks matched and events read.
+    Work,
 }
 
 impl Limit {
+    /// All of them, in order.
+    pub const ALL: [Self; 8] = [
+        Self::AddressConnections,
+        Self::SubjectConnections,
+        Self::Handshakes,
+        Self::Messages,
+        Self::Bytes,
+        Self::Tasks,
+        Self::Failures,
+        Self::Work,
+    ];
+
     /// In words.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -91,13 +120,49 @@ impl Limit {
             Self::Messages => "messages",
             Self::Bytes => "bytes",
             Self::Tasks => "new tasks",
+            Self::Failures => "failed requests from this address",
+            Self::Work => "tasks and events looked at",
+        }
+    }
+
+    /// Returns what a client can do about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::AddressConnections | Self::SubjectConnections => {
+                "close connections that are not needed, or watch several tasks on one"
+            }
+            Self::Handshakes => "keep connections open and reuse them",
+            Self::Messages => "send fewer messages, or several events in one request",
+            Self::Bytes => "send smaller events, or fewer",
+            Self::Tasks => "publish to tasks that exist",
+            Self::Failures => "correct the token or the address that is asked for",
+            Self::Work => {
+                "use narrower patterns, shorter pages, and subscribe instead of asking again"
+            }
+        }
+    }
+
+    /// Returns the limit's name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AddressConnections => "address_connections",
+            Self::SubjectConnections => "subject_connections",
+            Self::Handshakes => "handshakes",
+            Self::Messages => "messages",
+            Self::Bytes => "bytes",
+            Self::Tasks => "tasks",
+            Self::Failures => "failures",
+            Self::Work => "work",
         }
     }
 }
 
 /// A client has used what it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many {}; try again in {} ms", .limit.as_str(), .retry_after.as_millis())]
+#[error(
+    "too many {}; try again in {} ms, and {}",
+    .limit.as_str(), .retry_after.as_millis(), .limit.advice()
+)]
 #[non_exhaustive]
 pub struct Limited {
     /// What of.
@@ -126,6 +191,30 @@ pub struct LimitStats {
     pub bytes: u64,
     /// Tasks that were not made.
     pub tasks: u64,
+    /// Requests refused unread, because too many from their address came to nothing.
+    pub failures: u64,
+    /// Requests refused, because their client had caused too much work.
+    pub work: u64,
+}
+
+impl LimitStats {
+    /// Returns how often each limit was hit, with its name in metrics.
+    pub fn each(&self) -> [(&'static str, u64); Limit::ALL.len()] {
+        Limit::ALL.map(|limit| (limit.name(), self.of(limit)))
+    }
+
+    fn of(&self, limit: Limit) -> u64 {
+        match limit {
+            Limit::AddressConnections => self.address_connections,
+            Limit::SubjectConnections => self.subject_connections,
+            Limit::Handshakes => self.handshakes,
+            Limit::Messages => self.messages,
+            Limit::Bytes => self.bytes,
+            Limit::Tasks => self.tasks,
+            Limit::Failures => self.failures,
+            Limit::Work => self.work,
+        }
+    }
 }
 
 /// The limits in force, and who stands where.
@@ -135,7 +224,7 @@ pub(crate) struct Limiter {
     /// count that began later would not know those that are there.
     counting: bool,
     connections: Mutex<HashMap<Who, usize>>,
-    hits: [AtomicU64; 6],
+    hits: [AtomicU64; Limit::ALL.len()],
 }
 
 /// What may be exchanged while the server runs.
@@ -145,6 +234,8 @@ struct Rules {
     messages: Option<Keyed>,
     bytes: Option<Keyed>,
     tasks: Option<Keyed>,
+    failures: Option<Debts>,
+    work: Option<Debts>,
 }
 
 impl Rules {
@@ -155,6 +246,8 @@ impl Rules {
             messages: limits.messages_per_client.map(Keyed::new),
             bytes: limits.bytes_per_client.map(Keyed::new),
             tasks: limits.tasks_per_client.map(Keyed::new),
+            failures: limits.failures_per_address.map(Debts::new),
+            work: limits.work_per_client.map(Debts::new),
         }
     }
 
@@ -187,6 +280,12 @@ impl Rules {
             if same {
                 *rates = used.take();
             }
+        }
+        if new.failures_per_address == old.failures_per_address {
+            self.failures = before.failures.take();
+        }
+        if new.work_per_client == old.work_per_client {
+            self.work = before.work.take();
         }
     }
 }
@@ -325,6 +424,50 @@ impl Limiter {
         self.keyed(self.rules().tasks.as_ref(), who, 1, Limit::Tasks)
     }
 
+    /// Checks that requests from an address do not come to nothing all the time.
+    pub(crate) fn may_fail(&self, address: &Who) -> Result<(), Limited> {
+        let rules = self.rules();
+        let Some(failures) = &rules.failures else {
+            return Ok(());
+        };
+        let checked = failures.check(address, Instant::now());
+        checked.map_err(|retry_after| {
+            self.hit(Limited {
+                limit: Limit::Failures,
+                retry_after,
+            })
+        })
+    }
+
+    /// Takes note of a request from an address that came to nothing.
+    pub(crate) fn failed(&self, address: &Who) {
+        if let Some(failures) = &self.rules().failures {
+            failures.add(address, 1, Instant::now());
+        }
+    }
+
+    /// Checks that a client may cause more work.
+    pub(crate) fn may_work(&self, who: Option<&Who>) -> Result<(), Limited> {
+        let rules = self.rules();
+        let (Some(work), Some(who)) = (&rules.work, who) else {
+            return Ok(());
+        };
+        let checked = work.check(who, Instant::now());
+        checked.map_err(|retry_after| {
+            self.hit(Limited {
+                limit: Limit::Work,
+                retry_after,
+            })
+        })
+    }
+
+    /// Takes note of work that a client has caused.
+    pub(crate) fn worked(&self, who: Option<&Who>, units: usize) {
+        if let (Some(work), Some(who)) = (&self.rules().work, who) {
+            work.add(who, units, Instant::now());
+        }
+    }
+
     /// What one connection may do, kept with it from its first message on.
     pub(crate) fn own(&self) -> Own {
         let limits = self.rules().limits;
@@ -334,7 +477,10 @@ impl Limiter {
     /// Whether a connection has limits of its own.
     pub(crate) fn has_own(&self) -> bool {
         let limits = self.rules().limits;
-        limits.messages_per_connection.is_some() || limits.bytes_per_connection.is_some()
+        limits.messages_per_connection.is_some()
+            || limits.bytes_per_connection.is_some()
+            || limits.messages_per_client.is_some()
+            || limits.bytes_per_client.is_some()
     }
 
     /// Counts a refusal by a connection's own limit.
@@ -354,6 +500,9 @@ impl Limiter {
         for rates in all.into_iter().flatten() {
             rates.tidy();
         }
+        for debts in [&rules.failures, &rules.work].into_iter().flatten() {
+            debts.tidy(Instant::now());
+        }
     }
 
     pub(crate) fn stats(&self) -> LimitStats {
@@ -365,6 +514,8 @@ impl Limiter {
             messages: get(Limit::Messages),
             bytes: get(Limit::Bytes),
             tasks: get(Limit::Tasks),
+            failures: get(Limit::Failures),
+            work: get(Limit::Work),
         }
     }
 }

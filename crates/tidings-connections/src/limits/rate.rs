@@ -9,6 +9,11 @@ use tokio::time::Instant;
 use super::Who;
 use super::bucket::{Bucket, Rate};
 
+/// Messages of one connection that are refused and only answered, a second and at
+/// once. A client that listens has slowed down long before.
+const REFUSALS_A_SECOND: u32 = 100;
+const REFUSALS_AT_ONCE: u32 = 1_000;
+
 /// One rate for each of many clients.
 pub(crate) struct Keyed {
     rate: Rate,
@@ -50,8 +55,8 @@ impl Keyed {
 pub(crate) struct Own {
     messages: Option<(Rate, Bucket)>,
     bytes: Option<(Rate, Bucket)>,
-    /// Messages refused since the last one that was not.
-    pub(crate) refused: u32,
+    /// Messages that may be refused before the connection is closed.
+    patience: Bucket,
 }
 
 fn take(own: &mut Option<(Rate, Bucket)>, count: usize) -> Result<(), Duration> {
@@ -67,12 +72,19 @@ impl Own {
         Self {
             messages: messages.map(full),
             bytes: bytes.map(full),
-            refused: 0,
+            patience: Bucket::default(),
         }
     }
 
-    pub(crate) fn message(&mut self) -> Result<(), Duration> {
-        take(&mut self.messages, 1)
+    /// Takes some messages, or frames that are none.
+    pub(crate) fn messages(&mut self, count: usize) -> Result<(), Duration> {
+        take(&mut self.messages, count)
+    }
+
+    /// Takes note of a message that is refused. False when its client goes on and on.
+    pub(crate) fn bears_refusal(&mut self) -> bool {
+        let patience = Rate::new(REFUSALS_A_SECOND, REFUSALS_AT_ONCE);
+        self.patience.take(patience, 1, Instant::now()).is_ok()
     }
 
     pub(crate) fn bytes(&mut self, count: usize) -> Result<(), Duration> {

@@ -51,6 +51,9 @@ impl Rule {
         if text.is_empty() {
             return Err(IdError::Empty { id: self.id });
         }
+        if self.alphabet == Alphabet::Token && matches!(text, "." | "..") {
+            return Err(IdError::Dots { id: self.id });
+        }
         self.check_characters(text)
     }
 
@@ -87,7 +90,11 @@ impl Rule {
     /// The rule as a regular expression.
     #[cfg(feature = "schema")]
     pub(crate) fn pattern(self) -> String {
-        format!("^{}{{1,{}}}$", self.alphabet.class(), self.max)
+        let folders = match self.alphabet {
+            Alphabet::Token => r"(?!\.{1,2}$)",
+            Alphabet::Epoch | Alphabet::Printable => "",
+        };
+        format!("^{folders}{}{{1,{}}}$", self.alphabet.class(), self.max)
     }
 }
 
@@ -122,6 +129,12 @@ pub enum IdError {
         at: usize,
         /// What is allowed.
         allowed: &'static str,
+    },
+    /// The text is `.` or `..`, which a URL's path takes for a folder.
+    #[error("{id} cannot be `.` or `..`: a URL's path takes them for folders")]
+    Dots {
+        /// The kind of id.
+        id: &'static str,
     },
     /// A pattern without its star.
     #[error("a pattern ends with `*`")]

@@ -161,6 +161,9 @@ mod tests {
                 EventId::new("a\nb").unwrap_err(),
                 "event_id has '\\n' at character 2",
             ),
+            (TaskId::new(".").unwrap_err(), "task_id cannot be `.`"),
+            (TaskId::new("..").unwrap_err(), "task_id cannot be `.`"),
+            (ClientId::new("..").unwrap_err(), "client_id cannot be `.`"),
         ];
         for (error, expected) in cases {
             assert!(error.to_string().starts_with(expected), "{error}");
@@ -170,6 +173,8 @@ mod tests {
     #[test]
     fn lengths_count_characters_and_both_ends_are_allowed() {
         assert!(TaskId::new("~").is_ok());
+        assert!(TaskId::new("...").is_ok() && TaskId::new(".a").is_ok());
+        assert!(EventId::new("..").is_ok(), "is in no path");
         assert!(TaskId::new("x".repeat(128)).is_ok());
         assert!(Source::new("ü".repeat(128)).is_ok());
         assert!(Source::new("ü".repeat(129)).is_err());

@@ -141,6 +141,18 @@ fn is_json(media: &str) -> bool {
     media.eq_ignore_ascii_case("application/json") || media.ends_with("+json")
 }
 
+/// Returns one id for a source and an id within it. No two pairs give the same text.
+///
+/// A source is a URI and has no space, so the first space ends it. In front of a
+/// source that has spaces all the same stand a space and its length.
+fn event_id(source: &str, id: &str) -> String {
+    if source.contains(' ') {
+        format!(" {} {source} {id}", source.len())
+    } else {
+        format!("{source} {id}")
+    }
+}
+
 struct Attributes<'a> {
     specversion: String,
     id: String,
@@ -166,8 +178,7 @@ fn assemble(of: Attributes<'_>) -> Result<Read, Problem> {
         None | Some("null") => Data::empty(),
         Some(text) => Data::parse(text).map_err(|error| wrong(format!("`data`: {error}")))?,
     };
-    // An id is unique within its source, and so is what the window remembers.
-    let id = EventId::new(format!("{} {}", of.source, of.id))
+    let id = EventId::new(event_id(&of.source, &of.id))
         .map_err(|error| wrong(format!("`source` and `id` together: {error}")))?;
     let source = Source::new(&of.source).map_err(|error| wrong(format!("`source`: {error}")))?;
     let data = match of.traceparent {

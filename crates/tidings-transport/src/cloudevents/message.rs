@@ -4,42 +4,42 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_connections::{Connection, Wire};
-use tidings_protocol::{ClientMessage, ClientRequest, ControlMessage, ErrorCode, Reference};
+use tidings_protocol::{ClientMessage, ClientRequest, ErrorCode, Reference};
 use tungstenite::Utf8Bytes;
 
 use super::inbound;
 use super::wire::CloudEventsWire;
-use crate::problem::Problem;
 use crate::websocket::Incoming;
 
 /// A CloudEvent to publish, or a message of `tidings.v1`: to subscribe, for
 /// which CloudEvents have no words.
 pub(crate) struct CloudEventMessage(Utf8Bytes);
 
-impl CloudEventMessage {
-    /// The message of `tidings.v1` that asks for the same; none if it is one already.
-    fn translate(&self) -> Result<Option<String>, Problem> {
-        let fields = serde_json::from_str::<Marks>(&self.0).unwrap_or_default();
-        if fields.specversion.is_none() {
-            return Ok(None);
-        }
-        let read = inbound::one(self.0.as_bytes())?;
-        let task_id = match read.subject {
-            Some(subject) => Some(subject.parse().map_err(|error| {
-                let detail = format!("CloudEvent: `subject`: {error}");
-                Problem::new(ErrorCode::InvalidTaskId, detail)
-            })?),
-            None => None,
-        };
-        let event = read.event;
-        let message = ClientMessage::new(ClientRequest::Publish { task_id, event });
-        // The answer says which one it is about.
-        let message = match fields.id.as_ref().and_then(reference) {
-            Some(reference) => message.with_reference(reference),
-            None => message,
-        };
-        Ok(Some(message.encode()))
+/// Returns the message of `tidings.v1` that asks for the same; none if it is one already.
+fn translate(text: &str) -> Result<Option<String>, (ErrorCode, String)> {
+    let fields = serde_json::from_str::<Marks>(text).unwrap_or_default();
+    if fields.specversion.is_none() {
+        return Ok(None);
     }
+    let read = inbound::one(text.as_bytes()).map_err(|problem| {
+        let code = problem.code().unwrap_or(ErrorCode::InvalidMessage);
+        (code, problem.detail().to_owned())
+    })?;
+    let task_id = match read.subject {
+        Some(subject) => Some(subject.parse().map_err(|error| {
+            let detail = format!("CloudEvent: `subject`: {error}");
+            (ErrorCode::InvalidTaskId, detail)
+        })?),
+        None => None,
+    };
+    let event = read.event;
+    let message = ClientMessage::new(ClientRequest::Publish { task_id, event });
+    // The answer says which one it is about.
+    let message = match fields.id.as_ref().and_then(reference) {
+        Some(reference) => message.with_reference(reference),
+        None => message,
+    };
+    Ok(Some(message.encode()))
 }
 
 /// What tells the two kinds apart.
@@ -68,15 +68,7 @@ impl Incoming for CloudEventMessage {
     }
 
     async fn handle(connection: &Arc<Connection>, messages: Vec<Self>) {
-        for message in messages {
-            match message.translate() {
-                Ok(Some(text)) => connection.receive(&text).await,
-                Ok(None) => connection.receive(&message.0).await,
-                Err(problem) => {
-                    let code = problem.code().unwrap_or(ErrorCode::InvalidMessage);
-                    connection.send(&ControlMessage::error(None, code, problem.detail()));
-                }
-            }
-        }
+        let messages = messages.into_iter().map(|message| message.0);
+        connection.receive_translated(messages, translate).await;
     }
 }

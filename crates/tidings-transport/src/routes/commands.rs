@@ -25,8 +25,8 @@ struct Accepted {
     offset: Offset,
 }
 
-/// Who asks, where nobody is asked who they are.
-const BY: &str = "http";
+/// The name of those who have none: they show no token, or one without a subject.
+pub(crate) const BY: &str = "http";
 
 impl Core {
     /// Asks a task's agent for something; the answer comes as an event.
@@ -42,7 +42,7 @@ impl Core {
     {
         let task_id = query::task_id(id)?;
         access.check(Permission::Command, &task_id)?;
-        let bytes = self.read_body(request).await?;
+        let bytes = self.read_body(request, access).await?;
         let Command { command, args } = parse_json(&bytes, ErrorCode::InvalidMessage)?;
         let bus = self.manager.bus();
         let known = bus.find(&task_id).await.map_err(unavailable)?;

@@ -77,13 +77,14 @@ impl Core {
         &self,
         request: Request<B>,
         id: &str,
+        access: &Access,
     ) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let id = client_id(id)?;
-        let bytes = self.read_body(request).await?;
+        let bytes = self.read_body(request, access).await?;
         let max = self.manager.config().max_message_bytes;
         if bytes.len() > max {
             let detail = format!("a personal message may have {max} bytes");

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tidings_bus::{HistoryPage, Published};
 use tidings_connections::{Access, Permission};
 use tidings_protocol::{ErrorCode, EventId, NewEvent, Since, TaskId};
 
+use super::batch;
+use super::commands::BY;
 use super::connect::connect_request;
 use crate::body::{self, Body, json, raw_json};
 use crate::cloudevents;
@@ -112,9 +113,8 @@ impl Core {
         let cloud = cloudevents::kind(&headers);
         let lines = cloud.is_none() && is_ndjson(&headers)?;
         let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
-        let bytes = self.read_body(request).await?;
+        let bytes = self.read_body(request, access).await?;
         self.manager.note_task(access, addr, &task_id)?;
-        self.manager.note_bytes(access, addr, bytes.len())?;
         let publish = match cloud {
             None => parse(&bytes, lines)?,
             Some(kind) => parse_cloudevents(kind, &headers, &bytes)?,
@@ -124,7 +124,7 @@ impl Core {
                 if event.event_id.is_none() {
                     event.event_id = key;
                 }
-                access.check_publish(&task_id, &event.event_type)?;
+                access.check_publish(&task_id, &mut event, BY)?;
                 let published = self.manager.bus().publish(&task_id, *event).await?;
                 Ok(json(StatusCode::CREATED, &published))
             }
@@ -149,7 +149,7 @@ impl Core {
                     event.event_id = EventId::new(format!("{key}:{number}")).ok();
                 }
                 self.manager.note_request(access, addr)?;
-                access.check_publish(task_id, &event.event_type)?;
+                access.check_publish(task_id, &mut event, BY)?;
                 Ok(event)
             });
             refused.push(match event {
@@ -162,34 +162,49 @@ impl Core {
         }
         let mut published = self.manager.bus().publish_batch(allowed).await.into_iter();
         let answers = refused.into_iter().filter_map(|refused| match refused {
-            Some(problem) => Some(Answer::Problem(problem)),
+            Some(problem) => Some(Answer::Problem(batch::answer(problem))),
             None => Some(match published.next()? {
                 Ok(published) => Answer::Published(published),
-                Err(error) => Answer::Problem(error.into()),
+                Err(error) => Answer::Problem(batch::answer(error.into())),
             }),
         });
         let answers: Vec<Answer> = answers.collect();
         Ok(json(StatusCode::CREATED, &answers))
     }
 
-    /// Reads a request's body within this service's limits.
-    pub(crate) async fn read_body<B>(&self, request: Request<B>) -> Result<Bytes, Problem>
+    /// Reads a request's body within this service's limits, and charges it to the
+    /// client: before it is read, where its length is known.
+    pub(crate) async fn read_body<B>(
+        &self,
+        request: Request<B>,
+        access: &Access,
+    ) -> Result<Bytes, Problem>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let config = &self.config;
-        body::read(
-            request.into_body(),
-            config.max_body_bytes,
-            config.body_read_timeout,
-        )
-        .await
+        let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
+        let body = request.into_body();
+        let announced = body.size_hint().exact();
+        let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+        let announced = announced.filter(|bytes| *bytes <= config.max_body_bytes);
+        if let Some(count) = announced {
+            self.manager.note_bytes(access, addr, count)?;
+        }
+        let bytes = body::read(body, config.max_body_bytes, config.body_read_timeout).await?;
+        if announced.is_none() {
+            self.manager.note_bytes(access, addr, bytes.len())?;
+        }
+        Ok(bytes)
     }
 }
 
 /// Parses a JSON body; an error says where it went wrong.
-pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8], code: ErrorCode) -> Result<T, Problem> {
+pub(crate) fn parse_json<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    code: ErrorCode,
+) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let code = if error.is_data() {
             code
@@ -203,19 +218,13 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8], code: ErrorCode) -> 
 fn parse(bytes: &[u8], lines: bool) -> Result<Publish, Problem> {
     let event = |bytes: &[u8]| parse_json::<NewEvent>(bytes, ErrorCode::InvalidEvent);
     if lines {
-        let lines = bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.trim_ascii().is_empty());
-        return Ok(Publish::Many(lines.map(event).collect()));
+        let lines = batch::lines(bytes)?;
+        return Ok(Publish::Many(lines.into_iter().map(event).collect()));
     }
     if bytes.trim_ascii_start().first() == Some(&b'[') {
-        let items: Vec<Box<serde_json::value::RawValue>> =
-            parse_json(bytes, ErrorCode::InvalidMessage)?;
-        let events = items
-            .iter()
-            .map(|item| event(item.get().as_bytes()))
-            .collect();
-        return Ok(Publish::Many(events));
+        let items = batch::array(bytes)?.into_iter();
+        let events = items.map(|item| event(item.get().as_bytes()));
+        return Ok(Publish::Many(events.collect()));
     }
     event(bytes).map(|event| Publish::One(Box::new(event)))
 }
@@ -234,13 +243,9 @@ fn parse_cloudevents(
             one(cloudevents::binary(headers, bytes)).map(|event| Publish::One(Box::new(event)))
         }
         cloudevents::Kind::Batch => {
-            let items: Vec<Box<serde_json::value::RawValue>> =
-                parse_json(bytes, ErrorCode::InvalidMessage)?;
-            let events = items
-                .iter()
-                .map(|item| one(cloudevents::one(item.get().as_bytes())))
-                .collect();
-            Ok(Publish::Many(events))
+            let items = batch::array(bytes)?.into_iter();
+            let events = items.map(|item| one(cloudevents::one(item.get().as_bytes())));
+            Ok(Publish::Many(events.collect()))
         }
     }
 }

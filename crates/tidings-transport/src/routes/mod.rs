@@ -1,12 +1,15 @@
 //! Which path is answered by what.
 
 mod backups;
+mod batch;
 mod commands;
 mod connect;
 mod connections;
 mod events;
 mod health;
 mod tasks;
+
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -165,19 +168,21 @@ impl Core {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let asked = request.uri().path_and_query();
-        if asked.is_some_and(|asked| asked.as_str().len() > MAX_URI) {
-            return Err(Problem::uri_too_long(MAX_URI));
-        }
         if let Some(PeerAddr(peer)) = request.extensions().get() {
             let client = forwarded::client(request.headers(), *peer, &self.config.trusted_proxies);
             request.extensions_mut().insert(PeerAddr(client));
+        }
+        let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
+        let asked = request.uri().path_and_query();
+        if asked.is_some_and(|asked| asked.as_str().len() > MAX_URI) {
+            return Err(self.in_vain(addr, Problem::uri_too_long(MAX_URI)));
         }
         if let Some(page) = self.page(found.as_ref(), &request) {
             return Ok(page);
         }
         let Some(Found { route, id, .. }) = found else {
-            return Err(Problem::no_route(request.uri().path()));
+            let problem = Problem::no_route(request.uri().path());
+            return Err(self.in_vain(addr, problem));
         };
         let access = match route {
             route if self.is_open(route) => Ok(Access::default()),
@@ -206,6 +211,14 @@ impl Core {
         Box::pin(self.answer(route, method, request, &id, access)).await
     }
 
+    /// Charges a request that came to nothing to its address, and returns the answer.
+    fn in_vain(&self, addr: Option<SocketAddr>, problem: Problem) -> Problem {
+        match self.manager.note_failure(addr) {
+            Ok(()) => problem,
+            Err(limited) => limited.into(),
+        }
+    }
+
     /// Answers a request that is no WebSocket handshake.
     async fn answer<B>(
         &self,
@@ -224,11 +237,12 @@ impl Core {
             .origins
             .allow(request.headers(), host(&request))
         {
-            return Err(Problem::forbidden_origin());
+            let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
+            return Err(self.in_vain(addr, Problem::forbidden_origin()));
         }
         let access = access?;
         let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
-        if !self.is_open(route) {
+        if !matches!(route, Route::Healthz | Route::Readyz) {
             self.manager.note_request(&access, addr)?;
         }
         match (route, method) {
@@ -259,7 +273,7 @@ impl Core {
             }
             (Route::Messages, Method::POST) => {
                 access.check_everything(Permission::Admin)?;
-                self.send_message(request, id).await
+                self.send_message(request, id, &access).await
             }
             (Route::Backups, Method::POST) => {
                 access.check_everything(Permission::Admin)?;

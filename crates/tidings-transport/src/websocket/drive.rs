@@ -86,8 +86,13 @@ impl<M: Incoming> Driver<M> {
             .feed::<M>(bytes, connection.max_message_bytes());
         // A frame that comes byte by byte is no sign of life: whoever sends one
         // for longer than heartbeats may go unanswered is let go.
-        if fed.whole {
+        if fed.frames > 0 {
             connection.saw_life();
+        }
+        // A message is charged when it is handled; other frames are nothing but cost.
+        let others = fed.frames.saturating_sub(fed.messages.len());
+        if others > 0 && !connection.take_frames(others) {
+            return self.rest();
         }
         if !fed.replies.is_empty() {
             connection.send_framed(&fed.replies);

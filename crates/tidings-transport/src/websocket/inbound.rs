@@ -36,8 +36,8 @@ pub(crate) struct Fed<M> {
     pub(crate) messages: Vec<M>,
     /// Frames to answer with: pongs, the close.
     pub(crate) replies: Vec<u8>,
-    /// Something came to its end: a frame, or a message.
-    pub(crate) whole: bool,
+    /// Frames that came to their end.
+    pub(crate) frames: usize,
     /// Why the connection is to end after these.
     pub(crate) end: Option<CloseReason>,
 }
@@ -54,11 +54,11 @@ impl Inbound {
             .partial
             .take()
             .unwrap_or_else(|| Box::new(Partial::new(bytes.len(), max_message_bytes)));
-        let whole = partial.boundary.scan(bytes);
+        let frames = partial.boundary.scan(bytes);
         let mut fed = Fed {
             messages: Vec::new(),
             replies: Vec::new(),
-            whole,
+            frames,
             end: None,
         };
         let mut stream = Feed {
@@ -155,17 +155,17 @@ impl Boundary {
         self.held == 0 && self.payload == 0 && !self.fragmented
     }
 
-    /// Follows these bytes; true if a frame came to its end. A header that
-    /// breaks the protocol ends the connection elsewhere, so here it only has to
-    /// be survived.
-    fn scan(&mut self, mut bytes: &[u8]) -> bool {
-        let mut whole = false;
+    /// Follows these bytes and returns how many frames came to their end. A header
+    /// that breaks the protocol ends the connection elsewhere, so here it only has
+    /// to be survived.
+    fn scan(&mut self, mut bytes: &[u8]) -> usize {
+        let mut whole = 0;
         while !bytes.is_empty() {
             let skip = usize::try_from(self.payload)
                 .unwrap_or(usize::MAX)
                 .min(bytes.len());
             self.payload -= skip as u64;
-            whole |= skip > 0 && self.payload == 0;
+            whole += usize::from(skip > 0 && self.payload == 0);
             bytes = &bytes[skip..];
             if bytes.is_empty() {
                 break;
@@ -181,7 +181,7 @@ impl Boundary {
                     bytes = &bytes[used..];
                     self.held = 0;
                     self.payload = payload;
-                    whole |= payload == 0;
+                    whole += usize::from(payload == 0);
                     match header.opcode {
                         OpCode::Data(Data::Continue) => self.fragmented = !header.is_final,
                         OpCode::Data(_) => self.fragmented = !header.is_final,
@@ -229,6 +229,26 @@ mod tests {
 
     fn texts(fed: &Fed<Utf8Bytes>) -> Vec<&str> {
         fed.messages.iter().map(Utf8Bytes::as_str).collect()
+    }
+
+    #[test]
+    fn counts_frames_of_every_kind() {
+        let ping = OpCode::Control(tungstenite::protocol::frame::coding::Control::Ping);
+        let stream = [
+            masked(ping, true, b""),
+            masked(ping, true, b"p"),
+            masked(OpCode::Data(Data::Text), false, b"a"),
+            masked(OpCode::Data(Data::Continue), false, b""),
+            masked(OpCode::Data(Data::Continue), true, b"b"),
+            text("one"),
+        ]
+        .concat();
+        for size in [1, 2, 7, stream.len()] {
+            let mut inbound = Inbound::default();
+            let parts = stream.chunks(size);
+            let frames = parts.map(|part| inbound.feed::<Utf8Bytes>(part, 1024).frames);
+            assert_eq!(frames.sum::<usize>(), 6, "{size} bytes at a time");
+        }
     }
 
     #[test]

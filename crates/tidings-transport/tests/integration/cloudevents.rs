@@ -185,6 +185,33 @@ async fn http_takes_all_three_modes_and_the_same_event_once() {
     server.stop().await;
 }
 
+/// An id belongs to its source: another source may use the same one, whatever
+/// either of them looks like.
+#[tokio::test]
+async fn no_two_sources_share_an_id() {
+    let server = TestServer::start(TestConfig::default()).await;
+    let pairs = [
+        ("a", "b c"),
+        ("a b", "c"),
+        ("a", "3 b c"),
+        ("a 3", "b c"),
+        ("a b c", "d"),
+        ("a b", "c d"),
+        ("a", "b c d"),
+    ];
+    for (number, (source, id)) in (1..).zip(pairs) {
+        let mut event = event(id, &json!({ "progress": 1 }));
+        event["source"] = json!(source);
+        for duplicate in [false, true] {
+            let answer = post(&server, "application/cloudevents+json", &[], &event).await;
+            let answer = answer.json();
+            assert_eq!(answer["offset"], number, "{source:?} {id:?}: {answer}");
+            assert_eq!(answer["duplicate"], duplicate, "{source:?} {id:?}");
+        }
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_by_name() {
     let server = TestServer::start(TestConfig::default()).await;

@@ -533,3 +533,45 @@ async fn cors_answers_listed_pages_only() {
     assert!(server.bus().snapshot(&TaskId::new("t").unwrap()).is_none());
     server.stop().await;
 }
+
+/// An answer is as long as its batch has items, so both are bounded: a body of
+/// 1 MiB had an answer of 91 MiB.
+#[tokio::test]
+async fn a_batch_and_its_answer_are_bounded() {
+    const MOST: usize = 1 << 20;
+    let server = TestServer::start(TestConfig::default()).await;
+    let post = async |kind: &str, body: &str| {
+        let headers = [("content-type", kind)];
+        server
+            .http("POST", "/api/tasks/t/events", &headers, body)
+            .await
+    };
+    let zeros = format!("[{}0]", "0,".repeat(500_000));
+    for (kind, body) in [
+        ("application/json", zeros.as_str()),
+        ("application/cloudevents-batch+json", &zeros),
+        ("application/x-ndjson", &"x\n".repeat(500_000)),
+    ] {
+        let answer = post(kind, body).await;
+        assert_eq!(answer.status, 413, "{kind}");
+        assert_eq!(answer.json()["code"], "too_large", "{kind}");
+        assert!(answer.text().contains("1000 events"), "{}", answer.text());
+    }
+    let tasks = server.get("/api/tasks").await.json();
+    assert_eq!(tasks["tasks"], json!([]), "nothing of it was taken");
+    // The longest text about an item that there can be.
+    let name = "ü".repeat(500);
+    let wrong = format!(r#"{{"event_type":"{name}","data":{{}}}}"#);
+    for (kind, separator, around) in [
+        ("application/json", ",", ("[", "]")),
+        ("application/x-ndjson", "\n", ("", "")),
+    ] {
+        let body = vec![wrong.as_str(); 1_000].join(separator);
+        let answer = post(kind, &format!("{}{body}{}", around.0, around.1)).await;
+        let answers = answer.json();
+        assert_eq!(answers.as_array().map(Vec::len), Some(1_000), "{kind}");
+        let length = answer.text().len();
+        assert!(length <= MOST, "{kind}: {length} bytes");
+    }
+    server.stop().await;
+}

@@ -1,7 +1,13 @@
 //! Clients that use more than they may: each limit refuses, says so and counts.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use serde_json::{Value, json};
-use tidings_connections::{ClientLimits, LimitStats, Principal, Rate};
+use tidings_connections::{
+    AuthError, Authenticator, ClientLimits, Credentials, LimitStats, Principal, Rate,
+};
 use tidings_testkit::{
     RawClient, RawFrame, TestClient, TestConfig, TestServer, Tokens, eventually, frame, permissions,
 };
@@ -14,7 +20,8 @@ async fn server(set: impl FnOnce(&mut ClientLimits)) -> TestServer {
     set(&mut limits);
     let mut config = TestConfig::default();
     config.connections = config.connections.limits(limits);
-    let somebody = |name| Principal::new(permissions("watch *, publish *, admin *")).subject(name);
+    let somebody =
+        |name| Principal::new(permissions("watch *, publish *, command *, admin *")).subject(name);
     let tokens = Tokens::default()
         .with("ada", somebody("ada"))
         .with("bo", somebody("bo"));
@@ -76,6 +83,144 @@ async fn messages_beyond_the_rate_are_refused_and_a_flood_is_the_end() {
         }
     }
     assert!(stats(&server).messages > 1_000);
+    server.stop().await;
+}
+
+/// Sends the same frame many times, and reads until the server has had enough.
+async fn flood(server: &TestServer, headers: &str, part: &[u8], what: &str) {
+    let headers = format!("Authorization: Bearer ada\r\n{headers}");
+    let mut client = RawClient::connect_with(server.addr(), "/ws", &headers).await;
+    // So many that a busy machine, on which rates refill meanwhile, changes nothing.
+    client.write(&part.repeat(4_000)).await;
+    loop {
+        match client.next().await {
+            Some(RawFrame::Close(code)) => break assert_eq!(code, 4429, "{what}"),
+            Some(_) => {}
+            None => panic!("{what}: a close before the end"),
+        }
+    }
+}
+
+/// A message costs before it is looked at, whatever comes of it, and a client
+/// whose messages are refused again and again is let go.
+#[tokio::test]
+async fn whoever_goes_on_with_what_is_refused_is_let_go() {
+    let text = |json: &str| frame(OpCode::Data(Data::Text), json.as_bytes());
+    let cloud = "Sec-WebSocket-Protocol: cloudevents.json\r\n";
+    let floods = [
+        ("malformed", "", text("x")),
+        ("of a type that nobody knows", "", text(r#"{"type":"x"}"#)),
+        ("pings", "", text(r#"{"type":"ping"}"#)),
+        ("tokens that are refused", "", {
+            text(r#"{"type":"authenticate","token":"guess"}"#)
+        }),
+        ("not subscribed", "", {
+            text(r#"{"type":"unsubscribe","task_id":"t"}"#)
+        }),
+        (
+            "CloudEvents that are none",
+            cloud,
+            text(r#"{"specversion":"1.0"}"#),
+        ),
+        ("frames that are no message", "", {
+            frame(OpCode::Control(Control::Ping), b"")
+        }),
+    ];
+    let connection = server(|limits| limits.messages_per_connection = Some(Rate::new(1, 5))).await;
+    let client = server(|limits| limits.messages_per_client = Some(Rate::new(1, 5))).await;
+    for (what, headers, part) in &floods {
+        flood(&connection, headers, part, what).await;
+        if !what.starts_with("frames") {
+            flood(&client, headers, part, what).await;
+        }
+    }
+    // Nobody else hears of it.
+    let mut other = TestClient::connect(ws(&client, "bo")).await;
+    other.until("connection_established").await;
+    assert_eq!(code(&mut other, json!({"type": "ping"})).await, Value::Null);
+    connection.stop().await;
+    client.stop().await;
+}
+
+/// Counts how often it is asked.
+struct Counting(Arc<AtomicUsize>, Tokens);
+
+#[async_trait]
+impl Authenticator for Counting {
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, AuthError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        self.1.authenticate(credentials).await
+    }
+}
+
+/// What comes to nothing before anybody is known is charged to the address, and
+/// over its limit nothing is looked at any more.
+#[tokio::test]
+async fn an_address_whose_requests_come_to_nothing_is_not_listened_to() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut config = TestConfig::default();
+    let mut limits = ClientLimits::default();
+    limits.failures_per_address = Some(Rate::new(1, 20));
+    config.connections = config.connections.limits(limits);
+    let tokens = Tokens::default().with("ada", Principal::new(permissions("watch *")));
+    let server = TestServer::start_asking(config, Counting(Arc::clone(&asked), tokens)).await;
+    let get = async |path: &str, token: &str| {
+        let value = format!("Bearer {token}");
+        let headers = [("Authorization", value.as_str())];
+        let headers = if token.is_empty() { &[][..] } else { &headers };
+        server.http("GET", path, headers, "").await
+    };
+    assert_eq!(get("/api/tasks", "ada").await.status, 200);
+    let kinds = [
+        ("/api/tasks", "guess", 401),
+        ("/api/tasks", "", 401),
+        ("/nowhere", "", 404),
+        ("/nowhere", "ada", 404),
+    ];
+    for (path, token, status) in kinds {
+        assert_eq!(get(path, token).await.status, status, "{path} {token:?}");
+    }
+    let mut refused = None;
+    for _ in 0..10_000 {
+        let answer = get("/api/tasks", "guess").await;
+        if answer.status == 429 {
+            refused = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status, 401);
+    }
+    let refused = refused.expect("an end of it");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.header("connection"), Some("close"));
+    assert!(
+        refused.text().contains("correct the token"),
+        "{}",
+        refused.text()
+    );
+    assert!(stats(&server).failures > 0);
+    // A handshake hears of it as well.
+    let header = "Authorization: Bearer guess\r\n";
+    let mut told = None;
+    for _ in 0..1_000 {
+        let client = RawClient::connect_with(server.addr(), "/ws", header).await;
+        let (messages, code) = client.to_end().await;
+        if code == Some(4429) {
+            told = Some(messages[0]["data"]["code"].clone());
+            break;
+        }
+        assert_eq!(code, Some(4401));
+    }
+    assert_eq!(told, Some(json!("rate_limited")));
+    // Nobody is asked while it lasts, and probes are answered all the same.
+    let before = asked.load(Ordering::Relaxed);
+    let mut seen = 0;
+    for _ in 0..20 {
+        seen += usize::from(get("/api/tasks", "guess").await.status == 429);
+        assert_eq!(get("/healthz", "").await.status, 200);
+    }
+    let asked = asked.load(Ordering::Relaxed) - before;
+    assert_eq!(seen + asked, 20, "asked only when it was not refused");
+    assert!(seen > 0);
     server.stop().await;
 }
 
@@ -224,6 +369,13 @@ async fn requests_events_bytes_and_tasks_of_one_client_have_rates() {
     assert_eq!(publish(&bytes, "ada", "a", &large).await.status, 201);
     assert_eq!(publish(&bytes, "ada", "a", &large).await.status, 429);
     assert_eq!(publish(&bytes, "bo", "a", &large).await.status, 201);
+    // Every body counts, whichever route it is for.
+    let command = format!(r#"{{"command":"x","args":{{"x":"{}"}}}}"#, "x".repeat(900));
+    let headers = [("Authorization", "Bearer ada")];
+    for path in ["/api/tasks/a/commands", "/api/connections/x/messages"] {
+        let answer = bytes.http("POST", path, &headers, &command).await;
+        assert_eq!(answer.status, 429, "{path}: {}", answer.text());
+    }
     bytes.stop().await;
 }
 

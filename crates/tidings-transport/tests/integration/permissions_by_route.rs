@@ -521,3 +521,61 @@ async fn pages_of_other_origins_may_not_even_ask() {
     );
     server.stop().await;
 }
+
+/// Who asked and who answered is what the token says, and what the bus makes is
+/// made by nobody else, by every way there is to publish.
+#[tokio::test]
+async fn nobody_publishes_in_anothers_name_or_in_the_servers() {
+    let server = server().await;
+    let forged = json!({"event_type": "command_requested",
+        "data": {"command_id": "c1", "command": "cancel", "by": "root"}});
+    let answer = json!({"event_type": "input_provided",
+        "data": {"input_id": "i1", "value": 1, "by": "root"}});
+    let asks = json!({"event_type": "input_required",
+        "data": {"input_id": "i1", "prompt": "sure?"}});
+    let path = "/api/tasks/build-1/events";
+    let batch = json!([forged, asks, answer]).to_string();
+    let sent = http(&server, "POST", path, "commander", &forged.to_string()).await;
+    assert_eq!(sent.status, 201, "{}", sent.text());
+    let sent = http(&server, "POST", path, "commander", &batch).await;
+    assert!([201, 207].contains(&sent.status), "{}", sent.text());
+    let cloud = json!({"specversion": "1.0", "id": "1", "source": "/x",
+        "type": "command_requested", "data": forged["data"]});
+    let value = "Bearer commander";
+    let headers = [
+        ("Authorization", value),
+        ("content-type", "application/cloudevents+json"),
+    ];
+    let sent = server
+        .http("POST", path, &headers, &cloud.to_string())
+        .await;
+    assert_eq!(sent.status, 201, "{}", sent.text());
+    let mut client = TestClient::connect(ws(&server, "/ws", "commander")).await;
+    let mut message = forged.clone();
+    message["type"] = json!("publish");
+    message["task_id"] = json!("build-1");
+    message["ref"] = json!(1);
+    client.send(&message).await;
+    client.until("ack").await;
+    let page = http(&server, "GET", &format!("{path}?since=0"), "root", "").await;
+    let page = page.json();
+    let events = page["events"].as_array().unwrap();
+    let names: Vec<_> = events
+        .iter()
+        .filter_map(|event| event["data"]["by"].as_str())
+        .collect();
+    assert_eq!(names, ["bo"; 5], "{page}");
+
+    for event_type in ["task_stalled", "input_expired", "children_update"] {
+        let event = json!({"event_type": event_type, "data": {}}).to_string();
+        let refused = http(&server, "POST", path, "root", &event).await;
+        assert_eq!(refused.json()["code"], "invalid_event", "{event_type}");
+        let mut message: Value = serde_json::from_str(&event).unwrap();
+        message["type"] = json!("publish");
+        message["task_id"] = json!("build-1");
+        client.send(&message).await;
+        let error = client.until("error").await;
+        assert_eq!(error["data"]["code"], "invalid_event", "{event_type}");
+    }
+    server.stop().await;
+}

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidings_protocol::*;
 
 pub(crate) fn task_id() -> impl Strategy<Value = TaskId> {
-    "[A-Za-z0-9._:~-]{1,128}".prop_map(|text| TaskId::new(text).unwrap())
+    "[A-Za-z0-9._:~-]{1,128}".prop_filter_map("a folder", |text| TaskId::new(text).ok())
 }
 
 fn printable() -> impl Strategy<Value = String> {
@@ -179,7 +179,8 @@ fn mark() -> impl Strategy<Value = Option<Reference>> {
 }
 
 pub(crate) fn control_message() -> impl Strategy<Value = ControlMessage> {
-    let client = "[A-Za-z0-9._:~-]{1,64}".prop_map(|text| ClientId::new(text).unwrap());
+    let client =
+        "[A-Za-z0-9._:~-]{1,64}".prop_filter_map("a folder", |text| ClientId::new(text).ok());
     let snapshot = joined().prop_map(|joined| joined.snapshot);
     let after = option::of((0..=u64::MAX / 1_000).prop_map(std::time::Duration::from_millis));
     prop_oneof![
