@@ -337,7 +337,10 @@ impl Connection {
     }
 
     /// Asks the rates of this connection, if connections have any.
-    fn own_rates(&self, ask: impl FnOnce(&mut Own) -> Result<(), Duration>) -> Result<(), Duration> {
+    fn own_rates(
+        &self,
+        ask: impl FnOnce(&mut Own) -> Result<(), Duration>,
+    ) -> Result<(), Duration> {
         let limiter = &self.manager().limiter;
         if !limiter.has_own() {
             return Ok(());
