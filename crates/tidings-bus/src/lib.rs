@@ -57,6 +57,7 @@ pub use store::{
     StoreError, StoredEvent, StoredRules, StoredTask, Write, conformance,
 };
 pub use tasks::registry::{PatternId, PatternWatcher};
+pub use tasks::starts::Starts;
 pub use tasks::task::Task;
 pub use tidings_protocol as protocol;
 pub use timing::{Timing, TimingCounts, Timings};

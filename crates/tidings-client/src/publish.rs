@@ -20,6 +20,9 @@ pub struct Published {
     pub offset: Offset,
     /// The server had it already: an earlier answer was lost on its way.
     pub duplicate: bool,
+    /// The run that a `task_started` has opened: name it in the run's other events,
+    /// so that they cannot touch another worker's run.
+    pub run: Option<u32>,
 }
 
 /// The answer to a publish that is on its way: a future.

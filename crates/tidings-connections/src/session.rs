@@ -87,14 +87,20 @@ struct Batch {
     asked: Vec<(Option<Reference>, TaskId)>,
 }
 
-fn ack(reference: Option<Reference>, task_id: TaskId, published: Published) -> ControlMessage {
-    ControlMessage::ack(
-        reference,
+/// Answers an accepted event, if its message had a `ref`.
+fn ack(
+    reference: Option<Reference>,
+    task_id: TaskId,
+    published: Published,
+) -> Option<ControlMessage> {
+    Some(ControlMessage::ack(
+        Some(reference?),
         task_id,
         published.epoch,
         published.offset,
         published.duplicate,
-    )
+        published.run,
+    ))
 }
 
 /// An error and its sources, in one line.
@@ -254,10 +260,8 @@ impl Connection {
                 command,
                 args,
             } => {
-                let answer = self
-                    .command(reference.clone(), task_id, &command, args)
-                    .await;
-                answer.map(Some)
+                self.command(reference.clone(), task_id, &command, args)
+                    .await
             }
             ClientRequest::Subscribe {
                 target,
@@ -319,10 +323,12 @@ impl Connection {
         for ((reference, task_id), published) in batch.asked.drain(..).zip(published) {
             let answer = match published {
                 Ok(published) => ack(reference, task_id, published),
-                Err(error) => self.refuse(reference, error.into()),
+                Err(error) => Some(self.refuse(reference, error.into())),
             };
-            self.encode(&answer, answers);
-            self.flush_if_large(answers);
+            if let Some(answer) = answer {
+                self.encode(&answer, answers);
+                self.flush_if_large(answers);
+            }
         }
     }
 
@@ -385,7 +391,7 @@ impl Connection {
         task_id: Option<TaskId>,
         command: &str,
         args: Option<Data>,
-    ) -> Result<ControlMessage, Refusal> {
+    ) -> Result<Option<ControlMessage>, Refusal> {
         let task_id = self.task_or_path(task_id)?;
         let access = self.access();
         access.check(Permission::Command, &task_id)?;

@@ -102,11 +102,11 @@ fn own() -> Value {
                 "detail": text
             }
         },
-        "Published": object(json!({
+        "Published": of_several(object(json!({
             "epoch": reference("Epoch"),
             "offset": reference("Offset"),
-            "duplicate": { "type": "boolean", "description": "It was there already; nothing was sent." }
-        })),
+            "duplicate": { "type": "boolean", "description": "The event was accepted before; nothing was sent. `offset` is the original one, or 0 if it is not known any more." }
+        })), json!({ "run": { "type": "integer", "minimum": 0, "description": "The run that a `task_started` has opened." } })),
         "CloudEvent": {
             "type": "object",
             "description": "CloudEvents 1.0 in JSON format; `type` becomes the `event_type`.",

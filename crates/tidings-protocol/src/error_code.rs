@@ -6,8 +6,12 @@
 pub enum ErrorCode {
     /// A newer run of the producer has taken over.
     Fenced,
-    /// The producer's `seq` is not the next one.
+    /// Events of the producer are missing before this `seq`.
     SequenceGap,
+    /// The event names a run that is not the task's current one.
+    WrongRun,
+    /// The question has an answer already.
+    AlreadyAnswered,
     /// The message is malformed.
     InvalidMessage,
     /// A task id breaks its rule.
@@ -41,6 +45,8 @@ pub enum ErrorCode {
 crate::text::named_enum!(ErrorCode, UnknownErrorCode, "an error code", {
     Fenced => "fenced",
     SequenceGap => "sequence_gap",
+    WrongRun => "wrong_run",
+    AlreadyAnswered => "already_answered",
     InvalidMessage => "invalid_message",
     InvalidTaskId => "invalid_task_id",
     InvalidEvent => "invalid_event",
@@ -67,7 +73,12 @@ impl ErrorCode {
             Self::Unauthenticated => 401,
             Self::Forbidden => 403,
             Self::TaskNotFound => 404,
-            Self::Fenced | Self::SequenceGap | Self::InvalidTransition | Self::NotSubscribed => 409,
+            Self::Fenced
+            | Self::SequenceGap
+            | Self::WrongRun
+            | Self::AlreadyAnswered
+            | Self::InvalidTransition
+            | Self::NotSubscribed => 409,
             Self::PositionUnknown => 410,
             Self::TooLarge => 413,
             Self::RateLimited | Self::TooManySubscriptions => 429,
@@ -82,7 +93,7 @@ mod tests {
 
     #[test]
     fn every_code_is_read_back_and_has_an_error_status() {
-        assert_eq!(ErrorCode::ALL.len(), 16);
+        assert_eq!(ErrorCode::ALL.len(), 18);
         for code in ErrorCode::ALL {
             assert_eq!(code.as_str().parse(), Ok(*code));
             assert!((400..600).contains(&code.http_status()), "{code}");

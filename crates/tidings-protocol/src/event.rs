@@ -34,6 +34,10 @@ pub struct NewEvent {
     /// Keeps an older run of the same producer from interfering.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub producer: Option<ProducerStamp>,
+    /// The run of the task that the event belongs to: refused if it is not the
+    /// current one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<u32>,
 }
 
 impl NewEvent {
@@ -45,6 +49,7 @@ impl NewEvent {
             event_id: None,
             source: None,
             producer: None,
+            run: None,
         }
     }
 
@@ -68,6 +73,14 @@ impl NewEvent {
         self.producer = Some(producer);
         self
     }
+
+    /// Names the run that the event belongs to, as the answer to `task_started`
+    /// told it.
+    #[must_use]
+    pub fn with_run(mut self, run: u32) -> Self {
+        self.run = Some(run);
+        self
+    }
 }
 
 impl<'de> Deserialize<'de> for NewEvent {
@@ -80,6 +93,7 @@ impl<'de> Deserialize<'de> for NewEvent {
             event_id: Option<EventId>,
             source: Option<Source>,
             producer: Option<ProducerStamp>,
+            run: Option<u32>,
         }
 
         let Wire {
@@ -88,6 +102,7 @@ impl<'de> Deserialize<'de> for NewEvent {
             event_id,
             source,
             producer,
+            run,
         } = crate::object::deserialize(deserializer, "an event")?;
         Ok(Self {
             event_type,
@@ -95,6 +110,7 @@ impl<'de> Deserialize<'de> for NewEvent {
             event_id,
             source,
             producer,
+            run,
         })
     }
 }

@@ -96,7 +96,9 @@ pub use payload::{
     UnknownAgentStatus, UnknownLogStream,
 };
 pub use position::{Epoch, Offset, OffsetError, Position, PositionError, Since};
-pub use producer::{FenceError, MAX_PRODUCERS, ProducerLedger, ProducerStamp};
+pub use producer::{
+    Admission, FenceError, MAX_PRODUCERS, MAX_REPEATS, ProducerLedger, ProducerStamp,
+};
 pub use secret::Secret;
 pub use snapshot::{
     ActiveStep, ActiveToolCall, AgentState, ArtifactState, MAX_ENTRIES, MAX_SNAPSHOT_BYTES,

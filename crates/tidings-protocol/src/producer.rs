@@ -1,8 +1,10 @@
 //! Fencing: a producer that was replaced can no longer publish.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{ErrorCode, ProducerId};
+use crate::{ErrorCode, Offset, ProducerId};
 
 /// Producers remembered for each task. The least recently heard is forgotten
 /// first; should it publish again, it starts anew, as an unknown one.
@@ -37,8 +39,8 @@ pub enum FenceError {
         /// The newer run's epoch.
         current: u64,
     },
-    /// Events in between are missing, or this one was already taken: go on from `expected`.
-    #[error("the producer's next seq is {expected}")]
+    /// Events before this one are missing: go on from `expected`.
+    #[error("events of this producer are missing: its next seq is {expected}")]
     SequenceGap {
         /// The only `seq` that is accepted next.
         expected: u64,
@@ -55,18 +57,49 @@ impl FenceError {
     }
 }
 
-/// The last stamp of each of a task's producers.
+/// Offsets remembered for each producer, so that a retry gets its original answer.
+pub const MAX_REPEATS: usize = 64;
+
+/// What the ledger says to an event that it does not refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// The event is the producer's next one.
+    New,
+    /// The event was accepted before: this is a retry after a lost answer.
+    Repeat {
+        /// The offset that the event got; none if it is not among the producer's
+        /// last [`MAX_REPEATS`].
+        offset: Option<Offset>,
+    },
+}
+
+/// One producer, as the ledger remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    id: ProducerId,
+    epoch: u64,
+    /// The first `seq` that was accepted in this epoch.
+    first: u64,
+    /// The last one.
+    seq: u64,
+    /// The offsets of the newest events, the last one's at the end.
+    offsets: VecDeque<Offset>,
+}
+
+/// The newest events of each of a task's producers.
 ///
-/// Bounded by [`MAX_PRODUCERS`]; an empty one holds no memory.
+/// Bounded by [`MAX_PRODUCERS`] and [`MAX_REPEATS`]; an empty one holds no memory.
 ///
 /// ```
-/// use tidings_protocol::{FenceError, ProducerId, ProducerLedger, ProducerStamp};
+/// use tidings_protocol::{Admission, FenceError, Offset, ProducerId, ProducerLedger, ProducerStamp};
 ///
 /// let id = ProducerId::new("worker")?;
 /// let stamp = |epoch, seq| ProducerStamp::new(id.clone(), epoch, seq);
 /// let mut ledger = ProducerLedger::default();
-/// ledger.record(&stamp(2, 1));
-/// assert_eq!(ledger.check(&stamp(2, 2)), Ok(()));
+/// ledger.record(&stamp(2, 1), Offset::FIRST);
+/// assert_eq!(ledger.check(&stamp(2, 2)), Ok(Admission::New));
+/// let offset = Some(Offset::FIRST);
+/// assert_eq!(ledger.check(&stamp(2, 1)), Ok(Admission::Repeat { offset }));
 /// assert_eq!(ledger.check(&stamp(1, 9)), Err(FenceError::Fenced { current: 2 }));
 /// assert_eq!(ledger.check(&stamp(2, 4)), Err(FenceError::SequenceGap { expected: 2 }));
 /// # Ok::<(), tidings_protocol::IdError>(())
@@ -75,43 +108,63 @@ impl FenceError {
 #[serde(transparent)]
 pub struct ProducerLedger {
     /// The most recently heard comes last: with few producers, every search is short.
-    last: Vec<ProducerStamp>,
+    last: Vec<Known>,
 }
 
 impl ProducerLedger {
-    /// Whether an event with this stamp may be taken. Changes nothing.
+    /// Decides whether an event with this stamp is new or a retry. Changes nothing.
     ///
     /// # Errors
-    /// A newer run has taken over, or `seq` is not the next one.
-    pub fn check(&self, stamp: &ProducerStamp) -> Result<(), FenceError> {
-        let Some(last) = self.last.iter().rev().find(|last| last.id == stamp.id) else {
-            return Ok(());
+    /// A newer run has taken over, or events before this one are missing.
+    pub fn check(&self, stamp: &ProducerStamp) -> Result<Admission, FenceError> {
+        let Some(known) = self.last.iter().rev().find(|known| known.id == stamp.id) else {
+            return Ok(Admission::New);
         };
-        if stamp.epoch < last.epoch {
+        if stamp.epoch < known.epoch {
             return Err(FenceError::Fenced {
-                current: last.epoch,
+                current: known.epoch,
             });
         }
-        let expected = last.seq.saturating_add(1);
-        if stamp.epoch == last.epoch && stamp.seq != expected {
-            return Err(FenceError::SequenceGap { expected });
+        if stamp.epoch > known.epoch {
+            return Ok(Admission::New);
         }
-        Ok(())
+        if (known.first..=known.seq).contains(&stamp.seq) {
+            let back = usize::try_from(known.seq - stamp.seq).unwrap_or(usize::MAX);
+            let offset = known.offsets.iter().rev().nth(back).copied();
+            return Ok(Admission::Repeat { offset });
+        }
+        match known.seq.checked_add(1) {
+            Some(next) if next == stamp.seq => Ok(Admission::New),
+            next => Err(FenceError::SequenceGap {
+                expected: next.unwrap_or(u64::MAX),
+            }),
+        }
     }
 
-    /// Remembers the stamp of an event that was taken.
-    pub fn record(&mut self, stamp: &ProducerStamp) {
-        match self.last.iter().rposition(|last| last.id == stamp.id) {
-            Some(at) => {
-                self.last[at..].rotate_left(1);
-                self.last.pop();
+    /// Remembers the stamp of an event that was accepted at `offset`.
+    pub fn record(&mut self, stamp: &ProducerStamp, offset: Offset) {
+        let known = self.last.iter().rposition(|known| known.id == stamp.id);
+        let mut known = match known.map(|at| self.last.remove(at)) {
+            Some(known) if known.epoch == stamp.epoch => known,
+            same_id => {
+                if same_id.is_none() && self.last.len() >= MAX_PRODUCERS {
+                    self.last.remove(0);
+                }
+                Known {
+                    id: stamp.id.clone(),
+                    epoch: stamp.epoch,
+                    first: stamp.seq,
+                    seq: stamp.seq,
+                    offsets: VecDeque::new(),
+                }
             }
-            None if self.last.len() >= MAX_PRODUCERS => {
-                self.last.remove(0);
-            }
-            None => {}
+        };
+        known.seq = stamp.seq;
+        if known.offsets.len() >= MAX_REPEATS {
+            known.offsets.pop_front();
         }
-        self.last.push(stamp.clone());
+        known.offsets.push_back(offset);
+        self.last.push(known);
     }
 
     /// Producers remembered.

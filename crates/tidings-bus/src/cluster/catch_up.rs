@@ -279,6 +279,9 @@ impl Shared {
             let max = self.config.idempotency_ids;
             rules.ids.remember(id, event.offset, Instant::now(), max);
         }
+        if event.event_type == EventType::TaskStarted {
+            rules.starts.note(event.offset);
+        }
         self.lay_down(log, line_of(event, json));
     }
 }

@@ -144,6 +144,7 @@ impl Shared {
         rules.touched = self.instant_of(last);
         rules.finished = finished(&log, rules.touched);
         rules.producers = stored.rules.producers;
+        rules.starts = stored.rules.starts;
         rules.lease = stored.rules.lease_ms.map(|lease_ms| {
             let now = Instant::now().duration_since(self.started);
             let lease = Lease::resume(Duration::from_millis(lease_ms), now, stalled);

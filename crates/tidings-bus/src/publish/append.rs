@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use tidings_protocol::{
-    Epoch, ErrorCode, FenceError, InvalidEvent, InvalidTransition, Lease, NewEvent, Offset,
-    Payload, ProducerLedger, TaskSnapshot, TaskStatus, encode_event,
+    Admission, Epoch, ErrorCode, FenceError, InvalidEvent, InvalidTransition, Lease, NewEvent,
+    Offset, Payload, ProducerLedger, TaskSnapshot, TaskStatus, encode_event,
 };
 use tokio::time::Instant;
 
@@ -25,8 +25,13 @@ pub struct Published {
     pub epoch: Epoch,
     /// The event's place in its task's log.
     pub offset: Offset,
-    /// The event was there already, under its `event_id`; nothing was sent.
+    /// The event was accepted before, under its `event_id` or its producer's `seq`;
+    /// nothing was sent. Then `offset` is the original one, or 0 if it is not known
+    /// any more.
     pub duplicate: bool,
+    /// The run that a `task_started` has opened; none for other events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<u32>,
 }
 
 /// Why an event was not taken. Nothing has changed when one of these comes back.
@@ -42,6 +47,14 @@ pub enum PublishError {
     /// Another run of this producer has taken over, or one of its events is missing.
     #[error(transparent)]
     Fenced(#[from] FenceError),
+    /// The event belongs to a run that is over or never was: stop reporting it.
+    #[error("the event belongs to run {named}, the task's current run is {current}")]
+    WrongRun {
+        /// The run that the event names.
+        named: u32,
+        /// The task's current run; 0 before the first.
+        current: u32,
+    },
     /// The event is too large: send a link in its place.
     #[error("the event has {size} bytes, {max} are allowed")]
     TooLarge {
@@ -65,6 +78,7 @@ impl PublishError {
             Self::Invalid(_) => ErrorCode::InvalidEvent,
             Self::Transition(_) => ErrorCode::InvalidTransition,
             Self::Fenced(error) => error.code(),
+            Self::WrongRun { .. } => ErrorCode::WrongRun,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::Unavailable(_) | Self::Closed => ErrorCode::Unavailable,
         }
@@ -123,8 +137,11 @@ impl Shared {
         now: Instant,
     ) -> Result<Published, Refused> {
         let _open = self.enter().map_err(|closed| self.refuse(closed))?;
-        self.repeated(rules, prepared, now, || task.epoch())?;
-        self.fence(&rules.producers, prepared)?;
+        let before = self.accepted_before(rules, prepared, now)?;
+        if let Some(offset) = before {
+            let state = task.snapshot();
+            return Err(self.repeat(rules, &state, prepared, offset));
+        }
         let mut log = task.topic().lock();
         self.check(&log, prepared)?;
         if log.head() == 0 {
@@ -152,16 +169,18 @@ impl Shared {
             })
         });
         let offset = Offset::new(offset).unwrap_or(Offset::MAX);
-        let status = log.snapshot.as_mut().map(|snapshot| {
+        let after = log.snapshot.as_mut().map(|snapshot| {
             let snapshot = Arc::make_mut(snapshot);
             snapshot.apply(&prepared.payload, offset, at);
-            snapshot.status
+            (snapshot.status, snapshot.run)
         });
         let published = Published {
             epoch: log.epoch().clone(),
             offset,
             duplicate: false,
+            run: opened(prepared, after.map(|(_, run)| run)),
         };
+        let status = after.map(|(status, _)| status);
         let waiting = log.waiting - waiting;
         task.topic().mirror(&mut log);
         drop(log);
@@ -172,41 +191,60 @@ impl Shared {
         Ok(published)
     }
 
-    /// Whether the event is there already, under its id.
-    pub(crate) fn repeated(
+    /// Finds the offset of an event that was accepted before, under its id or its
+    /// producer's `seq`; zero if the offset is not known any more.
+    pub(crate) fn accepted_before(
         &self,
         rules: &mut Rules,
         prepared: &Prepared,
         now: Instant,
-        epoch: impl FnOnce() -> Epoch,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Offset>, Refused> {
         if let Some(id) = &prepared.event.event_id {
             let found = rules.ids.find(id, now, self.config.idempotency_ttl);
-            if let Some(offset) = found {
-                self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-                let published = Published {
-                    epoch: epoch(),
-                    offset,
-                    duplicate: true,
-                };
-                return Err(Refused::Answer(Ok(published)));
+            if found.is_some() {
+                return Ok(found);
             }
         }
-        Ok(())
+        self.fence(&rules.producers, prepared)
     }
 
-    /// What the event's producer has said before.
+    /// Answers an event that was accepted before.
+    pub(crate) fn repeat(
+        &self,
+        rules: &Rules,
+        state: &TaskSnapshot,
+        prepared: &Prepared,
+        offset: Offset,
+    ) -> Refused {
+        self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+        let starts = matches!(prepared.payload, Payload::TaskStarted(_));
+        Refused::Answer(Ok(Published {
+            epoch: state.epoch.clone(),
+            offset,
+            duplicate: true,
+            run: if starts {
+                rules.starts.run_at(offset, state.run)
+            } else {
+                None
+            },
+        }))
+    }
+
+    /// Asks the ledger about the event's producer: none for a new event, the offset
+    /// of one that was accepted before.
     pub(crate) fn fence(
         &self,
         producers: &ProducerLedger,
         prepared: &Prepared,
-    ) -> Result<(), Refused> {
-        if let Some(stamp) = &prepared.event.producer {
-            producers
-                .check(stamp)
-                .map_err(|error| self.refuse(error.into()))?;
+    ) -> Result<Option<Offset>, Refused> {
+        let Some(stamp) = &prepared.event.producer else {
+            return Ok(None);
+        };
+        match producers.check(stamp) {
+            Ok(Admission::New) => Ok(None),
+            Ok(Admission::Repeat { offset }) => Ok(Some(offset.unwrap_or(Offset::ZERO))),
+            Err(error) => Err(self.refuse(error.into())),
         }
-        Ok(())
     }
 
     /// What the log's state says to the event.
@@ -226,6 +264,12 @@ impl Shared {
         snapshot: &TaskSnapshot,
         prepared: &Prepared,
     ) -> Result<(), Refused> {
+        if let Some(named) = prepared.event.run
+            && named != snapshot.run
+        {
+            let current = snapshot.run;
+            return Err(self.refuse(PublishError::WrongRun { named, current }));
+        }
         snapshot
             .check(&prepared.event.event_type)
             .map_err(|error| self.refuse(error.into()))
@@ -261,13 +305,17 @@ impl Shared {
             .bytes_published
             .fetch_add(bytes, Ordering::Relaxed);
         if let Some(stamp) = &prepared.event.producer {
-            rules.producers.record(stamp);
+            rules.producers.record(stamp, offset);
             rules.changes += 1;
         }
         if let Some(id) = &prepared.event.event_id {
             rules
                 .ids
                 .remember(id.clone(), offset, now, self.config.idempotency_ids);
+        }
+        if matches!(prepared.payload, Payload::TaskStarted(_)) {
+            rules.starts.note(offset);
+            rules.changes += 1;
         }
         rules.touched = now;
         let ended = status.is_some_and(TaskStatus::is_terminal);
@@ -305,4 +353,9 @@ impl Shared {
             }
         }
     }
+}
+
+/// The run that an accepted event has opened: `run` after a `task_started`.
+pub(crate) fn opened(prepared: &Prepared, run: Option<u32>) -> Option<u32> {
+    run.filter(|_| matches!(prepared.payload, Payload::TaskStarted(_)))
 }

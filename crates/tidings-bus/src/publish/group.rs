@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::cluster::broker::Announcement;
 use crate::cluster::catch_up::{Line, snapshot_of};
-use crate::publish::append::{Prepared, PublishError, Published, Refused};
+use crate::publish::append::{Prepared, PublishError, Published, Refused, opened};
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
 use crate::tasks::task::Task;
@@ -128,7 +128,7 @@ impl Outcome {
         Self::unchanged(answers.filter_map(|(waiter, verdict)| match verdict {
             Verdict::Refused { why, .. } => Some((waiter, Err(why))),
             // Only what is stored is taken or repeated.
-            Verdict::Taken(..) | Verdict::Repeats(_) => None,
+            Verdict::Taken(..) | Verdict::Repeats(..) => None,
         }))
     }
 
@@ -148,14 +148,12 @@ impl Outcome {
 
 /// What was decided about an event, as long as all before it are stored.
 pub(crate) enum Verdict {
-    Taken(Line, TaskStatus),
-    /// It has the id of one that is taken along with it.
-    Repeats(Offset),
+    /// With the task's status after it, and the run that it opens.
+    Taken(Line, TaskStatus, Option<u32>),
+    /// The event repeats one of the same group, which opens this run.
+    Repeats(Offset, Option<u32>),
     /// `anyway`: whatever becomes of those before it.
-    Refused {
-        why: Refused,
-        anyway: bool,
-    },
+    Refused { why: Refused, anyway: bool },
 }
 
 /// Events that are decided but not yet stored.
@@ -325,13 +323,12 @@ impl Shared {
                 }
                 Err(StoreError::Duplicate { .. }) if group.len() > 1 => return Err(group),
                 Err(StoreError::Duplicate { offset }) => {
-                    let published = Published {
-                        epoch: task.epoch(),
-                        offset,
-                        duplicate: true,
-                    };
-                    let repeated = || Err(Refused::Answer(Ok(published.clone())));
-                    let answers = group.into_iter().map(|waiter| (waiter, repeated()));
+                    let rules = task.lock_rules();
+                    let state = task.snapshot();
+                    let answers = group.into_iter().map(|waiter| {
+                        let repeat = self.repeat(&rules, &state, &waiter.prepared, offset);
+                        (waiter, Err(repeat))
+                    });
                     return Ok(Outcome::unchanged(answers));
                 }
                 Err(error) => {
@@ -354,7 +351,8 @@ impl Shared {
         let log = task.topic().lock();
         let closed = log.closed;
         let epoch = log.epoch().clone();
-        let mut next = log.head_offset().next();
+        let head = log.head_offset();
+        let mut next = head.next();
         let mut snapshot = snapshot_of(task.id(), &log);
         drop(log);
         let mut after: Option<StoredRules> = None;
@@ -363,23 +361,35 @@ impl Shared {
         let mut verdicts = Vec::with_capacity(group.len());
         for Waiter { prepared, .. } in group {
             let event = &prepared.event;
-            if let Err(why) = self.repeated(&mut rules, prepared, now, || epoch.clone()) {
-                verdicts.push(Verdict::Refused { why, anyway: true });
+            let known = event.event_id.as_ref().and_then(|id| ids.get(id)).copied();
+            let before = match (known, &after) {
+                (Some(offset), _) => Ok(Some(offset)),
+                (None, Some(after)) => {
+                    let id = event.event_id.as_ref();
+                    let ttl = self.config.idempotency_ttl;
+                    match id.and_then(|id| rules.ids.find(id, now, ttl)) {
+                        Some(offset) => Ok(Some(offset)),
+                        None => self.fence(&after.producers, prepared),
+                    }
+                }
+                (None, None) => self.accepted_before(&mut rules, prepared, now),
+            };
+            if let Ok(Some(offset)) = before {
+                // Of this group, it stands and falls with the event that it repeats.
+                let here = offset > head || (offset == Offset::ZERO && next > head.next());
+                verdicts.push(if here {
+                    let starts = after.as_ref().map(|after| &after.starts);
+                    let run = starts.and_then(|starts| starts.run_at(offset, snapshot.run));
+                    Verdict::Repeats(offset, opened(prepared, run))
+                } else {
+                    let why = self.repeat(&rules, &snapshot, prepared, offset);
+                    Verdict::Refused { why, anyway: true }
+                });
                 continue;
             }
-            let known = event.event_id.as_ref().and_then(|id| ids.get(id));
-            if let Some(offset) = known {
-                verdicts.push(Verdict::Repeats(*offset));
-                continue;
-            }
-            let producers = after
-                .as_ref()
-                .map_or(&rules.producers, |rules| &rules.producers);
             let admitted = match closed {
                 true => Err(Refused::Removed),
-                false => self
-                    .fence(producers, prepared)
-                    .and_then(|()| self.check_state(&snapshot, prepared)),
+                false => before.and_then(|_| self.check_state(&snapshot, prepared)),
             };
             if let Err(why) = admitted {
                 let anyway = events.is_empty();
@@ -396,11 +406,15 @@ impl Shared {
                 .as_ref()
                 .map_or_else(|| rules.lease_ms(), |rules| rules.lease_ms);
             let lease_ms = lease_after(before, &prepared.payload, status);
-            if event.producer.is_some() || lease_ms != before {
+            let run = opened(prepared, Some(state.run));
+            if event.producer.is_some() || run.is_some() || lease_ms != before {
                 let after = after.get_or_insert_with(|| rules.stored());
                 after.lease_ms = lease_ms;
                 if let Some(stamp) = &event.producer {
-                    after.producers.record(stamp);
+                    after.producers.record(stamp, next);
+                }
+                if run.is_some() {
+                    after.starts.note(next);
                 }
             }
             if let Some(id) = &event.event_id {
@@ -418,7 +432,7 @@ impl Shared {
                 event_type: event.event_type.clone(),
                 at,
             };
-            verdicts.push(Verdict::Taken(line, status));
+            verdicts.push(Verdict::Taken(line, status, run));
             next = next.next();
         }
         let append = (!events.is_empty()).then(|| Append {
@@ -452,23 +466,24 @@ impl Shared {
             log.charge_to(payer);
             rules.charge_to(payer);
         }
-        let published = |offset, duplicate| Published {
+        let published = |offset, duplicate, run| Published {
             epoch: snapshot.epoch.clone(),
             offset,
             duplicate,
+            run,
         };
         for (waiter, verdict) in group.iter().zip(verdicts) {
             answers.push(match verdict {
                 _ if closed => Err(Refused::Removed),
-                Verdict::Taken(line, status) => {
+                Verdict::Taken(line, status, run) => {
                     let offset = line.offset;
                     self.lay_down(&mut log, line);
                     settled.push((&waiter.prepared, offset, status));
-                    Ok(published(offset, false))
+                    Ok(published(offset, false, run))
                 }
-                Verdict::Repeats(offset) => {
+                Verdict::Repeats(offset, run) => {
                     self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-                    Err(Refused::Answer(Ok(published(offset, true))))
+                    Err(Refused::Answer(Ok(published(offset, true, run))))
                 }
                 Verdict::Refused { why, .. } => Err(why),
             });

@@ -28,6 +28,8 @@ pub use keeper::{KeepChange, Keeper, KeptThing};
 pub use memory::MemoryStore;
 pub(crate) use timed::Timed;
 
+use crate::tasks::starts::Starts;
+
 /// One event as a store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -47,12 +49,15 @@ pub struct StoredRules {
     /// The task's lease in milliseconds, while it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
+    /// Where the latest runs began, so that a retried start learns its run.
+    #[serde(default, skip_serializing_if = "Starts::is_empty")]
+    pub starts: Starts,
 }
 
 impl StoredRules {
     /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.producers.is_empty() && self.lease_ms.is_none()
+        self.producers.is_empty() && self.lease_ms.is_none() && self.starts.is_empty()
     }
 }
 

@@ -6,4 +6,5 @@ pub(crate) mod lease;
 pub(crate) mod registry;
 pub(crate) mod retention;
 pub(crate) mod room;
+pub(crate) mod starts;
 pub(crate) mod task;

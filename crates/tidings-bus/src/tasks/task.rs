@@ -13,6 +13,7 @@ use crate::publish::group::Waiting;
 use crate::store::StoredRules;
 use crate::tasks::eviction::Place;
 use crate::tasks::idempotency::IdempotencyWindow;
+use crate::tasks::starts::Starts;
 
 /// Bytes that the stamp of one producer is charged with: two ids, two numbers,
 /// and the numbers of its last events.
@@ -44,6 +45,8 @@ pub(crate) struct Rules {
     pub(crate) ids: IdempotencyWindow,
     pub(crate) producers: ProducerLedger,
     pub(crate) lease: Option<Lease>,
+    /// Where the latest runs began.
+    pub(crate) starts: Starts,
     /// When the last event came (or the task was made).
     pub(crate) touched: Instant,
     /// When the task ended; none while it has not.
@@ -64,6 +67,7 @@ impl Rules {
             ids: IdempotencyWindow::default(),
             producers: ProducerLedger::default(),
             lease: None,
+            starts: Starts::default(),
             touched: now,
             finished: None,
             changes: 0,
@@ -110,6 +114,7 @@ impl Rules {
         StoredRules {
             producers: self.producers.clone(),
             lease_ms: self.lease_ms(),
+            starts: self.starts.clone(),
         }
     }
 

@@ -15,6 +15,7 @@ mod lifecycle;
 mod python_event_bus;
 mod retention;
 mod rules_outlive_a_restart;
+mod runs;
 mod slow_subscriber;
 mod snapshot_is_the_reduction;
 mod store;

@@ -55,10 +55,16 @@ async fn a_producer_that_was_replaced_stays_refused() {
             FenceError::Fenced { current: 2 },
             "{write:?}: a zombie"
         );
+        let again = bus.publish(&id("t"), stamped(2, 2)).await.unwrap();
         assert_eq!(
-            fenced(bus.publish(&id("t"), stamped(2, 2)).await),
+            (again.offset.get(), again.duplicate),
+            (3, true),
+            "{write:?}: a retry"
+        );
+        assert_eq!(
+            fenced(bus.publish(&id("t"), stamped(2, 4)).await),
             FenceError::SequenceGap { expected: 3 },
-            "{write:?}: what it said already"
+            "{write:?}: a hole"
         );
         let next = bus.publish(&id("t"), stamped(2, 3)).await.unwrap();
         assert_eq!(next.offset.get(), 5, "{write:?}");

@@ -182,6 +182,7 @@ impl State {
                 epoch,
                 offset,
                 duplicate,
+                run,
             } => {
                 self.lifeline.proven(true, now);
                 let published = Published {
@@ -189,6 +190,7 @@ impl State {
                     epoch,
                     offset,
                     duplicate,
+                    run,
                 };
                 if let Some(reference) = reference.as_ref().and_then(number) {
                     self.outbox

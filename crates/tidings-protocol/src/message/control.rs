@@ -80,8 +80,10 @@ pub enum ControlMessage {
         epoch: Epoch,
         /// The event's place.
         offset: Offset,
-        /// It was there already, under its `event_id`.
+        /// The event was accepted before, under its `event_id` or its producer's `seq`.
         duplicate: bool,
+        /// The run that a `task_started` has opened.
+        run: Option<u32>,
     },
     /// A request was refused.
     Error {
@@ -195,6 +197,7 @@ impl ControlMessage {
         epoch: Epoch,
         offset: Offset,
         duplicate: bool,
+        run: Option<u32>,
     ) -> Self {
         Self::Ack {
             reference,
@@ -202,6 +205,7 @@ impl ControlMessage {
             epoch,
             offset,
             duplicate,
+            run,
         }
     }
 
@@ -291,11 +295,12 @@ impl ControlMessage {
             epoch,
             offset,
             duplicate,
+            run,
         } = self
         {
             let reference = reference.as_ref();
             encode_ack(
-                &mut text, reference, task_id, epoch, *offset, *duplicate, at,
+                &mut text, reference, task_id, epoch, *offset, *duplicate, *run, at,
             );
         } else {
             // Only text, numbers and JSON that was checked before: nothing can fail.
@@ -317,10 +322,11 @@ mod tests {
             Some(Reference::from(7)),
             Reference::parse("{\"a\":\"\\n\"}").ok(),
         ];
-        for (reference, duplicate) in references.into_iter().zip([false, true, false]) {
+        let rest = [(false, None), (true, Some(7)), (false, Some(0))];
+        for (reference, (duplicate, run)) in references.into_iter().zip(rest) {
             let task_id = TaskId::new("a~b.c:d-e_f").unwrap();
             let epoch = Epoch::new("0a1b2c3d.4").unwrap();
-            let ack = ControlMessage::ack(reference, task_id, epoch, Offset::MAX, duplicate);
+            let ack = ControlMessage::ack(reference, task_id, epoch, Offset::MAX, duplicate, run);
             let through_serde = serde_json::to_string(&wire::Envelope::of(&ack, at)).unwrap();
             assert_eq!(ack.encode(at), through_serde);
         }

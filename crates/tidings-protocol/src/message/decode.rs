@@ -69,6 +69,8 @@ struct Envelope<'a> {
     #[serde(borrow)]
     producer: Option<&'a RawValue>,
     #[serde(borrow)]
+    run: Option<&'a RawValue>,
+    #[serde(borrow)]
     since: Option<&'a RawValue>,
     #[serde(borrow)]
     history: Option<&'a RawValue>,
@@ -224,6 +226,11 @@ impl<'a> Envelope<'a> {
             .producer
             .map(|raw| read("producer", raw, CODE))
             .transpose()?;
+        event.run = self
+            .run
+            .map(|raw| read("run", raw, CODE))
+            .transpose()?
+            .flatten();
         Ok(event)
     }
 

@@ -144,6 +144,11 @@ pub(crate) trait Check {
     fn check(&self) -> Result<(), Broken> {
         Ok(())
     }
+
+    /// Words a broken rule after a look at the data as it came.
+    fn explain(broken: Broken, _: &Data) -> Broken {
+        broken
+    }
 }
 
 /// A field and what was expected of it.
@@ -175,10 +180,13 @@ impl Reader<'_> {
             .data
             .deserialize()
             .map_err(|error| InvalidEvent::malformed(self.event_type, self.data, error))?;
-        payload.check().map_err(|broken| InvalidEvent::Field {
-            event_type: self.event_type.clone(),
-            field: broken.field,
-            expected: broken.expected,
+        payload.check().map_err(|broken| {
+            let broken = T::explain(broken, self.data);
+            InvalidEvent::Field {
+                event_type: self.event_type.clone(),
+                field: broken.field,
+                expected: broken.expected,
+            }
         })?;
         Ok(payload)
     }

@@ -1,8 +1,21 @@
 //! How far a task is.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Broken, Check, check_amount};
+use crate::Data;
+
+/// The rule that an update without `progress` and `current` breaks.
+const MISSING: &str = "given, or `current`";
+
+/// The rule that an update with `"progress":null` breaks.
+const NULL: &str =
+    "a number from 0 to 100, not null (NaN and infinity have no JSON and are written as null)";
+
+/// The rule that an update with nothing but `"current":null` breaks.
+const NULL_AMOUNT: &str =
+    "a finite number, not null (NaN and infinity have no JSON and are written as null)";
 
 /// Data of `progress_update`: `progress` or `current`, or both.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,7 +56,15 @@ impl ProgressUpdate {
             return self.progress;
         }
         let total = self.total.or(known).filter(|total| *total > 0.0)?;
-        Some((self.current? / total * 100.0).clamp(0.0, 100.0))
+        let current = self.current?;
+        // Multiplied first, 22 of 40 gives 55 and not 55.00000000000001.
+        let percent = current * 100.0 / total;
+        let percent = if percent.is_finite() {
+            percent
+        } else {
+            current / total * 100.0
+        };
+        Some(percent.clamp(0.0, 100.0))
     }
 }
 
@@ -60,13 +81,30 @@ impl Check for ProgressUpdate {
             None if self.current.is_none() => {
                 return Err(Broken {
                     field: "progress",
-                    expected: "given, or `current`",
+                    expected: MISSING,
                 });
             }
             _ => {}
         }
         check_amount("current", self.current)?;
         check_amount("total", self.total)
+    }
+
+    fn explain(broken: Broken, data: &Data) -> Broken {
+        let is_null = |field| data.get().get(field).is_some_and(Value::is_null);
+        if broken.expected == MISSING && is_null("progress") {
+            return Broken {
+                expected: NULL,
+                ..broken
+            };
+        }
+        if broken.expected == MISSING && is_null("current") {
+            return Broken {
+                field: "current",
+                expected: NULL_AMOUNT,
+            };
+        }
+        broken
     }
 }
 
@@ -87,6 +125,12 @@ mod tests {
             (update(None, Some(1.0), Some(2.0)), Some(10.0), Some(50.0)),
             (update(None, Some(1.0), None), Some(10.0), Some(10.0)),
             (update(None, Some(30.0), None), Some(10.0), Some(100.0)),
+            (update(None, Some(22.0), Some(40.0)), None, Some(55.0)),
+            (
+                update(None, Some(f64::MAX / 2.0), Some(f64::MAX)),
+                None,
+                Some(50.0),
+            ),
             (update(None, Some(1.0), None), None, None),
             (update(None, Some(0.0), Some(0.0)), None, None),
             (

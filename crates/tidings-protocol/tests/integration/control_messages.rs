@@ -139,7 +139,7 @@ fn the_small_ones() {
             json!({"event_type": "heartbeat", "data": {"heads": {"a": 7}}}),
         ),
         (
-            ControlMessage::ack(Some(1.into()), task("a"), epoch(), offset(7), false),
+            ControlMessage::ack(Some(1.into()), task("a"), epoch(), offset(7), false, None),
             json!({"event_type": "ack", "task_id": "a", "data": {
                 "ref": 1, "epoch": "e1", "offset": 7, "duplicate": false,
             }}),

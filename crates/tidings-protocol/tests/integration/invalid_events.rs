@@ -18,6 +18,16 @@ fn each_mistake_is_named() {
         ),
         (
             ProgressUpdate,
+            r#"{"progress":null,"message":"x"}"#,
+            "progress_update: `progress` must be a number from 0 to 100, not null (NaN",
+        ),
+        (
+            ProgressUpdate,
+            r#"{"current":null}"#,
+            "progress_update: `current` must be a finite number, not null (NaN",
+        ),
+        (
+            ProgressUpdate,
             r#"{"progress":100.01}"#,
             "`progress` must be a number from 0 to 100",
         ),

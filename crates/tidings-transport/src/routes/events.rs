@@ -140,13 +140,14 @@ impl Core {
         access: &Access,
         addr: Option<SocketAddr>,
     ) -> Result<Response<Body>, Problem> {
+        let ids = key.map(|key| batch_ids(&key, events.len())).transpose()?;
         let mut allowed = Vec::with_capacity(events.len());
         // By their places; those that are published are answered in them below.
         let mut refused = Vec::with_capacity(events.len());
         for (number, event) in events.into_iter().enumerate() {
             let event = event.and_then(|mut event| {
-                if let (None, Some(key)) = (&event.event_id, &key) {
-                    event.event_id = EventId::new(format!("{key}:{number}")).ok();
+                if event.event_id.is_none() {
+                    event.event_id = ids.as_ref().map(|ids| ids[number].clone());
                 }
                 self.manager.note_request(access, addr)?;
                 access.check_publish(task_id, &mut event, BY)?;
@@ -169,7 +170,13 @@ impl Core {
             }),
         });
         let answers: Vec<Answer> = answers.collect();
-        Ok(json(StatusCode::CREATED, &answers))
+        let refused = |answer: &Answer| matches!(answer, Answer::Problem(_));
+        let status = if answers.iter().any(refused) {
+            StatusCode::MULTI_STATUS
+        } else {
+            StatusCode::CREATED
+        };
+        Ok(json(status, &answers))
     }
 
     /// Reads a request's body within this service's limits, and charges it to the
@@ -283,6 +290,17 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
     EventId::new(text)
         .map(Some)
         .map_err(|error| Problem::bad_request(format!("header Idempotency-Key: {error}")))
+}
+
+/// Returns the ids of a batch's events: `key:0`, `key:1`, …
+fn batch_ids(key: &EventId, count: usize) -> Result<Vec<EventId>, Problem> {
+    let ids = (0..count).map(|number| EventId::new(format!("{key}:{number}")));
+    ids.collect::<Result<_, _>>().map_err(|error| {
+        Problem::bad_request(format!(
+            "header Idempotency-Key: each event of a batch gets `key:number` as its id, and \
+             {error}; use a shorter key"
+        ))
+    })
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {

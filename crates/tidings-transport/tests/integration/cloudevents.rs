@@ -173,7 +173,7 @@ async fn http_takes_all_three_modes_and_the_same_event_once() {
 
     let batch = json!([event("2", &json!({ "progress": 20 })), { "specversion": "0.3" }]);
     let answers = post(&server, "application/cloudevents-batch+json", &[], &batch).await;
-    assert_eq!(answers.status, 201);
+    assert_eq!(answers.status, 207);
     assert_eq!(answers.json()[0]["offset"], 2);
     assert_eq!(answers.json()[1]["code"], "invalid_event");
 

@@ -16,9 +16,18 @@ async fn post(server: &TestServer, path: &str, body: &Value) -> HttpResponse {
 }
 
 async fn publish(server: &TestServer, id: &str, body: &Value) -> Value {
+    answered(server, id, body, 201).await
+}
+
+/// Publishes, and checks the answer's status.
+async fn answered(server: &TestServer, id: &str, body: &Value, status: u16) -> Value {
     let answer = post(server, &format!("/api/tasks/{id}/events"), body).await;
-    assert_eq!(answer.status, 201, "{}", answer.text());
-    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.status, status, "{}", answer.text());
+    let kind = match status {
+        200..300 => "application/json",
+        _ => "application/problem+json",
+    };
+    assert_eq!(answer.header("content-type"), Some(kind));
     answer.json()
 }
 
@@ -101,11 +110,89 @@ async fn the_header_idempotency_key_serves_as_event_id() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_that_leaves_no_room_for_a_number_is_refused_whole() {
+    let server = start().await;
+    let batch = json!([step(1), step(2)]).to_string();
+    let send = async |key: &str| {
+        let headers = [
+            ("Idempotency-Key", key),
+            ("Content-Type", "application/json"),
+        ];
+        let path = "/api/tasks/t/events";
+        server.http("POST", path, &headers, &batch).await
+    };
+    for length in [127, 128, 129] {
+        let answer = send(&"k".repeat(length)).await;
+        assert_eq!(answer.status, 400, "{length}: {}", answer.text());
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains("Idempotency-Key"), "{detail}");
+    }
+    let answer = server.http("GET", "/api/tasks/t", &[], "").await;
+    assert_eq!(answer.status, 404, "nothing of it was accepted");
+    for _ in 0..2 {
+        assert_eq!(send(&"k".repeat(126)).await.status, 201);
+    }
+    let task = server.http("GET", "/api/tasks/t", &[], "").await.json();
+    assert_eq!(task["offset"], 2, "{task}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_good_line_is_accepted_and_a_malformed_one_refused_alone() {
+    let server = start().await;
+    for (name, bad) in [
+        ("cut", "{\"event_type\":"),
+        ("text", "no JSON"),
+        ("array", "[1]"),
+    ] {
+        let mut lines: Vec<String> = (0..50).map(|n| step(n).to_string()).collect();
+        lines.push(bad.to_owned());
+        lines.push(step(50).to_string());
+        let headers = [("Content-Type", "application/x-ndjson")];
+        let path = format!("/api/tasks/{name}/events");
+        let answer = server
+            .http("POST", &path, &headers, &lines.join("\n"))
+            .await;
+        assert_eq!(answer.status, 207, "{}", answer.text());
+        let answers = answer.json();
+        for (number, answer) in answers.as_array().unwrap().iter().enumerate() {
+            match number {
+                50 => assert_eq!(answer["status"], 400, "{answer}"),
+                _ => assert!(answer["offset"].is_u64(), "{number}: {answer}"),
+            }
+        }
+        let task = server
+            .http("GET", &format!("/api/tasks/{name}"), &[], "")
+            .await;
+        assert_eq!(task.json()["offset"], 51, "{name}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_of_another_run_is_refused() {
+    let server = start().await;
+    let started = json!({ "event_type": "task_started", "event_id": "start-1" });
+    let answer = publish(&server, "t", &started).await;
+    assert_eq!(answer["run"], 1, "{answer}");
+    let again = publish(&server, "t", &started).await;
+    assert_eq!(
+        (&again["duplicate"], &again["run"]),
+        (&json!(true), &json!(1))
+    );
+    let event = |run: u32| json!({ "event_type": "own", "run": run });
+    assert!(publish(&server, "t", &event(1)).await.get("run").is_none());
+    let refused = answered(&server, "t", &event(2), 409).await;
+    assert_eq!(refused["code"], "wrong_run", "{refused}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_batch_is_answered_one_by_one() {
     let server = start().await;
     let bad = json!({ "event_type": "progress_update", "data": { "progress": 101 } });
     let array = json!([step(1), bad, step(2), 7, { "event_type": "NO" }]);
-    let answer = publish(&server, "t", &array).await;
+    let answer = answered(&server, "t", &array, 207).await;
     let answers = answer.as_array().unwrap();
     assert_eq!(answers.len(), 5);
     assert_eq!(
@@ -128,7 +215,7 @@ async fn a_batch_is_answered_one_by_one() {
         let answer = server
             .http("POST", "/api/tasks/t/events", &headers, &lines)
             .await;
-        assert_eq!(answer.status, 201);
+        assert_eq!(answer.status, 207);
         let answer = answer.json();
         let answers = answer.as_array().unwrap();
         assert_eq!(answers.len(), 3, "an empty line is none");
@@ -137,7 +224,7 @@ async fn a_batch_is_answered_one_by_one() {
     }
     let one = json!({ "event_type": "task_completed" });
     let late = json!({ "event_type": "progress_update", "data": { "progress": 1 } });
-    let answer = publish(&server, "t", &json!([one, late])).await;
+    let answer = answered(&server, "t", &json!([one, late]), 207).await;
     assert_eq!(answer[1]["code"], "invalid_transition");
     assert_eq!(answer[1]["status"], 409);
     let single = post(&server, "/api/tasks/t/events", &late).await;

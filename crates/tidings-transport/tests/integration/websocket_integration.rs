@@ -42,8 +42,8 @@ async fn websocket_integration() {
     // A retry is answered with the first offset, and sends nothing.
     producer
         .send(&json!({
-            "type": "publish", "event_type": "task_completed", "event_id": "event-6",
-            "data": {},
+            "type": "publish", "ref": "again", "event_type": "task_completed",
+            "event_id": "event-6", "data": {},
         }))
         .await;
     let ack = producer.until("ack").await;
@@ -100,4 +100,36 @@ async fn what_is_pipelined_is_answered_in_order() {
         }
     }
     assert_eq!(server.stop().await, 0);
+}
+
+#[tokio::test]
+async fn only_what_has_a_ref_is_acknowledged() {
+    let server = TestServer::start(TestConfig::default()).await;
+    let mut producer = TestClient::connect(server.ws("/ws")).await;
+    producer.until("connection_established").await;
+    let event = |event_type: &str| {
+        json!({
+            "type": "publish", "task_id": "t", "event_type": event_type,
+            "data": {}, "run": if event_type == "late" { 7 } else { 0 },
+        })
+    };
+    producer.send(&event("own")).await;
+    producer
+        .send(&json!({ "type": "command", "task_id": "t", "command": "cancel" }))
+        .await;
+    // A refusal is told whether it was asked for or not.
+    producer.send(&event("late")).await;
+    let refused = producer.next().await.unwrap();
+    assert_eq!(refused["event_type"], "error", "{refused}");
+    assert_eq!(refused["data"]["code"], "wrong_run", "{refused}");
+    let mut start = event("task_started");
+    start["ref"] = json!(1);
+    producer.send(&start).await;
+    let ack = producer.next().await.unwrap();
+    assert_eq!(ack["event_type"], "ack", "{ack}");
+    assert_eq!(
+        (&ack["data"]["offset"], &ack["data"]["run"]),
+        (&json!(3), &json!(1))
+    );
+    server.stop().await;
 }

@@ -54,7 +54,7 @@ pub(crate) enum ClientMessage<'a> {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
     },
-    /// Publish an event; answered with `ack`.
+    /// Publish an event; answered with `ack` if it has a `ref`.
     Publish {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
@@ -74,6 +74,9 @@ pub(crate) enum ClientMessage<'a> {
         /// Fences off older runs of the same producer.
         #[serde(skip_serializing_if = "Option::is_none")]
         producer: Option<&'a ProducerStamp>,
+        /// The run that the event belongs to: refused if it is not the current one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<u32>,
     },
     /// Watch a task or a pattern; answered with `subscribed`.
     Subscribe {
@@ -103,7 +106,7 @@ pub(crate) enum ClientMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         pattern: Option<&'a Pattern>,
     },
-    /// Ask a task to do something; answered with `ack`.
+    /// Ask a task to do something; answered with `ack` if it has a `ref`.
     Command {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
@@ -143,6 +146,7 @@ impl<'a> From<&'a Message> for ClientMessage<'a> {
                 event_id: event.event_id.as_ref(),
                 source: event.source.as_ref(),
                 producer: event.producer.as_ref(),
+                run: event.run,
             },
             ClientRequest::Subscribe {
                 target,

@@ -81,12 +81,14 @@ pub(crate) fn new_event() -> impl Strategy<Value = NewEvent> {
         option::of(printable()),
         option::of(printable()),
         option::of(producer()),
+        option::of(any::<u32>()),
     );
-    (event_type(), data(), ids).prop_map(|(event_type, data, (event_id, source, producer))| {
+    (event_type(), data(), ids).prop_map(|(event_type, data, (event_id, source, producer, run))| {
         let mut event = NewEvent::new(event_type, data);
         event.event_id = event_id.map(|id| EventId::new(id).unwrap());
         event.source = source.map(|source| Source::new(source).unwrap());
         event.producer = producer;
+        event.run = run;
         event
     })
 }
@@ -199,11 +201,18 @@ pub(crate) fn control_message() -> impl Strategy<Value = ControlMessage> {
         (option::of(task_id()), gap(), option::of(snapshot))
             .prop_map(|(task_id, gap, snapshot)| ControlMessage::gap(task_id, gap, snapshot)),
         btree_map(task_id(), offset(), 0..4).prop_map(ControlMessage::heartbeat),
-        (mark(), task_id(), position(), any::<bool>()).prop_map(
-            |(reference, task_id, Position { epoch, offset }, duplicate)| {
-                ControlMessage::ack(reference, task_id, epoch, offset, duplicate)
-            }
-        ),
+        (
+            mark(),
+            task_id(),
+            position(),
+            any::<bool>(),
+            option::of(any::<u32>())
+        )
+            .prop_map(
+                |(reference, task_id, Position { epoch, offset }, duplicate, run)| {
+                    ControlMessage::ack(reference, task_id, epoch, offset, duplicate, run)
+                }
+            ),
         (mark(), proptest::sample::select(ErrorCode::ALL), ".*")
             .prop_map(|(reference, code, text)| ControlMessage::error(reference, code, text)),
         (offset(), event_type(), data()).prop_map(|(offset, event_type, data)| {

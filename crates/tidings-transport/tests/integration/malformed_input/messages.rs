@@ -137,7 +137,7 @@ fn malformed() -> Vec<Row> {
             "`progress_update` makes no sense while the task is completed",
         )
         .on("/ws/tasks/ended")
-        .after(&[r#"{"type":"publish","event_type":"task_completed","data":{}}"#])
+        .after(&[r#"{"type":"publish","ref":0,"event_type":"task_completed","data":{}}"#])
         .answering(json!("late")),
         row(
             r#"{"type":"publish","event_type":"task_started","data":{}}"#,
@@ -145,7 +145,7 @@ fn malformed() -> Vec<Row> {
             "`task_started`",
         )
         .on("/ws/tasks/begun")
-        .after(&[r#"{"type":"publish","event_type":"task_started","data":{}}"#]),
+        .after(&[r#"{"type":"publish","ref":0,"event_type":"task_started","data":{}}"#]),
         row(
             r#"{"type":"publish","ref":"z","event_type":"own","data":{},"producer":{"id":"p","epoch":1,"seq":9}}"#,
             "fenced",
@@ -153,7 +153,7 @@ fn malformed() -> Vec<Row> {
         )
         .on("/ws/tasks/fenced")
         .after(&[
-            r#"{"type":"publish","event_type":"own","data":{},"producer":{"id":"p","epoch":2,"seq":1}}"#,
+            r#"{"type":"publish","ref":0,"event_type":"own","data":{},"producer":{"id":"p","epoch":2,"seq":1}}"#,
         ])
         .answering(json!("z")),
         row(
@@ -163,8 +163,21 @@ fn malformed() -> Vec<Row> {
         )
         .on("/ws/tasks/gap")
         .after(&[
-            r#"{"type":"publish","event_type":"own","data":{},"producer":{"id":"p","epoch":2,"seq":1}}"#,
+            r#"{"type":"publish","ref":0,"event_type":"own","data":{},"producer":{"id":"p","epoch":2,"seq":1}}"#,
         ]),
+        row(
+            r#"{"type":"publish","event_type":"own","data":{},"run":3}"#,
+            "wrong_run",
+            "belongs to run 3, the task's current run is 1",
+        )
+        .on("/ws/tasks/runs")
+        .after(&[r#"{"type":"publish","ref":0,"event_type":"task_started","data":{}}"#]),
+        row(
+            r#"{"type":"publish","event_type":"own","data":{},"run":-1}"#,
+            "invalid_event",
+            "`run`",
+        )
+        .on("/ws/tasks/runs"),
         // Subscribe and unsubscribe.
         row(r#"{"type":"subscribe","ref":8,"task_id":"ü"}"#, "invalid_task_id", "`task_id`")
             .answering(json!(8)),

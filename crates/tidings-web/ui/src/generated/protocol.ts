@@ -47,6 +47,8 @@ export type Fields = Record<string, unknown>;
 export type ErrorCode =
   | "fenced"
   | "sequence_gap"
+  | "wrong_run"
+  | "already_answered"
   | "invalid_message"
   | "invalid_task_id"
   | "invalid_event"
@@ -176,6 +178,10 @@ export type ClientMessage =
        */
       producer?: ProducerStamp | null;
       ref?: Ref | null;
+      /**
+       * The run that the event belongs to: refused if it is not the current one.
+       */
+      run?: number | null;
       /**
        * Who made the event.
        */
@@ -348,6 +354,10 @@ export interface Ack {
   epoch: Epoch;
   offset: Offset;
   ref?: Ref | null;
+  /**
+   * The run that a `task_started` has opened.
+   */
+  run?: number | null;
 }
 /**
  * A step that has begun and not ended.
@@ -1097,6 +1107,10 @@ export interface NewEvent {
    * Keeps an older run of the same producer from interfering.
    */
   producer?: ProducerStamp | null;
+  /**
+   * The run of the task that the event belongs to: refused if it is not the current one.
+   */
+  run?: number | null;
   /**
    * Who made it.
    */

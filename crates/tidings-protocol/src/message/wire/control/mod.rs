@@ -132,6 +132,9 @@ pub(crate) struct Ack<'a> {
     epoch: Cow<'a, Epoch>,
     offset: Offset,
     duplicate: bool,
+    /// The run that a `task_started` has opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<u32>,
 }
 
 /// Data of `error`.
@@ -230,12 +233,14 @@ impl<'a> Data<'a> {
                 epoch,
                 offset,
                 duplicate,
+                run,
                 ..
             } => Self::Ack(Ack {
                 reference: mark(reference),
                 epoch: Cow::Borrowed(epoch),
                 offset: *offset,
                 duplicate: *duplicate,
+                run: *run,
             }),
             ControlMessage::Error {
                 reference,

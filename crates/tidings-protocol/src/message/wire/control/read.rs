@@ -83,6 +83,7 @@ pub(crate) fn read(
                 epoch: data.epoch.into_owned(),
                 offset: data.offset,
                 duplicate: data.duplicate,
+                run: data.run,
             })
         }),
         "error" => from_str(data).map(|data: Error<'_>| ControlMessage::Error {
