@@ -24,14 +24,29 @@ def main(metadata, features):
                 print(package["name"], feature)
         return
     wrong = [f"{package['name']}: no {key}" for package in ours for key in WANTED if not package.get(key)]
-    ours_need = version(ours[0]["rust_version"] or "0")
-    for package in metadata["packages"]:
-        needs = package.get("rust_version")
-        if needs and version(needs) > ours_need:
-            wrong.append(f"{package['name']} {package['version']} needs Rust {needs}")
+    packages = {package["id"]: package for package in metadata["packages"]}
+    needs = {
+        node["id"]: [dep["pkg"] for dep in node["deps"] if any(kind["kind"] != "dev" for kind in dep["dep_kinds"])]
+        for node in metadata["resolve"]["nodes"]
+    }
+    promised = {}
+    for package in ours:
+        promise = promised[package["name"]] = package["rust_version"] or "0"
+        # What comes by another crate of ours is held to the promise of that one.
+        seen, open_ = set(), [package["id"]]
+        while open_:
+            for found in set(needs[open_.pop()]) - seen - members:
+                seen.add(found)
+                open_.append(found)
+        for found in (packages[id] for id in seen):
+            least = found.get("rust_version")
+            if least and version(least) > version(promise):
+                wrong.append(f"{package['name']} promises Rust {promise}: {found['name']} {found['version']} needs {least}")
     if wrong:
         sys.exit("\n".join(wrong))
-    print(f"{len(ours)} crates to publish, {len(metadata['packages'])} packages: none needs more than Rust {ours[0]['rust_version']}")
+    for promise in sorted(set(promised.values())):
+        names = [name for name in promised if promised[name] == promise]
+        print(f"Rust {promise} is enough for {', '.join(names)}")
 
 
 main(json.load(sys.stdin), "features" in sys.argv)

@@ -175,10 +175,12 @@ fn unwrap(upgraded: Upgraded) -> Stream {
         Ok(parts) => return tcp(parts.io, parts.read_buf),
         Err(upgraded) => upgraded,
     };
-    match hyper_util::server::conn::auto::upgrade::downcast(upgraded) {
-        Ok(parts) => tcp(parts.io, parts.read_buf),
-        Err(upgraded) => Stream::Other(upgraded),
-    }
+    #[cfg(feature = "auto")]
+    let upgraded = match hyper_util::server::conn::auto::upgrade::downcast(upgraded) {
+        Ok(parts) => return tcp(parts.io, parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    Stream::Other(upgraded)
 }
 
 fn start<M: Incoming>(

@@ -43,14 +43,22 @@
 //!   for a transport of your own.
 //! * `transport`: WebSocket, SSE and REST as a hyper and tower service.
 //!   Implies `connections`.
+//! * `axum`: WebSockets under `axum::serve` are as fast as under hyper itself.
+//!   Implies `transport`.
+//! * `metrics`: everything that is counted, as Prometheus text. Implies
+//!   `connections`.
+//! * `describe`: OpenAPI, AsyncAPI and JSON Schemas. Implies `transport`.
 //! * `auth`: who may come in, by JSON Web Tokens and API keys. Implies
 //!   `connections`.
 //! * `store`: tasks and clients' positions that outlive the process, on an
 //!   embedded engine, see [`store`].
-//! * `client`: the client of a server elsewhere; `client-tls` with TLS.
+//! * `redis`: several nodes over Redis, see [`redis`].
+//! * `client`: the client of a server elsewhere; `client-tls` with TLS, `list`
+//!   with lists of tasks over HTTP, `indicatif` with reports of progress bars.
+//! * `tracing`: spans of `tracing` as tasks. Implies `client`.
 //! * `tls`: TLS, with certificates that are exchanged while connections stay.
 //! * `node`: a whole server as a library, with its listener, storage, Redis, TLS
-//!   and configuration. Implies `transport` and `tls`.
+//!   and configuration. Implies every feature that a server has.
 //! * `full`: all of the above.
 //!
 //! Each crate is here as a module under its own name; what most programs need
@@ -68,6 +76,26 @@ pub use tidings_bus as bus;
 #[cfg(feature = "connections")]
 #[doc(inline)]
 pub use tidings_connections as connections;
+
+/// Metrics as Prometheus and OpenMetrics text: `tidings-metrics`.
+#[cfg(feature = "metrics")]
+#[doc(inline)]
+pub use tidings_metrics as metrics;
+
+/// OpenAPI, AsyncAPI and JSON Schemas: `tidings-describe`.
+#[cfg(feature = "describe")]
+#[doc(inline)]
+pub use tidings_describe as describe;
+
+/// Several nodes over Redis: `tidings-redis`.
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use tidings_redis as redis;
+
+/// Spans of `tracing` as tasks: `tidings-tracing`.
+#[cfg(feature = "tracing")]
+#[doc(inline)]
+pub use tidings_tracing as tracing;
 
 /// TLS: `tidings-tls`.
 #[cfg(feature = "tls")]

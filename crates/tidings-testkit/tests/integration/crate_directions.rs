@@ -127,6 +127,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "tidings-redis",
             "tidings-store",
             "tidings-tls",
+            "tidings-tracing",
             "tidings-transport",
             "tidings-connections",
             "tidings-bus",

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crate_directions;
+mod crate_weights;
 mod fuzz;
 mod licences;
