@@ -27,9 +27,9 @@ use tokio::time::{Instant, interval_at};
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::var("TIDINGS_URL").unwrap_or_else(|_| "http://127.0.0.1:8000".to_owned());
     let id = std::env::args().nth(1).unwrap_or_else(|| "host".to_owned());
-    let client = Client::connect(url)?;
+    let client = Client::connect(url).await?;
     let name = System::host_name().unwrap_or_else(|| "A machine".to_owned());
-    let task = client.task(id.parse()?).name(name).start().await?;
+    let task = client.task(id.as_str()).name(name).start().await?;
     println!("watching this machine as task {id}");
 
     let mut commands = task.commands();
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut ticks = interval_at(Instant::now(), pause);
     loop {
         tokio::select! {
-            _ = ticks.tick() => machine.tell(&task).await?,
+            _ = ticks.tick() => machine.tell(&task)?,
             command = commands.recv() => match command? {
                 Some(command) if command.name() == "stop" => {
                     command.complete(None)?.await?;
@@ -118,7 +118,7 @@ impl Machine {
     }
 
     /// The figures as an event, and in a line for people.
-    async fn tell(&mut self, task: &Task) -> Result<(), Box<dyn Error>> {
+    fn tell(&mut self, task: &Task) -> Result<(), Box<dyn Error>> {
         let figures = self.look();
         let gib = |key: &str| figures[key].as_f64().unwrap_or(0.0) / f64::from(1 << 30);
         let cpu = figures["cpu_percent"]
@@ -132,9 +132,8 @@ impl Machine {
             figures["processes"],
         );
         let event_type = EventType::new("host.figures")?;
-        task.publish(NewEvent::new(event_type, Data::from_value(figures)?))
-            .await?;
-        task.progress(cpu, line.as_str()).await?;
+        task.publish(NewEvent::new(event_type, Data::from_value(figures)?));
+        task.progress(cpu, line.as_str());
         Ok(())
     }
 }

@@ -177,7 +177,7 @@ async fn host_monitor_does_as_it_is_told() {
         .stdout(Stdio::null())
         .spawn()
         .expect("the example starts");
-    let client = Client::connect(url).expect("a client");
+    let client = Client::connect(url).await.expect("a client");
     let task: tidings::TaskId = "host-1".parse().expect("an id");
     let mut watch = client.watch_from(task.clone(), Start::Retained);
     let mut answers = Vec::new();

@@ -57,7 +57,7 @@ impl Server {
     /// # Errors
     /// The address is none, or a file of certificates cannot be read.
     pub fn client(&self) -> Result<Client, Failure> {
-        let client = self.builder()?.connect()?;
+        let client = self.builder()?.build()?;
         tokio::spawn(tell(self.url.clone(), client.watch_status()));
         Ok(client)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_protocol::{Data, EventId, NewEvent, Pattern, Secret, Target, TaskId};
+use tidings_protocol::{Data, EventId, IdError, NewEvent, Pattern, Secret, Target, TaskId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -12,10 +12,10 @@ use crate::commands::Commands;
 use crate::config::{ClientConfig, WhenFull};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::error::{CommandError, InvalidUrl, PublishError, Stopped};
+use crate::error::{CommandError, ConnectError, InvalidUrl, PublishError, Stopped};
 use crate::publish::{Published, Receipt};
-use crate::shared::Shared;
-use crate::state::{State, Status};
+use crate::shared::{Core, Shared};
+use crate::state::{Beginning, JobId, RequestId, State, Status};
 use crate::task::TaskBuilder;
 use crate::token::TokenSource;
 use crate::trust::Trust;
@@ -33,7 +33,7 @@ use crate::watch::Watch;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let client = Client::connect("http://127.0.0.1:8000")?;
+/// let client = Client::connect("http://127.0.0.1:8000").await?;
 /// let task: TaskId = "render-7".parse()?;
 /// client.publish(&task, NewEvent::progress(40.0, "lighting")).await?;
 /// # Ok(())
@@ -111,14 +111,51 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes the client. It connects in the background, and keeps trying.
+    /// Connects, and waits until the server has greeted.
+    ///
+    /// # Errors
+    /// A setting is wrong, or the first attempt came to nothing: the server is not
+    /// there, or refuses this client. For a program that may begin before the
+    /// server does there is [`build`](Self::build).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let url = self.url.clone();
+        let client = self.build()?;
+        let mut status = client.handle.shared.status.subscribe();
+        let settled = status
+            .wait_for(|status| !matches!(status, Status::Connecting))
+            .await;
+        match settled.as_deref() {
+            Ok(Status::Connected) => {}
+            Ok(Status::Waiting(loss)) => {
+                let loss = loss.clone();
+                return Err(ConnectError::Lost { url, loss });
+            }
+            Ok(Status::Stopped(stopped)) => {
+                let stopped = stopped.clone();
+                return Err(ConnectError::Stopped { url, stopped });
+            }
+            Ok(Status::Connecting) | Err(_) => {
+                let stopped = Stopped::Closed;
+                return Err(ConnectError::Stopped { url, stopped });
+            }
+        }
+        drop(settled);
+        Ok(client)
+    }
+
+    /// Makes the client. It connects in the background, and keeps trying; see
+    /// [`Client::status`] and [`Client::connected`]. The first attempt that comes to
+    /// nothing is logged as a warning.
     ///
     /// # Errors
     /// The URL, the token or the root certificates cannot be.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn connect(self) -> Result<Client, InvalidUrl> {
+    pub fn build(self) -> Result<Client, InvalidUrl> {
         let trust = self.trust()?;
         let endpoint = Endpoint::parse(&self.url)?.trusting(trust);
         if let Some(token) = &self.token {
@@ -151,17 +188,28 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// A client of the server at a URL: `http`, `https`, `ws` or `wss`. It
-    /// connects in the background, and keeps trying; see
-    /// [`connected`](Self::connected).
+    /// Connects to the server at a URL, `http`, `https`, `ws` or `wss`, and waits
+    /// until it has greeted. Later the client reconnects by itself.
+    ///
+    /// # Errors
+    /// The URL cannot be, the server is not there, or it refuses this client.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn connect(url: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Makes a client of the server at a URL that connects in the background, and
+    /// keeps trying: for programs that may begin before the server does.
     ///
     /// # Errors
     /// The URL cannot be.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn connect(url: impl Into<String>) -> Result<Self, InvalidUrl> {
-        Self::builder(url).connect()
+    pub fn new(url: impl Into<String>) -> Result<Self, InvalidUrl> {
+        Self::builder(url).build()
     }
 
     /// A client with a token or settings of its own.
@@ -286,15 +334,22 @@ impl Client {
     ///
     /// # Errors
     /// There is no room, the event is too large, or the client has stopped.
-    pub fn send(&self, task_id: &TaskId, mut event: NewEvent) -> Result<Receipt, PublishError> {
-        let (answer, receipt) = oneshot::channel();
-        self.handle.shared.with(|core| {
+    pub fn send(&self, task_id: &TaskId, event: NewEvent) -> Result<Receipt, PublishError> {
+        self.send_as(task_id, event, false)
+    }
+
+    /// Sends, and keeps room for it if it is to be `kept`.
+    pub(crate) fn send_as(
+        &self,
+        task_id: &TaskId,
+        mut event: NewEvent,
+        kept: bool,
+    ) -> Result<Receipt, PublishError> {
+        self.receipt(|core| {
             if event.event_id.is_none() {
                 event.event_id = Some(self.handle.event_id(core.next_event()));
             }
-            let id = core.state.publish(task_id.clone(), event)?;
-            core.publishes.insert(id, answer);
-            Ok(Receipt(receipt))
+            core.state.publish(task_id.clone(), event, kept)
         })
     }
 
@@ -370,8 +425,39 @@ impl Client {
     }
 
     /// Begins a task that this program does; see [`Task`](crate::Task).
-    pub fn task(&self, task_id: TaskId) -> TaskBuilder {
-        TaskBuilder::new(self.clone(), task_id)
+    pub fn task<I>(&self, task_id: I) -> TaskBuilder
+    where
+        I: TryInto<TaskId>,
+        I::Error: Into<IdError>,
+    {
+        TaskBuilder::new(self.clone(), task_id.try_into().map_err(Into::into))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    /// Asks for something that is answered later.
+    pub(crate) fn receipt(
+        &self,
+        ask: impl FnOnce(&mut Core) -> Result<RequestId, PublishError>,
+    ) -> Result<Receipt, PublishError> {
+        let (answer, receipt) = oneshot::channel();
+        self.handle.shared.with(|core| {
+            let id = ask(core)?;
+            core.publishes.insert(id, answer);
+            Ok(Receipt(receipt))
+        })
+    }
+
+    pub(crate) fn begin(&self, beginning: Beginning, refused: Option<IdError>) -> (JobId, Receipt) {
+        let (answer, receipt) = oneshot::channel();
+        let now = Instant::now();
+        self.handle.shared.with(|core| {
+            let (job, start) = core.state.begin(beginning, refused, now);
+            core.publishes.insert(start, answer);
+            (job, Receipt(receipt))
+        })
     }
 
     /// Sends what waits, for so long at most, and stops; gives how many

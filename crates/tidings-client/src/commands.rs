@@ -8,14 +8,14 @@ use futures_core::Stream;
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use tidings_protocol::{
-    CommandRequested, EventId, EventType, GapReason, ItemId, Json, NewEvent, PendingCommand,
-    TaskId, TaskSnapshot, TaskStatus,
+    CommandRequested, EventId, EventType, ItemId, Json, NewEvent, PendingCommand, TaskId,
+    TaskSnapshot,
 };
 
 use crate::client::Client;
 use crate::error::{PublishError, WatchError};
 use crate::publish::Receipt;
-use crate::task::Beginning;
+use crate::task::Reporter;
 use crate::update::Update;
 use crate::watch::Watch;
 
@@ -32,7 +32,7 @@ pub struct Commands {
     client: Client,
     task_id: TaskId,
     watch: Watch,
-    beginning: Option<Beginning>,
+    reporter: Option<Reporter>,
     ready: VecDeque<Command>,
     seen: VecDeque<ItemId>,
 }
@@ -44,9 +44,18 @@ impl Commands {
             client,
             task_id,
             watch,
-            beginning: None,
+            reporter: None,
             ready: VecDeque::new(),
             seen: VecDeque::new(),
+        }
+    }
+
+    /// The commands of a task that this program does: answers are reports of it.
+    pub(crate) fn of_task(reporter: Reporter) -> Self {
+        let commands = Self::new(reporter.client().clone(), reporter.id().clone());
+        Self {
+            reporter: Some(reporter),
+            ..commands
         }
     }
 
@@ -61,34 +70,10 @@ impl Commands {
         self.next().await.transpose()
     }
 
-    pub(crate) fn beginning_with(self, beginning: Beginning) -> Self {
-        Self {
-            beginning: Some(beginning),
-            ..self
-        }
-    }
-
-    /// The server has lost its memory: the task is started anew there.
-    fn begin_again(&self, update: &Update) {
-        let (Some(beginning), Update::Gap { gap, snapshot, .. }) = (&self.beginning, update) else {
-            return;
-        };
-        if gap.reason == GapReason::EpochChanged
-            && let Some(state) = snapshot
-            && state.status == TaskStatus::Pending
-        {
-            let event = beginning.again(&state.epoch);
-            if let Err(error) = self.client.send(&self.task_id, event) {
-                tracing::debug!(%error, "a task could not be started anew");
-            }
-        }
-    }
-
     fn note(&mut self, update: &Update) {
         if let Some(snapshot) = update.snapshot() {
             self.take_pending(snapshot);
         }
-        self.begin_again(update);
         let Update::Event(event) = update else {
             return;
         };
@@ -127,6 +112,7 @@ impl Commands {
         self.ready.push_back(Command {
             client: self.client.clone(),
             task_id: self.task_id.clone(),
+            reporter: self.reporter.clone(),
             request,
         });
     }
@@ -193,6 +179,7 @@ impl From<PendingCommand> for Request {
 pub struct Command {
     client: Client,
     task_id: TaskId,
+    reporter: Option<Reporter>,
     request: Request,
 }
 
@@ -225,7 +212,8 @@ impl Command {
     /// Says that it will be done. The receipt may be waited for, or dropped.
     ///
     /// # Errors
-    /// There is no room for the answer, or the client has stopped.
+    /// The task has ended in this program, or the client has stopped. Room for the
+    /// answer is always kept.
     pub fn accept(&mut self) -> Result<Receipt, PublishError> {
         let event = NewEvent::command_accepted(&self.request.id);
         let receipt = self.answer(event, "accepted")?;
@@ -263,6 +251,9 @@ impl Command {
             // again, if not against a second agent.
             Err(_) => event,
         };
-        self.client.send(&self.task_id, event)
+        match &self.reporter {
+            Some(reporter) => reporter.reply(event),
+            None => self.client.send_as(&self.task_id, event, true),
+        }
     }
 }

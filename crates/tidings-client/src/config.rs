@@ -33,13 +33,18 @@ pub struct ClientConfig {
     pub backoff_cap: Duration,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How long the token source may take to answer; then it is asked again.
+    pub token_timeout: Duration,
     /// Without any answer for this long a connection is given up.
     pub silence_timeout: Duration,
-    /// Publishes that may wait for their answer.
+    /// Publishes that may wait for their answer; as many reports of tasks may wait
+    /// beside them.
     pub max_pending: usize,
-    /// Bytes of publishes that may wait for their answer.
+    /// Bytes of publishes that may wait for their answer, and of reports.
     pub max_pending_bytes: usize,
-    /// What happens to a publish beyond that.
+    /// What happens to a publish beyond that. Reports of tasks always make room: the
+    /// oldest progress, log line or output that was not sent yet gives way, and is
+    /// counted.
     pub when_full: WhenFull,
     /// Updates that may wait in one watch.
     pub watch_updates: usize,
@@ -53,6 +58,7 @@ impl Default for ClientConfig {
             backoff_base: defaults::BACKOFF_BASE,
             backoff_cap: defaults::BACKOFF_CAP,
             connect_timeout: defaults::CONNECT_TIMEOUT,
+            token_timeout: defaults::TOKEN_TIMEOUT,
             silence_timeout: defaults::SILENCE_TIMEOUT,
             max_pending: defaults::MAX_PENDING,
             max_pending_bytes: defaults::MAX_PENDING_BYTES,
@@ -78,6 +84,13 @@ impl ClientConfig {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.max(SHORTEST);
+        self
+    }
+
+    /// How long the token source may take to answer.
+    #[must_use]
+    pub fn token_timeout(mut self, timeout: Duration) -> Self {
+        self.token_timeout = timeout.max(SHORTEST);
         self
     }
 

@@ -20,6 +20,10 @@ pub const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// How long connecting may take, the greeting included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a token source may take: a slow identity provider answers within
+/// seconds, and one that hangs must not be waited for.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Without any answer for this long the connection is given up. A ping asks for
 /// one at half the time, so the server's own heartbeats do not matter.
 pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -35,6 +35,8 @@ pub(crate) struct Driver {
     link: Link,
     refreshing: Option<Refreshing>,
     until: Option<Instant>,
+    /// No attempt has come to anything, or to nothing, yet.
+    is_new: bool,
 }
 
 impl Driver {
@@ -50,6 +52,7 @@ impl Driver {
             link: Link::None,
             refreshing: None,
             until: None,
+            is_new: true,
         }
     }
 
@@ -78,8 +81,7 @@ impl Driver {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Connect => {
-                let token = self.shared.token();
+            Output::Connect(token) => {
                 let opening = Connection::open(self.endpoint.clone(), token);
                 self.link = Link::Opening(Box::pin(opening));
             }
@@ -102,6 +104,7 @@ impl Driver {
             // Carried out where they arise.
             Output::Wake(_)
             | Output::Published(..)
+            | Output::Reported
             | Output::Commanded(..)
             | Output::Room
             | Output::Status => {}
@@ -137,6 +140,7 @@ impl Driver {
             () = shared.work.notified() => {}
             event = link => match event {
                 Ok(Event::Opened(connection)) => {
+                    self.is_new = false;
                     self.link = Link::Open(connection);
                     self.shared.handle(Input::Opened);
                 }
@@ -144,7 +148,13 @@ impl Driver {
                     self.shared.handle(Input::Message(Box::new(message)));
                 }
                 Err(loss) => {
-                    tracing::debug!(%loss, server = %self.endpoint, "no connection");
+                    if self.is_new {
+                        self.is_new = false;
+                        let (server, cause) = (&self.endpoint, chain(&loss));
+                        tracing::warn!(%server, cause, "no connection to the server yet: trying again");
+                    } else {
+                        tracing::debug!(%loss, server = %self.endpoint, "no connection");
+                    }
                     self.link = Link::None;
                     self.shared.handle(Input::Lost(loss));
                 }
@@ -161,4 +171,11 @@ impl Driver {
 enum Event {
     Opened(Box<Connection>),
     Message(tidings_protocol::ServerMessage),
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<_> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }

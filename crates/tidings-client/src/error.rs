@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::ErrorCode;
+use tidings_protocol::{ErrorCode, IdError};
 use tokio_tungstenite::tungstenite;
 
 /// The URL is none that a client can connect to.
@@ -35,6 +35,36 @@ pub enum InvalidUrl {
     RootCertificates,
 }
 
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a client could not connect the first time.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] InvalidUrl),
+    /// There is no connection: start the server, or correct the URL.
+    #[error("there is no connection to {url}: is the server running there?")]
+    Lost {
+        /// The server's URL.
+        url: String,
+        /// The reason.
+        #[source]
+        loss: Loss,
+    },
+    /// The server does not want this client.
+    #[error("{url} refuses this client")]
+    Stopped {
+        /// The server's URL.
+        url: String,
+        /// The reason.
+        #[source]
+        stopped: Stopped,
+    },
+}
+
 /// Why a connection is not there.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -65,6 +95,9 @@ pub enum Loss {
     /// The server has said nothing for too long.
     #[error("the server has fallen silent")]
     Silent,
+    /// The token source failed, or did not answer in time. It is asked again.
+    #[error("the token source has given no token")]
+    NoToken,
 }
 
 impl PartialEq for Loss {
@@ -84,7 +117,9 @@ impl PartialEq for Loss {
                     reason: why_b,
                 },
             ) => a == b && why_a == why_b,
-            (Self::Silent, Self::Silent) | (Self::Timeout, Self::Timeout) => true,
+            (Self::Silent, Self::Silent)
+            | (Self::Timeout, Self::Timeout)
+            | (Self::NoToken, Self::NoToken) => true,
             _ => false,
         }
     }
@@ -113,7 +148,7 @@ pub enum Stopped {
 }
 
 /// Why a publish did not succeed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
     /// The server refused it: correct the event, or the task's state is another
@@ -139,6 +174,12 @@ pub enum PublishError {
     /// It had to give way to newer ones while the server was away.
     #[error("it was dropped: too many publishes wait for the server")]
     Dropped,
+    /// The id is none that a task can have: correct it.
+    #[error("the task has no valid id")]
+    InvalidTaskId(#[source] IdError),
+    /// The task has ended: nothing can be reported of it any more.
+    #[error("the task has ended: nothing more can be reported of it")]
+    Ended,
     /// The client does not connect any more. If it was on its way, whether the
     /// server took it is not known.
     #[error("the client has stopped")]

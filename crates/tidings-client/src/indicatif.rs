@@ -7,10 +7,9 @@
 //!
 //! ```no_run
 //! # async fn example(client: tidings_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-//! use std::sync::Arc;
 //! use indicatif::{ProgressBar, ProgressStyle};
 //!
-//! let task = Arc::new(client.task("copy-1".parse()?).start().await?);
+//! let task = client.task("copy-1").start().await?;
 //! let bar = ProgressBar::new(500);
 //! bar.set_style(tidings_client::indicatif::report(ProgressStyle::default_bar(), &task));
 //! bar.inc(100);
@@ -19,14 +18,13 @@
 //! ```
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::style::ProgressTracker;
 use indicatif::{ProgressState, ProgressStyle};
 use tidings_protocol::NewEvent;
 
-use crate::task::Task;
+use crate::task::Reporter;
 
 /// Between two reports of one bar.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,20 +33,19 @@ const PAUSE: Duration = Duration::from_millis(100);
 const KEY: &str = "tidings";
 
 /// A style that draws as `style` does, and reports the bar's place to a task.
-/// The last place is always reported. A report for which the client has no room
-/// is left out.
-pub fn report(style: ProgressStyle, task: &Arc<Task>) -> ProgressStyle {
+/// The last place is always reported.
+pub fn report(style: ProgressStyle, task: &Reporter) -> ProgressStyle {
     style.with_key(
         KEY,
         Reports {
-            task: Arc::clone(task),
+            task: task.clone(),
             last: None,
         },
     )
 }
 
 struct Reports {
-    task: Arc<Task>,
+    task: Reporter,
     /// When what was reported.
     last: Option<(Instant, u64, u64)>,
 }
@@ -68,9 +65,7 @@ impl Reports {
         if due {
             self.last = Some((now, pos, len));
             let event = NewEvent::progress_of(pos as f64, len as f64, None);
-            if let Err(error) = self.task.send(event) {
-                tracing::debug!(%error, "a bar's place could not be reported");
-            }
+            self.task.publish(event);
         }
     }
 }
@@ -78,7 +73,7 @@ impl Reports {
 impl ProgressTracker for Reports {
     fn clone_box(&self) -> Box<dyn ProgressTracker> {
         Box::new(Self {
-            task: Arc::clone(&self.task),
+            task: self.task.clone(),
             last: self.last,
         })
     }

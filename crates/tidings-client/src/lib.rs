@@ -7,11 +7,11 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect("http://127.0.0.1:8000")?;
+//! let client = Client::connect("http://127.0.0.1:8000").await?;
 //!
 //! // Do something, and say so …
-//! let task = client.task("render-7".parse()?).name("Render").start().await?;
-//! task.progress(40.0, "lighting").await?;
+//! let task = client.task("render-7").name("Render").start().await?;
+//! task.progress(40.0, "lighting");
 //! task.complete(None).await?;
 //!
 //! // … or watch others do it.
@@ -88,13 +88,15 @@ pub use backup::BackupMade;
 pub use client::{Client, ClientBuilder};
 pub use commands::{Command, Commands};
 pub use config::{ClientConfig, WhenFull};
-pub use error::{CommandError, InvalidUrl, Loss, PublishError, Stopped, WatchError};
+pub use error::{
+    BoxError, CommandError, ConnectError, InvalidUrl, Loss, PublishError, Stopped, WatchError,
+};
 #[cfg(feature = "list")]
 pub use http::ListError;
 #[cfg(feature = "list")]
 pub use list::{TaskPage, TaskQuery};
 pub use publish::{Published, Receipt};
 pub use state::Status;
-pub use task::{Task, TaskBuilder};
+pub use task::{Ended, Ending, Losses, Refusal, Reporter, Task, TaskBuilder};
 pub use update::{Start, Update};
 pub use watch::Watch;

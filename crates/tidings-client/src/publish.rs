@@ -29,7 +29,6 @@ pub struct Published {
 ///
 /// Dropping it takes nothing back: the event is published all the same.
 #[derive(Debug)]
-#[must_use = "an error would go unnoticed; drop it explicitly if that is meant"]
 pub struct Receipt(pub(crate) oneshot::Receiver<Result<Published, PublishError>>);
 
 impl Future for Receipt {

@@ -96,12 +96,16 @@ impl Shared {
                         let _ = waiting.send(answer);
                     }
                 }
+                Output::Reported => answered = true,
                 Output::Room => room = true,
                 Output::Status => {
                     status = Some(core_ref.state.status());
                     work = true;
                 }
-                Output::Connect | Output::Send(_) | Output::Disconnect | Output::RefreshToken => {
+                Output::Connect(_)
+                | Output::Send(_)
+                | Output::Disconnect
+                | Output::RefreshToken => {
                     core_ref.todo.push_back(output);
                     work = true;
                 }

@@ -22,25 +22,11 @@ impl Stream {
     /// program trusts.
     #[cfg(feature = "tls")]
     pub(crate) async fn secure(stream: TcpStream, host: &str, trust: &Trust) -> io::Result<Self> {
-        use std::sync::Arc;
-        use tokio_rustls::rustls::crypto::aws_lc_rs;
         use tokio_rustls::rustls::pki_types::ServerName;
-        use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        let (added, _) =
-            roots.add_parsable_certificates(found.certs.into_iter().chain(trust.extra()));
-        if added == 0 {
-            return Err(io::Error::other("the system has no certificates to trust"));
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = trust.config().await?;
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let connector = tokio_rustls::TlsConnector::from(config);
         let stream = connector.connect(name, stream).await?;
         Ok(Self::Tls(Box::new(stream)))
     }

@@ -1,12 +1,15 @@
 //! Where tokens come from.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tidings_protocol::Secret;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::error::BoxError;
+
 type Fetched = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
 
 /// Asked for a token at the beginning, if there is none, and whenever the
@@ -24,10 +27,16 @@ impl TokenSource {
     }
 
     pub(crate) async fn fetch(&self) -> Option<Secret> {
-        match (self.0)().await {
-            Ok(token) => Some(token.into()),
-            Err(error) => {
-                tracing::warn!(%error, "no new token could be had");
+        // The source is the program's own code: its panic must not end the client.
+        let fetch = AssertUnwindSafe(async { (self.0)().await }).catch_unwind();
+        match fetch.await {
+            Ok(Ok(token)) => Some(token.into()),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the token source has failed: it is asked again");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("the token source has panicked: it is asked again");
                 None
             }
         }

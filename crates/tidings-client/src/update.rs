@@ -56,6 +56,12 @@ pub enum Update {
         /// was superseded.
         snapshot: Option<Arc<TaskSnapshot>>,
     },
+    /// A task that a pattern matched is gone: it was removed, or may not be watched
+    /// any more. If it comes back, it begins with a [`Snapshot`](Self::Snapshot).
+    Removed {
+        /// The task.
+        task_id: TaskId,
+    },
     /// The connection is gone. The client comes back by itself; nothing is lost
     /// by that, or a gap will say what.
     Disconnected {
@@ -74,7 +80,7 @@ impl Update {
         match self {
             Self::Snapshot(snapshot) => Some(&snapshot.task_id),
             Self::Event(event) => Some(&event.task_id),
-            Self::Gap { task_id, .. } => Some(task_id),
+            Self::Gap { task_id, .. } | Self::Removed { task_id } => Some(task_id),
             Self::Disconnected { .. } | Self::Reconnected => None,
         }
     }
@@ -98,7 +104,7 @@ impl Update {
             Self::Event(event) => SMALL + event.data.as_str().len(),
             Self::Snapshot(_) => SNAPSHOT,
             Self::Gap { snapshot, .. } => SMALL + snapshot.as_ref().map_or(0, |_| SNAPSHOT),
-            Self::Disconnected { .. } | Self::Reconnected => SMALL,
+            Self::Removed { .. } | Self::Disconnected { .. } | Self::Reconnected => SMALL,
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect("http://127.0.0.1:8000")?;
+//! let client = Client::connect("http://127.0.0.1:8000").await?;
 //! tracing_subscriber::registry()
 //!     .with(TaskLayer::new(client.clone()))
 //!     .init();
@@ -22,24 +22,27 @@
 //! # }
 //! ```
 //!
-//! A span with the field `tidings.task` is a task: it starts when the span is
-//! made and is completed when it closes; if an event at the level `ERROR` was
-//! its last word, it has failed. Spans inside it are steps. Events inside it
-//! are lines of its log, and one with a field `progress` (per cent) is progress.
-//! Spans and events outside of any such span are nobody's business here.
+//! A span with the field `tidings.task` is a task: it starts when the span is made,
+//! or when the field is recorded, and ends when the span closes. It has failed if a
+//! panic closed the span, or if an event at the level `ERROR` was its last word; else
+//! it is completed. Spans inside it are steps, which fail in the same way. Events
+//! inside it are lines of its log. A field `progress` (per cent), of an event or
+//! recorded in a span, is progress. Spans and events outside of any such span are
+//! not reported.
 //!
-//! Nothing waits: events go into the client's bounded buffer, and what does not
-//! fit there is dropped with the client's policy. The client's own events are
-//! left out, or it would report that it reports.
+//! Nothing waits: reports go into the client's bounded buffer. When it is full the
+//! oldest lines and progress give way; room for the task's end is always kept. The
+//! client's own events are left out, or it would report that it reports.
 //!
 //! What it is not: a logger. Its neighbour is `tidings-client`.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidings_client::Client;
 use tidings_client::protocol::{Data, EventType, NewEvent, TaskError, TaskId};
+use tidings_client::{Client, Reporter, Task};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -56,6 +59,9 @@ const OWN: [&str; 4] = [
     "rustls",
 ];
 
+/// Numbers the steps of this program: the ids of spans are used again.
+static STEPS: AtomicU64 = AtomicU64::new(0);
+
 /// Reports spans and events through a client.
 #[derive(Debug, Clone)]
 pub struct TaskLayer {
@@ -63,34 +69,67 @@ pub struct TaskLayer {
 }
 
 impl TaskLayer {
-    /// A layer that reports through this client.
+    /// Makes a layer that reports through this client.
     pub fn new(client: Client) -> Self {
         Self { client }
-    }
-
-    fn send(&self, task: &TaskId, event: NewEvent) {
-        // There is nobody to tell: a log of it would come back here.
-        let _ = self.client.send(task, event).map(drop);
     }
 }
 
 /// What a span is to the layer.
-enum Role {
-    Task {
-        id: TaskId,
-        /// What the last event said, if it was an error.
-        error: Option<String>,
-    },
-    Step {
-        task: TaskId,
-    },
+struct Role {
+    reporter: Reporter,
+    part: Part,
+    /// What the last event inside said, if it was an error.
+    error: Option<String>,
+}
+
+enum Part {
+    /// The task itself, which ends with the span.
+    Whole(Task),
+    /// A step, with its id.
+    Step(String),
 }
 
 impl Role {
-    fn task(&self) -> &TaskId {
-        match self {
-            Self::Task { id, .. } => id,
-            Self::Step { task } => task,
+    fn task(task: Task) -> Self {
+        Self {
+            reporter: task.reporter(),
+            part: Part::Whole(task),
+            error: None,
+        }
+    }
+
+    /// Begins a step of what is around it.
+    fn step(around: &Self, name: &str) -> Self {
+        let id = format!("span-{}", STEPS.fetch_add(1, Ordering::Relaxed));
+        let mut fields = vec![("step_id", id.as_str()), ("name", name)];
+        if let Part::Step(parent) = &around.part {
+            fields.push(("parent_step_id", parent));
+        }
+        let reporter = around.reporter.clone();
+        reporter.publish(NewEvent::new(EventType::StepStarted, texts(fields)));
+        Self {
+            reporter,
+            part: Part::Step(id),
+            error: None,
+        }
+    }
+
+    /// Ends with the span.
+    fn end(self) {
+        let panics = std::thread::panicking();
+        let panicked = || "the program panicked".to_owned();
+        let error = self.error.or_else(|| panics.then(panicked));
+        match (self.part, error) {
+            // Dropped in a panic, a task says so itself.
+            (Part::Whole(task), _) if panics => drop(task),
+            (Part::Whole(task), None) => drop(task.complete(None)),
+            (Part::Whole(task), Some(error)) => drop(task.fail(error)),
+            (Part::Step(id), None) => self.reporter.publish(NewEvent::step_completed(id, None)),
+            (Part::Step(id), Some(error)) => {
+                let error = TaskError::new(error);
+                self.reporter.publish(NewEvent::step_failed(id, error));
+            }
         }
     }
 }
@@ -105,25 +144,24 @@ where
         };
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        let name = span.name();
-        let role = match fields.task.as_deref().map(TaskId::new) {
-            Some(Ok(task)) => {
-                self.send(&task, NewEvent::task_started(name));
-                Role::Task {
-                    id: task,
-                    error: None,
-                }
-            }
-            // A name that no task can have, or none: a part of what is around it.
-            Some(Err(_)) | None => {
-                let Some(task) = span.parent().and_then(|parent| nearest(&parent)) else {
-                    return;
-                };
-                self.send(&task, NewEvent::step_started(step_id(id), name));
-                Role::Step { task }
-            }
+        self.begin(&span, &fields);
+        if let Some(percent) = fields.progress {
+            progress(&span, percent, None);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id).filter(|span| !is_own(span.metadata())) else {
+            return;
         };
-        span.extensions_mut().insert(role);
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        if fields.task.is_some() {
+            self.begin(&span, &fields);
+        }
+        if let Some(percent) = fields.progress {
+            progress(&span, percent, None);
+        }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
@@ -133,43 +171,77 @@ where
         let Some(span) = context.event_span(event) else {
             return;
         };
-        let Some(task) = nearest(&span) else { return };
+        let Some(reporter) = nearest(&span, |role| role.reporter.clone()) else {
+            return;
+        };
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();
         let failed = (level == Level::ERROR).then(|| fields.text.clone());
         for around in span.scope() {
-            if let Some(Role::Task { error, .. }) = around.extensions_mut().get_mut::<Role>() {
-                *error = failed;
-                break;
+            if let Some(role) = around.extensions_mut().get_mut::<Role>() {
+                role.error.clone_from(&failed);
+                if matches!(role.part, Part::Whole(_)) {
+                    break;
+                }
             }
         }
         let text = Some(fields.text.as_str()).filter(|text| !text.is_empty());
-        let reported = match fields.progress {
-            Some(percent) => NewEvent::progress(percent, text),
-            None => log(&fields.text, level),
-        };
-        self.send(&task, reported);
+        match fields.progress {
+            Some(percent) => reporter.progress(percent, text),
+            None => reporter.publish(log(&fields.text, level)),
+        }
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let Some(span) = context.span(&id) else {
-            return;
-        };
-        let role = span.extensions_mut().remove::<Role>();
-        match role {
-            Some(Role::Task { id, error: None }) => {
-                self.send(&id, NewEvent::task_completed(None));
-            }
-            Some(Role::Task {
-                id,
-                error: Some(error),
-            }) => self.send(&id, NewEvent::task_failed(TaskError::new(error))),
-            Some(Role::Step { task }) => {
-                self.send(&task, NewEvent::step_completed(step_id(&id), None));
-            }
-            None => {}
+        let role = context
+            .span(&id)
+            .and_then(|span| span.extensions_mut().remove::<Role>());
+        if let Some(role) = role {
+            role.end();
         }
+    }
+}
+
+impl TaskLayer {
+    /// Makes a span a task, if its fields say so, or a step of what is around it.
+    fn begin<'a, S: LookupSpan<'a>>(&self, span: &SpanRef<'a, S>, fields: &Fields) {
+        let known = span.extensions_mut().remove::<Role>();
+        // A field that is no id makes the span no task.
+        let task_id = fields.task.as_deref().map(TaskId::new).and_then(Result::ok);
+        let role = match (known, task_id) {
+            // It is a task, and stays that one.
+            (
+                Some(
+                    role @ Role {
+                        part: Part::Whole(_),
+                        ..
+                    },
+                ),
+                _,
+            ) => Some(role),
+            (known, Some(task_id)) => {
+                if let Some(step) = known {
+                    step.end();
+                }
+                Some(Role::task(
+                    self.client.task(task_id).name(span.name()).start_now(),
+                ))
+            }
+            (Some(step), None) => Some(step),
+            (None, None) => span
+                .parent()
+                .and_then(|parent| nearest(&parent, |around| Role::step(around, span.name()))),
+        };
+        if let Some(role) = role {
+            span.extensions_mut().insert(role);
+        }
+    }
+}
+
+fn progress<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, percent: f64, text: Option<&str>) {
+    if let Some(reporter) = nearest(span, |role| role.reporter.clone()) {
+        reporter.progress(percent, text);
     }
 }
 
@@ -178,26 +250,24 @@ fn is_own(metadata: &Metadata<'_>) -> bool {
     OWN.iter().any(|own| target.starts_with(own))
 }
 
-/// The task of the nearest span that belongs to one, this one included.
-fn nearest<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<TaskId> {
-    span.scope().find_map(|around| {
-        around
-            .extensions()
-            .get::<Role>()
-            .map(|role| role.task().clone())
-    })
-}
-
-fn step_id(id: &Id) -> String {
-    format!("span-{}", id.into_u64())
+/// Looks at the role of the nearest span that has one, this one included.
+fn nearest<'a, S: LookupSpan<'a>, T>(
+    span: &SpanRef<'a, S>,
+    look: impl Fn(&Role) -> T,
+) -> Option<T> {
+    span.scope()
+        .find_map(|around| around.extensions().get::<Role>().map(&look))
 }
 
 fn log(text: &str, level: Level) -> NewEvent {
     let level = level.as_str().to_ascii_lowercase();
-    let data = [("message", text), ("level", level.as_str())];
-    let data: std::collections::BTreeMap<_, _> = data.into_iter().collect();
-    let data = Data::from_serialize(&data).expect("an object of two texts");
-    NewEvent::new(EventType::Log, data)
+    let fields = [("message", text), ("level", level.as_str())];
+    NewEvent::new(EventType::Log, texts(fields))
+}
+
+fn texts<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Data {
+    let fields: std::collections::BTreeMap<_, _> = fields.into_iter().collect();
+    Data::from_serialize(&fields).unwrap_or_default()
 }
 
 /// The fields of a span or an event, as far as they matter.

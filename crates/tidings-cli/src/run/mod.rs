@@ -18,7 +18,7 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use tidings_client::protocol::{Source, TaskId};
-use tidings_client::{ClientConfig, WhenFull};
+use tidings_client::{ClientConfig, Ended, PublishError, Stopped, WhenFull};
 
 use crate::Failure;
 use crate::connect::Server;
@@ -101,7 +101,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         .server
         .builder()?
         .config(ClientConfig::default().when_full(WhenFull::DropOldest))
-        .connect()?;
+        .build()?;
     let copies = Copies::new();
     let running = Running::start(&arguments.command, arguments.pty, copies.clone());
     let running = running.map_err(|cause| Failure::Spawn {
@@ -122,7 +122,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let status = ended.status.map_err(Failure::System)?;
     let left = client.close(linger).await;
     if !arguments.quiet {
-        if let Some(problem) = ended.problem {
+        if let Some(problem) = problem(ended.reported.await) {
             say(&problem);
         }
         if left > 0 {
@@ -143,6 +143,23 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             })
         }
         None => Ok(ExitCode::from(code)),
+    }
+}
+
+/// Says what went wrong with reporting, if anything did.
+fn problem(ended: Result<Ended, PublishError>) -> Option<String> {
+    match ended {
+        Ok(ended) => {
+            let first = ended.losses.refused.first()?;
+            let cause = crate::chain(&first.error);
+            let count = ended.losses.refused_count;
+            Some(format!(
+                "{count} events were refused, the first of them: {cause}"
+            ))
+        }
+        // Told by the count of what could not be sent.
+        Err(PublishError::Stopped(Stopped::Closed)) => None,
+        Err(error) => Some(crate::chain(&error)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use serde_json::json;
 use tidings_client::protocol::{Data, EventType, LogStream, NewEvent, Source, TaskError, TaskId};
-use tidings_client::{Client, Command, Commands, PublishError, Task};
+use tidings_client::{Client, Command, Commands, Ending, PublishError, Task};
 use tokio::time::Instant;
 
 use super::backlog::Copied;
@@ -40,8 +40,6 @@ pub(super) struct Reporter {
     reading: Option<Reading>,
     told: Option<Reading>,
     cancelled: Option<Cancelled>,
-    /// The first thing that went wrong with reporting.
-    problem: Option<String>,
 }
 
 /// How a command has ended.
@@ -49,8 +47,8 @@ pub(super) struct Ended {
     pub(super) status: io::Result<ExitStatus>,
     /// The stream of ours that could not be written.
     pub(super) unwritten: Option<(LogStream, io::Error)>,
-    /// The first thing that went wrong with reporting.
-    pub(super) problem: Option<String>,
+    /// The task's end on its way, which tells what went wrong with reporting.
+    pub(super) reported: Ending,
 }
 
 /// Somebody wants the command to end.
@@ -73,25 +71,21 @@ impl Reporter {
             reading: None,
             told: None,
             cancelled: None,
-            problem: None,
         }
     }
 
     /// Reports until the command has ended and all is told.
     pub(super) async fn run(mut self, mut running: Running, copies: &Copies) -> Ended {
         let task = self.start();
-        let mut commands = match &task {
-            Some(task) => task.commands(),
-            None => self.client.commands(&self.settings.task),
-        };
+        let mut commands = task.commands();
         let mut gather = tokio::time::interval(GATHER);
         let mut listening = true;
         let status = loop {
             tokio::select! {
                 status = running.ended() => break status,
-                copied = copies.next() => self.take(&copied, task.as_ref()),
+                copied = copies.next() => self.take(&copied, &task),
                 _ = gather.tick() => {
-                    self.flush(task.as_ref());
+                    self.flush(&task);
                     self.force();
                 }
                 command = next(&mut commands, listening) => match command {
@@ -105,21 +99,21 @@ impl Reporter {
             tokio::select! {
                 biased;
                 unwritten = &mut drained => break unwritten,
-                copied = copies.next() => self.take(&copied, task.as_ref()),
+                copied = copies.next() => self.take(&copied, &task),
             }
         };
         while let Some(copied) = copies.try_next() {
-            self.take(&copied, task.as_ref());
+            self.take(&copied, &task);
         }
-        self.end(task, &status, unwritten.as_ref());
+        let reported = self.end(task, &status, unwritten.as_ref());
         Ended {
             status,
             unwritten,
-            problem: self.problem,
+            reported,
         }
     }
 
-    fn start(&mut self) -> Option<Task> {
+    fn start(&self) -> Task {
         let mut task = self
             .client
             .task(self.settings.task.clone())
@@ -127,40 +121,16 @@ impl Reporter {
         if let Some(source) = self.settings.source.clone() {
             task = task.source(source);
         }
-        match task.start_now() {
-            Ok(task) => Some(task),
-            Err(error) => {
-                self.note(&error);
-                None
-            }
-        }
+        task.start_now()
     }
 
-    fn note(&mut self, error: &PublishError) {
-        // The policy's own business: what was dropped is counted in the log.
-        if !matches!(error, PublishError::Dropped) && self.problem.is_none() {
-            self.problem = Some(crate::chain(error));
-        }
-    }
-
-    fn publish(&mut self, task: Option<&Task>, event: &NewEvent) {
-        let Some(task) = task else { return };
-        // An error may be an earlier report's, which then is out of the way.
-        while let Err(error) = task.send(event.clone()) {
-            self.note(&error);
-            if !matches!(error, PublishError::Refused { .. }) {
-                return;
-            }
-        }
-    }
-
-    fn take(&mut self, copied: &Copied, task: Option<&Task>) {
+    fn take(&mut self, copied: &Copied, task: &Task) {
         let (stream, bytes) = match copied {
             Copied::Output(stream, bytes) => (*stream, bytes),
             Copied::Missing(stream, bytes) => {
                 let text =
                     format!("[{bytes} bytes of output are missing here: they came too fast]");
-                return self.publish(task, &log(&text, *stream));
+                return task.publish(log(&text, *stream));
             }
         };
         let at = usize::from(stream == LogStream::Stderr);
@@ -192,12 +162,12 @@ impl Reporter {
     }
 
     /// Publishes what was gathered.
-    fn flush(&mut self, task: Option<&Task>) {
+    fn flush(&mut self, task: &Task) {
         for at in 0..self.gathered.len() {
             let text = std::mem::take(&mut self.gathered[at].2);
             if !text.is_empty() {
                 let event = log(text.trim_end_matches('\n'), self.gathered[at].0);
-                self.publish(task, &event);
+                task.publish(event);
             }
         }
         if let Some(reading) = self.reading.take()
@@ -210,7 +180,7 @@ impl Reporter {
                 }
                 None => NewEvent::progress(reading.percent, message),
             };
-            self.publish(task, &event);
+            task.publish(event);
             self.told = Some(reading);
         }
     }
@@ -250,9 +220,7 @@ impl Reporter {
                 command.reject(reason).map(drop)
             }
         };
-        if let Err(error) = answer {
-            self.note(&error);
-        }
+        unanswered(answer);
     }
 
     /// Ends by force what had its time to end by itself.
@@ -268,17 +236,16 @@ impl Reporter {
     /// Tells how it ended.
     fn end(
         &mut self,
-        task: Option<Task>,
+        task: Task,
         status: &io::Result<ExitStatus>,
         unwritten: Option<&(LogStream, io::Error)>,
-    ) {
+    ) -> Ending {
         for at in 0..self.gathered.len() {
             if let Some(line) = self.gathered[at].1.finish() {
                 self.line(at, &line);
             }
         }
-        self.flush(task.as_ref());
-        let Some(task) = task else { return };
+        self.flush(&task);
         let cancelled = self.cancelled.take();
         let event = match (&cancelled, status) {
             // The command succeeded, but its output is gone.
@@ -299,16 +266,24 @@ impl Reporter {
             (None, Ok(status)) => NewEvent::task_failed(error(*status)),
             (None, Err(cause)) => NewEvent::task_failed(TaskError::new(cause.to_string())),
         };
-        if let Err(error) = task.end_now(event) {
-            self.note(&error);
-        }
         if let Some(cancelled) = cancelled {
             let forced = cancelled.force.is_none();
-            let answer = cancelled.command.complete(json!({ "forced": forced }));
-            if let Err(error) = answer.map(drop) {
-                self.note(&error);
-            }
+            unanswered(
+                cancelled
+                    .command
+                    .complete(json!({ "forced": forced }))
+                    .map(drop),
+            );
         }
+        task.end(event)
+    }
+}
+
+/// Notes an answer that could not be given: the task was never this program's, which
+/// its end tells.
+fn unanswered(answer: Result<(), PublishError>) {
+    if let Err(error) = answer {
+        tracing::debug!(%error, "a command could not be answered");
     }
 }
 

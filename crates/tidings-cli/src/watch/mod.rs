@@ -101,7 +101,7 @@ const SETTLED: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let url = arguments.server.url.clone();
-    let client = arguments.server.builder()?.connect()?;
+    let client = arguments.server.builder()?.build()?;
     let start = match (arguments.since, arguments.history) {
         (Some(since), _) => Start::from(since),
         (None, Some(count)) => Start::History(count),

@@ -35,6 +35,8 @@ pub(super) enum Link {
     },
     Connecting {
         since: Instant,
+        /// The token that this attempt shows.
+        shown: Option<Secret>,
     },
     Open(Open),
     Stopped(Stopped),
@@ -43,6 +45,8 @@ pub(super) enum Link {
 #[derive(Debug)]
 pub(super) struct Open {
     since: Instant,
+    /// The token that the server was last shown on this connection.
+    shown: Option<Secret>,
     greeted: bool,
     /// When the server last answered something of ours: proof of both directions.
     proven: Instant,
@@ -68,6 +72,8 @@ pub(super) struct Lifeline {
     /// The token that the server has refused: it is not shown again.
     refused: Option<(Option<Secret>, Stopped)>,
     has_source: bool,
+    /// When the token source was asked, while its answer is awaited.
+    asked: Option<Instant>,
 }
 
 impl Lifeline {
@@ -86,13 +92,17 @@ impl Lifeline {
             token,
             refused: None,
             has_source,
+            asked: None,
         }
     }
 
     pub(super) fn timeout(&self, config: &ClientConfig) -> Option<Instant> {
         match &self.link {
-            Link::Waiting { until, .. } => *until,
-            Link::Connecting { since } => Some(*since + config.connect_timeout),
+            Link::Waiting { until, .. } => {
+                let asked = self.asked.map(|asked| asked + config.token_timeout);
+                until.or(asked)
+            }
+            Link::Connecting { since, .. } => Some(*since + config.connect_timeout),
             Link::Open(open) if !open.greeted => Some(open.since + config.connect_timeout),
             Link::Open(open) if !open.pinged => Some(open.proven + config.silence_timeout / 2),
             Link::Open(open) => Some(open.proven + config.silence_timeout),
@@ -143,6 +153,8 @@ enum Next {
     Retry(Duration),
     /// Another token first.
     Token(Stopped),
+    /// Another attempt without the message that was too large.
+    TooLarge(Stopped),
     Stop(Stopped),
 }
 
@@ -171,7 +183,7 @@ impl State {
         }
     }
 
-    /// The token to connect with.
+    /// The token to show.
     pub(crate) fn token(&self) -> Option<&Secret> {
         self.lifeline.token.as_ref()
     }
@@ -179,15 +191,28 @@ impl State {
     /// Begins: the first attempt, or the first token.
     pub(crate) fn start(&mut self, now: Instant) {
         if self.lifeline.wants_token() {
-            self.wire.output(Output::RefreshToken);
+            self.ask_for_token(now);
         } else {
             self.attempt(now);
         }
     }
 
+    fn ask_for_token(&mut self, now: Instant) {
+        self.lifeline.asked = Some(now);
+        if let Link::Waiting { until, .. } = &mut self.lifeline.link {
+            *until = None;
+        }
+        self.wire.output(Output::RefreshToken);
+    }
+
     fn attempt(&mut self, now: Instant) {
-        self.lifeline.link = Link::Connecting { since: now };
-        self.wire.output(Output::Connect);
+        let shown = self.lifeline.token.clone();
+        self.lifeline.asked = None;
+        self.lifeline.link = Link::Connecting {
+            since: now,
+            shown: shown.clone(),
+        };
+        self.wire.output(Output::Connect(shown));
         self.wire.output(Output::Status);
     }
 
@@ -196,23 +221,41 @@ impl State {
         self.stop(&Stopped::Closed);
     }
 
-    /// The program has another token.
+    /// The program has another token. While an attempt is under way with the token
+    /// before, the server is told of this one as soon as it has greeted.
     pub(crate) fn set_token(&mut self, token: Secret, now: Instant) {
         let waited =
             matches!(self.lifeline.link, Link::Waiting { .. }) && self.lifeline.wants_token();
-        self.lifeline.token = Some(token.clone());
+        self.lifeline.token = Some(token);
         if self.is_connected() {
-            let request = ClientRequest::Authenticate { token };
-            self.wire.send(&ClientMessage::new(request));
+            self.authenticate();
         } else if waited {
             self.lifeline.refused = None;
             self.attempt(now);
         }
     }
 
+    /// Shows the server the token, unless it is the one that it was shown last.
+    fn authenticate(&mut self) {
+        let token = self.lifeline.token.clone();
+        let Some(open) = self.lifeline.open().filter(|open| open.shown != token) else {
+            return;
+        };
+        open.shown.clone_from(&token);
+        if let Some(token) = token {
+            let request = ClientRequest::Authenticate { token };
+            self.wire.send(&ClientMessage::new(request));
+        }
+    }
+
     pub(super) fn opened(&mut self, now: Instant) {
+        let shown = match &mut self.lifeline.link {
+            Link::Connecting { shown, .. } => shown.take(),
+            _ => None,
+        };
         self.lifeline.link = Link::Open(Open {
             since: now,
+            shown,
             greeted: false,
             proven: now,
             pinged: false,
@@ -228,7 +271,10 @@ impl State {
         open.greeted = true;
         open.proven = now;
         self.lifeline.refused = None;
+        self.authenticate();
         self.topics.established(&mut self.wire);
+        let max_message = self.max_message();
+        self.jobs.flush_all(max_message, now, &mut self.wire);
         self.wire.output(Output::Status);
     }
 
@@ -242,10 +288,9 @@ impl State {
         }
         let wants_token = self.lifeline.wants_token();
         match &mut self.lifeline.link {
-            Link::Waiting { until, .. } if wants_token => {
-                *until = None;
-                self.wire.output(Output::RefreshToken);
-            }
+            // The source has no answer, or it is time to ask it again.
+            Link::Waiting { until: None, .. } => self.refreshed(None, now),
+            Link::Waiting { .. } if wants_token => self.ask_for_token(now),
             Link::Waiting { .. } => self.attempt(now),
             Link::Connecting { .. } => self.give_up(&Loss::Timeout, now),
             Link::Open(open) if !open.greeted => self.give_up(&Loss::Timeout, now),
@@ -264,19 +309,21 @@ impl State {
     }
 
     pub(super) fn lost(&mut self, loss: &Loss, now: Instant) {
-        let open = match std::mem::replace(
-            &mut self.lifeline.link,
-            Link::Waiting {
-                until: None,
-                because: Some(loss.clone()),
-            },
-        ) {
+        let waiting = Link::Waiting {
+            until: None,
+            because: Some(loss.clone()),
+        };
+        let (open, shown) = match std::mem::replace(&mut self.lifeline.link, waiting) {
             Link::Stopped(stopped) => {
                 self.lifeline.link = Link::Stopped(stopped);
                 return;
             }
-            Link::Open(open) => Some(open),
-            Link::Waiting { .. } | Link::Connecting { .. } => None,
+            Link::Open(mut open) => {
+                let shown = open.shown.take();
+                (Some(open), shown)
+            }
+            Link::Connecting { shown, .. } => (None, shown),
+            Link::Waiting { .. } => (None, None),
         };
         let stable = open
             .as_ref()
@@ -284,16 +331,32 @@ impl State {
         if stable {
             self.lifeline.backoff.reset();
         }
+        let next = next(loss, open.as_ref());
+        if let Next::TooLarge(stopped) = &next
+            && !self.refuse_largest()
+        {
+            return self.stop(stopped);
+        }
         self.outbox.lost(&mut self.wire);
         self.topics.lost();
-        match next(loss, open.as_ref()) {
+        self.jobs.lost(&mut self.topics, &mut self.wire);
+        match next {
             Next::Stop(stopped) => self.stop(&stopped),
+            // Not the token that the program has given meanwhile.
+            Next::Token(_) if self.lifeline.token.is_some() && self.lifeline.token != shown => {
+                let pause = self.lifeline.backoff.pause();
+                self.wait(pause, loss, now);
+            }
             Next::Token(stopped) if !self.lifeline.has_source => self.stop(&stopped),
             Next::Token(stopped) => {
-                self.lifeline.refused = Some((self.lifeline.token.clone(), stopped));
+                self.lifeline.refused = Some((shown, stopped));
                 self.topics.disconnected(loss, None, &mut self.wire);
-                self.wire.output(Output::RefreshToken);
+                self.ask_for_token(now);
                 self.wire.output(Output::Status);
+            }
+            Next::TooLarge(_) => {
+                let pause = self.lifeline.backoff.pause();
+                self.wait(pause, loss, now);
             }
             Next::Retry(least) => {
                 // What the server asks for counts, but a connection that never
@@ -308,6 +371,21 @@ impl State {
         }
     }
 
+    /// The server has closed the connection over a message that was too large:
+    /// refuses the largest publish on its way. False if there is none.
+    fn refuse_largest(&mut self) -> bool {
+        let (publish, report) = (self.outbox.largest(), self.jobs.largest());
+        if publish.is_none() && report.is_none() {
+            return false;
+        }
+        if publish >= report {
+            self.outbox.refuse_largest(&mut self.wire);
+        } else {
+            self.jobs.refuse_largest(&mut self.wire);
+        }
+        true
+    }
+
     fn wait(&mut self, pause: Duration, loss: &Loss, now: Instant) {
         self.lifeline.link = Link::Waiting {
             until: Some(now + pause),
@@ -317,16 +395,20 @@ impl State {
         self.wire.output(Output::Status);
     }
 
+    /// The token source has answered; without a token it is asked again later.
     pub(super) fn refreshed(&mut self, token: Option<Secret>, now: Instant) {
-        if !matches!(self.lifeline.link, Link::Waiting { until: None, .. }) {
+        let waits = matches!(self.lifeline.link, Link::Waiting { .. });
+        if !waits || !self.lifeline.wants_token() {
             return;
         }
+        self.lifeline.asked = None;
         let Some(token) = token else {
-            // Whoever makes tokens may be away, too: ask again later.
             let pause = self.lifeline.backoff.pause();
-            if let Link::Waiting { until, .. } = &mut self.lifeline.link {
+            if let Link::Waiting { until, because } = &mut self.lifeline.link {
                 *until = Some(now + pause);
+                because.get_or_insert(Loss::NoToken);
             }
+            self.wire.output(Output::Status);
             return;
         };
         match self.lifeline.refused.take() {
@@ -353,6 +435,14 @@ fn next(loss: &Loss, open: Option<&Open>) -> Next {
         Some(CloseCode::Unauthenticated) => return Next::Token(Stopped::Unauthenticated),
         Some(CloseCode::Forbidden) => return Next::Token(Stopped::Forbidden),
         _ => {}
+    }
+    if code == Some(CloseCode::TooLarge) || complaint == Some(ErrorCode::TooLarge) {
+        let reason = match (farewell, loss) {
+            (Some(farewell), _) => farewell.reason.clone(),
+            (None, Loss::Closed { reason, .. }) => reason.clone(),
+            (None, _) => String::new(),
+        };
+        return Next::TooLarge(Stopped::Dismissed { reason });
     }
     if let Some(farewell) = farewell {
         return match farewell.reconnect {
@@ -411,7 +501,7 @@ mod tests {
         let outputs = outputs(state);
         outputs
             .iter()
-            .any(|output| matches!(output, Output::Connect))
+            .any(|output| matches!(output, Output::Connect(_)))
     }
 
     /// A client that the server has greeted.
@@ -549,11 +639,12 @@ mod tests {
             assert!(
                 !outputs
                     .iter()
-                    .any(|output| matches!(output, Output::Connect))
+                    .any(|output| matches!(output, Output::Connect(_)))
             );
+            let timeout = ClientConfig::default().token_timeout;
             assert_eq!(
-                state.poll_timeout(),
-                None,
+                pause(&state, now),
+                timeout,
                 "nothing happens without a token"
             );
             state
@@ -570,6 +661,7 @@ mod tests {
         // The source was away: it is asked again, and the old token not shown.
         let mut state = refused();
         state.handle(Input::Token(None), now);
+        outputs(&mut state);
         let later = now + pause(&state, now);
         state.handle(Input::Tick, later);
         let outputs = outputs(&mut state);
@@ -581,6 +673,87 @@ mod tests {
         let mut state = refused();
         state.set_token("given".into(), now);
         assert!(asks_to_connect(&mut state));
+    }
+
+    /// The tokens that are shown with the next attempt and on the connection.
+    fn shown(state: &mut State) -> Vec<String> {
+        let token = |output: Output| match output {
+            Output::Connect(token) => Some(token?.reveal().to_owned()),
+            Output::Send(text) => {
+                let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+                Some(message["token"].as_str()?.to_owned())
+            }
+            _ => None,
+        };
+        outputs(state).into_iter().filter_map(token).collect()
+    }
+
+    fn connecting(token: &str, now: Instant) -> State {
+        let config = ClientConfig::default().seed(1);
+        let mut state = State::new(config, Some(token.into()), false);
+        state.start(now);
+        assert_eq!(shown(&mut state), [token]);
+        state
+    }
+
+    #[test]
+    fn a_token_given_during_an_attempt_is_not_taken_for_the_refused_one() {
+        let now = Instant::now();
+        let mut state = connecting("old", now);
+        state.set_token("new".into(), now);
+        state.handle(Input::Lost(Loss::Refused { status: 401 }), now);
+        assert!(state.stopped().is_none());
+        let later = now + pause(&state, now);
+        state.handle(Input::Tick, later);
+        assert_eq!(shown(&mut state), ["new"]);
+        state.handle(Input::Lost(Loss::Refused { status: 401 }), later);
+        assert_eq!(state.stopped(), Some(&Stopped::Unauthenticated));
+    }
+
+    #[test]
+    fn a_token_given_during_an_attempt_is_shown_after_the_greeting() {
+        let now = Instant::now();
+        for before_the_handshake in [true, false] {
+            let mut state = connecting("old", now);
+            if before_the_handshake {
+                state.set_token("new".into(), now);
+                state.handle(Input::Opened, now);
+            } else {
+                state.handle(Input::Opened, now);
+                state.set_token("new".into(), now);
+            }
+            let hello = ControlMessage::connection_established(ClientId::generate(), "", 1, None);
+            state.handle(said(hello), now);
+            assert_eq!(shown(&mut state), ["new"]);
+            state.set_token("new".into(), now);
+            assert_eq!(shown(&mut state), [""; 0], "it was shown already");
+        }
+    }
+
+    #[test]
+    fn a_source_that_never_answers_is_asked_again() {
+        let now = Instant::now();
+        let config = ClientConfig::default().seed(1);
+        let mut state = State::new(config, None, true);
+        state.start(now);
+        let asked = |state: &mut State| {
+            let outputs = outputs(state);
+            outputs
+                .iter()
+                .any(|output| matches!(output, Output::RefreshToken))
+        };
+        assert!(asked(&mut state));
+        let mut now = now;
+        for _ in 0..3 {
+            now = state.poll_timeout().unwrap();
+            state.handle(Input::Tick, now);
+            assert_eq!(state.status(), Status::Waiting(Loss::NoToken));
+            now = state.poll_timeout().unwrap();
+            state.handle(Input::Tick, now);
+            assert!(asked(&mut state));
+        }
+        state.handle(Input::Token(Some("late".into())), now);
+        assert_eq!(shown(&mut state), ["late"]);
     }
 
     #[test]

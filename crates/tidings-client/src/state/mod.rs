@@ -6,6 +6,7 @@
 //! [`poll_timeout`](State::poll_timeout) says. So all of reconnecting, resuming
 //! and sending again is tested without a network.
 
+mod jobs;
 mod link;
 mod outbox;
 mod queue;
@@ -22,9 +23,12 @@ use tidings_protocol::{
 use tokio::time::Instant;
 
 use crate::config::ClientConfig;
+use crate::defaults::MAX_MESSAGE_BYTES;
 use crate::error::{CommandError, Loss, PublishError, Stopped};
 use crate::publish::Published;
 
+use jobs::Jobs;
+pub(crate) use jobs::{Beginning, JobId};
 pub use link::Status;
 use link::{Lifeline, Link};
 use outbox::Outbox;
@@ -50,8 +54,8 @@ pub(crate) enum Input {
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Output {
-    /// Connect, with the token that is [current](State::token).
-    Connect,
+    /// Connect, with this token.
+    Connect(Option<Secret>),
     /// Send this text on the connection.
     Send(String),
     /// Let the connection go.
@@ -62,6 +66,8 @@ pub(crate) enum Output {
     Wake(WatchId),
     /// A publish has its answer.
     Published(RequestId, Result<Published, PublishError>),
+    /// Reports of a task were answered.
+    Reported,
     /// A command has its answer.
     Commanded(RequestId, Result<Published, CommandError>),
     /// There is room for publishes again.
@@ -77,7 +83,10 @@ pub(crate) struct State {
     lifeline: Lifeline,
     outbox: Outbox,
     topics: Topics,
+    jobs: Jobs,
     wire: Wire,
+    /// Bytes of a message that the server accepts.
+    max_message: usize,
 }
 
 /// What goes out, and the numbers under which answers come back.
@@ -107,9 +116,12 @@ impl Wire {
 impl State {
     pub(crate) fn new(config: ClientConfig, token: Option<Secret>, has_source: bool) -> Self {
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
-        let rng = fastrand::Rng::with_seed(seed);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let jobs = Jobs::new(&config, rng.fork());
         Self {
             lifeline: Lifeline::new(&config, token, has_source, rng),
+            jobs,
+            max_message: MAX_MESSAGE_BYTES,
             outbox: Outbox::new(&config),
             topics: Topics::new(&config),
             wire: Wire::default(),
@@ -125,8 +137,10 @@ impl State {
     /// When [`Input::Tick`] is due at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let lifeline = self.lifeline.timeout(&self.config);
-        let retry = self.topics.retry_at().filter(|_| self.is_connected());
-        [lifeline, retry].into_iter().flatten().min()
+        let connected = self.is_connected();
+        let retry = self.topics.retry_at().filter(|_| connected);
+        let jobs = connected.then(|| self.jobs.timeout()).flatten();
+        [lifeline, retry, jobs].into_iter().flatten().min()
     }
 
     /// Takes what happened.
@@ -136,10 +150,17 @@ impl State {
             Input::Message(message) => self.message(*message, now),
             Input::Lost(loss) => self.lost(&loss, now),
             Input::Token(token) => self.refreshed(token, now),
-            Input::Tick => self.tick(now),
+            Input::Tick => {
+                self.tick(now);
+                if self.is_connected() {
+                    let max_message = self.max_message();
+                    self.jobs.flush_all(max_message, now, &mut self.wire);
+                }
+            }
         }
+        self.serve_probes(now);
         if self.is_connected() {
-            self.outbox.flush(&mut self.wire);
+            self.outbox.flush(self.max_message, &mut self.wire);
             self.topics.reconcile(&mut self.wire, now);
         }
     }
@@ -192,9 +213,15 @@ impl State {
                     duplicate,
                     run,
                 };
-                if let Some(reference) = reference.as_ref().and_then(number) {
-                    self.outbox
-                        .answered(reference, Ok(published), &mut self.wire);
+                match reference.as_ref().and_then(number) {
+                    Some(reference) if self.jobs.has_sent(reference) => {
+                        self.job_answered(reference, Ok(published), now);
+                    }
+                    Some(reference) => {
+                        self.outbox
+                            .answered(reference, Ok(published), &mut self.wire);
+                    }
+                    None => {}
                 }
             }
             ControlMessage::Error {
@@ -216,14 +243,24 @@ impl State {
             } => self
                 .lifeline
                 .farewell(reason.into_owned(), reconnect, reconnect_after_ms),
-            // `unsubscribed` asks for nothing; the inbox is not this client's.
+            ControlMessage::Unsubscribed { target, .. } => {
+                self.topics.unsubscribed(&target, &mut self.wire);
+            }
+            // The inbox is not this client's.
             _ => {}
         }
     }
 
+    /// Bytes of a message that the server accepts.
+    pub(super) fn max_message(&self) -> usize {
+        self.max_message
+    }
+
     /// A request of ours was refused.
     fn refused(&mut self, reference: u64, code: ErrorCode, message: String, now: Instant) {
-        if self.topics.has_asked(reference) {
+        if self.jobs.has_sent(reference) {
+            self.job_answered(reference, Err((code, message)), now);
+        } else if self.topics.has_asked(reference) {
             self.topics
                 .refused(reference, code, &message, &mut self.wire, now);
         } else {
@@ -244,6 +281,7 @@ impl State {
         if !matches!(self.lifeline.link, Link::Stopped(_)) {
             self.lifeline.link = Link::Stopped(stopped.clone());
             self.outbox.stop(stopped, &mut self.wire);
+            self.jobs.stop(stopped, &mut self.wire);
             self.topics.stop(stopped, &mut self.wire);
             self.wire.output(Output::Disconnect);
             self.wire.output(Output::Status);

@@ -8,7 +8,7 @@ use tidings_protocol::{
 
 use super::{Output, State, Wire};
 use crate::config::{ClientConfig, WhenFull};
-use crate::defaults::{MAX_COMMANDS, MAX_IN_FLIGHT, MAX_MESSAGE_BYTES};
+use crate::defaults::{MAX_COMMANDS, MAX_IN_FLIGHT};
 use crate::error::{CommandError, PublishError, Stopped};
 use crate::publish::Published;
 
@@ -85,12 +85,17 @@ impl Outbox {
         }
     }
 
-    fn publish(&mut self, publish: Publish, wire: &mut Wire) -> Result<(), PublishError> {
+    fn publish(
+        &mut self,
+        publish: Publish,
+        kept: bool,
+        wire: &mut Wire,
+    ) -> Result<(), PublishError> {
         let bytes = publish.text.len();
-        if !self.has_room(bytes) && self.when_full == WhenFull::DropOldest {
+        if !kept && !self.has_room(bytes) && self.when_full == WhenFull::DropOldest {
             self.make_room(bytes, wire);
         }
-        if !self.has_room(bytes) {
+        if !kept && !self.has_room(bytes) {
             self.wanted = true;
             let droppable = publish.class != EventClass::Essential;
             return Err(if self.when_full == WhenFull::DropOldest && droppable {
@@ -104,12 +109,16 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends what may be sent.
-    pub(super) fn flush(&mut self, wire: &mut Wire) {
+    /// Sends what may be sent. What is larger than the server accepts is refused.
+    pub(super) fn flush(&mut self, max: usize, wire: &mut Wire) {
         while self.in_flight < MAX_IN_FLIGHT {
             let Some(publish) = self.publishes.get_mut(self.in_flight) else {
                 break;
             };
+            if publish.text.len() > max {
+                self.refuse(self.in_flight, max, wire);
+                continue;
+            }
             publish.sent = true;
             wire.output(Output::Send(publish.text.clone()));
             self.in_flight += 1;
@@ -142,6 +151,36 @@ impl Outbox {
             self.commands.remove(at);
             let answer = answer.map_err(|(code, message)| CommandError::Refused { code, message });
             wire.output(Output::Commanded(id, answer));
+        }
+    }
+
+    /// Refuses a publish that is too large.
+    fn refuse(&mut self, at: usize, max: usize, wire: &mut Wire) {
+        if let Some(publish) = self.publishes.remove(at) {
+            let bytes = publish.text.len();
+            self.bytes -= bytes;
+            let error = PublishError::TooLarge { bytes, max };
+            wire.output(Output::Published(publish.id, Err(error)));
+            self.tell_of_room(wire);
+        }
+    }
+
+    /// Bytes of the largest publish that is on its way.
+    pub(super) fn largest(&self) -> Option<usize> {
+        let sent = self.publishes.iter().take(self.in_flight);
+        sent.map(|publish| publish.text.len()).max()
+    }
+
+    /// Refuses the largest publish that is on its way.
+    pub(super) fn refuse_largest(&mut self, wire: &mut Wire) {
+        let sent = self.publishes.iter().take(self.in_flight);
+        let largest = sent
+            .enumerate()
+            .max_by_key(|(_, publish)| publish.text.len());
+        if let Some((at, publish)) = largest {
+            let max = publish.text.len() - 1;
+            self.refuse(at, max, wire);
+            self.in_flight -= 1;
         }
     }
 
@@ -181,7 +220,8 @@ impl Outbox {
 }
 
 impl State {
-    /// Publishes. The event has an id, so that it may be sent again.
+    /// Publishes. The event has an id, so that it may be sent again. Room is kept for
+    /// what is to be `kept`.
     ///
     /// # Errors
     /// There is no room for it, it is too large, or the client has stopped.
@@ -189,6 +229,7 @@ impl State {
         &mut self,
         task_id: TaskId,
         event: NewEvent,
+        kept: bool,
     ) -> Result<RequestId, PublishError> {
         debug_assert!(event.event_id.is_some());
         if let Some(stopped) = self.stopped() {
@@ -201,11 +242,10 @@ impl State {
             event,
         };
         let text = message(id, request);
-        if text.len() > MAX_MESSAGE_BYTES {
-            return Err(PublishError::TooLarge {
-                bytes: text.len(),
-                max: MAX_MESSAGE_BYTES,
-            });
+        let max = self.max_message();
+        if text.len() > max {
+            let bytes = text.len();
+            return Err(PublishError::TooLarge { bytes, max });
         }
         let publish = Publish {
             id,
@@ -213,9 +253,9 @@ impl State {
             class,
             sent: false,
         };
-        self.outbox.publish(publish, &mut self.wire)?;
+        self.outbox.publish(publish, kept, &mut self.wire)?;
         if self.is_connected() {
-            self.outbox.flush(&mut self.wire);
+            self.outbox.flush(max, &mut self.wire);
         }
         Ok(id)
     }
@@ -248,14 +288,15 @@ impl State {
             sent: false,
         });
         if self.is_connected() {
-            self.outbox.flush(&mut self.wire);
+            let max = self.max_message();
+            self.outbox.flush(max, &mut self.wire);
         }
         Ok(id)
     }
 
-    /// Publishes without an answer so far.
+    /// Publishes and reports without an answer so far.
     pub(crate) fn pending(&self) -> usize {
-        self.outbox.publishes.len()
+        self.outbox.publishes.len() + self.jobs.pending()
     }
 }
 

@@ -94,6 +94,15 @@ impl Queue {
         }
     }
 
+    /// A task is gone. There is one of these for each task that the watch was told
+    /// of, so they need no room.
+    pub(super) fn push_removed(&mut self, task_id: &TaskId) {
+        self.starved.remove(task_id);
+        self.push(Update::Removed {
+            task_id: task_id.clone(),
+        });
+    }
+
     pub(super) fn end(&mut self, error: WatchError) {
         if !self.ended {
             self.ended = true;

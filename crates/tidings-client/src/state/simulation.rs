@@ -6,9 +6,13 @@
 //! take their updates late, watch and stop watching, and publish through
 //! breaks; servers restart with and without their memory.
 //!
+//! Programs also do tasks, and contend for them: begin, report and end, or drop them.
+//!
 //! Every watch is checked for every update. At the end every watch has come to
 //! the head of all that it watches with the right state, every publish has had
-//! one answer, and no event is in a log twice.
+//! one answer, and no event is in a log twice. In
+//! the log of a task that was done every report is that of the worker which started
+//! the run, in order and once.
 //!
 //! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`, and with
 //! `TIDINGS_TRACE=1` for its story; run more or fewer with `TIDINGS_SEEDS=<count>`.
@@ -28,13 +32,13 @@ use tidings_connections::{
     CloseReason, ConnectRequest, Connection, ConnectionGuard, ConnectionManager, ConnectionsConfig,
 };
 use tidings_protocol::{
-    Data, Epoch, EventId, EventType, NewEvent, Payload, Position, ServerMessage, Target, TaskError,
-    TaskId, TaskSnapshot,
+    Data, Epoch, EventId, EventType, NewEvent, Payload, Position, ServerMessage, Since, Target,
+    TaskError, TaskId, TaskSnapshot,
 };
 use tidings_testkit::{Checker, LINES, LineReader, LineWire, PipeSocket, simulate_seeds};
 use tokio::time::Instant;
 
-use super::{Input, Output, RequestId, State, WatchId};
+use super::{Beginning, Input, JobId, Output, RequestId, State, WatchId};
 use crate::config::ClientConfig;
 use crate::error::Loss;
 use crate::update::{Start, Update};
@@ -198,6 +202,9 @@ impl SimWatch {
                     followed.state = Some((**snapshot).clone());
                 }
             }
+            Update::Removed { task_id } => {
+                self.tasks.remove(task_id).expect("a snapshot first");
+            }
             Update::Disconnected { .. } => self.connected = false,
             Update::Reconnected => {
                 assert!(!self.connected, "reconnected, but was never told of a loss");
@@ -216,6 +223,23 @@ struct Client {
     watches: BTreeMap<WatchId, SimWatch>,
     waiting: BTreeMap<RequestId, (TaskId, EventId)>,
     answered: BTreeSet<RequestId>,
+    jobs: Vec<SimJob>,
+    /// Starts and ends of jobs that were not answered yet.
+    asked: BTreeSet<RequestId>,
+}
+
+/// A task that the program of a client does.
+struct SimJob {
+    id: JobId,
+    mark: String,
+    reports: u64,
+}
+
+/// The tasks that clients do, and contend for.
+const JOBS: [&str; 2] = ["j-1", "j-2"];
+
+fn own(event_type: &str, data: serde_json::Value) -> NewEvent {
+    NewEvent::new(event_type.parse().unwrap(), Data::from_value(data).unwrap())
 }
 
 impl Client {
@@ -233,7 +257,65 @@ impl Client {
             watches: BTreeMap::new(),
             waiting: BTreeMap::new(),
             answered: BTreeSet::new(),
+            jobs: Vec::new(),
+            asked: BTreeSet::new(),
         }
+    }
+
+    /// The program begins a task, reports on one, or ends one.
+    fn work(&mut self, rng: &mut Rng, ledger: &mut Ledger) {
+        let now = Instant::now();
+        if self.jobs.is_empty() || rng.u8(..6) == 0 && self.jobs.len() < 3 {
+            ledger.events += 1;
+            let mark = format!("job-{}", ledger.events);
+            let beginning = Beginning {
+                task_id: TaskId::new(JOBS[rng.usize(..JOBS.len())]).unwrap(),
+                event: NewEvent::task_started(&mark),
+                source: None,
+                lease: [None, Some(Duration::from_secs(2))][rng.usize(..2)],
+                mark: mark.clone(),
+            };
+            trace(|| {
+                format!(
+                    "client {} begins {} as {mark}",
+                    self.number, beginning.task_id
+                )
+            });
+            let (id, start) = self.state.begin(beginning, None, now);
+            self.asked.insert(start);
+            let reports = 0;
+            self.jobs.push(SimJob { id, mark, reports });
+            return self.outputs(ledger);
+        }
+        let at = rng.usize(..self.jobs.len());
+        if rng.u8(..5) == 0 {
+            self.end_job(at, rng.bool(), now);
+            return self.outputs(ledger);
+        }
+        for _ in 0..rng.usize(1..8) {
+            let job = &mut self.jobs[at];
+            job.reports += 1;
+            let data = serde_json::json!({ "mark": job.mark, "n": job.reports });
+            self.state.report(job.id, own("count", data), now);
+        }
+        self.outputs(ledger);
+    }
+
+    fn end_job(&mut self, at: usize, completes: bool, now: Instant) {
+        let job = self.jobs.swap_remove(at);
+        trace(|| format!("client {} ends {}", self.number, job.mark));
+        if completes {
+            let result = serde_json::json!(job.mark);
+            if let Ok(end) = self
+                .state
+                .end(job.id, NewEvent::task_completed(result), now)
+            {
+                self.asked.insert(end);
+            }
+        }
+        let error = TaskError::new(job.mark);
+        self.state
+            .leave(job.id, || NewEvent::task_failed(error), now);
     }
 
     fn handle(&mut self, input: Input, ledger: &mut Ledger) {
@@ -245,7 +327,7 @@ impl Client {
     fn outputs(&mut self, ledger: &mut Ledger) {
         while let Some(output) = self.state.poll_output() {
             match output {
-                Output::Connect => self.connecting = true,
+                Output::Connect(_) => self.connecting = true,
                 Output::Send(text) => {
                     trace(|| format!("client {} sends {text:.200}", self.number));
                     if let Some(net) = &mut self.net {
@@ -259,15 +341,19 @@ impl Client {
                     }
                 }
                 Output::Published(id, answer) => {
-                    let (task, event_id) = self.waiting.remove(&id).expect("asked, not answered");
                     assert!(self.answered.insert(id), "answered twice");
+                    self.asked.remove(&id);
+                    // Else a start, or an end: told by the program, or by a drop.
+                    let Some((task, event_id)) = self.waiting.remove(&id) else {
+                        continue;
+                    };
                     if let Ok(published) = answer {
                         let offset = published.offset.get();
                         ledger.seen(&task, &published.epoch, &event_id, offset);
                     }
                 }
                 Output::RefreshToken | Output::Commanded(..) => unreachable!("not asked for"),
-                Output::Wake(_) | Output::Room | Output::Status => {}
+                Output::Wake(_) | Output::Room | Output::Reported | Output::Status => {}
             }
         }
         assert!(self.state.stopped().is_none(), "nothing here ends a client");
@@ -355,7 +441,7 @@ impl Client {
             let task = TaskId::new(TASKS[rng.usize(..TASKS.len())]).unwrap();
             let id = ledger.next_id();
             let event = random_event(rng).with_event_id(id.clone());
-            let request = self.state.publish(task.clone(), event).unwrap();
+            let request = self.state.publish(task.clone(), event, false).unwrap();
             self.waiting.insert(request, (task, id));
         }
         self.outputs(ledger);
@@ -464,7 +550,8 @@ async fn simulate(seed: u64) {
         let client = &mut clients[rng.usize(..CLIENTS)];
         client.tick(&mut ledger);
         match rng.u8(..40) {
-            0..=6 => client.publish(&mut rng, &mut ledger),
+            0..=3 => client.publish(&mut rng, &mut ledger),
+            4..=6 => client.work(&mut rng, &mut ledger),
             7..=13 => client.deliver([1, 3, usize::MAX][rng.usize(..3)]).await,
             14..=19 => {
                 let count = [1, 50, 500, usize::MAX][rng.usize(..4)];
@@ -482,7 +569,7 @@ async fn simulate(seed: u64) {
                 tokio::time::advance(Duration::from_millis(rng.u64(..pause))).await;
             }
             37 => {
-                let task = TaskId::new(TASKS[rng.usize(..TASKS.len())]).unwrap();
+                let task = TaskId::new([TASKS.as_slice(), &JOBS].concat()[rng.usize(..6)]).unwrap();
                 trace(|| format!("{task} is removed"));
                 node.bus.remove(&task).await.unwrap();
             }
@@ -508,14 +595,77 @@ async fn simulate(seed: u64) {
     node.bus.shutdown().await;
 }
 
+/// In the log of a task that clients do, every report is of the worker that has
+/// started the run, in order and once, and one end ends it.
+async fn check_jobs(node: &Node) {
+    for task in JOBS {
+        let task = TaskId::new(task).unwrap();
+        let Some(page) = node
+            .bus
+            .history(&task, Some(Since::Start), usize::MAX)
+            .await
+        else {
+            continue;
+        };
+        // What is no longer retained is not known; then neither is the worker.
+        let mut run: Option<(String, Option<u64>)> = None;
+        let mut over = false;
+        for event in page.events {
+            let data: serde_json::Value = serde_json::from_str(event.data_json()).unwrap();
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let place = format!("{task} {}", event.offset());
+            let known = |mark: String| match &run {
+                Some((running, _)) => assert_eq!(*running, mark, "{place}: another worker's run"),
+                None => assert!(event.offset().get() > 1, "{place}: nothing has started it"),
+            };
+            match event.event_type() {
+                EventType::TaskStarted => {
+                    assert!(run.is_none() || over, "{place}: started while it runs");
+                    run = Some((text(&data["name"]), None));
+                    over = false;
+                    continue;
+                }
+                EventType::TaskCompleted => known(text(&data["result"])),
+                EventType::TaskFailed if data["error"]["code"] == "lost" => {}
+                EventType::TaskFailed => known(text(&data["error"]["message"])),
+                other if other.as_str() == "count" => {
+                    known(text(&data["mark"]));
+                    let n = data["n"].as_u64().unwrap();
+                    if let Some((_, last)) = &mut run {
+                        let last = last.replace(n);
+                        assert!(
+                            last.is_none_or(|last| n == last + 1),
+                            "{place}: {n} after {last:?}"
+                        );
+                    }
+                }
+                _ => continue,
+            }
+            assert!(!over, "{place}: after the end");
+            over = event.event_type().as_str() != "count";
+        }
+    }
+}
+
 /// The network heals and programs take what there is, until nothing moves any
 /// more. Then everyone must be at the head of everything.
 async fn finish(node: &Node, clients: &mut [Client], rng: &mut Rng, ledger: &mut Ledger) {
+    for client in clients.iter_mut() {
+        while !client.jobs.is_empty() {
+            client.end_job(0, rng.bool(), Instant::now());
+        }
+        client.outputs(ledger);
+    }
     let mut quiet = 0;
     let mut rounds = 0;
     while quiet < 5 {
         rounds += 1;
-        assert!(rounds < 10_000, "it never comes to rest");
+        if rounds > 10_000 {
+            for client in clients.iter() {
+                trace(|| format!("client {} waits: {:#?}", client.number, client.state));
+            }
+            panic!("it never comes to rest");
+        }
         let mut moved = false;
         for client in clients.iter_mut() {
             client.tick(ledger);
@@ -528,8 +678,10 @@ async fn finish(node: &Node, clients: &mut [Client], rng: &mut Rng, ledger: &mut
             }
             moved |= client.take(usize::MAX, ledger);
             moved |= !client.state.is_connected() || !client.waiting.is_empty();
+            moved |= client.state.pending() > 0 || !client.asked.is_empty();
             moved |= client.net.as_ref().is_some_and(|net| net.stalled);
         }
+        check_jobs(node).await;
         // Pings and heartbeats go on for ever; what they bring about must not.
         quiet = if moved { 0 } else { quiet + 1 };
         tokio::time::advance(Duration::from_millis(600)).await;

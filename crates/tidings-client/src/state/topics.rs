@@ -40,6 +40,8 @@ pub(super) struct Topics {
     asked: HashMap<u64, TaskId>,
     /// Tasks for which the server may have to be asked.
     dirty: BTreeSet<TaskId>,
+    /// What was unsubscribed on this connection and not answered yet, and how often.
+    leaving: HashMap<Target, usize>,
     retry: Option<Instant>,
     max_updates: usize,
     last_watch: u64,
@@ -53,6 +55,7 @@ impl Topics {
             patterns: BTreeMap::new(),
             asked: HashMap::new(),
             dirty: BTreeSet::new(),
+            leaving: HashMap::new(),
             retry: None,
             max_updates: config.watch_updates,
             last_watch: 0,
@@ -63,7 +66,7 @@ impl Topics {
         self.retry
     }
 
-    fn add(&mut self, target: &Target, start: Start) -> WatchId {
+    pub(super) fn add(&mut self, target: &Target, start: Start) -> WatchId {
         self.last_watch += 1;
         let id = WatchId(self.last_watch);
         let queue = Queue::new(target.clone(), start, self.max_updates);
@@ -88,6 +91,11 @@ impl Topics {
             }
         }
         id
+    }
+
+    /// What waits in a watch of this client's own.
+    pub(super) fn take_from(&mut self, id: WatchId) -> Option<Result<Update, WatchError>> {
+        self.watches.get_mut(&id)?.take()
     }
 
     /// A task that was not known: everyone who wants it joins. By a pattern as
@@ -120,8 +128,9 @@ impl Topics {
             && connected
             && (state.confirmed || state.asked.is_some())
         {
-            unsubscribe(queue.target.clone(), wire);
+            unsubscribe(&mut self.leaving, queue.target.clone(), wire);
         }
+        let leaving = &mut self.leaving;
         let watches = &self.watches;
         self.topics.retain(|task_id, topic| {
             if topic.seats.remove(&id).is_none() {
@@ -134,7 +143,7 @@ impl Topics {
             if topic.named && !by_name {
                 topic.named = false;
                 if connected {
-                    unsubscribe(Target::Task(task_id.clone()), wire);
+                    unsubscribe(leaving, Target::Task(task_id.clone()), wire);
                 }
             }
             !topic.seats.is_empty()
@@ -197,7 +206,7 @@ impl Topics {
         topic.named = by_name;
         if !by_name {
             // Only to go back in it: the pattern keeps it.
-            unsubscribe(Target::Task(task_id.clone()), wire);
+            unsubscribe(&mut self.leaving, Target::Task(task_id.clone()), wire);
         }
         self.asked.insert(reference, task_id.clone());
     }
@@ -338,6 +347,51 @@ impl Topics {
         }
     }
 
+    /// A subscription holds no more: the answer to a request of this client's, or
+    /// the server's own decision.
+    pub(super) fn unsubscribed(&mut self, target: &Target, wire: &mut Wire) {
+        if let Some(count) = self.leaving.get_mut(target) {
+            *count -= 1;
+            if *count == 0 {
+                self.leaving.remove(target);
+            }
+            return;
+        }
+        let is_own = |queue: &Queue| queue.target == *target;
+        for (id, queue) in self.watches.iter_mut().filter(|(_, queue)| is_own(queue)) {
+            queue.end(WatchError::Refused {
+                code: ErrorCode::Forbidden,
+                message: format!("the server has ended the subscription to {target}"),
+            });
+            wire.output(Output::Wake(*id));
+        }
+        let watches = &self.watches;
+        match target {
+            Target::Pattern(pattern) => {
+                self.patterns.remove(pattern);
+                self.topics.retain(|_, topic| {
+                    topic
+                        .seats
+                        .retain(|id, _| watches.get(id).is_none_or(|queue| !is_own(queue)));
+                    !topic.seats.is_empty()
+                });
+            }
+            // Of a pattern this one task is gone: it is announced if it comes back.
+            Target::Task(task_id) => {
+                let Some(topic) = self.topics.remove(task_id) else {
+                    return;
+                };
+                for (id, _) in topic.seats {
+                    if let Some(queue) = self.watches.get_mut(&id).filter(|queue| !queue.is_named())
+                    {
+                        queue.push_removed(task_id);
+                        wire.output(Output::Wake(id));
+                    }
+                }
+            }
+        }
+    }
+
     /// An event came.
     pub(super) fn event(&mut self, event: Event, wire: &mut Wire) {
         let Some(topic) = self.topics.get_mut(&event.task_id) else {
@@ -457,6 +511,7 @@ impl Topics {
     pub(super) fn lost(&mut self) {
         self.asked.clear();
         self.dirty.clear();
+        self.leaving.clear();
         self.retry = None;
         for queue in self.watches.values_mut() {
             if let Target::Pattern(pattern) = &queue.target {
@@ -545,7 +600,8 @@ fn subscribe(target: Target, wish: &Wish, reference: u64, wire: &mut Wire) {
     wire.send(&ClientMessage::new(request).with_reference(Reference::from(reference)));
 }
 
-fn unsubscribe(target: Target, wire: &mut Wire) {
+fn unsubscribe(leaving: &mut HashMap<Target, usize>, target: Target, wire: &mut Wire) {
+    *leaving.entry(target.clone()).or_default() += 1;
     let target = Some(target);
     wire.send(&ClientMessage::new(ClientRequest::Unsubscribe { target }));
 }

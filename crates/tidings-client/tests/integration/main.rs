@@ -4,5 +4,6 @@
 
 mod progress_bars;
 mod publish_and_watch;
+mod tasks;
 mod through_faults;
 mod tokens;

@@ -2,8 +2,6 @@
 
 #![cfg(feature = "indicatif")]
 
-use std::sync::Arc;
-
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidings_client::Client;
 use tidings_testkit::{DEADLINE, TestConfig, TestServer};
@@ -11,13 +9,10 @@ use tidings_testkit::{DEADLINE, TestConfig, TestServer};
 #[tokio::test]
 async fn a_bar_that_is_not_even_drawn_reports_where_it_is() {
     let server = TestServer::start(TestConfig::default()).await;
-    let client = Client::connect(format!("http://{}", server.addr())).unwrap();
-    let task = client
-        .task("copy-1".parse().unwrap())
-        .start()
+    let client = Client::connect(format!("http://{}", server.addr()))
         .await
         .unwrap();
-    let task = Arc::new(task);
+    let task = client.task("copy-1").start().await.unwrap();
     let bar = ProgressBar::with_draw_target(Some(500), ProgressDrawTarget::hidden());
     bar.set_style(tidings_client::indicatif::report(
         ProgressStyle::default_bar(),

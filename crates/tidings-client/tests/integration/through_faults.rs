@@ -36,7 +36,7 @@ fn config(seed: u64) -> ClientConfig {
 
 fn client(addr: std::net::SocketAddr, seed: u64) -> Client {
     let url = format!("http://{addr}");
-    Client::builder(url).config(config(seed)).connect().unwrap()
+    Client::builder(url).config(config(seed)).build().unwrap()
 }
 
 async fn server() -> TestServer {

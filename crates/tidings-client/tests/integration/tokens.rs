@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidings_client::protocol::{ErrorCode, NewEvent, TaskId};
-use tidings_client::{Client, PublishError, Stopped, WatchError};
+use tidings_client::{Client, PublishError, Stopped, Update, WatchError};
 use tidings_connections::Principal;
 use tidings_testkit::{DEADLINE, TestConfig, TestServer, Tokens, permissions};
 
@@ -31,7 +31,7 @@ async fn a_refused_token_ends_the_client_and_all_that_it_was_to_do() {
         Client::builder(url(&server)),
         Client::builder(url(&server)).token("bad"),
     ] {
-        let client = builder.connect().unwrap();
+        let client = builder.build().unwrap();
         let task: TaskId = "build-1".parse().unwrap();
         let mut watch = client.watch(&task);
         let stopped = in_time(client.connected()).await.unwrap_err();
@@ -57,7 +57,7 @@ async fn a_source_is_asked_again_when_a_token_was_refused() {
         let number = count.fetch_add(1, Ordering::SeqCst);
         async move { Ok(["old", "good"][number.min(1)].to_owned()) }
     });
-    let client = client.connect().unwrap();
+    let client = client.build().unwrap();
     in_time(client.connected()).await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     assert!(
@@ -71,7 +71,7 @@ async fn what_a_token_does_not_allow_is_refused_and_the_rest_goes_on() {
     let server = server().await;
     let client = Client::builder(url(&server))
         .token("good")
-        .connect()
+        .build()
         .unwrap();
     let (build, secret): (TaskId, TaskId) =
         ("build-1".parse().unwrap(), "secret-1".parse().unwrap());
@@ -107,5 +107,55 @@ async fn what_a_token_does_not_allow_is_refused_and_the_rest_goes_on() {
             .unwrap()
             .snapshot()
             .is_some()
+    );
+}
+
+#[tokio::test]
+async fn a_source_that_panics_is_asked_again() {
+    let server = server().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let client = Client::builder(url(&server)).token_source(move || {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        assert!(number > 1, "the program's own fault");
+        async { Ok("good".to_owned()) }
+    });
+    let client = client.build().unwrap();
+    in_time(client.connected()).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_watch_that_a_new_token_does_not_allow_ends_and_says_so() {
+    let ada = Principal::new(permissions("watch *")).subject("ada");
+    let less = Principal::new(permissions("watch other-*")).subject("ada");
+    let tokens = Tokens::default().with("all", ada).with("less", less);
+    let server = TestServer::start_asking(TestConfig::default(), tokens).await;
+    let client = Client::builder(url(&server)).token("all").build().unwrap();
+    let mut one = client.watch(&"build-1".parse().unwrap());
+    let mut all = client.watch_pattern(&"build-*".parse().unwrap());
+    server
+        .bus()
+        .publish(&"build-1".parse().unwrap(), NewEvent::log("a"))
+        .await
+        .unwrap();
+    for watch in [&mut one, &mut all] {
+        let first = in_time(watch.recv()).await.unwrap().unwrap();
+        assert!(first.snapshot().is_some());
+    }
+    client.set_token("less").unwrap();
+    let ended = in_time(one.recv()).await.unwrap_err();
+    let forbidden = matches!(
+        ended,
+        WatchError::Refused {
+            code: ErrorCode::Forbidden,
+            ..
+        }
+    );
+    assert!(forbidden, "{ended}");
+    let gone = in_time(all.recv()).await.unwrap().unwrap();
+    assert!(
+        matches!(&gone, Update::Removed { task_id } if task_id.as_str() == "build-1"),
+        "{gone:?}"
     );
 }

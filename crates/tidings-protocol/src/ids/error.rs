@@ -140,3 +140,9 @@ pub enum IdError {
     #[error("a pattern ends with `*`")]
     NoStar,
 }
+
+impl From<std::convert::Infallible> for IdError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

@@ -50,6 +50,36 @@ macro_rules! text_id {
             }
         }
 
+        impl TryFrom<&str> for $type {
+            type Error = IdError;
+
+            fn try_from(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&String> for $type {
+            type Error = IdError;
+
+            fn try_from(text: &String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<&$type> for $type {
+            fn from(id: &$type) -> Self {
+                id.clone()
+            }
+        }
+
         impl AsRef<str> for $type {
             fn as_ref(&self) -> &str {
                 &self.0

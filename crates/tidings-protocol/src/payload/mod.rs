@@ -6,6 +6,7 @@
 mod agent;
 mod command;
 mod error;
+mod failure;
 mod input;
 mod output;
 mod progress;

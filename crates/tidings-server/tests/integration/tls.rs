@@ -62,7 +62,7 @@ impl Secured {
     fn client(&self, believes: &Authority) -> Client {
         Client::builder(self.url())
             .root_certificates(believes.pem())
-            .connect()
+            .build()
             .unwrap()
     }
 

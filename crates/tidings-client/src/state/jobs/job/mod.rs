@@ -1,0 +1,442 @@
+//! One task that this program does: its start, its reports and its end, in order.
+//!
+//! Every publish of a job carries a producer's stamp, so the server takes them in
+//! order or not at all: after a refusal the job goes back to what was refused and
+//! sends it and everything behind it again.
+
+mod answers;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tidings_protocol::{
+    ClientMessage, ClientRequest, Data, Epoch, EventId, EventType, NewEvent, ProducerId,
+    ProducerStamp, Reference, Source, TaskError, TaskId,
+};
+use tokio::time::Instant;
+
+use super::super::{Output, RequestId, Wire};
+use super::report::{Report, Way, fit};
+use super::room::Room;
+use crate::backoff::Backoff;
+use crate::error::PublishError;
+use crate::task::{Losses, Refusal};
+
+/// Reports of one task that are sent and not answered. A server knows the offsets
+/// of a producer's last 64 events.
+const WINDOW: usize = 64;
+
+/// Refused reports that are kept to be told; the rest is counted.
+const MAX_REFUSALS: usize = 16;
+
+/// How a job stands with the server.
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    /// The start has to be sent.
+    New,
+    /// The start was sent on this connection under this `ref`.
+    Starting(u64),
+    /// The task is running, and reports are sent.
+    Started,
+    /// The log may be another one than before: the server is asked.
+    Checking,
+    /// Nothing is sent any more.
+    Over(PublishError),
+}
+
+/// Where the task was started.
+#[derive(Debug, Clone)]
+struct Place {
+    epoch: Epoch,
+    run: Option<u32>,
+}
+
+/// What a job wants after something has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    Nothing,
+    /// To be told the task's state: see [`Job::checked`].
+    Check,
+}
+
+/// How a task begins.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) task_id: TaskId,
+    /// The event `task_started`.
+    pub(crate) event: NewEvent,
+    pub(crate) source: Option<Source>,
+    pub(crate) lease: Option<Duration>,
+    /// Names this job: no other has the same.
+    pub(crate) mark: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    beginning: Beginning,
+    phase: Phase,
+    place: Option<Place>,
+    /// Counts the logs in which the task was started.
+    era: u64,
+    /// The request that waits for the answer to the start.
+    start: Option<RequestId>,
+    reports: VecDeque<Report>,
+    /// The reports at the front that were sent on this connection.
+    in_flight: usize,
+    /// The producer's `seq` of the first report.
+    seq: u64,
+    /// Nothing is sent before: the server could not take it for a while.
+    hold: Option<Instant>,
+    backoff: Backoff,
+    losses: Losses,
+    /// When the server was last sent something.
+    told: Instant,
+    /// The last progress, said again to renew the lease.
+    progress: Option<Data>,
+    /// The end is among the reports, or was.
+    ended: bool,
+    /// Nobody holds the task any more.
+    pub(super) left: bool,
+}
+
+impl Job {
+    pub(super) fn new(
+        beginning: Beginning,
+        start: RequestId,
+        backoff: Backoff,
+        now: Instant,
+    ) -> Self {
+        Self {
+            beginning,
+            phase: Phase::New,
+            place: None,
+            era: 0,
+            start: Some(start),
+            reports: VecDeque::new(),
+            in_flight: 0,
+            seq: 1,
+            hold: None,
+            backoff,
+            losses: Losses::default(),
+            told: now,
+            progress: None,
+            ended: false,
+            left: false,
+        }
+    }
+
+    pub(super) fn task_id(&self) -> &TaskId {
+        &self.beginning.task_id
+    }
+
+    pub(super) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Why nothing is sent any more.
+    pub(super) fn verdict(&self) -> Option<&PublishError> {
+        match &self.phase {
+            Phase::Over(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What waits for an answer, the start included.
+    pub(super) fn pending(&self) -> usize {
+        let starting = matches!(self.phase, Phase::New | Phase::Starting(_));
+        self.reports.len() + usize::from(starting)
+    }
+
+    /// Nothing will come of it any more.
+    pub(super) fn is_done(&self) -> bool {
+        self.left && self.pending() == 0
+    }
+
+    /// Takes a report. Without room the oldest that may be dropped gives way, or
+    /// the report itself.
+    ///
+    /// # Errors
+    /// The report was not taken.
+    pub(super) fn report(
+        &mut self,
+        event: NewEvent,
+        answer: Option<RequestId>,
+        max_message: usize,
+        room: &mut Room,
+        wire: &mut Wire,
+    ) -> Result<(), PublishError> {
+        if let Phase::Over(error) = &self.phase {
+            return Err(error.clone());
+        }
+        if self.ended {
+            return Err(PublishError::Ended);
+        }
+        let event = self.sign(event);
+        if event.event_type == EventType::ProgressUpdate {
+            self.progress = Some(event.data.clone());
+        }
+        let more = event.data.as_str().len();
+        if answer.is_none()
+            && room.fits(more)
+            && let Some(last) = self.reports.back_mut()
+            && let Some(grown) = last.absorb(&event, max_message)
+        {
+            room.grow(grown);
+            return Ok(());
+        }
+        let mut parts = match answer {
+            None => fit(event, max_message),
+            Some(_) => vec![event],
+        };
+        // The answer that somebody waits for is the last part's.
+        let last = parts.pop();
+        for part in parts {
+            self.take(part, None, max_message, room, wire)?;
+        }
+        match last {
+            Some(part) => self.take(part, answer, max_message, room, wire),
+            None => Ok(()),
+        }
+    }
+
+    fn take(
+        &mut self,
+        event: NewEvent,
+        answer: Option<RequestId>,
+        max_message: usize,
+        room: &mut Room,
+        wire: &mut Wire,
+    ) -> Result<(), PublishError> {
+        let bytes = event.data.as_str().len();
+        if bytes > max_message {
+            let max = max_message;
+            return Err(PublishError::TooLarge { bytes, max });
+        }
+        while !room.fits(bytes) {
+            let Some(at) = self.reports.iter().position(Report::may_be_dropped) else {
+                return Err(PublishError::BufferFull);
+            };
+            if let Some(report) = self.reports.remove(at) {
+                room.give(report.bytes);
+                self.losses.dropped += 1;
+                if let Some(answer) = report.answer {
+                    wire.output(Output::Published(answer, Err(PublishError::Dropped)));
+                }
+            }
+        }
+        room.take(bytes);
+        self.reports
+            .push_back(Report::new(event, Some(bytes), answer));
+        Ok(())
+    }
+
+    /// Takes an event for which room is kept: an answer to a command, or the end.
+    pub(super) fn keep(&mut self, event: NewEvent, answer: RequestId) -> Result<(), PublishError> {
+        if let Phase::Over(error) = &self.phase {
+            return Err(error.clone());
+        }
+        let event = self.sign(event);
+        let at = match self.ended {
+            // What is said of a command after the end comes before it, if it can.
+            true => match self.reports.back() {
+                Some(end) if end.way == Way::Waits => self.reports.len() - 1,
+                _ => self.reports.len(),
+            },
+            false => self.reports.len(),
+        };
+        self.reports
+            .insert(at, Report::new(event, None, Some(answer)));
+        Ok(())
+    }
+
+    /// Takes the end; a second one is refused.
+    pub(super) fn end(
+        &mut self,
+        event: NewEvent,
+        answer: RequestId,
+        max_message: usize,
+    ) -> Result<(), PublishError> {
+        if self.ended {
+            return Err(PublishError::Ended);
+        }
+        let bytes = event.data.as_str().len();
+        let event = if bytes + super::report::ENVELOPE > max_message {
+            let max = max_message;
+            self.refused(
+                event.event_type.clone(),
+                PublishError::TooLarge { bytes, max },
+            );
+            bare(&event)
+        } else {
+            event
+        };
+        self.keep(event, answer)?;
+        if let Some(end) = self.reports.back_mut() {
+            end.is_end = true;
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    fn sign(&self, event: NewEvent) -> NewEvent {
+        match &self.beginning.source {
+            Some(source) if event.source.is_none() => event.with_source(source.clone()),
+            _ => event,
+        }
+    }
+
+    /// Counts a report that was refused for good.
+    pub(super) fn refused(&mut self, event_type: EventType, error: PublishError) {
+        tracing::warn!(task = %self.beginning.task_id, %event_type, %error, "a report was refused");
+        self.losses.refused_count += 1;
+        if self.losses.refused.len() < MAX_REFUSALS {
+            self.losses.refused.push(Refusal { event_type, error });
+        }
+    }
+
+    /// Counts a report that could not be taken.
+    pub(super) fn not_taken(&mut self, event_type: EventType, error: PublishError) {
+        match error {
+            PublishError::BufferFull | PublishError::Dropped => self.losses.dropped += 1,
+            other => self.refused(event_type, other),
+        }
+    }
+
+    /// Sends what may be sent. The server has greeted.
+    pub(super) fn flush(
+        &mut self,
+        max_message: usize,
+        now: Instant,
+        room: &mut Room,
+        wire: &mut Wire,
+    ) -> Vec<u64> {
+        let mut sent = Vec::new();
+        if self.hold.is_some_and(|until| now < until) {
+            return sent;
+        }
+        self.hold = None;
+        if self.phase == Phase::New {
+            let event = self.beginning.event.clone();
+            let event = self.sign(event).with_event_id(self.start_id());
+            let event = self.stamped(event, 0);
+            let reference = self.send(event, wire);
+            self.phase = Phase::Starting(reference);
+            self.told = now;
+            sent.push(reference);
+        }
+        if self.phase != Phase::Started {
+            return sent;
+        }
+        let goes_back = self
+            .reports
+            .iter()
+            .take(self.in_flight)
+            .any(|report| report.way == Way::Back);
+        while !goes_back && self.in_flight < WINDOW && self.in_flight < self.reports.len() {
+            let at = self.in_flight;
+            let seq = self.seq + at as u64;
+            let mut event = self.reports[at].event.clone();
+            if let Some(run) = self.place.as_ref().and_then(|place| place.run) {
+                event = event.with_run(run);
+            }
+            let own = event.producer.is_some();
+            let event = if own { event } else { self.stamped(event, seq) };
+            let reference = wire.reference();
+            let text = message(reference, &self.beginning.task_id, event);
+            if text.len() > max_message {
+                // The server's limit is lower than it was when the report was taken.
+                let error = PublishError::TooLarge {
+                    bytes: text.len(),
+                    max: max_message,
+                };
+                self.remove(at, error, room, wire);
+                continue;
+            }
+            wire.output(Output::Send(text));
+            self.reports[at].way = Way::Sent(reference);
+            self.in_flight += 1;
+            self.told = now;
+            sent.push(reference);
+        }
+        sent
+    }
+
+    fn send(&self, event: NewEvent, wire: &mut Wire) -> u64 {
+        let reference = wire.reference();
+        wire.output(Output::Send(message(
+            reference,
+            &self.beginning.task_id,
+            event,
+        )));
+        reference
+    }
+
+    fn stamped(&self, event: NewEvent, seq: u64) -> NewEvent {
+        match ProducerId::new(self.beginning.mark.clone()) {
+            Ok(id) => event.with_producer(ProducerStamp::new(id, self.era, seq)),
+            // A mark is a few dozen hexadecimal digits, and this is no place to fail.
+            Err(_) => event,
+        }
+    }
+
+    /// The id of the start: another one in each log.
+    fn start_id(&self) -> EventId {
+        let id = format!("{}/{}", self.beginning.mark, self.era);
+        EventId::new(id).unwrap_or_else(|_| EventId::new("start").expect("a short id"))
+    }
+
+    /// When something is due: a report that is tried again, or a renewal.
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        [self.hold, self.renewal()].into_iter().flatten().min()
+    }
+
+    fn renewal(&self) -> Option<Instant> {
+        let lease = self.beginning.lease?;
+        let runs = self.phase == Phase::Started && !self.ended && self.reports.is_empty();
+        runs.then(|| self.told + lease / 3)
+    }
+
+    /// Renews the lease, if that is due.
+    pub(super) fn renew(&mut self, now: Instant) {
+        if self.renewal().is_some_and(|due| due <= now) {
+            let event = match &self.progress {
+                Some(data) => NewEvent::new(EventType::ProgressUpdate, data.clone()),
+                None => renewal(),
+            };
+            let event = self.sign(event);
+            self.reports.push_back(Report::new(event, None, None));
+        }
+    }
+}
+
+/// A sign of life of a task that has reported no progress.
+fn renewal() -> NewEvent {
+    let event_type = "lease_renewed".parse().unwrap_or(EventType::Log);
+    NewEvent::new(event_type, Data::empty())
+}
+
+/// An end that is sure to be accepted: without a result, with a short error.
+fn bare(event: &NewEvent) -> NewEvent {
+    let bare = match event.event_type {
+        EventType::TaskCompleted => NewEvent::task_completed(None),
+        EventType::TaskCancelled => NewEvent::task_cancelled(None),
+        _ => NewEvent::task_failed(TaskError::new("the error is too large to be reported")),
+    };
+    let mut event = event.clone();
+    event.data = bare.data;
+    event
+}
+
+fn message(reference: u64, task_id: &TaskId, event: NewEvent) -> String {
+    let request = ClientRequest::Publish {
+        task_id: Some(task_id.clone()),
+        event,
+    };
+    ClientMessage::new(request)
+        .with_reference(Reference::from(reference))
+        .encode()
+}

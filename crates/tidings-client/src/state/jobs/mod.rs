@@ -1,0 +1,324 @@
+//! All tasks that this program does, and what the server has to be told of them.
+
+mod job;
+mod report;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use fastrand::Rng;
+use tidings_protocol::{ErrorCode, IdError, NewEvent, Target, TaskSnapshot};
+use tokio::time::Instant;
+
+use super::topics::{Topics, WatchId};
+use super::{RequestId, State, Wire};
+use crate::backoff::Backoff;
+use crate::config::ClientConfig;
+use crate::error::{PublishError, Stopped};
+use crate::publish::Published;
+use crate::task::Losses;
+use crate::update::{Start, Update};
+
+pub(crate) use job::Beginning;
+use job::{Job, Wants};
+use room::Room;
+
+/// A task that this program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct JobId(u64);
+
+#[derive(Debug)]
+pub(super) struct Jobs {
+    jobs: BTreeMap<JobId, Job>,
+    /// Which job a `ref` on this connection is about.
+    sent: HashMap<u64, JobId>,
+    /// Watches that are there to tell a job its task's state, once.
+    probes: BTreeMap<WatchId, JobId>,
+    room: Room,
+    rng: Rng,
+    last: u64,
+}
+
+impl Jobs {
+    pub(super) fn new(config: &ClientConfig, rng: Rng) -> Self {
+        Self {
+            jobs: BTreeMap::new(),
+            sent: HashMap::new(),
+            probes: BTreeMap::new(),
+            room: Room::new(config.max_pending, config.max_pending_bytes),
+            rng,
+            last: 0,
+        }
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.jobs.values().map(Job::pending).sum()
+    }
+
+    /// When something is due on a connection that is there.
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        self.jobs.values().filter_map(Job::timeout).min()
+    }
+
+    /// Whether a request of this number was a job's.
+    pub(super) fn has_sent(&self, reference: u64) -> bool {
+        self.sent.contains_key(&reference)
+    }
+
+    fn flush(&mut self, id: JobId, max_message: usize, now: Instant, wire: &mut Wire) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let sent = job.flush(max_message, now, &mut self.room, wire);
+            self.sent
+                .extend(sent.into_iter().map(|reference| (reference, id)));
+            if job.is_done() {
+                self.jobs.remove(&id);
+            }
+        }
+    }
+
+    /// Sends what may be sent, of all jobs.
+    pub(super) fn flush_all(&mut self, max_message: usize, now: Instant, wire: &mut Wire) {
+        let ids: Vec<_> = self.jobs.keys().copied().collect();
+        for id in ids {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.renew(now);
+            }
+            self.flush(id, max_message, now, wire);
+        }
+    }
+
+    fn check(&mut self, id: JobId, topics: &mut Topics) {
+        if let Some(job) = self.jobs.get(&id) {
+            let target = Target::Task(job.task_id().clone());
+            self.probes.insert(topics.add(&target, Start::Live), id);
+        }
+    }
+
+    /// The connection is gone.
+    pub(super) fn lost(&mut self, topics: &mut Topics, wire: &mut Wire) {
+        self.sent.clear();
+        let mut checks = Vec::new();
+        for (id, job) in &mut self.jobs {
+            if job.lost(&mut self.room, wire) == Wants::Check {
+                checks.push(*id);
+            }
+        }
+        self.jobs.retain(|_, job| !job.is_done());
+        for id in checks {
+            self.check(id, topics);
+        }
+    }
+
+    pub(super) fn stop(&mut self, stopped: &Stopped, wire: &mut Wire) {
+        for job in self.jobs.values_mut() {
+            job.stop(stopped, &mut self.room, wire);
+        }
+        self.jobs.retain(|_, job| !job.is_done());
+    }
+
+    /// What the probe of some job has been told; none if no probe has anything.
+    fn probed(
+        &mut self,
+        topics: &mut Topics,
+    ) -> Option<(WatchId, JobId, Option<std::sync::Arc<TaskSnapshot>>)> {
+        for (watch, job) in &self.probes {
+            loop {
+                match topics.take_from(*watch) {
+                    Some(Ok(Update::Snapshot(state))) => return Some((*watch, *job, Some(state))),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) => return Some((*watch, *job, None)),
+                    None => break,
+                }
+            }
+        }
+        None
+    }
+}
+
+impl State {
+    /// Begins a task that this program does. The request is answered when the
+    /// server has accepted the start.
+    pub(crate) fn begin(
+        &mut self,
+        beginning: Beginning,
+        refused: Option<IdError>,
+        now: Instant,
+    ) -> (JobId, RequestId) {
+        let start = RequestId(self.wire.reference());
+        self.jobs.last += 1;
+        let id = JobId(self.jobs.last);
+        let backoff = Backoff::new(
+            self.config.backoff_base,
+            self.config.backoff_cap,
+            self.jobs.rng.fork(),
+        );
+        let mut job = Job::new(beginning, start, backoff, now);
+        let stopped = self.stopped().cloned().map(PublishError::Stopped);
+        if let Some(error) = refused.map(PublishError::InvalidTaskId).or(stopped) {
+            job.give_up(&error, &mut self.jobs.room, &mut self.wire);
+        }
+        self.jobs.jobs.insert(id, job);
+        self.flush_job(id, now);
+        (id, start)
+    }
+
+    /// Reports. Nothing comes of it but a count of what was lost.
+    pub(crate) fn report(&mut self, id: JobId, event: NewEvent, now: Instant) {
+        let event_type = event.event_type.clone();
+        let max_message = self.max_message();
+        let Some(job) = self.jobs.jobs.get_mut(&id) else {
+            return;
+        };
+        let taken = job.report(
+            event,
+            None,
+            max_message,
+            &mut self.jobs.room,
+            &mut self.wire,
+        );
+        match taken {
+            Ok(()) => self.flush_job(id, now),
+            Err(error) if job.verdict().is_some() => drop(error),
+            Err(error) => job.not_taken(event_type, error),
+        }
+    }
+
+    /// Reports, for a program that wants to know what comes of it.
+    ///
+    /// # Errors
+    /// There is no room, the event is too large, or nothing is reported any more.
+    pub(crate) fn try_report(
+        &mut self,
+        id: JobId,
+        event: NewEvent,
+        now: Instant,
+    ) -> Result<RequestId, PublishError> {
+        let max_message = self.max_message();
+        let job = self.jobs.jobs.get_mut(&id).ok_or(PublishError::Ended)?;
+        let answer = RequestId(self.wire.reference());
+        job.report(
+            event,
+            Some(answer),
+            max_message,
+            &mut self.jobs.room,
+            &mut self.wire,
+        )?;
+        self.flush_job(id, now);
+        Ok(answer)
+    }
+
+    /// Reports what must not be lost, an answer to a command. Room is kept for it.
+    ///
+    /// # Errors
+    /// Nothing is reported any more.
+    pub(crate) fn reply(
+        &mut self,
+        id: JobId,
+        event: NewEvent,
+        now: Instant,
+    ) -> Result<RequestId, PublishError> {
+        let job = self.jobs.jobs.get_mut(&id).ok_or(PublishError::Ended)?;
+        let answer = RequestId(self.wire.reference());
+        job.keep(event, answer)?;
+        self.flush_job(id, now);
+        Ok(answer)
+    }
+
+    /// Ends a task. Room is kept for that.
+    ///
+    /// # Errors
+    /// It has ended before, its start was refused, or the client has stopped.
+    pub(crate) fn end(
+        &mut self,
+        id: JobId,
+        event: NewEvent,
+        now: Instant,
+    ) -> Result<RequestId, PublishError> {
+        let max_message = self.max_message();
+        let job = self.jobs.jobs.get_mut(&id).ok_or(PublishError::Ended)?;
+        let answer = RequestId(self.wire.reference());
+        job.end(event, answer, max_message)?;
+        self.flush_job(id, now);
+        Ok(answer)
+    }
+
+    /// Nobody holds the task any more. If it has not ended it ends with this event.
+    pub(crate) fn leave(&mut self, id: JobId, event: impl FnOnce() -> NewEvent, now: Instant) {
+        let Some(job) = self.jobs.jobs.get_mut(&id) else {
+            return;
+        };
+        job.left = true;
+        if !job.has_ended() {
+            // Refused if the task was never this program's: then it has no end to tell.
+            let _ = self.end(id, event(), now);
+        }
+        self.flush_job(id, now);
+        if self.jobs.jobs.get(&id).is_some_and(Job::is_done) {
+            self.jobs.jobs.remove(&id);
+        }
+    }
+
+    /// What of a task's reports was lost so far.
+    pub(crate) fn losses(&self, id: JobId) -> Losses {
+        let job = self.jobs.jobs.get(&id);
+        job.map(|job| job.losses().clone()).unwrap_or_default()
+    }
+
+    fn flush_job(&mut self, id: JobId, now: Instant) {
+        if self.is_connected() {
+            let max_message = self.max_message();
+            self.jobs.flush(id, max_message, now, &mut self.wire);
+        }
+    }
+
+    /// The server has answered something of a job's.
+    pub(super) fn job_answered(
+        &mut self,
+        reference: u64,
+        answer: Result<Published, (ErrorCode, String)>,
+        now: Instant,
+    ) {
+        let Some(id) = self.jobs.sent.remove(&reference) else {
+            return;
+        };
+        let Some(job) = self.jobs.jobs.get_mut(&id) else {
+            return;
+        };
+        let wants = job.answered(reference, answer, now, &mut self.jobs.room, &mut self.wire);
+        if wants == Wants::Check {
+            self.jobs.check(id, &mut self.topics);
+        }
+        self.flush_job(id, now);
+    }
+
+    /// Tells jobs what their probes were told.
+    pub(super) fn serve_probes(&mut self, now: Instant) {
+        while let Some((watch, id, state)) = self.jobs.probed(&mut self.topics) {
+            self.jobs.probes.remove(&watch);
+            self.unwatch(watch);
+            if let Some(job) = self.jobs.jobs.get_mut(&id) {
+                match state {
+                    Some(state) => job.checked(&state, &mut self.jobs.room, &mut self.wire),
+                    None => job.unchecked(),
+                }
+            }
+            self.flush_job(id, now);
+        }
+    }
+}
+
+impl Jobs {
+    /// Bytes of the largest report that is on its way.
+    pub(super) fn largest(&self) -> Option<usize> {
+        self.jobs.values().filter_map(Job::largest).max()
+    }
+
+    /// Refuses the largest report that is on its way.
+    pub(super) fn refuse_largest(&mut self, wire: &mut Wire) {
+        if let Some(job) = self.jobs.values_mut().max_by_key(|job| job.largest()) {
+            job.refuse_largest(&mut self.room, wire);
+        }
+    }
+}
