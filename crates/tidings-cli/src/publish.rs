@@ -1,15 +1,18 @@
 //! `tidings publish`: an event, or a stream of them.
 
+mod target;
+
 use std::io::BufRead as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidings_client::protocol::{EventId, EventType, NewEvent, Source, TaskId};
+use tidings_client::protocol::{EventId, NewEvent, Source};
 use tidings_client::{Client, PublishError, Published, Receipt};
 use tokio::sync::mpsc;
 
 use crate::connect::Server;
-use crate::{Failure, data, print, value};
+use crate::{Failure, print, value};
+use target::{Own, Target};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +20,7 @@ Examples:
   tidings publish build-1 progress_update progress=40 message=linking
   tidings publish build-1 task_completed '{\"result\": {\"size\": 1024}}'
   tidings publish build-1 task_failed error='disk full'
+  tidings publish progress=40                 in a script under `tidings run`
   printf '%s\\n' '{\"event_type\":\"log\",\"data\":{\"message\":\"hello\"}}' | tidings publish build-1
 
 Prints the event's place in the task's log. Exit codes: 0 published, 1 refused by
@@ -33,17 +37,14 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// The task
-    task: TaskId,
-
-    /// What kind of event: task_started, progress_update, log, or your own.
-    /// Without it, each line of standard input is an event:
-    /// {"event_type": …, "data": …}
-    event_type: Option<EventType>,
-
-    /// What it says: a JSON object, or key=value as often as needed
-    #[arg(value_name = "DATA")]
-    data: Vec<String>,
+    /// The task, what kind of event, and what it says
+    ///
+    /// The kind is task_started, progress_update, log, or your own; without it and
+    /// without data, each line of standard input is an event: {"event_type": …,
+    /// "data": …}. Data is a JSON object, or key=value as often as needed. Within
+    /// `tidings run` the task may be left out. progress=… and message=… need no kind.
+    #[arg(value_name = "[TASK] [EVENT_TYPE] [DATA]")]
+    words: Vec<String>,
 
     /// Makes a retry harmless: a second event of this id is not taken
     #[arg(long, value_name = "ID")]
@@ -66,14 +67,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         url: arguments.server.url.clone(),
         timeout,
     };
-    let task = &arguments.task;
-    match arguments.event_type {
-        Some(event_type) => {
-            let data = data::parse(&arguments.data)
-                .map_err(|why| Failure::Argument { what: "DATA", why })?;
+    let own = Own::from_environment();
+    let target = target::parse(&arguments.words, own)?;
+    let task = &target.task;
+    match target.event {
+        Some((event_type, data)) => {
             let mut event = NewEvent::new(event_type, data);
             event.event_id = arguments.event_id;
             event.source = arguments.source;
+            event.run = target.run;
             let client = arguments.server.client()?;
             let published = limit.wait(client.publish(task, event)).await?;
             tell(&published)?;
@@ -81,7 +83,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         None => {
             let client = arguments.server.client()?;
-            lines(&client, task, arguments.source.as_ref(), &limit).await?;
+            lines(&client, &target, arguments.source.as_ref(), &limit).await?;
             client.close(timeout).await;
         }
     }
@@ -121,7 +123,7 @@ impl Limit {
 /// Publishes each line, many at a time, and prints the answers in order.
 async fn lines(
     client: &Client,
-    task: &TaskId,
+    target: &Target,
     source: Option<&Source>,
     limit: &Limit,
 ) -> Result<(), Failure> {
@@ -145,7 +147,8 @@ async fn lines(
         let mut event: NewEvent =
             serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))?;
         event.source = event.source.or_else(|| source.cloned());
-        receipts.push_back(client.queue(task, event).await?);
+        event.run = event.run.or(target.run);
+        receipts.push_back(client.queue(&target.task, event).await?);
         while receipts.len() >= AHEAD
             && let Some(receipt) = receipts.pop_front()
         {

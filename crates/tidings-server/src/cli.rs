@@ -18,7 +18,13 @@ use crate::token::TokenOptions;
 const PREFIX: &str = "TIDINGS_";
 
 /// Variables that our clients read, which may well be set where a server runs.
-const CLIENT_VARIABLES: [&str; 3] = ["TIDINGS_URL", "TIDINGS_TOKEN", "TIDINGS_CA"];
+const CLIENT_VARIABLES: [&str; 5] = [
+    "TIDINGS_URL",
+    "TIDINGS_TOKEN",
+    "TIDINGS_CA",
+    "TIDINGS_TASK",
+    "TIDINGS_RUN",
+];
 
 const EXAMPLES: &str = "\
 Examples:

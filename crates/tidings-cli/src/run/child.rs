@@ -1,16 +1,17 @@
-//! The command's process: started with a terminal of its own or with pipes, in
-//! a process group of its own.
+//! The command's process: started with a terminal of its own or with pipes.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use pty_process::blocking::{Command as PtyCommand, Pty};
+use pty_process::blocking::{Command as PtyCommand, Pts, Pty};
 use rustix::process::Pid;
 use tidings_client::protocol::LogStream;
 use tokio::sync::oneshot;
 
+use super::descendants::Processes;
 use super::forward::Forward;
 use super::pump::{Copies, Pumps};
 use super::terminal;
@@ -26,9 +27,74 @@ pub(super) enum PtyWanted {
     Never,
 }
 
+/// What of ours is a terminal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terminals {
+    /// What is typed comes to us: stdin is a terminal, and we are in its foreground.
+    pub(super) stdin: bool,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+    /// `/dev/tty` can be opened.
+    pub(super) controlling: bool,
+}
+
+impl Terminals {
+    fn ours() -> Self {
+        Self {
+            stdin: io::stdin().is_terminal() && terminal::is_foreground(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+            controlling: terminal::is_controlled(),
+        }
+    }
+}
+
+/// Where the command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a session of its own, controlled by a new terminal.
+    Session,
+    /// In our own process group. It shares our terminal as if we were not there: its
+    /// foreground, its keys, and what else is in the same pipeline.
+    OurGroup,
+    /// In a process group of its own. There is no terminal to share.
+    OwnGroup,
+}
+
+/// How the command is started: where, and whether stdout and stderr are terminals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) place: Place,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+}
+
+/// Decides how a command is started.
+pub(super) fn start(wanted: PtyWanted, ours: Terminals) -> Start {
+    let (stdout, stderr) = match wanted {
+        PtyWanted::Auto => (ours.stdout, ours.stderr),
+        PtyWanted::Always => (true, true),
+        PtyWanted::Never => (false, false),
+    };
+    // A program that draws on stdout and reads keys needs one terminal for both.
+    let interactive = stdout && ours.stdin;
+    let place = if interactive || ((stdout || stderr) && !ours.controlling) {
+        Place::Session
+    } else if ours.controlling {
+        Place::OurGroup
+    } else {
+        Place::OwnGroup
+    };
+    Start {
+        place,
+        stdout,
+        stderr,
+    }
+}
+
 /// A command that runs.
 pub(super) struct Running {
-    group: Pid,
+    processes: Processes,
     pumps: Pumps,
     exit: oneshot::Receiver<io::Result<ExitStatus>>,
     forward: Forward,
@@ -38,45 +104,16 @@ impl Running {
     /// Starts it, with threads that carry its bytes.
     pub(super) fn start(
         command: &[OsString],
+        variables: &[(&str, String)],
         wanted: PtyWanted,
         copies: Copies,
     ) -> io::Result<Self> {
-        let (stdin, stdout, stderr) = match wanted {
-            PtyWanted::Auto => (
-                io::stdin().is_terminal() && terminal::is_foreground(),
-                io::stdout().is_terminal(),
-                io::stderr().is_terminal(),
-            ),
-            PtyWanted::Always => (io::stdin().is_terminal(), true, true),
-            PtyWanted::Never => (false, false, false),
-        };
+        let ours = Terminals::ours();
+        let start = start(wanted, ours);
+        let (mut child, pty) = spawn(command, variables, start, ours.stdin)?;
+        let main = Pid::from_child(&child);
+        let processes = Processes::new(main, start.place != Place::OurGroup);
         let mut pumps = Pumps::new(copies);
-        let (child, pty) = if stdin || stdout || stderr {
-            let (child, pty) = in_terminal(command, [stdin, stdout, stderr])?;
-            (child, Some(pty))
-        } else {
-            let mut plain = Command::new(&command[0]);
-            plain.args(&command[1..]).process_group(0);
-            plain.stdout(Stdio::piped()).stderr(Stdio::piped());
-            (plain.spawn()?, None)
-        };
-        Self::carry(child, pty, [stdin, stdout, stderr], &mut pumps).map(
-            |(group, exit, forward)| Self {
-                group,
-                pumps,
-                exit,
-                forward,
-            },
-        )
-    }
-
-    fn carry(
-        mut child: Child,
-        pty: Option<Pty>,
-        [stdin, stdout, stderr]: [bool; 3],
-        pumps: &mut Pumps,
-    ) -> io::Result<(Pid, oneshot::Receiver<io::Result<ExitStatus>>, Forward)> {
-        let group = Pid::from_child(&child);
         if let Some(pipe) = child.stdout.take() {
             pumps.add(pipe, LogStream::Stdout, None)?;
         }
@@ -84,25 +121,31 @@ impl Running {
             pumps.add(pipe, LogStream::Stderr, None)?;
         }
         if let Some(pty) = &pty {
-            let reader = terminal::duplicate(pty)?;
-            if stdout {
-                pumps.add(reader, LogStream::Stdout, Some(group))?;
-            } else if stderr {
-                pumps.add(reader, LogStream::Stderr, Some(group))?;
-            }
+            let stream = if start.stdout {
+                LogStream::Stdout
+            } else {
+                LogStream::Stderr
+            };
+            pumps.add(terminal::duplicate(pty)?, stream, Some(processes))?;
         }
-        let forward = Forward::start(group, pty, stdin)?;
+        let keys = start.place == Place::Session && ours.stdin;
+        let forward = Forward::start(processes, start.place, pty, keys)?;
         let (sender, exit) = oneshot::channel();
         std::thread::spawn(move || {
             // Whoever waited is gone only when the program ends.
             let _ = sender.send(child.wait());
         });
-        Ok((group, exit, forward))
+        Ok(Self {
+            processes,
+            pumps,
+            exit,
+            forward,
+        })
     }
 
-    /// Its process group, which is also its own process id.
-    pub(super) fn group(&self) -> Pid {
-        self.group
+    /// Its processes.
+    pub(super) fn processes(&self) -> Processes {
+        self.processes
     }
 
     /// Waits until it has ended. It may be called again after it was dropped.
@@ -120,29 +163,116 @@ impl Running {
     }
 }
 
-/// Starts the command in a session of its own, with a new terminal in place of
-/// each of its streams that is to be one.
-fn in_terminal(command: &[OsString], streams: [bool; 3]) -> io::Result<(Child, Pty)> {
-    let (pty, pts) = pty_process::blocking::open().map_err(error)?;
-    terminal::prepare(&pty, &pts)?;
-    let mut started = PtyCommand::new(&command[0]).args(&command[1..]);
-    let [stdin, stdout, stderr] = streams;
-    if !stdin {
-        started = started.stdin(Stdio::inherit());
+fn spawn(
+    command: &[OsString],
+    variables: &[(&str, String)],
+    start: Start,
+    typed: bool,
+) -> io::Result<(Child, Option<Pty>)> {
+    let (program, arguments) = command
+        .split_first()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let pair = if start.stdout || start.stderr {
+        let (pty, pts) = pty_process::blocking::open().map_err(error)?;
+        terminal::prepare(&pty, &pts)?;
+        Some((pty, pts))
+    } else {
+        None
+    };
+    if start.place == Place::Session
+        && let Some((pty, pts)) = pair
+    {
+        let mut started = PtyCommand::new(program).args(arguments);
+        for (name, value) in variables {
+            started = started.env(name, value);
+        }
+        if !typed {
+            started = started.stdin(Stdio::inherit());
+        }
+        if !start.stdout {
+            started = started.stdout(Stdio::piped());
+        }
+        if !start.stderr {
+            started = started.stderr(Stdio::piped());
+        }
+        let child = started.spawn(pts).map_err(error)?;
+        return Ok((child, Some(pty)));
     }
-    if !stdout {
-        started = started.stdout(Stdio::piped());
+    let mut started = Command::new(program);
+    started.args(arguments);
+    started.envs(variables.iter().map(|(name, value)| (name, value)));
+    if start.place == Place::OwnGroup {
+        started.process_group(0);
     }
-    if !stderr {
-        started = started.stderr(Stdio::piped());
+    let pts = pair.as_ref().map(|(_, pts)| pts);
+    started.stdout(stream(pts, start.stdout)?);
+    started.stderr(stream(pts, start.stderr)?);
+    let child = started.spawn()?;
+    Ok((child, pair.map(|(pty, _)| pty)))
+}
+
+/// The terminal if the stream is to be one, or else a pipe.
+fn stream(pts: Option<&Pts>, wanted: bool) -> io::Result<Stdio> {
+    match pts {
+        Some(pts) if wanted => Ok(Stdio::from(pts.as_fd().try_clone_to_owned()?)),
+        _ => Ok(Stdio::piped()),
     }
-    let child = started.spawn(pts).map_err(error)?;
-    Ok((child, pty))
 }
 
 fn error(error: pty_process::Error) -> io::Error {
     match error {
         pty_process::Error::Io(error) => error,
         other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stdin, stdout, stderr, a controlling terminal.
+    fn ours(terminals: [bool; 4]) -> Terminals {
+        let [stdin, stdout, stderr, controlling] = terminals;
+        Terminals {
+            stdin,
+            stdout,
+            stderr,
+            controlling,
+        }
+    }
+
+    #[test]
+    fn only_a_program_that_draws_and_reads_keys_leaves_our_terminal() {
+        use Place::{OurGroup, OwnGroup, Session};
+        use PtyWanted::{Always, Auto, Never};
+        const YES: bool = true;
+        const NO: bool = false;
+        for (wanted, terminals, place, stdout, stderr) in [
+            // At a shell; `| less`; `</dev/null`; `2>file`; `>file 2>&1`.
+            (Auto, [YES, YES, YES, YES], Session, YES, YES),
+            (Auto, [YES, NO, YES, YES], OurGroup, NO, YES),
+            (Auto, [NO, YES, YES, YES], OurGroup, YES, YES),
+            (Auto, [YES, YES, NO, YES], Session, YES, NO),
+            (Auto, [YES, NO, NO, YES], OurGroup, NO, NO),
+            // In the background of a shell; without any terminal.
+            (Auto, [NO, YES, YES, YES], OurGroup, YES, YES),
+            (Auto, [NO, NO, NO, NO], OwnGroup, NO, NO),
+            (Never, [YES, YES, YES, YES], OurGroup, NO, NO),
+            (Never, [NO, NO, NO, NO], OwnGroup, NO, NO),
+            (Always, [NO, NO, NO, NO], Session, YES, YES),
+            (Always, [NO, NO, NO, YES], OurGroup, YES, YES),
+            (Always, [YES, NO, NO, YES], Session, YES, YES),
+        ] {
+            let expected = Start {
+                place,
+                stdout,
+                stderr,
+            };
+            assert_eq!(
+                start(wanted, ours(terminals)),
+                expected,
+                "{wanted:?} {terminals:?}"
+            );
+        }
     }
 }

@@ -3,10 +3,12 @@
 use std::io::{self, Read as _, Write as _};
 
 use pty_process::blocking::Pty;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use super::child::Place;
+use super::descendants::Processes;
 use super::terminal::{self, RawInput};
 
 /// Passes on what comes for the command; our terminal is as before when dropped.
@@ -17,20 +19,33 @@ pub(super) struct Forward {
 
 impl Forward {
     /// Must be called within the runtime.
-    pub(super) fn start(group: Pid, pty: Option<Pty>, keys: bool) -> io::Result<Self> {
+    pub(super) fn start(
+        processes: Processes,
+        place: Place,
+        pty: Option<Pty>,
+        keys: bool,
+    ) -> io::Result<Self> {
         let mut signals = JoinSet::new();
         for (kind, number) in [
             (SignalKind::interrupt(), Signal::INT),
-            (SignalKind::terminate(), Signal::TERM),
-            (SignalKind::hangup(), Signal::HUP),
             (SignalKind::quit(), Signal::QUIT),
+            (SignalKind::hangup(), Signal::HUP),
+            (SignalKind::terminate(), Signal::TERM),
             (SignalKind::user_defined1(), Signal::USR1),
             (SignalKind::user_defined2(), Signal::USR2),
         ] {
+            let from_terminal = matches!(number, Signal::INT | Signal::QUIT | Signal::HUP);
             let mut coming = signal(kind)?;
             signals.spawn(async move {
                 while coming.recv().await.is_some() {
-                    send(group, number);
+                    // What a terminal sends goes to its whole foreground group. The
+                    // command in our group has it already, and twice means "at once".
+                    let has_it = place == Place::OurGroup
+                        && from_terminal
+                        && terminal::is_foreground_of_controlling();
+                    if !has_it {
+                        processes.pass_on(number);
+                    }
                 }
             });
         }
@@ -55,7 +70,11 @@ impl Forward {
             signals.spawn(async move {
                 while resized.recv().await.is_some() {
                     if let Some(size) = terminal::size() {
-                        let _ = pty.resize(size);
+                        terminal::resize(&pty, size);
+                        if place == Place::OurGroup {
+                            // It had the signal before its terminal had the size.
+                            processes.pass_on(Signal::WINCH);
+                        }
                     }
                 }
             });
@@ -65,10 +84,4 @@ impl Forward {
             _raw: raw,
         })
     }
-}
-
-/// A signal to the command and all that it has started.
-pub(super) fn send(group: Pid, signal: Signal) {
-    // It may have ended just now.
-    let _ = kill_process_group(group, signal);
 }

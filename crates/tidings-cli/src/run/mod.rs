@@ -6,49 +6,66 @@
 
 mod backlog;
 mod child;
+mod descendants;
 mod forward;
-mod lines;
+mod narrate;
 mod progress;
 mod pump;
+#[cfg(test)]
+mod recordings;
 mod report;
+mod screen;
 mod terminal;
 
 use std::ffi::OsString;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
-use tidings_client::protocol::{Source, TaskId};
-use tidings_client::{ClientConfig, Ended, PublishError, Stopped, WhenFull};
+use tidings_client::protocol::{EventType, Source, TaskError, TaskId, TaskStatus};
+use tidings_client::{
+    Client, ClientConfig, Ended, PublishError, Status, Stopped, Update, WhenFull,
+};
 
 use crate::Failure;
 use crate::connect::Server;
 use crate::output::say;
 use crate::value;
 use child::{PtyWanted, Running};
+use narrate::Narrator;
+use progress::Pattern;
 use pump::Copies;
 use report::{Reporter, Settings};
+use screen::Size;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidings run -- make -j8
+  tidings run make -j8
   tidings run --task build-1 -- cargo build
   tidings run --task backup --name 'Nightly backup' -- rsync -a --info=progress2 a/ b/
+  tidings run --progress 'step (\\d+) of (\\d+)' -- ./deploy
   tidings command build-1 cancel          from elsewhere: ends it
   tidings command build-1 pause           and resume
 
 The command's output, input, signals and exit status are as without `tidings run`.
 Its lines become the task's log; a percentage that cargo, ninja, CMake, pip, ffmpeg,
-rsync, curl or another tool shows becomes its progress. Tools show one only in a
+rsync, curl or another tool shows becomes its progress, and so does what it tells the
+terminal by OSC 9;4. What it redraws is progress and no line. Tools show one only in a
 terminal as a rule: where this is run in one, so is the command; --pty always gives
 it one in any case.
 
-Whether or not the server is there makes no difference to the command. What cannot
-be sent is kept, 8,192 events or 8 MiB of them; past that log lines and progress go,
-the oldest first. When the command is over, --linger is waited for the rest.
+The command finds its task in TIDINGS_TASK, which run of it this is in TIDINGS_RUN,
+and the server in TIDINGS_URL. So a script needs only `tidings publish progress=40`,
+and a `tidings run` in it becomes a part of this task.
+
+Whether or not the server is there makes no difference to the command. Of output that
+cannot be sent the newest 4 MiB are kept, and the log says what is missing. When the
+command is over, --linger is waited for the rest.
 
 `cancel` sends SIGTERM to the command and all that it has started, and SIGKILL after
---grace. Exit codes: the command's own; 128 and the signal's number if a signal ended
-it; 126 and 127 if it cannot be run or found; 64 wrong usage.";
+--grace; on other systems than Linux, what has left the command's process group may
+be left. Exit codes: the command's own; 128 and the signal's number if a signal ended
+it; 126 and 127 if it cannot be run or found; 64 wrong usage; 74 its output cannot be
+written, though it succeeded.";
 
 /// Run a command as a task: its output, progress and outcome can be watched
 #[derive(Debug, clap::Args)]
@@ -79,16 +96,50 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = value::time::<0>)]
     linger: Option<Duration>,
 
+    /// If the runner itself dies, its silence of this length shows as a stalled task,
+    /// and as a lost one after as long again [default: 2m]
+    #[arg(long, value_name = "TIME", value_parser = value::time::<100>)]
+    lease: Option<Duration>,
+
+    /// How to read progress from the output: a regular expression with one group
+    /// for a percentage, or two for so much of so much
+    #[arg(long, value_name = "REGEX")]
+    progress: Option<Pattern>,
+
     /// Say nothing of one's own on standard error
     #[arg(long, short)]
     quiet: bool,
 
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "COMMAND"
+    )]
     command: Vec<OsString>,
 }
 
+/// Tells the command which task it is.
+pub(crate) const TASK_VARIABLE: &str = "TIDINGS_TASK";
+
+/// Tells the command which run of the task it is, so that a late report of it cannot
+/// touch another run.
+pub(crate) const RUN_VARIABLE: &str = "TIDINGS_RUN";
+
+/// The command is started after so long, whatever the server says.
+const START: Duration = Duration::from_millis(250);
+
+/// A command that cannot be run is not worth a long wait for the server.
+const NOT_RUN_LINGER: Duration = Duration::from_millis(500);
+
+/// What may wait in the client once the command has ended: all the output that is
+/// kept, escaped as JSON.
+const MAX_PENDING: usize = 8_192;
+const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
+
 const GRACE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(120);
 const LINGER: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -97,33 +148,70 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         .task
         .clone()
         .unwrap_or_else(|| made_up(&arguments.command));
-    let client = arguments
-        .server
-        .builder()?
-        .config(ClientConfig::default().when_full(WhenFull::DropOldest))
-        .build()?;
-    let copies = Copies::new();
-    let running = Running::start(&arguments.command, arguments.pty, copies.clone());
-    let running = running.map_err(|cause| Failure::Spawn {
-        program: arguments.command[0].to_string_lossy().into_owned(),
-        cause,
-    })?;
+    let config = ClientConfig::default()
+        .when_full(WhenFull::DropOldest)
+        .pending(MAX_PENDING, MAX_PENDING_BYTES);
+    let client = arguments.server.builder()?.config(config).build()?;
     if !arguments.quiet && arguments.task.is_none() {
         say(&format!("this is task {task}"));
     }
-    let settings = Settings {
-        task,
-        name: arguments.name.unwrap_or_else(|| shown(&arguments.command)),
-        grace: arguments.grace.unwrap_or(GRACE),
-        source: Source::new(format!("pid {}", running.group())).ok(),
+    let lease = arguments.lease.unwrap_or(LEASE);
+    let mut begun = client
+        .task(task.clone())
+        .name(arguments.name.unwrap_or_else(|| shown(&arguments.command)))
+        .lease(lease);
+    if let Ok(source) = Source::new(format!("pid {}", std::process::id())) {
+        begun = begun.source(source);
+    }
+    if let Some(parent) = parent(&arguments.server.url, &task) {
+        begun = begun.parent(parent);
+    }
+    let begun = begun.start_now();
+    let mut variables = vec![
+        (TASK_VARIABLE, task.to_string()),
+        ("TIDINGS_URL", arguments.server.url.clone()),
+    ];
+    if let Some(run) = opened(&client, &task).await {
+        variables.push((RUN_VARIABLE, run.to_string()));
+    }
+    descendants::adopt().map_err(Failure::System)?;
+    let copies = Copies::new();
+    let running = Running::start(
+        &arguments.command,
+        &variables,
+        arguments.pty,
+        copies.clone(),
+    );
+    let running = match running {
+        Ok(running) => running,
+        Err(cause) => {
+            let program = arguments.command[0].to_string_lossy().into_owned();
+            let failure = Failure::Spawn { program, cause };
+            let error = TaskError::new(crate::chain(&failure)).with_code("not_run");
+            drop(begun.fail(error));
+            client.close(linger.min(NOT_RUN_LINGER)).await;
+            return Err(failure);
+        }
     };
-    let reporter = Reporter::new(client.clone(), settings, running.group());
-    let ended = reporter.run(running, &copies).await;
+    let settings = Settings {
+        grace: arguments.grace.unwrap_or(GRACE),
+        lease,
+    };
+    let size = terminal::size().unwrap_or(Size::USUAL);
+    let narrator = Narrator::new(size, arguments.progress);
+    let reporter = Reporter::new(client.clone(), settings, running.processes(), narrator);
+    let ended = reporter.run(begun, running, &copies).await;
     let status = ended.status.map_err(Failure::System)?;
     let left = client.close(linger).await;
     if !arguments.quiet {
         if let Some(problem) = problem(ended.reported.await) {
             say(&problem);
+        }
+        if ended.left > 0 {
+            let left = ended.left;
+            say(&format!(
+                "{left} processes of the command could not be ended"
+            ));
         }
         if left > 0 {
             let url = &arguments.server.url;
@@ -163,6 +251,41 @@ fn problem(ended: Result<Ended, PublishError>) -> Option<String> {
     }
 }
 
+/// Waits until the server has the task, and returns the run that it opened. None if
+/// the server is away, or slow: the command does not wait for that.
+async fn opened(client: &Client, task: &TaskId) -> Option<u32> {
+    let mut watch = client.watch(task);
+    let mut status = client.watch_status();
+    let run = async {
+        let mut last = 0;
+        while let Ok(Some(update)) = watch.recv().await {
+            match update {
+                Update::Snapshot(state) if state.status == TaskStatus::Running => {
+                    return Some(state.run);
+                }
+                Update::Snapshot(state) => last = state.run,
+                Update::Event(event) if event.event_type == EventType::TaskStarted => {
+                    return Some(last + 1);
+                }
+                _ => {}
+            }
+        }
+        None
+    };
+    let away = status.wait_for(|status| matches!(status, Status::Waiting(_) | Status::Stopped(_)));
+    tokio::select! {
+        run = tokio::time::timeout(START, run) => run.ok().flatten(),
+        _ = away => None,
+    }
+}
+
+/// The task that this run is a part of: the one that started it, on the same server.
+fn parent(url: &str, task: &TaskId) -> Option<TaskId> {
+    let parent: TaskId = std::env::var(TASK_VARIABLE).ok()?.parse().ok()?;
+    let same_server = std::env::var("TIDINGS_URL").is_ok_and(|known| known == url);
+    (same_server && parent != *task).then_some(parent)
+}
+
 /// The code that a shell would give.
 fn code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt as _;
@@ -190,7 +313,7 @@ fn made_up(command: &[OsString]) -> TaskId {
 fn shown(command: &[OsString]) -> String {
     const MAX: usize = 200;
     let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    let text = lines::plain(&words.join(" "));
+    let text = crate::clean(&words.join(" ")).into_owned();
     match text.char_indices().nth(MAX) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tidings_client::protocol::LogStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, Copied};
-use super::forward::send;
+use super::descendants::Processes;
 
 /// Bytes passed on at a time.
 const BYTES: usize = 64 * 1024;
@@ -95,12 +95,12 @@ impl Pumps {
     }
 
     /// Passes bytes on from here to the stream of ours, until one of them ends.
-    /// `terminal`: it is a terminal, and this is the group of processes in it.
+    /// `terminal`: it is a terminal, and these are the processes in it.
     pub(super) fn add(
         &mut self,
         from: impl Read + Send + 'static,
         stream: LogStream,
-        terminal: Option<Pid>,
+        terminal: Option<Processes>,
     ) -> io::Result<()> {
         // The buffer of `io::stdout` would only copy.
         let to = File::from(match stream {
@@ -152,7 +152,7 @@ fn pump(
     mut to: File,
     stream: LogStream,
     copies: &Copies,
-    terminal: Option<Pid>,
+    terminal: Option<Processes>,
     progress: &Progress,
 ) {
     let mut buffer = vec![0; BYTES];
@@ -170,10 +170,11 @@ fn pump(
         progress.idle.store(false, Ordering::Release);
         progress.read.fetch_add(count as u64, Ordering::AcqRel);
         let bytes = &buffer[..count];
-        if let (Some(unwanted), Some(group)) = (&mut unwanted, terminal) {
+        if let (Some(unwanted), Some(processes)) = (&mut unwanted, terminal) {
             *unwanted += count as u64;
             if *unwanted > DEAF {
-                send(group, Signal::HUP);
+                processes.signal_all(Signal::HUP);
+                *unwanted = 0;
             }
             continue;
         }
@@ -183,8 +184,10 @@ fn pump(
             }
             // Closing our end of a pipe is how the command learns of it. A terminal
             // stays open for its input, and would block the command when it is full.
-            let Some(group) = terminal else { return };
-            send(group, Signal::PIPE);
+            let Some(processes) = terminal else {
+                return;
+            };
+            processes.pass_on(Signal::PIPE);
             unwanted = Some(0);
             continue;
         }

@@ -2,44 +2,55 @@
 
 use std::io;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use serde_json::json;
-use tidings_client::protocol::{Data, EventType, LogStream, NewEvent, Source, TaskError, TaskId};
+use tidings_client::protocol::{Data, LogStream, NewEvent, TaskError, Timestamp};
 use tidings_client::{Client, Command, Commands, Ending, PublishError, Task};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::backlog::Copied;
 use super::child::Running;
-use super::forward::send;
-use super::lines::{Line, Splitter};
-use super::progress::{Reading, Recogniser};
+use super::descendants::Processes;
+use super::narrate::{Moment, Narrator};
 use super::pump::Copies;
+use super::screen::Size;
+use super::terminal;
 
 /// Lines are gathered for so long: ten events a second are as good as a thousand.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Bytes of lines in one event, well below what a message may have.
-const MAX_LOG: usize = 16 * 1024;
+/// Events that may wait in the client. What is beyond waits as bytes, where the
+/// newest are kept.
+const AHEAD: usize = 64;
+
+/// What the bus cannot tell from silence is said again in this part of a lease.
+const RENEWALS: u32 = 3;
+
+/// Processes that were killed have so long to be gone.
+const STUBBORN: Duration = Duration::from_secs(10);
+
+/// An event that says nothing but that the command runs.
+const ALIVE: &str = "run.alive";
 
 pub(super) struct Settings {
-    pub(super) task: TaskId,
-    pub(super) name: String,
     /// Between SIGTERM and SIGKILL.
     pub(super) grace: Duration,
-    pub(super) source: Option<Source>,
+    /// The bus takes a silence of this length for a sign.
+    pub(super) lease: Duration,
 }
 
 pub(super) struct Reporter {
     client: Client,
     settings: Settings,
-    group: Pid,
-    gathered: [(LogStream, Splitter, String); 2],
-    recogniser: Recogniser,
-    reading: Option<Reading>,
-    told: Option<Reading>,
+    processes: Processes,
+    narrator: Narrator,
+    /// When something was published last.
+    spoke: Instant,
     cancelled: Option<Cancelled>,
+    /// Processes that a cancel could not end.
+    left: usize,
 }
 
 /// How a command has ended.
@@ -49,44 +60,52 @@ pub(super) struct Ended {
     pub(super) unwritten: Option<(LogStream, io::Error)>,
     /// The task's end on its way, which tells what went wrong with reporting.
     pub(super) reported: Ending,
+    /// Processes that a cancel could not end.
+    pub(super) left: usize,
 }
 
 /// Somebody wants the command to end.
 struct Cancelled {
     command: Command,
     by: String,
-    /// When it is ended by force; none: it was.
-    force: Option<Instant>,
+    /// When it is ended by force.
+    force_at: Instant,
+    forced: bool,
 }
 
 impl Reporter {
-    pub(super) fn new(client: Client, settings: Settings, group: Pid) -> Self {
-        let gather = |stream| (stream, Splitter::default(), String::new());
+    pub(super) fn new(
+        client: Client,
+        settings: Settings,
+        processes: Processes,
+        narrator: Narrator,
+    ) -> Self {
         Self {
             client,
             settings,
-            group,
-            gathered: [gather(LogStream::Stdout), gather(LogStream::Stderr)],
-            recogniser: Recogniser::default(),
-            reading: None,
-            told: None,
+            processes,
+            narrator,
+            spoke: Instant::now(),
             cancelled: None,
+            left: 0,
         }
     }
 
     /// Reports until the command has ended and all is told.
-    pub(super) async fn run(mut self, mut running: Running, copies: &Copies) -> Ended {
-        let task = self.start();
+    pub(super) async fn run(mut self, task: Task, mut running: Running, copies: &Copies) -> Ended {
         let mut commands = task.commands();
         let mut gather = tokio::time::interval(GATHER);
+        gather.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut listening = true;
         let status = loop {
             tokio::select! {
                 status = running.ended() => break status,
-                copied = copies.next() => self.take(&copied, &task),
+                copied = copies.next(), if self.has_room() => self.take(&copied, &task),
                 _ = gather.tick() => {
-                    self.flush(&task);
+                    self.narrator.resize(terminal::size().unwrap_or(Size::USUAL));
+                    self.tick(&task);
                     self.force();
+                    self.processes.reap();
                 }
                 command = next(&mut commands, listening) => match command {
                     Some(command) => self.obey(command),
@@ -94,14 +113,29 @@ impl Reporter {
                 },
             }
         };
+        // What the command has started ends with it only if it was cancelled.
+        while self.cancelled.is_some() && self.processes.count() > 0 {
+            tokio::select! {
+                copied = copies.next(), if self.has_room() => self.take(&copied, &task),
+                _ = gather.tick() => {
+                    self.tick(&task);
+                    self.force();
+                }
+            }
+            if self.is_given_up() {
+                break;
+            }
+        }
         let mut drained = std::pin::pin!(running.drained());
         let unwritten = loop {
             tokio::select! {
                 biased;
                 unwritten = &mut drained => break unwritten,
-                copied = copies.next() => self.take(&copied, &task),
+                copied = copies.next(), if self.has_room() => self.take(&copied, &task),
+                _ = gather.tick() => self.tick(&task),
             }
         };
+        // The client keeps these until they are sent, or --linger is over.
         while let Some(copied) = copies.try_next() {
             self.take(&copied, &task);
         }
@@ -110,78 +144,35 @@ impl Reporter {
             status,
             unwritten,
             reported,
+            left: self.left,
         }
     }
 
-    fn start(&self) -> Task {
-        let mut task = self
-            .client
-            .task(self.settings.task.clone())
-            .name(self.settings.name.clone());
-        if let Some(source) = self.settings.source.clone() {
-            task = task.source(source);
-        }
-        task.start_now()
+    fn has_room(&self) -> bool {
+        self.client.pending() < AHEAD
+    }
+
+    fn publish(&mut self, task: &Task, event: NewEvent) {
+        self.spoke = Instant::now();
+        task.publish(event);
     }
 
     fn take(&mut self, copied: &Copied, task: &Task) {
-        let (stream, bytes) = match copied {
-            Copied::Output(stream, bytes) => (*stream, bytes),
-            Copied::Missing(stream, bytes) => {
-                let text =
-                    format!("[{bytes} bytes of output are missing here: they came too fast]");
-                return task.publish(log(&text, *stream));
-            }
-        };
-        let at = usize::from(stream == LogStream::Stderr);
-        let lines = self.gathered[at].1.take(bytes);
-        for line in lines {
-            self.line(at, &line);
-            if self.gathered[at].2.len() >= MAX_LOG {
-                self.flush(task);
-            }
-        }
-        if let Some(line) = self.gathered[at].1.unfinished() {
-            self.read(&line);
+        for event in self.narrator.take(copied, moment()) {
+            self.publish(task, event);
         }
     }
 
-    fn line(&mut self, at: usize, line: &Line) {
-        self.read(line);
-        if !line.transient {
-            let text = &mut self.gathered[at].2;
-            text.push_str(&line.text);
-            text.push('\n');
+    fn tick(&mut self, task: &Task) {
+        if !self.has_room() {
+            return;
         }
-    }
-
-    fn read(&mut self, line: &Line) {
-        if let Some(reading) = self.recogniser.read(&line.text, line.transient) {
-            self.reading = Some(reading);
+        for event in self.narrator.tick(moment()) {
+            self.publish(task, event);
         }
-    }
-
-    /// Publishes what was gathered.
-    fn flush(&mut self, task: &Task) {
-        for at in 0..self.gathered.len() {
-            let text = std::mem::take(&mut self.gathered[at].2);
-            if !text.is_empty() {
-                let event = log(text.trim_end_matches('\n'), self.gathered[at].0);
-                task.publish(event);
-            }
-        }
-        if let Some(reading) = self.reading.take()
-            && self.told.as_ref() != Some(&reading)
-        {
-            let message = reading.message.as_deref();
-            let event = match reading.count {
-                Some((current, total)) => {
-                    NewEvent::progress_of(f64::from(current), f64::from(total), message)
-                }
-                None => NewEvent::progress(reading.percent, message),
-            };
-            task.publish(event);
-            self.told = Some(reading);
+        if self.spoke.elapsed() >= self.settings.lease / RENEWALS {
+            let event = self.narrator.again().unwrap_or_else(alive);
+            self.publish(task, event);
         }
     }
 
@@ -197,21 +188,22 @@ impl Reporter {
                     Some(Duration::from_millis(ms))
                 });
                 // A command that is paused would not notice.
-                send(self.group, Signal::TERM);
-                send(self.group, Signal::CONT);
+                self.processes.signal_all(Signal::TERM);
+                self.processes.signal_all(Signal::CONT);
                 self.cancelled = Some(Cancelled {
                     by: command.by().to_owned(),
-                    force: Some(Instant::now() + grace.unwrap_or(self.settings.grace)),
+                    force_at: Instant::now() + grace.unwrap_or(self.settings.grace),
+                    forced: false,
                     command,
                 });
                 accepted
             }
             "pause" => {
-                send(self.group, Signal::STOP);
+                self.processes.signal_all(Signal::STOP);
                 command.complete(None).map(drop)
             }
             "resume" => {
-                send(self.group, Signal::CONT);
+                self.processes.signal_all(Signal::CONT);
                 command.complete(None).map(drop)
             }
             other => {
@@ -223,14 +215,27 @@ impl Reporter {
         unanswered(answer);
     }
 
-    /// Ends by force what had its time to end by itself.
+    /// Ends by force what had its time to end by itself, and what appears afterwards.
     fn force(&mut self) {
         if let Some(cancelled) = &mut self.cancelled
-            && cancelled.force.is_some_and(|at| Instant::now() >= at)
+            && Instant::now() >= cancelled.force_at
         {
-            cancelled.force = None;
-            send(self.group, Signal::KILL);
+            cancelled.forced = true;
+            self.processes.signal_all(Signal::KILL);
         }
+    }
+
+    /// Returns whether processes of the command live although they were killed: the
+    /// system holds them, or they belong to somebody else.
+    fn is_given_up(&mut self) -> bool {
+        let Some(cancelled) = &self.cancelled else {
+            return false;
+        };
+        let given_up = cancelled.forced && Instant::now() >= cancelled.force_at + STUBBORN;
+        if given_up {
+            self.left = self.processes.count();
+        }
+        given_up
     }
 
     /// Tells how it ended.
@@ -240,12 +245,9 @@ impl Reporter {
         status: &io::Result<ExitStatus>,
         unwritten: Option<&(LogStream, io::Error)>,
     ) -> Ending {
-        for at in 0..self.gathered.len() {
-            if let Some(line) = self.gathered[at].1.finish() {
-                self.line(at, &line);
-            }
+        for event in self.narrator.finish(moment()) {
+            self.publish(&task, event);
         }
-        self.flush(&task);
         let cancelled = self.cancelled.take();
         let event = match (&cancelled, status) {
             // The command succeeded, but its output is gone.
@@ -267,13 +269,10 @@ impl Reporter {
             (None, Err(cause)) => NewEvent::task_failed(TaskError::new(cause.to_string())),
         };
         if let Some(cancelled) = cancelled {
-            let forced = cancelled.force.is_none();
-            unanswered(
-                cancelled
-                    .command
-                    .complete(json!({ "forced": forced }))
-                    .map(drop),
-            );
+            let answer = cancelled
+                .command
+                .complete(json!({ "forced": cancelled.forced }));
+            unanswered(answer.map(drop));
         }
         task.end(event)
     }
@@ -305,7 +304,14 @@ fn error(status: ExitStatus) -> TaskError {
     }
 }
 
-fn log(text: &str, stream: LogStream) -> NewEvent {
-    let data = Data::from_value(json!({ "message": text, "stream": stream.as_str() }));
-    NewEvent::new(EventType::Log, data.expect("an object of two texts"))
+fn moment() -> Moment {
+    Moment {
+        now: Instant::now(),
+        wall: Timestamp::from(SystemTime::now()),
+    }
+}
+
+fn alive() -> NewEvent {
+    let event_type = ALIVE.parse().expect("a literal of the alphabet");
+    NewEvent::new(event_type, Data::empty())
 }

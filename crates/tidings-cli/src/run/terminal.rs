@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
-use pty_process::Size;
 use pty_process::blocking::{Pts, Pty};
 use rustix::process::getpgrp;
 use rustix::termios::{
@@ -12,9 +11,23 @@ use rustix::termios::{
     tcgetpgrp, tcgetwinsize, tcsetattr,
 };
 
+use super::screen::Size;
+
 /// Whether what is typed is for us: a background job must not touch its terminal.
 pub(super) fn is_foreground() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground == getpgrp())
+}
+
+/// Whether this program has a controlling terminal.
+pub(super) fn is_controlled() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
+/// Whether this program is in the foreground of its controlling terminal.
+pub(super) fn is_foreground_of_controlling() -> bool {
+    let terminal = File::open("/dev/tty");
+    terminal
+        .is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp()))
 }
 
 /// The size of whichever of our streams is a terminal.
@@ -25,17 +38,26 @@ pub(super) fn size() -> Option<Size> {
         tcgetwinsize(io::stdin()),
     ];
     let size = streams.into_iter().flatten().find(|size| size.ws_col > 0)?;
-    Some(Size::new(size.ws_row, size.ws_col))
+    Some(Size {
+        rows: size.ws_row,
+        columns: size.ws_col,
+    })
 }
 
 /// Makes the command's terminal as large as ours, and one that changes none of
 /// its bytes: turning line ends into what a screen needs is done by ours.
 pub(super) fn prepare(pty: &Pty, pts: &Pts) -> io::Result<()> {
-    let _ = pty.resize(size().unwrap_or(Size::new(24, 80)));
+    resize(pty, size().unwrap_or(Size::USUAL));
     let mut modes = tcgetattr(pts)?;
     modes.output_modes.remove(OutputModes::OPOST);
     tcsetattr(pts, OptionalActions::Now, &modes)?;
     Ok(())
+}
+
+/// Gives the command's terminal a size.
+pub(super) fn resize(pty: &Pty, size: Size) {
+    // It is gone if the command has ended.
+    let _ = pty.resize(pty_process::Size::new(size.rows, size.columns));
 }
 
 /// Another handle of the same terminal.

@@ -69,10 +69,7 @@ async fn a_source_is_asked_again_when_a_token_was_refused() {
 #[tokio::test]
 async fn what_a_token_does_not_allow_is_refused_and_the_rest_goes_on() {
     let server = server().await;
-    let client = Client::builder(url(&server))
-        .token("good")
-        .build()
-        .unwrap();
+    let client = Client::builder(url(&server)).token("good").build().unwrap();
     let (build, secret): (TaskId, TaskId) =
         ("build-1".parse().unwrap(), "secret-1".parse().unwrap());
     let mut watch = client.watch(&secret);

@@ -18,6 +18,8 @@ mod output_errors;
 mod redis_secured;
 mod reload;
 mod run_command;
+mod run_faults;
+mod run_recordings;
 mod start;
 mod stop;
 mod storage;

@@ -1,60 +1,27 @@
-//! How far a command is, from what common tools print.
+//! What common tools print about their progress.
 //!
 //! Formats as the tools' own programs print them; one function a tool, and
 //! none of them takes a line that is only prose with a percentage in it.
 
-/// How far a command is.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Reading {
-    /// In per cent.
-    pub(super) percent: f64,
-    /// So much of so much, where the tool counts.
-    pub(super) count: Option<(u32, u32)>,
-    /// What it is at, where the tool says.
-    pub(super) message: Option<String>,
-}
+use super::{Kind, Reading};
 
-impl Reading {
-    fn percent(percent: f64) -> Option<Self> {
-        (0.0..=100.0).contains(&percent).then_some(Self {
-            percent,
-            count: None,
-            message: None,
-        })
-    }
-
-    fn count(current: u32, total: u32, message: &str) -> Option<Self> {
-        if total == 0 || current > total {
-            return None;
-        }
-        let message = message.trim();
-        Some(Self {
-            percent: f64::from(current) / f64::from(total) * 100.0,
-            count: Some((current, total)),
-            message: (!message.is_empty()).then(|| message.to_owned()),
-        })
-    }
-}
-
-/// Reads lines; remembers what a later line needs.
+/// What a later line needs of an earlier one.
 #[derive(Debug, Default)]
-pub(super) struct Recogniser {
-    /// Of ffmpeg's input, in seconds.
+pub(super) struct Memory {
+    /// The length of ffmpeg's input, in seconds.
     duration: Option<f64>,
 }
 
-impl Recogniser {
-    /// What a line says about progress. `transient`: it is written over.
-    pub(super) fn read(&mut self, text: &str, transient: bool) -> Option<Reading> {
+impl Memory {
+    /// Reads a line that stays.
+    pub(super) fn line(&mut self, text: &str) -> Option<Reading> {
         let text = text.trim();
-        cargo(text)
-            .or_else(|| ninja(text))
-            .or_else(|| cmake(text))
-            .or_else(|| self.ffmpeg(text))
-            .or_else(|| rsync(text))
-            .or_else(|| curl(text))
-            .or_else(|| pip(text))
-            .or_else(|| if transient { any(text) } else { None })
+        known(text).or_else(|| self.ffmpeg(text))
+    }
+
+    /// Reads a row that is written over.
+    pub(super) fn row(&mut self, text: &str) -> Option<Reading> {
+        self.line(text).or_else(|| any(text.trim()))
     }
 
     /// `Duration: 00:01:40.00, start: …`, then `frame= … time=00:00:50.00 bitrate=…`
@@ -69,8 +36,26 @@ impl Recogniser {
         }
         let time = clock(text[at + 5..].split_whitespace().next()?)?;
         let duration = self.duration.filter(|duration| *duration > 0.0)?;
-        Reading::percent((time / duration * 100.0).min(100.0))
+        Some(Reading::percent((time / duration * 100.0).min(100.0))?.whole())
     }
+}
+
+/// The tools that are known by the form of their lines.
+fn known(text: &str) -> Option<Reading> {
+    let whole = cargo(text)
+        .or_else(|| ninja(text))
+        .or_else(|| cmake(text))
+        .or_else(|| docker(text))
+        .or_else(|| pytest(text));
+    let one = || {
+        rsync(text)
+            .or_else(|| curl(text))
+            .or_else(|| pip(text))
+            .or_else(|| git(text))
+            .or_else(|| wget(text))
+            .or_else(|| tqdm(text))
+    };
+    whole.map(Reading::whole).or_else(one)
 }
 
 /// `Building [====>      ] 12/34: serde, tokio`
@@ -92,6 +77,81 @@ fn cargo(text: &str) -> Option<Reading> {
     Reading::count(current.parse().ok()?, total.parse().ok()?, message)
 }
 
+/// `[+] Building 12.3s (5/12)`, and compose's `[+] Pulling 3/12`.
+fn docker(text: &str) -> Option<Reading> {
+    let rest = text.strip_prefix("[+] ")?;
+    let (verb, rest) = rest.split_once(' ')?;
+    let count = rest.rsplit_once('(').map_or(rest, |(_, count)| count);
+    let count = count.split([')', ' ']).next()?;
+    let (current, total) = count.split_once('/')?;
+    Reading::count(current.parse().ok()?, total.parse().ok()?, verb)
+}
+
+/// `tests/test_a.py ....s...   [ 45%]`
+fn pytest(text: &str) -> Option<Reading> {
+    let (test, percent) = text.strip_suffix("%]")?.rsplit_once('[')?;
+    if percent.len() != 3 || !test.contains(".py") || !test.ends_with(' ') {
+        return None;
+    }
+    Reading::percent(percent.trim().parse().ok()?)
+}
+
+/// `Receiving objects:  45% (450/1000), 1.20 MiB | 2.30 MiB/s`; of another
+/// machine's work with `remote: ` before it.
+fn git(text: &str) -> Option<Reading> {
+    let text = text.strip_prefix("remote: ").unwrap_or(text);
+    let (stage, rest) = text.split_once(':')?;
+    let (percent, rest) = rest.trim_start().split_once("% (")?;
+    let (current, total) = rest.split_once(')')?.0.split_once('/')?;
+    let percent: f64 = percent.parse().ok()?;
+    let (current, total) = (current.parse().ok()?, total.parse().ok()?);
+    let reading = Reading::count(current, total, "")?;
+    // It is what it seems to be.
+    ((reading.percent - percent).abs() <= 1.0).then(|| reading.stage(stage))
+}
+
+/// `  450K .......... .......... ..........  45% 1.20M 3s`, where wget has no terminal.
+fn wget(text: &str) -> Option<Reading> {
+    let mut words = text.split_whitespace();
+    let offset = words.next()?.strip_suffix('K')?;
+    offset.parse::<u64>().ok()?;
+    let mut dots = 0;
+    for word in words {
+        if word.bytes().all(|byte| byte == b'.' || byte == b',') {
+            dots += 1;
+        } else {
+            let percent = word.strip_suffix('%')?.parse().ok()?;
+            return if dots > 0 {
+                Reading::percent(percent)
+            } else {
+                None
+            };
+        }
+    }
+    None
+}
+
+/// `name:  45%|████▌     | 45/100 [00:01<00:02, 30.00it/s]`
+fn tqdm(text: &str) -> Option<Reading> {
+    let (head, rest) = text.split_once("%|")?;
+    let (_, rest) = rest.split_once("| ")?;
+    let (count, times) = rest.split_once(" [")?;
+    if !times.contains('<') || !times.contains(']') {
+        return None;
+    }
+    let (name, percent) = match head.rsplit_once(':') {
+        Some((name, percent)) => (name, percent),
+        None => ("", head),
+    };
+    let percent = Reading::percent(percent.trim().parse().ok()?)?;
+    let counted = count.split_once('/').and_then(|(current, total)| {
+        Reading::count(current.parse().ok()?, total.parse().ok()?, "")
+    });
+    let mut reading = counted.unwrap_or(percent).about(name);
+    reading.kind = Kind::Loop;
+    Some(reading)
+}
+
 /// `[12/34] Building CXX object foo.o`
 fn ninja(text: &str) -> Option<Reading> {
     let (count, message) = text.strip_prefix('[')?.split_once(']')?;
@@ -106,12 +166,7 @@ fn ninja(text: &str) -> Option<Reading> {
 /// `[ 45%] Building CXX object foo.o`, as CMake's makefiles print it.
 fn cmake(text: &str) -> Option<Reading> {
     let (percent, message) = text.strip_prefix('[')?.split_once("%]")?;
-    let reading = Reading::percent(percent.trim().parse().ok()?)?;
-    let message = message.trim();
-    Some(Reading {
-        message: (!message.is_empty()).then(|| message.to_owned()),
-        ..reading
-    })
+    Some(Reading::percent(percent.trim().parse().ok()?)?.about(message))
 }
 
 /// `1,234,567  45%   12.34MB/s    0:00:12 (xfr#1, to-chk=0/2)`
@@ -178,7 +233,19 @@ fn any(text: &str) -> Option<Reading> {
         .map_or(0, |at| {
             at + text[at..].chars().next().map_or(1, char::len_utf8)
         });
-    Reading::percent(text[start..end].parse().ok()?)
+    // A number that a word ends in is what is left of an earlier state.
+    if text[..start].ends_with(char::is_alphanumeric) {
+        return None;
+    }
+    let reading = Reading::percent(text[start..end].parse().ok()?)?;
+    // `Reading package lists... 45%`: words before the number say of what.
+    let stage = text[..start].trim_end_matches(|c: char| !c.is_alphanumeric());
+    let is_words = stage.starts_with(char::is_alphabetic) && stage.len() <= 60;
+    Some(if is_words {
+        reading.stage(stage)
+    } else {
+        reading
+    })
 }
 
 /// Seconds of `01:02:03.45`.
@@ -195,7 +262,12 @@ mod tests {
     use super::*;
 
     fn percent(text: &str, transient: bool) -> Option<f64> {
-        let reading = Recogniser::default().read(text, transient)?;
+        let mut memory = Memory::default();
+        let reading = match transient {
+            true => memory.row(text),
+            false => memory.line(text),
+        };
+        let reading = reading?;
         Some((reading.percent * 10.0).round() / 10.0)
     }
 
@@ -229,6 +301,20 @@ mod tests {
                 50.0,
             ),
             ("Progress 500 of 1000", 50.0),
+            (
+                "Receiving objects:  45% (450/1000), 1.20 MiB | 2 MiB/s",
+                45.0,
+            ),
+            ("remote: Compressing objects: 100% (7/7), done.", 100.0),
+            (
+                "  450K .......... .......... ..........  45% 1.20M 3s",
+                45.0,
+            ),
+            ("tests/test_a.py ....s...                [ 45%]", 45.0),
+            ("tests/test_a.py::test_b[1-2] PASSED     [  5%]", 5.0),
+            ("[+] Building 12.3s (3/12)  docker:default", 25.0),
+            ("[+] Pulling 3/12", 25.0),
+            (" 45%|████▌     | 45/100 [00:01<00:02, 30.00it/s]", 45.0),
         ] {
             assert_eq!(percent(text, false), Some(expected), "{text}");
         }
@@ -237,7 +323,13 @@ mod tests {
     #[test]
     fn any_percentage_counts_where_the_line_is_written_over() {
         for (text, expected) in [
-            ("Receiving objects:  45% (450/1000)", 45.0),
+            ("Reading package lists... 45%", 45.0),
+            ("<=====--------> 45% EXECUTING [3s]", 45.0),
+            ("Progress: [ 45%]", 45.0),
+            (
+                " 123MiB 0:00:05 [24.5MiB/s] [=====>      ] 45% ETA 0:00:06",
+                45.0,
+            ),
             ("file.iso   45%[====>     ] 450M", 45.0),
             (" 99.9% done", 99.9),
             ("…7%", 7.0),
@@ -259,6 +351,9 @@ mod tests {
             "Building [x] 1/2",
             "time=00:00:10 bitrate=1k",
             "250%",
+            "Coverage: 45% (450/1200)",
+            "see test_a.py [45%]",
+            "12K . prose 45% more",
             "1 2 3",
         ] {
             assert_eq!(percent(text, false), None, "{text}");
@@ -267,18 +362,18 @@ mod tests {
 
     #[test]
     fn ffmpeg_counts_in_the_length_of_its_input() {
-        let mut recogniser = Recogniser::default();
+        let mut memory = Memory::default();
         let input = "  Duration: 00:01:40.00, start: 0.000000, bitrate: 1205 kb/s";
-        assert_eq!(recogniser.read(input, false), None);
+        assert_eq!(memory.line(input), None);
         let status = "frame=  500 fps= 50 q=28.0 size=  512kB time=00:00:50.00 bitrate= 419.4kbits/s speed=2x";
-        let reading = recogniser.read(status, true).unwrap();
+        let reading = memory.row(status).unwrap();
         assert_eq!(reading.percent.round(), 50.0);
     }
 
     #[test]
     fn a_count_brings_its_message() {
         let text = "Building [==>  ] 12/34: serde";
-        let reading = Recogniser::default().read(text, true).unwrap();
+        let reading = Memory::default().row(text).unwrap();
         assert_eq!(reading.count, Some((12, 34)));
         assert_eq!(reading.message.as_deref(), Some("serde"));
     }

@@ -1,0 +1,211 @@
+//! How far a command is, from what it shows.
+
+mod pattern;
+mod tools;
+
+pub(super) use pattern::Pattern;
+
+/// How far a command is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Reading {
+    /// In per cent.
+    pub(super) percent: f64,
+    /// So much of so much, where the tool counts.
+    pub(super) count: Option<(u32, u32)>,
+    /// The part of the work that this is about, where the tool has several.
+    pub(super) stage: Option<String>,
+    /// What the tool is at, where it says.
+    pub(super) message: Option<String>,
+    kind: Kind,
+}
+
+/// How much of the work a reading is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// All of it.
+    Whole,
+    /// A loop, which may run in another one: the outermost is the topmost.
+    Loop,
+    /// One bar. Several at a time say nothing about the whole.
+    Bar,
+}
+
+impl Reading {
+    fn percent(percent: f64) -> Option<Self> {
+        (0.0..=100.0).contains(&percent).then_some(Self {
+            percent,
+            count: None,
+            stage: None,
+            message: None,
+            kind: Kind::Bar,
+        })
+    }
+
+    fn count(current: u32, total: u32, message: &str) -> Option<Self> {
+        if total == 0 || current > total {
+            return None;
+        }
+        let percent = f64::from(current) / f64::from(total) * 100.0;
+        Some(Self {
+            count: Some((current, total)),
+            ..Self::percent(percent)?.about(message)
+        })
+    }
+
+    fn about(mut self, message: &str) -> Self {
+        let message = message.trim();
+        self.message = (!message.is_empty()).then(|| message.to_owned());
+        self
+    }
+
+    fn stage(mut self, stage: &str) -> Self {
+        let stage = stage.trim();
+        self.stage = (!stage.is_empty()).then(|| stage.to_owned());
+        self
+    }
+
+    fn whole(mut self) -> Self {
+        self.kind = Kind::Whole;
+        self
+    }
+}
+
+/// Reads what a command shows. Remembers what a later line needs.
+#[derive(Debug, Default)]
+pub(super) struct Recogniser {
+    /// The user's own rule. With one, no other counts.
+    pattern: Option<Pattern>,
+    tools: tools::Memory,
+    /// The command tells its progress to the terminal program.
+    told_by_command: bool,
+    latest: Option<Reading>,
+}
+
+impl Recogniser {
+    pub(super) fn new(pattern: Option<Pattern>) -> Self {
+        Self {
+            pattern,
+            ..Self::default()
+        }
+    }
+
+    /// Reads a line that stays.
+    pub(super) fn line(&mut self, text: &str) {
+        let reading = match &self.pattern {
+            Some(pattern) => pattern.read(text),
+            None => self.tools.line(text),
+        };
+        self.take(reading);
+    }
+
+    /// Reads rows that are being redrawn, the topmost first.
+    pub(super) fn state(&mut self, rows: &[String]) {
+        let reading = match &self.pattern {
+            Some(pattern) => rows.iter().find_map(|row| pattern.read(row)),
+            None => {
+                let readings = rows.iter().filter_map(|row| self.tools.row(row));
+                outermost(readings.collect())
+            }
+        };
+        self.take(reading);
+    }
+
+    fn take(&mut self, reading: Option<Reading>) {
+        if !self.told_by_command && reading.is_some() {
+            self.latest = reading;
+        }
+    }
+
+    /// Reads a command for the terminal program: `9;4;STATE;PERCENT` is progress.
+    pub(super) fn command(&mut self, command: &str) {
+        let mut parts = command.split(';');
+        if self.pattern.is_some() || parts.next() != Some("9") || parts.next() != Some("4") {
+            return;
+        }
+        let state = parts.next().unwrap_or_default();
+        let percent = parts.next().unwrap_or_default().parse();
+        // 0 takes the bar away, 3 is one without an end.
+        if matches!(state, "1" | "2" | "4")
+            && let Ok(percent) = percent
+            && let Some(reading) = Reading::percent(percent)
+        {
+            self.told_by_command = true;
+            self.latest = Some(reading.whole());
+        }
+    }
+
+    /// Takes the latest reading, if there is one since the last call.
+    pub(super) fn latest(&mut self) -> Option<Reading> {
+        self.latest.take()
+    }
+}
+
+/// Of several readings at a time the one that is about the whole, if there is one.
+fn outermost(mut readings: Vec<Reading>) -> Option<Reading> {
+    if let Some(at) = readings
+        .iter()
+        .position(|reading| reading.kind == Kind::Whole)
+    {
+        return Some(readings.swap_remove(at));
+    }
+    let loops = readings.iter().all(|reading| reading.kind == Kind::Loop);
+    if readings.len() == 1 || (loops && !readings.is_empty()) {
+        return Some(readings.swap_remove(0));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: &[&str]) -> Option<f64> {
+        let mut recogniser = Recogniser::default();
+        let rows: Vec<_> = rows.iter().map(ToString::to_string).collect();
+        recogniser.state(&rows);
+        recogniser.latest().map(|reading| reading.percent.round())
+    }
+
+    #[test]
+    fn of_several_bars_the_outermost_counts_or_none() {
+        let outer = " 40%|████      | 2/5 [00:02<00:03,  1.00s/it]";
+        let inner = "epoch:  10%|█         | 1/10 [00:00<00:01,  9.00it/s]";
+        assert_eq!(rows(&[outer, inner]), Some(40.0));
+        assert_eq!(rows(&["a.iso  40%", "b.iso  10%"]), None);
+        assert_eq!(rows(&["a.iso  40%", "something else"]), Some(40.0));
+        let docker = "[+] Building 12.3s (3/12)";
+        assert_eq!(rows(&[docker, " => a 40%", " => b 10%"]), Some(25.0));
+    }
+
+    #[test]
+    fn what_a_command_tells_the_terminal_counts_more_than_its_lines() {
+        let mut recogniser = Recogniser::default();
+        recogniser.command("0;title");
+        recogniser.command("9;9;path");
+        recogniser.command("9;4;3;0");
+        assert_eq!(recogniser.latest(), None);
+        recogniser.line("[12/48] Building CXX object src/a.o");
+        recogniser.command("9;4;1;40");
+        recogniser.line("[13/48] Building CXX object src/b.o");
+        assert_eq!(
+            recogniser.latest().map(|reading| reading.percent),
+            Some(40.0)
+        );
+        recogniser.command("9;4;0;");
+        assert_eq!(recogniser.latest(), None);
+    }
+
+    #[test]
+    fn a_rule_of_the_users_own_is_the_only_one() {
+        let pattern: Pattern = r"step (\d+) of (\d+)".parse().unwrap();
+        let mut recogniser = Recogniser::new(Some(pattern));
+        recogniser.line("[12/48] Building");
+        recogniser.command("9;4;1;40");
+        assert_eq!(recogniser.latest(), None);
+        recogniser.line("now step 3 of 4");
+        assert_eq!(
+            recogniser.latest().and_then(|reading| reading.count),
+            Some((3, 4))
+        );
+    }
+}

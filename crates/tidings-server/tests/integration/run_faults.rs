@@ -1,0 +1,372 @@
+//! `tidings run`: what goes wrong around a command, and what must not be lost then.
+
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Server, finish, tidings};
+use serde_json::Value;
+
+/// How long anything that a test waits for may take.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+struct World {
+    _server: Server,
+    url: String,
+}
+
+impl World {
+    fn start() -> Self {
+        let server = Server::start(&mut tidings(&["--listen", "127.0.0.1:0", "--log", "error"]));
+        let url = format!("http://{}", server.addr());
+        Self {
+            _server: server,
+            url,
+        }
+    }
+
+    /// `tidings run` as the task `job`.
+    fn run(&self, options: &[&str], command: &[&str]) -> Command {
+        let mut run = tidings(&[
+            "run", "--url", &self.url, "--task", "job", "--linger", "60s",
+        ]);
+        run.args(options).arg("--").args(command);
+        run
+    }
+
+    /// What is retained of the task, as events.
+    fn events(&self) -> Vec<Value> {
+        let watch = ["watch", "job", "--since", "0", "--json", "--until-end"];
+        let output = finish(tidings(&watch).env("TIDINGS_URL", &self.url));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|message| message.get("offset").is_some())
+            .collect()
+    }
+
+    fn task(&self) -> Value {
+        let output = finish(tidings(&["tasks", "job*", "--json"]).env("TIDINGS_URL", &self.url));
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// Waits until the task is like this.
+    fn until(&self, is: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let task = self.task();
+            if is(&task) {
+                return task;
+            }
+            assert!(Instant::now() < deadline, "{task:#}");
+        }
+    }
+}
+
+fn messages(events: &[Value]) -> Vec<&str> {
+    let logs = events.iter().filter(|event| event["event_type"] == "log");
+    logs.map(|event| event["data"]["message"].as_str().unwrap())
+        .collect()
+}
+
+fn wait(child: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + DEADLINE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    panic!("it did not end");
+}
+
+#[test]
+fn a_runner_that_is_killed_shows_as_lost() {
+    let world = World::start();
+    let mut run = world.run(
+        &["--lease", "300ms"],
+        &["sh", "-c", "echo $$; exec sleep 600"],
+    );
+    let mut child = run.stdout(Stdio::piped()).spawn().unwrap();
+    let mut pid = String::new();
+    let stdout = child.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut pid).unwrap();
+    // A quiet command is no lost one: its runner renews the lease.
+    let renewed = |task: &Value| task["offset"].as_u64() >= Some(6);
+    let task = world.until(renewed);
+    assert_eq!(task["status"], "running");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let task = world.until(|task| task["status"] == "failed");
+    assert_eq!(task["error"]["code"], "lost");
+    let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+}
+
+#[test]
+fn the_end_of_a_flood_is_told_and_what_is_missing_before_it() {
+    let world = World::start();
+    let script = "seq 1 2500000; echo THE-ERROR; exit 1";
+    let mut run = world.run(&[], &["bash", "-c", script]);
+    let output = run.stdout(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let events = world.events();
+    let messages = messages(&events);
+    assert!(
+        messages.last().unwrap().ends_with("2500000\nTHE-ERROR"),
+        "{messages:?}"
+    );
+    // What is retained has no hole that is not named.
+    let mut expected: Option<u64> = None;
+    for message in messages {
+        for line in message.lines() {
+            match line.parse::<u64>() {
+                Ok(number) => {
+                    assert!(
+                        expected.is_none_or(|expected| expected == number),
+                        "{number}"
+                    );
+                    expected = Some(number + 1);
+                }
+                Err(_) if line.contains("bytes of output are missing here") => expected = None,
+                // Half a line, before or after what is missing.
+                Err(_) => assert_eq!(line, "THE-ERROR"),
+            }
+            if line.contains("missing") {
+                expected = None;
+            }
+        }
+    }
+}
+
+#[test]
+fn long_lines_and_characters_arrive_whole() {
+    let world = World::start();
+    let script = r#"print("x" * 8191 + "é"); print("y" * 20000)"#;
+    let output = finish(&mut world.run(&[], &["python3", "-c", script]));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let events = world.events();
+    let mut text = String::new();
+    for event in events.iter().filter(|event| event["event_type"] == "log") {
+        text.push_str(event["data"]["message"].as_str().unwrap());
+        if event["data"].get("continues").is_none() {
+            text.push('\n');
+        }
+    }
+    assert_eq!(
+        text,
+        format!("{}é\n{}\n", "x".repeat(8191), "y".repeat(20_000))
+    );
+}
+
+#[test]
+fn a_command_knows_its_task_and_a_nested_run_is_a_child() {
+    let world = World::start();
+    let inner = format!(
+        "echo $TIDINGS_TASK $TIDINGS_RUN $TIDINGS_URL; {0} publish progress=40 >/dev/null; \
+         {0} run --task inner true",
+        env!("CARGO_BIN_EXE_tidings")
+    );
+    let output = finish(&mut world.run(&[], &["sh", "-c", &inner]));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, format!("job 1 {}\n", world.url));
+    let events = world.events();
+    let update = events
+        .iter()
+        .find(|event| event["event_type"] == "progress_update");
+    assert_eq!(update.unwrap()["data"]["progress"], 40);
+    let inner = finish(tidings(&["tasks", "inner*", "--json"]).env("TIDINGS_URL", &world.url));
+    let inner: Value = serde_json::from_slice(&inner.stdout).unwrap();
+    assert_eq!(inner["parent_task_id"], "job");
+    assert_eq!(inner["status"], "completed");
+}
+
+#[test]
+fn progress_comes_from_a_rule_and_from_the_terminals_own_command() {
+    let world = World::start();
+    let options = ["--progress", r"step (\d+) of (\d+)"];
+    let output = finish(&mut world.run(&options, &["echo", "now step 3 of 4"]));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let progress = |events: &[Value]| {
+        let update = events
+            .iter()
+            .rfind(|event| event["event_type"] == "progress_update");
+        update.unwrap()["data"].clone()
+    };
+    let update = progress(&world.events());
+    assert_eq!(
+        (&update["current"], &update["total"]),
+        (&3.into(), &4.into())
+    );
+    let output = finish(&mut world.run(&[], &["printf", r"\033]9;4;1;35\033\\"]));
+    assert_eq!(output.stdout, b"\x1b]9;4;1;35\x1b\\");
+    assert_eq!(progress(&world.events())["progress"], 35.0);
+    let refused = finish(&mut world.run(&["--progress", "("], &["true"]));
+    assert_eq!(refused.status.code(), Some(64));
+}
+
+#[test]
+fn the_two_dashes_are_optional() {
+    let world = World::start();
+    let mut run = tidings(&["run", "--url", &world.url, "-q", "--task", "job"]);
+    let output = finish(run.args(["sh", "-c", "echo $0 $1", "-q", "--task"]));
+    assert_eq!(output.stdout, b"-q --task\n", "{output:?}");
+}
+
+/// The processes whose environment has this mark.
+fn marked(mark: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if String::from_utf8_lossy(&environment).contains(mark) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn after_a_cancel_no_process_of_the_command_lives() {
+    for (at, script) in [
+        "echo ready; setsid sleep 600 & wait",
+        "echo ready; set -m; sleep 600 & wait",
+        // Two forks and a session of its own, as daemons do.
+        "echo ready; (setsid sh -c 'sleep 600 & sleep 600 & wait' &) ; sleep 600",
+        "trap '' TERM; echo ready; setsid sh -c 'trap \"\" TERM; sleep 600; sleep 600' & sleep 600",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = World::start();
+        let mark = format!("TEST_MARK=cancel-{}-{at}", std::process::id());
+        let mut run = world.run(&["--grace", "300ms"], &["bash", "-c", script]);
+        let (name, value) = mark.split_once('=').unwrap();
+        run.env(name, value).stdout(Stdio::piped());
+        let mut child = run.spawn().unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        world.until(|task| task["status"] == "running");
+        let cancel = ["command", "job", "cancel"];
+        let output = finish(tidings(&cancel).env("TIDINGS_URL", &world.url));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        wait(&mut child);
+        assert_eq!(marked(&mark), Vec::<String>::new(), "{script}");
+        assert_eq!(world.task()["status"], "cancelled");
+    }
+}
+
+#[test]
+fn what_a_command_leaves_behind_without_a_cancel_lives_on() {
+    let world = World::start();
+    let mark = format!("TEST_MARK=left-{}", std::process::id());
+    let script = "setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $!";
+    let mut run = world.run(&[], &["bash", "-c", script]);
+    let (name, value) = mark.split_once('=').unwrap();
+    let output = finish(run.env(name, value));
+    assert_eq!(output.status.code(), Some(0));
+    let left = marked(&mark);
+    assert_eq!(left.len(), 1, "{left:?}");
+    let pid = String::from_utf8(output.stdout).unwrap();
+    let killed = Command::new("kill").args(["-9", pid.trim()]).status();
+    assert!(killed.unwrap().success());
+}
+
+/// Runs `tidings run` as the leader of a terminal. Once the command has said that it
+/// is ready, something is typed.
+fn in_terminal(
+    options: &[&str],
+    script: &str,
+    typed: &str,
+    redirect: bool,
+) -> (Option<i32>, String) {
+    let (pty, pts) = pty_process::blocking::open().unwrap();
+    pty.resize(pty_process::Size::new(24, 80)).unwrap();
+    let mut command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args([
+            "run",
+            "--quiet",
+            "--url",
+            "http://127.0.0.1:1",
+            "--linger",
+            "0s",
+        ])
+        .args(options)
+        .args(["--", "bash", "-c", script]);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDINGS_") {
+            command = command.env_remove(name);
+        }
+    }
+    if redirect {
+        command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+    }
+    let mut child = command.spawn(pts).unwrap();
+    let mut shown = String::new();
+    let mut reader = BufReader::new(&pty);
+    while !shown.contains("ready") {
+        // Until somebody opens the terminal, reading it is an error.
+        if reader.read_line(&mut shown).is_err() {
+            assert!(child.try_wait().unwrap().is_none(), "{shown}");
+            std::thread::yield_now();
+        }
+    }
+    (&pty).write_all(typed.as_bytes()).unwrap();
+    // Whatever is shown is read, or the terminal would be full.
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            let mut rest = Vec::new();
+            // A terminal whose last user is gone says EIO.
+            let _ = std::io::Read::read_to_end(&mut reader, &mut rest);
+            rest
+        });
+        let code = wait(&mut child);
+        shown.push_str(&String::from_utf8_lossy(&reading.join().unwrap()));
+        (code, shown)
+    })
+}
+
+#[test]
+fn a_command_reads_the_terminal_that_we_have() {
+    for (redirect, options, script) in [
+        (
+            true,
+            &[][..],
+            "echo ready >/dev/tty; read x </dev/tty; test \"$x\" = hello",
+        ),
+        (
+            false,
+            &["--pty", "never"],
+            "echo ready; read x; test \"$x\" = hello",
+        ),
+        (false, &[], "echo ready; read x; test \"$x\" = hello"),
+        (true, &[], "echo ready >/dev/tty; stty -F /dev/tty sane"),
+        (false, &["--pty", "never"], "echo ready; stty sane"),
+    ] {
+        let (code, shown) = in_terminal(options, script, "hello\n", redirect);
+        assert_eq!(code, Some(0), "{script} {shown}");
+    }
+}
+
+#[test]
+fn what_is_typed_to_stop_a_command_reaches_it_once() {
+    // `wait` returns at each signal that has a trap.
+    let script = "trap 'echo told' INT; sleep 600 & echo ready; wait; trap 'echo again' INT; \
+                  sleep 0.5; kill $!; echo end";
+    for options in [&[][..], &["--pty", "never"]] {
+        let (code, shown) = in_terminal(options, script, "\u{3}", false);
+        assert_eq!(code, Some(0), "{options:?} {shown}");
+        assert!(
+            shown.contains("told") && shown.contains("end"),
+            "{options:?} {shown}"
+        );
+        assert!(!shown.contains("again"), "{options:?} {shown}");
+    }
+}
