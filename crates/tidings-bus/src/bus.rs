@@ -418,6 +418,34 @@ impl EventBus {
         watched
     }
 
+    /// Attaches a pattern: `watcher` hears of tasks that appear from here on. Those
+    /// that match already are given by [`tasks_matching`](Self::tasks_matching).
+    pub fn attach_pattern(
+        &self,
+        pattern: &Pattern,
+        watcher: Arc<dyn PatternWatcher>,
+        key: usize,
+    ) -> PatternId {
+        let id = self.shared.tasks.attach(pattern, watcher, key);
+        if let Some(interest) = &self.shared.interest {
+            interest.watch_new(true);
+            // What has appeared since the caller fetched them, if it did.
+            self.shared.spawn_fetch_matching(pattern.clone());
+        }
+        id
+    }
+
+    /// Returns up to `limit` tasks that a pattern matches, in order of their ids,
+    /// after the one named. Tasks without events are among them.
+    pub fn tasks_matching(
+        &self,
+        pattern: &Pattern,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Vec<Arc<Task>> {
+        self.shared.tasks.page(pattern.prefix(), after, limit)
+    }
+
     /// Detaches a pattern. Cursors on its tasks are the watcher's to detach.
     pub fn unwatch_pattern(&self, id: PatternId) {
         self.shared.tasks.unwatch(id);

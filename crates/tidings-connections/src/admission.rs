@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 
 use tidings_bus::Start;
 use tidings_protocol::{
-    ClientId, ControlMessage, Data, EventType, Offset, Pattern, Position, Since, TaskId,
+    ClientId, ControlMessage, Data, ErrorCode, EventType, Offset, Pattern, Position, Since, TaskId,
 };
 use tokio::time::Instant;
 
 use crate::auth::{Access, AuthError, Credentials, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
+use crate::jobs::Job;
 use crate::limits::{Limited, Who};
 use crate::manager::{ConnectError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
 use crate::registry::{AT_ONCE, Client, Clients};
@@ -260,69 +261,57 @@ impl Inner {
             start = own.start;
         }
         loop {
-            let task = self.bus.task_or_new(&task_id);
+            let account = connection.account(&connection.access());
+            let task = match self.bus.task_for(&account, &task_id) {
+                Ok(task) => task,
+                Err(over) => {
+                    tracing::debug!(client_id = %connection.client_id(), %over, "no room");
+                    connection.greet(None, &preface);
+                    connection.send(&ControlMessage::error(
+                        None,
+                        ErrorCode::TooManySubscriptions,
+                        over.to_string(),
+                    ));
+                    return connection.close(CloseReason::RateLimited);
+                }
+            };
             let kind = OpeningKind::Established {
                 preface: preface.clone(),
             };
-            if let Some(key) = connection.add_task(&task, start.clone(), kind, true) {
+            // The one in line is not charged, so there is room for it.
+            if let Ok(Some(key)) = connection.add_task(&task, start.clone(), kind, true) {
                 connection.greet(Some(key), &[]);
                 return;
             }
         }
     }
 
-    /// Takes up the rest of what a client had.
+    /// Takes up the rest of what a client had: some of it at once, and the rest
+    /// while its connection goes on.
     fn restore(&self, connection: &Arc<Connection>, kept: Kept) {
-        let access = connection.access();
-        for known in kept.subscriptions {
-            // Its new token may allow less than the one before.
-            if !access.allows(Permission::Watch, &known.task_id) {
-                continue;
-            }
-            loop {
-                let task = self.bus.task_or_new(&known.task_id);
-                let pattern = kept
-                    .patterns
-                    .iter()
-                    .filter(|_| !known.explicit)
-                    .find(|pattern| pattern.matches(&known.task_id))
-                    .cloned();
-                let kind = if known.appeared {
-                    OpeningKind::Appeared { pattern }
-                } else {
-                    OpeningKind::Subscribed {
-                        reference: None,
-                        pattern,
-                    }
-                };
-                let start = known.start.clone();
-                if connection
-                    .add_task(&task, start, kind, known.explicit)
-                    .is_some()
-                {
-                    break;
-                }
-            }
-        }
-        for pattern in &kept.patterns {
-            connection.resume_pattern(pattern);
-        }
         if let Some((inbox, seen)) = kept.inbox {
             let epoch = inbox.standing().epoch;
             let offset = Offset::new(seen).unwrap_or(Offset::MAX);
             connection.add_inbox(&inbox, Start::After(Position { epoch, offset }));
         }
+        if !kept.subscriptions.is_empty() || !kept.patterns.is_empty() {
+            connection.begin(Job::Restore {
+                subscriptions: kept.subscriptions,
+                patterns: kept.patterns,
+            });
+        }
     }
 
     /// Takes a connection's cursors away from the bus and writes down where they were.
     pub(crate) fn take_subscriptions(&self, connection: &Connection) -> Kept {
-        let (subs, patterns) = connection.lock().take_subs();
+        let drained = connection.lock().take_subs();
         let mut kept = Kept::default();
-        for pattern in patterns {
+        drained.jobs.move_to(&mut kept);
+        for pattern in drained.patterns {
             self.bus.unwatch_pattern(pattern.id);
             kept.patterns.push(pattern.pattern);
         }
-        for sub in subs {
+        for sub in drained.subs {
             match &sub.source {
                 Source::Task(task) => {
                     kept.subscriptions.push(sub.kept(task));
@@ -365,11 +354,26 @@ impl Inner {
         let id = connection.client_id().clone();
         let subject = access.subject().cloned();
         let token = TokenHash::of(connection.token());
-        clients.keep(id, Away::new(token, subject, kept, ttl));
-        let expired = clients.take_expired(Instant::now(), self.config.max_away);
+        let account = connection.account(&access);
+        let limits = self.bus.ledger().limits();
+        // Most of what an account may hold is for those who are here.
+        let most = if account == *self.bus.ledger().own() {
+            limits.clients
+        } else {
+            limits.account / 4
+        };
+        let (charge, mut expired) = clients.make_room(&account, kept.bytes(), most);
+        match charge {
+            Some(charge) => clients.keep(id, Away::new(token, subject, kept, ttl, charge)),
+            None => {
+                tracing::debug!(client_id = %id, "there is no room to keep a client");
+                self.release_inbox(&kept);
+            }
+        }
+        expired.extend(clients.take_expired(Instant::now(), self.config.max_away));
         drop(clients);
-        for away in &expired {
-            self.release(away);
+        for kept in &expired {
+            self.release_inbox(kept);
         }
         if let Some(shared) = shared {
             shared.write_soon(connection.client_id());
@@ -380,8 +384,8 @@ impl Inner {
     pub(crate) fn expire_away(&self, now: Instant) {
         loop {
             let expired = self.registry.lock().take_expired(now, self.config.max_away);
-            for away in &expired {
-                self.release(away);
+            for kept in &expired {
+                self.release_inbox(kept);
             }
             if expired.len() < AT_ONCE {
                 return;
@@ -410,14 +414,18 @@ impl Inner {
         let inbox = match clients.by_id.get_mut(client_id) {
             None => return Err(UnknownClient(client_id.clone())),
             Some(Client::Away(away)) => {
-                let inbox = away
-                    .kept
-                    .inbox
-                    .get_or_insert_with(|| (self.bus.detached_topic(), 0));
+                let account = away.charge.account();
+                let inbox = away.kept.inbox.get_or_insert_with(|| {
+                    let inbox = self.bus.detached_topic();
+                    self.bus.charge_detached(&inbox, account);
+                    (inbox, 0)
+                });
                 Arc::clone(&inbox.0)
             }
             Some(Client::Connected { connection, .. }) => connection.inbox().unwrap_or_else(|| {
                 let inbox = self.bus.detached_topic();
+                let account = connection.account(&connection.access());
+                self.bus.charge_detached(&inbox, &account);
                 connection.add_inbox(&inbox, Start::Retained);
                 inbox
             }),

@@ -33,6 +33,10 @@ pub struct ConnectionsConfig {
     pub inbox: LogLimits,
     /// Bytes of answers that may wait for a client that does not read. Default 64 KiB.
     pub max_pending_answers: usize,
+    /// Tasks that a change of subscriptions looks at before others have their turn.
+    /// Default 64: a tenth of a millisecond. More is faster for one, and longer for
+    /// everybody else.
+    pub slice: usize,
     /// What one client may use. Default: as much as it likes.
     pub limits: ClientLimits,
     /// The most events that `history=N` gives. Default 1,000.
@@ -58,6 +62,7 @@ impl Default for ConnectionsConfig {
                 max_bytes: defaults::INBOX_BYTES,
             },
             max_pending_answers: defaults::MAX_PENDING_ANSWERS,
+            slice: defaults::SLICE,
             limits: ClientLimits::default(),
             max_history: defaults::MAX_HISTORY,
         }
@@ -102,6 +107,7 @@ setters! {
     skip: SkipPolicy,
     inbox: LogLimits,
     max_pending_answers: usize,
+    slice: usize,
     limits: ClientLimits,
     max_history: u32,
 }
@@ -123,6 +129,7 @@ impl ConnectionsConfig {
             ("max_connections", self.max_connections as u64, 1),
             ("max_subscriptions", self.max_subscriptions as u64, 1),
             ("max_message_bytes", self.max_message_bytes as u64, 256),
+            ("slice", self.slice as u64, 1),
             ("inbox.max_events", self.inbox.max_events, 1),
             ("inbox.max_bytes", self.inbox.max_bytes as u64, 1_024),
             (

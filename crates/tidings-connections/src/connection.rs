@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use serde::Serialize;
-use tidings_bus::{Counters, Hold, PatternWatcher, SkipPolicy, Start, Task, Topic, Watcher};
+use tidings_bus::{
+    Account, Counters, Hold, OverLimit, PatternWatcher, SkipPolicy, Start, Task, Topic, Watcher,
+};
 use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, TaskId, Timestamp};
 
 use crate::auth::{Access, Permission};
@@ -229,10 +231,11 @@ impl Connection {
         )
     }
 
-    /// Whether answers have piled up so far that the client is not to be read
-    /// from until it has taken some.
+    /// Whether the client is not to be read from for now: it has not taken its
+    /// answers, or what it asked for is still being done.
     pub fn is_backed_up(&self) -> bool {
-        self.lock().waiting_answers() > self.manager.config.max_pending_answers
+        let out = self.lock();
+        out.waiting_answers() > self.manager.config.max_pending_answers || !out.subs.has_no_jobs()
     }
 
     /// Notes a sign of life: anything that came in.
@@ -403,6 +406,9 @@ impl Connection {
 
     /// Adds a cursor, to be opened when the socket has room; gives its key, or
     /// none if the source has left the registry.
+    ///
+    /// # Errors
+    /// The client holds as much as it may.
     pub(crate) fn add(
         &self,
         out: &mut Outbound,
@@ -410,14 +416,21 @@ impl Connection {
         start: Start,
         kind: OpeningKind,
         explicit: bool,
-    ) -> Option<usize> {
+    ) -> Result<Option<usize>, OverLimit> {
+        let Some(watcher) = self.watcher() else {
+            return Ok(None);
+        };
+        out.subs.reserve(|| self.account(&out.access))?;
         let key = out.subs.vacant_key();
         let topic = source.topic();
         let hold = match source {
             Source::Task(_) if !explicit => Hold::Follows,
             _ => Hold::Keeps,
         };
-        let attached = topic.attach(self.watcher()?, key, hold)?;
+        let Some(attached) = topic.attach(watcher, key, hold) else {
+            out.subs.unreserve();
+            return Ok(None);
+        };
         // A placeholder: the cursor is set when the subscription opens.
         let cursor = topic.join(&Start::Live).cursor;
         out.subs.insert(Sub {
@@ -433,7 +446,12 @@ impl Connection {
         });
         out.mark_ready(key);
         self.changed();
-        Some(key)
+        Ok(Some(key))
+    }
+
+    /// Returns the account that pays for what this connection makes the server hold.
+    pub(crate) fn account(&self, access: &Access) -> Account {
+        self.manager.account(access, self.remote_addr())
     }
 
     /// Notes that what it watches has changed, where others are to know.
@@ -443,27 +461,34 @@ impl Connection {
         }
     }
 
-    /// Adds a cursor on a task that has appeared under a pattern, unless there is one.
-    pub(crate) fn add_appeared(&self, out: &mut Outbound, task: &Arc<Task>) {
-        if !out.drop_older(task) {
-            return;
-        }
+    /// Adds a cursor on a task that has appeared under a pattern and has none.
+    ///
+    /// # Errors
+    /// The client holds as much as it may.
+    pub(crate) fn add_new(
+        &self,
+        out: &mut Outbound,
+        task: &Arc<Task>,
+    ) -> Result<Option<usize>, OverLimit> {
         let pattern = out.subs.matching(task.id()).cloned();
         let source = Source::Task(Arc::clone(task));
         let kind = OpeningKind::Appeared { pattern };
-        self.add(out, source, Start::Retained, kind, false);
+        self.add(out, source, Start::Retained, kind, false)
     }
 
     /// Adds a cursor on a task, in place of one that there may be: a pattern
     /// brings one at the very moment that a task is made. None if the task was
     /// forgotten meanwhile.
+    ///
+    /// # Errors
+    /// The client holds as much as it may.
     pub(crate) fn add_task(
         &self,
         task: &Arc<Task>,
         start: Start,
         kind: OpeningKind,
         explicit: bool,
-    ) -> Option<usize> {
+    ) -> Result<Option<usize>, OverLimit> {
         let mut out = self.lock();
         let known = out.subs.find(task.id());
         let replaced = known.and_then(|key| out.remove_sub(key));
@@ -520,13 +545,15 @@ impl Connection {
     pub(crate) fn add_inbox(&self, inbox: &Arc<Topic>, start: Start) {
         let mut out = self.lock();
         if out.is_open() {
-            self.add(
-                &mut out,
-                Source::Inbox(Arc::clone(inbox)),
-                start,
-                OpeningKind::Silent,
-                false,
-            );
+            let source = Source::Inbox(Arc::clone(inbox));
+            // Its messages are charged, and so bounded. Its one cursor is not worth
+            // losing them for.
+            if let Err(over) = self.add(&mut out, source, start, OpeningKind::Silent, false) {
+                tracing::debug!(client_id = %self.client_id, %over, "an inbox has no cursor");
+                drop(out);
+                self.close(CloseReason::RateLimited);
+                return;
+            }
             out.wake();
         }
     }
@@ -535,10 +562,16 @@ impl Connection {
 impl PatternWatcher for Connection {
     fn discovered(&self, _: usize, task: &Arc<Task>) {
         let mut out = self.lock();
-        if out.is_open() && out.access.allows(Permission::Watch, task.id()) {
-            self.add_appeared(&mut out, task);
-            out.wake();
+        if !out.is_open() || !out.access.allows(Permission::Watch, task.id()) {
+            return;
         }
+        if out.drop_older(task)
+            && let Err(over) = self.add_new(&mut out, task)
+            && let Some(pattern) = out.subs.matching(task.id()).cloned()
+        {
+            self.end_pattern(&mut out, pattern, &over);
+        }
+        out.wake();
     }
 }
 

@@ -45,6 +45,19 @@ pub const INBOX_BYTES: usize = 256 * 1024;
 /// client is not read from either, so it cannot make the server hold more.
 pub const MAX_PENDING_ANSWERS: usize = 64 * 1024;
 
+/// Tasks that a change of subscriptions looks at before others have their turn.
+pub const SLICE: usize = 64;
+
+/// Bytes that one more cursor of a connection is charged for: the cursor, its
+/// announcement while that waits, and its entries in two lists.
+pub const CURSOR_BYTES: u64 = 320;
+
+/// Bytes that a client is charged for while it is kept: its entries in the registry.
+pub const KEPT_CLIENT_BYTES: u64 = 512;
+
+/// Bytes that each position of a client that is kept is charged for.
+pub const KEPT_POSITION_BYTES: u64 = 96;
+
 /// Events that `history=N` may ask for.
 pub const MAX_HISTORY: u32 = 1_000;
 

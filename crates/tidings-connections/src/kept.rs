@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidings_bus::{KeepChange, Keeper, Start, StoreError, View};
+use tidings_bus::{AccountId, KeepChange, Keeper, Kind, Start, StoreError, View};
 use tidings_protocol::{ClientId, EventType, Pattern, Since, TaskId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -286,6 +286,9 @@ impl Inner {
             return None;
         }
         let mut kept = Kept::default();
+        if let Some(jobs) = out.subs.jobs() {
+            jobs.add_to(&mut kept);
+        }
         for pattern in out.subs.patterns() {
             kept.patterns.push(pattern.pattern.clone());
         }
@@ -327,7 +330,16 @@ impl Inner {
             inbox,
         };
         let subject = record.subject.map(Arc::from);
-        let away = Away::new(record.token, subject, kept, left);
+        let account = match &subject {
+            Some(subject) => self.bus.ledger().account(&AccountId::subject(subject)),
+            None => self.bus.ledger().own().clone(),
+        };
+        // It was there before, so it is not refused.
+        let charge = account.take(Kind::KeptClient, kept.bytes());
+        if let Some((inbox, _)) = &kept.inbox {
+            self.bus.charge_detached(inbox, &account);
+        }
+        let away = Away::new(record.token, subject, kept, left, charge);
         self.registry.lock().keep(id, away);
         true
     }

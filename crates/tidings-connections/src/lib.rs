@@ -32,6 +32,7 @@ mod connection;
 pub mod defaults;
 mod expiry;
 mod heartbeat;
+mod jobs;
 mod kept;
 mod limits;
 mod manager;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tidings_bus::{ClientDirectory, EventBus, Keeper, Neighbours, StoreError};
+use tidings_bus::{Account, AccountId, ClientDirectory, EventBus, Keeper, Neighbours, StoreError};
 use tidings_protocol::{
     ClientId, CloseCode, Data, ErrorCode, EventType, Offset, Secret, Since, TaskId,
 };
@@ -350,6 +350,12 @@ impl ConnectionManager {
         Ok(())
     }
 
+    /// Returns the account that pays for what a client makes the server hold: its
+    /// subject's, else its address's. Where no limit is in force it is the bus's own.
+    pub fn account(&self, access: &Access, addr: Option<std::net::SocketAddr>) -> Account {
+        self.inner.account(access, addr)
+    }
+
     /// Checks that a client may cause more work than its requests themselves are.
     ///
     /// # Errors
@@ -566,6 +572,20 @@ impl ConnectionManager {
 }
 
 impl Inner {
+    /// Returns the account that pays for what a client makes the server hold.
+    pub(crate) fn account(&self, access: &Access, addr: Option<std::net::SocketAddr>) -> Account {
+        let ledger = self.bus.ledger();
+        if !self.limiter.limits_anything() {
+            // Whoever runs the server for themselves knows their clients.
+            return ledger.own().clone();
+        }
+        match (access.subject(), addr) {
+            (Some(subject), _) => ledger.account(&AccountId::subject(subject)),
+            (None, Some(addr)) => ledger.account(&AccountId::address(addr.ip())),
+            (None, None) => ledger.own().clone(),
+        }
+    }
+
     /// This node's connections; only those that watch the task, if one is named.
     pub(crate) fn connections(&self, task_id: Option<&TaskId>) -> Vec<ConnectionInfo> {
         let all: Vec<_> = self.registry.lock().connections().cloned().collect();

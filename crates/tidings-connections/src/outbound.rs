@@ -12,12 +12,12 @@ use tidings_protocol::{
     ControlMessage, Gap, GapReason, Joined as JoinedMessage, Offset, TaskId, TaskSnapshot,
 };
 
-use crate::auth::Access;
+use crate::auth::{Access, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::limits::Own;
 use crate::pending::{Pending, Unsent};
-use crate::subscriptions::{Opening, OpeningKind, PatternSub, Source, Sub, Subscriptions};
+use crate::subscriptions::{Drained, Opening, OpeningKind, Source, Sub, Subscriptions};
 
 /// Cursors served in one poll of a connection's task.
 const TURNS_A_POLL: usize = 64;
@@ -125,7 +125,7 @@ impl Outbound {
     /// Takes all cursors out, each where its client really is, and all patterns.
     /// What waits for the socket is given back with its cursor, so it must not
     /// arrive after all.
-    pub(crate) fn take_subs(&mut self) -> (Vec<Sub>, Vec<PatternSub>) {
+    pub(crate) fn take_subs(&mut self) -> Drained {
         let unsent = self.pending.as_mut().and_then(|p| p.take_unsent());
         if let Some((key, unsent)) = unsent
             && let Some(sub) = self.subs.get_mut(key)
@@ -194,9 +194,23 @@ impl Watcher for Connection {
     }
 }
 
+/// Whether a cursor waits to be taken away, because its task may not be watched
+/// any more.
+fn is_lost(out: &mut Outbound, key: usize) -> bool {
+    if !out.subs.is_narrowing() {
+        return false;
+    }
+    let task_id = out.subs.get_mut(key).and_then(|sub| sub.source.task_id());
+    let task_id = task_id.cloned();
+    task_id.is_some_and(|id| !out.access.allows(Permission::Watch, &id))
+}
+
 impl Connection {
     /// Writes what one cursor has before it, until it is caught up or the socket is full.
     fn pump(&self, out: &mut Outbound, key: usize, topic: &Arc<Topic>, view: &mut View) -> Flow {
+        if is_lost(out, key) {
+            return Flow::Clear;
+        }
         loop {
             let Some(sub) = out.subs.get_mut(key) else {
                 return Flow::Clear;
@@ -383,16 +397,26 @@ impl Connection {
     /// Pending while the connection is open; ready with the reason once it has
     /// closed and everything that could be written is written.
     pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let mut out = self.lock();
-        let out = &mut *out;
         let mut view = View::default();
         let mut turns = 0;
         loop {
+            let mut guard = self.lock();
+            let out = &mut *guard;
             let flushed = self.socket().poll_flush(cx);
             if out.broken || matches!(flushed, Poll::Ready(Err(_))) {
                 return Poll::Ready(out.reason());
             }
             if !out.blocked && !out.subs.any_ready() {
+                // What the last slice brought has been taken: the next one.
+                if turns < TURNS_A_POLL && out.pending.is_none() && self.poll_jobs(out, cx) {
+                    turns += TURNS_A_POLL / 4;
+                    drop(guard);
+                    self.run_slice();
+                    continue;
+                }
+                if turns >= TURNS_A_POLL && !out.subs.has_no_jobs() && out.is_open() {
+                    cx.waker().wake_by_ref();
+                }
                 if let (Phase::Closing(reason), None) = (out.phase, &out.pending) {
                     // Bytes that the socket itself still holds go first.
                     return self.socket().poll_flush(cx).map(|_| reason);
@@ -410,7 +434,7 @@ impl Connection {
             if !self.flush_pending(out) {
                 continue;
             }
-            turns += self.serve_ready(out, &mut view, TURNS_A_POLL - turns);
+            turns += self.serve_ready(out, &mut view, TURNS_A_POLL.saturating_sub(turns));
             if turns >= TURNS_A_POLL {
                 // Others' turn; this is the runtime's way of asking for another.
                 cx.waker().wake_by_ref();

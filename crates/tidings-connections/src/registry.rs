@@ -1,15 +1,16 @@
 //! Who is connected, and who is away: one map by client, one list by number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
+use tidings_bus::{Account, AccountId, Charge, Kind};
 use tidings_protocol::ClientId;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
-use crate::resume::Away;
+use crate::resume::{Away, Kept};
 
 /// Clients gone through at a time by what looks at all of them: who connects
 /// meanwhile waits no longer than these take.
@@ -39,6 +40,8 @@ pub(crate) struct Clients {
     connected: Slab<Arc<Connection>>,
     /// When which client's time is up; one entry a client that is away.
     expiries: BTreeMap<Expiry, ()>,
+    /// The same for each account that has such clients.
+    by_account: HashMap<AccountId, BTreeSet<Expiry>>,
     /// Clients that are just coming or going: at most one a thread.
     settling: Vec<ClientId>,
     /// Threads that wait for one of them.
@@ -98,7 +101,13 @@ impl Clients {
     }
 
     pub(crate) fn keep(&mut self, id: ClientId, away: Box<Away>) {
-        self.expiries.insert((away.until, id.clone()), ());
+        let account = away.charge.account().id().clone();
+        let expiry = (away.until, id.clone());
+        self.by_account
+            .entry(account)
+            .or_default()
+            .insert(expiry.clone());
+        self.expiries.insert(expiry, ());
         self.by_id.insert(id, Client::Away(away));
     }
 
@@ -109,16 +118,61 @@ impl Clients {
         }
         match self.by_id.remove(id) {
             Some(Client::Away(away)) => {
-                self.expiries.remove(&(away.until, id.clone()));
+                let expiry = (away.until, id.clone());
+                self.expiries.remove(&expiry);
+                let account = away.charge.account().id();
+                if let Some(of_account) = self.by_account.get_mut(account) {
+                    of_account.remove(&expiry);
+                    if of_account.is_empty() {
+                        self.by_account.remove(account);
+                    }
+                }
                 Some(away)
             }
             _ => None,
         }
     }
 
+    /// Charges a client that is to be kept. Where there is no room, clients that are
+    /// away longest make some: of this account if it keeps more than `most` bytes,
+    /// else of the account that has most of them. Gives those, too.
+    pub(crate) fn make_room(
+        &mut self,
+        account: &Account,
+        bytes: u64,
+        most: u64,
+    ) -> (Option<Charge>, Vec<Kept>) {
+        let mut gone = Vec::new();
+        loop {
+            let is_full = account.held(Kind::KeptClient) + bytes > most;
+            let charged = match is_full {
+                true => None,
+                false => account.charge(Kind::KeptClient, bytes).ok(),
+            };
+            if charged.is_some() {
+                return (charged, gone);
+            }
+            let own = self.by_account.get(account.id());
+            let victims = match own {
+                Some(own) => Some(own),
+                None if is_full => None,
+                None => self.by_account.values().max_by_key(|all| all.len()),
+            };
+            let victim = victims
+                .and_then(|all| all.first())
+                .map(|(_, id)| id.clone());
+            let Some(away) = victim.and_then(|id| self.take_away(&id)) else {
+                return (None, gone);
+            };
+            // Its charge goes before the next try.
+            let Away { kept, .. } = *away;
+            gone.push(kept);
+        }
+    }
+
     /// Clients whose time is up, and those over `max`, the longest away first; not
     /// more than [`AT_ONCE`] of them.
-    pub(crate) fn take_expired(&mut self, now: Instant, max: usize) -> Vec<Away> {
+    pub(crate) fn take_expired(&mut self, now: Instant, max: usize) -> Vec<Kept> {
         let mut expired = Vec::new();
         while expired.len() < AT_ONCE
             && let Some(((until, id), ())) = self.expiries.first_key_value()
@@ -127,7 +181,7 @@ impl Clients {
                 break;
             }
             let id = id.clone();
-            expired.extend(self.take_away(&id).map(|away| *away));
+            expired.extend(self.take_away(&id).map(|away| away.kept));
         }
         expired
     }

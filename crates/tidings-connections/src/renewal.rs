@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::{ControlMessage, ErrorCode, Secret, Target};
+use tidings_protocol::{ErrorCode, Pattern, Secret};
 
 use crate::auth::{Credentials, Permission};
 use crate::connection::Connection;
+use crate::jobs::Job;
 use crate::session::Refusal;
-use crate::subscriptions::{PatternSub, Source, Sub};
 
 impl Connection {
     /// Takes another token in place of the one there is. A token that is
@@ -19,7 +19,7 @@ impl Connection {
         let manager = self.manager();
         let credentials = Credentials::new(Some(token.reveal()), self.remote_addr());
         let access = manager.authenticate(credentials).await?;
-        let (lost, narrower_or_wider) = {
+        let (lost, changed) = {
             let mut out = self.lock();
             if !out.is_open() {
                 return Ok(());
@@ -35,64 +35,57 @@ impl Connection {
                 .expiries
                 .follow(self, out.access.expires_at(), access.expires_at());
             out.access = access;
-            let lost: Vec<usize> = out
-                .subs
-                .iter()
-                .filter(|(_, sub)| {
-                    let task_id = sub.source.task_id();
-                    task_id.is_some_and(|id| !out.access.allows(Permission::Watch, id))
-                })
-                .map(|(key, _)| key)
-                .collect();
-            let lost: Vec<_> = lost
-                .into_iter()
-                .filter_map(|key| out.remove_sub(key))
-                .collect();
-            (lost, changed)
+            let patterns = out.subs.patterns().map(|known| known.pattern.clone());
+            let lost = patterns.filter(|pattern| out.access.check_pattern(pattern).is_err());
+            (lost.collect::<Vec<_>>(), changed)
         };
-        for sub in lost {
-            self.tell_lost(sub);
+        if !changed {
+            return Ok(());
         }
-        if narrower_or_wider {
-            self.look_again();
+        for pattern in lost {
+            self.end_without_request(&mut self.lock(), pattern);
         }
-        Ok(())
-    }
-
-    fn tell_lost(&self, sub: Sub) {
-        if let Source::Task(task) = sub.source {
-            self.send(&ControlMessage::unsubscribed(
-                None,
-                Target::Task(task.id().clone()),
-            ));
-            self.manager().bus.detach(&task, sub.attached);
-        }
-    }
-
-    /// Finds the tasks under the connection's patterns that it may watch only now.
-    fn look_again(&self) {
-        let mut out = self.lock();
-        let known: Vec<_> = out
+        // What it does not allow is taken away before anything else is done.
+        self.begin(Job::Narrow { from: 0 });
+        let known = self
+            .lock()
             .subs
             .patterns()
             .map(|known| known.pattern.clone())
             .collect();
-        for pattern in known {
-            let Some(watcher) = self.pattern_watcher() else {
-                continue;
-            };
-            // Attached anew before the old one goes, so that no task appears in between.
-            let bus = &self.manager().bus;
-            let (id, tasks) = bus.watch_pattern(&pattern, watcher, 0);
-            let before = out.subs.remove_pattern(&pattern);
-            out.subs.add_pattern(PatternSub { pattern, id });
-            if let Some(before) = before {
-                bus.unwatch_pattern(before.id);
-            }
-            for task in self.only_allowed(&out, tasks) {
-                self.add_appeared(&mut out, &task);
-            }
+        for pattern in outermost(known) {
+            self.begin(Job::Match {
+                pattern,
+                after: None,
+                start: None,
+                asked: None,
+            });
         }
-        out.wake();
+        Ok(())
+    }
+}
+
+/// Returns these patterns less those within another: the tasks of those are among
+/// its tasks.
+fn outermost(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
+    // A prefix comes before what it is a prefix of.
+    patterns.sort_unstable();
+    patterns.dedup_by(|next, kept| next.prefix().starts_with(kept.prefix()));
+    patterns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_within_another_is_passed_over() {
+        let texts = ["b*", "a*", "ab*", "abc*", "c-1*", "c-*"];
+        let patterns = texts.map(|text| text.parse::<Pattern>().unwrap());
+        let left: Vec<_> = outermost(patterns.into())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(left, ["a*", "b*", "c-*"]);
     }
 }

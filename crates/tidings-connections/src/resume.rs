@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
-use tidings_bus::{Start, Topic};
+use tidings_bus::{Charge, Start, Topic};
 use tidings_protocol::{Pattern, TaskId};
 use tokio::time::Instant;
+
+use crate::defaults::{KEPT_CLIENT_BYTES, KEPT_POSITION_BYTES};
 
 /// The secret by which a client proves that it is the one it was.
 #[derive(Clone, Copy)]
@@ -79,7 +81,17 @@ pub(crate) struct Kept {
     pub(crate) inbox: Option<(Arc<Topic>, u64)>,
 }
 
+impl Kept {
+    /// Returns the bytes that it is charged for: what it takes in the registry, and
+    /// its positions.
+    pub(crate) fn bytes(&self) -> u64 {
+        let positions = self.subscriptions.len() + self.patterns.len();
+        KEPT_CLIENT_BYTES + KEPT_POSITION_BYTES * positions as u64
+    }
+}
+
 /// A subscription to go on with.
+#[derive(Clone)]
 pub(crate) struct KeptSubscription {
     pub(crate) task_id: TaskId,
     /// After the last event that it got; or, if its client never heard of it,
@@ -98,6 +110,8 @@ pub(crate) struct Away {
     pub(crate) subject: Option<Arc<str>>,
     pub(crate) kept: Kept,
     pub(crate) until: Instant,
+    /// What pays for it.
+    pub(crate) charge: Charge,
 }
 
 impl Away {
@@ -106,6 +120,7 @@ impl Away {
         subject: Option<Arc<str>>,
         mut kept: Kept,
         ttl: Duration,
+        charge: Charge,
     ) -> Box<Self> {
         // Most have one subscription, and a vector grows to four at once.
         kept.subscriptions.shrink_to_fit();
@@ -115,6 +130,7 @@ impl Away {
             subject,
             kept,
             until: Instant::now() + ttl,
+            charge,
         })
     }
 }

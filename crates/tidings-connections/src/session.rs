@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings_bus::{Hold, PublishError, Published, Start, Task};
+use tidings_bus::{Hold, OverLimit, PublishError, Published, Start};
 use tidings_protocol::{
     ClientMessage, ClientRequest, CommandId, ControlMessage, Data, ErrorCode, Limits, NewEvent,
-    Pattern, Reference, Since, Target, TaskId,
+    Reference, Since, Target, TaskId,
 };
 
 use crate::auth::{AuthError, Forbidden, NotPublishable, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
+use crate::jobs::{Asked as AskedFor, Job};
 use crate::limits::{Limit, Limited, Own};
-use crate::outbound::Outbound;
-use crate::subscriptions::{OpeningKind, PatternSub, Source};
+use crate::subscriptions::{OpeningKind, Source};
 
 /// Answers collected before they are sent.
 const ANSWER_BYTES: usize = 16 * 1024;
@@ -56,6 +56,12 @@ impl From<AuthError> for Refusal {
 impl From<Limited> for Refusal {
     fn from(error: Limited) -> Self {
         Self::new(ErrorCode::RateLimited, error.to_string())
+    }
+}
+
+impl From<OverLimit> for Refusal {
+    fn from(error: OverLimit) -> Self {
+        Self::new(ErrorCode::TooManySubscriptions, error.to_string())
     }
 }
 
@@ -276,7 +282,10 @@ impl Connection {
                     .map(|()| None)
             }
             ClientRequest::Unsubscribe { target } => {
-                self.unsubscribe(reference.clone(), target).map(Some)
+                // What is asked of a pattern is answered in its turn, after what
+                // was asked before.
+                self.flush_answers(answers);
+                self.unsubscribe(reference.clone(), target)
             }
             ClientRequest::Authenticate { token } => self.renew(&token).await.map(|()| None),
             _ => Err(Refusal::new(
@@ -319,7 +328,11 @@ impl Connection {
             return;
         }
         let events = std::mem::take(&mut batch.events);
-        let published = self.manager().bus.publish_batch(events).await;
+        let published = self
+            .manager()
+            .bus
+            .publish_batch_for(&self.account(&self.access()), events)
+            .await;
         for ((reference, task_id), published) in batch.asked.drain(..).zip(published) {
             let answer = match published {
                 Ok(published) => ack(reference, task_id, published),
@@ -407,7 +420,11 @@ impl Connection {
             .subject()
             .map_or(self.client_id().as_str(), |subject| subject);
         let event = NewEvent::command_requested(CommandId::generate(), command, args.as_ref(), by);
-        let published = self.manager().bus.publish(&task_id, event).await?;
+        let published = self
+            .manager()
+            .bus
+            .publish_for(&self.account(&access), &task_id, event)
+            .await?;
         Ok(ack(reference, task_id, published))
     }
 
@@ -458,8 +475,15 @@ impl Connection {
             ));
         }
         match target {
-            Target::Task(task_id) => self.subscribe_task(&task_id, &start, reference.as_ref()),
-            Target::Pattern(pattern) => self.subscribe_pattern(&pattern, &start, reference),
+            Target::Task(task_id) => self.subscribe_task(&task_id, &start, reference.as_ref())?,
+            // It is confirmed, then each task that is there is announced with its
+            // state, then those that appear come with their first event.
+            Target::Pattern(pattern) => self.begin(Job::Match {
+                pattern,
+                after: None,
+                start: Some(start),
+                asked: Some(AskedFor(reference)),
+            }),
         }
         Ok(())
     }
@@ -470,116 +494,58 @@ impl Connection {
         task_id: &TaskId,
         start: &Start,
         reference: Option<&Reference>,
-    ) {
+    ) -> Result<(), OverLimit> {
         let bus = &self.manager().bus;
         loop {
-            let task = bus.task_or_new(task_id);
+            let task = bus.task_for(&self.account(&self.access()), task_id)?;
             let kind = OpeningKind::Subscribed {
                 reference: reference.cloned(),
                 pattern: None,
             };
-            if self.add_task(&task, start.clone(), kind, true).is_some() {
-                return;
-            }
-            if !self.is_open() {
-                bus.forget_if_unused(&task);
-                return;
-            }
-        }
-    }
-
-    /// Subscribes to a pattern: it is confirmed, then each task that is there is
-    /// announced with its state, then those that appear come with their first event.
-    pub(crate) fn subscribe_pattern(
-        self: &Arc<Self>,
-        pattern: &Pattern,
-        start: &Start,
-        reference: Option<Reference>,
-    ) {
-        let mut confirmation = Vec::new();
-        let message = ControlMessage::subscribed_pattern(reference, pattern.clone());
-        self.encode(&message, &mut confirmation);
-        let mut out = self.lock();
-        if !out.is_open() {
-            return;
-        }
-        self.write_control(&mut out, &confirmation);
-        if out.subs.patterns().any(|known| known.pattern == *pattern) {
-            return;
-        }
-        for task in self.watch_pattern(&mut out, pattern) {
-            if task.is_declared() {
-                if !out.drop_older(&task) {
-                    continue;
+            match self.add_task(&task, start.clone(), kind, true) {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) if self.is_open() => {}
+                Ok(None) => {
+                    bus.forget_if_unused(&task);
+                    return Ok(());
                 }
-                let kind = OpeningKind::Subscribed {
-                    reference: None,
-                    pattern: Some(pattern.clone()),
-                };
-                self.add(&mut out, Source::Task(task), start.clone(), kind, false);
-            } else {
-                self.add_appeared(&mut out, &task);
+                Err(over) => {
+                    bus.forget_if_unused(&task);
+                    return Err(over);
+                }
             }
         }
-        out.wake();
-    }
-
-    /// Takes up a pattern again. Tasks that it had brought have their cursors
-    /// back by now; the others have appeared meanwhile.
-    pub(crate) fn resume_pattern(self: &Arc<Self>, pattern: &Pattern) {
-        let mut out = self.lock();
-        if !out.is_open() {
-            return;
-        }
-        for task in self.watch_pattern(&mut out, pattern) {
-            self.add_appeared(&mut out, &task);
-        }
-        out.wake();
-    }
-
-    /// Those of these tasks that the client may watch.
-    pub(crate) fn only_allowed(&self, out: &Outbound, mut tasks: Vec<Arc<Task>>) -> Vec<Arc<Task>> {
-        tasks.retain(|task| out.access.allows(Permission::Watch, task.id()));
-        tasks
-    }
-
-    /// Attaches a pattern; gives the tasks that match and may be watched. Those to come are
-    /// discovered under our lock, so none comes before the caller is done.
-    fn watch_pattern(&self, out: &mut Outbound, pattern: &Pattern) -> Vec<Arc<Task>> {
-        let Some(watcher) = self.pattern_watcher() else {
-            return Vec::new();
-        };
-        let (id, tasks) = self.manager().bus.watch_pattern(pattern, watcher, 0);
-        let known = PatternSub {
-            pattern: pattern.clone(),
-            id,
-        };
-        out.subs.add_pattern(known);
-        self.changed();
-        self.only_allowed(out, tasks)
     }
 
     fn unsubscribe(
         self: &Arc<Self>,
         reference: Option<Reference>,
         target: Option<Target>,
-    ) -> Result<ControlMessage, Refusal> {
-        let target = match target {
-            Some(target) => target,
-            None => Target::Task(self.task_or_path(None)?),
+    ) -> Result<Option<ControlMessage>, Refusal> {
+        let task_id = match target {
+            Some(Target::Task(task_id)) => task_id,
+            None => self.task_or_path(None)?,
+            Some(Target::Pattern(pattern)) => {
+                self.begin(Job::Unmatch {
+                    pattern,
+                    from: 0,
+                    reference,
+                    begun: false,
+                });
+                return Ok(None);
+            }
         };
-        let found = match &target {
-            Target::Task(task_id) => self.release_task(task_id),
-            Target::Pattern(pattern) => self.drop_pattern(pattern),
-        };
-        if !found {
+        if !self.release_task(&task_id) {
             return Err(Refusal::new(
                 ErrorCode::NotSubscribed,
-                format!("this connection is not subscribed to {target}"),
+                format!("this connection is not subscribed to {task_id}"),
             ));
         }
         self.changed();
-        Ok(ControlMessage::unsubscribed(reference, target))
+        Ok(Some(ControlMessage::unsubscribed(
+            reference,
+            Target::Task(task_id),
+        )))
     }
 
     /// Takes the cursor on a task away.
@@ -601,14 +567,14 @@ impl Connection {
         let mut out = self.lock();
         let matched = out.subs.matching(task_id).is_some();
         let key = out.subs.find(task_id);
-        let Some(sub) = key.and_then(|key| out.subs.get_mut(key)) else {
-            return false;
-        };
-        if !matched {
+        let Some(key) = key.filter(|_| matched) else {
             drop(out);
             return self.drop_task(task_id);
-        }
-        let was_explicit = std::mem::replace(&mut sub.explicit, false);
+        };
+        let was_explicit = out.subs.set_explicit(key, false).unwrap_or_default();
+        let Some(sub) = out.subs.get_mut(key) else {
+            return false;
+        };
         let (source, attached) = (sub.source.clone(), sub.attached);
         drop(out);
         if let Source::Task(task) = &source {
@@ -616,39 +582,5 @@ impl Connection {
             self.manager().bus.forget_if_unused(task);
         }
         was_explicit
-    }
-
-    /// Takes a pattern away, with the cursors that only it wanted.
-    fn drop_pattern(&self, pattern: &Pattern) -> bool {
-        let (id, unwanted) = {
-            let mut out = self.lock();
-            let Some(removed) = out.subs.remove_pattern(pattern) else {
-                return false;
-            };
-            let keys: Vec<usize> = out
-                .subs
-                .iter()
-                .filter(|(_, sub)| !sub.explicit)
-                .filter(|(_, sub)| {
-                    sub.source
-                        .task_id()
-                        .is_some_and(|id| out.subs.matching(id).is_none())
-                })
-                .map(|(key, _)| key)
-                .collect();
-            let unwanted: Vec<_> = keys
-                .into_iter()
-                .filter_map(|key| out.remove_sub(key))
-                .collect();
-            (removed.id, unwanted)
-        };
-        let bus = &self.manager().bus;
-        bus.unwatch_pattern(id);
-        for sub in unwanted {
-            if let Source::Task(task) = &sub.source {
-                bus.detach(task, sub.attached);
-            }
-        }
-        true
     }
 }

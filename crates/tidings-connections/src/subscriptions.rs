@@ -4,9 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
-use tidings_bus::{AttachId, Cursor, PatternId, Start, Task, Topic, View};
+use tidings_bus::{
+    Account, AttachId, Charge, Cursor, Kind, OverLimit, PatternId, Start, Task, Topic, View,
+};
 use tidings_protocol::{Pattern, Reference, TaskId};
 
+use crate::defaults::CURSOR_BYTES;
+use crate::jobs::Jobs;
 use crate::resume::KeptSubscription;
 
 /// From so many subscriptions on, an index by task pays for itself.
@@ -123,6 +127,13 @@ pub(crate) struct PatternSub {
     pub(crate) id: PatternId,
 }
 
+/// What a connection had.
+pub(crate) struct Drained {
+    pub(crate) subs: Vec<Sub>,
+    pub(crate) patterns: Vec<PatternSub>,
+    pub(crate) jobs: Jobs,
+}
+
 /// All cursors and patterns of one connection.
 ///
 /// Most connections watch one task. Its cursor lies in line, under key 0, where
@@ -146,6 +157,32 @@ struct More {
     /// Keys of cursors that wait for the socket: they take turns. A key may
     /// have passed to another cursor since; that one then has a turn for nothing.
     ready: VecDeque<usize>,
+    /// Work that is left to do.
+    jobs: Jobs,
+    /// Cursors that were asked for by name.
+    explicit: usize,
+    /// What the cursors here are charged to; the one in line is free.
+    charge: Option<Charge>,
+}
+
+impl More {
+    /// Charges for so many cursors in all.
+    fn charge(&mut self, count: usize, account: impl FnOnce() -> Account) -> Result<(), OverLimit> {
+        let bytes = CURSOR_BYTES * count as u64;
+        match &mut self.charge {
+            Some(charge) => charge.try_resize(bytes),
+            None => {
+                self.charge = Some(account().charge(Kind::Cursor, bytes)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(charge) = &mut self.charge {
+            charge.resize(CURSOR_BYTES * self.subs.len() as u64);
+        }
+    }
 }
 
 impl Subscriptions {
@@ -173,6 +210,56 @@ impl Subscriptions {
         })
     }
 
+    /// Charges for one more cursor, unless it is the one in line.
+    ///
+    /// # Errors
+    /// The account, or all together, hold as much as they may.
+    pub(crate) fn reserve(&mut self, account: impl FnOnce() -> Account) -> Result<(), OverLimit> {
+        if self.first.is_none() {
+            return Ok(());
+        }
+        let more = self.more();
+        let reserved = more.charge(more.subs.len() + 1, account);
+        if reserved.is_err() {
+            self.shrink();
+        }
+        reserved
+    }
+
+    /// Gives a reservation back that no cursor came to use.
+    pub(crate) fn unreserve(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.release();
+        }
+        self.shrink();
+    }
+
+    pub(crate) fn jobs_mut(&mut self) -> &mut Jobs {
+        &mut self.more().jobs
+    }
+
+    pub(crate) fn has_no_jobs(&self) -> bool {
+        self.more.as_ref().is_none_or(|more| more.jobs.is_empty())
+    }
+
+    pub(crate) fn jobs(&self) -> Option<&Jobs> {
+        Some(&self.more.as_ref()?.jobs)
+    }
+
+    /// Whether cursors may be there that the client's token does not allow.
+    pub(crate) fn is_narrowing(&self) -> bool {
+        self.jobs().is_some_and(Jobs::narrows)
+    }
+
+    /// Keys of some cursors, from this one on, and the key to go on with.
+    pub(crate) fn keys_from(&self, from: usize, most: usize) -> (Vec<usize>, Option<usize>) {
+        let more = self.more.as_ref();
+        let end = more.map_or(1, |more| more.subs.capacity() + 1);
+        let next = from.saturating_add(most).min(end);
+        let keys = (from..next).filter(|key| self.get(*key).is_some());
+        (keys.collect(), (next < end).then_some(next))
+    }
+
     pub(crate) fn vacant_key(&self) -> usize {
         match (&self.first, &self.more) {
             (None, _) => 0,
@@ -189,9 +276,11 @@ impl Subscriptions {
         } else {
             self.more().subs.insert(sub);
         }
+        let explicit = self.get(key).is_some_and(|sub| sub.explicit);
         let Some(more) = &mut self.more else {
             return key;
         };
+        more.explicit += usize::from(explicit && key > 0);
         if let (Some(index), Some(task_id)) = (&mut more.index, task_id) {
             index.insert(task_id, key);
         } else if more.index.is_none() && more.subs.len() >= INDEX_FROM {
@@ -214,13 +303,19 @@ impl Subscriptions {
         {
             index.remove(task_id);
         }
+        if let Some(more) = &mut self.more {
+            more.explicit -= usize::from(sub.explicit && key > 0);
+            more.release();
+        }
         self.shrink();
         Some(sub)
     }
 
     /// Lets the box go that a connection with one cursor does not need.
-    fn shrink(&mut self) {
-        let needed = |more: &More| !more.subs.is_empty() || !more.patterns.is_empty();
+    pub(crate) fn shrink(&mut self) {
+        let needed = |more: &More| {
+            !more.subs.is_empty() || !more.patterns.is_empty() || !more.jobs.is_empty()
+        };
         if !self.more.as_deref().is_some_and(needed) {
             self.more = None;
         }
@@ -255,15 +350,38 @@ impl Subscriptions {
         first.chain(more.map(|(key, sub)| (key + 1, sub)))
     }
 
-    /// Takes all cursors and patterns out.
-    pub(crate) fn drain(&mut self) -> (Vec<Sub>, Vec<PatternSub>) {
-        let mut subs = Vec::from_iter(self.first.take());
-        let mut patterns = Vec::new();
+    /// Takes all cursors and patterns out, and what was left to do.
+    pub(crate) fn drain(&mut self) -> Drained {
+        let mut drained = Drained {
+            subs: Vec::from_iter(self.first.take()),
+            patterns: Vec::new(),
+            jobs: Jobs::default(),
+        };
         if let Some(more) = self.more.take() {
-            subs.extend(more.subs.into_iter().map(|(_, sub)| sub));
-            patterns.extend(more.patterns.into_iter().map(|(_, known)| known));
+            let More {
+                subs,
+                patterns,
+                jobs,
+                ..
+            } = *more;
+            drained.subs.extend(subs.into_iter().map(|(_, sub)| sub));
+            drained
+                .patterns
+                .extend(patterns.into_iter().map(|(_, known)| known));
+            drained.jobs = jobs;
         }
-        (subs, patterns)
+        drained
+    }
+
+    /// Notes that a cursor is asked for by name, or no longer is; gives what it was.
+    pub(crate) fn set_explicit(&mut self, key: usize, explicit: bool) -> Option<bool> {
+        let sub = self.get_mut(key)?;
+        let before = std::mem::replace(&mut sub.explicit, explicit);
+        if let Some(more) = self.more.as_mut().filter(|_| key > 0) {
+            more.explicit += usize::from(explicit);
+            more.explicit -= usize::from(before);
+        }
+        Some(before)
     }
 
     /// Puts a cursor on the list of those that wait.
@@ -307,8 +425,10 @@ impl Subscriptions {
 
     /// Tasks and patterns asked for by name.
     pub(crate) fn explicit(&self) -> usize {
-        let patterns = self.more.as_ref().map_or(0, |more| more.patterns.len());
-        self.iter().filter(|(_, sub)| sub.explicit).count() + patterns
+        let more = self.more.as_ref().map_or(0, |more| {
+            more.explicit + more.patterns.len() + more.jobs.asked()
+        });
+        more + usize::from(self.first.as_ref().is_some_and(|sub| sub.explicit))
     }
 
     pub(crate) fn add_pattern(&mut self, pattern: PatternSub) {

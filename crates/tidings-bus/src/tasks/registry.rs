@@ -123,6 +123,21 @@ impl Tasks {
         (PatternId(id), tasks)
     }
 
+    /// Attaches a pattern. Tasks that match already are the caller's to page through.
+    pub(crate) fn attach(
+        &self,
+        pattern: &Pattern,
+        watcher: Arc<dyn PatternWatcher>,
+        key: usize,
+    ) -> PatternId {
+        let mut inner = self.write();
+        PatternId(inner.patterns.insert(PatternEntry {
+            pattern: pattern.clone(),
+            watcher,
+            key,
+        }))
+    }
+
     pub(crate) fn unwatch(&self, id: PatternId) {
         let mut inner = self.write();
         inner.patterns.try_remove(id.0);

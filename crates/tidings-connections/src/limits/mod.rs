@@ -370,6 +370,11 @@ impl Limiter {
         }
     }
 
+    /// Whether any limit is in force.
+    pub(crate) fn limits_anything(&self) -> bool {
+        self.rules().limits != ClientLimits::default()
+    }
+
     /// Whether connections are counted at all: a count for each costs memory.
     pub(crate) fn counts_connections(&self) -> bool {
         self.counting

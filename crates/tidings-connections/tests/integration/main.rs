@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod kept_clients;
+mod many_tasks;
 mod simulation;
 mod unread_messages;

@@ -85,6 +85,8 @@ impl Node {
         let bus = EventBus::new(config).unwrap();
         let config = ConnectionsConfig::default()
             .skip(skip)
+            // One task a slice: whatever can come between two of them does.
+            .slice(1)
             .heartbeat_interval(Duration::from_secs(1))
             .write_timeout(Duration::from_secs(1_000_000));
         let manager = ConnectionManager::new(bus.clone(), config).unwrap();
