@@ -299,7 +299,7 @@ impl Connection {
                     return;
                 }
                 Err(over) => {
-                    self.refuse_subscription(out, Target::Task(known.task_id), None, &over);
+                    self.refuse_subscription(out, &Target::Task(known.task_id), None, &over);
                 }
             }
         }
@@ -396,7 +396,7 @@ impl Connection {
 
     /// Ends a pattern for which there is no room, and says so.
     pub(crate) fn end_pattern(&self, out: &mut Outbound, pattern: Pattern, over: &OverLimit) {
-        self.refuse_subscription(out, Target::Pattern(pattern.clone()), None, over);
+        self.refuse_subscription(out, &Target::Pattern(pattern.clone()), None, over);
         self.end_without_request(out, pattern);
     }
 
@@ -426,7 +426,7 @@ impl Connection {
     pub(crate) fn refuse_subscription(
         &self,
         out: &mut Outbound,
-        target: Target,
+        target: &Target,
         reference: Option<Reference>,
         over: &OverLimit,
     ) {

@@ -17,7 +17,7 @@ use crate::connection::{Connection, ConnectionInfo};
 use crate::expiry::Expiries;
 use crate::heartbeat;
 use crate::kept::{self, Written};
-use crate::limits::{ClientLimits, Limited, Limiter, Who};
+use crate::limits::{ClientLimits, Limit, Limited, Limiter, Who};
 use crate::peer::Peer;
 use crate::registry::{Registry, Taken};
 use crate::shared::{self, SendError, Shared, Ticket};
@@ -323,6 +323,11 @@ impl ConnectionManager {
     /// Too many come from there.
     pub fn note_handshake(&self, ip: std::net::IpAddr) -> Result<(), Limited> {
         self.inner.limiter.handshake(Who::of(ip))
+    }
+
+    /// Counts a refusal by a limit that the caller keeps.
+    pub fn count_limited(&self, limit: Limit) {
+        self.inner.limiter.count(limit);
     }
 
     /// Takes note of a request, or of an event in one.

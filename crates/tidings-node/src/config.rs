@@ -224,6 +224,9 @@ fn transport(options: &Options) -> TransportConfig {
         allowed_origins = options.allow_origin.as_deref().map(origins),
         header_read_timeout = options.header_timeout.map(|time| time.get()),
         body_read_timeout = options.body_timeout.map(|time| time.get()),
+        max_http_connections = options.max_http_connections.map(|count| count.to_usize()),
+        max_http_connections_per_address =
+            options.address_http_connections.map(|count| count.to_usize()),
     }
     transport
 }

@@ -41,5 +41,15 @@ pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
     );
     limits.bytes_per_client = rate(size(options.client_byte_rate), limits.bytes_per_client);
     limits.tasks_per_client = rate(count(options.client_task_rate), limits.tasks_per_client);
+    // What comes at once, as when an office opens its dashboards, is much more.
+    let debt = |given: Option<u64>, times: u32, default: Option<Rate>| {
+        given.map_or(default, |count| {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            (count > 0).then(|| Rate::new(count, count.saturating_mul(times)))
+        })
+    };
+    limits.work_per_client = debt(count(options.client_work_rate), 4, limits.work_per_client);
+    limits.failures_per_address =
+        debt(count(options.failure_rate), 50, limits.failures_per_address);
     limits
 }

@@ -523,6 +523,44 @@ pub struct Options {
     )]
     pub client_task_rate: Option<Count<0>>,
 
+    /// Tasks matched and events read a second for one client [for strangers: 50000]
+    #[arg(
+        long,
+        env = "TIDINGS_CLIENT_WORK_RATE",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub client_work_rate: Option<Count<0>>,
+
+    /// Requests a second from one address that may come to nothing before it is
+    /// known who asks [for strangers: 10]
+    #[arg(
+        long,
+        env = "TIDINGS_FAILURE_RATE",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub failure_rate: Option<Count<0>>,
+
+    /// HTTP connections at a time; WebSockets and streams of events are not
+    /// counted [default: 4096]
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_HTTP_CONNECTIONS",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub max_http_connections: Option<Count<1>>,
+
+    /// The same from one address [default: 1024]
+    #[arg(
+        long,
+        env = "TIDINGS_ADDRESS_HTTP_CONNECTIONS",
+        value_name = "COUNT",
+        help_heading = "Limits of one client"
+    )]
+    pub address_http_connections: Option<Count<1>>,
+
     /// Over how long clients are told to spread their coming back when the
     /// server stops [default: 5s]
     #[arg(
@@ -558,6 +596,7 @@ macro_rules! with_names {
             max_message_bytes, skip_behind, inbox_messages, header_timeout, body_timeout,
             address_connections, subject_connections, handshake_rate, message_rate, byte_rate,
             client_message_rate, client_byte_rate, client_task_rate,
+            client_work_rate, failure_rate, max_http_connections, address_http_connections,
             drain_window, drain_deadline,
         }
     };

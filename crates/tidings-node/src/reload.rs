@@ -14,7 +14,7 @@ use crate::options::Options;
 
 /// The options that another value takes effect of at once. Keys and certificates
 /// are read again too, from the files that the server was started with.
-const CHANGEABLE: [&str; 10] = [
+const CHANGEABLE: [&str; 12] = [
     "log",
     "allow-origin",
     "address-connections",
@@ -25,6 +25,8 @@ const CHANGEABLE: [&str; 10] = [
     "client-message-rate",
     "client-byte-rate",
     "client-task-rate",
+    "client-work-rate",
+    "failure-rate",
 ];
 
 /// Those of them that only work if connections were counted from the start.

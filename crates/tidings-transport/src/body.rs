@@ -3,11 +3,16 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::Serialize;
+use tidings_bus::{Account, Charge, Kind};
 use tidings_protocol::ErrorCode;
 
 use crate::problem::Problem;
@@ -35,6 +40,69 @@ pub(crate) fn raw_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response<
         HeaderValue::from_static("application/json"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Bytes that an answer hands on at a time, when its client has taken those before.
+const FRAME: usize = 64 * 1024;
+
+/// An answer that is charged to its client until the client has taken it.
+struct Held {
+    bytes: Bytes,
+    charge: Charge,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.bytes.len().min(FRAME);
+        let frame = self.bytes.split_to(length);
+        let left = self.bytes.len() as u64;
+        self.charge.resize(left);
+        Poll::Ready(Some(Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}
+
+/// Answers with JSON that is charged to a client until it has taken it.
+///
+/// # Errors
+/// The client has not taken other answers, and there is no room for this one.
+pub(crate) fn held_json(
+    status: StatusCode,
+    bytes: impl Into<Bytes>,
+    account: &Account,
+) -> Result<Response<Body>, Problem> {
+    let bytes = bytes.into();
+    let charge = account.charge(Kind::Answer, bytes.len() as u64)?;
+    Ok(charged_json(status, bytes, charge))
+}
+
+/// The same, of what is charged already.
+pub(crate) fn charged_json(
+    status: StatusCode,
+    bytes: impl Into<Bytes>,
+    mut charge: Charge,
+) -> Response<Body> {
+    let bytes = bytes.into();
+    charge.resize(bytes.len() as u64);
+    let mut response = raw_json(status, Bytes::new());
+    *response.body_mut() = Held { bytes, charge }.boxed_unsync();
     response
 }
 

@@ -41,8 +41,13 @@ pub struct TransportConfig {
     pub header_read_timeout: Duration,
     /// How long a client may take to send a request's body. Default 15 s.
     pub body_read_timeout: Duration,
-    /// HTTP connections at a time, WebSockets not counted. Default 4,096.
+    /// HTTP connections at a time; WebSockets and streams of events are not counted.
+    /// Default 4,096. When all are there, an idle one of the address that has most
+    /// ends for a newcomer.
     pub max_http_connections: usize,
+    /// The same for one address (IPv6: one /64). Default 1,024. Trusted proxies
+    /// have no such limit.
+    pub max_http_connections_per_address: usize,
     /// What is served at paths that are no routes. Default: nothing.
     pub pages: Option<Pages>,
     /// Routes of the application, beside those of Tidings. Default: none.
@@ -66,6 +71,7 @@ impl Default for TransportConfig {
             header_read_timeout: Duration::from_secs(15),
             body_read_timeout: Duration::from_secs(15),
             max_http_connections: 4_096,
+            max_http_connections_per_address: 1_024,
             pages: None,
             routes: Vec::new(),
             backups: None,
@@ -168,6 +174,13 @@ impl TransportConfig {
         self
     }
 
+    /// Sets how many HTTP connections there may be from one address.
+    #[must_use]
+    pub fn max_http_connections_per_address(mut self, count: usize) -> Self {
+        self.max_http_connections_per_address = count;
+        self
+    }
+
     /// Sets what is served at paths that are no routes.
     #[must_use]
     pub fn pages(mut self, pages: Pages) -> Self {
@@ -211,6 +224,11 @@ impl TransportConfig {
             ),
             ("body_read_timeout (ms)", millis(self.body_read_timeout), 10),
             ("max_http_connections", self.max_http_connections as u64, 1),
+            (
+                "max_http_connections_per_address",
+                self.max_http_connections_per_address as u64,
+                1,
+            ),
         ];
         for (field, value, least) in checks {
             if value < least {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
-use tidings_bus::PublishError;
+use tidings_bus::{OverLimit, PublishError};
 use tidings_connections::{
     AuthError, ConnectError, Forbidden, Limited, NotPublishable, SendError, Unanswered,
     UnknownClient, chain,
@@ -224,6 +224,16 @@ impl From<AuthError> for Problem {
 impl From<Forbidden> for Problem {
     fn from(error: Forbidden) -> Self {
         Self::new(ErrorCode::Forbidden, error.to_string())
+    }
+}
+
+/// The client has not taken what it was answered before.
+impl From<OverLimit> for Problem {
+    fn from(error: OverLimit) -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(ErrorCode::RateLimited, error.to_string())
+        }
     }
 }
 

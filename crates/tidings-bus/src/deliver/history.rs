@@ -31,6 +31,18 @@ impl EventBus {
         since: Option<Since>,
         limit: usize,
     ) -> Option<HistoryPage> {
+        self.history_within(task_id, since, limit, usize::MAX).await
+    }
+
+    /// As [`history`](Self::history), but the page ends with the first event that
+    /// brings it to `max_bytes`.
+    pub async fn history_within(
+        &self,
+        task_id: &TaskId,
+        since: Option<Since>,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Option<HistoryPage> {
         let task = self.task(task_id).filter(|task| task.is_declared())?;
         let start = match since {
             Some(since) => since.into(),
@@ -43,19 +55,20 @@ impl EventBus {
         let mut view = View::default();
         topic.fill(&mut view, cursor.next_offset());
         let mut events = Vec::new();
-        while events.len() < limit {
+        let mut room = max_bytes;
+        while events.len() < limit && room > 0 {
             match cursor.step(topic, &mut view, SkipPolicy::NEVER) {
                 Step::CaughtUp => break,
                 Step::Cold => {
                     let mut page = self.fetch_page(&task, &cursor).await;
                     if page.covers(&cursor) {
-                        take(&mut cursor, topic, &mut page, &mut events, limit);
+                        take(&mut cursor, topic, &mut page, &mut events, limit, &mut room);
                     }
                     topic.fill(&mut view, cursor.next_offset());
                 }
                 Step::Gap(missing) => gap = Some(missing),
                 Step::Events { .. } => {
-                    take(&mut cursor, topic, &mut view, &mut events, limit);
+                    take(&mut cursor, topic, &mut view, &mut events, limit, &mut room);
                 }
             }
         }
@@ -70,18 +83,26 @@ impl EventBus {
     }
 }
 
-/// Takes the events that a view has past a cursor, up to `limit` in all.
+/// Takes the events that a view has past a cursor, up to `limit` in all and until
+/// there is no room for more bytes.
 fn take(
     cursor: &mut Cursor,
     topic: &Topic,
     view: &mut View,
     events: &mut Vec<EventRecord>,
     limit: usize,
+    room: &mut usize,
 ) {
     if let Step::Events { from, to } = cursor.step(topic, view, SkipPolicy::NEVER) {
-        let room = (limit - events.len()) as u64;
-        for offset in from..=to.min(from.saturating_add(room - 1)) {
-            events.extend(view.record(offset));
+        let most = (limit - events.len()) as u64;
+        for offset in from..=to.min(from.saturating_add(most - 1)) {
+            if *room == 0 {
+                break;
+            }
+            let record = view.record(offset);
+            let bytes = record.as_ref().map_or(0, |record| record.json().len());
+            *room = room.saturating_sub(bytes);
+            events.extend(record);
             cursor.advance(1);
         }
     }

@@ -96,11 +96,13 @@ pub enum Limit {
     Failures,
     /// Tasks matched and events read.
     Work,
+    /// HTTP connections at a time.
+    HttpConnections,
 }
 
 impl Limit {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AddressConnections,
         Self::SubjectConnections,
         Self::Handshakes,
@@ -109,6 +111,7 @@ impl Limit {
         Self::Tasks,
         Self::Failures,
         Self::Work,
+        Self::HttpConnections,
     ];
 
     /// In words.
@@ -122,13 +125,14 @@ impl Limit {
             Self::Tasks => "new tasks",
             Self::Failures => "failed requests from this address",
             Self::Work => "tasks and events looked at",
+            Self::HttpConnections => "HTTP connections",
         }
     }
 
     /// Returns what a client can do about it.
     pub const fn advice(self) -> &'static str {
         match self {
-            Self::AddressConnections | Self::SubjectConnections => {
+            Self::AddressConnections | Self::SubjectConnections | Self::HttpConnections => {
                 "close connections that are not needed, or watch several tasks on one"
             }
             Self::Handshakes => "keep connections open and reuse them",
@@ -153,6 +157,7 @@ impl Limit {
             Self::Tasks => "tasks",
             Self::Failures => "failures",
             Self::Work => "work",
+            Self::HttpConnections => "http_connections",
         }
     }
 }
@@ -195,6 +200,9 @@ pub struct LimitStats {
     pub failures: u64,
     /// Requests refused, because their client had caused too much work.
     pub work: u64,
+    /// HTTP connections that were turned away, let in for probes only, or ended
+    /// for another.
+    pub http_connections: u64,
 }
 
 impl LimitStats {
@@ -213,6 +221,7 @@ impl LimitStats {
             Limit::Tasks => self.tasks,
             Limit::Failures => self.failures,
             Limit::Work => self.work,
+            Limit::HttpConnections => self.http_connections,
         }
     }
 }
@@ -488,6 +497,11 @@ impl Limiter {
             || limits.bytes_per_client.is_some()
     }
 
+    /// Counts a refusal by a limit that somebody else keeps.
+    pub(crate) fn count(&self, limit: Limit) {
+        self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a refusal by a connection's own limit.
     pub(crate) fn hit_own(&self, limit: Limit, retry_after: Duration) -> Limited {
         self.hit(Limited { limit, retry_after })
@@ -521,6 +535,7 @@ impl Limiter {
             tasks: get(Limit::Tasks),
             failures: get(Limit::Failures),
             work: get(Limit::Work),
+            http_connections: get(Limit::HttpConnections),
         }
     }
 }

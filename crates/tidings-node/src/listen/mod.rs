@@ -3,8 +3,10 @@
 
 mod acceptor;
 mod hosts;
+mod places;
 mod proxy_protocol;
 mod server;
+mod slots;
 
 pub use acceptor::{Accepted, Acceptor, BoxedStream, Stream};
 pub use server::Server;

@@ -13,14 +13,15 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use tidings_connections::Limit;
 use tidings_transport::{PeerAddr, Problem, ResponseFuture, TidingsService, WriteDeadline, host};
 
 use super::acceptor::{Acceptor, BoxedStream, Stream};
 use super::hosts::Hosts;
+use super::places::{NoPlace, Place, Places};
 use super::proxy_protocol;
 
 /// A request's head at most, in bytes: URL, cookies and tokens fit well.
@@ -32,8 +33,16 @@ const MAX_HEAD_H2: u32 = 32 * 1024;
 /// Requests at a time on one HTTP/2 connection; each may be a stream of events.
 const MAX_STREAMS: u32 = 128;
 
-/// Bytes that one HTTP/2 stream holds for a client that does not read.
-const SEND_BUFFER_H2: usize = 64 * 1024;
+/// Bytes that one HTTP/2 stream holds for a client that does not read: 2 MiB for
+/// all streams of a connection.
+const SEND_BUFFER_H2: usize = 16 * 1024;
+
+/// How long an HTTP/2 connection may be open without a request. HTTP/1.1 has the
+/// time for a request's head.
+const IDLE_H2: Duration = Duration::from_secs(60);
+
+/// How long a connection that makes room may take to end in order.
+const MAKING_ROOM: Duration = Duration::from_secs(1);
 
 /// The first and the longest pause after accepting failed, as it does when the
 /// process has no file descriptor left.
@@ -119,16 +128,14 @@ impl Server {
             drain: drain.clone(),
             aborted: aborted.clone(),
         });
-        let limit = Arc::new(Semaphore::new(service.config().max_http_connections));
+        let places = Places::new(
+            service.config().max_http_connections,
+            service.config().max_http_connections_per_address,
+        );
         let mut pause = ACCEPT_PAUSE.0;
         loop {
-            let next = async {
-                // A connection beyond the limit waits in the backlog.
-                let permit = Arc::clone(&limit).acquire_owned().await;
-                (listener.accept().await, permit)
-            };
-            let (accepted, permit) = tokio::select! {
-                next = next => next,
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
                 () = drain.cancelled() => break,
             };
             match accepted {
@@ -138,15 +145,15 @@ impl Server {
                     if !config.trusts(peer.ip())
                         && let Err(limited) = service.manager().note_handshake(peer.ip())
                     {
-                        turn_away(&stream, shared.acceptor.is_some());
+                        turn_away(&stream, shared.acceptor.is_some(), TOO_MANY);
                         tracing::debug!(%peer, error = %limited, "turned away");
                         continue;
                     }
-                    let connection = serve(stream, peer, Arc::clone(&shared));
-                    tracker.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
+                    let is_proxy = config.trusts(peer.ip());
+                    if let Some(place) = shared.place(&places, &stream, peer, is_proxy) {
+                        let shared = Arc::clone(&shared);
+                        tracker.spawn(serve(stream, peer, shared, places.clone(), place));
+                    }
                 }
                 Err(error) => {
                     // One client's trouble (reset before accept) needs no pause,
@@ -177,14 +184,20 @@ impl Server {
 
 /// Says no without reading anything, in the one write that a new socket always
 /// takes; over TLS that would take a handshake, which is what is too much.
-fn turn_away(stream: &TcpStream, secured: bool) {
-    const NO: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n\
-        Content-Length: 0\r\nConnection: close\r\n\r\n";
+fn turn_away(stream: &TcpStream, secured: bool, answer: &[u8]) {
     if !secured {
         // Whether it is heard changes nothing.
-        let _ = stream.try_write(NO);
+        let _ = stream.try_write(answer);
     }
 }
+
+/// An address begins, or has, more connections than it may.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n\
+    Content-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// There is no place for another connection.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
+    Content-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// What all connections of a server have in common.
 struct Shared {
@@ -195,8 +208,39 @@ struct Shared {
     aborted: CancellationToken,
 }
 
+impl Shared {
+    /// Returns the place of a newcomer; else it is told that there is none.
+    fn place(
+        &self,
+        places: &Places,
+        stream: &TcpStream,
+        peer: SocketAddr,
+        is_proxy: bool,
+    ) -> Option<Place> {
+        let (answer, why) = match places.enter(peer.ip(), is_proxy) {
+            Ok(place) if place.makes_room() || place.is_for_probes() => {
+                self.service.manager().count_limited(Limit::HttpConnections);
+                return Some(place);
+            }
+            Ok(place) => return Some(place),
+            Err(NoPlace::AddressFull) => (TOO_MANY, "its address has too many connections"),
+            Err(NoPlace::Full) => (FULL, "the server has no place for another connection"),
+        };
+        self.service.manager().count_limited(Limit::HttpConnections);
+        turn_away(stream, self.acceptor.is_some(), answer);
+        tracing::debug!(%peer, why, "turned away");
+        None
+    }
+}
+
 /// Serves one connection until it ends or becomes a WebSocket.
-async fn serve(mut stream: TcpStream, mut peer: SocketAddr, shared: Arc<Shared>) {
+async fn serve(
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
+    shared: Arc<Shared>,
+    places: Places,
+    mut place: Place,
+) {
     // Events are small and must not wait for more to come.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
@@ -212,9 +256,15 @@ async fn serve(mut stream: TcpStream, mut peer: SocketAddr, shared: Arc<Shared>)
             Ok(Ok(Some(client))) => {
                 peer = client;
                 if let Err(limited) = shared.service.manager().note_handshake(peer.ip()) {
-                    turn_away(&stream, shared.acceptor.is_some());
+                    turn_away(&stream, shared.acceptor.is_some(), TOO_MANY);
                     tracing::debug!(%peer, error = %limited, "turned away");
                     return;
+                }
+                // It was counted as the proxy's so far.
+                drop(place);
+                match shared.place(&places, &stream, peer, false) {
+                    Some(own) => place = own,
+                    None => return,
                 }
             }
             // The proxy itself, about its own health.
@@ -227,12 +277,18 @@ async fn serve(mut stream: TcpStream, mut peer: SocketAddr, shared: Arc<Shared>)
     }
     let stream = WriteDeadline::new(stream, shared.service.manager().config().write_timeout);
     let Some(acceptor) = &shared.acceptor else {
-        return http1(stream, peer, &shared).await;
+        return http1(stream, peer, &shared, place).await;
     };
     let handshake = acceptor.accept(Box::new(stream));
-    match tokio::time::timeout(limit, handshake).await {
-        Ok(Ok(accepted)) if accepted.h2 => Box::pin(http2(accepted.stream, peer, &shared)).await,
-        Ok(Ok(accepted)) => Box::pin(http1(accepted.stream, peer, &shared)).await,
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(limit, handshake) => handshake,
+        () = place.ended() => return,
+    };
+    match handshake {
+        Ok(Ok(accepted)) if accepted.h2 => {
+            Box::pin(http2(accepted.stream, peer, &shared, place)).await;
+        }
+        Ok(Ok(accepted)) => Box::pin(http1(accepted.stream, peer, &shared, place)).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a handshake failed"),
         Err(_) => tracing::debug!(%peer, "a handshake took too long"),
     }
@@ -242,16 +298,30 @@ async fn serve(mut stream: TcpStream, mut peer: SocketAddr, shared: Arc<Shared>)
 fn answer(
     peer: SocketAddr,
     shared: &Arc<Shared>,
+    place: Place,
 ) -> impl Fn(Request<Incoming>) -> ResponseFuture + use<> {
     let shared = Arc::clone(shared);
     move |mut request| {
+        if place.is_for_probes() && !matches!(request.uri().path(), "/healthz" | "/readyz") {
+            return Box::pin(async { Ok(full().into_response()) });
+        }
         // A client that names no host is no browser.
         if host(&request).is_some_and(|host| !shared.hosts.allow(host)) {
             return Box::pin(async { Ok(misdirected().into_response()) });
         }
         request.extensions_mut().insert(PeerAddr(peer));
-        hyper::service::Service::call(&shared.service, request)
+        let held = place.begin();
+        let answered = hyper::service::Service::call(&shared.service, request);
+        Box::pin(async move { answered.await.map(|response| held.hold(response)) })
     }
+}
+
+fn full() -> Problem {
+    Problem::plain(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the server has no place for another connection: try again later, or close some; see \
+         --max-http-connections",
+    )
 }
 
 fn misdirected() -> Problem {
@@ -261,20 +331,24 @@ fn misdirected() -> Problem {
     )
 }
 
-async fn http1<T: Stream>(stream: T, peer: SocketAddr, shared: &Arc<Shared>) {
+async fn http1<T: Stream>(stream: T, peer: SocketAddr, shared: &Arc<Shared>, place: Place) {
     let connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(shared.service.config().header_read_timeout)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service_fn(answer(peer, shared)))
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(answer(peer, shared, place.clone())),
+            )
             .with_upgrades()
     );
     let finish = |connection: Pin<&mut UpgradeableConnection<_, _>>| connection.graceful_shutdown();
-    drive(connection, finish, peer, shared).await;
+    let end = place.ended();
+    drive(connection, finish, end, peer, shared).await;
 }
 
-async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>) {
+async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>, place: Place) {
     let connection = pin!(
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -283,10 +357,19 @@ async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>) {
             .max_send_buf_size(SEND_BUFFER_H2)
             .keep_alive_interval(Some(shared.service.manager().config().heartbeat_interval))
             .keep_alive_timeout(shared.service.manager().config().write_timeout)
-            .serve_connection(TokioIo::new(stream), service_fn(answer(peer, shared)))
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(answer(peer, shared, place.clone())),
+            )
     );
     let finish = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
-    drive(connection, finish, peer, shared).await;
+    let end = async {
+        tokio::select! {
+            () = place.ended() => {}
+            () = place.idle_for(IDLE_H2) => {}
+        }
+    };
+    drive(connection, finish, end, peer, shared).await;
 }
 
 /// Lets a connection run to its end, or, when the server drains, finish. Lent:
@@ -294,6 +377,7 @@ async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>) {
 async fn drive<C, E>(
     mut connection: Pin<&mut C>,
     finish: impl FnOnce(Pin<&mut C>),
+    end: impl Future<Output = ()>,
     peer: SocketAddr,
     shared: &Shared,
 ) where
@@ -302,6 +386,14 @@ async fn drive<C, E>(
 {
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        // Idle, and another needs the place.
+        () = end => {
+            finish(connection.as_mut());
+            match tokio::time::timeout(MAKING_ROOM, connection).await {
+                Ok(result) => result,
+                Err(_) => return,
+            }
+        }
         () = shared.drain.cancelled() => {
             finish(connection.as_mut());
             tokio::select! {

@@ -4,4 +4,5 @@
 
 mod behind_a_proxy;
 mod draining;
+mod places;
 mod secure_connections;

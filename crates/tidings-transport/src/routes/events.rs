@@ -12,7 +12,8 @@ use tidings_protocol::{ErrorCode, EventId, NewEvent, Since, TaskId};
 use super::batch;
 use super::commands::BY;
 use super::connect::connect_request;
-use crate::body::{self, Body, json, raw_json};
+use super::tasks::{BYTES_A_UNIT, MAX_PAGE_BYTES};
+use crate::body::{self, Body, held_json, json};
 use crate::cloudevents;
 use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
@@ -87,11 +88,16 @@ impl Core {
         bus.fetch(&task_id, since.as_ref())
             .await
             .map_err(unavailable)?;
+        let addr = parts.extensions.get().map(|PeerAddr(addr)| *addr);
+        self.manager.check_work(&access, addr)?;
         let page = bus
-            .history(&task_id, since, limit)
+            .history_within(&task_id, since, limit, MAX_PAGE_BYTES)
             .await
             .ok_or_else(|| Problem::task_not_found(&task_id))?;
-        Ok(raw_json(StatusCode::OK, encode_page(&page)))
+        let text = encode_page(&page);
+        let units = page.events.len() + text.len() / BYTES_A_UNIT;
+        self.manager.note_work(&access, addr, units.max(1));
+        held_json(StatusCode::OK, text, &self.manager.account(&access, addr))
     }
 
     /// Publishes one event, an array, or NDJSON.
@@ -125,7 +131,9 @@ impl Core {
                     event.event_id = key;
                 }
                 access.check_publish(&task_id, &mut event, BY)?;
-                let published = self.manager.bus().publish(&task_id, *event).await?;
+                let account = self.manager.account(access, addr);
+                let bus = self.manager.bus();
+                let published = bus.publish_for(&account, &task_id, *event).await?;
                 Ok(json(StatusCode::CREATED, &published))
             }
             Publish::Many(events) => self.publish_many(&task_id, events, key, access, addr).await,
@@ -161,7 +169,9 @@ impl Core {
                 Err(problem) => Some(problem),
             });
         }
-        let mut published = self.manager.bus().publish_batch(allowed).await.into_iter();
+        let account = self.manager.account(access, addr);
+        let bus = self.manager.bus();
+        let mut published = bus.publish_batch_for(&account, allowed).await.into_iter();
         let answers = refused.into_iter().filter_map(|refused| match refused {
             Some(problem) => Some(Answer::Problem(batch::answer(problem))),
             None => Some(match published.next()? {
@@ -176,7 +186,9 @@ impl Core {
         } else {
             StatusCode::CREATED
         };
-        Ok(json(status, &answers))
+        let json = serde_json::to_vec(&answers)
+            .map_err(|error| Problem::new(ErrorCode::Unavailable, error.to_string()))?;
+        held_json(status, json, &account)
     }
 
     /// Reads a request's body within this service's limits, and charges it to the

@@ -249,9 +249,9 @@ impl Core {
             (Route::Tasks, Method::GET) => {
                 let uri = request.uri().clone();
                 drop(request);
-                self.list_tasks(&uri, &access).await
+                self.list_tasks(&uri, &access, addr).await
             }
-            (Route::Task, Method::GET) => self.get_task(id, &access).await,
+            (Route::Task, Method::GET) => self.get_task(id, &access, addr).await,
             (Route::Task, Method::DELETE) => self.delete_task(id, &access).await,
             (Route::Events, Method::GET) => self.get_events(request, id, access).await,
             (Route::Events, Method::POST) => self.publish(request, id, &access).await,

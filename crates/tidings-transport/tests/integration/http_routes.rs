@@ -662,3 +662,111 @@ async fn a_batch_and_its_answer_are_bounded() {
     }
     server.stop().await;
 }
+
+/// A page has so many bytes, whatever it is made of: a hundred unread lists of
+/// large snapshots took 3.8 GB.
+#[tokio::test]
+async fn pages_are_bounded_by_their_bytes_and_go_on_where_they_end() {
+    const MOST: usize = (1 << 20) + (64 << 10);
+    let mut config = TestConfig::default();
+    config.bus = config.bus.log_limits(LogLimits {
+        max_events: 1_000,
+        max_bytes: 16 << 20,
+    });
+    let server = TestServer::start(config).await;
+    let large = "x".repeat(50_000);
+    for number in 0..50 {
+        let end = json!({ "event_type": "task_started", "data": { "name": "t" } });
+        publish(&server, &format!("large-{number:02}"), &end).await;
+        let end = json!({ "event_type": "task_completed", "data": { "result": large } });
+        publish(&server, &format!("large-{number:02}"), &end).await;
+        let event = json!({ "event_type": "own", "data": { "n": number, "text": large } });
+        publish(&server, "long", &event).await;
+    }
+    let mut tasks = Vec::new();
+    let mut path = "/api/tasks?limit=1000&prefix=large-".to_owned();
+    let mut pages = 0;
+    loop {
+        pages += 1;
+        let answer = server.get(&path).await;
+        assert!(answer.text().len() <= MOST, "{} bytes", answer.text().len());
+        let page = answer.json();
+        let found = page["tasks"].as_array().unwrap();
+        tasks.extend(found.iter().map(|task| task["task_id"].clone()));
+        match page["next"].as_str() {
+            Some(next) => path = format!("/api/tasks?limit=1000&prefix=large-&after={next}"),
+            None => break,
+        }
+    }
+    assert!(pages >= 3, "{pages} pages");
+    let expected: Vec<_> = (0..50)
+        .map(|number| json!(format!("large-{number:02}")))
+        .collect();
+    assert_eq!(tasks, expected);
+    let mut seen = Vec::new();
+    let mut since = "0".to_owned();
+    loop {
+        let path = format!("/api/tasks/long/events?limit=1000&since={since}");
+        let answer = server.get(&path).await;
+        assert!(answer.text().len() <= MOST, "{} bytes", answer.text().len());
+        let page = answer.json();
+        let events = page["events"].as_array().unwrap();
+        if events.is_empty() {
+            break;
+        }
+        seen.extend(
+            events
+                .iter()
+                .map(|event| event["data"]["n"].as_u64().unwrap()),
+        );
+        since = page["next"].as_str().unwrap().to_owned();
+    }
+    assert_eq!(seen, (0..50).collect::<Vec<_>>());
+    server.stop().await;
+}
+
+/// Answers that a client does not take are charged to it until it does.
+#[tokio::test]
+async fn unread_answers_are_charged_to_whoever_leaves_them() {
+    use tidings_bus::{EventBus, Group};
+    use tidings_connections::{ClientLimits, ConnectionManager, ConnectionsConfig};
+    use tidings_transport::{PeerAddr, TidingsService, TransportConfig, WEBSOCKET};
+
+    let config = tidings_bus::BusConfig::default().account_bytes(Some(3 << 20));
+    let bus = EventBus::new(config.framing(WEBSOCKET)).unwrap();
+    let limits = ConnectionsConfig::default().limits(ClientLimits::for_strangers());
+    let manager = ConnectionManager::new(bus.clone(), limits).unwrap();
+    let service = TidingsService::new(manager, TransportConfig::default()).unwrap();
+    for number in 0..40 {
+        let task = TaskId::new(format!("t{number}")).unwrap();
+        let end = tidings_protocol::NewEvent::task_started("t");
+        bus.publish(&task, end).await.unwrap();
+        let end = tidings_protocol::NewEvent::task_completed(json!("x".repeat(50_000)));
+        bus.publish(&task, end).await.unwrap();
+    }
+    let ask = async |last: u8, path: &str| {
+        let mut request = tungstenite::http::Request::new(http_body_util::Empty::new());
+        *request.uri_mut() = path.parse().unwrap();
+        let addr = std::net::SocketAddr::from(([192, 0, 2, last], 1));
+        request.extensions_mut().insert(PeerAddr(addr));
+        service.handle(request).await
+    };
+    let mut held = Vec::new();
+    let refused = loop {
+        let answer = ask(1, "/api/tasks?limit=1000").await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        held.push(answer);
+        assert!(held.len() < 50, "there is no end of it");
+    };
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert!(held.len() >= 2);
+    let charged = bus.ledger().held(Group::Clients);
+    assert!(charged > 2 << 20 && charged <= 3 << 20, "{charged}");
+    assert_eq!(ask(2, "/api/tasks").await.status(), 200, "another's answer");
+    held.clear();
+    assert_eq!(bus.ledger().held(Group::Clients), 0);
+    assert_eq!(ask(1, "/api/tasks").await.status(), 200);
+}

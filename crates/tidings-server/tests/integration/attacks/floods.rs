@@ -4,10 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::attacks::Attack;
-use crate::attacks::target::{Got, Target, connect, frame, good, owner, status};
+use crate::attacks::target::{Got, Target, Ws, connect, frame, good, owner, status};
 use crate::support::DEADLINE;
 
 pub(crate) const ATTACKS: &[Attack] = &[
@@ -172,32 +172,39 @@ fn flood(target: &Target, part: &[u8], first: &[u8], also: &[u16]) -> String {
     "closed, the rest forgotten".to_owned()
 }
 
-fn subscriptions(target: &Target) -> String {
-    let mut ws = target.ws("/ws", &good(), "");
+/// Sends messages of which most are refused, until the connection is closed for it.
+/// Gives how many refusals were told.
+fn until_let_go(ws: &mut Ws, count: usize, message: impl Fn(usize) -> Value, code: &str) -> usize {
     let mut refused = 0;
-    for number in 0..3_000 {
-        let task = format!("build-{number}");
-        ws.text(&json!({"type": "subscribe", "task_id": task, "ref": number}));
+    for number in 0..count {
+        let mut message = message(number);
+        message["ref"] = json!(number);
+        ws.text(&message);
         if number % 100 == 99 {
             let last = format!("\"ref\":{number}");
             loop {
                 match ws.next() {
                     Got::Text(text) => {
-                        refused += u32::from(
-                            text.contains("too_many_subscriptions")
-                                || text.contains("rate_limited"),
-                        );
+                        refused += usize::from(text.contains(code) || text.contains("rate_limited"));
                         if text.contains(&last) {
                             break;
                         }
                     }
+                    Got::Close(4429) => return refused,
                     other => panic!("{other:?}"),
                 }
             }
         }
     }
-    assert!(refused >= 2_000, "{refused}");
-    format!("{refused} of 3,000 refused")
+    panic!("it goes on after {refused} refusals");
+}
+
+fn subscriptions(target: &Target) -> String {
+    let mut ws = target.ws("/ws", &good(), "");
+    let message = |number| json!({"type": "subscribe", "task_id": format!("build-{number}")});
+    let refused = until_let_go(&mut ws, 30_000, message, "too_many_subscriptions");
+    assert!(refused >= 900, "{refused}");
+    format!("{refused} refused, then closed 4429")
 }
 
 /// Each pattern matches all tasks there are, and is looked up anew.
@@ -263,27 +270,12 @@ fn deaf(target: &Target) -> String {
 
 fn tasks(target: &Target) -> String {
     let mut ws = target.ws("/ws", &good(), "");
-    let mut refused = 0;
-    for number in 0..6_000 {
-        let task = format!("build-flood-{number}");
-        ws.text(&json!({"type": "publish", "task_id": task, "event_type": "own", "data": {}, "ref": number}));
-        if number % 100 == 99 {
-            let last = format!("\"ref\":{number}");
-            loop {
-                match ws.next() {
-                    Got::Text(text) => {
-                        refused += u32::from(text.contains("rate_limited"));
-                        if text.contains(&last) {
-                            break;
-                        }
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
-    }
-    assert!(refused > 0);
-    format!("{refused} of 6,000 refused")
+    let message = |number| {
+        json!({"type": "publish", "task_id": format!("build-flood-{number}"),
+            "event_type": "own", "data": {}})
+    };
+    let refused = until_let_go(&mut ws, 60_000, message, "rate_limited");
+    format!("{refused} refused, then closed 4429")
 }
 
 fn drops(target: &Target) -> String {

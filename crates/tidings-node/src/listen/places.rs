@@ -1,0 +1,224 @@
+//! Places for HTTP connections, held by guards.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Response, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tidings_transport::Body;
+use tokio_util::sync::CancellationToken;
+
+use super::slots::{Entry, SlotId, Slots};
+
+/// Places for connections that only ask whether the server lives, beyond the
+/// others: a full server is not a dead one.
+const PROBES: usize = 16;
+
+/// Bytes of an answer that hyper takes at once. A connection that still writes a
+/// longer one is not idle.
+const AT_ONCE: u64 = 64 * 1024;
+
+struct State {
+    slots: Slots,
+    /// What ends each connection.
+    ends: HashMap<SlotId, CancellationToken>,
+}
+
+/// All places of a server.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<Mutex<State>>);
+
+/// The reason why a newcomer has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// Its address has as many connections as one may.
+    AddressFull,
+    /// The server has.
+    Full,
+}
+
+impl Places {
+    pub(crate) fn new(max: usize, max_per_address: usize) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            slots: Slots::new(max, max_per_address, PROBES),
+            ends: HashMap::new(),
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a newcomer a place, for which an idle connection may have to end.
+    pub(crate) fn enter(&self, ip: IpAddr, is_proxy: bool) -> Result<Place, NoPlace> {
+        let mut state = self.lock();
+        let (id, probes_only, victim) = match state.slots.enter(ip, is_proxy) {
+            Entry::Admitted(id) => (id, false, None),
+            Entry::InsteadOf(id, victim) => (id, false, Some(victim)),
+            Entry::ProbesOnly(id) => (id, true, None),
+            Entry::AddressFull => return Err(NoPlace::AddressFull),
+            Entry::Full => return Err(NoPlace::Full),
+        };
+        let victim = victim.and_then(|victim| state.ends.remove(&victim));
+        let end = CancellationToken::new();
+        state.ends.insert(id, end.clone());
+        drop(state);
+        let makes_room = victim.is_some();
+        if let Some(victim) = victim {
+            victim.cancel();
+        }
+        Ok(Place(Arc::new(Inner {
+            places: self.clone(),
+            id,
+            end,
+            probes_only,
+            makes_room,
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+        })))
+    }
+}
+
+struct Inner {
+    places: Places,
+    id: SlotId,
+    end: CancellationToken,
+    probes_only: bool,
+    makes_room: bool,
+    /// Requests.
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let mut state = self.places.lock();
+        state.slots.leave(self.id);
+        state.ends.remove(&self.id);
+    }
+}
+
+/// The place of one connection. Clones are one place.
+#[derive(Clone)]
+pub(crate) struct Place(Arc<Inner>);
+
+impl Place {
+    /// Whether it may only ask for `/healthz` and `/readyz`.
+    pub(crate) fn is_for_probes(&self) -> bool {
+        self.0.probes_only
+    }
+
+    /// Whether another connection was ended for it.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.0.makes_room
+    }
+
+    /// Returns when the connection has to make room for another.
+    pub(crate) async fn ended(&self) {
+        self.0.end.cancelled().await;
+    }
+
+    /// Returns when there was no request for so long.
+    pub(crate) async fn idle_for(&self, limit: Duration) {
+        loop {
+            let begun = self.0.begun.load(Ordering::Acquire);
+            tokio::time::sleep(limit).await;
+            let quiet = self.0.begun.load(Ordering::Acquire) == begun;
+            if quiet && self.0.ended.load(Ordering::Acquire) == begun {
+                return;
+            }
+        }
+    }
+
+    /// Notes a request, until the guard is dropped.
+    pub(crate) fn begin(&self) -> Request {
+        self.0.begun.fetch_add(1, Ordering::AcqRel);
+        self.0.places.lock().slots.begin(self.0.id);
+        Request {
+            place: self.clone(),
+            elsewhere: false,
+        }
+    }
+}
+
+/// A request that is being answered.
+pub(crate) struct Request {
+    place: Place,
+    /// Its answer is a stream of events, which is counted elsewhere.
+    elsewhere: bool,
+}
+
+impl Request {
+    /// Has an answer hold the request while it is still being written.
+    pub(crate) fn hold(mut self, response: Response<Body>) -> Response<Body> {
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let is_stream = kind.is_some_and(|kind| kind == "text/event-stream");
+        if !is_stream
+            && response
+                .body()
+                .size_hint()
+                .upper()
+                .is_some_and(|most| most <= AT_ONCE)
+        {
+            return response;
+        }
+        if is_stream {
+            self.elsewhere = true;
+            self.place.0.places.lock().slots.give_back(self.place.0.id);
+        }
+        response.map(|body| {
+            let request = self;
+            Held {
+                body,
+                _request: request,
+            }
+            .boxed_unsync()
+        })
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let inner = &self.place.0;
+        let mut state = inner.places.lock();
+        if self.elsewhere {
+            state.slots.take_back(inner.id);
+        }
+        state.slots.end(inner.id);
+        drop(state);
+        inner.ended.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+struct Held {
+    body: Body,
+    _request: Request,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
