@@ -47,7 +47,8 @@ impl Inner {
             self.limiter.may_fail(address).map_err(AuthError::Limited)?;
         }
         let known = authenticator.authenticate(credentials).await;
-        known.map(Access::of).inspect_err(|error| {
+        let known = known.map(|principal| Access::by_token(principal, credentials.token));
+        known.inspect_err(|error| {
             self.counters
                 .unauthenticated
                 .fetch_add(1, Ordering::Relaxed);
@@ -122,16 +123,17 @@ impl Inner {
         };
         let owner = match clients.by_id.get(id) {
             Some(Client::Connected { connection, .. }) => {
-                Some((TokenHash::of(connection.token()), connection.subject()))
+                Some((TokenHash::of(connection.token()), connection.owner()))
             }
-            Some(Client::Away(away)) => Some((away.token, away.subject.clone())),
+            Some(Client::Away(away)) => Some((away.token, away.owner.clone())),
             None => None,
         };
-        let replaces = matches!(clients.by_id.get(id), Some(Client::Connected { .. }));
-        if let Some((owner, subject)) = owner {
-            let own = presented(request).is_some_and(|token| owner.is_of(&token));
-            // What one subject had is not another's, token or not.
-            if !own || subject.as_ref() != request.access.subject() {
+        let mut replaces = matches!(clients.by_id.get(id), Some(Client::Connected { .. }));
+        if let Some((token, owner)) = owner {
+            if owner != request.access.owner() {
+                // It will have another id.
+                replaces = false;
+            } else if !presented(request).is_some_and(|shown| token.is_of(&shown)) {
                 return Err(ConnectError::ClientIdInUse);
             }
         }
@@ -139,6 +141,23 @@ impl Inner {
             return Err(ConnectError::Full);
         }
         Ok(())
+    }
+
+    /// Has a client that asks for another owner's id get a new one: what one owner
+    /// has is not another's, and nobody is kept out by somebody who was there first.
+    fn release_id_of_another(&self, request: &mut ConnectRequest) {
+        let Some(id) = &request.client_id else {
+            return;
+        };
+        let owner = match self.registry.lock().by_id.get(id) {
+            Some(Client::Connected { connection, .. }) => connection.owner(),
+            Some(Client::Away(away)) => away.owner.clone(),
+            None => return,
+        };
+        if owner != request.access.owner() {
+            request.client_id = None;
+            request.resume_token = None;
+        }
     }
 
     pub(crate) fn connect(
@@ -150,6 +169,7 @@ impl Inner {
         let ticket = request.ticket.take();
         let since = request.since.clone();
         let expires_at = request.access.expires_at();
+        self.release_id_of_another(&mut request);
         let client_id = request.client_id.clone().unwrap_or_else(ClientId::generate);
         // One text for all of a task's connections, if it is known.
         let path_task = request.task_id.clone().map(|task_id| {
@@ -167,6 +187,12 @@ impl Inner {
             self.limiter.join(&counted)?;
             let mut replaced = None;
             let mut kept = None;
+            if let Some(Client::Connected { connection, .. }) = clients.by_id.get(&client_id)
+                && connection.owner() != request.access.owner()
+            {
+                // Somebody else has taken the id just now.
+                return Err(ConnectError::ClientIdInUse);
+            }
             let token = match clients.by_id.get(&client_id) {
                 Some(Client::Connected { connection, .. }) => {
                     replaced = Some(Arc::clone(connection));
@@ -352,7 +378,6 @@ impl Inner {
             return;
         }
         let id = connection.client_id().clone();
-        let subject = access.subject().cloned();
         let token = TokenHash::of(connection.token());
         let account = connection.account(&access);
         let limits = self.bus.ledger().limits();
@@ -364,7 +389,7 @@ impl Inner {
         };
         let (charge, mut expired) = clients.make_room(&account, kept.bytes(), most);
         match charge {
-            Some(charge) => clients.keep(id, Away::new(token, subject, kept, ttl, charge)),
+            Some(charge) => clients.keep(id, Away::new(token, access.owner(), kept, ttl, charge)),
             None => {
                 tracing::debug!(client_id = %id, "there is no room to keep a client");
                 self.release_inbox(&kept);

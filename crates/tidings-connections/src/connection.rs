@@ -182,9 +182,9 @@ impl Connection {
         self.lock().access.clone()
     }
 
-    /// Who its client is.
-    pub(crate) fn subject(&self) -> Option<Arc<str>> {
-        self.lock().access.subject().cloned()
+    /// Whom its client belongs to.
+    pub(crate) fn owner(&self) -> Option<Arc<str>> {
+        self.lock().access.owner()
     }
 
     /// Whether its client's cursors outlive it.

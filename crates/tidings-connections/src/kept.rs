@@ -30,7 +30,7 @@ const EVERY: Duration = Duration::from_secs(5);
 struct Record {
     token: TokenHash,
     #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
+    owner: Option<String>,
     /// Until when it may come back, in milliseconds since 1970; none while it
     /// is connected.
     until: Option<u64>,
@@ -190,7 +190,7 @@ impl Inner {
         self.bus.config().clock.now().as_millis()
     }
 
-    fn record(&self, token: TokenHash, subject: Option<&str>, kept: &Kept) -> Record {
+    fn record(&self, token: TokenHash, owner: Option<&str>, kept: &Kept) -> Record {
         let inbox = kept.inbox.as_ref().map(|(topic, seen)| {
             let mut view = View::default();
             topic.fill(&mut view, 1);
@@ -203,7 +203,7 @@ impl Inner {
         });
         Record {
             token,
-            subject: subject.map(str::to_owned),
+            owner: owner.map(str::to_owned),
             until: None,
             subscriptions: kept.subscriptions.iter().map(Subscription::from).collect(),
             patterns: kept.patterns.clone(),
@@ -230,8 +230,8 @@ impl Inner {
                 let head = inbox.map_or(0, |(topic, _)| topic.head());
                 if written.note(id, (until, head)) {
                     let left = until.saturating_duration_since(now).as_millis();
-                    let subject = away.subject.as_deref();
-                    let mut record = self.record(away.token, subject, &away.kept);
+                    let owner = away.owner.as_deref();
+                    let mut record = self.record(away.token, owner, &away.kept);
                     record.until = Some(wall + u64::try_from(left).unwrap_or(u64::MAX / 2));
                     records.push((id.to_string(), record));
                 }
@@ -262,7 +262,7 @@ impl Inner {
                 continue;
             };
             let token = TokenHash::of(connection.token());
-            let record = self.record(token, connection.subject().as_deref(), &kept);
+            let record = self.record(token, connection.owner().as_deref(), &kept);
             if let Ok(json) = serde_json::to_vec(&record)
                 && written.note(id, &json)
             {
@@ -329,8 +329,11 @@ impl Inner {
             patterns: record.patterns,
             inbox,
         };
-        let subject = record.subject.map(Arc::from);
-        let account = match &subject {
+        let owner: Option<Arc<str>> = record.owner.map(Arc::from);
+        let subject = owner
+            .as_deref()
+            .and_then(|owner| owner.strip_prefix("subject:"));
+        let account = match subject {
             Some(subject) => self.bus.ledger().account(&AccountId::subject(subject)),
             None => self.bus.ledger().own().clone(),
         };
@@ -339,7 +342,7 @@ impl Inner {
         if let Some((inbox, _)) = &kept.inbox {
             self.bus.charge_detached(inbox, &account);
         }
-        let away = Away::new(record.token, subject, kept, left, charge);
+        let away = Away::new(record.token, owner, kept, left, charge);
         self.registry.lock().keep(id, away);
         true
     }

@@ -106,8 +106,8 @@ pub(crate) struct KeptSubscription {
 /// A client that is away.
 pub(crate) struct Away {
     pub(crate) token: TokenHash,
-    /// Who it proved to be: nobody else may go on in its place.
-    pub(crate) subject: Option<Arc<str>>,
+    /// Whom it belongs to: nobody else may go on in its place.
+    pub(crate) owner: Option<Arc<str>>,
     pub(crate) kept: Kept,
     pub(crate) until: Instant,
     /// What pays for it.
@@ -117,7 +117,7 @@ pub(crate) struct Away {
 impl Away {
     pub(crate) fn new(
         token: TokenHash,
-        subject: Option<Arc<str>>,
+        owner: Option<Arc<str>>,
         mut kept: Kept,
         ttl: Duration,
         charge: Charge,
@@ -127,7 +127,7 @@ impl Away {
         kept.patterns.shrink_to_fit();
         Box::new(Self {
             token,
-            subject,
+            owner,
             kept,
             until: Instant::now() + ttl,
             charge,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use tidings_protocol::{Pattern, TaskId, Timestamp};
 
 use super::{Permission, Principal, Scope};
@@ -10,8 +11,30 @@ use super::{Permission, Principal, Scope};
 #[derive(Debug, Clone, Default)]
 pub struct Access(
     /// One pointer: every connection holds one of these.
-    Option<Arc<Principal>>,
+    Option<Arc<Known>>,
 );
+
+/// Somebody who was let in.
+#[derive(Debug)]
+struct Known {
+    principal: Principal,
+    /// A fingerprint of the token, where it says of nobody who that is.
+    print: Option<Box<str>>,
+}
+
+/// Returns enough of a token's hash to know the token again, and nothing to sign
+/// in with.
+fn fingerprint(token: &str) -> Box<str> {
+    use std::fmt::Write as _;
+
+    let hash = Sha256::digest(token.as_bytes());
+    let text = hash.iter().take(16).fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    text.into()
+}
 
 /// What is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,27 +49,50 @@ impl Access {
 
     /// What somebody may do.
     pub fn of(principal: Principal) -> Self {
-        Self(Some(Arc::new(principal)))
+        Self(Some(Arc::new(Known {
+            principal,
+            print: None,
+        })))
+    }
+
+    /// What somebody may do who shows this token.
+    pub(crate) fn by_token(principal: Principal, token: Option<&str>) -> Self {
+        let print = match (&principal.subject, token) {
+            (None, Some(token)) => Some(fingerprint(token)),
+            _ => None,
+        };
+        Self(Some(Arc::new(Known { principal, print })))
+    }
+
+    /// Returns whom a client id and what is kept of a client belong to: the
+    /// subject, else whoever has this very token; none where nobody is asked for one.
+    pub(crate) fn owner(&self) -> Option<Arc<str>> {
+        let known = self.0.as_ref()?;
+        match (&known.principal.subject, &known.print) {
+            (Some(subject), _) => Some(format!("subject:{subject}").into()),
+            (None, Some(print)) => Some(format!("token:{print}").into()),
+            (None, None) => None,
+        }
     }
 
     /// Who it is, where that is known.
     pub fn principal(&self) -> Option<&Principal> {
-        self.0.as_deref()
+        Some(&self.0.as_ref()?.principal)
     }
 
     /// Who it is, by name.
     pub fn subject(&self) -> Option<&Arc<str>> {
-        self.0.as_ref()?.subject.as_ref()
+        self.0.as_ref()?.principal.subject.as_ref()
     }
 
     /// Until when.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.0.as_ref()?.expires_at
+        self.0.as_ref()?.principal.expires_at
     }
 
     /// The tasks of a permission; none: all, because nobody is asked.
     pub fn scope(&self, permission: Permission) -> Option<&Scope> {
-        Some(self.0.as_ref()?.permissions.scope(permission))
+        Some(self.0.as_ref()?.principal.permissions.scope(permission))
     }
 
     /// Whether this may be done to that task.

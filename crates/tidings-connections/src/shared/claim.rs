@@ -142,7 +142,7 @@ impl Inner {
             .clone();
         let shown = request.resume_token.as_ref();
         let shown = shown.and_then(|token| token.reveal().parse::<ResumeToken>().ok());
-        let subject = request.access.subject().map(|subject| subject.to_string());
+        let subject = request.access.owner().map(|owner| owner.to_string());
         let fresh = ResumeToken::generate();
         let mark = shared.coming(&client_id);
         let mut ticket = Ticket {

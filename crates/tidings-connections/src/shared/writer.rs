@@ -114,10 +114,10 @@ impl Inner {
         let _settling = self.registry.settle(client_id);
         let taken = self.registry.lock().take(client_id)?;
         let (owner, kept) = match taken {
-            Taken::Away(away) => ((away.token, away.subject), away.kept),
+            Taken::Away(away) => ((away.token, away.owner), away.kept),
             Taken::Connected(connection) => {
                 connection.close(CloseReason::Replaced);
-                let owner = (TokenHash::of(connection.token()), connection.subject());
+                let owner = (TokenHash::of(connection.token()), connection.owner());
                 (owner, self.take_subscriptions(&connection))
             }
         };
@@ -162,13 +162,13 @@ impl Inner {
                 // Where it really is will be known when its socket has taken
                 // what waits: the next round looks again.
                 let Some(kept) = kept else { return Ok(()) };
-                let owner = (TokenHash::of(connection.token()), connection.subject());
+                let owner = (TokenHash::of(connection.token()), connection.owner());
                 let state = ClientState::Connected;
                 self.standing(shared, client_id, &mark, state, owner, &kept)
             }
             None => match self.registry.lock().by_id.get(client_id) {
                 Some(Client::Away(away)) => {
-                    let owner = (away.token, away.subject.clone());
+                    let owner = (away.token, away.owner.clone());
                     let state = ClientState::Away;
                     self.standing(shared, client_id, &mark, state, owner, &away.kept)
                 }

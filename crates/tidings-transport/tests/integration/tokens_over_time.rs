@@ -217,3 +217,66 @@ async fn a_clock_that_jumps_back_ends_nothing_and_one_that_jumps_ahead_no_more_t
     assert_eq!(server.manager().stats().tokens_expired, 1);
     server.stop().await;
 }
+
+/// A client id belongs to whoever had it first, and nobody else is kept out for
+/// that: whoever asks for another's id gets one of their own.
+#[tokio::test]
+async fn a_client_belongs_to_its_subject_or_to_its_very_token() {
+    let everything = || Principal::new(permissions("watch *, publish *, admin *"));
+    let tokens = Tokens::default()
+        .with("ada", everything().subject("ada"))
+        .with("eve", everything().subject("eve"))
+        .with("one", everything())
+        .with("two", everything());
+    let server = TestServer::start_asking(TestConfig::default(), tokens).await;
+    let connect = async |token: &str, query: &str| {
+        let mut request = server
+            .ws(&format!("/ws?{query}"))
+            .into_client_request()
+            .unwrap();
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", value);
+        let mut client = TestClient::connect(request).await;
+        let hello = client.until("connection_established").await;
+        let text = |name: &str| hello["data"][name].as_str().unwrap().to_owned();
+        (client, text("client_id"), text("resume_token"))
+    };
+    for (owner, other) in [
+        ("ada", "eve"),
+        ("one", "two"),
+        ("ada", "one"),
+        ("two", "ada"),
+    ] {
+        let id = format!("{owner}-and-{other}");
+        let (client, given, proof) = connect(owner, &format!("client_id={id}")).await;
+        assert_eq!(given, id);
+        drop(client);
+        eventually("it is away", || server.manager().connected() == 0).await;
+        let message = r#"{"event_type":"secret","data":{}}"#;
+        let headers = [("Authorization", "Bearer ada")];
+        let path = format!("/api/connections/{id}/messages");
+        assert_eq!(
+            server.http("POST", &path, &headers, message).await.status,
+            202
+        );
+        // With the id, and with the proof as well: nothing of the other's.
+        for query in [
+            format!("client_id={id}"),
+            format!("client_id={id}&resume_token={proof}"),
+        ] {
+            let (mut thief, given, _) = connect(other, &query).await;
+            assert_ne!(given, id, "{other} with {query}");
+            thief.send(&json!({"type": "ping"})).await;
+            let answer = thief.next().await.unwrap();
+            assert_eq!(answer["event_type"], "pong", "{other} got {answer}");
+        }
+        let (mut client, given, _) =
+            connect(owner, &format!("client_id={id}&resume_token={proof}")).await;
+        assert_eq!(given, id);
+        let message = client.until("personal_message").await;
+        assert_eq!(message["data"]["event_type"], "secret");
+        drop(client);
+        eventually("all are away", || server.manager().connected() == 0).await;
+    }
+    server.stop().await;
+}

@@ -41,6 +41,29 @@ pub(crate) const ATTACKS: &[Attack] = &[
         run: |target| flood(target, &frame(0x81, br#"{"type":"ping"}"#), &[], &[]),
     },
     Attack {
+        name: "a flood of what is no message",
+        run: |target| flood(target, &frame(0x81, b"x"), &[], &[]),
+    },
+    Attack {
+        name: "a flood of types that nobody knows",
+        run: |target| flood(target, &frame(0x81, br#"{"type":"x"}"#), &[], &[]),
+    },
+    Attack {
+        name: "a flood of tokens that are refused",
+        run: |target| {
+            let part = frame(0x81, br#"{"type":"authenticate","token":"x"}"#);
+            flood(target, &part, &[], &[])
+        },
+    },
+    Attack {
+        name: "a batch of 500,000 items, three ways",
+        run: batches,
+    },
+    Attack {
+        name: "`*` over 2,000 tasks, 50 watchers that never read",
+        run: unread_watchers,
+    },
+    Attack {
         name: "a flood of subscriptions",
         run: subscriptions,
     },
@@ -185,7 +208,8 @@ fn until_let_go(ws: &mut Ws, count: usize, message: impl Fn(usize) -> Value, cod
             loop {
                 match ws.next() {
                     Got::Text(text) => {
-                        refused += usize::from(text.contains(code) || text.contains("rate_limited"));
+                        refused +=
+                            usize::from(text.contains(code) || text.contains("rate_limited"));
                         if text.contains(&last) {
                             break;
                         }
@@ -197,6 +221,43 @@ fn until_let_go(ws: &mut Ws, count: usize, message: impl Fn(usize) -> Value, cod
         }
     }
     panic!("it goes on after {refused} refusals");
+}
+
+/// An answer to each item would be a hundred times as large as the body.
+fn batches(target: &Target) -> String {
+    let zeros = format!("[{}0]", "0,".repeat(500_000));
+    for (kind, body) in [
+        ("application/json", zeros.as_str()),
+        ("application/cloudevents-batch+json", &zeros),
+        ("application/x-ndjson", &"x\n".repeat(500_000)),
+    ] {
+        let headers = format!("Content-Type: {kind}\r\n");
+        let answer = target.http("POST", "/api/tasks/build-1/events", &good(), &headers, body);
+        assert_eq!(status(&answer), 413, "{kind}");
+    }
+    "413 at each".to_owned()
+}
+
+/// Each would have 2,000 cursors, and an announcement for each of them.
+fn unread_watchers(target: &Target) -> String {
+    let mut publisher = target.ws("/ws", &owner(), "");
+    for number in 0..2_000 {
+        let event = json!({"type": "publish", "task_id": format!("many-{number}"),
+            "event_type": "own", "data": {}, "ref": number});
+        // At the rate that a client may make tasks.
+        while publisher.ask(event.clone()) != "ack" {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let watchers = (0..50).map(|_| {
+        let mut ws = target.ws("/ws", &owner(), "");
+        ws.text(&json!({"type": "subscribe", "pattern": "*"}));
+        ws
+    });
+    let watchers: Vec<_> = watchers.collect();
+    assert_eq!(publisher.ask(json!({"type": "ping"})), "pong");
+    drop(watchers);
+    "cursors come as they are taken".to_owned()
 }
 
 fn subscriptions(target: &Target) -> String {

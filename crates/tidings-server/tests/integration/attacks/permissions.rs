@@ -190,14 +190,21 @@ fn takeover(target: &Target) -> String {
         "/ws?client_id=laptop&resume_token=00000000000000000000000000000000".to_owned(),
         format!("/ws?client_id=laptop&resume_token={resume}"),
     ] {
-        assert_eq!(target.ws(&path, &good(), "").close_code(), 4403, "{path}");
+        let mut other = target.ws(&path, &good(), "");
+        let hello = other.until("connection_established").expect("a greeting");
+        assert!(!hello.contains("\"laptop\""), "an id of its own: {hello}");
+    }
+    // The id and a wrong proof are not enough for the subject itself, either.
+    for query in ["", "&resume_token=00000000000000000000000000000000"] {
+        let path = format!("/ws?client_id=laptop{query}");
+        assert_eq!(target.ws(&path, &owner(), "").close_code(), 4403, "{path}");
     }
     assert_eq!(
         victim.ask(json!({"type": "ping"})),
         "pong",
         "the victim is there"
     );
-    "4403, with the stolen proof too".to_owned()
+    "another id, with the stolen proof too".to_owned()
 }
 
 fn hijack(target: &Target) -> String {
