@@ -34,7 +34,7 @@ use child::{PtyWanted, Running};
 use narrate::Narrator;
 use progress::Pattern;
 use pump::Copies;
-use report::{Reporter, Settings};
+use report::{Beginning, Reporter, Settings};
 use screen::Size;
 
 const EXAMPLES: &str = "\
@@ -155,18 +155,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if !arguments.quiet && arguments.task.is_none() {
         say(&format!("this is task {task}"));
     }
-    let lease = arguments.lease.unwrap_or(LEASE);
-    let mut begun = client
-        .task(task.clone())
-        .name(arguments.name.unwrap_or_else(|| shown(&arguments.command)))
-        .lease(lease);
-    if let Ok(source) = Source::new(format!("pid {}", std::process::id())) {
-        begun = begun.source(source);
-    }
-    if let Some(parent) = parent(&arguments.server.url, &task) {
-        begun = begun.parent(parent);
-    }
-    let begun = begun.start_now();
+    let beginning = Beginning {
+        task: task.clone(),
+        name: arguments.name.unwrap_or_else(|| shown(&arguments.command)),
+        lease: arguments.lease.unwrap_or(LEASE),
+        parent: parent(&arguments.server.url, &task),
+        source: Source::new(format!("pid {}", std::process::id())).ok(),
+    };
+    let begun = beginning.begin(&client);
     let mut variables = vec![
         (TASK_VARIABLE, task.to_string()),
         ("TIDINGS_URL", arguments.server.url.clone()),
@@ -194,8 +190,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
     };
     let settings = Settings {
+        beginning,
         grace: arguments.grace.unwrap_or(GRACE),
-        lease,
     };
     let size = terminal::size().unwrap_or(Size::USUAL);
     let narrator = Narrator::new(size, arguments.progress);

@@ -5,9 +5,11 @@ use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
-use serde_json::json;
-use tidings_client::protocol::{Data, LogStream, NewEvent, TaskError, Timestamp};
-use tidings_client::{Client, Command, Commands, Ending, PublishError, Task};
+use serde_json::{Value, json};
+use tidings_client::protocol::{
+    Data, EventType, LogStream, NewEvent, Source, TaskError, TaskId, TaskStatus, Timestamp,
+};
+use tidings_client::{Client, Command, Commands, Ending, PublishError, Task, Update};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::backlog::Copied;
@@ -31,14 +33,42 @@ const RENEWALS: u32 = 3;
 /// Processes that were killed have so long to be gone.
 const STUBBORN: Duration = Duration::from_secs(10);
 
+/// The code of the error with which a bus ends a task of which it hears nothing.
+const LOST: &str = "lost";
+
 /// An event that says nothing but that the command runs.
 const ALIVE: &str = "run.alive";
 
+/// What a task is begun with, each time.
+pub(super) struct Beginning {
+    pub(super) task: TaskId,
+    pub(super) name: String,
+    pub(super) lease: Duration,
+    pub(super) parent: Option<TaskId>,
+    pub(super) source: Option<Source>,
+}
+
+impl Beginning {
+    /// Begins a run of the task.
+    pub(super) fn begin(&self, client: &Client) -> Task {
+        let mut task = client
+            .task(self.task.clone())
+            .name(self.name.clone())
+            .lease(self.lease);
+        if let Some(source) = self.source.clone() {
+            task = task.source(source);
+        }
+        if let Some(parent) = self.parent.clone() {
+            task = task.parent(parent);
+        }
+        task.start_now()
+    }
+}
+
 pub(super) struct Settings {
+    pub(super) beginning: Beginning,
     /// Between SIGTERM and SIGKILL.
     pub(super) grace: Duration,
-    /// The bus takes a silence of this length for a sign.
-    pub(super) lease: Duration,
 }
 
 pub(super) struct Reporter {
@@ -92,8 +122,17 @@ impl Reporter {
     }
 
     /// Reports until the command has ended and all is told.
-    pub(super) async fn run(mut self, task: Task, mut running: Running, copies: &Copies) -> Ended {
+    pub(super) async fn run(
+        mut self,
+        mut task: Task,
+        mut running: Running,
+        copies: &Copies,
+    ) -> Ended {
         let mut commands = task.commands();
+        let mut watch = self.client.watch(&self.settings.beginning.task);
+        let mut watching = true;
+        // An earlier run of the task may have been lost as well.
+        let mut is_running = false;
         let mut gather = tokio::time::interval(GATHER);
         gather.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut listening = true;
@@ -110,6 +149,17 @@ impl Reporter {
                 command = next(&mut commands, listening) => match command {
                     Some(command) => self.obey(command),
                     None => listening = false,
+                },
+                update = watch.recv(), if watching => match update {
+                    Ok(Some(update)) if is_running && is_lost(&update) => {
+                        // We were asleep or cut off, and the command goes on: as a new
+                        // run. The old one cannot end a second time.
+                        task = self.settings.beginning.begin(&self.client);
+                        commands = task.commands();
+                        (listening, is_running) = (true, false);
+                    }
+                    Ok(Some(update)) => is_running |= has_started(&update),
+                    _ => watching = false,
                 },
             }
         };
@@ -170,7 +220,7 @@ impl Reporter {
         for event in self.narrator.tick(moment()) {
             self.publish(task, event);
         }
-        if self.spoke.elapsed() >= self.settings.lease / RENEWALS {
+        if self.spoke.elapsed() >= self.settings.beginning.lease / RENEWALS {
             let event = self.narrator.again().unwrap_or_else(alive);
             self.publish(task, event);
         }
@@ -283,6 +333,36 @@ impl Reporter {
 fn unanswered(answer: Result<(), PublishError>) {
     if let Err(error) = answer {
         tracing::debug!(%error, "a command could not be answered");
+    }
+}
+
+/// Returns whether the task runs now.
+fn has_started(update: &Update) -> bool {
+    match update {
+        Update::Event(event) => event.event_type == EventType::TaskStarted,
+        _ => {
+            let state = update.snapshot();
+            state.is_some_and(|state| state.status == TaskStatus::Running)
+        }
+    }
+}
+
+/// Returns whether the bus has given the task up, because it heard nothing of it for
+/// so long.
+fn is_lost(update: &Update) -> bool {
+    match update {
+        Update::Event(event) if event.event_type == EventType::TaskFailed => {
+            event
+                .data
+                .get()
+                .get("error")
+                .and_then(|error| error.get("code"))
+                == Some(&Value::from(LOST))
+        }
+        _ => update.snapshot().is_some_and(|state| {
+            let code = state.error.as_ref().and_then(|error| error.code.as_deref());
+            state.status == TaskStatus::Failed && code == Some(LOST)
+        }),
     }
 }
 

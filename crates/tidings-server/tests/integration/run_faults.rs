@@ -106,6 +106,35 @@ fn a_runner_that_is_killed_shows_as_lost() {
 }
 
 #[test]
+fn a_runner_that_was_asleep_for_long_goes_on_with_a_new_run() {
+    let world = World::start();
+    let mut run = world.run(&["--lease", "300ms"], &["sh", "-c", "read go; echo done"]);
+    let mut child = run
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    world.until(|task| task["status"] == "running");
+    let signal = |name: &str| {
+        let pid = child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    };
+    signal("STOP");
+    let task = world.until(|task| task["status"] == "failed");
+    assert_eq!(task["error"]["code"], "lost");
+    signal("CONT");
+    world.until(|task| task["status"] == "running" && task["run"] == 2);
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(wait(&mut child), Some(0));
+    let task = world.until(|task| task["status"] != "running");
+    assert_eq!(
+        (&task["status"], &task["run"]),
+        (&"completed".into(), &2.into())
+    );
+}
+
+#[test]
 fn the_end_of_a_flood_is_told_and_what_is_missing_before_it() {
     let world = World::start();
     let script = "seq 1 2500000; echo THE-ERROR; exit 1";
@@ -233,6 +262,7 @@ fn after_a_cancel_no_process_of_the_command_lives() {
     for (at, script) in [
         "echo ready; setsid sleep 600 & wait",
         "echo ready; set -m; sleep 600 & wait",
+        "bash -ic 'sleep 600 & sleep 600' 2>/dev/null & echo ready; wait",
         // Two forks and a session of its own, as daemons do.
         "echo ready; (setsid sh -c 'sleep 600 & sleep 600 & wait' &) ; sleep 600",
         "trap '' TERM; echo ready; setsid sh -c 'trap \"\" TERM; sleep 600; sleep 600' & sleep 600",
