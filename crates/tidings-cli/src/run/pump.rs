@@ -179,6 +179,7 @@ fn pump(
             continue;
         }
         if let Err(error) = write(&mut to, bytes) {
+            let is_pipe = error.kind() == io::ErrorKind::BrokenPipe;
             if let Ok(mut failure) = progress.failure.lock() {
                 *failure = Some(error);
             }
@@ -187,7 +188,9 @@ fn pump(
             let Some(processes) = terminal else {
                 return;
             };
-            processes.pass_on(Signal::PIPE);
+            if is_pipe {
+                processes.pass_on(Signal::PIPE);
+            }
             unwanted = Some(0);
             continue;
         }
