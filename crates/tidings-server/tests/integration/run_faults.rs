@@ -86,18 +86,14 @@ fn wait(child: &mut Child) -> Option<i32> {
 #[test]
 fn a_runner_that_is_killed_shows_as_lost() {
     let world = World::start();
-    let mut run = world.run(
-        &["--lease", "300ms"],
-        &["sh", "-c", "echo $$; exec sleep 600"],
-    );
+    let mut run = world.run(&["--lease", "1s"], &["sh", "-c", "echo $$; exec sleep 600"]);
     let mut child = run.stdout(Stdio::piped()).spawn().unwrap();
     let mut pid = String::new();
     let stdout = child.stdout.take().unwrap();
     BufReader::new(stdout).read_line(&mut pid).unwrap();
     // A quiet command is no lost one: its runner renews the lease.
     let renewed = |task: &Value| task["offset"].as_u64() >= Some(6);
-    let task = world.until(renewed);
-    assert_eq!(task["status"], "running");
+    world.until(|task| renewed(task) && task["status"] == "running");
     child.kill().unwrap();
     child.wait().unwrap();
     let task = world.until(|task| task["status"] == "failed");
@@ -108,7 +104,7 @@ fn a_runner_that_is_killed_shows_as_lost() {
 #[test]
 fn a_runner_that_was_asleep_for_long_goes_on_with_a_new_run() {
     let world = World::start();
-    let mut run = world.run(&["--lease", "300ms"], &["sh", "-c", "read go; echo done"]);
+    let mut run = world.run(&["--lease", "1s"], &["sh", "-c", "read go; echo done"]);
     let mut child = run
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -124,14 +120,13 @@ fn a_runner_that_was_asleep_for_long_goes_on_with_a_new_run() {
     let task = world.until(|task| task["status"] == "failed");
     assert_eq!(task["error"]["code"], "lost");
     signal("CONT");
-    world.until(|task| task["status"] == "running" && task["run"] == 2);
+    // On a busy machine it may have been lost more than once.
+    let is_anew = |task: &Value| task["run"].as_u64() >= Some(2);
+    world.until(|task| task["status"] == "running" && is_anew(task));
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert_eq!(wait(&mut child), Some(0));
     let task = world.until(|task| task["status"] != "running");
-    assert_eq!(
-        (&task["status"], &task["run"]),
-        (&"completed".into(), &2.into())
-    );
+    assert_eq!(task["status"], "completed");
 }
 
 #[test]
