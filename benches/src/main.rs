@@ -12,6 +12,7 @@ mod fanout;
 mod flood;
 mod growth;
 mod handshake;
+mod hostile;
 mod http_publish;
 mod idle;
 mod publish;
@@ -20,13 +21,14 @@ mod redis;
 mod store;
 mod summary;
 
-const BENCHES: [(&str, fn()); 13] = [
+const BENCHES: [(&str, fn()); 14] = [
     ("behind", behind::main),
     ("codec", codec::main),
     ("fanout", fanout::main),
     ("flood", flood::main),
     ("growth", growth::main),
     ("handshake", handshake::main),
+    ("hostile", hostile::main),
     ("http_publish", http_publish::main),
     ("idle", idle::main),
     ("publish", publish::main),

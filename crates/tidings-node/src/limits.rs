@@ -48,7 +48,7 @@ pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
             (count > 0).then(|| Rate::new(count, count.saturating_mul(times)))
         })
     };
-    limits.work_per_client = debt(count(options.client_work_rate), 4, limits.work_per_client);
+    limits.work_per_client = debt(count(options.client_work_rate), 2, limits.work_per_client);
     limits.failures_per_address =
         debt(count(options.failure_rate), 50, limits.failures_per_address);
     limits

@@ -523,7 +523,7 @@ pub struct Options {
     )]
     pub client_task_rate: Option<Count<0>>,
 
-    /// Tasks matched and events read a second for one client [for strangers: 50000]
+    /// Tasks matched and events read a second for one client [for strangers: 20000]
     #[arg(
         long,
         env = "TIDINGS_CLIENT_WORK_RATE",

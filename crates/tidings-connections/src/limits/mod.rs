@@ -71,8 +71,9 @@ impl ClientLimits {
             tasks_per_client: Some(Rate::new(100, 2_000)),
             // An office whose tokens have all expired comes back once, not for ever.
             failures_per_address: Some(Rate::new(10, 500)),
-            // A dashboard of 200,000 tasks opens at once, and ten a minute after that.
-            work_per_client: Some(Rate::new(50_000, 200_000)),
+            // Each takes some 10 µs: a dashboard of 40,000 tasks opens at once, and
+            // after that a client has a fifth of a core.
+            work_per_client: Some(Rate::new(20_000, 40_000)),
         }
     }
 }

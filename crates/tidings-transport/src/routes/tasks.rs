@@ -117,6 +117,8 @@ impl Core {
             if taken < wanted || page.count == limit {
                 break after;
             }
+            // Others' turn: a long page takes ten milliseconds.
+            tokio::task::yield_now().await;
         };
         let units = page.count + page.text.len() / BYTES_A_UNIT;
         self.manager.note_work(access, addr, units.max(1));
