@@ -88,6 +88,8 @@ async fn watch(name: &str, bus: EventBus, filter: Filter) {
                     gap.from, gap.to, gap.reason
                 );
             }
+            Delivery::Reset { reason, .. } => println!("{name:<6} starts over: {reason}"),
+            Delivery::Removed { .. } => break,
         }
     }
 }

@@ -49,6 +49,16 @@ impl EventHandler for FileHandler {
                 let gap = serde_json::json!({ "task_id": task_id, "gap": gap });
                 format!("{gap}\n")
             }
+            Delivery::Reset {
+                task_id, reason, ..
+            } => {
+                let reset = serde_json::json!({ "task_id": task_id, "reset": reason });
+                format!("{reset}\n")
+            }
+            Delivery::Removed { task_id } => {
+                let removed = serde_json::json!({ "removed": task_id });
+                format!("{removed}\n")
+            }
         };
         let mut file = self.file.lock().await;
         file.write_all(line.as_bytes()).await?;

@@ -46,7 +46,7 @@ fn codec(criterion: &mut Criterion) {
             let mut line = Vec::new();
             bencher.iter(|| {
                 line.clear();
-                encode_event(&mut line, &task, offset, at, black_box(&event))
+                encode_event(&mut line, &task, offset, at, None, black_box(&event))
             });
         });
         group.bench_function(format!("apply it to the snapshot/{name}"), |bencher| {

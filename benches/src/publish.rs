@@ -70,6 +70,7 @@ async fn bus(shape: Shape, events: u64) -> Duration {
                     let at = match delivery {
                         Delivery::Event(event) => event.offset().get(),
                         Delivery::Gap { gap, .. } => gap.to.get(),
+                        Delivery::Reset { .. } | Delivery::Removed { .. } => 0,
                     };
                     if at >= last {
                         return;

@@ -266,7 +266,7 @@ fn batch(task_id: &TaskId, first: u64, count: u64, snapshot: &mut TaskSnapshot) 
     for n in first..first + count {
         let offset = Offset::new(n).unwrap();
         let mut json = Vec::new();
-        encode_event(&mut json, task_id, offset, at, &event(n));
+        encode_event(&mut json, task_id, offset, at, None, &event(n));
         let decoded: Event = serde_json::from_slice(&json).unwrap();
         let payload = Payload::parse(&decoded.event_type, &decoded.data).unwrap();
         snapshot.apply(&payload, offset, at);

@@ -128,8 +128,8 @@ class TestAgent(unittest.IsolatedAsyncioTestCase):
             await asyncio.wait_for(watching, DEADLINE)
         numbers = [m["data"]["number"] for m in seen if "offset" in m]
         self.assertEqual(numbers, [*range(40)])
-        gaps = [m["data"]["reason"] for m in seen if m["event_type"] == "gap"]
-        self.assertEqual(gaps, ["epoch_changed"])
+        resets = [m["data"]["reason"] for m in seen if m["event_type"] == "reset"]
+        self.assertEqual(resets, ["epoch_changed"])
 
     async def test_a_refusal_is_an_error_and_a_closed_client_says_so(self) -> None:
         async with Client(self.server.url) as client:

@@ -30,6 +30,8 @@ from urllib.parse import urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from close_codes import RECONNECT
+
 log = logging.getLogger("tidings")
 
 Message = dict[str, Any]
@@ -46,9 +48,6 @@ MAX_PENDING = 512
 #: Messages that may wait in one watch. Past it the watch stands still and later
 #: goes on from there, out of the server's log.
 MAX_UNREAD = 1_000
-#: Close codes after which coming back would end the same: bad token, not allowed,
-#: replaced.
-FOR_GOOD = {4401, 4403, 4409}
 
 
 class Refused(Exception):
@@ -111,6 +110,17 @@ class Command:
         await self.client.publish(
             self.task_id, event_type, {"command_id": self.id, **data}, event_id=f"{self.id}/{what}"
         )
+
+
+def reaction(goodbye: Message | None, code: int | None) -> tuple[str, int]:
+    """What a client does after a close, and how long it waits first, in milliseconds.
+
+    ``goodbye`` is the data of ``going_away``, if the server said it; else the
+    protocol's table of close codes decides.
+    """
+    if goodbye is not None:
+        return goodbye["reconnect"], goodbye.get("reconnect_after_ms") or 0
+    return RECONNECT.get(code or 0, "backoff"), 0
 
 
 class Client:
@@ -254,8 +264,7 @@ class Client:
 
     async def _serve(self, connection: ClientConnection) -> float | None:
         """Runs one connection to its end; gives the pause that the server asked for."""
-        pause: float | None = None
-        dismissed: str | None = None
+        goodbye: Message | None = None
         try:
             async for text in connection:
                 message = json.loads(text)
@@ -275,20 +284,21 @@ class Client:
                     self._subscribed(message)
                 elif kind == "gap" and message.get("task_id"):
                     self._gap(message)
+                elif kind == "reset":
+                    self._reset(message)
                 elif kind == "going_away":
-                    if data["reconnect"] == "never":
-                        dismissed = data["reason"]
-                    elif data["reconnect"] != "backoff":
-                        pause = data.get("reconnect_after_ms", 0) / 1000
+                    goodbye = data
                 await self._catch_up()
         except ConnectionClosed:
             pass
         finally:
             self._connection = None
         code = connection.close_code
-        if dismissed is not None or code in FOR_GOOD:
-            self._stop(dismissed or f"the server closed the connection with {code}")
-        return pause
+        then, after_ms = reaction(goodbye, code)
+        if then == "never":
+            why = goodbye["reason"] if goodbye else f"the server closed the connection with {code}"
+            self._stop(why)
+        return None if then == "backoff" else after_ms / 1000
 
     async def _send_again(self, connection: ClientConnection) -> None:
         """What was not answered, in its order; what is published meanwhile comes after it."""
@@ -353,10 +363,11 @@ class Client:
                 continue
             if message["offset"] < watch.next:
                 continue
-            if message["offset"] > watch.next or watch.queue.qsize() >= MAX_UNREAD:
+            # A merged event stands for all offsets from `from` on.
+            if message.get("from", message["offset"]) > watch.next or watch.queue.qsize() >= MAX_UNREAD:
                 watch.behind = True
                 continue
-            watch.next += 1
+            watch.next = message["offset"] + 1
             watch.queue.put_nowait(message)
 
     def _gap(self, message: Message) -> None:
@@ -364,16 +375,23 @@ class Client:
         for watch in self._watches:
             if watch.task_id != message["task_id"] or watch.next is None or watch.behind:
                 continue
-            if data["reason"] not in ("epoch_changed", "ahead"):
-                if data["to"] < watch.next:
-                    continue
-                if data["from"] > watch.next:
-                    watch.behind = True
-                    continue
-            if snapshot := data.get("snapshot"):
-                watch.epoch = snapshot["epoch"]
+            if data["to"] < watch.next:
+                continue
+            if data["from"] > watch.next:
+                watch.behind = True
+                continue
             watch.next = data["to"] + 1
             watch.queue.put_nowait(message)
+
+    def _reset(self, message: Message) -> None:
+        data = message["data"]
+        for watch in self._watches:
+            if watch.task_id != message["task_id"] or watch.next is None or watch.behind:
+                continue
+            ahead = data["reason"] == "ahead"
+            if watch.next > data["offset"] + 1 if ahead else watch.epoch != data["epoch"]:
+                watch.epoch, watch.next = data["epoch"], data["offset"] + 1
+                watch.queue.put_nowait(message)
 
     def _stop(self, why: str) -> None:
         self._stopped = self._stopped or why

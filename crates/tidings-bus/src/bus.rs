@@ -1,10 +1,11 @@
 //! The handle that everything goes through.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tidings_protocol::{NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{ItemId, NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
@@ -14,7 +15,7 @@ use crate::cluster::mirror;
 use crate::config::{BusConfig, ConfigError};
 use crate::deliver::topic::{AttachId, Topic};
 use crate::ledger::{Account, Group, Ledger, OverLimit};
-use crate::log::{Log, LogLimits};
+use crate::log::{Log, LogLimits, OutputText};
 use crate::publish::append::{Prepared, PublishError, Published};
 use crate::publish::behind;
 use crate::shared::Shared;
@@ -286,6 +287,19 @@ impl EventBus {
             .map(|task| task.snapshot())
     }
 
+    /// Part of an output of a task, counted in bytes of the whole output, as far as it
+    /// is kept. None for a task or an output that is not known.
+    pub fn output(
+        &self,
+        task_id: &TaskId,
+        output_id: &ItemId,
+        range: Range<u64>,
+    ) -> Option<OutputText> {
+        let task = self.task(task_id)?;
+        let log = task.topic().lock();
+        log.outputs.read(output_id, range)
+    }
+
     /// States of up to `limit` tasks in order of their ids, after `after`, whose
     /// id begins with `prefix` and whose status is `status`.
     pub fn list(
@@ -316,7 +330,7 @@ impl EventBus {
         found
     }
 
-    /// Removes a task. Those who watch it are told by a gap (`epoch_changed`)
+    /// Removes a task. Those who watch it are told by a reset (`removed`)
     /// and see it start over if it comes back. False if it was not known.
     ///
     /// # Errors
@@ -494,6 +508,7 @@ impl EventBus {
                         event_type,
                         timestamp: at,
                         data: (0, text.len()),
+                        output: None,
                     }
                 },
                 &mut Vec::new(),

@@ -8,7 +8,7 @@ use crate::cluster::broker::Broker;
 use crate::defaults;
 use crate::deliver::cursor::SkipPolicy;
 use crate::ledger::LedgerLimits;
-use crate::log::{Framing, LogLimits};
+use crate::log::{Framing, LogLimits, OutputLimits};
 
 /// Settings of an [`EventBus`](crate::EventBus); see [`defaults`] for the reasons.
 #[derive(Clone)]
@@ -16,6 +16,9 @@ use crate::log::{Framing, LogLimits};
 pub struct BusConfig {
     /// Events and bytes kept per task. Default 1,000 events, 256 KiB.
     pub log_limits: LogLimits,
+    /// Bytes of outputs kept whole, beside the snapshot's part of them and for as long
+    /// as the snapshot. Default 1 MiB each, 4 MiB a task.
+    pub output_limits: OutputLimits,
     /// How long a finished task's events stay. Default 1 h.
     pub finished_events_ttl: Duration,
     /// How long a finished task's snapshot stays. Default 24 h.
@@ -62,6 +65,10 @@ impl Default for BusConfig {
             log_limits: LogLimits {
                 max_events: defaults::MAX_EVENTS,
                 max_bytes: defaults::MAX_BYTES,
+            },
+            output_limits: OutputLimits {
+                each: defaults::OUTPUT_BYTES,
+                task: defaults::TASK_OUTPUT_BYTES,
             },
             finished_events_ttl: defaults::FINISHED_EVENTS_TTL,
             pinned_ttl: defaults::PINNED_TTL,
@@ -178,6 +185,8 @@ macro_rules! setters {
 setters! {
     /// Sets [`log_limits`](Self#structfield.log_limits).
     log_limits: LogLimits,
+    /// Sets [`output_limits`](Self#structfield.output_limits).
+    output_limits: OutputLimits,
     /// Sets [`finished_events_ttl`](Self#structfield.finished_events_ttl).
     finished_events_ttl: Duration,
     /// Sets [`pinned_ttl`](Self#structfield.pinned_ttl).

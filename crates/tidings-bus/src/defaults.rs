@@ -8,6 +8,12 @@ pub const MAX_EVENTS: u64 = 1_000;
 /// Bytes kept per task: the other bound, for events with large data.
 pub const MAX_BYTES: usize = 256 * 1024;
 
+/// Bytes of one output kept whole: a long answer of an agent, many times over.
+pub const OUTPUT_BYTES: usize = 1024 * 1024;
+
+/// Bytes of all outputs of one task kept whole.
+pub const TASK_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
+
 /// How long a finished task's events stay: a coffee break, a meeting.
 pub const FINISHED_EVENTS_TTL: Duration = Duration::from_secs(60 * 60);
 

@@ -49,9 +49,9 @@ pub use deliver::topic::{Advance, AttachId, Hold, Joined, Start, Topic, Watcher}
 pub use ledger::{
     Account, AccountId, Charge, Group, Holding, Kind, Ledger, LedgerLimits, OverLimit,
 };
-pub use log::{Chunk, EventRecord, Framing, LogLimits, Standing, View};
+pub use log::{Chunk, EventRecord, Framing, LogLimits, OutputLimits, OutputText, Standing, View};
 pub use publish::append::{PublishError, Published};
-pub use stats::{BusStats, Counters, GapCounts, StatusCounts};
+pub use stats::{BusStats, Counters, GapCounts, ResetCounts, StatusCounts};
 pub use store::{
     Append, BackupError, BackupMade, Backups, KeepChange, Keeper, KeptThing, MemoryStore, Store,
     StoreError, StoredEvent, StoredRules, StoredTask, Write, conformance,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLockReadGuard};
 
-use tidings_protocol::{Epoch, NewEvent, TaskId};
+use tidings_protocol::{Epoch, NewEvent, ResetReason, TaskId};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -323,7 +323,7 @@ impl Shared {
             if let Some(behind) = &self.behind {
                 behind.settle(std::mem::take(&mut log.waiting));
             }
-            log.reset(self.epoch());
+            log.reset(self.epoch(), ResetReason::Removed);
             task.topic().mirror(&mut log);
         }
         task.topic().announce();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
-use tidings_protocol::{Gap, GapReason};
+use tidings_protocol::{Gap, GapReason, ResetReason};
 
 use crate::timing::Timings;
 
@@ -23,6 +23,8 @@ pub struct BusStats {
     pub gaps: GapCounts,
     /// Events that those gaps stood for, by reason.
     pub gap_events: GapCounts,
+    /// Resets that subscribers were told of.
+    pub resets: ResetCounts,
     /// Bytes of `data` of the events accepted.
     pub bytes_published: u64,
     /// Events that retention has dropped.
@@ -54,19 +56,36 @@ pub struct GapCounts {
     pub expired: u64,
     pub overrun: u64,
     pub conflated: u64,
-    pub epoch_changed: u64,
-    pub ahead: u64,
 }
 
 impl GapCounts {
-    fn read(counters: &[AtomicU64; 5]) -> Self {
-        let [expired, overrun, conflated, epoch_changed, ahead] =
+    fn read(counters: &[AtomicU64; 3]) -> Self {
+        let [expired, overrun, conflated] =
             std::array::from_fn(|at| counters[at].load(Ordering::Relaxed));
         Self {
             expired,
             overrun,
             conflated,
+        }
+    }
+}
+
+/// Resets by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names are the protocol's")]
+pub struct ResetCounts {
+    pub epoch_changed: u64,
+    pub removed: u64,
+    pub ahead: u64,
+}
+
+impl ResetCounts {
+    fn read(counters: &[AtomicU64; 3]) -> Self {
+        let [epoch_changed, removed, ahead] =
+            std::array::from_fn(|at| counters[at].load(Ordering::Relaxed));
+        Self {
             epoch_changed,
+            removed,
             ahead,
         }
     }
@@ -90,8 +109,9 @@ pub struct Counters {
     pub(crate) duplicates: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) deliveries: AtomicU64,
-    pub(crate) gaps: [AtomicU64; 5],
-    pub(crate) gap_events: [AtomicU64; 5],
+    pub(crate) gaps: [AtomicU64; 3],
+    pub(crate) gap_events: [AtomicU64; 3],
+    pub(crate) resets: [AtomicU64; 3],
     pub(crate) bytes_published: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) removed: AtomicU64,
@@ -113,12 +133,20 @@ impl Counters {
             GapReason::Expired => 0,
             GapReason::Overrun => 1,
             GapReason::Conflated => 2,
-            GapReason::EpochChanged => 3,
-            GapReason::Ahead => 4,
         };
         self.gaps[at].fetch_add(1, Ordering::Relaxed);
         let events = (gap.to.get() + 1).saturating_sub(gap.from.get());
         self.gap_events[at].fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts a reset that a subscriber was told of.
+    pub fn reset(&self, reason: ResetReason) {
+        let at = match reason {
+            ResetReason::EpochChanged => 0,
+            ResetReason::Removed => 1,
+            ResetReason::Ahead => 2,
+        };
+        self.resets[at].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How long things take.
@@ -135,6 +163,7 @@ impl Counters {
             deliveries: get(&self.deliveries),
             gaps: GapCounts::read(&self.gaps),
             gap_events: GapCounts::read(&self.gap_events),
+            resets: ResetCounts::read(&self.resets),
             bytes_published: get(&self.bytes_published),
             events_dropped: get(&self.dropped),
             tasks_removed: get(&self.removed),

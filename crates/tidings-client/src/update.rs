@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_protocol::{Event, Gap, Position, Since, TaskId, TaskSnapshot};
+use tidings_protocol::{Event, Gap, Offset, Position, ResetReason, Since, TaskId, TaskSnapshot};
 
 use crate::error::Loss;
 
@@ -62,6 +62,18 @@ pub enum Update {
         /// The task.
         task_id: TaskId,
     },
+    /// The watch's position is void: the task has started over, or the position was
+    /// after its newest event.
+    Reset {
+        /// The task.
+        task_id: TaskId,
+        /// Why.
+        reason: ResetReason,
+        /// What comes next comes after this offset, in the snapshot's epoch.
+        offset: Offset,
+        /// The task's state.
+        snapshot: Arc<TaskSnapshot>,
+    },
     /// The connection is gone. The client comes back by itself; nothing is lost
     /// by that, or a gap will say what.
     Disconnected {
@@ -80,7 +92,9 @@ impl Update {
         match self {
             Self::Snapshot(snapshot) => Some(&snapshot.task_id),
             Self::Event(event) => Some(&event.task_id),
-            Self::Gap { task_id, .. } | Self::Removed { task_id } => Some(task_id),
+            Self::Gap { task_id, .. } | Self::Reset { task_id, .. } | Self::Removed { task_id } => {
+                Some(task_id)
+            }
             Self::Disconnected { .. } | Self::Reconnected => None,
         }
     }
@@ -88,7 +102,7 @@ impl Update {
     /// The snapshot that it brings, if it brings one.
     pub fn snapshot(&self) -> Option<&Arc<TaskSnapshot>> {
         match self {
-            Self::Snapshot(snapshot) => Some(snapshot),
+            Self::Snapshot(snapshot) | Self::Reset { snapshot, .. } => Some(snapshot),
             Self::Gap { snapshot, .. } => snapshot.as_ref(),
             _ => None,
         }
@@ -102,7 +116,7 @@ impl Update {
         const SNAPSHOT: usize = 4 * 1024;
         match self {
             Self::Event(event) => SMALL + event.data.as_str().len(),
-            Self::Snapshot(_) => SNAPSHOT,
+            Self::Snapshot(_) | Self::Reset { .. } => SNAPSHOT,
             Self::Gap { snapshot, .. } => SMALL + snapshot.as_ref().map_or(0, |_| SNAPSHOT),
             Self::Removed { .. } | Self::Disconnected { .. } | Self::Reconnected => SMALL,
         }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::task::Context;
 
 use tidings_bus::{OverLimit, Start, Task};
-use tidings_protocol::{ControlMessage, ErrorCode, Pattern, Reference, Target, TaskId};
+use tidings_protocol::{
+    ControlMessage, ErrorCode, Pattern, Reference, Target, TaskId, UnsubscribeReason,
+};
 use tokio::time::Sleep;
 
 use crate::auth::Permission;
@@ -45,6 +47,7 @@ pub(crate) enum Job {
         /// The next key to look at.
         from: usize,
         reference: Option<Reference>,
+        reason: UnsubscribeReason,
         /// Whether the pattern is off the list.
         begun: bool,
     },
@@ -409,6 +412,7 @@ impl Connection {
             pattern,
             from: 0,
             reference: None,
+            reason: UnsubscribeReason::Forbidden,
             begun: true,
         });
         out.wake();
@@ -460,6 +464,7 @@ impl Connection {
                 from,
                 begun,
                 reference,
+                ..
             }) => {
                 if !std::mem::replace(begun, true) {
                     let (pattern, reference) = (pattern.clone(), reference.clone());
@@ -503,7 +508,9 @@ impl Connection {
                 self.manager().bus.detach(&task, attached);
                 if narrows {
                     let target = Target::Task(task.id().clone());
-                    self.encode(&ControlMessage::unsubscribed(None, target), &mut bytes);
+                    let reason = UnsubscribeReason::Forbidden;
+                    let gone = ControlMessage::unsubscribed(None, target, reason);
+                    self.encode(&gone, &mut bytes);
                 }
             }
         }
@@ -512,10 +519,14 @@ impl Connection {
             (Some(next), Some(Job::Narrow { from } | Job::Unmatch { from, .. })) => *from = next,
             (_, Some(Job::Unmatch { .. })) => {
                 if let Some(Job::Unmatch {
-                    pattern, reference, ..
+                    pattern,
+                    reference,
+                    reason,
+                    ..
                 }) = jobs.queue.pop_front()
                 {
-                    let done = ControlMessage::unsubscribed(reference, Target::Pattern(pattern));
+                    let target = Target::Pattern(pattern);
+                    let done = ControlMessage::unsubscribed(reference, target, reason);
                     self.encode(&done, &mut bytes);
                 }
                 out.subs.jobs_mut().begun = out.subs.jobs_mut().begun.wrapping_add(1);

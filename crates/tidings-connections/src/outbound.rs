@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tidings_bus::{Advance, SkipPolicy, Step, Task, Topic, View, Watcher};
+use tidings_bus::{Advance, SkipPolicy, Start, Step, Task, Topic, View, Watcher};
 use tidings_protocol::{
-    ControlMessage, Gap, GapReason, Joined as JoinedMessage, Offset, TaskId, TaskSnapshot,
+    ControlMessage, Gap, GapReason, Joined as JoinedMessage, Offset, ResetReason, TaskId,
+    TaskSnapshot, UnsubscribeReason,
 };
 
 use crate::auth::{Access, Permission};
@@ -244,14 +245,30 @@ impl Connection {
                 step = sub.cursor.step(topic, page, skip);
             }
             let view = page.as_deref_mut().unwrap_or(&mut *view);
-            if let Step::Gap(gap) = step {
+            if let Step::Reset(_) = step
+                && !sub.explicit
+                && topic.is_closed()
+            {
+                // Of a task that is gone its end is all there is to say.
+                continue;
+            }
+            if let Step::Gap(_) | Step::Reset(_) = step {
                 let task_id = sub.source.task_id().cloned();
-                self.encode_gap(task_id, topic, gap, &mut notices);
-                // Events go along with the gap before them; another gap waits
+                match (step, task_id) {
+                    (Step::Gap(gap), task_id) => {
+                        self.encode_gap(task_id, topic, gap, &mut notices);
+                    }
+                    (Step::Reset(reason), Some(task_id)) => {
+                        let offset = sub.cursor.delivered();
+                        self.encode_reset(task_id, topic, reason, offset, &mut notices);
+                    }
+                    _ => {}
+                }
+                // Events go along with what is said before them; another gap waits
                 // its turn, so that a broken write is of one of them.
                 let mut probe = sub.cursor;
                 step = probe.step(topic, view, skip);
-                if probe != sub.cursor || step == Step::Cold {
+                if probe != sub.cursor || matches!(step, Step::Cold | Step::Merged { .. }) {
                     step = Step::CaughtUp;
                 }
             }
@@ -260,7 +277,8 @@ impl Connection {
                     self.write_from_log(out, key, &notices, view, from, to)
                 }
                 Step::Events { from, to } => self.write_reframed(out, key, notices, view, from, to),
-                Step::CaughtUp | Step::Gap(_) | Step::Cold if notices.is_empty() => {
+                Step::Merged { from, to } => self.write_merged(out, key, notices, view, from, to),
+                _ if notices.is_empty() => {
                     if sub.explicit || !topic.is_closed() {
                         return Flow::Clear;
                     }
@@ -269,12 +287,13 @@ impl Connection {
                     let mut probe = sub.cursor;
                     if probe.step(topic, view, skip) == Step::CaughtUp {
                         topic.detach(sub.attached);
+                        let task_id = sub.source.task_id().cloned();
                         out.remove_sub(key);
-                        return Flow::Clear;
+                        return self.tell_removed(out, task_id);
                     }
                     continue;
                 }
-                Step::CaughtUp | Step::Gap(_) | Step::Cold => self.write_owned(out, &notices),
+                _ => self.write_owned(out, &notices),
             };
             if flow == Flow::Blocked {
                 // A page goes: memory is not to grow with sockets that are full.
@@ -334,7 +353,14 @@ impl Connection {
     /// Joins the log and says so: from here on the cursor counts.
     fn open(&self, sub: &mut Sub, opening: &Opening, notices: &mut Vec<u8>) {
         let topic = Arc::clone(sub.source.topic());
-        let joined = topic.join(&opening.start);
+        let mut joined = topic.join(&opening.start);
+        if let OpeningKind::Appeared { .. } = opening.kind
+            && !joined.recovered
+        {
+            // It is announced anew, from its first event on: that says already that
+            // what was before is over.
+            joined = topic.join(&Start::Retained);
+        }
         sub.cursor = joined.cursor;
         sub.last_heartbeat = joined.cursor.into();
         let task_id = sub.source.task_id().cloned();
@@ -372,9 +398,38 @@ impl Connection {
                 OpeningKind::Silent => {}
             }
         }
-        if let Some(gap) = joined.ahead {
-            self.encode_gap(task_id, &topic, gap, notices);
+        if let (true, Some(task_id)) = (joined.ahead, task_id) {
+            let offset = joined.cursor.delivered();
+            self.encode_reset(task_id, &topic, ResetReason::Ahead, offset, notices);
         }
+    }
+
+    /// Says that a task is gone, to a client whose pattern had brought it.
+    fn tell_removed(&self, out: &mut Outbound, task_id: Option<TaskId>) -> Flow {
+        let Some(task_id) = task_id else {
+            return Flow::Clear;
+        };
+        let mut notice = Vec::new();
+        let gone = ControlMessage::unsubscribed(None, task_id, UnsubscribeReason::Removed);
+        self.encode(&gone, &mut notice);
+        self.write_owned(out, &notice)
+    }
+
+    fn encode_reset(
+        &self,
+        task_id: TaskId,
+        topic: &Topic,
+        reason: ResetReason,
+        offset: Offset,
+        notices: &mut Vec<u8>,
+    ) {
+        // Only an inbox has no snapshot, and an inbox does not start over.
+        let Some(snapshot) = topic.snapshot() else {
+            return;
+        };
+        self.counters().reset(reason);
+        let message = ControlMessage::reset(task_id, reason, offset, snapshot);
+        self.encode(&message, notices);
     }
 
     fn encode_gap(&self, task_id: Option<TaskId>, topic: &Topic, gap: Gap, notices: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidings_bus::{Hold, OverLimit, PublishError, Published, Start};
 use tidings_protocol::{
     ClientMessage, ClientRequest, CommandId, ControlMessage, Data, ErrorCode, Limits, NewEvent,
-    Reference, Since, Target, TaskId,
+    Reference, Since, Target, TaskId, UnsubscribeReason,
 };
 
 use crate::auth::{AuthError, Forbidden, NotPublishable, Permission};
@@ -530,6 +530,7 @@ impl Connection {
                     pattern,
                     from: 0,
                     reference,
+                    reason: UnsubscribeReason::Asked,
                     begun: false,
                 });
                 return Ok(None);
@@ -545,6 +546,7 @@ impl Connection {
         Ok(Some(ControlMessage::unsubscribed(
             reference,
             Target::Task(task_id),
+            UnsubscribeReason::Asked,
         )))
     }
 

@@ -112,6 +112,31 @@ impl Connection {
         self.write_owned(out, &bytes)
     }
 
+    /// Writes one event that stands for several, for a subscriber that lags.
+    pub(crate) fn write_merged(
+        &self,
+        out: &mut Outbound,
+        key: usize,
+        mut bytes: Vec<u8>,
+        view: &View,
+        from: u64,
+        to: u64,
+    ) -> Flow {
+        let framing = &self.manager().bus.config().framing;
+        if let Some(merged) = view.merge(from, to, framing) {
+            if self.writes_as_is() {
+                bytes.extend_from_slice(merged.frame());
+            } else {
+                self.wire().event(&merged, &mut bytes);
+            }
+            if let Some(sub) = out.subs.get_mut(key) {
+                sub.cursor.advance(merged.offset().get() + 1 - from);
+            }
+            self.count_delivered(out, 1);
+        }
+        self.write_owned(out, &bytes)
+    }
+
     /// Writes answers and notices; what does not fit waits.
     pub(crate) fn write_control(&self, out: &mut Outbound, bytes: &[u8]) {
         if out.blocked || out.pending.is_some() {

@@ -12,6 +12,7 @@ pub(crate) fn all() -> Value {
         "/api/tasks": tasks(),
         "/api/tasks/{task_id}": task(),
         "/api/tasks/{task_id}/events": events(),
+        "/api/tasks/{task_id}/outputs/{output_id}": output(),
         "/api/tasks/{task_id}/commands": commands(),
         "/api/connections": connections(),
         "/api/connections/{client_id}": connection(),
@@ -129,7 +130,7 @@ fn task() -> Value {
             "operationId": "deleteTask",
             "tags": ["tasks"],
             "summary": "Remove a task and its events",
-            "description": "Those who watch it are told by a gap (`epoch_changed`).",
+            "description": "Those who watch it are told by a `reset` (`removed`).",
             "responses": responses(
                 json!({ "204": { "description": "It is gone." } }),
                 &["400", "404", "503"]
@@ -233,6 +234,49 @@ fn publish() -> Value {
             }),
             &["400", "408", "409", "413", "415", "503"]
         )
+    })
+}
+
+fn output() -> Value {
+    let text = |description: &str| {
+        json!({
+            "description": description,
+            "headers": {
+                "Content-Range": {
+                    "schema": { "type": "string" },
+                    "description": "The part that this is, in bytes of the whole output."
+                }
+            },
+            "content": { "text/plain": { "schema": { "type": "string" } } }
+        })
+    };
+    json!({
+        "parameters": [
+            parameter("TaskId"),
+            {
+                "name": "output_id", "in": "path", "required": true,
+                "schema": reference("ItemId"), "description": "The output."
+            }
+        ],
+        "get": {
+            "operationId": "readOutput",
+            "tags": ["tasks"],
+            "summary": "An output's text as it stands",
+            "description": "`Range` counts bytes of the whole output, also where its beginning \
+                is not kept any more: then the answer is 206 and `Content-Range` says where it \
+                begins.",
+            "parameters": [
+                { "name": "Range", "in": "header", "schema": { "type": "string" } }
+            ],
+            "responses": responses(
+                json!({
+                    "200": text("The whole output."),
+                    "206": text("The part asked for, or what is kept of it."),
+                    "416": { "description": "The output has no such part, or it is not kept." }
+                }),
+                &["404"]
+            )
+        }
     })
 }
 

@@ -27,13 +27,11 @@ pub(super) struct Connections {
     errors: Vec<(ErrorCode, u64)>,
 }
 
-fn gaps(gaps: GapCounts) -> [(&'static str, u64); 5] {
+fn gaps(gaps: GapCounts) -> [(&'static str, u64); 3] {
     [
         ("expired", gaps.expired),
         ("overrun", gaps.overrun),
         ("conflated", gaps.conflated),
-        ("epoch_changed", gaps.epoch_changed),
-        ("ahead", gaps.ahead),
     ]
 }
 
@@ -103,6 +101,16 @@ impl Bus {
             "Events that gaps stood for",
             "reason",
             gaps(stats.gap_events),
+        )?;
+        to.counters(
+            "tidings_resets",
+            "Positions of subscribers that became void",
+            "reason",
+            [
+                ("epoch_changed", stats.resets.epoch_changed),
+                ("removed", stats.resets.removed),
+                ("ahead", stats.resets.ahead),
+            ],
         )?;
         to.gauge("tidings_tasks", "Tasks known now", stats.tasks)?;
         let by_status = stats.tasks_by_status;

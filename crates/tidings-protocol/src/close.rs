@@ -102,12 +102,14 @@ impl CloseCode {
         Self::ALL.iter().copied().find(|known| known.code() == code)
     }
 
-    /// What a client does next, unless `going_away` has told it otherwise.
+    /// Returns what a client does next, unless `going_away` has told it otherwise.
+    ///
+    /// The one table that all clients are generated from, see `docs/schema/close-codes.json`.
+    /// A code that is not in it, such as 1005 or 1006, is followed by a try with backoff.
     pub const fn reconnect(self) -> Reconnect {
         match self {
-            // It has finished, was replaced, or would make the same mistake again.
-            Self::Normal
-            | Self::Protocol
+            // It was replaced, or would make the same mistake again.
+            Self::Protocol
             | Self::Unsupported
             | Self::InvalidPayload
             | Self::Policy
@@ -117,12 +119,21 @@ impl CloseCode {
             | Self::Replaced => Reconnect::Never,
             // Its network, and not the server, was at fault.
             Self::HeartbeatTimeout => Reconnect::Now,
-            Self::GoingAway
+            // The server says goodbye before each close: without that, 1000 is some
+            // proxy's idle timeout.
+            Self::Normal
+            | Self::GoingAway
             | Self::Internal
             | Self::Restart
             | Self::TryAgainLater
             | Self::RateLimited => Reconnect::Backoff,
         }
+    }
+
+    /// Returns whether another token may help: a client that can get one does so, and
+    /// tries once more before it gives up.
+    pub const fn is_about_token(self) -> bool {
+        matches!(self, Self::Unauthenticated | Self::Forbidden)
     }
 }
 

@@ -33,8 +33,9 @@ impl Default for Limits {
 /// Appends an event as it goes over the wire: one line of JSON without its
 /// line break. Gives where its `data` lies within `buf`.
 ///
-/// The same bytes as [`Event`](crate::Event) through serde_json, without the
-/// value in between. `data` comes last, so its end is the event's but for one byte.
+/// `text_at` is the length of an `output_delta`'s output before its text; none for
+/// other events. The same bytes as [`Event`](crate::Event) through serde_json,
+/// without the value in between. `data` comes last, so its end is the event's but for one byte.
 ///
 /// ```
 /// use tidings_protocol::{Event, NewEvent, Offset, TaskId, Timestamp, encode_event};
@@ -42,7 +43,7 @@ impl Default for Limits {
 /// let mut buf = Vec::new();
 /// let event = NewEvent::task_started("Build");
 /// let at = Timestamp::from_millis(0);
-/// let data = encode_event(&mut buf, &TaskId::new("build-7")?, Offset::FIRST, at, &event);
+/// let data = encode_event(&mut buf, &TaskId::new("build-7")?, Offset::FIRST, at, None, &event);
 /// assert_eq!(&buf[data], br#"{"name":"Build"}"#);
 /// let event: Event = serde_json::from_slice(&buf)?;
 /// assert_eq!(event.offset, Offset::FIRST);
@@ -53,6 +54,7 @@ pub fn encode_event(
     task_id: &TaskId,
     offset: Offset,
     at: Timestamp,
+    text_at: Option<u64>,
     event: &NewEvent,
 ) -> Range<usize> {
     // Neither an event type nor a task id has a character that JSON escapes.
@@ -73,6 +75,10 @@ pub fn encode_event(
     if let Some(source) = &event.source {
         buf.extend_from_slice(b",\"source\":");
         string(buf, source.as_str());
+    }
+    if let Some(text_at) = text_at {
+        buf.extend_from_slice(b",\"at\":");
+        let _ = serde_json::to_writer(&mut *buf, &text_at);
     }
     buf.extend_from_slice(b",\"data\":");
     let start = buf.len();

@@ -125,6 +125,9 @@ pub struct Event {
     pub task_id: TaskId,
     /// Its place in the task's log.
     pub offset: Offset,
+    /// The first offset that a merged event stands for; `offset` is the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Offset>,
     /// When the server took it.
     pub timestamp: Timestamp,
     /// The producer's idempotency key.
@@ -133,8 +136,19 @@ pub struct Event {
     /// Who made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Of an `output_delta`: the length of its output in UTF-8 bytes before this
+    /// text. It shows whether text is missing or comes twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
     /// What it says.
     pub data: Data,
+}
+
+impl Event {
+    /// Returns the first offset that the event stands for: its own, unless it is merged.
+    pub fn first_offset(&self) -> Offset {
+        self.from.unwrap_or(self.offset)
+    }
 }
 
 impl<'de> Deserialize<'de> for Event {
@@ -144,9 +158,11 @@ impl<'de> Deserialize<'de> for Event {
             event_type: EventType,
             task_id: TaskId,
             offset: Offset,
+            from: Option<Offset>,
             timestamp: Timestamp,
             event_id: Option<EventId>,
             source: Option<Source>,
+            at: Option<u64>,
             data: Data,
         }
 
@@ -154,18 +170,22 @@ impl<'de> Deserialize<'de> for Event {
             event_type,
             task_id,
             offset,
+            from,
             timestamp,
             event_id,
             source,
+            at,
             data,
         } = crate::object::deserialize(deserializer, "an event")?;
         Ok(Self {
             event_type,
             task_id,
             offset,
+            from,
             timestamp,
             event_id,
             source,
+            at,
             data,
         })
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 /// What a lagging subscriber may miss of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventClass {
-    /// Superseded by the next of its kind: of adjacent ones, the last is enough.
-    Conflatable,
+    /// Adjacent ones are merged into one, without loss of state.
+    Mergeable,
     /// May be left out as a range.
     Droppable,
     /// Never left out while it is retained.
@@ -74,7 +74,7 @@ event_types! {
     /// The task runs; after its end, it runs anew.
     TaskStarted => "task_started", Essential;
     /// How far it is.
-    ProgressUpdate => "progress_update", Conflatable;
+    ProgressUpdate => "progress_update", Mergeable;
     /// A step began.
     StepStarted => "step_started", Essential;
     /// A step is done.
@@ -96,7 +96,7 @@ event_types! {
     /// A tool failed.
     ToolCallFailed => "tool_call_failed", Essential;
     /// More of a text, as it comes.
-    OutputDelta => "output_delta", Droppable;
+    OutputDelta => "output_delta", Mergeable;
     /// The text is complete.
     OutputCompleted => "output_completed", Essential;
     /// Something was made.
@@ -164,11 +164,12 @@ crate::schema::text!(
 const MAX_NAME: usize = 64;
 
 /// Names of control messages: an event must not pass for one.
-pub(crate) const RESERVED: [&str; 10] = [
+pub(crate) const RESERVED: [&str; 11] = [
     "connection_established",
     "subscribed",
     "unsubscribed",
     "gap",
+    "reset",
     "heartbeat",
     "ack",
     "error",
@@ -270,11 +271,11 @@ mod tests {
     }
 
     #[test]
-    fn only_progress_log_and_deltas_may_be_missed() {
+    fn only_logs_may_be_missed() {
         for event_type in EventType::STANDARD {
             let expected = match event_type {
-                EventType::ProgressUpdate => EventClass::Conflatable,
-                EventType::Log | EventType::OutputDelta => EventClass::Droppable,
+                EventType::ProgressUpdate | EventType::OutputDelta => EventClass::Mergeable,
+                EventType::Log => EventClass::Droppable,
                 _ => EventClass::Essential,
             };
             assert_eq!(event_type.class(), expected, "{event_type}");

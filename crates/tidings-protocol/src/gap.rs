@@ -16,28 +16,17 @@ pub enum GapReason {
     Expired,
     /// The subscriber was slower than retention.
     Overrun,
-    /// Superseded or droppable events were skipped for a subscriber that lags.
+    /// `log` events were left out for a subscriber that lags.
     Conflated,
-    /// The numbering has started over.
-    EpochChanged,
-    /// The position was ahead of the log: nothing is missing, but the claim was wrong.
-    Ahead,
 }
 
 crate::text::named_enum!(GapReason, UnknownGapReason, "the reason of a gap", {
     Expired => "expired",
     Overrun => "overrun",
     Conflated => "conflated",
-    EpochChanged => "epoch_changed",
-    Ahead => "ahead",
 });
 
-/// A range of offsets that a subscriber does not get, both ends included.
-///
-/// Empty (`to` one less than `from`) when nothing is missing but the subscriber
-/// must still look up: after [`Ahead`](GapReason::Ahead) it is head + 1 to head,
-/// after [`EpochChanged`](GapReason::EpochChanged) 1 to 0 if all of the new
-/// numbering follows.
+/// A range of offsets that a subscriber does not get, both ends included; never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gap {
@@ -56,6 +45,41 @@ impl Gap {
     }
 }
 
+/// Why a subscriber's position is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ResetReason {
+    /// The numbering has started over.
+    #[default]
+    EpochChanged,
+    /// The task was removed.
+    Removed,
+    /// The position was after the newest event.
+    Ahead,
+}
+
+crate::text::named_enum!(ResetReason, UnknownResetReason, "the reason of a reset", {
+    EpochChanged => "epoch_changed",
+    Removed => "removed",
+    Ahead => "ahead",
+});
+
+/// Why a subscription is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UnsubscribeReason {
+    /// The client asked for it.
+    Asked,
+    /// The client's token does not allow it any more.
+    Forbidden,
+    /// The task is gone. A pattern that matched it goes on.
+    Removed,
+}
+
+crate::text::named_enum!(UnsubscribeReason, UnknownUnsubscribeReason, "the reason of an unsubscription", {
+    Asked => "asked",
+    Forbidden => "forbidden",
+    Removed => "removed",
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +93,5 @@ mod tests {
         };
         assert_eq!(gap(3, 5).count(), 3);
         assert_eq!(gap(4, 4).count(), 1);
-        assert_eq!(gap(1, 0).count(), 0);
     }
 }

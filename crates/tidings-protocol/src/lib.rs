@@ -38,7 +38,7 @@
 //!
 //! // … and goes to all who watch.
 //! let mut line = Vec::new();
-//! encode_event(&mut line, &task_id, offset, at, &event);
+//! encode_event(&mut line, &task_id, offset, at, None, &event);
 //! assert!(line.starts_with(br#"{"event_type":"progress_update","task_id":"build-7","offset":1,"#));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -53,11 +53,13 @@ mod constructors;
 mod error_code;
 mod event;
 mod event_type;
+mod fold;
 mod gap;
 mod ids;
 mod json;
 mod lease;
 mod lifecycle;
+mod merge;
 mod message;
 mod object;
 mod payload;
@@ -78,11 +80,16 @@ pub use codec::{Limits, encode_event};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use event::{Event, NewEvent};
 pub use event_type::{CustomEventType, EventClass, EventType, EventTypeError};
-pub use gap::{Gap, GapReason, UnknownGapReason};
+pub use fold::Fold;
+pub use gap::{
+    Gap, GapReason, ResetReason, UnknownGapReason, UnknownResetReason, UnknownUnsubscribeReason,
+    UnsubscribeReason,
+};
 pub use ids::{ClientId, CommandId, EventId, IdError, ItemId, Pattern, ProducerId, Source, TaskId};
 pub use json::{Data, DataError, Json, JsonError, MAX_DEPTH};
 pub use lease::{Lease, LeaseExpiry};
 pub use lifecycle::{InvalidTransition, TaskStatus, UnknownTaskStatus};
+pub use merge::{MAX_MERGED_BYTES, Merger};
 pub use message::{
     ClientMessage, ClientRequest, ControlMessage, DecodeError, InvalidServerMessage, Joined,
     MAX_REFERENCE_BYTES, Reference, ReferenceError, ServerMessage, Target,
@@ -101,7 +108,8 @@ pub use producer::{
 };
 pub use secret::Secret;
 pub use snapshot::{
-    ActiveStep, ActiveToolCall, AgentState, ArtifactState, MAX_ENTRIES, MAX_SNAPSHOT_BYTES,
-    MAX_TEXT_BYTES, OutputState, PendingCommand, PendingInput, TaskSnapshot,
+    AgentState, ArtifactState, ItemState, MAX_ENDED, MAX_ENTRIES, MAX_SNAPSHOT_BYTES,
+    MAX_TEXT_BYTES, OutputState, PendingCommand, PendingInput, StepState, TaskSnapshot,
+    ToolCallState, UnknownItemState,
 };
 pub use timestamp::{Timestamp, TimestampError};

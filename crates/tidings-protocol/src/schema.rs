@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::message::wire::client::ClientMessage;
 use crate::message::wire::control;
-use crate::{Event, EventType, NewEvent, TaskSnapshot, payload};
+use crate::{CloseCode, Event, EventType, NewEvent, TaskSnapshot, payload};
 
 /// A schema that is written out by hand, where serde is too.
 macro_rules! custom {
@@ -75,6 +75,43 @@ pub fn all() -> Vec<(&'static str, String)> {
     .collect()
 }
 
+/// The close codes and what a client does after each: the table that the clients are
+/// generated from.
+pub fn close_codes() -> String {
+    let codes = CloseCode::ALL.iter().map(|code| {
+        json!({
+            "code": code.code(),
+            "reconnect": code.reconnect(),
+            "token": code.is_about_token(),
+        })
+    });
+    let table = json!({
+        "description": "What a client does after a close, unless `going_away` has told it \
+            otherwise. After any other code it tries again with backoff. `token`: another token \
+            may help, so a client that can get one tries once more.",
+        "codes": codes.collect::<Vec<_>>(),
+    });
+    format!("{table:#}\n")
+}
+
+/// The same table as a Python module.
+pub fn close_codes_in_python() -> String {
+    let mut text = String::from(
+        "\"\"\"What a client does after a close. Generated from the protocol: do not edit.\"\"\"\n\n\
+         #: By close code; after any other code a client tries again with backoff.\n\
+         RECONNECT = {\n",
+    );
+    for code in CloseCode::ALL {
+        text.push_str(&format!("    {}: \"{}\",\n", code.code(), code.reconnect()));
+    }
+    text.push_str("}\n\n#: Codes after which another token may help.\nTOKEN = {");
+    let about = CloseCode::ALL.iter().filter(|code| code.is_about_token());
+    let about: Vec<_> = about.map(|code| code.code().to_string()).collect();
+    text.push_str(&about.join(", "));
+    text.push_str("}\n");
+    text
+}
+
 /// Of a Rust doc comment, the first paragraph is for everyone.
 fn summarize(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
@@ -121,6 +158,7 @@ fn server_message(mut generator: SchemaGenerator) -> Schema {
         control::<control::ConnectionEstablished<'_>>(g, "connection_established", Task::Sometimes),
         control::<control::Subscribed<'_>>(g, "subscribed", Task::Sometimes),
         control::<control::Unsubscribed<'_>>(g, "unsubscribed", Task::Sometimes),
+        control::<control::Reset<'_>>(g, "reset", Task::Always),
         control::<control::Gap<'_>>(g, "gap", Task::Sometimes),
         control::<control::Heartbeat<'_>>(g, "heartbeat", Task::Never),
         control::<control::Ack<'_>>(g, "ack", Task::Always),

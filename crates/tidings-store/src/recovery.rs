@@ -253,8 +253,8 @@ fn replay(engine: &Engine, row: &mut OwnedRow) -> Result<(u64, u64), Damage> {
             cause,
         };
         let event: Event = serde_json::from_slice(&json).map_err(wrong)?;
-        let payload = Payload::parse(&event.event_type, &event.data)
-            .map_err(|error| wrong(serde::de::Error::custom(error)))?;
+        let payload =
+            Payload::of(&event).map_err(|error| wrong(serde::de::Error::custom(error)))?;
         row.snapshot.apply(&payload, event.offset, event.timestamp);
         events += 1;
         size += json.len() as u64;

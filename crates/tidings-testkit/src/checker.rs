@@ -1,16 +1,19 @@
 //! The invariant of Tidings, checked from what one subscriber receives.
 //!
-//! For one subscriber of one task, delivered offsets and gap ranges, in the
-//! order received, are contiguous and do not overlap. Every test at every
-//! level, and every bench, feeds what it sees to one of these.
+//! For one subscriber of one task, delivered offsets, merged ranges and gap ranges,
+//! in the order received, are contiguous and do not overlap. What it receives,
+//! folded, is the task's state (see [`StateChecker`]). Every test at every level,
+//! and every bench, feeds what it sees to one of these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tidings_protocol::{Epoch, Gap, GapReason, Pattern, Position, TaskId};
 
+use crate::state::{StateChecker, StateViolation};
+
 /// What a subscriber saw that it must not see.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
     /// An offset came that is not the next one.
@@ -49,6 +52,9 @@ pub enum Violation {
         /// What came.
         gap: Gap,
     },
+    /// What was received does not amount to the task's state.
+    #[error(transparent)]
+    State(#[from] StateViolation),
     /// A message of the wire is not as the protocol says.
     #[error("not as the protocol says ({what}): {message}")]
     Malformed {
@@ -74,6 +80,7 @@ pub struct Checker {
     next: Option<Next>,
     delivered: u64,
     gaps: Vec<Gap>,
+    resets: u64,
 }
 
 impl Checker {
@@ -115,6 +122,20 @@ impl Checker {
     /// # Errors
     /// It was not the one that was due.
     pub fn event(&mut self, got: u64) -> Result<(), Violation> {
+        self.merged(got, got)
+    }
+
+    /// An event came that stands for all offsets from `got` to `to`.
+    ///
+    /// # Errors
+    /// The first of them was not the one that was due.
+    pub fn merged(&mut self, got: u64, to: u64) -> Result<(), Violation> {
+        if to < got {
+            return Err(Violation::Offset {
+                expected: got,
+                got: to,
+            });
+        }
         match self.next {
             None => return Err(Violation::NotJoined { got }),
             Some(Next::Exactly(expected)) if got != expected => {
@@ -128,7 +149,7 @@ impl Checker {
             }
             Some(_) => {}
         }
-        self.next = Some(Next::Exactly(got + 1));
+        self.next = Some(Next::Exactly(to + 1));
         self.delivered += 1;
         Ok(())
     }
@@ -139,15 +160,11 @@ impl Checker {
     /// It does not begin where it must, or has no snapshot although it needs one.
     pub fn gap(&mut self, gap: Gap, has_snapshot: bool) -> Result<(), Violation> {
         let (from, to) = (gap.from.get(), gap.to.get());
-        let expected = match (gap.reason, self.next) {
-            // The numbering starts over, or the claim was wrong: nothing was due.
-            (GapReason::EpochChanged, _) => 1,
-            (GapReason::Ahead, _) => to + 1,
-            (_, Some(Next::Exactly(expected))) => expected,
-            (_, Some(Next::UpTo(_)) | None) => from,
+        let expected = match self.next {
+            Some(Next::Exactly(expected)) => expected,
+            Some(Next::UpTo(_)) | None => from,
         };
-        let empty_allowed = matches!(gap.reason, GapReason::EpochChanged | GapReason::Ahead);
-        if from != expected || to + 1 < from || (to + 1 == from && !empty_allowed) {
+        if from != expected || to < from {
             return Err(Violation::Gap { expected, gap });
         }
         if gap.reason != GapReason::Conflated && !has_snapshot {
@@ -156,6 +173,17 @@ impl Checker {
         self.next = Some(Next::Exactly(to + 1));
         self.gaps.push(gap);
         Ok(())
+    }
+
+    /// The position became void: what comes next comes after `offset`.
+    pub fn reset(&mut self, offset: u64) {
+        self.next = Some(Next::Exactly(offset + 1));
+        self.resets += 1;
+    }
+
+    /// Resets that came.
+    pub fn resets(&self) -> u64 {
+        self.resets
     }
 }
 
@@ -178,8 +206,12 @@ pub struct TaskChecker {
     pub checker: Checker,
     /// The epoch that offsets count in.
     pub epoch: Option<Epoch>,
+    /// The epoch of the client's position: a reset must have a reason.
+    claim: Option<Epoch>,
     /// The last snapshot.
     pub snapshot: Option<Value>,
+    /// Everything received, folded.
+    pub state: StateChecker,
     /// Heads that heartbeats told.
     pub head: u64,
     /// Event types that came, in order.
@@ -294,9 +326,14 @@ impl WireChecker {
             let offset = offset.as_u64().ok_or_else(|| malformed("offset"))?;
             let task_id = task_id.ok_or_else(|| malformed("an event without task_id"))?;
             let kind = kind.to_owned();
+            let from = match message.get("from") {
+                Some(from) => from.as_u64().ok_or_else(|| malformed("from"))?,
+                None => offset,
+            };
             let task = self.tasks.entry(task_id).or_default();
-            task.checker.event(offset)?;
+            task.checker.merged(from, offset)?;
             task.event_types.push(kind);
+            task.state.text(text)?;
             return Ok(message);
         }
         match kind {
@@ -308,7 +345,12 @@ impl WireChecker {
                 }
             }
             "unsubscribed" => {
+                let reason = data["reason"].as_str();
+                let reason = reason.ok_or_else(|| malformed("unsubscribed without a reason"))?;
                 if let Some(task_id) = data["task_id"].as_str() {
+                    if reason == "removed" {
+                        self.tasks.remove(task_id);
+                    }
                     // A pattern that matches the task goes on bringing it.
                     if !self.is_matched(task_id) {
                         self.tasks.remove(task_id);
@@ -317,6 +359,7 @@ impl WireChecker {
                     self.patterns.remove(pattern);
                 }
             }
+            "reset" => self.reset(task_id, data, text)?,
             "gap" => self.gap(task_id, data, text)?,
             "heartbeat" => {
                 for (task_id, head) in data["heads"].as_object().into_iter().flatten() {
@@ -369,6 +412,10 @@ impl WireChecker {
             ));
         }
         let asked = self.since.remove(&task_id);
+        let claim = match &asked {
+            Some(Asked::After(position)) => position.epoch.clone(),
+            _ => epoch.clone(),
+        };
         let appeared = data.get("pattern").is_some() && offset == 0;
         let checker = match asked {
             // It has appeared under a pattern, anew perhaps: all of it follows.
@@ -384,14 +431,54 @@ impl WireChecker {
                 Checker::from(position.offset.get() + 1)
             }
         };
+        let mut state = StateChecker::default();
+        state.text(text)?;
         let task = TaskChecker {
             checker,
+            state,
             epoch: Some(epoch),
+            // What was not recovered, the server goes on to explain.
+            claim: recovered.then_some(claim),
             snapshot: Some(data["snapshot"].clone()),
             head: offset,
             ..TaskChecker::default()
         };
         self.tasks.insert(task_id, task);
+        Ok(())
+    }
+
+    fn reset(
+        &mut self,
+        task_id: Option<String>,
+        data: &Value,
+        text: &str,
+    ) -> Result<(), Violation> {
+        let malformed = |what: &'static str| Violation::Malformed {
+            what,
+            message: text.to_owned(),
+        };
+        let task_id = task_id.ok_or_else(|| malformed("a reset without task_id"))?;
+        let epoch = data["epoch"].as_str().and_then(|epoch| epoch.parse().ok());
+        let epoch: Epoch = epoch.ok_or_else(|| malformed("epoch"))?;
+        let offset = data["offset"].as_u64().ok_or_else(|| malformed("offset"))?;
+        if data["snapshot"]["epoch"].as_str() != Some(epoch.as_str())
+            || data["snapshot"]["offset"].as_u64() < Some(offset)
+        {
+            return Err(malformed("the snapshot is not of where the task goes on"));
+        }
+        let task = self.tasks.entry(task_id).or_default();
+        let same = task.claim.as_ref() == Some(&epoch);
+        let ahead = task.checker.expected() > Some(offset + 1);
+        match data["reason"].as_str() {
+            Some("ahead") if ahead && (same || task.claim.is_none()) => {}
+            Some("epoch_changed" | "removed") if !same => {}
+            _ => return Err(malformed("a reset without a reason")),
+        }
+        task.checker.reset(offset);
+        task.claim = Some(epoch.clone());
+        task.epoch = Some(epoch);
+        task.snapshot = Some(data["snapshot"].clone());
+        task.state.text(text)?;
         Ok(())
     }
 
@@ -416,6 +503,7 @@ impl WireChecker {
                 .and_then(|epoch| epoch.parse().ok());
             task.snapshot = Some(snapshot.clone());
         }
+        task.state.text(text)?;
         Ok(())
     }
 }
@@ -454,10 +542,12 @@ mod tests {
             "no snapshot"
         );
         checker.gap(gap(8, 9, GapReason::Conflated), false).unwrap();
-        checker
-            .gap(gap(1, 0, GapReason::EpochChanged), true)
-            .unwrap();
+        checker.reset(0);
         checker.event(1).unwrap();
-        assert_eq!(checker.delivered(), 3);
+        checker.merged(2, 5).unwrap();
+        checker.event(6).unwrap();
+        assert!(checker.merged(6, 9).is_err(), "merged, and partly twice");
+        assert!(checker.merged(7, 6).is_err(), "merged from nothing");
+        assert_eq!(checker.delivered(), 5);
     }
 }

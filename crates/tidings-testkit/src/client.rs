@@ -3,6 +3,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tidings_protocol::TaskSnapshot;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tungstenite::Message;
@@ -50,6 +51,18 @@ impl TestClient {
     /// The checker, to tell it what is asked for next.
     pub fn checker_mut(&mut self) -> &mut WireChecker {
         &mut self.checker
+    }
+
+    /// Compares what was received of a task, folded, with the server's state.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn assert_state(&self, server: &TaskSnapshot) {
+        let task = self.checker.task(server.task_id.as_str());
+        let checked = task.map(|task| task.state.compare(server));
+        if let Err(violation) = checked.expect("a task that was watched") {
+            panic!("{violation}");
+        }
     }
 
     /// The close frame, if one came.

@@ -28,6 +28,7 @@ mod raw;
 mod redis;
 mod seeds;
 mod server;
+mod state;
 mod tokens;
 
 pub use checker::{Checker, TaskChecker, Violation, WireChecker};
@@ -41,4 +42,5 @@ pub use raw::{RawClient, RawFrame, frame, handshake, masked_frame};
 pub use redis::RedisServer;
 pub use seeds::simulate_seeds;
 pub use server::{DEADLINE, TestConfig, TestServer, eventually};
+pub use state::{StateChecker, StateViolation};
 pub use tokens::{Tokens, permissions};

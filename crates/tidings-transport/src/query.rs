@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
-use tidings_protocol::{ErrorCode, TaskId};
+use tidings_protocol::{ErrorCode, ItemId, TaskId};
 
 use crate::problem::Problem;
 
@@ -51,4 +51,11 @@ pub(crate) fn task_id(raw: &str) -> Result<TaskId, Problem> {
     path_part(raw)?
         .parse()
         .map_err(|error| Problem::new(ErrorCode::InvalidTaskId, format!("{error}")))
+}
+
+/// The id of an item from the path.
+pub(crate) fn item_id(raw: &str) -> Result<ItemId, Problem> {
+    path_part(raw)?
+        .parse()
+        .map_err(|error| Problem::bad_request(format!("{error}")))
 }

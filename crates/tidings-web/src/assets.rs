@@ -5,24 +5,24 @@ use crate::asset::{Asset, Representation};
 /// The embedded files.
 pub(crate) static ASSETS: &[Asset] = &[
     Asset {
-        path: "/assets/dashboard-DSstzvLC.js",
+        path: "/assets/dashboard-CZsg4D9r.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"aM_Totddsc-JjY3ovK4WWS-br\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-DSstzvLC.js.br"),
+                etag: "\"VXrkwNXpT6kWS8RxKh__WT-br\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-CZsg4D9r.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"aM_Totddsc-JjY3ovK4WWS-gzip\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-DSstzvLC.js.gzip"),
+                etag: "\"VXrkwNXpT6kWS8RxKh__WT-gzip\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-CZsg4D9r.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"aM_Totddsc-JjY3ovK4WWS\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-DSstzvLC.js"),
+                etag: "\"VXrkwNXpT6kWS8RxKh__WT\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-CZsg4D9r.js"),
             },
         ],
     },
@@ -99,17 +99,17 @@ pub(crate) static ASSETS: &[Asset] = &[
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"NrLSUqDaJbgtaEn2i03iN1-br\"",
+                etag: "\"1K-AhlCujDv7-kLu-K-_xq-br\"",
                 body: include_bytes!("../ui/dist/index.html.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"NrLSUqDaJbgtaEn2i03iN1-gzip\"",
+                etag: "\"1K-AhlCujDv7-kLu-K-_xq-gzip\"",
                 body: include_bytes!("../ui/dist/index.html.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"NrLSUqDaJbgtaEn2i03iN1\"",
+                etag: "\"1K-AhlCujDv7-kLu-K-_xq\"",
                 body: include_bytes!("../ui/dist/index.html"),
             },
         ],
@@ -121,17 +121,17 @@ pub(crate) static ASSETS: &[Asset] = &[
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"vbyDHJwsEwq3WFP7YGtQUS-br\"",
+                etag: "\"vZ5VjYLeIKn427oEpTAQZa-br\"",
                 body: include_bytes!("../ui/dist/tidings.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"vbyDHJwsEwq3WFP7YGtQUS-gzip\"",
+                etag: "\"vZ5VjYLeIKn427oEpTAQZa-gzip\"",
                 body: include_bytes!("../ui/dist/tidings.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"vbyDHJwsEwq3WFP7YGtQUS\"",
+                etag: "\"vZ5VjYLeIKn427oEpTAQZa\"",
                 body: include_bytes!("../ui/dist/tidings.js"),
             },
         ],

@@ -28,6 +28,8 @@
 //!             }
 //!         }
 //!         Delivery::Gap { gap, .. } => println!("missing {} to {}", gap.from, gap.to),
+//!         Delivery::Reset { reason, .. } => println!("it starts over: {reason}"),
+//!         Delivery::Removed { .. } => break,
 //!     }
 //! }
 //! # Ok(())

@@ -2,7 +2,8 @@
 //! and no name of the protocol is missing there.
 
 use tidings::protocol::{
-    ClientMessage, CloseCode, ErrorCode, EventType, GapReason, Limits, ServerMessage,
+    ClientMessage, CloseCode, ErrorCode, EventType, GapReason, Limits, ResetReason, ServerMessage,
+    UnsubscribeReason,
 };
 
 const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
@@ -22,10 +23,18 @@ fn examples() -> Vec<&'static str> {
     examples
 }
 
+/// The snapshot that `{…}` stands for in the examples: the one that is written out.
+fn snapshot() -> &'static str {
+    let mut lines = DOCUMENT.lines();
+    let found = lines.find(|line| line.starts_with(r#"{"task_id":"#));
+    found.expect("a snapshot is written out")
+}
+
 #[test]
 fn examples_are_what_the_code_writes() {
     let mut names = Vec::new();
     for example in examples() {
+        let example = &*example.replace("{…}", snapshot());
         let written = if example.starts_with(r#"{"type":"#) {
             let message = ClientMessage::decode(example, &Limits::default()).expect(example);
             names.push(message.kind.type_name().to_owned());
@@ -42,7 +51,7 @@ fn examples_are_what_the_code_writes() {
         };
         assert_eq!(written, example);
     }
-    let all = "connection_established subscribed unsubscribed gap heartbeat ack error \
+    let all = "connection_established subscribed unsubscribed reset gap heartbeat ack error \
         personal_message pong going_away ping publish subscribe unsubscribe command authenticate";
     for name in all.split_whitespace() {
         assert!(
@@ -53,11 +62,23 @@ fn examples_are_what_the_code_writes() {
 }
 
 #[test]
+fn no_example_is_longer_than_what_it_shows() {
+    for example in examples() {
+        assert!(example.len() <= 400, "{example}");
+    }
+}
+
+#[test]
 fn every_name_is_described() {
     let events = EventType::STANDARD
         .iter()
         .map(|name| format!("| `{}` |", name.as_str()));
     let gaps = GapReason::ALL.iter().map(|name| format!("| `{name}` |"));
+    let resets = ResetReason::ALL.iter().map(|name| format!("| `{name}` |"));
+    let ends = UnsubscribeReason::ALL
+        .iter()
+        .map(|name| format!("| `{name}` |"));
+    let gaps = gaps.chain(resets).chain(ends);
     let errors = ErrorCode::ALL
         .iter()
         .map(|code| format!("| `{code}` | {} |", code.http_status()));

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_protocol::{GapReason, NewEvent, Pattern, Since, TaskId};
+use tidings_protocol::{NewEvent, Pattern, Since, TaskId};
 
 use crate::bus::EventBus;
 use crate::cluster::broker::Broker;
@@ -97,18 +97,13 @@ async fn next(watching: &mut Subscription) -> Delivery {
         .expect("a delivery before the end")
 }
 
-/// Offsets up to `last`; a gap may come before the first only.
+/// Offsets up to `last`: nothing but events, whichever node has begun the task.
 async fn offsets(watching: &mut Subscription, last: u64) -> Vec<u64> {
     let mut seen = Vec::new();
     while seen.last() != Some(&last) {
         match next(watching).await {
             Delivery::Event(event) => seen.push(event.offset().get()),
-            Delivery::Gap { gap, .. } => {
-                // Whoever came before the task's first event may learn that the
-                // other node has begun it.
-                let expected = seen.is_empty() && gap.reason == GapReason::EpochChanged;
-                assert!(expected, "{gap:?} after {seen:?}");
-            }
+            other => panic!("{other:?} after {seen:?}"),
         }
     }
     seen
@@ -179,7 +174,7 @@ async fn carries_removals(nodes: [Node; 2]) {
     b.fetch(&task, None).await.expect("a task can be fetched");
     let mut on_b = b.subscribe(&task);
     assert!(a.remove(&task).await.expect("a removal"));
-    let Delivery::Gap { .. } = next(&mut on_b).await else {
+    let Delivery::Reset { .. } = next(&mut on_b).await else {
         panic!("whoever watches it is told");
     };
     let after = taken(&b, &task, step(1)).await;

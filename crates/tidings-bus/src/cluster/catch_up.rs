@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidings_protocol::{Epoch, Event, EventType, Offset, Payload, TaskId, TaskSnapshot, Timestamp};
+use tidings_protocol::{
+    Epoch, Event, EventType, ItemId, Offset, Payload, ResetReason, TaskId, TaskSnapshot, Timestamp,
+};
 use tokio::time::Instant;
 
 use crate::deliver::cold::finished;
 use crate::log::{Appended, Framing, Log};
+use crate::publish::append::output_of;
 use crate::shared::Shared;
 use crate::store::{Store, StoreError, StoredEvent, StoredTask};
 use crate::tasks::eviction::Lane;
@@ -21,7 +24,7 @@ pub(crate) struct Loaded {
     /// What follows the newest event.
     next: Offset,
     snapshot: Option<TaskSnapshot>,
-    events: VecDeque<(Event, Arc<[u8]>)>,
+    events: VecDeque<(Event, Payload, Arc<[u8]>)>,
 }
 
 impl Loaded {
@@ -42,6 +45,9 @@ pub(crate) struct Line {
     /// Where `data` lies within it.
     pub(crate) data: (usize, usize),
     pub(crate) event_type: EventType,
+    /// Of an `output_delta`: its output, and the output's length before its text.
+    pub(crate) output: Option<ItemId>,
+    pub(crate) text_at: Option<u64>,
     pub(crate) at: Timestamp,
 }
 
@@ -56,6 +62,7 @@ impl Line {
                     event_type: self.event_type,
                     timestamp: self.at,
                     data: self.data,
+                    output: self.output,
                 }
             },
             &mut Vec::new(),
@@ -157,8 +164,9 @@ impl Shared {
             };
             let mut snapshot = snapshot_of(task.id(), &log);
             Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
-            self.take_in(&mut rules, &mut log, event, stored.json);
+            self.take_in(&mut rules, &mut log, event, &payload, stored.json);
             log.snapshot = Some(snapshot);
+            self.keep_output(&mut log, &payload);
             taken = true;
         }
         if taken {
@@ -225,7 +233,7 @@ impl Shared {
                     // It came after the state was read.
                     snapshot.apply(&payload, event.offset, event.timestamp);
                 }
-                events.push_back((event, stored.json));
+                events.push_back((event, payload, stored.json));
             }
             while events.len() as u64 > self.config.log_limits.max_events {
                 events.pop_front();
@@ -245,7 +253,7 @@ impl Shared {
             return;
         };
         let first = loaded.events.front();
-        let first = first.map_or(loaded.next, |(event, _)| event.offset);
+        let first = first.map_or(loaded.next, |(event, _, _)| event.offset);
         let mut rules = task.lock_rules();
         let mut log = task.topic().lock();
         if log.closed {
@@ -255,14 +263,23 @@ impl Shared {
             log.trim_all();
         } else {
             rules.reset(Instant::now());
-            log.reset(snapshot.epoch.clone());
+            if log.head() == 0 {
+                log.adopt(snapshot.epoch.clone());
+            } else {
+                log.reset(snapshot.epoch.clone(), ResetReason::EpochChanged);
+            }
         }
         let mut snapshot = snapshot;
         snapshot.count_bytes();
         log.resume(snapshot.epoch.clone(), first.get(), snapshot.clone());
-        for (event, json) in loaded.events {
-            self.take_in(&mut rules, &mut log, event, json);
+        log.outputs.clear();
+        for (event, payload, json) in loaded.events {
+            // Deltas that are retained reach further back than the snapshot's text.
+            let limits = self.config.output_limits;
+            log.outputs.take(&payload, &snapshot, limits);
+            self.take_in(&mut rules, &mut log, event, &payload, json);
         }
+        log.outputs.complete(&snapshot);
         log.snapshot = Some(Arc::new(snapshot));
         rules.touched = Instant::now();
         rules.finished = finished(&log, rules.touched);
@@ -274,7 +291,14 @@ impl Shared {
         self.place(task, &mut rules, lane);
     }
 
-    fn take_in(&self, rules: &mut Rules, log: &mut Log, event: Event, json: Arc<[u8]>) {
+    fn take_in(
+        &self,
+        rules: &mut Rules,
+        log: &mut Log,
+        event: Event,
+        payload: &Payload,
+        json: Arc<[u8]>,
+    ) {
         if let Some(id) = event.event_id.clone() {
             let max = self.config.idempotency_ids;
             rules.ids.remember(id, event.offset, Instant::now(), max);
@@ -282,7 +306,7 @@ impl Shared {
         if event.event_type == EventType::TaskStarted {
             rules.starts.note(event.offset);
         }
-        self.lay_down(log, line_of(event, json));
+        self.lay_down(log, line_of(event, payload, json));
     }
 }
 
@@ -295,12 +319,11 @@ pub(crate) fn snapshot_of(task_id: &TaskId, log: &Log) -> Arc<TaskSnapshot> {
 pub(crate) fn decode(stored: &StoredEvent) -> Result<(Event, Payload), StoreError> {
     let event: Event = serde_json::from_slice(&stored.json)
         .map_err(|error| StoreError::Unavailable(error.into()))?;
-    let payload = Payload::parse(&event.event_type, &event.data)
-        .map_err(|error| StoreError::Unavailable(error.into()))?;
+    let payload = Payload::of(&event).map_err(|error| StoreError::Unavailable(error.into()))?;
     Ok((event, payload))
 }
 
-pub(crate) fn line_of(event: Event, json: Arc<[u8]>) -> Line {
+pub(crate) fn line_of(event: Event, payload: &Payload, json: Arc<[u8]>) -> Line {
     // `data` is the last field, so it ends one byte before the object does.
     let end = json.len() - 1;
     let start = end - event.data.as_str().len();
@@ -308,6 +331,8 @@ pub(crate) fn line_of(event: Event, json: Arc<[u8]>) -> Line {
         offset: event.offset,
         json,
         data: (start, end),
+        output: output_of(payload),
+        text_at: event.at,
         event_type: event.event_type,
         at: event.timestamp,
     }

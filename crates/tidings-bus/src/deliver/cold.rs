@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings_protocol::{Lease, Offset, TaskId, TaskSnapshot, Timestamp};
+use tidings_protocol::{Lease, Offset, ResetReason, TaskId, TaskSnapshot, Timestamp};
 use tokio::time::Instant;
 
 use crate::bus::EventBus;
@@ -90,8 +90,8 @@ impl Shared {
                 break;
             }
             match decode(event) {
-                Ok((decoded, _)) if decoded.offset.get() == part.head() + 1 => {
-                    line_of(decoded, Arc::clone(&event.json))
+                Ok((decoded, payload)) if decoded.offset.get() == part.head() + 1 => {
+                    line_of(decoded, &payload, Arc::clone(&event.json))
                         .lay_down(&mut part, &self.config.framing);
                 }
                 unreadable => {
@@ -115,6 +115,7 @@ impl Shared {
             head: part.head(),
             ahead: head.saturating_sub(part.head()),
             generation: part.generation(),
+            reset: part.reset_reason(),
             chunks: Vec::new(),
         };
         part.collect(from, &mut view.chunks);
@@ -133,12 +134,13 @@ impl Shared {
             log.trim_all();
         } else {
             rules.reset(Instant::now());
-            log.reset(stored.snapshot.epoch.clone());
+            log.reset(stored.snapshot.epoch.clone(), ResetReason::EpochChanged);
         }
         let mut stored = stored;
         Arc::make_mut(&mut stored.snapshot).count_bytes();
         let last = stored.snapshot.updated_at.unwrap_or_default();
         let stalled = stored.snapshot.stalled;
+        log.outputs.seed(&stored.snapshot);
         log.resume_cold(stored.snapshot, stored.first);
         task.cold.store(true, Ordering::SeqCst);
         rules.touched = self.instant_of(last);

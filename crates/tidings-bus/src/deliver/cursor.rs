@@ -4,17 +4,17 @@
 //! recovery, slow consumers and conflation; sockets, streams and handlers all
 //! call [`Cursor::step`] and differ only in where the bytes go.
 
-use tidings_protocol::{EventClass, Gap, GapReason, Offset};
+use tidings_protocol::{Gap, GapReason, Offset, ResetReason};
 
 use crate::deliver::topic::Topic;
 use crate::log::View;
 
-/// From how far behind a subscriber skips what its class allows it to miss.
+/// From how far behind a subscriber gets merged events and misses `log`s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SkipPolicy {
-    /// A cursor more than this many events behind the head skips superseded
-    /// progress and droppable output among all but the newest `behind` events.
-    /// `u64::MAX` never skips.
+    /// For a cursor more than this many events behind the head, adjacent progress
+    /// updates and adjacent deltas of one output are merged, and `log`s skipped, among
+    /// all but the newest `behind` events. `u64::MAX` never skips.
     pub behind: u64,
 }
 
@@ -37,6 +37,7 @@ pub struct Cursor {
 
 /// What a cursor does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Step {
     /// Nothing: the cursor is past the head.
     CaughtUp,
@@ -47,12 +48,23 @@ pub enum Step {
         /// Last offset to deliver.
         to: u64,
     },
+    /// Deliver one event that stands for these, by [`View::merge`]; it may stand for
+    /// fewer of them.
+    Merged {
+        /// First offset to merge.
+        from: u64,
+        /// Last offset to merge.
+        to: u64,
+    },
     /// The next event is not in memory: have it fetched by
     /// [`EventBus::fetch_page`](crate::EventBus::fetch_page), and step on in the view
     /// that this gives.
     Cold,
     /// Say that these offsets will not come. The cursor has moved past them.
     Gap(Gap),
+    /// Say that the subscriber's position is void. The cursor is where the log goes on:
+    /// [`delivered`](Cursor::delivered).
+    Reset(ResetReason),
 }
 
 impl Cursor {
@@ -114,8 +126,10 @@ impl Cursor {
         // `reach` may have looked again, so everything below reads the view anew.
         if self.generation != view.generation {
             self.generation = view.generation;
-            self.next = view.first;
-            return Step::Gap(gap(1, view.first - 1, GapReason::EpochChanged));
+            self.next = 1;
+            // What is not there any more has expired; it has not overrun anybody.
+            self.fresh = true;
+            return Step::Reset(view.reset);
         }
         if self.next < view.first {
             let from = std::mem::replace(&mut self.next, view.first);
@@ -135,16 +149,11 @@ impl Cursor {
         let head = view.head + view.ahead;
         if head - self.next >= skip.behind {
             let end = (head - skip.behind).min(view.head);
-            let kept = skippable_from(view, self.next, end);
-            if kept > self.next {
-                let from = std::mem::replace(&mut self.next, kept);
-                return Step::Gap(gap(from, kept - 1, GapReason::Conflated));
+            let step = lagging(view, self.next, end);
+            if let Step::Gap(gap) = &step {
+                self.next = gap.to.get() + 1;
             }
-            let to = deliverable_from(view, self.next, end);
-            return Step::Events {
-                from: self.next,
-                to,
-            };
+            return step;
         }
         Step::Events {
             from: self.next,
@@ -162,27 +171,24 @@ fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
     }
 }
 
-/// Whether the record at `offset` may be skipped: droppable, or progress that
-/// the next record supersedes.
-fn is_skippable(view: &View, offset: u64) -> bool {
-    match view.class(offset) {
-        Some(EventClass::Droppable) => true,
-        Some(EventClass::Conflatable) => view.class(offset + 1) == Some(EventClass::Conflatable),
-        _ => false,
+/// What a subscriber that lags gets of the events from `from` to `end`: those that it
+/// may miss are named in a gap, adjacent ones are merged, the others come as they are.
+fn lagging(view: &View, from: u64, end: u64) -> Step {
+    let dropped = (from..=end).take_while(|offset| view.may_drop(*offset));
+    if let Some(last) = dropped.last() {
+        return Step::Gap(gap(from, last, GapReason::Conflated));
     }
-}
-
-/// The first offset at or after `from` that must be delivered, looking up to `end`.
-fn skippable_from(view: &View, from: u64, end: u64) -> u64 {
-    (from..=end)
-        .find(|offset| !is_skippable(view, *offset))
-        .unwrap_or(end + 1)
-}
-
-/// The last offset of the run to deliver that begins at `from`: up to the next
-/// skippable one, or to the head.
-fn deliverable_from(view: &View, from: u64, end: u64) -> u64 {
-    (from..=end)
-        .find(|offset| is_skippable(view, *offset))
-        .map_or(view.head, |skip| skip - 1)
+    let merges = |offset: u64| offset < end && view.may_merge(offset);
+    if merges(from) {
+        let to = (from + 1..=end).find(|offset| !merges(*offset));
+        return Step::Merged {
+            from,
+            to: to.unwrap_or(end),
+        };
+    }
+    let special = (from + 1..=end).find(|offset| view.may_drop(*offset) || merges(*offset));
+    Step::Events {
+        from,
+        to: special.map_or(view.head, |special| special - 1),
+    }
 }

@@ -51,7 +51,7 @@ impl EventBus {
         let topic = task.topic();
         let joined = topic.join(&start);
         let mut cursor = joined.cursor;
-        let mut gap = joined.ahead;
+        let mut gap = None;
         let mut view = View::default();
         topic.fill(&mut view, cursor.next_offset());
         let mut events = Vec::new();
@@ -67,6 +67,9 @@ impl EventBus {
                     topic.fill(&mut view, cursor.next_offset());
                 }
                 Step::Gap(missing) => gap = Some(missing),
+                // Merging is for those who lag, and `next` tells the epoch.
+                Step::Merged { .. } => break,
+                Step::Reset(_) => {}
                 Step::Events { .. } => {
                     take(&mut cursor, topic, &mut view, &mut events, limit, &mut room);
                 }

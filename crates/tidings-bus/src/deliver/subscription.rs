@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
 use slab::Slab;
-use tidings_protocol::{EventType, Gap, Pattern, Since, TaskId, TaskSnapshot};
+use tidings_protocol::{
+    EventType, Gap, GapReason, Offset, Pattern, ResetReason, Since, TaskId, TaskSnapshot,
+};
 
 use crate::bus::EventBus;
 use crate::deliver::cursor::{Cursor, SkipPolicy, Step};
@@ -33,6 +35,22 @@ pub enum Delivery {
         gap: Gap,
         /// The task's state, newer than the gap; none when events were only conflated.
         snapshot: Option<Arc<TaskSnapshot>>,
+    },
+    /// The subscriber's position is void: the task goes on after another one.
+    Reset {
+        /// The task.
+        task_id: TaskId,
+        /// Why.
+        reason: ResetReason,
+        /// What comes next comes after this offset, in the snapshot's epoch.
+        offset: Offset,
+        /// The task's state.
+        snapshot: Arc<TaskSnapshot>,
+    },
+    /// A task that a pattern matched is gone.
+    Removed {
+        /// The task.
+        task_id: TaskId,
     },
 }
 
@@ -128,8 +146,10 @@ struct Watched {
     task: Arc<Task>,
     attached: AttachId,
     cursor: Cursor,
-    /// To be told before the first event.
-    gap: Option<Gap>,
+    /// To be told before the first event: the position asked for lies after the head.
+    ahead: bool,
+    /// It was told something of the task.
+    told: bool,
     /// Events from the store, while they are not in memory.
     page: Option<Box<View>>,
     /// All that the cursor has before it, as the pass saw it last, if that is in
@@ -159,11 +179,12 @@ impl Watched {
         let chunk = self.offered.take()?;
         let (from, to) = (self.cursor.next_offset(), chunk.last());
         let count = to - from + 1;
-        let plain = !closed && self.gap.is_none() && self.page.is_none();
+        let plain = !closed && !self.ahead && self.page.is_none();
         if !plain || count > BATCH || self.cursor.lag(topic) > skip.behind {
             return None;
         }
         self.cursor.advance(count);
+        self.told = true;
         self.ready = false;
         Some(Run::new(&chunk, from, to))
     }
@@ -182,7 +203,8 @@ struct Fetching {
 /// 11 to 7 % of a benchmark's time (perf).
 enum Taken {
     Events(Run),
-    Gap(Box<Delivery>),
+    Merged(EventRecord),
+    Told(Box<Delivery>),
 }
 
 #[derive(Default)]
@@ -226,7 +248,8 @@ impl Inner {
             task: Arc::clone(task),
             attached,
             cursor: joined.cursor,
-            gap: joined.ahead,
+            ahead: joined.ahead,
+            told: false,
             page: None,
             offered: None,
             ready,
@@ -399,8 +422,15 @@ impl Subscription {
                     return Some(Delivery::Event(record));
                 }
             }
-            if let Some(Taken::Gap(gap)) = self.batch.pop_front() {
-                return Some(*gap);
+            match self.batch.pop_front() {
+                Some(Taken::Told(told)) => return Some(*told),
+                Some(Taken::Merged(record)) => {
+                    let wanted = self.event_types.as_ref();
+                    if wanted.is_none_or(|types| types.contains(record.event_type())) {
+                        return Some(Delivery::Event(record));
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -428,41 +458,73 @@ impl Subscription {
         topic.fill(&mut self.view, watched.cursor.next_offset());
         let mut taken = 0;
         let caught_up = loop {
-            let gap = match watched.gap.take() {
-                Some(gap) => gap,
-                None => match step(watched, topic, &mut self.view, self.skip) {
-                    Step::CaughtUp => break true,
-                    Step::Cold => {
-                        counters.delivered(taken);
-                        // Ready, as far as its topic is concerned: it comes
-                        // back with its page.
-                        self.cold.push_back(key);
-                        self.view.chunks.clear();
-                        return true;
-                    }
-                    Step::Gap(gap) => gap,
-                    Step::Events { from, to } => {
-                        if taken >= BATCH {
-                            break false;
-                        }
-                        let to = to.min(from + (BATCH - taken) - 1);
-                        let view = watched.page.as_deref().unwrap_or(&self.view);
-                        for run in view.runs(from, to) {
-                            watched.cursor.advance(run.len());
-                            taken += run.len();
-                            self.batch.push_back(Taken::Events(run));
-                        }
-                        continue;
-                    }
-                },
+            let ahead = std::mem::take(&mut watched.ahead);
+            let next = match ahead {
+                true => Step::Reset(ResetReason::Ahead),
+                false => step(watched, topic, &mut self.view, self.skip),
             };
-            counters.gap(&gap);
-            let conflated = gap.reason == tidings_protocol::GapReason::Conflated;
-            self.batch.push_back(Taken::Gap(Box::new(Delivery::Gap {
-                task_id: watched.task.id().clone(),
-                gap,
-                snapshot: if conflated { None } else { topic.snapshot() },
-            })));
+            let told = match next {
+                Step::CaughtUp => break true,
+                Step::Cold => {
+                    counters.delivered(taken);
+                    // Ready, as far as its topic is concerned: it comes back with
+                    // its page.
+                    self.cold.push_back(key);
+                    self.view.chunks.clear();
+                    return true;
+                }
+                // Of a task that is gone its end is all there is to say.
+                Step::Reset(_) if closed => continue,
+                Step::Reset(reason) => {
+                    counters.reset(reason);
+                    Delivery::Reset {
+                        task_id: watched.task.id().clone(),
+                        reason,
+                        offset: watched.cursor.delivered(),
+                        snapshot: watched.task.snapshot(),
+                    }
+                }
+                Step::Gap(gap) => {
+                    counters.gap(&gap);
+                    let conflated = gap.reason == GapReason::Conflated;
+                    Delivery::Gap {
+                        task_id: watched.task.id().clone(),
+                        gap,
+                        snapshot: if conflated { None } else { topic.snapshot() },
+                    }
+                }
+                Step::Merged { from, to } => {
+                    if taken >= BATCH {
+                        break false;
+                    }
+                    let view = watched.page.as_deref().unwrap_or(&self.view);
+                    let framing = &self.inner.shared.config.framing;
+                    let Some(merged) = view.merge(from, to, framing) else {
+                        break false;
+                    };
+                    watched.told = true;
+                    watched.cursor.advance(merged.offset().get() + 1 - from);
+                    taken += 1;
+                    self.batch.push_back(Taken::Merged(merged));
+                    continue;
+                }
+                Step::Events { from, to } => {
+                    if taken >= BATCH {
+                        break false;
+                    }
+                    let to = to.min(from + (BATCH - taken) - 1);
+                    watched.told = true;
+                    let view = watched.page.as_deref().unwrap_or(&self.view);
+                    for run in view.runs(from, to) {
+                        watched.cursor.advance(run.len());
+                        taken += run.len();
+                        self.batch.push_back(Taken::Events(run));
+                    }
+                    continue;
+                }
+            };
+            watched.told = true;
+            self.batch.push_back(Taken::Told(Box::new(told)));
         };
         counters.delivered(taken);
         watched.ready = !caught_up;
@@ -470,7 +532,12 @@ impl Subscription {
             state.ready.push_back(key);
         } else if closed {
             topic.detach(watched.attached);
+            let removed = watched.told.then(|| Delivery::Removed {
+                task_id: watched.task.id().clone(),
+            });
             state.watched.remove(key);
+            let removed = removed.map(|removed| Taken::Told(Box::new(removed)));
+            self.batch.extend(removed);
         }
         self.view.clear();
         true

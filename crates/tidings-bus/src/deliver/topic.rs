@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use slab::Slab;
-use tidings_protocol::{Epoch, Gap, GapReason, Position, Since, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, Position, Since, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
 use crate::cluster::interest::Interest;
@@ -128,9 +128,9 @@ pub struct Joined {
     pub cursor: Cursor,
     /// Whether everything asked for is there.
     pub recovered: bool,
-    /// Set when the position asked for lies after the head: to be said before
-    /// the first event.
-    pub ahead: Option<Gap>,
+    /// The position asked for lies after the head: to be said before the first event,
+    /// by a reset.
+    pub ahead: bool,
     /// Where the log stood at that moment.
     pub standing: Standing,
 }
@@ -249,6 +249,7 @@ impl Topic {
         view.ahead = 0;
         view.head = log.head();
         view.generation = log.generation();
+        view.reset = log.reset_reason();
         log.collect(from.max(log.first()), &mut view.chunks);
     }
 
@@ -376,25 +377,19 @@ fn standing(log: &Log) -> Standing {
 fn join(log: &Log, start: &Start) -> Joined {
     let (first, head, generation) = (log.oldest(), log.head(), log.generation());
     let at = |next| Cursor::new(next, generation).joining(first);
-    let mut ahead = None;
+    let mut ahead = false;
     let (cursor, recovered) = match start {
         Start::Live => (at(head + 1), true),
         Start::History(count) => (at(first.max((head + 1).saturating_sub(*count))), true),
         Start::Retained => (at(1), first == 1),
         // A cursor of another generation finds out at its first step.
-        Start::After(position) if position.epoch != *log.epoch() => {
+        Start::After(position) if !log.knows(&position.epoch) => {
             (Cursor::new(1, generation.wrapping_sub(1)), false)
         }
         Start::After(position) => {
             let wanted = position.offset.get() + 1;
             if wanted > head + 1 {
-                // An empty range: nothing of the log is missing, the claim was wrong.
-                let (from, to) = (log.head_offset().next(), log.head_offset());
-                ahead = Some(Gap {
-                    from,
-                    to,
-                    reason: GapReason::Ahead,
-                });
+                ahead = true;
                 (at(head + 1), false)
             } else {
                 (at(wanted), wanted >= first)

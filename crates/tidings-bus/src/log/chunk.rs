@@ -11,6 +11,10 @@ pub(crate) struct RecordMeta {
     pub(crate) end: u32,
     /// Bytes of transport framing in front of the JSON text.
     pub(crate) frame_header_len: u8,
+    /// An `output_delta` of the same output as the record before.
+    pub(crate) continues: bool,
+    /// A `log` that ends a stall: to leave it out would change a subscriber's state.
+    pub(crate) ends_stall: bool,
     /// The `data` object, relative to the start of the JSON text.
     pub(crate) data: (u32, u32),
     pub(crate) event_type: EventType,
@@ -28,6 +32,8 @@ pub struct Chunk {
     pub(crate) first: u64,
     pub(crate) bytes: Box<[u8]>,
     pub(crate) records: Box<[RecordMeta]>,
+    /// The first offset that the one record stands for, if it is a merged one.
+    pub(crate) merged_from: Option<u64>,
     copies: Mutex<Vec<Copied>>,
 }
 
@@ -52,6 +58,7 @@ impl Chunk {
             first,
             bytes,
             records,
+            merged_from: None,
             copies: Mutex::default(),
         }
     }
@@ -94,6 +101,11 @@ impl Chunk {
 
     pub(crate) fn class(&self, index: usize) -> EventClass {
         self.records[index].event_type.class()
+    }
+
+    /// Whether a subscriber that lags may miss a record.
+    pub(crate) fn may_drop(&self, index: usize) -> bool {
+        self.class(index) == EventClass::Droppable && !self.records[index].ends_stall
     }
 
     /// Bytes from the record at `from` to the end of the record at `to`, both offsets inside.
@@ -190,6 +202,8 @@ mod tests {
         let record = |end| RecordMeta {
             end,
             frame_header_len: 0,
+            continues: false,
+            ends_stall: false,
             data: (0, 0),
             event_type: EventType::new("step").unwrap(),
             timestamp: Timestamp::default(),

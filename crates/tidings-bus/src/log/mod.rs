@@ -8,19 +8,24 @@
 //! merged (each byte is copied once more, never again).
 
 mod chunk;
+mod outputs;
 mod record;
 mod view;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidings_protocol::{Epoch, EventType, Offset, TaskId, TaskSnapshot, Timestamp};
+use tidings_protocol::{
+    Epoch, EventType, ItemId, Offset, ResetReason, TaskId, TaskSnapshot, Timestamp,
+};
 
 use crate::defaults::TASK_BYTES;
 use crate::ledger::{Account, Kind, Tally};
 
 pub use chunk::Chunk;
 pub(crate) use chunk::RecordMeta;
+pub(crate) use outputs::Outputs;
+pub use outputs::{OutputLimits, OutputText};
 pub use record::EventRecord;
 pub(crate) use record::Run;
 pub use view::{Standing, View};
@@ -69,7 +74,7 @@ impl std::fmt::Debug for Framing {
 /// How much of one log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Records kept at most (≥ 1).
+    /// Records kept at most (≥ 1). Adjacent `output_delta`s of one output count as one.
     pub max_events: u64,
     /// Bytes kept at most, records' bookkeeping included; the newest record is always kept.
     pub max_bytes: usize,
@@ -81,6 +86,8 @@ pub(crate) struct Appended {
     pub(crate) timestamp: Timestamp,
     /// Where `data` lies, relative to the start of the text.
     pub(crate) data: (usize, usize),
+    /// Of an `output_delta`: its output.
+    pub(crate) output: Option<ItemId>,
 }
 
 /// The log itself.
@@ -90,6 +97,11 @@ pub(crate) struct Log {
     epoch: Epoch,
     /// Counts epoch changes, so that a cursor compares a number and not a text.
     generation: u32,
+    /// Why the last one ended.
+    reset_reason: ResetReason,
+    /// The epoch that watchers were told while the task had no events, and another
+    /// node had not begun it yet.
+    alias: Option<Epoch>,
     /// Oldest offset in memory; `head + 1` when there is none.
     first: u64,
     /// Oldest offset that the store has, where it has older ones than memory.
@@ -104,6 +116,14 @@ pub(crate) struct Log {
     tail_records: Vec<RecordMeta>,
     /// Bytes of the records `first..=head`, overhead included.
     retained: usize,
+    /// Events as retention counts them: a run of deltas of one output is one.
+    units: u64,
+    /// The output of the newest record, if that is an `output_delta`.
+    last_output: Option<ItemId>,
+    /// No sign of life has come from the producer since a `task_stalled`.
+    stalled: bool,
+    /// The task's outputs, whole.
+    pub(crate) outputs: Outputs,
     /// What the store has, where it is written behind: what lies after it must
     /// stay until it has been handed over.
     saved: Option<u64>,
@@ -126,6 +146,8 @@ impl Log {
             task,
             epoch,
             generation: 0,
+            reset_reason: ResetReason::default(),
+            alias: None,
             first: 1,
             stored_first: None,
             head: 0,
@@ -135,6 +157,10 @@ impl Log {
             tail_bytes: Vec::new(),
             tail_records: Vec::new(),
             retained: 0,
+            units: 0,
+            last_output: None,
+            stalled: false,
+            outputs: Outputs::default(),
             saved: None,
             waiting: 0,
             snapshot,
@@ -163,6 +189,7 @@ impl Log {
         let task = if self.closed { 0 } else { TASK_BYTES as u64 };
         let declared = self.head > 0;
         tally.set(Kind::Events, retained);
+        tally.set(Kind::Output, self.outputs.bytes() as u64);
         tally.set(Kind::Task, if declared { task } else { 0 });
         tally.set(Kind::Undeclared, if declared { 0 } else { task });
         let known = match &self.snapshot {
@@ -203,6 +230,8 @@ impl Log {
         part.generation = of.generation;
         part.first = from;
         part.head = from - 1;
+        // What came before is not known here.
+        part.stalled = true;
         part
     }
 
@@ -269,9 +298,17 @@ impl Log {
         let header = self.tail_bytes.len() - before;
         self.tail_bytes.extend_from_slice(scratch);
         let size = self.tail_bytes.len() - before;
+        let continues = appended.output.is_some()
+            && appended.output == self.last_output
+            && self.first <= self.head;
+        self.last_output = appended.output;
+        self.units += u64::from(!continues);
+        let ends_stall = self.note_stall(&appended.event_type);
         self.tail_records.push(RecordMeta {
             end: narrow(self.tail_bytes.len()),
             frame_header_len: u8::try_from(header).unwrap_or(u8::MAX),
+            continues,
+            ends_stall,
             data: (narrow(appended.data.0), narrow(appended.data.1)),
             event_type: appended.event_type,
             timestamp: appended.timestamp,
@@ -287,12 +324,26 @@ impl Log {
         offset
     }
 
+    /// Follows whether the task is stalled; true for a `log` that ends a stall.
+    fn note_stall(&mut self, event_type: &EventType) -> bool {
+        match event_type {
+            EventType::TaskStalled => self.stalled = true,
+            // They come from those who watch, and are no sign of the producer's life.
+            EventType::CommandRequested | EventType::InputProvided => {}
+            _ => {
+                let ended = std::mem::take(&mut self.stalled);
+                return ended && *event_type == EventType::Log;
+            }
+        }
+        false
+    }
+
     /// Drops records from memory, from the front, until the limits hold; gives how many went.
     pub(crate) fn trim(&mut self, limits: &LogLimits) -> u64 {
         let before = self.first;
         while self.first < self.head
             && self.first <= self.saved()
-            && (self.retained_events() > limits.max_events || self.retained > limits.max_bytes)
+            && (self.units > limits.max_events || self.retained > limits.max_bytes)
         {
             self.drop_first();
         }
@@ -321,17 +372,44 @@ impl Log {
         self.tail_records = Vec::new();
         self.first = self.head + 1;
         self.retained = 0;
+        self.units = 0;
         dropped
     }
 
     /// Starts over: a new epoch, offset 1 next, nothing retained.
-    pub(crate) fn reset(&mut self, epoch: Epoch) {
+    pub(crate) fn reset(&mut self, epoch: Epoch, reason: ResetReason) {
+        self.reset_reason = reason;
+        self.alias = None;
+        self.generation = self.generation.wrapping_add(1);
+        self.begin(epoch);
+    }
+
+    /// Takes over the numbering in which another node has begun a task that has no
+    /// events here. Nobody has a position in it that would be void: those who watch
+    /// wait for the first event, and get it.
+    pub(crate) fn adopt(&mut self, epoch: Epoch) {
+        self.alias = Some(self.epoch.clone());
+        self.begin(epoch);
+    }
+
+    /// Whether a position of this epoch is one in this log.
+    pub(crate) fn knows(&self, epoch: &Epoch) -> bool {
+        *epoch == self.epoch || self.alias.as_ref() == Some(epoch)
+    }
+
+    pub(crate) fn reset_reason(&self) -> ResetReason {
+        self.reset_reason
+    }
+
+    fn begin(&mut self, epoch: Epoch) {
         self.trim_all();
         self.first = 1;
         self.stored_first = None;
+        self.last_output = None;
+        self.stalled = false;
+        self.outputs.clear();
         self.head = 0;
         self.saved = self.saved.map(|_| 0);
-        self.generation = self.generation.wrapping_add(1);
         self.snapshot = self
             .task
             .clone()
@@ -355,6 +433,14 @@ impl Log {
             }
         }
         self.first += 1;
+        let next = match self.sealed.front() {
+            Some(front) => front.records.get(front.index_of(self.first)),
+            None => self.tail_records.first(),
+        };
+        // A run of deltas is counted until the last of it has gone.
+        if !next.is_some_and(|next| next.continues) {
+            self.units -= 1;
+        }
     }
 
     /// Makes what is in the tail readable.
@@ -420,7 +506,7 @@ impl Log {
 }
 
 /// A chunk is at most CHUNK_BYTES plus one record (≤ the message limit), so u32 holds any position.
-fn narrow(position: usize) -> u32 {
+pub(crate) fn narrow(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
@@ -459,6 +545,7 @@ mod tests {
                     event_type: EventType::TaskStalled,
                     timestamp: Timestamp::default(),
                     data: (0, size),
+                    output: None,
                 }
             };
             log.append(&Framing::NONE, write, &mut Vec::new());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidings_protocol::{Data, Event, EventClass, EventType, Offset, Position, TaskId, Timestamp};
 
-use super::Chunk;
+use super::{Chunk, Framing, RecordMeta, narrow};
 
 /// One event as it lies in the log: cheap to clone, decoded on demand.
 #[derive(Clone)]
@@ -57,6 +57,12 @@ impl EventRecord {
         Offset::new(self.chunk.first + self.index as u64).unwrap_or(Offset::MAX)
     }
 
+    /// The first offset that the event stands for: its own, unless it is merged.
+    pub fn first_offset(&self) -> Offset {
+        let merged = self.chunk.merged_from.map(Offset::new);
+        merged.and_then(Result::ok).unwrap_or(self.offset())
+    }
+
     /// The event's place in its log, with the epoch it counts in.
     pub fn position(&self) -> Position {
         Position {
@@ -102,6 +108,32 @@ impl EventRecord {
     /// Transport header and JSON, contiguous, as they were laid down.
     pub fn frame(&self) -> &[u8] {
         self.chunk.frame(self.index)
+    }
+
+    /// Lays out an event that stands for several, of which this is the last.
+    pub(crate) fn merged(&self, event: &Event, framing: &Framing) -> Option<Self> {
+        let json = serde_json::to_vec(event).ok()?;
+        let mut bytes = Vec::with_capacity(json.len() + 16);
+        (framing.write_header)(json.len(), &mut bytes);
+        let header = bytes.len();
+        bytes.extend_from_slice(&json);
+        // `data` is the last field, so it ends one byte before the object does.
+        let end = narrow(json.len() - 1);
+        let meta = RecordMeta {
+            end: narrow(bytes.len()),
+            frame_header_len: u8::try_from(header).ok()?,
+            data: (end - narrow(event.data.as_str().len()), end),
+            ..self.chunk.records[self.index].clone()
+        };
+        let mut chunk = Chunk::new(
+            self.chunk.task.clone(),
+            self.chunk.epoch.clone(),
+            event.offset.get(),
+            bytes.into_boxed_slice(),
+            Box::new([meta]),
+        );
+        chunk.merged_from = event.from.map(Offset::get);
+        Some(Self::new(Arc::new(chunk), event.offset.get()))
     }
 
     /// The event as an owned value.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::{Epoch, EventClass, Offset, TaskSnapshot};
+use tidings_protocol::{Epoch, EventType, Merger, Offset, ResetReason, TaskSnapshot};
 
-use super::{Chunk, EventRecord, Run};
+use super::{Chunk, EventRecord, Framing, Run};
 use crate::deliver::cursor::Cursor;
 use crate::deliver::topic::Topic;
 
@@ -23,6 +23,8 @@ pub struct View {
     /// How far the log's head is past this one: of a page from the store.
     pub(crate) ahead: u64,
     pub(crate) generation: u32,
+    /// Why the generation before it ended.
+    pub(crate) reset: ResetReason,
     pub(crate) chunks: Vec<Arc<Chunk>>,
 }
 
@@ -87,9 +89,49 @@ impl View {
         self.find(offset).map_or(&[], |(at, _)| &self.chunks[at..])
     }
 
-    pub(crate) fn class(&self, offset: u64) -> Option<EventClass> {
-        self.find(offset)
-            .map(|(_, chunk)| chunk.class(chunk.index_of(offset)))
+    /// Whether a subscriber that lags may miss the event at `offset`.
+    pub(crate) fn may_drop(&self, offset: u64) -> bool {
+        let found = self.find(offset);
+        found.is_some_and(|(_, chunk)| chunk.may_drop(chunk.index_of(offset)))
+    }
+
+    /// Whether the events at `offset` and after it may be merged, by their types.
+    pub(crate) fn may_merge(&self, offset: u64) -> bool {
+        let meta = |offset| {
+            let (_, chunk) = self.find(offset)?;
+            Some(&chunk.records[chunk.index_of(offset)])
+        };
+        let (Some(first), Some(next)) = (meta(offset), meta(offset + 1)) else {
+            return false;
+        };
+        match next.event_type {
+            EventType::OutputDelta => next.continues,
+            EventType::ProgressUpdate => first.event_type == EventType::ProgressUpdate,
+            _ => false,
+        }
+    }
+
+    /// Merges the events from `from` on, up to `to`, as far as that keeps the state;
+    /// none if they are not here. The event itself if it cannot be merged.
+    pub fn merge(&self, from: u64, to: u64, framing: &Framing) -> Option<EventRecord> {
+        let first = self.record(from)?;
+        let Some(mut merger) = first.decode().ok().as_ref().and_then(Merger::begin) else {
+            return Some(first);
+        };
+        let mut last = None;
+        for offset in from + 1..=to {
+            let Some(record) = self.record(offset) else {
+                break;
+            };
+            if !record.decode().is_ok_and(|event| merger.push(&event)) {
+                break;
+            }
+            last = Some(record);
+        }
+        match last {
+            Some(last) => last.merged(&merger.finish(), framing),
+            None => Some(first),
+        }
     }
 
     /// The events from `from` to `to`, as far as they are here, chunk by chunk.

@@ -1,13 +1,14 @@
 //! From a producer's event to a record in the log.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use tidings_protocol::{
-    Admission, Epoch, ErrorCode, FenceError, InvalidEvent, InvalidTransition, Lease, NewEvent,
-    Offset, Payload, ProducerLedger, TaskSnapshot, TaskStatus, encode_event,
+    Admission, Epoch, ErrorCode, FenceError, InvalidEvent, InvalidTransition, ItemId, Lease,
+    NewEvent, Offset, OutputDelta, Payload, ProducerLedger, TaskSnapshot, TaskStatus, encode_event,
 };
 use tokio::time::Instant;
 
@@ -150,6 +151,7 @@ impl Shared {
             rules.charge_to(payer);
         }
         let at = self.config.clock.now();
+        let text_at = text_at(&log, &prepared.payload);
         let waiting = log.waiting;
         let offset = SCRATCH.with_borrow_mut(|scratch| {
             self.edit(&mut log, |log| {
@@ -157,11 +159,13 @@ impl Shared {
                     &self.config.framing,
                     |offset, text| {
                         let offset = Offset::new(offset).unwrap_or(Offset::MAX);
-                        let data = encode_event(text, task.id(), offset, at, &prepared.event);
+                        let data =
+                            encode_event(text, task.id(), offset, at, text_at, &prepared.event);
                         Appended {
                             event_type: prepared.event.event_type.clone(),
                             timestamp: at,
                             data: (data.start, data.end),
+                            output: output_of(&prepared.payload),
                         }
                     },
                     scratch,
@@ -171,9 +175,11 @@ impl Shared {
         let offset = Offset::new(offset).unwrap_or(Offset::MAX);
         let after = log.snapshot.as_mut().map(|snapshot| {
             let snapshot = Arc::make_mut(snapshot);
-            snapshot.apply(&prepared.payload, offset, at);
+            let payload = placed(&prepared.payload, text_at);
+            snapshot.apply(&payload, offset, at);
             (snapshot.status, snapshot.run)
         });
+        self.keep_output(&mut log, &placed(&prepared.payload, text_at));
         let published = Published {
             epoch: log.epoch().clone(),
             offset,
@@ -289,6 +295,18 @@ impl Shared {
         result
     }
 
+    /// Adds an event that the snapshot has counted to the task's whole outputs.
+    pub(crate) fn keep_output(&self, log: &mut Log, payload: &Payload) {
+        let (
+            Payload::OutputDelta(_) | Payload::OutputCompleted(_) | Payload::TaskStarted(_),
+            Some(after),
+        ) = (payload, log.snapshot.clone())
+        else {
+            return;
+        };
+        log.outputs.take(payload, &after, self.config.output_limits);
+    }
+
     /// What an accepted event changes beside the log.
     pub(crate) fn settle(
         self: &Arc<Self>,
@@ -352,6 +370,46 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+/// The length of an `output_delta`'s output before its text; none for other events.
+pub(crate) fn text_at(log: &Log, payload: &Payload) -> Option<u64> {
+    let Payload::OutputDelta(delta) = payload else {
+        return None;
+    };
+    let known = log.outputs.length(&delta.output_id);
+    Some(
+        known
+            .or_else(|| length_in(log.snapshot.as_deref()?, delta))
+            .unwrap_or(0),
+    )
+}
+
+/// The length of a delta's output by the task's state.
+pub(crate) fn length_in(snapshot: &TaskSnapshot, delta: &OutputDelta) -> Option<u64> {
+    let mut outputs = snapshot.outputs.iter().rev();
+    let known = outputs.find(|output| output.output_id == delta.output_id);
+    known.map(|output| output.length)
+}
+
+/// The output that an event adds text to.
+pub(crate) fn output_of(payload: &Payload) -> Option<ItemId> {
+    match payload {
+        Payload::OutputDelta(delta) => Some(delta.output_id.clone()),
+        _ => None,
+    }
+}
+
+/// The payload with the place of its text in the output.
+pub(crate) fn placed(payload: &Payload, text_at: Option<u64>) -> Cow<'_, Payload> {
+    match payload {
+        Payload::OutputDelta(delta) if delta.at != text_at => {
+            let mut delta = delta.clone();
+            delta.at = text_at;
+            Cow::Owned(Payload::OutputDelta(delta))
+        }
+        _ => Cow::Borrowed(payload),
     }
 }
 

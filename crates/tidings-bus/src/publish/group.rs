@@ -15,13 +15,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tidings_protocol::{EventId, Offset, Payload, TaskId, TaskSnapshot, TaskStatus, encode_event};
+use tidings_protocol::{
+    EventId, ItemId, Offset, Payload, TaskId, TaskSnapshot, TaskStatus, encode_event,
+};
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::Instant;
 
 use crate::cluster::broker::Announcement;
 use crate::cluster::catch_up::{Line, snapshot_of};
-use crate::publish::append::{Prepared, PublishError, Published, Refused, opened};
+use crate::publish::append::{
+    Prepared, PublishError, Published, Refused, length_in, opened, output_of, placed,
+};
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
 use crate::tasks::task::Task;
@@ -354,6 +358,15 @@ impl Shared {
         let head = log.head_offset();
         let mut next = head.next();
         let mut snapshot = snapshot_of(task.id(), &log);
+        // Of outputs that the snapshot has no room for, only the log knows the length.
+        let mut lengths: HashMap<ItemId, u64> = HashMap::new();
+        for waiter in group {
+            if let Payload::OutputDelta(delta) = &waiter.prepared.payload
+                && let Some(length) = log.outputs.length(&delta.output_id)
+            {
+                lengths.insert(delta.output_id.clone(), length);
+            }
+        }
         drop(log);
         let mut after: Option<StoredRules> = None;
         let mut ids: HashMap<&EventId, Offset> = HashMap::new();
@@ -398,9 +411,29 @@ impl Shared {
             }
             let at = self.config.clock.now();
             let mut json = Vec::with_capacity(event.data.as_str().len() + 160);
-            let data = encode_event(&mut json, task.id(), next, at, event);
+            let text_at = match &prepared.payload {
+                Payload::OutputDelta(delta) => {
+                    let known = lengths.get(&delta.output_id).copied();
+                    let at = known.or_else(|| length_in(&snapshot, delta)).unwrap_or(0);
+                    let length = at + delta.text.len() as u64;
+                    lengths.insert(delta.output_id.clone(), length);
+                    Some(at)
+                }
+                Payload::OutputCompleted(completed) => {
+                    if let Some(text) = &completed.text {
+                        lengths.insert(completed.output_id.clone(), text.len() as u64);
+                    }
+                    None
+                }
+                Payload::TaskStarted(_) => {
+                    lengths.clear();
+                    None
+                }
+                _ => None,
+            };
+            let data = encode_event(&mut json, task.id(), next, at, text_at, event);
             let state = Arc::make_mut(&mut snapshot);
-            state.apply(&prepared.payload, next, at);
+            state.apply(&placed(&prepared.payload, text_at), next, at);
             let status = state.status;
             let before = after
                 .as_ref()
@@ -430,6 +463,8 @@ impl Shared {
                 json,
                 data: (data.start, data.end),
                 event_type: event.event_type.clone(),
+                output: output_of(&prepared.payload),
+                text_at,
                 at,
             };
             verdicts.push(Verdict::Taken(line, status, run));
@@ -477,7 +512,9 @@ impl Shared {
                 _ if closed => Err(Refused::Removed),
                 Verdict::Taken(line, status, run) => {
                     let offset = line.offset;
+                    let text_at = line.text_at;
                     self.lay_down(&mut log, line);
+                    self.keep_output(&mut log, &placed(&waiter.prepared.payload, text_at));
                     settled.push((&waiter.prepared, offset, status));
                     Ok(published(offset, false, run))
                 }

@@ -134,6 +134,7 @@ impl Shared {
         }
         if by_events {
             self.drop_events(task);
+            self.forget_outputs(task);
             if task.topic().lock().retained_events() == 0 {
                 self.place(task, &mut rules, Lane::of(ended, false));
             }
@@ -159,6 +160,13 @@ impl Shared {
         let mut log = task.topic().lock();
         let dropped = log.drop_saved();
         self.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
+        log.recount();
+    }
+
+    /// Forgets the text of a task's outputs, beyond what its snapshot has.
+    fn forget_outputs(&self, task: &Task) {
+        let mut log = task.topic().lock();
+        log.outputs.forget_text();
         log.recount();
     }
 

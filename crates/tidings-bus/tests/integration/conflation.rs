@@ -1,10 +1,14 @@
-//! What a lagging subscriber may miss is skipped and named; nothing else is.
+//! A lagging subscriber gets adjacent updates merged, and logs named in a gap. Its
+//! state is the task's own all the same.
 #![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::support::{self, check_to, id, limited, next, step};
-use tidings_bus::protocol::{EventClass, Gap, GapReason, NewEvent};
+use tidings_bus::protocol::{Data, EventType, Gap, GapReason, NewEvent, TaskSnapshot};
 use tidings_bus::{BusConfig, Delivery, EventBus, Filter, SkipPolicy, Subscription};
-use tidings_testkit::Checker;
+use tidings_testkit::{Checker, StateChecker};
 
 /// An event for each letter: progress, log, output, and something essential.
 fn of(letter: char) -> NewEvent {
@@ -12,6 +16,7 @@ fn of(letter: char) -> NewEvent {
         'p' => NewEvent::progress(50.0, None),
         'l' => NewEvent::log("line"),
         'o' => NewEvent::output_delta("out", "text"),
+        'q' => NewEvent::output_delta("another", "text"),
         'E' => step(0),
         other => panic!("no event for {other:?}"),
     }
@@ -27,7 +32,8 @@ fn behind(bus: &EventBus, behind: u64) -> Subscription {
     bus.subscribe(Filter::task(id("t")).skip(SkipPolicy { behind }))
 }
 
-/// Offsets and `from..to` of gaps, up to the head, all checked.
+/// Offsets, `from-to` of merged events and `from..to` of gaps, up to the head, all
+/// checked.
 async fn read(subscription: &mut Subscription, head: u64) -> Vec<String> {
     let mut checker = Checker::from(1);
     let mut seen = Vec::new();
@@ -35,6 +41,9 @@ async fn read(subscription: &mut Subscription, head: u64) -> Vec<String> {
         let delivery = next(subscription).await;
         support::check(&mut checker, &delivery);
         seen.push(match delivery {
+            Delivery::Event(event) if event.first_offset() < event.offset() => {
+                format!("{}-{}", event.first_offset(), event.offset())
+            }
             Delivery::Event(event) => event.offset().to_string(),
             Delivery::Gap { gap, snapshot, .. } => {
                 assert_eq!(gap.reason, GapReason::Conflated);
@@ -44,6 +53,7 @@ async fn read(subscription: &mut Subscription, head: u64) -> Vec<String> {
                 );
                 format!("{}..{}", gap.from, gap.to)
             }
+            other => panic!("{other:?}"),
         });
     }
     seen
@@ -51,17 +61,20 @@ async fn read(subscription: &mut Subscription, head: u64) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn what_may_be_skipped_is_and_each_gap_says_exactly_what() {
-    let table: [(&str, u64, &[&str]); 9] = [
-        // Adjacent progress: the last of the run.
-        ("pppE", 1, &["1..2", "3", "4"]),
+    let table: [(&str, u64, &[&str]); 12] = [
+        // Adjacent progress becomes one event, and so does adjacent output.
+        ("pppE", 1, &["1-3", "4"]),
+        ("oooE", 1, &["1-3", "4"]),
+        ("ppooE", 1, &["1-2", "3-4", "5"]),
+        ("oqoqE", 1, &["1", "2", "3", "4", "5"]),
         ("pEpE", 1, &["1", "2", "3", "4"]),
-        // Logs and output go altogether.
-        ("lloE", 1, &["1..3", "4"]),
-        ("ElEoE", 1, &["1", "2..2", "3", "4..4", "5"]),
-        // Progress that something else follows is not superseded by what comes after that.
-        ("pplpE", 1, &["1..1", "2", "3..3", "4", "5"]),
-        // Nothing is skipped within the newest two, three, five.
-        ("pppp", 2, &["1..2", "3", "4"]),
+        // Logs go altogether.
+        ("lloE", 1, &["1..2", "3", "4"]),
+        ("ElEoE", 1, &["1", "2..2", "3", "4", "5"]),
+        // What lies between two updates keeps them apart.
+        ("pplpE", 1, &["1-2", "3..3", "4", "5"]),
+        // Nothing is merged or skipped within the newest two, three, five.
+        ("pppp", 2, &["1-2", "3", "4"]),
         ("llll", 3, &["1..1", "2", "3", "4"]),
         ("llppp", 5, &["1", "2", "3", "4", "5"]),
         // One more than that behind is behind.
@@ -106,56 +119,131 @@ async fn without_a_policy_nothing_is_skipped_and_the_buss_own_is_the_default() {
     assert_eq!(read(&mut watching, 4).await, ["1..2", "3", "4"]);
 }
 
+/// Any event that tells something.
+fn random(rng: &mut fastrand::Rng, letter: char) -> NewEvent {
+    match letter {
+        'p' => match rng.u8(0..4) {
+            0 => NewEvent::progress(rng.f64() * 100.0, None),
+            1 => NewEvent::progress(rng.f64() * 100.0, &*rng.u16(..).to_string()),
+            2 => NewEvent::progress_of(rng.f64() * 9.0, 9.0, None),
+            _ => {
+                let data = format!("{{\"current\":{}}}", rng.u8(0..9));
+                let data = Data::parse(&data).unwrap();
+                NewEvent::new(EventType::ProgressUpdate, data)
+            }
+        },
+        'o' => NewEvent::output_delta("out", "wört ".repeat(rng.usize(1..400))),
+        'q' => NewEvent::output_delta("another", rng.u16(..).to_string()),
+        'S' => NewEvent::task_stalled(),
+        other => of(other),
+    }
+}
+
+/// Whatever is published, and however far behind a subscriber is: after each event
+/// its folded state is the server's at that offset.
 #[tokio::test(start_paused = true)]
-async fn a_random_log_is_skipped_as_the_rule_says() {
+async fn the_state_of_a_random_log_is_the_tasks_own() {
     let seed = support::seed();
     let mut rng = fastrand::Rng::with_seed(seed);
-    for round in 0..60 {
-        let bus = EventBus::new(limited(100_000)).unwrap();
-        let newest = rng.u64(1..50);
-        let mut watching = behind(&bus, newest);
-        let head = rng.u64(1..600);
-        // Long runs and short ones.
-        let mut letters = Vec::new();
-        while letters.len() < head as usize {
-            let letter = rng.choice(['p', 'p', 'l', 'o', 'E']).unwrap();
-            letters.extend(std::iter::repeat_n(letter, rng.usize(1..12)));
-        }
-        letters.truncate(head as usize);
-        let mut classes = Vec::new();
-        for letter in &letters {
-            let event = of(*letter);
-            classes.push(event.event_type.class());
-            bus.publish(&id("t"), event).await.unwrap();
-        }
-
-        let skipped = |offset: u64| {
-            let class = |offset: u64| classes.get(offset as usize - 1).copied();
-            let superseded = class(offset + 1) == Some(EventClass::Conflatable);
-            offset + newest <= head
-                && match class(offset).unwrap() {
-                    EventClass::Droppable => true,
-                    EventClass::Conflatable => superseded,
-                    EventClass::Essential => false,
-                }
-        };
+    for round in 0..40 {
+        let retained = *rng.choice(&[20, 100, 100_000]).unwrap();
+        let bus = EventBus::new(limited(retained)).unwrap();
+        let mut watching = behind(&bus, rng.u64(1..50));
+        let mut folded = StateChecker::default();
+        folded.snapshot(&bus.task(&id("t")).unwrap().snapshot());
         let mut checker = Checker::from(1);
-        let seen: Vec<u64> = check_to(&mut checker, &mut watching, head)
-            .await
-            .iter()
-            .map(|event| event.offset().get())
-            .collect();
-        let due: Vec<u64> = (1..=head).filter(|offset| !skipped(*offset)).collect();
-        assert_eq!(seen, due, "seed {seed}, round {round}");
-        for gap in checker.gaps() {
-            assert_eq!(
-                gap.reason,
-                GapReason::Conflated,
-                "seed {seed}, round {round}"
-            );
+        let mut states: HashMap<u64, Arc<TaskSnapshot>> = HashMap::new();
+        let head = rng.u64(1..600);
+        let mut at = 0;
+        while at < head {
+            let letters = ['p', 'p', 'l', 'o', 'o', 'q', 'E', 'S'];
+            let letter = rng.choice(letters).unwrap();
+            for _ in 0..rng.usize(1..12) {
+                let event = random(&mut rng, letter);
+                at = bus.publish(&id("t"), event).await.unwrap().offset.get();
+                states.insert(at, bus.snapshot(&id("t")).unwrap());
+            }
+            // It reads now and then, and never all.
+            while rng.u8(0..3) == 0 && checker.expected().unwrap() <= at {
+                let delivery = next(&mut watching).await;
+                support::check(&mut checker, &delivery);
+                fold(&mut folded, &delivery, &states, (seed, round));
+            }
         }
-        assert_eq!(bus.stats().gaps.conflated, checker.gaps().len() as u64);
+        while checker.expected().unwrap() <= at {
+            let delivery = next(&mut watching).await;
+            support::check(&mut checker, &delivery);
+            fold(&mut folded, &delivery, &states, (seed, round));
+        }
+        folded.compare(&bus.snapshot(&id("t")).unwrap()).unwrap();
     }
+}
+
+fn fold(
+    folded: &mut StateChecker,
+    delivery: &Delivery,
+    states: &HashMap<u64, Arc<TaskSnapshot>>,
+    run: (u64, u32),
+) {
+    match delivery {
+        Delivery::Event(record) => {
+            let event = record.decode().unwrap();
+            let checked = folded.event(&event);
+            assert_eq!(checked, Ok(()), "{run:?}: {record:?}");
+        }
+        Delivery::Gap { snapshot, .. } => {
+            if let Some(snapshot) = snapshot {
+                folded.snapshot(snapshot);
+            }
+            return;
+        }
+        other => panic!("{other:?}"),
+    }
+    let offset = folded.state().unwrap().offset.get();
+    let checked = folded.compare(&states[&offset]);
+    assert_eq!(checked, Ok(()), "{run:?} at {offset}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_deltas_counts_as_one_event_for_retention() {
+    let bus = EventBus::new(limited(10)).unwrap();
+    publish(&bus, &"o".repeat(500)).await;
+    assert_eq!(support::retained(&bus, &id("t")).await.len(), 500);
+    publish(&bus, "EEEEEEEEE").await;
+    assert_eq!(support::retained(&bus, &id("t")).await.len(), 509);
+    publish(&bus, "E").await;
+    let left: Vec<u64> = (501..=510).collect();
+    assert_eq!(support::retained(&bus, &id("t")).await, left);
+    publish(&bus, &"oq".repeat(20)).await;
+    assert_eq!(support::retained(&bus, &id("t")).await.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_is_kept_whole_beside_the_snapshot() {
+    let bus = support::bus();
+    let mut whole = String::new();
+    for n in 0..3_000 {
+        let text = format!("word {n} and some more of it ");
+        whole.push_str(&text);
+        let event = NewEvent::output_delta("answer", text);
+        bus.publish(&id("t"), event).await.unwrap();
+    }
+    let snapshot = bus.snapshot(&id("t")).unwrap();
+    let output = &snapshot.outputs[0];
+    assert!(output.start > 0 && snapshot.truncated);
+    assert_eq!(output.length, whole.len() as u64);
+    let answer = "answer".parse().unwrap();
+    let read = bus.output(&id("t"), &answer, 0..u64::MAX).unwrap();
+    assert_eq!((read.start, read.length), (0, whole.len() as u64));
+    assert_eq!(read.bytes, whole.as_bytes());
+    // A new run begins without it.
+    for event in [
+        NewEvent::task_completed(None),
+        NewEvent::task_started("again"),
+    ] {
+        bus.publish(&id("t"), event).await.unwrap();
+    }
+    assert_eq!(bus.output(&id("t"), &answer, 0..9), None);
 }
 
 #[tokio::test(start_paused = true)]

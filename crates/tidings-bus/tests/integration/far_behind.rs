@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::support::{self, check_to, id, offset, retained, step};
-use tidings_bus::protocol::{EventId, GapReason, Position, Since};
+use tidings_bus::protocol::{EventId, GapReason, Position, ResetReason, Since};
 use tidings_bus::{BusConfig, EventBus, Filter, LogLimits, MemoryStore, SkipPolicy, Store, Write};
 use tidings_testkit::Checker;
 
@@ -150,8 +150,8 @@ async fn a_task_that_is_removed_while_it_is_read_starts_over() {
     loop {
         let delivery = support::next(&mut watching).await;
         support::check(&mut checker, &delivery);
-        if let tidings_bus::Delivery::Gap { gap, .. } = delivery {
-            assert_eq!(gap.reason, GapReason::EpochChanged);
+        if let tidings_bus::Delivery::Reset { reason, .. } = delivery {
+            assert_eq!(reason, ResetReason::Removed);
             break;
         }
     }

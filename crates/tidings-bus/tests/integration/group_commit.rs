@@ -59,7 +59,7 @@ async fn agree(bus: &EventBus, store: &Gated) {
     for record in page.unwrap().events {
         let event: Event = record.decode().unwrap();
         assert_eq!(event.offset, replay.offset.next());
-        let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+        let payload = Payload::of(&event).unwrap();
         replay.apply(&payload, event.offset, event.timestamp);
     }
     assert_eq!(replay, *state);

@@ -168,7 +168,7 @@ async fn emit_tool_call_events() {
     bus.tool_call_started(&task, "call-2", "sed", None)
         .await
         .unwrap();
-    assert_eq!(bus.snapshot(&task).unwrap().active_tool_calls.len(), 2);
+    assert_eq!(bus.snapshot(&task).unwrap().tool_calls.len(), 2);
 
     bus.tool_call_completed(&task, "call-1", Some(json!(["x.rs"])), Some(12))
         .await
@@ -189,7 +189,8 @@ async fn emit_tool_call_events() {
         data,
         json!({"tool_call_id": "call-2", "error": {"message": "no"}})
     );
-    assert!(bus.snapshot(&task).unwrap().active_tool_calls.is_empty());
+    let calls = bus.snapshot(&task).unwrap().tool_calls.clone();
+    assert!(calls.iter().all(|call| call.ended_at.is_some()));
 }
 
 #[tokio::test(start_paused = true)]

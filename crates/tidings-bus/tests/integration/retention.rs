@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::support::{
-    self, event, gap, id, keeping, offset, offsets, publish_to, quiet, retained, step,
+    self, event, gap, id, keeping, next, offset, offsets, publish_to, quiet, reset, retained, step,
 };
 use serde_json::json;
 use tidings_bus::protocol::{
-    Data, EventType, Gap, GapReason, NewEvent, Position, Since, TaskId, TaskStatus,
+    Data, EventType, Gap, GapReason, NewEvent, Position, ResetReason, Since, TaskId, TaskStatus,
 };
-use tidings_bus::{BusConfig, EventBus, Filter, LogLimits};
+use tidings_bus::{BusConfig, Delivery, EventBus, Filter, LogLimits};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -288,16 +288,8 @@ async fn removing_a_watched_task_tells_its_watchers_that_it_starts_over() {
     assert!(!bus.remove(&task).await.unwrap(), "only once");
     assert!(bus.snapshot(&task).is_none());
 
-    let (missing, snapshot) = gap(&mut watching).await;
-    assert_eq!(
-        missing,
-        Gap {
-            from: offset(1),
-            to: offset(0),
-            reason: GapReason::EpochChanged
-        }
-    );
-    let snapshot = snapshot.unwrap();
+    let (reason, goes_on, snapshot) = reset(&mut watching).await;
+    assert_eq!((reason, goes_on), (ResetReason::Removed, 0));
     assert_eq!(
         (snapshot.status, snapshot.offset.get()),
         (TaskStatus::Pending, 0)
@@ -332,12 +324,8 @@ async fn a_task_that_comes_back_after_its_removal_has_another_epoch() {
         assert!(bus.snapshot(&task).is_none(), "round {round}");
         publish_to(&bus, &task, 6).await;
         let mut back = bus.subscribe(Filter::task(task.clone()).since(position.clone().into()));
-        let (missing, _) = gap(&mut back).await;
-        assert_eq!(
-            missing.reason,
-            GapReason::EpochChanged,
-            "not taken for the old one"
-        );
+        let (_, goes_on, _) = reset(&mut back).await;
+        assert_eq!(goes_on, 0, "not taken for the old one");
         assert_eq!(offsets(&mut back, 6).await, [1, 2, 3, 4, 5, 6]);
         drop(back);
         epochs.push(position.epoch);
@@ -365,10 +353,11 @@ async fn a_subscriber_of_everything_keeps_no_task_alive() {
     assert_eq!(bus.stats().bytes, 0);
 
     finish(&bus, &task, 2).await;
-    let (missing, snapshot) = gap(&mut dashboard).await;
-    assert_eq!(missing.reason, GapReason::EpochChanged);
-    assert_eq!((missing.from.get(), missing.to.get()), (1, 0));
-    assert_eq!(snapshot.unwrap().status, TaskStatus::Pending);
+    let told = next(&mut dashboard).await;
+    assert!(
+        matches!(&told, Delivery::Removed { task_id } if *task_id == task),
+        "its end is told, and nothing else: {told:?}"
+    );
     assert_eq!(
         event(&mut dashboard).await.offset(),
         offset(1),

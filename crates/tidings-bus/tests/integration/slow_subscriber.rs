@@ -102,6 +102,7 @@ async fn a_slow_reader_of_one_task_is_told_of_its_own_gap_only() {
         let task = match &delivery {
             tidings_bus::Delivery::Event(event) => event.task_id().unwrap().clone(),
             tidings_bus::Delivery::Gap { task_id, .. } => task_id.clone(),
+            other => panic!("{other:?}"),
         };
         check(
             tasks.entry(task).or_insert_with(|| Checker::from(1)),

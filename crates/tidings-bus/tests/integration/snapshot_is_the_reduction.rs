@@ -82,7 +82,7 @@ fn reported() -> impl Strategy<Value = NewEvent> {
 
 fn fold(snapshot: &mut TaskSnapshot, record: &EventRecord) {
     let event = record.decode().unwrap();
-    let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+    let payload = Payload::of(&event).unwrap();
     snapshot.check(&event.event_type).unwrap();
     snapshot.apply(&payload, event.offset, event.timestamp);
 }

@@ -1,10 +1,10 @@
 //! What a subscriber may ask for, and what it gets.
 
 use crate::support::{
-    self, bus, event, gap, id, keeping, offset, offsets, publish_to, quiet, step,
+    self, bus, event, gap, id, keeping, offset, offsets, publish_to, quiet, reset, step,
 };
 use tidings_bus::protocol::{
-    Epoch, EventType, Gap, GapReason, NewEvent, Pattern, Position, Since, TaskStatus,
+    Epoch, EventType, Gap, GapReason, NewEvent, Pattern, Position, ResetReason, Since, TaskStatus,
 };
 use tidings_bus::{Delivery, EventBus, Filter, PublishError, Subscription};
 use tidings_testkit::{Checker, DEADLINE};
@@ -228,13 +228,13 @@ async fn since_an_expired_position_gives_a_gap_with_the_state_and_then_the_rest(
 }
 
 #[tokio::test(start_paused = true)]
-async fn since_a_position_ahead_of_the_head_gives_an_empty_gap_and_then_what_comes() {
+async fn since_a_position_ahead_of_the_head_gives_a_reset_and_then_what_comes() {
     let bus = bus();
     publish_to(&bus, &id("t"), 4).await;
     let mut watching = bus.subscribe(after(&bus, "t", 9));
-    let (missing, snapshot) = gap(&mut watching).await;
-    assert_eq!(missing, range(5, 4, GapReason::Ahead));
-    assert_eq!(snapshot.unwrap().offset.get(), 4);
+    let (reason, goes_on, snapshot) = reset(&mut watching).await;
+    assert_eq!((reason, goes_on), (ResetReason::Ahead, 4));
+    assert_eq!(snapshot.offset.get(), 4);
     quiet(&mut watching).await;
     publish_to(&bus, &id("t"), 6).await;
     assert_eq!(
@@ -242,39 +242,39 @@ async fn since_a_position_ahead_of_the_head_gives_an_empty_gap_and_then_what_com
         [5, 6],
         "the claim was wrong: these are new"
     );
-    assert_eq!(bus.stats().gaps.ahead, 1);
+    assert_eq!(bus.stats().resets.ahead, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn since_another_epoch_gives_a_gap_from_1_to_what_will_not_follow() {
+async fn since_another_epoch_gives_a_reset_and_a_gap_if_something_has_expired() {
     let bus = keeping(5);
     let other = |seen| Since::After(Position::new(Epoch::new("other").unwrap(), offset(seen)));
     publish_to(&bus, &id("whole"), 3).await;
     let mut watching = bus.subscribe(Filter::task(id("whole")).since(other(2)));
-    let (missing, snapshot) = gap(&mut watching).await;
-    assert_eq!(
-        missing,
-        range(1, 0, GapReason::EpochChanged),
-        "all of it follows"
-    );
-    assert_eq!(snapshot.unwrap().offset.get(), 3);
+    let (reason, goes_on, snapshot) = reset(&mut watching).await;
+    let changed = (ResetReason::EpochChanged, 0);
+    assert_eq!((reason, goes_on), changed, "all of it follows");
+    assert_eq!(snapshot.offset.get(), 3);
     assert_eq!(offsets(&mut watching, 3).await, [1, 2, 3]);
 
     publish_to(&bus, &id("part"), 12).await;
     let mut watching = bus.subscribe(Filter::task(id("part")).since(other(40)));
+    let (reason, goes_on, snapshot) = reset(&mut watching).await;
+    assert_eq!((reason, goes_on), changed);
+    assert_eq!(snapshot.offset.get(), 12);
     let (missing, snapshot) = gap(&mut watching).await;
-    assert_eq!(missing, range(1, 7, GapReason::EpochChanged));
+    assert_eq!(missing, range(1, 7, GapReason::Expired));
     assert_eq!(snapshot.unwrap().offset.get(), 12);
     assert_eq!(offsets(&mut watching, 5).await, [8, 9, 10, 11, 12]);
 
     // A task that this bus has never heard of: nothing of it is known, and that is said.
     let mut watching = bus.subscribe(Filter::task(id("unknown")).since(other(40)));
-    let (missing, snapshot) = gap(&mut watching).await;
-    assert_eq!(missing, range(1, 0, GapReason::EpochChanged));
-    assert_eq!(snapshot.unwrap().status, TaskStatus::Pending);
+    let (reason, goes_on, snapshot) = reset(&mut watching).await;
+    assert_eq!((reason, goes_on), changed);
+    assert_eq!(snapshot.status, TaskStatus::Pending);
     log(&bus, "unknown").await;
     assert_eq!(offsets(&mut watching, 1).await, [1]);
-    assert_eq!(bus.stats().gaps.epoch_changed, 3);
+    assert_eq!(bus.stats().resets.epoch_changed, 3);
 }
 
 #[tokio::test(start_paused = true)]

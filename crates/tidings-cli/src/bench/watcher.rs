@@ -54,10 +54,9 @@ struct Established {
 }
 
 #[derive(Deserialize)]
-struct Gap<'a> {
+struct Gap {
     from: u64,
     to: u64,
-    reason: &'a str,
 }
 
 /// The next text message.
@@ -122,15 +121,16 @@ impl Watcher {
                 tally.borrow_mut().delivered(tick.age(began));
                 lanes.arrived(self.task, offset);
             } else if message.event_type == "gap" {
-                let gap: Gap<'_> = message.data()?;
-                // A new epoch starts over, whatever came before.
-                if gap.from != self.next && gap.reason != "epoch_changed" {
+                let gap: Gap = message.data()?;
+                if gap.from != self.next {
                     return Err(self.broken(&format!("a gap came from {}", gap.from)));
                 }
                 let events = (gap.to + 1).saturating_sub(gap.from);
                 self.next = gap.to + 1;
                 tally.borrow_mut().told_of_gap(events);
                 (gap.from..=gap.to).for_each(|offset| lanes.arrived(self.task, offset));
+            } else if message.event_type == "reset" {
+                self.next = message.data::<Established>()?.offset + 1;
             } else if message.event_type == "going_away" {
                 return Err(BenchError::Closed(format!(": {}", message.data.get())));
             }

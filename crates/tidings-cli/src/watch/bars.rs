@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tidings_client::Update;
-use tidings_client::protocol::{EventType, TaskId, TaskSnapshot, TaskStatus, Timestamp};
+use tidings_client::protocol::{EventType, ItemState, TaskId, TaskSnapshot, TaskStatus, Timestamp};
 
 use super::View;
-use super::lines::{missing, words};
+use super::lines::{missing, started_over, words};
 use super::states::States;
 use crate::connect::away_message;
 use crate::{Failure, clean};
@@ -126,6 +126,9 @@ impl View for Bars {
             } if snapshot.is_some() => {
                 self.note(&format!("  {task_id}: {}", missing(gap)));
             }
+            Update::Reset {
+                task_id, reason, ..
+            } => self.note(&format!("  {task_id}: {}", started_over(*reason))),
             Update::Event(event) if self.logs => {
                 if matches!(event.event_type, EventType::Log | EventType::OutputDelta) {
                     self.note(&format!("{} │ {}", event.task_id, words(event)));
@@ -198,11 +201,14 @@ fn message(state: &TaskSnapshot, width: usize) -> String {
         let message = agent.message.as_deref().unwrap_or_default();
         format!("  ├ {} is {} {message}", agent.agent_id, agent.status)
     });
+    let open = |state| state == ItemState::Running;
     let tools = state
-        .active_tool_calls
+        .tool_calls
         .iter()
+        .filter(|call| open(call.state))
         .map(|call| format!("  ├ tool {} …", call.tool));
-    let steps = state.active_steps.iter().map(|step| {
+    let open_steps = state.steps.iter().filter(|step| open(step.state));
+    let steps = open_steps.map(|step| {
         let name = step.name.as_deref().unwrap_or(step.step_id.as_str());
         format!("  ├ step {} …", name)
     });

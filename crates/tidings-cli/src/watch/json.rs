@@ -39,6 +39,12 @@ fn line(update: &Update, now: Timestamp) -> String {
             gap,
             snapshot,
         } => ControlMessage::gap(Some(task_id.clone()), *gap, snapshot.clone()).encode(now),
+        Update::Reset {
+            task_id,
+            reason,
+            offset,
+            snapshot,
+        } => ControlMessage::reset(task_id.clone(), *reason, *offset, snapshot.clone()).encode(now),
         Update::Disconnected { loss, retry_in } => json!({
             "event_type": "disconnected",
             "timestamp": now.to_string(),

@@ -1,7 +1,7 @@
 //! Updates as lines of text, for pipes and files.
 
 use serde_json::Value;
-use tidings_client::protocol::{Event, EventType, Gap, GapReason, TaskSnapshot};
+use tidings_client::protocol::{Event, EventType, Gap, GapReason, ResetReason, TaskSnapshot};
 use tidings_client::{Loss, Update};
 
 use super::states::States;
@@ -34,6 +34,9 @@ impl View for Lines {
             Update::Snapshot(state) => print(&format!("{} {}", state.task_id, summary(state)))?,
             Update::Event(event) => print(&line(event))?,
             Update::Gap { task_id, gap, .. } => print(&format!("{task_id} {}", missing(gap)))?,
+            Update::Reset {
+                task_id, reason, ..
+            } => print(&format!("{task_id} {}", started_over(*reason)))?,
             Update::Disconnected { loss, .. } => self.lost(loss),
             Update::Reconnected => {
                 self.away = false;
@@ -67,14 +70,19 @@ pub(super) fn missing(gap: &Gap) -> String {
     let reason = match gap.reason {
         GapReason::Expired => "no longer retained",
         GapReason::Overrun => "slower than retention",
-        GapReason::Conflated => "superseded",
-        GapReason::EpochChanged => "the log has started over",
-        GapReason::Ahead => "the position was ahead of the log",
+        GapReason::Conflated => "log lines that were skipped",
     };
     match gap.count() {
-        0 => reason.to_owned(),
         1 => format!("event {} is missing: {reason}", gap.from),
         _ => format!("events {} to {} are missing: {reason}", gap.from, gap.to),
+    }
+}
+
+pub(super) fn started_over(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::EpochChanged => "the log has started over",
+        ResetReason::Removed => "the task was removed",
+        ResetReason::Ahead => "the position was ahead of the log",
     }
 }
 

@@ -23,7 +23,7 @@ impl States {
             return;
         };
         if event.offset > state.offset
-            && let Ok(payload) = Payload::parse(&event.event_type, &event.data)
+            && let Ok(payload) = Payload::of(event)
         {
             state.apply(&payload, event.offset, event.timestamp);
         }

@@ -432,8 +432,8 @@ fn next(loss: &Loss, open: Option<&Open>) -> Next {
         _ => None,
     };
     match code {
-        Some(CloseCode::Unauthenticated) => return Next::Token(Stopped::Unauthenticated),
         Some(CloseCode::Forbidden) => return Next::Token(Stopped::Forbidden),
+        Some(code) if code.is_about_token() => return Next::Token(Stopped::Unauthenticated),
         _ => {}
     }
     if code == Some(CloseCode::TooLarge) || complaint == Some(ErrorCode::TooLarge) {
@@ -463,8 +463,7 @@ fn next(loss: &Loss, open: Option<&Open>) -> Next {
         };
     }
     match (code, loss) {
-        // Without a goodbye, 1000 is some proxy's idle timeout.
-        (None | Some(CloseCode::Normal), _) => Next::Retry(Duration::ZERO),
+        (None, _) => Next::Retry(Duration::ZERO),
         (Some(code), Loss::Closed { reason, .. }) if code.reconnect() == Reconnect::Never => {
             Next::Stop(Stopped::Dismissed {
                 reason: reason.clone(),
@@ -579,6 +578,17 @@ mod tests {
         state.handle(closed(1000), now);
         let reason = "closed by an operator".to_owned();
         assert_eq!(state.stopped(), Some(&Stopped::Dismissed { reason }));
+    }
+
+    #[test]
+    fn every_close_is_followed_by_what_the_table_says() {
+        let now = Instant::now();
+        for code in CloseCode::ALL {
+            let mut state = greeted(None, false, now);
+            state.handle(closed(code.code()), now);
+            let stops = code.reconnect() == Reconnect::Never;
+            assert_eq!(state.stopped().is_some(), stops, "{code:?}");
+        }
     }
 
     #[test]

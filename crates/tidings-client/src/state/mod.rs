@@ -196,6 +196,14 @@ impl State {
             } => self
                 .topics
                 .gap(&task_id, gap, snapshot.as_ref(), &mut self.wire),
+            ControlMessage::Reset {
+                task_id,
+                reason,
+                offset,
+                snapshot,
+            } => self
+                .topics
+                .reset(&task_id, reason, offset, &snapshot, &mut self.wire),
             ControlMessage::Heartbeat { heads } => self.topics.heads(&heads),
             ControlMessage::Ack {
                 reference,
@@ -243,8 +251,8 @@ impl State {
             } => self
                 .lifeline
                 .farewell(reason.into_owned(), reconnect, reconnect_after_ms),
-            ControlMessage::Unsubscribed { target, .. } => {
-                self.topics.unsubscribed(&target, &mut self.wire);
+            ControlMessage::Unsubscribed { target, reason, .. } => {
+                self.topics.unsubscribed(&target, reason, &mut self.wire);
             }
             // The inbox is not this client's.
             _ => {}

@@ -177,7 +177,10 @@ impl SimWatch {
                     .tasks
                     .get_mut(&event.task_id)
                     .expect("a snapshot first");
-                if let Err(violation) = followed.checker.event(event.offset.get()) {
+                if let Err(violation) = followed
+                    .checker
+                    .merged(event.first_offset().get(), event.offset.get())
+                {
                     panic!("{}: {violation}", event.task_id);
                 }
                 let state = followed.state.as_mut().expect("a state from the snapshot");
@@ -185,9 +188,19 @@ impl SimWatch {
                     ledger.seen(&event.task_id, &state.epoch, id, event.offset.get());
                 }
                 if event.offset > state.offset {
-                    let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+                    let payload = Payload::of(event).unwrap();
                     state.apply(&payload, event.offset, event.timestamp);
                 }
+            }
+            Update::Reset {
+                task_id,
+                offset,
+                snapshot,
+                ..
+            } => {
+                let followed = self.tasks.get_mut(task_id).expect("a snapshot first");
+                followed.checker.reset(offset.get());
+                followed.state = Some((**snapshot).clone());
             }
             Update::Gap {
                 task_id,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tidings_protocol::{Epoch, Gap, GapReason, Offset, Position, Since};
+use tidings_protocol::{Epoch, Gap, Offset, Position, ResetReason, Since};
 
 use super::topics::WatchId;
 use crate::update::Start;
@@ -70,10 +70,11 @@ impl Cursor {
         Self { epoch, next }
     }
 
-    pub(super) fn fit(&self, offset: u64) -> Fit {
+    /// What an event is to the cursor that stands for the offsets from `from` to `to`.
+    pub(super) fn fit(&self, from: u64, to: u64) -> Fit {
         match self.next {
-            Next::Exactly(next) if offset < next => Fit::Old,
-            Next::Exactly(next) | Next::UpTo(next) if offset > next => Fit::Hole,
+            Next::Exactly(next) if to < next => Fit::Old,
+            Next::Exactly(next) | Next::UpTo(next) if from > next => Fit::Hole,
             _ => Fit::Next,
         }
     }
@@ -118,33 +119,35 @@ impl Cursor {
             self.next = Next::Exactly(to + 1);
             return Ok(Some(gap));
         };
-        let same = self.epoch == *epoch;
-        let clipped = match gap.reason {
-            GapReason::EpochChanged if !same => Some(gap),
-            _ if !same => return Err(()),
-            // Told for the sake of another watch, which came from further away.
-            GapReason::EpochChanged => {
-                let reason = GapReason::Expired;
-                (to >= next).then(|| clip(gap, next, reason))
-            }
-            GapReason::Ahead => (next > to + 1).then_some(gap),
-            _ if from > next => return Err(()),
-            reason => (to >= next).then(|| clip(gap, next, reason)),
-        };
+        if self.epoch != *epoch || from > next {
+            return Err(());
+        }
+        let clipped = (to >= next).then(|| clip(gap, next));
         if clipped.is_some() {
             *self = Self::exactly(epoch.clone(), to + 1);
         }
         Ok(clipped)
     }
+
+    /// The server has voided a position, and goes on after `offset` of `epoch`. True if
+    /// it was this cursor's; else it was told for the sake of another watch.
+    pub(super) fn reset(&mut self, reason: ResetReason, epoch: &Epoch, offset: u64) -> bool {
+        let same = self.epoch == *epoch;
+        let concerned = match (reason, self.next) {
+            (ResetReason::Ahead, Next::Exactly(next)) => same && next > offset + 1,
+            (ResetReason::Ahead, Next::UpTo(_)) => false,
+            _ => !same,
+        };
+        if concerned {
+            *self = Self::exactly(epoch.clone(), offset + 1);
+        }
+        concerned
+    }
 }
 
-fn clip(gap: Gap, next: u64, reason: GapReason) -> Gap {
+fn clip(gap: Gap, next: u64) -> Gap {
     let from = gap.from.max(Offset::new(next).unwrap_or(Offset::MAX));
-    Gap {
-        from,
-        reason,
-        ..gap
-    }
+    Gap { from, ..gap }
 }
 
 impl Seat {
@@ -247,6 +250,8 @@ impl Topic {
 
 #[cfg(test)]
 mod tests {
+    use tidings_protocol::GapReason;
+
     use super::*;
 
     fn epoch(text: &str) -> Epoch {
@@ -277,11 +282,18 @@ mod tests {
     #[test]
     fn another_numbering_starts_over() {
         let mut cursor = Cursor::exactly(epoch("old"), 7);
-        let told = gap(1, 3, GapReason::EpochChanged);
+        let changed = ResetReason::EpochChanged;
+        assert!(cursor.reset(changed, &epoch("new"), 0));
+        assert_eq!(cursor, Cursor::exactly(epoch("new"), 1));
+        let told = gap(1, 3, GapReason::Expired);
         assert_eq!(cursor.pass(told, &epoch("new")), Ok(Some(told)));
         assert_eq!(cursor, Cursor::exactly(epoch("new"), 4));
         // Told again for another watch, it is nothing new.
+        assert!(!cursor.reset(changed, &epoch("new"), 0));
         assert_eq!(cursor.pass(told, &epoch("new")), Ok(None));
+        assert!(!cursor.reset(ResetReason::Ahead, &epoch("new"), 7));
+        assert!(cursor.reset(ResetReason::Ahead, &epoch("new"), 2));
+        assert_eq!(cursor, Cursor::exactly(epoch("new"), 3));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidings_protocol::{
     ClientMessage, ClientRequest, ErrorCode, Event, Gap, GapReason, Joined, Offset, Pattern,
-    Reference, Target, TaskId, TaskSnapshot,
+    Reference, ResetReason, Target, TaskId, TaskSnapshot, UnsubscribeReason,
 };
 use tokio::time::Instant;
 
@@ -347,15 +347,51 @@ impl Topics {
         }
     }
 
+    /// A task is gone that only patterns have brought: they are told, and it is
+    /// announced if it comes back.
+    fn removed(&mut self, task_id: &TaskId, wire: &mut Wire) {
+        let Some(topic) = self.topics.get_mut(task_id) else {
+            return;
+        };
+        let watches = &mut self.watches;
+        topic.seats.retain(|id, seat| {
+            let Some(queue) = watches.get_mut(id).filter(|queue| !queue.is_named()) else {
+                return true;
+            };
+            // A watch that was told nothing of the task need not hear of its end.
+            if seat.cursor().is_some() {
+                queue.push_removed(task_id);
+                wire.output(Output::Wake(*id));
+            }
+            false
+        });
+        if topic.seats.is_empty() {
+            self.topics.remove(task_id);
+        }
+    }
+
     /// A subscription holds no more: the answer to a request of this client's, or
     /// the server's own decision.
-    pub(super) fn unsubscribed(&mut self, target: &Target, wire: &mut Wire) {
-        if let Some(count) = self.leaving.get_mut(target) {
-            *count -= 1;
-            if *count == 0 {
-                self.leaving.remove(target);
+    pub(super) fn unsubscribed(
+        &mut self,
+        target: &Target,
+        reason: UnsubscribeReason,
+        wire: &mut Wire,
+    ) {
+        match (reason, target) {
+            (UnsubscribeReason::Asked, _) => {
+                if let Some(count) = self.leaving.get_mut(target) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.leaving.remove(target);
+                    }
+                }
+                return;
             }
-            return;
+            (UnsubscribeReason::Removed, Target::Task(task_id)) => {
+                return self.removed(task_id, wire);
+            }
+            _ => {}
         }
         let is_own = |queue: &Queue| queue.target == *target;
         for (id, queue) in self.watches.iter_mut().filter(|(_, queue)| is_own(queue)) {
@@ -381,7 +417,10 @@ impl Topics {
                 let Some(topic) = self.topics.remove(task_id) else {
                     return;
                 };
-                for (id, _) in topic.seats {
+                for (id, seat) in topic.seats {
+                    if seat.cursor().is_none() {
+                        continue;
+                    }
                     if let Some(queue) = self.watches.get_mut(&id).filter(|queue| !queue.is_named())
                     {
                         queue.push_removed(task_id);
@@ -397,18 +436,18 @@ impl Topics {
         let Some(topic) = self.topics.get_mut(&event.task_id) else {
             return;
         };
-        let offset = event.offset.get();
+        let (from, offset) = (event.first_offset().get(), event.offset.get());
         let event = Arc::new(event);
         for (id, seat) in &mut topic.seats {
             let (Seat::Following(cursor), Some(queue)) = (&mut *seat, self.watches.get_mut(id))
             else {
                 continue;
             };
-            match cursor.fit(offset) {
+            match cursor.fit(from, offset) {
                 Fit::Old => {}
                 Fit::Next if queue.has_room() => {
-                    cursor.next = Next::Exactly(offset + 1);
-                    queue.push(Update::Event(Arc::clone(&event)));
+                    let next = std::mem::replace(&mut cursor.next, Next::Exactly(offset + 1));
+                    queue.push(Update::Event(clipped(&event, next)));
                     wire.output(Output::Wake(*id));
                 }
                 Fit::Next => {
@@ -419,6 +458,44 @@ impl Topics {
                     self.dirty.insert(event.task_id.clone());
                     *seat = Seat::behind(cursor);
                 }
+            }
+        }
+    }
+
+    /// A position is void: the task goes on after `offset` of the snapshot's epoch.
+    pub(super) fn reset(
+        &mut self,
+        task_id: &TaskId,
+        reason: ResetReason,
+        offset: Offset,
+        snapshot: &Arc<TaskSnapshot>,
+        wire: &mut Wire,
+    ) {
+        let Some(topic) = self.topics.get_mut(task_id) else {
+            return;
+        };
+        let epoch = snapshot.epoch.clone();
+        topic.epoch = Some(epoch.clone());
+        for (id, seat) in &mut topic.seats {
+            let (Seat::Following(cursor), Some(queue)) = (&mut *seat, self.watches.get_mut(id))
+            else {
+                continue;
+            };
+            let before = cursor.clone();
+            if !cursor.reset(reason, &epoch, offset.get()) {
+                continue;
+            }
+            if queue.has_room() {
+                queue.push(Update::Reset {
+                    task_id: task_id.clone(),
+                    reason,
+                    offset,
+                    snapshot: Arc::clone(snapshot),
+                });
+                wire.output(Output::Wake(*id));
+            } else {
+                queue.starved.insert(task_id.clone());
+                *seat = Seat::behind(&before);
             }
         }
     }
@@ -649,5 +726,20 @@ impl State {
                 over.then_some(None)
             }
         }
+    }
+}
+
+/// A merged event as a watch gets it that has some of its offsets already: they came
+/// before, and `at` shows where the text overlaps.
+fn clipped(event: &Arc<Event>, next: Next) -> Arc<Event> {
+    match (event.from, next) {
+        (Some(from), Next::Exactly(next)) if from.get() < next => {
+            let from = Offset::new(next).ok().filter(|from| *from < event.offset);
+            Arc::new(Event {
+                from,
+                ..Event::clone(event)
+            })
+        }
+        _ => Arc::clone(event),
     }
 }

@@ -138,7 +138,7 @@ impl Seen {
             .tasks
             .get_mut(&event.task_id)
             .expect("a snapshot first");
-        if let Err(violation) = checker.event(event.offset.get()) {
+        if let Err(violation) = checker.merged(event.first_offset().get(), event.offset.get()) {
             panic!("{}: {violation}", event.task_id);
         }
         if let Some(id) = &event.event_id {
@@ -152,6 +152,16 @@ impl Seen {
         match update {
             Update::Snapshot(state) => self.snapshot(state),
             Update::Event(event) => self.event(event),
+            Update::Reset {
+                task_id,
+                offset,
+                snapshot,
+                ..
+            } => {
+                let (checker, epoch) = self.tasks.get_mut(task_id).expect("a snapshot first");
+                checker.reset(offset.get());
+                *epoch = snapshot.epoch.clone();
+            }
             Update::Gap {
                 task_id,
                 gap,

@@ -106,7 +106,7 @@ fn reduce(snapshot: &mut Option<TaskSnapshot>, message: &Value) {
             TaskSnapshot::new(event.task_id.clone(), "unknown".parse().unwrap())
         });
         if event.offset > state.offset {
-            let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+            let payload = Payload::of(&event).unwrap();
             state.apply(&payload, event.offset, event.timestamp);
         }
     }

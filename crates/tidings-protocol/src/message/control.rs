@@ -9,8 +9,8 @@ use super::wire::control as wire;
 use super::{Joined, Reference, Target};
 use crate::codec::encode_ack;
 use crate::{
-    ClientId, Data, Epoch, ErrorCode, EventType, Gap, Offset, PROTOCOL, Pattern, Reconnect, TaskId,
-    TaskSnapshot, Timestamp,
+    ClientId, Data, Epoch, ErrorCode, EventType, Gap, Offset, PROTOCOL, Pattern, Reconnect,
+    ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
 };
 
 /// A control message: it has no offset, and belongs to one connection.
@@ -55,6 +55,19 @@ pub enum ControlMessage {
         reference: Option<Reference>,
         /// What it was about.
         target: Target,
+        /// Why.
+        reason: UnsubscribeReason,
+    },
+    /// The client's position is void: the task goes on after another one.
+    Reset {
+        /// The task.
+        task_id: TaskId,
+        /// Why.
+        reason: ResetReason,
+        /// What comes next comes after this offset, in the snapshot's epoch.
+        offset: Offset,
+        /// The task's state.
+        snapshot: Arc<TaskSnapshot>,
     },
     /// What is not delivered, before the event that comes after it.
     Gap {
@@ -163,10 +176,30 @@ impl ControlMessage {
     }
 
     /// `unsubscribed`.
-    pub fn unsubscribed(reference: Option<Reference>, target: impl Into<Target>) -> Self {
+    pub fn unsubscribed(
+        reference: Option<Reference>,
+        target: impl Into<Target>,
+        reason: UnsubscribeReason,
+    ) -> Self {
         Self::Unsubscribed {
             reference,
             target: target.into(),
+            reason,
+        }
+    }
+
+    /// `reset`: the task goes on after `offset` of the snapshot's epoch.
+    pub const fn reset(
+        task_id: TaskId,
+        reason: ResetReason,
+        offset: Offset,
+        snapshot: Arc<TaskSnapshot>,
+    ) -> Self {
+        Self::Reset {
+            task_id,
+            reason,
+            offset,
+            snapshot,
         }
     }
 
@@ -256,6 +289,7 @@ impl ControlMessage {
             Self::ConnectionEstablished { .. } => "connection_established",
             Self::Subscribed { .. } => "subscribed",
             Self::Unsubscribed { .. } => "unsubscribed",
+            Self::Reset { .. } => "reset",
             Self::Gap { .. } => "gap",
             Self::Heartbeat { .. } => "heartbeat",
             Self::Ack { .. } => "ack",
@@ -275,7 +309,7 @@ impl ControlMessage {
             }
             Self::Unsubscribed { target, .. } => target.task_id(),
             Self::Gap { task_id, .. } => task_id.as_ref(),
-            Self::Ack { task_id, .. } => Some(task_id),
+            Self::Ack { task_id, .. } | Self::Reset { task_id, .. } => Some(task_id),
             _ => None,
         }
     }
@@ -284,9 +318,10 @@ impl ControlMessage {
     pub fn encode(&self, at: Timestamp) -> String {
         // As long as most are: to grow is to copy.
         let mut text = Vec::with_capacity(match self {
-            Self::ConnectionEstablished { .. } | Self::Subscribed { .. } | Self::Gap { .. } => {
-                1_024
-            }
+            Self::ConnectionEstablished { .. }
+            | Self::Subscribed { .. }
+            | Self::Reset { .. }
+            | Self::Gap { .. } => 1_024,
             _ => 256,
         });
         if let Self::Ack {

@@ -60,9 +60,11 @@ struct Envelope<'a> {
     event_type: Cow<'a, str>,
     task_id: Option<TaskId>,
     offset: Option<Offset>,
+    from: Option<Offset>,
     timestamp: Option<Timestamp>,
     event_id: Option<EventId>,
     source: Option<Source>,
+    at: Option<u64>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -89,9 +91,11 @@ impl Envelope<'_> {
             event_type: self.event_type.parse()?,
             task_id: self.task_id.ok_or_else(|| missing("task_id"))?,
             offset,
+            from: self.from,
             timestamp: self.timestamp.ok_or_else(|| missing("timestamp"))?,
             event_id: self.event_id,
             source: self.source,
+            at: self.at,
             data: Data::from_raw(data).map_err(|error| invalid(&error))?,
         }))
     }

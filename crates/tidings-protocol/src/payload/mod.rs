@@ -32,7 +32,7 @@ pub use task::{
     MAX_LEASE_MS, MIN_LEASE_MS, TaskCancelled, TaskCompleted, TaskError, TaskFailed, TaskStarted,
 };
 
-use crate::{Data, EventType};
+use crate::{Data, Event, EventType};
 
 /// The data of an event, by its type.
 ///
@@ -103,6 +103,18 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// Reads what an event in a log says, its place in an output included.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn of(event: &Event) -> Result<Self, InvalidEvent> {
+        let mut payload = Self::parse(&event.event_type, &event.data)?;
+        if let Self::OutputDelta(delta) = &mut payload {
+            delta.at = event.at;
+        }
+        Ok(payload)
+    }
+
     /// Reads what the event's type promises, and checks it. Fields that the
     /// type does not know are left alone.
     ///

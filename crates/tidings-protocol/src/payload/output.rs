@@ -14,6 +14,10 @@ pub struct OutputDelta {
     pub output_id: ItemId,
     /// What comes after the text so far.
     pub text: String,
+    /// The length of the output in bytes before this text, as the event says it;
+    /// none: the text comes after what is there.
+    #[serde(skip)]
+    pub at: Option<u64>,
 }
 
 impl Check for OutputDelta {}

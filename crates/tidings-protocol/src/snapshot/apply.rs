@@ -1,9 +1,12 @@
 //! The reducer: what each event makes of a task's state.
 
+use super::TaskSnapshot;
 use super::bound::clip;
-use super::entries::{self, AgentState, ArtifactState, OutputState, PendingCommand, PendingInput};
+use super::entries::{
+    self, AgentState, ArtifactState, ItemState, OutputState, PendingCommand, PendingInput,
+    StepState, ToolCallState,
+};
 use super::weight::{self, Weight};
-use super::{ActiveStep, ActiveToolCall, TaskSnapshot};
 use crate::{
     Offset, OutputCompleted, OutputDelta, Payload, ProgressUpdate, TaskError, TaskStarted,
     TaskStatus, Timestamp,
@@ -55,6 +58,7 @@ impl TaskSnapshot {
             Payload::TaskStarted(started) => self.start(started, at),
             Payload::ProgressUpdate(update) => {
                 self.progress(update);
+                self.progress_at = Some(at);
                 return Growth::None;
             }
             Payload::TaskCompleted(completed) => {
@@ -77,19 +81,23 @@ impl TaskSnapshot {
                 return Growth::None;
             }
             Payload::StepStarted(step) => {
-                let step = ActiveStep {
+                let step = StepState {
                     step_id: step.step_id.clone(),
                     name: maybe_clipped(&mut self.truncated, step.name.as_deref()),
                     parent_step_id: step.parent_step_id.clone(),
+                    state: ItemState::Running,
                     started_at: at,
+                    ended_at: None,
                 };
-                entries::put(&mut self.active_steps, step);
+                entries::begin(&mut self.steps, step);
             }
             Payload::StepCompleted(step) => {
-                return removal(entries::take(&mut self.active_steps, &step.step_id));
+                let (steps, state) = (&mut self.steps, ItemState::Completed);
+                return change(entries::end(steps, &step.step_id, state, at));
             }
             Payload::StepFailed(step) => {
-                return removal(entries::take(&mut self.active_steps, &step.step_id));
+                let (steps, state) = (&mut self.steps, ItemState::Failed);
+                return change(entries::end(steps, &step.step_id, state, at));
             }
             Payload::AgentStatusChange(change) => {
                 let agent = AgentState {
@@ -101,24 +109,22 @@ impl TaskSnapshot {
                 entries::put(&mut self.agents, agent);
             }
             Payload::ToolCallStarted(call) => {
-                let call = ActiveToolCall {
+                let call = ToolCallState {
                     tool_call_id: call.tool_call_id.clone(),
                     tool: clipped(&mut self.truncated, &call.tool),
+                    state: ItemState::Running,
                     started_at: at,
+                    ended_at: None,
                 };
-                entries::put(&mut self.active_tool_calls, call);
+                entries::begin(&mut self.tool_calls, call);
             }
             Payload::ToolCallCompleted(call) => {
-                return removal(entries::take(
-                    &mut self.active_tool_calls,
-                    &call.tool_call_id,
-                ));
+                let (calls, state) = (&mut self.tool_calls, ItemState::Completed);
+                return change(entries::end(calls, &call.tool_call_id, state, at));
             }
             Payload::ToolCallFailed(call) => {
-                return removal(entries::take(
-                    &mut self.active_tool_calls,
-                    &call.tool_call_id,
-                ));
+                let (calls, state) = (&mut self.tool_calls, ItemState::Failed);
+                return change(entries::end(calls, &call.tool_call_id, state, at));
             }
             Payload::OutputDelta(delta) => return self.add_output(delta),
             Payload::OutputCompleted(completed) => self.complete_output(completed),
@@ -227,8 +233,8 @@ impl TaskSnapshot {
     fn end(&mut self, status: TaskStatus, at: Timestamp) {
         self.status = status;
         self.finished_at = Some(at);
-        self.active_steps.clear();
-        self.active_tool_calls.clear();
+        entries::interrupt(&mut self.steps, at);
+        entries::interrupt(&mut self.tool_calls, at);
         self.pending_inputs.clear();
     }
 
@@ -238,42 +244,67 @@ impl TaskSnapshot {
         self.error = Some(TaskError { code, message });
     }
 
+    /// Adds text to an output, but for what is there already: a merged event may
+    /// begin before the state's own offset.
     fn add_output(&mut self, delta: &OutputDelta) -> Growth {
-        match entries::find(&mut self.outputs, &delta.output_id) {
-            Some(output) if !output.complete => {
-                output.text.push_str(&delta.text);
-                Growth::Text(weight::text(&delta.text))
-            }
-            Some(output) => {
-                output.text.push_str(&delta.text);
-                output.complete = false;
-                Growth::Lists
-            }
-            None => {
-                self.outputs.push(OutputState {
-                    output_id: delta.output_id.clone(),
-                    text: delta.text.clone(),
-                    complete: false,
-                });
-                Growth::Lists
-            }
+        let Some(output) = entries::find(&mut self.outputs, &delta.output_id) else {
+            let start = delta.at.unwrap_or(0);
+            self.outputs.push(OutputState {
+                output_id: delta.output_id.clone(),
+                start,
+                length: start + delta.text.len() as u64,
+                text: delta.text.clone(),
+                complete: false,
+            });
+            return Growth::Lists;
+        };
+        let reopened = std::mem::replace(&mut output.complete, false);
+        let at = delta.at.unwrap_or(output.length);
+        if at > output.length {
+            // Text is missing in between: what comes after it is what is known.
+            output.start = at;
+            output.length = at;
+            output.text.clear();
+            self.weight = Weight(None);
+        }
+        let known = usize::try_from(output.length - at).unwrap_or(usize::MAX);
+        let new = delta.text.get(known..).unwrap_or_default();
+        output.text.push_str(new);
+        output.length += new.len() as u64;
+        if reopened {
+            Growth::Lists
+        } else {
+            Growth::Text(weight::text(new))
         }
     }
 
     fn complete_output(&mut self, completed: &OutputCompleted) {
-        if let Some(output) = entries::find(&mut self.outputs, &completed.output_id) {
-            if let Some(text) = &completed.text {
-                output.text.clone_from(text);
+        let known = entries::find(&mut self.outputs, &completed.output_id);
+        let output = match known {
+            Some(output) => output,
+            None => {
+                self.outputs.push(OutputState {
+                    output_id: completed.output_id.clone(),
+                    start: 0,
+                    length: 0,
+                    text: String::new(),
+                    complete: true,
+                });
+                let last = self.outputs.len() - 1;
+                &mut self.outputs[last]
             }
-            output.complete = true;
-        } else {
-            self.outputs.push(OutputState {
-                output_id: completed.output_id.clone(),
-                text: completed.text.clone().unwrap_or_default(),
-                complete: true,
-            });
+        };
+        output.complete = true;
+        if let Some(text) = &completed.text {
+            output.start = 0;
+            output.length = text.len() as u64;
+            output.text.clone_from(text);
         }
     }
+}
+
+fn change(changed: bool) -> Growth {
+    if changed { Growth::Lists } else { Growth::None }
 }
 
 fn removal(removed: bool) -> Growth {

@@ -1,7 +1,7 @@
 //! How a snapshot stays within its bound.
 
 use super::TaskSnapshot;
-use super::entries::{Entry, OutputState};
+use super::entries::{Ends, Entry, OutputState};
 use super::weight;
 use crate::Json;
 
@@ -15,16 +15,16 @@ pub const MAX_TEXT_BYTES: usize = 2 * 1024;
 /// Entries of one list in a snapshot. Of more, the oldest are left out.
 pub const MAX_ENTRIES: usize = 64;
 
+/// Steps, and tool calls, that ended and are kept in a snapshot. Of more, those that
+/// began first are left out.
+pub const MAX_ENDED: usize = 32;
+
 /// What is set aside for everything but lists and result: five texts of
 /// [`MAX_TEXT_BYTES`], ids, times, and the names of the fields.
 const FIXED_BYTES: usize = 12 * 1024;
 
 /// What lists and result may weigh.
 const BUDGET: usize = MAX_SNAPSHOT_BYTES - FIXED_BYTES;
-
-/// Output text is cut so far below the budget, so that a text that keeps
-/// growing at its limit is not cut anew with each word.
-const SLACK: usize = 4 * 1024;
 
 impl TaskSnapshot {
     /// Leaves out what does not fit.
@@ -46,9 +46,11 @@ impl TaskSnapshot {
     }
 
     fn cap_lists(&mut self) {
+        forget_ended(&mut self.steps);
+        forget_ended(&mut self.tool_calls);
         let dropped = cap(&mut self.agents)
-            | cap(&mut self.active_steps)
-            | cap(&mut self.active_tool_calls)
+            | cap(&mut self.steps)
+            | cap(&mut self.tool_calls)
             | cap(&mut self.pending_inputs)
             | cap(&mut self.pending_commands)
             | cap(&mut self.outputs)
@@ -86,11 +88,10 @@ impl TaskSnapshot {
         self.weight = weight::Weight(None);
     }
 
+    /// Cuts no more than it must, so that the result does not depend on how the
+    /// text came: word by word, or merged.
     fn cut_outputs(&mut self) {
-        let mut excess = match self.weigh() {
-            weight if weight > BUDGET => weight - (BUDGET - SLACK),
-            _ => return,
-        };
+        let mut excess = self.weigh().saturating_sub(BUDGET);
         let mut cut = 0;
         for output in &mut self.outputs {
             if excess == 0 {
@@ -126,13 +127,25 @@ impl TaskSnapshot {
         }
         over = drop_front(&mut self.artifacts, over);
         over = drop_front(&mut self.outputs, over);
-        over = drop_front(&mut self.active_tool_calls, over);
-        over = drop_front(&mut self.active_steps, over);
+        over = drop_front(&mut self.tool_calls, over);
+        over = drop_front(&mut self.steps, over);
         over = drop_front(&mut self.agents, over);
         over = drop_front(&mut self.pending_commands, over);
         drop_front(&mut self.pending_inputs, over);
         self.weight = weight::Weight(None);
     }
+}
+
+/// Forgets what ended first, where more has ended than is kept. That is no loss
+/// that `truncated` speaks of: open entries are all there.
+fn forget_ended<T: Ends>(entries: &mut Vec<T>) {
+    let ended = entries.iter().filter(|entry| !entry.is_open()).count();
+    let mut excess = ended.saturating_sub(MAX_ENDED);
+    entries.retain(|entry| {
+        let goes = excess > 0 && !entry.is_open();
+        excess -= usize::from(goes);
+        !goes
+    });
 }
 
 fn cap<T>(entries: &mut Vec<T>) -> bool {
@@ -153,6 +166,7 @@ fn cut_front(output: &mut OutputState, excess: usize) -> usize {
         bytes += weight::text(c.encode_utf8(&mut [0; 4]));
     }
     output.text.drain(..end);
+    output.start += end as u64;
     bytes
 }
 
@@ -168,6 +182,11 @@ fn drop_front<T: Entry>(entries: &mut Vec<T>, mut over: usize) -> usize {
     }
     entries.drain(..count);
     over
+}
+
+/// Whether a snapshot would hold only part of a text.
+pub(crate) fn is_clipped(text: &str) -> bool {
+    !clip(text).1
 }
 
 /// As much of a text as fits into [`MAX_TEXT_BYTES`]; whether that is all of it.

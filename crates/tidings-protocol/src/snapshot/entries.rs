@@ -19,32 +19,60 @@ pub struct AgentState {
     pub updated_at: Timestamp,
 }
 
-/// A step that has begun and not ended.
+/// How far a step or a tool call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ItemState {
+    /// Begun and not ended.
+    Running,
+    /// Ended well.
+    Completed,
+    /// Ended badly.
+    Failed,
+    /// The task ended before it did.
+    Interrupted,
+}
+
+crate::text::named_enum!(ItemState, UnknownItemState, "the state of a step or a tool call", {
+    Running => "running",
+    Completed => "completed",
+    Failed => "failed",
+    Interrupted => "interrupted",
+});
+
+/// A step and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
-pub struct ActiveStep {
+pub struct StepState {
     /// The step.
     pub step_id: ItemId,
     /// What it is called.
     pub name: Option<String>,
     /// The step that it is a part of.
     pub parent_step_id: Option<ItemId>,
+    /// Whether it is open, or how it ended.
+    pub state: ItemState,
     /// When it began.
     pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
 }
 
-/// A tool call that has begun and not ended.
+/// A tool call and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
-pub struct ActiveToolCall {
+pub struct ToolCallState {
     /// The call.
     pub tool_call_id: ItemId,
     /// The tool's name.
     pub tool: String,
+    /// Whether it is open, or how it ended.
+    pub state: ItemState,
     /// When it began.
     pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A question without an answer.
@@ -88,7 +116,12 @@ pub struct PendingCommand {
 pub struct OutputState {
     /// The output.
     pub output_id: ItemId,
-    /// Its text so far; if it grew too long, the end of it.
+    /// Where `text` begins in the whole output, in UTF-8 bytes: 0 while all of it is
+    /// here. What comes before can be read at `/api/tasks/{id}/outputs/{output_id}`.
+    pub start: u64,
+    /// The length of the whole output, in UTF-8 bytes.
+    pub length: u64,
+    /// The output from `start` to its end.
     pub text: String,
     /// No more will come.
     pub complete: bool,
@@ -128,8 +161,8 @@ macro_rules! entry {
 
 entry! {
     AgentState.agent_id,
-    ActiveStep.step_id,
-    ActiveToolCall.tool_call_id,
+    StepState.step_id,
+    ToolCallState.tool_call_id,
     PendingInput.input_id,
     PendingCommand.command_id,
     OutputState.output_id,
@@ -139,6 +172,59 @@ entry! {
 /// The entry with this id. Searched from the end: news is mostly about what is new.
 pub(super) fn find<'a, T: Entry>(entries: &'a mut [T], id: &ItemId) -> Option<&'a mut T> {
     entries.iter_mut().rev().find(|entry| entry.id() == id)
+}
+
+/// An entry that has an end.
+pub(super) trait Ends: Entry {
+    fn state(&mut self) -> (&mut ItemState, &mut Option<Timestamp>);
+
+    fn is_open(&self) -> bool;
+}
+
+macro_rules! ends {
+    ($($type:ident),+) => {
+        $(impl Ends for $type {
+            fn state(&mut self) -> (&mut ItemState, &mut Option<Timestamp>) {
+                (&mut self.state, &mut self.ended_at)
+            }
+
+            fn is_open(&self) -> bool {
+                self.state == ItemState::Running
+            }
+        })+
+    };
+}
+
+ends!(StepState, ToolCallState);
+
+/// Ends an open entry; says whether there was one.
+pub(super) fn end<T: Ends>(
+    entries: &mut [T],
+    id: &ItemId,
+    state: ItemState,
+    at: Timestamp,
+) -> bool {
+    let found = find(entries, id).filter(|entry| entry.is_open());
+    found.map(|entry| finish(entry, state, at)).is_some()
+}
+
+/// Ends every entry that is open.
+pub(super) fn interrupt<T: Ends>(entries: &mut [T], at: Timestamp) {
+    for entry in entries.iter_mut().filter(|entry| entry.is_open()) {
+        finish(entry, ItemState::Interrupted, at);
+    }
+}
+
+fn finish(entry: &mut impl Ends, state: ItemState, at: Timestamp) {
+    let (before, ended_at) = entry.state();
+    *before = state;
+    *ended_at = Some(at);
+}
+
+/// Begins an entry: at the end of the list, also if it was there before.
+pub(super) fn begin<T: Entry>(entries: &mut Vec<T>, entry: T) {
+    take(entries, entry.id());
+    entries.push(entry);
 }
 
 /// Replaces the entry with the same id where it stands, or adds one at the end.

@@ -8,10 +8,11 @@ mod weight;
 
 use serde::{Deserialize, Serialize};
 
-pub use bound::{MAX_ENTRIES, MAX_SNAPSHOT_BYTES, MAX_TEXT_BYTES};
+pub(crate) use bound::is_clipped;
+pub use bound::{MAX_ENDED, MAX_ENTRIES, MAX_SNAPSHOT_BYTES, MAX_TEXT_BYTES};
 pub use entries::{
-    ActiveStep, ActiveToolCall, AgentState, ArtifactState, OutputState, PendingCommand,
-    PendingInput,
+    AgentState, ArtifactState, ItemState, OutputState, PendingCommand, PendingInput, StepState,
+    ToolCallState, UnknownItemState,
 };
 use weight::Weight;
 
@@ -25,7 +26,7 @@ use crate::{
 /// text of outputs first, of which the end stays, then artifacts' inline data,
 /// then the result, then the oldest entries; [`truncated`](Self::truncated)
 /// says so. The state depends on the events alone, not on when or where they
-/// were applied.
+/// were applied, nor on whether adjacent ones were [merged](crate::Merger).
 ///
 /// ```
 /// use tidings_protocol::{Epoch, NewEvent, Offset, Payload, TaskId, TaskSnapshot, Timestamp};
@@ -79,6 +80,9 @@ pub struct TaskSnapshot {
     /// When the last event came.
     #[serde(default)]
     pub updated_at: Option<Timestamp>,
+    /// When the last `progress_update` came.
+    #[serde(default)]
+    pub progress_at: Option<Timestamp>,
     /// When the run ended.
     #[serde(default)]
     pub finished_at: Option<Timestamp>,
@@ -88,12 +92,12 @@ pub struct TaskSnapshot {
     /// Its agents, each with its last status.
     #[serde(default)]
     pub agents: Vec<AgentState>,
-    /// Steps begun and not ended.
+    /// Steps that are open, and the latest that ended.
     #[serde(default)]
-    pub active_steps: Vec<ActiveStep>,
-    /// Tool calls begun and not ended.
+    pub steps: Vec<StepState>,
+    /// Tool calls that are open, and the latest that ended.
     #[serde(default)]
-    pub active_tool_calls: Vec<ActiveToolCall>,
+    pub tool_calls: Vec<ToolCallState>,
     /// Questions without an answer.
     #[serde(default)]
     pub pending_inputs: Vec<PendingInput>,
@@ -139,11 +143,12 @@ impl TaskSnapshot {
             stage: None,
             started_at: None,
             updated_at: None,
+            progress_at: None,
             finished_at: None,
             stalled: false,
             agents: Vec::new(),
-            active_steps: Vec::new(),
-            active_tool_calls: Vec::new(),
+            steps: Vec::new(),
+            tool_calls: Vec::new(),
             pending_inputs: Vec::new(),
             pending_commands: Vec::new(),
             outputs: Vec::new(),

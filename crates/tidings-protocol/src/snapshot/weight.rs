@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::TaskSnapshot;
+use super::{OutputState, TaskSnapshot};
 
 /// A running count, or none where it is to be made anew when next needed.
 ///
@@ -26,11 +26,11 @@ impl TaskSnapshot {
             return weight;
         }
         let weight = list(&self.agents)
-            + list(&self.active_steps)
-            + list(&self.active_tool_calls)
+            + list(&self.steps)
+            + list(&self.tool_calls)
             + list(&self.pending_inputs)
             + list(&self.pending_commands)
-            + list(&self.outputs)
+            + self.outputs.iter().map(output).sum::<usize>()
             + list(&self.artifacts)
             + self
                 .result
@@ -65,8 +65,8 @@ impl TaskSnapshot {
 
     fn has_no_lists(&self) -> bool {
         self.agents.is_empty()
-            && self.active_steps.is_empty()
-            && self.active_tool_calls.is_empty()
+            && self.steps.is_empty()
+            && self.tool_calls.is_empty()
             && self.pending_inputs.is_empty()
             && self.pending_commands.is_empty()
             && self.outputs.is_empty()
@@ -86,6 +86,19 @@ impl TaskSnapshot {
 
 fn list<T: Serialize>(entries: &[T]) -> usize {
     entries.iter().map(entry).sum()
+}
+
+/// What an output takes beside its id and its text, with the largest numbers.
+const OUTPUT_FIELDS: usize = concat!(
+    r#"{"output_id":"","start":18446744073709551615,"length":18446744073709551615,"#,
+    r#""text":"","complete":false},"#
+)
+.len();
+
+/// Bytes of an output and its comma, at most: it does not depend on how long the
+/// output's numbers are, so that only text makes it heavier.
+fn output(output: &OutputState) -> usize {
+    OUTPUT_FIELDS + text(output.output_id.as_str()) + text(&output.text)
 }
 
 /// Bytes of one entry and its comma.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidings_protocol::{
     ClientId, ControlMessage, Data, Epoch, ErrorCode, EventType, Gap, GapReason, Joined, Offset,
-    Pattern, Reconnect, TaskId, TaskSnapshot, Timestamp,
+    Pattern, Reconnect, ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
 };
 
 fn task(id: &str) -> TaskId {
@@ -97,12 +97,39 @@ fn subscriptions_name_the_task_at_both_levels() {
         json!({"event_type": "subscribed", "data": {"ref": 2, "pattern": "*"}})
     );
     assert_eq!(
-        wire(&ControlMessage::unsubscribed(None, everything)),
-        json!({"event_type": "unsubscribed", "data": {"pattern": "*"}})
+        wire(&ControlMessage::unsubscribed(
+            None,
+            everything,
+            UnsubscribeReason::Asked
+        )),
+        json!({"event_type": "unsubscribed", "data": {"pattern": "*", "reason": "asked"}})
     );
     assert_eq!(
-        wire(&ControlMessage::unsubscribed(None, task("a"))),
-        json!({"event_type": "unsubscribed", "task_id": "a", "data": {"task_id": "a"}})
+        wire(&ControlMessage::unsubscribed(
+            None,
+            task("a"),
+            UnsubscribeReason::Removed
+        )),
+        json!({"event_type": "unsubscribed", "task_id": "a", "data": {
+            "task_id": "a", "reason": "removed",
+        }})
+    );
+}
+
+#[test]
+fn a_reset_says_where_the_task_goes_on() {
+    let reset = ControlMessage::reset(
+        task("a"),
+        ResetReason::Removed,
+        Offset::ZERO,
+        joined().snapshot,
+    );
+    assert_eq!(
+        wire(&reset),
+        json!({"event_type": "reset", "task_id": "a", "data": {
+            "reason": "removed", "epoch": joined().snapshot.epoch, "offset": 0,
+            "snapshot": snapshot(),
+        }})
     );
 }
 
@@ -111,7 +138,7 @@ fn a_gap_is_the_tasks_or_the_inboxs() {
     let gap = Gap {
         from: offset(2),
         to: offset(9),
-        reason: GapReason::EpochChanged,
+        reason: GapReason::Overrun,
     };
     assert_eq!(
         wire(&ControlMessage::gap(
@@ -120,13 +147,13 @@ fn a_gap_is_the_tasks_or_the_inboxs() {
             Some(joined().snapshot)
         )),
         json!({"event_type": "gap", "task_id": "a", "data": {
-            "from": 2, "to": 9, "reason": "epoch_changed", "snapshot": snapshot(),
+            "from": 2, "to": 9, "reason": "overrun", "snapshot": snapshot(),
         }})
     );
     assert_eq!(
         wire(&ControlMessage::gap(None, gap, None)),
         json!({"event_type": "gap", "data": {
-            "from": 2, "to": 9, "reason": "epoch_changed", "inbox": true,
+            "from": 2, "to": 9, "reason": "overrun", "inbox": true,
         }})
     );
 }
@@ -183,8 +210,8 @@ fn a_snapshot_always_has_all_its_keys() {
     let expected = json!({
         "task_id": "a", "status": "pending", "run": 0, "name": null, "parent_task_id": null,
         "progress": null, "message": null, "stage": null, "started_at": null,
-        "updated_at": null, "finished_at": null, "stalled": false, "agents": [],
-        "active_steps": [], "active_tool_calls": [], "pending_inputs": [],
+        "updated_at": null, "progress_at": null, "finished_at": null, "stalled": false, "agents": [],
+        "steps": [], "tool_calls": [], "pending_inputs": [],
         "pending_commands": [], "outputs": [], "artifacts": [], "result": null,
         "error": null, "epoch": "e1", "offset": 4, "truncated": false,
     });

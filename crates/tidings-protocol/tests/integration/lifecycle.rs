@@ -172,13 +172,13 @@ fn the_end_clears_what_was_going_on_but_not_what_was_made() {
         ]
     };
     let task = Task::after(going_on());
-    assert_eq!(task.active_steps[0].step_id.as_str(), "s");
-    assert_eq!(task.active_tool_calls[0].tool, "grep");
+    assert_eq!(task.steps[0].step_id.as_str(), "s");
+    assert_eq!(task.tool_calls[0].tool, "grep");
     assert_eq!(task.pending_inputs[0].prompt, "sure?");
     assert!(!task.pending_commands[0].accepted);
 
     let task = Task::after(going_on().into_iter().chain([NewEvent::task_failed("no")]));
-    assert!(task.active_steps.is_empty() && task.active_tool_calls.is_empty());
+    assert!(task.steps[0].ended_at.is_some() && task.tool_calls[0].ended_at.is_some());
     assert!(task.pending_inputs.is_empty());
     assert_eq!(
         (
@@ -242,9 +242,15 @@ fn things_come_and_go() {
         NewEvent::agent_status("q", AgentStatus::Idle, None),
         NewEvent::agent_status("p", AgentStatus::Offline, "gone"),
     ]);
-    assert_eq!(task.active_steps.len(), 1);
-    assert_eq!(task.active_steps[0].step_id.as_str(), "b");
-    assert!(task.active_tool_calls.is_empty() && task.pending_inputs.is_empty());
+    assert_eq!(
+        task.steps
+            .iter()
+            .filter(|step| step.ended_at.is_none())
+            .count(),
+        1
+    );
+    assert_eq!(task.steps[1].step_id.as_str(), "b");
+    assert!(task.tool_calls[0].ended_at.is_some() && task.pending_inputs.is_empty());
     assert!(task.pending_commands.is_empty());
     let agents: Vec<_> = task
         .agents

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod conformance;
 mod control_messages;
 mod fencing;
 mod invalid_events;
 mod lease;
 mod lifecycle;
 mod malformed_client_messages;
+mod merging;
 mod perturbed_bytes;
 mod round_trips;
 mod schema_describes_messages;

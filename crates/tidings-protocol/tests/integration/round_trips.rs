@@ -27,18 +27,21 @@ proptest! {
         offset in strategies::offset(),
         at in strategies::timestamp(),
         before in ".{0,8}",
+        text_at in proptest::option::of(any::<u64>()),
     ) {
         let mut buf = before.clone().into_bytes();
-        let data = encode_event(&mut buf, &task_id, offset, at, &event);
+        let data = encode_event(&mut buf, &task_id, offset, at, text_at, &event);
         prop_assert_eq!(&buf[data.clone()], event.data.as_str().as_bytes());
         prop_assert_eq!(data.end + 1, buf.len());
         let event = Event {
             event_type: event.event_type,
             task_id,
             offset,
+            from: None,
             timestamp: at,
             event_id: event.event_id,
             source: event.source,
+            at: text_at,
             data: event.data,
         };
         prop_assert_eq!(&buf[before.len()..], serde_json::to_vec(&event).unwrap());

@@ -13,7 +13,9 @@ const RENEW: &str =
 fn the_files_are_what_the_types_give() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema");
     let bless = std::env::var_os("TIDINGS_BLESS").is_some();
-    for (name, text) in tidings_protocol::schema::all() {
+    let mut all = tidings_protocol::schema::all();
+    all.push(("close-codes.json", tidings_protocol::schema::close_codes()));
+    for (name, text) in all {
         let path = folder.join(name);
         if bless {
             fs::create_dir_all(&folder).unwrap();
@@ -27,4 +29,16 @@ fn the_files_are_what_the_types_give() {
             "docs/schema/{name} is not fresh; renew it with\n  {RENEW}"
         );
     }
+}
+
+#[test]
+fn the_close_codes_of_the_python_client_are_those_of_the_protocol() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/python-agent/close_codes.py");
+    let text = tidings_protocol::schema::close_codes_in_python();
+    if std::env::var_os("TIDINGS_BLESS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let file = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(file, text, "renew it with\n  {RENEW}");
 }

@@ -84,8 +84,16 @@ fn of_a_long_output_the_end_stays() {
     let snapshot = reduce(words);
     assert!(snapshot.truncated);
     assert_eq!(snapshot.outputs.len(), 1);
-    let text = &snapshot.outputs[0].text;
+    let output = &snapshot.outputs[0];
+    let text = &output.text;
     assert!(text.ends_with("word39998 word39999 "), "the end is there");
+    let whole: String = (0..40_000).map(|n| format!("word{n} ")).collect();
+    assert_eq!(output.length, whole.len() as u64);
+    assert_eq!(
+        *text,
+        whole[usize::try_from(output.start).unwrap()..],
+        "what is missing is named"
+    );
     assert!(
         text.len() > MAX_SNAPSHOT_BYTES / 2,
         "{} bytes are left",
@@ -99,7 +107,7 @@ fn text_that_escapes_swells_it_no_further() {
     assert!(reduce(deltas).truncated);
     let names = (0..100).map(|n| NewEvent::step_started(n.to_string(), &*"\"".repeat(9_000)));
     let snapshot = reduce(names);
-    assert!(snapshot.truncated && !snapshot.active_steps.is_empty());
+    assert!(snapshot.truncated && !snapshot.steps.is_empty());
 }
 
 #[test]
@@ -140,8 +148,39 @@ fn outputs_go_before_inline_data_and_inline_data_before_the_result() {
 fn of_many_entries_the_oldest_go() {
     let snapshot = reduce((0..100).map(|n| NewEvent::step_started(format!("s{n}"), None)));
     assert!(snapshot.truncated);
-    assert_eq!(snapshot.active_steps.len(), MAX_ENTRIES);
-    assert_eq!(snapshot.active_steps[0].step_id.as_str(), "s36");
+    assert_eq!(snapshot.steps.len(), MAX_ENTRIES);
+    assert_eq!(snapshot.steps[0].step_id.as_str(), "s36");
+}
+
+#[test]
+fn what_ended_is_kept_with_its_state_and_within_bounds() {
+    use tidings_protocol::{ItemState, MAX_ENDED};
+    let mut events = vec![NewEvent::step_started("open", None)];
+    for n in 0..100 {
+        events.push(NewEvent::step_started(format!("s{n}"), "a step"));
+        events.push(match n % 2 {
+            0 => NewEvent::step_completed(format!("s{n}"), None),
+            _ => NewEvent::step_failed(format!("s{n}"), "no"),
+        });
+    }
+    events.push(NewEvent::tool_call_started("c", "grep", None));
+    let snapshot = reduce(events.clone());
+    assert!(!snapshot.truncated, "what ended long ago is not missed");
+    assert_eq!(snapshot.steps.len(), 1 + MAX_ENDED);
+    assert_eq!(snapshot.steps[0].state, ItemState::Running);
+    let last = snapshot.steps.last().unwrap();
+    assert_eq!(
+        (last.step_id.as_str(), last.state),
+        ("s99", ItemState::Failed)
+    );
+    assert!(last.ended_at > Some(last.started_at));
+
+    events.push(NewEvent::task_completed(None));
+    let snapshot = reduce(events);
+    let open = |state| state == ItemState::Running;
+    assert!(!snapshot.steps.iter().any(|step| open(step.state)));
+    assert_eq!(snapshot.tool_calls[0].state, ItemState::Interrupted);
+    assert_eq!(snapshot.tool_calls[0].ended_at, snapshot.finished_at);
 }
 
 #[test]

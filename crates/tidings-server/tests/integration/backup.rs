@@ -76,7 +76,7 @@ async fn states(addr: &str, task: &str) -> (TaskSnapshot, TaskSnapshot) {
         for event in events {
             let event: Event = serde_json::from_value(event.clone()).unwrap();
             assert_eq!(event.offset, replay.offset.next(), "no hole");
-            let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+            let payload = Payload::of(&event).unwrap();
             replay.apply(&payload, event.offset, event.timestamp);
         }
         if events.is_empty() {
@@ -156,8 +156,8 @@ async fn restored_after_a_backup_under_load(sync: &str) {
     let mut client = TestClient::connect_as(url, checker).await;
     let hello = client.until("connection_established").await;
     assert_eq!(hello["data"]["recovered"], false, "{hello}");
-    let gap = client.until("gap").await;
-    assert_eq!(gap["data"]["reason"], "epoch_changed", "{gap}");
+    let reset = client.until("reset").await;
+    assert_eq!(reset["data"]["reason"], "epoch_changed", "{reset}");
     for n in 0..TASKS {
         let (state, replay) = states(addr, &format!("t{n}")).await;
         assert_eq!(state, replay, "its state is its events'");

@@ -180,8 +180,8 @@ impl Run {
             assert!(went_on, "{task} from {position}: {hello}");
         } else {
             assert!(!went_on && !known, "{task} from {position}: {hello}");
-            let gap = client.until("gap").await;
-            assert_eq!(gap["data"]["reason"], "epoch_changed");
+            let reset = client.until("reset").await;
+            assert_eq!(reset["data"]["reason"], "epoch_changed");
         }
         client
     }
@@ -291,7 +291,7 @@ impl Run {
         assert!(model.keys.insert(key), "twice in {task}: {event}");
         let event: Event = serde_json::from_value(event.clone()).unwrap();
         assert_eq!(event.offset, model.state.offset.next(), "a hole in {task}");
-        let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+        let payload = Payload::of(&event).unwrap();
         model.state.apply(&payload, event.offset, event.timestamp);
     }
 

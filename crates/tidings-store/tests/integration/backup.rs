@@ -87,7 +87,7 @@ async fn is_whole_and_its_states_are_their_events_while_publishers_go_on() {
             for record in &page.events {
                 let event: Event = record.decode().unwrap();
                 assert_eq!(event.offset, replay.offset.next(), "{sync}: no hole");
-                let payload = Payload::parse(&event.event_type, &event.data).unwrap();
+                let payload = Payload::of(&event).unwrap();
                 replay.apply(&payload, event.offset, event.timestamp);
             }
             assert_eq!(replay, *state, "{sync}");

@@ -7,6 +7,7 @@ mod connect;
 mod connections;
 mod events;
 mod health;
+mod outputs;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -37,6 +38,7 @@ pub(crate) enum Route {
     Tasks,
     Task,
     Events,
+    Output,
     Commands,
     Connections,
     Connection,
@@ -57,6 +59,7 @@ const PATHS: &[(&str, Route)] = &[
     ("/api/tasks", Route::Tasks),
     ("/api/tasks/{task_id}", Route::Task),
     ("/api/tasks/{task_id}/events", Route::Events),
+    ("/api/tasks/{task_id}/outputs/{output_id}", Route::Output),
     ("/api/tasks/{task_id}/commands", Route::Commands),
     ("/api/connections", Route::Connections),
     ("/api/connections/{client_id}", Route::Connection),
@@ -81,6 +84,8 @@ pub(crate) struct Found {
     pub(crate) label: &'static str,
     /// The id in the path; empty if it has none.
     id: String,
+    /// The second id in the path; empty if it has none.
+    item: String,
 }
 
 impl Routes {
@@ -111,11 +116,12 @@ impl Routes {
     pub(crate) fn find(&self, path: &str) -> Option<Found> {
         let found = self.router.at(path).ok()?;
         let (label, route) = self.all[*found.value];
-        let id = found.params.iter().next();
+        let mut ids = found.params.iter().map(|(_, id)| id.to_owned());
         Some(Found {
             route,
             label,
-            id: id.map_or_else(String::new, |(_, id)| id.to_owned()),
+            id: ids.next().unwrap_or_default(),
+            item: ids.next().unwrap_or_default(),
         })
     }
 }
@@ -180,7 +186,10 @@ impl Core {
         if let Some(page) = self.page(found.as_ref(), &request) {
             return Ok(page);
         }
-        let Some(Found { route, id, .. }) = found else {
+        let Some(Found {
+            route, id, item, ..
+        }) = found
+        else {
             let problem = Problem::no_route(request.uri().path());
             return Err(self.in_vain(addr, problem));
         };
@@ -208,7 +217,7 @@ impl Core {
         }
         // Apart, and boxed: what all these need is kilobytes, and a handshake
         // would carry them from place to place.
-        Box::pin(self.answer(route, method, request, &id, access)).await
+        Box::pin(self.answer(route, method, request, (&id, &item), access)).await
     }
 
     /// Charges a request that came to nothing to its address, and returns the answer.
@@ -225,7 +234,7 @@ impl Core {
         route: Route,
         method: Method,
         request: Request<B>,
-        id: &str,
+        (id, item): (&str, &str),
         access: Result<Access, AuthError>,
     ) -> Result<Response<Body>, Problem>
     where
@@ -255,6 +264,11 @@ impl Core {
             (Route::Task, Method::DELETE) => self.delete_task(id, &access).await,
             (Route::Events, Method::GET) => self.get_events(request, id, access).await,
             (Route::Events, Method::POST) => self.publish(request, id, &access).await,
+            (Route::Output, Method::GET) => {
+                let headers = request.headers().clone();
+                drop(request);
+                self.get_output(&headers, (id, item), &access).await
+            }
             (Route::Commands, Method::POST) => self.command(request, id, &access).await,
             (Route::Connections, Method::GET) => {
                 let uri = request.uri().clone();

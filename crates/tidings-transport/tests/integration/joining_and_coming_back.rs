@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidings_bus::{BusConfig, EventBus, LogLimits};
-use tidings_protocol::{GapReason, NewEvent, Position, TaskId};
+use tidings_protocol::{NewEvent, Position, TaskId};
 use tidings_testkit::{TestClient, TestConfig, TestServer, WireChecker, eventually};
 
 fn task() -> TaskId {
@@ -211,12 +211,10 @@ async fn after_a_crash_the_epoch_has_changed() {
         back.until("connection_established").await["data"]["recovered"],
         false
     );
-    let gap = back.until("gap").await;
-    assert_eq!(
-        (&gap["data"]["from"], &gap["data"]["to"]),
-        (&1.into(), &0.into())
-    );
-    assert_eq!(gap["data"]["reason"], "epoch_changed");
+    let reset = back.until("reset").await;
+    assert_eq!(reset["data"]["reason"], "epoch_changed");
+    assert_eq!(reset["data"]["offset"], 0, "all of it follows");
+    assert_eq!(reset["data"]["snapshot"]["offset"], 4);
     back.until_offset("t", 4).await;
     assert_eq!(delivered(&back), 4);
     server.stop().await;
@@ -239,18 +237,13 @@ async fn a_claim_ahead_of_the_head_is_answered_with_the_state() {
         epoch.as_str(),
         "a claim changes no epoch"
     );
-    let gap = back.until("gap").await;
-    assert_eq!(
-        (&gap["data"]["from"], &gap["data"]["to"]),
-        (&5.into(), &4.into())
-    );
+    let reset = back.until("reset").await;
+    assert_eq!(reset["data"]["reason"], "ahead");
+    assert_eq!(reset["data"]["offset"], 4);
     publish(server.bus(), 1).await;
     back.until_offset("t", 5).await;
     let seen = &back.checker().task("t").unwrap().checker;
-    assert_eq!(
-        (seen.delivered(), seen.gaps()[0].reason),
-        (1, GapReason::Ahead)
-    );
+    assert_eq!((seen.delivered(), seen.resets()), (1, 1));
     server.stop().await;
 }
 

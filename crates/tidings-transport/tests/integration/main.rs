@@ -18,6 +18,7 @@ mod python_connection_manager;
 mod resume_tokens;
 mod server_sent_events;
 mod slow_clients;
+mod stalled_readers;
 mod tokens_over_time;
 mod traces;
 mod websocket_integration;

@@ -70,12 +70,26 @@ const clean = text
   .replace(/\/\*\*\n \*\/\n/g, "")
   .replace(/ \*\n \*\//g, " */");
 
-if (process.argv.includes("--check")) {
-  if (readFileSync(target, "utf8") !== clean) {
-    console.error("src/generated/protocol.ts is stale: run `npm run types`");
+const codes = read("close-codes.json").codes.map(({ code, reconnect }) => `  ${code}: "${reconnect}",\n`).join("");
+const closeCodes = `${banner}
+
+import type { Reconnect } from "./protocol.js";
+
+/** What to do after a close, by its code; with backoff after any other. */
+export const AFTER_CLOSE: Readonly<Record<number, Reconnect>> = {
+${codes}};
+`;
+
+const outputs = [
+  [target, clean],
+  [new URL("../src/generated/close-codes.ts", import.meta.url), closeCodes],
+];
+for (const [file, text] of outputs) {
+  if (!process.argv.includes("--check")) {
+    writeFileSync(file, text);
+  } else if (readFileSync(file, "utf8") !== text) {
+    console.error(`${file.pathname} is stale: run \`npm run types\``);
     process.exit(1);
   }
-  console.log("types are fresh");
-} else {
-  writeFileSync(target, clean);
 }
+if (process.argv.includes("--check")) console.log("types are fresh");

@@ -1,6 +1,6 @@
 import type { Cursor } from "./cursor.js";
 import { guarded, type TidingsError } from "./error.js";
-import type { Gap, Subscribed, TaskSnapshot } from "./generated/protocol.js";
+import type { Gap, Reset, Subscribed, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap } from "./options.js";
 import { reduce } from "./reduce.js";
 import type { TidingsEvent } from "./types.js";
@@ -163,6 +163,13 @@ export class Channel {
       cursor.giveUp(gap.from - 1, this.taskId, this.#epoch);
       cursor.gap(gap, this.taskId, this.#epoch);
     }
+    this.#serve();
+  }
+
+  reset(data: Reset): void {
+    if (!this.live) return;
+    this.#take(data.snapshot);
+    for (const cursor of [...this.cursors]) cursor.reset(data, this.taskId);
     this.#serve();
   }
 

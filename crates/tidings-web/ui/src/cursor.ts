@@ -1,5 +1,5 @@
 import { guarded } from "./error.js";
-import type { TaskSnapshot } from "./generated/protocol.js";
+import type { Reset, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap, TaskHandlers } from "./options.js";
 import type { TidingsEvent } from "./types.js";
 
@@ -94,11 +94,14 @@ export class Cursor {
   event(event: TidingsEvent, epoch: string, counted: boolean): boolean {
     if (!this.joined || this.closed) return true;
     const { offset } = event;
+    const from = event.from ?? offset;
     // Had there been any history, it would have come before.
-    if (this.#head !== null && offset > this.#head + 1) this.#settle(epoch, this.#head);
+    if (this.#head !== null && from > this.#head + 1) this.#settle(epoch, this.#head);
     if (this.position) {
       if (offset <= this.position.offset) return true;
-      if (offset > this.position.offset + 1) return false;
+      if (from > this.position.offset + 1) return false;
+      // Merged for a watcher that was further behind; `at` shows where its text overlaps.
+      if (from <= this.position.offset) event = { ...event, from: this.position.offset + 1 };
     }
     this.#head = null;
     this.position = { epoch, offset };
@@ -109,11 +112,9 @@ export class Cursor {
   /** Takes a gap in; false if something before it is missing. */
   gap(gap: TaskGap, taskId: string, epoch: string): boolean {
     if (!this.joined || this.closed) return true;
-    const { reason, to } = gap;
+    const { to } = gap;
     let { from } = gap;
-    // In another epoch than its own, or behind its place, the log is not the one it knew.
-    const another = this.position && (reason === "ahead" ? this.position.offset > to : this.position.epoch !== epoch);
-    if (this.position && !another) {
+    if (this.position) {
       if (to <= this.position.offset) return true;
       if (from > this.position.offset + 1) return false;
       from = this.position.offset + 1;
@@ -123,6 +124,18 @@ export class Cursor {
     guarded(this.handlers.onGap, { ...gap, from }, taskId);
     if (gap.snapshot) guarded(this.handlers.onSnapshot, gap.snapshot);
     return true;
+  }
+
+  /** Takes a reset in, if it is this watcher's place that is void: says so, by a gap that names no offsets. */
+  reset({ reason, epoch, offset, snapshot }: Reset, taskId: string): void {
+    if (!this.joined || this.closed) return;
+    const { position } = this;
+    const mine = !position || (reason === "ahead" ? position.offset > offset : position.epoch !== epoch);
+    if (!mine) return;
+    this.#head = null;
+    this.position = { epoch, offset };
+    guarded(this.handlers.onGap, { from: offset + 1, to: offset, reason, snapshot }, taskId);
+    guarded(this.handlers.onSnapshot, snapshot);
   }
 
   /** A quiet subscription's head; false if this watcher is behind it. */

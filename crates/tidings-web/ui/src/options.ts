@@ -1,4 +1,4 @@
-import type { Gap, GapReason, PersonalMessage, Since, TaskSnapshot } from "./generated/protocol.js";
+import type { Gap, GapReason, PersonalMessage, ResetReason, Since, TaskSnapshot } from "./generated/protocol.js";
 import type { TidingsError } from "./error.js";
 import type { Status } from "./status.js";
 import type { TidingsEvent } from "./types.js";
@@ -50,7 +50,7 @@ export interface ClientOptions {
  * events of a task under a pattern while there was no connection.
  */
 export interface TaskGap extends Omit<Gap, "reason" | "inbox"> {
-  reason: GapReason | "missed";
+  reason: GapReason | ResetReason | "missed";
 }
 
 /** What is called about tasks. Every one of them may be left out. */

@@ -4,8 +4,13 @@ import type { TidingsEvent } from "./types.js";
 /** Entries of one list in a snapshot. Of more, the oldest are left out. */
 const MAX_ENTRIES = 64;
 
-/** Characters of one output. Of more, the end stays. */
+/** Steps, and tool calls, that ended and are kept. Of more, those that began first are left out. */
+const MAX_ENDED = 32;
+
+/** Characters of one output. Of more, the end stays, and `start` says where it begins. */
 const MAX_OUTPUT = 32 * 1024;
+
+const utf8 = new TextEncoder();
 
 type Fields = Record<string, any>;
 
@@ -26,15 +31,40 @@ function percent(data: Fields, known: number | null | undefined): number | null 
   if (data.progress != null) return data.progress;
   const total = data.total ?? known;
   if (!(total > 0) || data.current == null) return null;
-  return Math.min(100, Math.max(0, (data.current / total) * 100));
+  // Multiplied first, 22 of 40 gives 55 and not 55.00000000000001.
+  const percent = (data.current * 100) / total;
+  return Math.min(100, Math.max(0, Number.isFinite(percent) ? percent : (data.current / total) * 100));
 }
 
 function asError(error: TaskError): TaskError {
   return typeof error === "string" ? { message: error } : error;
 }
 
+type Ended = { state: string; ended_at?: string | null };
+
+/** Ends an open entry. */
+function end<T extends Ended>(list: T[], key: keyof T, id: unknown, state: string, at: string): T[] {
+  const found = list.findLastIndex((entry) => entry[key] === id && entry.state === "running");
+  return found < 0 ? list : bounded(list.with(found, { ...list[found]!, state, ended_at: at }));
+}
+
+/** Begins an entry, at the end of the list. */
+function begin<T extends Ended>(list: T[], key: keyof T, entry: T): T[] {
+  return bounded([...without(list, key, entry[key]), entry]);
+}
+
+/** Ends every entry that is open. */
+function interrupt<T extends Ended>(list: T[], at: string): T[] {
+  return bounded(list.map((entry) => (entry.state === "running" ? { ...entry, state: "interrupted", ended_at: at } : entry)));
+}
+
+function bounded<T extends Ended>(list: T[]): T[] {
+  let excess = list.filter((entry) => entry.state !== "running").length - MAX_ENDED;
+  return list.filter((entry) => entry.state === "running" || excess-- <= 0).slice(-MAX_ENTRIES);
+}
+
 /** What an event of each type makes of a snapshot: the fields that change. */
-const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string) => Partial<TaskSnapshot>> = {
+const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place?: number) => Partial<TaskSnapshot>> = {
   task_started(task, data, at) {
     const over = task.status !== "pending" && task.status !== "running";
     return {
@@ -48,26 +78,29 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string) => Pa
       total: data.total ?? (over ? undefined : task.total),
     };
   },
-  progress_update: (task, data) => ({
+  progress_update: (task, data, at) => ({
+    progress_at: at,
     progress: percent(data, task.total) ?? task.progress,
     ...(data.total == null ? {} : { total: data.total }),
     message: data.message ?? task.message,
     stage: data.stage ?? task.stage,
   }),
-  task_completed: (_, data, at) => ({ ...ended("completed", at), progress: 100, result: data.result ?? null }),
-  task_failed: (_, data, at) => ({ ...ended("failed", at), error: asError(data.error) }),
-  task_cancelled: (task, data, at) => ({ ...ended("cancelled", at), message: data.reason ?? task.message }),
+  task_completed: (task, data, at) => ({ ...ended(task, "completed", at), progress: 100, result: data.result ?? null }),
+  task_failed: (task, data, at) => ({ ...ended(task, "failed", at), error: asError(data.error) }),
+  task_cancelled: (task, data, at) => ({ ...ended(task, "cancelled", at), message: data.reason ?? task.message }),
   task_stalled: () => ({ stalled: true }),
   step_started: (task, data, at) => ({
-    active_steps: put(task.active_steps, "step_id", {
+    steps: begin(task.steps, "step_id", {
       step_id: data.step_id,
       name: data.name ?? null,
       parent_step_id: data.parent_step_id ?? null,
+      state: "running",
       started_at: at,
+      ended_at: null,
     }),
   }),
-  step_completed: (task, data) => ({ active_steps: without(task.active_steps, "step_id", data.step_id) }),
-  step_failed: (task, data) => ({ active_steps: without(task.active_steps, "step_id", data.step_id) }),
+  step_completed: (task, data, at) => ({ steps: end(task.steps, "step_id", data.step_id, "completed", at) }),
+  step_failed: (task, data, at) => ({ steps: end(task.steps, "step_id", data.step_id, "failed", at) }),
   agent_status_change: (task, data, at) => ({
     agents: put(task.agents, "agent_id", {
       agent_id: data.agent_id,
@@ -77,23 +110,40 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string) => Pa
     }),
   }),
   tool_call_started: (task, data, at) => ({
-    active_tool_calls: put(task.active_tool_calls, "tool_call_id", {
+    tool_calls: begin(task.tool_calls, "tool_call_id", {
       tool_call_id: data.tool_call_id,
       tool: data.tool,
+      state: "running",
       started_at: at,
+      ended_at: null,
     }),
   }),
-  tool_call_completed: endOfToolCall,
-  tool_call_failed: endOfToolCall,
-  output_delta(task, data) {
-    const known = task.outputs.findLast((output) => output.output_id === data.output_id);
-    const text = ((known?.text ?? "") + data.text).slice(-MAX_OUTPUT);
-    return { outputs: put(task.outputs, "output_id", { output_id: data.output_id, text, complete: false }) };
+  tool_call_completed: (task, data, at) => ({
+    tool_calls: end(task.tool_calls, "tool_call_id", data.tool_call_id, "completed", at),
+  }),
+  tool_call_failed: (task, data, at) => ({
+    tool_calls: end(task.tool_calls, "tool_call_id", data.tool_call_id, "failed", at),
+  }),
+  output_delta(task, data, _, place) {
+    const { output_id, text } = data;
+    const known = task.outputs.findLast((output) => output.output_id === output_id);
+    const at = place ?? known?.length ?? 0;
+    // What is missing before it is not known; what is there already is not added again.
+    const base = known && at <= known.length ? known : { start: at, length: at, text: "" };
+    const fresh = after(text, base.length - at);
+    const length = base.length + utf8.encode(fresh).length;
+    const output = tail({ output_id, start: base.start, length, text: base.text + fresh, complete: false });
+    return { outputs: put(task.outputs, "output_id", output) };
   },
   output_completed(task, data) {
-    const known = task.outputs.findLast((output) => output.output_id === data.output_id);
-    const text = (data.text ?? known?.text ?? "").slice(-MAX_OUTPUT);
-    return { outputs: put(task.outputs, "output_id", { output_id: data.output_id, text, complete: true }) };
+    const { output_id } = data;
+    const known = task.outputs.findLast((output) => output.output_id === output_id);
+    const base =
+      data.text != null
+        ? { start: 0, length: utf8.encode(data.text).length, text: data.text as string }
+        : (known ?? { start: 0, length: 0, text: "" });
+    const { start, length, text } = base;
+    return { outputs: put(task.outputs, "output_id", tail({ output_id, start, length, text, complete: true })) };
   },
   artifact: (task, data) => ({
     artifacts: put(task.artifacts, "artifact_id", {
@@ -135,13 +185,14 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string) => Pa
 /** What a new run begins without. */
 const cleared = {
   progress: null,
+  progress_at: null,
   message: null,
   stage: null,
   finished_at: null,
   stalled: false,
   agents: [],
-  active_steps: [],
-  active_tool_calls: [],
+  steps: [],
+  tool_calls: [],
   pending_inputs: [],
   pending_commands: [],
   outputs: [],
@@ -151,12 +202,25 @@ const cleared = {
   truncated: false,
 } satisfies Partial<TaskSnapshot>;
 
-function ended(status: TaskSnapshot["status"], at: string): Partial<TaskSnapshot> {
-  return { status, finished_at: at, active_steps: [], active_tool_calls: [], pending_inputs: [] };
+function ended(task: TaskSnapshot, status: TaskSnapshot["status"], at: string): Partial<TaskSnapshot> {
+  const steps = interrupt(task.steps, at);
+  const tool_calls = interrupt(task.tool_calls, at);
+  return { status, finished_at: at, steps, tool_calls, pending_inputs: [] };
 }
 
-function endOfToolCall(task: TaskSnapshot, data: Fields): Partial<TaskSnapshot> {
-  return { active_tool_calls: without(task.active_tool_calls, "tool_call_id", data.tool_call_id) };
+/** A text without its first bytes: those that a watcher has already. */
+function after(text: string, bytes: number): string {
+  return bytes > 0 ? new TextDecoder().decode(utf8.encode(text).subarray(bytes)) : text;
+}
+
+/** The end of an output that grows too long, and where that begins. */
+function tail<T extends { start: number; text: string }>(output: T): T {
+  let cut = output.text.length - MAX_OUTPUT;
+  if (cut <= 0) return output;
+  // Not within a pair that makes one character.
+  if (/[\udc00-\udfff]/.test(output.text[cut]!)) cut++;
+  const start = output.start + utf8.encode(output.text.slice(0, cut)).length;
+  return { ...output, start, text: output.text.slice(cut) };
 }
 
 function endOfCommand(task: TaskSnapshot, data: Fields): Partial<TaskSnapshot> {
@@ -176,7 +240,7 @@ export function reduce(task: TaskSnapshot, event: TidingsEvent): TaskSnapshot {
   return {
     ...task,
     stalled: fromWatchers ? task.stalled : false,
-    ...rule?.(task, event.data as Fields, event.timestamp),
+    ...rule?.(task, event.data as Fields, event.timestamp, event.at ?? undefined),
     offset: event.offset,
     updated_at: event.timestamp,
   };

@@ -11,6 +11,7 @@ import type {
   ServerMessage,
   Subscribed,
   TaskSnapshot,
+  Reset,
   Unsubscribed,
 } from "./generated/protocol.js";
 import { Link } from "./link.js";
@@ -356,15 +357,21 @@ export class TidingsClient {
       case "gap":
         if (task_id) this.#channels.get(task_id)?.gap(data as Gap);
         break;
+      case "reset":
+        if (task_id) this.#channels.get(task_id)?.reset(data as Reset);
+        break;
       case "heartbeat":
         for (const [taskId, head] of Object.entries((data as Heartbeat).heads)) {
           this.#channels.get(taskId)?.heartbeat(head as number);
         }
         break;
       case "unsubscribed": {
-        const ended = data as Unsubscribed;
-        // Without a ref it was not asked for: a newer token allows less.
-        if (ended.ref == null && ended.task_id) this.#channels.get(ended.task_id)?.ended(new TidingsError("forbidden", "the token does not allow this task any more"));
+        const { reason, task_id: taskId } = data as Unsubscribed;
+        const channel = taskId && this.#channels.get(taskId);
+        if (!channel || reason === "asked") break;
+        if (reason === "forbidden") channel.ended(new TidingsError("forbidden", "the token does not allow this task any more"));
+        // A pattern whose task is gone waits for the next of this name.
+        else channel.lost();
         break;
       }
       case "ack":

@@ -194,6 +194,20 @@ test("a task that had gone and comes back under a pattern starts over", () => {
   expect(watched.violations).toEqual([]);
 });
 
+test("a task that is gone is forgotten by its pattern, until it comes back", () => {
+  const watched = new Watched();
+  const rig = scripted();
+  rig.client.watchPattern("*", watched.handlers);
+  rig.socket.welcome();
+  rig.socket.announced("t", 5);
+  rig.socket.says("unsubscribed", { task_id: "t", reason: "removed" }, "t");
+  rig.socket.announced("t", 0, { epoch: "e1.1" });
+  rig.socket.event(1);
+  expect(watched.gaps).toMatchObject([{ from: 1, to: 0, reason: "epoch_changed" }]);
+  expect(watched.offsets).toEqual([1]);
+  expect(watched.violations).toEqual([]);
+});
+
 test("by name and by pattern, each is told once, and comes back without a hole", async () => {
   const [named, matched] = [new Watched(), new Watched()];
   const rig = scripted();

@@ -70,7 +70,7 @@ describe("what `going_away` says is done", () => {
 });
 
 describe("without `going_away` the close code tells", () => {
-  test.each([1000, 1002, 1003, 1007, 1008, 1009, 4401, 4403, 4409])("%i is for good", async (code) => {
+  test.each([1002, 1003, 1007, 1008, 1009, 4401, 4403, 4409])("%i is for good", async (code) => {
     const rig = scripted();
     rig.client.watchTask("t");
     rig.socket.welcome();

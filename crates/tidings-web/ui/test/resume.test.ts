@@ -115,7 +115,7 @@ test("a server that has lost its memory starts over", async () => {
   const second = await rig.next();
   second.welcome();
   second.subscribed(2, { epoch: "e2", recovered: false });
-  second.says("gap", { from: 1, to: 0, reason: "epoch_changed", snapshot: snapshot("t", 2, "e2") }, "t");
+  second.says("reset", { reason: "epoch_changed", epoch: "e2", offset: 0, snapshot: snapshot("t", 2, "e2") }, "t");
   second.event(1);
   second.event(2);
   second.event(3);

@@ -157,7 +157,7 @@ test("a task that a newer token does not allow any more ends with a word", async
   await settle();
   rig.socket.welcome();
   rig.socket.subscribed(0);
-  rig.socket.says("unsubscribed", { task_id: "t" }, "t");
+  rig.socket.says("unsubscribed", { task_id: "t", reason: "forbidden" }, "t");
   rig.socket.event(1);
   expect(told).toEqual(["forbidden"]);
 });

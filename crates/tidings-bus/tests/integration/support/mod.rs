@@ -5,7 +5,7 @@ mod gated;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_bus::protocol::{Gap, NewEvent, Offset, Since, TaskId, TaskSnapshot};
+use tidings_bus::protocol::{Gap, NewEvent, Offset, ResetReason, Since, TaskId, TaskSnapshot};
 use tidings_bus::{BusConfig, Delivery, EventBus, EventRecord, LogLimits, Subscription};
 use tidings_testkit::{Checker, DEADLINE};
 
@@ -72,14 +72,30 @@ pub(crate) async fn next(subscription: &mut Subscription) -> Delivery {
 pub(crate) async fn event(subscription: &mut Subscription) -> EventRecord {
     match next(subscription).await {
         Delivery::Event(event) => event,
-        gap @ Delivery::Gap { .. } => panic!("an event was due, not {gap:?}"),
+        other => panic!("an event was due, not {other:?}"),
     }
 }
 
 pub(crate) async fn gap(subscription: &mut Subscription) -> (Gap, Option<Arc<TaskSnapshot>>) {
     match next(subscription).await {
         Delivery::Gap { gap, snapshot, .. } => (gap, snapshot),
-        event @ Delivery::Event(_) => panic!("a gap was due, not {event:?}"),
+        other => panic!("a gap was due, not {other:?}"),
+    }
+}
+
+/// The next delivery, which resets the position: why, after which offset it goes on,
+/// and the task's state.
+pub(crate) async fn reset(
+    subscription: &mut Subscription,
+) -> (ResetReason, u64, Arc<TaskSnapshot>) {
+    match next(subscription).await {
+        Delivery::Reset {
+            reason,
+            offset,
+            snapshot,
+            ..
+        } => (reason, offset.get(), snapshot),
+        other => panic!("a reset was due, not {other:?}"),
     }
 }
 
@@ -107,8 +123,13 @@ pub(crate) async fn settle() {
 /// Feeds the checker.
 pub(crate) fn check(checker: &mut Checker, delivery: &Delivery) {
     let checked = match delivery {
-        Delivery::Event(event) => checker.event(event.offset().get()),
+        Delivery::Event(event) => checker.merged(event.first_offset().get(), event.offset().get()),
         Delivery::Gap { gap, snapshot, .. } => checker.gap(*gap, snapshot.is_some()),
+        Delivery::Reset { offset, .. } => {
+            checker.reset(offset.get());
+            Ok(())
+        }
+        Delivery::Removed { .. } => Ok(()),
     };
     if let Err(violation) = checked {
         panic!("{violation}");

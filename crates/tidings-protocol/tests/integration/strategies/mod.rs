@@ -94,14 +94,17 @@ pub(crate) fn new_event() -> impl Strategy<Value = NewEvent> {
 }
 
 pub(crate) fn event() -> impl Strategy<Value = Event> {
-    (new_event(), task_id(), offset(), timestamp()).prop_map(
-        |(event, task_id, offset, timestamp)| Event {
+    let places = (option::of(offset()), option::of(any::<u64>()));
+    (new_event(), task_id(), offset(), timestamp(), places).prop_map(
+        |(event, task_id, offset, timestamp, (from, at))| Event {
             event_type: event.event_type,
             task_id,
             offset,
+            from,
             timestamp,
             event_id: event.event_id,
             source: event.source,
+            at,
             data: event.data,
         },
     )
@@ -196,8 +199,18 @@ pub(crate) fn control_message() -> impl Strategy<Value = ControlMessage> {
         }),
         (mark(), target()).prop_map(|(reference, target)| match target {
             Target::Pattern(pattern) => ControlMessage::subscribed_pattern(reference, pattern),
-            Target::Task(task_id) => ControlMessage::unsubscribed(reference, task_id),
+            Target::Task(task_id) => {
+                ControlMessage::unsubscribed(reference, task_id, UnsubscribeReason::Removed)
+            }
         }),
+        (
+            offset(),
+            joined(),
+            proptest::sample::select(ResetReason::ALL)
+        )
+            .prop_map(|(offset, joined, reason)| {
+                ControlMessage::reset(joined.task_id, reason, offset, joined.snapshot)
+            }),
         (option::of(task_id()), gap(), option::of(snapshot))
             .prop_map(|(task_id, gap, snapshot)| ControlMessage::gap(task_id, gap, snapshot)),
         btree_map(task_id(), offset(), 0..4).prop_map(ControlMessage::heartbeat),

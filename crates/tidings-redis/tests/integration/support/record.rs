@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 
-use tidings_bus::protocol::{Epoch, GapReason, Position, TaskId};
+use tidings_bus::protocol::{Epoch, Position, ResetReason, TaskId};
 use tidings_bus::{Delivery, EventRecord};
 use tidings_testkit::Checker;
 
@@ -83,7 +83,10 @@ impl Watched {
         match delivery {
             Delivery::Event(event) => {
                 let position = event.position();
-                if let Err(violation) = self.checker.event(position.offset.get()) {
+                if let Err(violation) = self
+                    .checker
+                    .merged(event.first_offset().get(), position.offset.get())
+                {
                     panic!("{}: {violation} (at {:?})", self.task, self.position);
                 }
                 places.saw(&self.task, &event);
@@ -95,21 +98,32 @@ impl Watched {
                 }
                 self.position = Some(position);
             }
+            Delivery::Reset {
+                reason,
+                offset,
+                snapshot,
+                ..
+            } => {
+                self.checker.reset(offset.get());
+                self.gaps += 1;
+                assert_ne!(
+                    reason,
+                    ResetReason::Ahead,
+                    "no node goes back behind another"
+                );
+                self.position = Some(Position::new(snapshot.epoch.clone(), offset));
+            }
+            Delivery::Removed { .. } => panic!("only patterns are told so"),
             Delivery::Gap { gap, snapshot, .. } => {
                 if let Err(violation) = self.checker.gap(gap, snapshot.is_some()) {
                     panic!("{}: {violation} (at {:?})", self.task, self.position);
                 }
                 self.gaps += 1;
-                let epoch = match (gap.reason, &snapshot, &self.position) {
-                    (_, Some(snapshot), _) => snapshot.epoch.clone(),
-                    (_, None, Some(position)) => position.epoch.clone(),
-                    (_, None, None) => return,
+                let epoch = match (&snapshot, &self.position) {
+                    (Some(snapshot), _) => snapshot.epoch.clone(),
+                    (None, Some(position)) => position.epoch.clone(),
+                    (None, None) => return,
                 };
-                assert_ne!(
-                    gap.reason,
-                    GapReason::Ahead,
-                    "no node goes back behind another"
-                );
                 let named = self.named.entry(epoch.clone()).or_default();
                 named.extend(gap.from.get()..=gap.to.get());
                 self.position = Some(Position::new(epoch, gap.to));

@@ -13,11 +13,11 @@ export type Ref = unknown;
  * an item's id
  */
 export type ItemId = string;
-export type Timestamp = string;
 /**
  * an agent's status
  */
 export type AgentStatus = "idle" | "working" | "waiting" | "error" | "offline";
+export type Timestamp = string;
 export type Json = unknown;
 /**
  * client_id
@@ -40,6 +40,10 @@ export type TaskId = string;
  * a task's status
  */
 export type TaskStatus = "pending" | "running" | "completed" | "failed" | "cancelled";
+/**
+ * the state of a step or a tool call
+ */
+export type ItemState = "running" | "completed" | "failed" | "interrupted";
 export type Fields = Record<string, unknown>;
 /**
  * an error code
@@ -78,7 +82,7 @@ export type Source = string;
 /**
  * the reason of a gap
  */
-export type GapReason = "expired" | "overrun" | "conflated" | "epoch_changed" | "ahead";
+export type GapReason = "expired" | "overrun" | "conflated";
 /**
  * what to do after a close
  */
@@ -87,6 +91,14 @@ export type Reconnect = "never" | "now" | "after" | "backoff";
  * pattern
  */
 export type Pattern = string;
+/**
+ * the reason of a reset
+ */
+export type ResetReason = "epoch_changed" | "removed" | "ahead";
+/**
+ * the reason of an unsubscription
+ */
+export type UnsubscribeReason = "asked" | "forbidden" | "removed";
 /**
  * A message from the server to a client: an event (it has an offset) or a control message.
  */
@@ -108,6 +120,12 @@ export type ServerMessage =
       data: Unsubscribed;
       event_type: "unsubscribed";
       task_id?: TaskId;
+      timestamp: Timestamp;
+    }
+  | {
+      data: Reset;
+      event_type: "reset";
+      task_id: TaskId;
       timestamp: Timestamp;
     }
   | {
@@ -360,44 +378,6 @@ export interface Ack {
   run?: number | null;
 }
 /**
- * A step that has begun and not ended.
- */
-export interface ActiveStep {
-  /**
-   * What it is called.
-   */
-  name: string | null;
-  /**
-   * The step that it is a part of.
-   */
-  parent_step_id: ItemId | null;
-  /**
-   * When it began.
-   */
-  started_at: Timestamp;
-  /**
-   * The step.
-   */
-  step_id: ItemId;
-}
-/**
- * A tool call that has begun and not ended.
- */
-export interface ActiveToolCall {
-  /**
-   * When it began.
-   */
-  started_at: Timestamp;
-  /**
-   * The tool's name.
-   */
-  tool: string;
-  /**
-   * The call.
-   */
-  tool_call_id: ItemId;
-}
-/**
  * An agent and its last status.
  */
 export interface AgentState {
@@ -461,14 +441,6 @@ export interface ConnectionEstablished {
  */
 export interface TaskSnapshot {
   /**
-   * Steps begun and not ended.
-   */
-  active_steps: ActiveStep[];
-  /**
-   * Tool calls begun and not ended.
-   */
-  active_tool_calls: ActiveToolCall[];
-  /**
    * Its agents, each with its last status.
    */
   agents: AgentState[];
@@ -521,6 +493,10 @@ export interface TaskSnapshot {
    */
   progress: number | null;
   /**
+   * When the last `progress_update` came.
+   */
+  progress_at: Timestamp | null;
+  /**
    * What came of it.
    */
   result: Json | null;
@@ -545,9 +521,17 @@ export interface TaskSnapshot {
    */
   status: TaskStatus;
   /**
+   * Steps that are open, and the latest that ended.
+   */
+  steps: StepState[];
+  /**
    * The task.
    */
   task_id: TaskId;
+  /**
+   * Tool calls that are open, and the latest that ended.
+   */
+  tool_calls: ToolCallState[];
   /**
    * How much there is to do, as `task_started` or the last update said; left out while unknown.
    */
@@ -570,11 +554,19 @@ export interface OutputState {
    */
   complete: boolean;
   /**
+   * The length of the whole output, in UTF-8 bytes.
+   */
+  length: number;
+  /**
    * The output.
    */
   output_id: ItemId;
   /**
-   * Its text so far; if it grew too long, the end of it.
+   * Where `text` begins in the whole output, in UTF-8 bytes: 0 while all of it is here. What comes before can be read at `/api/tasks/{id}/outputs/{output_id}`.
+   */
+  start: number;
+  /**
+   * The output from `start` to its end.
    */
   text: string;
 }
@@ -629,6 +621,60 @@ export interface PendingInput {
   schema: Json | null;
 }
 /**
+ * A step and its state.
+ */
+export interface StepState {
+  /**
+   * When it ended.
+   */
+  ended_at: Timestamp | null;
+  /**
+   * What it is called.
+   */
+  name: string | null;
+  /**
+   * The step that it is a part of.
+   */
+  parent_step_id: ItemId | null;
+  /**
+   * When it began.
+   */
+  started_at: Timestamp;
+  /**
+   * Whether it is open, or how it ended.
+   */
+  state: ItemState;
+  /**
+   * The step.
+   */
+  step_id: ItemId;
+}
+/**
+ * A tool call and its state.
+ */
+export interface ToolCallState {
+  /**
+   * When it ended.
+   */
+  ended_at: Timestamp | null;
+  /**
+   * When it began.
+   */
+  started_at: Timestamp;
+  /**
+   * Whether it is open, or how it ended.
+   */
+  state: ItemState;
+  /**
+   * The tool's name.
+   */
+  tool: string;
+  /**
+   * The call.
+   */
+  tool_call_id: ItemId;
+}
+/**
  * Data of `error`.
  */
 export interface RequestError {
@@ -641,6 +687,10 @@ export interface RequestError {
  */
 export interface EventRecord {
   /**
+   * Of an `output_delta`: the length of its output in UTF-8 bytes before this text. It shows whether text is missing or comes twice.
+   */
+  at?: number | null;
+  /**
    * What it says.
    */
   data: Fields;
@@ -652,6 +702,10 @@ export interface EventRecord {
    * What kind of event it is.
    */
   event_type: EventType;
+  /**
+   * The first offset that a merged event stands for; `offset` is the last.
+   */
+  from?: Offset | null;
   /**
    * Its place in the task's log.
    */
@@ -713,6 +767,18 @@ export interface Pong {
   ref?: Ref | null;
 }
 /**
+ * Data of `reset`: the client's position is void.
+ */
+export interface Reset {
+  epoch: Epoch;
+  /**
+   * What comes next comes after this offset.
+   */
+  offset: Offset;
+  reason: ResetReason;
+  snapshot: TaskSnapshot;
+}
+/**
  * Data of `subscribed`.
  */
 export interface Subscribed {
@@ -729,6 +795,7 @@ export interface Subscribed {
  */
 export interface Unsubscribed {
   pattern?: Pattern | null;
+  reason: UnsubscribeReason;
   ref?: Ref | null;
   task_id?: TaskId | null;
 }

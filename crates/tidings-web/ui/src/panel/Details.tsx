@@ -73,6 +73,7 @@ export function ToolCalls({ calls, now }: { calls: readonly ToolCall[]; now: num
 
 /** Steps that go on, what the task waits for, and what it has made. */
 export function Work({ task }: { task: TaskSnapshot }) {
+  const steps = task.steps.filter(({ state }) => state === "running");
   return (
     <>
       {task.pending_inputs.length > 0 && (
@@ -85,11 +86,11 @@ export function Work({ task }: { task: TaskSnapshot }) {
           </ul>
         </section>
       )}
-      {task.active_steps.length > 0 && (
+      {steps.length > 0 && (
         <section className="td-card" aria-label="Steps under way">
           <h2>Steps under way</h2>
           <ul className="td-plain">
-            {task.active_steps.map((step) => (
+            {steps.map((step) => (
               <li key={step.step_id}>
                 {step.name ?? step.step_id} <span className="td-muted">since {clock(step.started_at)}</span>
               </li>

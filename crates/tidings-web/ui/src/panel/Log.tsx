@@ -57,6 +57,7 @@ const REASONS: Record<GapEntry["reason"], string> = {
   overrun: "this page was too slow",
   conflated: "superseded while this page lagged",
   epoch_changed: "the log started over",
+  removed: "the task was removed",
   ahead: "this page was ahead of the log",
   missed: "missed while there was no connection",
 };

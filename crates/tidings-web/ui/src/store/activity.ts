@@ -51,12 +51,12 @@ export class Activity {
 
   /** Takes in what is open, and closes what is not any more without a word having come. */
   snapshot(task: TaskSnapshot): void {
-    const open = new Set(task.active_tool_calls.map((call) => call.tool_call_id));
+    const open = new Set(task.tool_calls.filter(({ state }) => state === "running").map((call) => call.tool_call_id));
     for (const call of this.#toolCalls.values()) {
       if (call.state === "running" && !open.has(call.id)) this.#call(call.id, { state: "completed" });
     }
-    for (const call of task.active_tool_calls) {
-      this.#call(call.tool_call_id, { tool: call.tool, startedAt: call.started_at, state: "running" });
+    for (const { tool_call_id, tool, started_at, state } of task.tool_calls) {
+      this.#call(tool_call_id, { tool, startedAt: started_at, state: state === "interrupted" ? "completed" : state });
     }
     for (const command of task.pending_commands) {
       const state = command.accepted ? "accepted" : "requested";

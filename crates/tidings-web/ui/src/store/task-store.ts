@@ -109,7 +109,7 @@ export class TaskStore {
         this.#options.onEvent?.(event);
       },
       onGap: (gap) => {
-        if (gap.reason === "epoch_changed") this.#activity.clear();
+        if (gap.reason === "epoch_changed" || gap.reason === "removed") this.#activity.clear();
         this.#add({ ...gap, event_type: "gap", timestamp: new Date().toISOString() });
         this.#options.onGap?.(gap);
       },

@@ -40,7 +40,7 @@ export class Checker {
     return "exactly" in this.#next ? this.#next.exactly : this.#next.upTo;
   }
 
-  event(got: number): void {
+  event(got: number, to = got): void {
     const next = this.#next;
     if (!next) throw new Violation(`offset ${got} came before the subscription began`);
     if ("exactly" in next && got !== next.exactly) {
@@ -50,16 +50,17 @@ export class Checker {
     if ("upTo" in next && (got > next.upTo || got < 1)) {
       throw new Violation(`history began at ${got}, after the head ${next.upTo - 1}`);
     }
-    this.#next = { exactly: got + 1 };
+    this.#next = { exactly: to + 1 };
     this.delivered++;
   }
 
   gap(gap: TaskGap): void {
     const { from, to, reason } = gap;
     const next = this.#next;
-    const restarts = reason === "epoch_changed" || reason === "ahead";
+    const over = reason === "epoch_changed" || reason === "removed";
+    const restarts = over || reason === "ahead";
     let expected = from;
-    if (reason === "epoch_changed") expected = 1;
+    if (over) expected = 1;
     else if (reason === "ahead") expected = to + 1;
     else if (next && "exactly" in next) expected = next.exactly;
     if (from !== expected || to + 1 < from || (to + 1 === from && !restarts)) {
@@ -91,8 +92,8 @@ export class Watched {
       if (this.asks === "history") this.#checker = Checker.withHistory(snapshot.offset);
       if (this.asks === "all") this.#checker = Checker.from(1);
     },
-    onEvent: ({ offset }) => {
-      this.#check(() => this.#checker.event(offset));
+    onEvent: ({ from, offset }) => {
+      this.#check(() => this.#checker.event(from ?? offset, offset));
       this.offsets.push(offset);
     },
     onGap: (gap) => {

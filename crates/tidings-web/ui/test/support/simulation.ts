@@ -133,15 +133,20 @@ export class SimulatedConnection implements SocketLike {
     const [asked, from] = since?.includes(":") ? since.split(":") : [epoch, since === "0" ? "0" : undefined];
     let cursor = head;
     let gap: [number, number, string] | null = null;
+    let reset: string | null = null;
+    let resets: object | null = null;
     if (from !== undefined) {
       cursor = Number(from);
-      if (asked !== epoch) [cursor, gap] = [first - 1, [1, first - 1, "epoch_changed"]];
-      else if (cursor > head) [cursor, gap] = [head, [head + 1, head, "ahead"]];
-      else if (cursor + 1 < first) [cursor, gap] = [first - 1, [cursor + 1, first - 1, "expired"]];
+      if (asked !== epoch) [cursor, reset] = [0, "epoch_changed"];
+      else if (cursor > head) [cursor, reset] = [head, "ahead"];
+      const offset = cursor;
+      if (reset) resets = { reason: reset, epoch, offset, snapshot: snapshot(task_id, head, epoch) };
+      if (cursor + 1 < first) [cursor, gap] = [first - 1, [cursor + 1, first - 1, "expired"]];
     } else if (history) {
       cursor = Math.max(first - 1, head - history);
     }
-    this.#say("subscribed", { ref, task_id, epoch, offset: head, recovered: !gap, snapshot: snapshot(task_id, head, epoch) }, task_id);
+    this.#say("subscribed", { ref, task_id, epoch, offset: head, recovered: !gap && !reset, snapshot: snapshot(task_id, head, epoch) }, task_id);
+    if (resets) this.#say("reset", resets, task_id);
     if (gap) this.#gap(task_id, ...gap, epoch, head);
     for (let offset = cursor + 1; offset <= head; offset++) this.#say("log", { message: "" }, task_id, offset);
     this.#cursors.set(task_id, head);

@@ -13,7 +13,7 @@ pub(crate) use read::read;
 use crate::message::{ControlMessage, Reference};
 use crate::{
     ClientId, Data as EventData, Epoch, ErrorCode, EventType, GapReason, Offset, Pattern,
-    Reconnect, TaskId, TaskSnapshot, Timestamp,
+    Reconnect, ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
 };
 
 /// The outer object.
@@ -43,6 +43,7 @@ enum Data<'a> {
     ConnectionEstablished(ConnectionEstablished<'a>),
     Subscribed(Subscribed<'a>),
     Unsubscribed(Unsubscribed<'a>),
+    Reset(Reset<'a>),
     Gap(Gap<'a>),
     Heartbeat(Heartbeat<'a>),
     Ack(Ack<'a>),
@@ -100,6 +101,18 @@ pub(crate) struct Unsubscribed<'a> {
     task_id: Option<Cow<'a, TaskId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<Cow<'a, Pattern>>,
+    reason: UnsubscribeReason,
+}
+
+/// Data of `reset`: the client's position is void.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Reset<'a> {
+    reason: ResetReason,
+    epoch: Cow<'a, Epoch>,
+    /// What comes next comes after this offset.
+    offset: Offset,
+    snapshot: Cow<'a, Arc<TaskSnapshot>>,
 }
 
 /// Data of `gap`: offsets that are not delivered, both ends included.
@@ -207,13 +220,27 @@ impl<'a> Data<'a> {
                 recovered: task.as_ref().map(|task| task.recovered),
                 snapshot: task.as_ref().map(|task| Cow::Borrowed(&task.snapshot)),
             }),
-            ControlMessage::Unsubscribed { reference, target } => {
-                Self::Unsubscribed(Unsubscribed {
-                    reference: mark(reference),
-                    task_id: target.task_id().map(Cow::Borrowed),
-                    pattern: target.pattern().map(Cow::Borrowed),
-                })
-            }
+            ControlMessage::Unsubscribed {
+                reference,
+                target,
+                reason,
+            } => Self::Unsubscribed(Unsubscribed {
+                reference: mark(reference),
+                task_id: target.task_id().map(Cow::Borrowed),
+                pattern: target.pattern().map(Cow::Borrowed),
+                reason: *reason,
+            }),
+            ControlMessage::Reset {
+                reason,
+                offset,
+                snapshot,
+                ..
+            } => Self::Reset(Reset {
+                reason: *reason,
+                epoch: Cow::Borrowed(&snapshot.epoch),
+                offset: *offset,
+                snapshot: Cow::Borrowed(snapshot),
+            }),
             ControlMessage::Gap {
                 task_id,
                 gap,

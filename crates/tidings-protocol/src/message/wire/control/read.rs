@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    Ack, ConnectionEstablished, Error, Gap, GoingAway, Heartbeat, PersonalMessage, Pong,
+    Ack, ConnectionEstablished, Error, Gap, GoingAway, Heartbeat, PersonalMessage, Pong, Reset,
     Subscribed, Unsubscribed,
 };
 use crate::message::{ControlMessage, Joined, Target};
@@ -57,6 +57,15 @@ pub(crate) fn read(
             Ok(ControlMessage::Unsubscribed {
                 reference: data.reference.map(Cow::into_owned),
                 target: target(data.pattern, task_id.as_ref()).ok_or_else(|| missing("task_id"))?,
+                reason: data.reason,
+            })
+        }),
+        "reset" => from_str(data).and_then(|data: Reset<'_>| {
+            Ok(ControlMessage::Reset {
+                task_id: task_id.ok_or_else(|| missing("task_id"))?,
+                reason: data.reason,
+                offset: data.offset,
+                snapshot: data.snapshot.into_owned(),
             })
         }),
         "gap" => from_str(data).and_then(|data: Gap<'_>| {

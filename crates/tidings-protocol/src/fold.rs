@@ -1,0 +1,82 @@
+//! What a watcher knows of a task: everything that it receives, folded.
+
+use std::sync::Arc;
+
+use crate::{ControlMessage, Event, InvalidEvent, Payload, ServerMessage, TaskSnapshot};
+
+/// Folds what a subscriber receives of one task into the task's state.
+///
+/// Snapshots replace the state; an event above the state's offset is applied to it;
+/// an event at or below it is history, which the state counts already. The state is
+/// the server's own at that offset.
+///
+/// ```
+/// use tidings_protocol::{Epoch, Event, Fold, TaskId, TaskSnapshot};
+///
+/// let mut fold = Fold::default();
+/// fold.snapshot(TaskSnapshot::new(TaskId::new("t")?, Epoch::new("e")?).into());
+/// let event: Event = serde_json::from_str(
+///     r#"{"event_type":"progress_update","task_id":"t","offset":1,
+///         "timestamp":"2026-11-23T08:59:27.601Z","data":{"progress":40}}"#,
+/// )?;
+/// fold.event(&event)?;
+/// assert_eq!(fold.state().unwrap().progress, Some(40.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Fold {
+    state: Option<Arc<TaskSnapshot>>,
+}
+
+impl Fold {
+    /// Returns the state so far; none before the first snapshot.
+    pub fn state(&self) -> Option<&Arc<TaskSnapshot>> {
+        self.state.as_ref()
+    }
+
+    /// Takes a message that is about the task. Messages that do not change its state
+    /// are ignored.
+    ///
+    /// # Errors
+    /// The data of an event does not fit its type.
+    pub fn message(&mut self, message: &ServerMessage) -> Result<(), InvalidEvent> {
+        match message {
+            ServerMessage::Event(event) => return self.event(event),
+            ServerMessage::Control { message, .. } => match message {
+                ControlMessage::ConnectionEstablished {
+                    task: Some(joined), ..
+                }
+                | ControlMessage::Subscribed {
+                    task: Some(joined), ..
+                } => self.snapshot(Arc::clone(&joined.snapshot)),
+                ControlMessage::Reset { snapshot, .. }
+                | ControlMessage::Gap {
+                    snapshot: Some(snapshot),
+                    ..
+                } => self.snapshot(Arc::clone(snapshot)),
+                _ => {}
+            },
+            ServerMessage::Unknown { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Takes a snapshot: the state from here on.
+    pub fn snapshot(&mut self, snapshot: Arc<TaskSnapshot>) {
+        self.state = Some(snapshot);
+    }
+
+    /// Takes an event; without a snapshot before it nothing is known of the task.
+    ///
+    /// # Errors
+    /// The data of the event does not fit its type.
+    pub fn event(&mut self, event: &Event) -> Result<(), InvalidEvent> {
+        if let Some(state) = &mut self.state
+            && event.offset > state.offset
+        {
+            let payload = Payload::of(event)?;
+            Arc::make_mut(state).apply(&payload, event.offset, event.timestamp);
+        }
+        Ok(())
+    }
+}

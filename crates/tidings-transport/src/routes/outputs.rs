@@ -1,0 +1,163 @@
+//! `/api/tasks/{task_id}/outputs/{output_id}`: an output's text, whole or in part.
+
+use std::ops::Range;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use tidings_bus::OutputText;
+use tidings_connections::{Access, Permission};
+use tidings_protocol::{ErrorCode, ItemId, TaskId};
+
+use crate::body::{Body, full};
+use crate::problem::{Problem, unavailable};
+use crate::query;
+use crate::service::Core;
+
+/// The bytes that a request asks for, counted in the whole output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    All,
+    /// From here to there, both included; none: to the end.
+    From(u64, Option<u64>),
+    /// So many at the end.
+    Last(u64),
+}
+
+impl Asked {
+    /// Reads the header `Range`. What is malformed, of another unit, or of several
+    /// ranges is ignored, as RFC 9110 §14.2 allows.
+    fn of(headers: &HeaderMap) -> Self {
+        let text = headers.get(header::RANGE).map(HeaderValue::to_str);
+        let range = match text {
+            Some(Ok(text)) => text.trim().strip_prefix("bytes="),
+            _ => None,
+        };
+        let Some((from, to)) = range.and_then(|range| range.split_once('-')) else {
+            return Self::All;
+        };
+        match (from.trim().parse(), to.trim()) {
+            (Ok(from), "") => Self::From(from, None),
+            (Ok(from), to) => match to.parse() {
+                Ok(to) if to >= from => Self::From(from, Some(to)),
+                _ => Self::All,
+            },
+            (Err(_), to) if from.trim().is_empty() => to.parse().map_or(Self::All, Self::Last),
+            _ => Self::All,
+        }
+    }
+
+    /// The bytes of an output of this length; none if it has none of them.
+    fn range(self, length: u64) -> Option<Range<u64>> {
+        match self {
+            Self::All => Some(0..length),
+            Self::From(from, _) if from >= length => None,
+            Self::From(from, to) => Some(from..to.map_or(length, |to| (to + 1).min(length))),
+            Self::Last(0) => None,
+            Self::Last(count) => Some(length.saturating_sub(count)..length),
+        }
+    }
+}
+
+impl Core {
+    /// An output's text as it stands. `Range` counts bytes of the whole output, also
+    /// where its beginning is not kept any more.
+    pub(crate) async fn get_output(
+        &self,
+        headers: &HeaderMap,
+        (task, output): (&str, &str),
+        access: &Access,
+    ) -> Result<Response<Body>, Problem> {
+        let task_id = query::task_id(task)?;
+        access.check(Permission::Watch, &task_id)?;
+        let output_id = query::item_id(output)?;
+        let bus = self.manager.bus();
+        let known = bus.fetch(&task_id, None).await.map_err(unavailable)?;
+        known.ok_or_else(|| Problem::task_not_found(&task_id))?;
+        let read = |range| {
+            let output = bus.output(&task_id, &output_id, range);
+            output.ok_or_else(|| no_output(&task_id, &output_id))
+        };
+        let length = read(0..0)?.length;
+        let asked = Asked::of(headers);
+        let Some(range) = asked.range(length) else {
+            return Ok(unsatisfiable(length));
+        };
+        // The output may grow in between; then the part is of the longer one.
+        let text = read(range.clone())?;
+        if text.range.is_empty() && range.start < text.start {
+            return Ok(unsatisfiable(text.length));
+        }
+        Ok(answer(asked, text))
+    }
+}
+
+fn no_output(task_id: &TaskId, output_id: &ItemId) -> Problem {
+    Problem::new(
+        ErrorCode::TaskNotFound,
+        format!("task {task_id} has no output {output_id}"),
+    )
+}
+
+fn answer(asked: Asked, text: OutputText) -> Response<Body> {
+    let partial = asked != Asked::All || text.start > 0;
+    let range = partial.then(|| {
+        let last = text.range.end.saturating_sub(1);
+        format!("bytes {}-{last}/{}", text.range.start, text.length)
+    });
+    let mut response = Response::new(full(text.bytes));
+    let headers = response.headers_mut();
+    if let Some(Ok(range)) = range.map(HeaderValue::try_from) {
+        headers.insert(header::CONTENT_RANGE, range);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    finish(response)
+}
+
+fn unsatisfiable(length: u64) -> Response<Body> {
+    let mut response = Response::new(full(Vec::new()));
+    *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+    if let Ok(range) = HeaderValue::try_from(format!("bytes */{length}")) {
+        response.headers_mut().insert(header::CONTENT_RANGE, range);
+    }
+    finish(response)
+}
+
+fn finish(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    let fixed = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::ACCEPT_RANGES, "bytes"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_the_rfc_says() {
+        let cases = [
+            ("bytes=0-0", Some(0..1)),
+            ("bytes=5-", Some(5..10)),
+            ("bytes=5-99", Some(5..10)),
+            ("bytes=-3", Some(7..10)),
+            ("bytes=-99", Some(0..10)),
+            ("bytes=-0", None),
+            ("bytes=10-", None),
+            ("bytes=7-3", Some(0..10)),
+            ("bytes=a-b", Some(0..10)),
+            ("bytes=1-2,4-5", Some(0..10)),
+            ("lines=1-2", Some(0..10)),
+        ];
+        for (text, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static(text));
+            assert_eq!(Asked::of(&headers).range(10), expected, "{text}");
+        }
+        assert_eq!(Asked::of(&HeaderMap::new()).range(0), Some(0..0));
+    }
+}
