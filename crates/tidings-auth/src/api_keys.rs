@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tidings_connections::{
@@ -267,7 +268,8 @@ impl NewKey {
             return Err(ApiKeysError::Subject);
         }
         let mut random = [0; ID_BYTES + KEY_BYTES];
-        aws_lc_rs::rand::fill(&mut random).expect("the system has randomness to give");
+        let filled = SystemRandom::new().fill(&mut random);
+        filled.expect("the system has randomness to give");
         let (id, secret) = random.split_at(ID_BYTES);
         let (id, secret) = (HEXLOWER.encode(id), HEXLOWER.encode(secret));
         let key = format!("{PREFIX}{id}_{secret}");

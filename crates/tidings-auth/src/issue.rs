@@ -10,6 +10,7 @@ use crate::MAX_TOKEN_BYTES;
 use crate::claims::{Claims, OneOrMany};
 use crate::jwt::is_subject;
 use crate::key::{self, Algorithm, KeyError};
+use crate::signatures;
 
 /// Why there is no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +44,7 @@ impl TokenIssuer {
     /// # Errors
     /// Not the key that the algorithm needs.
     pub fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, KeyError> {
+        signatures::install();
         Ok(Self {
             algorithm,
             key: key::encoding(algorithm, key)?,

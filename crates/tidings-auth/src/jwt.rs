@@ -13,6 +13,7 @@ use crate::MAX_TOKEN_BYTES;
 use crate::claims::Claims;
 use crate::jwks::{Jwks, JwksUrlError};
 use crate::key::{self, Algorithm, KeyError};
+use crate::signatures;
 
 /// Characters that a subject may have: it is shown in lists and commands.
 const MAX_SUBJECT_CHARS: usize = 256;
@@ -144,6 +145,7 @@ pub struct JwtAuthenticator {
 impl JwtAuthenticator {
     /// With these keys.
     pub fn new(config: JwtConfig, keys: KeySource) -> Self {
+        signatures::install();
         Self {
             validation: config.validation(),
             config,

@@ -38,6 +38,7 @@ mod issue;
 mod jwks;
 mod jwt;
 mod key;
+mod signatures;
 
 pub use api_keys::{ApiKeys, ApiKeysError, NewKey};
 pub use explain::{ExplainError, Explained, explain};

@@ -6,7 +6,7 @@ use std::{io, sync::Arc};
 #[cfg(feature = "tls")]
 use tokio::sync::OnceCell;
 #[cfg(feature = "tls")]
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::ring;
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls::pki_types::CertificateDer;
 #[cfg(feature = "tls")]
@@ -64,7 +64,7 @@ fn make(extra: &[CertificateDer<'static>]) -> io::Result<Arc<ClientConfig>> {
     if added == 0 {
         return Err(io::Error::other("the system has no certificates to trust"));
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(roots)

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::server::TlsStream;
 
 pub use certificate::CertificateError;
@@ -39,7 +39,7 @@ impl Tls {
     /// # Errors
     /// See [`CertificateError`].
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let current = Arc::new(Current::new(&provider, chain, key)?);
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -59,7 +59,7 @@ impl Tls {
     /// # Errors
     /// See [`CertificateError`]; the one that there is stays then.
     pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), CertificateError> {
-        let provider = aws_lc_rs::default_provider();
+        let provider = ring::default_provider();
         self.current.replace(&provider, chain, key)
     }
 

@@ -1,12 +1,11 @@
 //! Keys made for a test, and tokens put together by hand.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
+use ring::signature::RsaPublicKeyComponents;
 use serde_json::{Value, json};
 use tidings_auth::{Algorithm, JwtAuthenticator, JwtConfig, KeySource};
 use tidings_connections::{AuthError, Authenticator as _, Credentials, Principal};
@@ -19,18 +18,8 @@ pub(crate) struct Pair {
     pub(crate) jwk: Value,
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = BASE64.encode(der);
-    let lines: Vec<_> = text
-        .as_bytes()
-        .chunks(64)
-        .map(String::from_utf8_lossy)
-        .collect();
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        lines.join("\n")
-    )
-}
+/// Keys of `openssl genpkey -algorithm RSA`, which ring does not make.
+const RSA: [&str; 2] = [include_str!("rsa_one.pem"), include_str!("rsa_two.pem")];
 
 /// The bytes that a PEM stands for.
 pub(crate) fn der(pem: &str) -> Vec<u8> {
@@ -41,37 +30,37 @@ pub(crate) fn der(pem: &str) -> Vec<u8> {
 pub(crate) fn pair(algorithm: Algorithm) -> Pair {
     match algorithm {
         Algorithm::EdDSA => {
-            let key = Ed25519KeyPair::generate().unwrap();
-            let public = key.public_key();
+            let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+            let x = BASE64URL_NOPAD.encode(key.public_key_raw());
             Pair {
-                private: pem("PRIVATE KEY", key.to_pkcs8v1().unwrap().as_ref()),
-                public: pem("PUBLIC KEY", public.as_der().unwrap().as_ref()),
-                jwk: json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64URL_NOPAD.encode(public.as_ref())}),
+                private: key.serialize_pem(),
+                public: key.public_key_pem(),
+                jwk: json!({"kty": "OKP", "crv": "Ed25519", "x": x}),
             }
         }
         Algorithm::ES256 => {
-            let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-            let public = key.public_key();
-            let point = public.as_ref();
+            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+            let point = key.public_key_raw();
             Pair {
-                private: pem("PRIVATE KEY", key.to_pkcs8v1().unwrap().as_ref()),
-                public: pem("PUBLIC KEY", public.as_der().unwrap().as_ref()),
+                private: key.serialize_pem(),
+                public: key.public_key_pem(),
                 jwk: json!({"kty": "EC", "crv": "P-256",
                     "x": BASE64URL_NOPAD.encode(&point[1..33]), "y": BASE64URL_NOPAD.encode(&point[33..])}),
             }
         }
         Algorithm::RS256 => {
-            let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-            let public = key.public_key();
-            let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der().unwrap();
-            let spki: aws_lc_rs::encoding::PublicKeyX509Der<'_> = public.as_der().unwrap();
+            // Two calls give two keys.
+            static CALLS: AtomicUsize = AtomicUsize::new(0);
+            let pem = RSA[CALLS.fetch_add(1, Ordering::Relaxed) % RSA.len()];
+            let key = KeyPair::from_pem(pem).unwrap();
+            let parts = ring::rsa::KeyPair::from_pkcs8(&der(pem)).unwrap();
             let number = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+            let public = RsaPublicKeyComponents::<Vec<u8>>::from(parts.public());
             Pair {
-                private: pem("PRIVATE KEY", der.as_ref()),
-                public: pem("PUBLIC KEY", spki.as_ref()),
+                private: pem.to_owned(),
+                public: key.public_key_pem(),
                 jwk: json!({"kty": "RSA",
-                    "n": number(public.modulus().big_endian_without_leading_zero()),
-                    "e": number(public.exponent().big_endian_without_leading_zero())}),
+                    "n": number(&public.n), "e": number(&public.e)}),
             }
         }
         Algorithm::HS256 => unreachable!("a secret is no pair"),
@@ -92,8 +81,8 @@ pub(crate) fn part(value: &Value) -> String {
 /// A token with a header and claims of the test's own, signed as HS256.
 pub(crate) fn hs256(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let text = format!("{}.{}", part(header), part(claims));
-    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
-    let signature = aws_lc_rs::hmac::sign(&key, text.as_bytes());
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
+    let signature = ring::hmac::sign(&key, text.as_bytes());
     format!("{text}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
 }
 
