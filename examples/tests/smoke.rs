@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// An example; cargo builds them all before it runs the tests of a package.
 fn example(name: &str) -> Command {

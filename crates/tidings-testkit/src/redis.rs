@@ -141,10 +141,10 @@ impl RedisServer {
     /// came, the first part of it if it is long.
     ///
     /// # Errors
-    /// It does not answer in time: ten seconds, since tests share two cores.
+    /// The server does not answer within [`DEADLINE`].
     pub fn command(&self, line: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
         stream.write_all(format!("{line}\r\n").as_bytes())?;
         let mut bytes = [0; 16 * 1024];
         let count = stream.read(&mut bytes)?;

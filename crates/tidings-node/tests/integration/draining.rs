@@ -59,7 +59,7 @@ async fn a_client_that_does_not_read_is_not_waited_for() {
         server.bus().publish(&task, event).await.unwrap();
         tokio::task::yield_now().await;
     }
-    let stopped = tokio::time::timeout(Duration::from_secs(10), server.stop()).await;
+    let stopped = tokio::time::timeout(DEADLINE / 2, server.stop()).await;
     assert!(
         stopped.is_ok(),
         "the server stops although a client does not read"
@@ -122,7 +122,7 @@ async fn a_request_under_way_is_finished() {
     let stopping = tokio::spawn(server.stop());
     eventually("it drains", || manager.is_draining()).await;
     let mut left = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(5), idle.read_to_end(&mut left)).await;
+    let ended = tokio::time::timeout(DEADLINE / 2, idle.read_to_end(&mut left)).await;
     assert!(ended.is_ok(), "an idle connection is not waited for");
     assert!(!stopping.is_finished(), "the request is");
     let refused = tokio::net::TcpStream::connect(addr).await;
@@ -168,9 +168,10 @@ async fn the_deadline_holds() {
     eventually("they are there", || manager.connected() == 2).await;
     let begin = Instant::now();
     drain.cancel();
-    let left = running.await.unwrap();
+    // Whoever waits for one of the three waits an hour.
+    let left = tokio::time::timeout(DEADLINE, running).await;
+    let left = left.expect("the drain ends at its deadline").unwrap();
     assert!(begin.elapsed() >= deadline, "they had their time");
-    assert!(begin.elapsed() < 10 * deadline, "{:?}", begin.elapsed());
     assert_eq!(left, 3);
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(DEADLINE, slow.read_to_end(&mut rest)).await;

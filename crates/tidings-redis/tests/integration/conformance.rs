@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidings_bus::{Claim, Claimed, ClientDirectory, Place, broker_conformance, conformance};
 use tidings_redis::{Redis, RedisConfig};
-use tidings_testkit::RedisServer;
+use tidings_testkit::{DEADLINE, RedisServer};
 
 fn start(url: &str, prefix: &str) -> Redis {
     Redis::start(RedisConfig::new(url.parse().unwrap()).prefix(prefix))
@@ -73,7 +73,7 @@ async fn an_attempt_whose_answer_was_lost_is_no_conflict_and_no_second_event() {
 async fn whoever_claims_a_client_hears_whether_another_had_it_meanwhile() {
     let server = RedisServer::start();
     let redis = start(&server.url(), "t");
-    assert!(redis.wait(Duration::from_secs(20)).await);
+    assert!(redis.wait(DEADLINE).await);
     let directory: Arc<dyn ClientDirectory> = redis.clients();
     let claim = |node: &str, mark: &str, fresh: &str, force: bool| Claim {
         client_id: "laptop".parse().unwrap(),

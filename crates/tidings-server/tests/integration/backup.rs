@@ -200,7 +200,7 @@ fn a_directory_that_a_server_has_is_neither_copied_nor_looked_at() {
     assert!(said.contains("--backup-dir"), "{said}");
 
     server.signal("TERM");
-    assert_eq!(server.wait().0, Some(0));
+    assert_eq!(server.wait(), Some(0));
     let output = finish(&mut tidings(&[
         "backup",
         "--data-dir",

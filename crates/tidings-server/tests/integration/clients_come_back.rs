@@ -68,7 +68,7 @@ async fn to_its_cursors_and_its_inbox() {
     let message = json!({"event_type": "note", "data": {"n": 2}});
     post(&addr, "/api/connections/me/messages", &message).await;
     server.signal("TERM");
-    assert_eq!(server.wait().0, Some(0));
+    assert_eq!(server.wait(), Some(0));
 
     let server = start(&data);
     let addr = server.addr().to_owned();

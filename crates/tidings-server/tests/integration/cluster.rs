@@ -392,7 +392,7 @@ async fn a_rolling_restart_takes_clients_along() {
     client.until_offset("t", 1).await;
     a.signal("TERM");
     assert_eq!(client.close_code().await, Some(1012));
-    assert_eq!(a.wait().0, Some(0));
+    assert_eq!(a.wait(), Some(0));
     step(&b, 2).await;
     send(&b, "me", 1).await;
     let path = format!("/ws/tasks/t?client_id=me&resume_token={token}");

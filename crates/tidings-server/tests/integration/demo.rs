@@ -29,5 +29,5 @@ fn once_can_be_watched_to_the_end_and_stops_by_itself() {
         }
     }
     assert_eq!(progress, [20, 40, 60, 80, 100]);
-    assert_eq!(server.wait().0, Some(0));
+    assert_eq!(server.wait(), Some(0));
 }

@@ -172,7 +172,7 @@ mod built_with_it {
         let answer = exchange(&server, "BREW /nothing/here HTTP/1.1", "");
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
         server.signal("TERM");
-        assert_eq!(server.wait().0, Some(0));
+        assert_eq!(server.wait(), Some(0));
         let span = got
             .try_iter()
             .find(|(_, span)| text_of(span, "http.response.status_code").as_deref() == Some("404"));
@@ -195,7 +195,7 @@ mod built_with_it {
             publish_one_more(&server);
         }
         server.signal("TERM");
-        assert_eq!(server.wait().0, Some(0));
+        assert_eq!(server.wait(), Some(0));
     }
 
     fn publish_one_more(server: &Server) {

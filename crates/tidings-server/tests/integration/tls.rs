@@ -143,7 +143,7 @@ async fn a_watcher_stays_while_the_certificate_is_exchanged_by_signal_and_by_fil
     assert_eq!(checker.delivered(), 3);
 
     secured.server.signal("TERM");
-    let (code, _) = secured.server.wait();
+    let code = secured.server.wait();
     assert_eq!(code, Some(0));
 }
 

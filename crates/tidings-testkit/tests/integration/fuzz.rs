@@ -19,7 +19,7 @@ use tidings_protocol::{
     ClientMessage, Event, Json, Limits, NewEvent, Position, Reference, ServerMessage, Since,
     Target, TaskSnapshot, Timestamp,
 };
-use tidings_testkit::handshake;
+use tidings_testkit::{DEADLINE, handshake};
 use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -241,7 +241,7 @@ async fn serve(service: &TidingsService, start: &[u8], input: &[u8]) {
         drop(client);
         connection.await
     };
-    let ended = tokio::time::timeout(Duration::from_secs(20), exchange).await;
+    let ended = tokio::time::timeout(DEADLINE, exchange).await;
     if let Err(error) = ended.expect("it comes to an end") {
         assert!(!error.is_panic(), "{error}");
     }

@@ -111,7 +111,7 @@ impl Node {
         let url = url.parse().unwrap();
         let starting = runtime.spawn(async move {
             let redis = Link::start(RedisConfig::new(url).wait(Duration::from_secs(1)));
-            redis.wait(Duration::from_secs(20)).await;
+            redis.wait(tidings_testkit::DEADLINE).await;
             let broker = Lossy {
                 inner: redis.broker(),
                 lossy,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything that a test waits for may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The binary, to be given arguments and variables.
 pub(crate) fn tidings(arguments: &[&str]) -> Command {
@@ -142,11 +142,9 @@ impl Server {
         assert!(status.success());
     }
 
-    /// Waits until it has ended; gives its exit code and how long that took.
-    pub(crate) fn wait(mut self) -> (Option<i32>, Duration) {
-        let started = Instant::now();
-        let status = self.child.wait();
-        (status.code(), started.elapsed())
+    /// Waits until it has ended; gives its exit code.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        self.child.wait().code()
     }
 }
 
