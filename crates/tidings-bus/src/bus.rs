@@ -12,7 +12,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::cluster::broker::Announcement;
 use crate::cluster::mirror;
-use crate::config::{BusConfig, ConfigError};
+use crate::config::{BusConfig, BusConfigError};
 use crate::deliver::topic::{AttachId, Topic};
 use crate::ledger::{Account, Group, Ledger, OverLimit};
 use crate::log::{Log, LogLimits, OutputText};
@@ -71,7 +71,7 @@ impl EventBus {
     ///
     /// # Errors
     /// A setting that cannot work, or no tokio runtime to run on.
-    pub fn new(config: BusConfig) -> Result<Self, ConfigError> {
+    pub fn new(config: BusConfig) -> Result<Self, BusConfigError> {
         Self::build(config, None)
     }
 
@@ -79,7 +79,7 @@ impl EventBus {
     ///
     /// # Errors
     /// As [`new`](Self::new), or a store that cannot be read.
-    pub async fn open(config: BusConfig, store: Arc<dyn Store>) -> Result<Self, OpenError> {
+    pub async fn open(config: BusConfig, store: Arc<dyn Store>) -> Result<Self, BusOpenError> {
         let bus = Self::build(config, Some(Arc::clone(&store)))?;
         if bus.shared.interest.is_some() {
             // Tasks are read when somebody asks for them.
@@ -92,9 +92,9 @@ impl EventBus {
         Ok(bus)
     }
 
-    fn build(config: BusConfig, store: Option<Arc<dyn Store>>) -> Result<Self, ConfigError> {
+    fn build(config: BusConfig, store: Option<Arc<dyn Store>>) -> Result<Self, BusConfigError> {
         config.validate()?;
-        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let runtime = Handle::try_current().map_err(|_| BusConfigError::NoRuntime)?;
         let workers = match config.fanout_workers {
             0 => runtime.metrics().num_workers(),
             workers => workers,
@@ -102,7 +102,7 @@ impl EventBus {
         let broker = config.broker.clone();
         let shared = Shared::new(config, store, runtime);
         if broker.is_some() && shared.behind.is_some() {
-            return Err(ConfigError::BehindIsShared);
+            return Err(BusConfigError::BehindIsShared);
         }
         let stop = shared.stop.clone();
         for _ in 0..workers {
@@ -562,10 +562,10 @@ impl EventBus {
 /// Why a bus could not take in a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum BusOpenError {
     /// The settings.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] BusConfigError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

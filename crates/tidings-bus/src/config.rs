@@ -102,7 +102,7 @@ impl std::fmt::Debug for BusConfig {
 /// A setting that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub enum BusConfigError {
     /// A bound of zero would keep nothing and deliver nothing.
     #[error("{field} must be at least {least}")]
     TooSmall {
@@ -138,10 +138,10 @@ impl BusConfig {
         }
     }
 
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), BusConfigError> {
         let at_least = |field, value: u64, least: u64| {
             if value < least {
-                Err(ConfigError::TooSmall { field, least })
+                Err(BusConfigError::TooSmall { field, least })
             } else {
                 Ok(())
             }
@@ -157,7 +157,7 @@ impl BusConfig {
             .clients_bytes
             .is_some_and(|bytes| bytes >= self.total_bytes)
         {
-            return Err(ConfigError::NoRoomForTasks);
+            return Err(BusConfigError::NoRoomForTasks);
         }
         at_least("idempotency_ids", self.idempotency_ids as u64, 1)?;
         at_least("max_event_bytes", self.max_event_bytes as u64, 256)?;

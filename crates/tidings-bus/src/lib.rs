@@ -31,7 +31,7 @@ mod store;
 mod tasks;
 mod timing;
 
-pub use bus::{EventBus, OpenError};
+pub use bus::{BusOpenError, EventBus};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cluster::broker::{Announcement, Broker, BrokerError, LocalBroker, Notice};
 pub use cluster::broker_conformance;
@@ -40,12 +40,12 @@ pub use cluster::neighbours::{
     Claim, Claimed, ClientDirectory, ClientStanding, ClientState, ClientWritten, Heard,
     InboxMessage, KeptClient, Neighbours, NodeAnswer, Place,
 };
-pub use config::{BusConfig, ConfigError};
+pub use config::{BusConfig, BusConfigError};
 pub use deliver::cursor::{Cursor, SkipPolicy, Step};
 pub use deliver::handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerInfo};
 pub use deliver::history::HistoryPage;
 pub use deliver::subscription::{Delivery, Filter, Subscription};
-pub use deliver::topic::{Advance, AttachId, Hold, Joined, Start, Topic, Watcher};
+pub use deliver::topic::{Advance, AttachId, Hold, Topic, Watcher};
 pub use ledger::{
     Account, AccountId, Charge, Group, Holding, Kind, Ledger, LedgerLimits, OverLimit,
 };
@@ -58,6 +58,11 @@ pub use store::{
 };
 pub use tasks::registry::{PatternId, PatternWatcher};
 pub use tasks::starts::Starts;
-pub use tasks::task::Task;
 pub use tidings_protocol as protocol;
 pub use timing::{Timing, TimingCounts, Timings};
+
+/// What a [`Watcher`] needs beside its [`Topic`]: the task, and how it joins the log.
+pub mod watch {
+    pub use crate::deliver::topic::{Joined, Start};
+    pub use crate::tasks::task::Task;
+}

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tidings_client::protocol::{Event, EventType, TaskId};
-use tidings_client::{Client, Published, Update};
+use tidings_client::{Acknowledged, Client, Update};
 use tokio::time::Instant;
 
 use crate::connect::Server;
@@ -106,7 +106,7 @@ async fn joined(watch: &mut tidings_client::Watch) -> Result<(), Failure> {
 }
 
 /// Follows the command at this place of the log to its end.
-async fn answer(watch: &mut tidings_client::Watch, sent: &Published) -> Result<u8, Failure> {
+async fn answer(watch: &mut tidings_client::Watch, sent: &Acknowledged) -> Result<u8, Failure> {
     let mut id = None;
     while let Some(update) = watch.recv().await? {
         let Update::Event(event) = update else {

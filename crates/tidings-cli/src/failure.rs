@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tidings_client::protocol::LogStream;
-use tidings_client::{CommandError, InvalidUrl, ListError, PublishError, Stopped, WatchError};
+use tidings_client::{CommandError, InvalidUrl, ListError, ReceiptError, Stopped, WatchError};
 
 use crate::BenchError;
 use crate::text::clean;
@@ -36,7 +36,7 @@ pub enum Failure {
     },
     /// An event was not published.
     #[error(transparent)]
-    Publish(#[from] PublishError),
+    Publish(#[from] ReceiptError),
     /// A command was not sent.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -131,7 +131,7 @@ impl Failure {
         match self {
             Self::Url(_) | Self::Argument { .. } => USAGE,
             Self::Input { .. } => DATA,
-            Self::Publish(PublishError::Stopped(stopped))
+            Self::Publish(ReceiptError::Stopped(stopped))
             | Self::Command(CommandError::Stopped(stopped))
             | Self::Watch(WatchError::Stopped(stopped)) => match stopped {
                 Stopped::Unauthenticated | Stopped::Forbidden => NO_PERMISSION,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tidings_client::protocol::{EventId, NewEvent, Source};
-use tidings_client::{Client, PublishError, Published, Receipt};
+use tidings_client::{Acknowledged, Client, Receipt, ReceiptError};
 use tokio::sync::mpsc;
 
 use crate::connect::Server;
@@ -90,7 +90,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(published: &Published) -> Result<(), Failure> {
+fn tell(published: &Acknowledged) -> Result<(), Failure> {
     let duplicate = if published.duplicate {
         " (was there already)"
     } else {
@@ -108,8 +108,8 @@ struct Limit {
 impl Limit {
     async fn wait(
         &self,
-        answer: impl Future<Output = Result<Published, PublishError>>,
-    ) -> Result<Published, Failure> {
+        answer: impl Future<Output = Result<Acknowledged, ReceiptError>>,
+    ) -> Result<Acknowledged, Failure> {
         match tokio::time::timeout(self.timeout, answer).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(Failure::Timeout {

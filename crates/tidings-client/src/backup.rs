@@ -9,7 +9,7 @@ use crate::http::ListError;
 /// A backup that a server made.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
-pub struct BackupMade {
+pub struct ServerBackup {
     /// Where it is, on the server's machine.
     pub directory: String,
     /// Tasks in it.
@@ -30,7 +30,7 @@ impl Client {
     ///
     /// # Cancel safety
     /// A backup that was begun is made to its end.
-    pub async fn back_up(&self) -> Result<BackupMade, ListError> {
+    pub async fn back_up(&self) -> Result<ServerBackup, ListError> {
         let body = self.exchange(Method::POST, "/api/backups").await?;
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))
     }

@@ -12,8 +12,8 @@ use crate::commands::Commands;
 use crate::config::{ClientConfig, WhenFull};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::error::{CommandError, ConnectError, InvalidUrl, PublishError, Stopped};
-use crate::publish::{Published, Receipt};
+use crate::error::{CommandError, ConnectError, InvalidUrl, ReceiptError, Stopped};
+use crate::publish::{Acknowledged, Receipt};
 use crate::shared::{Core, Shared};
 use crate::state::{Beginning, JobId, RequestId, State, Status};
 use crate::task::TaskBuilder;
@@ -303,7 +303,7 @@ impl Client {
         &self,
         task_id: &TaskId,
         event: NewEvent,
-    ) -> Result<Published, PublishError> {
+    ) -> Result<Acknowledged, ReceiptError> {
         self.queue(task_id, event).await?.await
     }
 
@@ -316,13 +316,13 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropped before it is done, it has published nothing.
-    pub async fn queue(&self, task_id: &TaskId, event: NewEvent) -> Result<Receipt, PublishError> {
+    pub async fn queue(&self, task_id: &TaskId, event: NewEvent) -> Result<Receipt, ReceiptError> {
         loop {
             let room = self.handle.shared.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
             match self.send(task_id, event.clone()) {
-                Err(PublishError::BufferFull) if self.handle.when_full == WhenFull::Wait => {
+                Err(ReceiptError::BufferFull) if self.handle.when_full == WhenFull::Wait => {
                     room.await;
                 }
                 other => return other,
@@ -334,7 +334,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no room, the event is too large, or the client has stopped.
-    pub fn send(&self, task_id: &TaskId, event: NewEvent) -> Result<Receipt, PublishError> {
+    pub fn send(&self, task_id: &TaskId, event: NewEvent) -> Result<Receipt, ReceiptError> {
         self.send_as(task_id, event, false)
     }
 
@@ -344,7 +344,7 @@ impl Client {
         task_id: &TaskId,
         mut event: NewEvent,
         kept: bool,
-    ) -> Result<Receipt, PublishError> {
+    ) -> Result<Receipt, ReceiptError> {
         self.receipt(|core| {
             if event.event_id.is_none() {
                 event.event_id = Some(self.handle.event_id(core.next_event()));
@@ -406,7 +406,7 @@ impl Client {
         task_id: &TaskId,
         command: impl Into<String>,
         args: Option<Data>,
-    ) -> Result<Published, CommandError> {
+    ) -> Result<Acknowledged, CommandError> {
         let (answer, receipt) = oneshot::channel();
         let (task_id, command) = (task_id.clone(), command.into());
         self.handle.shared.with(|core| {
@@ -440,8 +440,8 @@ impl Client {
     /// Asks for something that is answered later.
     pub(crate) fn receipt(
         &self,
-        ask: impl FnOnce(&mut Core) -> Result<RequestId, PublishError>,
-    ) -> Result<Receipt, PublishError> {
+        ask: impl FnOnce(&mut Core) -> Result<RequestId, ReceiptError>,
+    ) -> Result<Receipt, ReceiptError> {
         let (answer, receipt) = oneshot::channel();
         self.handle.shared.with(|core| {
             let id = ask(core)?;

@@ -13,7 +13,7 @@ use tidings_protocol::{
 };
 
 use crate::client::Client;
-use crate::error::{PublishError, WatchError};
+use crate::error::{ReceiptError, WatchError};
 use crate::publish::Receipt;
 use crate::task::Reporter;
 use crate::update::Update;
@@ -214,7 +214,7 @@ impl Command {
     /// # Errors
     /// The task has ended in this program, or the client has stopped. Room for the
     /// answer is always kept.
-    pub fn accept(&mut self) -> Result<Receipt, PublishError> {
+    pub fn accept(&mut self) -> Result<Receipt, ReceiptError> {
         let event = NewEvent::command_accepted(&self.request.id);
         let receipt = self.answer(event, "accepted")?;
         self.request.accepted = true;
@@ -225,7 +225,7 @@ impl Command {
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
-    pub fn complete(self, result: impl Into<Option<Value>>) -> Result<Receipt, PublishError> {
+    pub fn complete(self, result: impl Into<Option<Value>>) -> Result<Receipt, ReceiptError> {
         self.answer(
             NewEvent::command_completed(&self.request.id, result),
             "answer",
@@ -236,14 +236,14 @@ impl Command {
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
-    pub fn reject(self, reason: impl AsRef<str>) -> Result<Receipt, PublishError> {
+    pub fn reject(self, reason: impl AsRef<str>) -> Result<Receipt, ReceiptError> {
         self.answer(
             NewEvent::command_rejected(&self.request.id, reason),
             "answer",
         )
     }
 
-    fn answer(&self, event: NewEvent, what: &str) -> Result<Receipt, PublishError> {
+    fn answer(&self, event: NewEvent, what: &str) -> Result<Receipt, ReceiptError> {
         let id = EventId::new(format!("{}/{what}", self.request.id));
         let event = match id {
             Ok(id) => event.with_event_id(id),

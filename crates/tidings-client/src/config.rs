@@ -13,10 +13,10 @@ pub enum WhenFull {
     /// is refused.
     #[default]
     Wait,
-    /// It is refused with [`PublishError::BufferFull`](crate::PublishError::BufferFull).
+    /// It is refused with [`ReceiptError::BufferFull`](crate::ReceiptError::BufferFull).
     Refuse,
     /// The oldest `progress_update`, `log` or `output_delta` that was not sent yet
-    /// gives way; its answer is [`PublishError::Dropped`](crate::PublishError::Dropped).
+    /// gives way; its answer is [`ReceiptError::Dropped`](crate::ReceiptError::Dropped).
     /// If all that waits is more important than that, a new one of these kinds is
     /// dropped itself, any other refused.
     DropOldest,

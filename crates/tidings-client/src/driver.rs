@@ -103,7 +103,7 @@ impl Driver {
             }
             // Carried out where they arise.
             Output::Wake(_)
-            | Output::Published(..)
+            | Output::Acknowledged(..)
             | Output::Reported
             | Output::Commanded(..)
             | Output::Room

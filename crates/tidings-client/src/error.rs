@@ -150,7 +150,7 @@ pub enum Stopped {
 /// Why a publish did not succeed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PublishError {
+pub enum ReceiptError {
     /// The server refused it: correct the event, or the task's state is another
     /// than thought. It has changed nothing.
     #[error("the server refused the event ({code}): {message}")]

@@ -84,18 +84,18 @@ mod watch;
 pub use tidings_protocol as protocol;
 
 #[cfg(feature = "list")]
-pub use backup::BackupMade;
+pub use backup::ServerBackup;
 pub use client::{Client, ClientBuilder};
 pub use commands::{Command, Commands};
 pub use config::{ClientConfig, WhenFull};
 pub use error::{
-    BoxError, CommandError, ConnectError, InvalidUrl, Loss, PublishError, Stopped, WatchError,
+    BoxError, CommandError, ConnectError, InvalidUrl, Loss, ReceiptError, Stopped, WatchError,
 };
 #[cfg(feature = "list")]
 pub use http::ListError;
 #[cfg(feature = "list")]
 pub use list::{TaskPage, TaskQuery};
-pub use publish::{Published, Receipt};
+pub use publish::{Acknowledged, Receipt};
 pub use state::Status;
 pub use task::{Ended, Ending, Losses, Refusal, Reporter, Task, TaskBuilder};
 pub use update::{Start, Update};

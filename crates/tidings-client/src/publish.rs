@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 use tidings_protocol::{Epoch, Offset, TaskId};
 use tokio::sync::oneshot;
 
-use crate::error::{PublishError, Stopped};
+use crate::error::{ReceiptError, Stopped};
 
 /// A publish that the server has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Published {
+pub struct Acknowledged {
     /// The task.
     pub task_id: TaskId,
     /// The numbering of `offset`.
@@ -29,14 +29,14 @@ pub struct Published {
 ///
 /// Dropping it takes nothing back: the event is published all the same.
 #[derive(Debug)]
-pub struct Receipt(pub(crate) oneshot::Receiver<Result<Published, PublishError>>);
+pub struct Receipt(pub(crate) oneshot::Receiver<Result<Acknowledged, ReceiptError>>);
 
 impl Future for Receipt {
-    type Output = Result<Published, PublishError>;
+    type Output = Result<Acknowledged, ReceiptError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0)
             .poll(cx)
-            .map(|answer| answer.unwrap_or(Err(PublishError::Stopped(Stopped::Closed))))
+            .map(|answer| answer.unwrap_or(Err(ReceiptError::Stopped(Stopped::Closed))))
     }
 }

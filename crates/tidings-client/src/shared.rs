@@ -10,11 +10,11 @@ use tidings_protocol::Secret;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::error::{CommandError, PublishError};
-use crate::publish::Published;
+use crate::error::{CommandError, ReceiptError};
+use crate::publish::Acknowledged;
 use crate::state::{Input, Output, RequestId, State, Status, WatchId};
 
-type Answer<E> = oneshot::Sender<Result<Published, E>>;
+type Answer<E> = oneshot::Sender<Result<Acknowledged, E>>;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -35,7 +35,7 @@ pub(crate) struct Core {
     pub(crate) state: State,
     todo: VecDeque<Output>,
     pub(crate) wakers: HashMap<WatchId, Waker>,
-    pub(crate) publishes: HashMap<RequestId, Answer<PublishError>>,
+    pub(crate) publishes: HashMap<RequestId, Answer<ReceiptError>>,
     pub(crate) commands: HashMap<RequestId, Answer<CommandError>>,
     events: u64,
 }
@@ -83,7 +83,7 @@ impl Shared {
             match output {
                 Output::Wake(watch) => wake.extend(core_ref.wakers.remove(&watch)),
                 // Whoever has lost interest in an answer has dropped its end.
-                Output::Published(id, answer) => {
+                Output::Acknowledged(id, answer) => {
                     answered = true;
                     if let Some(waiting) = core_ref.publishes.remove(&id) {
                         let _ = waiting.send(answer);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tidings_bus::Start;
+use tidings_bus::watch::Start;
 use tidings_protocol::{
     ClientId, ControlMessage, Data, ErrorCode, EventType, Offset, Pattern, Position, Since, TaskId,
 };
@@ -15,7 +15,7 @@ use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::jobs::Job;
 use crate::limits::{Limited, Who};
-use crate::manager::{ConnectError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
+use crate::manager::{AdmissionError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
 use crate::registry::{AT_ONCE, Client, Clients};
 use crate::resume::{Away, Kept, ResumeToken, TokenHash};
 use crate::socket::{Socket, Wire};
@@ -101,15 +101,15 @@ impl Inner {
         }
     }
 
-    pub(crate) fn check(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
+    pub(crate) fn check(&self, request: &ConnectRequest) -> Result<(), AdmissionError> {
         self.admit(request, &self.registry.lock())?;
         let counted = self.counted(&request.access, request.peer.remote_addr);
         Ok(self.limiter.room(&counted)?)
     }
 
-    fn admit(&self, request: &ConnectRequest, clients: &Clients) -> Result<(), ConnectError> {
+    fn admit(&self, request: &ConnectRequest, clients: &Clients) -> Result<(), AdmissionError> {
         if self.draining.load(Ordering::Acquire) {
-            return Err(ConnectError::Draining);
+            return Err(AdmissionError::Draining);
         }
         if let Some(task_id) = &request.task_id {
             request.access.check(Permission::Watch, task_id)?;
@@ -118,7 +118,7 @@ impl Inner {
             return if clients.connected() < self.config.max_connections {
                 Ok(())
             } else {
-                Err(ConnectError::Full)
+                Err(AdmissionError::Full)
             };
         };
         let owner = match clients.by_id.get(id) {
@@ -134,11 +134,11 @@ impl Inner {
                 // It will have another id.
                 replaces = false;
             } else if !presented(request).is_some_and(|shown| token.is_of(&shown)) {
-                return Err(ConnectError::ClientIdInUse);
+                return Err(AdmissionError::ClientIdInUse);
             }
         }
         if !replaces && clients.connected() >= self.config.max_connections {
-            return Err(ConnectError::Full);
+            return Err(AdmissionError::Full);
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Inner {
         mut request: ConnectRequest,
         socket: Box<dyn Socket>,
         wire: &'static dyn Wire,
-    ) -> Result<ConnectionGuard, ConnectError> {
+    ) -> Result<ConnectionGuard, AdmissionError> {
         let ticket = request.ticket.take();
         let since = request.since.clone();
         let expires_at = request.access.expires_at();
@@ -191,7 +191,7 @@ impl Inner {
                 && connection.owner() != request.access.owner()
             {
                 // Somebody else has taken the id just now.
-                return Err(ConnectError::ClientIdInUse);
+                return Err(AdmissionError::ClientIdInUse);
             }
             let token = match clients.by_id.get(&client_id) {
                 Some(Client::Connected { connection, .. }) => {

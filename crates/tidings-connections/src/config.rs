@@ -72,7 +72,7 @@ impl Default for ConnectionsConfig {
 /// A setting that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} must be at least {least}")]
-pub struct ConfigError {
+pub struct ConnectionsConfigError {
     /// The field's name.
     pub field: &'static str,
     /// The least value that works.
@@ -117,7 +117,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl ConnectionsConfig {
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConnectionsConfigError> {
         let checks = [
             (
                 "heartbeat_interval (ms)",
@@ -140,7 +140,7 @@ impl ConnectionsConfig {
         ];
         for (field, value, least) in checks {
             if value < least {
-                return Err(ConfigError { field, least });
+                return Err(ConnectionsConfigError { field, least });
             }
         }
         Ok(())

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use serde::Serialize;
-use tidings_bus::{
-    Account, Counters, Hold, OverLimit, PatternWatcher, SkipPolicy, Start, Task, Topic, Watcher,
-};
+use tidings_bus::watch::{Start, Task};
+use tidings_bus::{Account, Counters, Hold, OverLimit, PatternWatcher, SkipPolicy, Topic, Watcher};
 use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, TaskId, Timestamp};
 
 use crate::auth::{Access, Permission};

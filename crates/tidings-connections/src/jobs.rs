@@ -11,7 +11,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 
-use tidings_bus::{OverLimit, Start, Task};
+use tidings_bus::OverLimit;
+use tidings_bus::watch::{Start, Task};
 use tidings_protocol::{
     ControlMessage, ErrorCode, Pattern, Reference, Target, TaskId, UnsubscribeReason,
 };

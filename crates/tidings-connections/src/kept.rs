@@ -11,7 +11,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidings_bus::{AccountId, KeepChange, Keeper, Kind, Start, StoreError, View};
+use tidings_bus::watch::Start;
+use tidings_bus::{AccountId, KeepChange, Keeper, Kind, StoreError, View};
 use tidings_protocol::{ClientId, EventType, Pattern, Since, TaskId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

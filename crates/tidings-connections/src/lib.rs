@@ -55,11 +55,11 @@ pub use auth::{
     Permissions, Principal, Scope, UnknownPermission,
 };
 pub use close::CloseReason;
-pub use config::{ConfigError, ConnectionsConfig};
+pub use config::{ConnectionsConfig, ConnectionsConfigError};
 pub use connection::{Connection, ConnectionInfo, SubscriptionInfo};
 pub use limits::{ClientLimits, Limit, LimitStats, Limited, Rate};
 pub use manager::{
-    ConnectError, ConnectRequest, ConnectionGuard, ConnectionManager, Keep, UnknownClient,
+    AdmissionError, ConnectRequest, ConnectionGuard, ConnectionManager, Keep, UnknownClient,
 };
 pub use peer::Peer;
 pub use session::chain;

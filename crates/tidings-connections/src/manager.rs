@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::auth::{Access, AuthError, Authenticator, Credentials, Forbidden};
 use crate::close::CloseReason;
-use crate::config::{ConfigError, ConnectionsConfig};
+use crate::config::{ConnectionsConfig, ConnectionsConfigError};
 use crate::connection::{Connection, ConnectionInfo};
 use crate::expiry::Expiries;
 use crate::heartbeat;
@@ -112,7 +112,7 @@ impl ConnectRequest {
 /// Why a connection did not come about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConnectError {
+pub enum AdmissionError {
     /// The client id is in use, and the token that proves it one's own is missing or wrong.
     #[error("this client id is in use; connect with its resume_token, or with another id")]
     ClientIdInUse,
@@ -133,7 +133,7 @@ pub enum ConnectError {
     Draining,
 }
 
-impl ConnectError {
+impl AdmissionError {
     /// How a transport that can only close tells it.
     pub fn close_reason(self) -> CloseReason {
         match self {
@@ -179,7 +179,7 @@ impl ConnectionManager {
     ///
     /// # Errors
     /// A setting that cannot work.
-    pub fn new(bus: EventBus, config: ConnectionsConfig) -> Result<Self, ConfigError> {
+    pub fn new(bus: EventBus, config: ConnectionsConfig) -> Result<Self, ConnectionsConfigError> {
         Self::start(bus, config, None)
     }
 
@@ -192,7 +192,7 @@ impl ConnectionManager {
         bus: EventBus,
         config: ConnectionsConfig,
         authenticator: Arc<dyn Authenticator>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ConnectionsConfigError> {
         Self::start(bus, config, Some(authenticator))
     }
 
@@ -200,7 +200,7 @@ impl ConnectionManager {
         bus: EventBus,
         config: ConnectionsConfig,
         authenticator: Option<Arc<dyn Authenticator>>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ConnectionsConfigError> {
         config.validate()?;
         let stop = CancellationToken::new();
         let interval = config.heartbeat_interval;
@@ -275,13 +275,13 @@ impl ConnectionManager {
     /// taken over from there. Alone it does nothing.
     ///
     /// # Errors
-    /// [`ConnectError::Unavailable`] while what is shared cannot be read: what
+    /// [`AdmissionError::Unavailable`] while what is shared cannot be read: what
     /// this node has may lie behind what the client has seen on another. Where
     /// clients are shared, whatever [`connect`](Self::connect) would refuse.
     ///
     /// # Cancel safety
     /// A client that was taken over, and then not connected, is given back.
-    pub async fn prepare(&self, request: &mut ConnectRequest) -> Result<(), ConnectError> {
+    pub async fn prepare(&self, request: &mut ConnectRequest) -> Result<(), AdmissionError> {
         if !self.inner.bus.is_shared() {
             return Ok(());
         }
@@ -289,7 +289,7 @@ impl ConnectionManager {
         Box::pin(self.prepare_shared(request)).await
     }
 
-    async fn prepare_shared(&self, request: &mut ConnectRequest) -> Result<(), ConnectError> {
+    async fn prepare_shared(&self, request: &mut ConnectRequest) -> Result<(), AdmissionError> {
         let bus = &self.inner.bus;
         let claimed = match self.inner.shared.get() {
             Some(shared) => self.inner.claim(shared, request).await?,
@@ -297,7 +297,7 @@ impl ConnectionManager {
         };
         let unavailable = |error| {
             tracing::debug!(%error, "a client is sent away: tasks cannot be fetched");
-            ConnectError::Unavailable
+            AdmissionError::Unavailable
         };
         let (mut tasks, mut patterns) = self.inner.kept_by(request.client_id.as_ref());
         tasks.extend(claimed.0);
@@ -410,13 +410,13 @@ impl ConnectionManager {
     /// The caller spawns what drives it, and holds the guard there.
     ///
     /// # Errors
-    /// See [`ConnectError`]; the socket is dropped then.
+    /// See [`AdmissionError`]; the socket is dropped then.
     pub fn connect(
         &self,
         request: ConnectRequest,
         socket: Box<dyn Socket>,
         wire: &'static dyn Wire,
-    ) -> Result<ConnectionGuard, ConnectError> {
+    ) -> Result<ConnectionGuard, AdmissionError> {
         self.inner.connect(request, socket, wire).inspect_err(|_| {
             self.inner.counters.rejected.fetch_add(1, Ordering::Relaxed);
         })
@@ -425,8 +425,8 @@ impl ConnectionManager {
     /// Whether a request would be refused now, without a socket yet.
     ///
     /// # Errors
-    /// See [`ConnectError`].
-    pub fn check(&self, request: &ConnectRequest) -> Result<(), ConnectError> {
+    /// See [`AdmissionError`].
+    pub fn check(&self, request: &ConnectRequest) -> Result<(), AdmissionError> {
         self.inner.check(request).inspect_err(|_| {
             self.inner.counters.rejected.fetch_add(1, Ordering::Relaxed);
         })

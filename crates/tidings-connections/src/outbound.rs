@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tidings_bus::{Advance, SkipPolicy, Start, Step, Task, Topic, View, Watcher};
+use tidings_bus::watch::{Start, Task};
+use tidings_bus::{Advance, SkipPolicy, Step, Topic, View, Watcher};
 use tidings_protocol::{
     ControlMessage, Gap, GapReason, Joined as JoinedMessage, Offset, ResetReason, TaskId,
     TaskSnapshot, UnsubscribeReason,

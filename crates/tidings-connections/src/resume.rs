@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
-use tidings_bus::{Charge, Start, Topic};
+use tidings_bus::watch::Start;
+use tidings_bus::{Charge, Topic};
 use tidings_protocol::{Pattern, TaskId};
 use tokio::time::Instant;
 

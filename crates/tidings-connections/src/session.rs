@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings_bus::{Hold, OverLimit, PublishError, Published, Start};
+use tidings_bus::watch::Start;
+use tidings_bus::{Hold, OverLimit, PublishError, Published};
 use tidings_protocol::{
     ClientMessage, ClientRequest, CommandId, ControlMessage, Data, ErrorCode, Limits, NewEvent,
     Reference, Since, Target, TaskId, UnsubscribeReason,
@@ -109,13 +110,17 @@ fn ack(
     ))
 }
 
-/// An error and its sources, in one line.
+/// Returns an error with its causes, each behind a colon.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        // What the error before it has quoted already is not said twice.
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
         source = error.source();
     }
     text

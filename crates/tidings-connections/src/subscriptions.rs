@@ -4,9 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
-use tidings_bus::{
-    Account, AttachId, Charge, Cursor, Kind, OverLimit, PatternId, Start, Task, Topic, View,
-};
+use tidings_bus::watch::{Start, Task};
+use tidings_bus::{Account, AttachId, Charge, Cursor, Kind, OverLimit, PatternId, Topic, View};
 use tidings_protocol::{Pattern, Reference, TaskId};
 
 use crate::defaults::CURSOR_BYTES;

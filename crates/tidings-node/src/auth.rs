@@ -9,9 +9,10 @@ use std::time::Duration;
 use tidings_auth::{Algorithm, ApiKeys, JwtAuthenticator, JwtConfig, KeySource};
 use tidings_connections::Authenticator;
 
-use crate::error::{NodeConfigError, chain};
+use crate::error::NodeConfigError;
 use crate::options::Options;
 use crate::value::AuthKind;
+use tidings_connections::chain;
 
 /// Who may come in.
 #[derive(Debug, Clone)]

@@ -114,19 +114,3 @@ pub enum StartError {
     #[error("what is stored cannot be read")]
     Recovery(#[source] tidings_bus::StoreError),
 }
-
-/// Returns an error with its causes, each behind a colon.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // What the error before it has quoted already is not said twice.
-        let message = error.to_string();
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
-}

@@ -47,7 +47,7 @@ pub struct Node {
 /// How a node ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Stopped {
+pub struct StopReport {
     /// Connections that did not end in time.
     pub aborted: usize,
     /// Whether the bus stopped in time, and its store has everything.
@@ -188,7 +188,7 @@ impl Node {
     }
 
     /// Serves until `drain` is cancelled and the drain is done.
-    pub async fn run(self, drain: CancellationToken) -> Stopped {
+    pub async fn run(self, drain: CancellationToken) -> StopReport {
         let aborted = self.server.run(drain, self.window, self.deadline).await;
         let deadline = BUS_DEADLINE.max(self.deadline);
         match tokio::time::timeout(deadline, self.manager.save()).await {
@@ -200,7 +200,7 @@ impl Node {
         let in_order = tokio::time::timeout(deadline, self.bus.shutdown())
             .await
             .unwrap_or(false);
-        Stopped { aborted, in_order }
+        StopReport { aborted, in_order }
     }
 }
 

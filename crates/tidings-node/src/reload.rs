@@ -7,10 +7,11 @@ use tokio::sync::Notify;
 
 use crate::auth::Keys;
 use crate::config::NodeConfig;
-use crate::error::{NodeConfigError, chain};
+use crate::error::NodeConfigError;
 use crate::limits::limits;
 use crate::logging::LogFilter;
 use crate::options::Options;
+use tidings_connections::chain;
 
 /// The options that another value takes effect of at once. Keys and certificates
 /// are read again too, from the files that the server was started with.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tidings_bus::{BusConfig, EventBus, OpenError, Store};
+use tidings_bus::{BusConfig, BusOpenError, EventBus, Store};
 use tidings_store::{DiskStore, StoreConfig};
 
 use crate::error::{NodeConfigError, StartError};
@@ -25,7 +25,7 @@ pub(crate) async fn open(
         let _ = store.close().await;
     }
     let bus = opened.map_err(|error| match error {
-        OpenError::Store(error) => StartError::Recovery(error),
+        BusOpenError::Store(error) => StartError::Recovery(error),
         error => NodeConfigError::setting(error).into(),
     })?;
     let shown = path.display();

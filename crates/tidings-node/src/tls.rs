@@ -7,8 +7,9 @@ use tidings_tls::Tls;
 use tokio::sync::Notify;
 
 use crate::auth::{Changed, LOOK, read};
-use crate::error::{NodeConfigError, chain};
+use crate::error::NodeConfigError;
 use crate::options::Options;
+use tidings_connections::chain;
 
 /// Where the certificate and its key are.
 #[derive(Debug, Clone)]

@@ -83,7 +83,7 @@ impl Default for TransportConfig {
 /// A setting that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub enum TransportConfigError {
     /// A bound that is too small to let anything through.
     #[error("{field} must be at least {least}")]
     TooSmall {
@@ -214,7 +214,7 @@ impl TransportConfig {
         self
     }
 
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), TransportConfigError> {
         let checks = [
             ("max_body_bytes", self.max_body_bytes as u64, 1_024),
             (
@@ -232,7 +232,7 @@ impl TransportConfig {
         ];
         for (field, value, least) in checks {
             if value < least {
-                return Err(ConfigError::TooSmall { field, least });
+                return Err(TransportConfigError::TooSmall { field, least });
             }
         }
         self.allowed_origins.validate()

@@ -52,7 +52,7 @@ mod websocket;
 mod write_deadline;
 
 pub use body::Body;
-pub use config::{ConfigError, TransportConfig};
+pub use config::{TransportConfig, TransportConfigError};
 pub use extra_route::{Asked, ExtraRoute};
 pub use origin::{Origins, host};
 pub use pages::Pages;

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::config::ConfigError;
+use crate::config::TransportConfigError;
 
 /// Origins of web pages that are let in. Clients that are no browsers send no
 /// origin, and are always let in.
@@ -20,7 +20,7 @@ pub enum Origins {
 }
 
 impl Origins {
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), TransportConfigError> {
         let Self::List(list) = self else {
             return Ok(());
         };
@@ -32,7 +32,7 @@ impl Origins {
                     && !origin.ends_with('/')
             });
             if parsed.is_none() || HeaderValue::from_str(origin).is_err() {
-                return Err(ConfigError::Origin {
+                return Err(TransportConfigError::Origin {
                     origin: origin.clone(),
                 });
             }

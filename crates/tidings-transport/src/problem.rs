@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tidings_bus::{OverLimit, PublishError};
 use tidings_connections::{
-    AuthError, ConnectError, Forbidden, Limited, NotPublishable, SendError, Unanswered,
+    AdmissionError, AuthError, Forbidden, Limited, NotPublishable, SendError, Unanswered,
     UnknownClient, chain,
 };
 use tidings_protocol::ErrorCode;
@@ -252,13 +252,13 @@ impl From<Limited> for Problem {
     }
 }
 
-impl From<ConnectError> for Problem {
-    fn from(error: ConnectError) -> Self {
-        if let ConnectError::Limited(limited) = error {
+impl From<AdmissionError> for Problem {
+    fn from(error: AdmissionError) -> Self {
+        if let AdmissionError::Limited(limited) = error {
             return limited.into();
         }
         let code = match error {
-            ConnectError::ClientIdInUse | ConnectError::Forbidden(_) => ErrorCode::Forbidden,
+            AdmissionError::ClientIdInUse | AdmissionError::Forbidden(_) => ErrorCode::Forbidden,
             _ => ErrorCode::Unavailable,
         };
         Self::new(code, error.to_string())

@@ -15,7 +15,7 @@ use tower_http::cors::{Cors, CorsLayer};
 use tracing::Instrument as _;
 
 use crate::body::Body;
-use crate::config::{ConfigError, TransportConfig};
+use crate::config::{TransportConfig, TransportConfigError};
 use crate::http_counts::{HttpCounts, NO_ROUTE};
 use crate::origin::Origins;
 use crate::request_id;
@@ -85,7 +85,10 @@ impl TidingsService {
     ///
     /// # Errors
     /// A setting that cannot work.
-    pub fn new(manager: ConnectionManager, config: TransportConfig) -> Result<Self, ConfigError> {
+    pub fn new(
+        manager: ConnectionManager,
+        config: TransportConfig,
+    ) -> Result<Self, TransportConfigError> {
         config.validate()?;
         let routes = Routes::new(&config.routes)?;
         let core = Core {
@@ -121,7 +124,7 @@ impl TidingsService {
     ///
     /// # Errors
     /// An origin that is none; nothing has changed then.
-    pub fn set_allowed_origins(&self, origins: Origins) -> Result<(), ConfigError> {
+    pub fn set_allowed_origins(&self, origins: Origins) -> Result<(), TransportConfigError> {
         origins.validate()?;
         let mut allowed = self
             .core

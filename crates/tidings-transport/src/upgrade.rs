@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tidings_connections::{
-    Access, AuthError, CloseReason, ConnectError, ConnectRequest, ConnectionGuard,
+    Access, AdmissionError, AuthError, CloseReason, ConnectRequest, ConnectionGuard,
     ConnectionManager, Socket, Wire,
 };
 use tidings_protocol::{ControlMessage, Timestamp};
@@ -49,8 +49,8 @@ impl From<AuthError> for Refused {
     }
 }
 
-impl From<ConnectError> for Refused {
-    fn from(error: ConnectError) -> Self {
+impl From<AdmissionError> for Refused {
+    fn from(error: AdmissionError) -> Self {
         Self {
             reason: error.close_reason(),
             text: error.to_string(),

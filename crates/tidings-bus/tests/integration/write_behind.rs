@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::support::{self, Gated, event, id, offset, retained, step};
 use tidings_bus::protocol::{ErrorCode, NewEvent};
 use tidings_bus::{
-    BusConfig, ConfigError, EventBus, LocalBroker, LogLimits, MemoryStore, OpenError, Store, Write,
+    BusConfig, BusConfigError, BusOpenError, EventBus, LocalBroker, LogLimits, MemoryStore, Store,
+    Write,
 };
 
 /// Lets the bus's writer have some rounds; time is the test's.
@@ -182,6 +183,6 @@ async fn several_nodes_are_refused() {
     let refused = EventBus::open(config, store).await.unwrap_err();
     assert!(matches!(
         refused,
-        OpenError::Config(ConfigError::BehindIsShared)
+        BusOpenError::Config(BusConfigError::BehindIsShared)
     ));
 }

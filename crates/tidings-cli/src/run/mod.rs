@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tidings_client::protocol::{EventType, Source, TaskError, TaskId, TaskStatus};
 use tidings_client::{
-    Client, ClientConfig, Ended, PublishError, Status, Stopped, Update, WhenFull,
+    Client, ClientConfig, Ended, ReceiptError, Status, Stopped, Update, WhenFull,
 };
 
 use crate::Failure;
@@ -231,7 +231,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Says what went wrong with reporting, if anything did.
-fn problem(ended: Result<Ended, PublishError>) -> Option<String> {
+fn problem(ended: Result<Ended, ReceiptError>) -> Option<String> {
     match ended {
         Ok(ended) => {
             let first = ended.losses.refused.first()?;
@@ -242,7 +242,7 @@ fn problem(ended: Result<Ended, PublishError>) -> Option<String> {
             ))
         }
         // Told by the count of what could not be sent.
-        Err(PublishError::Stopped(Stopped::Closed)) => None,
+        Err(ReceiptError::Stopped(Stopped::Closed)) => None,
         Err(error) => Some(crate::chain(&error)),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidings_client::protocol::{
     Data, EventType, LogStream, NewEvent, Source, TaskError, TaskId, TaskStatus, Timestamp,
 };
-use tidings_client::{Client, Command, Commands, Ending, PublishError, Task, Update};
+use tidings_client::{Client, Command, Commands, Ending, ReceiptError, Task, Update};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::backlog::Copied;
@@ -330,7 +330,7 @@ impl Reporter {
 
 /// Notes an answer that could not be given: the task was never this program's, which
 /// its end tells.
-fn unanswered(answer: Result<(), PublishError>) {
+fn unanswered(answer: Result<(), ReceiptError>) {
     if let Err(error) = answer {
         tracing::debug!(%error, "a command could not be answered");
     }

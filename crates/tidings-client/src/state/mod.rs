@@ -24,8 +24,8 @@ use tokio::time::Instant;
 
 use crate::config::ClientConfig;
 use crate::defaults::MAX_MESSAGE_BYTES;
-use crate::error::{CommandError, Loss, PublishError, Stopped};
-use crate::publish::Published;
+use crate::error::{CommandError, Loss, ReceiptError, Stopped};
+use crate::publish::Acknowledged;
 
 use jobs::Jobs;
 pub(crate) use jobs::{Beginning, JobId};
@@ -65,11 +65,11 @@ pub(crate) enum Output {
     /// A watch has something to take, or has ended.
     Wake(WatchId),
     /// A publish has its answer.
-    Published(RequestId, Result<Published, PublishError>),
+    Acknowledged(RequestId, Result<Acknowledged, ReceiptError>),
     /// Reports of a task were answered.
     Reported,
     /// A command has its answer.
-    Commanded(RequestId, Result<Published, CommandError>),
+    Commanded(RequestId, Result<Acknowledged, CommandError>),
     /// There is room for publishes again.
     Room,
     /// [`status`](State::status) is another one.
@@ -214,7 +214,7 @@ impl State {
                 run,
             } => {
                 self.lifeline.proven(true, now);
-                let published = Published {
+                let published = Acknowledged {
                     task_id,
                     epoch,
                     offset,

@@ -9,8 +9,8 @@ use tidings_protocol::{
 use super::{Output, State, Wire};
 use crate::config::{ClientConfig, WhenFull};
 use crate::defaults::{MAX_COMMANDS, MAX_IN_FLIGHT};
-use crate::error::{CommandError, PublishError, Stopped};
-use crate::publish::Published;
+use crate::error::{CommandError, ReceiptError, Stopped};
+use crate::publish::Acknowledged;
 
 /// A publish or a command of this client's; on the wire its `ref`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,7 +80,7 @@ impl Outbox {
             }
             if let Some(publish) = self.publishes.remove(at) {
                 self.bytes -= publish.text.len();
-                wire.output(Output::Published(publish.id, Err(PublishError::Dropped)));
+                wire.output(Output::Acknowledged(publish.id, Err(ReceiptError::Dropped)));
             }
         }
     }
@@ -90,7 +90,7 @@ impl Outbox {
         publish: Publish,
         kept: bool,
         wire: &mut Wire,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), ReceiptError> {
         let bytes = publish.text.len();
         if !kept && !self.has_room(bytes) && self.when_full == WhenFull::DropOldest {
             self.make_room(bytes, wire);
@@ -99,9 +99,9 @@ impl Outbox {
             self.wanted = true;
             let droppable = publish.class != EventClass::Essential;
             return Err(if self.when_full == WhenFull::DropOldest && droppable {
-                PublishError::Dropped
+                ReceiptError::Dropped
             } else {
-                PublishError::BufferFull
+                ReceiptError::BufferFull
             });
         }
         self.bytes += bytes;
@@ -133,7 +133,7 @@ impl Outbox {
     pub(super) fn answered(
         &mut self,
         reference: u64,
-        answer: Result<Published, (ErrorCode, String)>,
+        answer: Result<Acknowledged, (ErrorCode, String)>,
         wire: &mut Wire,
     ) {
         let id = RequestId(reference);
@@ -144,8 +144,8 @@ impl Outbox {
                 self.bytes -= publish.text.len();
             }
             self.in_flight -= 1;
-            let answer = answer.map_err(|(code, message)| PublishError::Refused { code, message });
-            wire.output(Output::Published(id, answer));
+            let answer = answer.map_err(|(code, message)| ReceiptError::Refused { code, message });
+            wire.output(Output::Acknowledged(id, answer));
             self.tell_of_room(wire);
         } else if let Some(at) = self.commands.iter().position(|command| command.id == id) {
             self.commands.remove(at);
@@ -159,8 +159,8 @@ impl Outbox {
         if let Some(publish) = self.publishes.remove(at) {
             let bytes = publish.text.len();
             self.bytes -= bytes;
-            let error = PublishError::TooLarge { bytes, max };
-            wire.output(Output::Published(publish.id, Err(error)));
+            let error = ReceiptError::TooLarge { bytes, max };
+            wire.output(Output::Acknowledged(publish.id, Err(error)));
             self.tell_of_room(wire);
         }
     }
@@ -206,8 +206,8 @@ impl Outbox {
 
     pub(super) fn stop(&mut self, stopped: &Stopped, wire: &mut Wire) {
         for publish in self.publishes.drain(..) {
-            let error = PublishError::Stopped(stopped.clone());
-            wire.output(Output::Published(publish.id, Err(error)));
+            let error = ReceiptError::Stopped(stopped.clone());
+            wire.output(Output::Acknowledged(publish.id, Err(error)));
         }
         for command in self.commands.drain(..) {
             let error = CommandError::Stopped(stopped.clone());
@@ -230,10 +230,10 @@ impl State {
         task_id: TaskId,
         event: NewEvent,
         kept: bool,
-    ) -> Result<RequestId, PublishError> {
+    ) -> Result<RequestId, ReceiptError> {
         debug_assert!(event.event_id.is_some());
         if let Some(stopped) = self.stopped() {
-            return Err(PublishError::Stopped(stopped.clone()));
+            return Err(ReceiptError::Stopped(stopped.clone()));
         }
         let id = RequestId(self.wire.reference());
         let class = event.event_type.class();
@@ -245,7 +245,7 @@ impl State {
         let max = self.max_message();
         if text.len() > max {
             let bytes = text.len();
-            return Err(PublishError::TooLarge { bytes, max });
+            return Err(ReceiptError::TooLarge { bytes, max });
         }
         let publish = Publish {
             id,

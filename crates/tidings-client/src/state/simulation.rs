@@ -353,7 +353,7 @@ impl Client {
                         net.pipe.break_off();
                     }
                 }
-                Output::Published(id, answer) => {
+                Output::Acknowledged(id, answer) => {
                     assert!(self.answered.insert(id), "answered twice");
                     self.asked.remove(&id);
                     // Else a start, or an end: told by the program, or by a drop.

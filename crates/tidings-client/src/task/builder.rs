@@ -6,7 +6,7 @@ use tidings_protocol::{IdError, NewEvent, Source, TaskId, TaskStarted};
 
 use super::{Owner, Reporter, Task};
 use crate::client::Client;
-use crate::error::PublishError;
+use crate::error::ReceiptError;
 use crate::publish::Receipt;
 use crate::state::Beginning;
 
@@ -71,7 +71,7 @@ impl TaskBuilder {
     ///
     /// # Cancel safety
     /// A dropped future may have started the task, which then is reported as failed.
-    pub async fn start(self) -> Result<Task, PublishError> {
+    pub async fn start(self) -> Result<Task, ReceiptError> {
         let (task, start) = self.begin();
         start?.await?;
         Ok(task)
@@ -85,7 +85,7 @@ impl TaskBuilder {
         self.begin().0
     }
 
-    fn begin(self) -> (Task, Result<Receipt, PublishError>) {
+    fn begin(self) -> (Task, Result<Receipt, ReceiptError>) {
         let lease = self.started.lease_ms.map(Duration::from_millis);
         let (task_id, refused) = match self.task_id {
             Ok(task_id) => (task_id, None),
@@ -105,7 +105,7 @@ impl TaskBuilder {
             owner: Owner { reporter },
         };
         match refused {
-            Some(error) => (task, Err(PublishError::InvalidTaskId(error))),
+            Some(error) => (task, Err(ReceiptError::InvalidTaskId(error))),
             None => (task, Ok(start)),
         }
     }

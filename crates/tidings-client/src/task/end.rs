@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use tidings_protocol::EventType;
 
 use super::Owner;
-use crate::error::PublishError;
-use crate::publish::{Published, Receipt};
+use crate::error::ReceiptError;
+use crate::publish::{Acknowledged, Receipt};
 
 /// A report that the server, or the client, has refused for good.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Refusal {
     /// The type of the event that was refused.
     pub event_type: EventType,
     /// The reason.
-    pub error: PublishError,
+    pub error: ReceiptError,
 }
 
 /// Reports of a task that are not in its log.
@@ -43,7 +43,7 @@ impl Losses {
 #[non_exhaustive]
 pub struct Ended {
     /// The place of the end in the task's log.
-    pub published: Published,
+    pub published: Acknowledged,
     /// Reports before the end that are not in the log.
     pub losses: Losses,
 }
@@ -56,11 +56,11 @@ pub struct Ended {
 #[must_use = "await it to know that the server has the end, or drop it explicitly"]
 pub struct Ending {
     pub(super) owner: Owner,
-    pub(super) receipt: Result<Receipt, PublishError>,
+    pub(super) receipt: Result<Receipt, ReceiptError>,
 }
 
 impl Future for Ending {
-    type Output = Result<Ended, PublishError>;
+    type Output = Result<Ended, ReceiptError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = match &mut self.receipt {

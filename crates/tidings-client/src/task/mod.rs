@@ -140,7 +140,7 @@ impl Task {
     ///
     /// # Errors
     /// The start was refused, or the client has stopped.
-    pub fn end_now(self, event: NewEvent) -> Result<Receipt, crate::PublishError> {
+    pub fn end_now(self, event: NewEvent) -> Result<Receipt, crate::ReceiptError> {
         self.reporter.end(event)
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::Losses;
 use crate::client::Client;
 use crate::commands::Commands;
-use crate::error::{BoxError, PublishError};
+use crate::error::{BoxError, ReceiptError};
 use crate::publish::Receipt;
 use crate::state::JobId;
 
@@ -101,7 +101,7 @@ impl Reporter {
     /// # Errors
     /// There is no room, the event is too large, the task has ended, its start was
     /// refused, or the client has stopped.
-    pub fn try_publish(&self, event: NewEvent) -> Result<Receipt, PublishError> {
+    pub fn try_publish(&self, event: NewEvent) -> Result<Receipt, ReceiptError> {
         let now = Instant::now();
         self.client
             .receipt(|core| core.state.try_report(self.job, event, now))
@@ -113,7 +113,7 @@ impl Reporter {
     }
 
     /// Answers a command: room is kept for that.
-    pub(crate) fn reply(&self, event: NewEvent) -> Result<Receipt, PublishError> {
+    pub(crate) fn reply(&self, event: NewEvent) -> Result<Receipt, ReceiptError> {
         let now = Instant::now();
         self.client
             .receipt(|core| core.state.reply(self.job, event, now))
@@ -126,7 +126,7 @@ impl Reporter {
             .with(|core| core.state.losses(self.job))
     }
 
-    pub(super) fn end(&self, event: NewEvent) -> Result<Receipt, PublishError> {
+    pub(super) fn end(&self, event: NewEvent) -> Result<Receipt, ReceiptError> {
         let now = Instant::now();
         self.client
             .receipt(|core| core.state.end(self.job, event, now))

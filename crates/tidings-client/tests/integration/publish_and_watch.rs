@@ -7,7 +7,7 @@ use tidings_client::protocol::{
     AgentStatus, ErrorCode, EventType, NewEvent, TaskId, TaskSnapshot, TaskStatus,
 };
 use tidings_client::{
-    Client, CommandError, PublishError, Start, Status, Stopped, Update, Watch, WatchError,
+    Client, CommandError, ReceiptError, Start, Status, Stopped, Update, Watch, WatchError,
 };
 use tidings_testkit::{DEADLINE, TestConfig, TestServer, eventually};
 
@@ -120,7 +120,7 @@ async fn a_refused_publish_says_why_and_harms_nothing() {
     assert!(
         matches!(
             error,
-            PublishError::Refused {
+            ReceiptError::Refused {
                 code: ErrorCode::InvalidTransition,
                 ..
             }
@@ -129,7 +129,7 @@ async fn a_refused_publish_says_why_and_harms_nothing() {
     );
     let large = NewEvent::log("x".repeat(70_000));
     let error = client.publish(&id, large).await.unwrap_err();
-    assert!(matches!(error, PublishError::TooLarge { .. }), "{error}");
+    assert!(matches!(error, ReceiptError::TooLarge { .. }), "{error}");
     client.publish(&id, NewEvent::log("late")).await.unwrap();
 }
 
@@ -236,7 +236,7 @@ async fn a_closed_client_says_so_everywhere() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, PublishError::Stopped(Stopped::Closed)),
+        matches!(error, ReceiptError::Stopped(Stopped::Closed)),
         "{error}"
     );
     assert!(other.watch(&task("build-1")).next().await.unwrap().is_err());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_bus::BusConfig;
 use tidings_client::protocol::{ErrorCode, NewEvent, TaskId, TaskSnapshot, TaskStatus};
-use tidings_client::{Client, ClientConfig, ConnectError, PublishError};
+use tidings_client::{Client, ClientConfig, ConnectError, ReceiptError};
 use tidings_testkit::{DEADLINE, TestConfig, TestServer, eventually};
 
 async fn server() -> (TestServer, Client) {
@@ -32,7 +32,7 @@ async fn a_worker_whose_start_is_refused_does_not_touch_the_run_of_another() {
     let refused = second.complete(None).await.unwrap_err();
     let running_already = matches!(
         refused,
-        PublishError::Refused {
+        ReceiptError::Refused {
             code: ErrorCode::InvalidTransition,
             ..
         }
@@ -55,7 +55,7 @@ async fn a_report_that_is_refused_is_told_at_the_end_and_ends_nothing() {
     task.progress(500.0, None);
     task.log("a line");
     let wrong = task.try_publish(NewEvent::progress(-1.0, None)).unwrap();
-    assert!(matches!(wrong.await, Err(PublishError::Refused { .. })));
+    assert!(matches!(wrong.await, Err(ReceiptError::Refused { .. })));
     let ended = task.complete(None).await.unwrap();
     assert_eq!(ended.losses.refused_count, 2);
     let state = state(&server, "render-7").unwrap();

@@ -14,7 +14,7 @@ use tidings_bus::{BusConfig, LogLimits};
 use tidings_client::protocol::{
     Data, Epoch, ErrorCode, Event, EventId, EventType, NewEvent, TaskId, TaskSnapshot,
 };
-use tidings_client::{Client, ClientConfig, PublishError, Published, Start, Update, Watch};
+use tidings_client::{Acknowledged, Client, ClientConfig, ReceiptError, Start, Update, Watch};
 use tidings_testkit::{Checker, DEADLINE, FaultProxy, TestConfig, TestServer, eventually};
 
 const SEEDS: u64 = 4;
@@ -74,7 +74,7 @@ impl Drop for Printed {
 }
 
 /// Publishes, some of them many at a time; gives what the server said.
-async fn publish(client: Client, seed: u64, count: usize) -> Vec<(EventId, Published)> {
+async fn publish(client: Client, seed: u64, count: usize) -> Vec<(EventId, Acknowledged)> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut receipts = Vec::new();
     for number in 0..count {
@@ -98,7 +98,7 @@ async fn publish(client: Client, seed: u64, count: usize) -> Vec<(EventId, Publi
         let mut answer = receipt.await;
         // A server that is just stopping says so, more than once while its last
         // connections drain; under its id the event may be published again.
-        while let Err(PublishError::Refused {
+        while let Err(ReceiptError::Refused {
             code: ErrorCode::Unavailable,
             ..
         }) = answer

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidings_client::protocol::{ErrorCode, NewEvent, TaskId};
-use tidings_client::{Client, PublishError, Stopped, Update, WatchError};
+use tidings_client::{Client, ReceiptError, Stopped, Update, WatchError};
 use tidings_connections::Principal;
 use tidings_testkit::{DEADLINE, TestConfig, TestServer, Tokens, permissions};
 
@@ -44,7 +44,7 @@ async fn a_refused_token_ends_the_client_and_all_that_it_was_to_do() {
         let refused = in_time(client.publish(&task, NewEvent::log("a")))
             .await
             .unwrap_err();
-        assert!(matches!(refused, PublishError::Stopped(_)), "{refused}");
+        assert!(matches!(refused, ReceiptError::Stopped(_)), "{refused}");
     }
 }
 
@@ -87,7 +87,7 @@ async fn what_a_token_does_not_allow_is_refused_and_the_rest_goes_on() {
         .unwrap_err();
     let forbidden = matches!(
         refused,
-        PublishError::Refused {
+        ReceiptError::Refused {
             code: ErrorCode::Forbidden,
             ..
         }

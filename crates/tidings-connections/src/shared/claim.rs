@@ -10,7 +10,7 @@ use super::everywhere::Question;
 use super::{Held, PATIENCE, PRESENCE_TTL, Shared, lock};
 use crate::close::CloseReason;
 use crate::kept::Watching;
-use crate::manager::{ConnectError, ConnectRequest, Inner};
+use crate::manager::{AdmissionError, ConnectRequest, Inner};
 use crate::resume::{Kept, ResumeToken, TokenHash};
 
 /// The right to connect a client here. Given back if nobody connects by it.
@@ -134,7 +134,7 @@ impl Inner {
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         request: &mut ConnectRequest,
-    ) -> Result<(Vec<TaskId>, Vec<Pattern>), ConnectError> {
+    ) -> Result<(Vec<TaskId>, Vec<Pattern>), AdmissionError> {
         self.check(request)?;
         let client_id = request
             .client_id
@@ -174,10 +174,10 @@ impl Inner {
             }
             refused => {
                 return Err(match refused {
-                    Ok(_) => ConnectError::ClientIdInUse,
+                    Ok(_) => AdmissionError::ClientIdInUse,
                     Err(error) => {
                         tracing::debug!(%error, "a client is sent away: it cannot be looked up");
-                        ConnectError::Unavailable
+                        AdmissionError::Unavailable
                     }
                 });
             }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidings_bus::{InboxMessage, Start, Topic};
+use tidings_bus::watch::Start;
+use tidings_bus::{InboxMessage, Topic};
 use tidings_protocol::{ClientId, ControlMessage, Data, EventType, Offset, Position, Timestamp};
 
 use super::everywhere::{Question, SendError};

@@ -18,7 +18,7 @@ use matchit::Router;
 use tidings_connections::{Access, AuthError, Permission};
 
 use crate::body::{Body, full};
-use crate::config::ConfigError;
+use crate::config::TransportConfigError;
 use crate::extra_route::ExtraRoute;
 use crate::forwarded;
 use crate::origin::host;
@@ -93,14 +93,14 @@ impl Routes {
     ///
     /// # Errors
     /// Two routes have the same path, or a path cannot be one.
-    pub(crate) fn new(extra: &[ExtraRoute]) -> Result<Self, ConfigError> {
+    pub(crate) fn new(extra: &[ExtraRoute]) -> Result<Self, TransportConfigError> {
         let mut all = PATHS.to_vec();
         let extra = extra.iter().enumerate();
         all.extend(extra.map(|(at, route)| (route.path(), Route::Extra(at))));
         let mut router = Router::new();
         for (at, (path, _)) in all.iter().enumerate() {
             let inserted = router.insert(*path, at);
-            inserted.map_err(|_| ConfigError::Route { path })?;
+            inserted.map_err(|_| TransportConfigError::Route { path })?;
         }
         Ok(Self { all, router })
     }

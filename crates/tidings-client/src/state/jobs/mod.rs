@@ -16,8 +16,8 @@ use super::topics::{Topics, WatchId};
 use super::{RequestId, State, Wire};
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
-use crate::error::{PublishError, Stopped};
-use crate::publish::Published;
+use crate::error::{ReceiptError, Stopped};
+use crate::publish::Acknowledged;
 use crate::task::Losses;
 use crate::update::{Start, Update};
 
@@ -155,8 +155,8 @@ impl State {
             self.jobs.rng.fork(),
         );
         let mut job = Job::new(beginning, start, backoff, now);
-        let stopped = self.stopped().cloned().map(PublishError::Stopped);
-        if let Some(error) = refused.map(PublishError::InvalidTaskId).or(stopped) {
+        let stopped = self.stopped().cloned().map(ReceiptError::Stopped);
+        if let Some(error) = refused.map(ReceiptError::InvalidTaskId).or(stopped) {
             job.give_up(&error, &mut self.jobs.room, &mut self.wire);
         }
         self.jobs.jobs.insert(id, job);
@@ -194,9 +194,9 @@ impl State {
         id: JobId,
         event: NewEvent,
         now: Instant,
-    ) -> Result<RequestId, PublishError> {
+    ) -> Result<RequestId, ReceiptError> {
         let max_message = self.max_message();
-        let job = self.jobs.jobs.get_mut(&id).ok_or(PublishError::Ended)?;
+        let job = self.jobs.jobs.get_mut(&id).ok_or(ReceiptError::Ended)?;
         let answer = RequestId(self.wire.reference());
         job.report(
             event,
@@ -218,8 +218,8 @@ impl State {
         id: JobId,
         event: NewEvent,
         now: Instant,
-    ) -> Result<RequestId, PublishError> {
-        let job = self.jobs.jobs.get_mut(&id).ok_or(PublishError::Ended)?;
+    ) -> Result<RequestId, ReceiptError> {
+        let job = self.jobs.jobs.get_mut(&id).ok_or(ReceiptError::Ended)?;
         let answer = RequestId(self.wire.reference());
         job.keep(event, answer)?;
         self.flush_job(id, now);
@@ -235,9 +235,9 @@ impl State {
         id: JobId,
         event: NewEvent,
         now: Instant,
-    ) -> Result<RequestId, PublishError> {
+    ) -> Result<RequestId, ReceiptError> {
         let max_message = self.max_message();
-        let job = self.jobs.jobs.get_mut(&id).ok_or(PublishError::Ended)?;
+        let job = self.jobs.jobs.get_mut(&id).ok_or(ReceiptError::Ended)?;
         let answer = RequestId(self.wire.reference());
         job.end(event, answer, max_message)?;
         self.flush_job(id, now);
@@ -277,7 +277,7 @@ impl State {
     pub(super) fn job_answered(
         &mut self,
         reference: u64,
-        answer: Result<Published, (ErrorCode, String)>,
+        answer: Result<Acknowledged, (ErrorCode, String)>,
         now: Instant,
     ) {
         let Some(id) = self.jobs.sent.remove(&reference) else {

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{Beginning, JobId};
 use crate::config::ClientConfig;
-use crate::error::{Loss, PublishError};
-use crate::publish::Published;
+use crate::error::{Loss, ReceiptError};
+use crate::publish::Acknowledged;
 use crate::state::{Input, Output, RequestId, State};
 
 /// A client and what it was told to do.
@@ -21,7 +21,7 @@ struct Bench {
     now: Instant,
     offset: u64,
     epoch: Epoch,
-    answers: Vec<(RequestId, Result<Published, PublishError>)>,
+    answers: Vec<(RequestId, Result<Acknowledged, ReceiptError>)>,
     sent: Vec<Value>,
 }
 
@@ -61,7 +61,7 @@ impl Bench {
         while let Some(output) = self.state.poll_output() {
             match output {
                 Output::Send(text) => self.sent.push(serde_json::from_str(&text).unwrap()),
-                Output::Published(id, answer) => self.answers.push((id, answer)),
+                Output::Acknowledged(id, answer) => self.answers.push((id, answer)),
                 _ => {}
             }
         }
@@ -206,7 +206,7 @@ fn nothing_is_reported_of_a_task_whose_start_was_refused() {
     assert_eq!(refused.0, start);
     assert!(matches!(
         refused.1,
-        Err(PublishError::Refused {
+        Err(ReceiptError::Refused {
             code: ErrorCode::InvalidTransition,
             ..
         })
@@ -396,7 +396,7 @@ fn a_result_that_the_server_does_not_take_does_not_keep_the_task_from_ending() {
     let losses = bench.state.losses(job);
     assert!(matches!(
         losses.refused[0].error,
-        PublishError::TooLarge { .. }
+        ReceiptError::TooLarge { .. }
     ));
 
     let (job, _) = bench.begin(None);
@@ -452,7 +452,7 @@ fn a_message_that_the_server_hangs_up_over_is_refused_and_the_rest_goes_on() {
     assert!(bench.state.stopped().is_none());
     let losses = bench.state.losses(job);
     assert!(
-        matches!(losses.refused[0].error, PublishError::TooLarge { .. }),
+        matches!(losses.refused[0].error, ReceiptError::TooLarge { .. }),
         "{losses:?}"
     );
     let due = bench.state.poll_timeout().unwrap();

@@ -7,15 +7,15 @@ use super::super::super::{Output, Wire};
 use super::super::report::{Report, Way};
 use super::super::room::Room;
 use super::{Job, Phase, Place, Wants, bare};
-use crate::error::{PublishError, Stopped};
-use crate::publish::Published;
+use crate::error::{ReceiptError, Stopped};
+use crate::publish::Acknowledged;
 
 impl Job {
     /// Takes the server's answer to something that was sent under this `ref`.
     pub(in super::super) fn answered(
         &mut self,
         reference: u64,
-        answer: Result<Published, (ErrorCode, String)>,
+        answer: Result<Acknowledged, (ErrorCode, String)>,
         now: Instant,
         room: &mut Room,
         wire: &mut Wire,
@@ -41,7 +41,7 @@ impl Job {
                     && !self.reports[at].is_end;
                 self.reports[at].way = Way::Accepted;
                 if let Some(answer) = self.reports[at].answer {
-                    wire.output(Output::Published(answer, Ok(published)));
+                    wire.output(Output::Acknowledged(answer, Ok(published)));
                 }
                 if moved && self.phase == Phase::Started {
                     self.phase = Phase::Checking;
@@ -77,12 +77,12 @@ impl Job {
                 let event = &self.reports[at].event;
                 let (event_type, bare) = (event.event_type.clone(), bare(event));
                 let code = ErrorCode::InvalidEvent;
-                self.refused(event_type, PublishError::Refused { code, message });
+                self.refused(event_type, ReceiptError::Refused { code, message });
                 self.reports[at].event = bare;
                 self.reports[at].way = Way::Back;
             }
             Err((code, message)) => {
-                self.remove(at, PublishError::Refused { code, message }, room, wire);
+                self.remove(at, ReceiptError::Refused { code, message }, room, wire);
                 self.in_flight -= 1;
             }
         }
@@ -94,7 +94,7 @@ impl Job {
     pub(super) fn remove(
         &mut self,
         at: usize,
-        error: PublishError,
+        error: ReceiptError,
         room: &mut Room,
         wire: &mut Wire,
     ) {
@@ -103,7 +103,7 @@ impl Job {
         };
         room.give(report.bytes);
         if let Some(answer) = report.answer {
-            wire.output(Output::Published(answer, Err(error.clone())));
+            wire.output(Output::Acknowledged(answer, Err(error.clone())));
         }
         if !report.is_end {
             self.refused(report.event.event_type, error);
@@ -124,7 +124,7 @@ impl Job {
         let Some(at) = self.reports.iter().position(large) else {
             return;
         };
-        let error = PublishError::TooLarge {
+        let error = ReceiptError::TooLarge {
             bytes,
             max: bytes.saturating_sub(1),
         };
@@ -183,7 +183,7 @@ impl Job {
 
     fn start_answered(
         &mut self,
-        answer: Result<Published, (ErrorCode, String)>,
+        answer: Result<Acknowledged, (ErrorCode, String)>,
         now: Instant,
         room: &mut Room,
         wire: &mut Wire,
@@ -198,7 +198,7 @@ impl Job {
                 self.seq = 1;
                 self.phase = Phase::Started;
                 if let Some(start) = self.start.take() {
-                    wire.output(Output::Published(start, Ok(published)));
+                    wire.output(Output::Acknowledged(start, Ok(published)));
                 }
             }
             Err((code, _)) if is_passing(code) => {
@@ -206,7 +206,7 @@ impl Job {
                 self.phase = Phase::New;
             }
             Err((code, message)) => {
-                self.give_up(&PublishError::Refused { code, message }, room, wire);
+                self.give_up(&ReceiptError::Refused { code, message }, room, wire);
             }
         }
         wire.output(Output::Reported);
@@ -258,7 +258,7 @@ impl Job {
                 "another worker has started the task again",
             );
             let message = message.to_owned();
-            self.give_up(&PublishError::Refused { code, message }, room, wire);
+            self.give_up(&ReceiptError::Refused { code, message }, room, wire);
         } else {
             self.unsend();
             self.phase = Phase::Started;
@@ -284,18 +284,18 @@ impl Job {
     /// Nothing is sent any more: the task is another worker's, or the client has stopped.
     pub(in super::super) fn give_up(
         &mut self,
-        error: &PublishError,
+        error: &ReceiptError,
         room: &mut Room,
         wire: &mut Wire,
     ) {
         self.phase = Phase::Over(error.clone());
         if let Some(start) = self.start.take() {
-            wire.output(Output::Published(start, Err(error.clone())));
+            wire.output(Output::Acknowledged(start, Err(error.clone())));
         }
         for report in std::mem::take(&mut self.reports) {
             room.give(report.bytes);
             if let Some(answer) = report.answer {
-                wire.output(Output::Published(answer, Err(error.clone())));
+                wire.output(Output::Acknowledged(answer, Err(error.clone())));
             }
         }
         self.in_flight = 0;
@@ -305,7 +305,7 @@ impl Job {
 
     pub(in super::super) fn stop(&mut self, stopped: &Stopped, room: &mut Room, wire: &mut Wire) {
         if self.verdict().is_none() {
-            self.give_up(&PublishError::Stopped(stopped.clone()), room, wire);
+            self.give_up(&ReceiptError::Stopped(stopped.clone()), room, wire);
         }
     }
 }

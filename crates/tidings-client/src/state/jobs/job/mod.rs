@@ -19,7 +19,7 @@ use super::super::{Output, RequestId, Wire};
 use super::report::{Report, Way, fit};
 use super::room::Room;
 use crate::backoff::Backoff;
-use crate::error::PublishError;
+use crate::error::ReceiptError;
 use crate::task::{Losses, Refusal};
 
 /// Reports of one task that are sent and not answered. A server knows the offsets
@@ -41,7 +41,7 @@ enum Phase {
     /// The log may be another one than before: the server is asked.
     Checking,
     /// Nothing is sent any more.
-    Over(PublishError),
+    Over(ReceiptError),
 }
 
 /// Where the task was started.
@@ -138,7 +138,7 @@ impl Job {
     }
 
     /// Why nothing is sent any more.
-    pub(super) fn verdict(&self) -> Option<&PublishError> {
+    pub(super) fn verdict(&self) -> Option<&ReceiptError> {
         match &self.phase {
             Phase::Over(error) => Some(error),
             _ => None,
@@ -168,12 +168,12 @@ impl Job {
         max_message: usize,
         room: &mut Room,
         wire: &mut Wire,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), ReceiptError> {
         if let Phase::Over(error) = &self.phase {
             return Err(error.clone());
         }
         if self.ended {
-            return Err(PublishError::Ended);
+            return Err(ReceiptError::Ended);
         }
         let event = self.sign(event);
         if event.event_type == EventType::ProgressUpdate {
@@ -210,21 +210,21 @@ impl Job {
         max_message: usize,
         room: &mut Room,
         wire: &mut Wire,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), ReceiptError> {
         let bytes = event.data.as_str().len();
         if bytes > max_message {
             let max = max_message;
-            return Err(PublishError::TooLarge { bytes, max });
+            return Err(ReceiptError::TooLarge { bytes, max });
         }
         while !room.fits(bytes) {
             let Some(at) = self.reports.iter().position(Report::may_be_dropped) else {
-                return Err(PublishError::BufferFull);
+                return Err(ReceiptError::BufferFull);
             };
             if let Some(report) = self.reports.remove(at) {
                 room.give(report.bytes);
                 self.losses.dropped += 1;
                 if let Some(answer) = report.answer {
-                    wire.output(Output::Published(answer, Err(PublishError::Dropped)));
+                    wire.output(Output::Acknowledged(answer, Err(ReceiptError::Dropped)));
                 }
             }
         }
@@ -235,7 +235,7 @@ impl Job {
     }
 
     /// Takes an event for which room is kept: an answer to a command, or the end.
-    pub(super) fn keep(&mut self, event: NewEvent, answer: RequestId) -> Result<(), PublishError> {
+    pub(super) fn keep(&mut self, event: NewEvent, answer: RequestId) -> Result<(), ReceiptError> {
         if let Phase::Over(error) = &self.phase {
             return Err(error.clone());
         }
@@ -259,16 +259,16 @@ impl Job {
         event: NewEvent,
         answer: RequestId,
         max_message: usize,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), ReceiptError> {
         if self.ended {
-            return Err(PublishError::Ended);
+            return Err(ReceiptError::Ended);
         }
         let bytes = event.data.as_str().len();
         let event = if bytes + super::report::ENVELOPE > max_message {
             let max = max_message;
             self.refused(
                 event.event_type.clone(),
-                PublishError::TooLarge { bytes, max },
+                ReceiptError::TooLarge { bytes, max },
             );
             bare(&event)
         } else {
@@ -290,7 +290,7 @@ impl Job {
     }
 
     /// Counts a report that was refused for good.
-    pub(super) fn refused(&mut self, event_type: EventType, error: PublishError) {
+    pub(super) fn refused(&mut self, event_type: EventType, error: ReceiptError) {
         tracing::warn!(task = %self.beginning.task_id, %event_type, %error, "a report was refused");
         self.losses.refused_count += 1;
         if self.losses.refused.len() < MAX_REFUSALS {
@@ -299,9 +299,9 @@ impl Job {
     }
 
     /// Counts a report that could not be taken.
-    pub(super) fn not_taken(&mut self, event_type: EventType, error: PublishError) {
+    pub(super) fn not_taken(&mut self, event_type: EventType, error: ReceiptError) {
         match error {
-            PublishError::BufferFull | PublishError::Dropped => self.losses.dropped += 1,
+            ReceiptError::BufferFull | ReceiptError::Dropped => self.losses.dropped += 1,
             other => self.refused(event_type, other),
         }
     }
@@ -349,7 +349,7 @@ impl Job {
             let text = message(reference, &self.beginning.task_id, event);
             if text.len() > max_message {
                 // The server's limit is lower than it was when the report was taken.
-                let error = PublishError::TooLarge {
+                let error = ReceiptError::TooLarge {
                     bytes: text.len(),
                     max: max_message,
                 };
