@@ -35,7 +35,7 @@ const MOST_BYTES: u64 = (256 + 64) << 20;
 /// Latencies under this are not felt, whatever their ratio is.
 const NOT_FELT_MS: f64 = 50.0;
 
-/// Between two tries of something that the server refuses.
+/// Between two steps of a trial, so that it takes little of the loader's core.
 const PAUSE: Duration = Duration::from_millis(2);
 
 type Stop = Arc<AtomicBool>;
@@ -61,7 +61,8 @@ pub(crate) fn main() {
     let (window, subjects) = if args.quick {
         (Duration::from_millis(500), 1)
     } else {
-        (Duration::from_secs(5), 10)
+        // All of it is over within two heartbeats, which the loader does not answer.
+        (Duration::from_millis(1_500), 10)
     };
     process::pin_to_core(1);
     let server = ServerProcess::start("tidings-strangers");
@@ -205,6 +206,7 @@ fn flood(addr: SocketAddr, stop: &Stop, mut next: impl FnMut() -> Vec<u8>) {
         if stream.write_all(&next()).is_err() || !drain(&mut stream) {
             return;
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -233,6 +235,7 @@ fn idle_http(addr: SocketAddr, stop: &Stop) {
         if held.len() > 3_000 {
             held.clear();
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -245,6 +248,7 @@ fn unread_lists(addr: SocketAddr, stop: &Stop) {
             let _ = stream.write_all(request.as_bytes());
             held.push(stream);
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -263,6 +267,7 @@ fn batches(addr: SocketAddr, stop: &Stop) {
         if stream.write_all(request.as_bytes()).is_err() || !drain(&mut stream) {
             return;
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -282,6 +287,7 @@ fn unread_patterns(addr: SocketAddr, stop: &Stop) {
             Ok(mut stream) if held.len() < 200 => {
                 let _ = stream.write_all(&on);
                 held.push(stream);
+                std::thread::sleep(PAUSE);
             }
             _ => std::thread::sleep(Duration::from_millis(50)),
         }
@@ -326,5 +332,6 @@ fn nowhere(addr: SocketAddr, stop: &Stop) {
         if stream.write_all(request.as_bytes()).is_err() || !drain(&mut stream) {
             return;
         }
+        std::thread::sleep(PAUSE);
     }
 }
