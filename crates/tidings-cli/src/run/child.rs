@@ -113,6 +113,10 @@ impl Running {
         let (mut child, pty) = spawn(command, variables, start, ours.stdin)?;
         let main = Pid::from_child(&child);
         let processes = Processes::new(main, start.place != Place::OurGroup);
+        let reader = pty.as_ref().map(terminal::duplicate).transpose()?;
+        let keys = start.place == Place::Session && ours.stdin;
+        // Before anything is shown, what is typed in answer to it must find its way.
+        let forward = Forward::start(processes, start.place, pty, keys)?;
         let mut pumps = Pumps::new(copies);
         if let Some(pipe) = child.stdout.take() {
             pumps.add(pipe, LogStream::Stdout, None)?;
@@ -120,16 +124,14 @@ impl Running {
         if let Some(pipe) = child.stderr.take() {
             pumps.add(pipe, LogStream::Stderr, None)?;
         }
-        if let Some(pty) = &pty {
+        if let Some(reader) = reader {
             let stream = if start.stdout {
                 LogStream::Stdout
             } else {
                 LogStream::Stderr
             };
-            pumps.add(terminal::duplicate(pty)?, stream, Some(processes))?;
+            pumps.add(reader, stream, Some(processes))?;
         }
-        let keys = start.place == Place::Session && ours.stdin;
-        let forward = Forward::start(processes, start.place, pty, keys)?;
         let (sender, exit) = oneshot::channel();
         std::thread::spawn(move || {
             // Whoever waited is gone only when the program ends.
