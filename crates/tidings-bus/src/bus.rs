@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::future::join_all;
 use tidings_protocol::{ItemId, NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
@@ -19,7 +20,7 @@ use crate::log::{Log, LogLimits, OutputText};
 use crate::publish::append::{Prepared, PublishError, Published};
 use crate::publish::behind;
 use crate::shared::Shared;
-use crate::stats::{BusStats, Counters, StatusCounts};
+use crate::stats::{BusStats, Counters};
 use crate::store::{Store, StoreError};
 use crate::tasks::lease;
 use crate::tasks::registry::{PatternId, PatternWatcher};
@@ -85,9 +86,13 @@ impl EventBus {
             // Tasks are read when somebody asks for them.
             return Ok(bus);
         }
-        for stored in store.open().await? {
-            let task = bus.task_or_new(&stored.snapshot.task_id);
+        let found = store.open().await?;
+        let more = store.list("", None, found.len() + 1).await?.len() > found.len();
+        bus.shared.all_here.store(!more, Ordering::SeqCst);
+        for stored in found {
+            let task = bus.shared.task_or_absent(&stored.snapshot.task_id);
             bus.shared.adopt_cold(&task, stored);
+            bus.shared.keep_to_limit();
         }
         Ok(bus)
     }
@@ -107,7 +112,8 @@ impl EventBus {
         let stop = shared.stop.clone();
         for _ in 0..workers {
             let counters = Arc::clone(&shared.counters);
-            shared.spawn(Arc::clone(&shared.fanout).run(counters, stop.clone()));
+            let tasks = Arc::clone(&shared.tasks);
+            shared.spawn(Arc::clone(&shared.fanout).run(tasks, counters, stop.clone()));
         }
         shared.spawn(lease::run(Arc::clone(&shared), stop.clone()));
         shared.spawn(retention::run(Arc::clone(&shared), stop.clone()));
@@ -130,7 +136,9 @@ impl EventBus {
     /// Publishes one event.
     ///
     /// # Errors
-    /// See [`PublishError`]; nothing has changed then.
+    /// See [`PublishError`]. After `Unavailable` and `Closed` the event may have
+    /// been stored all the same: try again under the same `event_id`. After any
+    /// other error nothing has changed.
     ///
     /// # Cancel safety
     /// Without a store the event is published when the future is first polled.
@@ -176,6 +184,8 @@ impl EventBus {
             Some(_) => Box::pin(self.shared.publish_prepared(task_id, prepared)).await,
         };
         self.shared.counters.timings.publish.note(began.elapsed());
+        // A loop of publishes must let others run, too.
+        tokio::task::coop::consume_budget().await;
         result
     }
 
@@ -263,8 +273,6 @@ impl EventBus {
     /// Attach to its topic next; if that gives none, the task was forgotten
     /// meanwhile and this is to be called again. A task that is neither watched
     /// nor published to is forgotten by [`detach`](Self::detach).
-    ///
-    /// Calls pattern watchers: hold no lock that they take.
     pub fn task_or_new(&self, task_id: &TaskId) -> Arc<Task> {
         self.shared.task_or_new(task_id)
     }
@@ -280,7 +288,8 @@ impl EventBus {
         self.shared.task_for(account, task_id)
     }
 
-    /// The task's state; none for a task to which nothing was published.
+    /// The task's state; none for a task to which nothing was published, and for
+    /// one that is in the store alone: [`find`](Self::find) looks there too.
     pub fn snapshot(&self, task_id: &TaskId) -> Option<Arc<TaskSnapshot>> {
         self.task(task_id)
             .filter(|task| task.is_declared())
@@ -309,22 +318,24 @@ impl EventBus {
         after: Option<&TaskId>,
         limit: usize,
     ) -> Vec<Arc<TaskSnapshot>> {
+        let shared = &self.shared;
         let mut found = Vec::new();
         let mut after = after.cloned();
         while found.len() < limit {
-            let page = self
-                .shared
-                .tasks
-                .page(prefix, after.as_ref(), limit.max(64));
+            let wanted = (limit - found.len()).clamp(64, 1_024);
+            let page = match status {
+                Some(status) => shared.listing.page(status, prefix, after.as_ref(), wanted),
+                None => shared.tasks.page(prefix, after.as_ref(), wanted),
+            };
             let Some(last) = page.last() else { break };
             after = Some(last.id().clone());
-            let wanted = limit - found.len();
+            let left = limit - found.len();
             found.extend(
                 page.iter()
                     .filter(|task| task.is_declared())
                     .map(|task| task.snapshot())
                     .filter(|snapshot| status.is_none_or(|status| snapshot.status == status))
-                    .take(wanted),
+                    .take(left),
             );
         }
         found
@@ -334,51 +345,49 @@ impl EventBus {
     /// and see it start over if it comes back. False if it was not known.
     ///
     /// # Errors
-    /// The store could not remove it; then it is still there.
+    /// The store did not confirm the removal. The task is still known here, and the
+    /// store may have removed it: remove it again.
+    ///
+    /// # Cancel safety
+    /// The removal goes on to its end. A dropped future leaves open whether it
+    /// has got there.
     pub async fn remove(&self, task_id: &TaskId) -> Result<bool, StoreError> {
         let known = self.shared.fetch(task_id, None).await?;
         let Some(task) = known.filter(|task| task.is_declared()) else {
             return Ok(false);
         };
-        // Held to the end: a publish in between would go on in the old numbers.
-        let _turn = task.commit.lock().await;
-        if let Some(store) = &self.shared.store {
-            store.remove(task_id).await?;
-        }
-        self.shared.discard(&task);
-        self.shared
-            .tell_others(Announcement {
-                task_id: task_id.clone(),
-                epoch: task.epoch(),
-                head: Offset::ZERO,
-            })
-            .await;
-        Ok(true)
+        let shared = Arc::clone(&self.shared);
+        let removing = self.shared.to_its_end(async move {
+            let task_id = task.id().clone();
+            // Held to the end: a publish in between would go on in the old numbers.
+            let turn = task.commit.lock().await;
+            if let Some(store) = &shared.store {
+                store.remove(&task_id).await?;
+            }
+            shared.discard(&task);
+            drop(turn);
+            shared
+                .tell_others(Announcement {
+                    task_id,
+                    epoch: task.epoch(),
+                    head: Offset::ZERO,
+                })
+                .await;
+            Ok(true)
+        });
+        removing.await.unwrap_or_else(|| {
+            let cause = "the bus was shut down, or the store panicked";
+            Err(StoreError::Unavailable(cause.into()))
+        })
     }
 
     /// Counters, and what they stand at now.
     pub fn stats(&self) -> BusStats {
-        let mut by_status = StatusCounts::default();
-        let mut after: Option<TaskId> = None;
-        loop {
-            let page = self.shared.tasks.page("", after.as_ref(), 1_024);
-            let Some(last) = page.last() else { break };
-            after = Some(last.id().clone());
-            for task in page.iter().filter(|task| task.is_declared()) {
-                *match task.snapshot().status {
-                    TaskStatus::Pending => &mut by_status.pending,
-                    TaskStatus::Running => &mut by_status.running,
-                    TaskStatus::Completed => &mut by_status.completed,
-                    TaskStatus::Failed => &mut by_status.failed,
-                    TaskStatus::Cancelled => &mut by_status.cancelled,
-                } += 1;
-            }
-        }
         BusStats {
             tasks: self.shared.tasks.len() as u64,
             bytes: self.shared.ledger.held(Group::Tasks),
             bytes_clients: self.shared.ledger.held(Group::Clients),
-            tasks_by_status: by_status,
+            tasks_by_status: self.shared.listing.counts(),
             handlers: self.shared.lock_handlers().len() as u64,
             bytes_unsaved: self
                 .shared
@@ -423,9 +432,14 @@ impl EventBus {
         watcher: Arc<dyn PatternWatcher>,
         key: usize,
     ) -> (PatternId, Vec<Arc<Task>>) {
-        let watched = self.shared.tasks.watch(pattern, watcher, key);
-        if let Some(interest) = &self.shared.interest {
-            interest.watch_new(true);
+        let interest = self.shared.interest.as_ref();
+        let comes = || {
+            if let Some(interest) = interest {
+                interest.watch_new(true);
+            }
+        };
+        let watched = self.shared.tasks.watch(pattern, watcher, key, comes);
+        if interest.is_some() {
             // What has appeared since the caller fetched them, if it did.
             self.shared.spawn_fetch_matching(pattern.clone());
         }
@@ -440,9 +454,14 @@ impl EventBus {
         watcher: Arc<dyn PatternWatcher>,
         key: usize,
     ) -> PatternId {
-        let id = self.shared.tasks.attach(pattern, watcher, key);
-        if let Some(interest) = &self.shared.interest {
-            interest.watch_new(true);
+        let interest = self.shared.interest.as_ref();
+        let comes = || {
+            if let Some(interest) = interest {
+                interest.watch_new(true);
+            }
+        };
+        let id = self.shared.tasks.attach(pattern, watcher, key, comes);
+        if interest.is_some() {
             // What has appeared since the caller fetched them, if it did.
             self.shared.spawn_fetch_matching(pattern.clone());
         }
@@ -462,12 +481,7 @@ impl EventBus {
 
     /// Detaches a pattern. Cursors on its tasks are the watcher's to detach.
     pub fn unwatch_pattern(&self, id: PatternId) {
-        self.shared.tasks.unwatch(id);
-        if let Some(interest) = &self.shared.interest
-            && self.shared.tasks.patterns().is_empty()
-        {
-            interest.watch_new(false);
-        }
+        self.shared.unwatch_pattern(id);
     }
 
     /// A log outside the registry, such as a client's inbox.
@@ -534,28 +548,58 @@ impl EventBus {
         store.is_none_or(|store| store.is_available())
     }
 
-    /// Stops the bus's own tasks and waits for them; streams end, publishes are
-    /// refused. What the store has yet to get it gets now, and is then closed.
-    ///
-    /// False if the store did not take all of it: it is not closed then, and
-    /// what follows is what follows a crash.
+    /// Stops the bus as [`finish`](Self::finish) does. Returns whether nothing is
+    /// left: the store has everything, and handlers have handled everything.
     pub async fn shutdown(&self) -> bool {
+        self.finish().await.is_complete()
+    }
+
+    /// Stops the bus's own tasks and waits for them. Publishes are refused, and
+    /// streams end after what was published before. Handlers go on until they have
+    /// handled that, for [`handler_drain`](BusConfig::handler_drain) at most. The
+    /// store gets what it has yet to get, and is closed.
+    pub async fn finish(&self) -> Finished {
         self.shared.stop.cancel();
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
-        let Some(store) = &self.shared.store else {
-            return true;
+        let saved = match &self.shared.store {
+            None => true,
+            Some(store) => {
+                let closed = behind::finish(&self.shared, store).await;
+                if let Err(error) = &closed {
+                    tracing::error!(%error, "the store was not closed in order");
+                }
+                closed.is_ok()
+            }
         };
-        let closed = behind::finish(&self.shared, store).await;
-        if let Err(error) = &closed {
-            tracing::error!(%error, "the store was not closed in order");
+        let unhandled = &self.shared.counters.handler_unhandled;
+        Finished {
+            saved,
+            unhandled: unhandled.load(Ordering::Relaxed),
         }
-        closed.is_ok()
     }
 
     /// Completes when the bus has been shut down.
     pub async fn closed(&self) {
         self.shared.stop.cancelled().await;
+    }
+}
+
+/// What a bus had left when it stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "what is left is lost if nobody looks"]
+pub struct Finished {
+    /// Whether the store took everything and was closed. Otherwise the next start
+    /// is one after a crash.
+    pub saved: bool,
+    /// Events that handlers had yet to handle when their time was up.
+    pub unhandled: u64,
+}
+
+impl Finished {
+    /// Returns whether nothing is left.
+    pub fn is_complete(&self) -> bool {
+        self.saved && self.unhandled == 0
     }
 }
 

@@ -47,6 +47,9 @@ pub struct BusConfig {
     /// When in-process subscribers skip, unless they say otherwise. Default never:
     /// code that reads events usually wants them all.
     pub skip: SkipPolicy,
+    /// How long handlers may go on after the bus stops. Default 10 s. What they
+    /// have not handled by then is counted, and lost to them.
+    pub handler_drain: Duration,
     /// How often retention by time is applied. Default 1 s.
     pub sweep_interval: Duration,
     /// Fan-out workers; 0 takes one per worker thread of the runtime. Default 0.
@@ -80,6 +83,7 @@ impl Default for BusConfig {
             idempotency_ttl: defaults::IDEMPOTENCY_TTL,
             max_event_bytes: defaults::MAX_EVENT_BYTES,
             skip: SkipPolicy::NEVER,
+            handler_drain: defaults::HANDLER_DRAIN,
             sweep_interval: defaults::SWEEP_INTERVAL,
             fanout_workers: 0,
             framing: Framing::NONE,
@@ -207,6 +211,8 @@ setters! {
     max_event_bytes: usize,
     /// Sets [`skip`](Self#structfield.skip).
     skip: SkipPolicy,
+    /// Sets [`handler_drain`](Self#structfield.handler_drain).
+    handler_drain: Duration,
     /// Sets [`sweep_interval`](Self#structfield.sweep_interval).
     sweep_interval: Duration,
     /// Sets [`fanout_workers`](Self#structfield.fanout_workers).

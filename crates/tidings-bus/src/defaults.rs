@@ -39,6 +39,10 @@ pub const MAX_EVENT_BYTES: usize = 64 * 1024;
 /// about a second of a task that reports 250 times a second.
 pub const SKIP_BEHIND: u64 = 256;
 
+/// How long handlers may go on after the bus stops: less than the half minute that
+/// process managers wait before they kill.
+pub const HANDLER_DRAIN: Duration = Duration::from_secs(10);
+
 /// How often retention by time is looked after.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -31,7 +31,7 @@ mod store;
 mod tasks;
 mod timing;
 
-pub use bus::{BusOpenError, EventBus};
+pub use bus::{BusOpenError, EventBus, Finished};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cluster::broker::{Announcement, Broker, BrokerError, LocalBroker, Notice};
 pub use cluster::broker_conformance;

@@ -1,9 +1,9 @@
 //! What all handles of a bus share, and the ways a publish can take.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLockReadGuard};
 
-use tidings_protocol::{Epoch, NewEvent, ResetReason, TaskId};
+use tidings_protocol::{Epoch, NewEvent, ResetReason, TaskId, Timestamp};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,14 +24,15 @@ use crate::publish::together::Ready;
 use crate::stats::Counters;
 use crate::store::{Store, StoreError, Timed, Write};
 use crate::tasks::lease::Leases;
-use crate::tasks::registry::Tasks;
+use crate::tasks::listing::Listing;
+use crate::tasks::registry::{PatternId, Tasks};
 use crate::tasks::room::Room;
-use crate::tasks::task::Task;
+use crate::tasks::task::{Rules, Task};
 
 /// One bus.
 pub(crate) struct Shared {
     pub(crate) config: BusConfig,
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: Arc<Tasks>,
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) ledger: Ledger,
@@ -47,7 +48,14 @@ pub(crate) struct Shared {
     /// Tasks with events that are to go to a store first.
     pub(crate) ready: Ready,
     pub(crate) started: Instant,
+    /// What the clock said then.
+    pub(crate) started_at: Timestamp,
     pub(crate) room: Room,
+    /// The own store has no task that is not in memory.
+    pub(crate) all_here: AtomicBool,
+    pub(crate) listing: Listing,
+    /// When the store last made the bus refuse an event.
+    pub(crate) refused_at: Mutex<Option<Instant>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tracker: TaskTracker,
     runtime: Handle,
@@ -67,6 +75,7 @@ impl Shared {
     ) -> Arc<Self> {
         let boot = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
         let epoch = epoch_text(&boot, 0);
+        let started_at = config.clock.now();
         let interest = config.broker.as_ref().and_then(|broker| broker.interest());
         let counters = Arc::new(Counters::default());
         let store = store
@@ -74,8 +83,7 @@ impl Shared {
         let behind = store.as_ref().map(|store| store.write()) == Some(Write::Behind);
         Arc::new(Self {
             ledger: Ledger::new(config.ledger_limits()),
-            config,
-            tasks: Tasks::default(),
+            tasks: Arc::default(),
             fanout: Arc::new(Fanout::default()),
             counters,
             leases: Leases::default(),
@@ -84,9 +92,14 @@ impl Shared {
             interest,
             mirroring: tokio::sync::Semaphore::new(mirror::AT_A_TIME),
             behind: behind.then(Behind::default),
+            config,
             ready: Ready::default(),
             started: Instant::now(),
+            started_at,
             room: Room::default(),
+            all_here: AtomicBool::new(true),
+            listing: Listing::default(),
+            refused_at: Mutex::default(),
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
             runtime,
@@ -107,11 +120,16 @@ impl Shared {
     }
 
     pub(crate) fn prepare(&self, event: NewEvent) -> Result<Prepared, PublishError> {
-        Prepared::new(event, self.config.max_event_bytes).inspect_err(|_| self.count_refusal())
+        Prepared::new(event, self.config.max_event_bytes)
+            .inspect_err(|error| self.note_refusal(error))
     }
 
-    fn count_refusal(&self) {
+    fn note_refusal(&self, error: &PublishError) {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        if matches!(error, PublishError::Unavailable(_)) {
+            // A producer that is refused for this reason is not silent.
+            self.note_refused();
+        }
     }
 
     /// Publishes where there is a store: it has the event first, or later.
@@ -126,10 +144,14 @@ impl Shared {
                 .await;
             return answers.pop().unwrap_or(Err(PublishError::Closed));
         }
-        self.ready_behind(task_id, &prepared)
-            .await
-            .inspect_err(|_| self.count_refusal())?;
-        self.publish_alone(task_id, &prepared, Instant::now())
+        loop {
+            self.ready_behind(task_id, &prepared)
+                .await
+                .inspect_err(|error| self.note_refusal(error))?;
+            if let Some(published) = self.publish_present(task_id, &prepared, Instant::now()) {
+                return published;
+            }
+        }
     }
 
     /// Publishes to one task, in order, where a store has events first.
@@ -148,15 +170,15 @@ impl Shared {
             Some(error) => vec![Err(error); events.len()],
             None => self.publish_through(store, task_id, &events).await,
         };
-        for _ in answers.iter().filter(|answer| answer.is_err()) {
-            self.count_refusal();
+        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            self.note_refusal(error);
         }
         answers
     }
 
     /// Waits until an event can be taken that is to be saved later.
     async fn ready_behind(
-        &self,
+        self: &Arc<Self>,
         task_id: &TaskId,
         prepared: &Prepared,
     ) -> Result<(), PublishError> {
@@ -169,7 +191,10 @@ impl Shared {
         if !store.is_available() || !behind.room(&**store).await {
             return Err(unavailable());
         }
-        let read = self.read_ids_for(task_id, prepared).await;
+        let read = match self.fetch_own(task_id).await {
+            Ok(_) => self.read_ids_for(task_id, prepared).await,
+            Err(error) => Err(error),
+        };
         read.map_err(|error| PublishError::Unavailable(Arc::new(error)))
     }
 
@@ -180,15 +205,24 @@ impl Shared {
         prepared: &Prepared,
         now: Instant,
     ) -> Result<Published, PublishError> {
+        let published = self.publish_present(task_id, prepared, now);
+        // Without a store no task is absent.
+        published.unwrap_or(Err(PublishError::Closed))
+    }
+
+    /// The same; none if the task has yet to be read from the store.
+    fn publish_present(
+        self: &Arc<Self>,
+        task_id: &TaskId,
+        prepared: &Prepared,
+        now: Instant,
+    ) -> Option<Result<Published, PublishError>> {
         let result = if self.stop.is_cancelled() {
             Err(PublishError::Closed)
         } else {
-            self.publish_in_memory(task_id, prepared, now)
+            self.publish_in_memory(task_id, prepared, now)?
         };
-        if result.is_err() {
-            self.count_refusal();
-        }
-        result
+        Some(result.inspect_err(|error| self.note_refusal(error)))
     }
 
     fn publish_in_memory(
@@ -196,21 +230,24 @@ impl Shared {
         task_id: &TaskId,
         prepared: &Prepared,
         now: Instant,
-    ) -> Result<Published, PublishError> {
+    ) -> Option<Result<Published, PublishError>> {
         loop {
-            let task = self.task_or_new(task_id);
+            let task = self.task_or_absent(task_id);
+            if task.is_absent() {
+                return None;
+            }
             let result = self.append(&task, &mut task.lock_rules(), prepared, now);
             match result {
                 Ok(published) => {
                     task.topic().announce_since(now);
                     self.keep_to_limit();
-                    return Ok(published);
+                    return Some(Ok(published));
                 }
                 Err(Refused::Answer(answer)) => {
                     if answer.is_err() {
                         self.forget_if_unused(&task);
                     }
-                    return answer;
+                    return Some(answer);
                 }
                 Err(Refused::Removed) => {}
             }
@@ -261,8 +298,38 @@ impl Shared {
     }
 
     pub(crate) fn task_or_new(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
+        let task = self.task_or_absent(task_id);
+        if task.is_absent() {
+            self.spawn_fill(&task);
+        }
+        task
+    }
+
+    /// The task with this id. The caller has it read if it is absent.
+    pub(crate) fn task_or_absent(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
         let make = || self.new_task(task_id, self.ledger.own());
-        self.tasks.get_or_insert(task_id, make).0
+        self.get_or_insert(task_id, make).0
+    }
+
+    /// The task, made by `make` if it is new; says whether it is.
+    pub(crate) fn get_or_insert(
+        &self,
+        task_id: &TaskId,
+        make: impl FnOnce() -> Arc<Task>,
+    ) -> (Arc<Task>, bool) {
+        let inserted = self.tasks.get_or_insert(task_id, make);
+        if let Some(appeared) = inserted.appeared {
+            self.fanout.appeared(appeared);
+        }
+        (inserted.task, inserted.new)
+    }
+
+    pub(crate) fn unwatch_pattern(&self, id: PatternId) {
+        self.tasks.unwatch(id, || {
+            if let Some(interest) = &self.interest {
+                interest.watch_new(false);
+            }
+        });
     }
 
     /// The task with this id. If it is new, it is charged to `account`.
@@ -277,7 +344,11 @@ impl Shared {
         // Asks for the room. The task has its own charge as soon as it is made.
         let _room = account.charge(Kind::Undeclared, crate::defaults::TASK_BYTES as u64)?;
         let make = || self.new_task(task_id, account);
-        Ok(self.tasks.get_or_insert(task_id, make).0)
+        let task = self.get_or_insert(task_id, make).0;
+        if task.is_absent() {
+            self.spawn_fill(&task);
+        }
+        Ok(task)
     }
 
     pub(crate) fn new_task(&self, task_id: &TaskId, account: &Account) -> Arc<Task> {
@@ -289,7 +360,9 @@ impl Shared {
         let interest = self.interest.as_ref();
         let interest = interest.map(|interest| (task_id.clone(), Arc::clone(interest)));
         let topic = Topic::of_interest(log, Arc::clone(&self.fanout), interest);
-        Task::new(task_id.clone(), topic, account, Instant::now())
+        let task = Task::new(task_id.clone(), topic, account, Instant::now());
+        task.absent.store(self.is_stored(task_id), Ordering::SeqCst);
+        task
     }
 
     /// The epoch for logs made now.
@@ -312,22 +385,48 @@ impl Shared {
 
     /// Ends a task's life: out of the registry, or, while it is watched, back to offset 0.
     pub(crate) fn discard(&self, task: &Arc<Task>) {
-        self.removals.fetch_add(1, Ordering::SeqCst);
-        self.counters.removed.fetch_add(1, Ordering::Relaxed);
+        self.discard_if(task, |_| true);
+        self.forget_empty(task);
+    }
+
+    /// Ends a task's life if `still` holds under its rules, so that no event comes
+    /// between the decision and the end. The task stays in the registry: the caller
+    /// forgets it when the store has.
+    pub(crate) fn discard_if(&self, task: &Arc<Task>, still: impl FnOnce(&Rules) -> bool) -> bool {
         {
             let mut rules = task.lock_rules();
+            if !still(&rules) {
+                return false;
+            }
+            self.removals.fetch_add(1, Ordering::SeqCst);
+            self.counters.removed.fetch_add(1, Ordering::Relaxed);
             self.displace(&mut rules);
+            self.relist(task, &mut rules, None);
             rules.reset(Instant::now());
+            self.schedule_lease(task, &mut rules);
             task.cold.store(false, Ordering::SeqCst);
             let mut log = task.topic().lock();
             if let Some(behind) = &self.behind {
-                behind.settle(std::mem::take(&mut log.waiting));
+                behind.settle(log.waiting());
             }
             log.reset(self.epoch(), ResetReason::Removed);
             task.topic().mirror(&mut log);
         }
         task.topic().announce();
-        self.forget_empty(task);
+        true
+    }
+
+    /// Runs work to its end, whatever becomes of who waits for it.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        self.spawn(async move {
+            // Whoever stopped waiting has its reasons.
+            let _ = done.send(work.await);
+        });
+        result.await.ok()
     }
 
     /// Forgets a task that has no events, no watcher that keeps it, and no
@@ -340,7 +439,7 @@ impl Shared {
         }
     }
 
-    fn forget_empty(&self, task: &Arc<Task>) {
+    pub(crate) fn forget_empty(&self, task: &Arc<Task>) {
         if task.is_declared() || task.topic().keeper_count() > 0 {
             return;
         }

@@ -31,6 +31,8 @@ pub struct BusStats {
     pub events_dropped: u64,
     /// Tasks that retention or a deletion has removed.
     pub tasks_removed: u64,
+    /// Tasks that have left memory because it was short, and are in the store.
+    pub tasks_shelved: u64,
     /// Tasks known now, watched but undeclared ones included.
     pub tasks: u64,
     /// Tasks now, by status.
@@ -47,6 +49,8 @@ pub struct BusStats {
     pub handler_errors: u64,
     /// Panics that handlers have raised.
     pub handler_panics: u64,
+    /// Events that handlers had not handled when the bus stopped.
+    pub handler_unhandled: u64,
 }
 
 /// Gaps by reason.
@@ -115,8 +119,10 @@ pub struct Counters {
     pub(crate) bytes_published: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) removed: AtomicU64,
+    pub(crate) shelved: AtomicU64,
     pub(crate) handler_errors: AtomicU64,
     pub(crate) handler_panics: AtomicU64,
+    pub(crate) handler_unhandled: AtomicU64,
     pub(crate) timings: Timings,
 }
 
@@ -167,8 +173,10 @@ impl Counters {
             bytes_published: get(&self.bytes_published),
             events_dropped: get(&self.dropped),
             tasks_removed: get(&self.removed),
+            tasks_shelved: get(&self.shelved),
             handler_errors: get(&self.handler_errors),
             handler_panics: get(&self.handler_panics),
+            handler_unhandled: get(&self.handler_unhandled),
             ..BusStats::default()
         }
     }

@@ -157,7 +157,7 @@ impl From<&KeptSubscription> for Subscription {
         let (since, history) = match &kept.start {
             Start::Live => (None, None),
             Start::History(count) => (None, Some(*count)),
-            Start::Retained => (Some(Since::Start), None),
+            Start::Retained | Start::Appeared => (Some(Since::Start), None),
             Start::After(position) => (Some(Since::After(position.clone())), None),
         };
         Self {

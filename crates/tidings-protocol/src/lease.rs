@@ -69,6 +69,14 @@ impl Lease {
         *self = Self::new(self.duration, now);
     }
 
+    /// Gives the producer all of its time once more from `now` on, because it
+    /// could not be heard before. What was told about it stays told.
+    pub fn extend(&mut self, now: Duration) {
+        if self.state != State::Lost {
+            self.deadline = now.saturating_add(self.duration);
+        }
+    }
+
     /// What has come due: each expiry once, and the second never before the
     /// first was told as long ago as the lease lasts.
     pub fn poll(&mut self, now: Duration) -> Option<LeaseExpiry> {

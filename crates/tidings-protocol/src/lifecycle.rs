@@ -70,3 +70,10 @@ pub struct InvalidTransition {
     /// The event's type.
     pub event_type: EventType,
 }
+
+impl InvalidTransition {
+    /// Makes the error for an event that comes while a task is `status`.
+    pub fn new(status: TaskStatus, event_type: EventType) -> Self {
+        Self { status, event_type }
+    }
+}

@@ -19,6 +19,36 @@ use crate::tasks::task::{Rules, Task};
 /// Bytes read from a store at a time.
 const READ_BYTES: usize = 256 * 1024;
 
+/// What brings a log up to the store. Pure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing: the log has all that the store has.
+    Done,
+    /// Read the events from the log's next offset on.
+    Read,
+    /// Read the whole task: the log cannot go on.
+    Reload,
+    /// The store has lost events that were delivered here.
+    WentBack,
+}
+
+/// Decides what comes next for a log whose next offset is `next` of `epoch`, when
+/// the store has the events from `first` to `head` of `stored`.
+fn next_step(
+    (epoch, next): (&Epoch, Offset),
+    (stored, first, head): (&Epoch, Offset, Offset),
+) -> Next {
+    if epoch != stored || next < first {
+        Next::Reload
+    } else if head.next() < next {
+        Next::WentBack
+    } else if head < next {
+        Next::Done
+    } else {
+        Next::Read
+    }
+}
+
 /// A task as it was read from the store.
 pub(crate) struct Loaded {
     /// What follows the newest event.
@@ -94,24 +124,25 @@ impl Shared {
                 let log = task.topic().lock();
                 (log.epoch().clone(), log.head_offset().next())
             };
-            if epoch != stored.snapshot.epoch || from < stored.first {
-                if let Some(loaded) = self.load(store, task.id()).await? {
-                    self.install(task, loaded);
-                    task.topic().announce();
-                }
-                return Ok(());
-            }
             let head = stored.snapshot.offset;
-            if head.next() < from {
-                // The store has gone back behind what was delivered, in the
-                // same numbers: they must not be given out again.
-                tracing::warn!(task_id = %task.id(), %head, "the store has lost events of a task; it starts over");
-                store.remove(task.id()).await?;
-                self.discard(task);
-                return Ok(());
-            }
-            if head < from {
-                return Ok(());
+            match next_step((&epoch, from), (&stored.snapshot.epoch, stored.first, head)) {
+                Next::Done => return Ok(()),
+                Next::Reload => {
+                    if let Some(loaded) = self.load(store, task.id()).await? {
+                        self.install(task, loaded);
+                        task.topic().announce();
+                    }
+                    return Ok(());
+                }
+                Next::WentBack => {
+                    // Behind what was delivered, in the same numbers: they must not
+                    // be given out again.
+                    tracing::warn!(task_id = %task.id(), %head, "the store has lost events of a task; it starts over");
+                    store.remove(task.id()).await?;
+                    self.discard(task);
+                    return Ok(());
+                }
+                Next::Read => {}
             }
             let events = store.read(task.id(), from, READ_BYTES).await?;
             if events.first().is_none_or(|event| event.offset != from) {
@@ -127,6 +158,20 @@ impl Shared {
             if let Some(still) = still.filter(|still| still.snapshot.epoch == epoch) {
                 let events = events.into_iter().map(|event| (epoch.clone(), event));
                 self.take_in_events(task, events.collect());
+                let (closed, moved) = {
+                    let log = task.topic().lock();
+                    (log.closed, log.head_offset().next() != from)
+                };
+                if closed {
+                    // It has left the registry: whoever looks it up again reads it.
+                    return Ok(());
+                }
+                if !moved {
+                    // A newer node wrote it, say. To read it again would be the same,
+                    // for ever, with the task's turn held.
+                    let what = format!("event {from} of {} cannot be read", task.id());
+                    return Err(StoreError::Unavailable(what.into()));
+                }
                 // With the events come the stamps that they had, where the store
                 // keeps them: a retry of one of them is then known for what it is.
                 if !still.rules.producers.is_empty() {
@@ -175,6 +220,7 @@ impl Shared {
             let since_start = rules.touched.duration_since(self.started);
             if rules.finished.is_some() {
                 rules.lease = None;
+                self.schedule_lease(task, &mut rules);
             } else if let Some(lease) = &mut rules.lease {
                 lease.renew(since_start);
             }
@@ -183,6 +229,8 @@ impl Shared {
         drop(log);
         if taken {
             rules.recount();
+            let status = task.snapshot().status;
+            self.relist(task, &mut rules, Some(status));
             let lane = Lane::of(rules.finished.is_some(), true);
             self.place(task, &mut rules, lane);
         }
@@ -280,13 +328,16 @@ impl Shared {
             self.take_in(&mut rules, &mut log, event, &payload, json);
         }
         log.outputs.complete(&snapshot);
+        let status = snapshot.status;
         log.snapshot = Some(Arc::new(snapshot));
         rules.touched = Instant::now();
         rules.finished = finished(&log, rules.touched);
         task.topic().mirror(&mut log);
         let has_events = log.retained_events() > 0;
         drop(log);
+        self.schedule_lease(task, &mut rules);
         rules.recount();
+        self.relist(task, &mut rules, Some(status));
         let lane = Lane::of(rules.finished.is_some(), has_events);
         self.place(task, &mut rules, lane);
     }
@@ -335,5 +386,24 @@ pub(crate) fn line_of(event: Event, payload: &Payload, json: Arc<[u8]>) -> Line 
         text_at: event.at,
         event_type: event.event_type,
         at: event.timestamp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_brought_up_to_the_store_step_by_step() {
+        let [e, other] = ["e", "other"].map(|text| Epoch::new(text).unwrap());
+        let at = |value| Offset::new(value).unwrap();
+        let next = |next, first, head| next_step((&e, at(next)), (&e, at(first), at(head)));
+        assert_eq!(next(4, 1, 3), Next::Done);
+        assert_eq!(next(4, 1, 4), Next::Read);
+        assert_eq!(next(4, 4, 9), Next::Read, "what came before is here");
+        assert_eq!(next(4, 5, 9), Next::Reload, "4 is nowhere any more");
+        assert_eq!(next(4, 1, 2), Next::WentBack);
+        let renamed = next_step((&e, at(4)), (&other, at(1), at(3)));
+        assert_eq!(renamed, Next::Reload);
     }
 }

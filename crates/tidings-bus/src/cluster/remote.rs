@@ -7,6 +7,7 @@ use tidings_protocol::{Pattern, Since, TaskId, TaskSnapshot, TaskStatus};
 
 use crate::bus::EventBus;
 use crate::cluster::catch_up::Loaded;
+use crate::ledger::Group;
 use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::tasks::task::Task;
@@ -26,7 +27,7 @@ impl Shared {
         since: Option<&Since>,
     ) -> Result<Option<Arc<Task>>, StoreError> {
         let (Some(store), Some(interest)) = (&self.store, &self.interest) else {
-            return Ok(self.tasks.get(task_id));
+            return self.fetch_own(task_id).await;
         };
         if let Some(task) = self.tasks.get(task_id) {
             // Another node may have shown more than has come in here.
@@ -54,7 +55,7 @@ impl Shared {
             self.install(&task, loaded.take().unwrap_or_else(Loaded::nothing));
             task
         };
-        let (task, new) = self.tasks.get_or_insert(task_id, make);
+        let (task, new) = self.get_or_insert(task_id, make);
         if !new {
             let _turn = task.commit.lock().await;
             self.catch_up(store, &task).await?;
@@ -68,13 +69,26 @@ impl Shared {
         self: &Arc<Self>,
         pattern: &Pattern,
     ) -> Result<(), StoreError> {
-        let Some(interest) = &self.interest else {
+        let store = match &self.interest {
+            Some(_) => self.store.as_ref(),
+            None => self.shelf(),
+        };
+        let Some(store) = store else {
             return Ok(());
         };
         let mut after: Option<TaskId> = None;
         loop {
-            let page = interest.list(pattern.prefix(), after.as_ref(), PAGE).await;
-            let page = page.map_err(|error| StoreError::Unavailable(error.into()))?;
+            if self.interest.is_none() && self.ledger.is_over(Group::Tasks) {
+                // The rest would push out what was brought before it.
+                return Ok(());
+            }
+            let page = match &self.interest {
+                Some(interest) => {
+                    let page = interest.list(pattern.prefix(), after.as_ref(), PAGE).await;
+                    page.map_err(|error| StoreError::Unavailable(error.into()))?
+                }
+                None => store.list(pattern.prefix(), after.as_ref(), PAGE).await?,
+            };
             let Some(last) = page.last() else {
                 return Ok(());
             };
@@ -122,7 +136,11 @@ impl Shared {
             true
         });
         if removed {
-            self.displace(&mut task.lock_rules());
+            let mut rules = task.lock_rules();
+            self.displace(&mut rules);
+            self.relist(task, &mut rules, None);
+            rules.lease = None;
+            self.schedule_lease(task, &mut rules);
         }
         removed
     }
@@ -131,9 +149,10 @@ impl Shared {
 /// For a bus whose store is shared with other nodes and too large to have all of
 /// it here; on any other bus each answers from memory.
 impl EventBus {
-    /// Whether tasks are fetched from a shared store when they are asked for.
+    /// Whether tasks are fetched from a store when they are asked for: from one that
+    /// nodes share, or from the bus's own when memory was short.
     pub fn is_shared(&self) -> bool {
-        self.shared.interest.is_some()
+        self.shared.store.is_some()
     }
 
     /// Brings what this node has of a task up to what all nodes have, so that
@@ -166,7 +185,7 @@ impl EventBus {
     /// The store cannot be read.
     pub async fn find(&self, task_id: &TaskId) -> Result<Option<Arc<TaskSnapshot>>, StoreError> {
         let (Some(store), Some(interest)) = (&self.shared.store, &self.shared.interest) else {
-            return Ok(self.snapshot(task_id));
+            return self.shared.find_own(task_id).await;
         };
         let live = self
             .task(task_id)
@@ -189,7 +208,15 @@ impl EventBus {
         limit: usize,
     ) -> Result<Vec<Arc<TaskSnapshot>>, StoreError> {
         let (Some(store), Some(interest)) = (&self.shared.store, &self.shared.interest) else {
-            return Ok(self.list(prefix, status, after, limit));
+            return match self.shared.shelf() {
+                None => Ok(self.list(prefix, status, after, limit)),
+                Some(store) => {
+                    let shared = &self.shared;
+                    shared
+                        .find_all_own(store, prefix, status, after, limit)
+                        .await
+                }
+            };
         };
         let mut found = Vec::new();
         let mut after = after.cloned();

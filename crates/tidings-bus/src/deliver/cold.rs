@@ -139,25 +139,25 @@ impl Shared {
         let mut stored = stored;
         Arc::make_mut(&mut stored.snapshot).count_bytes();
         let last = stored.snapshot.updated_at.unwrap_or_default();
-        let stalled = stored.snapshot.stalled;
         log.outputs.seed(&stored.snapshot);
+        let (stalled, status) = (stored.snapshot.stalled, stored.snapshot.status);
         log.resume_cold(stored.snapshot, stored.first);
         task.cold.store(true, Ordering::SeqCst);
+        task.absent.store(false, Ordering::SeqCst);
         rules.touched = self.instant_of(last);
         rules.finished = finished(&log, rules.touched);
         rules.producers = stored.rules.producers;
         rules.starts = stored.rules.starts;
         rules.lease = stored.rules.lease_ms.map(|lease_ms| {
             let now = Instant::now().duration_since(self.started);
-            let lease = Lease::resume(Duration::from_millis(lease_ms), now, stalled);
-            self.leases
-                .schedule(self.started + lease.deadline(), Arc::downgrade(task));
-            lease
+            Lease::resume(Duration::from_millis(lease_ms), now, stalled)
         });
+        self.schedule_lease(task, &mut rules);
         task.topic().mirror(&mut log);
         drop(log);
         rules.recount();
         let lane = Lane::of(rules.finished.is_some(), false);
+        self.relist(task, &mut rules, Some(status));
         self.place(task, &mut rules, lane);
         drop(rules);
         task.topic().announce();
@@ -209,8 +209,14 @@ impl Shared {
 
     /// The instant of a time of day in the past; the earliest that can be told
     /// if that is too long ago.
-    fn instant_of(&self, at: Timestamp) -> Instant {
-        let now = self.config.clock.now().as_millis();
+    ///
+    /// The clock is believed only as far as time has passed since the bus began, and
+    /// twice that: a jump forward must not make every task look old.
+    pub(crate) fn instant_of(&self, at: Timestamp) -> Instant {
+        let passed = 2 * self.started.elapsed().as_millis();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let most = self.started_at.as_millis().saturating_add(passed);
+        let now = self.config.clock.now().as_millis().min(most);
         let age = Duration::from_millis(now.saturating_sub(at.as_millis()));
         let now = Instant::now();
         now.checked_sub(age).unwrap_or(now)

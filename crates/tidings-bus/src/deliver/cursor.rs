@@ -117,6 +117,10 @@ impl Cursor {
     /// A gap moves the cursor at once: the caller must deliver it. Events move
     /// it only by [`advance`](Self::advance), for a socket may take fewer.
     pub fn step(&mut self, topic: &Topic, view: &mut View, skip: SkipPolicy) -> Step {
+        if view.first == 0 {
+            // An empty page: what became of its events is what the log says now.
+            topic.fill(view, self.next);
+        }
         if self.generation == view.generation {
             if self.next > view.head {
                 return Step::CaughtUp;

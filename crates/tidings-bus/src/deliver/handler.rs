@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::EventBus;
-use crate::deliver::subscription::{Delivery, Filter, Subscription};
+use crate::deliver::subscription::{Delivery, Filter, Inner, Subscription};
 use crate::shared::Shared;
 
 /// What a handler may fail with.
@@ -26,6 +28,11 @@ pub trait EventHandler: Send + Sync + 'static {
     /// Handles one delivery. An error is counted, logged and kept in
     /// [`HandlerInfo::last_error`]; the delivery is not repeated.
     async fn handle(&self, delivery: Delivery) -> Result<(), HandlerError>;
+
+    /// Returns what the handler is called in lists. Default the name of its type.
+    fn name(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
+    }
 }
 
 /// Names a handler.
@@ -43,6 +50,12 @@ impl std::fmt::Display for HandlerId {
 pub struct HandlerInfo {
     /// Its id.
     pub id: HandlerId,
+    /// What it calls itself.
+    pub name: String,
+    /// What it is subscribed to.
+    pub filter: String,
+    /// Events that were published and that it has yet to handle.
+    pub lag: u64,
     /// Deliveries it was called for.
     pub handled: u64,
     /// Calls that returned an error.
@@ -67,7 +80,14 @@ impl Handlers {
 }
 
 struct Running {
+    name: String,
+    filter: String,
+    subscription: Arc<Inner>,
     stop: CancellationToken,
+    /// Cancelled when the handler has ended.
+    ended: CancellationToken,
+    /// Told after each delivery.
+    progress: Notify,
     handled: AtomicU64,
     errors: AtomicU64,
     panics: AtomicU64,
@@ -77,16 +97,49 @@ struct Running {
 /// Keeps a handler subscribed; dropping it unsubscribes, as does
 /// [`EventBus::unsubscribe`] with its id.
 #[must_use = "dropping the guard unsubscribes the handler"]
-#[derive(Debug)]
 pub struct HandlerGuard {
     id: HandlerId,
+    running: Arc<Running>,
     bus: Option<EventBus>,
+}
+
+impl std::fmt::Debug for HandlerGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HandlerGuard").field(&self.id).finish()
+    }
 }
 
 impl HandlerGuard {
     /// The handler's id.
     pub fn id(&self) -> HandlerId {
         self.id
+    }
+
+    /// Waits until the handler has handled all that is published. Returns false if
+    /// it ended before.
+    ///
+    /// Where others go on publishing, there may be no such moment for a long time.
+    pub async fn caught_up(&self) -> bool {
+        loop {
+            let mut progress = pin!(self.running.progress.notified());
+            progress.as_mut().enable();
+            if let Some(bus) = &self.bus {
+                let heard = bus.shared.fanout.all_heard();
+                tokio::select! {
+                    () = heard => {}
+                    () = self.running.ended.cancelled() => {}
+                }
+            }
+            if self.running.subscription.lag() == 0 {
+                return true;
+            }
+            tokio::select! {
+                () = progress => {}
+                () = self.running.ended.cancelled() => {
+                    return self.running.subscription.lag() == 0;
+                }
+            }
+        }
     }
 
     /// Leaves the handler subscribed for as long as the bus lives.
@@ -137,9 +190,16 @@ impl EventBus {
         filter: impl Into<Filter>,
         handler: impl EventHandler,
     ) -> HandlerGuard {
-        let subscription = self.subscribe(filter);
+        let filter = filter.into();
+        let text = filter.to_string();
+        let mut subscription = self.subscribe(filter);
         let running = Arc::new(Running {
-            stop: self.shared.stop.child_token(),
+            name: handler.name(),
+            filter: text,
+            subscription: subscription.handled_later(),
+            stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            progress: Notify::new(),
             handled: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             panics: AtomicU64::new(0),
@@ -153,12 +213,15 @@ impl EventBus {
             id
         };
         let shared = Arc::clone(&self.shared);
+        let driven = Arc::clone(&running);
         self.shared.spawn(async move {
-            drive(&shared, &running, id, subscription, handler).await;
+            drive(&shared, &driven, id, subscription, handler).await;
             shared.lock_handlers().running.remove(&id);
+            driven.ended.cancel();
         });
         HandlerGuard {
             id,
+            running,
             bus: Some(self.clone()),
         }
     }
@@ -184,6 +247,9 @@ impl EventBus {
             .iter()
             .map(|(id, running)| HandlerInfo {
                 id: *id,
+                name: running.name.clone(),
+                filter: running.filter.clone(),
+                lag: running.subscription.lag(),
                 handled: running.handled.load(Ordering::Relaxed),
                 errors: running.errors.load(Ordering::Relaxed),
                 panics: running.panics.load(Ordering::Relaxed),
@@ -227,6 +293,8 @@ async fn drive(
                 }
             };
             running.handled.fetch_add(1, Ordering::Relaxed);
+            running.subscription.done(1);
+            running.progress.notify_waiters();
             if let Some(failure) = failure {
                 tracing::warn!(handler = %id, failure, "an event handler failed");
                 *running
@@ -236,9 +304,18 @@ async fn drive(
             }
         }
     };
+    let out_of_time = async {
+        shared.stop.cancelled().await;
+        tokio::time::sleep(shared.config.handler_drain).await;
+    };
     tokio::select! {
         () = work => {}
         () = running.stop.cancelled() => {}
+        () = out_of_time => {
+            let left = running.subscription.lag();
+            shared.counters.handler_unhandled.fetch_add(left, Ordering::Relaxed);
+            tracing::error!(handler = %id, name = running.name, left, "a handler did not finish before the bus stopped");
+        }
     }
 }
 

@@ -18,13 +18,49 @@ pub struct HistoryPage {
     pub next: Position,
 }
 
+/// A page while it is made. Pure: it is told what the cursor found.
+///
+/// A page is of one epoch, and has one gap, before its events. Whatever does not
+/// fit ends the page, and is said by the next one.
+#[derive(Debug, Default)]
+struct Page {
+    events: Vec<EventRecord>,
+    gap: Option<Gap>,
+}
+
+impl Page {
+    /// Takes a gap in. False if the page ends before it.
+    fn take_gap(&mut self, missing: Gap) -> bool {
+        if !self.events.is_empty() {
+            return false;
+        }
+        self.gap = Some(match self.gap.take() {
+            // One range: the second begins where the first ends.
+            Some(first) => Gap {
+                to: missing.to,
+                ..first
+            },
+            None => missing,
+        });
+        true
+    }
+
+    /// Begins anew in another epoch. False if the page ends before it.
+    fn reset(&mut self) -> bool {
+        if self.events.is_empty() {
+            self.gap = None;
+        }
+        self.events.is_empty()
+    }
+}
+
 impl EventBus {
     /// Up to `limit` retained events after `since`, or the newest `limit` without it.
     ///
     /// None for a task to which nothing was published.
     ///
     /// Waits for the store where events are not in memory, and for as long as
-    /// it cannot be read.
+    /// it cannot be read. After a shutdown the page ends where memory does.
     pub async fn history(
         &self,
         task_id: &TaskId,
@@ -43,7 +79,9 @@ impl EventBus {
         limit: usize,
         max_bytes: usize,
     ) -> Option<HistoryPage> {
-        let task = self.task(task_id).filter(|task| task.is_declared())?;
+        // A task that cannot be read is none for this moment; a retry finds it.
+        let task = self.shared.fetch_own(task_id).await.ok().flatten();
+        let task = task.filter(|task| task.is_declared())?;
         let start = match since {
             Some(since) => since.into(),
             None => Start::History(limit as u64),
@@ -51,38 +89,64 @@ impl EventBus {
         let topic = task.topic();
         let joined = topic.join(&start);
         let mut cursor = joined.cursor;
-        let mut gap = None;
+        let mut page = Page::default();
+        let mut next = topic.position(&cursor);
         let mut view = View::default();
         topic.fill(&mut view, cursor.next_offset());
-        let mut events = Vec::new();
         let mut room = max_bytes;
-        while events.len() < limit && room > 0 {
+        while page.events.len() < limit && room > 0 {
             match cursor.step(topic, &mut view, SkipPolicy::NEVER) {
                 Step::CaughtUp => break,
                 Step::Cold => {
-                    let mut page = self.fetch_page(&task, &cursor).await;
-                    if page.covers(&cursor) {
-                        take(&mut cursor, topic, &mut page, &mut events, limit, &mut room);
+                    let mut cold = self.fetch_page(&task, &cursor).await;
+                    if cold.covers(&cursor) {
+                        take(
+                            &mut cursor,
+                            topic,
+                            &mut cold,
+                            &mut page.events,
+                            limit,
+                            &mut room,
+                        );
+                    } else if self.shared.stop.is_cancelled() {
+                        break;
                     }
                     topic.fill(&mut view, cursor.next_offset());
                 }
-                Step::Gap(missing) => gap = Some(missing),
+                Step::Gap(missing) => {
+                    if !page.take_gap(missing) {
+                        break;
+                    }
+                    next = topic.position(&cursor);
+                }
                 // Merging is for those who lag, and `next` tells the epoch.
                 Step::Merged { .. } => break,
-                Step::Reset(_) => {}
+                Step::Reset(_) => {
+                    if !page.reset() {
+                        break;
+                    }
+                    next = topic.position(&cursor);
+                }
                 Step::Events { .. } => {
-                    take(&mut cursor, topic, &mut view, &mut events, limit, &mut room);
+                    take(
+                        &mut cursor,
+                        topic,
+                        &mut view,
+                        &mut page.events,
+                        limit,
+                        &mut room,
+                    );
                 }
             }
         }
-        let offset = events
-            .last()
-            .map_or(cursor.delivered(), EventRecord::offset);
-        let next = Position {
-            epoch: joined.standing.epoch,
-            offset,
-        };
-        Some(HistoryPage { events, gap, next })
+        if let Some(last) = page.events.last() {
+            next = last.position();
+        }
+        Some(HistoryPage {
+            events: page.events,
+            gap: page.gap,
+            next,
+        })
     }
 }
 
@@ -108,5 +172,37 @@ fn take(
             events.extend(record);
             cursor.advance(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_protocol::{GapReason, Offset};
+
+    use super::*;
+
+    fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
+        let offset = |value| Offset::new(value).unwrap();
+        Gap {
+            from: offset(from),
+            to: offset(to),
+            reason,
+        }
+    }
+
+    #[test]
+    fn a_second_gap_widens_the_first_and_does_not_replace_it() {
+        let mut page = Page::default();
+        assert!(page.take_gap(gap(3, 9, GapReason::Expired)));
+        assert!(page.take_gap(gap(10, 12, GapReason::Overrun)));
+        assert_eq!(page.gap, Some(gap(3, 12, GapReason::Expired)));
+    }
+
+    #[test]
+    fn what_was_missing_of_an_old_epoch_is_not_missing_of_the_new_one() {
+        let mut page = Page::default();
+        assert!(page.take_gap(gap(3, 9, GapReason::Expired)));
+        assert!(page.reset());
+        assert_eq!(page.gap, None);
     }
 }

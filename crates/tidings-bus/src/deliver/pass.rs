@@ -9,7 +9,8 @@
 //! `docs/architecture.md`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -19,11 +20,19 @@ use tokio_util::sync::CancellationToken;
 use crate::deliver::topic::{Advance, AttachId, Topic, Watcher};
 use crate::log::View;
 use crate::stats::Counters;
+use crate::tasks::registry::{Appeared, Tasks};
 use crate::timing::Timing;
 
 /// Watchers visited between two yields. Fewer yield more often than publishers
 /// need; more make the batches of later watchers smaller. 32 was the knee.
 const SLICE: usize = 32;
+
+/// What a worker takes up.
+enum Work {
+    Moved(Moved),
+    /// A task has appeared, and patterns may want it.
+    Appeared(Appeared),
+}
 
 /// A topic that has moved.
 struct Moved {
@@ -74,34 +83,60 @@ impl Moved {
 /// The queue of topics that have moved.
 #[derive(Default)]
 pub(crate) struct Fanout {
-    queue: Mutex<VecDeque<Moved>>,
+    queue: Mutex<VecDeque<Work>>,
     ready: Notify,
+    /// Tasks that have appeared and whose patterns have yet to hear of them.
+    appearing: AtomicUsize,
+    /// Told when there are none.
+    all_heard: Notify,
 }
 
 impl Fanout {
     /// Takes up a topic that moved at `since`.
     pub(crate) fn push(&self, topic: Arc<Topic>, since: Instant) {
         let probe = Some(Probe { since, left: None });
-        self.push_back(Moved { topic, probe });
+        self.push_back(Work::Moved(Moved { topic, probe }));
     }
 
-    fn push_back(&self, moved: Moved) {
-        self.lock().push_back(moved);
+    /// Has the patterns hear of a task that has appeared.
+    pub(crate) fn appeared(&self, appeared: Appeared) {
+        self.appearing.fetch_add(1, Ordering::SeqCst);
+        self.push_back(Work::Appeared(appeared));
+    }
+
+    /// Waits until the patterns have heard of every task that has appeared.
+    pub(crate) async fn all_heard(&self) {
+        loop {
+            let heard = self.all_heard.notified();
+            if self.appearing.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            heard.await;
+        }
+    }
+
+    fn push_back(&self, work: Work) {
+        self.lock().push_back(work);
         self.ready.notify_one();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Moved>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Work>> {
         self.queue
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// One worker. Several may run; a topic is with one of them at a time.
-    pub(crate) async fn run(self: Arc<Self>, counters: Arc<Counters>, stop: CancellationToken) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        tasks: Arc<Tasks>,
+        counters: Arc<Counters>,
+        stop: CancellationToken,
+    ) {
         let mut slice = Slice::default();
         let mut turns = 0;
         loop {
-            let (moved, more) = {
+            let (work, more) = {
                 let mut queue = self.lock();
                 (queue.pop_front(), !queue.is_empty())
             };
@@ -109,19 +144,35 @@ impl Fanout {
                 // Notifications coalesce: pass the word on to a worker that sleeps.
                 self.ready.notify_one();
             }
-            let Some(mut moved) = moved else {
+            let Some(work) = work else {
                 tokio::select! {
                     biased;
                     () = self.ready.notified() => continue,
                     () = stop.cancelled() => return,
                 }
             };
-            let walked = slice.visit(&moved.topic, SLICE - turns);
-            turns += walked.turns;
-            moved.follow(&walked, &counters.timings().delivery);
-            if moved.topic.finish_slice() {
-                // Behind the others: topics take turns too.
-                self.push_back(moved);
+            match work {
+                Work::Moved(mut moved) => {
+                    let walked = slice.visit(&moved.topic, SLICE - turns);
+                    turns += walked.turns;
+                    moved.follow(&walked, &counters.timings().delivery);
+                    if moved.topic.finish_slice() {
+                        // Behind the others: topics take turns too.
+                        self.push_back(Work::Moved(moved));
+                    }
+                }
+                Work::Appeared(mut appeared) => {
+                    turns += tell(&tasks, &mut appeared, SLICE - turns);
+                    if appeared.is_over() {
+                        // What was published meanwhile woke nobody.
+                        appeared.task.topic().announce();
+                        if self.appearing.fetch_sub(1, Ordering::SeqCst) == 1 {
+                            self.all_heard.notify_waiters();
+                        }
+                    } else {
+                        self.push_back(Work::Appeared(appeared));
+                    }
+                }
             }
             if turns >= SLICE {
                 turns = 0;
@@ -132,6 +183,26 @@ impl Fanout {
             }
         }
     }
+}
+
+/// Tells up to `limit` patterns of a task that has appeared. Returns how many.
+fn tell(tasks: &Tasks, appeared: &mut Appeared, limit: usize) -> usize {
+    let interested = tasks.interested(appeared, limit);
+    let turns = interested.len().max(1);
+    for (watcher, key) in interested {
+        guarded(|| watcher.discovered(key, &appeared.task));
+    }
+    turns
+}
+
+/// Calls a watcher's code. `None` if it panicked: a worker that ended with it would
+/// leave its topic queued for ever, and nobody would get its events any more.
+fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(call));
+    if result.is_err() {
+        tracing::error!("a watcher panicked; it gets nothing more of this task");
+    }
+    result.ok()
 }
 
 /// A worker's buffers, kept from slice to slice.
@@ -150,8 +221,15 @@ impl Slice {
         }
         topic.fill(&mut self.view, topic.settled.load(Ordering::Relaxed) + 1);
         for (slot, key, watcher) in self.entries.drain(..) {
-            if watcher.advance(key, topic, &mut self.view) == Advance::Gone {
-                topic.forget(slot, &watcher);
+            let view = &mut self.view;
+            match guarded(|| watcher.advance(key, topic, view)) {
+                Some(Advance::Done) => {}
+                Some(Advance::Gone) => topic.forget(slot, &watcher),
+                None => {
+                    topic.forget(slot, &watcher);
+                    // It may have left the view half filled.
+                    topic.fill(&mut self.view, topic.settled.load(Ordering::Relaxed) + 1);
+                }
             }
         }
         // Old chunks must not be kept alive by an idle worker.
@@ -235,6 +313,39 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
             Advance::Done
         }
+    }
+
+    struct Panics;
+
+    impl Watcher for Panics {
+        fn advance(&self, _: usize, _: &Arc<Topic>, _: &mut View) -> Advance {
+            panic!("as it was told to")
+        }
+    }
+
+    #[test]
+    fn a_watcher_that_panics_is_detached_and_the_others_are_visited() {
+        let log = Log::new(None, Epoch::new("e").expect("an epoch"));
+        let topic = Topic::new(log, Arc::default());
+        let (before, after) = (Arc::new(Visits::default()), Arc::new(Visits::default()));
+        for watcher in [
+            Arc::clone(&before) as Arc<dyn Watcher>,
+            Arc::new(Panics),
+            after.clone(),
+        ] {
+            topic
+                .attach(watcher, 0, Hold::Keeps)
+                .expect("a topic that is open");
+        }
+        let mut slice = Slice::default();
+        for visits in 1..=2 {
+            topic.moved.store(true, Ordering::SeqCst);
+            slice.visit(&topic, usize::MAX);
+            assert!(!topic.finish_slice(), "the topic leaves the queue");
+            let visits_of = |watcher: &Arc<Visits>| watcher.0.load(Ordering::Relaxed);
+            assert_eq!((visits_of(&before), visits_of(&after)), (visits, visits));
+        }
+        assert_eq!(topic.watcher_count(), 2);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Subscribers inside the process: a stream of deliveries.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -124,6 +125,21 @@ impl Filter {
     }
 }
 
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.subject {
+            Subject::Task(task_id) => write!(f, "task {task_id}")?,
+            Subject::Pattern(pattern) => write!(f, "pattern {pattern}")?,
+        }
+        if let Some(types) = &self.event_types {
+            let mut types: Vec<_> = types.iter().map(ToString::to_string).collect();
+            types.sort_unstable();
+            write!(f, ", only {}", types.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
 impl From<&TaskId> for Filter {
     fn from(task_id: &TaskId) -> Self {
         Self::task(task_id.clone())
@@ -160,6 +176,37 @@ struct Watched {
 }
 
 impl State {
+    /// Lets go of a task.
+    fn remove(&mut self, key: usize) -> Option<Watched> {
+        let watched = self.watched.try_remove(key)?;
+        let id = watched.task.id();
+        if let Some(keys) = self.keys.get_mut(id) {
+            keys.retain(|known| *known != key);
+            if keys.is_empty() {
+                self.keys.remove(id);
+            }
+        }
+        Some(watched)
+    }
+
+    /// Takes up a task that has appeared. False if it is known already.
+    fn appears(&mut self, task: &Arc<Task>) -> bool {
+        for key in self.keys.get(task.id()).cloned().unwrap_or_default() {
+            let Some(known) = self.watched.get_mut(key) else {
+                continue;
+            };
+            if Arc::ptr_eq(&known.task, task) {
+                return false;
+            }
+            // The task was here before, and what its old log has left to say
+            // comes before anything of the new one.
+            if !std::mem::replace(&mut known.ready, true) {
+                self.ready.push_back(key);
+            }
+        }
+        true
+    }
+
     /// Puts everything on the ready list that has something before it.
     fn look_everywhere(&mut self) {
         for (key, watched) in &mut self.watched {
@@ -211,14 +258,20 @@ enum Taken {
 struct State {
     watched: Slab<Watched>,
     ready: VecDeque<usize>,
+    /// Where tasks are in `watched`: several of one id, if it was removed and came
+    /// back before the old log was read to its end.
+    keys: HashMap<TaskId, Vec<usize>>,
     waker: Option<Waker>,
     pattern: Option<PatternId>,
     closed: bool,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     shared: Arc<Shared>,
     state: Mutex<State>,
+    /// Events that were taken from logs and are not done with.
+    taken: AtomicU64,
+    pattern: Option<Pattern>,
     /// Itself, to attach to tasks that its pattern discovers.
     me: Weak<Inner>,
 }
@@ -254,10 +307,38 @@ impl Inner {
             offered: None,
             ready,
         });
+        state.keys.entry(task.id().clone()).or_default().push(key);
         if ready {
             state.ready.push_back(key);
         }
         Some(joined.standing)
+    }
+
+    /// Notes that events that were taken are done with.
+    pub(crate) fn done(&self, events: u64) {
+        self.taken.fetch_sub(events, Ordering::SeqCst);
+    }
+
+    /// How many events lie between what is done and the heads of the tasks.
+    pub(crate) fn lag(&self) -> u64 {
+        let state = self.lock();
+        let watched = state.watched.iter();
+        let ahead: u64 = watched
+            .map(|(_, watched)| watched.cursor.lag(watched.task.topic()))
+            .sum();
+        ahead + self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Takes up tasks of the pattern that the pass has not told of: after a
+    /// shutdown it does not come by any more.
+    fn take_up_all(&self, state: &mut State) {
+        let Some(pattern) = &self.pattern else { return };
+        let tasks = self.shared.tasks.page(pattern.prefix(), None, usize::MAX);
+        for task in tasks.iter().filter(|task| pattern.matches(task.id())) {
+            if state.appears(task) {
+                self.attach(state, task, &Start::Appeared, Hold::Follows);
+            }
+        }
     }
 }
 
@@ -300,18 +381,10 @@ impl PatternWatcher for Inner {
             if state.closed {
                 return;
             }
-            for (key, known) in &mut state.watched {
-                if Arc::ptr_eq(&known.task, task) {
-                    return;
-                }
-                // The task was here before, and what its old log has left to
-                // say comes before anything of the new one.
-                if known.task.id() == task.id() && !known.ready {
-                    known.ready = true;
-                    state.ready.push_back(key);
-                }
+            if !state.appears(task) {
+                return;
             }
-            self.attach(state, task, &Start::Retained, Hold::Follows);
+            self.attach(state, task, &Start::Appeared, Hold::Follows);
             // It is ready from the start, so its first `advance` will wake nobody.
             state.waker.take()
         };
@@ -339,6 +412,8 @@ pub struct Subscription {
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The bus has been shut down, and all logs have been looked at since.
     ended: bool,
+    /// Events count as taken until somebody says that they are done with.
+    handled_later: bool,
 }
 
 impl EventBus {
@@ -348,6 +423,11 @@ impl EventBus {
         let inner = Arc::new_cyclic(|me| Inner {
             shared: Arc::clone(&self.shared),
             state: Mutex::default(),
+            taken: AtomicU64::new(0),
+            pattern: match &filter.subject {
+                Subject::Pattern(pattern) => Some(pattern.clone()),
+                Subject::Task(_) => None,
+            },
             me: me.clone(),
         });
         let standing = match &filter.subject {
@@ -382,11 +462,19 @@ impl EventBus {
             cold: VecDeque::new(),
             closing: Box::pin(async move { stop.cancelled().await }),
             ended: false,
+            handled_later: false,
         }
     }
 }
 
 impl Subscription {
+    /// Leaves it to the caller to say when an event is done with. Returns whom to
+    /// tell.
+    pub(crate) fn handled_later(&mut self) -> Arc<Inner> {
+        self.handled_later = true;
+        Arc::clone(&self.inner)
+    }
+
     /// Where the task stood when this began: the first live event is the one
     /// after it. None for a pattern.
     pub fn standing(&self) -> Option<&Standing> {
@@ -395,12 +483,7 @@ impl Subscription {
 
     /// How many events lie between this and the heads of its tasks.
     pub fn lag(&self) -> u64 {
-        let state = self.inner.lock();
-        state
-            .watched
-            .iter()
-            .map(|(_, watched)| watched.cursor.lag(watched.task.topic()))
-            .sum()
+        self.inner.lag()
     }
 
     /// The next delivery; none when the bus has been shut down.
@@ -416,8 +499,13 @@ impl Subscription {
         loop {
             if let Taken::Events(run) = self.batch.front_mut()? {
                 let wanted = self.event_types.as_ref();
+                let before = run.len();
                 let next = run
                     .find(|record| wanted.is_none_or(|types| types.contains(record.event_type())));
+                let passed_over = before - run.len() - u64::from(next.is_some());
+                if passed_over > 0 {
+                    self.inner.done(passed_over);
+                }
                 if let Some(record) = next {
                     return Some(Delivery::Event(record));
                 }
@@ -452,6 +540,7 @@ impl Subscription {
         let closed = topic.is_closed();
         if let Some(run) = watched.take_offered(topic, closed, self.skip) {
             counters.delivered(run.len());
+            self.inner.taken.fetch_add(run.len(), Ordering::SeqCst);
             self.batch.push_back(Taken::Events(run));
             return true;
         }
@@ -504,6 +593,7 @@ impl Subscription {
                     };
                     watched.told = true;
                     watched.cursor.advance(merged.offset().get() + 1 - from);
+                    self.inner.taken.fetch_add(1, Ordering::SeqCst);
                     taken += 1;
                     self.batch.push_back(Taken::Merged(merged));
                     continue;
@@ -517,6 +607,7 @@ impl Subscription {
                     let view = watched.page.as_deref().unwrap_or(&self.view);
                     for run in view.runs(from, to) {
                         watched.cursor.advance(run.len());
+                        self.inner.taken.fetch_add(run.len(), Ordering::SeqCst);
                         taken += run.len();
                         self.batch.push_back(Taken::Events(run));
                     }
@@ -524,6 +615,7 @@ impl Subscription {
                 }
             };
             watched.told = true;
+            self.inner.taken.fetch_add(1, Ordering::SeqCst);
             self.batch.push_back(Taken::Told(Box::new(told)));
         };
         counters.delivered(taken);
@@ -535,9 +627,12 @@ impl Subscription {
             let removed = watched.told.then(|| Delivery::Removed {
                 task_id: watched.task.id().clone(),
             });
-            state.watched.remove(key);
+            state.remove(key);
             let removed = removed.map(|removed| Taken::Told(Box::new(removed)));
-            self.batch.extend(removed);
+            if let Some(removed) = removed {
+                self.inner.taken.fetch_add(1, Ordering::SeqCst);
+                self.batch.push_back(removed);
+            }
         }
         self.view.clear();
         true
@@ -598,8 +693,14 @@ impl Stream for Subscription {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let this = &mut *self;
+        // With a backlog it is always ready, and others must run, too.
+        let coop = ready!(tokio::task::coop::poll_proceed(cx));
         loop {
             if let Some(delivery) = this.next_taken() {
+                coop.made_progress();
+                if !this.handled_later {
+                    this.inner.done(1);
+                }
                 return Poll::Ready(Some(delivery));
             }
             if !this.refill(Some(cx.waker())) && !this.poll_fetch(cx) {
@@ -610,7 +711,9 @@ impl Stream for Subscription {
                 // The pass has ended too, and may not have come by for what was
                 // published last.
                 this.ended = true;
-                this.inner.lock().look_everywhere();
+                let mut state = this.inner.lock();
+                this.inner.take_up_all(&mut state);
+                state.look_everywhere();
             }
         }
     }
@@ -625,7 +728,7 @@ impl Drop for Subscription {
             (std::mem::take(&mut state.watched), state.pattern.take())
         };
         if let Some(id) = pattern {
-            self.inner.shared.tasks.unwatch(id);
+            self.inner.shared.unwatch_pattern(id);
         }
         for (_, watched) in watched {
             watched.task.topic().detach(watched.attached);

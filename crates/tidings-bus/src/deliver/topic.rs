@@ -106,6 +106,9 @@ pub enum Start {
     History(u64),
     /// With everything that is retained.
     Retained,
+    /// The same, for a task that has appeared while the subscriber was there: what is
+    /// missing has overrun it, and did not expire before it came.
+    Appeared,
     /// After the last event that the subscriber has seen.
     After(Position),
 }
@@ -382,6 +385,7 @@ fn join(log: &Log, start: &Start) -> Joined {
         Start::Live => (at(head + 1), true),
         Start::History(count) => (at(first.max((head + 1).saturating_sub(*count))), true),
         Start::Retained => (at(1), first == 1),
+        Start::Appeared => (Cursor::new(1, generation), first == 1),
         // A cursor of another generation finds out at its first step.
         Start::After(position) if !log.knows(&position.epoch) => {
             (Cursor::new(1, generation.wrapping_sub(1)), false)

@@ -127,8 +127,8 @@ pub(crate) struct Log {
     /// What the store has, where it is written behind: what lies after it must
     /// stay until it has been handed over.
     saved: Option<u64>,
-    /// Bytes that were appended and wait to be handed over.
-    pub(crate) waiting: usize,
+    /// Bytes of the records past what was saved, overhead included.
+    waiting: usize,
     /// The task's state at `head`; none for an inbox.
     pub(crate) snapshot: Option<Arc<TaskSnapshot>>,
     /// Set when the log left the registry: whoever still holds it looks again.
@@ -220,6 +220,7 @@ impl Log {
         self.first = self.head + 1;
         self.stored_first = Some(stored_first.get());
         self.saved = self.saved.map(|_| self.head);
+        self.waiting = 0;
         self.snapshot = Some(snapshot);
     }
 
@@ -246,9 +247,40 @@ impl Log {
             .map_or(self.first, |stored| stored.min(self.first))
     }
 
-    /// Notes that the store has everything up to `offset`.
-    pub(crate) fn set_saved(&mut self, offset: u64) {
+    /// Notes that the store has everything up to `offset`, and no more. Returns the
+    /// bytes that waited before.
+    pub(crate) fn set_saved(&mut self, offset: u64) -> usize {
         self.saved = Some(offset);
+        let waiting = self.bytes_after(offset);
+        std::mem::replace(&mut self.waiting, waiting)
+    }
+
+    /// Returns the bytes that wait to be handed over.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Returns the bytes of the records after `offset`, overhead included.
+    fn bytes_after(&self, offset: u64) -> usize {
+        if offset >= self.head {
+            return 0;
+        }
+        let next = self.first.max(offset + 1);
+        let start = self.sealed.partition_point(|chunk| chunk.last() < next);
+        let sealed = self.sealed.range(start..).map(|chunk| {
+            let from = next.max(chunk.first);
+            let records = chunk.records.len() - chunk.index_of(from);
+            chunk.frames(from, chunk.last()).len() + records * RECORD_OVERHEAD
+        });
+        let in_tail = self.head + 1 - self.tail_records.len() as u64;
+        let skipped = usize::try_from(next.saturating_sub(in_tail)).unwrap_or(usize::MAX);
+        let before = match skipped.checked_sub(1) {
+            Some(last) => self.tail_records.get(last).map_or(0, |record| record.end),
+            None => 0,
+        };
+        let records = self.tail_records.len().saturating_sub(skipped);
+        let tail = self.tail_bytes.len() - before as usize + records * RECORD_OVERHEAD;
+        sealed.sum::<usize>() + if records == 0 { 0 } else { tail }
     }
 
     /// The newest offset that the store has; the head where nothing waits.
@@ -410,6 +442,7 @@ impl Log {
         self.outputs.clear();
         self.head = 0;
         self.saved = self.saved.map(|_| 0);
+        self.waiting = 0;
         self.snapshot = self
             .task
             .clone()
@@ -521,6 +554,36 @@ mod tests {
         };
         let run: Vec<_> = log.sealed.iter().rev().take_while(small).collect();
         (run.len(), run.iter().map(|chunk| chunk.bytes.len()).sum())
+    }
+
+    #[test]
+    fn the_bytes_that_wait_are_those_past_what_was_saved() {
+        let mut log = Log::new(None, Epoch::new("e").unwrap());
+        log.set_saved(0);
+        let mut sizes = vec![0];
+        for n in 1..=200_u64 {
+            let size = usize::try_from(n).unwrap() * 7 % 100;
+            let write = |_, text: &mut Vec<u8>| {
+                text.resize(size, b'x');
+                Appended {
+                    event_type: EventType::TaskStalled,
+                    timestamp: Timestamp::default(),
+                    data: (0, size),
+                }
+            };
+            log.append(&Framing::NONE, write, &mut Vec::new());
+            sizes.push(size + RECORD_OVERHEAD);
+            if n % 3 == 0 {
+                log.seal();
+            }
+        }
+        assert_eq!(log.waiting(), sizes.iter().sum::<usize>());
+        // Forwards, and back again: a store may lose what it had not synced.
+        for saved in [0, 1, 50, 197, 198, 199, 200, 120, 3, 200] {
+            log.set_saved(saved as u64);
+            let expected: usize = sizes[saved + 1..].iter().sum();
+            assert_eq!(log.waiting(), expected, "saved up to {saved}");
+        }
     }
 
     #[test]

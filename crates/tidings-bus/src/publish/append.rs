@@ -17,6 +17,7 @@ use crate::log::{Appended, Log};
 use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::tasks::eviction::Lane;
+use crate::tasks::lease::Expiry;
 use crate::tasks::task::{Rules, Task};
 
 /// What a publisher gets back.
@@ -35,7 +36,8 @@ pub struct Published {
     pub run: Option<u32>,
 }
 
-/// Why an event was not taken. Nothing has changed when one of these comes back.
+/// Why an event was not taken. Nothing has changed after any of these, except where
+/// a variant says that this is not known.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -64,10 +66,12 @@ pub enum PublishError {
         /// Bytes allowed.
         max: usize,
     },
-    /// The store did not take it: try again under the same `event_id`.
+    /// The store did not confirm that it took the event. It may have: try again under
+    /// the same `event_id`, and the answer says what is so.
     #[error("the event could not be stored")]
     Unavailable(#[source] Arc<StoreError>),
-    /// The bus has been shut down.
+    /// The bus was shut down. An event that was on its way to the store may have
+    /// got there.
     #[error("the bus is closed")]
     Closed,
 }
@@ -92,6 +96,8 @@ pub(crate) struct Prepared {
     pub(crate) payload: Payload,
     /// Whom the task is charged to if this is its first event; none for the bus.
     pub(crate) account: Option<Account>,
+    /// The lease that it ends, where the bus publishes it for that reason.
+    pub(crate) expiry: Option<Expiry>,
 }
 
 impl Prepared {
@@ -105,6 +111,7 @@ impl Prepared {
             event,
             payload,
             account: None,
+            expiry: None,
         })
     }
 }
@@ -152,7 +159,7 @@ impl Shared {
         }
         let at = self.config.clock.now();
         let text_at = text_at(&log, &prepared.payload);
-        let waiting = log.waiting;
+        let waiting = log.waiting();
         let offset = SCRATCH.with_borrow_mut(|scratch| {
             self.edit(&mut log, |log| {
                 log.append(
@@ -187,7 +194,7 @@ impl Shared {
             run: opened(prepared, after.map(|(_, run)| run)),
         };
         let status = after.map(|(status, _)| status);
-        let waiting = log.waiting - waiting;
+        let waiting = log.waiting() - waiting;
         task.topic().mirror(&mut log);
         drop(log);
         self.settle(task, rules, prepared, offset, status, now);
@@ -340,11 +347,13 @@ impl Shared {
         if ended {
             rules.finished.get_or_insert(now);
             rules.changes += u64::from(rules.lease.take().is_some());
+            self.schedule_lease(task, rules);
         } else {
             rules.finished = None;
             self.keep_lease(task, rules, prepared, now);
         }
         rules.recount();
+        self.relist(task, rules, status);
         self.place(task, rules, Lane::of(ended, true));
     }
 
@@ -356,14 +365,16 @@ impl Shared {
                 let had = rules.lease.is_some();
                 rules.changes += u64::from(had || started.lease_ms.is_some());
                 rules.lease = started.lease_ms.map(|lease_ms| {
-                    let lease = Lease::new(std::time::Duration::from_millis(lease_ms), since_start);
-                    self.leases
-                        .schedule(self.started + lease.deadline(), Arc::downgrade(task));
-                    lease
+                    Lease::new(std::time::Duration::from_millis(lease_ms), since_start)
                 });
+                self.schedule_lease(task, rules);
             }
             // The bus's own notice is no sign of life.
-            Payload::TaskStalled => {}
+            Payload::TaskStalled => {
+                if let Some(expiry) = prepared.expiry {
+                    rules.lease = Some(expiry.next);
+                }
+            }
             _ => {
                 if let Some(lease) = &mut rules.lease {
                     lease.renew(since_start);

@@ -76,6 +76,14 @@ impl Behind {
         self.room.notify_waiters();
     }
 
+    /// Notes how many bytes of a task waited before, and how many do now.
+    fn changed(&self, before: usize, after: usize) {
+        match before.checked_sub(after) {
+            Some(less) => self.settle(less),
+            None => _ = self.waiting.fetch_add(after - before, Ordering::Relaxed),
+        }
+    }
+
     fn queue(&self, task: &Arc<Task>) {
         if !task.unsaved.swap(true, Ordering::SeqCst) {
             self.lock().push(Arc::clone(task));
@@ -145,6 +153,7 @@ async fn save_all(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), St
             }
         }
     }
+    shared.keep_to_limit();
     if result.is_err() {
         // Whoever waits for room is to see whether there will be any.
         behind.room.notify_waiters();
@@ -172,16 +181,29 @@ async fn save(
     for _ in 0..MAX_CONFLICTS {
         // Whatever is appended from here on is noted anew.
         task.unsaved.store(false, Ordering::SeqCst);
-        let Some((append, waiting, changes)) = collect(task) else {
+        let Some((append, changes)) = collect(task) else {
             return Ok(());
         };
         let epoch = append.epoch.clone();
         let last = append.snapshot.offset;
         let answer = store.append(append).await;
-        match shared.saved(task, &epoch, last, waiting, answer)? {
+        if let Err(StoreError::Conflict { .. }) = &answer
+            && let Some(stored) = store.find(task.id()).await?
+            && stored.snapshot.epoch != epoch
+        {
+            // A removal that failed left the task's former life there. The store is
+            // this bus's alone, so nobody else goes on with it.
+            store.remove(task.id()).await?;
+            continue;
+        }
+        match shared.saved(task, &epoch, last, answer)? {
             Outcome::Done => {
-                let mut rules = task.lock_rules();
-                rules.saved = rules.saved.max(changes);
+                {
+                    let mut rules = task.lock_rules();
+                    rules.saved = rules.saved.max(changes);
+                }
+                // It may have been asked for memory while it could not give any.
+                shared.place_again(task);
                 return Ok(());
             }
             // The rules that went with what it has lost are to go again.
@@ -212,7 +234,6 @@ impl Shared {
         task: &Arc<Task>,
         epoch: &Epoch,
         last: Offset,
-        waiting: usize,
         answer: Result<(), StoreError>,
     ) -> Result<Outcome, StoreError> {
         let mut log = task.topic().lock();
@@ -223,13 +244,9 @@ impl Shared {
         let expected = match answer {
             Ok(()) => {
                 self.note_first(&mut log, task.id());
-                log.waiting -= waiting;
-                self.edit(&mut log, |log| log.set_saved(last.get()));
+                let before = self.edit(&mut log, |log| log.set_saved(last.get()));
                 log.recount();
-                drop(log);
-                if let Some(behind) = &self.behind {
-                    behind.settle(waiting);
-                }
+                self.note_waiting(before, log.waiting());
                 return Ok(Outcome::Done);
             }
             Err(StoreError::Conflict { expected, .. }) => expected,
@@ -239,7 +256,8 @@ impl Shared {
             // It kept more of an earlier try than it said, or lost what it had
             // not synced when it failed. The log still has it.
             tracing::warn!(task_id = %task.id(), %expected, "the store stands elsewhere");
-            log.set_saved(expected.get() - 1);
+            let before = log.set_saved(expected.get() - 1);
+            self.note_waiting(before, log.waiting());
             return Ok(Outcome::Again);
         }
         tracing::error!(
@@ -248,15 +266,21 @@ impl Shared {
         );
         Ok(Outcome::Lost)
     }
+
+    fn note_waiting(&self, before: usize, after: usize) {
+        if let Some(behind) = &self.behind {
+            behind.changed(before, after);
+        }
+    }
 }
 
-/// What the log has past what was saved, for how many bytes it counts, and how
-/// often the rules had changed by then; none if nothing.
-fn collect(task: &Arc<Task>) -> Option<(Append, usize, u64)> {
+/// What the log has past what was saved, and how often the rules had changed by
+/// then; none if nothing.
+fn collect(task: &Arc<Task>) -> Option<(Append, u64)> {
     let mut view = View::default();
     // Held along, so that they are the rules after the newest of the events.
     let rules = task.lock_rules();
-    let (epoch, snapshot, saved, waiting) = {
+    let (epoch, snapshot, saved) = {
         let mut log = task.topic().lock();
         if log.saved() >= log.head() {
             return None;
@@ -265,7 +289,7 @@ fn collect(task: &Arc<Task>) -> Option<(Append, usize, u64)> {
         log.collect(log.saved() + 1, &mut view.chunks);
         view.head = log.head();
         let snapshot = log.snapshot.clone()?;
-        (log.epoch().clone(), snapshot, log.saved(), log.waiting)
+        (log.epoch().clone(), snapshot, log.saved())
     };
     let changes = rules.changes;
     let stored = (changes != rules.saved).then(|| Arc::new(rules.stored()));
@@ -284,5 +308,5 @@ fn collect(task: &Arc<Task>) -> Option<(Append, usize, u64)> {
         snapshot,
         rules: stored,
     };
-    Some((append, waiting, changes))
+    Some((append, changes))
 }

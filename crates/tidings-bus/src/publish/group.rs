@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidings_protocol::{
-    EventId, ItemId, Offset, Payload, TaskId, TaskSnapshot, TaskStatus, encode_event,
+    EventId, InvalidTransition, ItemId, Offset, Payload, TaskId, TaskSnapshot, TaskStatus,
+    encode_event,
 };
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::Instant;
@@ -28,7 +29,7 @@ use crate::publish::append::{
 };
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
-use crate::tasks::task::Task;
+use crate::tasks::task::{Rules, Task};
 
 /// How often events that another node outran are decided anew.
 const MAX_CONFLICTS: usize = 16;
@@ -58,6 +59,11 @@ impl Waiting {
     /// Whether an event has an id, by which it may be there already.
     pub(crate) fn has_ids(&self) -> bool {
         self.events.iter().any(Waiter::has_id)
+    }
+
+    /// Whether nothing waits, and nobody is at it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.events.is_empty() && !self.working
     }
 
     /// Whether nothing waits, which is the worker's end.
@@ -200,7 +206,7 @@ impl Shared {
     }
 
     async fn task_to_publish(self: &Arc<Self>, task_id: &TaskId) -> Result<Arc<Task>, StoreError> {
-        if let Some(task) = self.tasks.get(task_id) {
+        if let Some(task) = self.fetch_own(task_id).await? {
             return Ok(task);
         }
         // Where nodes share a store it may be there, and only unknown here.
@@ -400,9 +406,12 @@ impl Shared {
                 });
                 continue;
             }
-            let admitted = match closed {
+            let admitted = match closed || task.is_absent() {
                 true => Err(Refused::Removed),
-                false => before.and_then(|_| self.check_state(&snapshot, prepared)),
+                false => self
+                    .still_due(&rules, &snapshot, prepared, events.is_empty())
+                    .and(before)
+                    .and_then(|_| self.check_state(&snapshot, prepared)),
             };
             if let Err(why) = admitted {
                 let anyway = events.is_empty();
@@ -478,6 +487,26 @@ impl Shared {
             rules: after.map(Arc::new),
         });
         Staged { verdicts, append }
+    }
+
+    /// Whether the lease that an event ends is still the task's. `alone`: no event
+    /// of the same group comes before it.
+    fn still_due(
+        &self,
+        rules: &Rules,
+        snapshot: &TaskSnapshot,
+        prepared: &Prepared,
+        alone: bool,
+    ) -> Result<(), Refused> {
+        let Some(expiry) = prepared.expiry else {
+            return Ok(());
+        };
+        if alone && rules.lease == Some(expiry.lease) {
+            return Ok(());
+        }
+        let event_type = prepared.event.event_type.clone();
+        let renewed = InvalidTransition::new(snapshot.status, event_type);
+        Err(self.refuse(renewed.into()))
     }
 
     /// Makes stored events visible.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
-use super::{Append, Store, StoreError, StoredEvent};
+use super::{Append, Store, StoreError, StoredEvent, StoredRules};
 
 fn task(id: &str) -> TaskId {
     TaskId::new(id).expect("a literal of the id's alphabet")
@@ -75,8 +75,86 @@ pub async fn run<S: Store>(make: impl Fn() -> Arc<S>) {
     trims_from_the_front(&fresh()).await;
     refuses_another_epoch(&fresh()).await;
     finds_one(&fresh()).await;
+    lists_in_pages(&fresh()).await;
     removes(&fresh()).await;
     keeps_order_under_concurrency(fresh()).await;
+}
+
+/// Runs the checks of a store that keeps rules and answers to
+/// [`first`](Store::first), each on a fresh store from `make`.
+///
+/// # Panics
+/// When the store does not conform, with what it did.
+pub async fn run_rules<S: Store>(make: impl Fn() -> Arc<S>) {
+    let fresh = || make() as Arc<dyn Store>;
+    keeps_rules(&fresh()).await;
+    says_what_is_first(&fresh()).await;
+    answers_each_of_several(&fresh()).await;
+}
+
+async fn keeps_rules(store: &Arc<dyn Store>) {
+    let rules = |lease_ms| {
+        Some(Arc::new(StoredRules {
+            lease_ms: Some(lease_ms),
+            ..StoredRules::default()
+        }))
+    };
+    let kept = async || {
+        let found = store.find(&task("a")).await.expect("a search");
+        found.expect("a task that is there").rules.lease_ms
+    };
+    let mut first = append("a", "e1", 1..=1);
+    first.rules = rules(7);
+    store.append(first).await.expect("events with rules");
+    assert_eq!(kept().await, Some(7));
+    let open = store.open().await.expect("a store opens");
+    assert_eq!(open[0].rules.lease_ms, Some(7), "a start finds them too");
+    store
+        .append(append("a", "e1", 2..=2))
+        .await
+        .expect("events without rules");
+    assert_eq!(kept().await, Some(7), "unchanged where nothing was said");
+    let mut refused = append("a", "e1", 9..=9);
+    refused.rules = rules(8);
+    store.append(refused).await.expect_err("a hole");
+    assert_eq!(kept().await, Some(7), "a refusal changes nothing");
+    let mut last = append("a", "e1", 3..=3);
+    last.rules = Some(Arc::default());
+    store.append(last).await.expect("events that end the rules");
+    assert_eq!(kept().await, None);
+}
+
+async fn says_what_is_first(store: &Arc<dyn Store>) {
+    assert_eq!(store.first(&task("a")), None, "no such task");
+    store
+        .append(append("a", "e1", 1..=5))
+        .await
+        .expect("events");
+    assert_eq!(store.first(&task("a")), Some(offset(1)));
+    store.trim(&task("a"), offset(4)).await.expect("a trim");
+    assert_eq!(store.first(&task("a")), Some(offset(4)));
+    store.remove(&task("a")).await.expect("a removal");
+    assert_eq!(store.first(&task("a")), None);
+}
+
+async fn answers_each_of_several(store: &Arc<dyn Store>) {
+    let several = vec![
+        append("a", "e1", 1..=2),
+        append("b", "e1", 2..=2),
+        append("c", "e1", 1..=1),
+    ];
+    let answers = store.append_all(several).await;
+    let [a, b, c] = answers.as_slice() else {
+        panic!("{} answers to three", answers.len());
+    };
+    assert!(a.is_ok() && c.is_ok(), "{answers:?}");
+    assert!(
+        matches!(b, Err(StoreError::Conflict { expected, .. }) if *expected == Offset::FIRST),
+        "a hole was answered with {b:?}"
+    );
+    assert_eq!(offsets(store, "a", 1, usize::MAX).await, [1, 2]);
+    assert_eq!(offsets(store, "b", 1, usize::MAX).await, [0u64; 0]);
+    assert_eq!(offsets(store, "c", 1, usize::MAX).await, [1]);
 }
 
 async fn keeps_what_it_takes(store: &Arc<dyn Store>) {
@@ -212,6 +290,28 @@ async fn finds_one(store: &Arc<dyn Store>) {
     assert_eq!(found.first, offset(3));
     assert_eq!(found.snapshot.epoch, epoch("e1"));
     assert_eq!(found.snapshot.offset, offset(5));
+}
+
+async fn lists_in_pages(store: &Arc<dyn Store>) {
+    for id in ["b-2", "a-1", "b-1", "c", "b-3"] {
+        store.append(append(id, "e1", 1..=1)).await.expect("events");
+    }
+    let list = async |prefix: &str, after: Option<&str>, limit| -> Vec<String> {
+        let after = after.map(task);
+        let ids = store.list(prefix, after.as_ref(), limit).await;
+        let ids = ids.expect("a list");
+        ids.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(list("", None, 10).await, ["a-1", "b-1", "b-2", "b-3", "c"]);
+    assert_eq!(list("b-", None, 2).await, ["b-1", "b-2"]);
+    assert_eq!(
+        list("b-", Some("b-2"), 2).await,
+        ["b-3"],
+        "after, and no more than these"
+    );
+    assert_eq!(list("", Some("c"), 2).await, [""; 0]);
+    store.remove(&task("b-1")).await.expect("a removal");
+    assert_eq!(list("b-", None, 2).await, ["b-2", "b-3"]);
 }
 
 async fn removes(store: &Arc<dyn Store>) {

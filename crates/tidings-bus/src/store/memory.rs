@@ -1,6 +1,7 @@
 //! The store that other stores are compared with.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -71,6 +72,25 @@ impl Store for MemoryStore {
 
     async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
         Ok(self.lock().get(task_id).map(Entry::stored))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        let start = match after {
+            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(prefix),
+        };
+        let tasks = self.lock();
+        let ids = tasks.range::<str, _>((start, Bound::Unbounded));
+        Ok(ids
+            .map(|(task_id, _)| task_id.clone())
+            .take_while(|task_id| task_id.as_str().starts_with(prefix))
+            .take(limit)
+            .collect())
     }
 
     async fn append(&self, append: Append) -> Result<(), StoreError> {
@@ -181,6 +201,8 @@ impl Keeper for MemoryStore {
 mod tests {
     #[tokio::test]
     async fn conforms() {
-        super::super::conformance::run(|| std::sync::Arc::new(super::MemoryStore::new())).await;
+        let make = || std::sync::Arc::new(super::MemoryStore::new());
+        super::super::conformance::run(make).await;
+        super::super::conformance::run_rules(make).await;
     }
 }

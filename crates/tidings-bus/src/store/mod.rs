@@ -117,7 +117,8 @@ pub enum StoreError {
         /// The offset that it got.
         offset: Offset,
     },
-    /// The medium failed (full, gone, slow). Trying again later may work.
+    /// The medium failed (full, gone, slow). Whether the change was made is not
+    /// known: a try that failed late may have been written. Try again later.
     #[error("the storage is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -125,12 +126,15 @@ pub enum StoreError {
 /// Durable logs. Every implementation passes [`conformance::run`].
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The tasks that are there, in any order. Called once, before anything else.
+    /// The tasks that a bus has in memory from the start, in any order: all that have
+    /// a lease, and others as far as there are not too many. Called once, before
+    /// anything else.
     async fn open(&self) -> Result<Vec<StoredTask>, StoreError>;
 
     /// Adds events; when this returns, they are as durable as the store promises.
     ///
-    /// All of them or none. [`StoreError::Conflict`] unless the first follows
+    /// All of them or none. After [`StoreError::Unavailable`] it may be either, and
+    /// a repeated append then gets a conflict. [`StoreError::Conflict`] unless the first follows
     /// the last stored one and the epoch is the stored one's; a task that is not
     /// there begins at offset 1, in any epoch. So of two nodes that make a task
     /// at the same time one is first, and the other takes in what it wrote.
@@ -146,6 +150,26 @@ pub trait Store: Send + Sync + 'static {
 
     /// One task as it is there now; none if it is not.
     async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError>;
+
+    /// Ids of up to `limit` tasks in order, after `after`, that begin with `prefix`.
+    ///
+    /// By default what [`open`](Self::open) gives, for a store that gives all.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        let tasks = self.open().await?;
+        let mut ids: Vec<_> = tasks
+            .into_iter()
+            .map(|task| task.snapshot.task_id.clone())
+            .filter(|id| id.as_str().starts_with(prefix) && after.is_none_or(|after| id > after))
+            .collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids)
+    }
 
     /// Events from `from` on, ascending, at least one if there is one, and
     /// about `max_bytes` at most. Offsets trimmed away are simply not there.
@@ -164,6 +188,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The oldest offset of a task that can be read, as far as the store knows
     /// that without looking: it may bound what it keeps.
+    ///
+    /// A store of one bus that answers here keeps tasks which leave the bus's
+    /// memory. Then none means that the store has no such task. Must not wait.
     fn first(&self, _task_id: &TaskId) -> Option<Offset> {
         None
     }

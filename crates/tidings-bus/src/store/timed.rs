@@ -49,6 +49,15 @@ impl Store for Timed {
         self.writing(self.inner.append_all(appends)).await
     }
 
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        self.reading(self.inner.list(prefix, after, limit)).await
+    }
+
     async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
         self.reading(self.inner.find(task_id)).await
     }

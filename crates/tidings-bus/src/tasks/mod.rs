@@ -3,8 +3,10 @@
 pub(crate) mod eviction;
 pub(crate) mod idempotency;
 pub(crate) mod lease;
+pub(crate) mod listing;
 pub(crate) mod registry;
 pub(crate) mod retention;
 pub(crate) mod room;
+pub(crate) mod shelf;
 pub(crate) mod starts;
 pub(crate) mod task;

@@ -9,17 +9,41 @@ use tidings_protocol::{Pattern, TaskId};
 
 use crate::tasks::task::Task;
 
-/// Told of every new task that its pattern matches, before the task's first event.
+/// Told of every new task that its pattern matches.
 pub trait PatternWatcher: Send + Sync {
-    /// A task has appeared; its log is empty. `key` is what the watcher named its pattern.
+    /// A task has appeared. It may have events by now, and none of them was
+    /// delivered: attach with [`Start::Appeared`](crate::Start::Appeared). Called
+    /// by the fan-out pass, like [`Watcher::advance`](crate::Watcher::advance), and
+    /// must not block. `key` is what the watcher named its pattern.
     fn discovered(&self, key: usize, task: &Arc<Task>);
 }
 
 /// Names an attached pattern, to detach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PatternId(usize);
+pub struct PatternId {
+    slot: usize,
+    /// A slot has one tenant after the other. This tells them apart.
+    serial: u64,
+}
+
+/// A task that has appeared, and how many patterns have heard of it.
+pub(crate) struct Appeared {
+    pub(crate) task: Arc<Task>,
+    /// Patterns up to this serial were there when it appeared. Later ones found
+    /// it in the registry.
+    last: u64,
+    /// The slot to look at next; none when all have heard.
+    next: Option<usize>,
+}
+
+impl Appeared {
+    pub(crate) fn is_over(&self) -> bool {
+        self.next.is_none()
+    }
+}
 
 struct PatternEntry {
+    serial: u64,
     pattern: Pattern,
     watcher: Arc<dyn PatternWatcher>,
     key: usize,
@@ -29,6 +53,26 @@ struct PatternEntry {
 struct Inner {
     tasks: BTreeMap<TaskId, Arc<Task>>,
     patterns: Slab<PatternEntry>,
+    /// Patterns ever attached.
+    serial: u64,
+}
+
+/// A task that was looked up, or made.
+pub(crate) struct Inserted {
+    pub(crate) task: Arc<Task>,
+    pub(crate) new: bool,
+    /// Whom the patterns are to hear of.
+    pub(crate) appeared: Option<Appeared>,
+}
+
+impl Inserted {
+    fn known(task: Arc<Task>) -> Self {
+        Self {
+            task,
+            new: false,
+            appeared: None,
+        }
+    }
 }
 
 /// Tasks by id. A `BTreeMap`, because lists are paged by id and patterns are
@@ -59,35 +103,50 @@ impl Tasks {
         self.read().tasks.len()
     }
 
-    /// The task, made by `make` if it is new; then pattern watchers hear of it
-    /// before this returns, so they have a cursor before its first event.
-    pub(crate) fn get_or_insert(
-        &self,
-        id: &TaskId,
-        make: impl FnOnce() -> Arc<Task>,
-    ) -> (Arc<Task>, bool) {
+    /// The task, made by `make` if it is new; then patterns are to hear of it,
+    /// unless there are none.
+    pub(crate) fn get_or_insert(&self, id: &TaskId, make: impl FnOnce() -> Arc<Task>) -> Inserted {
         if let Some(task) = self.get(id) {
-            return (task, false);
+            return Inserted::known(task);
         }
-        let (task, interested) = {
-            let mut inner = self.write();
-            if let Some(task) = inner.tasks.get(id) {
-                return (Arc::clone(task), false);
+        let mut inner = self.write();
+        if let Some(task) = inner.tasks.get(id) {
+            return Inserted::known(Arc::clone(task));
+        }
+        let task = make();
+        inner.tasks.insert(id.clone(), Arc::clone(&task));
+        let appeared = (!inner.patterns.is_empty()).then(|| Appeared {
+            task: Arc::clone(&task),
+            last: inner.serial,
+            next: Some(0),
+        });
+        Inserted {
+            task,
+            new: true,
+            appeared,
+        }
+    }
+
+    /// The next pattern watchers that are to hear of a task, up to `limit`.
+    pub(crate) fn interested(
+        &self,
+        appeared: &mut Appeared,
+        limit: usize,
+    ) -> Vec<(Arc<dyn PatternWatcher>, usize)> {
+        let inner = self.read();
+        let mut interested = Vec::new();
+        let from = appeared.next.take().unwrap_or(usize::MAX);
+        let entries = inner.patterns.iter().skip_while(|(slot, _)| *slot < from);
+        for (slot, entry) in entries {
+            if interested.len() >= limit {
+                appeared.next = Some(slot);
+                break;
             }
-            let task = make();
-            inner.tasks.insert(id.clone(), Arc::clone(&task));
-            let interested: Vec<_> = inner
-                .patterns
-                .iter()
-                .filter(|(_, entry)| entry.pattern.matches(id))
-                .map(|(_, entry)| (Arc::clone(&entry.watcher), entry.key))
-                .collect();
-            (task, interested)
-        };
-        for (watcher, key) in interested {
-            watcher.discovered(key, &task);
+            if entry.serial <= appeared.last && entry.pattern.matches(appeared.task.id()) {
+                interested.push((Arc::clone(&entry.watcher), entry.key));
+            }
         }
-        (task, true)
+        interested
     }
 
     /// Takes a task out if `still` holds under the registry's lock.
@@ -100,16 +159,21 @@ impl Tasks {
         remove
     }
 
-    /// Attaches a pattern and gives the tasks that already match: one critical
+    /// Attaches a pattern, which calls `comes` under the registry's lock, and gives the tasks that already match: one critical
     /// section, so a task is either in the list or will be discovered.
     pub(crate) fn watch(
         &self,
         pattern: &Pattern,
         watcher: Arc<dyn PatternWatcher>,
         key: usize,
+        comes: impl FnOnce(),
     ) -> (PatternId, Vec<Arc<Task>>) {
         let mut inner = self.write();
-        let id = inner.patterns.insert(PatternEntry {
+        comes();
+        inner.serial += 1;
+        let serial = inner.serial;
+        let slot = inner.patterns.insert(PatternEntry {
+            serial,
             pattern: pattern.clone(),
             watcher,
             key,
@@ -120,7 +184,7 @@ impl Tasks {
             .take_while(|(id, _)| pattern.matches(id))
             .map(|(_, task)| Arc::clone(task))
             .collect();
-        (PatternId(id), tasks)
+        (PatternId { slot, serial }, tasks)
     }
 
     /// Attaches a pattern. Tasks that match already are the caller's to page through.
@@ -129,20 +193,32 @@ impl Tasks {
         pattern: &Pattern,
         watcher: Arc<dyn PatternWatcher>,
         key: usize,
+        comes: impl FnOnce(),
     ) -> PatternId {
         let mut inner = self.write();
-        PatternId(inner.patterns.insert(PatternEntry {
+        comes();
+        inner.serial += 1;
+        let serial = inner.serial;
+        let slot = inner.patterns.insert(PatternEntry {
+            serial,
             pattern: pattern.clone(),
             watcher,
             key,
-        }))
+        });
+        PatternId { slot, serial }
     }
 
-    pub(crate) fn unwatch(&self, id: PatternId) {
+    /// Detaches a pattern. Calls `last_goes` if there are none left, under the
+    /// registry's lock: a pattern that comes at this moment comes before or after.
+    pub(crate) fn unwatch(&self, id: PatternId, last_goes: impl FnOnce()) {
         let mut inner = self.write();
-        inner.patterns.try_remove(id.0);
-        if inner.patterns.is_empty() {
-            inner.patterns = Slab::new();
+        let entry = inner.patterns.get(id.slot);
+        if entry.is_some_and(|entry| entry.serial == id.serial) {
+            inner.patterns.remove(id.slot);
+            if inner.patterns.is_empty() {
+                inner.patterns = Slab::new();
+                last_goes();
+            }
         }
     }
 

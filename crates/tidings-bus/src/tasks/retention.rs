@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
-use crate::tasks::task::Task;
+use crate::store::StoreError;
+use crate::tasks::task::{Rules, Task};
 
 /// How long a task of a shared store is kept here that nobody here watches:
 /// long enough for a publisher's next event, or a watcher that reconnects.
@@ -21,16 +22,23 @@ const SWEEP_PAGE: usize = 512;
 /// in several intervals, so the sweep's part of a core stays small.
 const SWEEP_PAGES: usize = 8;
 
+/// Tasks looked at in one interval that are in the store alone. A million of them
+/// take about an hour.
+const SHELF_PAGE: usize = 256;
+
 /// Applies retention by time, forever.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut timer = tokio::time::interval(shared.config.sweep_interval);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut after: Option<TaskId> = None;
+    let mut shelved_after: Option<TaskId> = None;
     loop {
         tokio::select! {
             _ = timer.tick() => {}
             () = stop.cancelled() => return,
         }
+        shared.keep_to_limit();
+        sweep_shelved(&shared, &mut shelved_after).await;
         for _ in 0..SWEEP_PAGES {
             let page = shared.tasks.page("", after.as_ref(), SWEEP_PAGE);
             after = page.last().map(|last| last.id().clone());
@@ -65,31 +73,56 @@ enum Due {
 /// Drops what is too old of one task from memory.
 fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> Due {
     let config = &shared.config;
-    let (finished, touched) = {
+    let (ended_for, over) = {
         let mut rules = task.lock_rules();
         rules.ids.expire(now, config.idempotency_ttl);
         rules.recount();
-        (rules.finished, rules.touched)
+        let idle = now.duration_since(rules.touched);
+        let over = is_over(shared, task, &rules, now);
+        (rules.finished.map(|_| idle), over)
     };
-    let idle = now.duration_since(touched);
     let mut due = Due::Nothing;
-    if finished.is_some() && idle >= config.finished_events_ttl {
+    if ended_for.is_some_and(|idle| idle >= config.finished_events_ttl) {
         shared.drop_events(task);
         let log = task.topic().lock();
         if log.oldest() < log.first() {
             due = Due::Events;
         }
     }
-    let limit = if finished.is_some() {
-        config.pinned_ttl
-    } else {
-        config.idle_ttl
-    };
-    // A task that someone watches by its name stays: it would vanish for no reason.
-    if idle >= limit && task.topic().keeper_count() == 0 {
+    if over {
         due = Due::All;
     }
     due
+}
+
+/// Removes tasks whose time is up and that are in the own store alone.
+async fn sweep_shelved(shared: &Arc<Shared>, after: &mut Option<TaskId>) {
+    let Some(store) = shared.shelf() else {
+        return;
+    };
+    let Ok(page) = store.list("", after.as_ref(), SHELF_PAGE).await else {
+        // The store says itself what is wrong with it.
+        return;
+    };
+    *after = page.last().cloned();
+    for task_id in page {
+        if shared.tasks.get(&task_id).is_some() {
+            continue;
+        }
+        let Ok(Some(stored)) = store.find(&task_id).await else {
+            continue;
+        };
+        let last = stored.snapshot.updated_at.unwrap_or_default();
+        let limit = match stored.snapshot.status.is_terminal() {
+            true => shared.config.pinned_ttl,
+            false => shared.config.idle_ttl,
+        };
+        if shared.instant_of(last).elapsed() >= limit
+            && let Ok(Some(task)) = shared.fetch_own(&task_id).await
+        {
+            remove(shared, &task).await;
+        }
+    }
 }
 
 /// Has the store forget the events that memory has forgotten.
@@ -131,17 +164,50 @@ fn sweep_shared(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) {
     }
 }
 
+/// Removes a task whose time is up, unless it has had an event meanwhile.
 async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
     if !task.is_declared() {
         shared.forget_if_unused(task);
         return;
     }
     let _turn = task.commit.lock().await;
-    if let Some(store) = &shared.store
-        && let Err(error) = store.remove(task.id()).await
-    {
-        tracing::warn!(task_id = %task.id(), %error, "an expired task stays in the store");
-        return;
+    let is_due = |rules: &Rules| is_over(shared, task, rules, Instant::now());
+    match &shared.store {
+        None => {
+            shared.discard_if(task, is_due);
+            shared.forget_empty(task);
+        }
+        Some(store) if shared.behind.is_some() => {
+            // From memory first: an event may come at any time, and begins the
+            // task anew. It is saved after this, for that takes the turn too.
+            if shared.discard_if(task, is_due) {
+                note_removal(task, &store.remove(task.id()).await);
+                shared.forget_empty(task);
+            }
+        }
+        Some(store) => {
+            // Publishers wait for the turn, so nothing comes in between.
+            if is_due(&task.lock_rules()) && note_removal(task, &store.remove(task.id()).await) {
+                shared.discard(task);
+            }
+        }
     }
-    shared.discard(task);
+}
+
+fn note_removal(task: &Task, removed: &Result<(), StoreError>) -> bool {
+    if let Err(error) = removed {
+        tracing::warn!(task_id = %task.id(), %error, "an expired task stays in the store");
+    }
+    removed.is_ok()
+}
+
+/// Decides whether the time of a whole task is up. A task that somebody watches
+/// by its name stays: it would vanish for no reason.
+fn is_over(shared: &Shared, task: &Task, rules: &Rules, now: Instant) -> bool {
+    let config = &shared.config;
+    let limit = match rules.finished {
+        Some(_) => config.pinned_ttl,
+        None => config.idle_ttl,
+    };
+    now.duration_since(rules.touched) >= limit && task.topic().keeper_count() == 0
 }

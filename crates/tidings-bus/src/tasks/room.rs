@@ -34,6 +34,14 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// Has room made again at once: somebody can give something back by now.
+    fn retry(&self) {
+        // Whoever holds it makes room, and finds what there is.
+        if let Ok(mut again_at) = self.again_at.try_lock() {
+            *again_at = None;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Order<Weak<Task>>> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,6 +75,7 @@ impl Shared {
             let has_events = task.topic().lock().retained_events() > 0;
             let lane = Lane::of(rules.finished.is_some(), has_events);
             self.place(task, &mut rules, lane);
+            self.room.retry();
         }
     }
 
@@ -150,7 +159,9 @@ impl Shared {
     fn take_whole(self: &Arc<Self>, task: &Arc<Task>) {
         if self.interest.is_some() {
             self.release(task);
-        } else if self.store.is_none() && task.topic().keeper_count() == 0 {
+        } else if self.store.is_some() {
+            self.shelve(task);
+        } else if task.topic().keeper_count() == 0 {
             self.discard(task);
         }
     }

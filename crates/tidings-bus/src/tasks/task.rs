@@ -1,9 +1,9 @@
 //! A task: its log with watchers, and the rules that a publish must pass.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot, TaskStatus};
 use tokio::time::Instant;
 
 use crate::cluster::mirror::Incoming;
@@ -13,6 +13,7 @@ use crate::publish::group::Waiting;
 use crate::store::StoredRules;
 use crate::tasks::eviction::Place;
 use crate::tasks::idempotency::IdempotencyWindow;
+use crate::tasks::lease::Ticket;
 use crate::tasks::starts::Starts;
 
 /// Bytes that the stamp of one producer is charged with: two ids, two numbers,
@@ -35,6 +36,8 @@ pub struct Task {
     incoming: Mutex<Incoming>,
     /// It came from a store, and the ids of its events have yet to be read.
     pub(crate) cold: AtomicBool,
+    /// The store has it, and it has yet to be read.
+    pub(crate) absent: AtomicBool,
     /// It waits to be saved.
     pub(crate) unsaved: AtomicBool,
 }
@@ -55,6 +58,10 @@ pub(crate) struct Rules {
     pub(crate) changes: u64,
     /// Those of them that a store that is written behind has.
     pub(crate) saved: u64,
+    /// The lease's entry among the deadlines; none while there is no lease.
+    pub(crate) ticket: Option<Ticket>,
+    /// The status that the task is listed under.
+    pub(crate) listed: Option<TaskStatus>,
     /// Where the task waits to give memory back; none while it cannot.
     pub(crate) place: Option<Place>,
     /// What the rules hold, and whom it is charged to.
@@ -72,19 +79,25 @@ impl Rules {
             finished: None,
             changes: 0,
             saved: 0,
+            ticket: None,
+            listed: None,
             place: None,
             tally: account.tally(),
         }
     }
 
-    /// Starts over. The task keeps its place and its account.
+    /// Starts over. The task keeps its account, and the entries under which others
+    /// find it: the caller schedules the lease, and lists the task, anew.
     pub(crate) fn reset(&mut self, now: Instant) {
         let changes = self.changes + 1;
-        let place = self.place.take();
+        let (ticket, place) = (self.ticket.take(), self.place.take());
+        let listed = self.listed;
         *self = Self {
             changes,
             // The store forgets the task, and its rules with it.
             saved: changes,
+            ticket,
+            listed,
             place,
             ..Self::new(now, &self.tally.account().clone())
         };
@@ -135,6 +148,7 @@ impl Task {
             waiting: Mutex::default(),
             incoming: Mutex::default(),
             cold: AtomicBool::new(false),
+            absent: AtomicBool::new(false),
             unsaved: AtomicBool::new(false),
         })
     }
@@ -166,6 +180,11 @@ impl Task {
     /// does not appear in lists.
     pub fn is_declared(&self) -> bool {
         self.topic.head() > 0
+    }
+
+    /// Whether the store has the task and it has yet to be read.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.absent.load(Ordering::SeqCst)
     }
 
     pub(crate) fn lock_waiting(&self) -> MutexGuard<'_, Waiting> {

@@ -200,3 +200,68 @@ async fn a_stuck_handler_does_not_keep_the_bus_from_shutting_down() {
     stopped.await.expect("a shutdown in time");
     assert!(bus.handlers().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_waits_until_handlers_have_handled_what_was_published() {
+    for _ in 0..20 {
+        let bus = bus();
+        let (by_name, by_pattern) = (Seen::default(), Seen::default());
+        let one = bus.subscribe_handler(id("t"), Failing(Arc::clone(&by_name)));
+        let all = bus.subscribe_handler(Filter::everything(), Failing(Arc::clone(&by_pattern)));
+        for _ in 0..100 {
+            bus.publish(&id("t"), NewEvent::log("line")).await.unwrap();
+        }
+        let finished = bus.finish().await;
+        assert_eq!((finished.saved, finished.unhandled), (true, 0));
+        let everything: Vec<_> = (1..=100).collect();
+        assert_eq!(*by_name.lock().unwrap(), everything);
+        assert_eq!(*by_pattern.lock().unwrap(), everything);
+        drop((one, all));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_leaves_at_the_deadline_is_counted() {
+    let bus = bus();
+    let (permits, seen) = (Arc::new(Semaphore::new(3)), Seen::default());
+    let gated = Gated(Arc::clone(&permits), Arc::clone(&seen));
+    let _guard = bus.subscribe_handler(id("t"), gated);
+    for _ in 0..10 {
+        bus.publish(&id("t"), NewEvent::log("line")).await.unwrap();
+    }
+    let finished = bus.finish().await;
+    assert_eq!(finished.unhandled, 7, "the one in its hands included");
+    assert!(!finished.is_complete());
+    assert_eq!(*seen.lock().unwrap(), [1, 2, 3]);
+    assert_eq!(bus.stats().handler_unhandled, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_says_what_it_is_and_how_far_behind() {
+    let bus = bus();
+    let (permits, seen) = (Arc::new(Semaphore::new(0)), Seen::default());
+    let gated = Gated(Arc::clone(&permits), Arc::clone(&seen));
+    let everything = Filter::everything().event_types([tidings_bus::protocol::EventType::Log]);
+    let guard = bus.subscribe_handler(everything, gated);
+    for _ in 0..3 {
+        bus.publish(&id("t"), NewEvent::log("line")).await.unwrap();
+        bus.progress(&id("t"), 1.0, "passed over").await.unwrap();
+    }
+    settle().await;
+    let at_first = info(&bus, guard.id());
+    assert!(at_first.name.ends_with("Gated"), "{}", at_first.name);
+    assert_eq!(at_first.filter, "pattern *, only log");
+    assert_eq!(at_first.lag, 6);
+    {
+        let caught_up = guard.caught_up();
+        tokio::pin!(caught_up);
+        assert!(futures_util::poll!(caught_up.as_mut()).is_pending());
+        permits.add_permits(2);
+        settle().await;
+        assert!(futures_util::poll!(caught_up.as_mut()).is_pending());
+        permits.add_permits(1);
+        assert!(caught_up.await);
+    }
+    assert_eq!(*seen.lock().unwrap(), [1, 3, 5]);
+    assert_eq!(info(&bus, guard.id()).lag, 0);
+}

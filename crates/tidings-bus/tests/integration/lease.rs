@@ -1,11 +1,14 @@
 //! Nobody watches a spinner for ever: a silent task stalls, then counts as lost.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::{self, bus, event, id, quiet};
+use crate::support::{self, Gated, bus, event, id, quiet};
 use serde_json::{Value, json};
 use tidings_bus::protocol::{Data, EventType, NewEvent, TaskId, TaskStatus};
-use tidings_bus::{EventBus, EventRecord};
+use tidings_bus::{BusConfig, EventBus, EventRecord, Store, Write};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance, sleep};
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -206,4 +209,53 @@ async fn many_leases_run_out_each_at_its_own_time() {
             "a lease of {n} s after 50 s"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_lost_task_is_published_when_the_store_takes_it() {
+    let store = Gated::new(Write::Through, Semaphore::MAX_PERMITS);
+    let bus = EventBus::open(BusConfig::default(), Arc::clone(&store) as Arc<dyn Store>)
+        .await
+        .unwrap();
+    let task = id("t");
+    bus.publish(&task, started()).await.unwrap();
+    pass(LEASE).await;
+    assert!(bus.snapshot(&task).unwrap().stalled);
+    store.failing.store(true, Ordering::SeqCst);
+    pass(LEASE).await;
+    assert_eq!(bus.snapshot(&task).unwrap().status, TaskStatus::Running);
+    store.failing.store(false, Ordering::SeqCst);
+    pass(2 * LEASE).await;
+    assert_eq!(bus.snapshot(&task).unwrap().status, TaskStatus::Failed);
+    assert_eq!(
+        types(&bus, &task).await,
+        ["task_started", "task_stalled", "task_failed"],
+        "each of them once"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_the_full_disk_refuses_is_not_lost() {
+    let store = Gated::new(Write::Through, Semaphore::MAX_PERMITS);
+    let bus = EventBus::open(BusConfig::default(), Arc::clone(&store) as Arc<dyn Store>)
+        .await
+        .unwrap();
+    let task = id("t");
+    bus.publish(&task, started()).await.unwrap();
+    store.unavailable.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        pass(LEASE / 2).await;
+        let refused = bus.publish(&task, NewEvent::progress(1.0, "on")).await;
+        refused.unwrap_err();
+    }
+    store.unavailable.store(false, Ordering::SeqCst);
+    pass(LEASE / 2).await;
+    let snapshot = bus.snapshot(&task).unwrap();
+    assert_eq!(
+        (snapshot.status, snapshot.stalled),
+        (TaskStatus::Running, false)
+    );
+    // It gets all of its time once more, and no more than that.
+    pass(2 * LEASE).await;
+    assert_eq!(bus.snapshot(&task).unwrap().status, TaskStatus::Failed);
 }

@@ -16,6 +16,7 @@ mod python_event_bus;
 mod retention;
 mod rules_outlive_a_restart;
 mod runs;
+mod shelf;
 mod slow_subscriber;
 mod snapshot_is_the_reduction;
 mod store;

@@ -8,10 +8,11 @@ use crate::support::{
 };
 use serde_json::json;
 use tidings_bus::protocol::{
-    ErrorCode, EventId, NewEvent, Position, ResetReason, Since, TaskStatus,
+    ErrorCode, EventId, NewEvent, Offset, Position, ResetReason, Since, TaskId, TaskStatus,
 };
 use tidings_bus::{
-    BusConfig, EventBus, Filter, LocalBroker, MemoryStore, PublishError, Store, Write,
+    Append, BusConfig, EventBus, Filter, LocalBroker, MemoryStore, PublishError, Store, StoreError,
+    StoredEvent, StoredTask, Write,
 };
 use tidings_testkit::{Checker, DEADLINE};
 
@@ -341,5 +342,73 @@ async fn two_nodes_that_publish_to_one_task_at_once_lose_and_double_nothing() {
             seen[0] == seen[1],
             "both nodes see the same (round {round})"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_goes_to_its_end_though_nobody_waits_for_it() {
+    let store = Gated::new(Write::Through, 100);
+    let bus = open(&store).await;
+    let task = id("t");
+    bus.publish(&task, step(1)).await.unwrap();
+    store.removals.forget_permits(usize::MAX);
+    {
+        let removing = bus.remove(&task);
+        tokio::pin!(removing);
+        let polled = futures_util::poll!(removing.as_mut());
+        assert!(polled.is_pending(), "the store has not answered");
+        settle().await;
+    }
+    store.removals.add_permits(1_000);
+    settle().await;
+    assert!(store.stored("t").await.is_empty());
+    assert!(bus.snapshot(&task).is_none(), "memory and store agree");
+    let again = bus.publish(&task, step(2)).await.unwrap();
+    assert_eq!(again.offset.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_page_ends_after_a_shutdown_though_the_store_cannot_be_read() {
+    let store = Arc::new(MemoryStore::new());
+    let bus = open(&store).await;
+    for n in 1..=5 {
+        bus.publish(&id("t"), step(n)).await.unwrap();
+    }
+    assert!(bus.shutdown().await);
+    let unreadable = Unreadable(Arc::clone(&store));
+    let bus = EventBus::open(BusConfig::default(), Arc::new(unreadable))
+        .await
+        .unwrap();
+    assert!(bus.shutdown().await);
+    let task = id("t");
+    let page = bus.history(&task, Some(Since::Start), 10);
+    let page = tokio::time::timeout(DEADLINE, page).await;
+    let page = page.expect("no loop without an end").unwrap();
+    assert!(page.events.is_empty());
+    assert_eq!(page.next.offset.get(), 0, "to be asked for again");
+}
+
+/// Knows its tasks, and reads no event.
+struct Unreadable(Arc<MemoryStore>);
+
+#[async_trait::async_trait]
+impl Store for Unreadable {
+    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
+        self.0.open().await
+    }
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        self.0.append(append).await
+    }
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        self.0.find(task_id).await
+    }
+    async fn read(&self, _: &TaskId, _: Offset, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        Err(StoreError::Unavailable("as it was told to".into()))
+    }
+    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
+        self.0.trim(task_id, first).await
+    }
+    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        self.0.remove(task_id).await
     }
 }

@@ -1,12 +1,18 @@
 //! What a subscriber may ask for, and what it gets.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::support::{
     self, bus, event, gap, id, keeping, offset, offsets, publish_to, quiet, reset, step,
 };
 use tidings_bus::protocol::{
     Epoch, EventType, Gap, GapReason, NewEvent, Pattern, Position, ResetReason, Since, TaskStatus,
 };
-use tidings_bus::{Delivery, EventBus, Filter, PublishError, Subscription};
+use tidings_bus::{
+    Advance, Delivery, EventBus, Filter, Hold, PatternWatcher, PublishError, SkipPolicy, Start,
+    Step, Subscription, Task, Topic, View, Watcher,
+};
 use tidings_testkit::{Checker, DEADLINE};
 
 fn range(from: u64, to: u64, reason: GapReason) -> Gap {
@@ -408,9 +414,101 @@ async fn lag_is_how_far_behind_a_subscription_is() {
     let mut watching = bus.subscribe(Filter::everything());
     publish_to(&bus, &id("a"), 3).await;
     publish_to(&bus, &id("b"), 2).await;
+    // It hears of new tasks from the pass.
+    support::settle().await;
     assert_eq!(watching.lag(), 5);
     for _ in 0..5 {
         event(&mut watching).await;
     }
     assert_eq!(watching.lag(), 0);
+}
+
+/// Panics when it hears of a task, and at every event.
+struct Panics;
+
+impl Watcher for Panics {
+    fn advance(&self, _: usize, _: &Arc<Topic>, _: &mut View) -> Advance {
+        panic!("as it was told to")
+    }
+}
+
+impl PatternWatcher for Panics {
+    fn discovered(&self, _: usize, task: &Arc<Task>) {
+        task.topic().attach(Arc::new(Panics), 0, Hold::Follows);
+        panic!("as it was told to")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_panics_takes_nobody_along() {
+    let bus = bus();
+    let (_, there) = bus.watch_pattern(&Pattern::everything(), Arc::new(Panics), 0);
+    assert!(there.is_empty());
+    let mut watching = bus.subscribe(Filter::everything());
+    for n in 1..=3 {
+        bus.publish(&id("t"), step(n)).await.unwrap();
+        assert_eq!(event(&mut watching).await.offset().get(), n);
+    }
+    bus.publish(&id("another"), step(1)).await.unwrap();
+    assert_eq!(event(&mut watching).await.task_id(), Some(&id("another")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_id_of_a_pattern_that_is_gone_detaches_no_other() {
+    let bus = bus();
+    let watch = || {
+        bus.watch_pattern(&Pattern::everything(), Arc::new(Panics), 0)
+            .0
+    };
+    let first = watch();
+    bus.unwatch_pattern(first);
+    // In the same slot.
+    let mut watching = bus.subscribe(Filter::everything());
+    bus.unwatch_pattern(first);
+    bus.publish(&id("t"), step(1)).await.unwrap();
+    assert_eq!(event(&mut watching).await.offset().get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_steps_on_an_empty_page() {
+    let bus = bus();
+    publish_to(&bus, &id("t"), 3).await;
+    let task = bus.task(&id("t")).unwrap();
+    let joined = task.topic().join(&Start::Retained);
+    let mut cursor = joined.cursor;
+    let mut empty = View::default();
+    let step = cursor.step(task.topic(), &mut empty, SkipPolicy::NEVER);
+    assert_eq!(step, Step::Events { from: 1, to: 3 });
+    bus.remove(&id("t")).await.unwrap();
+    publish_to(&bus, &id("t"), 1).await;
+    let task = bus.task(&id("t")).unwrap();
+    let mut empty = View::default();
+    let step = cursor.step(task.topic(), &mut empty, SkipPolicy::NEVER);
+    assert!(!matches!(step, Step::CaughtUp | Step::Cold), "{step:?}");
+}
+
+#[tokio::test]
+async fn a_loop_of_publishes_and_one_of_deliveries_let_others_run() {
+    let bus = bus();
+    let others = Arc::new(AtomicUsize::new(0));
+    let ran = Arc::clone(&others);
+    tokio::spawn(async move {
+        loop {
+            ran.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut watching = bus.subscribe(id("t"));
+    for n in 0..900 {
+        bus.publish(&id("t"), step(n)).await.unwrap();
+    }
+    let meanwhile = others.load(Ordering::Relaxed);
+    assert!(meanwhile > 0, "while it was published");
+    for _ in 0..900 {
+        watching.recv().await.unwrap();
+    }
+    assert!(
+        others.load(Ordering::Relaxed) > meanwhile,
+        "while it was read"
+    );
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::{self, Gated, event, id, offset, retained, step};
+use crate::support::{self, Gated, event, id, offset, retained, settle, step};
 use tidings_bus::protocol::{ErrorCode, NewEvent};
 use tidings_bus::{
     BusConfig, BusConfigError, BusOpenError, EventBus, LocalBroker, LogLimits, MemoryStore, Store,
-    Write,
+    Write, conformance,
 };
+use tokio::sync::Semaphore;
 
 /// Lets the bus's writer have some rounds; time is the test's.
 async fn some_rounds() {
@@ -185,4 +186,76 @@ async fn several_nodes_are_refused() {
         refused,
         BusOpenError::Config(BusConfigError::BehindIsShared)
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_took_without_saying_so_does_not_wait_any_more() {
+    let store = Gated::new(Write::Behind, Semaphore::MAX_PERMITS);
+    let bus = open(&store).await;
+    store.silent.store(true, Ordering::SeqCst);
+    for n in 1..=5 {
+        bus.publish(&id("t"), step(n)).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(store.stored("t").await, [1, 2, 3, 4, 5]);
+    assert!(
+        bus.stats().bytes_unsaved > 0,
+        "the bus does not know it yet"
+    );
+    store.silent.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(bus.stats().bytes_unsaved, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_revives_as_its_time_is_up_keeps_its_event() {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let store = Gated::new(Write::Behind, Semaphore::MAX_PERMITS);
+    let config = BusConfig::default().idle_ttl(HOUR);
+    let bus = EventBus::open(config.clone(), Arc::clone(&store) as Arc<dyn Store>)
+        .await
+        .unwrap();
+    bus.publish(&id("t"), step(1)).await.unwrap();
+    settle().await;
+    store.removals.forget_permits(usize::MAX);
+    tokio::time::sleep(2 * HOUR).await;
+    settle().await;
+    // The removal is on its way to the store.
+    let revived = bus.publish(&id("t"), step(2)).await.unwrap();
+    store.removals.add_permits(1_000);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let snapshot = bus.snapshot(&id("t")).expect("it was published to");
+    assert_eq!(
+        (snapshot.offset, &snapshot.epoch),
+        (revived.offset, &revived.epoch)
+    );
+    assert_eq!(store.stored("t").await, [revived.offset.get()]);
+    assert!(bus.shutdown().await);
+    let bus = EventBus::open(config, store as Arc<dyn Store>)
+        .await
+        .unwrap();
+    let snapshot = bus.snapshot(&id("t")).expect("it outlives a restart");
+    assert_eq!(
+        (snapshot.offset, &snapshot.epoch),
+        (revived.offset, &revived.epoch)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_removal_left_in_the_store_makes_way_for_the_next_life() {
+    let store = Gated::new(Write::Behind, Semaphore::MAX_PERMITS);
+    let bus = open(&store).await;
+    // As if an earlier process had left it behind, unknown to this one.
+    let left = conformance::example("t", "before", 1..=3);
+    store.inner.append(left).await.unwrap();
+    for n in 1..=2 {
+        bus.publish(&id("t"), step(n)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(store.stored("t").await, [1, 2]);
+    assert_eq!(
+        bus.snapshot(&id("t")).unwrap().offset.get(),
+        2,
+        "nothing is lost"
+    );
 }

@@ -16,6 +16,10 @@ pub(crate) struct Gated {
     /// A permit for each append.
     pub(crate) gate: Semaphore,
     pub(crate) failing: AtomicBool,
+    /// Appends are taken, and their answers get lost.
+    pub(crate) silent: AtomicBool,
+    /// A permit for each removal; as many as are wanted unless a test takes them.
+    pub(crate) removals: Semaphore,
     pub(crate) panicking: AtomicBool,
     pub(crate) unavailable: AtomicBool,
     pub(crate) closed: AtomicBool,
@@ -35,6 +39,8 @@ impl Gated {
             inner: MemoryStore::written(write),
             gate: Semaphore::new(permits),
             failing: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            removals: Semaphore::new(Semaphore::MAX_PERMITS),
             panicking: AtomicBool::new(false),
             unavailable: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -70,7 +76,11 @@ impl Store for Gated {
             return Err(StoreError::Unavailable("the disk is full".into()));
         }
         self.taken.lock().unwrap().push(append.events.len());
-        self.inner.append(append).await
+        self.inner.append(append).await?;
+        if self.silent.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the answer got lost".into()));
+        }
+        Ok(())
     }
 
     async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<(), StoreError>> {
@@ -96,6 +106,7 @@ impl Store for Gated {
     }
 
     async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        self.removals.acquire().await.unwrap().forget();
         self.inner.remove(task_id).await
     }
 
