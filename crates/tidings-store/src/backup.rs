@@ -150,6 +150,33 @@ pub(crate) fn copy(
     made
 }
 
+/// Removes what killed processes left of backups in a directory. A backup that is
+/// being made is locked, and stays. So does everything that is no backup.
+fn remove_partial(path: &Path) {
+    let Ok(entries) = fs::read_dir(path) else {
+        return;
+    };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "partial")
+        {
+            continue;
+        }
+        // Taking it finds out whether it is one, and whether somebody has it.
+        let Ok((directory, Found::New)) = Directory::take(&path, true) else {
+            continue;
+        };
+        match fs::remove_dir_all(&path) {
+            Ok(()) => tracing::info!(path = %path.display(), "removed an unfinished backup"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "an unfinished backup stays");
+            }
+        }
+        drop(directory);
+    }
+}
+
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 struct Copying<'a> {
@@ -261,11 +288,11 @@ pub struct BackupDirectory {
 
 impl BackupDirectory {
     /// Backups of `store` in the directory `path`, which is made when the first is.
+    /// Removes what a killed process left of a backup there.
     pub fn new(store: Arc<DiskStore>, path: impl Into<PathBuf>) -> Self {
-        Self {
-            store,
-            path: path.into(),
-        }
+        let path = path.into();
+        remove_partial(&path);
+        Self { store, path }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Changes on their way into one commit of the engine.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use fjall::{OwnedWriteBatch, PersistMode};
 use tidings_bus::protocol::{Offset, TaskId, TaskSnapshot};
@@ -13,32 +13,44 @@ use crate::error::Failure;
 use crate::index::{Entry, Index, Tail};
 use crate::recovery;
 use crate::rows::{CHANGES, Era, TaskRow};
-use crate::store::Open;
+use crate::store::{Open, Shared};
 
 /// The index runs ahead of the engine until the commit: when that fails, both
 /// are read anew.
+///
+/// The index is locked for a few instructions at a time, and never while the disk
+/// is read or a state is encoded: readers and the bus look things up in it.
 pub(crate) struct Batch<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) era: &'a Era,
     pub(crate) config: &'a StoreConfig,
-    pub(crate) index: &'a mut Index,
+    shared: &'a Shared,
     pub(crate) writes: OwnedWriteBatch,
+    /// Events that were added to it.
+    pub(crate) events: u64,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(open: &'a Open, config: &'a StoreConfig, index: &'a mut Index) -> Self {
+    pub(crate) fn new(open: &'a Open, config: &'a StoreConfig, shared: &'a Shared) -> Self {
         Self {
             engine: &open.engine,
             era: &open.era,
             config,
             writes: open.engine.db.batch(),
-            index,
+            shared,
+            events: 0,
         }
+    }
+
+    /// Locks the index. The guard must not be held while the disk is read.
+    pub(crate) fn index(&self) -> MutexGuard<'a, Index> {
+        self.shared.lock_index()
     }
 
     /// Adds events, all or none.
     pub(crate) fn append(&mut self, append: &Append) -> Result<(), StoreError> {
-        let known = self.index.tasks.get(&append.task_id);
+        let mut index = self.index();
+        let known = index.tasks.get(&append.task_id);
         let expected = known.map_or(Offset::FIRST, Entry::next_offset);
         let other_epoch = known.is_some_and(|entry| entry.epoch != append.epoch);
         let mut next = expected;
@@ -53,10 +65,12 @@ impl<'a> Batch<'a> {
         }
         let new = known.is_none();
         if new {
-            self.index.tasks.insert(
+            let number = index.next_number;
+            index.next_number += 1;
+            index.tasks.insert(
                 append.task_id.clone(),
                 Entry {
-                    number: self.index.next_number,
+                    number,
                     epoch: append.epoch.clone(),
                     first: expected.get(),
                     next: expected.get(),
@@ -67,11 +81,11 @@ impl<'a> Batch<'a> {
                     tail: None,
                 },
             );
-            self.index.next_number += 1;
         }
-        let Some(entry) = self.index.tasks.get_mut(&append.task_id) else {
+        let Some(entry) = index.tasks.get_mut(&append.task_id) else {
             return Ok(());
         };
+        self.events += append.events.len() as u64;
         let mut size = 0;
         for event in &append.events {
             let key = event_key(entry.number, event.offset.get());
@@ -93,7 +107,7 @@ impl<'a> Batch<'a> {
         entry.bytes += size;
         entry.touched = append.snapshot.updated_at.unwrap_or(entry.touched);
         entry.ended = append.snapshot.status.is_terminal();
-        self.index.bytes += size;
+        let ended = entry.ended;
         let (events, bytes, marked) = match &entry.tail {
             Some(tail) => (tail.events, tail.bytes, true),
             None => (0, 0, false),
@@ -106,14 +120,17 @@ impl<'a> Batch<'a> {
         let due = entry.tail.as_ref().is_some_and(|tail| {
             tail.events >= defaults::EVENTS_A_STATE && tail.bytes >= entry.row_bytes
         });
-        let over = entry.bytes > self.config.max_task_bytes;
-        if over {
-            // More than must be, so that it is rare.
+        // More than must be, so that it is rare.
+        let over = (entry.bytes > self.config.max_task_bytes).then(|| {
             let excess = entry.bytes - self.config.max_task_bytes * 7 / 8;
-            let first = entry.first + entry.events_in(excess);
+            entry.first + entry.events_in(excess)
+        });
+        index.bytes += size;
+        drop(index);
+        if let Some(first) = over {
             self.trim(&append.task_id, first);
         }
-        if new || due || entry_ended(self.index, &append.task_id) || over {
+        if new || due || ended || over.is_some() {
             self.write_state(&append.task_id)?;
         } else if !marked {
             self.writes
@@ -124,18 +141,22 @@ impl<'a> Batch<'a> {
 
     /// Has events before `first` deleted; the row is the caller's.
     fn trim(&mut self, task_id: &TaskId, first: u64) -> bool {
-        let Some(entry) = self.index.tasks.get_mut(task_id) else {
+        let mut index = self.index();
+        let Some(entry) = index.tasks.get_mut(task_id) else {
             return false;
         };
         let from = entry.first;
-        self.index.bytes -= entry.forget(first);
-        if entry.first == from {
+        let gone = entry.forget(first);
+        let (number, first) = (entry.number, entry.first);
+        index.bytes -= gone;
+        drop(index);
+        if first == from {
             return false;
         }
         self.writes.insert(
             &self.engine.garbage,
-            event_key(entry.number, from),
-            entry.first.to_be_bytes(),
+            event_key(number, from),
+            first.to_be_bytes(),
         );
         true
     }
@@ -151,8 +172,11 @@ impl<'a> Batch<'a> {
     /// Forgets a task.
     pub(crate) fn remove(&mut self, task_id: &TaskId) {
         self.trim(task_id, u64::MAX);
-        if let Some(entry) = self.index.tasks.remove(task_id) {
-            self.index.bytes -= entry.bytes;
+        let mut index = self.index();
+        let removed = index.tasks.remove(task_id);
+        index.bytes -= removed.as_ref().map_or(0, |entry| entry.bytes);
+        drop(index);
+        if removed.is_some() {
             self.writes.remove(&self.engine.tasks, task_id.as_str());
             self.writes.remove(&self.engine.tails, task_id.as_str());
             self.writes.remove(&self.engine.rules, task_id.as_str());
@@ -169,10 +193,15 @@ impl<'a> Batch<'a> {
 
     /// Writes a task's row, with all events counted in.
     pub(crate) fn write_state(&mut self, task_id: &TaskId) -> Result<(), StoreError> {
-        let Some(entry) = self.index.tasks.get_mut(task_id) else {
-            return Ok(());
+        let (tail, number, first, bytes) = {
+            let mut index = self.index();
+            let Some(entry) = index.tasks.get_mut(task_id) else {
+                return Ok(());
+            };
+            let tail = entry.tail.take();
+            (tail, entry.number, entry.first, entry.bytes)
         };
-        let snapshot = match entry.tail.take() {
+        let snapshot = match tail {
             Some(tail) => tail.snapshot,
             None => match recovery::read_row(self.engine, self.era, task_id) {
                 Ok(Some(row)) => Arc::new(row.snapshot),
@@ -181,15 +210,17 @@ impl<'a> Batch<'a> {
             },
         };
         let row = TaskRow::<&TaskSnapshot> {
-            number: entry.number,
+            number,
             era: self.era.number,
-            first: entry.first,
-            bytes: entry.bytes,
+            first,
+            bytes,
             snapshot: &snapshot,
         };
         let json =
             serde_json::to_vec(&row).map_err(|error| StoreError::Unavailable(error.into()))?;
-        entry.row_bytes = json.len() as u64;
+        if let Some(entry) = self.index().tasks.get_mut(task_id) {
+            entry.row_bytes = json.len() as u64;
+        }
         self.writes
             .insert(&self.engine.tasks, task_id.as_str(), json);
         self.writes.remove(&self.engine.tails, task_id.as_str());
@@ -200,8 +231,12 @@ impl<'a> Batch<'a> {
     /// the index any more.
     pub(crate) fn finish(mut self) -> OwnedWriteBatch {
         if !self.writes.is_empty() {
-            self.index.changes += 1;
-            let changes = self.index.changes.to_string();
+            let changes = {
+                let mut index = self.index();
+                index.changes += 1;
+                index.changes
+            };
+            let changes = changes.to_string();
             self.writes.insert(&self.engine.meta, CHANGES, changes);
         }
         self.writes
@@ -214,8 +249,4 @@ pub(crate) fn commit(writes: OwnedWriteBatch) -> Result<(), Failure> {
         return Ok(());
     }
     Ok(writes.durability(Some(PersistMode::Buffer)).commit()?)
-}
-
-fn entry_ended(index: &Index, task_id: &TaskId) -> bool {
-    index.tasks.get(task_id).is_some_and(|entry| entry.ended)
 }

@@ -48,8 +48,15 @@ pub(crate) const RETRY: Duration = Duration::from_secs(1);
 /// new one: more than opening it writes.
 pub(crate) const PROBE_BYTES: usize = 1024 * 1024;
 
-/// After so long without a change the writer tidies up.
-pub(crate) const IDLE: Duration = Duration::from_secs(1);
+/// The writer tidies up so often, whether anybody publishes or not.
+pub(crate) const TIDY: Duration = Duration::from_secs(1);
+
+/// The same while there is more to tidy up than a turn takes, as long as somebody
+/// publishes: a few milliseconds of work each time.
+pub(crate) const TIDY_MORE: Duration = Duration::from_millis(50);
+
+/// How often the writer looks whether its directory is still there.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// Deletions of events, and states, written in one go while tidying up: a few
 /// milliseconds, for which publishers may have to wait.

@@ -198,6 +198,27 @@ impl Directory {
         write_synced(&self.path.join("clean"), &changes.to_string())
     }
 
+    /// Fails if the directory is not there any more, or is another one by now: a
+    /// process whose files were deleted can go on writing to them.
+    pub(crate) fn is_there(&self) -> io::Result<()> {
+        let gone = |what: &str| {
+            let text = format!("{what} was deleted while the store was open; restart the server");
+            io::Error::new(io::ErrorKind::NotFound, text)
+        };
+        if !self.path.join("format").exists() {
+            return Err(gone("the data directory"));
+        }
+        if !self.engine().join("version").exists() {
+            return Err(gone("the directory of the engine"));
+        }
+        match &self._lock {
+            Some(lock) if !is_same_file(lock, &self.path.join("lock"))? => {
+                Err(gone("the lock of the data directory"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the disk takes so many bytes.
     pub(crate) fn probe(&self, bytes: usize) -> io::Result<()> {
         let path = self.path.join("probe");
@@ -251,6 +272,22 @@ fn write_synced(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&aside, path)?;
     path.parent().map_or(Ok(()), sync_directory)
+}
+
+#[cfg(unix)]
+fn is_same_file(open: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let open = open.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((open.dev(), open.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_: &File, path: &Path) -> io::Result<bool> {
+    path.try_exists()
 }
 
 /// A name is on disk only once its directory is.

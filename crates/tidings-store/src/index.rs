@@ -1,6 +1,7 @@
 //! What the writer knows of each task without asking the engine.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use tidings_bus::protocol::{Epoch, Offset, TaskId, TaskSnapshot, Timestamp};
@@ -70,10 +71,41 @@ impl Entry {
     }
 }
 
+impl Index {
+    /// Ids of up to `limit` tasks that begin with `prefix`, after `after`.
+    pub(crate) fn list(&self, prefix: &str, after: Option<&TaskId>, limit: usize) -> Vec<TaskId> {
+        let start = match after {
+            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(prefix),
+        };
+        let tasks = self.tasks.range::<str, _>((start, Bound::Unbounded));
+        let ids = tasks.map(|(task_id, _)| task_id);
+        ids.take_while(|task_id| task_id.as_str().starts_with(prefix))
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// Up to `limit` tasks in the order of their ids, after `after`.
+    pub(crate) fn page<T>(
+        &self,
+        after: Option<&TaskId>,
+        limit: usize,
+        look: impl Fn(&TaskId, &Entry) -> T,
+    ) -> Vec<T> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = self
+            .tasks
+            .range::<TaskId, _>((start, Bound::Unbounded))
+            .take(limit);
+        page.map(|(task_id, entry)| look(task_id, entry)).collect()
+    }
+}
+
 /// All tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    pub(crate) tasks: HashMap<TaskId, Entry>,
+    pub(crate) tasks: BTreeMap<TaskId, Entry>,
     /// The number that the next new task gets. Never one that is in use, also
     /// by events that have yet to be deleted.
     pub(crate) next_number: u64,

@@ -79,7 +79,7 @@ fn look(path: &Path) -> Result<Inspected, OpenError> {
     let clean = directory.clean().map_err(|cause| directory.failed(cause))?;
     let read = || -> Result<Inspected, Damage> {
         let standing = Standing::read(engine, clean)?;
-        let loaded = recovery::load(engine, recovery::era(engine)?)?;
+        let loaded = recovery::load(engine, recovery::era(engine)?, usize::MAX)?;
         recovery::check(clean, &loaded.index)?;
         let index = &loaded.index;
         let mut tasks: Vec<_> = loaded

@@ -46,9 +46,14 @@ pub struct Recovered {
 pub(crate) struct Loaded {
     pub(crate) index: Index,
     pub(crate) era: Era,
+    /// Those that a bus has in memory from the start.
     pub(crate) tasks: Vec<StoredTask>,
     pub(crate) replayed: u64,
 }
+
+/// Tasks that a bus has in memory from the start, beside those that have a lease. A
+/// store with more of them opens in little memory; the others come on demand.
+pub(crate) const AT_ONCE: usize = 10_000;
 
 pub(crate) fn row<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Damage> {
     serde_json::from_slice(bytes).map_err(|cause| Damage::Row {
@@ -164,8 +169,9 @@ pub(crate) fn read_rules(engine: &Engine, task_id: &TaskId) -> Result<StoredRule
     }
 }
 
-/// Reads all that there is.
-pub(crate) fn load(engine: &Engine, era: Era) -> Result<Loaded, Damage> {
+/// Reads every row. Keeps the index of all tasks, and the states of those with a
+/// lease and of `at_once` others.
+pub(crate) fn load(engine: &Engine, era: Era, at_once: usize) -> Result<Loaded, Damage> {
     let mut index = Index {
         changes: fact(engine, CHANGES)?.unwrap_or(0),
         ..Index::default()
@@ -218,11 +224,14 @@ pub(crate) fn load(engine: &Engine, era: Era) -> Result<Loaded, Damage> {
         };
         index.next_number = index.next_number.max(row.number + 1);
         index.bytes += entry.bytes;
-        tasks.push(StoredTask {
-            first: entry.first_offset(),
-            snapshot: Arc::clone(&snapshot),
-            rules: rules.remove(&key[..]).unwrap_or_default(),
-        });
+        let rules: StoredRules = rules.remove(&key[..]).unwrap_or_default();
+        if tasks.len() < at_once || rules.lease_ms.is_some() {
+            tasks.push(StoredTask {
+                first: entry.first_offset(),
+                snapshot: Arc::clone(&snapshot),
+                rules,
+            });
+        }
         index.tasks.insert(snapshot.task_id.clone(), entry);
     }
     Ok(Loaded {

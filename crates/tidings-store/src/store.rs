@@ -96,6 +96,11 @@ impl Shared {
         held.strong_count() > 0
     }
 
+    #[cfg(test)]
+    pub(crate) fn index_is_free(&self) -> bool {
+        self.index.try_lock().is_ok()
+    }
+
     pub(crate) fn lock_index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,7 +172,7 @@ impl DiskStore {
         if unsure {
             era = recovery::next_era(&era);
         }
-        let loaded = recovery::load(&engine, era).map_err(damaged)?;
+        let loaded = recovery::load(&engine, era, recovery::AT_ONCE).map_err(damaged)?;
         recovery::check(clean, &loaded.index).map_err(damaged)?;
         // On disk before anything can be published: in which way it will be
         // synced, in which era, and that the last stop is over.
@@ -193,7 +198,7 @@ impl DiskStore {
             clean: standing.left == Left::Clean,
             backup: standing.left == Left::Backup,
             epoch_changed: unsure,
-            tasks: loaded.tasks.len() as u64,
+            tasks: index.tasks.len() as u64,
             events: index.tasks.values().map(Entry::events).sum(),
             bytes: index.bytes,
             replayed: loaded.replayed,
@@ -355,6 +360,15 @@ impl Store for DiskStore {
         let task_id = task_id.clone();
         self.read_with(move |shared, open| find(shared, open, &task_id))
             .await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        Ok(self.shared.lock_index().list(prefix, after, limit))
     }
 
     async fn read(

@@ -84,6 +84,8 @@ pub(crate) struct Writer {
     pub(crate) config: StoreConfig,
     pub(crate) shared: Arc<Shared>,
     pub(crate) messages: Receiver<Message>,
+    /// When it was last looked whether the directory is there.
+    looked: Instant,
     /// Changes in the last commit.
     siblings: usize,
     /// How long the last sync took.
@@ -106,6 +108,7 @@ impl Writer {
             config,
             shared,
             messages,
+            looked: Instant::now(),
             siblings: 0,
             synced_in: Duration::ZERO,
             unsynced: None,
@@ -125,7 +128,7 @@ impl Writer {
                     }
                 }
                 Ok(Message::Close(asked)) => return self.end(asked),
-                Err(RecvTimeoutError::Timeout) => self.tidy(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     // Not in order: events may be on their way from the bus.
                     self.shared.available.store(false, Ordering::SeqCst);
@@ -139,6 +142,12 @@ impl Writer {
             {
                 self.sync();
             }
+            // Not only when nobody publishes: under steady traffic there is always
+            // a message, and the disk would fill.
+            if self.housekeeping.is_due() {
+                self.tidy();
+            }
+            self.look_at_directory();
             if self.retry_at.is_some_and(|at| Instant::now() >= at) {
                 self.reopen();
             }
@@ -169,11 +178,7 @@ impl Writer {
         let retry = self
             .retry_at
             .map(|at| at.saturating_duration_since(Instant::now()));
-        let idle = if self.housekeeping.more {
-            Duration::ZERO
-        } else {
-            defaults::IDLE
-        };
+        let idle = self.housekeeping.due_in();
         [sync, retry]
             .into_iter()
             .flatten()
@@ -192,16 +197,15 @@ impl Writer {
             return close;
         };
         let mut answers = Vec::with_capacity(commands.len());
-        let writes = {
-            let mut index = self.shared.lock_index();
-            let mut batch = Batch::new(&open, &self.config, &mut index);
-            for command in commands {
-                let applied = apply(&mut batch, command.change);
-                answers.push((command.reply, applied));
-            }
-            batch.finish()
-        };
-        let committed = commit(writes).and_then(|()| self.shared.disk());
+        let mut batch = Batch::new(&open, &self.config, &self.shared);
+        for command in commands {
+            let applied = apply(&mut batch, command.change);
+            answers.push((command.reply, applied));
+        }
+        let kept_pace = self.housekeeping.keep_pace(&mut batch);
+        let committed = kept_pace
+            .and_then(|()| commit(batch.finish()))
+            .and_then(|()| self.shared.disk());
         let committed = committed.and_then(|()| match self.config.sync {
             Sync::EveryCommit => {
                 let began = Instant::now();
@@ -271,6 +275,20 @@ impl Writer {
         (commands, None)
     }
 
+    /// Finds out whether somebody has deleted the directory. What is written to
+    /// files without a name is gone with the process, and nothing else says so.
+    fn look_at_directory(&mut self) {
+        if self.looked.elapsed() < defaults::LOOK {
+            return;
+        }
+        self.looked = Instant::now();
+        if self.shared.available.load(Ordering::SeqCst)
+            && let Err(error) = self.directory.is_there()
+        {
+            self.fail(&Failure::Io(Arc::new(error)));
+        }
+    }
+
     fn sync(&mut self) {
         self.unsynced = None;
         let Some(open) = self.shared.writable() else {
@@ -287,13 +305,9 @@ impl Writer {
         let Some(open) = self.shared.writable() else {
             return;
         };
-        let tidied = {
-            let mut index = self.shared.lock_index();
-            let mut batch = Batch::new(&open, &self.config, &mut index);
-            let turned = self.housekeeping.turn(&mut batch);
-            turned.map(|()| batch.finish())
-        };
-        let tidied = tidied.and_then(commit);
+        let mut batch = Batch::new(&open, &self.config, &self.shared);
+        let turned = self.housekeeping.turn(&mut batch);
+        let tidied = turned.and_then(|()| commit(batch.finish()));
         drop(open);
         match tidied {
             Ok(()) if matches!(self.config.sync, Sync::Interval(_)) => {
@@ -316,7 +330,7 @@ impl Writer {
         }
         self.unsynced = None;
         // Or the writer would look for it again and again, without a pause.
-        self.housekeeping.more = false;
+        self.housekeeping.rest();
         self.retry_at = Some(Instant::now() + defaults::RETRY);
     }
 
@@ -347,6 +361,7 @@ impl Writer {
         self.shared
             .disk()
             .map_err(|_| std::io::Error::from(std::io::ErrorKind::StorageFull))?;
+        self.directory.is_there()?;
         self.directory.probe(defaults::PROBE_BYTES)
     }
 
@@ -356,7 +371,7 @@ impl Writer {
         engine.meta.insert(PROBE, "")?;
         engine.db.persist(PersistMode::SyncAll)?;
         let era = recovery::era(&engine)?;
-        let loaded = recovery::load(&engine, era)?;
+        let loaded = recovery::load(&engine, era, 0)?;
         *self.shared.lock_index() = loaded.index;
         self.shared.set_open(Some(Open {
             engine,
@@ -371,22 +386,17 @@ impl Writer {
         let open = self.shared.writable();
         self.shared.available.store(false, Ordering::SeqCst);
         let open = open.ok_or(Failure::Down)?;
-        let (writes, changes) = {
-            let mut index = self.shared.lock_index();
-            let tails: Vec<TaskId> = index
-                .tasks
-                .iter()
-                .filter(|(_, entry)| entry.tail.is_some())
-                .map(|(task_id, _)| task_id.clone())
-                .collect();
-            let mut batch = Batch::new(&open, &self.config, &mut index);
-            for task_id in &tails {
-                batch.write_state(task_id)?;
-            }
-            let writes = batch.finish();
-            (writes, index.changes)
+        let tails: Vec<TaskId> = {
+            let index = self.shared.lock_index();
+            let tails = index.tasks.iter().filter(|(_, entry)| entry.tail.is_some());
+            tails.map(|(task_id, _)| task_id.clone()).collect()
         };
-        commit(writes)?;
+        let mut batch = Batch::new(&open, &self.config, &self.shared);
+        for task_id in &tails {
+            batch.write_state(task_id)?;
+        }
+        commit(batch.finish())?;
+        let changes = self.shared.lock_index().changes;
         let synced = open.engine.db.persist(PersistMode::SyncAll);
         drop(open);
         self.shared.set_open(None);
@@ -472,5 +482,76 @@ mod tests {
         drop(shared);
         let (_, recovered) = DiskStore::open(&path, config).await.unwrap();
         assert_eq!((recovered.events, recovered.clean), (4, true));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_trimmed_is_deleted_though_publishers_never_pause() {
+        for sync in [Sync::EveryCommit, Sync::Os] {
+            let directory = tempfile::tempdir().unwrap();
+            let config = StoreConfig::default().sync(sync).max_task_bytes(20_000);
+            let path = directory.path().join("data");
+            let (store, _) = DiskStore::open(&path, config).await.unwrap();
+            let store = Arc::new(store);
+            let shared = Arc::clone(&store.shared);
+            let bus = EventBus::open(BusConfig::default(), store as Arc<dyn Store>)
+                .await
+                .unwrap();
+            let publishing = {
+                let (bus, task) = (bus.clone(), "t".parse::<TaskId>().unwrap());
+                tokio::spawn(async move {
+                    loop {
+                        bus.publish(&task, NewEvent::progress(1.0, "on"))
+                            .await
+                            .unwrap();
+                    }
+                })
+            };
+            let deleted = async {
+                loop {
+                    let open = shared.open().unwrap();
+                    let stored = open.engine.events.len().unwrap() as u64;
+                    let published = bus.stats().events_published;
+                    if published > 1_000 && stored < published / 2 {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            let deleted = tokio::time::timeout(tidings_testkit::DEADLINE, deleted).await;
+            deleted.expect("the writer tidies up meanwhile");
+            assert!(!publishing.is_finished());
+            publishing.abort();
+            bus.shutdown().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_index_is_free_while_the_disk_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        let (store, _) = DiskStore::open(&path, StoreConfig::default())
+            .await
+            .unwrap();
+        let bus = {
+            let store = Arc::new(store);
+            let shared = Arc::clone(&store.shared);
+            let bus = EventBus::open(BusConfig::default(), store as Arc<dyn Store>);
+            (bus.await.unwrap(), shared)
+        };
+        let (bus, shared) = bus;
+        let task: TaskId = "t".parse().unwrap();
+        bus.publish(&task, NewEvent::progress(1.0, "on"))
+            .await
+            .unwrap();
+        let open = shared.open().unwrap();
+        let config = StoreConfig::default();
+        let mut batch = crate::batch::Batch::new(&open, &config, &shared);
+        // Whatever a batch does, it holds no lock between its steps.
+        batch.write_state(&task).unwrap();
+        assert!(shared.index_is_free());
+        batch.trim_to(&task, 2).unwrap();
+        assert!(shared.index_is_free());
+        drop(batch.finish());
+        bus.shutdown().await;
     }
 }

@@ -9,8 +9,10 @@ use std::time::SystemTime;
 
 use crate::support::{self, MODES, config, copy, fresh, id, open, publish_to};
 use tidings_bus::protocol::{Event, Payload, Since, TaskSnapshot};
-use tidings_bus::{BusConfig, EventBus, Store};
-use tidings_store::{CopyError, DiskStore, Left, OpenError, Sync, back_up, inspect};
+use tidings_bus::{Backups as _, BusConfig, EventBus, Store};
+use tidings_store::{
+    BackupDirectory, CopyError, DiskStore, Left, OpenError, Sync, back_up, inspect,
+};
 
 async fn running(path: &Path, sync: Sync) -> (EventBus, Arc<DiskStore>) {
     let (store, _) = DiskStore::open(path, config(sync)).await.unwrap();
@@ -210,4 +212,32 @@ async fn a_look_tells_what_is_there_and_changes_nothing() {
     assert!(matches!(missing, OpenError::Missing { .. }), "{missing:?}");
     let foreign = inspect(directory.path()).await.unwrap_err();
     assert!(matches!(foreign, OpenError::Foreign { .. }), "{foreign:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_backup_left_is_removed_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (bus, store) = running(&fresh(&directory), MODES[0]).await;
+    publish_to(&bus, &id("t"), 5).await;
+    let backups = directory.path().join("backups");
+    // As a process that was killed in the middle leaves it.
+    let killed = backups.join("2026-01-01T00-00-00.000Z.partial");
+    std::fs::create_dir_all(killed.join("engine")).unwrap();
+    std::fs::write(killed.join("format"), "tidings store 1, new\n").unwrap();
+    std::fs::write(killed.join("lock"), "").unwrap();
+    std::fs::write(killed.join("engine").join("table"), "half").unwrap();
+    // As one that is being made.
+    let making = backups.join("2026-01-02T00-00-00.000Z.partial");
+    std::fs::create_dir_all(&making).unwrap();
+    std::fs::write(making.join("format"), "tidings store 1, new\n").unwrap();
+    let lock = std::fs::File::create(making.join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    let foreign = backups.join("mine.partial");
+    std::fs::create_dir_all(&foreign).unwrap();
+    std::fs::write(foreign.join("notes"), "do not touch").unwrap();
+    let made = BackupDirectory::new(store, &backups).make().await.unwrap();
+    assert!(!killed.exists());
+    assert!(making.exists() && foreign.join("notes").exists());
+    assert_eq!(made.events, 5);
+    bus.shutdown().await;
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{MODES, copy, fresh, id, open, publish_to, refusal};
+use crate::support::{self, MODES, copy, fresh, id, open, publish_to, refusal};
+use tidings_bus::protocol::{ErrorCode, NewEvent};
 use tidings_store::{OpenError, StoreConfig};
 
 /// Names and contents.
@@ -150,4 +151,26 @@ async fn a_directory_that_cannot_be_made_says_so() {
         .await
         .unwrap_err();
     assert!(matches!(refused, OpenError::Io { .. }), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_deleted_while_it_is_open_takes_nothing_any_more() {
+    for sync in MODES {
+        for again in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = fresh(&directory);
+            let (bus, _) = open(&path, sync).await;
+            publish_to(&bus, &id("t"), 3).await;
+            std::fs::remove_dir_all(&path).unwrap();
+            if again {
+                // Somebody else's store in its place is not this one.
+                open(&path, sync).await.0.shutdown().await;
+            }
+            support::until(|| !bus.is_available()).await;
+            let refused = bus.publish(&id("t"), NewEvent::log("line")).await;
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::Unavailable, "{sync}");
+            assert!(!bus.shutdown().await, "{sync}: not everything is kept");
+        }
+    }
 }
