@@ -15,6 +15,7 @@ mod handshake;
 mod hostile;
 mod http_publish;
 mod idle;
+mod many;
 mod publish;
 mod recovery;
 mod redis;
@@ -31,6 +32,7 @@ const BENCHES: [(&str, fn()); 14] = [
     ("hostile", hostile::main),
     ("http_publish", http_publish::main),
     ("idle", idle::main),
+    ("many", many::main),
     ("publish", publish::main),
     ("recovery", recovery::main),
     ("redis", redis::main),
