@@ -22,7 +22,7 @@ mod redis;
 mod store;
 mod summary;
 
-const BENCHES: [(&str, fn()); 14] = [
+const BENCHES: [(&str, fn()); 15] = [
     ("behind", behind::main),
     ("codec", codec::main),
     ("fanout", fanout::main),
