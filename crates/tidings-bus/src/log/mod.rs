@@ -569,6 +569,7 @@ mod tests {
                     event_type: EventType::TaskStalled,
                     timestamp: Timestamp::default(),
                     data: (0, size),
+                    output: None,
                 }
             };
             log.append(&Framing::NONE, write, &mut Vec::new());

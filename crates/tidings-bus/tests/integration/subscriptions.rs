@@ -9,9 +9,10 @@ use crate::support::{
 use tidings_bus::protocol::{
     Epoch, EventType, Gap, GapReason, NewEvent, Pattern, Position, ResetReason, Since, TaskStatus,
 };
+use tidings_bus::watch::{Start, Task};
 use tidings_bus::{
-    Advance, Delivery, EventBus, Filter, Hold, PatternWatcher, PublishError, SkipPolicy, Start,
-    Step, Subscription, Task, Topic, View, Watcher,
+    Advance, Delivery, EventBus, Filter, Hold, PatternWatcher, PublishError, SkipPolicy, Step,
+    Subscription, Topic, View, Watcher,
 };
 use tidings_testkit::{Checker, DEADLINE};
 
