@@ -10,9 +10,11 @@ use tidings::{
     BusConfig, Client, ConnectionManager, ConnectionsConfig, EventBus, Server, TidingsService,
     TransportConfig, Update,
 };
+use tidings_testkit::http_exchange;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -42,8 +44,7 @@ async fn output(name: &str) -> String {
     String::from_utf8(output.stdout).expect("the example prints text")
 }
 
-type WebSocket =
-    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+type WebSocket = tokio_tungstenite::WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Starts an example that serves, and opens a WebSocket on `path`.
 async fn connect(name: &str, path: &str) -> (tokio::process::Child, WebSocket) {
@@ -138,6 +139,28 @@ async fn embed_axum_upgrades() {
     let hello = first_message("embed_axum", "/ws/tasks/build-7").await;
     assert_eq!(hello["event_type"], "connection_established");
     assert_eq!(hello["data"]["snapshot"]["status"], "pending");
+}
+
+#[tokio::test]
+async fn embed_node_answers_its_own_route_and_those_of_the_server() {
+    let (_server, mut stream) = connect("embed_node", "/ws/tasks/build-7").await;
+    let MaybeTlsStream::Plain(socket) = stream.get_ref() else {
+        panic!("no TLS was asked for")
+    };
+    let addr = socket.peer_addr().expect("a connection");
+    let mut next = async || {
+        let message = timeout(DEADLINE, stream.next()).await.expect("in time");
+        let message = message.expect("a message").expect("an unbroken connection");
+        let text = message.to_text().expect("text");
+        serde_json::from_str::<serde_json::Value>(text).expect("JSON")
+    };
+    assert_eq!(next().await["event_type"], "connection_established");
+    for status in [202, 409] {
+        let request = "POST /builds/7 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let answer = http_exchange(addr, request.as_bytes()).await;
+        assert_eq!(answer.status, status);
+    }
+    assert_eq!(next().await["event_type"], "task_started");
 }
 
 #[tokio::test]

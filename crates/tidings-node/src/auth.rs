@@ -16,8 +16,7 @@ use tidings_connections::chain;
 
 /// Who may come in.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Auth {
+pub(crate) enum Auth {
     /// Whoever reaches the server.
     Nobody {
         /// Others than this machine too: somebody has said that they want that.
@@ -32,6 +31,24 @@ pub enum Auth {
     },
     /// Who shows one of these keys.
     Keys(PathBuf),
+    /// Whom the program lets in.
+    Own(OwnAuthenticator),
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self::Nobody { anonymous: false }
+    }
+}
+
+/// What the program has that asks people who they are.
+#[derive(Clone)]
+pub(crate) struct OwnAuthenticator(pub(crate) Arc<dyn Authenticator>);
+
+impl std::fmt::Debug for OwnAuthenticator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OwnAuthenticator(..)")
+    }
 }
 
 /// What asks people who they are.
@@ -164,6 +181,11 @@ impl Auth {
     pub(crate) fn read(&self) -> Result<Option<Asking>, NodeConfigError> {
         match self {
             Self::Nobody { .. } => Ok(None),
+            Self::Own(own) => Ok(Some(Asking {
+                authenticator: Arc::clone(&own.0),
+                keys: None,
+                provider: None,
+            })),
             Self::Jwt { config, key } => {
                 let (algorithm, path) = (config.algorithm, Path::new(key));
                 if key.contains("://") {

@@ -3,14 +3,13 @@
 use std::io;
 use std::path::Path;
 
-use clap::ArgMatches;
-use clap::parser::ValueSource;
 use tidings_bus::EventBus;
 use tidings_connections::ConnectionManager;
 use tidings_transport::TidingsService;
 
-use crate::config::{self, NodeConfig};
+use crate::config::NodeConfig;
 use crate::error::NodeConfigError;
+use crate::options::{Options, Source};
 
 impl NodeConfig {
     /// Checks what [`Node::start`](crate::Node::start) would find wrong before it
@@ -52,59 +51,26 @@ fn check_folder(path: &Path) -> Result<(), NodeConfigError> {
     }
 }
 
-/// Returns every option with its value and where that is from, as a file would
-/// have it.
-///
-/// # Errors
-/// The file cannot be read any more.
-pub fn in_force(settings: &NodeConfig, given: &ArgMatches) -> Result<String, NodeConfigError> {
-    let file = match &settings.given.config {
-        Some(path) => config::table(path.clone())?,
-        None => toml::Table::new(),
-    };
-    let strangers = settings.strangers();
-    let mut text = String::new();
-    for argument in crate::options::arguments() {
-        let id = argument.get_id().as_str();
-        let name = id.replace('_', "-");
-        let raw = given.get_raw(id).map(|values| {
-            let values = values.map(|value| value.to_string_lossy().into_owned());
-            values.collect::<Vec<_>>().join(",")
-        });
-        let (value, from) = match (given.value_source(id), raw, file.get(&name)) {
-            (Some(ValueSource::CommandLine), Some(raw), _) => (raw, "flag"),
-            (Some(ValueSource::EnvVariable), Some(raw), _) => (raw, "variable"),
-            (_, _, Some(value)) => (plain(value), "file"),
-            _ => match default(&argument, strangers) {
-                Some(value) => (value, "default"),
-                None => continue,
-            },
-        };
-        let assignment = format!("{name} = {:?}", without_secrets(&value));
-        text.push_str(&format!("{assignment:<48} # {from}\n"));
-    }
-    Ok(text)
-}
-
-/// What the help says that it is where it is not given.
-fn default(argument: &clap::Arg, strangers: bool) -> Option<String> {
-    let help = argument.get_help()?.to_string();
-    let (_, value) = help.split_once("[default: ").or_else(|| {
-        // Without strangers there is no limit, which is 0 for all of these.
-        let found = help.split_once("[for strangers: ")?;
-        Some(if strangers { found } else { ("", "0]") })
-    })?;
-    value.strip_suffix(']').map(str::to_owned)
-}
-
-fn plain(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text.clone(),
-        toml::Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::Boolean(yes) => yes.to_string(),
-        // No option is of another kind: reading the file has refused it.
-        _ => String::new(),
+impl NodeConfig {
+    /// Returns every option with its value and where that is from, as a file would
+    /// have it. Passwords are left out.
+    pub fn in_force(&self) -> String {
+        let strangers = self.strangers();
+        let mut text = String::new();
+        for info in Options::all() {
+            let (value, from) = match self.in_force.text(info) {
+                Some((Source::Given, value)) => (value.clone(), "flag"),
+                Some((Source::Variable, value)) => (value.clone(), "variable"),
+                Some((Source::File, value)) => (value.clone(), "file"),
+                None => match info.default(strangers) {
+                    Some(value) => (value, "default"),
+                    None => continue,
+                },
+            };
+            let assignment = format!("{} = {:?}", info.name(), without_secrets(&value));
+            text.push_str(&format!("{assignment:<48} # {from}\n"));
+        }
+        text
     }
 }
 

@@ -1,19 +1,25 @@
 //! What a node is run with: from options to the settings of each crate.
 
-use std::fs;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_bus::BusConfig;
-use tidings_connections::ConnectionsConfig;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tidings_bus::{BusConfig, EventBus};
+use tidings_connections::{Authenticator, ConnectionsConfig};
 use tidings_redis::Deployment;
 use tidings_store::StoreConfig;
 use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
+use tower_service::Service;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, OwnAuthenticator};
 use crate::error::NodeConfigError;
 use crate::limits::limits;
+use crate::listen::{BoxError, Mounts};
 use crate::logging::LogFilter;
 use crate::options::Options;
 use crate::tls::TlsFiles;
@@ -28,92 +34,198 @@ const DRAIN_WINDOW: Duration = Duration::from_secs(5);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a node is run with.
-#[derive(Debug)]
+///
+/// [`load`](Self::load) makes it from options: values, variables and a file. The
+/// fields and setters are for what a program decides by itself.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NodeConfig {
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 takes a free one. Default: 127.0.0.1:8000.
     pub listen: SocketAddr,
-    /// The options that all of this was made from, without the file.
-    pub given: Options,
-    /// The same with the file.
-    pub in_force: Options,
-    /// Lets a reload exchange what is logged; none where the host logs its own way.
-    pub log_filter: Option<LogFilter>,
-    /// What is logged.
-    pub log: Log,
-    /// How log lines look.
-    pub log_format: LogFormat,
-    /// Where spans of requests go; the host sends them.
-    pub otlp: Option<Collector>,
-    /// Who may come in.
-    pub auth: Auth,
-    /// The certificate and its key, for TLS.
-    pub tls: Option<TlsFiles>,
-    /// Tasks.
+    /// The settings of the bus. A reload does not change them.
     pub bus: BusConfig,
-    /// Connections.
+    /// The settings of the connections. A reload changes their limits.
     pub connections: ConnectionsConfig,
-    /// HTTP.
+    /// The settings of the HTTP service. A reload changes the origins.
     pub transport: TransportConfig,
-    /// Where Redis is, for one of several nodes.
+    /// Where Redis is, to be one of several nodes. Default: none.
     pub redis: Option<Deployment>,
-    /// What the node is called among several.
+    /// The name of the node among several. Default: its machine's name and port.
     pub node_name: Option<String>,
-    /// Where tasks are kept; none for memory alone.
+    /// The directory where tasks are kept. Default: none, tasks are in memory.
     pub data_dir: Option<PathBuf>,
-    /// How tasks are kept on disk.
+    /// The settings of the data directory.
     pub store: StoreConfig,
-    /// Where backups go; none are made without.
+    /// The directory where backups go. Default: none, no backups are made.
     pub backup_dir: Option<PathBuf>,
-    /// Over how long clients are told to spread their coming back.
+    /// Over how long clients are told to spread their coming back. Default: 5 s.
     pub drain_window: Duration,
-    /// How long stopping may take.
+    /// How long stopping may take. Default: 10 s.
     pub drain_deadline: Duration,
+    /// Whether the dashboard is served, where [`TransportConfig::pages`] has no
+    /// other pages. Default: yes.
+    pub dashboard: bool,
+    /// The address that spans of requests are sent to. The node does not send them:
+    /// `tidings-otlp` does.
+    pub otlp: Option<String>,
+    pub(crate) log: Log,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_filter: Option<LogFilter>,
+    pub(crate) auth: Auth,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) shared_bus: Option<EventBus>,
+    pub(crate) mounts: Mounts,
+    /// The options that the configuration was made from, without the file.
+    given: Options,
+    /// The same with the file.
+    pub(crate) in_force: Options,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self::new(
+            Options::default(),
+            Options::default(),
+            Auth::default(),
+            None,
+        )
+    }
 }
 
 impl NodeConfig {
-    /// From flags and variables, and from the file that they name.
+    /// Makes a configuration from options, and from the file that they name. Values
+    /// that are set win over those of the file.
+    ///
+    /// ```no_run
+    /// use tidings_node::{NodeConfig, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut values = Options::default();
+    /// values.set("config", "tidings.toml")?;
+    /// let options = values.or(&Options::from_env(&[])?);
+    /// let config = NodeConfig::load(options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// See [`NodeConfigError`].
+    /// The file cannot be read or is wrong, or options do not go together.
     pub fn load(given: Options) -> Result<Self, NodeConfigError> {
-        let file = given.config.clone().map(read).transpose()?;
-        let in_force = given.clone().or(file.unwrap_or_default());
-        Self::from_options(given, in_force)
+        let in_force = match &given.config {
+            Some(path) => given.clone().or(&Options::from_file(path)?),
+            None => given.clone(),
+        };
+        let auth = Auth::from_options(&in_force)?;
+        let tls = TlsFiles::from_options(&in_force)?;
+        Ok(Self::new(given, in_force, auth, tls))
     }
-}
 
-fn read(path: PathBuf) -> Result<Options, NodeConfigError> {
-    parse(path)
-}
+    /// Returns the options that the configuration was made from, without the file.
+    pub(crate) fn given(&self) -> &Options {
+        &self.given
+    }
 
-/// The file as it is written.
-pub(crate) fn table(path: PathBuf) -> Result<toml::Table, NodeConfigError> {
-    parse(path)
-}
-
-fn parse<T: serde::de::DeserializeOwned>(path: PathBuf) -> Result<T, NodeConfigError> {
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            toml::from_str(&text).map_err(|cause| NodeConfigError::FileWrong { path, cause })
+    fn new(given: Options, in_force: Options, auth: Auth, tls: Option<TlsFiles>) -> Self {
+        let options = &in_force;
+        let listen = options.listen.as_ref().map_or_else(
+            || SocketAddr::from(([127, 0, 0, 1], 8000)),
+            |listen| listen.0,
+        );
+        let limits = limits(options, has_strangers(&auth, listen));
+        Self {
+            auth,
+            tls,
+            listen,
+            bus: bus(options),
+            connections: connections(options).limits(limits),
+            transport: transport(options),
+            redis: options.redis.as_ref().map(|url| url.0.clone()),
+            node_name: options.node_name.clone(),
+            store: store(options),
+            data_dir: options.data_dir.clone(),
+            backup_dir: options.backup_dir.clone(),
+            drain_window: options.drain_window.map_or(DRAIN_WINDOW, |time| time.get()),
+            drain_deadline: options
+                .drain_deadline
+                .map_or(DRAIN_DEADLINE, |time| time.get()),
+            dashboard: true,
+            otlp: options.otlp.as_ref().map(Collector::traces),
+            log: options.log.clone().unwrap_or_default(),
+            log_format: options.log_format.unwrap_or_default(),
+            log_filter: None,
+            shared_bus: None,
+            mounts: Mounts::default(),
+            given,
+            in_force,
         }
-        Err(cause) => Err(NodeConfigError::FileUnreadable { path, cause }),
     }
-}
 
-/// Sets what is given, by the setter's name.
-macro_rules! set {
-    ($config:ident: $($setter:ident = $value:expr),* $(,)?) => {
-        $(if let Some(value) = $value { $config = $config.$setter(value); })*
-    };
-}
+    /// Sets where to listen; port 0 takes a free one.
+    #[must_use]
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
 
-impl NodeConfig {
+    /// Sets who asks people who they are, in place of the options' way.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.auth = Auth::Own(OwnAuthenticator(authenticator));
+        self
+    }
+
+    /// Sets the bus: one that the program has already. The node neither opens a
+    /// store nor joins Redis, and stops the bus when it stops.
+    #[must_use]
+    pub fn over(mut self, bus: EventBus) -> Self {
+        self.shared_bus = Some(bus);
+        self
+    }
+
+    /// Lets a reload exchange which lines are logged, by what
+    /// [`logging::start`](crate::logging::start) returned.
+    #[must_use]
+    pub fn log_filter(mut self, filter: LogFilter) -> Self {
+        self.log_filter = Some(filter);
+        self
+    }
+
+    /// Adds routes of the program's own: the service that `make` returns answers
+    /// `prefix` and every path below it. `make` runs when the node starts and gets
+    /// the node's bus.
+    ///
+    /// The service is any tower service, such as an axum `Router`. It sees whole
+    /// paths. The node checks the name of the host first, and nothing else: the
+    /// service decides who may ask. The longest prefix wins, over the node's own
+    /// routes too.
+    ///
+    /// # Panics
+    /// `prefix` does not begin with a slash.
+    #[must_use]
+    pub fn mount<S, B>(
+        mut self,
+        prefix: &str,
+        make: impl Fn(EventBus) -> S + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.mounts.add(prefix, make);
+        self
+    }
+
     pub(crate) fn strangers(&self) -> bool {
         has_strangers(&self.auth, self.listen)
     }
 
-    /// That tasks are to be in one place, and backups of that place.
+    /// Checks that tasks are in one place, and backups of that place.
     pub(crate) fn check_homes(&self) -> Result<(), NodeConfigError> {
         if self.data_dir.is_some() && self.redis.is_some() {
             return Err(NodeConfigError::Setting(
@@ -129,39 +241,13 @@ impl NodeConfig {
         }
         Ok(())
     }
+}
 
-    fn from_options(given: Options, in_force: Options) -> Result<Self, NodeConfigError> {
-        let options = &in_force;
-        let auth = Auth::from_options(options)?;
-        let listen = options.listen.as_ref().map_or_else(
-            || SocketAddr::from(([127, 0, 0, 1], 8000)),
-            |listen| listen.0,
-        );
-        let limits = limits(options, has_strangers(&auth, listen));
-        Ok(Self {
-            auth,
-            tls: TlsFiles::from_options(options)?,
-            listen,
-            bus: bus(options),
-            connections: connections(options).limits(limits),
-            transport: transport(options),
-            redis: options.redis.as_ref().map(|url| url.0.clone()),
-            node_name: options.node_name.clone(),
-            store: store(options),
-            data_dir: options.data_dir.clone(),
-            backup_dir: options.backup_dir.clone(),
-            drain_window: options.drain_window.map_or(DRAIN_WINDOW, |time| time.get()),
-            drain_deadline: options
-                .drain_deadline
-                .map_or(DRAIN_DEADLINE, |time| time.get()),
-            log: options.log.clone().unwrap_or_default(),
-            log_format: options.log_format.unwrap_or_default(),
-            otlp: options.otlp.clone(),
-            log_filter: None,
-            given,
-            in_force,
-        })
-    }
+/// Sets what is given, by the setter's name.
+macro_rules! set {
+    ($config:ident: $($setter:ident = $value:expr),* $(,)?) => {
+        $(if let Some(value) = $value { $config = $config.$setter(value); })*
+    };
 }
 
 /// Whether people come in whom nobody knows.

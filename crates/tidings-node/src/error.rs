@@ -7,10 +7,29 @@ use std::path::PathBuf;
 
 use tidings_store::OpenError;
 
+use crate::value::InvalidValue;
+
 /// A configuration that cannot work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeConfigError {
+    /// A variable that looks like an option and is none.
+    #[error(
+        "{name} is not an option of tidings; unset it, or see `tidings --help` for the names there are"
+    )]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+    },
+    /// A variable whose value cannot be.
+    #[error("the variable {name} is wrong")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong.
+        #[source]
+        cause: InvalidValue,
+    },
     /// The file cannot be read.
     #[error("the configuration file {} cannot be read", .path.display())]
     FileUnreadable {

@@ -23,10 +23,15 @@
 //! Its neighbours are `tidings-transport`, the HTTP service for an accept loop of
 //! one's own, and `tidings-server`, the program around a node.
 
+#[cfg(feature = "clap")]
+mod args;
 mod auth;
 mod check;
 mod config;
 mod error;
+mod exit_code;
+#[cfg(feature = "clap")]
+mod files;
 mod limits;
 pub mod listen;
 pub mod logging;
@@ -36,15 +41,15 @@ mod pages;
 mod reload;
 mod storage;
 mod tls;
-pub mod value;
+mod value;
 
-pub use auth::Auth;
-pub use check::in_force;
 pub use config::NodeConfig;
 pub use error::{NodeConfigError, StartError};
+#[cfg(feature = "clap")]
+pub use files::{FileCommand, FileError, Told, copy_data};
 pub use listen::Server;
 pub use node::{Node, StopReport};
-pub use options::{Options, arguments};
+pub use options::{OptionError, OptionInfo, Options};
 pub use reload::{ReloadHandle, Reloaded};
 pub use tidings_connections::chain;
-pub use tls::TlsFiles;
+pub use value::InvalidValue;

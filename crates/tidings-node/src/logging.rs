@@ -1,15 +1,18 @@
 //! Where log lines go, how they look, and which there are.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use crate::config::NodeConfig;
 use crate::value::{Log, LogFormat};
 
 /// Which lines there are; it can be exchanged.
-pub struct LogFilter(Box<dyn Fn(EnvFilter) + Send + Sync>);
+#[derive(Clone)]
+pub struct LogFilter(Arc<dyn Fn(EnvFilter) + Send + Sync>);
 
 impl std::fmt::Debug for LogFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -31,15 +34,14 @@ impl LogFilter {
 /// # Panics
 /// The process has a subscriber already.
 pub fn start(
-    log: &Log,
-    format: LogFormat,
+    config: &NodeConfig,
     more: Option<Box<dyn Layer<Registry> + Send + Sync>>,
 ) -> LogFilter {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         // It would panic where standard error is a pipe that nobody reads any more.
         .log_internal_errors(false);
-    let lines = match format {
+    let lines = match config.log_format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines
             .json()
@@ -48,11 +50,11 @@ pub fn start(
             .with_span_list(false)
             .boxed(),
     };
-    let (filter, handle) = reload::Layer::new(log.filter());
+    let (filter, handle) = reload::Layer::new(config.log.filter());
     tracing_subscriber::registry()
         .with(more)
         .with(lines.with_filter(filter))
         .init();
     // What cannot be reloaded is a subscriber that is gone, and this one stays.
-    LogFilter(Box::new(move |filter| _ = handle.reload(filter)))
+    LogFilter(Arc::new(move |filter| _ = handle.reload(filter)))
 }

@@ -1,6 +1,6 @@
 //! A whole server: a bus, its connections and a listener, until a token says stop.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tidings_redis::{Deployment, Redis, RedisConfig};
 use tidings_store::BackupDirectory;
 use tidings_transport::{ExtraRoute, TidingsService, TransportConfig};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth;
@@ -40,6 +41,8 @@ pub struct Node {
     manager: ConnectionManager,
     reload: ReloadHandle,
     secured: bool,
+    /// What follows files. It ends with the node.
+    _background: JoinSet<()>,
     window: Duration,
     deadline: Duration,
 }
@@ -61,6 +64,7 @@ impl Node {
     /// See [`StartError`].
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         let strangers = config.strangers();
+        let given = config.given().clone();
         config.auth.check(config.listen)?;
         let tls = match &config.tls {
             None => None,
@@ -69,9 +73,13 @@ impl Node {
         config.check_homes()?;
         let asking = config.auth.read()?;
         let mut keeper: Option<Arc<dyn Keeper>> = None;
-        let mut transport = routes(config.transport).pages(pages());
-        let (bus, redis) = match &config.data_dir {
-            Some(path) => {
+        let mut transport = routes(config.transport);
+        if transport.pages.is_none() && config.dashboard {
+            transport = transport.pages(pages());
+        }
+        let (bus, redis) = match (config.shared_bus, &config.data_dir) {
+            (Some(bus), _) => (bus, None),
+            (None, Some(path)) => {
                 let (bus, store) = storage::open(path, config.store, config.bus).await?;
                 if let Some(into) = config.backup_dir {
                     let backups = BackupDirectory::new(Arc::clone(&store), into);
@@ -80,11 +88,12 @@ impl Node {
                 keeper = Some(store);
                 (bus, None)
             }
-            None => {
+            (None, None) => {
                 let name = config.node_name.unwrap_or_else(|| named(config.listen));
                 open(config.bus, config.redis, name).await?
             }
         };
+        let mut background = JoinSet::new();
         let started = async {
             let connections = config.connections;
             let mut keys = None;
@@ -99,7 +108,7 @@ impl Node {
             };
             let manager = manager.map_err(NodeConfigError::setting)?;
             if let Some(keys) = keys.clone() {
-                tokio::spawn(auth::follow(keys));
+                background.spawn(auth::follow(keys));
             }
             if let Some(keeper) = keeper {
                 let clients = manager
@@ -117,7 +126,7 @@ impl Node {
                 .map_err(NodeConfigError::setting)?;
             let certificate = Arc::new(Notify::new());
             let reload = ReloadHandle::new(Reload {
-                given: config.given,
+                given,
                 in_force: Mutex::new(config.in_force),
                 strangers,
                 filter: config.log_filter,
@@ -128,10 +137,11 @@ impl Node {
             let addr = config.listen;
             let mut server = Server::bind(addr, service)
                 .await
-                .map_err(|cause| StartError::Listen { addr, cause })?;
+                .map_err(|cause| StartError::Listen { addr, cause })?
+                .mounts(config.mounts.make(&bus));
             let secured = tls.is_some();
             if let Some((files, tls)) = tls {
-                tokio::spawn(tls::follow(files, tls.clone(), certificate));
+                background.spawn(tls::follow(files, tls.clone(), certificate));
                 server = server.secured(Arc::new(tls));
             }
             Ok(Self {
@@ -141,6 +151,7 @@ impl Node {
                 manager,
                 reload,
                 secured,
+                _background: background,
                 window: config.drain_window,
                 deadline: config.drain_deadline,
             })
@@ -158,9 +169,17 @@ impl Node {
         self.server.local_addr()
     }
 
-    /// Returns whether it speaks TLS.
-    pub fn is_secured(&self) -> bool {
-        self.secured
+    /// Returns a URL that this machine reaches it by, such as `http://127.0.0.1:8000`.
+    pub fn url(&self) -> String {
+        let addr = self.addr();
+        // What cannot be connected to is listened on all the same.
+        let ip = match addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        let scheme = if self.secured { "https" } else { "http" };
+        format!("{scheme}://{}", SocketAddr::new(ip, addr.port()))
     }
 
     /// Returns its bus.

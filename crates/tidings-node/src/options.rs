@@ -1,640 +1,503 @@
 //! Every option, once: as a flag, a `TIDINGS_*` variable and a key of the file.
+//!
+//! A table of our own and no library: `figment` merges values before it reads them,
+//! so that a mistake in a file loses its line; `confique` keeps documentation and
+//! variables with a field, but knows neither flags nor lists, so that a command line
+//! needs each option a second time. Here an entry serves all of them.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::error::NodeConfigError;
 use crate::value::{
-    AuthKind, Collector, Count, JwtAlgorithm, Listen, Log, LogFormat, Network, Origin, RedisUrl,
-    Size, SyncMode, Time,
+    AuthKind, Collector, Count, InvalidValue, JwtAlgorithm, Listen, Log, LogFormat, Network,
+    OptionValue, Origin, RedisUrl, Size, SyncMode, Time,
 };
 
-/// What was set in one place. The defaults named here are the libraries'; a
-/// test holds the two together.
-#[derive(Debug, Default, Clone, clap::Args, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Options {
-    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8000]
-    #[arg(long, env = "TIDINGS_LISTEN", value_name = "ADDR:PORT")]
-    pub listen: Option<Listen>,
+/// What every variable of an option begins with.
+const PREFIX: &str = "TIDINGS_";
 
-    /// A TOML file with any of these options but this one, by the names that
-    /// they have here, such as `max-events = 500`
-    #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
-    #[serde(skip)]
-    pub config: Option<PathBuf>,
-
-    /// What to log to standard error: levels, for all or by module
-    /// [default: info,hyper=warn]
-    #[arg(long, env = "TIDINGS_LOG", value_name = "FILTER")]
-    pub log: Option<Log>,
-
-    /// How to log: text, or json for one object a line [default: text]
-    #[arg(long, env = "TIDINGS_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-
-    /// A collector to send a span of every request to, by OTLP over HTTP, such as
-    /// http://127.0.0.1:4318; for programs built with the feature `otlp`. The
-    /// variables `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
-    /// `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS` count too
-    #[arg(long, env = "TIDINGS_OTLP", value_name = "URL")]
-    pub otlp: Option<Collector>,
-
-    /// Web pages that may connect, beside this server's own: origins such as
-    /// https://app.example, separated by commas; `*` for any. Programs that are
-    /// no browsers always may
-    #[arg(
-        long,
-        env = "TIDINGS_ALLOW_ORIGIN",
-        value_name = "ORIGIN",
-        value_delimiter = ','
-    )]
-    pub allow_origin: Option<Vec<Origin>>,
-
-    /// Where Redis is, to be one of several servers: redis://HOST:PORT, or
-    /// rediss:// for TLS, redis+sentinel://HOST:PORT,HOST:PORT/MASTER,
-    /// redis+cluster://HOST:PORT,HOST:PORT; with USER:PASSWORD@ if it asks for one
-    #[arg(
-        long,
-        env = "TIDINGS_REDIS",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    pub redis: Option<RedisUrl>,
-
-    /// What this server is called among several; by default its machine's name and port
-    #[arg(long, env = "TIDINGS_NODE_NAME", value_name = "NAME")]
-    pub node_name: Option<String>,
-
-    /// How people are asked who they are: none, jwt or keys. Without being asked
-    /// they come in from this machine only [default: none]
-    #[arg(
-        long,
-        env = "TIDINGS_AUTH",
-        value_name = "KIND",
-        help_heading = "Who may come in"
-    )]
-    pub auth: Option<AuthKind>,
-
-    /// The key of the tokens: for HS256 the file of the secret, else a public key
-    /// as PEM; or the https address of a JWKS
-    #[arg(
-        long,
-        env = "TIDINGS_JWT_KEY",
-        value_name = "FILE|URL",
-        help_heading = "Who may come in"
-    )]
-    pub jwt_key: Option<String>,
-
-    /// How tokens are signed: HS256, RS256, ES256 or EdDSA [default: HS256]
-    #[arg(
-        long,
-        env = "TIDINGS_JWT_ALGORITHM",
-        value_name = "ALG",
-        help_heading = "Who may come in"
-    )]
-    pub jwt_algorithm: Option<JwtAlgorithm>,
-
-    /// Names of this server: a token must be for one of them
-    #[arg(
-        long,
-        env = "TIDINGS_JWT_AUDIENCE",
-        value_name = "NAME",
-        help_heading = "Who may come in",
-        value_delimiter = ','
-    )]
-    pub jwt_audience: Option<Vec<String>>,
-
-    /// Who is believed: a token must be from one of them
-    #[arg(
-        long,
-        env = "TIDINGS_JWT_ISSUER",
-        value_name = "NAME",
-        help_heading = "Who may come in",
-        value_delimiter = ','
-    )]
-    pub jwt_issuer: Option<Vec<String>>,
-
-    /// How far clocks may differ, 5m at most [default: 30s]
-    #[arg(
-        long,
-        env = "TIDINGS_JWT_LEEWAY",
-        value_name = "TIME",
-        help_heading = "Who may come in"
-    )]
-    pub jwt_leeway: Option<Time<0>>,
-
-    /// The file of the API keys; read again when it changes
-    #[arg(
-        long,
-        env = "TIDINGS_API_KEYS",
-        value_name = "FILE",
-        help_heading = "Who may come in"
-    )]
-    pub api_keys: Option<PathBuf>,
-
-    /// Let everybody in who reaches the server, from other machines too
-    #[arg(
-        long,
-        env = "TIDINGS_ALLOW_ANONYMOUS",
-        value_name = "BOOL",
-        help_heading = "Who may come in",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    pub allow_anonymous: Option<bool>,
-
-    /// Take tokens as `?token=…` too, for clients that have no other way; they
-    /// then lie in the logs of what is in between
-    #[arg(
-        long,
-        env = "TIDINGS_TOKEN_IN_QUERY",
-        value_name = "BOOL",
-        help_heading = "Who may come in",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    pub token_in_query: Option<bool>,
-
-    /// The chain of certificates as PEM, to serve https:// and wss://; read again
-    /// when it changes, and on SIGHUP
-    #[arg(
-        long,
-        env = "TIDINGS_TLS_CERT",
-        value_name = "FILE",
-        help_heading = "TLS and proxies"
-    )]
-    pub tls_cert: Option<PathBuf>,
-
-    /// The private key of the certificate as PEM
-    #[arg(
-        long,
-        env = "TIDINGS_TLS_KEY",
-        value_name = "FILE",
-        help_heading = "TLS and proxies"
-    )]
-    pub tls_key: Option<PathBuf>,
-
-    /// Names that the server answers to, beside those of this machine; looked at
-    /// where it listens on this machine only, and wherever any is given
-    #[arg(
-        long,
-        env = "TIDINGS_ALLOW_HOST",
-        value_name = "NAME",
-        help_heading = "TLS and proxies",
-        value_delimiter = ','
-    )]
-    pub allow_host: Option<Vec<String>>,
-
-    /// Networks of proxies, such as 10.0.0.0/8, that are believed who is behind
-    /// them (X-Forwarded-For, Forwarded)
-    #[arg(
-        long,
-        env = "TIDINGS_TRUSTED_PROXY",
-        value_name = "NET",
-        help_heading = "TLS and proxies",
-        value_delimiter = ','
-    )]
-    pub trusted_proxy: Option<Vec<Network>>,
-
-    /// Trusted proxies speak the PROXY protocol, version 2; others are refused
-    #[arg(
-        long,
-        env = "TIDINGS_PROXY_PROTOCOL",
-        value_name = "BOOL",
-        help_heading = "TLS and proxies",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    pub proxy_protocol: Option<bool>,
-
-    /// Events kept per task [default: 1000]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_EVENTS",
-        value_name = "COUNT",
-        help_heading = "Tasks"
-    )]
-    pub max_events: Option<Count<1>>,
-
-    /// Bytes of events kept per task, whichever bound comes first [default: 256KiB]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_TASK_BYTES",
-        value_name = "SIZE",
-        help_heading = "Tasks"
-    )]
-    pub max_task_bytes: Option<Size<1_024>>,
-
-    /// How long the events of a task stay after it has ended [default: 1h]
-    #[arg(
-        long,
-        env = "TIDINGS_FINISHED_TTL",
-        value_name = "TIME",
-        help_heading = "Tasks"
-    )]
-    pub finished_ttl: Option<Time<0>>,
-
-    /// How long the last state of a task stays after it has ended [default: 24h]
-    #[arg(
-        long,
-        env = "TIDINGS_PINNED_TTL",
-        value_name = "TIME",
-        help_heading = "Tasks"
-    )]
-    pub pinned_ttl: Option<Time<0>>,
-
-    /// How long a task that does not end stays after its last event [default: 24h]
-    #[arg(
-        long,
-        env = "TIDINGS_IDLE_TTL",
-        value_name = "TIME",
-        help_heading = "Tasks"
-    )]
-    pub idle_ttl: Option<Time<0>>,
-
-    /// Bytes kept over all tasks; past it the tasks that ended first lose
-    /// their events first [default: 256MiB]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_TOTAL_BYTES",
-        value_name = "SIZE",
-        help_heading = "Tasks"
-    )]
-    pub max_total_bytes: Option<Size<65_536>>,
-
-    /// The largest event that may be published [default: 64KiB]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_EVENT_BYTES",
-        value_name = "SIZE",
-        help_heading = "Tasks"
-    )]
-    pub max_event_bytes: Option<Size<256>>,
-
-    /// Ids of events remembered per task, so that a retry is not published
-    /// twice [default: 1024]
-    #[arg(
-        long,
-        env = "TIDINGS_IDEMPOTENCY_IDS",
-        value_name = "COUNT",
-        help_heading = "Tasks"
-    )]
-    pub idempotency_ids: Option<Count<1>>,
-
-    /// How long the id of an event is remembered [default: 5m]
-    #[arg(
-        long,
-        env = "TIDINGS_IDEMPOTENCY_TTL",
-        value_name = "TIME",
-        help_heading = "Tasks"
-    )]
-    pub idempotency_ttl: Option<Time<0>>,
-
-    /// Where tasks are kept beyond a restart; one server at a time. Without it
-    /// they are in memory alone
-    #[arg(
-        long,
-        env = "TIDINGS_DATA_DIR",
-        value_name = "DIR",
-        help_heading = "Storage"
-    )]
-    pub data_dir: Option<PathBuf>,
-
-    /// When an event is on disk: every-commit (before it is acknowledged and
-    /// seen), interval:MS (so many milliseconds later at most), or os (when the
-    /// system finds time) [default: interval:50]
-    #[arg(
-        long,
-        env = "TIDINGS_SYNC",
-        value_name = "MODE",
-        help_heading = "Storage"
-    )]
-    pub sync: Option<SyncMode>,
-
-    /// Bytes of events kept on disk per task [default: 64MiB]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_STORED_TASK_BYTES",
-        value_name = "SIZE",
-        help_heading = "Storage"
-    )]
-    pub max_stored_task_bytes: Option<Size<65_536>>,
-
-    /// Bytes of events kept on disk over all tasks; past it the tasks that
-    /// ended first lose their events first [default: 8GiB]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_STORED_BYTES",
-        value_name = "SIZE",
-        help_heading = "Storage"
-    )]
-    pub max_stored_bytes: Option<Size<1_048_576>>,
-
-    /// How long an event stays on disk, whatever room there is [default: 7d]
-    #[arg(
-        long,
-        env = "TIDINGS_STORED_TTL",
-        value_name = "TIME",
-        help_heading = "Storage"
-    )]
-    pub stored_ttl: Option<Time<0>>,
-
-    /// Where a running server puts the backups that `tidings backup` asks for;
-    /// without it none are made
-    #[arg(
-        long,
-        env = "TIDINGS_BACKUP_DIR",
-        value_name = "DIR",
-        help_heading = "Storage"
-    )]
-    pub backup_dir: Option<PathBuf>,
-
-    /// Between two signs of life on a quiet connection; keep it below the idle
-    /// timeout of the proxies on the way [default: 25s]
-    #[arg(
-        long,
-        env = "TIDINGS_HEARTBEAT_INTERVAL",
-        value_name = "TIME",
-        help_heading = "Connections"
-    )]
-    pub heartbeat_interval: Option<Time<10>>,
-
-    /// How long a client may take nothing at all of what is sent to it
-    /// [default: 30s]
-    #[arg(
-        long,
-        env = "TIDINGS_WRITE_TIMEOUT",
-        value_name = "TIME",
-        help_heading = "Connections"
-    )]
-    pub write_timeout: Option<Time<10>>,
-
-    /// How long a client that went away can come back to where it was; 0s for
-    /// not at all [default: 5m]
-    #[arg(
-        long,
-        env = "TIDINGS_OFFLINE_TTL",
-        value_name = "TIME",
-        help_heading = "Connections"
-    )]
-    pub offline_ttl: Option<Time<0>>,
-
-    /// Connections at a time; each takes a file descriptor, see `ulimit -n`
-    /// [default: 15000]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_CONNECTIONS",
-        value_name = "COUNT",
-        help_heading = "Connections"
-    )]
-    pub max_connections: Option<Count<1>>,
-
-    /// Tasks and patterns that one connection may subscribe to by name
-    /// [default: 1000]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_SUBSCRIPTIONS",
-        value_name = "COUNT",
-        help_heading = "Connections"
-    )]
-    pub max_subscriptions: Option<Count<1>>,
-
-    /// The largest message from a client [default: 64KiB]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_MESSAGE_BYTES",
-        value_name = "SIZE",
-        help_heading = "Connections"
-    )]
-    pub max_message_bytes: Option<Size<256>>,
-
-    /// A client that is this many events behind skips outdated progress and
-    /// output, and is told what it skipped [default: 256]
-    #[arg(
-        long,
-        env = "TIDINGS_SKIP_BEHIND",
-        value_name = "COUNT",
-        help_heading = "Connections"
-    )]
-    pub skip_behind: Option<Count<0>>,
-
-    /// Personal messages kept for a client [default: 100]
-    #[arg(
-        long,
-        env = "TIDINGS_INBOX_MESSAGES",
-        value_name = "COUNT",
-        help_heading = "Connections"
-    )]
-    pub inbox_messages: Option<Count<1>>,
-
-    /// How long a client may take to send the head of a request [default: 15s]
-    #[arg(
-        long,
-        env = "TIDINGS_HEADER_TIMEOUT",
-        value_name = "TIME",
-        help_heading = "Connections"
-    )]
-    pub header_timeout: Option<Time<10>>,
-
-    /// How long a client may take to send the body of a request [default: 15s]
-    #[arg(
-        long,
-        env = "TIDINGS_BODY_TIMEOUT",
-        value_name = "TIME",
-        help_heading = "Connections"
-    )]
-    pub body_timeout: Option<Time<10>>,
-
-    /// Connections at a time from one address (IPv6: one /64); 0 for any number,
-    /// as for all of these [for strangers: 1000]
-    #[arg(
-        long,
-        env = "TIDINGS_ADDRESS_CONNECTIONS",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub address_connections: Option<Count<0>>,
-
-    /// Connections at a time of one subject [for strangers: 1000]
-    #[arg(
-        long,
-        env = "TIDINGS_SUBJECT_CONNECTIONS",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub subject_connections: Option<Count<0>>,
-
-    /// Connections a second that one address may begin [for strangers: 100]
-    #[arg(
-        long,
-        env = "TIDINGS_HANDSHAKE_RATE",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub handshake_rate: Option<Count<0>>,
-
-    /// Messages a second on one connection [for strangers: 2000]
-    #[arg(
-        long,
-        env = "TIDINGS_MESSAGE_RATE",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub message_rate: Option<Count<0>>,
-
-    /// Bytes a second on one connection [for strangers: 4MiB]
-    #[arg(
-        long,
-        env = "TIDINGS_BYTE_RATE",
-        value_name = "SIZE",
-        help_heading = "Limits of one client"
-    )]
-    pub byte_rate: Option<Size<0>>,
-
-    /// Messages, requests and events a second of one client: a subject, or else an
-    /// address [for strangers: 5000]
-    #[arg(
-        long,
-        env = "TIDINGS_CLIENT_MESSAGE_RATE",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub client_message_rate: Option<Count<0>>,
-
-    /// Bytes a second of one client [for strangers: 8MiB]
-    #[arg(
-        long,
-        env = "TIDINGS_CLIENT_BYTE_RATE",
-        value_name = "SIZE",
-        help_heading = "Limits of one client"
-    )]
-    pub client_byte_rate: Option<Size<0>>,
-
-    /// Tasks a second that one client may make [for strangers: 100]
-    #[arg(
-        long,
-        env = "TIDINGS_CLIENT_TASK_RATE",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub client_task_rate: Option<Count<0>>,
-
-    /// Tasks matched and events read a second for one client [for strangers: 20000]
-    #[arg(
-        long,
-        env = "TIDINGS_CLIENT_WORK_RATE",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub client_work_rate: Option<Count<0>>,
-
-    /// Requests a second from one address that may come to nothing before it is
-    /// known who asks [for strangers: 10]
-    #[arg(
-        long,
-        env = "TIDINGS_FAILURE_RATE",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub failure_rate: Option<Count<0>>,
-
-    /// HTTP connections at a time; WebSockets and streams of events are not
-    /// counted [default: 4096]
-    #[arg(
-        long,
-        env = "TIDINGS_MAX_HTTP_CONNECTIONS",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub max_http_connections: Option<Count<1>>,
-
-    /// The same from one address [default: 1024]
-    #[arg(
-        long,
-        env = "TIDINGS_ADDRESS_HTTP_CONNECTIONS",
-        value_name = "COUNT",
-        help_heading = "Limits of one client"
-    )]
-    pub address_http_connections: Option<Count<1>>,
-
-    /// Over how long clients are told to spread their coming back when the
-    /// server stops [default: 5s]
-    #[arg(
-        long,
-        env = "TIDINGS_DRAIN_WINDOW",
-        value_name = "TIME",
-        help_heading = "Stopping"
-    )]
-    pub drain_window: Option<Time<0>>,
-
-    /// How long stopping may take; what is left then is cut off [default: 10s]
-    #[arg(
-        long,
-        env = "TIDINGS_DRAIN_DEADLINE",
-        value_name = "TIME",
-        help_heading = "Stopping"
-    )]
-    pub drain_deadline: Option<Time<0>>,
+/// Where the value of an option is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Given,
+    Variable,
+    File,
 }
 
-/// Calls a macro with what is given and the names of all options.
-macro_rules! with_names {
-    ($macro:ident: $($given:ident),*) => {
-        $macro! { $($given),*:
-            listen, config, log, log_format, otlp, allow_origin, redis, node_name,
-            auth, jwt_key, jwt_algorithm, jwt_audience, jwt_issuer, jwt_leeway, api_keys,
-            allow_anonymous, token_in_query,
-            tls_cert, tls_key, allow_host, trusted_proxy, proxy_protocol,
-            max_events, max_task_bytes, finished_ttl, pinned_ttl, idle_ttl, max_total_bytes,
-            max_event_bytes, idempotency_ids, idempotency_ttl,
-            data_dir, sync, max_stored_task_bytes, max_stored_bytes, stored_ttl, backup_dir,
-            heartbeat_interval, write_timeout, offline_ttl, max_connections, max_subscriptions,
-            max_message_bytes, skip_behind, inbox_messages, header_timeout, body_timeout,
-            address_connections, subject_connections, handshake_rate, message_rate, byte_rate,
-            client_message_rate, client_byte_rate, client_task_rate,
-            client_work_rate, failure_rate, max_http_connections, address_http_connections,
-            drain_window, drain_deadline,
+/// An option: its names, and how it is read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OptionInfo {
+    name: &'static str,
+    help: &'static [&'static str],
+    /// What a value is called in the help, such as `COUNT`.
+    pub value_name: &'static str,
+    /// The heading that the option stands under in the help.
+    pub heading: &'static str,
+    /// The option takes several values, separated by commas.
+    pub is_list: bool,
+    /// The option is `true` where it is given without a value.
+    pub is_switch: bool,
+    read: fn(&mut Options, &OsStr) -> Result<(), InvalidValue>,
+    merge: fn(&mut Options, &Options),
+    debug: fn(&Options) -> Option<String>,
+}
+
+impl OptionInfo {
+    /// Returns the name in the file; on a command line, `--` stands before it.
+    pub fn name(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// Returns the name of the variable.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name.to_uppercase())
+    }
+
+    /// Returns what the option is for, with its default.
+    pub fn help(&self) -> String {
+        let lines: Vec<_> = self.help.iter().map(|line| line.trim()).collect();
+        lines.join(" ")
+    }
+
+    /// Returns the default as the help has it; the limits of strangers have none
+    /// where there are no strangers.
+    pub(crate) fn default(&self, strangers: bool) -> Option<String> {
+        let help = self.help();
+        let (_, value) = help.split_once("[default: ").or_else(|| {
+            let found = help.split_once("[for strangers: ")?;
+            // No limit is 0 for all of these.
+            Some(if strangers { found } else { ("", "0]") })
+        })?;
+        value.strip_suffix(']').map(str::to_owned)
+    }
+}
+
+macro_rules! options {
+    ($($heading:literal {
+        $($(#[doc = $help:literal])+ $(#[serde($serde:ident)])?
+        $name:ident: $type:ty = $value:literal,)+
+    })+) => {
+        /// Options that are set; the others have their defaults.
+        ///
+        /// ```
+        /// use tidings_node::{NodeConfig, Options};
+        ///
+        /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// let mut options = Options::default();
+        /// options.set("listen", "127.0.0.1:0")?;
+        /// options.set("max-events", "500")?;
+        /// let config = NodeConfig::load(options)?;
+        /// assert_eq!(config.bus.log_limits.max_events, 500);
+        /// # Ok(())
+        /// # }
+        /// ```
+        #[derive(Debug, Default, Clone, Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        pub struct Options {
+            $($($(#[serde($serde)])? pub(crate) $name: Option<$type>,)+)+
+            /// The text of each option that is set, and where it is from.
+            #[serde(skip)]
+            texts: BTreeMap<&'static str, (Source, String)>,
         }
+
+        /// Every option.
+        static ALL: &[OptionInfo] = &[$($(OptionInfo {
+            name: stringify!($name),
+            help: &[$($help),+],
+            value_name: $value,
+            heading: $heading,
+            is_list: <$type as OptionValue>::IS_LIST,
+            is_switch: <$type as OptionValue>::IS_SWITCH,
+            read: |options, text| {
+                options.$name = Some(OptionValue::read(text)?);
+                Ok(())
+            },
+            merge: |options, other| options.$name = options.$name.take().or(other.$name.clone()),
+            debug: |options| options.$name.as_ref().map(|value| format!("{value:?}")),
+        },)+)+];
     };
 }
 
-macro_rules! merge {
-    ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
-        // A field that is missing here does not compile.
-        Self { $($name: $first.$name.or($second.$name)),* }
-    };
+options! {
+    "Options" {
+        /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8000]
+        listen: Listen = "ADDR:PORT",
+
+        /// A TOML file with any of these options but this one, by the names that
+        /// they have here, such as `max-events = 500`
+        #[serde(skip)]
+        config: PathBuf = "FILE",
+
+        /// What to log to standard error: levels, for all or by module
+        /// [default: info,hyper=warn]
+        log: Log = "FILTER",
+
+        /// How to log: text, or json for one object a line [default: text]
+        log_format: LogFormat = "FORMAT",
+
+        /// A collector to send a span of every request to, by OTLP over HTTP, such as
+        /// http://127.0.0.1:4318; for programs built with the feature `otlp`. The
+        /// variables `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
+        /// `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS` count too
+        otlp: Collector = "URL",
+
+        /// Web pages that may connect, beside this server's own: origins such as
+        /// https://app.example, separated by commas; `*` for any. Programs that are
+        /// no browsers always may
+        allow_origin: Vec<Origin> = "ORIGIN",
+
+        /// Where Redis is, to be one of several servers: redis://HOST:PORT, or
+        /// rediss:// for TLS, redis+sentinel://HOST:PORT,HOST:PORT/MASTER,
+        /// redis+cluster://HOST:PORT,HOST:PORT; with USER:PASSWORD@ if it asks for one
+        redis: RedisUrl = "URL",
+
+        /// What this server is called among several; by default its machine's name and port
+        node_name: String = "NAME",
+    }
+    "Who may come in" {
+        /// How people are asked who they are: none, jwt or keys. Without being asked
+        /// they come in from this machine only [default: none]
+        auth: AuthKind = "KIND",
+
+        /// The key of the tokens: for HS256 the file of the secret, else a public key
+        /// as PEM; or the https address of a JWKS
+        jwt_key: String = "FILE|URL",
+
+        /// How tokens are signed: HS256, RS256, ES256 or EdDSA [default: HS256]
+        jwt_algorithm: JwtAlgorithm = "ALG",
+
+        /// Names of this server: a token must be for one of them
+        jwt_audience: Vec<String> = "NAME",
+
+        /// Who is believed: a token must be from one of them
+        jwt_issuer: Vec<String> = "NAME",
+
+        /// How far clocks may differ, 5m at most [default: 30s]
+        jwt_leeway: Time<0> = "TIME",
+
+        /// The file of the API keys; read again when it changes
+        api_keys: PathBuf = "FILE",
+
+        /// Let everybody in who reaches the server, from other machines too
+        allow_anonymous: bool = "BOOL",
+
+        /// Take tokens as `?token=…` too, for clients that have no other way; they
+        /// then lie in the logs of what is in between
+        token_in_query: bool = "BOOL",
+    }
+    "TLS and proxies" {
+        /// The chain of certificates as PEM, to serve https:// and wss://; read again
+        /// when it changes, and on SIGHUP
+        tls_cert: PathBuf = "FILE",
+
+        /// The private key of the certificate as PEM
+        tls_key: PathBuf = "FILE",
+
+        /// Names that the server answers to, beside those of this machine; looked at
+        /// where it listens on this machine only, and wherever any is given
+        allow_host: Vec<String> = "NAME",
+
+        /// Networks of proxies, such as 10.0.0.0/8, that are believed who is behind
+        /// them (X-Forwarded-For, Forwarded)
+        trusted_proxy: Vec<Network> = "NET",
+
+        /// Trusted proxies speak the PROXY protocol, version 2; others are refused
+        proxy_protocol: bool = "BOOL",
+    }
+    "Tasks" {
+        /// Events kept per task [default: 1000]
+        max_events: Count<1> = "COUNT",
+
+        /// Bytes of events kept per task, whichever bound comes first [default: 256KiB]
+        max_task_bytes: Size<1_024> = "SIZE",
+
+        /// How long the events of a task stay after it has ended [default: 1h]
+        finished_ttl: Time<0> = "TIME",
+
+        /// How long the last state of a task stays after it has ended [default: 24h]
+        pinned_ttl: Time<0> = "TIME",
+
+        /// How long a task that does not end stays after its last event [default: 24h]
+        idle_ttl: Time<0> = "TIME",
+
+        /// Bytes kept over all tasks; past it the tasks that ended first lose
+        /// their events first [default: 256MiB]
+        max_total_bytes: Size<65_536> = "SIZE",
+
+        /// The largest event that may be published [default: 64KiB]
+        max_event_bytes: Size<256> = "SIZE",
+
+        /// Ids of events remembered per task, so that a retry is not published
+        /// twice [default: 1024]
+        idempotency_ids: Count<1> = "COUNT",
+
+        /// How long the id of an event is remembered [default: 5m]
+        idempotency_ttl: Time<0> = "TIME",
+    }
+    "Storage" {
+        /// Where tasks are kept beyond a restart; one server at a time. Without it
+        /// they are in memory alone
+        data_dir: PathBuf = "DIR",
+
+        /// When an event is on disk: every-commit (before it is acknowledged and
+        /// seen), interval:MS (so many milliseconds later at most), or os (when the
+        /// system finds time) [default: interval:50]
+        sync: SyncMode = "MODE",
+
+        /// Bytes of events kept on disk per task [default: 64MiB]
+        max_stored_task_bytes: Size<65_536> = "SIZE",
+
+        /// Bytes of events kept on disk over all tasks; past it the tasks that
+        /// ended first lose their events first [default: 8GiB]
+        max_stored_bytes: Size<1_048_576> = "SIZE",
+
+        /// How long an event stays on disk, whatever room there is [default: 7d]
+        stored_ttl: Time<0> = "TIME",
+
+        /// Where a running server puts the backups that `tidings backup` asks for;
+        /// without it none are made
+        backup_dir: PathBuf = "DIR",
+    }
+    "Connections" {
+        /// Between two signs of life on a quiet connection; keep it below the idle
+        /// timeout of the proxies on the way [default: 25s]
+        heartbeat_interval: Time<10> = "TIME",
+
+        /// How long a client may take nothing at all of what is sent to it
+        /// [default: 30s]
+        write_timeout: Time<10> = "TIME",
+
+        /// How long a client that went away can come back to where it was; 0s for
+        /// not at all [default: 5m]
+        offline_ttl: Time<0> = "TIME",
+
+        /// Connections at a time; each takes a file descriptor, see `ulimit -n`
+        /// [default: 15000]
+        max_connections: Count<1> = "COUNT",
+
+        /// Tasks and patterns that one connection may subscribe to by name
+        /// [default: 1000]
+        max_subscriptions: Count<1> = "COUNT",
+
+        /// The largest message from a client [default: 64KiB]
+        max_message_bytes: Size<256> = "SIZE",
+
+        /// A client that is this many events behind skips outdated progress and
+        /// output, and is told what it skipped [default: 256]
+        skip_behind: Count<0> = "COUNT",
+
+        /// Personal messages kept for a client [default: 100]
+        inbox_messages: Count<1> = "COUNT",
+
+        /// How long a client may take to send the head of a request [default: 15s]
+        header_timeout: Time<10> = "TIME",
+
+        /// How long a client may take to send the body of a request [default: 15s]
+        body_timeout: Time<10> = "TIME",
+    }
+    "Limits of one client" {
+        /// Connections at a time from one address (IPv6: one /64); 0 for any number,
+        /// as for all of these [for strangers: 1000]
+        address_connections: Count<0> = "COUNT",
+
+        /// Connections at a time of one subject [for strangers: 1000]
+        subject_connections: Count<0> = "COUNT",
+
+        /// Connections a second that one address may begin [for strangers: 100]
+        handshake_rate: Count<0> = "COUNT",
+
+        /// Messages a second on one connection [for strangers: 2000]
+        message_rate: Count<0> = "COUNT",
+
+        /// Bytes a second on one connection [for strangers: 4MiB]
+        byte_rate: Size<0> = "SIZE",
+
+        /// Messages, requests and events a second of one client: a subject, or else an
+        /// address [for strangers: 5000]
+        client_message_rate: Count<0> = "COUNT",
+
+        /// Bytes a second of one client [for strangers: 8MiB]
+        client_byte_rate: Size<0> = "SIZE",
+
+        /// Tasks a second that one client may make [for strangers: 100]
+        client_task_rate: Count<0> = "COUNT",
+
+        /// Tasks matched and events read a second for one client [for strangers: 20000]
+        client_work_rate: Count<0> = "COUNT",
+
+        /// Requests a second from one address that may come to nothing before it is
+        /// known who asks [for strangers: 10]
+        failure_rate: Count<0> = "COUNT",
+
+        /// HTTP connections at a time; WebSockets and streams of events are not
+        /// counted [default: 4096]
+        max_http_connections: Count<1> = "COUNT",
+
+        /// The same from one address [default: 1024]
+        address_http_connections: Count<1> = "COUNT",
+    }
+    "Stopping" {
+        /// Over how long clients are told to spread their coming back when the
+        /// server stops [default: 5s]
+        drain_window: Time<0> = "TIME",
+
+        /// How long stopping may take; what is left then is cut off [default: 10s]
+        drain_deadline: Time<0> = "TIME",
+    }
 }
 
-macro_rules! compare {
-    ($first:ident, $second:ident: $($name:ident),* $(,)?) => {
-        [$((stringify!($name), format!("{:?}", $first.$name) != format!("{:?}", $second.$name))),*]
-    };
+/// An option that cannot be set.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionError {
+    /// There is no option of this name.
+    #[error("there is no option {name}")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The value is no value of this option.
+    #[error("{name} is wrong")]
+    Invalid {
+        /// The option.
+        name: String,
+        /// Why.
+        #[source]
+        cause: InvalidValue,
+    },
 }
 
 impl Options {
-    /// These, and those of `other` where nothing is set here.
-    pub(crate) fn or(self, other: Self) -> Self {
-        with_names! { merge: self, other }
+    /// Returns what options there are.
+    pub fn all() -> &'static [OptionInfo] {
+        ALL
     }
 
-    /// The options that are set otherwise in `other`, by their names in the file.
+    /// Sets an option by its name in the file, as a flag with this value would. A
+    /// list has commas.
+    ///
+    /// # Errors
+    /// See [`OptionError`].
+    pub fn set(&mut self, name: &str, value: impl AsRef<OsStr>) -> Result<(), OptionError> {
+        let Some(info) = ALL.iter().find(|info| info.name() == name) else {
+            return Err(OptionError::Unknown {
+                name: name.to_owned(),
+            });
+        };
+        self.read(info, value.as_ref(), Source::Given)
+            .map_err(|cause| OptionError::Invalid {
+                name: name.to_owned(),
+                cause,
+            })
+    }
+
+    fn read(
+        &mut self,
+        info: &'static OptionInfo,
+        value: &OsStr,
+        source: Source,
+    ) -> Result<(), InvalidValue> {
+        (info.read)(self, value)?;
+        let text = value.to_string_lossy().into_owned();
+        self.texts.insert(info.name, (source, text));
+        Ok(())
+    }
+
+    /// Reads the variables of this process. `others` are variables that begin as
+    /// ours do and are read by other programs.
+    ///
+    /// # Errors
+    /// A variable is wrong, or begins with `TIDINGS_` and is no option: a mistyped
+    /// one would be silently without effect.
+    pub fn from_env(others: &[&str]) -> Result<Self, NodeConfigError> {
+        Self::from_variables(std::env::vars_os(), others)
+    }
+
+    fn from_variables(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        others: &[&str],
+    ) -> Result<Self, NodeConfigError> {
+        let mut options = Self::default();
+        for (name, value) in variables {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+                continue;
+            };
+            let name = name.to_owned();
+            match ALL.iter().find(|info| info.variable() == name) {
+                Some(info) => options
+                    .read(info, &value, Source::Variable)
+                    .map_err(|cause| NodeConfigError::Variable { name, cause })?,
+                None if others.contains(&name.as_str()) => {}
+                None => return Err(NodeConfigError::UnknownVariable { name }),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Reads a TOML file.
+    pub(crate) fn from_file(path: &Path) -> Result<Self, NodeConfigError> {
+        let text = fs::read_to_string(path).map_err(|cause| NodeConfigError::FileUnreadable {
+            path: path.to_owned(),
+            cause,
+        })?;
+        let wrong = |cause| NodeConfigError::FileWrong {
+            path: path.to_owned(),
+            cause,
+        };
+        let mut options: Self = toml::from_str(&text).map_err(wrong)?;
+        let table: toml::Table = toml::from_str(&text).map_err(wrong)?;
+        for info in ALL {
+            if let Some(value) = table.get(&info.name()) {
+                let text = plain(value);
+                options.texts.insert(info.name, (Source::File, text));
+            }
+        }
+        Ok(options)
+    }
+
+    /// Returns these options, and those of `other` where nothing is set here.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        for info in ALL {
+            (info.merge)(&mut self, other);
+        }
+        for (name, text) in &other.texts {
+            self.texts.entry(name).or_insert_with(|| text.clone());
+        }
+        self
+    }
+
+    /// Returns the text of an option that is set, and where it is from.
+    pub(crate) fn text(&self, info: &OptionInfo) -> Option<&(Source, String)> {
+        self.texts.get(info.name)
+    }
+
+    /// Returns the options that are set otherwise in `other`, by their names in
+    /// the file.
     pub(crate) fn changed(&self, other: &Self) -> Vec<String> {
-        let all = with_names! { compare: self, other };
-        let changed = all.into_iter().filter(|(_, changed)| *changed);
-        changed.map(|(name, _)| name.replace('_', "-")).collect()
+        ALL.iter()
+            .filter(|info| (info.debug)(self) != (info.debug)(other))
+            .map(OptionInfo::name)
+            .collect()
     }
 }
 
-/// Returns the options as arguments of a command line.
-pub fn arguments() -> impl Iterator<Item = clap::Arg> {
-    let command = <Options as clap::Args>::augment_args(clap::Command::new("options"));
-    command
-        .get_arguments()
-        .cloned()
-        .collect::<Vec<_>>()
-        .into_iter()
+fn plain(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Boolean(yes) => yes.to_string(),
+        // No option is of another kind: reading the file has refused it.
+        _ => String::new(),
+    }
 }
+
+#[cfg(test)]
+mod tests;

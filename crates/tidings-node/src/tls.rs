@@ -13,7 +13,7 @@ use tidings_connections::chain;
 
 /// Where the certificate and its key are.
 #[derive(Debug, Clone)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     chain: PathBuf,
     key: PathBuf,
 }

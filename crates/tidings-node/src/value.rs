@@ -4,9 +4,11 @@
 //! Each kind knows its bounds, so that what cannot work is refused where it was
 //! written and under the name that it was written under.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Why a text is not such a value.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidValue {
     /// It is of another kind.
     #[error("expected {0}")]
@@ -37,8 +40,58 @@ pub enum InvalidValue {
     TooLarge(String),
 }
 
+/// A value of an option, as a flag or a variable has it.
+pub(crate) trait OptionValue: Sized {
+    /// Several values may be given, separated by commas.
+    const IS_LIST: bool = false;
+    /// The option stands for `true` without a value.
+    const IS_SWITCH: bool = false;
+
+    fn read(text: &OsStr) -> Result<Self, InvalidValue>;
+}
+
+impl<T: Value> OptionValue for T {
+    fn read(text: &OsStr) -> Result<Self, InvalidValue> {
+        text.to_str().ok_or_else(T::malformed)?.parse()
+    }
+}
+
+impl<T: OptionValue> OptionValue for Vec<T> {
+    const IS_LIST: bool = true;
+
+    fn read(text: &OsStr) -> Result<Self, InvalidValue> {
+        let text = text.to_str().ok_or(InvalidValue::Malformed("a list"))?;
+        text.split(',').map(|one| T::read(one.as_ref())).collect()
+    }
+}
+
+impl OptionValue for String {
+    fn read(text: &OsStr) -> Result<Self, InvalidValue> {
+        let text = text.to_str().ok_or(InvalidValue::Malformed("text"))?;
+        Ok(text.to_owned())
+    }
+}
+
+impl OptionValue for PathBuf {
+    fn read(text: &OsStr) -> Result<Self, InvalidValue> {
+        Ok(text.into())
+    }
+}
+
+impl OptionValue for bool {
+    const IS_SWITCH: bool = true;
+
+    fn read(text: &OsStr) -> Result<Self, InvalidValue> {
+        match text.to_str() {
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            _ => Err(InvalidValue::Malformed("true or false")),
+        }
+    }
+}
+
 /// What can be read from text, and in a file from a whole number as well.
-trait Value: FromStr<Err = InvalidValue> {
+pub(crate) trait Value: FromStr<Err = InvalidValue> {
     /// What is expected, with an example.
     const EXPECTED: &'static str;
 
@@ -79,7 +132,7 @@ deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>,
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
@@ -105,7 +158,7 @@ impl FromStr for LogFormat {
 
 /// Where spans go.
 #[derive(Debug, Clone)]
-pub struct Collector(Uri);
+pub(crate) struct Collector(Uri);
 
 impl Value for Collector {
     const EXPECTED: &'static str = "an address such as http://127.0.0.1:4318";
@@ -125,7 +178,7 @@ impl FromStr for Collector {
 
 impl Collector {
     /// Where it takes spans: at the path of the specification, if none is given.
-    pub fn traces(&self) -> String {
+    pub(crate) fn traces(&self) -> String {
         let text = self.0.to_string();
         match self.0.path() {
             "" | "/" => format!("{}/v1/traces", text.trim_end_matches('/')),
@@ -136,7 +189,7 @@ impl Collector {
 
 /// Where Redis is.
 #[derive(Debug, Clone)]
-pub struct RedisUrl(pub Deployment);
+pub(crate) struct RedisUrl(pub(crate) Deployment);
 
 impl Value for RedisUrl {
     const EXPECTED: &'static str = "an address such as redis://127.0.0.1:6379";
@@ -154,16 +207,16 @@ impl FromStr for RedisUrl {
 
 /// A number of things, at least `LEAST`.
 #[derive(Debug, Clone, Copy)]
-pub struct Count<const LEAST: u64>(u64);
+pub(crate) struct Count<const LEAST: u64>(u64);
 
 impl<const LEAST: u64> Count<LEAST> {
     /// Returns the number.
-    pub fn get(self) -> u64 {
+    pub(crate) fn get(self) -> u64 {
         self.0
     }
 
     /// Returns the number, or the largest that there is room for.
-    pub fn to_usize(self) -> usize {
+    pub(crate) fn to_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -186,16 +239,16 @@ impl<const LEAST: u64> FromStr for Count<LEAST> {
 
 /// A number of bytes, at least `LEAST`.
 #[derive(Debug, Clone, Copy)]
-pub struct Size<const LEAST: u64>(u64);
+pub(crate) struct Size<const LEAST: u64>(u64);
 
 impl<const LEAST: u64> Size<LEAST> {
     /// Returns the number.
-    pub fn get(self) -> u64 {
+    pub(crate) fn get(self) -> u64 {
         self.0
     }
 
     /// Returns the number, or the largest that there is room for.
-    pub fn to_usize(self) -> usize {
+    pub(crate) fn to_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -220,11 +273,11 @@ impl<const LEAST: u64> FromStr for Size<LEAST> {
 
 /// A length of time, at least `LEAST` milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Time<const LEAST: u64>(Duration);
+pub(crate) struct Time<const LEAST: u64>(Duration);
 
 impl<const LEAST: u64> Time<LEAST> {
     /// Returns the length of time.
-    pub fn get(self) -> Duration {
+    pub(crate) fn get(self) -> Duration {
         self.0
     }
 }
@@ -253,7 +306,7 @@ impl<const LEAST: u64> FromStr for Time<LEAST> {
 
 /// When what is stored is on disk.
 #[derive(Debug, Clone, Copy)]
-pub struct SyncMode(pub tidings_store::Sync);
+pub(crate) struct SyncMode(pub(crate) tidings_store::Sync);
 
 impl Value for SyncMode {
     const EXPECTED: &'static str =
@@ -270,7 +323,7 @@ impl FromStr for SyncMode {
 
 /// Where to listen.
 #[derive(Debug, Clone, Copy)]
-pub struct Listen(pub SocketAddr);
+pub(crate) struct Listen(pub(crate) SocketAddr);
 
 impl Value for Listen {
     const EXPECTED: &'static str =
@@ -287,7 +340,7 @@ impl FromStr for Listen {
 
 /// What is logged.
 #[derive(Debug, Clone)]
-pub struct Log(String);
+pub(crate) struct Log(String);
 
 impl Log {
     pub(crate) fn filter(&self) -> EnvFilter {
@@ -318,7 +371,7 @@ impl FromStr for Log {
 
 /// Web pages that may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// All of them.
     Any,
     /// Those of one origin.
@@ -351,7 +404,7 @@ impl FromStr for Origin {
 
 /// How people are asked who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthKind {
+pub(crate) enum AuthKind {
     /// Not at all.
     None,
     /// By JSON Web Tokens.
@@ -379,7 +432,7 @@ impl FromStr for AuthKind {
 
 /// A network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network(pub IpNet);
+pub(crate) struct Network(pub(crate) IpNet);
 
 impl Value for Network {
     const EXPECTED: &'static str = "a network such as 10.0.0.0/8 or fd00::/8, or one address";
@@ -399,7 +452,7 @@ impl FromStr for Network {
 
 /// How tokens are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JwtAlgorithm(pub tidings_auth::Algorithm);
+pub(crate) struct JwtAlgorithm(pub(crate) tidings_auth::Algorithm);
 
 impl Value for JwtAlgorithm {
     const EXPECTED: &'static str = "HS256, RS256, ES256 or EdDSA";

@@ -4,27 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tidings_cli::{Server, block_on, print};
-use tidings_store::{CopyError, OpenError};
+use tidings_node::copy_data;
 
 use crate::failure::Failure;
 
-const EXAMPLES: &str = "\
-Examples:
-  tidings --data-dir data --backup-dir backups   a server that may be asked for backups
-  tidings backup                                 ask it for one; says where it is
-  tidings backup --url https://tidings.example --token TOKEN
-  tidings backup --data-dir data copy            copy a directory that no server has
-  tidings --data-dir copy                        start from a backup
-
-A backup is a data directory with what was stored at one moment. A server that
-starts from one begins new epochs: watchers are told, and get each task's state.
-Exit codes: 0 made, 64 wrong usage, 65 the data directory is damaged or not ours,
-66 there is none, 69 no backup from the server, 73 it cannot be written, 75 a
-server has the directory, 77 the token is missing or not enough (it takes `admin`).";
-
 /// Make a backup: of a running server, or of a data directory that no server has
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = include_str!("../help/backup.txt").trim_ascii_end())]
 pub(crate) struct Arguments {
     #[command(flatten)]
     server: Server,
@@ -38,37 +24,18 @@ pub(crate) struct Arguments {
     into: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    match (&arguments.data_dir, &arguments.into) {
-        (Some(from), Some(into)) => {
-            let mut copied = None;
-            block_on(async {
-                copied = Some(tidings_store::back_up(from, into).await);
-                Ok(ExitCode::SUCCESS)
-            })?;
-            match copied {
-                Some(Ok(copied)) => {
-                    let into = into.display().to_string();
-                    say(&into, copied.tasks, copied.events, copied.bytes)?;
-                    Ok(())
-                }
-                Some(Err(CopyError::Source(OpenError::InUse { path }))) => {
-                    Err(Failure::Running { path })
-                }
-                Some(Err(error)) => Err(Failure::Backup(error)),
-                None => Ok(()),
-            }
-        }
-        _ => {
-            block_on(async {
-                let client = arguments.server.client()?;
-                let made = client.back_up().await?;
-                say(&made.directory, made.tasks, made.events, made.bytes)?;
-                Ok(ExitCode::SUCCESS)
-            })?;
-            Ok(())
-        }
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if let (Some(from), Some(into)) = (&arguments.data_dir, &arguments.into) {
+        let copied = crate::serve::block_on(async { Ok(copy_data(from, into).await?) })?;
+        let into = into.display().to_string();
+        say(&into, copied.tasks, copied.events, copied.bytes)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    Ok(block_on(async {
+        let made = arguments.server.client()?.back_up().await?;
+        say(&made.directory, made.tasks, made.events, made.bytes)?;
+        Ok(ExitCode::SUCCESS)
+    })?)
 }
 
 fn say(directory: &str, tasks: u64, events: u64, bytes: u64) -> Result<(), tidings_cli::Failure> {

@@ -11,17 +11,15 @@ use tidings_node::NodeConfig;
 use tidings_protocol::{CommandRequested, EventType, NewEvent, TaskId};
 
 use crate::failure::Failure;
-use crate::serve::{self, Instance};
+use crate::serve::serve;
 
 /// Serves until a signal, or until all tasks have run once.
-pub(crate) fn run(config: NodeConfig, length: Length) -> Result<(), Failure> {
-    serve::block_on(async {
-        let instance = Instance::start(config).await?;
-        let stage = Arc::new(OnBus(instance.bus()));
-        let simulation = simulate(stage, length, instance.drain.clone());
-        tokio::join!(instance.run(), simulation);
-        Ok(())
+pub(crate) async fn run(config: NodeConfig, once: bool) -> Result<(), Failure> {
+    let length = if once { Length::Once } else { Length::Endless };
+    serve(config, |bus, stop| {
+        simulate(Arc::new(OnBus(bus)), length, stop)
     })
+    .await
 }
 
 /// The simulated tasks publish through the bus, as an embedding application would.

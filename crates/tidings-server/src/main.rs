@@ -1,26 +1,25 @@
 //! `tidings`: the server, and what one does with a server that runs.
 //!
-//! Reads the configuration and runs a node: `tidings-node` is the server. Here are
-//! only flags and signals. The client commands are in `tidings-cli`.
+//! Here are only the command line, signals and exit codes. The server is
+//! `tidings-node`; the client commands are `tidings-cli`.
 
 mod backup;
-mod check_config;
-mod cli;
 mod demo;
 mod failure;
-mod inspect;
-#[cfg_attr(not(feature = "otlp"), path = "no_otlp.rs")]
+mod options;
 mod otlp;
 mod serve;
 mod signals;
-mod token;
 
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
+use tidings_cli::{print, print_json};
+use tidings_node::{NodeConfig, Options, Told};
 
-use cli::Invocation;
 use failure::Failure;
+use options::{Command, definition};
+use serve::{block_on, check, serve};
 
 /// Thousands of parked connections are thousands of small objects: this one wastes
 /// less on each of them (measured in `docs/performance.md`).
@@ -28,24 +27,24 @@ use failure::Failure;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
-    }
+    run().unwrap_or_else(|failure| failure.report())
 }
 
 fn run() -> Result<ExitCode, Failure> {
-    match cli::parse()? {
-        Invocation::Told => {}
-        Invocation::Serve(settings) => serve::run(settings)?,
-        Invocation::Demo(settings, length) => demo::run(settings, length)?,
-        Invocation::Token(options) => token::run(&options)?,
-        Invocation::CheckConfig(options, given) => return check_config::run(*options, &given),
-        Invocation::Backup(arguments) => backup::run(&arguments)?,
-        Invocation::Inspect(arguments) => inspect::run(&arguments)?,
-        Invocation::Client(command) => {
-            return Ok(tidings_cli::run(*command, cli::definition())?);
-        }
+    let Some((command, variables)) = options::parse()? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let config = |flags: Options| NodeConfig::load(flags.or(&variables));
+    match command {
+        Command::Serve(options) => block_on(serve(config(*options)?, async |_, _| {}))?,
+        Command::Demo { once, options } => block_on(demo::run(config(*options)?, once))?,
+        Command::CheckConfig(options) => return check(config(*options)),
+        Command::Backup(arguments) => return backup::run(&arguments),
+        Command::Files(command) => match block_on(async { Ok(command.run().await?) })? {
+            Told::Text(text) => text.lines().try_for_each(print)?,
+            Told::Json(json) => print_json(&json)?,
+        },
+        Command::Client(command) => return Ok(tidings_cli::run(*command, definition())?),
     }
     Ok(ExitCode::SUCCESS)
 }

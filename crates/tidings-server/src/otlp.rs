@@ -1,38 +1,52 @@
-//! Spans of requests, sent by `tidings-otlp`.
+//! Spans of requests, sent by `tidings-otlp` in a program with the feature `otlp`.
 
-use std::sync::Arc;
-
-use tidings_node::NodeConfigError;
-use tidings_node::value::Collector;
-use tidings_transport::RequestSpans;
+use tidings_node::{NodeConfig, NodeConfigError};
 use tracing_subscriber::{Layer, Registry};
 
 use crate::failure::Failure;
 
-/// The way to a collector.
-pub(crate) struct Export(tidings_otlp::Export);
+/// The way to a collector, if there is one.
+#[derive(Default)]
+pub(crate) struct Export(#[cfg(feature = "otlp")] Option<tidings_otlp::Export>);
 
-/// Whether this program can: yes.
-pub(crate) fn available(_: &Collector) -> Result<(), Failure> {
-    Ok(())
+/// Checks that this program can send what the configuration asks for.
+pub(crate) fn available(config: &NodeConfig) -> Result<(), NodeConfigError> {
+    let Some(to) = config.otlp.as_ref().filter(|_| cfg!(not(feature = "otlp"))) else {
+        return Ok(());
+    };
+    Err(NodeConfigError::Setting(
+        format!(
+            "--otlp: nothing can be sent to {to}, for this program was built without it; \
+             build it with --features otlp"
+        )
+        .into(),
+    ))
 }
 
 impl Export {
-    pub(crate) fn start(to: &Collector) -> Result<Self, Failure> {
-        let started = tidings_otlp::Export::start(&to.traces());
-        let started = started.map_err(|error| NodeConfigError::Setting(Box::new(error)))?;
-        Ok(Self(started))
+    pub(crate) fn start(config: &mut NodeConfig) -> Result<Self, Failure> {
+        available(config)?;
+        #[cfg(feature = "otlp")]
+        if let Some(to) = &config.otlp {
+            let started = tidings_otlp::Export::start(to);
+            let export = started.map_err(|error| NodeConfigError::Setting(Box::new(error)))?;
+            config.transport.request_spans = export.spans();
+            return Ok(Self(Some(export)));
+        }
+        Ok(Self::default())
     }
 
-    pub(crate) fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
-        Box::new(self.0.layer())
-    }
-
-    pub(crate) fn spans(&self) -> Arc<dyn RequestSpans> {
-        self.0.spans()
+    pub(crate) fn layer(&self) -> Option<Box<dyn Layer<Registry> + Send + Sync>> {
+        #[cfg(feature = "otlp")]
+        return self.0.as_ref().map(|export| Box::new(export.layer()) as _);
+        #[cfg(not(feature = "otlp"))]
+        None
     }
 
     pub(crate) async fn stop(self) {
-        self.0.stop().await;
+        #[cfg(feature = "otlp")]
+        if let Some(export) = self.0 {
+            export.stop().await;
+        }
     }
 }

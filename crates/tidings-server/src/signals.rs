@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first one stops the server in order, the second at once.
+//! SIGINT and SIGTERM stop the server in order, a second one at once; SIGHUP reloads.
 
 use std::io;
 
@@ -10,92 +10,53 @@ const INTERRUPTED: i32 = 130;
 /// A service manager's wish (128 + 15).
 const TERMINATED: i32 = 143;
 
-/// Cancels `drain` on the first signal from now on; the second ends the
-/// process. Must be called inside the runtime.
-///
-/// # Errors
-/// The system gives no signal handlers.
+#[cfg(unix)]
+fn stops() -> io::Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = signal(SignalKind::interrupt())?;
+    Ok((interrupt, signal(SignalKind::terminate())?))
+}
+
+#[cfg(windows)]
+fn stops() -> io::Result<(
+    tokio::signal::windows::CtrlC,
+    tokio::signal::windows::CtrlShutdown,
+)> {
+    use tokio::signal::windows::{ctrl_c, ctrl_shutdown};
+    Ok((ctrl_c()?, ctrl_shutdown()?))
+}
+
+/// Cancels `drain` on the first signal from now on; the second ends the process.
 pub(crate) fn install(drain: CancellationToken) -> io::Result<()> {
-    let mut signals = Signals::new()?;
+    let (mut interrupt, mut terminate) = stops()?;
     tokio::spawn(async move {
-        signals.next().await;
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => INTERRUPTED,
+                _ = terminate.recv() => TERMINATED,
+            }
+        };
+        next().await;
         tracing::info!("stopping; a second signal stops at once");
         drain.cancel();
-        std::process::exit(signals.next().await);
+        std::process::exit(next().await);
     });
     Ok(())
 }
 
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Waits for one; gives the code to exit with because of it.
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.interrupt.recv() => INTERRUPTED,
-            _ = self.terminate.recv() => TERMINATED,
-        }
-    }
-}
-
-#[cfg(windows)]
-struct Signals {
-    interrupt: tokio::signal::windows::CtrlC,
-    terminate: tokio::signal::windows::CtrlShutdown,
-}
-
-#[cfg(windows)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::windows::{ctrl_c, ctrl_shutdown};
-        Ok(Self {
-            interrupt: ctrl_c()?,
-            terminate: ctrl_shutdown()?,
-        })
-    }
-
-    /// Waits for one; gives the code to exit with because of it.
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.interrupt.recv() => INTERRUPTED,
-            _ = self.terminate.recv() => TERMINATED,
-        }
-    }
-}
-
-/// SIGHUP, by which service managers ask to read files again.
-pub(crate) struct Hangup(#[cfg(unix)] tokio::signal::unix::Signal);
-
-/// From now on, the signal does not end the process.
-///
-/// # Errors
-/// The system gives no signal handlers.
-pub(crate) fn hangup() -> io::Result<Hangup> {
+/// Calls `reload` on every SIGHUP from now on, where there is that signal.
+pub(crate) fn on_hangup(reload: impl Fn() + Send + 'static) -> io::Result<()> {
     #[cfg(unix)]
-    return tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map(Hangup);
-    #[cfg(not(unix))]
-    Ok(Hangup())
-}
-
-impl Hangup {
-    /// Waits for the next one; for ever where there is none.
-    pub(crate) async fn recv(&mut self) {
-        #[cfg(unix)]
-        self.0.recv().await;
-        #[cfg(not(unix))]
-        std::future::pending::<()>().await;
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                reload();
+            }
+        });
     }
+    #[cfg(not(unix))]
+    drop(reload);
+    Ok(())
 }

@@ -1,20 +1,22 @@
-//! A whole server on port 0.
+//! A whole node on port 0.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{Authenticator, ConnectionManager, ConnectionsConfig};
-use tidings_metrics::Served;
-use tidings_node::Server;
-use tidings_transport::{ExtraRoute, TidingsService, TransportConfig, WEBSOCKET};
+use tidings_node::{Node, NodeConfig, Options, ReloadHandle, StopReport};
+use tidings_transport::{TransportConfig, WEBSOCKET};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything that a test waits for may take. Minutes, so that a machine that
 /// compiles something else meanwhile makes no test fail.
 pub const DEADLINE: Duration = Duration::from_secs(300);
+
+/// A free port of the loopback interface.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What a test server is made with.
 #[derive(Debug, Clone)]
@@ -34,30 +36,32 @@ impl Default for TestConfig {
             // Test clients that are not reading when a server stops are not
             // waited for as long as people's.
             connections: ConnectionsConfig::default().close_timeout(Duration::from_millis(200)),
-            transport: transport(),
+            transport: TransportConfig::default(),
         }
     }
 }
 
-/// Creates the settings of a transport with the routes that the server has.
-fn transport() -> TransportConfig {
-    let metrics = ExtraRoute::admin("/metrics", |asked| {
-        let served = Served::new(asked.uptime(), asked.is_ready(), asked.requests());
-        tidings_metrics::answer(asked.headers(), asked.manager(), served)
-    });
-    let mut config = TransportConfig::default().route(metrics);
-    config.routes.extend(tidings_describe::routes());
-    config
+impl TestConfig {
+    /// Returns the configuration of a node with these settings, without a dashboard.
+    fn node(self) -> NodeConfig {
+        let mut node = NodeConfig::default();
+        node.bus = self.bus.framing(WEBSOCKET);
+        node.connections = self.connections;
+        node.transport = self.transport;
+        node.dashboard = false;
+        node
+    }
 }
 
-/// A running server, on a free port of the loopback interface.
+/// A running node in this process, on a free port of the loopback interface.
 #[derive(Debug)]
 pub struct TestServer {
     addr: SocketAddr,
     bus: EventBus,
     manager: ConnectionManager,
+    reload: ReloadHandle,
     drain: CancellationToken,
-    running: JoinHandle<usize>,
+    running: JoinHandle<StopReport>,
 }
 
 impl TestServer {
@@ -66,7 +70,7 @@ impl TestServer {
     /// # Panics
     /// When that fails.
     pub async fn start(config: TestConfig) -> Self {
-        Self::start_at(config, SocketAddr::from(([127, 0, 0, 1], 0))).await
+        Self::start_at(config, LOCAL).await
     }
 
     /// Starts a server at an address: where another one was.
@@ -74,10 +78,7 @@ impl TestServer {
     /// # Panics
     /// When that fails.
     pub async fn start_at(config: TestConfig, addr: SocketAddr) -> Self {
-        let bus = EventBus::new(config.bus.framing(WEBSOCKET)).expect("a bus");
-        let manager =
-            ConnectionManager::new(bus.clone(), config.connections).expect("a connection manager");
-        Self::run(bus, manager, config.transport, addr).await
+        Self::start_node(config.node().listen(addr)).await
     }
 
     /// Starts a server that asks everybody who they are.
@@ -85,34 +86,39 @@ impl TestServer {
     /// # Panics
     /// When that fails.
     pub async fn start_asking(config: TestConfig, authenticator: impl Authenticator) -> Self {
-        let bus = EventBus::new(config.bus.framing(WEBSOCKET)).expect("a bus");
-        let manager = ConnectionManager::with_authenticator(
-            bus.clone(),
-            config.connections,
-            Arc::new(authenticator),
-        );
-        let manager = manager.expect("a connection manager");
-        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::run(bus, manager, config.transport, addr).await
+        let config = config.node().listen(LOCAL);
+        Self::start_node(config.authenticator(Arc::new(authenticator))).await
     }
 
-    async fn run(
-        bus: EventBus,
-        manager: ConnectionManager,
-        transport: TransportConfig,
-        addr: SocketAddr,
-    ) -> Self {
-        let service = TidingsService::new(manager.clone(), transport).expect("a service");
-        let server = Server::bind(addr, service).await.expect("a free port");
-        let addr = server.local_addr();
+    /// Starts a node with options, by their names in a file. Without `listen` it
+    /// takes a free port.
+    ///
+    /// # Panics
+    /// When an option is wrong, or the node does not start.
+    pub async fn start_with(options: &[(&str, &str)]) -> Self {
+        let mut set = Options::default();
+        for (name, value) in [("listen", "127.0.0.1:0")].iter().chain(options) {
+            set.set(name, value).expect("an option");
+        }
+        Self::start_node(NodeConfig::load(set).expect("a configuration")).await
+    }
+
+    /// Starts a node.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn start_node(mut config: NodeConfig) -> Self {
+        config.drain_window = Duration::from_secs(2);
+        config.drain_deadline = DEADLINE;
+        let node = Node::start(config).await.expect("the node starts");
         let drain = CancellationToken::new();
-        let running = tokio::spawn(server.run(drain.clone(), Duration::from_secs(2), DEADLINE));
         Self {
-            addr,
-            bus,
-            manager,
+            addr: node.addr(),
+            bus: node.bus().clone(),
+            manager: node.manager().clone(),
+            reload: node.reload_handle(),
+            running: tokio::spawn(node.run(drain.clone())),
             drain,
-            running,
         }
     }
 
@@ -131,6 +137,11 @@ impl TestServer {
         &self.manager
     }
 
+    /// What has the node read its configuration again.
+    pub fn reload_handle(&self) -> &ReloadHandle {
+        &self.reload
+    }
+
     /// A WebSocket URL: `path` begins with a slash.
     pub fn ws(&self, path: &str) -> String {
         format!("ws://{}{path}", self.addr)
@@ -142,9 +153,8 @@ impl TestServer {
     /// When the server panicked.
     pub async fn stop(self) -> usize {
         self.drain.cancel();
-        let aborted = self.running.await.expect("the server does not panic");
-        self.bus.shutdown().await;
-        aborted
+        let stopped = self.running.await.expect("the node does not panic");
+        stopped.aborted
     }
 
     /// Stops at once, as a crash would: nothing that is under way is finished.
@@ -171,9 +181,12 @@ impl TestServer {
         self.running.abort();
         // The task's end is what frees the port.
         let _ = self.running.await;
-        let manager = ConnectionManager::new(self.bus.clone(), connections);
-        let manager = manager.expect("a connection manager");
-        Self::run(self.bus, manager, transport(), self.addr).await
+        let config = TestConfig {
+            connections,
+            ..TestConfig::default()
+        };
+        let config = config.node().listen(self.addr).over(self.bus);
+        Self::start_node(config).await
     }
 }
 

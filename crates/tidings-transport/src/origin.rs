@@ -1,6 +1,7 @@
 //! Which web pages may talk to the server (RFC 6454, RFC 6455 §10.2).
 
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::config::TransportConfigError;
@@ -48,9 +49,7 @@ impl Origins {
         };
         let listed = match self {
             Self::Any => true,
-            Self::List(list) => list
-                .iter()
-                .any(|known| known.as_bytes() == origin.as_bytes()),
+            Self::List(list) => list.iter().any(|known| are_one(known, origin.as_bytes())),
             Self::SameOrigin => false,
         };
         listed || is_same(origin, host)
@@ -61,10 +60,12 @@ impl Origins {
         let allow = match self {
             Self::SameOrigin => return None,
             Self::Any => AllowOrigin::any(),
-            Self::List(list) => AllowOrigin::list(
-                list.iter()
-                    .filter_map(|origin| HeaderValue::from_str(origin).ok()),
-            ),
+            Self::List(list) => {
+                let list = list.clone();
+                AllowOrigin::predicate(move |origin, _| {
+                    list.iter().any(|known| are_one(known, origin.as_bytes()))
+                })
+            }
         };
         let cors = CorsLayer::new()
             .allow_origin(allow)
@@ -80,13 +81,60 @@ impl Origins {
     }
 }
 
-/// Returns the host, with its port, that a request went to. HTTP/2 has it in the URI.
-pub fn host<B>(request: &Request<B>) -> Option<&str> {
-    let header = request.headers().get(header::HOST);
-    header.map_or_else(
-        || request.uri().authority().map(http::uri::Authority::as_str),
-        |host| host.to_str().ok(),
-    )
+/// A request that does not say which host it went to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidHost {
+    /// There are several `Host` headers, and a proxy may have taken another one.
+    #[error("the request has several Host headers; send one")]
+    Several,
+    /// The `Host` header holds no host and port.
+    #[error("the Host header holds no host such as localhost:8000")]
+    Malformed,
+    /// The `Host` header and the target of an HTTP/2 request name different hosts.
+    #[error("the Host header and :authority name different hosts; send the same")]
+    Different,
+}
+
+/// Returns the host, with its port, that a request went to; none if it names none.
+///
+/// Where the target names a host, as in HTTP/2 and in the absolute form of HTTP/1.1,
+/// that host counts and the header does not (RFC 9112 §3.2.2).
+///
+/// # Errors
+/// See [`InvalidHost`].
+pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, InvalidHost> {
+    let mut headers = request.headers().get_all(header::HOST).iter();
+    let header = headers.next();
+    if headers.next().is_some() {
+        return Err(InvalidHost::Several);
+    }
+    let readable = |host: &HeaderValue| is_host(host.as_bytes());
+    if header.is_some_and(|header| !readable(header)) {
+        return Err(InvalidHost::Malformed);
+    }
+    let header = header.and_then(|header| header.to_str().ok());
+    let Some(target) = request.uri().authority().map(Authority::as_str) else {
+        return Ok(header);
+    };
+    if !is_host(target.as_bytes()) {
+        return Err(InvalidHost::Malformed);
+    }
+    match header {
+        Some(header)
+            if request.version() == Version::HTTP_2 && !header.eq_ignore_ascii_case(target) =>
+        {
+            Err(InvalidHost::Different)
+        }
+        _ => Ok(Some(target)),
+    }
+}
+
+/// Whether these are bytes that a host and its port consist of (RFC 3986 §3.2).
+fn is_host(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && !b"@/?#\\,<>\"".contains(byte))
 }
 
 /// Whether an origin names the host that the request went to.
@@ -94,9 +142,32 @@ fn is_same(origin: &HeaderValue, host: Option<&str>) -> bool {
     let (Ok(origin), Some(host)) = (origin.to_str(), host) else {
         return false;
     };
-    origin
-        .split_once("://")
-        .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+    origin.split_once("://").is_some_and(|(scheme, authority)| {
+        let plain = |authority| without_default_port(scheme, authority);
+        plain(authority).eq_ignore_ascii_case(plain(host))
+    })
+}
+
+/// Whether two texts name one origin: a browser leaves the scheme's own port out,
+/// and writes names in lower case.
+fn are_one(known: &str, origin: &[u8]) -> bool {
+    let Some((origin, known)) = std::str::from_utf8(origin)
+        .ok()
+        .and_then(|origin| Some((origin.split_once("://")?, known.split_once("://")?)))
+    else {
+        return false;
+    };
+    let plain = |(scheme, authority)| without_default_port(scheme, authority);
+    known.0.eq_ignore_ascii_case(origin.0) && plain(known).eq_ignore_ascii_case(plain(origin))
+}
+
+fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
+    let port = match scheme {
+        scheme if scheme.eq_ignore_ascii_case("https") => ":443",
+        scheme if scheme.eq_ignore_ascii_case("http") => ":80",
+        _ => return authority,
+    };
+    authority.strip_suffix(port).unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -151,6 +222,118 @@ mod tests {
             Origins::SameOrigin.allow(&HeaderMap::new(), Some("localhost")),
             "no browser, no origin"
         );
+    }
+
+    #[test]
+    fn the_port_of_the_scheme_may_be_named_or_left_out() {
+        let listed = Origins::List(vec!["https://App.example:443".into()]);
+        for (origins, origin, host, allowed) in [
+            (
+                &Origins::SameOrigin,
+                "https://a.example",
+                "a.example:443",
+                true,
+            ),
+            (
+                &Origins::SameOrigin,
+                "https://a.example:443",
+                "a.example",
+                true,
+            ),
+            (
+                &Origins::SameOrigin,
+                "http://a.example",
+                "A.example:80",
+                true,
+            ),
+            (
+                &Origins::SameOrigin,
+                "https://a.example",
+                "a.example:80",
+                false,
+            ),
+            (
+                &Origins::SameOrigin,
+                "http://a.example",
+                "a.example:443",
+                false,
+            ),
+            (&Origins::SameOrigin, "http://[::1]", "[::1]:80", true),
+            (&listed, "https://app.example", "b.example", true),
+            (&listed, "https://app.example:443", "b.example", true),
+            (&listed, "http://app.example:443", "b.example", false),
+            (&listed, "https://app.example:8443", "b.example", false),
+        ] {
+            let headers = headers(origin);
+            let is_allowed = origins.allow(&headers, Some(host));
+            assert_eq!(is_allowed, allowed, "{origin} at {host}");
+        }
+    }
+
+    fn named(uri: &str, version: Version, hosts: &[&[u8]]) -> Result<Option<String>, InvalidHost> {
+        let mut request = Request::builder().uri(uri).version(version);
+        for host in hosts {
+            request = request.header(header::HOST, HeaderValue::from_bytes(host).unwrap());
+        }
+        let request = request.body(()).unwrap();
+        host(&request).map(|host| host.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_request_names_one_host_or_is_refused() {
+        let one = |host: &str| Ok(Some(host.to_owned()));
+        let (h1, h2) = (Version::HTTP_11, Version::HTTP_2);
+        for (uri, version, hosts, expected) in [
+            ("/", h1, &[&b"a.example:1"[..]][..], one("a.example:1")),
+            ("/", h1, &[], Ok(None)),
+            (
+                "/",
+                h1,
+                &[b"a.example", b"b.example"],
+                Err(InvalidHost::Several),
+            ),
+            (
+                "/",
+                h1,
+                &[b"a.example", b"a.example"],
+                Err(InvalidHost::Several),
+            ),
+            ("/", h1, &[b"evil\x80example"], Err(InvalidHost::Malformed)),
+            (
+                "/",
+                h1,
+                &[b"localhost@evil.example"],
+                Err(InvalidHost::Malformed),
+            ),
+            (
+                "/",
+                h1,
+                &[b"localhost, evil.example"],
+                Err(InvalidHost::Malformed),
+            ),
+            (
+                "http://evil.example/",
+                h1,
+                &[b"localhost"],
+                one("evil.example"),
+            ),
+            (
+                "http://a@evil.example/",
+                h1,
+                &[],
+                Err(InvalidHost::Malformed),
+            ),
+            ("https://a.example/", h2, &[], one("a.example")),
+            ("https://a.example/", h2, &[b"A.example"], one("a.example")),
+            (
+                "https://a.example/",
+                h2,
+                &[b"b.example"],
+                Err(InvalidHost::Different),
+            ),
+        ] {
+            assert_eq!(named(uri, version, hosts), expected, "{uri} {hosts:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::origin::host;
 use crate::problem::Problem;
 use crate::service::Core;
 use crate::websocket::{Driver, Incoming, StreamSocket, TcpSocket, WebSocketWire};
-use crate::write_deadline::WriteDeadline;
+use crate::write_deadline::{HandshakeHold, WriteDeadline};
 
 /// How long a client may take to be told that it is refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ pub(crate) fn websocket<M: Incoming, B>(
     let verdict = if core
         .allowed()
         .origins
-        .allow(request.headers(), host(&request))
+        .allow(request.headers(), host(&request).ok().flatten())
     {
         offered.map_err(Refused::from).map(drop)
     } else {
@@ -92,6 +92,9 @@ pub(crate) fn websocket<M: Incoming, B>(
         Ok(())
     });
     let manager = core.manager.clone();
+    if let Some(hold) = request.extensions().get::<HandshakeHold>() {
+        hold.arm();
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     // Under the request's id in logs, as long as this short task lives.
     let span = tracing::Span::current();

@@ -3,6 +3,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,23 +12,43 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// How hyper's answer to a WebSocket handshake begins.
-const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
-
 /// A TCP stream whose writes fail when the client takes nothing of them in time.
 ///
 /// hyper waits for ever for a client that takes nothing of its answer, and
 /// does not look at a response's body meanwhile; so this ends the connection.
-/// A service that hyper serves over it, within
-/// [`TokioIo`](hyper_util::rt::TokioIo), writes the end of a WebSocket handshake
-/// and the greeting in one call.
+///
+/// A server that gives its requests [`handshake_hold`](Self::handshake_hold) as an
+/// extension saves a system call for each WebSocket: the service has the end of the
+/// handshake wait for the greeting, and writes both in one call.
 pub struct WriteDeadline {
     stream: TcpStream,
     limit: Duration,
     /// Runs while a write waits; none while writes get through.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether what is written is held.
+    hold: HandshakeHold,
     /// The end of a handshake, not written yet.
     held: Vec<u8>,
+}
+
+/// Holds what is written to a [`WriteDeadline`] from the moment when the service
+/// has decided to answer a handshake: a request extension.
+///
+/// Only for HTTP/1.1 straight over the stream. Under TLS the service would get
+/// the stream without its keys.
+#[derive(Debug, Clone, Default)]
+pub struct HandshakeHold(Arc<AtomicBool>);
+
+impl HandshakeHold {
+    /// Has everything held that is written from now on. What hyper still has of
+    /// earlier answers is held as well, and keeps its place before the handshake.
+    pub(crate) fn arm(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_armed(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl WriteDeadline {
@@ -36,8 +58,14 @@ impl WriteDeadline {
             stream,
             limit,
             stalled: None,
+            hold: HandshakeHold::default(),
             held: Vec::new(),
         }
+    }
+
+    /// Returns what holds the end of a handshake on this stream.
+    pub fn handshake_hold(&self) -> HandshakeHold {
+        self.hold.clone()
     }
 
     /// The stream, and what is to be written to it before anything else.
@@ -49,8 +77,7 @@ impl WriteDeadline {
     /// call for both saves the server a system call and the client a wake-up. hyper
     /// lets go of the stream once it has written this.
     fn hold(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
-        let first = bufs.iter().find(|buf| !buf.is_empty())?;
-        if !first.starts_with(SWITCHING) {
+        if !self.hold.is_armed() {
             return None;
         }
         let before = self.held.len();
@@ -121,6 +148,75 @@ impl AsyncWrite for WriteDeadline {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper closes where the upgrade did not take place.
+        while !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            let written = self.write(cx, |stream, cx| stream.poll_write(cx, &held));
+            self.held = held;
+            let count = ready!(written)?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.held.drain(..count);
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const TEXT: &[u8] = b"HTTP/1.1 101 is the answer to a handshake";
+
+    async fn pair() -> (WriteDeadline, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap());
+        let (far, near) = tokio::join!(far, listener.accept());
+        let limit = Duration::from_secs(600);
+        (WriteDeadline::new(near.unwrap().0, limit), far.unwrap())
+    }
+
+    async fn read_all(mut far: TcpStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        far.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_body_that_looks_like_a_handshake_gets_through() {
+        let (mut near, far) = pair().await;
+        near.write_all(b"a body about ").await.unwrap();
+        // The rest of a body, after a write that took a part of it.
+        near.write_all(TEXT).await.unwrap();
+        let (stream, held) = near.into_parts();
+        assert!(held.is_empty(), "{:?}", String::from_utf8_lossy(&held));
+        drop(stream);
+        assert_eq!(read_all(far).await, [b"a body about ", TEXT].concat());
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_an_answer_keeps_its_place_before_the_handshake() {
+        let (mut near, far) = pair().await;
+        near.write_all(b"a bo").await.unwrap();
+        near.handshake_hold().arm();
+        near.write_all(b"dy").await.unwrap();
+        near.write_all(TEXT).await.unwrap();
+        let (stream, held) = near.into_parts();
+        assert_eq!(held, [b"dy", TEXT].concat());
+        drop(stream);
+        assert_eq!(read_all(far).await, b"a bo");
+    }
+
+    #[tokio::test]
+    async fn a_handshake_without_an_upgrade_is_written_in_the_end() {
+        let (mut near, far) = pair().await;
+        near.handshake_hold().arm();
+        near.write_all(TEXT).await.unwrap();
+        near.shutdown().await.unwrap();
+        assert_eq!(read_all(far).await, TEXT);
     }
 }

@@ -6,6 +6,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::{Request, StatusCode, Version};
+use tidings_transport::{Problem, host};
+
 /// The names that a server is asked for by.
 #[derive(Debug, Clone)]
 pub(crate) struct Hosts {
@@ -24,9 +27,32 @@ impl Hosts {
         }
     }
 
+    /// Whether the names are looked at.
+    fn are_checked(&self) -> bool {
+        self.near || !self.names.is_empty()
+    }
+
+    /// Returns why a request is refused, by the host that it went to.
+    pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<Problem> {
+        let bad_request = |why: String| Some(Problem::plain(StatusCode::BAD_REQUEST, why));
+        match host(request) {
+            Err(error) => bad_request(error.to_string()),
+            Ok(Some(host)) if self.allow(host) => None,
+            // RFC 9112 §3.2. A probe that speaks HTTP/1.0 often names no host.
+            Ok(None) if request.version() == Version::HTTP_11 => {
+                bad_request("a request of HTTP/1.1 has a Host header; send one".to_owned())
+            }
+            Ok(None) if !self.are_checked() => None,
+            Ok(_) => Some(Problem::plain(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this server does not answer to the name in the Host header; see --allow-host",
+            )),
+        }
+    }
+
     /// Whether a request for this host, with or without a port, is answered.
     pub(crate) fn allow(&self, host: &str) -> bool {
-        if !self.near && self.names.is_empty() {
+        if !self.are_checked() {
             return true;
         }
         let name = without_port(host).to_ascii_lowercase();

@@ -3,10 +3,12 @@
 
 mod acceptor;
 mod hosts;
+mod mounts;
 mod places;
 mod proxy_protocol;
 mod server;
 mod slots;
 
 pub use acceptor::{Accepted, Acceptor, BoxedStream, Stream};
+pub(crate) use mounts::{BoxError, Mounts};
 pub use server::Server;

@@ -1,7 +1,6 @@
 //! Places for HTTP connections, held by guards.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use http::{Response, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tidings_transport::Body;
+use http_body_util::combinators::UnsyncBoxBody;
 use tokio_util::sync::CancellationToken;
 
 use super::slots::{Entry, SlotId, Slots};
@@ -139,26 +138,29 @@ impl Place {
     }
 
     /// Notes a request, until the guard is dropped.
-    pub(crate) fn begin(&self) -> Request {
+    pub(crate) fn begin(&self) -> Held {
         self.0.begun.fetch_add(1, Ordering::AcqRel);
         self.0.places.lock().slots.begin(self.0.id);
-        Request {
+        Held {
             place: self.clone(),
             elsewhere: false,
         }
     }
 }
 
+/// An answer that may hold the place of its connection.
+pub(crate) type Kept<E> = Response<UnsyncBoxBody<Bytes, E>>;
+
 /// A request that is being answered.
-pub(crate) struct Request {
+pub(crate) struct Held {
     place: Place,
     /// Its answer is a stream of events, which is counted elsewhere.
     elsewhere: bool,
 }
 
-impl Request {
+impl Held {
     /// Has an answer hold the request while it is still being written.
-    pub(crate) fn hold(mut self, response: Response<Body>) -> Response<Body> {
+    pub(crate) fn hold<E: 'static>(mut self, response: Kept<E>) -> Kept<E> {
         let kind = response.headers().get(header::CONTENT_TYPE);
         let is_stream = kind.is_some_and(|kind| kind == "text/event-stream");
         if !is_stream
@@ -175,17 +177,13 @@ impl Request {
             self.place.0.places.lock().slots.give_back(self.place.0.id);
         }
         response.map(|body| {
-            let request = self;
-            Held {
-                body,
-                _request: request,
-            }
-            .boxed_unsync()
+            let held = self;
+            HeldBody { body, _held: held }.boxed_unsync()
         })
     }
 }
 
-impl Drop for Request {
+impl Drop for Held {
     fn drop(&mut self) {
         let inner = &self.place.0;
         let mut state = inner.places.lock();
@@ -198,19 +196,19 @@ impl Drop for Request {
     }
 }
 
-struct Held {
-    body: Body,
-    _request: Request,
+struct HeldBody<E> {
+    body: UnsyncBoxBody<Bytes, E>,
+    _held: Held,
 }
 
-impl HttpBody for Held {
+impl<E> HttpBody for HeldBody<E> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = E;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, E>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

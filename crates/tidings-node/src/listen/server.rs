@@ -1,27 +1,32 @@
 //! The accept loop: a listener, connections with deadlines, and a drain.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tidings_connections::Limit;
+use tidings_transport::{
+    Body, HandshakeHold, PeerAddr, Problem, ResponseFuture, TidingsService, WriteDeadline,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use tidings_connections::Limit;
-use tidings_transport::{PeerAddr, Problem, ResponseFuture, TidingsService, WriteDeadline, host};
-
 use super::acceptor::{Acceptor, BoxedStream, Stream};
 use super::hosts::Hosts;
-use super::places::{NoPlace, Place, Places};
+use super::mounts::{Mounted, MountedBody, MountedServices};
+use super::places::{Held, Kept, NoPlace, Place, Places};
 use super::proxy_protocol;
 
 /// A request's head at most, in bytes: URL, cookies and tokens fit well.
@@ -57,6 +62,7 @@ pub struct Server {
     local_addr: SocketAddr,
     service: TidingsService,
     acceptor: Option<Arc<dyn Acceptor>>,
+    mounts: MountedServices,
 }
 
 impl std::fmt::Debug for Server {
@@ -87,7 +93,14 @@ impl Server {
             local_addr,
             service,
             acceptor: None,
+            mounts: MountedServices::default(),
         })
+    }
+
+    /// Sets the routes of the program's own.
+    pub(crate) fn mounts(mut self, mounts: MountedServices) -> Self {
+        self.mounts = mounts;
+        self
     }
 
     /// Has every connection shake hands first: TLS.
@@ -116,6 +129,7 @@ impl Server {
             listener,
             service,
             acceptor,
+            mounts,
             local_addr,
         } = self;
         let tracker = TaskTracker::new();
@@ -125,6 +139,7 @@ impl Server {
             service: service.clone(),
             acceptor,
             hosts,
+            mounts,
             drain: drain.clone(),
             aborted: aborted.clone(),
         });
@@ -204,6 +219,7 @@ struct Shared {
     service: TidingsService,
     acceptor: Option<Arc<dyn Acceptor>>,
     hosts: Hosts,
+    mounts: MountedServices,
     drain: CancellationToken,
     aborted: CancellationToken,
 }
@@ -277,7 +293,8 @@ async fn serve(
     }
     let stream = WriteDeadline::new(stream, shared.service.manager().config().write_timeout);
     let Some(acceptor) = &shared.acceptor else {
-        return http1(stream, peer, &shared, place).await;
+        let hold = Some(stream.handshake_hold());
+        return http1(stream, hold, peer, &shared, place).await;
     };
     let handshake = acceptor.accept(Box::new(stream));
     let handshake = tokio::select! {
@@ -288,31 +305,77 @@ async fn serve(
         Ok(Ok(accepted)) if accepted.h2 => {
             Box::pin(http2(accepted.stream, peer, &shared, place)).await;
         }
-        Ok(Ok(accepted)) => Box::pin(http1(accepted.stream, peer, &shared, place)).await,
+        Ok(Ok(accepted)) => Box::pin(http1(accepted.stream, None, peer, &shared, place)).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a handshake failed"),
         Err(_) => tracing::debug!(%peer, "a handshake took too long"),
     }
 }
 
-/// What answers the requests of one connection.
+/// The body of an answer: the service's, or that of a mounted one.
+type AnswerBody = Either<Body, MountedBody>;
+
+/// An answer under way.
+enum Answer {
+    Service(ResponseFuture, Option<Held>),
+    Mounted(Mounted, Option<Held>),
+    Refused(Box<Problem>),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<AnswerBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        /// Has an answer hold its connection's place while it is written.
+        fn hold<E: 'static>(held: &mut Option<Held>, response: Kept<E>) -> Kept<E> {
+            match held.take() {
+                Some(held) => held.hold(response),
+                None => response,
+            }
+        }
+        match self.get_mut() {
+            Self::Service(answer, held) => answer
+                .as_mut()
+                .poll(cx)
+                .map_ok(|response| hold(held, response).map(Either::Left)),
+            Self::Mounted(answer, held) => answer
+                .as_mut()
+                .poll(cx)
+                .map_ok(|response| hold(held, response).map(Either::Right)),
+            Self::Refused(problem) => {
+                let response = problem.as_ref().clone().into_response();
+                Poll::Ready(Ok(response.map(Either::Left)))
+            }
+        }
+    }
+}
+
+/// Returns what answers the requests of one connection.
 fn answer(
     peer: SocketAddr,
+    hold: Option<HandshakeHold>,
     shared: &Arc<Shared>,
     place: Place,
-) -> impl Fn(Request<Incoming>) -> ResponseFuture + use<> {
+) -> impl Fn(Request<Incoming>) -> Answer + use<> {
     let shared = Arc::clone(shared);
     move |mut request| {
         if place.is_for_probes() && !matches!(request.uri().path(), "/healthz" | "/readyz") {
-            return Box::pin(async { Ok(full().into_response()) });
+            return Answer::Refused(Box::new(full()));
         }
-        // A client that names no host is no browser.
-        if host(&request).is_some_and(|host| !shared.hosts.allow(host)) {
-            return Box::pin(async { Ok(misdirected().into_response()) });
+        if let Some(problem) = shared.hosts.refusal(&request) {
+            return Answer::Refused(Box::new(problem));
         }
         request.extensions_mut().insert(PeerAddr(peer));
-        let held = place.begin();
-        let answered = hyper::service::Service::call(&shared.service, request);
-        Box::pin(async move { answered.await.map(|response| held.hold(response)) })
+        let held = Some(place.begin());
+        match shared.mounts.find(request.uri().path()) {
+            Some(mounted) => Answer::Mounted(mounted(request), held),
+            None => {
+                if let Some(hold) = &hold {
+                    request.extensions_mut().insert(hold.clone());
+                }
+                let answer = hyper::service::Service::call(&shared.service, request);
+                Answer::Service(answer, held)
+            }
+        }
     }
 }
 
@@ -324,14 +387,13 @@ fn full() -> Problem {
     )
 }
 
-fn misdirected() -> Problem {
-    Problem::plain(
-        StatusCode::MISDIRECTED_REQUEST,
-        "this server does not answer to the name in the Host header; see --allow-host",
-    )
-}
-
-async fn http1<T: Stream>(stream: T, peer: SocketAddr, shared: &Arc<Shared>, place: Place) {
+async fn http1<T: Stream>(
+    stream: T,
+    hold: Option<HandshakeHold>,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    place: Place,
+) {
     let connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -339,7 +401,7 @@ async fn http1<T: Stream>(stream: T, peer: SocketAddr, shared: &Arc<Shared>, pla
             .max_buf_size(MAX_HEAD)
             .serve_connection(
                 TokioIo::new(stream),
-                service_fn(answer(peer, shared, place.clone())),
+                service_fn(answer(peer, hold, shared, place.clone())),
             )
             .with_upgrades()
     );
@@ -359,7 +421,7 @@ async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>, plac
             .keep_alive_timeout(shared.service.manager().config().write_timeout)
             .serve_connection(
                 TokioIo::new(stream),
-                service_fn(answer(peer, shared, place.clone())),
+                service_fn(answer(peer, None, shared, place.clone())),
             )
     );
     let finish = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();

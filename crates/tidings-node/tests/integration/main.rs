@@ -4,5 +4,9 @@
 
 mod behind_a_proxy;
 mod draining;
+mod listener;
+mod mounted_routes;
 mod places;
+mod reload;
 mod secure_connections;
+mod storage;

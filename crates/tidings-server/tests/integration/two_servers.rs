@@ -1,4 +1,5 @@
-//! Two servers over one Redis: both see everything, and one may be killed.
+//! Two servers over one Redis: one is killed. What two nodes know of each other is
+//! tested in `tidings-redis`.
 
 #![cfg(unix)]
 
@@ -17,12 +18,6 @@ async fn post(server: &Server, path: &str, body: &Value) -> (u16, Value) {
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let response = http_exchange(server.addr().parse().unwrap(), request.as_bytes()).await;
-    (response.status, response.json())
-}
-
-async fn get(server: &Server, path: &str) -> (u16, Value) {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let response = http_exchange(server.addr().parse().unwrap(), request.as_bytes()).await;
     (response.status, response.json())
 }
@@ -99,68 +94,4 @@ async fn watchers_of_a_killed_server_go_on_at_the_other() {
                 .is_empty()
         );
     }
-}
-
-#[tokio::test]
-async fn any_server_knows_every_task() {
-    let redis = RedisServer::start();
-    let (a, b) = (start(&redis), start(&redis));
-    publish(&a, 1).await;
-    let (status, task) = get(&b, "/api/tasks/t").await;
-    assert_eq!((status, &task["offset"]), (200, &json!(1)));
-    let (_, list) = get(&b, "/api/tasks?prefix=t").await;
-    assert_eq!(list["tasks"][0]["task_id"], "t");
-    let (_, page) = get(&b, "/api/tasks/t/events?since=0").await;
-    assert_eq!(page["events"].as_array().unwrap().len(), 1);
-    let command = json!({"command": "cancel"});
-    let (status, answer) = post(&b, "/api/tasks/t/commands", &command).await;
-    assert_eq!((status, &answer["offset"]), (202, &json!(2)), "{answer}");
-    let (status, _) = post(&b, "/api/tasks/none/commands", &command).await;
-    assert_eq!(status, 404);
-
-    // A dashboard on one sees what appears through the other.
-    let mut dashboard = TestClient::connect(format!("ws://{}/ws", b.addr())).await;
-    dashboard
-        .send(&json!({"type": "subscribe", "pattern": "*"}))
-        .await;
-    let known = loop {
-        let message = dashboard.until("subscribed").await;
-        if message["task_id"] == "t" {
-            break message;
-        }
-    };
-    assert_eq!(known["data"]["offset"], 2);
-    let event = json!({"event_type": "log", "data": {"message": "hello"}});
-    post(&a, "/api/tasks/new/events", &event).await;
-    let seen = dashboard.until("log").await;
-    assert_eq!(
-        (&seen["task_id"], &seen["offset"]),
-        (&json!("new"), &json!(1))
-    );
-}
-
-#[tokio::test]
-async fn readiness_follows_redis_and_watchers_stay() {
-    let redis = RedisServer::start();
-    let server = start(&redis);
-    let ready = async |expected: u16| {
-        while get(&server, "/readyz").await.0 != expected {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    let in_time = |what| tokio::time::timeout(support::DEADLINE, what);
-    in_time(ready(200)).await.unwrap();
-    publish(&server, 1).await;
-    let mut watcher = TestClient::connect(format!("ws://{}/ws/tasks/t", server.addr())).await;
-    watcher.until("connection_established").await;
-    redis.pause();
-    in_time(ready(503)).await.unwrap();
-    let event = json!({"event_type": "log", "data": {"message": "hello"}});
-    let (status, problem) = post(&server, "/api/tasks/t/events", &event).await;
-    assert_eq!((status, &problem["code"]), (503, &json!("unavailable")));
-    redis.resume();
-    in_time(ready(200)).await.unwrap();
-    let (status, answer) = post(&server, "/api/tasks/t/events", &event).await;
-    assert_eq!(status, 201, "{answer}");
-    watch_to(&mut watcher, answer["offset"].as_u64().unwrap()).await;
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tidings_bus::{HistoryPage, Published};
 use tidings_connections::{Access, Permission};
@@ -204,6 +204,13 @@ impl Core {
     {
         let config = &self.config;
         let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
+        let codings = request.headers().get_all(header::CONTENT_ENCODING);
+        let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+        if !codings.iter().all(is_plain) {
+            return Err(Problem::unsupported_media(
+                "the body has a Content-Encoding, and none is read; send it without",
+            ));
+        }
         let body = request.into_body();
         let announced = body.size_hint().exact();
         let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());

@@ -244,7 +244,7 @@ impl Core {
         if !self
             .allowed()
             .origins
-            .allow(request.headers(), host(&request))
+            .allow(request.headers(), host(&request).ok().flatten())
         {
             let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
             return Err(self.in_vain(addr, Problem::forbidden_origin()));

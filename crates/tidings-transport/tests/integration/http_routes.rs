@@ -36,6 +36,27 @@ fn step(number: u64) -> Value {
 }
 
 #[tokio::test]
+async fn a_body_in_a_content_encoding_is_refused() {
+    let server = TestServer::start(TestConfig::default()).await;
+    let event = r#"{"event_type":"log","data":{"message":"hello"}}"#;
+    for (codings, status) in [
+        (&[("Content-Encoding", "gzip")][..], 415),
+        (
+            &[("Content-Encoding", "identity"), ("Content-Encoding", "br")],
+            415,
+        ),
+        (&[("Content-Encoding", "Identity")], 201),
+        (&[], 201),
+    ] {
+        let answer = server
+            .http("POST", "/api/tasks/t/events", codings, event)
+            .await;
+        assert_eq!(answer.status, status, "{codings:?}: {}", answer.text());
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn one_event_is_published_and_seen() {
     let server = start().await;
     let mut watcher = TestClient::connect(server.ws("/ws/tasks/t")).await;

@@ -5,13 +5,13 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{ConnectionManager, ConnectionsConfig};
-use tidings_testkit::TestConfig;
-use tidings_transport::{Pages, TidingsService};
+use tidings_transport::{ExtraRoute, Pages, TidingsService, TransportConfig};
 
 fn service(pages: Option<Pages>) -> TidingsService {
     let bus = EventBus::new(BusConfig::default()).unwrap();
     let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap();
-    let mut config = TestConfig::default().transport;
+    let own = ExtraRoute::open("/own", |_| Response::new(Bytes::from_static(b"own")));
+    let mut config = TransportConfig::default().route(own);
     if let Some(pages) = pages {
         config = config.pages(pages);
     }
@@ -71,7 +71,7 @@ async fn a_route_is_never_a_page() {
     for path in [
         "/api/tasks",
         "/healthz",
-        "/metrics",
+        "/own",
         "/api/tasks/unknown",
         "/ws",
     ] {

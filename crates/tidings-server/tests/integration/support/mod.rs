@@ -199,12 +199,6 @@ impl Logs {
         }
     }
 
-    /// The last line with these words that was read already.
-    pub(crate) fn earlier(&self, words: &str) -> serde_json::Value {
-        let line = self.seen.iter().rev().find(|line| line.contains(words));
-        serde_json::from_str(line.unwrap_or_else(|| panic!("no line {words:?}"))).unwrap()
-    }
-
     /// Every line, to the end, which must come by itself.
     pub(crate) fn all(mut self) -> Vec<String> {
         self.child.wait();

@@ -1,12 +1,10 @@
 //! `tidings inspect`: what is in a data directory.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use tidings_cli::{block_on, print, print_json};
 use tidings_store::{Inspected, Left, OpenError, inspect};
 
-use crate::failure::Failure;
+use super::{FileError, Told};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,7 +18,7 @@ ours, 66 there is none, 75 a server has it.";
 /// Say what is in a data directory: tasks, sizes, positions, and how it was left
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// The data directory; no server may have it
     #[arg(value_name = "DIR")]
     directory: PathBuf,
@@ -30,24 +28,18 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut found = None;
-    block_on(async {
-        found = Some(inspect(&arguments.directory).await);
-        Ok(ExitCode::SUCCESS)
-    })?;
-    match found {
-        Some(Ok(found)) if arguments.json => Ok(print_json(
-            &serde_json::to_string(&found).unwrap_or_default(),
-        )?),
-        Some(Ok(found)) => Ok(tell(&found)?),
-        Some(Err(OpenError::InUse { path })) => Err(Failure::Running { path }),
-        Some(Err(error)) => Err(Failure::Store(error)),
-        None => Ok(()),
+pub(crate) async fn run(arguments: &Arguments) -> Result<Told, FileError> {
+    match inspect(&arguments.directory).await {
+        Ok(found) if arguments.json => Ok(Told::Json(
+            serde_json::to_string(&found).unwrap_or_default(),
+        )),
+        Ok(found) => Ok(Told::Text(tell(&found))),
+        Err(OpenError::InUse { path }) => Err(FileError::Running { path }),
+        Err(error) => Err(FileError::Store(error)),
     }
 }
 
-fn tell(found: &Inspected) -> Result<(), tidings_cli::Failure> {
+fn tell(found: &Inspected) -> String {
     let left = match found.left {
         Left::Clean => "by a stop in order",
         Left::Unclean => "by a crash",
@@ -59,25 +51,25 @@ fn tell(found: &Inspected) -> Result<(), tidings_cli::Failure> {
     } else {
         "change at the next start"
     };
-    print(&format!("left {left}, sync {sync}, epochs {epochs}"))?;
-    print(&format!(
-        "{} tasks, {} events, {} bytes of them, {} bytes on disk, {} clients",
+    let mut text = format!(
+        "left {left}, sync {sync}, epochs {epochs}\n\
+         {} tasks, {} events, {} bytes of them, {} bytes on disk, {} clients\n\n\
+         {:<32} {:<10} {:>12}  {:>17}  POSITION",
         found.tasks.len(),
         found.events,
         found.bytes,
         found.bytes_on_disk,
         found.clients,
-    ))?;
-    print("")?;
-    print(&format!(
-        "{:<32} {:<10} {:>12}  {:>17}  POSITION",
-        "TASK", "STATUS", "BYTES", "FROM",
-    ))?;
+        "TASK",
+        "STATUS",
+        "BYTES",
+        "FROM",
+    );
     for task in &found.tasks {
-        print(&format!(
-            "{:<32} {:<10} {:>12}  {:>17}  {}:{}",
+        text.push_str(&format!(
+            "\n{:<32} {:<10} {:>12}  {:>17}  {}:{}",
             task.task_id, task.status, task.bytes, task.first, task.epoch, task.offset
-        ))?;
+        ));
     }
-    Ok(())
+    text
 }

@@ -8,18 +8,16 @@ use std::time::SystemTime;
 use tidings_auth::{
     Algorithm, JwtAuthenticator, JwtConfig, KeySource, NewKey, TokenIssuer, explain,
 };
-use tidings_cli::print_bytes;
 use tidings_connections::{Authenticator as _, Credentials, Permission, Permissions, Scope};
 use tidings_protocol::{Target, Timestamp};
 
-use tidings_node::value::{JwtAlgorithm, Time};
-
-use crate::failure::Failure;
+use super::{FileError, read};
+use crate::value::{JwtAlgorithm, Time};
 
 /// How long a token holds unless it is said.
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(3_600);
 
-pub(crate) const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   tidings token --jwt-key secret --watch 'build-*' --expires 1h
   tidings token --jwt-key secret --subject worker-7 --publish 'build-7*'
@@ -34,7 +32,7 @@ not allowed.";
 /// Make a token or an API key for a server, or read a token
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct TokenOptions {
+pub struct Arguments {
     /// The key to sign with: for HS256 the file of the secret that the server
     /// has, else a private key as PEM
     #[arg(long, env = "TIDINGS_JWT_KEY", value_name = "FILE")]
@@ -85,7 +83,7 @@ pub(crate) struct TokenOptions {
     explain: Option<String>,
 }
 
-impl TokenOptions {
+impl Arguments {
     fn algorithm(&self) -> Algorithm {
         self.jwt_algorithm.map_or(Algorithm::HS256, |known| known.0)
     }
@@ -101,28 +99,23 @@ impl TokenOptions {
 }
 
 /// Does what was asked for.
-pub(crate) fn run(options: &TokenOptions) -> Result<(), Failure> {
-    let text = if let Some(token) = &options.explain {
-        read_token(options, token)?
+pub(crate) async fn run(options: &Arguments) -> Result<String, FileError> {
+    if let Some(token) = &options.explain {
+        read_token(options, token).await
     } else if let Some(path) = &options.api_keys {
-        make_key(options, path)?
+        make_key(options, path)
     } else if let Some(path) = &options.jwt_key {
-        make_token(options, path)?
+        make_token(options, path)
     } else {
-        return Err(Failure::Arguments(
+        Err(FileError::Arguments(
             "say what to sign with: --jwt-key FILE, or TIDINGS_JWT_KEY; or --api-keys FILE for a key",
-        ));
-    };
-    Ok(print_bytes(format!("{text}\n").as_bytes())?)
+        ))
+    }
 }
 
-fn setting(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Setting(Box::new(error))
-}
-
-fn make_token(options: &TokenOptions, path: &Path) -> Result<String, Failure> {
+fn make_token(options: &Arguments, path: &Path) -> Result<String, FileError> {
     let issuer = TokenIssuer::new(options.algorithm(), &read(path)?);
-    let issuer = issuer.map_err(|cause| Failure::Key {
+    let issuer = issuer.map_err(|cause| FileError::Key {
         path: path.to_owned(),
         cause,
     })?;
@@ -132,40 +125,40 @@ fn make_token(options: &TokenOptions, path: &Path) -> Result<String, Failure> {
         .audience(options.jwt_audience.clone())
         .issuer(options.jwt_issuer.clone())
         .issue(subject, &options.permissions(), lifetime)
-        .map_err(setting)?;
+        .map_err(FileError::Issue)?;
     Ok(token.reveal().to_owned())
 }
 
-fn make_key(options: &TokenOptions, path: &Path) -> Result<String, Failure> {
+fn make_key(options: &Arguments, path: &Path) -> Result<String, FileError> {
     let Some(subject) = &options.subject else {
-        return Err(Failure::Arguments(
+        return Err(FileError::Arguments(
             "an API key needs somebody to stand for: --subject NAME",
         ));
     };
     let end = options
         .expires
         .map(|time| Timestamp::from(SystemTime::now() + time.get()));
-    let made = NewKey::generate(subject, &options.permissions(), end).map_err(setting)?;
+    let made = NewKey::generate(subject, &options.permissions(), end).map_err(FileError::NewKey)?;
     let file = OpenOptions::new().append(true).create(true).open(path);
     let written = file.and_then(|mut file| file.write_all(made.entry.as_bytes()));
-    written.map_err(|cause| Failure::Unwritable {
+    written.map_err(|cause| FileError::Unwritable {
         path: path.to_owned(),
         cause,
     })?;
     Ok(made.key.reveal().to_owned())
 }
 
-fn read_token(options: &TokenOptions, token: &str) -> Result<String, Failure> {
+async fn read_token(options: &Arguments, token: &str) -> Result<String, FileError> {
     let mut piped = String::new();
     let token = if token == "-" {
         io::stdin()
             .read_to_string(&mut piped)
-            .map_err(Failure::System)?;
+            .map_err(FileError::Input)?;
         piped.trim()
     } else {
         token
     };
-    let said = explain(token).map_err(setting)?;
+    let said = explain(token).map_err(FileError::Explain)?;
     let now = Timestamp::from(SystemTime::now());
     let time = if said.has_expired(now) {
         "it has expired".to_owned()
@@ -175,19 +168,12 @@ fn read_token(options: &TokenOptions, token: &str) -> Result<String, Failure> {
     };
     Ok(format!(
         "{said}\ntime       {time}\nsignature  {}",
-        signature(options, token)?
+        signature(options, token).await?
     ))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|cause| Failure::Unreadable {
-        path: path.to_owned(),
-        cause,
-    })
-}
-
 /// Whether the token is what it says, as far as that can be told.
-fn signature(options: &TokenOptions, token: &str) -> Result<String, Failure> {
+async fn signature(options: &Arguments, token: &str) -> Result<String, FileError> {
     let Some(path) = &options.jwt_key else {
         return Ok("not checked; give --jwt-key FILE for that".to_owned());
     };
@@ -198,11 +184,9 @@ fn signature(options: &TokenOptions, token: &str) -> Result<String, Failure> {
         .audience(options.jwt_audience.clone())
         .issuer(options.jwt_issuer.clone());
     let asked = JwtAuthenticator::new(config, keys);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(Failure::System)?;
-    let answer = runtime.block_on(asked.authenticate(Credentials::new(Some(token), None)));
+    let answer = asked
+        .authenticate(Credentials::new(Some(token), None))
+        .await;
     Ok(match answer {
         Ok(_) => "good: a server with this key takes it".to_owned(),
         Err(error) => format!("a server with this key refuses it: {error}"),

@@ -1,0 +1,103 @@
+//! Nodes in this process over one Redis: all know every task.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidings_testkit::{DEADLINE, RedisServer, TestClient, TestServer};
+
+async fn start(redis: &RedisServer) -> TestServer {
+    TestServer::start_with(&[("redis", &redis.url())]).await
+}
+
+async fn post(server: &TestServer, path: &str, body: &Value) -> (u16, Value) {
+    let response = server.http("POST", path, &[], &body.to_string()).await;
+    (response.status, response.json())
+}
+
+async fn get(server: &TestServer, path: &str) -> (u16, Value) {
+    let response = server.get(path).await;
+    (response.status, response.json())
+}
+
+async fn publish(server: &TestServer, n: u64) {
+    let event = json!({"event_type": "agent_status_change", "event_id": n.to_string(),
+        "data": {"agent_id": "a", "status": "working", "message": n.to_string()}});
+    let published = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let (status, answer) = post(server, "/api/tasks/t/events", &event).await;
+            // A machine that is busy enough may keep Redis from answering in
+            // time; a producer tries again, and its id makes that harmless.
+            if status != 503 {
+                return (status, answer);
+            }
+        }
+    });
+    let (status, answer) = published.await.expect("it is taken in time");
+    assert_eq!((status, &answer["offset"]), (201, &json!(n)), "{answer}");
+}
+
+#[tokio::test]
+async fn any_node_knows_every_task() {
+    let redis = RedisServer::start();
+    let (a, b) = (start(&redis).await, start(&redis).await);
+    publish(&a, 1).await;
+    let (status, task) = get(&b, "/api/tasks/t").await;
+    assert_eq!((status, &task["offset"]), (200, &json!(1)));
+    let (_, list) = get(&b, "/api/tasks?prefix=t").await;
+    assert_eq!(list["tasks"][0]["task_id"], "t");
+    let (_, page) = get(&b, "/api/tasks/t/events?since=0").await;
+    assert_eq!(page["events"].as_array().unwrap().len(), 1);
+    let command = json!({"command": "cancel"});
+    let (status, answer) = post(&b, "/api/tasks/t/commands", &command).await;
+    assert_eq!((status, &answer["offset"]), (202, &json!(2)), "{answer}");
+    let (status, _) = post(&b, "/api/tasks/none/commands", &command).await;
+    assert_eq!(status, 404);
+
+    // A dashboard on one sees what appears through the other.
+    let mut dashboard = TestClient::connect(b.ws("/ws")).await;
+    dashboard
+        .send(&json!({"type": "subscribe", "pattern": "*"}))
+        .await;
+    let known = loop {
+        let message = dashboard.until("subscribed").await;
+        if message["task_id"] == "t" {
+            break message;
+        }
+    };
+    assert_eq!(known["data"]["offset"], 2);
+    let event = json!({"event_type": "log", "data": {"message": "hello"}});
+    post(&a, "/api/tasks/new/events", &event).await;
+    let seen = dashboard.until("log").await;
+    assert_eq!(
+        (&seen["task_id"], &seen["offset"]),
+        (&json!("new"), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn readiness_follows_redis_and_watchers_stay() {
+    let redis = RedisServer::start();
+    let server = start(&redis).await;
+    let ready = async |expected: u16| {
+        while get(&server, "/readyz").await.0 != expected {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let in_time = |what| tokio::time::timeout(DEADLINE, what);
+    in_time(ready(200)).await.unwrap();
+    publish(&server, 1).await;
+    let mut watcher = TestClient::connect(server.ws("/ws/tasks/t")).await;
+    watcher.until("connection_established").await;
+    redis.pause();
+    in_time(ready(503)).await.unwrap();
+    let event = json!({"event_type": "log", "data": {"message": "hello"}});
+    let (status, problem) = post(&server, "/api/tasks/t/events", &event).await;
+    assert_eq!((status, &problem["code"]), (503, &json!("unavailable")));
+    redis.resume();
+    in_time(ready(200)).await.unwrap();
+    let (status, answer) = post(&server, "/api/tasks/t/events", &event).await;
+    assert_eq!(status, 201, "{answer}");
+    watcher
+        .until_offset("t", answer["offset"].as_u64().unwrap())
+        .await;
+}
