@@ -46,8 +46,8 @@ async fn output(name: &str) -> String {
 
 type WebSocket = tokio_tungstenite::WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
-/// Starts an example that serves, and opens a WebSocket on `path`.
-async fn connect(name: &str, path: &str) -> (tokio::process::Child, WebSocket) {
+/// Starts an example that serves, and gives its address.
+async fn serve(name: &str) -> (tokio::process::Child, String) {
     let mut server = example(name)
         .arg("127.0.0.1:0")
         .stdout(Stdio::piped())
@@ -62,7 +62,16 @@ async fn connect(name: &str, path: &str) -> (tokio::process::Child, WebSocket) {
         .expect("the example says where it listens");
     let addr = line
         .strip_prefix("listening on http://")
-        .expect("an address");
+        .expect("an address")
+        .to_owned();
+    // What the example prints later must not fail.
+    server.stdout = Some(lines.into_inner().into_inner());
+    (server, addr)
+}
+
+/// Starts an example that serves, and opens a WebSocket on `path`.
+async fn connect(name: &str, path: &str) -> (tokio::process::Child, WebSocket) {
+    let (server, addr) = serve(name).await;
     let connect = tokio_tungstenite::connect_async(format!("ws://{addr}{path}"));
     let (stream, _) = timeout(DEADLINE, connect)
         .await
@@ -189,6 +198,117 @@ async fn server() -> String {
     let url = format!("http://{}", server.local_addr());
     tokio::spawn(server.run(CancellationToken::new(), Duration::ZERO, Duration::ZERO));
     url
+}
+
+#[tokio::test]
+async fn cli_tool_counts_and_says_so() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a root");
+    let run = example("cli_tool").current_dir(dir).output();
+    let run = timeout(DEADLINE, run)
+        .await
+        .expect("it ends")
+        .expect("it starts");
+    let printed = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(
+        run.status.success() && printed.contains("100 %") && printed.contains(" bytes"),
+        "{printed}"
+    );
+    let run = example("cli_tool").arg("no such file").output();
+    let run = timeout(DEADLINE, run)
+        .await
+        .expect("it ends")
+        .expect("it starts");
+    assert_eq!(run.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("no such file"));
+}
+
+#[tokio::test]
+async fn client_works_and_watches() {
+    let run = example("client")
+        .env("TIDINGS_URL", server().await)
+        .output();
+    let run = timeout(DEADLINE, run)
+        .await
+        .expect("it ends")
+        .expect("it starts");
+    let printed = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(
+        printed.contains("progress_update") && printed.contains("10 frames"),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn axum_service_lets_people_log_in_begin_watch_and_cancel() {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+    let (_server, addr) = serve("axum_service").await;
+    let stranger = tokio_tungstenite::connect_async(format!("ws://{addr}/ws/tasks/ada-7")).await;
+    let (mut stranger, _) = stranger.expect("an upgrade, to be told why not");
+    let told = timeout(DEADLINE, stranger.next()).await.expect("in time");
+    let told = told.expect("a message").expect("an unbroken connection");
+    let welcome = |text: &str| text.contains("connection_established");
+    assert!(
+        !told.to_text().is_ok_and(welcome),
+        "without a token: {told}"
+    );
+    let token = post(&addr, "/login", "", "ada").await;
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let begun = post(&addr, "/jobs/7", &bearer, "").await;
+    assert!(begun.contains("ada-7"), "{begun}");
+    let url = format!("ws://{addr}/ws/tasks/ada-7?since=0");
+    let mut request = url.into_client_request().expect("a URL");
+    let value = format!("Bearer {token}").parse().expect("a header");
+    request.headers_mut().insert("authorization", value);
+    let (mut watch, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .expect("an upgrade");
+    let json = format!("{bearer}Content-Type: application/json\r\n");
+    let mut asked = false;
+    let mut said = String::new();
+    loop {
+        let message = timeout(DEADLINE, watch.next()).await.expect("in time");
+        let Some(Ok(message)) = message else {
+            panic!("the watch has ended after {said}");
+        };
+        let text = message.to_text().unwrap_or_default();
+        said.push_str(text);
+        if text.contains("\"progress_update\"") && !std::mem::replace(&mut asked, true) {
+            let body = r#"{"command":"cancel"}"#;
+            post(&addr, "/api/tasks/ada-7/commands", &json, body).await;
+        }
+        if text.contains("\"event_type\":\"task_cancelled\"") {
+            assert!(text.contains("cancelled by ada"), "{text}");
+            return;
+        }
+    }
+}
+
+/// The body of the answer to a request.
+async fn post(addr: &str, path: &str, headers: &str, body: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut stream = tokio::net::TcpStream::connect(addr)
+        .await
+        .expect("it listens");
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it reads");
+    let mut answer = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut answer))
+        .await
+        .expect("in time")
+        .expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 2"), "{answer}");
+    body.to_owned()
 }
 
 #[tokio::test]

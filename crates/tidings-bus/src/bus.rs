@@ -14,6 +14,7 @@ use tokio_util::sync::DropGuard;
 use crate::cluster::broker::Announcement;
 use crate::cluster::mirror;
 use crate::config::{BusConfig, BusConfigError};
+use crate::defaults::SCOPES_WINDOW;
 use crate::deliver::topic::{AttachId, Topic};
 use crate::ledger::{Account, Group, Ledger, OverLimit};
 use crate::log::{Log, LogLimits, OutputText};
@@ -554,11 +555,16 @@ impl EventBus {
         self.finish().await.is_complete()
     }
 
-    /// Stops the bus's own tasks and waits for them. Publishes are refused, and
-    /// streams end after what was published before. Handlers go on until they have
-    /// handled that, for [`handler_drain`](BusConfig::handler_drain) at most. The
-    /// store gets what it has yet to get, and is closed.
+    /// Cancels work that is [run](Self::run) as tasks and lets it report that, for up
+    /// to [`SCOPES_WINDOW`](crate::defaults::SCOPES_WINDOW). Then stops the bus's own
+    /// tasks and waits for them. Publishes are refused, and streams end after what was
+    /// published before. Handlers go on until they have handled that, for
+    /// [`handler_drain`](BusConfig::handler_drain) at most. The store gets what it has
+    /// yet to get, and is closed.
     pub async fn finish(&self) -> Finished {
+        self.shared.closing.cancel();
+        self.shared.scopes.close();
+        let _ = tokio::time::timeout(SCOPES_WINDOW, self.shared.scopes.wait()).await;
         self.shared.stop.cancel();
         self.shared.tracker.close();
         self.shared.tracker.wait().await;

@@ -49,3 +49,7 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// What a task costs beside its events: registry, log, rules, a small snapshot.
 /// Counted against the total, so that a million empty tasks are bounded too.
 pub const TASK_BYTES: usize = 1_024;
+
+/// How long work that is run as a task has to stop when the bus is shut down. A
+/// service manager gives a program 10 s as a rule.
+pub const SCOPES_WINDOW: Duration = Duration::from_secs(5);

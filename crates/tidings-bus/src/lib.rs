@@ -11,6 +11,7 @@
 //!   [`Subscription`]s and [`EventHandler`]s.
 //! * [`Watcher`] and [`Topic`] are the seam for those that deliver by
 //!   themselves: `tidings-connections` writes from the log to sockets with it.
+//! * [`EventBus::run`] does work as a task and reports how it ends; see [`guard`].
 //! * [`Store`] keeps tasks beyond the process; [`Broker`] joins several nodes.
 //!
 //! This crate knows no socket and no HTTP; for those see `tidings-connections`
@@ -22,6 +23,7 @@ mod cluster;
 mod config;
 pub mod defaults;
 mod deliver;
+pub mod guard;
 mod ledger;
 mod log;
 mod publish;

@@ -57,6 +57,10 @@ pub(crate) struct Shared {
     /// When the store last made the bus refuse an event.
     pub(crate) refused_at: Mutex<Option<Instant>>,
     pub(crate) stop: CancellationToken,
+    /// The bus is about to stop: work that is run as tasks is cancelled.
+    pub(crate) closing: CancellationToken,
+    /// Work that is run as tasks.
+    pub(crate) scopes: TaskTracker,
     pub(crate) tracker: TaskTracker,
     runtime: Handle,
     /// Random text for this life of the bus.
@@ -101,6 +105,8 @@ impl Shared {
             listing: Listing::default(),
             refused_at: Mutex::default(),
             stop: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            scopes: TaskTracker::new(),
             tracker: TaskTracker::new(),
             runtime,
             boot,
@@ -111,6 +117,10 @@ impl Shared {
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn_on(task, &self.runtime);
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     pub(crate) fn lock_handlers(&self) -> MutexGuard<'_, Handlers> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tidings_protocol::{Data, EventId, IdError, NewEvent, Pattern, Secret, Target, TaskId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -12,11 +13,11 @@ use crate::commands::Commands;
 use crate::config::{ClientConfig, WhenFull};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::error::{CommandError, ConnectError, InvalidUrl, ReceiptError, Stopped};
+use crate::error::{BoxError, CommandError, ConnectError, InvalidUrl, ReceiptError, Stopped};
 use crate::publish::{Acknowledged, Receipt};
 use crate::shared::{Core, Shared};
 use crate::state::{Beginning, JobId, RequestId, State, Status};
-use crate::task::TaskBuilder;
+use crate::task::{Reporter, RunError, TaskBuilder};
 use crate::token::TokenSource;
 use crate::trust::Trust;
 use crate::update::Start;
@@ -51,6 +52,8 @@ pub(crate) struct Handle {
     #[cfg(feature = "list")]
     endpoint: Endpoint,
     when_full: WhenFull,
+    /// What the client's own tasks run on, wherever they are asked for.
+    runtime: tokio::runtime::Handle,
     /// What the ids of this client's events begin with.
     prefix: String,
 }
@@ -173,6 +176,7 @@ impl ClientBuilder {
                 #[cfg(feature = "list")]
                 endpoint,
                 when_full,
+                runtime: tokio::runtime::Handle::current(),
                 prefix: uuid::Uuid::new_v4().simple().to_string(),
             }),
         })
@@ -433,6 +437,10 @@ impl Client {
         TaskBuilder::new(self.clone(), task_id.try_into().map_err(Into::into))
     }
 
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.handle.runtime
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.handle.shared
     }
@@ -460,12 +468,60 @@ impl Client {
         })
     }
 
-    /// Sends what waits, for so long at most, and stops; gives how many
-    /// publishes were not answered. Watches end.
+    /// Does work as a task; see [`TaskBuilder::run`].
+    ///
+    /// # Errors
+    /// The task was not started, failed, or was cancelled.
+    ///
+    /// # Cancel safety
+    /// Dropped, the work is dropped and the task is reported as failed.
+    pub async fn run<I, F, W, T>(&self, task_id: I, work: F) -> Result<T, RunError>
+    where
+        I: TryInto<TaskId>,
+        I::Error: Into<IdError>,
+        F: FnOnce(Reporter) -> W,
+        W: Future<Output = Result<T, BoxError>>,
+        T: Serialize,
+    {
+        self.task(task_id).run(work).await
+    }
+
+    /// Counts a scope while the guard lives.
+    pub(crate) fn open_scope(&self) -> OpenScope {
+        self.handle.shared.scopes.send_modify(|scopes| *scopes += 1);
+        OpenScope(self.clone())
+    }
+
+    /// Follows whether the program closes the client.
+    pub(crate) fn closing(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.handle.shared.closing.subscribe()
+    }
+
+    /// Cancels the tasks that are [run](Self::run), sends what waits, for so long at
+    /// most, and stops. Returns how many publishes and reports were not answered.
+    /// Watches end.
     pub async fn close(self, timeout: Duration) -> usize {
-        let left = self.flush(timeout).await;
+        let began = Instant::now();
+        self.handle.shared.closing.send_replace(true);
+        let mut scopes = self.handle.shared.scopes.subscribe();
+        let _ = tokio::time::timeout(timeout, scopes.wait_for(|scopes| *scopes == 0)).await;
+        let left = self.flush(timeout.saturating_sub(began.elapsed())).await;
         self.handle.shared.with(|core| core.state.close());
         left
+    }
+}
+
+/// Counts a scope while it lives.
+#[derive(Debug)]
+pub(crate) struct OpenScope(Client);
+
+impl Drop for OpenScope {
+    fn drop(&mut self) {
+        self.0
+            .handle
+            .shared
+            .scopes
+            .send_modify(|scopes| *scopes -= 1);
     }
 }
 

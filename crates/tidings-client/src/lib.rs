@@ -72,11 +72,13 @@ mod list;
 mod publish;
 mod shared;
 mod state;
+mod states;
 mod stream;
 mod task;
 mod token;
 mod trust;
 mod update;
+mod wait;
 mod watch;
 
 /// Ids, events and messages: `tidings-protocol`.
@@ -97,6 +99,9 @@ pub use http::ListError;
 pub use list::{TaskPage, TaskQuery};
 pub use publish::{Acknowledged, Receipt};
 pub use state::Status;
-pub use task::{Ended, Ending, Losses, Refusal, Reporter, Task, TaskBuilder};
+pub use task::{
+    Ended, Ending, Losses, Output, Refusal, Reporter, RunError, Task, TaskBuilder, TaskStep,
+};
+pub use tidings_protocol::{Cancelled, Outcome};
 pub use update::{Start, Update};
 pub use watch::Watch;

@@ -28,6 +28,10 @@ pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
     /// Nobody holds the client any more.
     pub(crate) abandoned: AtomicBool,
+    /// The program closes the client: scopes are cancelled.
+    pub(crate) closing: watch::Sender<bool>,
+    /// Tasks that are run as scopes.
+    pub(crate) scopes: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -64,6 +68,8 @@ impl Shared {
             answered: Notify::new(),
             status: watch::Sender::new(Status::Connecting),
             abandoned: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
+            scopes: watch::Sender::new(0),
         }
     }
 

@@ -6,11 +6,13 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use futures_util::StreamExt as _;
+use tidings_protocol::{TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
 use crate::client::Handle;
 use crate::error::WatchError;
 use crate::state::WatchId;
+use crate::states::States;
 use crate::update::Update;
 
 /// What happens to a task, or to all that match a pattern: a stream of [`Update`]s.
@@ -25,11 +27,22 @@ use crate::update::Update;
 pub struct Watch {
     handle: Arc<Handle>,
     id: WatchId,
+    states: States,
 }
 
 impl Watch {
     pub(crate) fn new(handle: Arc<Handle>, id: WatchId) -> Self {
-        Self { handle, id }
+        Self {
+            handle,
+            id,
+            states: States::default(),
+        }
+    }
+
+    /// Returns the state of a task after the last update that was taken; none if the
+    /// watch has not told of the task yet.
+    pub fn state(&self, task_id: &TaskId) -> Option<&Arc<TaskSnapshot>> {
+        self.states.get(task_id)
     }
 
     /// The next update; none after the watch has ended.
@@ -47,9 +60,10 @@ impl Watch {
 impl Stream for Watch {
     type Item = Result<Update, WatchError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let id = self.id;
-        self.handle
+        let taken = self
+            .handle
             .shared
             .with(|core| match core.state.take(id, Instant::now()) {
                 Some(taken) => Poll::Ready(taken),
@@ -57,7 +71,11 @@ impl Stream for Watch {
                     core.wakers.insert(id, cx.waker().clone());
                     Poll::Pending
                 }
-            })
+            });
+        if let Poll::Ready(Some(Ok(update))) = &taken {
+            self.states.take(update);
+        }
+        taken
     }
 }
 

@@ -62,6 +62,7 @@ mod lifecycle;
 mod merge;
 mod message;
 mod object;
+mod outcome;
 mod payload;
 mod position;
 mod producer;
@@ -94,6 +95,7 @@ pub use message::{
     ClientMessage, ClientRequest, ControlMessage, DecodeError, InvalidServerMessage, Joined,
     MAX_REFERENCE_BYTES, Reference, ReferenceError, ServerMessage, Target,
 };
+pub use outcome::{Cancelled, Outcome};
 pub use payload::{
     AgentStatus, AgentStatusChange, Artifact, CommandAccepted, CommandCompleted, CommandRejected,
     CommandRequested, InputProvided, InputRequired, InvalidEvent, Log, LogStream,

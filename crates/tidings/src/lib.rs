@@ -158,8 +158,8 @@ pub use tidings_bus::{
     Published, Store, Subscription,
 };
 pub use tidings_protocol::{
-    Data, Event, EventId, EventType, Gap, GapReason, NewEvent, Offset, Pattern, Position, Since,
-    TaskId, TaskSnapshot, TaskStatus,
+    Cancelled, Data, Event, EventId, EventType, Gap, GapReason, NewEvent, Offset, Outcome, Pattern,
+    Position, Since, TaskId, TaskSnapshot, TaskStatus,
 };
 
 #[cfg(feature = "connections")]

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use tidings_protocol::{
-    Admission, Epoch, ErrorCode, FenceError, InvalidEvent, InvalidTransition, ItemId, Lease,
-    NewEvent, Offset, OutputDelta, Payload, ProducerLedger, TaskSnapshot, TaskStatus, encode_event,
+    Admission, Epoch, ErrorCode, FenceError, IdError, InvalidEvent, InvalidTransition, ItemId,
+    Lease, NewEvent, Offset, OutputDelta, Payload, ProducerLedger, TaskSnapshot, TaskStatus,
+    encode_event,
 };
 use tokio::time::Instant;
 
@@ -70,6 +71,9 @@ pub enum PublishError {
     /// the same `event_id`, and the answer says what is so.
     #[error("the event could not be stored")]
     Unavailable(#[source] Arc<StoreError>),
+    /// The id is none that a task can have: correct it.
+    #[error("the task has no valid id")]
+    InvalidTaskId(#[source] IdError),
     /// The bus was shut down. An event that was on its way to the store may have
     /// got there.
     #[error("the bus is closed")]
@@ -85,6 +89,7 @@ impl PublishError {
             Self::Fenced(error) => error.code(),
             Self::WrongRun { .. } => ErrorCode::WrongRun,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::InvalidTaskId(_) => ErrorCode::InvalidTaskId,
             Self::Unavailable(_) | Self::Closed => ErrorCode::Unavailable,
         }
     }

@@ -6,6 +6,7 @@ mod conflation;
 mod far_behind;
 mod fencing;
 mod group_commit;
+mod guards;
 mod handlers;
 mod idempotency;
 mod joining;

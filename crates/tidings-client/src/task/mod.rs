@@ -1,8 +1,11 @@
 //! A task that this program does: begun, reported on, and ended whatever happens.
 
 mod builder;
+mod cancel;
 mod end;
+mod parts;
 mod reporter;
+mod scope;
 
 use std::ops::Deref;
 
@@ -13,7 +16,9 @@ use crate::error::BoxError;
 use crate::publish::Receipt;
 pub use builder::TaskBuilder;
 pub use end::{Ended, Ending, Losses, Refusal};
+pub use parts::{Output, TaskStep};
 pub use reporter::Reporter;
+pub use scope::RunError;
 
 /// A running task, and the duty to say how it ended.
 ///
@@ -65,6 +70,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        self.reporter.ears().close();
         self.reporter.leave(|| {
             let error = if std::thread::panicking() {
                 TaskError::new("the program that did this panicked").with_code("panicked")

@@ -1,10 +1,14 @@
 //! What is said of a task while it runs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use serde_json::Value;
 use tidings_protocol::{AgentStatus, NewEvent, TaskError, TaskId};
 use tokio::time::Instant;
 
 use super::Losses;
+use super::cancel::Ears;
 use crate::client::Client;
 use crate::commands::Commands;
 use crate::error::{BoxError, ReceiptError};
@@ -20,6 +24,16 @@ pub struct Reporter {
     client: Client,
     task_id: TaskId,
     job: JobId,
+    own: Arc<Own>,
+}
+
+/// What the handles of one task share.
+#[derive(Debug, Default)]
+struct Own {
+    steps: AtomicU64,
+    ears: Ears,
+    /// The program takes the task's commands, and answers `cancel` itself.
+    answers: AtomicBool,
 }
 
 impl Reporter {
@@ -28,6 +42,7 @@ impl Reporter {
             client,
             task_id,
             job,
+            own: Arc::default(),
         }
     }
 
@@ -107,8 +122,23 @@ impl Reporter {
             .receipt(|core| core.state.try_report(self.job, event, now))
     }
 
-    /// Returns the commands that the task is given: a stream.
+    pub(super) fn ears(&self) -> &Ears {
+        &self.own.ears
+    }
+
+    pub(super) fn next_step(&self) -> u64 {
+        self.own.steps.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn answers_itself(&self) -> bool {
+        self.own.answers.load(Ordering::Relaxed)
+    }
+
+    /// Returns the commands that the task is given: a stream. The program then answers
+    /// `cancel` itself, too.
     pub fn commands(&self) -> Commands {
+        self.own.answers.store(true, Ordering::Relaxed);
+        self.ears().mind();
         Commands::of_task(self.clone())
     }
 

@@ -4,6 +4,7 @@
 
 mod progress_bars;
 mod publish_and_watch;
+mod scopes;
 mod tasks;
 mod through_faults;
 mod tokens;

@@ -19,12 +19,18 @@ impl TaskError {
     /// assert_eq!(TaskError::of(coded.clone()), coded);
     /// ```
     pub fn of(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let error = match error.into().downcast::<Self>() {
-            Ok(known) => return *known,
-            Err(other) => other,
-        };
+        let error = error.into();
+        Self::chain(error.as_ref())
+    }
+
+    /// Makes a task's error from an error that is kept: its text with its causes
+    /// behind it, or the `TaskError` that it is.
+    pub fn chain(error: &(dyn Error + 'static)) -> Self {
+        if let Some(known) = error.downcast_ref::<Self>() {
+            return known.clone();
+        }
         let mut message = String::new();
-        let mut next: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+        let mut next = Some(error);
         while let Some(cause) = next {
             let text = cause.to_string();
             // Some errors repeat the text of their cause.

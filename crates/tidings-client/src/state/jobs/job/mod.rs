@@ -26,6 +26,9 @@ use crate::task::{Losses, Refusal};
 /// of a producer's last 64 events.
 const WINDOW: usize = 64;
 
+/// Output is gathered for so long: twenty events a second read like a stream.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// Refused reports that are kept to be told; the rest is counted.
 const MAX_REFUSALS: usize = 16;
 
@@ -93,6 +96,8 @@ pub(super) struct Job {
     told: Instant,
     /// The last progress, said again to renew the lease.
     progress: Option<Data>,
+    /// When output was last sent: what follows within [`GATHER`] goes as one event.
+    output: Option<Instant>,
     /// The end is among the reports, or was.
     ended: bool,
     /// Nobody holds the task any more.
@@ -120,6 +125,7 @@ impl Job {
             losses: Losses::default(),
             told: now,
             progress: None,
+            output: None,
             ended: false,
             left: false,
         }
@@ -338,6 +344,12 @@ impl Job {
             .any(|report| report.way == Way::Back);
         while !goes_back && self.in_flight < WINDOW && self.in_flight < self.reports.len() {
             let at = self.in_flight;
+            if self.gathering(at).is_some_and(|until| now < until) {
+                break;
+            }
+            if self.reports[at].event.event_type == EventType::OutputDelta {
+                self.output = Some(now);
+            }
             let seq = self.seq + at as u64;
             let mut event = self.reports[at].event.clone();
             if let Some(run) = self.place.as_ref().and_then(|place| place.run) {
@@ -391,7 +403,24 @@ impl Job {
 
     /// When something is due: a report that is tried again, or a renewal.
     pub(super) fn timeout(&self) -> Option<Instant> {
-        [self.hold, self.renewal()].into_iter().flatten().min()
+        let gathering = match self.phase {
+            Phase::Started if self.hold.is_none() => self.gathering(self.in_flight),
+            _ => None,
+        };
+        [self.hold, self.renewal(), gathering]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Until when a report waits for more of its output: the last one, that is no end.
+    fn gathering(&self, at: usize) -> Option<Instant> {
+        let report = self
+            .reports
+            .get(at)
+            .filter(|_| at + 1 == self.reports.len())?;
+        let gathers = report.event.event_type == EventType::OutputDelta && report.answer.is_none();
+        self.output.filter(|_| gathers).map(|sent| sent + GATHER)
     }
 
     fn renewal(&self) -> Option<Instant> {

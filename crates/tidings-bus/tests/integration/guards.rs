@@ -1,0 +1,277 @@
+//! Tasks of this process: reports that harm nothing, scopes, commands, waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tidings_bus::guard::{BoxError, RunError};
+use tidings_bus::{BusConfig, EventBus, PublishError, Write};
+use tidings_protocol::{EventType, NewEvent, Since, TaskId, TaskStatus};
+use tidings_testkit::{DEADLINE, eventually};
+
+use crate::support::Gated;
+
+fn bus() -> EventBus {
+    EventBus::new(BusConfig::default()).unwrap()
+}
+
+fn task(id: &str) -> TaskId {
+    id.parse().unwrap()
+}
+
+async fn types(bus: &EventBus, id: &str) -> Vec<String> {
+    let page = bus
+        .history(&task(id), Some(Since::Start), 1_000)
+        .await
+        .unwrap();
+    page.events
+        .iter()
+        .map(|event| event.event_type().to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_report_is_in_the_log_when_it_returns_and_a_refused_one_is_told_at_the_end() {
+    let bus = bus();
+    let running = bus.begin("render-7").name("Render").start().await.unwrap();
+    running.progress(40.0, "lighting");
+    assert_eq!(bus.snapshot(running.id()).unwrap().progress, Some(40.0));
+    running.progress(500.0, None);
+    let ended = running.complete(None).await.unwrap();
+    assert_eq!(ended.losses.refused_count, 1);
+    assert_eq!(
+        ended.losses.refused[0].event_type,
+        EventType::ProgressUpdate
+    );
+    assert_eq!(
+        types(&bus, "render-7").await,
+        ["task_started", "progress_update", "task_completed"]
+    );
+}
+
+#[tokio::test]
+async fn a_refused_start_leaves_the_run_of_another_alone() {
+    let bus = bus();
+    let first = bus.begin("render-7").start().await.unwrap();
+    let second = bus.begin("render-7").start().await;
+    assert!(matches!(second, Err(PublishError::Transition(_))));
+    assert_eq!(
+        bus.snapshot(first.id()).unwrap().status,
+        TaskStatus::Running
+    );
+    let wrong = bus.begin("no spaces").start().await;
+    assert!(matches!(wrong, Err(PublishError::InvalidTaskId(_))));
+}
+
+#[tokio::test]
+async fn a_worker_of_an_earlier_run_reports_nothing_into_the_next() {
+    let bus = bus();
+    let first = bus.begin("render-7").start().await.unwrap();
+    bus.publish(first.id(), NewEvent::task_failed("given up on"))
+        .await
+        .unwrap();
+    let second = bus.begin("render-7").start().await.unwrap();
+    first.progress(90.0, None);
+    drop(first);
+    let state = bus.snapshot(second.id()).unwrap();
+    assert_eq!((state.status, state.progress), (TaskStatus::Running, None));
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_reports_wait_and_then_come_in_order() {
+    let store = Gated::new(Write::Through, 1_000);
+    let kept: Arc<dyn tidings_bus::Store> = store.clone();
+    let bus = EventBus::open(BusConfig::default(), kept).await.unwrap();
+    let running = bus.begin("job").start().await.unwrap();
+    store.unavailable.store(true, Ordering::SeqCst);
+    running.progress(10.0, None);
+    running.log("a line");
+    let ending = running.complete(None);
+    assert_eq!(types(&bus, "job").await, ["task_started"]);
+    store.unavailable.store(false, Ordering::SeqCst);
+    let ended = ending.await.unwrap();
+    assert!(ended.losses.is_empty());
+    let expected = ["task_started", "progress_update", "log", "task_completed"];
+    assert_eq!(types(&bus, "job").await, expected);
+}
+
+#[tokio::test]
+async fn a_task_that_is_dropped_has_failed() {
+    let bus = bus();
+    drop(bus.begin("dropped").start().await.unwrap());
+    let outcome = bus.wait(&task("dropped")).await.unwrap();
+    assert_eq!(outcome.error.unwrap().code.as_deref(), Some("dropped"));
+}
+
+#[tokio::test]
+async fn what_the_work_returns_is_how_the_task_ends() {
+    let bus = bus();
+    let length = bus
+        .run("good", |_| async { Ok("four".len()) })
+        .await
+        .unwrap();
+    assert_eq!(length, 4);
+    assert_eq!(
+        bus.wait(&task("good"))
+            .await
+            .unwrap()
+            .result
+            .unwrap()
+            .as_str(),
+        "4"
+    );
+
+    let failed = bus.run("bad", |_| async {
+        let number: u8 = "x".parse()?;
+        Ok(number)
+    });
+    assert!(matches!(failed.await, Err(RunError::Failed(_))));
+    let error = bus.wait(&task("bad")).await.unwrap().error.unwrap();
+    assert_eq!(error.message, "invalid digit found in string");
+
+    let other = bus.clone();
+    let panics = tokio::spawn(async move {
+        let work = other.run("panics", |_| async {
+            if true {
+                panic!("as it may happen");
+            }
+            Ok(())
+        });
+        work.await
+    });
+    assert!(panics.await.unwrap_err().is_panic());
+    let error = bus.wait(&task("panics")).await.unwrap().error.unwrap();
+    assert_eq!(error.code.as_deref(), Some("panicked"));
+}
+
+async fn command(bus: &EventBus, id: &str, command: &str) {
+    let data = format!(r#"{{"command_id":"{command}-1","command":"{command}","by":"ada"}}"#);
+    let data = tidings_protocol::Data::parse(&data).unwrap();
+    let event = NewEvent::new(EventType::CommandRequested, data);
+    bus.publish(&task(id), event).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_command_cancel_ends_work_that_looks_for_it_and_work_that_does_not() {
+    for looks in [true, false] {
+        let bus = bus();
+        let other = bus.clone();
+        let work = tokio::spawn(async move {
+            let work = other.run("job", |task| async move {
+                match looks {
+                    true => Err::<(), BoxError>(task.cancelled().await.into()),
+                    false => std::future::pending().await,
+                }
+            });
+            work.await
+        });
+        eventually("it runs", || bus.snapshot(&task("job")).is_some()).await;
+        command(&bus, "job", "cancel").await;
+        let id = task("job");
+        let outcome = tokio::time::timeout(DEADLINE, bus.wait(&id)).await;
+        let outcome = outcome.expect("an end in time").unwrap();
+        assert_eq!(outcome.status, TaskStatus::Cancelled);
+        assert!(matches!(work.await.unwrap(), Err(RunError::Cancelled(_))));
+        let expected = [
+            "task_started",
+            "command_requested",
+            "command_accepted",
+            "command_completed",
+            "task_cancelled",
+        ];
+        assert_eq!(types(&bus, "job").await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_cancels_the_work_before_the_bus_is_closed() {
+    let bus = bus();
+    let other = bus.clone();
+    let work = tokio::spawn(async move {
+        other
+            .run("job", |_| std::future::pending::<Result<(), BoxError>>())
+            .await
+    });
+    eventually("it runs", || bus.snapshot(&task("job")).is_some()).await;
+    bus.shutdown().await;
+    assert!(matches!(work.await.unwrap(), Err(RunError::Cancelled(_))));
+    assert_eq!(
+        bus.snapshot(&task("job")).unwrap().status,
+        TaskStatus::Cancelled
+    );
+}
+
+#[tokio::test]
+async fn commands_that_wait_come_first_and_are_answered_once() {
+    let bus = bus();
+    let running = bus.begin("agent").start().await.unwrap();
+    command(&bus, "agent", "pause").await;
+    let mut commands = running.commands();
+    command(&bus, "agent", "dance").await;
+    let mut pause = commands.recv().await.unwrap();
+    assert_eq!((pause.name(), pause.by()), ("pause", "ada"));
+    pause.accept();
+    pause.complete(None);
+    commands.recv().await.unwrap().reject("it cannot");
+    assert!(
+        bus.snapshot(running.id())
+            .unwrap()
+            .pending_commands
+            .is_empty()
+    );
+    let again = running.commands();
+    drop(again);
+    running.complete(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn steps_outputs_and_children_are_parts_of_the_task() {
+    let bus = bus();
+    let work = bus.run("whole", |task| async move {
+        let step = task.step("lighting");
+        step.step("lamp").complete();
+        step.fail("no lamps");
+        let output = task.output("answer");
+        for _ in 0..100 {
+            output.push("word ");
+        }
+        drop(output);
+        task.child("part").start().await?.complete(None).await?;
+        Ok(())
+    });
+    work.await.unwrap();
+    let state = bus.snapshot(&task("whole")).unwrap();
+    assert_eq!(state.outputs[0].text, "word ".repeat(100));
+    let part = bus.snapshot(&task("part")).unwrap();
+    assert_eq!(part.parent_task_id, Some(task("whole")));
+    let deltas = types(&bus, "whole").await;
+    let deltas = deltas.iter().filter(|name| *name == "output_delta").count();
+    assert!(deltas < 50, "output is gathered: {deltas}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_renewed_while_the_task_lives() {
+    let bus = bus();
+    let lease = Duration::from_secs(30);
+    let running = bus.begin("quiet").lease(lease).start().await.unwrap();
+    tokio::time::sleep(lease * 10).await;
+    let state = bus.snapshot(running.id()).unwrap();
+    assert_eq!((state.status, state.stalled), (TaskStatus::Running, false));
+}
+
+#[tokio::test]
+async fn an_event_may_be_published_from_any_thread() {
+    let bus = bus();
+    let running = bus.begin("threads").start().await.unwrap();
+    let (reporter, other) = (running.reporter(), bus.clone());
+    std::thread::spawn(move || {
+        reporter.progress(50.0, None);
+        other
+            .try_publish(reporter.id(), NewEvent::log("a line"))
+            .unwrap();
+        assert!(!reporter.is_cancelled());
+    })
+    .join()
+    .unwrap();
+    assert_eq!(bus.snapshot(running.id()).unwrap().offset.get(), 3);
+}

@@ -1,0 +1,125 @@
+//! Parts of a task: steps, outputs, and tasks below it.
+
+use std::fmt;
+
+use tidings_protocol::{Data, EventType, IdError, NewEvent, TaskError, TaskId};
+
+use super::{Reporter, TaskBuilder};
+use crate::error::BoxError;
+
+impl Reporter {
+    /// Begins a step. Dropped without an end the step has failed.
+    pub fn step(&self, name: impl AsRef<str>) -> TaskStep {
+        TaskStep::begin(self, None, name.as_ref())
+    }
+
+    /// Begins an output: a text that grows, such as an agent's answer. The output is
+    /// complete when it is dropped. What is added within 50 ms goes as one event.
+    pub fn output(&self, output_id: impl Into<String>) -> Output {
+        Output {
+            reporter: self.clone(),
+            id: output_id.into(),
+        }
+    }
+
+    /// Begins a task below this one.
+    pub fn child<I>(&self, task_id: I) -> TaskBuilder
+    where
+        I: TryInto<TaskId>,
+        I::Error: Into<IdError>,
+    {
+        self.client().task(task_id).parent(self.id().clone())
+    }
+}
+
+/// A step of a task, and the duty to say how it ended.
+#[derive(Debug)]
+#[must_use = "dropped, the step has failed: end it with complete()"]
+pub struct TaskStep {
+    reporter: Reporter,
+    id: String,
+    ended: bool,
+}
+
+impl TaskStep {
+    fn begin(reporter: &Reporter, parent: Option<&str>, name: &str) -> Self {
+        let id = format!("step-{}", reporter.next_step());
+        let mut fields = vec![("step_id", id.as_str()), ("name", name)];
+        fields.extend(parent.map(|parent| ("parent_step_id", parent)));
+        let fields: std::collections::BTreeMap<_, _> = fields.into_iter().collect();
+        let data = Data::from_serialize(&fields).unwrap_or_default();
+        reporter.publish(NewEvent::new(EventType::StepStarted, data));
+        Self {
+            reporter: reporter.clone(),
+            id,
+            ended: false,
+        }
+    }
+
+    /// Begins a step below this one.
+    pub fn step(&self, name: impl AsRef<str>) -> Self {
+        Self::begin(&self.reporter, Some(&self.id), name.as_ref())
+    }
+
+    /// Ends the step well.
+    pub fn complete(self) {
+        let completed = NewEvent::step_completed(&self.id, None);
+        self.end(completed);
+    }
+
+    /// Ends the step badly.
+    pub fn fail(self, error: impl Into<BoxError>) {
+        let failed = NewEvent::step_failed(&self.id, TaskError::of(error));
+        self.end(failed);
+    }
+
+    fn end(mut self, event: NewEvent) {
+        self.ended = true;
+        self.reporter.publish(event);
+    }
+}
+
+impl Drop for TaskStep {
+    fn drop(&mut self) {
+        if !self.ended {
+            let error = if std::thread::panicking() {
+                TaskError::new("the program that did this panicked").with_code("panicked")
+            } else {
+                TaskError::new("the step was given up").with_code("dropped")
+            };
+            self.reporter
+                .publish(NewEvent::step_failed(&self.id, error));
+        }
+    }
+}
+
+/// A text of a task that grows. Dropped, it is complete.
+#[derive(Debug)]
+pub struct Output {
+    reporter: Reporter,
+    id: String,
+}
+
+impl Output {
+    /// Adds text.
+    pub fn push(&self, text: impl AsRef<str>) {
+        if !text.as_ref().is_empty() {
+            self.reporter
+                .publish(NewEvent::output_delta(&self.id, text));
+        }
+    }
+}
+
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text);
+        Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.reporter
+            .publish(NewEvent::output_completed(&self.id, None));
+    }
+}
