@@ -247,6 +247,17 @@ fn parameters() -> Value {
             json!({ "type": "string" }),
             "The proof that came with `connection_established`: needed for a `client_id` in use."
         ),
+        "Type": query(
+            "type",
+            json!({ "type": "string" }),
+            "Only events of these types, separated by commas. `next` goes on past those left out."
+        ),
+        "Text": query(
+            "text",
+            json!({ "type": "string" }),
+            "Only events with this text in their type or anywhere in their data, in any case. \
+             One request reads 20,000 events at most; `next` says where to go on."
+        ),
         "Limit": query(
             "limit",
             json!({ "type": "integer", "minimum": 0, "default": 100 }),

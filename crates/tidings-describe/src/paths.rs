@@ -148,10 +148,13 @@ fn events() -> Value {
             "summary": "A page of history, or a live stream",
             "description": "With `Accept: text/event-stream` it is server-sent events: the same \
                 messages as over WebSocket, one in each `data:`; `id:` is the position. A stream \
-                takes `since`, `history`, `client_id` and `resume_token`, a page `since` and `limit`.",
+                takes `since`, `history`, `client_id` and `resume_token`, a page `since`, `limit`, \
+                `type` and `text`.",
             "parameters": [
                 parameter("Since"),
                 parameter("Limit"),
+                parameter("Type"),
+                parameter("Text"),
                 parameter("History"),
                 parameter("Client"),
                 parameter("ResumeToken"),

@@ -1,5 +1,8 @@
 //! Which web pages may talk to the server (RFC 6454, RFC 6455 §10.2).
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -78,6 +81,39 @@ impl Origins {
             ])
             .max_age(std::time::Duration::from_secs(600));
         Some(cors)
+    }
+}
+
+/// Refused origins that the log names. A page can make up any number of them.
+const MAX_TOLD: usize = 32;
+
+/// Bytes of an origin that the log shows.
+const MAX_SHOWN: usize = 200;
+
+/// Remembers which refused origins were told to the operator.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Mutex<HashSet<Vec<u8>>>);
+
+impl Refusals {
+    /// Logs that a page was refused, and how to let it in: once for each origin,
+    /// and for at most [`MAX_TOLD`] origins.
+    pub(crate) fn tell(&self, headers: &HeaderMap) {
+        let Some(origin) = headers.get(header::ORIGIN).map(HeaderValue::as_bytes) else {
+            return;
+        };
+        let shown = &origin[..origin.len().min(MAX_SHOWN)];
+        if self.is_new(shown) {
+            let origin = String::from_utf8_lossy(shown);
+            tracing::warn!(
+                %origin,
+                "refused a page of this origin; to let it in, start the server with `--allow-origin {origin}`"
+            );
+        }
+    }
+
+    fn is_new(&self, origin: &[u8]) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.len() < MAX_TOLD && told.insert(origin.to_vec())
     }
 }
 
@@ -178,6 +214,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::ORIGIN, origin.parse().unwrap());
         headers
+    }
+
+    #[test]
+    fn each_refused_origin_is_told_once_and_not_without_end() {
+        let refusals = Refusals::default();
+        assert!(refusals.is_new(b"https://a.example"));
+        assert!(!refusals.is_new(b"https://a.example"));
+        let made_up = (0..1_000).filter(|number: &u32| refusals.is_new(&number.to_be_bytes()));
+        assert_eq!(made_up.count(), MAX_TOLD - 1);
     }
 
     #[test]

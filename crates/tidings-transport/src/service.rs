@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 use crate::body::Body;
 use crate::config::{TransportConfig, TransportConfigError};
 use crate::http_counts::{HttpCounts, NO_ROUTE};
-use crate::origin::Origins;
+use crate::origin::{Origins, Refusals, host};
 use crate::request_id;
 use crate::routes::Routes;
 use crate::spans::{RequestHead, STATUS};
@@ -49,6 +49,7 @@ pub(crate) struct Core {
     pub(crate) config: TransportConfig,
     /// The pages that are let in, for the moment.
     pages_from: RwLock<Arc<Allowed>>,
+    refusals: Refusals,
     pub(crate) routes: Routes,
     pub(crate) started: Instant,
     /// Requests answered.
@@ -71,6 +72,18 @@ impl Allowed {
 }
 
 impl Core {
+    /// Returns whether the page that a request comes from is let in. Logs the
+    /// origins of those that are not.
+    pub(crate) fn lets_in<B>(&self, request: &Request<B>) -> bool {
+        let headers = request.headers();
+        let host = host(request).ok().flatten();
+        let allowed = self.allowed().origins.allow(headers, host);
+        if !allowed {
+            self.refusals.tell(headers);
+        }
+        allowed
+    }
+
     pub(crate) fn allowed(&self) -> Arc<Allowed> {
         let allowed = self.pages_from.read();
         Arc::clone(&allowed.unwrap_or_else(PoisonError::into_inner))
@@ -94,6 +107,7 @@ impl TidingsService {
         let core = Core {
             manager,
             pages_from: RwLock::new(Allowed::new(config.allowed_origins.clone())),
+            refusals: Refusals::default(),
             config,
             routes,
             started: Instant::now(),

@@ -16,7 +16,6 @@ use tracing::Instrument as _;
 use tungstenite::handshake::server::create_response_with_body;
 
 use crate::body::{Body, full};
-use crate::origin::host;
 use crate::problem::Problem;
 use crate::service::Core;
 use crate::websocket::{Driver, Incoming, StreamSocket, TcpSocket, WebSocketWire};
@@ -78,11 +77,7 @@ pub(crate) fn websocket<M: Incoming, B>(
         let name = HeaderName::from_static("sec-websocket-protocol");
         response.headers_mut().insert(name, accepted.clone());
     }
-    let verdict = if core
-        .allowed()
-        .origins
-        .allow(request.headers(), host(&request).ok().flatten())
-    {
+    let verdict = if core.lets_in(&request) {
         offered.map_err(Refused::from).map(drop)
     } else {
         Err(CloseReason::Policy.into())

@@ -5,46 +5,112 @@ use crate::asset::{Asset, Representation};
 /// The embedded files.
 pub(crate) static ASSETS: &[Asset] = &[
     Asset {
-        path: "/assets/dashboard-CZsg4D9r.js",
+        path: "/assets/Coloured-DrIwex9I.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"VXrkwNXpT6kWS8RxKh__WT-br\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-CZsg4D9r.js.br"),
+                etag: "\"Yg7Z9FC1yThonA3j8eiE3d-br\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-DrIwex9I.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"VXrkwNXpT6kWS8RxKh__WT-gzip\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-CZsg4D9r.js.gzip"),
+                etag: "\"Yg7Z9FC1yThonA3j8eiE3d-gzip\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-DrIwex9I.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"VXrkwNXpT6kWS8RxKh__WT\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-CZsg4D9r.js"),
+                etag: "\"Yg7Z9FC1yThonA3j8eiE3d\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-DrIwex9I.js"),
             },
         ],
     },
     Asset {
-        path: "/assets/dashboard-DhsD7Sb5.css",
+        path: "/assets/Markdown-Bu22rWy2.js",
+        content_type: "text/javascript; charset=utf-8",
+        is_immutable: true,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"mEGxBCYDuDumhNjDh7cZ69-br\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-Bu22rWy2.js.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"mEGxBCYDuDumhNjDh7cZ69-gzip\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-Bu22rWy2.js.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"mEGxBCYDuDumhNjDh7cZ69\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-Bu22rWy2.js"),
+            },
+        ],
+    },
+    Asset {
+        path: "/assets/dashboard-BWpJX535.css",
         content_type: "text/css; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"HurqJYH5q_jyV6qB86PSkl-br\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-DhsD7Sb5.css.br"),
+                etag: "\"ZyG1-6dLqe2KM3XfS0reIe-br\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-BWpJX535.css.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"HurqJYH5q_jyV6qB86PSkl-gzip\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-DhsD7Sb5.css.gzip"),
+                etag: "\"ZyG1-6dLqe2KM3XfS0reIe-gzip\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-BWpJX535.css.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"HurqJYH5q_jyV6qB86PSkl\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-DhsD7Sb5.css"),
+                etag: "\"ZyG1-6dLqe2KM3XfS0reIe\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-BWpJX535.css"),
+            },
+        ],
+    },
+    Asset {
+        path: "/assets/dashboard-N7sf5Rtu.js",
+        content_type: "text/javascript; charset=utf-8",
+        is_immutable: true,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"PiHbxfCnXUK5OjxjmYFr1--br\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-N7sf5Rtu.js.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"PiHbxfCnXUK5OjxjmYFr1--gzip\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-N7sf5Rtu.js.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"PiHbxfCnXUK5OjxjmYFr1-\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-N7sf5Rtu.js"),
+            },
+        ],
+    },
+    Asset {
+        path: "/assets/sse-C5LOcEbM.js",
+        content_type: "text/javascript; charset=utf-8",
+        is_immutable: true,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"X5u95SEtvhzX99ONNPyFJB-br\"",
+                body: include_bytes!("../ui/dist/assets/sse-C5LOcEbM.js.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"X5u95SEtvhzX99ONNPyFJB-gzip\"",
+                body: include_bytes!("../ui/dist/assets/sse-C5LOcEbM.js.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"X5u95SEtvhzX99ONNPyFJB\"",
+                body: include_bytes!("../ui/dist/assets/sse-C5LOcEbM.js"),
             },
         ],
     },
@@ -99,17 +165,17 @@ pub(crate) static ASSETS: &[Asset] = &[
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"1K-AhlCujDv7-kLu-K-_xq-br\"",
+                etag: "\"fFh_lKjxS1UB6XgBZ4g1pE-br\"",
                 body: include_bytes!("../ui/dist/index.html.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"1K-AhlCujDv7-kLu-K-_xq-gzip\"",
+                etag: "\"fFh_lKjxS1UB6XgBZ4g1pE-gzip\"",
                 body: include_bytes!("../ui/dist/index.html.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"1K-AhlCujDv7-kLu-K-_xq\"",
+                etag: "\"fFh_lKjxS1UB6XgBZ4g1pE\"",
                 body: include_bytes!("../ui/dist/index.html"),
             },
         ],
@@ -121,17 +187,17 @@ pub(crate) static ASSETS: &[Asset] = &[
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"vZ5VjYLeIKn427oEpTAQZa-br\"",
+                etag: "\"_BzxsRG9kGdxhcqsQ4q3Y6-br\"",
                 body: include_bytes!("../ui/dist/tidings.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"vZ5VjYLeIKn427oEpTAQZa-gzip\"",
+                etag: "\"_BzxsRG9kGdxhcqsQ4q3Y6-gzip\"",
                 body: include_bytes!("../ui/dist/tidings.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"vZ5VjYLeIKn427oEpTAQZa\"",
+                etag: "\"_BzxsRG9kGdxhcqsQ4q3Y6\"",
                 body: include_bytes!("../ui/dist/tidings.js"),
             },
         ],

@@ -9,14 +9,14 @@ export default defineConfig({
     outDir: "dist",
     emptyOutDir: true,
     modulePreload: { polyfill: false },
-    // One file of each kind. The hash in its name changes with its content, so
-    // that browsers keep it for good.
+    // The hash in a name changes with the content, so that browsers keep the
+    // file for good. Markdown and colours are loaded only where there are some.
     assetsInlineLimit: 0,
     rolldownOptions: {
       output: {
         entryFileNames: "assets/dashboard-[hash].js",
         assetFileNames: "assets/dashboard-[hash][extname]",
-        codeSplitting: false,
+        chunkFileNames: "assets/[name]-[hash].js",
       },
     },
   },

@@ -12,6 +12,7 @@ use tidings_protocol::{ErrorCode, EventId, NewEvent, Since, TaskId};
 use super::batch;
 use super::commands::BY;
 use super::connect::connect_request;
+use super::filter::{EventFilter, Scanned};
 use super::tasks::{BYTES_A_UNIT, MAX_PAGE_BYTES};
 use crate::body::{self, Body, held_json, json};
 use crate::cloudevents;
@@ -90,12 +91,16 @@ impl Core {
             .map_err(unavailable)?;
         let addr = parts.extensions.get().map(|PeerAddr(addr)| *addr);
         self.manager.check_work(&access, addr)?;
-        let page = bus
-            .history_within(&task_id, since, limit, MAX_PAGE_BYTES)
-            .await
-            .ok_or_else(|| Problem::task_not_found(&task_id))?;
+        let read = match EventFilter::of(&query)? {
+            Some(filter) => filter.page(bus, &task_id, since, limit).await,
+            None => bus
+                .history_within(&task_id, since, limit, MAX_PAGE_BYTES)
+                .await
+                .map(Scanned::of),
+        };
+        let Scanned { page, events } = read.ok_or_else(|| Problem::task_not_found(&task_id))?;
         let text = encode_page(&page);
-        let units = page.events.len() + text.len() / BYTES_A_UNIT;
+        let units = events + text.len() / BYTES_A_UNIT;
         self.manager.note_work(&access, addr, units.max(1));
         held_json(StatusCode::OK, text, &self.manager.account(&access, addr))
     }

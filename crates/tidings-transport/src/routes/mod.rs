@@ -6,6 +6,7 @@ mod commands;
 mod connect;
 mod connections;
 mod events;
+mod filter;
 mod health;
 mod outputs;
 mod tasks;
@@ -21,7 +22,6 @@ use crate::body::{Body, full};
 use crate::config::TransportConfigError;
 use crate::extra_route::ExtraRoute;
 use crate::forwarded;
-use crate::origin::host;
 use crate::pages::wants_html;
 use crate::problem::Problem;
 use crate::service::{BoxError, Core, PeerAddr};
@@ -241,11 +241,7 @@ impl Core {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if !self
-            .allowed()
-            .origins
-            .allow(request.headers(), host(&request).ok().flatten())
-        {
+        if !self.lets_in(&request) {
             let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
             return Err(self.in_vain(addr, Problem::forbidden_origin()));
         }

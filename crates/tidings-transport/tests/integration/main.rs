@@ -16,6 +16,7 @@ mod patterns_on_one_connection;
 mod permissions_by_route;
 mod python_connection_manager;
 mod resume_tokens;
+mod searched_history;
 mod server_sent_events;
 mod slow_clients;
 mod stalled_readers;

@@ -1,91 +1,117 @@
-/** axe finds nothing, in light and dark, wide and narrow. */
+/** axe finds nothing and no page scrolls sideways: light and dark, at four widths, with hostile data. */
 
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { launch, open } from "./support/browser.js";
+import { publishHostile } from "./support/hostile.js";
 import { Proxy } from "./support/proxy.js";
-import { Server } from "./support/server.js";
+import { Server, until } from "./support/server.js";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const TASKS = 5_000;
+
+/** axe runs in the page, and judges what stands still. */
+const AXE = { bypassCSP: true, reducedMotion: "reduce" } as const;
 
 let browser: Browser;
 let server: Server;
 beforeAll(async () => {
-  [browser, server] = await Promise.all([launch(), Server.start({ args: ["--max-events", "12"] })]);
-  await server.publish("pending", ["log", { message: "not started" }]);
-  await server.publish("done", ["task_started", { name: "All done" }], ["task_completed", { result: { ok: true } }]);
-  await server.publish("cancelled", ["task_started"], ["progress_update", { progress: 30 }], ["task_cancelled", { reason: "no longer needed" }]);
-  await server.publish("failed", ["task_started"], ["log", { message: "boom", level: "error" }], ["task_failed", { error: { code: "E1", message: "it broke" } }]);
-  await server.publish("unknown", ["task_started", { name: "No idea how far" }]);
-  await server.publish(
-    "busy",
-    ["task_started", { name: "Everything at once" }],
-    ...Array.from({ length: 10 }, (_, index): [string, object] => ["log", { message: `line ${index}` }]),
-    ["agent_status_change", { agent_id: "planner", status: "waiting", message: "for the coder" }],
-    ["agent_status_change", { agent_id: "coder", status: "error" }],
-    ["tool_call_started", { tool_call_id: "c1", tool: "shell", input: { command: "make" } }],
-    ["tool_call_failed", { tool_call_id: "c1", error: "exit code 2" }],
-    ["tool_call_started", { tool_call_id: "c2", tool: "search" }],
-    ["step_started", { step_id: "s", name: "Compile" }],
-    ["output_delta", { output_id: "answer", text: "word by word ".repeat(200) }],
-    ["artifact", { artifact_id: "a", name: "report.html", url: "https://example.org/report", media_type: "text/html" }],
-    ["input_required", { input_id: "i", prompt: "Shall I go on?" }],
-    ["progress_update", { progress: 42, message: "working", stage: "build" }],
-    ["log", { message: "careful", level: "warn" }],
-  );
+  [browser, server] = await Promise.all([launch(), Server.start()]);
+  await publishHostile(server);
+  for (let start = 0; start < TASKS; start += 100) {
+    await Promise.all(Array.from({ length: 100 }, (_, index) => server.publish(`task-${start + index}`, ["task_started", { name: `Task ${start + index}` }], ["progress_update", { progress: index }])));
+  }
 });
 afterAll(async () => {
   await browser?.close();
   await server?.stop();
 });
 
+/** What axe finds. */
 async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => (window as any).axe.run(document, { resultTypes: ["violations"] }));
-  return violations.flatMap(({ id, nodes }: any) => nodes.map((node: any) => `${id}: ${node.target} ${node.failureSummary}`));
+  return page.evaluate(async () => {
+    const { violations } = await (window as any).axe.run();
+    return violations.flatMap(({ id, nodes }: any) => nodes.map((node: any) => `${id}: ${node.html.slice(0, 200)} ${node.failureSummary?.slice(0, 300)}`));
+  });
 }
 
-for (const colorScheme of ["light", "dark"] as const) {
-  for (const [name, viewport] of [["wide", { width: 1280, height: 800 }], ["narrow", { width: 390, height: 844 }]] as const) {
-    test(`${colorScheme} and ${name}`, async () => {
-      const { context, page } = await open(browser, { colorScheme, viewport, reducedMotion: "reduce", bypassCSP: true });
-      const proxy = await Proxy.to(server.port);
-      const found: Record<string, string[]> = {};
-      await page.goto(proxy.url);
-      await page.locator(".db-row").nth(5).waitFor();
-      found["/"] = await violations(page);
-      for (const id of ["busy", "failed", "done", "cancelled", "unknown", "pending", "never-seen"]) {
-        await page.goto(`${proxy.url}/tasks/${id}`);
-        await page.locator(".td-dot[data-state=connected]").waitFor();
-        if (id === "busy") {
-          // More happens during a break than is kept: a gap.
-          proxy.cut();
-          await page.locator(".td-dot[data-state=reconnecting]").waitFor();
-          await server.publish("busy", ...Array.from({ length: 15 }, (): [string, object] => ["log", { message: "careful", level: "warn" }]));
-          proxy.open();
-          await page.locator(".td-gap").first().waitFor();
-          await page.locator(".td-calls li").first().waitFor();
-        }
-        found[id] = await violations(page);
-      }
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-      expect(wide, "nothing is cut off at the side").toBe(false);
-      expect(Object.fromEntries(Object.entries(found).filter(([, list]) => list.length > 0))).toEqual({});
-      await context.close();
-      await proxy.close();
-    });
-  }
+/** How far the page can be scrolled sideways, and what sticks out. */
+function sideways(page: Page): Promise<string[]> {
+  return page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    if (scrollWidth <= clientWidth) return [];
+    const out = [...document.querySelectorAll("body *")].filter((element) => element.getBoundingClientRect().right > clientWidth + 1);
+    return [`${scrollWidth} > ${clientWidth}`, ...out.slice(0, 5).map((element) => element.outerHTML.slice(0, 120))];
+  });
 }
+
+const PAGES: [path: string, ready: string][] = [
+  ["/", ".db-row"],
+  ["/?q=hostile&sort=newest", ".db-row"],
+  ["/?q=no+such+task", ".td-empty"],
+  ["/tasks/hostile", ".td-markdown table"],
+  ["/tasks/failed", ".td-callout"],
+  ["/tasks/done", ".td-badge[data-status=completed]"],
+  ["/tasks/cancelled", ".td-badge[data-status=cancelled]"],
+  ["/tasks/unknown", ".td-progress[data-unknown]"],
+  ["/tasks/pending", ".td-line"],
+  ["/tasks/never-heard-of", ".td-callout[role=status]"],
+  ["/connections", "tbody tr"],
+  ["/tasks/a/b", ".db-sign-in"],
+];
+
+const SCHEMES = ["light", "dark"] as const;
+const WIDTHS = [320, 390, 768, 1280];
+
+test.each(SCHEMES.flatMap((colorScheme) => WIDTHS.map((width) => [colorScheme, width] as const)))("%s, %i px wide", async (colorScheme, width) => {
+  const { context, page } = await open(browser, { ...AXE, colorScheme, viewport: { width, height: 800 } });
+  for (const [path, ready] of PAGES) {
+    await page.goto(server.url + path);
+    await page.locator(ready).first().waitFor({ state: "attached" });
+    expect(await sideways(page), path).toEqual([]);
+    expect(await violations(page), path).toEqual([]);
+  }
+  expect(await page.evaluate(() => (window as any).hacked)).toBeUndefined();
+  await context.close();
+}, 600_000);
+
+test.each([
+  ["a zoom of 400 %", 320, 256],
+  ["a phone on its side", 740, 340],
+])("%s: a task can be reached and opened", async (_, width, height) => {
+  const { context, page } = await open(browser, { viewport: { width, height } });
+  await page.goto(server.url);
+  const row = page.locator(".db-row").nth(1);
+  await row.waitFor();
+  await row.scrollIntoViewIfNeeded();
+  const box = (await row.boundingBox())!;
+  expect(box.y).toBeGreaterThanOrEqual(0);
+  expect(box.y + box.height).toBeLessThanOrEqual(height + 1);
+  expect(await sideways(page)).toEqual([]);
+  await row.click();
+  await page.locator(".td-summary").waitFor();
+  expect(await sideways(page)).toEqual([]);
+  await context.close();
+});
 
 test("without a server", async () => {
-  const own = await Server.start();
-  const { context, page } = await open(browser, { bypassCSP: true });
-  await page.goto(own.url);
-  await page.getByText("No tasks yet").waitFor();
-  await own.stop();
-  await page.locator(".td-dot[data-state=reconnecting]").waitFor();
+  const proxy = await Proxy.to(server.port);
+  const { context, page } = await open(browser, { ...AXE, viewport: { width: 390, height: 800 } });
+  await page.goto(`${proxy.url}/tasks/hostile`);
+  await page.locator(".td-dot[data-state=connected]").waitFor();
+  proxy.cut();
+  await page.getByRole("button", { name: "Try now" }).waitFor();
+  await page.getByText(/^as of \d\d:\d\d:\d\d$/).waitFor();
   expect(await violations(page)).toEqual([]);
+  expect(await sideways(page)).toEqual([]);
+  proxy.open();
+  await page.getByRole("button", { name: "Try now" }).click({ force: true });
+  await page.locator(".td-dot[data-state=connected]").waitFor();
+  await until("nothing is stale any more", async () => (await page.getByText(/^as of/).count()) === 0);
   await context.close();
+  await proxy.close();
 });

@@ -95,6 +95,7 @@ test("cancel: asked, accepted, done", async () => {
   const cancel = page.getByRole("button", { name: "Cancel" });
   await until("the task runs", () => cancel.isEnabled());
   await cancel.click();
+  await page.getByRole("button", { name: "Really cancel?" }).click();
   await page.getByText("Cancel: done").waitFor();
   await until("the task says so", async () => {
     const { events } = await demo.get("/api/tasks/test_001/events?since=0&limit=1000");
@@ -102,7 +103,7 @@ test("cancel: asked, accepted, done", async () => {
   });
   await until("a new run can be asked", () => cancel.isEnabled());
   await page.getByRole("button", { name: "Pause" }).click();
-  await page.getByText("Pause: rejected, a simulated task knows only the command `cancel`").waitFor();
+  await page.getByText("Pause: rejected: a simulated task knows only the command `cancel`").waitFor();
   await context.close();
 });
 
@@ -126,7 +127,7 @@ test("two tabs see the same, and one that closes leaves the other alone", async 
 
 test("the theme is kept, and follows the system until one is chosen", async () => {
   const { context, page } = await open(browser, { colorScheme: "dark" });
-  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   await page.goto(demo.url);
   const dark = await ground();
   await page.getByLabel("Theme").selectOption("light");

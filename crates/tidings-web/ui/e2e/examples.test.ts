@@ -72,7 +72,7 @@ test("react-panel: the package as npm installs it, in a project of its own", asy
   await page.locator(".td-dot[data-state=connected]").waitFor();
   await page.locator("p", { hasText: "Test task: " }).waitFor();
   await until("both share one connection", async () => (await demo.connected()) === 1);
-  await page.locator("select").selectOption("build_main");
+  await page.getByLabel("Task", { exact: false }).first().selectOption("build_main");
   await page.getByRole("heading", { name: "Build of main" }).waitFor();
   expect(complaints).toEqual([]);
   await context.close();

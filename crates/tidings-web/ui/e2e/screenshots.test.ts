@@ -15,27 +15,59 @@ const folder = process.env.TIDINGS_SCREENSHOTS && resolve(process.env.TIDINGS_SC
 let browser: Browser;
 let demo: Server;
 beforeAll(async () => {
-  [browser, demo] = await Promise.all([launch(), Server.start({ command: "demo" })]);
+  [browser, demo] = await Promise.all([launch(), Server.start({ command: "demo", args: ["--max-events", "30000", "--max-task-bytes", "64MiB"] })]);
+  await publishBuild(demo);
+  if (folder) await publishLong(demo);
 });
 afterAll(async () => {
   await browser?.close();
   await demo?.stop();
 });
 
+/** A build as compilers print it, with the failure that people look for. */
+async function publishBuild(server: Server): Promise<void> {
+  const line = (message: string, level = "info"): [string, object] => ["log", { message, level }];
+  const green = (word: string, rest: string) => line(`\u001b[1;32m${word.padStart(12)}\u001b[0m ${rest}`);
+  const crates = ["itoa", "memchr", "bytes", "serde_core", "smallvec", "tokio", "http", "hyper", "rustls", "tungstenite", "quinn-proto", "shop-model", "shop-store"];
+  await server.publish(
+    "build-91",
+    ["task_started", { name: "Build of shop, pull request 91", total: 16 }],
+    green("Updating", "crates.io index"),
+    ...crates.flatMap((name, index): [string, object?][] => [green("Compiling", `${name} v1.${index}.2`), ["progress_update", { current: index + 1, stage: "compile", message: `Compiling ${name}` }]]),
+    line("\u001b[1;33mwarning\u001b[0m: unused variable: `retries`\n  \u001b[1;34m-->\u001b[0m crates/shop/src/cart.rs:41:9", "warn"),
+    line("\u001b[1;31merror[E0382]\u001b[0m: borrow of moved value: `cart`\n  \u001b[1;34m-->\u001b[0m crates/shop/src/checkout.rs:118:23", "error"),
+    ["artifact", { artifact_id: "log", name: "build.log", media_type: "text/plain", url: "/files/build.log" }],
+    ["task_failed", { error: { code: "E0382", message: "could not compile `shop` (lib) due to 1 previous error" } }],
+  );
+}
+
+/** A log that is far longer than any window. */
+async function publishLong(server: Server): Promise<void> {
+  await server.publish("import-7", ["task_started", { name: "Import of 20,000 orders" }]);
+  for (let start = 0; start < 20_000; start += 1_000) {
+    await server.publish("import-7", ...Array.from({ length: 1_000 }, (_, index): [string, object] => ["log", { message: `order ${String(start + index).padStart(5, "0")} imported in ${(((start + index) * 7) % 23) + 2} ms` }]));
+    await server.publish("import-7", ["progress_update", { progress: (start + 1_000) / 250, message: `${start + 1_000} of 25,000 orders` }]);
+  }
+}
+
 const wide: BrowserContextOptions = { viewport: { width: 1200, height: 760 } };
 const phone: BrowserContextOptions = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 1.5 };
+const zoom: BrowserContextOptions = { viewport: { width: 320, height: 512 }, deviceScaleFactor: 2 };
 
-const pictures = [
+const pictures: [name: string, path: string, options: BrowserContextOptions][] = [
   ["dashboard-light", "/", { ...wide, colorScheme: "light" }],
   ["dashboard-dark", "/", { ...wide, colorScheme: "dark" }],
   ["dashboard-phone", "/", { ...phone, colorScheme: "light" }],
   ["panel-light", "/tasks/agent_run", { ...wide, colorScheme: "light" }],
   ["panel-dark", "/tasks/agent_run", { ...wide, colorScheme: "dark" }],
   ["panel-phone", "/tasks/agent_run", { ...phone, colorScheme: "dark" }],
-] as const;
+  ["build-failed", "/tasks/build-91", { viewport: { width: 1200, height: 960 }, colorScheme: "light" }],
+  ["log-long", "/tasks/import-7", { ...wide, colorScheme: "dark" }],
+  ["zoom", "/tasks/build-91", { ...zoom, colorScheme: "light" }],
+];
 
 // One of each kind shows that they can be made.
-test.each(folder ? pictures : [pictures[0], pictures[5]])("%s", async (name, path, options) => {
+test.each(folder ? pictures : [pictures[0]!, pictures[5]!, pictures[6]!])("%s", async (name, path, options) => {
   const { context, page } = await open(browser, options);
   await page.goto(demo.url + path);
   await page.locator(".td-dot[data-state=connected]").waitFor();
@@ -45,10 +77,21 @@ test.each(folder ? pictures : [pictures[0], pictures[5]])("%s", async (name, pat
     // Kept, the line of events is to have a shape.
     const points = () => page.locator(".db-spark polyline").evaluate((line: SVGPolylineElement) => [...line.points].filter(({ y }) => y < 26).length);
     await until("the line of events has a shape", async () => (await points()) >= (folder ? 14 : 1));
-  } else {
+  } else if (path === "/tasks/agent_run") {
     // A moment at which there is much to see: the answer is being written.
     await until("the task is at 75 %", async () => (await page.locator(".td-percent").textContent()) === "75 %");
     await page.locator(".td-count", { hasText: "writing" }).waitFor();
+    await until("a few words are there", async () => ((await page.locator(".td-markdown").textContent()) ?? "").length > 60);
+  } else if (name === "log-long") {
+    await page.getByText("order 19999").waitFor();
+    await page.locator(".td-lines").hover();
+    await page.mouse.wheel(0, -60_000);
+    await page.locator(".td-jump").waitFor();
+    await until("what is seen is loaded", async () => (await page.locator(".td-unloaded").count()) === 0);
+    await page.mouse.move(0, 0);
+    await page.evaluate(() => scrollTo(0, 0));
+  } else {
+    await page.locator(".td-line .td-ansi-red, .td-line .td-ansi-bright-red", { hasText: "E0382" }).first().waitFor();
   }
   const picture = await page.screenshot({ ...(folder ? { path: join(folder, `${name}.png`) } : {}), animations: "disabled" });
   expect(picture.length).toBeGreaterThan(10_000);

@@ -26,6 +26,8 @@ const MAX_REFUSALS = 3;
 /** Attempts that WebSocket has before server-sent events are tried. */
 const MAX_SOCKET_FAILURES = 2;
 
+type SocketMaker = new (url: string, protocols: string[]) => SocketLike;
+
 export interface LinkHandlers {
   established(data: ConnectionEstablished): void;
   message(message: ServerMessage): void;
@@ -42,6 +44,7 @@ export class Link {
   readonly #options: ClientOptions;
   readonly #handlers: LinkHandlers;
   readonly #fetch: typeof fetch | undefined;
+  readonly #Socket: SocketMaker | undefined;
   readonly #random: () => number;
   readonly #liveness: Liveness;
   #wanted = false;
@@ -73,6 +76,9 @@ export class Link {
     this.#fetch = options.fetch ?? globalThis.fetch?.bind(globalThis);
     this.#handlers = handlers;
     this.#random = options.random ?? Math.random;
+    // Node.js before version 22 has no WebSocket of its own.
+    this.#Socket = options.WebSocket ?? (globalThis.WebSocket as unknown as SocketMaker | undefined);
+    if (!this.#Socket && options.fallback !== false) this.#transport = "sse";
     this.#liveness = new Liveness({
       ping: () => this.send({ type: "ping" }),
       dead: () => this.#drop(NO_HEARTBEAT, "the server does not answer"),
@@ -229,8 +235,7 @@ export class Link {
     // What a subprotocol may not hold (RFC 9110, token) goes into the query.
     if (token && /^[\w!#$%&'*+.^`|~-]+$/.test(token)) protocols.push(`bearer.${token}`);
     else if (token) url.searchParams.set("token", token);
-    const Socket = this.#options.WebSocket ?? (globalThis.WebSocket as unknown as new (u: string, p: string[]) => SocketLike);
-    return new Socket(url.href, protocols);
+    return new this.#Socket!(url.href, protocols);
   }
 
   #received(text: string): void {
@@ -335,6 +340,7 @@ export class Link {
   #chooseTransport(): void {
     if (this.#socketWorks || (this.#spoken && this.#transport === "websocket")) return;
     if (this.#options.fallback === false || !this.#fetch) return;
+    if (!this.#Socket) return;
     if (this.#transport === "sse") {
       // The way may be free again: one attempt with WebSocket, then SSE again.
       this.#transport = "websocket";

@@ -1,16 +1,19 @@
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { TidingsContext } from "../react/client.js";
 import { ConnectionDot } from "../panel/ConnectionDot.js";
+import { moment } from "../panel/format.js";
 import { TaskDetailPanel } from "../panel/TaskDetailPanel.js";
+import { useTask } from "../react/useTask.js";
 import { IDLE, type Status } from "../status.js";
 import { TidingsClient } from "../websocket.js";
 import { Session } from "./api.js";
 import { Connections } from "./Connections.js";
 import { Overview } from "./Overview.js";
 import { RawEvents } from "./RawEvents.js";
-import { Link, taskOf, usePath } from "./routing.js";
+import { useKeyboard } from "./keyboard.js";
+import { Link, taskOf, useLine, usePath } from "./routing.js";
 import { SignIn } from "./SignIn.js";
-import { keep, recall } from "./storage.js";
+import { forget, keep, recall } from "./storage.js";
 import { Rates } from "./rates.js";
 import { TasksStore } from "../store/tasks-store.js";
 import { ThemeChoice } from "./Theme.js";
@@ -37,6 +40,52 @@ function useStatus(client: TidingsClient): Status {
   return status;
 }
 
+const lineHref = (offset: number) => `#event-${offset}`;
+
+/** Shows the task and how far it is in the tab's title. */
+function useTitle(client: TidingsClient, taskId: string | null, page: string | null): void {
+  const { task } = useTask(taskId, { client, history: 0 });
+  const progress = task?.status === "running" && task.progress !== null ? `${Math.round(task.progress)} % ` : "";
+  const title = page ?? (taskId && `${progress}${taskId}`);
+  useEffect(() => {
+    document.title = title ? `${title} · Tidings` : "Tidings";
+  }, [title]);
+}
+
+/** Moves the focus to the heading of a page that was gone to, so that it is not lost. */
+function useFocus(path: string): void {
+  const last = useRef(path);
+  useEffect(() => {
+    if (last.current === path) return;
+    last.current = path;
+    const active = document.activeElement;
+    if (active && active !== document.body) return;
+    const heading = document.querySelector<HTMLElement>("h1");
+    heading?.setAttribute("tabindex", "-1");
+    heading?.focus({ preventScroll: true });
+  }, [path]);
+}
+
+/** Until when the list is current, while there is no connection. */
+function AsOf({ store }: { store: TasksStore }) {
+  const { asOf } = useSyncExternalStore(store.subscribe, store.getSnapshot);
+  return asOf === null ? null : <span className="td-as-of">as of {moment(asOf)}</span>;
+}
+
+function NotFound({ path }: { path: string }) {
+  return (
+    <main className="td-card db-sign-in">
+      <h1>There is no page here</h1>
+      <p className="td-muted">
+        <code>{path}</code> is neither the list of tasks nor the page of a task. A task's id has 1 to 128 of <code>A–Z a–z 0–9 . _ : - ~</code>.
+      </p>
+      <Link to="/" className="db-back">
+        All tasks
+      </Link>
+    </main>
+  );
+}
+
 export function App() {
   const { session, client, rates, store } = useMemo(connect, []);
   const status = useStatus(client);
@@ -44,14 +93,20 @@ export function App() {
   const taskId = taskOf(path);
   const connections = path === "/connections";
   const locked = status.state === "closed" && status.code === 4401;
-  useEffect(() => {
-    const page = taskId ?? (connections ? "Connections" : null);
-    document.title = page ? `${page} · Tidings` : "Tidings";
-  }, [taskId, connections]);
+  const found = path === "/" || path === "/index.html" || taskId !== null || connections;
+  const line = useLine();
+  useKeyboard();
+  useTitle(client, taskId, connections ? "Connections" : found ? null : "Not found");
+  useFocus(path);
   const signIn = (token: string) => {
     session.token = token;
     keep(() => sessionStorage, KEY, token);
     client.reconnect();
+  };
+  const signOut = () => {
+    session.token = null;
+    forget(() => sessionStorage, KEY);
+    location.assign("/");
   };
   return (
     <TidingsContext value={client}>
@@ -62,7 +117,7 @@ export function App() {
               <rect width="32" height="32" rx="9" />
               <path d="M7 19.5c3 0 3-7 6-7s3 7 6 7 3-7 6-7" />
             </svg>
-            Tidings
+            <span>Tidings</span>
           </Link>
           <span className="db-space" />
           {!taskId && !connections && (
@@ -71,17 +126,25 @@ export function App() {
             </Link>
           )}
           {!taskId && <ConnectionDot status={status} onReconnect={() => client.reconnect()} />}
+          {path === "/" && <AsOf store={store} />}
+          {session.token !== null && (
+            <button type="button" className="td-link" onClick={signOut}>
+              Sign out
+            </button>
+          )}
           <ThemeChoice />
         </header>
         {locked ? (
           <SignIn refused={session.token !== null} onToken={signIn} />
         ) : taskId ? (
           <main>
-            <TaskDetailPanel key={taskId} taskId={taskId} lead={<Link to="/" className="db-back">All tasks</Link>} />
+            <TaskDetailPanel key={taskId} taskId={taskId} line={line} lineHref={lineHref} lead={<Link to="/" className="db-back">All tasks</Link>} />
             <RawEvents key={`raw ${taskId}`} taskId={taskId} session={session} />
           </main>
         ) : connections ? (
           <Connections session={session} />
+        ) : !found ? (
+          <NotFound path={path} />
         ) : (
           <Overview store={store} rates={rates} session={session} />
         )}

@@ -99,36 +99,36 @@ export function Connections({ session }: { session: Session }) {
           </p>
         )}
         <div className="db-table" tabIndex={0} role="group" aria-label="List of connections">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Client</th>
-                <th scope="col">Who and where</th>
-                <th scope="col">Watches</th>
-                <th scope="col">For</th>
-                <th scope="col">Delivered</th>
-                <th scope="col">Behind</th>
-                <th scope="col">
+          <table role="table">
+            <thead role="rowgroup">
+              <tr role="row">
+                <th role="columnheader" scope="col">Client</th>
+                <th role="columnheader" scope="col">Who and where</th>
+                <th role="columnheader" scope="col">Watches</th>
+                <th role="columnheader" scope="col">For</th>
+                <th role="columnheader" scope="col">Delivered</th>
+                <th role="columnheader" scope="col">Behind</th>
+                <th role="columnheader" scope="col">
                   <span className="td-hidden">Action</span>
                 </th>
               </tr>
             </thead>
-            <tbody>
+            <tbody role="rowgroup">
               {shown.slice(0, MOST).map((info) => (
-                <tr key={info.client_id}>
-                  <td>
+                <tr role="row" key={info.client_id}>
+                  <td role="cell" data-label="Client">
                     <code>{info.client_id}</code> <span className="td-muted">{info.transport}</span>
                   </td>
-                  <td title={info.user_agent ?? ""}>
+                  <td role="cell" data-label="Who and where" title={info.user_agent ?? ""}>
                     {info.subject ?? "anybody"} <span className="td-muted">{info.remote_addr ?? ""}</span>
                   </td>
-                  <td>{watches(info)}</td>
-                  <td>{duration(now - Date.parse(info.connected_at))}</td>
-                  <td>{count(info.delivered)}</td>
-                  <td>
+                  <td role="cell" data-label="Watches">{watches(info)}</td>
+                  <td role="cell" data-label="For">{duration(now - Date.parse(info.connected_at))}</td>
+                  <td role="cell" data-label="Delivered">{count(info.delivered)}</td>
+                  <td role="cell" data-label="Behind">
                     {count(info.lag)} {info.blocked && <span className="td-bad">blocked</span>}
                   </td>
-                  <td>
+                  <td role="cell">
                     <Kick client={info.client_id} onKick={() => void kick(info.client_id)} />
                   </td>
                 </tr>

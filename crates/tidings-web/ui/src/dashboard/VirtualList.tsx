@@ -1,4 +1,6 @@
-import { type KeyboardEvent, type ReactNode, useLayoutEffect, useRef, useState } from "react";
+import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
+import { observeSize } from "../panel/size.js";
+import { keepHere, kept } from "./routing.js";
 
 /** Rows that are drawn beyond what is seen, each way. */
 const MARGIN = 6;
@@ -12,51 +14,64 @@ export interface VirtualListProps<T> {
   children: (item: T) => ReactNode;
 }
 
-/** A list that draws only the rows that are seen: ten thousand cost as much as twenty. */
+/**
+ * A list that draws only the rows that are seen, and the one that has the
+ * focus: ten thousand cost as much as twenty, and the focus is never lost.
+ */
 export function VirtualList<T>({ items, rowHeight, label, keyOf, children }: VirtualListProps<T>) {
   const box = useRef<HTMLDivElement>(null);
   const [{ top, height }, setSeen] = useState({ top: 0, height: 600 });
+  const [focused, setFocused] = useState<string | null>(null);
+  const pending = useRef<ReturnType<typeof kept> | null>(null);
   useLayoutEffect(() => {
+    pending.current = kept();
     const element = box.current!;
     const measure = () => setSeen({ top: element.scrollTop, height: element.clientHeight });
     measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    return () => observer.disconnect();
+    return observeSize([element], measure);
   }, []);
+  // Back on the page: once they have come, the same rows are seen as before, and the same one has the focus.
+  useLayoutEffect(() => {
+    const { top = 0, focus } = pending.current ?? {};
+    if (!pending.current || items.length * rowHeight < top) return;
+    if (focus !== undefined && !items.some((item) => keyOf(item) === focus)) return;
+    pending.current = null;
+    box.current!.scrollTop = top;
+    if (focus !== undefined) setFocused(focus);
+  }, [items, rowHeight, keyOf]);
+  useLayoutEffect(() => {
+    const { focus } = kept();
+    if (!focused || pending.current || focus !== focused || !document.activeElement?.matches("body, h1")) return;
+    box.current!.querySelector<HTMLElement>(`[data-name="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }, [focused]);
   const first = Math.max(0, Math.floor(top / rowHeight) - MARGIN);
   const last = Math.min(items.length, Math.ceil((top + height) / rowHeight) + MARGIN);
+  const drawn = Array.from({ length: Math.max(0, last - first) }, (_, index) => first + index);
+  const away = focused === null ? -1 : items.findIndex((item) => keyOf(item) === focused);
+  if (away >= 0 && away < first) drawn.unshift(away);
+  else if (away >= last) drawn.push(away);
   return (
     <div
       ref={box}
       className="db-scroll"
-      onScroll={({ currentTarget }) => setSeen({ top: currentTarget.scrollTop, height: currentTarget.clientHeight })}
-      onKeyDown={moveFocus}
+      onScroll={({ currentTarget }) => {
+        setSeen({ top: currentTarget.scrollTop, height: currentTarget.clientHeight });
+        if (!pending.current) keepHere({ top: currentTarget.scrollTop });
+      }}
+      onWheel={() => (pending.current = null)}
+      onFocus={({ target }) => setFocused((target as HTMLElement).closest<HTMLElement>("[data-name]")?.dataset.name ?? null)}
+      onBlur={({ relatedTarget }) => relatedTarget && setFocused(null)}
     >
       <ul aria-label={label} className="db-rows" style={{ height: items.length * rowHeight }}>
-        {items.slice(first, last).map((item, index) => (
-          <li
-            key={keyOf(item)}
-            aria-setsize={items.length}
-            aria-posinset={first + index + 1}
-            style={{ height: rowHeight, transform: `translateY(${(first + index) * rowHeight}px)` }}
-          >
-            {children(item)}
-          </li>
-        ))}
+        {drawn.map((index) => {
+          const item = items[index]!;
+          return (
+            <li key={keyOf(item)} aria-setsize={items.length} aria-posinset={index + 1} style={{ height: rowHeight, transform: `translateY(${index * rowHeight}px)` }}>
+              {children(item)}
+            </li>
+          );
+        })}
       </ul>
     </div>
   );
-}
-
-/** Arrow keys go from row to row. */
-function moveFocus(event: KeyboardEvent<HTMLElement>): void {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step) return;
-  const rows = [...event.currentTarget.querySelectorAll<HTMLElement>("li a")];
-  const at = rows.indexOf(document.activeElement as HTMLElement);
-  const next = rows[at + step];
-  if (at < 0 || !next) return;
-  event.preventDefault();
-  next.focus();
 }

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 import { PERIOD } from "./poll.js";
 import type { TasksStore } from "../store/tasks-store.js";
 
@@ -51,12 +51,14 @@ async function existing(session: Session): Promise<Set<string> | null> {
  */
 export function useStats(session: Session, store: TasksStore): Stats | null {
   const [stats, setStats] = useState<Stats | null>(null);
+  const connected = useSyncExternalStore(store.subscribe, () => store.getSnapshot().status.state === "connected");
   useEffect(() => {
     let over = false;
     let timer: ReturnType<typeof setTimeout>;
     const ask = async () => {
       try {
-        const answer = document.hidden ? null : await session.get<Stats>("/api/stats");
+        // Before this page is connected it would not be counted.
+        const answer = document.hidden || !connected ? null : await session.get<Stats>("/api/stats");
         if (over) return;
         if (answer) {
           setStats(answer);
@@ -75,6 +77,6 @@ export function useStats(session: Session, store: TasksStore): Stats | null {
       over = true;
       clearTimeout(timer);
     };
-  }, [session, store]);
+  }, [session, store, connected]);
   return stats;
 }

@@ -5,37 +5,92 @@ const listeners = new Set<() => void>();
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   addEventListener("popstate", listener);
+  addEventListener("hashchange", listener);
   return () => {
     listeners.delete(listener);
     removeEventListener("popstate", listener);
+    removeEventListener("hashchange", listener);
   };
 }
 
-/** The path of the page. */
+function tell(): void {
+  for (const listener of [...listeners]) listener();
+}
+
+/** What the browser keeps with a page of its history, to come back to. */
+interface Kept {
+  top?: number;
+  focus?: string;
+}
+
+/** Returns what was kept with the page that is shown. */
+export function kept(): Kept {
+  return (history.state as Kept | null) ?? {};
+}
+
+/** Keeps something with the page that is shown. */
+export function keepHere(change: Kept): void {
+  history.replaceState({ ...kept(), ...change }, "");
+}
+
+/** Goes to another page. */
+export function go(to: string): void {
+  history.pushState(null, "", to);
+  tell();
+}
+
+/** Returns the path of the page. */
 export function usePath(): string {
   return useSyncExternalStore(subscribe, () => location.pathname);
 }
 
-/** The task of a path, if it is one's. */
+/** Returns the line that the address points to, as in `#event-17`. */
+export function useLine(): number | null {
+  return useSyncExternalStore(subscribe, () => Number(/^#event-(\d+)$/.exec(location.hash)?.[1] ?? 0)) || null;
+}
+
+/** Returns a value that is kept in the page's address, and how to change it. */
+export function useQuery(name: string): [string, (value: string) => void] {
+  const value = useSyncExternalStore(subscribe, () => new URLSearchParams(location.search).get(name) ?? "");
+  const change = (next: string) => {
+    const query = new URLSearchParams(location.search);
+    if (next) query.set(name, next);
+    else query.delete(name);
+    const text = query.toString();
+    history.replaceState(history.state, "", `${location.pathname}${text ? `?${text}` : ""}${location.hash}`);
+    tell();
+  };
+  return [value, change];
+}
+
+/** Returns the task that a path is the page of, if it is one's. */
 export function taskOf(path: string): string | null {
   const id = /^\/tasks\/([^/]+)$/.exec(path)?.[1];
   try {
-    return id ? decodeURIComponent(id) : null;
+    const task = id ? decodeURIComponent(id) : null;
+    return task && /^[\w.:~-]{1,128}$/.test(task) ? task : null;
   } catch {
     return null;
   }
 }
 
+export interface LinkProps {
+  to: string;
+  className?: string;
+  name?: string;
+  children: ReactNode;
+}
+
 /** A link within the page, which keeps its connection. */
-export function Link({ to, className, children }: { to: string; className?: string; children: ReactNode }) {
+export function Link({ to, className, name, children }: LinkProps) {
   const follow = (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    history.pushState(null, "", to);
-    for (const listener of [...listeners]) listener();
+    if (name) keepHere({ focus: name });
+    go(to);
   };
   return (
-    <a href={to} className={className} onClick={follow}>
+    <a href={to} className={className} data-name={name} onClick={follow}>
       {children}
     </a>
   );
@@ -43,7 +98,7 @@ export function Link({ to, className, children }: { to: string; className?: stri
 
 const narrow = () => matchMedia("(max-width: 760px)");
 
-/** Whether the page is as narrow as a phone. */
+/** Returns whether the page is as narrow as a phone. */
 export function useNarrow(): boolean {
   return useSyncExternalStore(
     (listener) => {

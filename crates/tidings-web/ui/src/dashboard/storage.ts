@@ -15,3 +15,12 @@ export function keep(storage: () => Storage, key: string, value: string): void {
     // Nothing depends on it.
   }
 }
+
+/** Forgets a value. */
+export function forget(storage: () => Storage, key: string): void {
+  try {
+    storage().removeItem(key);
+  } catch {
+    // There was none.
+  }
+}

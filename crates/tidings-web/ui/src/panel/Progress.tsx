@@ -1,15 +1,20 @@
 import type { TaskSnapshot } from "../generated/protocol.js";
+import { type Labels, useLabels } from "./labels.js";
 
 export interface ProgressProps {
   value: number | null;
   status: TaskSnapshot["status"];
   label: string;
-  stalled?: boolean;
+  stalled?: boolean | undefined;
+  /** Counts the runs: the bar of a new run begins empty, and does not shrink from full. */
+  run?: number | undefined;
+  labels?: Partial<Labels> | undefined;
 }
 
 /** A progress bar; without a value it says that something goes on. */
-export function Progress({ value, status, label, stalled = false }: ProgressProps) {
+export function Progress({ value, status, label, stalled = false, run = 0 }: ProgressProps) {
   const known = value !== null;
+  const unknown = !known && status === "running";
   return (
     <div
       className="td-progress"
@@ -17,28 +22,27 @@ export function Progress({ value, status, label, stalled = false }: ProgressProp
       aria-label={label}
       aria-valuemin={0}
       aria-valuemax={100}
-      {...(known ? { "aria-valuenow": Math.round(value), "aria-valuetext": `${Math.round(value)} per cent` } : {})}
+      {...(known ? { "aria-valuenow": Math.round(value), "aria-valuetext": `${Math.round(value)} %` } : {})}
       data-status={stalled ? "stalled" : status}
-      data-unknown={!known && status === "running" ? "" : undefined}
+      data-unknown={unknown || undefined}
     >
-      <div className="td-progress-bar" style={{ transform: `scaleX(${known ? value / 100 : status === "running" ? 0.3 : 0})` }} />
+      <div key={run} className="td-progress-bar" style={unknown ? undefined : { transform: `scaleX(${(value ?? 0) / 100})` }} />
     </div>
   );
 }
 
-const WORDS: Record<TaskSnapshot["status"], string> = {
-  pending: "Pending",
-  running: "Running",
-  completed: "Completed",
-  failed: "Failed",
-  cancelled: "Cancelled",
-};
+export interface StatusBadgeProps {
+  status: TaskSnapshot["status"];
+  stalled?: boolean | undefined;
+  labels?: Partial<Labels> | undefined;
+}
 
 /** A task's status as a word; the colour is never all there is. */
-export function StatusBadge({ status, stalled = false }: { status: TaskSnapshot["status"]; stalled?: boolean }) {
+export function StatusBadge({ status, stalled = false, labels: own }: StatusBadgeProps) {
+  const shown = stalled ? "stalled" : status;
   return (
-    <span className="td-badge" data-status={stalled ? "stalled" : status}>
-      {stalled ? "Stalled" : WORDS[status]}
+    <span className="td-badge" data-status={shown}>
+      {useLabels(own).status[shown]}
     </span>
   );
 }

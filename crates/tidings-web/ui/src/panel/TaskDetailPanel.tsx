@@ -1,103 +1,111 @@
-import { type ReactNode, useEffect, useRef, useState } from "react";
-import type { TaskSnapshot } from "../generated/protocol.js";
-import { Commands } from "./Commands.js";
-import { ConnectionDot } from "./ConnectionDot.js";
-import { Agents, ToolCalls, Work } from "./Details.js";
-import { duration, errorText, times, useNow } from "./format.js";
-import { Log } from "./Log.js";
-import { Progress, StatusBadge } from "./Progress.js";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
+import type { OutputState, TaskSnapshot } from "../generated/protocol.js";
 import { useTask, type UseTaskOptions } from "../react/useTask.js";
+import { Artifacts } from "./Artifacts.js";
+import { ConnectionDot } from "./ConnectionDot.js";
+import { moment, useNow } from "./format.js";
+import { type Labels, LabelsContext, useLabels } from "./labels.js";
+import { Log, type LogProps } from "./log/Log.js";
+import { Output } from "./Output.js";
+import { Summary } from "./Summary.js";
+import { Agents, Steps, ToolCalls } from "./Timeline.js";
 
-export interface TaskDetailPanelProps extends UseTaskOptions {
+export interface TaskDetailPanelProps extends UseTaskOptions, Pick<LogProps, "renderEvent" | "lineHref" | "line"> {
   taskId: string;
   /** Shown in the head, before the name: a link back, for example. */
   lead?: ReactNode;
-  /** Whether to offer pause, resume and cancel. Default true. */
-  commands?: boolean;
+  /** Whether to offer commands. Default true. */
+  commands?: boolean | undefined;
+  /** Draws an output in place of the panel; `null` leaves it to the panel. */
+  renderOutput?: ((output: OutputState) => ReactNode) | undefined;
+  /** Texts in place of the English ones. */
+  labels?: Partial<Labels> | undefined;
+  /** `inherit` (the default) follows the `color-scheme` of the page; `system` follows the reader's system. */
+  theme?: "inherit" | "system" | "light" | "dark" | undefined;
 }
 
 /** All about one task, live. */
-export function TaskDetailPanel({ taskId, lead, commands = true, ...options }: TaskDetailPanelProps) {
+export function TaskDetailPanel({ taskId, lead, commands = true, renderEvent, renderOutput, lineHref, line, labels: own, theme = "inherit", ...options }: TaskDetailPanelProps) {
   const live = useTask(taskId, options);
-  const { task, progress, status } = live;
-  const running = task?.status === "running";
-  const now = useNow(running);
-  const { elapsed, remaining } = task ? times(task, now) : { elapsed: null, remaining: null };
+  const around = useLabels();
+  const labels = useMemo(() => ({ ...around, ...own }), [around, own]);
+  const { task, status, asOf } = live;
+  const ticking = useNow(task?.status === "running" && asOf === null);
+  const now = asOf ?? ticking;
   const name = task?.name ?? taskId;
+  const unknown = task !== null && task.offset === 0;
   return (
-    <article className="tidings td-panel" aria-label={`Task ${name}`}>
-      <header className="td-head">
-        {lead}
-        <div className="td-title">
-          <h1>{name}</h1>
-          <p className="td-muted">
-            <code>{taskId}</code>
-            {task && task.run > 1 && <> · run {task.run}</>}
-            {task?.parent_task_id && <> · part of {task.parent_task_id}</>}
-          </p>
+    <LabelsContext.Provider value={labels}>
+      <article className="tidings td-panel" data-theme={theme === "inherit" ? undefined : theme} aria-label={labels.task(name)}>
+        <div className="td-body">
+          <header className="td-head">
+            {lead}
+            <div className="td-title">
+              <h1 dir="auto">{name}</h1>
+              <p className="td-muted">
+                <code>{taskId}</code>
+                {task && task.run > 1 && <> · {labels.run(task.run)}</>}
+                {task?.parent_task_id && <> · {labels.partOf(task.parent_task_id)}</>}
+              </p>
+            </div>
+            <ConnectionDot status={status} onReconnect={live.reconnect} />
+            {asOf !== null && <span className="td-as-of">{labels.asOf(moment(asOf))}</span>}
+          </header>
+          {live.error && <p className="td-callout td-bad" role="alert">{live.error.message}</p>}
+          {unknown ? (
+            <p className="td-callout" role="status">
+              {labels.unknownTask}
+            </p>
+          ) : (
+            <Summary live={live} name={name} now={now} commands={commands} />
+          )}
+          <div className="td-columns">
+            <div className="td-main">
+              {task?.outputs.map((output) => <Output key={output.output_id} output={output} render={renderOutput} />)}
+              {!unknown && <Log taskId={taskId} client={live.client} renderEvent={renderEvent} lineHref={lineHref} line={line} />}
+            </div>
+            <div className="td-side">
+              {task && <Questions task={task} labels={labels} />}
+              {task && <Steps task={task} now={now} />}
+              <Agents agents={live.agents} />
+              <ToolCalls calls={live.toolCalls} now={now} />
+              {task && <Artifacts artifacts={task.artifacts} />}
+            </div>
+          </div>
         </div>
-        <ConnectionDot status={status} onReconnect={live.reconnect} />
-      </header>
+        <Announcer task={task} labels={labels} />
+      </article>
+    </LabelsContext.Provider>
+  );
+}
 
-      {live.error && <p className="td-callout td-bad" role="alert">{live.error.message}</p>}
-
-      <section className="td-card td-summary" aria-label="Progress">
-        <div className="td-summary-top">
-          {task ? <StatusBadge status={task.status} stalled={task.stalled} /> : <span className="td-badge">…</span>}
-          <span className="td-message">{task?.message ?? task?.stage ?? ""}</span>
-          <span className="td-percent">{progress === null ? "" : `${Math.round(progress)} %`}</span>
-        </div>
-        <Progress value={progress} status={task?.status ?? "pending"} stalled={task?.stalled ?? false} label={`Progress of ${name}`} />
-        <dl className="td-facts">
-          <div>
-            <dt>Elapsed</dt>
-            <dd>{elapsed === null ? "–" : duration(elapsed)}</dd>
-          </div>
-          <div>
-            <dt>Remaining</dt>
-            <dd>{remaining === null ? "–" : `about ${duration(remaining)}`}</dd>
-          </div>
-          <div>
-            <dt>Stage</dt>
-            <dd>{task?.stage ?? "–"}</dd>
-          </div>
-          <div>
-            <dt>Event</dt>
-            <dd>{task ? task.offset.toLocaleString("en") : "–"}</dd>
-          </div>
-        </dl>
-        {task?.error && task.status === "failed" && <p className="td-callout td-bad">{errorText(task.error)}</p>}
-        {task && task.status === "completed" && task.result !== null && (
-          <p className="td-callout td-good">
-            Result <code>{JSON.stringify(task.result)}</code>
-          </p>
-        )}
-        {task?.truncated && <p className="td-muted">This task's state is too large to show in full; the oldest is left out.</p>}
-        {commands && <Commands task={task} command={live.command} commands={live.commands} status={status} />}
-      </section>
-
-      <div className="td-columns">
-        <Log timeline={live.timeline} />
-        <div className="td-side">
-          {task && <Work task={task} />}
-          <Agents agents={live.agents} />
-          <ToolCalls calls={live.toolCalls} now={now} />
-        </div>
-      </div>
-      <Announcer task={task} />
-    </article>
+/** What the task waits for. */
+function Questions({ task, labels }: { task: TaskSnapshot; labels: Labels }) {
+  if (task.pending_inputs.length === 0) return null;
+  return (
+    <section className="td-card td-attention" aria-label={labels.waiting}>
+      <h2>{labels.waiting}</h2>
+      <ul className="td-plain">
+        {task.pending_inputs.map((input) => (
+          <li key={input.input_id} dir="auto">
+            {input.prompt}
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 
 /** Tells screen readers of a status that changes and of every quarter of the way, not of each event. */
-function Announcer({ task }: { task: TaskSnapshot | null }) {
+function Announcer({ task, labels }: { task: TaskSnapshot | null; labels: Labels }) {
   const [text, setText] = useState("");
   const said = useRef("");
   const quarter = Math.floor((task?.progress ?? 0) / 25) * 25;
-  const next = task ? `${task.stalled ? "stalled" : task.status}${task.status === "running" && quarter > 0 ? `, ${quarter} per cent` : ""}` : "";
+  const status = task && labels.status[task.stalled ? "stalled" : task.status];
+  const next = status ? `${status}${task.status === "running" && quarter > 0 ? `, ${quarter} %` : ""}` : "";
   useEffect(() => {
     // What is there when the page comes is not news.
-    if (said.current && next !== said.current) setText(`Task ${next}`);
+    if (said.current && next !== said.current) setText(next);
     said.current = next;
   }, [next]);
   return (

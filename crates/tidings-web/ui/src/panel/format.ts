@@ -2,30 +2,50 @@ import { useEffect, useState } from "react";
 import type { TaskError, TaskSnapshot } from "../generated/protocol.js";
 import type { Status } from "../status.js";
 
-/** A length of time for people: 0.4 s, 42 s, 3 min 05 s, 2 h 10 min. */
+const pad = (value: number) => String(value).padStart(2, "0");
+
+/** Writes a length of time: 0.4 s, 42 s, 3 min 05 s, 2 h 10 min. */
 export function duration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
-  const pad = (value: number) => String(value).padStart(2, "0");
   if (minutes < 60) return `${minutes} min ${pad(Math.floor(seconds % 60))} s`;
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return `${hours} h ${pad(minutes % 60)} min`;
   return `${Math.floor(hours / 24)} days`;
 }
 
-/** The time of day, to the second, in the reader's zone. */
-export function clock(timestamp: string): string {
+/** Writes the time of day, to the second, in the reader's zone. */
+export function clock(timestamp: string | number): string {
   const date = new Date(timestamp);
-  const pad = (value: number) => String(value).padStart(2, "0");
-  return `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+  return Number.isNaN(date.getTime()) ? "–" : `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
 }
 
+/** Writes the day, in the reader's zone: 2026-11-29. */
+export function day(timestamp: string | number): string {
+  const date = new Date(timestamp);
+  return Number.isNaN(date.getTime()) ? "–" : `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
+}
+
+/** Writes a moment: the time, with the day before it unless it is today. */
+export function moment(timestamp: string | number, now = Date.now()): string {
+  const today = day(timestamp) === day(now);
+  return today ? clock(timestamp) : `${day(timestamp)} ${clock(timestamp)}`;
+}
+
+/** Writes a count: 9,999, then 10.0 k and 1.0 M. */
 export function count(value: number): string {
   if (value < 10_000) return value.toLocaleString("en");
   if (value < 1e6) return `${(value / 1e3).toFixed(1)} k`;
   return `${(value / 1e6).toFixed(1)} M`;
+}
+
+/** Writes a size in bytes: 12 B, 3.4 kB, 1.2 MB. */
+export function size(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
+  return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 export function errorText(error: TaskError): string {
@@ -33,7 +53,7 @@ export function errorText(error: TaskError): string {
   return error.code ? `${error.message} (${error.code})` : error.message;
 }
 
-/** A status in words, such as `reconnecting in 3 s`. */
+/** Writes a status in words, such as `reconnecting in 3 s`. */
 export function statusText(status: Status, now: number): string {
   const inSeconds = status.retryAt ? Math.ceil((status.retryAt - now) / 1000) : 0;
   const when = inSeconds > 0 ? ` in ${inSeconds} s` : "";
@@ -45,7 +65,7 @@ export function statusText(status: Status, now: number): string {
     case "offline":
       return when ? `offline, trying${when}` : "offline";
     case "connecting":
-      return status.attempt > 0 ? "reconnecting" : "connecting";
+      return status.attempt > 0 ? "reconnecting" : (status.reason ?? "connecting");
     case "closed":
       return `closed: ${status.reason ?? "for good"}`;
     case "idle":
@@ -53,20 +73,24 @@ export function statusText(status: Status, now: number): string {
   }
 }
 
-/** How long a task has run, and how long it will, by its pace so far. */
-export function times(task: TaskSnapshot, now: number): { elapsed: number | null; remaining: number | null } {
+/**
+ * Returns how long a task has run, and how long it will, by its pace up to its
+ * last progress. What happens besides, such as a log line, says nothing of that.
+ */
+export function times(task: TaskSnapshot, now: number, progressAt: string | null): { elapsed: number | null; remaining: number | null } {
   if (!task.started_at) return { elapsed: null, remaining: null };
   const start = Date.parse(task.started_at);
   const elapsed = Math.max(0, (task.finished_at ? Date.parse(task.finished_at) : now) - start);
-  const { progress } = task;
+  const { progress, status, stalled } = task;
   // Too little is known at the very start, and nothing is left at the end.
-  const known = task.status === "running" && progress !== null && progress >= 2 && progress < 100;
-  const since = task.updated_at ? Math.max(0, Date.parse(task.updated_at) - start) : elapsed;
-  const remaining = known ? Math.max(0, (since * (100 - progress)) / progress - (elapsed - since)) : null;
-  return { elapsed, remaining };
+  if (status !== "running" || stalled || progress === null || progress < 2 || progress >= 100 || !progressAt) return { elapsed, remaining: null };
+  const since = Math.max(0, Date.parse(progressAt) - start);
+  const left = (since * (100 - progress)) / progress - (elapsed - since);
+  // Later than its pace promised, nobody knows.
+  return { elapsed, remaining: left > 0 ? left : null };
 }
 
-/** The time, anew every second while it is needed. */
+/** Returns the time, anew every second while it is needed. */
 export function useNow(running: boolean): number {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {

@@ -1,3 +1,10 @@
 export { TaskDetailPanel, type TaskDetailPanelProps } from "./TaskDetailPanel.js";
+export { Agents, Steps, ToolCalls } from "./Timeline.js";
+export { Artifacts } from "./Artifacts.js";
+export { Commands, type CommandsProps } from "./Commands.js";
 export { ConnectionDot } from "./ConnectionDot.js";
-export { Progress, StatusBadge } from "./Progress.js";
+export { ENGLISH, LabelsContext, type Labels } from "./labels.js";
+export { Log, type LogProps } from "./log/Log.js";
+export { Output, type OutputProps } from "./Output.js";
+export { Progress, StatusBadge, type ProgressProps, type StatusBadgeProps } from "./Progress.js";
+export { Summary, type SummaryProps } from "./Summary.js";

@@ -33,6 +33,8 @@ export class TasksStore {
   readonly #frames = perFrame(() => this.#flush());
   readonly #ids: string[] = [];
   readonly #known = new Set<string>();
+  /** Tasks as they were when the last watch ended. */
+  readonly #before = new Map<string, TaskSnapshot>();
   #appeared: string[] = [];
   #watch: PatternWatch | null = null;
   #gaps = 0;
@@ -61,8 +63,8 @@ export class TasksStore {
       this.#frames.cancel();
       this.#watch?.close();
       this.#watch = null;
-      this.#known.clear();
-      this.#ids.length = this.#appeared.length = 0;
+      // Whoever comes back sees them until they are announced anew.
+      for (const task of this.#view.tasks) this.#before.set(task.task_id, task);
     };
   };
 
@@ -73,6 +75,7 @@ export class TasksStore {
     for (const id of this.#ids) {
       if (exists.has(id)) continue;
       this.#known.delete(id);
+      this.#before.delete(id);
       this.#watch?.forget(id);
     }
     this.#ids.splice(0, Infinity, ...kept);
@@ -87,6 +90,7 @@ export class TasksStore {
       },
       onSnapshot: (task) => {
         this.#error = null;
+        this.#before.delete(task.task_id);
         if (!this.#known.has(task.task_id)) {
           this.#known.add(task.task_id);
           this.#appeared.push(task.task_id);
@@ -118,7 +122,7 @@ export class TasksStore {
     const counts = { ...NONE };
     const tasks: TaskSnapshot[] = [];
     for (const id of this.#ids) {
-      const task = this.#watch?.task(id);
+      const task = this.#watch?.task(id) ?? this.#before.get(id);
       if (!task) continue;
       tasks.push(task);
       counts[task.status]++;

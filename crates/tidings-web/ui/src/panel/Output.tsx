@@ -1,0 +1,63 @@
+import { lazy, type ReactNode, Suspense, useEffect, useLayoutEffect, useRef, useState } from "react";
+import type { OutputState } from "../generated/protocol.js";
+import { type Labels, useLabels } from "./labels.js";
+import { Ansi } from "./log/Ansi.js";
+import { copyText } from "./save.js";
+import { observeSize } from "./size.js";
+
+const Markdown = lazy(() => import("./Markdown.js"));
+
+/** So near to the end counts as at the end, in pixels. */
+const NEAR = 24;
+
+export interface OutputProps {
+  output: OutputState;
+  labels?: Partial<Labels> | undefined;
+  /** Draws the text in place of the panel; `null` leaves it to the panel. */
+  render?: ((output: OutputState) => ReactNode) | undefined;
+}
+
+/** What a task writes, as it comes. It follows the end while the reader is there. */
+export function Output({ output, labels: own, render }: OutputProps) {
+  const labels = useLabels(own);
+  const box = useRef<HTMLDivElement>(null);
+  const atEnd = useRef(true);
+  const lastTop = useRef(0);
+  const [copied, setCopied] = useState(false);
+  const { output_id, text, complete } = output;
+  const follow = () => {
+    const element = box.current!;
+    if (atEnd.current && !complete) element.scrollTop = element.scrollHeight;
+    lastTop.current = element.scrollTop;
+  };
+  useLayoutEffect(follow, [text, complete]);
+  // Markdown that has just been loaded is taller than the plain text before it.
+  useEffect(() => observeSize(box.current!.children, follow));
+  const looked = () => {
+    const { scrollTop, scrollHeight, clientHeight } = box.current!;
+    if (scrollHeight - scrollTop - clientHeight < NEAR) atEnd.current = true;
+    else if (scrollTop < lastTop.current - 1) atEnd.current = false;
+    lastTop.current = scrollTop;
+  };
+  return (
+    <section className="td-card" aria-label={`${labels.output} ${output_id}`}>
+      <header className="td-card-head">
+        <h2>
+          {output_id} {!complete && <span className="td-count">{labels.writing}</span>}
+        </h2>
+        <button type="button" className="td-link" onClick={() => void copyText(text).then(() => setCopied(true), () => {})}>
+          {copied ? labels.copied : labels.copy}
+        </button>
+      </header>
+      <div ref={box} className="td-output" tabIndex={0} role="group" aria-label={output_id} dir="auto" onScroll={looked}>
+        <div className="td-markdown">
+          {render?.(output) ?? (
+            <Suspense fallback={<p className="td-plain-text">{text}</p>}>
+              {/\u001b\[/.test(text) ? <p className="td-plain-text"><Ansi text={text} /></p> : <Markdown text={text} />}
+            </Suspense>
+          )}
+        </div>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,149 @@
+import { type ReactNode, useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import { wholeHistory } from "../../history.js";
+import { type ClientChoice, useTidingsClient } from "../../react/client.js";
+import { LogStore } from "../../store/log-store.js";
+import type { TidingsEvent } from "../../types.js";
+import type { TidingsClient } from "../../websocket.js";
+import { moment } from "../format.js";
+import { copyText, saveText } from "../save.js";
+import { type Labels, useLabels } from "../labels.js";
+import { plain } from "./Ansi.js";
+import { Found } from "./Found.js";
+import { FAILURES, isFailure, sentence } from "./sentence.js";
+import { useSearch } from "./useSearch.js";
+import { VirtualLog } from "./VirtualLog.js";
+
+/** Lines that are copied; a download has all. */
+const MOST_COPIED = 10_000;
+
+export interface LogProps extends ClientChoice {
+  taskId: string;
+  labels?: Partial<Labels> | undefined;
+  /** Draws the text of an event in place of the panel; `null` leaves it to the panel. */
+  renderEvent?: ((event: TidingsEvent) => ReactNode) | undefined;
+  /** The address of a line, to link to it. */
+  lineHref?: ((offset: number) => string) | undefined;
+  /** The line to show. */
+  line?: number | null | undefined;
+}
+
+/** Kinds of events that one may want to see alone. */
+const KINDS: Record<string, readonly string[]> = {
+  log: ["log"],
+  steps: ["step_started", "step_completed", "step_failed"],
+  tools: ["tool_call_started", "tool_call_completed", "tool_call_failed"],
+  progress: ["progress_update"],
+  agents: ["agent_status_change", "input_required", "input_provided"],
+};
+
+const NONE: readonly string[] = [];
+
+function lineOf(event: TidingsEvent): string {
+  return `${moment(event.timestamp, 0)} ${event.event_type === "log" ? "" : `${event.event_type} `}${plain(sentence(event))}`;
+}
+
+async function firstFailure(client: TidingsClient, taskId: string): Promise<number | null> {
+  for await (const { events } of wholeHistory(client, taskId, { types: FAILURES })) {
+    const found = events.find(isFailure);
+    if (found) return found.offset;
+  }
+  return null;
+}
+
+async function lines(client: TidingsClient, taskId: string, most: number): Promise<string> {
+  const all: string[] = [];
+  for await (const { events } of wholeHistory(client, taskId)) {
+    for (const event of events) if (event.event_type !== "output_delta") all.push(lineOf(event));
+    if (all.length >= most) break;
+  }
+  return `${all.slice(-most).join("\n")}\n`;
+}
+
+/** The whole log of a task, live: searched, copied, downloaded, linked to. */
+export function Log({ taskId, labels: own, renderEvent, lineHref, line, ...choice }: LogProps) {
+  const client = useTidingsClient(choice);
+  const labels = useLabels(own);
+  const store = useMemo(() => new LogStore(client, taskId), [client, taskId]);
+  const view = useSyncExternalStore(store.subscribe, store.getSnapshot, store.getSnapshot);
+  const [text, setText] = useState("");
+  const [kind, setKind] = useState("");
+  const [wrap, setWrap] = useState(true);
+  const [note, setNote] = useState("");
+  const [target, setTarget] = useState<{ offset: number; turn: number } | null>(null);
+  const show = useCallback((offset: number) => setTarget((last) => ({ offset, turn: (last?.turn ?? 0) + 1 })), []);
+  const search = useSearch(client, taskId, text.trim(), KINDS[kind] ?? NONE);
+
+  useEffect(() => {
+    if (line != null) show(line);
+  }, [line, show]);
+
+  const tell = (work: Promise<string | void>) =>
+    void work.then(
+      (said) => setNote(said ?? ""),
+      (error: Error) => setNote(error.message),
+    );
+  const findFailure = async () => {
+    const offset = await firstFailure(client, taskId);
+    if (offset === null) return labels.noError;
+    close();
+    show(offset);
+  };
+  const close = () => {
+    setText("");
+    setKind("");
+  };
+  return (
+    <section className="td-card td-log" aria-label={labels.log}>
+      <header className="td-card-head">
+        <h2>{labels.log}</h2>
+        <input
+          type="search"
+          className="td-input"
+          data-search
+          placeholder={labels.search}
+          aria-label={labels.searchLog}
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+          onKeyDown={(event) => event.key === "Escape" && close()}
+        />
+        <select className="td-input td-kinds" aria-label={labels.types} value={kind} onChange={(event) => setKind(event.target.value)}>
+          <option value="">{labels.allTypes}</option>
+          {Object.keys(KINDS).map((name) => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+      </header>
+      {search.found ? (
+        <Found search={search} labels={labels} onShow={(offset) => (close(), show(offset))} />
+      ) : (
+        <VirtualLog store={store} view={view} labels={labels} wrap={wrap} target={target} href={lineHref} render={renderEvent} />
+      )}
+      {view.failure !== null && (
+        <p className="td-callout td-bad" role="alert">
+          {labels.notLoaded(view.failure)}{" "}
+          <button type="button" className="td-link" onClick={() => store.retry()}>
+            {labels.again}
+          </button>
+        </p>
+      )}
+      {view.head === 0 && <p className="td-empty">{labels.nothingYet}</p>}
+      <footer className="td-tools">
+        <button type="button" className="td-link" aria-pressed={wrap} onClick={() => setWrap(!wrap)}>
+          {labels.wrap}
+        </button>
+        <button type="button" className="td-link" onClick={() => tell(lines(client, taskId, MOST_COPIED).then(copyText).then(() => labels.copied))}>
+          {labels.copy}
+        </button>
+        <button type="button" className="td-link" onClick={() => tell(lines(client, taskId, Infinity).then((all) => saveText(all, `${taskId}.log`)))}>
+          {labels.download}
+        </button>
+        <button type="button" className="td-link" onClick={() => tell(findFailure())}>
+          {labels.firstError}
+        </button>
+        <span className="td-muted" role="status">
+          {note}
+        </span>
+      </footer>
+    </section>
+  );
+}

@@ -1,0 +1,60 @@
+import { useEffect, useRef, useState } from "react";
+import { history } from "../../history.js";
+import type { TidingsEvent } from "../../types.js";
+import type { TidingsClient } from "../../websocket.js";
+
+/** Matches that are looked for at a time. */
+const ENOUGH = 200;
+
+/** Matches that are kept. */
+const MOST = 2_000;
+
+export interface Search {
+  /** What was found so far, in order; null without anything to look for. */
+  readonly found: readonly TidingsEvent[] | null;
+  readonly state: "searching" | "paused" | "done" | "failed";
+  readonly failure: string | null;
+  /** Looks for more. */
+  more(): void;
+}
+
+/** Searches a task's whole log on the server, page after page. */
+export function useSearch(client: TidingsClient, taskId: string, text: string, types: readonly string[]): Search {
+  const [state, setState] = useState<Omit<Search, "more">>({ found: null, state: "done", failure: null });
+  const [round, setRound] = useState(0);
+  const place = useRef({ since: "0", found: [] as TidingsEvent[] });
+  const wanted = `${text}\n${types.join()}`;
+  const [searched, setSearched] = useState(wanted);
+  if (searched !== wanted) {
+    setSearched(wanted);
+    setRound(0);
+  }
+  useEffect(() => {
+    if (!text && types.length === 0) return setState({ found: null, state: "done", failure: null });
+    const stop = new AbortController();
+    if (round === 0) place.current = { since: "0", found: [] };
+    const { found } = place.current;
+    const enough = found.length + ENOUGH;
+    const told = (state: Search["state"], failure: string | null = null) => setState({ found: [...found], state, failure });
+    const look = async () => {
+      told("searching");
+      for (;;) {
+        const page = await history(client, taskId, { since: place.current.since, limit: ENOUGH, text, types, signal: stop.signal });
+        if (stop.signal.aborted) return;
+        found.push(...page.events);
+        if (page.next === place.current.since) return told("done");
+        place.current.since = page.next;
+        if (found.length >= Math.min(enough, MOST)) return told("paused");
+        told("searching");
+      }
+    };
+    // Typing goes on: a moment's pause asks.
+    const timer = setTimeout(() => void look().catch((error: Error) => stop.signal.aborted || told("failed", error.message)), 200);
+    return () => {
+      clearTimeout(timer);
+      stop.abort();
+    };
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- `wanted` is `text` and `types` as one value.
+  }, [client, taskId, wanted, round]);
+  return { ...state, more: () => setRound(round + 1) };
+}

@@ -1,0 +1,70 @@
+/** What is said of times, and where an address leads. */
+
+import { expect, test } from "vitest";
+import { webAddress } from "../src/panel/address.js";
+import { day, moment, times } from "../src/panel/format.js";
+import { plain } from "../src/panel/log/Ansi.js";
+import { select } from "../src/dashboard/sorting.js";
+import { snapshot } from "./support/scripted.js";
+
+const at = (seconds: number) => new Date(Date.UTC(2026, 10, 29, 12, 0, seconds)).toISOString();
+const task = (change: object) => ({ ...snapshot("t", 5), started_at: at(0), progress: 50, ...change });
+const now = Date.parse(at(40));
+
+test("what remains follows from the last progress, and other events do not move it", () => {
+  expect(times(task({ updated_at: at(30) }), now, at(30))).toEqual({ elapsed: 40_000, remaining: 20_000 });
+  // A log line comes: nothing is further than before.
+  expect(times(task({ updated_at: at(39) }), now, at(30))).toEqual({ elapsed: 40_000, remaining: 20_000 });
+});
+
+test.each([
+  ["late beyond its pace", task({}), at(10)],
+  ["of unknown progress", task({ progress: null }), at(30)],
+  ["stalled", task({ stalled: true }), at(30)],
+  ["at its very start", task({ progress: 1 }), at(30)],
+  ["never heard of its progress", task({}), null],
+  ["ended", task({ status: "failed", finished_at: at(30) }), at(30)],
+])("nothing is promised of a task that is %s", (_, task, progressAt) => {
+  expect(times(task, now, progressAt).remaining).toBeNull();
+});
+
+test("a moment of another day has its date", () => {
+  expect(moment(now, now)).not.toContain("-");
+  expect(moment(now - 3 * 86_400_000, now)).toContain(day(now - 3 * 86_400_000));
+  expect(moment("no time", now)).toContain("–");
+});
+
+test.each([
+  ["//evil.example/x", "https://evil.example/x", "evil.example"],
+  ["https://example.org/a", "https://example.org/a", "example.org"],
+  ["/files/a", "http://localhost/files/a", null],
+  ["/\\evil.example", "http://evil.example/", "evil.example"],
+])("%s leads to %s", (text, href, host) => {
+  const found = webAddress(text)!;
+  expect(found.href.replace("http://evil.example/x", "https://evil.example/x")).toBe(href);
+  expect(found.host).toBe(host);
+});
+
+test.each(["javascript:alert(1)", " javascript:alert(1)", "data:text/html,x", "java\nscript:alert(1)", "files/a", "", "https://", null])("%j leads nowhere", (text) => {
+  expect(webAddress(text)).toBeNull();
+});
+
+test("escapes and control characters are no part of a text", () => {
+  expect(plain("\u001b[31mred\u001b[0m\u001b]8;;http://x\u0007link\u001b]8;;\u0007\u001b[2K\u0000 end\r\n")).toBe("redlink end\n");
+  expect(plain("cut \u001b[3")).not.toContain("\u001b");
+});
+
+test("the list searches names, messages and errors, and orders as asked", () => {
+  const tasks = [
+    { ...snapshot("a", 1), name: "Alpha", started_at: at(1), message: "linking" },
+    { ...snapshot("b", 1), name: "Beta", started_at: at(9), status: "failed" as const, error: { message: "disk full" } },
+    { ...snapshot("c", 1), started_at: at(5), finished_at: at(6), status: "completed" as const },
+  ];
+  const ids = (text: string, order = "") => select(tasks, text, null, order).map(({ task_id }) => task_id);
+  expect(ids("LINK")).toEqual(["a"]);
+  expect(ids("disk full")).toEqual(["b"]);
+  expect(ids("", "newest")).toEqual(["b", "c", "a"]);
+  expect(ids("", "failed")[0]).toBe("b");
+  expect(ids("", "longest")[0]).toBe("a");
+  expect(select(tasks, "", "completed", "").map(({ task_id }) => task_id)).toEqual(["c"]);
+});
