@@ -153,6 +153,7 @@ mod tests {
             "subscribed",
             "unsubscribed",
             "gap",
+            "reset",
             "heartbeat",
             "ack",
             "error",
@@ -168,7 +169,7 @@ mod tests {
         ] {
             assert!(messages.contains_key(name), "{name}");
         }
-        assert_eq!(messages.len(), 17);
+        assert_eq!(messages.len(), 18);
     }
 
     #[test]

@@ -208,6 +208,9 @@ pub struct TaskChecker {
     pub epoch: Option<Epoch>,
     /// The epoch of the client's position: a reset must have a reason.
     claim: Option<Epoch>,
+    /// The task was empty when it was joined. Another node may have given it the
+    /// epoch of its first event since, without a word.
+    joined_empty: bool,
     /// The last snapshot.
     pub snapshot: Option<Value>,
     /// Everything received, folded.
@@ -232,7 +235,12 @@ impl TaskChecker {
 
 #[derive(Debug, Clone)]
 enum Asked {
-    After(Position),
+    /// `provisional`: the epoch is that of an empty task, and only the server knows
+    /// which epoch the task has got.
+    After {
+        position: Position,
+        provisional: bool,
+    },
     Retained,
     History,
 }
@@ -240,8 +248,11 @@ enum Asked {
 impl WireChecker {
     /// The client asks to go on after a position.
     pub fn ask_since(&mut self, task_id: &str, position: Position) {
-        self.since
-            .insert(task_id.to_owned(), Asked::After(position));
+        let asked = Asked::After {
+            position,
+            provisional: false,
+        };
+        self.since.insert(task_id.to_owned(), asked);
     }
 
     /// The client asks for all that is retained (`since=0`).
@@ -265,7 +276,10 @@ impl WireChecker {
                 (None, _) => continue,
                 // Of its history nothing has come yet, so only the server knows.
                 (Some(Next::UpTo(_)), _) => Asked::History,
-                (Some(Next::Exactly(_)), Some(position)) => Asked::After(position),
+                (Some(Next::Exactly(_)), Some(position)) => Asked::After {
+                    position,
+                    provisional: task.joined_empty,
+                },
                 (Some(Next::Exactly(_)), None) => continue,
             };
             since.insert(task_id.clone(), asked);
@@ -413,7 +427,10 @@ impl WireChecker {
         }
         let asked = self.since.remove(&task_id);
         let claim = match &asked {
-            Some(Asked::After(position)) => position.epoch.clone(),
+            Some(Asked::After {
+                position,
+                provisional: false,
+            }) => position.epoch.clone(),
             _ => epoch.clone(),
         };
         let appeared = data.get("pattern").is_some() && offset == 0;
@@ -423,8 +440,12 @@ impl WireChecker {
             None => Checker::from(offset + 1),
             Some(Asked::History) => Checker::with_history(offset),
             Some(Asked::Retained) => Checker::from(1),
-            Some(Asked::After(position)) => {
-                let covered = position.epoch == epoch && position.offset.get() <= offset;
+            Some(Asked::After {
+                position,
+                provisional,
+            }) => {
+                let same = provisional || position.epoch == epoch;
+                let covered = same && position.offset.get() <= offset;
                 if recovered && !covered {
                     return Err(malformed("recovered, although the position is not covered"));
                 }
@@ -439,6 +460,7 @@ impl WireChecker {
             epoch: Some(epoch),
             // What was not recovered, the server goes on to explain.
             claim: recovered.then_some(claim),
+            joined_empty: offset == 0,
             snapshot: Some(data["snapshot"].clone()),
             head: offset,
             ..TaskChecker::default()

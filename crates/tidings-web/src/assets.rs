@@ -5,46 +5,68 @@ use crate::asset::{Asset, Representation};
 /// The embedded files.
 pub(crate) static ASSETS: &[Asset] = &[
     Asset {
-        path: "/assets/Coloured-DrIwex9I.js",
+        path: "/assets/Coloured-DO5JMcuX.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"Yg7Z9FC1yThonA3j8eiE3d-br\"",
-                body: include_bytes!("../ui/dist/assets/Coloured-DrIwex9I.js.br"),
+                etag: "\"UgsniTqr5IubM_jQ7iGMZY-br\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-DO5JMcuX.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"Yg7Z9FC1yThonA3j8eiE3d-gzip\"",
-                body: include_bytes!("../ui/dist/assets/Coloured-DrIwex9I.js.gzip"),
+                etag: "\"UgsniTqr5IubM_jQ7iGMZY-gzip\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-DO5JMcuX.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"Yg7Z9FC1yThonA3j8eiE3d\"",
-                body: include_bytes!("../ui/dist/assets/Coloured-DrIwex9I.js"),
+                etag: "\"UgsniTqr5IubM_jQ7iGMZY\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-DO5JMcuX.js"),
             },
         ],
     },
     Asset {
-        path: "/assets/Markdown-Bu22rWy2.js",
+        path: "/assets/Found-Bij5sDZA.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"mEGxBCYDuDumhNjDh7cZ69-br\"",
-                body: include_bytes!("../ui/dist/assets/Markdown-Bu22rWy2.js.br"),
+                etag: "\"sV4lepueoOJh20wKBjqmyK-br\"",
+                body: include_bytes!("../ui/dist/assets/Found-Bij5sDZA.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"mEGxBCYDuDumhNjDh7cZ69-gzip\"",
-                body: include_bytes!("../ui/dist/assets/Markdown-Bu22rWy2.js.gzip"),
+                etag: "\"sV4lepueoOJh20wKBjqmyK-gzip\"",
+                body: include_bytes!("../ui/dist/assets/Found-Bij5sDZA.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"mEGxBCYDuDumhNjDh7cZ69\"",
-                body: include_bytes!("../ui/dist/assets/Markdown-Bu22rWy2.js"),
+                etag: "\"sV4lepueoOJh20wKBjqmyK\"",
+                body: include_bytes!("../ui/dist/assets/Found-Bij5sDZA.js"),
+            },
+        ],
+    },
+    Asset {
+        path: "/assets/Markdown-DTJeQEMx.js",
+        content_type: "text/javascript; charset=utf-8",
+        is_immutable: true,
+        representations: &[
+            Representation {
+                encoding: Some("br"),
+                etag: "\"NJQBOiz2eSgewAqpzKDN79-br\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-DTJeQEMx.js.br"),
+            },
+            Representation {
+                encoding: Some("gzip"),
+                etag: "\"NJQBOiz2eSgewAqpzKDN79-gzip\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-DTJeQEMx.js.gzip"),
+            },
+            Representation {
+                encoding: None,
+                etag: "\"NJQBOiz2eSgewAqpzKDN79\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-DTJeQEMx.js"),
             },
         ],
     },
@@ -71,24 +93,24 @@ pub(crate) static ASSETS: &[Asset] = &[
         ],
     },
     Asset {
-        path: "/assets/dashboard-N7sf5Rtu.js",
+        path: "/assets/dashboard-LYNrSM8j.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"PiHbxfCnXUK5OjxjmYFr1--br\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-N7sf5Rtu.js.br"),
+                etag: "\"CjuPXvzi16cB6TQv6PKnLs-br\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-LYNrSM8j.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"PiHbxfCnXUK5OjxjmYFr1--gzip\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-N7sf5Rtu.js.gzip"),
+                etag: "\"CjuPXvzi16cB6TQv6PKnLs-gzip\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-LYNrSM8j.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"PiHbxfCnXUK5OjxjmYFr1-\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-N7sf5Rtu.js"),
+                etag: "\"CjuPXvzi16cB6TQv6PKnLs\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-LYNrSM8j.js"),
             },
         ],
     },
@@ -165,17 +187,17 @@ pub(crate) static ASSETS: &[Asset] = &[
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"fFh_lKjxS1UB6XgBZ4g1pE-br\"",
+                etag: "\"W5dbVVpDZK6iDoGxu1iQ4U-br\"",
                 body: include_bytes!("../ui/dist/index.html.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"fFh_lKjxS1UB6XgBZ4g1pE-gzip\"",
+                etag: "\"W5dbVVpDZK6iDoGxu1iQ4U-gzip\"",
                 body: include_bytes!("../ui/dist/index.html.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"fFh_lKjxS1UB6XgBZ4g1pE\"",
+                etag: "\"W5dbVVpDZK6iDoGxu1iQ4U\"",
                 body: include_bytes!("../ui/dist/index.html"),
             },
         ],

@@ -34,7 +34,7 @@ async fn publish(addr: String, task: String) {
         while waiting < 32 {
             count += 1;
             let event = json!({
-                "type": "publish", "task_id": task, "event_type": "progress_update",
+                "type": "publish", "ref": count, "task_id": task, "event_type": "progress_update",
                 "data": {"progress": count % 100, "message": "x".repeat(200)},
             });
             if stream.send(Message::text(event.to_string())).await.is_err() {

@@ -52,6 +52,15 @@ impl Seen {
             epoch.to_owned(),
             event["offset"].as_u64().unwrap(),
         );
+        // A merged event stands for several: its key and its time are those of the
+        // last one. Each progress update repeats every field, so that its data is, too.
+        let mut event = event.clone();
+        let fields = event.as_object_mut().unwrap();
+        fields.remove("from");
+        if fields["event_type"] == "output_delta" {
+            fields.remove("at");
+            fields.remove("data");
+        }
         let text = event.to_string();
         if let Some(before) = self.events.get(&place) {
             assert_eq!(*before, text, "{place:?} names two events");

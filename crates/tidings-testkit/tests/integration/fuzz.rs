@@ -1,7 +1,7 @@
 //! Every decoder that sees bytes from outside, fed with mutations of a corpus.
 //!
 //! A run is bounded by time, a second for each decoder unless
-//! `TIDINGS_FUZZ_SECONDS` says otherwise. Its seed is printed, and
+//! `FUZZ_SECONDS` says otherwise. Its seed is printed, and
 //! `TIDINGS_FUZZ_SEED` repeats it. What makes one panic or hang is written to a
 //! file, belongs into the corpus, and becomes a test. Coverage-guided fuzzers
 //! need a compiler of another channel; these mutations need none.
@@ -124,7 +124,7 @@ fn number(name: &str) -> Option<u64> {
 /// Feeds one decoder for its time. The corpus itself comes first, as it is.
 fn fuzz(name: &str, decode: impl Fn(&[u8])) {
     let seed = number("TIDINGS_FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let time = Duration::from_secs(number("TIDINGS_FUZZ_SECONDS").unwrap_or(1));
+    let time = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(1));
     let mut rng = fastrand::Rng::with_seed(seed);
     let corpus = corpus(name);
     let deadline = Instant::now() + time;

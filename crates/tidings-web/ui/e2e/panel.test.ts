@@ -153,6 +153,7 @@ test("links lead to web pages only, and say so where they leave the page; no HTM
   const { context, page, complaints } = await open(browser);
   await panel(page, "hostile");
   const artifacts = page.getByRole("region", { name: "Artifacts" });
+  await artifacts.locator("a").nth(2).waitFor();
   const links = await artifacts.locator("a").evaluateAll((all) => all.map((link) => (link as HTMLAnchorElement).href));
   expect(links).toEqual(["https://example.org/a", "http://evil.example/report", `${server.url}/files/report.txt`]);
   await artifacts.getByText("evil.example").waitFor();

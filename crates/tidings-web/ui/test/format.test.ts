@@ -12,20 +12,20 @@ const task = (change: object) => ({ ...snapshot("t", 5), started_at: at(0), prog
 const now = Date.parse(at(40));
 
 test("what remains follows from the last progress, and other events do not move it", () => {
-  expect(times(task({ updated_at: at(30) }), now, at(30))).toEqual({ elapsed: 40_000, remaining: 20_000 });
+  expect(times(task({ updated_at: at(30), progress_at: at(30) }), now)).toEqual({ elapsed: 40_000, remaining: 20_000 });
   // A log line comes: nothing is further than before.
-  expect(times(task({ updated_at: at(39) }), now, at(30))).toEqual({ elapsed: 40_000, remaining: 20_000 });
+  expect(times(task({ updated_at: at(39), progress_at: at(30) }), now)).toEqual({ elapsed: 40_000, remaining: 20_000 });
 });
 
 test.each([
-  ["late beyond its pace", task({}), at(10)],
-  ["of unknown progress", task({ progress: null }), at(30)],
-  ["stalled", task({ stalled: true }), at(30)],
-  ["at its very start", task({ progress: 1 }), at(30)],
-  ["never heard of its progress", task({}), null],
-  ["ended", task({ status: "failed", finished_at: at(30) }), at(30)],
-])("nothing is promised of a task that is %s", (_, task, progressAt) => {
-  expect(times(task, now, progressAt).remaining).toBeNull();
+  ["late beyond its pace", task({ progress_at: at(10) })],
+  ["of unknown progress", task({ progress: null, progress_at: at(30) })],
+  ["stalled", task({ stalled: true, progress_at: at(30) })],
+  ["at its very start", task({ progress: 1, progress_at: at(30) })],
+  ["never heard of its progress", task({ progress_at: null })],
+  ["ended", task({ status: "failed", finished_at: at(30), progress_at: at(30) })],
+])("nothing is promised of a task that is %s", (_, task) => {
+  expect(times(task, now).remaining).toBeNull();
 });
 
 test("a moment of another day has its date", () => {

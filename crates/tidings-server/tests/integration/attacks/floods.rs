@@ -232,8 +232,14 @@ fn batches(target: &Target) -> String {
         ("application/x-ndjson", &"x\n".repeat(500_000)),
     ] {
         let headers = format!("Content-Type: {kind}\r\n");
-        let answer = target.http("POST", "/api/tasks/build-1/events", &good(), &headers, body);
-        assert_eq!(status(&answer), 413, "{kind}");
+        let ask = || target.http("POST", "/api/tasks/build-1/events", &good(), &headers, body);
+        let mut answer = ask();
+        // The refused tokens of the attack before this one count against the address.
+        while status(&answer) == 429 {
+            thread::sleep(Duration::from_millis(20));
+            answer = ask();
+        }
+        assert_eq!(status(&answer), 413, "{kind}: {answer}");
     }
     "413 at each".to_owned()
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -309,10 +310,18 @@ fn now() -> u64 {
         .as_secs()
 }
 
+/// The number of the attack, as each has a subject of its own.
+static ATTACKER: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes the tokens from now on those of another subject.
+pub(crate) fn next_attacker() {
+    ATTACKER.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Claims that hold, changed by the attack.
 pub(crate) fn claims(change: impl FnOnce(&mut Value, u64)) -> Value {
     let mut claims = json!({
-        "sub": "mallory", "aud": "tidings", "exp": now() + 600,
+        "sub": format!("mallory-{}", ATTACKER.load(Ordering::Relaxed)), "aud": "tidings", "exp": now() + 600,
         "tidings": {"watch": ["build-*"], "publish": ["build-*"], "command": ["build-*"]},
     });
     change(&mut claims, now());

@@ -20,7 +20,7 @@ const FILTERS: readonly { status: TaskStatus | null; label: string }[] = [
 ];
 
 function Row({ task, now }: { task: TaskSnapshot; now: number }) {
-  const { elapsed } = times(task, now, null);
+  const { elapsed } = times(task, now);
   const name = task.name ?? task.task_id;
   return (
     <Link className="db-row" name={task.task_id} to={`/tasks/${encodeURIComponent(task.task_id)}`}>

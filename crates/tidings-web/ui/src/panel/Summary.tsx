@@ -27,8 +27,8 @@ function Fact({ name, value }: { name: string; value: string }) {
 /** Where the task stands: its status, how far it is, how it ended, and what one can ask it for. */
 export function Summary({ live, name, now, commands, labels: own }: SummaryProps) {
   const labels = useLabels(own);
-  const { task, progress, progressAt } = live;
-  const { elapsed, remaining } = task ? times(task, now, progressAt) : { elapsed: null, remaining: null };
+  const { task, progress } = live;
+  const { elapsed, remaining } = task ? times(task, now) : { elapsed: null, remaining: null };
   return (
     <section className="td-card td-summary" aria-label={labels.progress} data-stale={live.asOf !== null || undefined}>
       <div className="td-summary-top">

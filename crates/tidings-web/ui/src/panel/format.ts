@@ -77,14 +77,14 @@ export function statusText(status: Status, now: number): string {
  * Returns how long a task has run, and how long it will, by its pace up to its
  * last progress. What happens besides, such as a log line, says nothing of that.
  */
-export function times(task: TaskSnapshot, now: number, progressAt: string | null): { elapsed: number | null; remaining: number | null } {
+export function times(task: TaskSnapshot, now: number): { elapsed: number | null; remaining: number | null } {
   if (!task.started_at) return { elapsed: null, remaining: null };
   const start = Date.parse(task.started_at);
   const elapsed = Math.max(0, (task.finished_at ? Date.parse(task.finished_at) : now) - start);
-  const { progress, status, stalled } = task;
+  const { progress, status, stalled, progress_at } = task;
   // Too little is known at the very start, and nothing is left at the end.
-  if (status !== "running" || stalled || progress === null || progress < 2 || progress >= 100 || !progressAt) return { elapsed, remaining: null };
-  const since = Math.max(0, Date.parse(progressAt) - start);
+  if (status !== "running" || stalled || progress === null || progress < 2 || progress >= 100 || !progress_at) return { elapsed, remaining: null };
+  const since = Math.max(0, Date.parse(progress_at) - start);
   const left = (since * (100 - progress)) / progress - (elapsed - since);
   // Later than its pace promised, nobody knows.
   return { elapsed, remaining: left > 0 ? left : null };

@@ -28,8 +28,6 @@ export interface TaskView {
   /** While there is no connection: until when this was current, in milliseconds since 1970. */
   readonly asOf: number | null;
   readonly task: TaskSnapshot | null;
-  /** When the task last said how far it is. */
-  readonly progressAt: string | null;
   readonly timeline: readonly TimelineEntry[];
   readonly events: readonly TidingsEvent[];
   readonly gaps: readonly GapEntry[];
@@ -75,7 +73,6 @@ export class TaskStore {
   #fresh: TimelineEntry[] = [];
   #status: Status = IDLE;
   #asOf: number | null = null;
-  #progressAt: string | null = null;
   #error: TidingsError | null = null;
   #view: TaskView;
 
@@ -83,7 +80,7 @@ export class TaskStore {
     this.#client = client;
     this.#taskId = taskId;
     this.#options = { ...options, history: options.history ?? 200, maxEvents: options.maxEvents ?? 500 };
-    this.#view = { status: IDLE, asOf: null, task: null, progressAt: null, timeline: [], events: [], gaps: [], toolCalls: [], commands: [], error: null };
+    this.#view = { status: IDLE, asOf: null, task: null, timeline: [], events: [], gaps: [], toolCalls: [], commands: [], error: null };
   }
 
   readonly getSnapshot = (): TaskView => this.#view;
@@ -107,8 +104,6 @@ export class TaskStore {
       ...(since ? { since } : { history }),
       onEvent: (event) => {
         this.#activity.event(event);
-        if (event.event_type === "task_started") this.#progressAt = null;
-        if (event.event_type === "progress_update") this.#progressAt = event.timestamp;
         if (event.event_type === "output_delta") this.#frames.schedule();
         else this.#add(event);
         this.#options.onEvent?.(event);
@@ -162,7 +157,6 @@ export class TaskStore {
       status: this.#status,
       asOf: this.#asOf,
       task: this.#watch?.task ?? this.#view.task,
-      progressAt: this.#progressAt,
       timeline,
       events,
       gaps,

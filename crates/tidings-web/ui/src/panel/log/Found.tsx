@@ -2,11 +2,21 @@ import { count, moment } from "../format.js";
 import type { Labels } from "../labels.js";
 import { plain } from "./Ansi.js";
 import { sentence, tone } from "./sentence.js";
-import type { Search } from "./useSearch.js";
+import type { TidingsClient } from "../../websocket.js";
+import { useSearch } from "./useSearch.js";
 
-/** The lines that a search has found. Each leads to its place in the log. */
-export function Found({ search, labels, onShow }: { search: Search; labels: Labels; onShow: (offset: number) => void }) {
-  const { found, state, failure, more } = search;
+export interface FoundProps {
+  client: TidingsClient;
+  taskId: string;
+  text: string;
+  types: readonly string[];
+  labels: Labels;
+  onShow: (offset: number) => void;
+}
+
+/** Searches the log on the server, and shows the lines found. Each leads to its place. */
+export default function Found({ client, taskId, text, types, labels, onShow }: FoundProps) {
+  const { found, state, failure, more } = useSearch(client, taskId, text, types);
   const all = found ?? [];
   return (
     <div className="td-log-view">
@@ -26,7 +36,7 @@ export function Found({ search, labels, onShow }: { search: Search; labels: Labe
         </ol>
       </div>
       <p className="td-muted" role="status">
-        {state === "searching" && all.length === 0 ? labels.searching : all.length === 0 ? labels.noMatch : labels.matches(count(all.length), state === "done")}{" "}
+        {(found === null || state === "searching") && all.length === 0 ? labels.searching : all.length === 0 ? labels.noMatch : labels.matches(count(all.length), state === "done")}{" "}
         {failure}
       </p>
       {state === "paused" && (

@@ -1,4 +1,4 @@
-import { type ReactNode, useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import { lazy, type ReactNode, Suspense, useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { wholeHistory } from "../../history.js";
 import { type ClientChoice, useTidingsClient } from "../../react/client.js";
 import { LogStore } from "../../store/log-store.js";
@@ -8,10 +8,11 @@ import { moment } from "../format.js";
 import { copyText, saveText } from "../save.js";
 import { type Labels, useLabels } from "../labels.js";
 import { plain } from "./Ansi.js";
-import { Found } from "./Found.js";
 import { FAILURES, isFailure, sentence } from "./sentence.js";
-import { useSearch } from "./useSearch.js";
 import { VirtualLog } from "./VirtualLog.js";
+
+/** Loaded with the first search. */
+const Found = lazy(() => import("./Found.js"));
 
 /** Lines that are copied; a download has all. */
 const MOST_COPIED = 10_000;
@@ -71,7 +72,7 @@ export function Log({ taskId, labels: own, renderEvent, lineHref, line, ...choic
   const [note, setNote] = useState("");
   const [target, setTarget] = useState<{ offset: number; turn: number } | null>(null);
   const show = useCallback((offset: number) => setTarget((last) => ({ offset, turn: (last?.turn ?? 0) + 1 })), []);
-  const search = useSearch(client, taskId, text.trim(), KINDS[kind] ?? NONE);
+  const types = KINDS[kind] ?? NONE;
 
   useEffect(() => {
     if (line != null) show(line);
@@ -113,8 +114,10 @@ export function Log({ taskId, labels: own, renderEvent, lineHref, line, ...choic
           ))}
         </select>
       </header>
-      {search.found ? (
-        <Found search={search} labels={labels} onShow={(offset) => (close(), show(offset))} />
+      {text.trim() || types.length > 0 ? (
+        <Suspense fallback={null}>
+          <Found client={client} taskId={taskId} text={text.trim()} types={types} labels={labels} onShow={(offset) => (close(), show(offset))} />
+        </Suspense>
       ) : (
         <VirtualLog store={store} view={view} labels={labels} wrap={wrap} target={target} href={lineHref} render={renderEvent} />
       )}
