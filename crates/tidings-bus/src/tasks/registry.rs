@@ -12,7 +12,7 @@ use crate::tasks::task::Task;
 /// Told of every new task that its pattern matches.
 pub trait PatternWatcher: Send + Sync {
     /// A task has appeared. It may have events by now, and none of them was
-    /// delivered: attach with [`Start::Appeared`](crate::Start::Appeared). Called
+    /// delivered: attach with [`Start::Appeared`](crate::watch::Start::Appeared). Called
     /// by the fan-out pass, like [`Watcher::advance`](crate::Watcher::advance), and
     /// must not block. `key` is what the watcher named its pattern.
     fn discovered(&self, key: usize, task: &Arc<Task>);
