@@ -233,6 +233,14 @@ fn publish() -> Value {
                             }
                         }
                     }
+                },
+                "207": {
+                    "description": "Some elements were refused: each answer says which",
+                    "content": {
+                        "application/json": {
+                            "schema": { "type": "array", "items": answer }
+                        }
+                    }
                 }
             }),
             &["400", "408", "409", "413", "415", "503"]

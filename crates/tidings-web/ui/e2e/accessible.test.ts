@@ -18,19 +18,27 @@ const AXE = { bypassCSP: true, reducedMotion: "reduce" } as const;
 
 let browser: Browser;
 let server: Server;
+/** Keeps a watcher connected, so that the page of connections has a row. */
+const watching = new AbortController();
 beforeAll(async () => {
   [browser, server] = await Promise.all([launch(), Server.start()]);
   await publishHostile(server);
+  const stream = await fetch(`${server.url}/api/tasks/hostile/events`, { headers: { Accept: "text/event-stream" }, signal: watching.signal });
+  // A stream that nobody reads is closed when its answer is collected as garbage.
+  const reader = stream.body!.getReader();
+  const read = (): Promise<void> => reader.read().then(({ done }) => (done ? undefined : read()));
+  read().catch(() => {});
   for (let start = 0; start < TASKS; start += 100) {
     await Promise.all(Array.from({ length: 100 }, (_, index) => server.publish(`task-${start + index}`, ["task_started", { name: `Task ${start + index}` }], ["progress_update", { progress: index }])));
   }
 });
 afterAll(async () => {
+  watching.abort();
   await browser?.close();
   await server?.stop();
 });
 
-/** What axe finds. */
+/** Returns what axe finds. */
 async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axe);
   return page.evaluate(async () => {
