@@ -1,4 +1,4 @@
-//! What is said of a task while it runs.
+//! Reports about a running task.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

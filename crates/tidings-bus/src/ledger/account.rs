@@ -1,4 +1,4 @@
-//! Whom memory is charged to.
+//! Accounts: the owners that memory is charged to.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -73,7 +73,7 @@ impl Drop for Inner {
     }
 }
 
-/// Whom memory is charged to. A handle: clones are one account.
+/// An owner that memory is charged to. Clones of the handle are one account.
 #[derive(Debug, Clone)]
 pub struct Account(Arc<Inner>);
 

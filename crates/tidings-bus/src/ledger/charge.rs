@@ -1,4 +1,4 @@
-//! What is charged, for as long as it is held.
+//! Charges: bytes of an account, released when the charge is dropped.
 
 use super::account::signed;
 use super::{Account, AccountId, Kind};
@@ -16,7 +16,7 @@ pub enum OverLimit {
     Account {
         /// The account.
         account: AccountId,
-        /// What was to be charged.
+        /// The kind of memory that did not fit.
         kind: Kind,
         /// Bytes that one account may hold.
         limit: u64,
@@ -28,7 +28,7 @@ pub enum OverLimit {
         kind.name()
     )]
     Total {
-        /// What was to be charged.
+        /// The kind of memory that did not fit.
         kind: Kind,
         /// Bytes that all accounts may hold.
         limit: u64,

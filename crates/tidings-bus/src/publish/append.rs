@@ -99,7 +99,7 @@ impl PublishError {
 pub(crate) struct Prepared {
     pub(crate) event: NewEvent,
     pub(crate) payload: Payload,
-    /// Whom the task is charged to if this is its first event; none for the bus.
+    /// The account that the task is charged to if this is its first event; `None` is the bus.
     pub(crate) account: Option<Account>,
     /// The lease that it ends, where the bus publishes it for that reason.
     pub(crate) expiry: Option<Expiry>,
