@@ -433,7 +433,7 @@ impl Shared {
     ) -> Option<T> {
         let (done, result) = tokio::sync::oneshot::channel();
         self.spawn(async move {
-            // Whoever stopped waiting has its reasons.
+            // The receiver may have stopped waiting: that is no error.
             let _ = done.send(work.await);
         });
         result.await.ok()

@@ -250,7 +250,7 @@ impl Connection {
                 && !sub.explicit
                 && topic.is_closed()
             {
-                // Of a task that is gone its end is all there is to say.
+                // The task is gone: the subscriber is told its end and nothing else.
                 continue;
             }
             if let Step::Gap(_) | Step::Reset(_) = step {

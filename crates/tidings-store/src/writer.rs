@@ -224,7 +224,7 @@ impl Writer {
             self.fail(failure);
         }
         for (reply, applied) in answers {
-            // Whoever stopped waiting has its reasons.
+            // The receiver may have stopped waiting: that is no error.
             let _ = reply.send(match &committed {
                 Ok(()) => applied,
                 Err(failure) => refusals(applied.len(), failure),

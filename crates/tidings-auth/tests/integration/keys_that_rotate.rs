@@ -150,7 +150,7 @@ async fn advance(seconds: u64) {
     tokio::time::resume();
 }
 
-/// What is answered without waiting for anything.
+/// Returns the answer of a future that is ready at once; `None` if it has to wait.
 fn at_once<T>(asking: impl Future<Output = T>) -> Option<T> {
     match pin!(asking).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Some(answer),

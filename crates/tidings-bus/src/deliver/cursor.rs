@@ -131,7 +131,7 @@ impl Cursor {
         if self.generation != view.generation {
             self.generation = view.generation;
             self.next = 1;
-            // What is not there any more has expired; it has not overrun anybody.
+            // These events have expired. The subscriber was not too slow for them.
             self.fresh = true;
             return Step::Reset(view.reset);
         }

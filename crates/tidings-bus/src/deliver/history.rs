@@ -12,7 +12,7 @@ use crate::log::{EventRecord, View};
 pub struct HistoryPage {
     /// The events, in order.
     pub events: Vec<EventRecord>,
-    /// What is missing between the position asked for and the first event.
+    /// The events that are missing between the position asked for and the first event.
     pub gap: Option<Gap>,
     /// Where to go on: the last event given, or the head when there was none.
     pub next: Position,

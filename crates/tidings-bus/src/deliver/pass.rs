@@ -164,7 +164,7 @@ impl Fanout {
                 Work::Appeared(mut appeared) => {
                     turns += tell(&tasks, &mut appeared, SLICE - turns);
                     if appeared.is_over() {
-                        // What was published meanwhile woke nobody.
+                        // Events published meanwhile have woken no subscriber.
                         appeared.task.topic().announce();
                         if self.appearing.fetch_sub(1, Ordering::SeqCst) == 1 {
                             self.all_heard.notify_waiters();

@@ -562,7 +562,7 @@ impl Subscription {
                     self.view.chunks.clear();
                     return true;
                 }
-                // Of a task that is gone its end is all there is to say.
+                // The task is gone: the subscriber is told its end and nothing else.
                 Step::Reset(_) if closed => continue,
                 Step::Reset(reason) => {
                     counters.reset(reason);

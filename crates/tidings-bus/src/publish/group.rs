@@ -299,7 +299,7 @@ impl Shared {
             self.keep_to_limit();
         }
         for (waiter, answer) in outcome.answers {
-            // Whoever stopped waiting has its reasons.
+            // The receiver may have stopped waiting: that is no error.
             let _ = waiter.answer.send(answer);
         }
     }

@@ -1,4 +1,4 @@
-//! Which task goes next when memory is short.
+//! The order in which tasks are evicted when memory is short.
 //!
 //! A pure machine. Tasks wait in lanes, in the order of their last event. They
 //! are put into a lane when something happens to them, so nobody ever looks at

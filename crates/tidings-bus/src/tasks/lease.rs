@@ -80,7 +80,7 @@ impl<T> Deadlines<T> {
     }
 }
 
-/// What is to be done about a lease.
+/// The action that a lease needs now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Nothing before its deadline.

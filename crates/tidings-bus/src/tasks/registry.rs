@@ -61,7 +61,7 @@ struct Inner {
 pub(crate) struct Inserted {
     pub(crate) task: Arc<Task>,
     pub(crate) new: bool,
-    /// Whom the patterns are to hear of.
+    /// The announcement that pattern watchers have yet to hear, if the task is new.
     pub(crate) appeared: Option<Appeared>,
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Room {
 impl Room {
     /// Has room made again at once: somebody can give something back by now.
     fn retry(&self) {
-        // Whoever holds it makes room, and finds what there is.
+        // If the lock is held, its holder is making room already.
         if let Ok(mut again_at) = self.again_at.try_lock() {
             *again_at = None;
         }
@@ -119,8 +119,8 @@ impl Shared {
             }
         }
         if self.ledger.held(Group::Tasks) > target {
-            // What is left is watched by name, or leased, or not saved yet. To
-            // look again at every publish would find the same.
+            // The tasks left are watched by name, leased, or not saved yet. Looking
+            // again at every publish would find the same ones.
             *again_at = Some(now + PAUSE);
         }
     }

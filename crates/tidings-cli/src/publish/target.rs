@@ -1,4 +1,4 @@
-//! Which task an event goes to and what kind it is, from the words of the command line.
+//! Reads the task and the type of an event from the words of the command line.
 
 use tidings_client::protocol::{Data, EventType, TaskId};
 
