@@ -126,170 +126,180 @@ macro_rules! options {
 
 options! {
     "Options" {
-        /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8000]
+        /// The address to listen on; port 0 picks a free port [default: 127.0.0.1:8000]
         listen: Listen = "ADDR:PORT",
 
-        /// A TOML file with any of these options but this one, by the names that
-        /// they have here, such as `max-events = 500`
+        /// A TOML file that sets any option except this one. Its keys are the names of
+        /// the options, such as `max-events = 500`
         #[serde(skip)]
         config: PathBuf = "FILE",
 
-        /// What to log to standard error: levels, for all or by module
-        /// [default: info,hyper=warn]
+        /// Which messages to log to standard error: a level for everything or for a
+        /// module [default: info,hyper=warn]
         log: Log = "FILTER",
 
-        /// How to log: text, or json for one object a line [default: text]
+        /// The format of the log: `text`, or `json` for one JSON object per line
+        /// [default: text]
         log_format: LogFormat = "FORMAT",
 
-        /// A collector to send a span of every request to, by OTLP over HTTP, such as
-        /// http://127.0.0.1:4318; for programs built with the feature `otlp`. The
+        /// The collector that receives a span of every request, by OTLP over HTTP, such
+        /// as http://127.0.0.1:4318. Needs a program built with the feature `otlp`. The
         /// variables `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
-        /// `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS` count too
+        /// `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS` are read too
         otlp: Collector = "URL",
 
-        /// Web pages that may connect, beside this server's own: origins such as
-        /// https://app.example, separated by commas; `*` for any. Programs that are
-        /// no browsers always may
+        /// Web pages that may connect, besides the pages of this server: a list of
+        /// origins such as https://app.example, or `*` for every page. Programs that are
+        /// not browsers may always connect
         allow_origin: Vec<Origin> = "ORIGIN",
 
-        /// Where Redis is, to be one of several servers: redis://HOST:PORT, or
-        /// rediss:// for TLS, redis+sentinel://HOST:PORT,HOST:PORT/MASTER,
-        /// redis+cluster://HOST:PORT,HOST:PORT; with USER:PASSWORD@ if it asks for one
+        /// The address of Redis, which lets several servers work as one:
+        /// redis://HOST:PORT, rediss:// for TLS,
+        /// redis+sentinel://HOST:PORT,HOST:PORT/MASTER, or
+        /// redis+cluster://HOST:PORT,HOST:PORT. Put USER:PASSWORD@ before the host if
+        /// Redis asks for a password
         redis: RedisUrl = "URL",
 
-        /// What this server is called among several; by default its machine's name and port
+        /// The name of this server among several servers. The default is the name of the
+        /// machine and the port
         node_name: String = "NAME",
     }
-    "Who may come in" {
-        /// How people are asked who they are: none, jwt or keys. Without being asked
-        /// they come in from this machine only [default: none]
+    "Authentication" {
+        /// How clients prove who they are: `none`, `jwt` or `keys`. With `none`, only
+        /// programs on this machine may connect, unless `allow-anonymous` is set
+        /// [default: none]
         auth: AuthKind = "KIND",
 
-        /// The key of the tokens: for HS256 the file of the secret, else a public key
-        /// as PEM; or the https address of a JWKS
+        /// The key that checks tokens: for HS256 a file with the secret (at least 32
+        /// bytes; a line end after it is ignored; a PEM file is refused), for other
+        /// algorithms a file with the public key as PEM, or the https address of a JWKS
         jwt_key: String = "FILE|URL",
 
-        /// How tokens are signed: HS256, RS256, ES256 or EdDSA [default: HS256]
+        /// The algorithm that signed the tokens: HS256, RS256, ES256 or EdDSA. The
+        /// algorithm that a token itself names is never trusted [default: HS256]
         jwt_algorithm: JwtAlgorithm = "ALG",
 
-        /// Names of this server: a token must be for one of them
+        /// Accepted audiences (`aud`): a token must name one of them
         jwt_audience: Vec<String> = "NAME",
 
-        /// Who is believed: a token must be from one of them
+        /// Accepted issuers (`iss`): a token must come from one of them
         jwt_issuer: Vec<String> = "NAME",
 
-        /// How far clocks may differ, 5m at most [default: 30s]
+        /// How far the clocks of this server and the issuer may differ, at most 5m
+        /// [default: 30s]
         jwt_leeway: Time<0> = "TIME",
 
-        /// The file of the API keys; read again when it changes
+        /// The file of the API keys. The server reads it again when it changes
         api_keys: PathBuf = "FILE",
 
-        /// Let everybody in who reaches the server, from other machines too
+        /// Let every client that reaches the server connect without a token, from other
+        /// machines too
         allow_anonymous: bool = "BOOL",
 
-        /// Take tokens as `?token=…` too, for clients that have no other way; they
-        /// then lie in the logs of what is in between
+        /// Accept tokens as `?token=…` in the URL too, for clients that cannot send
+        /// headers. Proxies on the way may write such tokens to their logs
         token_in_query: bool = "BOOL",
     }
     "TLS and proxies" {
-        /// The chain of certificates as PEM, to serve https:// and wss://; read again
-        /// when it changes, and on SIGHUP
+        /// The certificate chain as PEM, to serve https:// and wss://. The server reads
+        /// it again when it changes, and on SIGHUP
         tls_cert: PathBuf = "FILE",
 
         /// The private key of the certificate as PEM
         tls_key: PathBuf = "FILE",
 
-        /// Names that the server answers to, beside those of this machine; looked at
-        /// where it listens on this machine only, and wherever any is given
+        /// Host names that requests may name, besides those of this machine. Checked when
+        /// the server listens on this machine only, and always when a name is given
         allow_host: Vec<String> = "NAME",
 
-        /// Networks of proxies, such as 10.0.0.0/8, that are believed who is behind
-        /// them (X-Forwarded-For, Forwarded)
+        /// Networks of proxies, such as 10.0.0.0/8, whose `X-Forwarded-For` and
+        /// `Forwarded` headers are trusted to name the client
         trusted_proxy: Vec<Network> = "NET",
 
-        /// Trusted proxies speak the PROXY protocol, version 2; others are refused
+        /// Trusted proxies send PROXY protocol version 2. Connections from other
+        /// addresses are refused
         proxy_protocol: bool = "BOOL",
     }
     "Tasks" {
         /// Events kept per task [default: 1000]
         max_events: Count<1> = "COUNT",
 
-        /// Bytes of events kept per task, whichever bound comes first [default: 256KiB]
+        /// Bytes of events kept per task. The oldest events go when this limit or
+        /// `max-events` is reached [default: 256KiB]
         max_task_bytes: Size<1_024> = "SIZE",
 
-        /// How long the events of a task stay after it has ended [default: 1h]
+        /// How long the events of a task are kept after it has ended [default: 1h]
         finished_ttl: Time<0> = "TIME",
 
-        /// How long the last state of a task stays after it has ended [default: 24h]
+        /// How long the last state of a task is kept after it has ended [default: 24h]
         pinned_ttl: Time<0> = "TIME",
 
-        /// How long a task that does not end stays after its last event [default: 24h]
+        /// How long a task that never ends is kept after its last event [default: 24h]
         idle_ttl: Time<0> = "TIME",
 
-        /// Bytes kept over all tasks; past it the tasks that ended first lose
-        /// their events first [default: 256MiB]
+        /// Bytes kept in memory for all tasks together. Beyond it, the tasks that ended
+        /// first lose their events first [default: 256MiB]
         max_total_bytes: Size<65_536> = "SIZE",
 
-        /// The largest event that may be published [default: 64KiB]
+        /// The size of the largest event that may be published [default: 64KiB]
         max_event_bytes: Size<256> = "SIZE",
 
-        /// Ids of events remembered per task, so that a retry is not published
-        /// twice [default: 1024]
+        /// Event ids remembered per task, so that a retry is not published twice
+        /// [default: 1024]
         idempotency_ids: Count<1> = "COUNT",
 
-        /// How long the id of an event is remembered [default: 5m]
+        /// How long an event id is remembered [default: 5m]
         idempotency_ttl: Time<0> = "TIME",
     }
     "Storage" {
-        /// Where tasks are kept beyond a restart; one server at a time. Without it
-        /// they are in memory alone
+        /// The directory that keeps tasks over a restart, for one server at a time.
+        /// Without it, tasks are kept in memory only
         data_dir: PathBuf = "DIR",
 
-        /// When an event is on disk: every-commit (before it is acknowledged and
-        /// seen), interval:MS (so many milliseconds later at most), or os (when the
-        /// system finds time) [default: interval:50]
+        /// When an event is safe on disk: `every-commit` (before it is acknowledged and
+        /// delivered), `interval:MS` (at most MS milliseconds later), or `os` (when the
+        /// operating system writes it) [default: interval:50]
         sync: SyncMode = "MODE",
 
         /// Bytes of events kept on disk per task [default: 64MiB]
         max_stored_task_bytes: Size<65_536> = "SIZE",
 
-        /// Bytes of events kept on disk over all tasks; past it the tasks that
+        /// Bytes of events kept on disk for all tasks together. Beyond it, the tasks that
         /// ended first lose their events first [default: 8GiB]
         max_stored_bytes: Size<1_048_576> = "SIZE",
 
-        /// How long an event stays on disk, whatever room there is [default: 7d]
+        /// How long an event is kept on disk, however much room there is [default: 7d]
         stored_ttl: Time<0> = "TIME",
 
-        /// Where a running server puts the backups that `tidings backup` asks for;
-        /// without it none are made
+        /// The directory for backups that `tidings backup` asks a running server to make.
+        /// Without it, the server makes none
         backup_dir: PathBuf = "DIR",
     }
     "Connections" {
-        /// Between two signs of life on a quiet connection; keep it below the idle
+        /// The time between two heartbeats on a quiet connection. Keep it below the idle
         /// timeout of the proxies on the way [default: 25s]
         heartbeat_interval: Time<10> = "TIME",
 
-        /// How long a client may take nothing at all of what is sent to it
-        /// [default: 30s]
+        /// How long a client may read nothing of what the server sends before it is
+        /// disconnected [default: 30s]
         write_timeout: Time<10> = "TIME",
 
-        /// How long a client that went away can come back to where it was; 0s for
-        /// not at all [default: 5m]
+        /// How long the positions of a disconnected client are kept, so that it can
+        /// resume; 0s keeps none [default: 5m]
         offline_ttl: Time<0> = "TIME",
 
-        /// Connections at a time; each takes a file descriptor, see `ulimit -n`
-        /// [default: 15000]
+        /// Connections at a time. Each takes a file descriptor, see `ulimit -n` [default:
+        /// 15000]
         max_connections: Count<1> = "COUNT",
 
-        /// Tasks and patterns that one connection may subscribe to by name
-        /// [default: 1000]
+        /// Tasks and patterns that one connection may subscribe to [default: 1000]
         max_subscriptions: Count<1> = "COUNT",
 
-        /// The largest message from a client [default: 64KiB]
+        /// The size of the largest message from a client [default: 64KiB]
         max_message_bytes: Size<256> = "SIZE",
 
-        /// A client that is this many events behind skips outdated progress and
-        /// output, and is told what it skipped [default: 256]
+        /// A client that is this many events behind gets progress and output merged, and
+        /// may skip `log` events; a `gap` tells it which [default: 256]
         skip_behind: Count<0> = "COUNT",
 
         /// Personal messages kept for a client [default: 100]
@@ -301,15 +311,14 @@ options! {
         /// How long a client may take to send the body of a request [default: 15s]
         body_timeout: Time<10> = "TIME",
     }
-    "Limits of one client" {
-        /// Connections at a time from one address (IPv6: one /64); 0 for any number,
-        /// as for all of these [for strangers: 1000]
+    "Limits of one client (0 is no limit)" {
+        /// Connections at a time from one address (IPv6: one /64) [for strangers: 1000]
         address_connections: Count<0> = "COUNT",
 
         /// Connections at a time of one subject [for strangers: 1000]
         subject_connections: Count<0> = "COUNT",
 
-        /// Connections a second that one address may begin [for strangers: 100]
+        /// New connections a second from one address [for strangers: 100]
         handshake_rate: Count<0> = "COUNT",
 
         /// Messages a second on one connection [for strangers: 2000]
@@ -325,29 +334,32 @@ options! {
         /// Bytes a second of one client [for strangers: 8MiB]
         client_byte_rate: Size<0> = "SIZE",
 
-        /// Tasks a second that one client may make [for strangers: 100]
+        /// New tasks a second of one client [for strangers: 100]
         client_task_rate: Count<0> = "COUNT",
 
-        /// Tasks matched and events read a second for one client [for strangers: 20000]
+        /// Tasks matched and events read a second for one client; twice as many in a
+        /// burst [for strangers: 20000]
         client_work_rate: Count<0> = "COUNT",
 
-        /// Requests a second from one address that may come to nothing before it is
-        /// known who asks [for strangers: 10]
+        /// Failed requests a second from one address before the client has proved who it
+        /// is; fifty times as many in a burst [for strangers: 10]
         failure_rate: Count<0> = "COUNT",
 
-        /// HTTP connections at a time; WebSockets and streams of events are not
-        /// counted [default: 4096]
+        /// HTTP connections at a time. WebSockets and event streams are not counted
+        /// [default: 4096]
         max_http_connections: Count<1> = "COUNT",
 
-        /// The same from one address [default: 1024]
+        /// HTTP connections at a time from one address. Trusted proxies have no such
+        /// limit [default: 1024]
         address_http_connections: Count<1> = "COUNT",
     }
     "Stopping" {
-        /// Over how long clients are told to spread their coming back when the
-        /// server stops [default: 5s]
+        /// When the server stops, it tells clients to reconnect spread over this time
+        /// [default: 5s]
         drain_window: Time<0> = "TIME",
 
-        /// How long stopping may take; what is left then is cut off [default: 10s]
+        /// How long stopping may take. Connections that are left then are cut [default:
+        /// 10s]
         drain_deadline: Time<0> = "TIME",
     }
 }
