@@ -6,7 +6,7 @@
 //! had an event since, goes back with its new time. Each such step belongs to
 //! an event, so a publish costs the same however many tasks there are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokio::time::Instant;
 
@@ -61,6 +61,8 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Order<T> {
     accounts: HashMap<AccountId, [BTreeMap<Key, T>; LANES]>,
+    /// The accounts with tasks in another lane than [`Lane::Running`].
+    harmless: HashSet<AccountId>,
     serial: u64,
 }
 
@@ -68,6 +70,7 @@ impl<T> Default for Order<T> {
     fn default() -> Self {
         Self {
             accounts: HashMap::new(),
+            harmless: HashSet::new(),
             serial: 0,
         }
     }
@@ -86,6 +89,9 @@ impl<T> Order<T> {
         let key = (touched, self.serial);
         let lanes = self.accounts.entry(account.clone()).or_default();
         lanes[lane as usize].insert(key, task);
+        if lane != Lane::Running && !self.harmless.contains(account) {
+            self.harmless.insert(account.clone());
+        }
         Place {
             account: account.clone(),
             lane,
@@ -114,15 +120,21 @@ impl<T> Order<T> {
     fn take(&mut self, account: &AccountId, lane: Lane, key: Key) -> Option<T> {
         let lanes = self.accounts.get_mut(account)?;
         let task = lanes[lane as usize].remove(&key);
-        if lanes.iter().all(BTreeMap::is_empty) {
-            self.accounts.remove(account);
+        if lanes[..Lane::Running as usize]
+            .iter()
+            .all(BTreeMap::is_empty)
+        {
+            self.harmless.remove(account);
+            if lanes[Lane::Running as usize].is_empty() {
+                self.accounts.remove(account);
+            }
         }
         task
     }
 
-    /// Returns the accounts that have tasks.
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = &AccountId> {
-        self.accounts.keys()
+    /// Returns the accounts that can give memory back without losing a running task.
+    pub(crate) fn harmless(&self) -> Vec<AccountId> {
+        self.harmless.iter().cloned().collect()
     }
 
     /// Returns the number of tasks that wait.
@@ -139,18 +151,19 @@ pub(crate) type Step = (AccountId, &'static [Lane]);
 /// Decides in which order lanes are emptied: first all that accounts over their
 /// share can give back without losing a running task, then what others can give
 /// back in the same way, and at last running tasks of accounts over their share.
-/// A running task of an account within its share never goes.
-pub(crate) fn plan(all: &[AccountId], over_share: &[Holding]) -> Vec<Step> {
+/// A running task of an account within its share never goes. `harmless` are the
+/// accounts with other than running tasks.
+pub(crate) fn plan(harmless: &[AccountId], over_share: &[Holding]) -> Vec<Step> {
     // Together: otherwise the history of tasks that run now would make room for
     // states of tasks that ended long ago.
     const HARMLESS: [&[Lane]; 2] = [&[Lane::EndedEvents], &[Lane::RunningEvents, Lane::Ended]];
     const LAST: &[Lane] = &[Lane::Running];
     let over = || over_share.iter().map(|holding| &holding.account);
-    let within = || all.iter().filter(|id| over().all(|over| over != *id));
-    let harmless = over()
+    let within = || harmless.iter().filter(|id| over().all(|over| over != *id));
+    let first = over()
         .chain(within())
         .flat_map(|account| HARMLESS.map(|lanes| (account.clone(), lanes)));
-    harmless
+    first
         .chain(over().map(|account| (account.clone(), LAST)))
         .collect()
 }
@@ -181,7 +194,7 @@ mod tests {
             .map(|(_, task)| task)
             .collect();
         assert_eq!(popped, [1, 11, 3]);
-        assert_eq!(order.accounts().count(), 0, "nothing is left of an account");
+        assert!(order.accounts.is_empty() && order.harmless.is_empty());
     }
 
     #[test]
@@ -194,6 +207,22 @@ mod tests {
         let (place, task) = order.pop(&a, &[Lane::Ended]).unwrap();
         assert_eq!((place.clone(), task), (placed, "first"));
         order.forget(&place);
+        assert_eq!(order.len(), 1);
+    }
+
+    #[test]
+    fn an_account_with_nothing_but_running_tasks_is_not_harmless() {
+        let start = Instant::now();
+        let a = AccountId::subject("a");
+        let mut order = Order::default();
+        order.put(&a, Lane::Running, start, "runs");
+        assert!(order.harmless().is_empty());
+        let ended = order.put(&a, Lane::Ended, start, "ended");
+        let events = order.put(&a, Lane::RunningEvents, start, "events");
+        order.forget(&ended);
+        assert_eq!(order.harmless(), [a]);
+        order.forget(&events);
+        assert!(order.harmless().is_empty());
         assert_eq!(order.len(), 1);
     }
 

@@ -9,42 +9,88 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::ledger::{Account, AccountId, Group};
+use crate::ledger::{Account, Group};
 use crate::shared::Shared;
-use crate::tasks::eviction::{Lane, Order, Place, plan};
+use crate::tasks::eviction::{Lane, Order, Place, Step, plan};
 use crate::tasks::task::{Rules, Task};
 
 /// Room is made down to the limit less this part of it, so that it is made
 /// rarely, and no publish waits long for it.
 const PART: u64 = 64;
 
-/// The time until room is made again after there was nothing left to take back.
+/// The time until every account is asked again after there was nothing left to
+/// take back.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Remembers that no account had anything left to give back. Pure.
+///
+/// The tasks that were left are watched by name, leased, or not saved yet. A look
+/// at every account would find the same ones, so there is none for a while. It
+/// ends early when the tasks hold clearly more. Tasks that can give something
+/// back by now are found without looking at every account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Exhausted {
+    at: Instant,
+    held: u64,
+}
+
+impl Exhausted {
+    /// Decides whether every account is asked again.
+    fn is_over(self, now: Instant, held: u64, limit: u64) -> bool {
+        now >= self.at + PAUSE || held >= self.held + limit / PART
+    }
+}
 
 /// The tasks in the order in which they give memory back.
 #[derive(Default)]
 pub(crate) struct Room {
     order: Mutex<Order<Weak<Task>>>,
-    /// One publisher at a time makes room. Holds when to try again, if nothing
-    /// was left to take back.
-    again_at: Mutex<Option<Instant>>,
+    /// One publisher at a time makes room, and holds this lock.
+    exhausted: Mutex<Option<Exhausted>>,
     /// Tasks that were looked at to make room.
     #[cfg(test)]
     looked: std::sync::atomic::AtomicU64,
+    /// Acts as another publisher, once, at a point where one can come between.
+    #[cfg(test)]
+    between: Mutex<Option<Between>>,
 }
 
 impl Room {
-    /// Has room made again at once: somebody can give something back by now.
-    fn retry(&self) {
-        // If the lock is held, its holder is making room already.
-        if let Ok(mut again_at) = self.again_at.try_lock() {
-            *again_at = None;
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Order<Weak<Task>>> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    #[cfg(test)]
+    fn pass(&self, point: Point) {
+        let between = self.between.lock().unwrap().take_if(|(at, _)| *at == point);
+        if let Some((_, act)) = between {
+            act();
+        }
+    }
+}
+
+/// Another publisher's act, and where it comes between.
+#[cfg(test)]
+type Between = (Point, Box<dyn FnOnce() + Send>);
+
+/// Points where another publisher can come between.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Point {
+    /// There is room again.
+    Enough,
+    /// A whole task is about to be taken.
+    TakeWhole,
+}
+
+/// What came of a walk through the lanes.
+enum Taken {
+    /// Tasks hold no more than they should.
+    Enough,
+    /// Every lane is empty, and some were not.
+    Some,
+    /// Every lane was empty.
+    Nothing,
 }
 
 impl Shared {
@@ -75,7 +121,6 @@ impl Shared {
             let has_events = task.topic().lock().retained_events() > 0;
             let lane = Lane::of(rules.finished.is_some(), has_events);
             self.place(task, &mut rules, lane);
-            self.room.retry();
         }
     }
 
@@ -91,38 +136,63 @@ impl Shared {
 
     fn make_room(self: &Arc<Self>) {
         let limit = self.ledger.limits().tasks;
-        let mut again_at = match self.room.again_at.try_lock() {
-            Ok(again_at) => again_at,
+        let mut exhausted = match self.room.exhausted.try_lock() {
+            Ok(exhausted) => exhausted,
             // Another publisher makes room. Go ahead up to here, and wait for it
             // beyond, or the bound would be none.
             Err(_) if self.ledger.held(Group::Tasks) <= limit + limit / 16 => return,
             Err(_) => self
                 .room
-                .again_at
+                .exhausted
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         };
-        let now = Instant::now();
-        if !self.ledger.is_over(Group::Tasks) || again_at.is_some_and(|at| now < at) {
+        if !self.ledger.is_over(Group::Tasks) {
             return;
         }
-        *again_at = None;
+        let now = Instant::now();
+        let held = self.ledger.held(Group::Tasks);
+        let ask_all = exhausted.is_none_or(|since| since.is_over(now, held, limit));
         let target = limit - limit / PART;
-        let accounts: Vec<AccountId> = self.room.lock().accounts().cloned().collect();
-        for (account, lanes) in plan(&accounts, &self.ledger.over_share(Group::Tasks)) {
-            while self.ledger.held(Group::Tasks) > target {
+        loop {
+            let over_share = match ask_all {
+                true => self.ledger.over_share(Group::Tasks),
+                false => Vec::new(),
+            };
+            let harmless = self.room.lock().harmless();
+            match self.take_in_order(plan(&harmless, &over_share), target) {
+                Taken::Enough => *exhausted = None,
+                // Others publish meanwhile, into lanes that were empty before.
+                Taken::Some => continue,
+                Taken::Nothing if ask_all => {
+                    let held = self.ledger.held(Group::Tasks);
+                    *exhausted = Some(Exhausted { at: now, held });
+                }
+                Taken::Nothing => {}
+            }
+            break;
+        }
+    }
+
+    /// Takes back what tasks can give, until they hold no more than `target`.
+    fn take_in_order(self: &Arc<Self>, steps: Vec<Step>, target: u64) -> Taken {
+        let mut taken = Taken::Nothing;
+        for (account, lanes) in steps {
+            loop {
+                if self.ledger.held(Group::Tasks) <= target {
+                    #[cfg(test)]
+                    self.room.pass(Point::Enough);
+                    return Taken::Enough;
+                }
                 let popped = self.room.lock().pop(&account, lanes);
                 let Some((place, task)) = popped else { break };
+                taken = Taken::Some;
                 if let Some(task) = task.upgrade() {
                     self.take_back(&task, &place);
                 }
             }
         }
-        if self.ledger.held(Group::Tasks) > target {
-            // The tasks left are watched by name, leased, or not saved yet. Looking
-            // again at every publish would find the same ones.
-            *again_at = Some(now + PAUSE);
-        }
+        taken
     }
 
     /// Takes back what a task can give, unless it has had an event meanwhile.
@@ -150,6 +220,8 @@ impl Shared {
             return;
         }
         drop(rules);
+        #[cfg(test)]
+        self.room.pass(Point::TakeWhole);
         self.take_whole(task);
     }
 
@@ -162,7 +234,9 @@ impl Shared {
         } else if self.store.is_some() {
             self.shelve(task);
         } else if task.topic().keeper_count() == 0 {
-            self.discard(task);
+            // An event that came meanwhile has put the task back into the order.
+            self.discard_if(task, |rules| rules.place.is_none());
+            self.forget_empty(task);
         }
     }
 
@@ -229,6 +303,74 @@ mod tests {
             "{looked} for {PUBLISHES} publishes"
         );
         assert!(bus.shared.room.lock().len() as u64 <= TASKS);
+    }
+
+    /// A bus with so little room that few tasks fill it.
+    fn small_bus() -> EventBus {
+        let config = BusConfig::default().total_bytes(64 * 1024);
+        EventBus::new(config.clients_bytes(Some(0))).unwrap()
+    }
+
+    fn numbered(n: u64) -> TaskId {
+        TaskId::new(format!("task-{n}")).unwrap()
+    }
+
+    /// Publishes without a runtime, as another thread would.
+    fn publish_from_outside(bus: &EventBus, task: &TaskId, message: &str) {
+        let event = NewEvent::progress(1.0, message);
+        futures_util::FutureExt::now_or_never(bus.publish(task, event))
+            .expect("a bus in memory has nothing to wait for")
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_comes_just_after_room_was_made_does_not_end_the_bound() {
+        let bus = small_bus();
+        let message = "x".repeat(2_000);
+        let other = bus.clone();
+        let more = message.clone();
+        let act = move || publish_from_outside(&other, &numbered(1_000_000), &more);
+        *bus.shared.room.between.lock().unwrap() = Some((Point::Enough, Box::new(act)));
+        for n in 0..500 {
+            bus.progress(&numbered(n), 1.0, &message).await.unwrap();
+            let held = bus.shared.ledger.held(Group::Tasks);
+            // The other publisher's one event comes on top of the limit.
+            assert!(held <= 68 * 1024, "{held} bytes after publish {n}");
+        }
+        assert!(bus.shared.room.between.lock().unwrap().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_with_an_event_that_comes_while_it_is_taken_stays() {
+        let bus = small_bus();
+        let running = numbered(1_000_000);
+        bus.task_started(&running, "work").await.unwrap();
+        let mut n = 0;
+        // The events of the oldest task go first, then all of it.
+        while bus.task(&running).unwrap().topic().lock().retained_events() > 0 {
+            bus.task_started(&numbered(n), "work").await.unwrap();
+            n += 1;
+        }
+        let (other, id) = (bus.clone(), running.clone());
+        let act = move || publish_from_outside(&other, &id, "still at it");
+        *bus.shared.room.between.lock().unwrap() = Some((Point::TakeWhole, Box::new(act)));
+        while bus.shared.room.between.lock().unwrap().is_some() {
+            bus.task_started(&numbered(n), "work").await.unwrap();
+            n += 1;
+        }
+        assert_eq!(bus.snapshot(&running).unwrap().offset.get(), 2);
+    }
+
+    #[test]
+    fn every_account_is_asked_again_after_a_while_or_when_more_is_held() {
+        let now = Instant::now();
+        let exhausted = Exhausted {
+            at: now,
+            held: 6_500,
+        };
+        assert!(!exhausted.is_over(now, 6_599, 6_400));
+        assert!(exhausted.is_over(now, 6_600, 6_400));
+        assert!(exhausted.is_over(now + PAUSE, 6_500, 6_400));
     }
 
     #[tokio::test]
