@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidings_protocol::{Data, EventId, IdError, NewEvent, Pattern, Secret, Target, TaskId};
+use tidings_scope::BoxError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use crate::commands::Commands;
 use crate::config::{ClientConfig, WhenFull};
 use crate::driver::Driver;
 use crate::endpoint::Endpoint;
-use crate::error::{BoxError, CommandError, ConnectError, InvalidUrl, ReceiptError, Stopped};
+use crate::error::{CommandError, ConnectError, InvalidUrl, ReceiptError, Stopped};
 use crate::publish::{Acknowledged, Receipt};
 use crate::shared::{Core, Shared};
 use crate::state::{Beginning, JobId, RequestId, State, Status};
-use crate::task::{Reporter, RunError, TaskBuilder};
+use crate::task::{Commands, Reporter, RunError, TaskBuilder};
 use crate::token::TokenSource;
 use crate::trust::Trust;
 use crate::update::Start;
@@ -425,7 +425,7 @@ impl Client {
 
     /// The commands that a task is given: for whoever does the work.
     pub fn commands(&self, task_id: &TaskId) -> Commands {
-        Commands::new(self.clone(), task_id.clone())
+        Commands::of_other(self.clone(), task_id.clone())
     }
 
     /// Begins a task that this program does; see [`Task`](crate::Task).
@@ -434,7 +434,7 @@ impl Client {
         I: TryInto<TaskId>,
         I::Error: Into<IdError>,
     {
-        TaskBuilder::new(self.clone(), task_id.try_into().map_err(Into::into))
+        TaskBuilder::new(self.clone(), task_id)
     }
 
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
@@ -468,7 +468,19 @@ impl Client {
         })
     }
 
-    /// Does work as a task; see [`TaskBuilder::run`].
+    /// Does work as a task; see [`TaskBuilder::run`](tidings_scope::TaskBuilder::run).
+    ///
+    /// ```no_run
+    /// # async fn example(client: tidings_client::Client) -> Result<(), tidings_client::RunError> {
+    /// let bytes = client
+    ///     .run("copy-1", |task| async move {
+    ///         task.progress(50.0, "half of it");
+    ///         Ok(std::fs::copy("a", "b")?)
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The task was not started, failed, or was cancelled.
@@ -486,17 +498,6 @@ impl Client {
         self.task(task_id).run(work).await
     }
 
-    /// Counts a scope while the guard lives.
-    pub(crate) fn open_scope(&self) -> OpenScope {
-        self.handle.shared.scopes.send_modify(|scopes| *scopes += 1);
-        OpenScope(self.clone())
-    }
-
-    /// Follows whether the program closes the client.
-    pub(crate) fn closing(&self) -> tokio::sync::watch::Receiver<bool> {
-        self.handle.shared.closing.subscribe()
-    }
-
     /// Cancels the tasks that are [run](Self::run), sends what waits, for so long at
     /// most, and stops. Returns how many publishes and reports were not answered.
     /// Watches end.
@@ -511,9 +512,17 @@ impl Client {
     }
 }
 
-/// Counts a scope while it lives.
+/// Counts a scope that [`Client::close`] waits for, while it lives.
 #[derive(Debug)]
-pub(crate) struct OpenScope(Client);
+pub struct OpenScope(Client);
+
+impl OpenScope {
+    pub(crate) fn new(client: Client) -> Self {
+        let scopes = &client.handle.shared.scopes;
+        scopes.send_modify(|scopes| *scopes += 1);
+        Self(client)
+    }
+}
 
 impl Drop for OpenScope {
     fn drop(&mut self) {

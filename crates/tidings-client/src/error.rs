@@ -35,9 +35,6 @@ pub enum InvalidUrl {
     RootCertificates,
 }
 
-/// Any error.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// Why a client could not connect the first time.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -176,7 +173,7 @@ pub enum ReceiptError {
     Dropped,
     /// The id is none that a task can have: correct it.
     #[error("the task has no valid id")]
-    InvalidTaskId(#[source] IdError),
+    InvalidTaskId(#[from] IdError),
     /// The task has ended: nothing can be reported of it any more.
     #[error("the task has ended: nothing more can be reported of it")]
     Ended,

@@ -56,7 +56,6 @@ mod backoff;
 #[cfg(feature = "list")]
 mod backup;
 mod client;
-mod commands;
 mod config;
 mod connection;
 pub mod defaults;
@@ -88,11 +87,8 @@ pub use tidings_protocol as protocol;
 #[cfg(feature = "list")]
 pub use backup::ServerBackup;
 pub use client::{Client, ClientBuilder};
-pub use commands::{Command, Commands};
 pub use config::{ClientConfig, WhenFull};
-pub use error::{
-    BoxError, CommandError, ConnectError, InvalidUrl, Loss, ReceiptError, Stopped, WatchError,
-};
+pub use error::{CommandError, ConnectError, InvalidUrl, Loss, ReceiptError, Stopped, WatchError};
 #[cfg(feature = "list")]
 pub use http::ListError;
 #[cfg(feature = "list")]
@@ -100,8 +96,10 @@ pub use list::{TaskPage, TaskQuery};
 pub use publish::{Acknowledged, Receipt};
 pub use state::Status;
 pub use task::{
-    Ended, Ending, Losses, Output, Refusal, Reporter, RunError, Task, TaskBuilder, TaskStep,
+    AskError, Command, Commands, Ended, Ending, Losses, Output, Refusal, Reporter, RunError, Task,
+    TaskBuilder, TaskStep, Updates,
 };
 pub use tidings_protocol::{Cancelled, Outcome};
+pub use tidings_scope::{Answered, BoxError};
 pub use update::{Start, Update};
 pub use watch::Watch;

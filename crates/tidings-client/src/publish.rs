@@ -31,6 +31,16 @@ pub struct Acknowledged {
 #[derive(Debug)]
 pub struct Receipt(pub(crate) oneshot::Receiver<Result<Acknowledged, ReceiptError>>);
 
+impl Receipt {
+    /// Returns the receipt of something that was refused at once.
+    pub(crate) fn refused(error: ReceiptError) -> Self {
+        let (answer, receipt) = oneshot::channel();
+        // The receiver is there.
+        let _ = answer.send(Err(error));
+        Self(receipt)
+    }
+}
+
 impl Future for Receipt {
     type Output = Result<Acknowledged, ReceiptError>;
 

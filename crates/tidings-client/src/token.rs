@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use tidings_protocol::Secret;
 
-use crate::error::BoxError;
+use tidings_scope::BoxError;
 
 type Fetched = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
 

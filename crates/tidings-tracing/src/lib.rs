@@ -52,8 +52,9 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 const TASK: &str = "tidings.task";
 
 /// What the client and its libraries say of themselves.
-const OWN: [&str; 4] = [
+const OWN: [&str; 5] = [
     "tidings_client",
+    "tidings_scope",
     "tungstenite",
     "tokio_tungstenite",
     "rustls",

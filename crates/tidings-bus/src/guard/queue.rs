@@ -1,46 +1,17 @@
 //! What a task has to say and the log does not have yet. Pure: no task, no clock.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use tidings_protocol::{EventClass, EventType, NewEvent};
+use tidings_protocol::{EventClass, NewEvent};
+use tidings_scope::Losses;
 use tokio::sync::oneshot;
 
 use crate::publish::append::{PublishError, Published};
+use crate::store::StoreError;
 
 /// Reports of one task that may wait for the store.
 const MAX_REPORTS: usize = 1_024;
-
-/// Refused reports that are kept to be told; the rest is counted.
-const MAX_REFUSALS: usize = 16;
-
-/// A report that was refused for good.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Refusal {
-    /// The type of the event that was refused.
-    pub event_type: EventType,
-    /// The reason.
-    pub error: PublishError,
-}
-
-/// Reports of a task that are not in its log.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Losses {
-    /// The first reports that were refused for good, at most 16.
-    pub refused: Vec<Refusal>,
-    /// All reports that were refused for good.
-    pub refused_count: u64,
-    /// Reports that gave way to newer ones while the store was unavailable.
-    pub dropped: u64,
-}
-
-impl Losses {
-    /// Whether every report is in the log.
-    pub fn is_empty(&self) -> bool {
-        self.refused_count == 0 && self.dropped == 0
-    }
-}
 
 pub(super) type Asked = oneshot::Sender<Result<Published, PublishError>>;
 
@@ -48,8 +19,28 @@ pub(super) type Asked = oneshot::Sender<Result<Published, PublishError>>;
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) event: NewEvent,
-    /// Somebody waits for the answer, and room is kept for it.
-    pub(super) asked: Option<Asked>,
+    /// Somebody waits for the answer.
+    asked: Option<Asked>,
+    /// Room is kept for it.
+    kept: bool,
+}
+
+impl Report {
+    pub(super) fn plain(event: NewEvent) -> Self {
+        Self {
+            event,
+            asked: None,
+            kept: false,
+        }
+    }
+
+    pub(super) fn asked(event: NewEvent, asked: Asked, kept: bool) -> Self {
+        Self {
+            event,
+            asked: Some(asked),
+            kept,
+        }
+    }
 }
 
 /// The reports of one task, in order.
@@ -58,21 +49,23 @@ pub(super) struct Queue {
     reports: VecDeque<Report>,
     /// The end is among the reports, or was.
     pub(super) ended: bool,
-    pub(super) losses: Losses,
+    pub(super) losses: Losses<PublishError>,
 }
 
 impl Queue {
     /// Takes a report. Without room the oldest that may be dropped gives way, or the
     /// report itself.
     pub(super) fn push(&mut self, report: Report) {
-        if self.reports.len() >= MAX_REPORTS && report.asked.is_none() {
+        if self.reports.len() >= MAX_REPORTS && !report.kept {
             let droppable = |report: &Report| {
                 report.asked.is_none() && report.event.event_type.class() != EventClass::Essential
             };
-            self.losses.dropped += 1;
             match self.reports.iter().position(droppable) {
-                Some(at) => drop(self.reports.remove(at)),
-                None => return,
+                Some(at) => {
+                    self.losses.dropped += 1;
+                    self.reports.remove(at);
+                }
+                None => return self.refuse(report),
             }
         }
         self.reports.push_back(report);
@@ -93,17 +86,22 @@ impl Queue {
         }
     }
 
+    /// There is no room for a report.
+    fn refuse(&mut self, report: Report) {
+        self.losses.dropped += 1;
+        if let Some(asked) = report.asked {
+            let cause = "too many reports of the task wait for the store";
+            let error = StoreError::Unavailable(cause.into());
+            let _ = asked.send(Err(PublishError::Unavailable(Arc::new(error))));
+        }
+    }
+
     /// Tells whoever waits, and counts what was refused.
     pub(super) fn told(&mut self, report: Report, answer: Result<Published, PublishError>) {
         if let Err(error) = &answer {
             let event_type = report.event.event_type.clone();
             if event_type.ends_as().is_none() {
-                tracing::warn!(%event_type, %error, "a report was refused");
-                self.losses.refused_count += 1;
-                if self.losses.refused.len() < MAX_REFUSALS {
-                    let error = error.clone();
-                    self.losses.refused.push(Refusal { event_type, error });
-                }
+                self.losses.refuse(event_type, error.clone());
             }
         }
         if let Some(asked) = report.asked {
@@ -118,7 +116,7 @@ mod tests {
     use super::*;
 
     fn report(event: NewEvent) -> Report {
-        Report { event, asked: None }
+        Report::plain(event)
     }
 
     #[test]
@@ -130,11 +128,8 @@ mod tests {
             queue.push(report(NewEvent::log(line.to_string())));
         }
         let (asked, _answer) = oneshot::channel();
-        let event = NewEvent::task_completed(None);
-        queue.push(Report {
-            event,
-            asked: Some(asked),
-        });
+        let end = NewEvent::task_completed(None);
+        queue.push(Report::asked(end, asked, true));
         assert_eq!(queue.reports.len(), MAX_REPORTS + 1);
         assert_eq!(queue.losses.dropped, 10);
         assert_eq!(queue.next(), Some(&step));
@@ -144,8 +139,8 @@ mod tests {
     fn what_the_store_cannot_take_stays_the_next() {
         let mut queue = Queue::default();
         queue.push(report(NewEvent::log("line")));
-        let error = crate::StoreError::Unavailable("disk full".into());
-        queue.settle(Err(PublishError::Unavailable(std::sync::Arc::new(error))));
+        let error = StoreError::Unavailable("disk full".into());
+        queue.settle(Err(PublishError::Unavailable(Arc::new(error))));
         assert!(queue.next().is_some());
         queue.settle(Err(PublishError::Closed));
         assert!(queue.next().is_none());

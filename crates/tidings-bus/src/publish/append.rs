@@ -73,7 +73,10 @@ pub enum PublishError {
     Unavailable(#[source] Arc<StoreError>),
     /// The id is none that a task can have: correct it.
     #[error("the task has no valid id")]
-    InvalidTaskId(#[source] IdError),
+    InvalidTaskId(#[from] IdError),
+    /// The task has ended: nothing can be reported of it any more.
+    #[error("the task has ended: nothing more can be reported of it")]
+    Ended,
     /// The bus was shut down. An event that was on its way to the store may have
     /// got there.
     #[error("the bus is closed")]
@@ -85,7 +88,7 @@ impl PublishError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::InvalidEvent,
-            Self::Transition(_) => ErrorCode::InvalidTransition,
+            Self::Transition(_) | Self::Ended => ErrorCode::InvalidTransition,
             Self::Fenced(error) => error.code(),
             Self::WrongRun { .. } => ErrorCode::WrongRun,
             Self::TooLarge { .. } => ErrorCode::TooLarge,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings_bus::guard::{BoxError, RunError};
+use tidings_bus::guard::{AskError, BoxError, RunError};
 use tidings_bus::{BusConfig, EventBus, PublishError, Write};
 use tidings_protocol::{EventType, NewEvent, Since, TaskId, TaskStatus};
 use tidings_testkit::{DEADLINE, eventually};
@@ -208,11 +208,12 @@ async fn commands_that_wait_come_first_and_are_answered_once() {
     command(&bus, "agent", "pause").await;
     let mut commands = running.commands();
     command(&bus, "agent", "dance").await;
-    let mut pause = commands.recv().await.unwrap();
+    let mut pause = commands.recv().await.unwrap().unwrap();
     assert_eq!((pause.name(), pause.by()), ("pause", "ada"));
-    pause.accept();
-    pause.complete(None);
-    commands.recv().await.unwrap().reject("it cannot");
+    pause.accept().await.unwrap();
+    pause.complete(None).await.unwrap();
+    let dance = commands.recv().await.unwrap().unwrap();
+    dance.reject("it cannot").await.unwrap();
     assert!(
         bus.snapshot(running.id())
             .unwrap()
@@ -274,4 +275,76 @@ async fn an_event_may_be_published_from_any_thread() {
     .join()
     .unwrap();
     assert_eq!(bus.snapshot(running.id()).unwrap().offset.get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_comes_before_what_is_reported_after_it_and_before_the_end() {
+    let bus = bus();
+    let running = bus.begin("agent").start().await.unwrap();
+    let output = running.output("answer");
+    output.push("one ");
+    output.push("two ");
+    running.log("a line");
+    output.push("three");
+    let ended = running.complete(None).await.unwrap();
+    drop(output);
+    assert!(ended.losses.is_empty());
+    let expected = [
+        "task_started",
+        "output_delta",
+        "output_delta",
+        "log",
+        "output_delta",
+        "task_completed",
+    ];
+    assert_eq!(types(&bus, "agent").await, expected);
+    let state = bus.snapshot(&task("agent")).unwrap();
+    assert_eq!(state.outputs[0].text, "one two three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn words_that_follow_fast_are_few_events_and_come_by_themselves() {
+    let bus = bus();
+    let running = bus.begin("agent").start().await.unwrap();
+    let output = running.output("answer");
+    for word in 0..100 {
+        output.push(format!("{word} "));
+    }
+    let text = |text: &str| text.split_whitespace().count();
+    let written = || text(&bus.snapshot(&task("agent")).unwrap().outputs[0].text);
+    assert_eq!(written(), 1);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(written(), 100);
+    let deltas = types(&bus, "agent").await;
+    let deltas = deltas.iter().filter(|name| *name == "output_delta");
+    assert_eq!(deltas.count(), 2);
+}
+
+#[tokio::test]
+async fn a_question_waits_for_a_person() {
+    let bus = bus();
+    let running = bus.begin("deploy").start().await.unwrap();
+    let reporter = running.reporter();
+    let asking = tokio::spawn(async move {
+        let schema = serde_json::json!({ "type": "boolean" });
+        reporter.ask("Deploy?", schema).await
+    });
+    let open = || {
+        bus.snapshot(&task("deploy"))
+            .unwrap()
+            .pending_inputs
+            .clone()
+    };
+    eventually("it asks", || !open().is_empty()).await;
+    let id = open()[0].input_id.to_string();
+    let answer = NewEvent::input_provided(&id, &true.into(), "ada");
+    bus.publish(&task("deploy"), answer).await.unwrap();
+    let answered = asking.await.unwrap().unwrap();
+    assert_eq!((answered.value, answered.by.as_str()), (true.into(), "ada"));
+
+    let reporter = running.reporter();
+    let asking = tokio::spawn(async move { reporter.ask("Again?", None).await });
+    eventually("it asks again", || !open().is_empty()).await;
+    running.complete(None).await.unwrap();
+    assert!(matches!(asking.await.unwrap(), Err(AskError::Over)));
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidings_client::protocol::{
     Data, EventType, LogStream, NewEvent, Source, TaskError, TaskId, TaskStatus, Timestamp,
 };
-use tidings_client::{Client, Command, Commands, Ending, ReceiptError, Task, Update};
+use tidings_client::{Client, Command, Commands, Ending, Task, Update};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::backlog::Copied;
@@ -228,11 +228,9 @@ impl Reporter {
 
     fn obey(&mut self, mut command: Command) {
         let answer = match command.name() {
-            "cancel" if self.cancelled.is_some() => {
-                command.reject("it is being cancelled already").map(drop)
-            }
+            "cancel" if self.cancelled.is_some() => command.reject("it is being cancelled already"),
             "cancel" => {
-                let accepted = command.accept().map(drop);
+                let accepted = command.accept();
                 let grace = command.args().and_then(|args| {
                     let ms = args.to_value().get("grace_ms")?.as_u64()?;
                     Some(Duration::from_millis(ms))
@@ -250,19 +248,19 @@ impl Reporter {
             }
             "pause" => {
                 self.processes.signal_all(Signal::STOP);
-                command.complete(None).map(drop)
+                command.complete(None)
             }
             "resume" => {
                 self.processes.signal_all(Signal::CONT);
-                command.complete(None).map(drop)
+                command.complete(None)
             }
             other => {
                 let reason =
                     format!("a command that is run knows cancel, pause and resume, not {other}");
-                command.reject(reason).map(drop)
+                command.reject(reason)
             }
         };
-        unanswered(answer);
+        drop(answer);
     }
 
     /// Ends by force what had its time to end by itself, and what appears afterwards.
@@ -319,20 +317,10 @@ impl Reporter {
             (None, Err(cause)) => NewEvent::task_failed(TaskError::new(cause.to_string())),
         };
         if let Some(cancelled) = cancelled {
-            let answer = cancelled
-                .command
-                .complete(json!({ "forced": cancelled.forced }));
-            unanswered(answer.map(drop));
+            let forced = json!({ "forced": cancelled.forced });
+            drop(cancelled.command.complete(forced));
         }
         task.end(event)
-    }
-}
-
-/// Notes an answer that could not be given: the task was never this program's, which
-/// its end tells.
-fn unanswered(answer: Result<(), ReceiptError>) {
-    if let Err(error) = answer {
-        tracing::debug!(%error, "a command could not be answered");
     }
 }
 

@@ -327,8 +327,7 @@ impl Client {
             }
         }
         let error = TaskError::new(job.mark);
-        self.state
-            .leave(job.id, || NewEvent::task_failed(error), now);
+        self.state.leave(job.id, NewEvent::task_failed(error), now);
     }
 
     fn handle(&mut self, input: Input, ledger: &mut Ledger) {

@@ -198,10 +198,10 @@ async fn a_command_reaches_the_agent_and_its_answers_the_log() {
     let mut commands = agent.commands(&id);
     let mut pause = commands.next().await.unwrap().unwrap();
     assert_eq!((pause.name(), pause.is_accepted()), ("pause", false));
-    pause.accept().unwrap().await.unwrap();
+    pause.accept().await.unwrap();
     let pending = server.bus().snapshot(&id).unwrap().pending_commands.clone();
     assert!(pending[0].accepted);
-    pause.complete(None).unwrap().await.unwrap();
+    pause.complete(None).await.unwrap();
     assert!(
         server
             .bus()
@@ -213,7 +213,7 @@ async fn a_command_reaches_the_agent_and_its_answers_the_log() {
 
     client.command(&id, "dance", None).await.unwrap();
     let dance = commands.next().await.unwrap().unwrap();
-    dance.reject("it cannot").unwrap().await.unwrap();
+    dance.reject("it cannot").await.unwrap();
 }
 
 #[tokio::test]

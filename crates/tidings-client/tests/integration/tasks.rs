@@ -54,7 +54,7 @@ async fn a_report_that_is_refused_is_told_at_the_end_and_ends_nothing() {
     let task = client.task("render-7").start().await.unwrap();
     task.progress(500.0, None);
     task.log("a line");
-    let wrong = task.try_publish(NewEvent::progress(-1.0, None)).unwrap();
+    let wrong = task.try_publish(NewEvent::progress(-1.0, None));
     assert!(matches!(wrong.await, Err(ReceiptError::Refused { .. })));
     let ended = task.complete(None).await.unwrap();
     assert_eq!(ended.losses.refused_count, 2);

@@ -14,8 +14,13 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "hyper", "tungstenite", "http"],
     ),
     (
-        "tidings-bus",
+        "tidings-scope",
         &["tidings-protocol"],
+        &["hyper", "tungstenite", "http", "rustls", "native-tls"],
+    ),
+    (
+        "tidings-bus",
+        &["tidings-scope", "tidings-protocol"],
         &[
             "hyper",
             "tungstenite",
@@ -27,22 +32,32 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "tidings-connections",
-        &["tidings-bus", "tidings-protocol"],
+        &["tidings-bus", "tidings-scope", "tidings-protocol"],
         &["hyper", "tungstenite", "http", "rustls", "native-tls"],
     ),
     (
         "tidings-auth",
-        &["tidings-connections", "tidings-bus", "tidings-protocol"],
+        &[
+            "tidings-connections",
+            "tidings-bus",
+            "tidings-scope",
+            "tidings-protocol",
+        ],
         &["tungstenite", "tidings-transport"],
     ),
     (
         "tidings-redis",
-        &["tidings-bus", "tidings-protocol"],
+        &["tidings-bus", "tidings-scope", "tidings-protocol"],
         &["hyper", "tungstenite", "http"],
     ),
     (
         "tidings-transport",
-        &["tidings-connections", "tidings-bus", "tidings-protocol"],
+        &[
+            "tidings-connections",
+            "tidings-bus",
+            "tidings-scope",
+            "tidings-protocol",
+        ],
         &[
             "axum",
             "rustls",
@@ -53,7 +68,12 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "tidings-metrics",
-        &["tidings-connections", "tidings-bus", "tidings-protocol"],
+        &[
+            "tidings-connections",
+            "tidings-bus",
+            "tidings-scope",
+            "tidings-protocol",
+        ],
         &["hyper", "tungstenite"],
     ),
     (
@@ -62,6 +82,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "tidings-transport",
             "tidings-connections",
             "tidings-bus",
+            "tidings-scope",
             "tidings-protocol",
         ],
         &["prometheus-client", "rustls"],
@@ -69,22 +90,22 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("tidings-web", &[], &["tokio", "hyper", "http"]),
     (
         "tidings-store",
-        &["tidings-bus", "tidings-protocol"],
+        &["tidings-bus", "tidings-scope", "tidings-protocol"],
         &["hyper", "tungstenite", "http", "rustls", "native-tls"],
     ),
     (
         "tidings-client",
-        &["tidings-protocol"],
+        &["tidings-scope", "tidings-protocol"],
         &["native-tls", "openssl"],
     ),
     (
         "tidings-cli",
-        &["tidings-client", "tidings-protocol"],
+        &["tidings-client", "tidings-scope", "tidings-protocol"],
         &["native-tls", "openssl"],
     ),
     (
         "tidings-tracing",
-        &["tidings-client", "tidings-protocol"],
+        &["tidings-client", "tidings-scope", "tidings-protocol"],
         // hyper comes with the client's `list`, which is off by default.
         &[],
     ),
@@ -95,6 +116,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "tidings-transport",
             "tidings-connections",
             "tidings-bus",
+            "tidings-scope",
             "tidings-protocol",
         ],
         &["jsonwebtoken"],
@@ -109,6 +131,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "tidings-metrics",
             "tidings-protocol",
             "tidings-redis",
+            "tidings-scope",
             "tidings-store",
             "tidings-tls",
             "tidings-transport",
@@ -131,6 +154,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "tidings-transport",
             "tidings-connections",
             "tidings-bus",
+            "tidings-scope",
             "tidings-protocol",
             "tidings-web",
         ],

@@ -27,7 +27,7 @@ use room::Room;
 
 /// A task that this program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct JobId(u64);
+pub struct JobId(u64);
 
 #[derive(Debug)]
 pub(super) struct Jobs {
@@ -245,14 +245,14 @@ impl State {
     }
 
     /// Nobody holds the task any more. If it has not ended it ends with this event.
-    pub(crate) fn leave(&mut self, id: JobId, event: impl FnOnce() -> NewEvent, now: Instant) {
+    pub(crate) fn leave(&mut self, id: JobId, event: NewEvent, now: Instant) {
         let Some(job) = self.jobs.jobs.get_mut(&id) else {
             return;
         };
         job.left = true;
         if !job.has_ended() {
             // Refused if the task was never this program's: then it has no end to tell.
-            let _ = self.end(id, event(), now);
+            let _ = self.end(id, event, now);
         }
         self.flush_job(id, now);
         if self.jobs.jobs.get(&id).is_some_and(Job::is_done) {

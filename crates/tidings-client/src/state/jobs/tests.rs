@@ -214,7 +214,7 @@ fn nothing_is_reported_of_a_task_whose_start_was_refused() {
     bench.report(job, NewEvent::progress(20.0, None));
     bench
         .state
-        .leave(job, || NewEvent::task_failed("dropped"), bench.now);
+        .leave(job, NewEvent::task_failed("dropped"), bench.now);
     assert_eq!(bench.types(), [""; 0]);
     assert_eq!(bench.state.pending(), 0);
 }
@@ -226,7 +226,7 @@ fn a_task_that_is_dropped_before_its_start_is_answered_ends_only_if_it_was_its_o
         let (job, _) = bench.begin(None);
         bench
             .state
-            .leave(job, || NewEvent::task_failed("dropped"), bench.now);
+            .leave(job, NewEvent::task_failed("dropped"), bench.now);
         let sent = bench.sent();
         match accepted {
             true => bench.accept(&sent[0]),
@@ -430,7 +430,7 @@ fn a_lease_is_renewed_while_nothing_is_reported() {
     assert_eq!(bench.accept_all(), ["progress_update"]);
     bench
         .state
-        .leave(job, || NewEvent::task_failed("dropped"), bench.now);
+        .leave(job, NewEvent::task_failed("dropped"), bench.now);
     assert_eq!(bench.accept_all(), ["task_failed"]);
     bench.wait(lease);
     assert_eq!(bench.accept_all(), ["ping"; 0]);

@@ -20,17 +20,11 @@ use super::report::{Report, Way, fit};
 use super::room::Room;
 use crate::backoff::Backoff;
 use crate::error::ReceiptError;
-use crate::task::{Losses, Refusal};
+use crate::task::Losses;
 
 /// Reports of one task that are sent and not answered. A server knows the offsets
 /// of a producer's last 64 events.
 const WINDOW: usize = 64;
-
-/// Output is gathered for so long: twenty events a second read like a stream.
-const GATHER: Duration = Duration::from_millis(50);
-
-/// Refused reports that are kept to be told; the rest is counted.
-const MAX_REFUSALS: usize = 16;
 
 /// How a job stands with the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,8 +90,6 @@ pub(super) struct Job {
     told: Instant,
     /// The last progress, said again to renew the lease.
     progress: Option<Data>,
-    /// When output was last sent: what follows within [`GATHER`] goes as one event.
-    output: Option<Instant>,
     /// The end is among the reports, or was.
     ended: bool,
     /// Nobody holds the task any more.
@@ -125,7 +117,6 @@ impl Job {
             losses: Losses::default(),
             told: now,
             progress: None,
-            output: None,
             ended: false,
             left: false,
         }
@@ -297,11 +288,7 @@ impl Job {
 
     /// Counts a report that was refused for good.
     pub(super) fn refused(&mut self, event_type: EventType, error: ReceiptError) {
-        tracing::warn!(task = %self.beginning.task_id, %event_type, %error, "a report was refused");
-        self.losses.refused_count += 1;
-        if self.losses.refused.len() < MAX_REFUSALS {
-            self.losses.refused.push(Refusal { event_type, error });
-        }
+        self.losses.refuse(event_type, error);
     }
 
     /// Counts a report that could not be taken.
@@ -344,12 +331,6 @@ impl Job {
             .any(|report| report.way == Way::Back);
         while !goes_back && self.in_flight < WINDOW && self.in_flight < self.reports.len() {
             let at = self.in_flight;
-            if self.gathering(at).is_some_and(|until| now < until) {
-                break;
-            }
-            if self.reports[at].event.event_type == EventType::OutputDelta {
-                self.output = Some(now);
-            }
             let seq = self.seq + at as u64;
             let mut event = self.reports[at].event.clone();
             if let Some(run) = self.place.as_ref().and_then(|place| place.run) {
@@ -403,24 +384,7 @@ impl Job {
 
     /// When something is due: a report that is tried again, or a renewal.
     pub(super) fn timeout(&self) -> Option<Instant> {
-        let gathering = match self.phase {
-            Phase::Started if self.hold.is_none() => self.gathering(self.in_flight),
-            _ => None,
-        };
-        [self.hold, self.renewal(), gathering]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Until when a report waits for more of its output: the last one, that is no end.
-    fn gathering(&self, at: usize) -> Option<Instant> {
-        let report = self
-            .reports
-            .get(at)
-            .filter(|_| at + 1 == self.reports.len())?;
-        let gathers = report.event.event_type == EventType::OutputDelta && report.answer.is_none();
-        self.output.filter(|_| gathers).map(|sent| sent + GATHER)
+        [self.hold, self.renewal()].into_iter().flatten().min()
     }
 
     fn renewal(&self) -> Option<Instant> {

@@ -7,31 +7,41 @@ use tidings_protocol::Cancelled;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::Reporter;
-use super::commands::{Command, Commands};
+use crate::{Command, Commands, Host, Reporter};
 
 /// What a task has heard of its cancellation.
-#[derive(Debug, Default)]
-pub(super) struct Ears {
+#[derive(Debug)]
+pub(crate) struct Ears<H: Host> {
     heard: watch::Sender<Option<Cancelled>>,
     /// The command that is answered when the task has stopped.
-    command: Mutex<Option<Command>>,
+    command: Mutex<Option<Command<H>>>,
     /// The work stops by itself when it is cancelled.
     minds: AtomicBool,
     listener: Mutex<Option<AbortHandle>>,
+}
+
+impl<H: Host> Default for Ears<H> {
+    fn default() -> Self {
+        Self {
+            heard: watch::Sender::default(),
+            command: Mutex::default(),
+            minds: AtomicBool::default(),
+            listener: Mutex::default(),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Ears {
+impl<H: Host> Ears<H> {
     /// The work takes commands itself, `cancel` among them.
-    pub(super) fn mind(&self) {
+    pub(crate) fn mind(&self) {
         self.minds.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         if let Some(listener) = lock(&self.listener).take() {
             listener.abort();
         }
@@ -40,19 +50,17 @@ impl Ears {
     }
 }
 
-impl Reporter {
+impl<H: Host> Reporter<H> {
     /// Waits until the task is to stop: by the command `cancel`, which is accepted
-    /// then, or because the program calls [`EventBus::shutdown`](crate::EventBus::shutdown).
+    /// then, or because the program shuts the bus down or closes the client.
     ///
-    /// ```no_run
-    /// # async fn example(task: tidings_bus::guard::Reporter) -> Result<(), tidings_bus::guard::BoxError> {
-    /// # async fn work() {}
+    /// Work that has asked for this decides when to stop:
+    ///
+    /// ```text
     /// tokio::select! {
     ///     cancelled = task.cancelled() => return Err(cancelled.into()),
     ///     () = work() => {}
     /// }
-    /// # Ok(())
-    /// # }
     /// ```
     ///
     /// # Cancel safety
@@ -70,7 +78,7 @@ impl Reporter {
     }
 
     /// Waits until work that does not look for a cancellation itself is cancelled.
-    pub(super) async fn cancelled_unminded(&self) {
+    pub(crate) async fn cancelled_unminded(&self) {
         self.hear().await;
         if self.ears().minds.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
@@ -80,7 +88,6 @@ impl Reporter {
     async fn hear(&self) -> Cancelled {
         self.listen();
         let mut heard = self.ears().heard.subscribe();
-        let closing = self.bus().shared.closing.cancelled();
         let heard = async {
             let heard = heard.wait_for(Option::is_some).await;
             heard.ok().and_then(|heard| heard.clone())
@@ -88,30 +95,29 @@ impl Reporter {
         tokio::select! {
             biased;
             Some(cancelled) = heard => cancelled,
-            () = closing => shutdown(),
+            () = self.host().closing() => shutdown(),
         }
     }
 
     /// Returns the cancellation, if there was one.
-    pub(super) fn cancellation(&self) -> Option<Cancelled> {
+    pub(crate) fn cancellation(&self) -> Option<Cancelled> {
         let heard = self.ears().heard.borrow().clone();
-        heard.or_else(|| self.bus().shared.closing.is_cancelled().then(shutdown))
+        heard.or_else(|| self.host().is_closing().then(shutdown))
     }
 
     /// Listens for `cancel` from now on.
     fn listen(&self) {
         let mut listener = lock(&self.ears().listener);
         if listener.is_none() {
-            let commands = Commands::new(self.clone());
-            let listening = listen(self.clone(), commands);
-            *listener = Some(self.bus().shared.runtime().spawn(listening).abort_handle());
+            let commands = Commands::of_task(self.clone());
+            *listener = Some(self.host().spawn(listen(self.clone(), commands)));
         }
     }
 
     /// Answers the command that has cancelled the task.
-    pub(super) fn answer_cancel(&self) {
+    pub(crate) fn answer_cancel(&self) {
         if let Some(command) = lock(&self.ears().command).take() {
-            command.complete(None);
+            drop(command.complete(None));
         }
     }
 }
@@ -120,8 +126,8 @@ fn shutdown() -> Cancelled {
     Cancelled::new("shutdown")
 }
 
-async fn listen(task: Reporter, mut commands: Commands) {
-    while let Some(mut command) = commands.recv().await {
+async fn listen<H: Host>(task: Reporter<H>, mut commands: Commands<H>) {
+    while let Ok(Some(mut command)) = commands.recv().await {
         if command.name() != "cancel" {
             continue;
         }
@@ -130,10 +136,10 @@ async fn listen(task: Reporter, mut commands: Commands) {
         if !task.answers_itself() {
             let mut kept = lock(&ears.command);
             if kept.is_some() {
-                command.reject("the task is being cancelled already");
+                drop(command.reject("the task is being cancelled already"));
                 continue;
             }
-            command.accept();
+            drop(command.accept());
             *kept = Some(command);
         }
         ears.heard.send_if_modified(|heard| {

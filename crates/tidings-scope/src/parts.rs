@@ -4,18 +4,18 @@ use std::fmt;
 
 use tidings_protocol::{Data, EventType, IdError, NewEvent, TaskError, TaskId};
 
-use super::{Reporter, TaskBuilder};
-use crate::error::BoxError;
+use crate::task::dropped;
+use crate::{BoxError, Host, Reporter, TaskBuilder};
 
-impl Reporter {
+impl<H: Host> Reporter<H> {
     /// Begins a step. Dropped without an end the step has failed.
-    pub fn step(&self, name: impl AsRef<str>) -> TaskStep {
+    pub fn step(&self, name: impl AsRef<str>) -> TaskStep<H> {
         TaskStep::begin(self, None, name.as_ref())
     }
 
     /// Begins an output: a text that grows, such as an agent's answer. The output is
     /// complete when it is dropped. What is added within 50 ms goes as one event.
-    pub fn output(&self, output_id: impl Into<String>) -> Output {
+    pub fn output(&self, output_id: impl Into<String>) -> Output<H> {
         Output {
             reporter: self.clone(),
             id: output_id.into(),
@@ -23,26 +23,26 @@ impl Reporter {
     }
 
     /// Begins a task below this one.
-    pub fn child<I>(&self, task_id: I) -> TaskBuilder
+    pub fn child<I>(&self, task_id: I) -> TaskBuilder<H>
     where
         I: TryInto<TaskId>,
         I::Error: Into<IdError>,
     {
-        self.client().task(task_id).parent(self.id().clone())
+        TaskBuilder::new(self.host().clone(), task_id).parent(self.id().clone())
     }
 }
 
 /// A step of a task, and the duty to say how it ended.
 #[derive(Debug)]
 #[must_use = "dropped, the step has failed: end it with complete()"]
-pub struct TaskStep {
-    reporter: Reporter,
+pub struct TaskStep<H: Host> {
+    reporter: Reporter<H>,
     id: String,
     ended: bool,
 }
 
-impl TaskStep {
-    fn begin(reporter: &Reporter, parent: Option<&str>, name: &str) -> Self {
+impl<H: Host> TaskStep<H> {
+    fn begin(reporter: &Reporter<H>, parent: Option<&str>, name: &str) -> Self {
         let id = format!("step-{}", reporter.next_step());
         let mut fields = vec![("step_id", id.as_str()), ("name", name)];
         fields.extend(parent.map(|parent| ("parent_step_id", parent)));
@@ -79,14 +79,10 @@ impl TaskStep {
     }
 }
 
-impl Drop for TaskStep {
+impl<H: Host> Drop for TaskStep<H> {
     fn drop(&mut self) {
         if !self.ended {
-            let error = if std::thread::panicking() {
-                TaskError::new("the program that did this panicked").with_code("panicked")
-            } else {
-                TaskError::new("the step was given up").with_code("dropped")
-            };
+            let error = dropped("the step was given up");
             self.reporter
                 .publish(NewEvent::step_failed(&self.id, error));
         }
@@ -95,29 +91,26 @@ impl Drop for TaskStep {
 
 /// A text of a task that grows. Dropped, it is complete.
 #[derive(Debug)]
-pub struct Output {
-    reporter: Reporter,
+pub struct Output<H: Host> {
+    reporter: Reporter<H>,
     id: String,
 }
 
-impl Output {
+impl<H: Host> Output<H> {
     /// Adds text.
     pub fn push(&self, text: impl AsRef<str>) {
-        if !text.as_ref().is_empty() {
-            self.reporter
-                .publish(NewEvent::output_delta(&self.id, text));
-        }
+        self.reporter.gather(&self.id, text.as_ref());
     }
 }
 
-impl fmt::Write for Output {
+impl<H: Host> fmt::Write for Output<H> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text);
         Ok(())
     }
 }
 
-impl Drop for Output {
+impl<H: Host> Drop for Output<H> {
     fn drop(&mut self) {
         self.reporter
             .publish(NewEvent::output_completed(&self.id, None));

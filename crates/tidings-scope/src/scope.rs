@@ -8,17 +8,16 @@ use serde::Serialize;
 use serde_json::Value;
 use tidings_protocol::{Cancelled, NewEvent, TaskError};
 
-use super::{Ending, Reporter, Task, TaskBuilder};
-use crate::error::{BoxError, ReceiptError};
-use crate::state::Status;
+use crate::{BoxError, Host, Reporter, Task, TaskBuilder};
 
 /// Why the work of a task came to nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunError {
-    /// The work was not begun: the server refused the start, or the client has stopped.
+pub enum RunError<E: std::error::Error + 'static> {
+    /// The work was not begun: the start was refused, or the bus or the client has
+    /// stopped.
     #[error("the task was not started")]
-    NotStarted(#[source] ReceiptError),
+    NotStarted(#[source] E),
     /// The work failed, and the task with it.
     #[error("the task failed")]
     Failed(#[source] BoxError),
@@ -27,49 +26,34 @@ pub enum RunError {
     Cancelled(#[from] Cancelled),
 }
 
-impl TaskBuilder {
+impl<H: Host> TaskBuilder<H> {
     /// Starts the task, does the work, and reports how it ended.
     ///
     /// - `Ok` completes the task. The value is its result; `()` is none.
     /// - `Err` fails it, with the error's causes in the message.
     /// - A panic fails it with the code `panicked`, and goes on.
-    /// - The command `cancel`, or [`Client::close`](crate::Client::close), cancels it.
+    /// - The command `cancel`, or the shutdown of the program, cancels it.
     ///   Work that has asked for [`cancelled`](Reporter::cancelled) or
     ///   [`commands`](Reporter::commands) decides when to stop: an `Err` is then the
     ///   task's cancellation. Other work is dropped at its next `await`.
     ///
-    /// Returns when the server has the end, or when there is no connection to it; the
-    /// client then sends the end as soon as it can.
-    ///
-    /// ```no_run
-    /// # async fn example(client: tidings_client::Client) -> Result<(), tidings_client::RunError> {
-    /// let size = client
-    ///     .task("copy-1")
-    ///     .name("Copy")
-    ///     .run(|task| async move {
-    ///         task.progress(50.0, "half of it");
-    ///         let bytes = std::fs::copy("a", "b")?;
-    ///         Ok(bytes)
-    ///     })
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Returns when the end is in the log, or when the log cannot be reached; the end
+    /// is then reported as soon as it can be.
     ///
     /// # Errors
     /// The task was not started, failed, or was cancelled.
     ///
     /// # Cancel safety
     /// Dropped, the work is dropped and the task is reported as failed.
-    pub async fn run<F, W, T>(self, work: F) -> Result<T, RunError>
+    pub async fn run<F, W, T>(self, work: F) -> Result<T, RunError<H::Error>>
     where
-        F: FnOnce(Reporter) -> W,
+        F: FnOnce(Reporter<H>) -> W,
         W: Future<Output = Result<T, BoxError>>,
         T: Serialize,
     {
         let task = self.start().await.map_err(RunError::NotStarted)?;
         let reporter = task.reporter();
-        let _open = reporter.client().open_scope();
+        let _open = reporter.host().open_scope();
         let work = AssertUnwindSafe(async { work(reporter.clone()).await }).catch_unwind();
         let done = tokio::select! {
             biased;
@@ -79,7 +63,7 @@ impl TaskBuilder {
         let cancelled = reporter.cancellation();
         match (done, cancelled) {
             (Some(Ok(Ok(value))), _) => {
-                settle(&reporter, task.complete(result(&value))).await;
+                settle(task, NewEvent::task_completed(result(&value))).await;
                 Ok(value)
             }
             (Some(Err(panic)), _) => {
@@ -87,23 +71,19 @@ impl TaskBuilder {
                 std::panic::resume_unwind(panic)
             }
             (None | Some(Ok(Err(_))), Some(cancelled)) => {
-                settle(&reporter, cancel(task, &cancelled)).await;
+                task.answer_cancel();
+                let reason = format!("cancelled by {}", cancelled.by);
+                settle(task, NewEvent::task_cancelled(reason.as_str())).await;
                 Err(cancelled.into())
             }
             (Some(Ok(Err(error))), None) => {
                 let failed = NewEvent::task_failed(TaskError::chain(error.as_ref()));
-                settle(&reporter, task.end(failed)).await;
+                settle(task, failed).await;
                 Err(RunError::Failed(error))
             }
             (None, None) => unreachable!("only a cancellation ends the work early"),
         }
     }
-}
-
-fn cancel(task: Task, cancelled: &Cancelled) -> Ending {
-    task.answer_cancel();
-    let reason = format!("cancelled by {}", cancelled.by);
-    task.cancel(reason.as_str())
 }
 
 fn result(value: &impl Serialize) -> Option<Value> {
@@ -126,14 +106,15 @@ fn panicked(panic: &(dyn Any + Send)) -> TaskError {
     TaskError::new(text).with_code("panicked")
 }
 
-/// Waits until the server has the end, while there is a connection.
-async fn settle(reporter: &Reporter, ending: Ending) {
-    let mut status = reporter.client().watch_status();
-    let parted = async { drop(status.wait_for(|status| *status != Status::Connected).await) };
+/// Waits until the log has the end, while it can be reached.
+async fn settle<H: Host>(task: Task<H>, event: NewEvent) {
+    let reporter = task.reporter();
+    let ending = task.end(event);
     tokio::select! {
+        biased;
         ended = ending => if let Err(error) = ended {
-            tracing::warn!(task = %reporter.id(), %error, "the end of a task was refused");
+            tracing::warn!(task_id = %reporter.id(), %error, "the end of a task was refused");
         },
-        () = parted => {}
+        () = reporter.host().parted() => {}
     }
 }

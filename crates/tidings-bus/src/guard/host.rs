@@ -1,0 +1,241 @@
+//! The bus as the way in which a task's events leave the program.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use serde::Serialize;
+use tidings_protocol::{IdError, NewEvent, Offset, Outcome, TaskId, TaskSnapshot};
+use tidings_scope::{Beginning, BoxError, Heard, Host, Losses, RunError};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::job::{Job, Receipt};
+use super::{Commands, Reporter, TaskBuilder};
+use crate::bus::EventBus;
+use crate::deliver::subscription::{Delivery, Filter, Subscription};
+use crate::publish::append::{PublishError, Published};
+use crate::store::StoreError;
+
+/// What happens to a task of the bus, as its worker hears it.
+#[derive(Debug)]
+pub struct Updates {
+    /// The state when this was made.
+    state: Option<Arc<TaskSnapshot>>,
+    deliveries: Subscription,
+}
+
+impl Stream for Updates {
+    type Item = Result<Heard, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(state) = self.state.take() {
+            return Poll::Ready(Some(Ok(Heard::State(state))));
+        }
+        loop {
+            let next = std::task::ready!(Pin::new(&mut self.deliveries).poll_next(cx));
+            match next {
+                None => return Poll::Ready(None),
+                Some(Delivery::Event(event)) if Heard::concerns(event.event_type()) => {
+                    let heard = Heard::Event(event.event_type().clone(), event.data());
+                    return Poll::Ready(Some(Ok(heard)));
+                }
+                Some(
+                    Delivery::Gap {
+                        snapshot: Some(state),
+                        ..
+                    }
+                    | Delivery::Reset {
+                        snapshot: state, ..
+                    },
+                ) => return Poll::Ready(Some(Ok(Heard::State(state)))),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Host for EventBus {
+    type Job = Job;
+    type Error = PublishError;
+    type Place = Published;
+    type Receipt = Receipt;
+    type Lost = Infallible;
+    type Updates = Updates;
+    type Open = TaskTrackerToken;
+
+    async fn start(&self, beginning: Beginning) -> Result<Job, PublishError> {
+        let mut event = beginning.event();
+        event.source.clone_from(&beginning.source);
+        let started = self.publish(&beginning.task_id, event).await?;
+        let job = Job::new(beginning.task_id, beginning.source, started.run);
+        if let Some(lease) = beginning.started.lease_ms {
+            job.renew_every(self, Duration::from_millis(lease) / 3);
+        }
+        Ok(job)
+    }
+
+    fn report(&self, job: &Job, event: NewEvent) {
+        job.report(self, event);
+    }
+
+    fn try_report(&self, job: &Job, event: NewEvent) -> Receipt {
+        let (asked, receipt) = Receipt::new();
+        job.try_report(self, event, asked);
+        receipt
+    }
+
+    fn reply(&self, job: &Job, event: NewEvent) -> Receipt {
+        let (asked, receipt) = Receipt::new();
+        job.reply(self, event, asked);
+        receipt
+    }
+
+    fn end(&self, job: &Job, event: NewEvent) -> Receipt {
+        let (asked, receipt) = Receipt::new();
+        job.end(self, event, asked);
+        receipt
+    }
+
+    fn leave(&self, job: &Job, end: NewEvent) {
+        // Refused if the task has ended already.
+        drop(self.end(job, end));
+    }
+
+    fn losses(&self, job: &Job) -> Losses<PublishError> {
+        job.losses()
+    }
+
+    fn answer(&self, task_id: &TaskId, event: NewEvent) -> Receipt {
+        let (asked, receipt) = Receipt::new();
+        let (bus, task_id) = (self.clone(), task_id.clone());
+        self.shared.spawn(async move {
+            // Dropped if nobody wants to know any more.
+            let _ = asked.send(bus.publish(&task_id, event).await);
+        });
+        receipt
+    }
+
+    fn follow(&self, task_id: &TaskId) -> Updates {
+        // Subscribed first: what comes in between is in both, and heard of twice.
+        let deliveries = self.subscribe(Filter::task(task_id.clone()));
+        let state = self.snapshot(task_id);
+        Updates { state, deliveries }
+    }
+
+    fn offset(place: &Published) -> Offset {
+        place.offset
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.shared.runtime().spawn(work).abort_handle()
+    }
+
+    fn open_scope(&self) -> TaskTrackerToken {
+        self.shared.scopes.token()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.shared.closing.is_cancelled()
+    }
+
+    fn closing(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.shared.closing.clone().cancelled_owned()
+    }
+
+    fn parted(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+}
+
+impl EventBus {
+    /// Begins a task that this process does; see [`Task`](super::Task).
+    pub fn begin<I>(&self, task_id: I) -> TaskBuilder
+    where
+        I: TryInto<TaskId>,
+        I::Error: Into<IdError>,
+    {
+        TaskBuilder::new(self.clone(), task_id)
+    }
+
+    /// Does work as a task; see [`TaskBuilder::run`](tidings_scope::TaskBuilder::run).
+    ///
+    /// ```no_run
+    /// # async fn example(bus: tidings_bus::EventBus) -> Result<(), tidings_bus::guard::RunError> {
+    /// let bytes = bus
+    ///     .run("copy-1", |task| async move {
+    ///         task.progress(50.0, "half of it");
+    ///         Ok(std::fs::copy("a", "b")?)
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The task was not started, failed, or was cancelled.
+    ///
+    /// # Cancel safety
+    /// Dropped, the work is dropped and the task is reported as failed.
+    pub async fn run<I, F, W, T>(&self, task_id: I, work: F) -> Result<T, RunError<PublishError>>
+    where
+        I: TryInto<TaskId>,
+        I::Error: Into<IdError>,
+        F: FnOnce(Reporter) -> W,
+        W: Future<Output = Result<T, BoxError>>,
+        T: Serialize,
+    {
+        self.begin(task_id).run(work).await
+    }
+
+    /// Returns the commands that a task is given which this process does not do as a
+    /// [`Task`](super::Task).
+    pub fn commands(&self, task_id: &TaskId) -> Commands {
+        Commands::of_other(self.clone(), task_id.clone())
+    }
+
+    /// Publishes one event without waiting, from any thread: for `Drop`, rayon and
+    /// plain threads.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish). A bus with a store has to wait for it, and
+    /// answers `Unavailable`.
+    pub fn try_publish(
+        &self,
+        task_id: &TaskId,
+        event: NewEvent,
+    ) -> Result<Published, PublishError> {
+        if self.has_store() {
+            let cause = "an event goes to the store first: use publish";
+            let error = StoreError::Unavailable(cause.into());
+            return Err(PublishError::Unavailable(Arc::new(error)));
+        }
+        let prepared = self.shared.prepare(event)?;
+        self.shared
+            .publish_alone(task_id, &prepared, Instant::now())
+    }
+
+    pub(super) fn has_store(&self) -> bool {
+        self.shared.store.is_some()
+    }
+
+    /// Waits until a task has ended. A task that has ended already is not waited for;
+    /// one that is not known yet is. None if the bus is shut down before.
+    ///
+    /// # Cancel safety
+    /// It changes nothing.
+    pub async fn wait(&self, task_id: &TaskId) -> Option<Outcome> {
+        // Subscribed first: the end is in the state or comes as an event.
+        let mut deliveries = self.subscribe(Filter::task(task_id.clone()));
+        loop {
+            if let Some(outcome) = self.snapshot(task_id).as_ref().and_then(Outcome::of) {
+                return Some(outcome);
+            }
+            deliveries.recv().await?;
+        }
+    }
+}

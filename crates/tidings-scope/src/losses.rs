@@ -1,0 +1,53 @@
+//! Reports that are not in the log.
+
+use tidings_protocol::EventType;
+
+/// Refused reports that are kept to be told; the rest is counted.
+const MAX_REFUSALS: usize = 16;
+
+/// A report that was refused for good.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Refusal<E> {
+    /// The type of the event that was refused.
+    pub event_type: EventType,
+    /// The reason.
+    pub error: E,
+}
+
+/// Reports of a task that are not in its log.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Losses<E> {
+    /// The first reports that were refused for good, at most 16.
+    pub refused: Vec<Refusal<E>>,
+    /// All reports that were refused for good.
+    pub refused_count: u64,
+    /// Reports that gave way to newer ones while nothing could be sent or stored.
+    pub dropped: u64,
+}
+
+impl<E> Default for Losses<E> {
+    fn default() -> Self {
+        Self {
+            refused: Vec::new(),
+            refused_count: 0,
+            dropped: 0,
+        }
+    }
+}
+
+impl<E> Losses<E> {
+    /// Returns whether every report is in the log.
+    pub fn is_empty(&self) -> bool {
+        self.refused_count == 0 && self.dropped == 0
+    }
+
+    /// Counts a report that was refused for good.
+    pub fn refuse(&mut self, event_type: EventType, error: E) {
+        self.refused_count += 1;
+        if self.refused.len() < MAX_REFUSALS {
+            self.refused.push(Refusal { event_type, error });
+        }
+    }
+}
