@@ -172,20 +172,6 @@ async fn embed_node_answers_its_own_route_and_those_of_the_server() {
     assert_eq!(next().await["event_type"], "task_started");
 }
 
-#[tokio::test]
-async fn echo_sends_text_and_binary_back() {
-    use futures_util::SinkExt;
-    use tokio_tungstenite::tungstenite::Message;
-
-    let (_server, mut stream) = connect("echo", "/").await;
-    for sent in [Message::text("words"), Message::binary(vec![0, 255, 7])] {
-        stream.send(sent.clone()).await.expect("it is sent");
-        let got = timeout(DEADLINE, stream.next()).await.expect("in time");
-        let got = got.expect("a message").expect("an unbroken connection");
-        assert_eq!(got, sent);
-    }
-}
-
 /// A server of this test's own; gives its URL.
 async fn server() -> String {
     let bus = BusConfig::default().framing(tidings::WEBSOCKET);

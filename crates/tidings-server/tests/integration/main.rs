@@ -12,6 +12,7 @@ mod cluster;
 mod crash;
 mod dashboard;
 mod demo;
+mod killed_under_a_task;
 mod log_lines;
 mod otlp;
 mod output_errors;

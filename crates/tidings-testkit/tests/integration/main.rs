@@ -4,5 +4,6 @@
 
 mod crate_directions;
 mod crate_weights;
+mod echo;
 mod fuzz;
 mod licences;

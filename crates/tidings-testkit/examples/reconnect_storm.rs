@@ -1,6 +1,6 @@
 //! A node of a cluster dies: how long until its watchers are back?
 //!
-//! `cargo run --example reconnect_storm` prints a table; a seed may follow. No
+//! `cargo run -p tidings-testkit --example reconnect_storm` prints a table; a seed may follow. No
 //! socket is opened: clients, nodes and Redis are numbers in one queue of
 //! events, and a seed gives the same again. One watcher stands for ten, and costs
 //! what ten do.
@@ -10,6 +10,14 @@
 //! another; a client that has waited 5 s for its turn gives up and draws again.
 //! A node that drains tells each client when to come back, over 10 s.
 #![allow(clippy::print_stdout, reason = "a program that prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    clippy::semicolon_if_nothing_returned,
+    reason = "a program that prints"
+)]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

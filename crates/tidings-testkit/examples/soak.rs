@@ -7,11 +7,20 @@
 //!
 //! ```text
 //! cargo run --release --package tidings-server -- --listen 127.0.0.1:8000 --max-total-bytes 32MiB --finished-ttl 10s --pinned-ttl 20s
-//! cargo run --release --example soak -- 127.0.0.1:8000 --seconds 1200 --out soak.csv
+//! cargo run --release -p tidings-testkit --example soak -- 127.0.0.1:8000 --seconds 1200 --out soak.csv
 //! ```
 //!
 //! Fails on a broken promise, or when what the server holds in the last third
 //! of the run is more than in the third before it, beyond noise.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    clippy::semicolon_if_nothing_returned,
+    reason = "a program that prints"
+)]
 
 use std::collections::BTreeMap;
 use std::error::Error;

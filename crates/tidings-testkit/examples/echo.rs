@@ -2,8 +2,17 @@
 //! suites of RFC 6455, such as Autobahn's, talk to. Runs until Ctrl-C.
 //!
 //! ```text
-//! cargo run --release --example echo 127.0.0.1:9001
+//! cargo run --release -p tidings-testkit --example echo 127.0.0.1:9001
 //! ```
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    clippy::semicolon_if_nothing_returned,
+    reason = "a program that prints"
+)]
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -14,9 +23,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tidings::transport::Origins;
-use tidings::{BusConfig, ConnectionManager, ConnectionsConfig, EventBus};
-use tidings::{TidingsService, TransportConfig, WEBSOCKET};
+use tidings_bus::{BusConfig, EventBus};
+use tidings_connections::{ConnectionManager, ConnectionsConfig};
+use tidings_transport::{Origins, TidingsService, TransportConfig, WEBSOCKET};
 use tokio::net::TcpListener;
 
 /// Suites send messages of up to 16 MiB, and want them back.
