@@ -48,7 +48,8 @@ pub const WATCH_UPDATES: usize = 1_024;
 /// Bytes of updates that wait in one watch, likewise.
 pub const WATCH_BYTES: usize = 1024 * 1024;
 
-/// Bytes of a message that is published, as servers accept it by default.
+/// Bytes of a message that is published, where the server's greeting does not say how
+/// many it accepts.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Bytes of a message from the server. Snapshots have 64 KiB at most.

@@ -199,6 +199,14 @@ pub enum CommandError {
     /// twice: look at the task's `pending_commands` before asking again.
     #[error("the connection broke before the server had answered: it may have been taken")]
     Unconfirmed,
+    /// The command is larger than a message may be: link to what is large.
+    #[error("the command has {bytes} bytes as a message, {max} are allowed")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The bytes allowed.
+        max: usize,
+    },
     /// Too many commands wait for the server.
     #[error("too many commands wait for the server")]
     BufferFull,

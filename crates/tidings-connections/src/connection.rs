@@ -228,6 +228,7 @@ impl Connection {
             u64::try_from(interval).unwrap_or(u64::MAX),
             task,
         )
+        .with_max_message_bytes(self.max_message_bytes())
     }
 
     /// Whether the client is not to be read from for now: it has not taken its

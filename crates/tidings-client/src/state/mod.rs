@@ -85,8 +85,8 @@ pub(crate) struct State {
     topics: Topics,
     jobs: Jobs,
     wire: Wire,
-    /// Bytes of a message that the server accepts.
-    max_message: usize,
+    /// Bytes of a message that the server accepts, from its greeting.
+    max_message: Option<usize>,
 }
 
 /// What goes out, and the numbers under which answers come back.
@@ -121,7 +121,7 @@ impl State {
         Self {
             lifeline: Lifeline::new(&config, token, has_source, rng),
             jobs,
-            max_message: MAX_MESSAGE_BYTES,
+            max_message: None,
             outbox: Outbox::new(&config),
             topics: Topics::new(&config),
             wire: Wire::default(),
@@ -160,7 +160,7 @@ impl State {
         }
         self.serve_probes(now);
         if self.is_connected() {
-            self.outbox.flush(self.max_message, &mut self.wire);
+            self.outbox.flush(self.max_message(), &mut self.wire);
             self.topics.reconcile(&mut self.wire, now);
         }
     }
@@ -176,7 +176,13 @@ impl State {
 
     fn control(&mut self, message: ControlMessage, now: Instant) {
         match message {
-            ControlMessage::ConnectionEstablished { .. } => self.established(now),
+            ControlMessage::ConnectionEstablished {
+                max_message_bytes, ..
+            } => {
+                let bytes = max_message_bytes.map(usize::try_from);
+                self.max_message = bytes.and_then(Result::ok);
+                self.established(now);
+            }
             ControlMessage::Subscribed {
                 reference,
                 target,
@@ -243,7 +249,12 @@ impl State {
                 }
                 None => self.lifeline.complained(code),
             },
-            ControlMessage::Pong { .. } => self.lifeline.proven(true, now),
+            ControlMessage::Pong { reference } => {
+                self.lifeline.proven(true, now);
+                if let Some(reference) = reference.as_ref().and_then(number) {
+                    self.topics.pong(reference, &mut self.wire);
+                }
+            }
             ControlMessage::GoingAway {
                 reason,
                 reconnect,
@@ -259,9 +270,17 @@ impl State {
         }
     }
 
-    /// Bytes of a message that the server accepts.
+    /// Bytes of a message that the server accepts: as its last greeting said, or as
+    /// servers accept them by default.
     pub(super) fn max_message(&self) -> usize {
-        self.max_message
+        self.max_message.unwrap_or(MAX_MESSAGE_BYTES)
+    }
+
+    /// Whether a message is too large for the server. Before its first greeting
+    /// nothing is: what is too large then is refused when it is to be sent.
+    pub(super) fn is_too_large(&self, bytes: usize) -> bool {
+        let greeted = self.max_message.is_some() || self.is_connected();
+        greeted && bytes > self.max_message()
     }
 
     /// A request of ours was refused.

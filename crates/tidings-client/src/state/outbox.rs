@@ -123,10 +123,23 @@ impl Outbox {
             wire.output(Output::Send(publish.text.clone()));
             self.in_flight += 1;
         }
-        for command in self.commands.iter_mut().filter(|command| !command.sent) {
-            command.sent = true;
-            wire.output(Output::Send(command.text.clone()));
-        }
+        self.commands.retain_mut(|command| {
+            let bytes = command.text.len();
+            if !command.sent && bytes > max {
+                let error = CommandError::TooLarge { bytes, max };
+                wire.output(Output::Commanded(command.id, Err(error)));
+                return false;
+            }
+            if !std::mem::replace(&mut command.sent, true) {
+                wire.output(Output::Send(command.text.clone()));
+            }
+            true
+        });
+    }
+
+    /// Whether commands are on their way.
+    pub(super) fn has_sent_commands(&self) -> bool {
+        self.commands.iter().any(|command| command.sent)
     }
 
     /// The server has answered a request.
@@ -243,7 +256,7 @@ impl State {
         };
         let text = message(id, request);
         let max = self.max_message();
-        if text.len() > max {
+        if self.is_too_large(text.len()) {
             let bytes = text.len();
             return Err(ReceiptError::TooLarge { bytes, max });
         }
@@ -282,13 +295,18 @@ impl State {
             command,
             args,
         };
+        let text = message(id, request);
+        let max = self.max_message();
+        if self.is_too_large(text.len()) {
+            let bytes = text.len();
+            return Err(CommandError::TooLarge { bytes, max });
+        }
         self.outbox.commands.push_back(Command {
             id,
-            text: message(id, request),
+            text,
             sent: false,
         });
         if self.is_connected() {
-            let max = self.max_message();
             self.outbox.flush(max, &mut self.wire);
         }
         Ok(id)

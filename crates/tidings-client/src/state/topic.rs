@@ -26,6 +26,8 @@ pub(super) struct Topic {
     pub(super) asked: Option<(u64, Wish)>,
     /// The server knows this connection to watch the task by its name.
     pub(super) named: bool,
+    /// The server has joined this connection to the task.
+    pub(super) joined: bool,
 }
 
 /// A watch's place in a task.

@@ -37,6 +37,9 @@ pub enum ControlMessage {
         resume_token: String,
         /// Silence for longer than this means that the server is gone.
         heartbeat_interval_ms: u64,
+        /// Bytes of a message that the server accepts; a larger one closes the
+        /// connection. None from a server that does not say.
+        max_message_bytes: Option<u64>,
         /// The path's task.
         task: Option<Joined>,
     },
@@ -145,8 +148,22 @@ impl ControlMessage {
             protocol: Cow::Borrowed(PROTOCOL),
             resume_token: resume_token.into(),
             heartbeat_interval_ms,
+            max_message_bytes: None,
             task,
         }
+    }
+
+    /// Sets the bytes of a message that the server accepts, in
+    /// `connection_established`.
+    #[must_use]
+    pub fn with_max_message_bytes(mut self, bytes: usize) -> Self {
+        if let Self::ConnectionEstablished {
+            max_message_bytes, ..
+        } = &mut self
+        {
+            *max_message_bytes = Some(bytes as u64);
+        }
+        self
     }
 
     /// `subscribed` to a task: asked for by itself, or brought by a pattern.

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_protocol::{
-    ClientId, ControlMessage, Epoch, ErrorCode, EventType, Joined, NewEvent, Offset, Reference,
-    ServerMessage, TaskId, TaskSnapshot, TaskStarted, TaskStatus, Timestamp,
+    ClientId, ControlMessage, Data, Epoch, ErrorCode, EventType, Joined, NewEvent, Offset,
+    Reference, ServerMessage, TaskId, TaskSnapshot, TaskStarted, TaskStatus, Timestamp,
 };
 use tokio::time::Instant;
 
 use super::{Beginning, JobId};
 use crate::config::ClientConfig;
-use crate::error::{Loss, ReceiptError};
+use crate::error::{CommandError, Loss, ReceiptError};
 use crate::publish::Acknowledged;
 use crate::state::{Input, Output, RequestId, State};
 
@@ -23,30 +23,40 @@ struct Bench {
     epoch: Epoch,
     answers: Vec<(RequestId, Result<Acknowledged, ReceiptError>)>,
     sent: Vec<Value>,
+    /// What the greeting says.
+    max_message_bytes: Option<usize>,
 }
 
 impl Bench {
     /// A client that the server has greeted.
     fn new(config: ClientConfig) -> Self {
+        let mut bench = Self::connecting(config);
+        bench.greet();
+        bench
+    }
+
+    fn connecting(config: ClientConfig) -> Self {
         let now = Instant::now();
         let mut state = State::new(config.seed(1), None, false);
         state.start(now);
-        let mut bench = Self {
+        Self {
             state,
             now,
             offset: 0,
             epoch: "a".parse().unwrap(),
             answers: Vec::new(),
             sent: Vec::new(),
-        };
-        bench.greet();
-        bench
+            max_message_bytes: None,
+        }
     }
 
     fn greet(&mut self) {
         self.state.handle(Input::Opened, self.now);
         let hello = ControlMessage::connection_established(ClientId::generate(), "", 25_000, None);
-        self.said(hello);
+        self.said(match self.max_message_bytes {
+            Some(bytes) => hello.with_max_message_bytes(bytes),
+            None => hello,
+        });
     }
 
     fn said(&mut self, message: ControlMessage) {
@@ -186,7 +196,7 @@ fn bench() -> Bench {
 
 fn count(number: usize) -> NewEvent {
     let event_type: EventType = "count".parse().unwrap();
-    let data = tidings_protocol::Data::from_value(json!({ "n": number })).unwrap();
+    let data = Data::from_value(json!({ "n": number })).unwrap();
     NewEvent::new(event_type, data)
 }
 
@@ -462,6 +472,62 @@ fn a_message_that_the_server_hangs_up_over_is_refused_and_the_rest_goes_on() {
     let asked = bench.sent();
     bench.tell_state(&asked[0], TaskStatus::Running, 1);
     assert_eq!(bench.accept_all(), ["count"]);
+}
+
+#[test]
+fn the_greeting_says_how_large_a_message_may_be() {
+    let mut bench = Bench::connecting(ClientConfig::default());
+    bench.max_message_bytes = Some(8 * 1024);
+    // Taken before the limit was known: cut, or refused by itself.
+    let (job, _) = bench.begin(None);
+    bench.report(job, NewEvent::log("x".repeat(20_000)));
+    bench.report(job, NewEvent::output_delta("o", "y".repeat(20_000)));
+    bench.report(job, artifact(20_000));
+    let end = NewEvent::task_completed(Value::String("z".repeat(20_000)));
+    bench.state.end(job, end, bench.now).unwrap();
+    bench.greet();
+    let types = bench.accept_all();
+    let delta = "output_delta";
+    assert_eq!(
+        types,
+        ["task_started", "log", delta, delta, delta, "task_completed"]
+    );
+    let losses = bench.state.losses(job);
+    let refused = losses.refused.iter().map(|refusal| &refusal.event_type);
+    let refused: Vec<_> = refused.collect();
+    assert_eq!(refused, [&EventType::Artifact, &EventType::TaskCompleted]);
+
+    // A larger limit is made use of.
+    bench.max_message_bytes = Some(1024 * 1024);
+    bench.reconnect();
+    let (job, _) = bench.begin(None);
+    bench.report(job, artifact(200_000));
+    assert_eq!(bench.accept_all(), ["task_started", "artifact"]);
+    assert!(bench.state.losses(job).is_empty());
+}
+
+#[test]
+fn a_command_that_is_too_large_is_refused_and_never_ends_the_client() {
+    let mut bench = Bench::connecting(ClientConfig::default());
+    let args = |bytes| Data::from_value(json!({ "x": "y".repeat(bytes) })).ok();
+    let task: TaskId = "t".parse().unwrap();
+    // Not known yet to be too large: it is told when it is to be sent.
+    let early = bench.state.command(task.clone(), "go".into(), args(70_000));
+    assert!(early.is_ok());
+    bench.greet();
+    assert!(!bench.types().contains(&"command".to_owned()));
+    let late = bench.state.command(task.clone(), "go".into(), args(70_000));
+    assert!(matches!(late, Err(CommandError::TooLarge { .. })));
+    // A server that accepts less than it says.
+    bench
+        .state
+        .command(task, "go".into(), args(60_000))
+        .unwrap();
+    bench.drain();
+    let (code, reason) = (Some(1009), String::new());
+    let loss = Loss::Closed { code, reason };
+    bench.state.handle(Input::Lost(loss), bench.now);
+    assert_eq!(bench.state.stopped(), None);
 }
 
 fn artifact(bytes: usize) -> NewEvent {

@@ -430,6 +430,11 @@ export interface ConnectionEstablished {
   client_id: ClientId;
   epoch?: Epoch | null;
   heartbeat_interval_ms: number;
+  /**
+   * Bytes of a message that the server accepts. A larger one closes the connection
+   * with 1009.
+   */
+  max_message_bytes?: number | null;
   offset?: Offset | null;
   protocol: string;
   recovered?: boolean | null;

@@ -341,7 +341,11 @@ impl Job {
             let reference = wire.reference();
             let text = message(reference, &self.beginning.task_id, event);
             if text.len() > max_message {
-                // The server's limit is lower than it was when the report was taken.
+                // The server's limit was not known yet, or was another, when the
+                // report was taken.
+                if self.refit(at, max_message, room) {
+                    continue;
+                }
                 let error = ReceiptError::TooLarge {
                     bytes: text.len(),
                     max: max_message,
@@ -356,6 +360,42 @@ impl Job {
             sent.push(reference);
         }
         sent
+    }
+
+    /// Makes a report that was not sent yet fit into a smaller message. False if that
+    /// cannot be.
+    fn refit(&mut self, at: usize, max_message: usize, room: &mut Room) -> bool {
+        let report = &self.reports[at];
+        let before = report.event.data.as_str().len();
+        let smaller = |part: &NewEvent| part.data.as_str().len() < before;
+        if report.is_end {
+            let (event_type, bare) = (report.event.event_type.clone(), bare(&report.event));
+            let fits = smaller(&bare);
+            if fits {
+                let (bytes, max) = (before, max_message);
+                self.refused(event_type, ReceiptError::TooLarge { bytes, max });
+                self.reports[at].event = bare;
+            }
+            return fits;
+        }
+        let parts = fit(report.event.clone(), max_message);
+        if report.bytes.is_none() || !parts.iter().all(smaller) {
+            return false;
+        }
+        let Some(report) = self.reports.remove(at) else {
+            return false;
+        };
+        room.give(report.bytes);
+        let last = parts.len() - 1;
+        for (index, part) in parts.into_iter().enumerate() {
+            let bytes = part.data.as_str().len();
+            room.take(bytes);
+            // The answer that somebody waits for is the last part's.
+            let answer = report.answer.filter(|_| index == last);
+            let part = Report::new(part, Some(bytes), answer);
+            self.reports.insert(at + index, part);
+        }
+        true
     }
 
     fn send(&self, event: NewEvent, wire: &mut Wire) -> u64 {

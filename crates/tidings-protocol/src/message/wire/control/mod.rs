@@ -61,6 +61,10 @@ pub(crate) struct ConnectionEstablished<'a> {
     protocol: Cow<'a, str>,
     resume_token: Cow<'a, str>,
     heartbeat_interval_ms: u64,
+    /// Bytes of a message that the server accepts. A larger one closes the connection
+    /// with 1009.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_message_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<Cow<'a, Epoch>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,12 +200,14 @@ impl<'a> Data<'a> {
                 protocol,
                 resume_token,
                 heartbeat_interval_ms,
+                max_message_bytes,
                 task,
             } => Self::ConnectionEstablished(ConnectionEstablished {
                 client_id: Cow::Borrowed(client_id),
                 protocol: Cow::Borrowed(protocol),
                 resume_token: Cow::Borrowed(resume_token),
                 heartbeat_interval_ms: *heartbeat_interval_ms,
+                max_message_bytes: *max_message_bytes,
                 epoch: task.as_ref().map(|task| Cow::Borrowed(&task.epoch)),
                 offset: task.as_ref().map(|task| task.offset),
                 recovered: task.as_ref().map(|task| task.recovered),

@@ -35,6 +35,7 @@ pub(crate) fn read(
                 protocol: Cow::Owned(data.protocol.into_owned()),
                 resume_token: data.resume_token.into_owned(),
                 heartbeat_interval_ms: data.heartbeat_interval_ms,
+                max_message_bytes: data.max_message_bytes,
             }
         }),
         "subscribed" => from_str(data).and_then(|data: Subscribed<'_>| {

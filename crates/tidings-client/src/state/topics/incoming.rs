@@ -1,224 +1,47 @@
-//! All that is watched: which tasks and patterns, by which watches, and what
-//! the server has to be asked for.
+//! What the server says of tasks and patterns, as watches are told it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidings_protocol::{
-    ClientMessage, ClientRequest, ErrorCode, Event, Gap, GapReason, Joined, Offset, Pattern,
-    Reference, ResetReason, Target, TaskId, TaskSnapshot, UnsubscribeReason,
+    ErrorCode, Event, Gap, GapReason, Joined, Offset, ResetReason, Target, TaskId, TaskSnapshot,
+    UnsubscribeReason,
 };
 use tokio::time::Instant;
 
-use super::queue::Queue;
-use super::topic::{Cursor, Fit, Next, Seat, Topic, Wish};
-use super::{Output, State, Wire};
-use crate::config::ClientConfig;
+use super::{PatternState, Topics};
 use crate::defaults::RETRY_SUBSCRIBE;
-use crate::error::{Loss, Stopped, WatchError};
+use crate::error::WatchError;
+use crate::state::queue::Queue;
+use crate::state::topic::{Cursor, Fit, Next, Seat, Topic, Wish};
+use crate::state::{Output, Wire};
 use crate::update::{Start, Update};
 
-/// One watch of this client's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct WatchId(pub(super) u64);
-
-/// A pattern on this connection.
-#[derive(Debug, Default)]
-struct PatternState {
-    /// The `ref` under which it was asked for.
-    asked: Option<u64>,
-    confirmed: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Topics {
-    watches: BTreeMap<WatchId, Queue>,
-    topics: HashMap<TaskId, Topic>,
-    patterns: BTreeMap<Pattern, PatternState>,
-    /// Which task a `ref` was about.
-    asked: HashMap<u64, TaskId>,
-    /// Tasks for which the server may have to be asked.
-    dirty: BTreeSet<TaskId>,
-    /// What was unsubscribed on this connection and not answered yet, and how often.
-    leaving: HashMap<Target, usize>,
-    retry: Option<Instant>,
-    max_updates: usize,
-    last_watch: u64,
-}
-
 impl Topics {
-    pub(super) fn new(config: &ClientConfig) -> Self {
-        Self {
-            watches: BTreeMap::new(),
-            topics: HashMap::new(),
-            patterns: BTreeMap::new(),
-            asked: HashMap::new(),
-            dirty: BTreeSet::new(),
-            leaving: HashMap::new(),
-            retry: None,
-            max_updates: config.watch_updates,
-            last_watch: 0,
-        }
-    }
-
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.retry
-    }
-
-    pub(super) fn add(&mut self, target: &Target, start: Start) -> WatchId {
-        self.last_watch += 1;
-        let id = WatchId(self.last_watch);
-        let queue = Queue::new(target.clone(), start, self.max_updates);
-        self.watches.insert(id, queue);
-        match target {
-            Target::Task(task_id) => {
-                match self.topics.get_mut(task_id) {
-                    Some(topic) => drop(topic.seats.insert(id, Seat::Joining)),
-                    None => self.open(task_id),
-                }
-                self.dirty.insert(task_id.clone());
-            }
-            Target::Pattern(pattern) => {
-                self.patterns.entry(pattern.clone()).or_default();
-                // The server does not announce what it serves here already.
-                for (task_id, topic) in &mut self.topics {
-                    if pattern.matches(task_id) {
-                        topic.seats.insert(id, Seat::Joining);
-                        self.dirty.insert(task_id.clone());
-                    }
-                }
-            }
-        }
-        id
-    }
-
-    /// What waits in a watch of this client's own.
-    pub(super) fn take_from(&mut self, id: WatchId) -> Option<Result<Update, WatchError>> {
-        self.watches.get_mut(&id)?.take()
-    }
-
-    /// A task that was not known: everyone who wants it joins. By a pattern as
-    /// well, which does not bring a task that is watched by name.
-    fn open(&mut self, task_id: &TaskId) {
-        let wanted = self
-            .watches
-            .iter()
-            .filter(|(_, queue)| queue.wants(task_id));
-        let seats: BTreeMap<_, _> = wanted.map(|(id, _)| (*id, Seat::Joining)).collect();
-        if !seats.is_empty() {
-            let topic = Topic {
-                seats,
-                ..Topic::default()
-            };
-            self.topics.insert(task_id.clone(), topic);
-        }
-    }
-
-    fn remove(&mut self, id: WatchId, connected: bool, wire: &mut Wire) {
-        let Some(queue) = self.watches.remove(&id) else {
+    /// The server has answered a ping: forgets the tasks that it did not announce.
+    pub(in crate::state) fn pong(&mut self, reference: u64, wire: &mut Wire) {
+        if self.announced != Some(reference) {
             return;
+        }
+        let patterns = &self.patterns;
+        let is_gone = |task_id: &TaskId, topic: &Topic| {
+            let mut matching = patterns
+                .iter()
+                .filter(|(pattern, _)| pattern.matches(task_id));
+            !topic.joined && topic.asked.is_none() && matching.all(|(_, state)| state.confirmed)
         };
-        if let Target::Pattern(pattern) = &queue.target
-            && !self
-                .watches
-                .values()
-                .any(|other| other.target == queue.target)
-            && let Some(state) = self.patterns.remove(pattern)
-            && connected
-            && (state.confirmed || state.asked.is_some())
-        {
-            unsubscribe(&mut self.leaving, queue.target.clone(), wire);
+        let topics = self.topics.iter();
+        let gone: Vec<_> = topics
+            .filter(|(task_id, topic)| is_gone(task_id, topic))
+            .map(|(task_id, _)| task_id.clone())
+            .collect();
+        for task_id in gone {
+            self.removed(&task_id, wire);
         }
-        let leaving = &mut self.leaving;
-        let watches = &self.watches;
-        self.topics.retain(|task_id, topic| {
-            if topic.seats.remove(&id).is_none() {
-                return true;
-            }
-            let by_name = topic.seats.keys().any(|seat| {
-                let queue = watches.get(seat);
-                queue.is_some_and(Queue::is_named)
-            });
-            if topic.named && !by_name {
-                topic.named = false;
-                if connected {
-                    unsubscribe(leaving, Target::Task(task_id.clone()), wire);
-                }
-            }
-            !topic.seats.is_empty()
-        });
-    }
-
-    /// Asks the server for whatever some watch is missing.
-    pub(super) fn reconcile(&mut self, wire: &mut Wire, now: Instant) {
-        if self.retry.is_some_and(|at| at > now) {
-            return;
-        }
-        self.retry = None;
-        for (pattern, state) in &mut self.patterns {
-            if !state.confirmed && state.asked.is_none() {
-                let reference = wire.reference();
-                state.asked = Some(reference);
-                let target = Target::Pattern(pattern.clone());
-                subscribe(target, &Wish::Live, reference, wire);
-            }
-        }
-        for task_id in std::mem::take(&mut self.dirty) {
-            self.reconcile_task(&task_id, wire);
-        }
-    }
-
-    fn reconcile_task(&mut self, task_id: &TaskId, wire: &mut Wire) {
-        let Some(topic) = self.topics.get_mut(task_id) else {
-            return;
-        };
-        if topic.asked.is_some() {
-            return;
-        }
-        let mut by_name = false;
-        let mut missing = false;
-        for (watch, seat) in &topic.seats {
-            let Some(queue) = self.watches.get_mut(watch) else {
-                continue;
-            };
-            by_name |= queue.is_named();
-            if seat.is_settled() {
-                continue;
-            }
-            if queue.is_roomy() {
-                missing = true;
-            } else {
-                queue.starved.insert(task_id.clone());
-            }
-        }
-        if !missing && (topic.named || !by_name) {
-            return;
-        }
-        let watches = &self.watches;
-        let wish = topic.wish(|watch| {
-            let queue = watches.get(&watch)?;
-            queue.has_room().then(|| queue.start.clone())
-        });
-        let reference = wire.reference();
-        subscribe(Target::Task(task_id.clone()), &wish, reference, wire);
-        topic.asked = Some((reference, wish));
-        topic.named = by_name;
-        if !by_name {
-            // Only to go back in it: the pattern keeps it.
-            unsubscribe(&mut self.leaving, Target::Task(task_id.clone()), wire);
-        }
-        self.asked.insert(reference, task_id.clone());
-    }
-
-    /// Whether a request of this number was a subscription.
-    pub(super) fn has_asked(&self, reference: u64) -> bool {
-        let by_pattern = |state: &PatternState| state.asked == Some(reference);
-        self.asked.contains_key(&reference) || self.patterns.values().any(by_pattern)
     }
 
     /// A pattern holds.
-    pub(super) fn confirmed(&mut self, target: &Target) {
+    pub(in crate::state) fn confirmed(&mut self, target: &Target) {
         if let Some(state) = target
             .pattern()
             .and_then(|pattern| self.patterns.get_mut(pattern))
@@ -229,7 +52,12 @@ impl Topics {
     }
 
     /// A task is served from here on: as asked for, or because a pattern matches.
-    pub(super) fn subscribed(&mut self, reference: Option<u64>, joined: &Joined, wire: &mut Wire) {
+    pub(in crate::state) fn subscribed(
+        &mut self,
+        reference: Option<u64>,
+        joined: &Joined,
+        wire: &mut Wire,
+    ) {
         let task_id = &joined.task_id;
         if let Some(reference) = reference {
             self.asked.remove(&reference);
@@ -249,6 +77,7 @@ impl Topics {
             }
             None => (Wish::Live, false),
         };
+        topic.joined = true;
         topic.epoch = Some(joined.epoch.clone());
         let head = joined.offset.get();
         for (id, seat) in &mut topic.seats {
@@ -278,7 +107,7 @@ impl Topics {
     }
 
     /// The server refused a subscription.
-    pub(super) fn refused(
+    pub(in crate::state) fn refused(
         &mut self,
         reference: u64,
         code: ErrorCode,
@@ -372,7 +201,7 @@ impl Topics {
 
     /// A subscription holds no more: the answer to a request of this client's, or
     /// the server's own decision.
-    pub(super) fn unsubscribed(
+    pub(in crate::state) fn unsubscribed(
         &mut self,
         target: &Target,
         reason: UnsubscribeReason,
@@ -432,7 +261,7 @@ impl Topics {
     }
 
     /// An event came.
-    pub(super) fn event(&mut self, event: Event, wire: &mut Wire) {
+    pub(in crate::state) fn event(&mut self, event: Event, wire: &mut Wire) {
         let Some(topic) = self.topics.get_mut(&event.task_id) else {
             return;
         };
@@ -463,7 +292,7 @@ impl Topics {
     }
 
     /// A position is void: the task goes on after `offset` of the snapshot's epoch.
-    pub(super) fn reset(
+    pub(in crate::state) fn reset(
         &mut self,
         task_id: &TaskId,
         reason: ResetReason,
@@ -501,7 +330,7 @@ impl Topics {
     }
 
     /// Offsets will not come.
-    pub(super) fn gap(
+    pub(in crate::state) fn gap(
         &mut self,
         task_id: &TaskId,
         gap: Gap,
@@ -548,7 +377,7 @@ impl Topics {
     }
 
     /// The newest offsets of quiet tasks: whoever is before them has lost something.
-    pub(super) fn heads(&mut self, heads: &BTreeMap<TaskId, Offset>) {
+    pub(in crate::state) fn heads(&mut self, heads: &BTreeMap<TaskId, Offset>) {
         for (task_id, head) in heads {
             let Some(topic) = self.topics.get_mut(task_id) else {
                 continue;
@@ -568,7 +397,7 @@ impl Topics {
     }
 
     /// The server has greeted.
-    pub(super) fn established(&mut self, wire: &mut Wire) {
+    pub(in crate::state) fn established(&mut self, wire: &mut Wire) {
         for (task_id, topic) in &self.topics {
             let seats = &mut topic.seats.keys();
             if seats.any(|id| self.watches.get(id).is_some_and(Queue::is_named)) {
@@ -581,54 +410,6 @@ impl Topics {
                 queue.push_link(Update::Reconnected);
                 wire.output(Output::Wake(*id));
             }
-        }
-    }
-
-    /// The connection is gone, and what was asked on it.
-    pub(super) fn lost(&mut self) {
-        self.asked.clear();
-        self.dirty.clear();
-        self.leaving.clear();
-        self.retry = None;
-        for queue in self.watches.values_mut() {
-            if let Target::Pattern(pattern) = &queue.target {
-                queue.settled |= self
-                    .patterns
-                    .get(pattern)
-                    .is_some_and(|state| state.confirmed);
-            }
-        }
-        for state in self.patterns.values_mut() {
-            *state = PatternState::default();
-        }
-        for topic in self.topics.values_mut() {
-            topic.asked = None;
-            topic.named = false;
-            topic.seats.values_mut().for_each(Seat::lost);
-        }
-    }
-
-    /// Tells every watch why there is no connection.
-    pub(super) fn disconnected(
-        &mut self,
-        loss: &Loss,
-        retry_in: Option<Duration>,
-        wire: &mut Wire,
-    ) {
-        for (id, queue) in &mut self.watches {
-            queue.told_of_loss = true;
-            queue.push_link(Update::Disconnected {
-                loss: loss.clone(),
-                retry_in,
-            });
-            wire.output(Output::Wake(*id));
-        }
-    }
-
-    pub(super) fn stop(&mut self, stopped: &Stopped, wire: &mut Wire) {
-        for (id, queue) in &mut self.watches {
-            queue.end(WatchError::Stopped(stopped.clone()));
-            wire.output(Output::Wake(*id));
         }
     }
 }
@@ -660,72 +441,6 @@ fn first(queue: &Queue, joined: &Joined, asked: Option<&Wish>) -> Option<Cursor>
             position.epoch.clone(),
             position.offset.get() + 1,
         )),
-    }
-}
-
-fn subscribe(target: Target, wish: &Wish, reference: u64, wire: &mut Wire) {
-    let (since, history) = match wish {
-        Wish::Live => (None, None),
-        Wish::History(count) => (None, Some(*count)),
-        Wish::Since(since) => (Some(since.clone()), None),
-    };
-    let request = ClientRequest::Subscribe {
-        target: Some(target),
-        since,
-        history,
-    };
-    wire.send(&ClientMessage::new(request).with_reference(Reference::from(reference)));
-}
-
-fn unsubscribe(leaving: &mut HashMap<Target, usize>, target: Target, wire: &mut Wire) {
-    *leaving.entry(target.clone()).or_default() += 1;
-    let target = Some(target);
-    wire.send(&ClientMessage::new(ClientRequest::Unsubscribe { target }));
-}
-
-impl State {
-    /// Watches a task or a pattern. If the client has stopped, that is all the
-    /// watch will say.
-    pub(crate) fn watch(&mut self, target: &Target, start: Start, now: Instant) -> WatchId {
-        let id = self.topics.add(target, start);
-        if let Some(stopped) = self.stopped().cloned() {
-            self.topics.stop(&stopped, &mut self.wire);
-        } else if self.is_connected() {
-            self.topics.reconcile(&mut self.wire, now);
-        }
-        id
-    }
-
-    /// Watches no more.
-    pub(crate) fn unwatch(&mut self, id: WatchId) {
-        let connected = self.is_connected();
-        self.topics.remove(id, connected, &mut self.wire);
-    }
-
-    /// The next update of a watch; `None`: nothing now, `Some(None)`: nothing ever.
-    pub(crate) fn take(
-        &mut self,
-        id: WatchId,
-        now: Instant,
-    ) -> Option<Option<Result<Update, WatchError>>> {
-        let topics = &mut self.topics;
-        let Some(queue) = topics.watches.get_mut(&id) else {
-            return Some(None);
-        };
-        let taken = queue.take();
-        if !queue.starved.is_empty() && queue.is_roomy() {
-            topics.dirty.append(&mut queue.starved);
-            if self.is_connected() {
-                self.topics.reconcile(&mut self.wire, now);
-            }
-        }
-        match taken {
-            Some(update) => Some(Some(update)),
-            None => {
-                let over = self.topics.watches.get(&id).is_none_or(Queue::is_over);
-                over.then_some(None)
-            }
-        }
     }
 }
 

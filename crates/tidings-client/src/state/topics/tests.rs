@@ -1,0 +1,111 @@
+//! Patterns whose tasks go while nobody hears of it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tidings_protocol::{
+    ClientId, ControlMessage, Epoch, Joined, Offset, Reference, ServerMessage, Target, TaskId,
+    TaskSnapshot, Timestamp,
+};
+use tokio::time::Instant;
+
+use crate::config::ClientConfig;
+use crate::error::Loss;
+use crate::state::{Input, Output, State};
+use crate::update::{Start, Update};
+
+struct Bench {
+    state: State,
+    now: Instant,
+}
+
+impl Bench {
+    fn said(&mut self, message: ControlMessage) {
+        let timestamp = Timestamp::MIN;
+        let message = ServerMessage::Control { timestamp, message };
+        let input = Input::Message(Box::new(message));
+        self.state.handle(input, self.now);
+    }
+
+    fn greet(&mut self) {
+        self.state.handle(Input::Opened, self.now);
+        let id = ClientId::generate();
+        self.said(ControlMessage::connection_established(id, "", 25_000, None));
+    }
+
+    fn reconnect(&mut self) {
+        self.state.handle(Input::Lost(Loss::Silent), self.now);
+        self.now = self.state.poll_timeout().unwrap();
+        self.state.handle(Input::Tick, self.now);
+        self.greet();
+    }
+
+    fn sent(&mut self) -> Vec<Value> {
+        let outputs = std::iter::from_fn(|| self.state.poll_output());
+        let texts = outputs.filter_map(|output| match output {
+            Output::Send(text) => serde_json::from_str(&text).ok(),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// Answers the subscription to the pattern, and announces these tasks.
+    fn announce(&mut self, tasks: &[&str]) {
+        let sent = self.sent();
+        let asked = sent.iter().find(|message| message["type"] == "subscribe");
+        let reference = asked.unwrap()["ref"].as_u64().unwrap();
+        let pattern = "*".parse().unwrap();
+        let reference = Some(Reference::from(reference));
+        self.said(ControlMessage::subscribed_pattern(reference, pattern));
+        for task in tasks {
+            self.said(joined(task));
+        }
+        // What was sent after the subscription is answered after it.
+        for ping in sent.iter().filter(|message| message["type"] == "ping") {
+            let reference = ping["ref"].as_u64().map(Reference::from);
+            self.said(ControlMessage::pong(reference));
+        }
+    }
+}
+
+fn joined(task: &str) -> ControlMessage {
+    let task_id: TaskId = task.parse().unwrap();
+    let epoch: Epoch = "e".parse().unwrap();
+    let mut snapshot = TaskSnapshot::new(task_id.clone(), epoch.clone());
+    let offset = Offset::new(3).unwrap();
+    snapshot.offset = offset;
+    let joined = Joined {
+        task_id,
+        epoch,
+        offset,
+        recovered: true,
+        snapshot: Arc::new(snapshot),
+    };
+    ControlMessage::subscribed(None, Some("*".parse().unwrap()), joined)
+}
+
+#[test]
+fn a_pattern_forgets_a_task_that_went_while_there_was_no_connection() {
+    let now = Instant::now();
+    let mut state = State::new(ClientConfig::default().seed(1), None, false);
+    state.start(now);
+    let mut bench = Bench { state, now };
+    let target = Target::Pattern("*".parse().unwrap());
+    let watch = bench.state.watch(&target, Start::Live, now);
+    bench.greet();
+    bench.announce(&["stays", "goes"]);
+    bench.reconnect();
+    bench.announce(&["stays"]);
+    let updates = std::iter::from_fn(|| bench.state.take(watch, now));
+    let updates: Vec<_> = updates.map(|update| update.unwrap().unwrap()).collect();
+    let gone: Vec<_> = updates
+        .iter()
+        .filter_map(|update| match update {
+            Update::Removed { task_id } => Some(task_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gone, ["goes"], "{updates:?}");
+    let known: Vec<_> = bench.state.topics.topics.keys().collect();
+    assert_eq!(known, [&"stays".parse::<TaskId>().unwrap()]);
+}
