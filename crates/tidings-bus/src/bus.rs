@@ -17,7 +17,7 @@ use crate::config::{BusConfig, BusConfigError};
 use crate::defaults::SCOPES_WINDOW;
 use crate::deliver::topic::{AttachId, Topic};
 use crate::ledger::{Account, Group, Ledger, OverLimit};
-use crate::log::{Log, LogLimits, OutputText};
+use crate::log::{Framing, Log, LogLimits, OutputText};
 use crate::publish::append::{Prepared, PublishError, Published};
 use crate::publish::behind;
 use crate::shared::Shared;
@@ -409,6 +409,18 @@ impl EventBus {
         &self.shared.ledger
     }
 
+    /// Has the bus lay this header in front of events, if its configuration names none
+    /// and there were no events yet. Returns whether it does: a transport that frames
+    /// otherwise has to frame each event anew.
+    pub fn use_framing(&self, framing: Framing) -> bool {
+        self.shared.use_framing(framing)
+    }
+
+    /// Returns the header that the bus lays in front of events.
+    pub fn framing(&self) -> &Framing {
+        self.shared.framing()
+    }
+
     /// The settings the bus was made with.
     pub fn config(&self) -> &BusConfig {
         &self.shared.config
@@ -516,7 +528,7 @@ impl EventBus {
         let offset = {
             let mut log = topic.lock();
             let offset = log.append(
-                &self.shared.config.framing,
+                self.shared.framing(),
                 |offset, text| {
                     write(offset, text);
                     crate::log::Appended {

@@ -54,8 +54,9 @@ pub struct BusConfig {
     pub sweep_interval: Duration,
     /// Fan-out workers; 0 takes one per worker thread of the runtime. Default 0.
     pub fanout_workers: usize,
-    /// The frame header laid in front of each event. Default none.
-    pub framing: Framing,
+    /// The frame header laid in front of each event. Default: that of the transport
+    /// which uses the bus, or none.
+    pub framing: Option<Framing>,
     /// Where timestamps come from. Default the system's clock.
     pub clock: Arc<dyn Clock>,
     /// The other nodes. Default none: [`LocalBroker`](crate::LocalBroker).
@@ -86,7 +87,7 @@ impl Default for BusConfig {
             handler_drain: defaults::HANDLER_DRAIN,
             sweep_interval: defaults::SWEEP_INTERVAL,
             fanout_workers: 0,
-            framing: Framing::NONE,
+            framing: None,
             clock: Arc::new(SystemClock),
             broker: None,
         }
@@ -140,6 +141,13 @@ impl BusConfig {
             clients: clients as u64,
             account: self.account_bytes.unwrap_or(clients / 4) as u64,
         }
+    }
+
+    /// Sets [`framing`](Self#structfield.framing).
+    #[must_use]
+    pub fn framing(mut self, framing: Framing) -> Self {
+        self.framing = Some(framing);
+        self
     }
 
     pub(crate) fn validate(&self) -> Result<(), BusConfigError> {
@@ -217,8 +225,6 @@ setters! {
     sweep_interval: Duration,
     /// Sets [`fanout_workers`](Self#structfield.fanout_workers).
     fanout_workers: usize,
-    /// Sets [`framing`](Self#structfield.framing).
-    framing: Framing,
     /// Sets [`clock`](Self#structfield.clock).
     clock: Arc<dyn Clock>,
     /// Sets [`broker`](Self#structfield.broker).

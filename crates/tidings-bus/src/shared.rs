@@ -1,7 +1,7 @@
 //! What all handles of a bus share, and the ways a publish can take.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLockReadGuard};
 
 use tidings_protocol::{Epoch, NewEvent, ResetReason, TaskId, Timestamp};
 use tokio::runtime::Handle;
@@ -17,7 +17,7 @@ use crate::deliver::handler::Handlers;
 use crate::deliver::pass::Fanout;
 use crate::deliver::topic::Topic;
 use crate::ledger::{Account, Kind, Ledger, OverLimit};
-use crate::log::Log;
+use crate::log::{Framing, Log};
 use crate::publish::append::{Prepared, PublishError, Published, Refused};
 use crate::publish::behind::Behind;
 use crate::publish::together::Ready;
@@ -32,6 +32,8 @@ use crate::tasks::task::{Rules, Task};
 /// One bus.
 pub(crate) struct Shared {
     pub(crate) config: BusConfig,
+    /// The header in front of events: fixed with the first one.
+    framing: OnceLock<Framing>,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) counters: Arc<Counters>,
@@ -96,6 +98,7 @@ impl Shared {
             interest,
             mirroring: tokio::sync::Semaphore::new(mirror::AT_A_TIME),
             behind: behind.then(Behind::default),
+            framing: config.framing.map(OnceLock::from).unwrap_or_default(),
             config,
             ready: Ready::default(),
             started: Instant::now(),
@@ -117,6 +120,15 @@ impl Shared {
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn_on(task, &self.runtime);
+    }
+
+    /// Returns the header in front of events.
+    pub(crate) fn framing(&self) -> &Framing {
+        self.framing.get_or_init(|| Framing::NONE)
+    }
+
+    pub(crate) fn use_framing(&self, framing: Framing) -> bool {
+        self.framing.get_or_init(|| framing).name == framing.name
     }
 
     pub(crate) fn runtime(&self) -> &Handle {

@@ -113,7 +113,7 @@ impl Connection {
         keep: Keep,
     ) -> Arc<Self> {
         let since = manager.bus.config().clock.now();
-        let framing = manager.bus.config().framing;
+        let framing = manager.bus.framing();
         let as_is = wire.framing().is_some_and(|own| own.name == framing.name);
         Arc::new_cyclic(|me| Self {
             manager,

@@ -58,7 +58,7 @@ pub(crate) struct Inner {
 }
 
 /// What a client asks for when it connects.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectRequest {
     /// The task of the path; none for a connection that subscribes by message.
@@ -95,17 +95,28 @@ pub enum Keep {
 }
 
 impl ConnectRequest {
-    /// A connection to one task.
-    pub fn to_task(task_id: TaskId) -> Self {
+    /// Asks for a connection to one task.
+    pub fn to_task(task_id: TaskId, access: Access) -> Self {
         Self {
             task_id: Some(task_id),
-            ..Self::default()
+            ..Self::new(access)
         }
     }
 
-    /// A connection that subscribes by message.
-    pub fn new() -> Self {
-        Self::default()
+    /// Asks for a connection that subscribes by message.
+    pub fn new(access: Access) -> Self {
+        Self {
+            task_id: None,
+            client_id: None,
+            resume_token: None,
+            since: None,
+            history: None,
+            peer: Peer::default(),
+            access,
+            keep_when_gone: Keep::default(),
+            preface: Vec::new(),
+            ticket: None,
+        }
     }
 }
 

@@ -122,7 +122,7 @@ impl Connection {
         from: u64,
         to: u64,
     ) -> Flow {
-        let framing = &self.manager().bus.config().framing;
+        let framing = self.manager().bus.framing();
         if let Some(merged) = view.merge(from, to, framing) {
             if self.writes_as_is() {
                 bytes.extend_from_slice(merged.frame());

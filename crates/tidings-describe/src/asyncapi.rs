@@ -9,6 +9,11 @@ use crate::components;
 
 /// Returns the document.
 pub fn document() -> Value {
+    at("")
+}
+
+/// Returns the document for a service that is mounted under a path.
+pub fn at(prefix: &str) -> Value {
     let schemas = components::schemas();
     let sent = messages(&schemas, "ServerMessage", "anyOf", "event_type");
     let received = messages(&schemas, "ClientMessage", "oneOf", "type");
@@ -61,7 +66,7 @@ pub fn document() -> Value {
         "defaultContentType": "application/json",
         "channels": {
             "task": {
-                "address": "/ws/tasks/{task_id}",
+                "address": format!("{prefix}/ws/tasks/{{task_id}}"),
                 "title": "One task",
                 "description": "Messages without a `task_id` are about the path's.",
                 "parameters": { "task_id": { "description": "The task to watch." } },
@@ -69,7 +74,7 @@ pub fn document() -> Value {
                 "bindings": query(true)
             },
             "any": {
-                "address": "/ws",
+                "address": format!("{prefix}/ws"),
                 "title": "Many tasks",
                 "description": "Subscribe by message: to tasks, and to patterns of them.",
                 "messages": in_channel(),

@@ -34,8 +34,8 @@ pub fn routes() -> [ExtraRoute; 2] {
     static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| text(&openapi::document()));
     static ASYNCAPI: LazyLock<Bytes> = LazyLock::new(|| text(&asyncapi::document()));
     [
-        route("/api/openapi.json", &OPENAPI),
-        route("/api/asyncapi.json", &ASYNCAPI),
+        route("/api/openapi.json", &OPENAPI, openapi::at),
+        route("/api/asyncapi.json", &ASYNCAPI, asyncapi::at),
     ]
 }
 
@@ -43,9 +43,17 @@ fn text(document: &Value) -> Bytes {
     Bytes::from(document.to_string())
 }
 
-fn route(path: &'static str, document: &'static LazyLock<Bytes>) -> ExtraRoute {
-    ExtraRoute::open(path, |_| {
-        let mut response = Response::new(Bytes::clone(document));
+fn route(
+    path: &'static str,
+    document: &'static LazyLock<Bytes>,
+    at: fn(&str) -> Value,
+) -> ExtraRoute {
+    ExtraRoute::open(path, move |asked| {
+        let body = match asked.prefix() {
+            "" => Bytes::clone(document),
+            prefix => text(&at(prefix)),
+        };
+        let mut response = Response::new(body);
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);

@@ -31,6 +31,13 @@ pub fn document() -> Value {
     })
 }
 
+/// Returns the document for a service that is mounted under a path.
+pub fn at(prefix: &str) -> Value {
+    let mut document = document();
+    document["servers"] = json!([{ "url": prefix }]);
+    document
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

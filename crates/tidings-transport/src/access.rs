@@ -1,8 +1,9 @@
-//! Where a request has its token, and what that allows.
+//! What a request shows, and what that allows.
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Request, header};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, header};
 use tidings_connections::{Access, AuthError, Credentials};
 use tidings_protocol::Secret;
 
@@ -13,37 +14,72 @@ use crate::service::{Core, PeerAddr};
 /// page can send it with a WebSocket handshake.
 const SUBPROTOCOL_PREFIX: &str = "bearer.";
 
-/// A token, and who brought it.
-pub(crate) struct Shown {
-    token: Option<Secret>,
-    addr: Option<SocketAddr>,
+/// The client's certificate, as a request extension: DER, its own first.
+///
+/// Insert it where you accept TLS connections, to see it in an
+/// [`Authenticator`](tidings_connections::Authenticator).
+#[derive(Debug, Clone)]
+pub struct PeerCertificates(pub std::sync::Arc<[Vec<u8>]>);
+
+/// Returns the value of a cookie.
+///
+/// ```
+/// use http::Request;
+///
+/// let request = Request::builder().header("cookie", "theme=dark; session=s3cr3t");
+/// let (parts, ()) = request.body(()).unwrap().into_parts();
+/// assert_eq!(tidings_transport::cookie(&parts.headers, "session"), Some("s3cr3t"));
+/// ```
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(known, value)| (known == name).then(|| value.trim_matches('"')))
+}
+
+/// Returns where a request comes from: what the listener has noted, or axum.
+pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    if let Some(PeerAddr(addr)) = extensions.get() {
+        return Some(*addr);
+    }
+    #[cfg(feature = "axum")]
+    {
+        use axum::extract::ConnectInfo;
+
+        let plain = extensions.get::<ConnectInfo<SocketAddr>>();
+        let own = extensions.get::<ConnectInfo<PeerAddr>>();
+        plain
+            .map(|ConnectInfo(addr)| *addr)
+            .or_else(|| own.map(|ConnectInfo(PeerAddr(addr))| *addr))
+    }
+    #[cfg(not(feature = "axum"))]
+    None
 }
 
 impl Core {
-    /// What a request shows. Taken out of it, for its body need not be `Sync`
-    /// and so is not to be held while this is checked.
-    pub(crate) fn shown<B>(&self, request: &Request<B>) -> Shown {
-        Shown {
-            token: token(request, self.config.token_in_query),
-            addr: request.extensions().get::<PeerAddr>().map(|addr| addr.0),
+    /// What somebody may do who shows this request. An [`Access`] that a middleware of
+    /// the host's has put into its extensions counts as it is.
+    pub(crate) async fn access(&self, request: &Parts) -> Result<Access, AuthError> {
+        if let Some(access) = request.extensions.get::<Access>() {
+            return Ok(access.clone());
         }
-    }
-
-    /// What somebody may do who shows this.
-    pub(crate) async fn access(&self, shown: Shown) -> Result<Access, AuthError> {
-        let token = shown.token.as_ref().map(Secret::reveal);
-        let credentials = Credentials::new(token, shown.addr);
+        let token = token(request, self.config.token_in_query);
+        let token = token.as_ref().map(Secret::reveal);
+        let addr = request.extensions.get().map(|PeerAddr(addr)| *addr);
+        let credentials = Credentials::new(token, addr).with_request(request);
         self.manager.authenticate(credentials).await
     }
 }
 
 /// The token of a request: the first of header, subprotocol and query.
-fn token<B>(request: &Request<B>, in_query: bool) -> Option<Secret> {
-    let headers = request.headers();
-    bearer(headers)
-        .or_else(|| subprotocol(headers))
+fn token(request: &Parts, in_query: bool) -> Option<Secret> {
+    bearer(&request.headers)
+        .or_else(|| subprotocol(&request.headers))
         .or_else(|| {
-            let query = Query::of(request.uri());
+            let query = Query::of(&request.uri);
             in_query.then(|| query.text("token")).flatten()
         })
         .map(Secret::from)

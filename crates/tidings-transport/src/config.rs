@@ -20,10 +20,15 @@ use crate::spans::{Logged, RequestSpans};
 pub struct TransportConfig {
     /// Which web pages may connect. Default: those of the same origin.
     pub allowed_origins: Origins,
-    /// Names that the accept loop answers to, beside those of this machine
-    /// itself. Looked at where it listens on this machine only, against
+    /// Names that the service answers to, beside those of this machine
+    /// itself. Looked at where it listens on this machine only (see
+    /// [`listening_on`](crate::TidingsService::listening_on)), against
     /// pages that have their own name lead here, and wherever any is given.
     pub allowed_hosts: Vec<String>,
+    /// The path under which a router or a proxy has the service, such as `/tidings`.
+    /// Default none. Needed for right URLs where the router takes the path away, and is
+    /// not axum's `nest_service` with the feature `axum`.
+    pub prefix: String,
     /// Networks of proxies whose word is taken on who is behind them
     /// (`Forwarded`, `X-Forwarded-For`, the PROXY protocol). Default none.
     pub trusted_proxies: Vec<IpNet>,
@@ -64,6 +69,7 @@ impl Default for TransportConfig {
         Self {
             allowed_origins: Origins::SameOrigin,
             allowed_hosts: Vec::new(),
+            prefix: String::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             token_in_query: false,
@@ -120,8 +126,15 @@ impl TransportConfig {
 
     /// Sets the names that the server answers to.
     #[must_use]
-    pub fn allowed_hosts(mut self, names: Vec<String>) -> Self {
-        self.allowed_hosts = names;
+    pub fn allowed_hosts<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.allowed_hosts = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the path under which the service is mounted.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Request, Response};
 use tidings_connections::ConnectionManager;
 
 use crate::service::Core;
@@ -76,8 +76,12 @@ impl ExtraRoute {
         self.open
     }
 
-    pub(crate) fn answer(&self, core: &Core, headers: &HeaderMap) -> Response<Bytes> {
-        (self.answer)(&Asked { core, headers })
+    pub(crate) fn answer<B>(&self, core: &Core, request: &Request<B>) -> Response<Bytes> {
+        (self.answer)(&Asked {
+            core,
+            headers: request.headers(),
+            prefix: &core.prefix_of(request),
+        })
     }
 }
 
@@ -94,9 +98,16 @@ impl fmt::Debug for ExtraRoute {
 pub struct Asked<'a> {
     core: &'a Core,
     headers: &'a HeaderMap,
+    prefix: &'a str,
 }
 
 impl Asked<'_> {
+    /// Returns the path under which the service is mounted: empty, or such as
+    /// `/tidings`.
+    pub fn prefix(&self) -> &str {
+        self.prefix
+    }
+
     /// Returns the headers of the request.
     pub fn headers(&self) -> &HeaderMap {
         self.headers

@@ -11,11 +11,11 @@
 //! use hyper_util::rt::TokioIo;
 //! use tidings_bus::{BusConfig, EventBus};
 //! use tidings_connections::{ConnectionManager, ConnectionsConfig};
-//! use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
+//! use tidings_transport::{TidingsService, TransportConfig};
 //! use tokio::net::TcpListener;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET))?;
+//! let bus = EventBus::new(BusConfig::default())?;
 //! let manager = ConnectionManager::new(bus, ConnectionsConfig::default())?;
 //! let service = TidingsService::new(manager, TransportConfig::default())?;
 //! let listener = TcpListener::bind("127.0.0.1:8000").await?;
@@ -30,11 +30,14 @@
 //! ```
 
 mod access;
+#[cfg(feature = "axum")]
+mod axum_listener;
 mod body;
 mod cloudevents;
 mod config;
 mod extra_route;
 mod forwarded;
+mod hosts;
 mod http_counts;
 mod origin;
 mod out_buffer;
@@ -51,13 +54,19 @@ mod upgrade;
 mod websocket;
 mod write_deadline;
 
+pub use access::{PeerCertificates, cookie};
+#[cfg(feature = "axum")]
+pub use axum_listener::AxumListener;
 pub use body::Body;
 pub use config::{TransportConfig, TransportConfigError};
 pub use extra_route::{Asked, ExtraRoute};
+/// A request's head, as an authenticator sees it:
+/// `credentials.request::<RequestParts>()`.
+pub use http::request::Parts as RequestParts;
 pub use origin::{InvalidHost, Origins, host};
 pub use pages::Pages;
 pub use problem::Problem;
-pub use service::{PeerAddr, ResponseFuture, TidingsService};
+pub use service::{Drained, PeerAddr, ResponseFuture, TidingsService};
 pub use spans::{RequestHead, RequestSpans};
 pub use websocket::WEBSOCKET;
 pub use write_deadline::{HandshakeHold, WriteDeadline};

@@ -5,28 +5,33 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tidings_connections::{Access, ConnectRequest, ConnectionManager, Keep};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Cors, CorsLayer};
 use tracing::Instrument as _;
 
 use crate::body::Body;
 use crate::config::{TransportConfig, TransportConfigError};
+use crate::hosts::Hosts;
 use crate::http_counts::{HttpCounts, NO_ROUTE};
 use crate::origin::{Origins, Refusals, host};
+use crate::problem::Problem;
 use crate::request_id;
 use crate::routes::Routes;
 use crate::spans::{RequestHead, STATUS};
 use crate::upgrade;
-use crate::websocket::Echoed;
+use crate::websocket::{Echoed, WEBSOCKET};
 
 /// The address of the client, as a request extension. The accept loop of
-/// `tidings-node` sets it; in another one, insert it yourself to see it in
-/// connection info.
+/// `tidings-node` sets it. With the feature `axum` the service reads axum's
+/// `ConnectInfo<SocketAddr>` as well. Elsewhere, insert it yourself to see it in
+/// connection info, and to have limits count by address.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub SocketAddr);
 
@@ -34,7 +39,8 @@ pub struct PeerAddr(pub SocketAddr);
 ///
 /// * hyper: pass it to `hyper::server::conn::http1::Builder::serve_connection`,
 ///   and call `with_upgrades` on what that gives.
-/// * axum: `Router::fallback_service(service)`, or `nest_service("/tidings", …)`.
+/// * axum: `Router::fallback_service(service)`, or `nest_service("/tidings", …)`; see
+///   the feature `axum` and `AxumListener`.
 /// * or let `tidings-node` run it.
 ///
 /// Clones share one state.
@@ -50,6 +56,8 @@ pub(crate) struct Core {
     /// The pages that are let in, for the moment.
     pages_from: RwLock<Arc<Allowed>>,
     refusals: Refusals,
+    /// The names that it answers to.
+    pub(crate) hosts: Hosts,
     pub(crate) routes: Routes,
     pub(crate) started: Instant,
     /// Requests answered.
@@ -84,6 +92,20 @@ impl Core {
         allowed
     }
 
+    /// Returns the path under which the service is mounted, where the configuration or
+    /// axum's router says it.
+    pub(crate) fn prefix_of<B>(&self, request: &Request<B>) -> String {
+        #[cfg(feature = "axum")]
+        if let Some(axum::extract::OriginalUri(whole)) = request.extensions().get() {
+            let (whole, own) = (whole.path(), request.uri().path());
+            if let Some(prefix) = whole.strip_suffix(own) {
+                return prefix.to_owned();
+            }
+        }
+        let _ = request;
+        self.config.prefix.trim_end_matches('/').to_owned()
+    }
+
     pub(crate) fn allowed(&self) -> Arc<Allowed> {
         let allowed = self.pages_from.read();
         Arc::clone(&allowed.unwrap_or_else(PoisonError::into_inner))
@@ -103,11 +125,18 @@ impl TidingsService {
         config: TransportConfig,
     ) -> Result<Self, TransportConfigError> {
         config.validate()?;
+        if !manager.bus().use_framing(WEBSOCKET) {
+            tracing::warn!(
+                "the bus had events before the service was made, so every connection frames \
+                 them anew: make the service first, or build the bus with .framing(WEBSOCKET)"
+            );
+        }
         let routes = Routes::new(&config.routes)?;
         let core = Core {
             manager,
             pages_from: RwLock::new(Allowed::new(config.allowed_origins.clone())),
             refusals: Refusals::default(),
+            hosts: Hosts::new(&config.allowed_hosts),
             config,
             routes,
             started: Instant::now(),
@@ -117,6 +146,57 @@ impl TidingsService {
         Ok(Self {
             core: Arc::new(core),
         })
+    }
+
+    /// Tells the service where it is reached. On an address of this machine only, such
+    /// as 127.0.0.1, it answers to names of this machine and to
+    /// [`allowed_hosts`](TransportConfig::allowed_hosts) alone: a page of any site can
+    /// have its own name lead there (DNS rebinding).
+    pub fn listening_on(&self, addr: SocketAddr) {
+        self.core.hosts.listening_on(addr);
+    }
+
+    /// Returns why a request is refused by the host that it asks for, if it is. The
+    /// service looks itself; this is for routes of the application beside it.
+    pub fn refusal_of_host<B>(&self, request: &Request<B>) -> Option<Problem> {
+        self.core.hosts.refusal(request)
+    }
+
+    /// Sends every connection away when `stop` is cancelled: WebSockets and streams of
+    /// events are told to come back, each after another part of `window`, and new ones
+    /// are refused. The future is done when all have gone, or the window and the time
+    /// for a write have passed. Dropping the future changes nothing.
+    ///
+    /// The one recipe for a stop, under axum as under hyper:
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use tokio_util::sync::CancellationToken;
+    /// # async fn serve(stop: CancellationToken) {}
+    /// # async fn example(service: tidings_transport::TidingsService) {
+    /// let stop = CancellationToken::new();
+    /// let drained = service.drain_on(stop.clone(), Duration::from_secs(5));
+    /// // axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned())
+    /// serve(stop).await;
+    /// drained.await;
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn drain_on(&self, stop: CancellationToken, window: Duration) -> Drained {
+        let manager = self.core.manager.clone();
+        Drained(tokio::spawn(async move {
+            stop.cancelled().await;
+            let deadline = window + manager.config().write_timeout;
+            if tokio::time::timeout(deadline, manager.drain(window))
+                .await
+                .is_err()
+            {
+                let left = manager.connected();
+                tracing::warn!(left, "connections did not end in time");
+            }
+        }))
     }
 
     /// The connections behind it.
@@ -176,10 +256,10 @@ impl TidingsService {
     /// For test suites of RFC 6455, which want an echo; see `examples/echo.rs`.
     /// It is on no route of its own.
     pub fn echo<B>(&self, request: Request<B>) -> Response<Body> {
-        let mut connect = ConnectRequest::new();
+        let mut connect = ConnectRequest::new(Access::unrestricted());
         connect.keep_when_gone = Keep::Nothing;
-        upgrade::websocket::<Echoed, _>(&self.core, request, connect, Ok(Access::default()))
-            .unwrap_or_else(crate::problem::Problem::into_response)
+        upgrade::websocket::<Echoed, _>(&self.core, request, connect, Ok(()))
+            .unwrap_or_else(Problem::into_response)
     }
 }
 
@@ -188,6 +268,20 @@ impl std::fmt::Debug for TidingsService {
         f.debug_struct("TidingsService")
             .field("config", &self.core.config)
             .finish_non_exhaustive()
+    }
+}
+
+/// The end of a [drain](TidingsService::drain_on): a future.
+#[derive(Debug)]
+#[must_use = "await it after the server has stopped, or drop it explicitly"]
+pub struct Drained(tokio::task::JoinHandle<()>);
+
+impl Future for Drained {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // It ends early only with the runtime.
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tidings_connections::{
-    Access, AdmissionError, AuthError, CloseReason, ConnectRequest, ConnectionGuard,
-    ConnectionManager, Socket, Wire,
+    AdmissionError, AuthError, CloseReason, ConnectRequest, ConnectionGuard, ConnectionManager,
+    Socket, Wire,
 };
 use tidings_protocol::{ControlMessage, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,7 +63,7 @@ pub(crate) fn websocket<M: Incoming, B>(
     core: &Core,
     mut request: Request<B>,
     mut connect: ConnectRequest,
-    access: Result<Access, AuthError>,
+    access: Result<(), AuthError>,
 ) -> Result<Response<Body>, Problem> {
     let mut response =
         create_response_with_body(&request, || full(Vec::new())).map_err(|error| {
@@ -82,10 +82,7 @@ pub(crate) fn websocket<M: Incoming, B>(
     } else {
         Err(CloseReason::Policy.into())
     };
-    let verdict = verdict.and_then(|()| {
-        connect.access = access?;
-        Ok(())
-    });
+    let verdict = verdict.and_then(|()| Ok(access?));
     let manager = core.manager.clone();
     if let Some(hold) = request.extensions().get::<HandshakeHold>() {
         hold.arm();
@@ -164,19 +161,42 @@ fn unwrap(upgraded: Upgraded) -> Stream {
         }
         Err(upgraded) => upgraded,
     };
-    let tcp = |stream: TokioIo<TcpStream>, early| Stream::Tcp {
-        stream: stream.into_inner(),
-        held: Vec::new(),
-        early,
+    let tcp = |stream: TokioIo<TcpStream>, early| {
+        let stream = stream.into_inner();
+        // A listener of somebody else's: events are small and must not wait for more.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        Stream::Tcp {
+            stream,
+            held: Vec::new(),
+            early,
+        }
     };
     let upgraded = match upgraded.downcast() {
         Ok(parts) => return tcp(parts.io, parts.read_buf),
         Err(upgraded) => upgraded,
     };
     #[cfg(feature = "auto")]
-    let upgraded = match hyper_util::server::conn::auto::upgrade::downcast(upgraded) {
-        Ok(parts) => return tcp(parts.io, parts.read_buf),
-        Err(upgraded) => upgraded,
+    let upgraded = {
+        use hyper_util::server::conn::auto::upgrade::downcast;
+
+        let upgraded = match downcast::<TokioIo<WriteDeadline>>(upgraded) {
+            Ok(parts) => {
+                let (stream, held) = parts.io.into_inner().into_parts();
+                let early = parts.read_buf;
+                return Stream::Tcp {
+                    stream,
+                    held,
+                    early,
+                };
+            }
+            Err(upgraded) => upgraded,
+        };
+        match downcast(upgraded) {
+            Ok(parts) => return tcp(parts.io, parts.read_buf),
+            Err(upgraded) => upgraded,
+        }
     };
     Stream::Other(upgraded)
 }

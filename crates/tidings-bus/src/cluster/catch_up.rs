@@ -102,7 +102,7 @@ impl Line {
 
 impl Shared {
     pub(crate) fn lay_down(&self, log: &mut Log, line: Line) {
-        self.edit(log, |log| line.lay_down(log, &self.config.framing));
+        self.edit(log, |log| line.lay_down(log, self.framing()));
     }
 
     /// Takes in what the store has of a task and this node does not; called

@@ -92,7 +92,7 @@ impl Shared {
             match decode(event) {
                 Ok((decoded, payload)) if decoded.offset.get() == part.head() + 1 => {
                     line_of(decoded, &payload, Arc::clone(&event.json))
-                        .lay_down(&mut part, &self.config.framing);
+                        .lay_down(&mut part, self.framing());
                 }
                 unreadable => {
                     tracing::error!(

@@ -587,7 +587,7 @@ impl Subscription {
                         break false;
                     }
                     let view = watched.page.as_deref().unwrap_or(&self.view);
-                    let framing = &self.inner.shared.config.framing;
+                    let framing = self.inner.shared.framing();
                     let Some(merged) = view.merge(from, to, framing) else {
                         break false;
                     };

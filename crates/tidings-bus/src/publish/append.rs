@@ -171,7 +171,7 @@ impl Shared {
         let offset = SCRATCH.with_borrow_mut(|scratch| {
             self.edit(&mut log, |log| {
                 log.append(
-                    &self.config.framing,
+                    self.framing(),
                     |offset, text| {
                         let offset = Offset::new(offset).unwrap_or(Offset::MAX);
                         let data =

@@ -8,7 +8,10 @@ use tidings_protocol::{Pattern, TaskId, Timestamp};
 use super::{Permission, Principal, Scope};
 
 /// What may be done: by somebody, or everything where nobody is asked who they are.
-#[derive(Debug, Clone, Default)]
+///
+/// There is no default: whoever allows everything says so, with
+/// [`unrestricted`](Self::unrestricted).
+#[derive(Debug, Clone)]
 pub struct Access(
     /// One pointer: every connection holds one of these.
     Option<Arc<Known>>,
@@ -44,7 +47,12 @@ pub struct Forbidden(pub Permission);
 impl Access {
     /// Everything is allowed.
     pub fn unrestricted() -> Self {
-        Self::default()
+        Self(None)
+    }
+
+    /// Nothing is allowed.
+    pub fn nothing() -> Self {
+        Self::of(Principal::default())
     }
 
     /// What somebody may do.

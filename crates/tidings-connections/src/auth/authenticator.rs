@@ -1,5 +1,6 @@
 //! From a token to somebody.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,12 +19,33 @@ pub struct Credentials<'a> {
     pub token: Option<&'a str>,
     /// Where they come from.
     pub remote_addr: Option<SocketAddr>,
+    request: Option<&'a (dyn Any + Send + Sync)>,
 }
 
 impl<'a> Credentials<'a> {
     /// Of somebody who shows this token.
     pub fn new(token: Option<&'a str>, remote_addr: Option<SocketAddr>) -> Self {
-        Self { token, remote_addr }
+        Self {
+            token,
+            remote_addr,
+            request: None,
+        }
+    }
+
+    /// Adds the request that they came with, as the transport knows it.
+    #[must_use]
+    pub fn with_request(mut self, request: &'a (impl Any + Send + Sync)) -> Self {
+        self.request = Some(request);
+        self
+    }
+
+    /// Returns the request that they came with: cookies, other headers, what a
+    /// middleware has put into its extensions. Over HTTP, `T` is
+    /// `http::request::Parts`; see `tidings_transport::RequestParts`. None where the
+    /// transport's requests are of another type, and for the message `authenticate`,
+    /// which brings a token alone.
+    pub fn request<T: Any>(&self) -> Option<&'a T> {
+        self.request?.downcast_ref()
     }
 }
 
@@ -126,7 +148,15 @@ impl AuthError {
     }
 }
 
-/// Knows who may come in: the seam for one's own way of checking tokens.
+/// Knows who may come in: the seam for one's own way of checking tokens, cookies or
+/// certificates.
+///
+/// A service whose own middleware knows already who asks needs none: it puts an
+/// [`Access`](super::Access) into the extensions of the request.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no authenticator",
+    note = "implement `Authenticator` for it, with `#[async_trait]` above the `impl`"
+)]
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// Says who shows these credentials.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tidings_bus::{BusConfig, EventBus, KeepChange, Keeper, KeptThing, StoreError};
-use tidings_connections::{ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig};
+use tidings_connections::{
+    Access, ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig,
+};
 use tidings_protocol::{ClientId, Data, TaskId};
 use tidings_testkit::{LineWire, PipeSocket};
 
@@ -66,7 +68,7 @@ impl World {
     }
 
     async fn come(&self, number: usize) -> ConnectionGuard {
-        let mut request = ConnectRequest::to_task(task(number));
+        let mut request = ConnectRequest::to_task(task(number), Access::unrestricted());
         request.client_id = Some(client(number));
         let pipe = Box::new(PipeSocket::new(64 * 1024));
         let guard = self.manager.connect(request, pipe, &LineWire).unwrap();

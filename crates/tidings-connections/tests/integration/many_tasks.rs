@@ -54,9 +54,8 @@ impl World {
 
     async fn connect(&self, token: &str, id: &str, capacity: usize) -> Client {
         let pipe = PipeSocket::new(capacity);
-        let mut request = ConnectRequest::new();
+        let mut request = ConnectRequest::new(self.access(token).await);
         request.client_id = Some(ClientId::new(id).unwrap());
-        request.access = self.access(token).await;
         let socket = Box::new(pipe.clone());
         let guard = self.manager.connect(request, socket, &LineWire).unwrap();
         Client {

@@ -23,7 +23,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use tidings_bus::{BusConfig, EventBus, LogLimits, SkipPolicy};
 use tidings_connections::{
-    CloseReason, ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig,
+    Access, CloseReason, ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig,
 };
 use tidings_protocol::{
     Data, Event, EventType, NewEvent, Offset, Payload, Since, TaskError, TaskId, TaskSnapshot,
@@ -196,10 +196,10 @@ impl Client {
         self.changed.clear();
         self.confirmed.clear();
         self.token = None;
-        let mut request = ConnectRequest::new();
+        let mut request = ConnectRequest::new(Access::unrestricted());
         self.path = rng.u8(..4).gt(&0).then(|| task.to_owned());
         if let Some(path) = &self.path {
-            request = ConnectRequest::to_task(TaskId::new(path).unwrap());
+            request = ConnectRequest::to_task(TaskId::new(path).unwrap(), Access::unrestricted());
             self.explicit.insert(path.clone());
             match (rng.u8(..4), known) {
                 (0, Some(position)) => {
@@ -232,9 +232,9 @@ impl Client {
         }
         let client_id = connection.client_id().clone();
         self.checker = self.checker.resumed(|task| self.watches(task));
-        let mut request = ConnectRequest::new();
+        let mut request = ConnectRequest::new(Access::unrestricted());
         if let Some(path) = &self.path {
-            request = ConnectRequest::to_task(TaskId::new(path).unwrap());
+            request = ConnectRequest::to_task(TaskId::new(path).unwrap(), Access::unrestricted());
             // Its path subscribes again, if it has unsubscribed meanwhile.
             self.explicit.insert(path.clone());
         }

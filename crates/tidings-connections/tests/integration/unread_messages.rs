@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 use tidings_bus::{BusConfig, EventBus};
-use tidings_connections::{ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig};
+use tidings_connections::{
+    Access, ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig,
+};
 use tidings_protocol::{ClientId, Data, Secret};
 use tidings_testkit::{LineReader, LineWire, PipeSocket};
 
@@ -16,7 +18,7 @@ impl World {
     /// The client comes, over a pipe that holds so many bytes.
     fn connect(&self, capacity: usize) -> (ConnectionGuard, PipeSocket) {
         let pipe = PipeSocket::new(capacity);
-        let mut request = ConnectRequest::default();
+        let mut request = ConnectRequest::new(Access::unrestricted());
         request.client_id = Some(ClientId::new("laptop").unwrap());
         request.resume_token = self.token.clone();
         let socket = Box::new(pipe.clone());

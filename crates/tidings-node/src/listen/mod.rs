@@ -2,7 +2,6 @@
 //! and HTTP/2, and which names are answered to.
 
 mod acceptor;
-mod hosts;
 mod mounts;
 mod places;
 mod proxy_protocol;

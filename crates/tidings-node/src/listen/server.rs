@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::acceptor::{Acceptor, BoxedStream, Stream};
-use super::hosts::Hosts;
 use super::mounts::{Mounted, MountedBody, MountedServices};
 use super::places::{Held, Kept, NoPlace, Place, Places};
 use super::proxy_protocol;
@@ -134,11 +133,10 @@ impl Server {
         } = self;
         let tracker = TaskTracker::new();
         let aborted = CancellationToken::new();
-        let hosts = Hosts::of(local_addr, &service.config().allowed_hosts);
+        service.listening_on(local_addr);
         let shared = Arc::new(Shared {
             service: service.clone(),
             acceptor,
-            hosts,
             mounts,
             drain: drain.clone(),
             aborted: aborted.clone(),
@@ -218,7 +216,6 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
 struct Shared {
     service: TidingsService,
     acceptor: Option<Arc<dyn Acceptor>>,
-    hosts: Hosts,
     mounts: MountedServices,
     drain: CancellationToken,
     aborted: CancellationToken,
@@ -361,7 +358,7 @@ fn answer(
         if place.is_for_probes() && !matches!(request.uri().path(), "/healthz" | "/readyz") {
             return Answer::Refused(Box::new(full()));
         }
-        if let Some(problem) = shared.hosts.refusal(&request) {
+        if let Some(problem) = shared.service.refusal_of_host(&request) {
             return Answer::Refused(Box::new(problem));
         }
         request.extensions_mut().insert(PeerAddr(peer));

@@ -58,13 +58,9 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "tidings-scope",
             "tidings-protocol",
         ],
-        &[
-            "axum",
-            "rustls",
-            "jsonwebtoken",
-            "prometheus-client",
-            "procfs",
-        ],
+        // axum is there by the feature `axum` alone, for those who have it already:
+        // `crate_weights` holds the rest to do without.
+        &["rustls", "jsonwebtoken", "prometheus-client", "procfs"],
     ),
     (
         "tidings-metrics",

@@ -20,6 +20,7 @@ const MOST: &[(&[&str], usize)] = &[
 /// compiler, and what a single purpose needs.
 const LEFT_OUT: &[&str] = &[
     "aws-lc-sys",
+    "axum",
     "cc",
     "clap",
     "cmake",

@@ -23,13 +23,17 @@ impl Core {
         task_id: Option<TaskId>,
         access: Result<Access, AuthError>,
     ) -> Result<Response<Body>, Problem> {
-        let connect = connect_request(&request, task_id)?;
+        let (access, refused) = match access {
+            Ok(access) => (access, Ok(())),
+            Err(error) => (Access::nothing(), Err(error)),
+        };
+        let connect = connect_request(&request, task_id, access)?;
         let known = [Utf8Bytes::SUBPROTOCOL, CloudEventMessage::SUBPROTOCOL];
         let wanted = upgrade::offered(request.headers()).find(|name| known.contains(name));
         if wanted == Some(CloudEventMessage::SUBPROTOCOL) {
-            upgrade::websocket::<CloudEventMessage, _>(self, request, connect, access)
+            upgrade::websocket::<CloudEventMessage, _>(self, request, connect, refused)
         } else {
-            upgrade::websocket::<Utf8Bytes, _>(self, request, connect, access)
+            upgrade::websocket::<Utf8Bytes, _>(self, request, connect, refused)
         }
     }
 
@@ -74,10 +78,12 @@ impl Core {
 pub(crate) fn connect_request<B>(
     request: &Request<B>,
     task_id: Option<TaskId>,
+    access: Access,
 ) -> Result<ConnectRequest, Problem> {
     let query = Query::of(request.uri());
     let addr = request.extensions().get::<PeerAddr>().map(|addr| addr.0);
-    let mut connect = task_id.map_or_else(ConnectRequest::new, ConnectRequest::to_task);
+    let mut connect = ConnectRequest::new(access);
+    connect.task_id = task_id;
     connect.client_id = query.get("client_id", ErrorCode::InvalidMessage)?;
     connect.resume_token = query.text("resume_token").map(Secret::from);
     connect.since = query.get("since", ErrorCode::InvalidMessage)?;

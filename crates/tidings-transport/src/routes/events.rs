@@ -71,12 +71,11 @@ impl Core {
         let task_id = query::task_id(id)?;
         access.check(Permission::Watch, &task_id)?;
         let connect = wants_stream(request.headers())
-            .then(|| connect_request(&request, Some(task_id.clone())))
+            .then(|| connect_request(&request, Some(task_id.clone()), access.clone()))
             .transpose()?;
         // The body is not awaited with: it need not be shareable between threads.
         let (parts, _) = request.into_parts();
-        if let Some(mut connect) = connect {
-            connect.access = access;
+        if let Some(connect) = connect {
             return self.stream_events(connect, &parts.headers).await;
         }
         let query = Query::of(&parts.uri);

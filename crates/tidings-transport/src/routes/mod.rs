@@ -174,9 +174,12 @@ impl Core {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if let Some(PeerAddr(peer)) = request.extensions().get() {
-            let client = forwarded::client(request.headers(), *peer, &self.config.trusted_proxies);
+        if let Some(peer) = crate::access::peer(request.extensions()) {
+            let client = forwarded::client(request.headers(), peer, &self.config.trusted_proxies);
             request.extensions_mut().insert(PeerAddr(client));
+        }
+        if let Some(problem) = self.hosts.refusal_of_name(&request) {
+            return Err(problem);
         }
         let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
         let asked = request.uri().path_and_query();
@@ -194,10 +197,13 @@ impl Core {
             return Err(self.in_vain(addr, problem));
         };
         let access = match route {
-            route if self.is_open(route) => Ok(Access::default()),
+            route if self.is_open(route) => Ok(Access::unrestricted()),
             _ => {
-                let shown = self.shown(&request);
-                self.access(shown).await
+                // Apart, for the body need not be `Sync` and so is not to be lent out.
+                let (parts, body) = request.into_parts();
+                let access = self.access(&parts).await;
+                request = Request::from_parts(parts, body);
+                access
             }
         };
         // hyper leaves the body of an answer to HEAD out by itself.
@@ -303,7 +309,7 @@ impl Core {
                 if !route.is_open() {
                     access.check_everything(Permission::Admin)?;
                 }
-                Ok(route.answer(self, request.headers()).map(full))
+                Ok(route.answer(self, &request).map(full))
             }
             (route, _) => Err(Problem::method(allowed(route))),
         }

@@ -22,4 +22,5 @@ mod slow_clients;
 mod stalled_readers;
 mod tokens_over_time;
 mod traces;
+mod under_axum;
 mod websocket_integration;

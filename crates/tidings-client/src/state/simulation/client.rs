@@ -191,7 +191,7 @@ impl Client {
         let guard = node
             .manager
             .connect(
-                ConnectRequest::new(),
+                ConnectRequest::new(Access::unrestricted()),
                 socket,
                 &LineWire,
             )

@@ -37,7 +37,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tidings_bus::{BusConfig, EventBus, LogLimits, SkipPolicy};
 use tidings_connections::{
-    CloseReason, ConnectRequest, Connection, ConnectionGuard, ConnectionManager,
+    Access, CloseReason, ConnectRequest, Connection, ConnectionGuard, ConnectionManager,
     ConnectionsConfig,
 };
 use tidings_protocol::{

@@ -5,31 +5,50 @@
 //! is in the `Host` header, and nobody can have the browser change that.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Request, StatusCode, Version};
-use tidings_transport::{Problem, host};
+
+use crate::origin::host;
+use crate::problem::Problem;
 
 /// The names that a server is asked for by.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Hosts {
     /// It listens on this machine only.
-    near: bool,
+    near: AtomicBool,
     /// Other names.
     names: Vec<String>,
 }
 
 impl Hosts {
-    /// Of a server that listens at `addr`.
-    pub(crate) fn of(addr: SocketAddr, names: &[String]) -> Self {
+    pub(crate) fn new(names: &[String]) -> Self {
         Self {
-            near: addr.ip().is_loopback(),
+            near: AtomicBool::new(false),
             names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
         }
     }
 
+    /// Notes where the server listens. Of several places, one on this machine only is
+    /// enough to look at names.
+    pub(crate) fn listening_on(&self, addr: SocketAddr) {
+        self.near
+            .fetch_or(addr.ip().is_loopback(), Ordering::Relaxed);
+    }
+
     /// Whether the names are looked at.
     fn are_checked(&self) -> bool {
-        self.near || !self.names.is_empty()
+        self.near.load(Ordering::Relaxed) || !self.names.is_empty()
+    }
+
+    /// Returns why a request is refused, by the name that it asks for. A request that
+    /// names no host is the listener's business.
+    pub(crate) fn refusal_of_name<B>(&self, request: &Request<B>) -> Option<Problem> {
+        match host(request) {
+            Ok(None) => None,
+            _ if !self.are_checked() => None,
+            _ => self.refusal(request),
+        }
     }
 
     /// Returns why a request is refused, by the host that it went to.
@@ -45,7 +64,8 @@ impl Hosts {
             Ok(None) if !self.are_checked() => None,
             Ok(_) => Some(Problem::plain(
                 StatusCode::MISDIRECTED_REQUEST,
-                "this server does not answer to the name in the Host header; see --allow-host",
+                "this server does not answer to the name in the Host header; see --allow-host \
+                 (`TransportConfig::allowed_hosts`)",
             )),
         }
     }
@@ -84,7 +104,12 @@ mod tests {
 
     #[test]
     fn answers_to_its_own_names() {
-        let near = Hosts::of(([127, 0, 0, 1], 8000).into(), &["Tidings.example".into()]);
+        let of = |addr: [u8; 4], names: &[String]| {
+            let hosts = Hosts::new(names);
+            hosts.listening_on((addr, 8000).into());
+            hosts
+        };
+        let near = of([127, 0, 0, 1], &["Tidings.example".into()]);
         for (host, allowed) in [
             ("localhost", true),
             ("localhost:8000", true),
@@ -107,9 +132,9 @@ mod tests {
         ] {
             assert_eq!(near.allow(host), allowed, "{host}");
         }
-        let far = Hosts::of(([0, 0, 0, 0], 8000).into(), &[]);
+        let far = of([0, 0, 0, 0], &[]);
         assert!(far.allow("anything.example"), "many names lead to it");
-        let named = Hosts::of(([0, 0, 0, 0], 8000).into(), &["a.example".into()]);
+        let named = of([0, 0, 0, 0], &["a.example".into()]);
         assert!(named.allow("a.example:8000") && !named.allow("b.example"));
     }
 }

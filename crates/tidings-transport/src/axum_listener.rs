@@ -1,0 +1,86 @@
+//! A listener for `axum::serve` that serves Tidings as well as a node's own does.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use tokio::net::TcpListener;
+
+use crate::service::{PeerAddr, TidingsService};
+use crate::write_deadline::WriteDeadline;
+
+/// The pause after a connection could not be accepted: other ones may have to end
+/// before there are descriptors again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener for `axum::serve`. Its connections have `TCP_NODELAY`, fail when the
+/// client takes nothing of an answer in time, and answer to names of this machine
+/// alone where it listens on this machine only.
+///
+/// ```no_run
+/// use axum::Router;
+/// use tidings_transport::{AxumListener, PeerAddr, TidingsService};
+/// use tokio::net::TcpListener;
+///
+/// # async fn serve(service: TidingsService) -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:8000").await?;
+/// let listener = AxumListener::new(listener, &service)?;
+/// let app = Router::new().fallback_service(service);
+/// let app = app.into_make_service_with_connect_info::<PeerAddr>();
+/// axum::serve(listener, app).await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct AxumListener {
+    listener: TcpListener,
+    write_timeout: Duration,
+}
+
+impl AxumListener {
+    /// Makes a listener for this service.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub fn new(listener: TcpListener, service: &TidingsService) -> io::Result<Self> {
+        service.listening_on(listener.local_addr()?);
+        Ok(Self {
+            listener,
+            write_timeout: service.manager().config().write_timeout,
+        })
+    }
+}
+
+impl Listener for AxumListener {
+    type Io = WriteDeadline;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (WriteDeadline, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Events are small and must not wait for more to come.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
+                    }
+                    return (WriteDeadline::new(stream, self.write_timeout), peer);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, AxumListener>> for PeerAddr {
+    fn connect_info(stream: IncomingStream<'_, AxumListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}

@@ -1,0 +1,204 @@
+//! The service in an axum program: its login, its router, its listener, its stop.
+#![cfg(feature = "axum")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use bytes::Bytes;
+use http::Response;
+use tidings_bus::{BusConfig, EventBus};
+use tidings_connections::{
+    Access, AuthError, Authenticator, ConnectionManager, ConnectionsConfig, Credentials,
+    Permission, Permissions, Principal, Scope,
+};
+use tidings_protocol::{NewEvent, TaskId};
+use tidings_testkit::{TestClient, http_exchange};
+use tidings_transport::{
+    AxumListener, ExtraRoute, PeerAddr, RequestParts, TidingsService, TransportConfig, WEBSOCKET,
+    cookie,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// Knows people by a cookie.
+struct Sessions;
+
+#[async_trait]
+impl Authenticator for Sessions {
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, AuthError> {
+        let request: &RequestParts = credentials.request().ok_or(AuthError::Missing)?;
+        let user = cookie(&request.headers, "session").ok_or(AuthError::Missing)?;
+        Ok(person(user))
+    }
+}
+
+/// Somebody who may watch the own tasks.
+fn person(user: &str) -> Principal {
+    let own: Scope = format!("{user}-*").parse().into_iter().collect();
+    let permissions = Permissions::default().with(Permission::Watch, own);
+    Principal::new(permissions).subject(user)
+}
+
+struct Program {
+    addr: SocketAddr,
+    bus: EventBus,
+    service: TidingsService,
+    listener: TcpListener,
+}
+
+impl Program {
+    async fn new(authenticator: Option<Arc<dyn Authenticator>>) -> Self {
+        let bus = EventBus::new(BusConfig::default()).unwrap();
+        let config = ConnectionsConfig::default();
+        let manager = match authenticator {
+            Some(known) => ConnectionManager::with_authenticator(bus.clone(), config, known),
+            None => ConnectionManager::new(bus.clone(), config),
+        };
+        let prefix = ExtraRoute::open("/prefix", |asked| {
+            Response::new(Bytes::from(asked.prefix().to_owned()))
+        });
+        let transport = TransportConfig::default().route(prefix);
+        let service = TidingsService::new(manager.unwrap(), transport).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self {
+            addr: listener.local_addr().unwrap(),
+            bus,
+            service,
+            listener,
+        }
+    }
+}
+
+async fn get(addr: SocketAddr, path: &str, header: &str) -> (u16, String) {
+    let request = format!("GET {path} HTTP/1.1\r\n{header}Connection: close\r\n\r\n");
+    let answer = http_exchange(addr, request.as_bytes()).await;
+    (answer.status, answer.text().to_string())
+}
+
+const HOST: &str = "Host: localhost\r\n";
+
+#[tokio::test]
+async fn a_cookie_says_who_it_is_for_requests_and_for_websockets() {
+    let program = Program::new(Some(Arc::new(Sessions))).await;
+    let (addr, bus) = (program.addr, program.bus.clone());
+    let app = Router::new().fallback_service(program.service);
+    tokio::spawn(async move { axum::serve(program.listener, app).await });
+    let task: TaskId = "ada-1".parse().unwrap();
+    bus.publish(&task, NewEvent::task_started("t"))
+        .await
+        .unwrap();
+
+    assert_eq!(get(addr, "/api/tasks/ada-1", HOST).await.0, 401);
+    let with = |user: &str| format!("{HOST}Cookie: theme=dark; session={user}\r\n");
+    assert_eq!(get(addr, "/api/tasks/ada-1", &with("ada")).await.0, 200);
+    assert_eq!(get(addr, "/api/tasks/ada-1", &with("bob")).await.0, 403);
+
+    let handshake = format!(
+        "GET /ws/tasks/ada-1 HTTP/1.1\r\n{}Connection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        with("ada")
+    );
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(handshake.as_bytes()).await.unwrap();
+    let mut got = Vec::new();
+    while !String::from_utf8_lossy(&got).contains("connection_established") {
+        assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_access_of_the_hosts_middleware_counts() {
+    let program = Program::new(Some(Arc::new(Sessions))).await;
+    let (addr, bus) = (program.addr, program.bus.clone());
+    let login = from_fn(async |mut request: Request, next: Next| {
+        let user = request.headers().get("x-user").cloned();
+        if let Some(user) = user.as_ref().and_then(|user| user.to_str().ok()) {
+            request.extensions_mut().insert(Access::of(person(user)));
+        }
+        next.run(request).await
+    });
+    let app = Router::new().fallback_service(program.service).layer(login);
+    tokio::spawn(async move { axum::serve(program.listener, app).await });
+    let task: TaskId = "ada-1".parse().unwrap();
+    bus.publish(&task, NewEvent::task_started("t"))
+        .await
+        .unwrap();
+    let user = |name: &str| format!("{HOST}X-User: {name}\r\n");
+    assert_eq!(get(addr, "/api/tasks/ada-1", &user("ada")).await.0, 200);
+    assert_eq!(get(addr, "/api/tasks/ada-1", &user("bob")).await.0, 403);
+    assert_eq!(get(addr, "/api/tasks/ada-1", HOST).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_prefix_and_the_clients_address_are_read_by_themselves() {
+    let program = Program::new(None).await;
+    let (addr, bus) = (program.addr, program.bus.clone());
+    let app = Router::new()
+        .nest_service("/deep/tidings", program.service.clone())
+        .into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(program.listener, app).await });
+    assert_eq!(
+        get(addr, "/deep/tidings/prefix", HOST).await,
+        (200, "/deep/tidings".to_owned())
+    );
+    let _client = TestClient::connect(format!("ws://{addr}/deep/tidings/ws")).await;
+    let (_, connections) = get(addr, "/deep/tidings/api/connections", HOST).await;
+    assert!(connections.contains("127.0.0.1"), "{connections}");
+    // Nobody has named the framing, and the service has set it.
+    assert_eq!(bus.framing().name, WEBSOCKET.name);
+}
+
+#[tokio::test]
+async fn the_listener_for_axum_answers_to_names_of_this_machine_alone() {
+    let program = Program::new(None).await;
+    let addr = program.addr;
+    let listener = AxumListener::new(program.listener, &program.service).unwrap();
+    let app = Router::new()
+        .fallback_service(program.service)
+        .into_make_service_with_connect_info::<PeerAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    assert_eq!(get(addr, "/api/tasks", HOST).await.0, 200);
+    let evil = "Host: evil.example\r\n";
+    assert_eq!(get(addr, "/api/tasks", evil).await.0, 421);
+    let mut client = TestClient::connect(format!("ws://{addr}/ws")).await;
+    client.until("connection_established").await;
+    let (_, connections) = get(addr, "/api/connections", HOST).await;
+    assert!(connections.contains("127.0.0.1"), "{connections}");
+}
+
+#[tokio::test]
+async fn one_stop_sends_websockets_and_event_streams_away_and_ends_the_server() {
+    let program = Program::new(None).await;
+    let addr = program.addr;
+    let stop = CancellationToken::new();
+    let drained = program.service.drain_on(stop.clone(), Duration::ZERO);
+    let app = Router::new().fallback_service(program.service.clone());
+    let stopped = stop.clone().cancelled_owned();
+    let serving = tokio::spawn(async move {
+        let serve = axum::serve(program.listener, app).with_graceful_shutdown(stopped);
+        serve.await.unwrap();
+    });
+    let mut watcher = TestClient::connect(format!("ws://{addr}/ws")).await;
+    watcher.until("connection_established").await;
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let request =
+        format!("GET /api/tasks/t/events HTTP/1.1\r\n{HOST}Accept: text/event-stream\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut got = Vec::new();
+    while !String::from_utf8_lossy(&got).contains("connection_established") {
+        assert!(stream.read_buf(&mut got).await.unwrap() > 0, "{got:?}");
+    }
+    stop.cancel();
+    watcher.until("going_away").await;
+    stream.read_to_end(&mut got).await.unwrap();
+    assert!(String::from_utf8_lossy(&got).contains("going_away"));
+    drained.await;
+    serving.await.unwrap();
+    assert_eq!(program.service.manager().connected(), 0);
+}
