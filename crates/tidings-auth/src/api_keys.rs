@@ -1,4 +1,4 @@
-//! Static keys: `tdk_`, an id, and a long random secret. A file has their hashes.
+//! API keys: `tdk_`, an id, and a long random secret. The key file contains only hashes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,60 +17,60 @@ use tidings_protocol::{Secret, Timestamp};
 use crate::MAX_TOKEN_BYTES;
 use crate::jwt::is_subject;
 
-/// What every key begins with, so that one that got out is recognised.
+/// The prefix of every key. It makes a leaked key easy to recognise.
 const PREFIX: &str = "tdk_";
 
-/// Random bytes of a key: nobody guesses 256 bits, so a fast hash is enough.
+/// Random bytes in a key. Nobody can guess 256 bits, so a fast hash is sufficient.
 const KEY_BYTES: usize = 32;
 
-/// Random bytes of an id: it finds the key's entry, and is no secret.
+/// Random bytes in an id. The id is used to find the key's entry and is not secret.
 const ID_BYTES: usize = 8;
 
-/// Keys in one file at most. A check costs the same however many there are.
+/// The most keys in one file. The time of a check does not depend on the number of keys.
 const MAX_KEYS: usize = 100_000;
 
 type Hash = [u8; 32];
 
 type Id = [u8; ID_BYTES];
 
-/// What is wrong with a list of keys.
+/// Why a list of keys is not valid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeysError {
-    /// Not TOML of `[[key]]` tables with the fields that there are.
-    #[error("it is not a list of keys")]
+    /// The text is not TOML with `[[key]]` tables, or a table has an unknown field.
+    #[error("the text is not a list of keys")]
     Malformed(#[source] Box<toml::de::Error>),
-    /// An id is not what `tidings token` writes.
+    /// An id does not have the form that `tidings token` writes.
     #[error(
         "the id of {subject:?} is not 16 hexadecimal digits: make the key with `tidings token`"
     )]
     Id {
-        /// Whose.
+        /// The subject of the key.
         subject: String,
     },
-    /// Two entries have one id, so one of them could never be found.
+    /// Two entries have the same id, so a lookup could find only one of them.
     #[error("two keys have the id {id}: remove one of them")]
     Twice {
         /// The id.
         id: String,
     },
-    /// A hash is not SHA-256.
+    /// A hash is not a SHA-256 hash.
     #[error("the hash of {subject:?} is not `sha256:` and 64 hexadecimal digits")]
     Hash {
-        /// Whose.
+        /// The subject of the key.
         subject: String,
     },
-    /// Empty, longer than 256 characters, or with control characters.
-    #[error("a subject has 1 to 256 characters, none of them control characters")]
+    /// A subject is empty, longer than 256 characters, or contains control characters.
+    #[error("a subject must have 1 to 256 characters and no control characters")]
     Subject,
-    /// Not a time such as `2027-01-01T00:00:00Z`.
+    /// An `expires` is not a time such as `2027-01-01T00:00:00Z`.
     #[error("the `expires` of {subject:?} is not a time such as 2027-01-01T00:00:00Z")]
     Expires {
-        /// Whose.
+        /// The subject of the key.
         subject: String,
     },
-    /// The file has more keys than one server reads.
-    #[error("it has more than {MAX_KEYS} keys")]
+    /// The file has more keys than a server reads.
+    #[error("the list has more than {MAX_KEYS} keys")]
     TooMany,
 }
 
@@ -106,12 +106,12 @@ struct Known {
 
 type Keys = HashMap<Id, Known>;
 
-/// Lets in who shows one of these keys. Clones share one list.
+/// An authenticator that accepts these API keys. Clones share one list of keys.
 #[derive(Clone)]
 pub struct ApiKeys(Arc<RwLock<Keys>>);
 
 impl ApiKeys {
-    /// From the text of a file: TOML with a table for each key.
+    /// Creates an authenticator from the text of a key file: TOML with a table for each key.
     ///
     /// ```
     /// # use tidings_auth::ApiKeys;
@@ -127,24 +127,24 @@ impl ApiKeys {
     /// ```
     ///
     /// # Errors
-    /// See [`ApiKeysError`].
+    /// Returns [`ApiKeysError`] if the text is not a valid list of keys.
     pub fn parse(text: &str) -> Result<Self, ApiKeysError> {
         Ok(Self(Arc::new(RwLock::new(read(text)?))))
     }
 
-    /// Puts another list in place of the one there is. Connections that are
-    /// there stay; whoever's key is gone does not come back.
+    /// Replaces the list of keys. Existing connections stay open. A client whose key was removed
+    /// cannot connect again.
     ///
     /// # Errors
-    /// See [`ApiKeysError`]; the list there is stays then.
+    /// Returns [`ApiKeysError`] if the text is not a valid list. The old list then stays in use.
     pub fn replace(&self, text: &str) -> Result<(), ApiKeysError> {
         let keys = read(text)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
     }
 
-    /// Returns whose key this is. The id leads to one entry; how long the
-    /// comparison with it takes says nothing about the secret.
+    /// Returns the principal of a key. The id selects one entry. The comparison with that entry
+    /// takes constant time, so its duration reveals nothing about the secret.
     fn find(&self, key: &str) -> Option<Principal> {
         let id = id_of(key)?;
         let hash = hash(key);
@@ -154,7 +154,7 @@ impl ApiKeys {
     }
 }
 
-/// Returns the id in a key such as `tdk_9f86d081884c7d65_…`.
+/// Returns the id that is contained in a key such as `tdk_9f86d081884c7d65_…`.
 fn id_of(key: &str) -> Option<Id> {
     let (id, _) = key.strip_prefix(PREFIX)?.split_once('_')?;
     parse_id(id)
@@ -245,20 +245,20 @@ impl TryFrom<Entry> for Known {
     }
 }
 
-/// A key that was made just now.
+/// A newly generated API key.
 #[derive(Debug)]
 pub struct NewKey {
-    /// The key: shown once, and kept by nobody but its owner.
+    /// The key. Show it once to its owner; nothing stores it.
     pub key: Secret,
-    /// What to append to the file of keys: a table of TOML, with its hash.
+    /// The entry for the key file: a TOML table with the key's hash. Append it to the file.
     pub entry: String,
 }
 
 impl NewKey {
-    /// Makes a key for `subject`.
+    /// Generates a key for `subject`.
     ///
     /// # Errors
-    /// The subject cannot be one.
+    /// Returns an error if the subject is not valid.
     pub fn generate(
         subject: &str,
         permissions: &Permissions,
@@ -273,7 +273,7 @@ impl NewKey {
         let (id, secret) = random.split_at(ID_BYTES);
         let (id, secret) = (HEXLOWER.encode(id), HEXLOWER.encode(secret));
         let key = format!("{PREFIX}{id}_{secret}");
-        // Text and lists of text of this alphabet are the same in JSON and TOML.
+        // JSON and TOML write a string, or a list of strings, of these characters in the same way.
         let quoted = serde_json::Value::from(subject);
         let hash = HEXLOWER.encode(&hash(&key));
         let mut entry =

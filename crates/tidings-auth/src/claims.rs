@@ -1,14 +1,14 @@
-//! What a token says.
+//! The claims of a token.
 
 use serde::{Deserialize, Serialize};
 use tidings_connections::Permissions;
 
-/// The claims that are read; others are left to whoever made the token.
+/// The claims that are read. All other claims are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Claims {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sub: Option<String>,
-    /// Seconds since 1970; a fraction is allowed (RFC 7519 §2).
+    /// The expiry in seconds since 1970. RFC 7519 §2 allows a fraction.
     pub(crate) exp: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nbf: Option<f64>,
@@ -18,12 +18,12 @@ pub(crate) struct Claims {
     pub(crate) aud: Option<OneOrMany>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) iss: Option<OneOrMany>,
-    /// What may be done; without it, nothing may.
+    /// The permissions. A token without this claim permits nothing.
     #[serde(default)]
     pub(crate) tidings: Permissions,
 }
 
-/// A name, or a list of them.
+/// One name, or a list of names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum OneOrMany {

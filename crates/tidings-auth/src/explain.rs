@@ -1,4 +1,4 @@
-//! Reading a token, without believing it.
+//! Decoding of a token without checking it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,44 +11,44 @@ use tidings_protocol::Timestamp;
 use crate::MAX_TOKEN_BYTES;
 use crate::claims::{Claims, OneOrMany};
 
-/// The text is no token.
+/// Why a text cannot be decoded as a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExplainError {
-    /// Three parts of base64url, the first two JSON, are what makes one.
-    #[error("this is no JSON Web Token")]
+    /// The text does not consist of three parts of base64url, of which the first two are JSON.
+    #[error("this is not a JSON Web Token")]
     NoToken,
-    /// A JSON Web Token of another kind.
-    #[error("the claims of this token are not of the kind that is used here")]
+    /// The text is a JSON Web Token, but its claims are not those of Tidings.
+    #[error("the claims of this token are not those of a Tidings token")]
     Claims,
 }
 
-/// What a token says of itself; whether that is true is another question.
+/// What a token says about itself. Nothing in it has been verified.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Explained {
-    /// How it is said to be signed.
+    /// The algorithm in the token's header.
     pub algorithm: String,
-    /// Which key is said to have signed it.
+    /// The id of the key in the token's header.
     pub key_id: Option<String>,
-    /// Whom it is for.
+    /// The subject that the token is for.
     pub subject: Option<String>,
-    /// From when on it holds.
+    /// The time from which the token is valid.
     pub not_before: Option<Timestamp>,
-    /// When it ends.
+    /// The time at which the token expires.
     pub expires_at: Timestamp,
-    /// Which servers it is for.
+    /// The servers that the token is for.
     pub audience: Vec<String>,
-    /// Who made it.
+    /// The issuer of the token.
     pub issuer: Vec<String>,
-    /// What it allows.
+    /// The permissions that the token grants.
     pub permissions: Permissions,
 }
 
-/// Reads a token. Nothing is checked, least of all its signature.
+/// Decodes a token. Nothing is checked, not even the signature.
 ///
 /// # Errors
-/// It is no token, or not of the kind that is used here.
+/// Returns an error if the text is not a token, or if its claims are not those of Tidings.
 pub fn explain(token: &str) -> Result<Explained, ExplainError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(ExplainError::NoToken);
@@ -73,26 +73,26 @@ pub fn explain(token: &str) -> Result<Explained, ExplainError> {
 }
 
 fn seconds(seconds: f64) -> Timestamp {
-    // A cast of a float is cut to what fits.
+    // The cast of a float saturates at the limits of the integer.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     Timestamp::from_millis((seconds * 1_000.0) as u64)
 }
 
 impl Explained {
-    /// Whether its time is over at `now`.
+    /// Returns whether the token has expired at `now`.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at <= now
     }
 
-    /// How long it still holds.
+    /// Returns how long the token is still valid.
     pub fn left(&self, now: Timestamp) -> Duration {
         let left = self.expires_at.as_millis().saturating_sub(now.as_millis());
         Duration::from_millis(left)
     }
 }
 
-/// One line for each thing that it says; text of the token's own is quoted, so
-/// that it can play no tricks on a terminal.
+/// Writes one line for each claim. Text from the token is quoted, so that it cannot send control
+/// sequences to a terminal.
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &Option<String>| {

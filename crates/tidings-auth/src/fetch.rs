@@ -1,4 +1,4 @@
-//! One GET over HTTPS, bounded in time and size.
+//! An HTTPS GET request that is limited in time and size.
 
 use std::time::Duration;
 
@@ -9,43 +9,43 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-/// How long it may take, from the first packet to the last.
+/// The time limit of a request, from the first packet to the last.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a key set at most: a provider has a handful of keys.
+/// The most bytes of a key set. A provider publishes only a few keys.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Why there is no answer.
+/// Why a request has no usable answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// This system has no certificate authorities to believe; install them.
+    /// The system has no certificate authorities to trust. Install them.
     #[error("the system's certificate authorities cannot be read")]
     Roots(#[source] std::io::Error),
-    /// Nobody is there, or nobody whom to believe.
-    #[error("it cannot be reached")]
+    /// The connection failed, or the server's certificate is not trusted.
+    #[error("the provider cannot be reached")]
     Connect(#[source] hyper_util::client::legacy::Error),
-    /// Not 200; redirects are not followed.
-    #[error("it answered {0}")]
+    /// The status is not 200. Redirects are not followed.
+    #[error("the provider answered {0}")]
     Status(StatusCode),
-    /// It broke off, or was larger than a key set is.
-    #[error("its answer broke off, or has more than {MAX_BYTES} bytes")]
+    /// The answer ended early, or is larger than a key set.
+    #[error("the provider's answer ended early, or has more than {MAX_BYTES} bytes")]
     Body,
-    /// It took too long.
-    #[error("it did not answer within {TIMEOUT:?}")]
+    /// The answer did not arrive in time.
+    #[error("the provider did not answer within {TIMEOUT:?}")]
     Timeout,
-    /// It is no JWKS, or has no key for the algorithm.
-    #[error("its answer is no set of keys with one for the algorithm")]
+    /// The answer is not a JWKS, or it has no key for the algorithm.
+    #[error("the provider's answer is not a set of keys with a key for the algorithm")]
     NoKeys,
 }
 
-/// Gets what is at an address. A client of its own each time: keys are asked
-/// for every few minutes, and a connection kept for that would be stale.
+/// Fetches the content of an address. Each call creates a new client, because keys are fetched only
+/// every few minutes. A connection kept for that long would be stale.
 pub(crate) async fn get(url: &Uri) -> Result<Bytes, FetchError> {
     let https = HttpsConnectorBuilder::new()
         .with_native_roots()
         .map_err(FetchError::Roots)?
-        // Plain HTTP only gets here for this machine itself.
+        // The address is plain HTTP only if it is on this machine.
         .https_or_http()
         .enable_http1()
         .build();

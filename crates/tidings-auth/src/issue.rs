@@ -1,4 +1,4 @@
-//! Making tokens.
+//! Creation of tokens.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,24 +12,24 @@ use crate::jwt::is_subject;
 use crate::key::{self, Algorithm, KeyError};
 use crate::signatures;
 
-/// Why there is no token.
+/// Why a token cannot be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// Empty, longer than 256 characters, or with control characters.
-    #[error("a subject has 1 to 256 characters, none of them control characters")]
+    /// The subject is empty, longer than 256 characters, or contains control characters.
+    #[error("a subject must have 1 to 256 characters and no control characters")]
     Subject,
-    /// More tasks than fit into a request's head; use patterns.
+    /// The token names so many tasks that it would not fit into a request's headers. Use patterns.
     #[error(
         "the token would have more than {MAX_TOKEN_BYTES} bytes: name fewer tasks, or patterns"
     )]
     TooLong,
-    /// The key does not sign.
+    /// The key cannot sign.
     #[error("the key cannot sign")]
     Signing,
 }
 
-/// Makes tokens that [`JwtAuthenticator`](crate::JwtAuthenticator) takes.
+/// Creates tokens that [`JwtAuthenticator`](crate::JwtAuthenticator) accepts.
 pub struct TokenIssuer {
     algorithm: Algorithm,
     key: EncodingKey,
@@ -38,11 +38,11 @@ pub struct TokenIssuer {
 }
 
 impl TokenIssuer {
-    /// With the bytes of a key's file: for HS256 the secret, less a line end;
-    /// else a private key as PEM.
+    /// Creates an issuer from the bytes of a key file. For HS256 the file contains the secret; a
+    /// line break at its end is ignored. For other algorithms it contains a private key as PEM.
     ///
     /// # Errors
-    /// Not the key that the algorithm needs.
+    /// Returns an error if the file does not contain a key for the algorithm.
     pub fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, KeyError> {
         signatures::install();
         Ok(Self {
@@ -53,24 +53,25 @@ impl TokenIssuer {
         })
     }
 
-    /// Sets whom the tokens are for.
+    /// Sets the audience of the tokens.
     #[must_use]
     pub fn audience(mut self, name: Option<String>) -> Self {
         self.audience = name;
         self
     }
 
-    /// Sets who says so.
+    /// Sets the issuer that the tokens name.
     #[must_use]
     pub fn issuer(mut self, name: Option<String>) -> Self {
         self.issuer = name;
         self
     }
 
-    /// A token for `subject`, empty for nobody in particular, from now on.
+    /// Creates a token for `subject` that is valid from now on. If `subject` is empty, the token
+    /// names no subject.
     ///
     /// # Errors
-    /// See [`IssueError`].
+    /// Returns [`IssueError`] if the token cannot be created.
     pub fn issue(
         &self,
         subject: &str,
@@ -83,7 +84,7 @@ impl TokenIssuer {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = since.unwrap_or_default().as_secs();
         let ends = now.saturating_add(lifetime.as_secs().max(1));
-        // Whole seconds: a double holds them exactly for the next 285 million years.
+        // Round to whole seconds. A double is exact for them for the next 285 million years.
         #[allow(clippy::cast_precision_loss)]
         let claims = Claims {
             sub: (!subject.is_empty()).then(|| subject.to_owned()),

@@ -1,4 +1,4 @@
-//! Keys of an identity provider (RFC 7517), which come and go.
+//! Keys that an identity provider publishes and rotates (RFC 7517).
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,42 +14,42 @@ use tokio::time::Instant;
 use crate::fetch::{self, FetchError};
 use crate::key::Algorithm;
 
-/// How old keys may be before they are renewed in the background: while its
-/// provider answers, a withdrawn key is believed so much longer at most.
+/// The age at which keys are renewed in the background. While the provider answers, a withdrawn key
+/// is accepted for at most this long.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Between two questions, whatever tokens name: a provider that has just
-/// rotated its keys is followed within this, and no flood of tokens reaches it.
+/// The minimum time between two requests to the provider, whatever tokens arrive. A rotation is
+/// noticed within this time, and a flood of tokens does not reach the provider.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How long keys are used on while their provider cannot be asked.
+/// How long old keys stay in use while the provider cannot be reached.
 const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// Keys of one set at most.
+/// The most keys of one set.
 const MAX_KEYS: usize = 100;
 
-/// The reason why keys are not taken from an address.
+/// Why an address cannot be used as a source of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwksUrlError {
     /// The address is not `https`, or it is `http` to another machine.
     #[error(
-        "a JWKS address is https://… (http://… only to this machine: whoever can change the answer \
+        "a JWKS address must be https://… (http://… only to this machine: whoever changes the answer \
          on its way can sign tokens)"
     )]
     Address,
-    /// HS256 has a secret, and what stands at an address is none.
+    /// The algorithm is HS256. It needs a secret, which must not stand at an address.
     #[error(
-        "an address cannot hold the secret that HS256 needs: name the algorithm of its keys with \
+        "HS256 needs a secret, which an address cannot hold: name the algorithm of the keys with \
          --jwt-algorithm RS256, ES256 or EdDSA"
     )]
     Secret,
 }
 
-/// The keys as they were at one moment.
+/// The keys at one moment.
 struct Keys {
     by_id: HashMap<String, Arc<DecodingKey>>,
-    /// Of a set with one key only: tokens need not name it.
+    /// The only key of a set with one key. Tokens then need not name the key.
     only: Option<Arc<DecodingKey>>,
     at: Instant,
 }
@@ -59,8 +59,8 @@ pub(crate) struct Jwks {
     algorithm: Algorithm,
     url: Uri,
     keys: RwLock<Option<Arc<Keys>>>,
-    /// When the provider was last asked. Locked while it is asked, so that one
-    /// question serves everybody.
+    /// When the provider was last asked. The lock is held during a request, so that one request
+    /// serves all waiting callers.
     asked: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -93,10 +93,10 @@ impl Jwks {
         keys.clone().filter(|keys| keys.at.elapsed() < MAX_STALE)
     }
 
-    /// Returns the key of this id.
+    /// Returns the key with this id.
     ///
-    /// A key that is there is returned at once, and renewed in the background when
-    /// it is old. Only a request that names an unknown key waits for the provider.
+    /// A known key is returned at once. If it is old, it is renewed in the background. Only a
+    /// request that names an unknown key waits for the provider.
     pub(crate) async fn find(
         self: &Arc<Self>,
         kid: Option<&str>,
@@ -110,7 +110,7 @@ impl Jwks {
             return Ok(key);
         }
         self.renew();
-        // Unlocked when the question has been answered.
+        // Whoever holds the lock releases it when the provider has answered.
         drop(self.asked.lock().await);
         let keys = self.known().ok_or(AuthError::Unavailable)?;
         keys.find(kid).ok_or(AuthError::Invalid)
@@ -126,10 +126,10 @@ impl Jwks {
         self.ask().await
     }
 
-    /// Starts to ask the provider, unless it is being asked or was asked just now.
+    /// Starts a request to the provider, unless one is running or was made just now.
     ///
-    /// The task ends by itself: a question has a time limit. It does not belong
-    /// to the request that starts it, which may be cancelled.
+    /// The spawned task ends by itself, because a request has a time limit. The task does not
+    /// belong to the caller, which may be cancelled.
     fn renew(self: &Arc<Self>) {
         let Ok(mut asked) = Arc::clone(&self.asked).try_lock_owned() else {
             return;
@@ -141,7 +141,7 @@ impl Jwks {
         let jwks = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(error) = jwks.ask().await {
-                tracing::warn!(url = %jwks.url, %error, "the keys for tokens cannot be had");
+                tracing::warn!(url = %jwks.url, %error, "the keys for tokens cannot be fetched");
             }
             drop(asked);
         });
@@ -157,10 +157,10 @@ impl Jwks {
 }
 
 impl Keys {
-    /// The keys of a set that are for the algorithm; none if there are none.
+    /// Returns the keys of a set that fit the algorithm, or `None` if there are none.
     fn parse(algorithm: Algorithm, body: &[u8]) -> Option<Self> {
-        // A provider may list keys of kinds that nobody here knows: each is
-        // read by itself, and those are passed over.
+        // A provider may list keys of kinds that this code does not know. Parse each key by itself
+        // and skip those.
         let set: serde_json::Value = serde_json::from_slice(body).ok()?;
         let listed = set.get("keys")?.as_array()?;
         let fit: Vec<_> = listed
@@ -193,7 +193,7 @@ impl Keys {
     }
 }
 
-/// The key, if it is one to check signatures of the algorithm with.
+/// Returns the key if it can verify signatures of the algorithm.
 fn usable(algorithm: Algorithm, jwk: &Jwk) -> Option<Arc<DecodingKey>> {
     let named = jwk.common.key_algorithm.map(|named| named.to_string());
     let fits = named.is_none_or(|named| named == algorithm.as_str());
@@ -205,7 +205,7 @@ fn usable(algorithm: Algorithm, jwk: &Jwk) -> Option<Arc<DecodingKey>> {
         return None;
     }
     let key = DecodingKey::from_jwk(jwk).ok()?;
-    // A secret in a public set, or a key of another kind, is never the one.
+    // A secret in a public set, or a key of another kind, is never the right key.
     (key.family() == algorithm.family()).then(|| Arc::new(key))
 }
 

@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519), held to the advice of RFC 8725.
+//! Verification of JSON Web Tokens (RFC 7519), following the advice of RFC 8725.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,28 +15,28 @@ use crate::jwks::{Jwks, JwksUrlError};
 use crate::key::{self, Algorithm, KeyError};
 use crate::signatures;
 
-/// Characters that a subject may have: it is shown in lists and commands.
+/// The most characters of a subject, which appears in lists and commands.
 const MAX_SUBJECT_CHARS: usize = 256;
 
-/// Which tokens are taken.
+/// Which tokens are accepted.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct JwtConfig {
-    /// The one algorithm; what a token's header says is not believed.
+    /// The only accepted algorithm. The algorithm in a token's header is not trusted.
     pub algorithm: Algorithm,
-    /// The audiences that are this server; with none, a token must name none.
+    /// The audiences of this server. If the list is empty, a token must not name an audience.
     pub audience: Vec<String>,
-    /// The issuers that are believed; with none, whoever has the key.
+    /// The accepted issuers. If the list is empty, any issuer with the key is accepted.
     pub issuer: Vec<String>,
-    /// How far the issuer's clock may be from ours. Default 30 s, at most 5 min.
+    /// The tolerated difference between the issuer's clock and ours. Default: 30 s, at most 5 min.
     pub leeway: Duration,
 }
 
 impl JwtConfig {
-    /// The most that clocks may differ: more would be a longer life by another name.
+    /// The largest tolerated difference. A larger one would in fact extend the life of tokens.
     pub const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
-    /// Tokens of one algorithm.
+    /// Creates a configuration for tokens of one algorithm.
     pub fn new(algorithm: Algorithm) -> Self {
         Self {
             algorithm,
@@ -46,21 +46,21 @@ impl JwtConfig {
         }
     }
 
-    /// Sets the audiences that are this server.
+    /// Sets the audiences of this server.
     #[must_use]
     pub fn audience(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.audience = names.into_iter().collect();
         self
     }
 
-    /// Sets the issuers that are believed.
+    /// Sets the accepted issuers.
     #[must_use]
     pub fn issuer(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.issuer = names.into_iter().collect();
         self
     }
 
-    /// Sets how far clocks may differ; more than [`MAX_LEEWAY`](Self::MAX_LEEWAY) is cut to it.
+    /// Sets the tolerated difference of clocks, up to [`MAX_LEEWAY`](Self::MAX_LEEWAY).
     #[must_use]
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway.min(Self::MAX_LEEWAY);
@@ -85,7 +85,7 @@ impl JwtConfig {
     }
 }
 
-/// Where keys come from.
+/// The source of the keys that verify tokens.
 pub struct KeySource(Source);
 
 enum Source {
@@ -94,25 +94,25 @@ enum Source {
 }
 
 impl KeySource {
-    /// From the bytes of a file: for HS256 the secret, less a line end; else a
-    /// public key as PEM.
+    /// Creates a source from the bytes of a file. For HS256 the file contains the secret; a line
+    /// break at its end is ignored. For other algorithms it contains a public key as PEM.
     ///
     /// # Errors
-    /// Not the key that the algorithm needs.
+    /// Returns an error if the file does not contain a key for the algorithm.
     pub fn file(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, KeyError> {
         let key = key::decoding(algorithm, bytes)?;
         Ok(Self(Source::One(Arc::new(key))))
     }
 
-    /// Takes keys from a JWKS address (RFC 7517).
+    /// Creates a source from a JWKS address (RFC 7517).
     ///
-    /// The address is asked when a key is first needed and when a token names an
-    /// unknown key, at most every ten seconds. Old keys serve for up to a day
-    /// while they are renewed in the background.
+    /// Keys are fetched when the first key is needed and when a token names an unknown key, at most
+    /// every ten seconds. Old keys stay in use for up to a day while they are renewed in the
+    /// background.
     ///
     /// # Errors
-    /// The address is not `https` (`http` is allowed to this machine), or the
-    /// algorithm is HS256.
+    /// Returns an error if the address is not `https`, or if the algorithm is HS256. `http` is
+    /// allowed only to this machine.
     pub fn jwks(algorithm: Algorithm, url: &str) -> Result<Self, JwksUrlError> {
         Ok(Self(Source::Jwks(Arc::new(Jwks::new(algorithm, url)?))))
     }
@@ -134,7 +134,7 @@ impl std::fmt::Debug for KeySource {
     }
 }
 
-/// Lets in who shows a JSON Web Token.
+/// An authenticator that accepts JSON Web Tokens.
 #[derive(Debug)]
 pub struct JwtAuthenticator {
     config: JwtConfig,
@@ -143,7 +143,7 @@ pub struct JwtAuthenticator {
 }
 
 impl JwtAuthenticator {
-    /// With these keys.
+    /// Creates an authenticator with these keys.
     pub fn new(config: JwtConfig, keys: KeySource) -> Self {
         signatures::install();
         Self {
@@ -153,8 +153,8 @@ impl JwtAuthenticator {
         }
     }
 
-    /// Takes other keys for the tokens that are shown from now on. Connections
-    /// that are there stay until their tokens end.
+    /// Replaces the keys for future tokens. Existing connections stay open until their tokens
+    /// expire.
     pub fn replace(&self, keys: KeySource) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
@@ -163,11 +163,12 @@ impl JwtAuthenticator {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks for the keys ahead of the first token: an operator learns early
-    /// that an address is wrong. Keys from a file are there already.
+    /// Fetches the keys before the first token arrives, so that an operator learns early about a
+    /// wrong address. Does nothing if the keys come from a file.
     ///
     /// # Errors
-    /// They cannot be had; tokens are refused as unavailable until they can.
+    /// Returns an error if the keys cannot be fetched. Until they can be, tokens are refused as
+    /// unavailable.
     pub async fn warm_up(&self) -> Result<(), crate::FetchError> {
         match &self.keys().0 {
             Source::One(_) => Ok(()),
@@ -177,7 +178,7 @@ impl JwtAuthenticator {
 
     fn principal(&self, claims: Claims) -> Result<Principal, AuthError> {
         let ends = claims.exp + self.config.leeway.as_secs_f64();
-        // A cast of a float is cut to what fits, and a timestamp to the year 9999.
+        // The cast of a float saturates, and a timestamp is limited to the year 9999.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let ends = Timestamp::from_millis((ends * 1_000.0) as u64);
         let principal = Principal::new(claims.tidings).expires_at(Some(ends));
@@ -189,7 +190,7 @@ impl JwtAuthenticator {
     }
 }
 
-/// What can be shown anywhere: no line ends, no escapes, no novels.
+/// Returns whether a name is safe to display: not too long, and without control characters.
 pub(crate) fn is_subject(name: &str) -> bool {
     !name.is_empty()
         && name.chars().count() <= MAX_SUBJECT_CHARS
@@ -204,7 +205,8 @@ impl Authenticator for JwtAuthenticator {
             return Err(AuthError::Malformed);
         }
         let header = decode_header(token).map_err(|error| refusal(&error))?;
-        // Extensions that must be understood (RFC 7515 §4.1.11): we know none.
+        // The header names extensions that must be understood (RFC 7515 §4.1.11). None are
+        // supported.
         if header.crit.is_some() {
             return Err(AuthError::Invalid);
         }
@@ -217,8 +219,8 @@ impl Authenticator for JwtAuthenticator {
     }
 }
 
-/// Says what is wrong with a token, and no more: the library's own text could
-/// repeat parts of it.
+/// Returns the kind of error in a token. The library's own text is not used, because it could
+/// repeat parts of the token.
 pub(crate) fn refusal(error: &jsonwebtoken::errors::Error) -> AuthError {
     match error.kind() {
         ErrorKind::ExpiredSignature => AuthError::Expired,

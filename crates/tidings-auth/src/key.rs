@@ -1,14 +1,14 @@
-//! Algorithms, and keys from files.
+//! Signature algorithms, and keys from files.
 
 use std::fmt;
 use std::str::FromStr;
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
-/// How tokens are signed. There is no `none` among them.
+/// A signature algorithm of tokens. `none` is not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// HMAC with SHA-256: one secret on both sides.
+    /// HMAC with SHA-256. Both sides share one secret.
     HS256,
     /// RSA (PKCS #1 v1.5) with SHA-256.
     RS256,
@@ -18,16 +18,16 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// The text names no algorithm.
+/// Returned when a text is not the name of an algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected an algorithm: HS256, RS256, ES256 or EdDSA")]
 pub struct UnknownAlgorithm;
 
 impl Algorithm {
-    /// All of them.
+    /// All algorithms.
     pub const ALL: [Self; 4] = [Self::HS256, Self::RS256, Self::ES256, Self::EdDSA];
 
-    /// Its name in the header of a token.
+    /// Returns the algorithm's name in the header of a token.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::HS256 => "HS256",
@@ -75,46 +75,46 @@ impl FromStr for Algorithm {
     }
 }
 
-/// The fewest bytes of a secret: as many as the hash has (RFC 7518 §3.2).
+/// The minimum length of a secret in bytes: the length of the hash (RFC 7518 §3.2).
 const MIN_SECRET: usize = 32;
 
-/// The reason why a key cannot be used.
+/// Why a key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The file is empty or blank; put a secret into it.
+    /// The file is empty or blank. Write a secret into it.
     #[error("the key is empty: write a secret with `head -c 32 /dev/urandom | base64`")]
     Empty,
-    /// The secret has fewer than 32 bytes, so a token is enough to guess it.
+    /// The secret has fewer than 32 bytes. It could be guessed with the help of one token.
     #[error(
-        "the secret has {bytes} bytes, and a token is enough to guess it: HS256 needs {MIN_SECRET} \
+        "the secret has {bytes} bytes, so it can be guessed from a token: HS256 needs {MIN_SECRET} \
          random bytes, as `head -c 32 /dev/urandom | base64` writes them"
     )]
     Short {
-        /// Bytes of the secret.
+        /// The length of the secret in bytes.
         bytes: usize,
     },
-    /// The file holds a public or private key, which others may know, and no secret.
+    /// The file contains a public or private key instead of a secret. Others may know it.
     #[error(
-        "this is a key of another algorithm and no secret for HS256: name its algorithm with \
+        "this is a key of another algorithm, not a secret for HS256: name its algorithm with \
          --jwt-algorithm RS256, ES256 or EdDSA"
     )]
     NotSecret,
-    /// Not the key that the algorithm needs.
+    /// The file does not contain the kind of key that the algorithm needs.
     #[error("this is not {expected}, which {algorithm} needs")]
     Malformed {
         /// The algorithm.
         algorithm: Algorithm,
-        /// What it needs.
+        /// The kind of key that the algorithm needs.
         expected: &'static str,
     },
 }
 
-/// Returns the secret in a file: its bytes less the line end that editors add.
+/// Returns the secret in a file, without the line break that editors append.
 ///
 /// # Errors
-/// The secret is empty, can be guessed, or is a key that others may know. A
-/// server that took a public key as its secret would accept everybody's tokens.
+/// Returns an error if the secret is empty or too short, or if it is a public or private key. A
+/// server that used a public key as its secret would accept tokens from everybody.
 fn secret(bytes: &[u8]) -> Result<&[u8], KeyError> {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -130,10 +130,10 @@ fn secret(bytes: &[u8]) -> Result<&[u8], KeyError> {
     Ok(bytes)
 }
 
-/// Whether these bytes are a key file: PEM, DER, JWK, JWKS or SSH.
+/// Returns whether these bytes are a key file: PEM, DER, JWK, JWKS or SSH.
 fn is_known_format(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii();
-    // Text may stand before the first line of a PEM (RFC 7468 §5.2).
+    // Text may precede the first line of a PEM (RFC 7468 §5.2).
     let pem = text.windows(11).any(|part| part == b"-----BEGIN ");
     let ssh = [&b"ssh-"[..], b"ecdsa-sha2-", b"sk-ssh-"];
     let json = || serde_json::from_slice::<serde_json::Map<_, serde_json::Value>>(text);
@@ -142,7 +142,7 @@ fn is_known_format(bytes: &[u8]) -> bool {
         || (text.starts_with(b"{") && json().is_ok())
 }
 
-/// Whether these bytes are one ASN.1 sequence of exactly their length, as keys are.
+/// Returns whether these bytes are one ASN.1 sequence of exactly this length, like a DER key.
 fn is_der(bytes: &[u8]) -> bool {
     match bytes {
         [0x30, length @ 0..=0x7f, rest @ ..] => rest.len() == usize::from(*length),
@@ -154,7 +154,7 @@ fn is_der(bytes: &[u8]) -> bool {
     }
 }
 
-/// The key to check with: a secret, or a public key as PEM.
+/// Returns the key that verifies signatures: a secret, or a public key as PEM.
 pub(crate) fn decoding(algorithm: Algorithm, bytes: &[u8]) -> Result<DecodingKey, KeyError> {
     let (key, expected) = match algorithm {
         Algorithm::HS256 => return secret(bytes).map(DecodingKey::from_secret),
@@ -174,7 +174,7 @@ pub(crate) fn decoding(algorithm: Algorithm, bytes: &[u8]) -> Result<DecodingKey
     })
 }
 
-/// The key to sign with: a secret, or a private key as PEM.
+/// Returns the key that signs: a secret, or a private key as PEM.
 pub(crate) fn encoding(algorithm: Algorithm, bytes: &[u8]) -> Result<EncodingKey, KeyError> {
     let (key, expected) = match algorithm {
         Algorithm::HS256 => return secret(bytes).map(EncodingKey::from_secret),
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(secret(&two).unwrap(), &two[..33]);
     }
 
-    /// Random bytes are no key file, whatever they begin with.
+    /// Random bytes are not mistaken for a key file, whatever they begin with.
     #[test]
     fn random_bytes_are_a_secret() {
         for first in 0..=u8::MAX {

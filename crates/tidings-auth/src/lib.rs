@@ -1,14 +1,13 @@
-//! Who may come in: tokens and keys for Tidings.
+//! Authentication for Tidings with tokens and API keys.
 //!
-//! * [`JwtAuthenticator`]: JSON Web Tokens of one pinned algorithm, with the
-//!   key from a file or from the JWKS address of an identity provider.
-//! * [`ApiKeys`]: static keys, of which only hashes are kept.
-//! * [`TokenIssuer`] makes tokens, [`explain`] reads one.
+//! * [`JwtAuthenticator`] accepts JSON Web Tokens of one fixed algorithm. The keys come from a file
+//!   or from the JWKS address of an identity provider.
+//! * [`ApiKeys`] accepts static keys. Only their hashes are stored.
+//! * [`TokenIssuer`] creates tokens, and [`explain`] decodes one.
 //!
-//! A crate of its own, so that who embeds Tidings with another way of knowing
-//! its users, an [`Authenticator`](tidings_connections::Authenticator) of their
-//! own, pulls in no cryptography. Its neighbour is `tidings-connections`, which
-//! asks.
+//! This is a separate crate, because an application with its own
+//! [`Authenticator`](tidings_connections::Authenticator) needs no cryptography. Its neighbour
+//! `tidings-connections` calls the authenticator.
 //!
 //! ```
 //! use std::time::Duration;
@@ -48,6 +47,6 @@ pub use jwks::JwksUrlError;
 pub use jwt::{JwtAuthenticator, JwtConfig, KeySource};
 pub use key::{Algorithm, KeyError, UnknownAlgorithm};
 
-/// A token or a key at most, in bytes: what is longer than a request's head may
-/// be is none of ours, and is not looked at.
+/// The most bytes of a token or key. Anything longer does not fit into a request's headers, so it
+/// is refused without being examined.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;

@@ -1,9 +1,8 @@
-//! The cryptography of tokens: that of jsonwebtoken by `ring`, which TLS has already.
+//! The cryptography of tokens: a backend of jsonwebtoken that uses `ring`, which TLS also uses.
 //!
-//! jsonwebtoken brings aws-lc, whose C build takes longer than everything of ours,
-//! or the RustCrypto crates, whose RSA has an open advisory. It has no backend for
-//! `ring`, so this one hands keys and texts over, and computes nothing itself. See
-//! `docs/decisions/001-ring.md`.
+//! jsonwebtoken itself offers two backends. aws-lc has a C build that takes longer than all of our
+//! own code. The RustCrypto crates contain an RSA implementation with an open advisory. This
+//! backend only passes keys and texts to `ring`. See `docs/decisions/001-ring.md`.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -22,7 +21,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     verifier_factory: verifier,
     key_utils: KeyUtils {
         rsa_pub_components_from_private_key: rsa_components,
-        // ring takes a public key apart nowhere; Tidings makes no JWKs.
+        // ring offers no way to take a public key apart. Tidings creates no JWKs.
         rsa_pub_components_from_public_key: |_| Err(ErrorKind::InvalidKeyFormat.into()),
         ec_pub_components_from_private_key: ec_components,
         ed_pub_components_from_private_key: ed_component,
@@ -38,8 +37,8 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     },
 };
 
-/// Makes `ring` the cryptography of jsonwebtoken, unless the application has chosen
-/// another one for its process before.
+/// Makes `ring` the cryptography of jsonwebtoken, unless the application has already chosen another
+/// backend for its process.
 pub(crate) fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -67,8 +66,8 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     Ok(Box::new(Verifying(*algorithm, key.clone())))
 }
 
-/// Why a key or a signature is no good is never told: `ring` does not say, and an
-/// attacker could use it.
+/// Hides why a key or a signature was refused. `ring` does not say it, and an attacker could use
+/// it.
 fn refused<E>(_: E) -> signature::Error {
     signature::Error::new()
 }
@@ -88,7 +87,7 @@ fn of_curve(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
     }
 }
 
-/// Returns how RSA signs, and how it checks, for one of its algorithms.
+/// Returns how RSA signs and how it verifies, for one of its algorithms.
 fn of_rsa(algorithm: Algorithm) -> (&'static dyn RsaEncoding, &'static RsaParameters) {
     use algorithms as a;
     match algorithm {
@@ -191,7 +190,7 @@ fn ec_components(
     };
     let key = EcdsaKeyPair::from_pkcs8(of_curve(algorithm), key, &SystemRandom::new());
     let key = key.map_err(|_| ErrorKind::InvalidEcdsaKey)?;
-    // An uncompressed point: a tag, x and y.
+    // The key is an uncompressed point: a tag byte, then x and y.
     let (x, y) = key.public_key().as_ref()[1..].split_at(bytes);
     Ok((curve, x.to_vec(), y.to_vec()))
 }

@@ -1,4 +1,4 @@
-//! Static keys: made, kept as hashes, found, replaced.
+//! API keys are generated, stored as hashes, found and replaced.
 
 use tidings_auth::{ApiKeys, NewKey};
 use tidings_connections::{AuthError, Authenticator as _, Credentials, Permission, Permissions};
@@ -54,14 +54,14 @@ async fn a_key_is_found_by_its_hash_and_nothing_near_it_is() {
     assert!(!format!("{keys:?}{ci:?}").contains(key));
 }
 
-/// The id leads to one entry, and only that entry is compared: a check costs the
-/// same however many keys there are.
+/// The id selects one entry, and only that entry is compared. The duration of a check does not
+/// depend on the number of keys.
 #[tokio::test]
 async fn a_key_is_looked_up_by_its_id_and_by_nothing_else() {
     let ci = NewKey::generate("ci", &permissions(), None).unwrap();
     let other = NewKey::generate("other", &permissions(), None).unwrap();
     let id = |key: &NewKey| key.key.reveal().split('_').nth(1).unwrap().to_owned();
-    // The hash of `ci`'s key stands under another id.
+    // The hash of the key of `ci` is moved to another id.
     let moved = ci.entry.replace(&id(&ci), &id(&other));
     assert_ne!(moved, ci.entry, "the entry names the id: {}", ci.entry);
     let keys = ApiKeys::parse(&moved).unwrap();

@@ -1,4 +1,4 @@
-//! Keys behind a JWKS address.
+//! Keys from a JWKS address that change while the server runs.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,12 +16,12 @@ use tidings_auth::{Algorithm, JwtAuthenticator, KeySource};
 use tidings_connections::AuthError;
 use tokio::net::TcpListener;
 
-/// An identity provider: how often it was asked, and what it answers.
+/// An identity provider that counts the requests and knows what to answer.
 #[derive(Default)]
 struct Provider {
     asked: AtomicUsize,
     body: Mutex<Option<String>>,
-    /// Whether it takes questions and answers none.
+    /// Whether the provider accepts requests without answering.
     hangs: AtomicBool,
 }
 
@@ -71,7 +71,7 @@ impl Provider {
     }
 }
 
-/// A token signed by one key that says it is of another id.
+/// Returns a token that is signed by one key and names the id of another.
 fn token(pair: &Pair, algorithm: Algorithm, kid: Option<&str>) -> String {
     let mut header = jsonwebtoken::Header::new(algorithm.as_str().parse().unwrap());
     header.kid = kid.map(str::to_owned);
@@ -150,7 +150,7 @@ async fn advance(seconds: u64) {
     tokio::time::resume();
 }
 
-/// Returns the answer of a future that is ready at once; `None` if it has to wait.
+/// Returns the result of a future that is ready at once, or `None` if the future would wait.
 fn at_once<T>(asking: impl Future<Output = T>) -> Option<T> {
     match pin!(asking).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Some(answer),
@@ -185,7 +185,7 @@ async fn keys_that_are_there_serve_at_once_while_they_are_renewed() {
         assert!(matches!(answer, Some(Ok(_))), "{answer:?}");
     }
     until("the provider is asked", async || provider.asked() == 2).await;
-    // The question that hangs ends, and the next one is answered.
+    // The hanging request ends, and the next one is answered.
     provider.hangs.store(false, Ordering::Relaxed);
     provider.has(&[("new", &new)]);
     advance(20).await;

@@ -1,4 +1,4 @@
-//! Every way to make a token that is none.
+//! Every kind of invalid token is refused.
 
 use crate::support::{
     self, SECRET, ask, claims, config, header, hs256, now, pair, part, with_secret,
@@ -148,7 +148,7 @@ async fn a_public_key_is_no_secret_to_sign_with() {
         let pair = pair(algorithm);
         let keys = KeySource::file(algorithm, pair.public.as_bytes()).unwrap();
         let asked = JwtAuthenticator::new(config(algorithm), keys);
-        // The old trick: the public key, which everybody has, as an HMAC's secret.
+        // The classic attack: use the public key, which everybody has, as an HMAC secret.
         for alg in ["HS256", algorithm.as_str()] {
             let token = hs256(&json!({"alg": alg}), &claims(), pair.public.as_bytes());
             assert!(ask(&asked, &token).await.is_err(), "{alg} for {algorithm}");
@@ -207,7 +207,7 @@ fn nothing_shows_a_secret() {
     assert!(!shown.contains(&format!("{:?}", SECRET)), "{shown}");
 }
 
-/// Without `--jwt-algorithm` a server expects HS256. A public key must not become its secret.
+/// Without `--jwt-algorithm` a server expects HS256. It must not use a public key as the secret.
 #[test]
 fn what_everybody_may_know_is_no_secret() {
     let [rsa, ec, ed] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA].map(pair);

@@ -1,4 +1,4 @@
-//! Keys made for a test, and tokens put together by hand.
+//! Keys that a test generates, and tokens that it assembles by hand.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -10,18 +10,18 @@ use serde_json::{Value, json};
 use tidings_auth::{Algorithm, JwtAuthenticator, JwtConfig, KeySource};
 use tidings_connections::{AuthError, Authenticator as _, Credentials, Principal};
 
-/// A private key and its public half, as PEM.
+/// A private key and its public key, as PEM.
 pub(crate) struct Pair {
     pub(crate) private: String,
     pub(crate) public: String,
-    /// As it is in a JWKS, without a `kid`.
+    /// The public key as JWK, without a `kid`.
     pub(crate) jwk: Value,
 }
 
-/// Keys of `openssl genpkey -algorithm RSA`, which ring does not make.
+/// Keys from `openssl genpkey -algorithm RSA`, because ring cannot generate RSA keys.
 const RSA: [&str; 2] = [include_str!("rsa_one.pem"), include_str!("rsa_two.pem")];
 
-/// The bytes that a PEM stands for.
+/// Returns the bytes that a PEM text contains.
 pub(crate) fn der(pem: &str) -> Vec<u8> {
     let text: String = pem.lines().filter(|line| !line.starts_with("--")).collect();
     BASE64.decode(text.as_bytes()).unwrap()
@@ -49,7 +49,7 @@ pub(crate) fn pair(algorithm: Algorithm) -> Pair {
             }
         }
         Algorithm::RS256 => {
-            // Two calls give two keys.
+            // Two calls return two different keys.
             static CALLS: AtomicUsize = AtomicUsize::new(0);
             let pem = RSA[CALLS.fetch_add(1, Ordering::Relaxed) % RSA.len()];
             let key = KeyPair::from_pem(pem).unwrap();
@@ -78,7 +78,7 @@ pub(crate) fn part(value: &Value) -> String {
     BASE64URL_NOPAD.encode(value.to_string().as_bytes())
 }
 
-/// A token with a header and claims of the test's own, signed as HS256.
+/// Returns a token with the given header and claims, signed as HS256.
 pub(crate) fn hs256(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let text = format!("{}.{}", part(header), part(claims));
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
@@ -90,7 +90,7 @@ pub(crate) fn header() -> Value {
     json!({"alg": "HS256", "typ": "JWT"})
 }
 
-/// Claims that hold for an hour.
+/// Returns claims that are valid for an hour.
 pub(crate) fn claims() -> Value {
     json!({"sub": "ada", "exp": now() + 3_600, "tidings": {"watch": ["build-*"]}})
 }
