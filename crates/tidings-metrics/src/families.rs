@@ -1,4 +1,4 @@
-//! The few shapes that a metric has here.
+//! The shapes of metrics that this crate writes.
 
 use std::fmt::Error;
 
@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tidings_bus::TimingCounts;
 
-/// Writes families one after the other.
+/// Writes metric families one after another.
 pub(super) struct Families<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Families<'_> {

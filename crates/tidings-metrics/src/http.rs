@@ -1,4 +1,4 @@
-//! Requests, by route and status.
+//! Counts of requests, by route and status.
 
 use std::collections::BTreeMap;
 use std::fmt::Error;

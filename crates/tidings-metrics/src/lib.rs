@@ -1,11 +1,10 @@
-//! Everything that Tidings counts, as text for Prometheus.
+//! All counters of Tidings as text for Prometheus.
 //!
-//! The counters live in the crates that count; here they are only named. So
-//! there is one count of each thing, and a scrape costs nothing between scrapes.
-//! No label has values from outside: routes, codes, reasons and states are
-//! closed sets, tasks and clients are never labels.
+//! The counters live in the crates that count. This crate only names them, so each thing is counted
+//! once, and nothing is computed between scrapes. Labels never have values from outside: routes,
+//! codes, reasons and states are closed sets, and no label contains a task or a client.
 //!
-//! [`answer`] is the whole answer to a scrape. An application that mounts
+//! [`answer`] returns the whole response to a scrape. An application that mounts
 //! `tidings-transport` adds it as a route of its own:
 //!
 //! ```
@@ -38,7 +37,7 @@ use tidings_connections::ConnectionManager;
 use families::Families;
 use text::{OPENMETRICS, PROMETHEUS, as_prometheus};
 
-/// What an HTTP service says of itself.
+/// What an HTTP service reports about itself.
 #[derive(Debug, Clone)]
 pub struct Served {
     uptime: Duration,
@@ -47,8 +46,8 @@ pub struct Served {
 }
 
 impl Served {
-    /// Creates it from how long the service has existed, whether new connections
-    /// are welcome, and the number of requests answered by route and status.
+    /// Creates the report from the age of the service, whether new connections are accepted, and
+    /// the number of requests answered by route and status.
     pub fn new(
         uptime: Duration,
         ready: bool,
@@ -62,8 +61,8 @@ impl Served {
     }
 }
 
-/// Answers a scrape: in Prometheus' text format, or in OpenMetrics if the
-/// headers ask for that.
+/// Answers a scrape, in OpenMetrics if the headers ask for it, otherwise in Prometheus' text
+/// format.
 pub fn answer(headers: &HeaderMap, manager: &ConnectionManager, served: Served) -> Response<Bytes> {
     let Ok(text) = openmetrics(manager, served) else {
         let mut response = Response::new(Bytes::from_static(b"the metrics could not be written"));
@@ -85,7 +84,7 @@ pub fn answer(headers: &HeaderMap, manager: &ConnectionManager, served: Served) 
 /// Returns all metrics as OpenMetrics text.
 ///
 /// # Errors
-/// The text could not be written.
+/// Returns an error if the text cannot be written.
 pub fn openmetrics(manager: &ConnectionManager, served: Served) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape {
@@ -98,7 +97,7 @@ pub fn openmetrics(manager: &ConnectionManager, served: Served) -> Result<String
     Ok(out)
 }
 
-/// Prometheus asks for OpenMetrics first, curl for anything.
+/// Returns whether the headers ask for OpenMetrics. Prometheus asks for it, curl does not.
 fn wants_openmetrics(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
@@ -107,7 +106,7 @@ fn wants_openmetrics(headers: &HeaderMap) -> bool {
         .any(|value| value.contains("application/openmetrics-text"))
 }
 
-/// What one scrape shows, taken at one time.
+/// The values of one scrape, all read at the same time.
 #[derive(Debug)]
 struct Scrape {
     bus: parts::Bus,
@@ -121,18 +120,18 @@ impl Collector for Scrape {
         let version = env!("CARGO_PKG_VERSION");
         families.gauges(
             "tidings_build_info",
-            "The version that runs",
+            "The version of the server",
             "version",
             [(version, 1)],
         )?;
         families.gauge_f64(
             "tidings_uptime_seconds",
-            "Since the server began to answer",
+            "Time since the server began to answer",
             self.served.uptime.as_secs_f64(),
         )?;
         families.gauge(
             "tidings_ready",
-            "Whether new connections are welcome, as /readyz says",
+            "Whether the server accepts new connections, as /readyz says",
             u64::from(self.served.ready),
         )?;
         self.bus.encode(&mut families)?;

@@ -1,4 +1,4 @@
-//! What the bus and the connections have counted.
+//! The counters of the bus and of the connections.
 
 use std::fmt::Error;
 
@@ -58,12 +58,12 @@ impl Bus {
             ),
             (
                 "tidings_events_published_bytes",
-                "Bytes of data of the events accepted",
+                "Bytes of data in accepted events",
                 stats.bytes_published,
             ),
             (
                 "tidings_events_duplicate",
-                "Publishes answered with an earlier event",
+                "Publishes that repeated an event accepted before",
                 stats.duplicates,
             ),
             ("tidings_events_refused", "Publishes refused", stats.refused),
@@ -74,7 +74,7 @@ impl Bus {
             ),
             (
                 "tidings_deliveries",
-                "Events handed to subscribers, sockets and those in the process",
+                "Events handed to subscribers, over sockets and within the process",
                 stats.deliveries,
             ),
             (
@@ -84,7 +84,7 @@ impl Bus {
             ),
             (
                 "tidings_handler_errors",
-                "Errors of event handlers",
+                "Errors returned by event handlers",
                 stats.handler_errors,
             ),
             (
@@ -98,13 +98,13 @@ impl Bus {
         to.counters("tidings_gaps", "Gaps announced", "reason", gaps(stats.gaps))?;
         to.counters(
             "tidings_gap_events",
-            "Events that gaps stood for",
+            "Events replaced by gaps",
             "reason",
             gaps(stats.gap_events),
         )?;
         to.counters(
             "tidings_resets",
-            "Positions of subscribers that became void",
+            "Resets: positions of subscribers that became invalid",
             "reason",
             [
                 ("epoch_changed", stats.resets.epoch_changed),
@@ -112,11 +112,11 @@ impl Bus {
                 ("ahead", stats.resets.ahead),
             ],
         )?;
-        to.gauge("tidings_tasks", "Tasks known now", stats.tasks)?;
+        to.gauge("tidings_tasks", "Tasks that exist now", stats.tasks)?;
         let by_status = stats.tasks_by_status;
         to.gauges(
             "tidings_tasks_by_status",
-            "Tasks now that have had an event",
+            "Tasks that exist now and have had an event",
             "status",
             [
                 ("pending", by_status.pending),
@@ -129,28 +129,28 @@ impl Bus {
         to.gauge("tidings_handlers", "Event handlers now", stats.handlers)?;
         to.gauges(
             "tidings_memory_bytes",
-            "Bytes held now, by what for",
+            "Bytes in memory now, by purpose",
             "part",
             [("logs", stats.bytes), ("unsaved", stats.bytes_unsaved)],
         )?;
         to.gauge(
             "tidings_logs_limit_bytes",
-            "Bytes that logs may hold",
+            "Limit of bytes in logs",
             self.limit as u64,
         )?;
         to.histogram(
             "tidings_publish_duration_seconds",
-            "From a call of publish to its answer, the store included",
+            "Time from a publish to its answer, including the store",
             &self.publish,
         )?;
         to.histogram(
             "tidings_delivery_duration_seconds",
-            "From a publish until every watcher of its task has been visited; one publish at a time is followed",
+            "Time from a publish until every subscriber of its task was visited; measured for one publish at a time",
             &self.delivery,
         )?;
         to.histograms(
             "tidings_store_duration_seconds",
-            "Calls of the store",
+            "Time of calls to the store",
             "operation",
             &[("read", &self.store_read), ("write", &self.store_write)],
         )
@@ -183,22 +183,22 @@ impl Connections {
             ),
             (
                 "tidings_connections_resumed",
-                "Connections that went on where their client had been",
+                "Connections that resumed their client's position",
                 stats.resumed,
             ),
             (
                 "tidings_connections_timed_out",
-                "Connections closed for silence",
+                "Connections closed because the client was silent",
                 stats.timed_out,
             ),
             (
                 "tidings_auth_failures",
-                "Tokens refused, and requests without one",
+                "Requests refused because their token was missing or invalid",
                 stats.unauthenticated,
             ),
             (
                 "tidings_forbidden",
-                "Requests that the token did not allow, or from a page of a foreign origin",
+                "Requests refused because the token or the origin did not allow them",
                 stats.forbidden,
             ),
             (
@@ -213,12 +213,12 @@ impl Connections {
             ),
             (
                 "tidings_received_bytes",
-                "Bytes from WebSocket clients, framing included",
+                "Bytes received from WebSocket clients, including framing",
                 stats.bytes_in,
             ),
             (
                 "tidings_sent_bytes",
-                "Bytes handed to the sockets of connections, framing included",
+                "Bytes handed to the sockets of connections, including framing",
                 stats.bytes_out,
             ),
             (
@@ -232,7 +232,7 @@ impl Connections {
         let limited = stats.limited;
         to.counters(
             "tidings_limited",
-            "Refusals because a client had used what it may",
+            "Requests refused because the client reached a limit",
             "limit",
             limited.each(),
         )?;
@@ -246,13 +246,13 @@ impl Connections {
             .collect();
         to.counters(
             "tidings_connections_closed",
-            "Connections that ended, by the server's close code; client where the client ended it or it broke",
+            "Connections closed, by the server's close code; client if the client closed the connection or it broke",
             "code",
             codes.iter().map(|(code, count)| (code.as_str(), *count)),
         )?;
         to.counters(
             "tidings_errors",
-            "Errors told to clients, over WebSocket and HTTP; limits hit among them",
+            "Errors sent to clients over WebSocket and HTTP, including reached limits",
             "code",
             self.errors
                 .iter()
@@ -270,22 +270,22 @@ impl Connections {
         )?;
         to.gauge(
             "tidings_connections_limit",
-            "Connections that there may be",
+            "Limit of connections",
             self.limit as u64,
         )?;
         to.gauge(
             "tidings_clients_away",
-            "Clients that may resume, now",
+            "Clients that can resume now",
             stats.away,
         )?;
         to.gauge(
             "tidings_subscriptions",
-            "Cursors of connections now, inboxes included",
+            "Cursors of connections now, including inboxes",
             states.subscriptions,
         )?;
         to.gauge(
             "tidings_lag_events",
-            "Events that connections have still to get, now, all together",
+            "Undelivered events of all connections now",
             states.lag,
         )?;
         let bounds: Vec<_> = LAG_BOUNDS
@@ -295,7 +295,7 @@ impl Connections {
             .collect();
         to.gauges(
             "tidings_connections_by_lag",
-            "Connections now, by how many events they have still to get: up to this many, and more than the bound before",
+            "Connections now, by their number of undelivered events: up to this bound, and above the previous bound",
             "up_to",
             bounds.iter().map(String::as_str).zip(states.by_lag),
         )

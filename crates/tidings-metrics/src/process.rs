@@ -1,4 +1,4 @@
-//! The process and its runtime, by the names that Prometheus' own clients use.
+//! Metrics of the process and its runtime, with the names that Prometheus' own clients use.
 
 use std::fmt::Error;
 
@@ -16,12 +16,12 @@ pub(super) fn encode(to: &mut Families<'_>) -> Result<(), Error> {
         )?;
         to.gauge(
             "tidings_runtime_tasks",
-            "Tasks of the runtime that are alive now",
+            "Tasks of the runtime now",
             metrics.num_alive_tasks() as u64,
         )?;
         to.gauge(
             "tidings_runtime_queue_depth",
-            "Tasks that wait in the runtime's shared queue now",
+            "Tasks waiting in the runtime's shared queue now",
             metrics.global_queue_depth() as u64,
         )?;
     }
@@ -33,7 +33,7 @@ fn of_system(_: &mut Families<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What cannot be read is left out.
+/// Writes what the operating system reports. Values that cannot be read are left out.
 #[cfg(target_os = "linux")]
 fn of_system(to: &mut Families<'_>) -> Result<(), Error> {
     use procfs::process::{LimitValue, Process};
@@ -45,7 +45,7 @@ fn of_system(to: &mut Families<'_>) -> Result<(), Error> {
         let ticks = (stat.utime + stat.stime) as f64;
         to.counter_f64(
             "process_cpu_seconds",
-            "User and system time spent",
+            "User and system CPU time",
             ticks / procfs::ticks_per_second() as f64,
         )?;
         to.gauge(
@@ -69,7 +69,7 @@ fn of_system(to: &mut Families<'_>) -> Result<(), Error> {
     if let Ok(limits) = me.limits()
         && let LimitValue::Value(most) = limits.max_open_files.soft_limit
     {
-        to.gauge("process_max_fds", "File descriptors allowed", most)?;
+        to.gauge("process_max_fds", "Limit of open file descriptors", most)?;
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! The two text formats.
 
-/// OpenMetrics 1.0, which prometheus-client writes.
+/// OpenMetrics 1.0, the format that prometheus-client writes.
 pub(crate) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Prometheus' own, the older one.
+/// The older format of Prometheus.
 pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// OpenMetrics as Prometheus' text format. For the metrics that there are here
-/// the two differ in what is said of counters, whose samples end in `_total`:
-/// the older format describes them by that name. And it has no end.
+/// Converts OpenMetrics text to Prometheus' text format. For the metrics of this crate the formats
+/// differ in two points. The older format describes a counter under the name of its samples, which
+/// ends in `_total`. It also has no end mark.
 pub(crate) fn as_prometheus(openmetrics: &str) -> String {
     let mut out = String::with_capacity(openmetrics.len() + 1_024);
     let mut lines = openmetrics.lines().peekable();

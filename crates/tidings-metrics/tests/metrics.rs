@@ -1,4 +1,4 @@
-//! Metrics say what happened, in the format that was asked for.
+//! Metrics report what happened, in the requested format.
 
 use serde_json::json;
 use tidings_protocol::{NewEvent, TaskId};
@@ -14,7 +14,7 @@ async fn scrape(server: &TestServer, accept: &str) -> HttpResponse {
     answer
 }
 
-/// The value of one series.
+/// Returns the value of one series.
 async fn value(server: &TestServer, series: &str) -> f64 {
     let answer = scrape(server, "*/*").await;
     let line = answer
@@ -25,7 +25,7 @@ async fn value(server: &TestServer, series: &str) -> f64 {
     line.parse().expect("a number")
 }
 
-/// Every sample belongs to a family that was described right before it.
+/// Checks that every sample follows the description of its family.
 fn check_families(text: &str, counter: impl Fn(&str) -> String) {
     let (mut family, mut kind) = (String::new(), String::new());
     let mut samples = 0;
