@@ -1,17 +1,17 @@
-//! A file, its representations, and the headers that go with them.
+//! A file, its representations, and its headers.
 
 use crate::encoding::{self, Coding};
 
-/// Lets the pages talk to their own server and to nothing else. Nothing is
-/// loaded from elsewhere, and nothing inline runs.
+/// Allows the pages to connect to their own server only. No other site and no inline script is
+/// loaded.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// Has a browser ask for a page every time, because a newer server has newer pages.
+/// Makes a browser check for a newer page each time, because a newer server has newer pages.
 const ASK_AGAIN: &str = "no-cache";
 
-/// Lets a browser keep a file for good: a changed file has another name.
+/// Allows a browser to keep a file forever. A changed file has another name.
 const KEEP: &str = "public, max-age=31536000, immutable";
 
 /// A file to serve.
@@ -34,7 +34,7 @@ pub struct Asset {
 pub struct Representation {
     /// Value of `Content-Encoding`, if the content is compressed.
     pub encoding: Option<&'static str>,
-    /// Name of these bytes, quotes included (RFC 9110, section 8.8.3).
+    /// The entity tag of these bytes, including its quotes (RFC 9110 §8.8.3).
     pub etag: &'static str,
     /// The bytes to send.
     pub body: &'static [u8],
@@ -43,8 +43,8 @@ pub struct Representation {
 impl Asset {
     /// Returns the smallest representation that a client accepts.
     ///
-    /// `accept_encoding` is the request's `Accept-Encoding`, or `""` without
-    /// one. The plain representation is the answer to everything else.
+    /// `accept_encoding` is the value of the request's `Accept-Encoding`, or `""` if there is none.
+    /// If the client accepts no other encoding, this returns the plain representation.
     #[must_use]
     pub fn representation(&self, accept_encoding: &str) -> &'static Representation {
         let accepted = encoding::parse(accept_encoding);
@@ -55,13 +55,13 @@ impl Asset {
             .unwrap_or_else(|| self.plain())
     }
 
-    /// Returns the representation without compression.
+    /// Returns the uncompressed representation.
     #[must_use]
     pub fn plain(&self) -> &'static Representation {
         &self.representations[self.representations.len() - 1]
     }
 
-    /// Returns the headers to answer with, by lower-case names.
+    /// Returns the response headers, with lower-case names.
     pub fn headers(
         &self,
         representation: &Representation,

@@ -1,6 +1,6 @@
-//! `Accept-Encoding` (RFC 9110, section 12.5.3).
+//! `Accept-Encoding` (RFC 9110 §12.5.3).
 
-/// One coding that a client names, and whether it accepts it.
+/// An encoding that a client names, and whether the client accepts it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Coding<'a> {
     name: &'a str,
@@ -8,8 +8,8 @@ pub(crate) struct Coding<'a> {
 }
 
 impl Coding<'_> {
-    /// Returns whether a client that sent `codings` accepts this encoding. `*`
-    /// stands for the codings that the client does not name.
+    /// Returns whether a client that sent `codings` accepts this encoding. `*` stands for all
+    /// encodings that the client does not name.
     pub(crate) fn accepts(codings: &[Coding<'_>], encoding: &str) -> bool {
         let named = |wanted: &str| {
             codings
@@ -22,8 +22,8 @@ impl Coding<'_> {
     }
 }
 
-/// Reads the header's value. Only a weight of zero refuses a coding: the server
-/// prefers the smallest answer whatever the other weights are.
+/// Parses the header's value. Only a weight of zero refuses an encoding. The other weights do not
+/// matter, because the server prefers the smallest response.
 pub(crate) fn parse(value: &str) -> Vec<Coding<'_>> {
     value
         .split(',')

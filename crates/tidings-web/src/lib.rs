@@ -1,10 +1,9 @@
-//! Tidings in the browser, as bytes to serve.
+//! Tidings in the browser, as embedded files.
 //!
-//! The dashboard, a task's page and the client `tidings.js` are built from
-//! `ui/` and embedded, so that a server is one file and `cargo build` needs no
-//! Node.js. This crate knows no HTTP library: it says which bytes belong to a
-//! path and which headers go with them, and whoever serves them, such as
-//! `tidings-server`, does the rest.
+//! The dashboard, the page of a task and the client `tidings.js` are built from `ui/` and embedded.
+//! A server is therefore a single file, and `cargo build` needs no Node.js. This crate uses no HTTP
+//! library. It returns the bytes and headers for a path, and the caller serves them, as
+//! `tidings-server` does.
 //!
 //! ```
 //! let page = tidings_web::asset("/tasks/build-7").expect("every task has a page");
@@ -21,10 +20,10 @@ mod encoding;
 
 pub use asset::{Asset, Representation};
 
-/// Returns the file at a path, if there is one. The path is percent-encoded as
-/// in a request, and has no query.
+/// Returns the file at a path, if there is one. The path is percent-encoded, as in a request, and
+/// has no query.
 ///
-/// The page at `/` also shows that a path leads nowhere, if a browser asks for one.
+/// If a browser requests a path that does not exist, serve the page at `/`, which says so.
 pub fn asset(path: &str) -> Option<&'static Asset> {
     let file = match path {
         "/" | "/connections" => "/index.html",
@@ -34,13 +33,13 @@ pub fn asset(path: &str) -> Option<&'static Asset> {
     assets::ASSETS.iter().find(|asset| asset.path == file)
 }
 
-/// Everything that is embedded.
+/// Returns all embedded files.
 pub fn assets() -> &'static [Asset] {
     assets::ASSETS
 }
 
-/// Whether this is the page of a task, `/tasks/{task_id}`. Whether there is such
-/// a task, the page finds out itself.
+/// Returns whether the path is that of a task's page, `/tasks/{task_id}`. The page itself finds out
+/// whether the task exists.
 fn is_task(path: &str) -> bool {
     path.strip_prefix("/tasks/")
         .is_some_and(|id| !id.is_empty() && !id.contains('/'))

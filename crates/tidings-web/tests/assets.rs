@@ -1,4 +1,4 @@
-//! What is served, and with which headers.
+//! The files that are served, and their headers.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,7 +1,7 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
-/** The dashboard: what the server shows at `/` and `/tasks/{task_id}`. */
+/** The dashboard, which the server shows at `/` and `/tasks/{task_id}`. */
 export default defineConfig({
   plugins: [react()],
   build: {
@@ -9,8 +9,8 @@ export default defineConfig({
     outDir: "dist",
     emptyOutDir: true,
     modulePreload: { polyfill: false },
-    // The hash in a name changes with the content, so that browsers keep the
-    // file for good. Markdown and colours are loaded only where there are some.
+    // The hash in a name changes with the content, so browsers may keep the file forever. Markdown
+    // and colours are loaded only if they are needed.
     assetsInlineLimit: 0,
     rolldownOptions: {
       output: {

@@ -1,9 +1,9 @@
 import { defineConfig } from "vite";
 
-/** Entries that use React's hooks. A server component may only hand them on to the browser. */
+/** Entries that use React's hooks. A server component can only pass them on to the browser. */
 const CLIENT_ENTRIES = ["react", "panel"];
 
-/** The npm package: client and stores, hooks, and panel, without their dependencies. */
+/** The npm package: client, stores, hooks and panel, without their dependencies. */
 export default defineConfig({
   publicDir: false,
   build: {

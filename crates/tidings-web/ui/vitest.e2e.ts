@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** The real server and a real browser; one file after the other, for they share two cores. */
+/** Tests with the real server and a real browser. Files run one after the other, because they share two cores. */
 export default defineConfig({
   test: {
     include: ["e2e/**/*.test.ts"],

@@ -1,4 +1,4 @@
-// Holds what is built to its size, as it goes over the wire when compressed.
+// Checks that the built files stay within their budgets, measured compressed as on the wire.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -8,13 +8,13 @@ import { build } from "vite";
 const root = new URL("../", import.meta.url);
 const kib = (bytes) => gzipSync(bytes).length / 1024;
 
-/** Returns the size of a file of dist/, whatever the hash in its name. */
+/** Returns the size of a file of dist/, whatever hash is in its name. */
 function built(folder, pattern) {
   const name = readdirSync(new URL(`dist/${folder}`, root)).find((name) => pattern.test(name));
   return kib(readFileSync(new URL(`dist/${folder}${name}`, root)));
 }
 
-/** Returns the size of a part of the package as an application's bundler makes it, React aside. */
+/** Returns the size of a part of the package after bundling it as an application does, without React. */
 async function bundled(entry) {
   const made = await build({
     root: fileURLToPath(root),
@@ -30,7 +30,7 @@ async function bundled(entry) {
   });
   const { output } = [made].flat()[0];
   const chunks = new Map(output.map((file) => [file.fileName, file]));
-  // What is imported while running, such as Markdown, is loaded only where it is needed.
+  // Dynamic imports, such as Markdown, are loaded only when they are needed, so they do not count.
   const loaded = new Set();
   const load = (name) => {
     const chunk = chunks.get(name);
@@ -42,7 +42,7 @@ async function bundled(entry) {
   return kib([...loaded].map(({ code }) => code).join("\n"));
 }
 
-/** What is measured, and its budget in KiB after gzip. */
+/** The measured parts, and their budgets in KiB after gzip. */
 const budgets = [
   ["client", 8.5, () => built("", /^tidings\.js$/)],
   ["hook, client included", 11, () => bundled("src/react/useTask.ts")],

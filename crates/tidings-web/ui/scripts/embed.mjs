@@ -1,6 +1,6 @@
-// Compresses what is in dist/, and writes ../src/assets.rs: what of it is
-// embedded, where it is served, and what names its content. With --check it
-// writes nothing, and fails if a compressed file is not its original.
+// Compresses the files in dist/, and writes ../src/assets.rs: the embedded files, their paths, and
+// their entity tags. With --check it writes nothing, and fails if a compressed file does not match
+// its original.
 
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const types = {
   svg: "image/svg+xml",
 };
 
-/** The best first, as a browser that knows both is answered. */
+/** The preferred encoding first. A browser that supports several gets the first. */
 const encodings = [
   {
     name: "br",

@@ -1,6 +1,5 @@
-// Writes src/generated/protocol.ts from the JSON Schemas in docs/schema, which
-// come from the Rust types themselves. With --check it writes nothing, and
-// fails if the file is not what would be written.
+// Writes src/generated/protocol.ts from the JSON Schemas in docs/schema, which are generated from
+// the Rust types. With --check it writes nothing, and fails if the file would change.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { compile } from "json-schema-to-typescript";
@@ -10,17 +9,17 @@ const target = new URL("../src/generated/protocol.ts", import.meta.url);
 
 const read = (name) => JSON.parse(readFileSync(new URL(name, schemas), "utf8"));
 
-/** Titles name types where they are names, and explain them where they are sentences. */
+/** Uses a title as the name of its type, or as the description if it is a sentence. */
 function named(name, schema) {
   const { title, ...rest } = schema;
   const description = rest.description ?? (title && title !== name ? title : undefined);
   return description ? { ...rest, description } : rest;
 }
 
-/** Definitions whose names would shadow a global of the language or of a page. */
+/** Definitions that would shadow a global of the language or of a web page. */
 const renamed = { Error: "RequestError", Event: "EventRecord", Data: "Fields", Reference: "Ref" };
 
-/** The same schema with its references under the new names, and with types where JSON Schema is vague. */
+/** Returns the schema with renamed references, and with types where JSON Schema is vague. */
 function mapped(schema) {
   if (Array.isArray(schema)) return schema.map(mapped);
   if (schema === null || typeof schema !== "object") return schema;
@@ -31,11 +30,11 @@ function mapped(schema) {
   });
   const { $ref, ...beside } = Object.fromEntries(entries);
   if (!$ref) return beside;
-  // With a description beside a reference the generator would copy the whole definition.
+  // If a description stood next to a reference, the generator would copy the whole definition.
   return Object.keys(beside).length > 0 ? { ...beside, allOf: [{ $ref }] } : { $ref };
 }
 
-/** One schema with every definition of all of them. */
+/** Returns one schema with the definitions of all schemas. */
 function merged() {
   const $defs = {};
   for (const file of ["server-message", "client-message", "task-snapshot", "event-data", "new-event"]) {
@@ -44,9 +43,9 @@ function merged() {
       $defs[renamed[name] ?? name] = named(name, mapped(schema));
     }
   }
-  // A choice of required fields says nothing to TypeScript, and makes its type open.
+  // A choice of required fields has no meaning in TypeScript, and would make the type open.
   delete $defs.ProgressUpdate.anyOf;
-  // Objects of the application's own, and any JSON at all.
+  // Objects of the application, and any other JSON.
   $defs.Fields = { tsType: "Record<string, unknown>" };
   $defs.Json = { ...$defs.Json, tsType: "unknown" };
   $defs.Ref = { ...$defs.Ref, tsType: "unknown" };
@@ -63,7 +62,7 @@ const text = await compile(merged(), "Protocol", {
   unknownAny: true,
   enableConstEnums: false,
 });
-// The root holds nothing; the generator's remarks about who refers to what are noise.
+// Remove the empty root, and the generator's remarks about references.
 const clean = text
   .replace(/export interface Protocol \{\}\n/, "")
   .replace(/\n \* This interface was referenced by [\s\S]*?\n \* via the `definition` "[^"]+"\.(?=\n)/g, "")

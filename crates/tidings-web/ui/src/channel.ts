@@ -5,43 +5,43 @@ import type { TaskGap } from "./options.js";
 import { reduce } from "./reduce.js";
 import type { TidingsEvent } from "./types.js";
 
-/** What a channel asks the server for. */
+/** What a channel requests from the server. */
 export interface Ask {
   since?: string;
   history?: number;
 }
 
 /**
- * One task on one connection: the one subscription that the server knows, the
- * state, and the cursors of all who watch it here.
+ * One task on one connection: the only subscription that the server knows, the task's state, and
+ * the cursors of all watchers on this page.
  *
- * One subscription has one place in the log. So those who have a place are
- * served first, from the earliest of their places on; who wants to begin in the
- * past waits until they have caught up. Each cursor passes over what it has.
+ * A subscription has one position in the log. Watchers with a position are served first, starting
+ * from the earliest of their positions. A watcher that wants to begin in the past waits until the
+ * others have caught up. Each cursor ignores events that it already has.
  */
 export class Channel {
   readonly cursors = new Set<Cursor>();
-  /** The state: the last snapshot with the events above its offset. */
+  /** The state: the last snapshot, with the events above its offset applied. */
   state: TaskSnapshot | null = null;
-  /** The `subscribe` that waits for its answer. */
+  /** The `ref` of the `subscribe` that has no answer yet. */
   ref: number | null = null;
-  /** Events flow on this connection. */
+  /** Whether events arrive on this connection. */
   live = false;
-  /** Refusals in a row. */
+  /** The number of refusals in a row. */
   refusals = 0;
-  /** The server has been asked for this task by its name. */
+  /** Whether this task was subscribed by name on this connection. */
   byName = false;
   #asked: Ask = {};
-  /** Those without a place for whom the last `subscribe` was. */
+  /** The watchers without a position for whom the last `subscribe` was sent. */
   #askedFor = new Set<Cursor>();
-  /** Someone who wants to begin in the past may be waiting. */
+  /** Whether a watcher that wants to begin in the past may be waiting. */
   #waiting = false;
-  /** The offset that was due when a hole was last found. */
+  /** The offset that was due when events were last found missing. */
   #hole = 0;
 
   constructor(
     readonly taskId: string,
-    /** Sends a `subscribe` for this task; gives back its ref, or null without a connection. */
+    /** Sends a `subscribe` for this task. Returns its ref, or null if there is no connection. */
     private readonly subscribe: (ask: Ask) => number | null,
   ) {}
 
@@ -53,7 +53,7 @@ export class Channel {
     return this.state?.epoch ?? "";
   }
 
-  /** Someone begins to watch. */
+  /** Adds a watcher. */
   add(cursor: Cursor): void {
     this.cursors.add(cursor);
     if (cursor.hasWish) this.#waiting = true;
@@ -63,15 +63,15 @@ export class Channel {
     } else if (cursor.hasWish) {
       this.#serve();
     } else if (cursor.named && !this.byName) {
-      // A pattern keeps no task, so whoever watches by name asks by name.
+      // A pattern does not keep a task subscribed, so a watcher by name subscribes by name.
       this.ask();
     } else {
-      // Not before the caller has what it is about to be given.
+      // Call the watcher only after the caller has received the returned watch.
       queueMicrotask(() => this.live && !cursor.closed && cursor.join(this.state!, null));
     }
   }
 
-  /** The connection is gone. */
+  /** Records that the connection is gone. */
   lost(): void {
     this.live = this.byName = false;
     this.ref = null;
@@ -79,7 +79,7 @@ export class Channel {
     for (const cursor of this.cursors) cursor.leave(this.#epoch);
   }
 
-  /** Asks for what those who watch need. */
+  /** Subscribes from the position that the watchers need. */
   ask(): void {
     const places = [...this.cursors].flatMap(({ position }) => position ?? []);
     const epoch = places[0]?.epoch;
@@ -88,7 +88,7 @@ export class Channel {
     this.#send({ since: `${epoch}:${Math.min(...offsets)}` }, []);
   }
 
-  /** Asks for what those want who have no place yet: the same `since`, or history. */
+  /** Subscribes for watchers without a position that want the same `since`, or history. */
   #askFor(wishes: Cursor[]): void {
     const since = wishes.find((wish) => wish.since !== null)?.since;
     const served = wishes.filter((wish) => wish.since === (since ?? null));
@@ -103,7 +103,7 @@ export class Channel {
     this.byName ||= this.ref !== null;
   }
 
-  /** Lets those begin who wait, once nobody is behind. */
+  /** Lets waiting watchers begin, when no watcher is behind. */
   #serve(): void {
     if (!this.#waiting || !this.live || this.ref !== null) return;
     const all = [...this.cursors];
@@ -113,11 +113,11 @@ export class Channel {
     if (this.#waiting && !behind) this.#askFor(wishes);
   }
 
-  /** The server has answered, or announced the task under a pattern. */
+  /** Handles the server's answer, or its announcement of the task under a pattern. */
   subscribed(data: Subscribed): void {
     const snapshot = data.snapshot!;
     const named = data.ref != null;
-    // Asked for by name, the answer to that is what counts.
+    // If the task was requested by name, only the answer to that request counts.
     if (named ? data.ref !== this.ref : this.ref !== null) return;
     this.ref = null;
     this.refusals = 0;
@@ -126,14 +126,15 @@ export class Channel {
     for (const cursor of [...this.cursors]) {
       const served = named && this.#askedFor.has(cursor);
       if (cursor.hasWish && !served && !cursor.joined) continue;
-      // The subscription begins anew. So does, under a pattern, a task that had gone.
+      // The subscription starts again. Under a pattern, this also holds for a task that was removed
+      // before.
       if (named || cursor.position?.epoch !== snapshot.epoch) cursor.leave(this.#epoch);
       cursor.join(snapshot, named ? { ...this.#asked, served } : null);
     }
     this.#serve();
   }
 
-  /** The server has ended the subscription by itself. */
+  /** Handles the end of the subscription by the server. */
   ended(error: TidingsError): void {
     this.lost();
     for (const cursor of [...this.cursors]) guarded(cursor.handlers.onError, error);
@@ -183,15 +184,15 @@ export class Channel {
     this.#serve();
   }
 
-  /** The later of two states: a snapshot may be older than the events that have come. */
+  /** Keeps the later of two states. A snapshot may be older than the events that have arrived. */
   #take(snapshot: TaskSnapshot): void {
     const { state } = this;
     if (!state || state.epoch !== snapshot.epoch || snapshot.offset >= state.offset) this.state = snapshot;
   }
 
   /**
-   * Something was lost on the way. Asks for it again, from the watchers' places
-   * on; false if that has been tried.
+   * Requests lost events again, starting from the watchers' positions. Returns false if that was
+   * already tried.
    */
   #recover({ position }: Cursor): boolean {
     if (this.ref !== null) return true;
@@ -200,7 +201,7 @@ export class Channel {
     this.#hole = due;
     this.ask();
     if (this.ref === null) return false;
-    // What comes before the answer comes again after it.
+    // Events that arrive before the answer will be sent again after it.
     for (const cursor of this.cursors) cursor.leave(this.#epoch);
     this.#waiting = true;
     return true;

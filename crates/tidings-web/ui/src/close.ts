@@ -1,16 +1,16 @@
 import { AFTER_CLOSE } from "./generated/close-codes.js";
 import type { Reconnect } from "./generated/protocol.js";
 
-/** A token is missing, bad or expired. */
+/** The token is missing, invalid or expired. */
 export const UNAUTHENTICATED = 4401;
 
-/** No sign of life from the other side. */
+/** The other side gave no sign of life. */
 export const NO_HEARTBEAT = 4408;
 
 /**
- * What to do after a close of which `going_away` said nothing, by the protocol's
- * table. A proxy that breaks a connection gives 1000, 1001, 1005 or 1006: then it
- * is tried again.
+ * Returns what to do after a close without `going_away`, according to the protocol's table. A
+ * connection that a proxy breaks ends with 1000, 1001, 1005 or 1006, after which the client
+ * reconnects.
  */
 export function afterClose(code: number): Reconnect {
   return AFTER_CLOSE[code] ?? "backoff";

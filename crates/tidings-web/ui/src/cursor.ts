@@ -3,13 +3,13 @@ import type { Reset, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap, TaskHandlers } from "./options.js";
 import type { TidingsEvent } from "./types.js";
 
-/** A place in a task's log. */
+/** A position in a task's log. */
 export interface Position {
   readonly epoch: string;
   readonly offset: number;
 }
 
-/** What a subscription by name was asked to begin with, and whether it was for this watcher. */
+/** How a subscription by name begins, and whether it was sent for this watcher. */
 export interface Begin {
   readonly since?: string;
   readonly history?: number;
@@ -17,16 +17,16 @@ export interface Begin {
 }
 
 /**
- * One watcher's place in one task's log, and what it is told: every offset
- * after its place, in order, once, or a gap.
+ * The position of one watcher in a task's log. The watcher is told about every offset after its
+ * position, in order and once: as an event, or in a gap.
  */
 export class Cursor {
   /** The last offset that was delivered or named in a gap. */
   position: Position | null = null;
-  /** Told of where it stands on the current connection. */
+  /** Whether the watcher knows its position on the current connection. */
   joined = false;
   closed = false;
-  /** The head when history of unknown length was asked for, of which nothing has come yet. */
+  /** The task's newest offset, if history of unknown length was requested and none has arrived yet. */
   #head: number | null = null;
 
   constructor(
@@ -36,14 +36,14 @@ export class Cursor {
     readonly since: string | null,
   ) {}
 
-  /** It has no place yet, and wants to begin in the past. */
+  /** Whether the watcher has no position yet and wants to begin in the past. */
   get hasWish(): boolean {
     return !this.position && (this.history > 0 || this.since !== null);
   }
 
   /**
-   * The subscription ends: the connection is gone, or it begins anew. History
-   * that was still on its way is due from where it would have begun.
+   * Records that the subscription ended, because the connection is gone or the subscription starts
+   * again. History that has not arrived yet is due from its beginning.
    */
   leave(epoch: string): void {
     if (this.#head !== null) this.#settle(epoch, Math.max(0, this.#head - this.history));
@@ -56,15 +56,15 @@ export class Cursor {
   }
 
   /**
-   * The server has said where the subscription stands: by name, or, without
-   * `begin`, from the snapshot on.
+   * Records where the subscription starts: as requested by name or, without `begin`, at the
+   * snapshot.
    */
   join(snapshot: TaskSnapshot, begin: Begin | null): void {
     if (this.joined) return;
     this.joined = true;
     const { epoch, offset } = snapshot;
     if (this.position) {
-      // Asked for in its own epoch, a gap says what has changed.
+      // If the request named the watcher's own epoch, the server sends a gap for what has changed.
       const told = begin && (this.position.epoch === epoch || begin.since?.split(":")[0] === this.position.epoch);
       if (!told) this.#skip(snapshot);
     } else if (begin?.served && begin.since !== undefined) {
@@ -78,7 +78,10 @@ export class Cursor {
     guarded(this.handlers.onSnapshot, snapshot);
   }
 
-  /** Live from the snapshot on: what lies between is lost to this watcher, who is told. */
+  /**
+   * Continues live after the snapshot. Reports the events in between as a gap, because the watcher
+   * will not receive them.
+   */
   #skip(snapshot: TaskSnapshot): void {
     const { epoch, offset } = snapshot;
     const before = this.position!;
@@ -90,17 +93,18 @@ export class Cursor {
     else if (before.offset > offset) gap(offset + 1, "ahead");
   }
 
-  /** Takes an event in; false if something before it is missing. */
+  /** Handles an event. Returns false if earlier events are missing. */
   event(event: TidingsEvent, epoch: string, counted: boolean): boolean {
     if (!this.joined || this.closed) return true;
     const { offset } = event;
     const from = event.from ?? offset;
-    // Had there been any history, it would have come before.
+    // If there were any history, it would have arrived before this event.
     if (this.#head !== null && from > this.#head + 1) this.#settle(epoch, this.#head);
     if (this.position) {
       if (offset <= this.position.offset) return true;
       if (from > this.position.offset + 1) return false;
-      // Merged for a watcher that was further behind; `at` shows where its text overlaps.
+      // The event was merged for a watcher that is further behind. `at` shows where its text
+      // overlaps.
       if (from <= this.position.offset) event = { ...event, from: this.position.offset + 1 };
     }
     this.#head = null;
@@ -109,7 +113,7 @@ export class Cursor {
     return true;
   }
 
-  /** Takes a gap in; false if something before it is missing. */
+  /** Handles a gap. Returns false if earlier events are missing. */
   gap(gap: TaskGap, taskId: string, epoch: string): boolean {
     if (!this.joined || this.closed) return true;
     const { to } = gap;
@@ -126,7 +130,7 @@ export class Cursor {
     return true;
   }
 
-  /** Takes a reset in, if it is this watcher's place that is void: says so, by a gap that names no offsets. */
+  /** Handles a reset if it concerns this watcher's position. Reports it as a gap that contains no offsets. */
   reset({ reason, epoch, offset, snapshot }: Reset, taskId: string): void {
     if (!this.joined || this.closed) return;
     const { position } = this;
@@ -138,14 +142,14 @@ export class Cursor {
     guarded(this.handlers.onSnapshot, snapshot);
   }
 
-  /** A quiet subscription's head; false if this watcher is behind it. */
+  /** Handles the newest offset of a quiet subscription. Returns false if this watcher is behind it. */
   heartbeat(head: number, epoch: string): boolean {
     if (!this.joined || this.closed) return true;
     if (this.#head !== null) this.#settle(epoch, this.#head);
     return this.position!.offset >= head;
   }
 
-  /** What is missing up to an offset is lost: says so and goes on after it. */
+  /** Gives up on the events up to an offset: reports a gap and continues after it. */
   giveUp(to: number, taskId: string, epoch: string): void {
     const from = this.position!.offset + 1;
     this.position = { epoch, offset: to };

@@ -1,18 +1,18 @@
 import type { ClientOptions } from "./options.js";
 
-/** The longest delay that a timer takes, in milliseconds. A longer one would fire at once. */
+/** The longest delay that a timer supports, in milliseconds. With a longer one it would fire at once. */
 const MAX_DELAY = 2 ** 31 - 1;
 
-/** Returns a delay that a timer can take, whatever a server or a clock says. */
+/** Returns a delay that a timer supports, for any number from a server or a clock. */
 export function delay(ms: number): number {
   return Math.min(MAX_DELAY, Math.max(0, ms || 0));
 }
 
 /**
- * Returns the address of a path below the server's. A prefix in `url`, as in
+ * Returns the address of a path on the server. A prefix in `url`, as in
  * `https://example.org/tidings`, is kept.
  *
- * Throws a `TypeError` if there is no such address.
+ * Throws a `TypeError` if the address is not valid.
  */
 export function endpoint({ url }: ClientOptions, path: string): URL {
   const { location } = globalThis;

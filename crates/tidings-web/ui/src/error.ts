@@ -1,13 +1,13 @@
 import type { ErrorCode } from "./generated/protocol.js";
 
-/** Why a request was not done. */
+/** Why a request failed. */
 export class TidingsError extends Error {
   override readonly name = "TidingsError";
 
   /**
-   * @param code The protocol's error code; or `timeout` and `connection_lost`:
-   * whether the server took the request is then unknown; `closed` and `busy`:
-   * it did not.
+   * @param code The protocol's error code, or a code of the client. After `timeout` and
+   * `connection_lost` it is not known whether the server accepted the request. After `closed` and
+   * `busy`, the server did not receive it.
    */
   constructor(
     readonly code: ErrorCode | "timeout" | "connection_lost" | "closed" | "busy",
@@ -16,13 +16,13 @@ export class TidingsError extends Error {
     super(message);
   }
 
-  /** The server refused for a while. A subscription is asked for again by itself. */
+  /** Whether the refusal is temporary. The client retries a subscription by itself. */
   get temporary(): boolean {
     return this.code === "unavailable" || this.code === "rate_limited";
   }
 }
 
-/** Calls an application's function; what it throws is reported and harms nobody else. */
+/** Calls a function of the application. An error that it throws is reported, and does not affect other callbacks. */
 export function guarded<A extends unknown[]>(call: ((...args: A) => void) | undefined, ...args: A): void {
   try {
     call?.(...args);

@@ -4,17 +4,17 @@ import type { TaskGap } from "./options.js";
 import type { TidingsEvent } from "./types.js";
 import type { TaskWatch, TidingsClient } from "./websocket.js";
 
-/** Events that wait for a slow loop. Beyond them, watching stops until the loop has caught up. */
+/** The most events that wait for a slow loop. Beyond this number, watching stops until the loop has caught up. */
 const MAX_WAITING = 1_000;
 
 export interface EventsOptions {
   /** Ends the loop. */
   signal?: AbortSignal | undefined;
-  /** So many of the newest retained events as well. Default 0. */
+  /** How many of the newest retained events to receive first. Default 0. */
   history?: number | undefined;
-  /** Go on after this position; `"0"`: all that is retained. */
+  /** The position after which to continue. `"0"` starts with all retained events. */
   since?: Since | undefined;
-  /** Called with offsets that will not come, before the next event. */
+  /** Called with offsets that will not be delivered, before the next event. */
   onGap?: ((gap: TaskGap) => void) | undefined;
 }
 
@@ -27,7 +27,7 @@ export async function* eventsOf(client: TidingsClient, taskId: string, options: 
   let watch: TaskWatch | null = null;
   const add = (item: TidingsEvent | TaskGap) => {
     wake();
-    // A burst arrives before a loop can run, so the bound holds only what comes later.
+    // A burst arrives before the loop can run, so the limit only holds back what comes later.
     if (waiting.push(item) >= MAX_WAITING) watch?.close();
   };
   const start = (from: { since?: Since; history?: number }) =>

@@ -4,13 +4,13 @@ import type { TidingsEvent } from "./types.js";
 import type { TidingsClient } from "./websocket.js";
 
 export interface HistoryOptions {
-  /** Go on after this position; `"0"`: from the first event that is retained. Default `"0"`. */
+  /** The position after which to continue. `"0"` starts with the first retained event. Default `"0"`. */
   since?: string | undefined;
   /** The most events of a page. Default 100. */
   limit?: number | undefined;
   /** Only events of these types. */
   types?: readonly string[] | undefined;
-  /** Only events that hold this text. */
+  /** Only events whose data contain this text. */
   text?: string | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -18,9 +18,9 @@ export interface HistoryOptions {
 /** A page of a task's history. */
 export interface HistoryPage {
   readonly events: readonly TidingsEvent[];
-  /** Offsets before the events that are no longer retained. */
+  /** Offsets before these events that are no longer retained. */
   readonly gap?: Gap | undefined;
-  /** The position to go on from. */
+  /** The position after which the next page starts. */
   readonly next: string;
 }
 

@@ -8,22 +8,22 @@ import type { ClientOptions, SocketLike, Token } from "./options.js";
 import { listenToPage, seemsOffline } from "./page.js";
 import { IDLE, type Status } from "./status.js";
 
-/** How long connecting may take, the token and the server's first message included. */
+/** How long connecting may take, in milliseconds. It includes getting the token and the server's first message. */
 const CONNECT_TIMEOUT = 10_000;
 
-/** How long after `going_away` the server may take to close. */
+/** How long the server may take to close after `going_away`, in milliseconds. */
 const GOODBYE_TIMEOUT = 2_000;
 
-/** A connection that lasted so long was a good one: the next attempt begins anew. */
+/** A connection that lasted this long, in milliseconds, was stable. The next attempt then uses the shortest pause. */
 const STABLE = 5_000;
 
-/** The least pause that the server may ask for: of many clients the first is told 0. */
+/** The shortest pause that is used when the server asks for one. The server tells 0 to the first of many clients. */
 const AFTER_FLOOR = 250;
 
-/** Fresh tokens that may be refused in a row. */
+/** How many new tokens in a row may be refused. */
 const MAX_REFUSALS = 3;
 
-/** Attempts that WebSocket has before server-sent events are tried. */
+/** How many times WebSocket may fail before server-sent events are tried. */
 const MAX_SOCKET_FAILURES = 2;
 
 type SocketMaker = new (url: string, protocols: string[]) => SocketLike;
@@ -36,8 +36,8 @@ export interface LinkHandlers {
 }
 
 /**
- * One connection to the server that comes back whenever it is lost: opening,
- * tokens, signs of life, and when to try again. It knows nothing of tasks.
+ * A connection to the server that reconnects whenever it is lost. It handles opening, tokens, signs
+ * of life and pauses. It knows nothing about tasks.
  */
 export class Link {
   status: Status = IDLE;
@@ -50,7 +50,7 @@ export class Link {
   #wanted = false;
   #suspended = false;
   #socket: SocketLike | null = null;
-  /** Counts attempts to connect; what belongs to an older one is ignored. */
+  /** Counts the attempts to connect. Callbacks of an older attempt are ignored. */
   #generation = 0;
   #opening = false;
   #established = false;
@@ -65,7 +65,7 @@ export class Link {
   #identity: { client_id: string; resume_token: string } | null = null;
   #socketWorks = false;
   #socketFailures = 0;
-  /** The server has said something in this attempt, so the way to it is free. */
+  /** Whether the server has sent anything in this attempt, so that the network path to it works. */
   #spoken = false;
   #transport: "websocket" | "sse" = "websocket";
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -76,7 +76,7 @@ export class Link {
     this.#fetch = options.fetch ?? globalThis.fetch?.bind(globalThis);
     this.#handlers = handlers;
     this.#random = options.random ?? Math.random;
-    // Node.js before version 22 has no WebSocket of its own.
+    // Node.js before version 22 has no WebSocket.
     this.#Socket = options.WebSocket ?? (globalThis.WebSocket as unknown as SocketMaker | undefined);
     if (!this.#Socket && options.fallback !== false) this.#transport = "sse";
     this.#liveness = new Liveness({
@@ -89,7 +89,7 @@ export class Link {
     return this.#established;
   }
 
-  /** Connects, if it is not connected, and stays so. */
+  /** Connects if necessary, and keeps the connection open. */
   start(): void {
     if (this.#wanted) return;
     this.#wanted = true;
@@ -110,7 +110,7 @@ export class Link {
     this.#connect();
   }
 
-  /** Closes for good, or until the next `start`. */
+  /** Closes the connection, until `start` is called again. */
   stop(status: Status = IDLE): void {
     if (!this.#wanted) return;
     this.#wanted = false;
@@ -120,7 +120,7 @@ export class Link {
     this.#set(status);
   }
 
-  /** Connects anew, at once. */
+  /** Reconnects at once. */
   reconnect(): void {
     if (!this.#wanted) return this.start();
     this.#attempt = 0;
@@ -139,7 +139,7 @@ export class Link {
     this.#handlers.status(this.status);
   }
 
-  /** Something has changed for the better: no more waiting. */
+  /** Ends a pause early, because something has improved. */
   #wake(): void {
     if (!this.#wanted || this.#suspended) return;
     if (this.#established) this.#liveness.probe();
@@ -152,7 +152,7 @@ export class Link {
     this.#goodbye = null;
     this.#spoken = false;
     const generation = ++this.#generation;
-    // Without its token a connection would be refused: `setToken` goes on.
+    // Without its token, the connection would be refused. `setToken` continues.
     if (this.#options.token === null) return this.#set({ state: "connecting", reason: "waiting for a token" });
     this.#after(CONNECT_TIMEOUT, () => this.#drop(1006, "connecting took too long"));
     this.#set({ state: "connecting", reason: this.status.reason });
@@ -163,11 +163,11 @@ export class Link {
     );
   }
 
-  /** Uses another token: at once if the connection waits for one, or was refused for want of one. */
+  /** Uses another token. Connects at once if the connection waits for a token, or if the last one was refused. */
   setToken(token: Token | null | undefined): void {
     const { token: before } = this.#options;
     this.#options.token = token;
-    // A function that is made anew at each render is no news.
+    // A function that a component creates at each render is not a new token.
     if (before === token || token === null || (typeof before === "function" && typeof token === "function")) return;
     this.#token = null;
     if (before === null && this.#opening) {
@@ -185,7 +185,7 @@ export class Link {
     return this.#fetch!(endpoint(this.#options, path), { cache: "no-store", ...init, headers });
   }
 
-  /** A token from the application; whoever asks meanwhile waits for the same one. */
+  /** Gets a token from the application. Concurrent callers share the same request. */
   freshToken(): Promise<string> {
     const { token } = this.#options;
     const why = this.#refused ? "refused" : "connect";
@@ -202,13 +202,13 @@ export class Link {
     try {
       this.#attach(this.#webSocket(token));
     } catch (error) {
-      // The address, or what the page may connect to: the next attempt would fail as well.
+      // The address, or the page's security policy, is wrong. The next attempt would fail as well.
       this.#goodbye = { reason: String(error), reconnect: "never" };
       this.#lost(1006, "");
     }
   }
 
-  /** Opens the stand-in. Its code is loaded only where WebSocket does not get through. */
+  /** Opens the fallback. Its code is loaded only if WebSocket does not work. */
   #openStream(): void {
     const generation = this.#generation;
     import("./sse.js").then(
@@ -232,7 +232,7 @@ export class Link {
       url.searchParams.set("client_id", this.#options.clientId);
     }
     const protocols = ["tidings.v1"];
-    // What a subprotocol may not hold (RFC 9110, token) goes into the query.
+    // A token that a subprotocol cannot contain (RFC 9110, token) goes into the query.
     if (token && /^[\w!#$%&'*+.^`|~-]+$/.test(token)) protocols.push(`bearer.${token}`);
     else if (token) url.searchParams.set("token", token);
     return new this.#Socket!(url.href, protocols);
@@ -255,7 +255,7 @@ export class Link {
         this.#goodbye = message.data as GoingAway;
         return this.#after(GOODBYE_TIMEOUT, () => this.#drop(1006, this.#goodbye?.reason ?? ""));
       case "error": {
-        // With a ref it is the answer to a request, and the connection lives.
+        // An error with a ref answers a request, and the connection stays open.
         const { code, ref } = message.data as { code: string; ref?: unknown };
         this.#refused ||= code === "unauthenticated" && ref == null;
       }
@@ -277,7 +277,7 @@ export class Link {
     this.#handlers.established(data);
   }
 
-  /** Ends this connection from our side, and goes on as if it had broken. */
+  /** Ends this connection, and continues as if it had broken. */
   #drop(code: number, reason: string): void {
     this.#release(4000, reason);
     if (this.#wanted) this.#retry(code, reason);
@@ -288,7 +288,7 @@ export class Link {
     this.#retry(code, reason);
   }
 
-  /** Lets go of everything of the current attempt. */
+  /** Releases everything that belongs to the current attempt. */
   #release(code?: number, reason?: string): void {
     this.held = null;
     clearTimeout(this.#timer);
@@ -319,10 +319,10 @@ export class Link {
       policy = !again ? "never" : this.#refusals === 1 ? "now" : "backoff";
     }
     if (policy === "never") {
-      // A proxy may have swallowed the code.
+      // A proxy may have removed the close code.
       return this.stop({ ...IDLE, state: "closed", reason, code: this.#refused ? UNAUTHENTICATED : code });
     }
-    // Closed at once, again and again: that is no reason to hurry.
+    // The server closes again and again at once, so do not reconnect faster.
     const pause =
       policy === "after"
         ? Math.max(AFTER_FLOOR, goodbye?.reconnect_after_ms ?? this.#random() * CONNECT_TIMEOUT)
@@ -336,13 +336,13 @@ export class Link {
     this.#set({ state, reason, code, retryAt: Date.now() + pause });
   }
 
-  /** Where WebSocket never got through, server-sent events may. */
+  /** Tries server-sent events if WebSocket has never worked. */
   #chooseTransport(): void {
     if (this.#socketWorks || (this.#spoken && this.#transport === "websocket")) return;
     if (this.#options.fallback === false || !this.#fetch) return;
     if (!this.#Socket) return;
     if (this.#transport === "sse") {
-      // The way may be free again: one attempt with WebSocket, then SSE again.
+      // WebSocket may work again. Try it once, then use SSE again.
       this.#transport = "websocket";
       this.#socketFailures = MAX_SOCKET_FAILURES - 1;
     } else if (++this.#socketFailures >= MAX_SOCKET_FAILURES) {

@@ -3,19 +3,18 @@ import { delay } from "./endpoint.js";
 /** How long the answer to a ping may take, in milliseconds. */
 const GRACE = 5_000;
 
-/** Silence for so many heartbeats asks for a ping. */
+/** The number of heartbeat intervals of silence after which a ping is sent. */
 const QUIET = 1.5;
 
 /**
- * Finds out whether the other side still lives: a connection may be dead for
- * many minutes before a browser says so.
+ * Finds out whether the other side is alive. A browser may report a dead connection only after many
+ * minutes.
  *
- * A timer that fires proves nothing by itself. In a hidden tab timers come up
- * to a minute late, and after a laptop's sleep the silence is our own. So
- * silence leads to a ping, and only a ping without an answer ends a connection;
- * if the timer for the answer came late, the ping is repeated once.
+ * A timer alone proves nothing. In a hidden tab, timers are up to a minute late. After a laptop's
+ * sleep, the silence was our own. So silence leads to a ping, and only a ping without an answer
+ * ends the connection. If the timer for the answer was late, the ping is repeated once.
  *
- * Durations come from `performance.now()`: a wall clock may be set back.
+ * Durations come from `performance.now()`, because a wall clock may be set back.
  */
 export class Liveness {
   readonly #ping: () => void;
@@ -42,13 +41,13 @@ export class Liveness {
     this.#probe = null;
   }
 
-  /** Something came. Called for every message, so it only takes note. */
+  /** Records that data arrived. It is called for every message, so it must be fast. */
   heard(): void {
     this.#heardAt = performance.now();
     this.#probe = null;
   }
 
-  /** Asks for a sign of life now. */
+  /** Sends a ping now. */
   probe(again = false): void {
     if (!this.#limit || (this.#probe && !again)) return;
     this.#probe = { at: performance.now(), again };

@@ -1,16 +1,16 @@
-/** What the page around a client tells it. */
+/** Signals from the page around a client. */
 export interface PageSignals {
-  /** The network is back, or the page is looked at again: now is the time to try. */
+  /** The network is back, or the page is visible again, so this is a good time to reconnect. */
   wake(): void;
-  /** The network is gone, as the browser thinks. */
+  /** The browser reports that the network is gone. */
   offline(): void;
-  /** The page goes into the back-forward cache, where connections do not survive. */
+  /** The page enters the back-forward cache, in which connections do not survive. */
   suspend(): void;
-  /** The page has come out of it. */
+  /** The page has left the back-forward cache. */
   resume(): void;
 }
 
-/** Listens to the page; gives back what stops it. Without a page nothing happens. */
+/** Listens to the page. Returns a function that stops it. Without a page it does nothing. */
 export function listenToPage(signals: PageSignals): () => void {
   const stop: (() => void)[] = [];
   const on = (target: EventTarget | undefined, type: string, handler: (event: Event) => void) => {
@@ -25,12 +25,12 @@ export function listenToPage(signals: PageSignals): () => void {
   on(page, "pagehide", (event) => (event as PageTransitionEvent).persisted && signals.suspend());
   on(page, "pageshow", (event) => (event as PageTransitionEvent).persisted && signals.resume());
   on(text, "visibilitychange", () => text?.visibilityState === "visible" && signals.wake());
-  // Thawed after having been frozen, as a tab in the background may be.
+  // The page was frozen, like a tab in the background, and continues now.
   on(text, "resume", () => signals.wake());
   return () => stop.splice(0).forEach((end) => end());
 }
 
-/** Whether the browser says that there is no network. It may be wrong. */
+/** Returns whether the browser reports that there is no network. It may be wrong. */
 export function seemsOffline(): boolean {
   return globalThis.navigator?.onLine === false;
 }

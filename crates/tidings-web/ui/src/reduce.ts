@@ -1,27 +1,27 @@
 import type { TaskError, TaskSnapshot } from "./generated/protocol.js";
 import type { TidingsEvent } from "./types.js";
 
-/** Entries of one list in a snapshot. Of more, the oldest are left out. */
+/** The most entries of one list in a snapshot. If there are more, the oldest are left out. */
 const MAX_ENTRIES = 64;
 
-/** Steps, and tool calls, that ended and are kept. Of more, those that began first are left out. */
+/** The most ended steps, and ended tool calls, to keep. If there are more, those that began first are left out. */
 const MAX_ENDED = 32;
 
-/** Characters of one output. Of more, the end stays, and `start` says where it begins. */
+/** The most characters of one output. If there are more, the end is kept, and `start` says where it begins. */
 const MAX_OUTPUT = 32 * 1024;
 
 const utf8 = new TextEncoder();
 
 type Fields = Record<string, any>;
 
-/** Replaces the entry with the same id where it stands, or adds one at the end. */
+/** Replaces the entry with the same id in its place, or appends the entry. */
 function put<T extends object>(list: T[], key: keyof T, entry: T): T[] {
   const at = list.findLastIndex((known) => known[key] === entry[key]);
   if (at >= 0) return list.with(at, entry);
   return [...list, entry].slice(-MAX_ENTRIES);
 }
 
-/** Without the entry with this id; the same list if there is none. */
+/** Returns the list without the entry with this id. Returns the same list if there is no such entry. */
 function without<T extends object>(list: T[], key: keyof T, id: unknown): T[] {
   const rest = list.filter((entry) => entry[key] !== id);
   return rest.length === list.length ? list : rest;
@@ -31,7 +31,7 @@ function percent(data: Fields, known: number | null | undefined): number | null 
   if (data.progress != null) return data.progress;
   const total = data.total ?? known;
   if (!(total > 0) || data.current == null) return null;
-  // Multiplied first, 22 of 40 gives 55 and not 55.00000000000001.
+  // Multiply first: 22 of 40 then gives 55, not 55.00000000000001.
   const percent = (data.current * 100) / total;
   return Math.min(100, Math.max(0, Number.isFinite(percent) ? percent : (data.current / total) * 100));
 }
@@ -48,12 +48,12 @@ function end<T extends Ended>(list: T[], key: keyof T, id: unknown, state: strin
   return found < 0 ? list : bounded(list.with(found, { ...list[found]!, state, ended_at: at }));
 }
 
-/** Begins an entry, at the end of the list. */
+/** Appends an entry that begins. */
 function begin<T extends Ended>(list: T[], key: keyof T, entry: T): T[] {
   return bounded([...without(list, key, entry[key]), entry]);
 }
 
-/** Ends every entry that is open. */
+/** Ends every open entry. */
 function interrupt<T extends Ended>(list: T[], at: string): T[] {
   return bounded(list.map((entry) => (entry.state === "running" ? { ...entry, state: "interrupted", ended_at: at } : entry)));
 }
@@ -63,12 +63,12 @@ function bounded<T extends Ended>(list: T[]): T[] {
   return list.filter((entry) => entry.state === "running" || excess-- <= 0).slice(-MAX_ENTRIES);
 }
 
-/** What an event of each type makes of a snapshot: the fields that change. */
+/** How an event of each type changes a snapshot: the fields that change. */
 const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place?: number) => Partial<TaskSnapshot>> = {
   task_started(task, data, at) {
     const over = task.status !== "pending" && task.status !== "running";
     return {
-      // A new run: nothing of the old one is left but how many there were.
+      // A new run keeps nothing of the old one but the number of runs.
       ...(over ? cleared : {}),
       run: task.run + 1,
       status: "running",
@@ -128,7 +128,8 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place
     const { output_id, text } = data;
     const known = task.outputs.findLast((output) => output.output_id === output_id);
     const at = place ?? known?.length ?? 0;
-    // What is missing before it is not known; what is there already is not added again.
+    // Text that is missing before this one stays unknown. Text that is already there is not added
+    // again.
     const base = known && at <= known.length ? known : { start: at, length: at, text: "" };
     const fresh = after(text, base.length - at);
     const length = base.length + utf8.encode(fresh).length;
@@ -182,7 +183,7 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place
   command_completed: endOfCommand,
 };
 
-/** What a new run begins without. */
+/** The fields that a new run resets. */
 const cleared = {
   progress: null,
   progress_at: null,
@@ -208,16 +209,16 @@ function ended(task: TaskSnapshot, status: TaskSnapshot["status"], at: string): 
   return { status, finished_at: at, steps, tool_calls, pending_inputs: [] };
 }
 
-/** A text without its first bytes: those that a watcher has already. */
+/** Returns the text without its first bytes, which the watcher already has. */
 function after(text: string, bytes: number): string {
   return bytes > 0 ? new TextDecoder().decode(utf8.encode(text).subarray(bytes)) : text;
 }
 
-/** The end of an output that grows too long, and where that begins. */
+/** Cuts the start of an output that is too long, and updates where its text begins. */
 function tail<T extends { start: number; text: string }>(output: T): T {
   let cut = output.text.length - MAX_OUTPUT;
   if (cut <= 0) return output;
-  // Not within a pair that makes one character.
+  // Do not cut within a surrogate pair, which is one character.
   if (/[\udc00-\udfff]/.test(output.text[cut]!)) cut++;
   const start = output.start + utf8.encode(output.text.slice(0, cut)).length;
   return { ...output, start, text: output.text.slice(cut) };
@@ -228,14 +229,14 @@ function endOfCommand(task: TaskSnapshot, data: Fields): Partial<TaskSnapshot> {
 }
 
 /**
- * A task's state after one more event; the given one is not changed.
+ * Returns a task's state after one more event. The given state is not changed.
  *
- * The same as the server's own reduction, but for what does not fit: the server
- * bounds the whole, this each list and each output.
+ * The result equals the server's own state, except for content that does not fit. The server limits
+ * the whole snapshot; this function limits each list and each output.
  */
 export function reduce(task: TaskSnapshot, event: TidingsEvent): TaskSnapshot {
   const rule = Object.hasOwn(rules, event.event_type) ? rules[event.event_type] : undefined;
-  // Requests and answers come from those who watch: no sign that the producer lives.
+  // Watchers send commands and answers, so these do not show that the producer is alive.
   const fromWatchers = event.event_type === "command_requested" || event.event_type === "input_provided";
   return {
     ...task,

@@ -1,12 +1,12 @@
 import { TidingsError } from "./error.js";
 import type { Ack } from "./generated/protocol.js";
 
-/** Requests that may wait for their answers at a time. */
+/** The most requests that may wait for their answers. */
 const MAX_PENDING = 1_000;
 
 interface Pending {
   message: object;
-  /** Sending it twice does no harm. */
+  /** Whether sending the request twice is safe. */
   repeatable: boolean;
   sent: boolean;
   timer: ReturnType<typeof setTimeout>;
@@ -14,7 +14,7 @@ interface Pending {
   reject: (error: TidingsError) => void;
 }
 
-/** Publishes and commands until they are answered, across reconnects. */
+/** Publishes and commands that have no answer yet, across reconnects. */
 export class Requests {
   readonly #pending = new Map<unknown, Pending>();
   readonly #send: (message: object) => boolean;
@@ -43,12 +43,12 @@ export class Requests {
     });
   }
 
-  /** There is a connection: sends what waits, in the order in which it was asked for. */
+  /** Sends the waiting requests in their original order, because there is a connection. */
   flush(): void {
     for (const pending of this.#pending.values()) pending.sent ||= this.#send(pending.message);
   }
 
-  /** The connection is gone, and with it the answers that were on their way. */
+  /** Handles the loss of the connection, and of the answers that were on their way. */
   lost(): void {
     for (const [ref, pending] of [...this.#pending]) {
       if (!pending.sent) continue;
@@ -57,7 +57,7 @@ export class Requests {
     }
   }
 
-  /** The server has taken a request. */
+  /** Handles the server's acknowledgement of a request. */
   taken(ack: Ack): void {
     const pending = this.#remove(ack.ref);
     pending?.resolve(ack);

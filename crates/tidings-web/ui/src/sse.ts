@@ -3,25 +3,24 @@ import type { SocketLike } from "./options.js";
 
 type Message = ClientMessage & { ref?: unknown; task_id?: string | null };
 
-/** The close code for a token that is missing, bad or expired. */
+/** The close code for a token that is missing, invalid or expired. */
 const UNAUTHENTICATED = 4401;
 
-/** Streams that are open at a time: over HTTP/1.1 a browser has six connections to a server. */
+/** The most open streams. Over HTTP/1.1 a browser has six connections to a server. */
 const MAX_STREAMS = 4;
 
 /** Sends a request to a path of the server. */
 type Request = (path: string, init?: RequestInit & { headers?: Record<string, string> }) => Promise<Response>;
 
-/** What a stand-in says of heartbeats: streams have them as connections do. */
+/** The heartbeat interval that this socket reports, in milliseconds. Streams have heartbeats as well. */
 const HEARTBEAT_INTERVAL = 25_000;
 
 /**
- * Looks like a WebSocket that speaks the protocol, and is made of server-sent
- * events, a stream for each task, and requests. Patterns have no stream: they
- * are refused with `unavailable`.
+ * An object with the interface of a WebSocket that is built on server-sent events, one stream for
+ * each task, and HTTP requests. There are no streams for patterns, so these are refused with
+ * `unavailable`.
  *
- * The streams are read by `fetch` and not by `EventSource`, which can send no
- * token but in the address.
+ * The streams are read with `fetch`. An `EventSource` could send a token only in its URL.
  */
 export class SseSocket implements SocketLike {
   onopen: SocketLike["onopen"] = null;
@@ -62,7 +61,7 @@ export class SseSocket implements SocketLike {
       case "subscribe": {
         if (message.pattern) {
           const reason = "patterns need WebSocket, which does not get through";
-          // An answer never comes before the request's end.
+          // An answer must not arrive before the request returns.
           queueMicrotask(() => this.#control("error", { ref, code: "unavailable", message: reason }));
         } else if (this.#streams.size >= MAX_STREAMS && !this.#streams.has(message.task_id!)) {
           const reason = `without WebSocket a page can watch ${MAX_STREAMS} tasks at a time`;
@@ -119,11 +118,12 @@ export class SseSocket implements SocketLike {
         if (done || signal.aborted) break;
         const lines = (rest + value).split("\n");
         rest = lines.pop()!;
-        // Every message is one line of data; ids, comments and `retry` are for an EventSource.
+        // Every message is one line of data. Ids, comments and `retry` are meant for an
+        // EventSource.
         for (const line of lines) if (line.startsWith("data: ") && !signal.aborted) this.#pass(taskId, ref, line.slice(6));
       }
     } catch {
-      // It broke off: what follows is the same as when it ends.
+      // The stream broke. It is handled like the end of the stream.
     }
     if (!signal.aborted) this.#break("a stream broke off");
   }
@@ -135,7 +135,7 @@ export class SseSocket implements SocketLike {
     this.#control("subscribed", { ref, task_id: taskId, epoch, offset, recovered, snapshot }, taskId);
   }
 
-  /** What a problem (RFC 9457) says, as the protocol says it. */
+  /** Converts a problem (RFC 9457) to the protocol's error message. */
   async #refused(response: Response, ref: unknown): Promise<void> {
     const { code = "unavailable", detail = `HTTP status ${response.status}` } = await response.json().catch(() => ({}));
     if (response.status === 401) this.#break(detail, UNAUTHENTICATED);

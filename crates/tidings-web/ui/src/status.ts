@@ -1,23 +1,23 @@
-/** How a client is connected. */
+/** The status of a client's connection. */
 export interface Status {
   /**
    * * `idle`: nothing is watched, so there is no connection.
-   * * `connecting`: for the first time, or anew right now.
-   * * `connected`: events flow.
-   * * `reconnecting`: the connection was lost; it is tried again at `retryAt`.
-   * * `offline`: the same, and the browser says that there is no network.
-   * * `closed`: for good; `reason` says why. `reconnect()` tries all the same.
+   * * `connecting`: an attempt to connect is running.
+   * * `connected`: events arrive.
+   * * `reconnecting`: the connection was lost. The next attempt is at `retryAt`.
+   * * `offline`: the same, and the browser reports that there is no network.
+   * * `closed`: closed for good; `reason` says why. `reconnect()` still tries again.
    */
   readonly state: "idle" | "connecting" | "connected" | "reconnecting" | "offline" | "closed";
-  /** Attempts since the last connection that lasted. */
+  /** The number of attempts since the last connection that lasted. */
   readonly attempt: number;
-  /** When it is tried again, in milliseconds since 1970. */
+  /** When the next attempt starts, in milliseconds since 1970. */
   readonly retryAt: number | null;
-  /** Why it is not connected, for people. */
+  /** Why there is no connection, for people. */
   readonly reason: string | null;
-  /** The close code, where there was one. */
+  /** The close code, if there was one. */
   readonly code: number | null;
-  /** What carries the events. */
+  /** The transport of the events. */
   readonly transport: "websocket" | "sse" | null;
 }
 
@@ -31,8 +31,8 @@ export const IDLE: Status = {
 };
 
 /**
- * Returns until when what is shown is current, in milliseconds since 1970: null
- * while connected, and the moment of the loss afterwards.
+ * Returns the time up to which the displayed data is current, in milliseconds since 1970. It is
+ * null while connected, and the moment of the loss afterwards.
  */
 export function asOf(before: number | null, last: Status, next: Status): number | null {
   if (next.state === "connected") return null;

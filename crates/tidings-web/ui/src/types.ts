@@ -13,22 +13,22 @@ import type { EventData, EventRecord, Fields, NewEvent } from "./generated/proto
  */
 export interface CustomEvents {}
 
-/** The data of each event type that is known: the standard ones and those in {@link CustomEvents}. */
+/** The data of each known event type: the standard types, and those in {@link CustomEvents}. */
 export type DataByType = { [E in EventData as E["event_type"]]: E["data"] } & CustomEvents;
 
-/** The names of the event types that are known. */
+/** The names of the known event types. */
 export type KnownEventType = keyof DataByType;
 
 /**
- * Stands for the name of an event type that is neither standard nor declared in
- * {@link CustomEvents}. No real name ends in a question mark, so that comparing
- * with a known name leaves this type out.
+ * A placeholder for the name of an event type that is neither standard nor declared in {@link
+ * CustomEvents}. No real name ends in a question mark. A comparison with a known name therefore
+ * excludes this type.
  */
 export type OtherEventType = `${string}?`;
 
 type EventBase = Omit<EventRecord, "event_type" | "data">;
 
-/** An event of one known type. */
+/** An event of a known type. */
 export type EventOf<T extends KnownEventType> = T extends KnownEventType
   ? EventBase & { readonly event_type: T; readonly data: DataByType[T] }
   : never;
@@ -36,12 +36,12 @@ export type EventOf<T extends KnownEventType> = T extends KnownEventType
 /** An event of a type that is neither standard nor declared. */
 export type OtherEvent = EventBase & { readonly event_type: OtherEventType; readonly data: Fields };
 
-/** An event of a task. Its `event_type` says what `data` holds. */
+/** An event of a task. Its `event_type` determines the type of `data`. */
 export type TidingsEvent = EventOf<KnownEventType> | OtherEvent;
 
 type NewBase = Omit<NewEvent, "event_type" | "data">;
 
-/** Known types whose data may be left out, because every field is optional. */
+/** Known types whose data may be left out, because all of its fields are optional. */
 type Bare = { [T in KnownEventType]: {} extends DataByType[T] ? T : never }[KnownEventType];
 
 type NewEventOf<T extends KnownEventType> = T extends Bare
@@ -51,18 +51,17 @@ type NewEventOf<T extends KnownEventType> = T extends Bare
     : never;
 
 /**
- * An event to publish. A type that is neither standard nor declared in
- * {@link CustomEvents} is made with {@link customEvent}, so that a misspelt
- * name does not compile.
+ * An event to publish. For a type that is neither standard nor declared in {@link CustomEvents},
+ * use {@link customEvent}. A misspelt name therefore does not compile.
  */
 export type NewTidingsEvent = NewEventOf<KnownEventType> | (NewBase & { event_type: OtherEventType; data?: Fields });
 
-/** Makes an event of an application's own type, to be published. */
+/** Creates an event of an application's own type, to publish it. */
 export function customEvent(event_type: string, data: Fields = {}): NewBase & { event_type: OtherEventType; data: Fields } {
   return { event_type: event_type as OtherEventType, data };
 }
 
-/** Returns whether an event has this type. Useful for types that are not declared. */
+/** Returns whether an event has this type. Use it for types that are not declared. */
 export function isEvent<T extends KnownEventType>(event: TidingsEvent, event_type: T): event is EventOf<T>;
 export function isEvent(event: TidingsEvent, event_type: string): boolean;
 export function isEvent(event: TidingsEvent, event_type: string): boolean {

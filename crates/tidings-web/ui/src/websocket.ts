@@ -20,27 +20,27 @@ import type { ClientOptions, TaskHandlers, Token, WatchOptions } from "./options
 import { Requests } from "./requests.js";
 import type { Status } from "./status.js";
 
-/** A task that is watched. */
+/** A watched task. */
 export interface TaskWatch {
   readonly taskId: string;
-  /** The task's state, up to the last event; null before it is known. */
+  /** The task's state after the last event, or null before it is known. */
   readonly task: TaskSnapshot | null;
-  /** The place in the log, to go on from elsewhere: `since: "epoch:offset"`. */
+  /** The position in the log. To continue elsewhere, pass it as `since: "epoch:offset"`. */
   readonly position: Position | null;
-  /** Whether it was closed. */
+  /** Whether the watch was closed. */
   readonly closed: boolean;
-  /** Stops watching. Nothing is called any more, from this moment on. */
+  /** Stops watching. No callback is called after this. */
   close(): void;
 }
 
-/** Tasks that are watched by the beginning of their ids. */
+/** All tasks whose ids begin with a prefix. */
 export interface PatternWatch {
   readonly pattern: string;
-  /** The ids of the tasks that have shown up. */
+  /** The ids of the tasks that have appeared. */
   taskIds(): Iterable<string>;
-  /** A task's state, up to the last event; null if it has not shown up. */
+  /** A task's state after the last event, or null if the task has not appeared. */
   task(taskId: string): TaskSnapshot | null;
-  /** Lets go of a task that the server has removed. */
+  /** Forgets a task that the server has removed. */
   forget(taskId: string): void;
   close(): void;
 }
@@ -50,16 +50,16 @@ interface PatternEntry {
   readonly handlers: TaskHandlers;
   readonly cursors: Map<string, Cursor>;
   ref: number | null;
-  /** Refusals in a row. */
+  /** The number of refusals in a row. */
   refusals: number;
 }
 
 /**
- * Watches tasks over one connection, and publishes to them.
+ * Watches tasks over one connection, and publishes events to them.
  *
- * It connects when something is watched and closes when nothing is any more.
- * After every break it goes on where it was: each watcher gets every offset in
- * order, once, or is told by a gap which ones it does not get.
+ * The client connects when a task is watched, and closes the connection when no task is watched any
+ * more. After every break it continues where it was. Each watcher receives every offset in order
+ * and once, or is told by a gap which offsets it does not receive.
  */
 export class TidingsClient {
   readonly #link: Link;
@@ -70,7 +70,7 @@ export class TidingsClient {
   readonly #listeners = new Set<(status: Status) => void>();
   #ref = 0;
   #linger: ReturnType<typeof setTimeout> | undefined;
-  /** Timers of refused subscriptions that are asked for again on this connection. */
+  /** Timers of refused subscriptions, which are requested again on this connection. */
   readonly #retries = new Set<ReturnType<typeof setTimeout>>();
   #closed = false;
 
@@ -94,7 +94,7 @@ export class TidingsClient {
     return this.#link.status;
   }
 
-  /** Calls `listener` whenever the status changes, until what it gives back is called. */
+  /** Calls `listener` whenever the status changes, until the returned function is called. */
   onStatus(listener: (status: Status) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -129,7 +129,7 @@ export class TidingsClient {
     };
   }
 
-  /** Watches all tasks whose ids begin with what stands before the `*`, those to come included. */
+  /** Watches all tasks whose ids begin with the text before the `*`, including tasks that start later. */
   watchPattern(pattern: string, handlers: TaskHandlers = {}): PatternWatch {
     this.#assertOpen();
     const entry: PatternEntry = { pattern, handlers, cursors: new Map(), ref: null, refusals: 0 };
@@ -157,8 +157,8 @@ export class TidingsClient {
   }
 
   /**
-   * Publishes an event. It is sent again after a break, until it is answered;
-   * its `event_id`, made if there is none, keeps that harmless.
+   * Publishes an event. After a break it is sent again until it is answered. Its `event_id`, which
+   * is generated if there is none, makes that safe.
    */
   publish(taskId: string, event: NewTidingsEvent): Promise<Ack> {
     const event_id = event.event_id ?? randomId();
@@ -166,17 +166,17 @@ export class TidingsClient {
   }
 
   /**
-   * Asks a task for something, such as `cancel`. The answer says that the
-   * request was taken; what the task says comes as an event. After a break it
-   * is not sent again: it fails with `connection_lost`.
+   * Sends a command to a task, such as `cancel`. The answer says that the server accepted the
+   * command; the task answers with an event. After a break the command is not sent again, and fails
+   * with `connection_lost`.
    */
   command(taskId: string, command: string, args?: Record<string, unknown>): Promise<Ack> {
     return this.#request({ type: "command", task_id: taskId, command, args }, false);
   }
 
   /**
-   * Gives the server a newer token on the connection that there is, and fails
-   * if it does not accept it. Without a connection the next one brings its own.
+   * Sends a newer token on the existing connection. Fails if the server does not accept it. Without
+   * a connection it does nothing, because the next connection gets its own token.
    */
   async authenticate(token?: string): Promise<void> {
     const newer = token ?? (await this.#link.freshToken());
@@ -184,14 +184,14 @@ export class TidingsClient {
     this.#link.held = newer;
     const ref = ++this.#ref;
     const answer = this.#requests.add(ref, { type: "authenticate", token: newer }, false);
-    // Nothing answers a token that is accepted: what comes after it does.
+    // The server does not answer a valid token, so wait for the answer to the next message.
     this.#link.send({ type: "ping", ref });
     await answer;
   }
 
   /**
-   * Uses another token from now on. A client that waits for one, or was refused,
-   * connects. One that is connected renews its token in place.
+   * Uses another token from now on. A client that waits for a token, or was refused, connects. A
+   * connected client renews its token on the existing connection.
    */
   setToken(token: Token | null | undefined): void {
     const changed = token !== this.#options.token;
@@ -206,20 +206,20 @@ export class TidingsClient {
   }
 
   /**
-   * The events of a task as they come, until `signal` aborts. What is not
-   * delivered is told to `onGap`.
+   * Returns the events of a task as they arrive, until `signal` aborts. Offsets that are not
+   * delivered are passed to `onGap`.
    */
   events(taskId: string, options?: EventsOptions): AsyncGenerator<TidingsEvent, void, void> {
     return eventsOf(this, taskId, options);
   }
 
-  /** Connects anew, at once. */
+  /** Reconnects at once. */
   reconnect(): void {
     this.#assertOpen();
     this.#link.reconnect();
   }
 
-  /** Closes for good: nothing is called any more, and what is under way fails. */
+  /** Closes the client for good. No callback is called after this, and pending requests fail. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -246,7 +246,7 @@ export class TidingsClient {
 
   #listen({ onStatus }: TaskHandlers): () => void {
     if (!onStatus) return () => {};
-    // A function of its own: the same one may be given to two watches.
+    // Wrap the callback, because the same function may be passed to two watches.
     let stopped = false;
     let told: Status | null = null;
     const listener = (status: Status) => {
@@ -281,7 +281,7 @@ export class TidingsClient {
     entry.ref = this.#link.send({ type: "subscribe", pattern: entry.pattern, ref }) ? ref : null;
   }
 
-  /** Lets a pattern watch a task that matches it. */
+  /** Adds a task that matches a pattern to the pattern's watch. */
   #match(entry: PatternEntry, channel: Channel): void {
     if (entry.cursors.has(channel.taskId) || !channel.taskId.startsWith(entry.pattern.slice(0, -1))) return;
     const cursor = new Cursor(entry.handlers, false, 0, null);
@@ -306,13 +306,13 @@ export class TidingsClient {
     if (cursor && channel) this.#remove(channel, cursor);
   }
 
-  /** Connects if somebody needs it; closes, after a moment, if nobody does. */
+  /** Connects if something is watched. Otherwise closes the connection after a moment. */
   #settle(): void {
     clearTimeout(this.#linger);
     if (this.#closed) return;
     const needed = this.#channels.size + this.#patterns.size + this.#requests.size > 0;
     if (needed) {
-      // What was closed for good stays closed until someone says otherwise.
+      // A connection that was closed for good stays closed until the application reconnects.
       if (this.status.state !== "closed") this.#link.start();
     } else {
       this.#linger = setTimeout(() => this.#link.stop(), this.#options.linger ?? 500);
@@ -324,13 +324,14 @@ export class TidingsClient {
   }
 
   #established(): void {
-    // By name first: a pattern then does not announce these again.
+    // Subscribe by name first, so that a pattern does not announce these tasks again.
     for (const channel of this.#channels.values()) if (channel.isNamed) channel.ask();
     const asked = new Set<string>();
     for (const entry of this.#patterns) {
       if (asked.has(entry.pattern)) continue;
       asked.add(entry.pattern);
-      // A client that is known goes on with its patterns by itself: have them announced anew.
+      // The server resumes the patterns of a client with an id by itself. Unsubscribe, so that it
+      // announces them again.
       if (this.#options.clientId) this.#link.send({ type: "unsubscribe", pattern: entry.pattern });
       this.#askPattern(entry);
     }
@@ -370,7 +371,7 @@ export class TidingsClient {
         const channel = taskId && this.#channels.get(taskId);
         if (!channel || reason === "asked") break;
         if (reason === "forbidden") channel.ended(new TidingsError("forbidden", "the token does not allow this task any more"));
-        // A pattern whose task is gone waits for the next of this name.
+        // The pattern waits for the next task with this id.
         else channel.lost();
         break;
       }
@@ -387,7 +388,7 @@ export class TidingsClient {
   }
 
   #subscribed(taskId: string, data: Subscribed): void {
-    // Without a ref and a pattern it is what a client that is known had watched before.
+    // A message without ref and pattern concerns a subscription that the server resumed by itself.
     if (data.ref == null && data.pattern == null) return;
     const matching = [...this.#patterns].filter(({ pattern }) => taskId.startsWith(pattern.slice(0, -1)));
     if (!this.#channels.has(taskId) && matching.length === 0) return;
@@ -415,7 +416,7 @@ export class TidingsClient {
     this.#requests.refused(ref, code, message);
   }
 
-  /** Asks again for what was refused for a while, on the connection that there is. */
+  /** Repeats a request that was refused temporarily, on the existing connection. */
   #later({ temporary }: TidingsError, refusals: number, ask: () => void): void {
     if (!temporary) return;
     const retry = setTimeout(() => {
@@ -426,7 +427,7 @@ export class TidingsClient {
   }
 }
 
-/** 128 random bits; `randomUUID` is there in secure contexts only. */
+/** Returns 128 random bits. `randomUUID` exists only in secure contexts. */
 function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -20,11 +20,11 @@ import { ThemeChoice } from "./Theme.js";
 
 const KEY = "tidings-token";
 
-/** One client for the page, whatever is shown. */
+/** Creates the page's only client. */
 function connect() {
   const session = new Session();
   session.token = recall(() => sessionStorage, KEY);
-  // Long enough to go from one task to the next over the same socket.
+  // This is long enough to move from one task to the next over the same socket.
   const client = new TidingsClient({ token: () => session.token ?? "", linger: 2_000 });
   const rates = new Rates();
   const store = new TasksStore(client, "*", { onEvent: ({ timestamp }) => rates.event(timestamp) });
@@ -42,7 +42,7 @@ function useStatus(client: TidingsClient): Status {
 
 const lineHref = (offset: number) => `#event-${offset}`;
 
-/** Shows the task and how far it is in the tab's title. */
+/** Shows the task and its progress in the title of the tab. */
 function useTitle(client: TidingsClient, taskId: string | null, page: string | null): void {
   const { task } = useTask(taskId, { client, history: 0 });
   const progress = task?.status === "running" && task.progress !== null ? `${Math.round(task.progress)} % ` : "";
@@ -52,7 +52,7 @@ function useTitle(client: TidingsClient, taskId: string | null, page: string | n
   }, [title]);
 }
 
-/** Moves the focus to the heading of a page that was gone to, so that it is not lost. */
+/** Moves the focus to the heading after a change of page, so that it is not lost. */
 function useFocus(path: string): void {
   const last = useRef(path);
   useEffect(() => {
@@ -66,7 +66,7 @@ function useFocus(path: string): void {
   }, [path]);
 }
 
-/** Until when the list is current, while there is no connection. */
+/** Shows the time up to which the list is current, while there is no connection. */
 function AsOf({ store }: { store: TasksStore }) {
   const { asOf } = useSyncExternalStore(store.subscribe, store.getSnapshot);
   return asOf === null ? null : <span className="td-as-of">as of {moment(asOf)}</span>;

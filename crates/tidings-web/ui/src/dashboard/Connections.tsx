@@ -4,7 +4,7 @@ import type { Session } from "./api.js";
 import { usePolled } from "./poll.js";
 import { Link } from "./routing.js";
 
-/** A connection, as `/api/connections` tells it. */
+/** A connection, as returned by `/api/connections`. */
 export interface ConnectionInfo {
   client_id: string;
   connected_at: string;
@@ -20,10 +20,10 @@ export interface ConnectionInfo {
   blocked: boolean;
 }
 
-/** Rows that are drawn: whoever has more looks for one. */
+/** The most rows to draw. With more connections, a reader can search. */
 const MOST = 200;
 
-/** Those that match a text, the ones furthest behind first. */
+/** Returns the connections that match a text. Those that are furthest behind come first. */
 export function chosen(all: readonly ConnectionInfo[], text: string): ConnectionInfo[] {
   const wanted = text.trim().toLowerCase();
   const says = ({ client_id, subject, remote_addr, subscriptions, patterns }: ConnectionInfo) =>
@@ -33,7 +33,7 @@ export function chosen(all: readonly ConnectionInfo[], text: string): Connection
     .sort((a, b) => b.lag - a.lag || a.connected_at.localeCompare(b.connected_at));
 }
 
-/** What a connection watches, in a few words. */
+/** Returns what a connection watches, in a few words. */
 export function watches({ subscriptions, patterns }: ConnectionInfo): string {
   const names = [...patterns, ...subscriptions.map(({ task_id }) => task_id).filter((id) => !patterns.some((pattern) => id.startsWith(pattern.slice(0, -1))))];
   const rest = names.length - 3;
@@ -58,7 +58,7 @@ function Kick({ client, onKick }: { client: string; onKick: () => void }) {
   );
 }
 
-/** Who is connected, how far behind, and out with them. */
+/** Lists the connected clients and how far behind they are, and lets an operator disconnect them. */
 export function Connections({ session }: { session: Session }) {
   const { value, refused, again } = usePolled<{ connections: ConnectionInfo[] }>(session, "/api/connections");
   const [text, setText] = useState("");
@@ -68,7 +68,7 @@ export function Connections({ session }: { session: Session }) {
   const shown = chosen(all, text);
   const kick = async (client: string) => {
     const response = await session.send("DELETE", `/api/connections/${encodeURIComponent(client)}`).catch(() => null);
-    // One that is gone already is what was wanted.
+    // If the connection is already gone, the goal is reached.
     setFailure(response?.ok || response?.status === 404 ? null : `${client} could not be disconnected.`);
     again();
   };

@@ -4,14 +4,14 @@ import type { Session } from "./api.js";
 import { usePolled } from "./poll.js";
 import type { TidingsEvent } from "../types.js";
 
-/** Events that are shown. */
+/** The number of events to show. */
 const NEWEST = 50;
 
 interface Page {
   events: TidingsEvent[];
 }
 
-/** The newest events of a task, by its head: a page of history begins somewhere. */
+/** Returns the newest events of a task. It reads the task's offset first, because a page of history needs a start. */
 async function newest(session: Session, path: string): Promise<Page | number> {
   const about = await session.send("GET", path);
   if (!about.ok) return about.status;
@@ -35,7 +35,7 @@ function Events({ taskId, session }: { taskId: string; session: Session }) {
   );
 }
 
-/** What was published to a task, as it goes over the wire; asked for only while it is open. */
+/** Shows the events of a task in their wire form. They are requested only while the section is open. */
 export function RawEvents({ taskId, session }: { taskId: string; session: Session }) {
   const [open, setOpen] = useState(false);
   return (

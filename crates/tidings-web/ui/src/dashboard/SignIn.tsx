@@ -1,6 +1,6 @@
 import { useState } from "react";
 
-/** Asks for a token, where the server wants one. */
+/** Asks for a token, if the server requires one. */
 export function SignIn({ refused, onToken }: { refused: boolean; onToken: (token: string) => void }) {
   const [token, setToken] = useState("");
   return (

@@ -1,7 +1,7 @@
 const WIDTH = 120;
 const HEIGHT = 28;
 
-/** A line of figures; what it says in words stands beside it. */
+/** A line of numbers. A text next to it says the same in words. */
 export function Sparkline({ values }: { values: readonly number[] }) {
   const top = Math.max(1, ...values);
   const x = (index: number) => (index / Math.max(1, values.length - 1)) * WIDTH;

@@ -18,7 +18,7 @@ function Figure({ name, value, detail, children }: { name: string; value: string
   );
 }
 
-/** How the server and this page are doing. */
+/** The statistics of the server and of this page. */
 export function Statistics({ stats, view, rates }: { stats: Stats | null; view: TasksView; rates: Rates }) {
   const [second, setSecond] = useState(() => rates.perSecond());
   useEffect(() => {

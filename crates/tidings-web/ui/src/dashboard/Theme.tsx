@@ -15,7 +15,7 @@ export function applyTheme(theme: Theme = chosen()): void {
   else document.documentElement.dataset.theme = theme;
 }
 
-/** Light, dark, or as the system has it. */
+/** A choice between light, dark, and the system's setting. */
 export function ThemeChoice() {
   const [theme, setTheme] = useState(chosen);
   return (

@@ -2,7 +2,7 @@ import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
 import { observeSize } from "../panel/size.js";
 import { keepHere, kept } from "./routing.js";
 
-/** Rows that are drawn beyond what is seen, each way. */
+/** The number of rows to draw beyond the visible ones, in each direction. */
 const MARGIN = 6;
 
 export interface VirtualListProps<T> {
@@ -15,8 +15,8 @@ export interface VirtualListProps<T> {
 }
 
 /**
- * A list that draws only the rows that are seen, and the one that has the
- * focus: ten thousand cost as much as twenty, and the focus is never lost.
+ * A list that draws only the visible rows and the row with the focus. Ten thousand rows cost as
+ * much as twenty, and the focus is never lost.
  */
 export function VirtualList<T>({ items, rowHeight, label, keyOf, children }: VirtualListProps<T>) {
   const box = useRef<HTMLDivElement>(null);
@@ -30,7 +30,8 @@ export function VirtualList<T>({ items, rowHeight, label, keyOf, children }: Vir
     measure();
     return observeSize([element], measure);
   }, []);
-  // Back on the page: once they have come, the same rows are seen as before, and the same one has the focus.
+  // After a return to the page, the same rows are visible as before, and the same row has the
+  // focus.
   useLayoutEffect(() => {
     const { top = 0, focus } = pending.current ?? {};
     if (!pending.current || items.length * rowHeight < top) return;

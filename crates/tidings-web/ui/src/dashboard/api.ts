@@ -3,7 +3,7 @@ import { PERIOD } from "./poll.js";
 import type { TasksStore } from "../store/tasks-store.js";
 
 
-/** The part of `/api/stats` that is shown. */
+/** The part of `/api/stats` that is displayed. */
 export interface Stats {
   version: string;
   uptime_ms: number;
@@ -11,7 +11,7 @@ export interface Stats {
   connections: { connected: number; away: number };
 }
 
-/** What the page shows to the server as its token. */
+/** The token that the page sends to the server. */
 export class Session {
   token: string | null = null;
 
@@ -46,8 +46,8 @@ async function existing(session: Session): Promise<Set<string> | null> {
 }
 
 /**
- * The server's statistics, while the page is looked at. Where they count fewer
- * tasks than the page has, some were removed: finds out which.
+ * Returns the server's statistics while the page is visible. If they count fewer tasks than the
+ * page has, some tasks were removed, and the store is updated.
  */
 export function useStats(session: Session, store: TasksStore): Stats | null {
   const [stats, setStats] = useState<Stats | null>(null);
@@ -57,7 +57,7 @@ export function useStats(session: Session, store: TasksStore): Stats | null {
     let timer: ReturnType<typeof setTimeout>;
     const ask = async () => {
       try {
-        // Before this page is connected it would not be counted.
+        // Before this page is connected, the server would not count it.
         const answer = document.hidden || !connected ? null : await session.get<Stats>("/api/stats");
         if (over) return;
         if (answer) {
@@ -68,7 +68,7 @@ export function useStats(session: Session, store: TasksStore): Stats | null {
           }
         }
       } catch {
-        // Without a server the connection's dot says so; the last figures stay.
+        // If the server is unreachable, the connection's dot says so, and the last numbers stay.
       }
       if (!over) timer = setTimeout(() => void ask(), PERIOD);
     };

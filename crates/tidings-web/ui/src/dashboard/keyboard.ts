@@ -1,6 +1,6 @@
 import { useEffect } from "react";
 
-/** Moves the focus from row to row; without one it begins at the first that is seen. */
+/** Moves the focus to the next or previous row. Without a focus, it starts at the first visible row. */
 function move(step: 1 | -1): boolean {
   const rows = [...document.querySelectorAll<HTMLElement>(".db-row")];
   if (rows.length === 0) return false;
@@ -13,7 +13,7 @@ function move(step: 1 | -1): boolean {
 
 const MOVES: Record<string, 1 | -1> = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 };
 
-/** `/` goes to the search, `j` and `k` from row to row, Escape out of a field. */
+/** Keyboard shortcuts: `/` focuses the search, `j` and `k` move between rows, Escape leaves a field. */
 export function useKeyboard(): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {

@@ -1,19 +1,19 @@
 import { useEffect, useState } from "react";
 import type { Session } from "./api.js";
 
-/** How often what is looked at is asked for again, in milliseconds. */
+/** The time between two requests for visible data, in milliseconds. */
 export const PERIOD = 2_000;
 
 export interface Polled<T> {
   /** The last answer. */
   value: T | null;
-  /** The status of the last answer, if it was none to show. */
+  /** The status of the last answer, if it was an error. */
   refused: number | null;
-  /** Asks again now. */
+  /** Sends a new request now. */
   again: () => void;
 }
 
-/** What is at a path of the server, anew every now and then while the page is looked at. */
+/** Returns the content of a path of the server. It is requested periodically while the page is visible. */
 export function usePolled<T>(session: Session, path: string, ask: (session: Session, path: string) => Promise<T | number> = answer): Polled<T> {
   const [state, setState] = useState<{ value: T | null; refused: number | null }>({ value: null, refused: null });
   const [turn, setTurn] = useState(0);
@@ -27,7 +27,7 @@ export function usePolled<T>(session: Session, path: string, ask: (session: Sess
         if (typeof got === "number") setState({ value: null, refused: got });
         else if (got !== null) setState({ value: got, refused: null });
       } catch {
-        // Without a server the connection's dot says so; what was there stays.
+        // If the server is unreachable, the connection's dot says so, and the last content stays.
       }
       if (!over) timer = setTimeout(() => void look(), PERIOD);
     };

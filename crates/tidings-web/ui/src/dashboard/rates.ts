@@ -1,17 +1,17 @@
-/** Seconds that are shown. */
+/** The number of seconds that are displayed. */
 export const WINDOW = 60;
 
-/** Ways of which the delivery time is remembered. */
+/** The number of delivery times to remember. */
 const SAMPLES = 256;
 
-/** Events a second over the last minute, and how late they come. */
+/** Counts events per second over the last minute, and measures their delivery time. */
 export class Rates {
   readonly #counts = new Map<number, number>();
   readonly #ways: number[] = [];
-  /** The quickest way of all: clocks differ, so only what is more than it tells. */
+  /** The shortest delivery time so far. Clocks differ, so only the difference to it is meaningful. */
   #quickest = Infinity;
 
-  /** An event came that the server took at `timestamp`. */
+  /** Records an event that the server accepted at `timestamp`. */
   event(timestamp: string, now = Date.now()): void {
     const second = Math.floor(now / 1000);
     this.#counts.set(second, (this.#counts.get(second) ?? 0) + 1);
@@ -22,13 +22,13 @@ export class Rates {
     if (this.#ways.length > SAMPLES) this.#ways.splice(0, this.#ways.length - SAMPLES);
   }
 
-  /** Events in each of the last seconds that are over, the newest last. */
+  /** Returns the number of events in each of the last complete seconds, the newest last. */
   perSecond(now = Date.now()): number[] {
     const last = Math.floor(now / 1000);
     return Array.from({ length: WINDOW }, (_, index) => this.#counts.get(last - WINDOW + index) ?? 0);
   }
 
-  /** How much longer than the quickest one recent events were under way, in milliseconds, at the median. */
+  /** Returns the median of how much longer recent events took than the fastest one, in milliseconds. */
   lag(): number | null {
     if (this.#ways.length === 0) return null;
     const sorted = [...this.#ways].sort((a, b) => a - b);

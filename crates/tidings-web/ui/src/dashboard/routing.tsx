@@ -17,18 +17,18 @@ function tell(): void {
   for (const listener of [...listeners]) listener();
 }
 
-/** What the browser keeps with a page of its history, to come back to. */
+/** What the browser stores with an entry of its history, to restore it later. */
 interface Kept {
   top?: number;
   focus?: string;
 }
 
-/** Returns what was kept with the page that is shown. */
+/** Returns what is stored with the current history entry. */
 export function kept(): Kept {
   return (history.state as Kept | null) ?? {};
 }
 
-/** Keeps something with the page that is shown. */
+/** Stores something with the current history entry. */
 export function keepHere(change: Kept): void {
   history.replaceState({ ...kept(), ...change }, "");
 }
@@ -49,7 +49,7 @@ export function useLine(): number | null {
   return useSyncExternalStore(subscribe, () => Number(/^#event-(\d+)$/.exec(location.hash)?.[1] ?? 0)) || null;
 }
 
-/** Returns a value that is kept in the page's address, and how to change it. */
+/** Returns a value that is stored in the page's URL, and a function to change it. */
 export function useQuery(name: string): [string, (value: string) => void] {
   const value = useSyncExternalStore(subscribe, () => new URLSearchParams(location.search).get(name) ?? "");
   const change = (next: string) => {
@@ -63,7 +63,7 @@ export function useQuery(name: string): [string, (value: string) => void] {
   return [value, change];
 }
 
-/** Returns the task that a path is the page of, if it is one's. */
+/** Returns the task whose page has this path, or null for another path. */
 export function taskOf(path: string): string | null {
   const id = /^\/tasks\/([^/]+)$/.exec(path)?.[1];
   try {
@@ -81,7 +81,7 @@ export interface LinkProps {
   children: ReactNode;
 }
 
-/** A link within the page, which keeps its connection. */
+/** A link within the page that keeps the connection open. */
 export function Link({ to, className, name, children }: LinkProps) {
   const follow = (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;

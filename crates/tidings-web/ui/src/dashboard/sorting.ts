@@ -8,7 +8,7 @@ function lasted(task: TaskSnapshot): number {
   return (task.finished_at ? Date.parse(task.finished_at) : Date.now()) - begun(task);
 }
 
-/** Orders of the list. The given one is by id. */
+/** The orders of the list. The tasks already come sorted by id. */
 export const ORDERS: Record<string, { label: string; compare: ((a: TaskSnapshot, b: TaskSnapshot) => number) | null }> = {
   "": { label: "By id", compare: null },
   newest: { label: "Newest first", compare: (a, b) => begun(b) - begun(a) },
@@ -16,13 +16,13 @@ export const ORDERS: Record<string, { label: string; compare: ((a: TaskSnapshot,
   longest: { label: "Longest first", compare: (a, b) => lasted(b) - lasted(a) },
 };
 
-/** Returns what a row says of a task beside its name. */
+/** Returns the text of a row next to the task's name. */
 export function remark(task: TaskSnapshot): string {
   if (task.status === "failed" && task.error) return errorText(task.error);
   return task.message ?? task.stage ?? "";
 }
 
-/** Returns the tasks with a status and a text in their id, name, message or error, in order. */
+/** Returns the tasks with a status and with a text in their id, name, message or error, sorted. */
 export function select(tasks: readonly TaskSnapshot[], wanted: string, status: TaskStatus | null, order: string): readonly TaskSnapshot[] {
   const text = wanted.trim().toLowerCase();
   const chosen = tasks.filter(

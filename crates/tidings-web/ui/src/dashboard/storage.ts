@@ -1,4 +1,4 @@
-/** What a browser keeps for the page, where it does: in some private windows it throws. */
+/** Returns a value from the browser's storage. In some private windows the storage throws. */
 export function recall(storage: () => Storage, key: string): string | null {
   try {
     return storage().getItem(key);
@@ -7,20 +7,20 @@ export function recall(storage: () => Storage, key: string): string | null {
   }
 }
 
-/** Keeps a value; without storage it holds until the page is closed. */
+/** Stores a value. Without storage, the value is lost when the page is closed. */
 export function keep(storage: () => Storage, key: string, value: string): void {
   try {
     storage().setItem(key, value);
   } catch {
-    // Nothing depends on it.
+    // Storing is optional.
   }
 }
 
-/** Forgets a value. */
+/** Removes a value. */
 export function forget(storage: () => Storage, key: string): void {
   try {
     storage().removeItem(key);
   } catch {
-    // There was none.
+    // There was no value.
   }
 }

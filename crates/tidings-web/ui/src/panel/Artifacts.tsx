@@ -5,7 +5,7 @@ import { type Labels, useLabels } from "./labels.js";
 import { saveText } from "./save.js";
 import { Value, valueText } from "./Value.js";
 
-/** What a task has made: links that are safe to follow, and data to look at and to save. */
+/** The artifacts of a task: links that are safe to follow, and data to view and to save. */
 export function Artifacts({ artifacts, labels: own }: { artifacts: readonly ArtifactState[]; labels?: Partial<Labels> | undefined }) {
   const labels = useLabels(own);
   if (artifacts.length === 0) return null;

@@ -7,7 +7,7 @@ export interface CommandsProps extends Pick<UseTask, "task" | "command" | "comma
   labels?: Partial<Labels> | undefined;
 }
 
-/** The tone of a command's state. */
+/** The tone of each command state. */
 const TONES: Record<CommandProgress["state"], string> = {
   asking: "pending",
   asked: "pending",
@@ -17,7 +17,7 @@ const TONES: Record<CommandProgress["state"], string> = {
   failed: "failed",
 };
 
-/** Returns what makes sense to ask for: pause or resume while it runs, and another run after its end. */
+/** Returns the commands to offer: pause or resume while the task runs, and another run after its end. */
 function offered({ task, commands }: Pick<CommandsProps, "task" | "commands">): string[] {
   if (!task || task.status === "pending") return [];
   if (task.status !== "running") return ["retry"];
@@ -25,7 +25,7 @@ function offered({ task, commands }: Pick<CommandsProps, "task" | "commands">): 
   return [done?.command === "pause" ? "resume" : "pause", "cancel"];
 }
 
-/** Buttons that ask the task for something, and show what it says. */
+/** Buttons that send commands to the task, and show its answers. */
 export function Commands({ task, command, commands, status, labels: own }: CommandsProps) {
   const labels = useLabels(own);
   const { last, send } = useCommandOf({ command, commands });

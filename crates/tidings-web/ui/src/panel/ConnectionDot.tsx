@@ -1,7 +1,7 @@
 import type { Status } from "../status.js";
 import { statusText, useNow } from "./format.js";
 
-/** The connection: a dot, and what it means in words. */
+/** The connection: a dot, and its meaning in words. */
 export function ConnectionDot({ status, onReconnect }: { status: Status; onReconnect?: () => void }) {
   const waiting = status.retryAt !== null;
   const now = useNow(waiting);

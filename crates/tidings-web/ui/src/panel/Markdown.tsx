@@ -6,7 +6,7 @@ import { webAddress } from "./address.js";
 
 const ENTITIES: Record<string, string> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0" };
 
-/** Reads the character references that people write; others stay as they are. */
+/** Decodes common character references. Others stay unchanged. */
 function decoded(text: string): string {
   return text.replace(/&(?:#(\d{1,6})|#x([\da-f]{1,5})|(\w+));/gi, (whole, decimal, hex, name) => {
     if (name) return ENTITIES[name.toLowerCase()] ?? whole;
@@ -58,7 +58,7 @@ function Inline({ token }: { token: Token }): ReactNode {
         </a>
       );
     }
-    // What a text points to is not loaded: that would tell its author who reads it.
+    // Do not load images of a text, because its author would learn who reads it.
     case "image":
       return <>{decoded(token.text || token.href)}</>;
     case "checkbox":
@@ -77,7 +77,7 @@ function Block({ token }: { token: Token }): ReactNode {
     case "def":
       return null;
     case "heading":
-      // Headings of a text are below those of the page.
+      // Headings in a text are below the headings of the page.
       return (
         <p className="td-heading" role="heading" aria-level={Math.min(6, token.depth + 2)} data-depth={token.depth}>
           {inlines(token.tokens)}
@@ -125,19 +125,19 @@ function Block({ token }: { token: Token }): ReactNode {
     case "checkbox":
       return <Inline token={token} />;
     default:
-      // HTML is shown as the text that it is.
+      // HTML is displayed as plain text.
       return <p>{token.raw}</p>;
   }
 }
 
-/** A block is drawn again only if its source has changed: while an answer grows, that is the last one. */
+/** Draws a block again only if its source has changed. While an answer grows, only the last block changes. */
 const Kept = memo(Block, (before, after) => before.token.raw === after.token.raw && before.token.type === after.token.type);
 
 function blocks(tokens: readonly Token[] | undefined): ReactNode[] {
   return (tokens ?? []).map((token, key) => <Kept key={key} token={token} />);
 }
 
-/** Markdown as elements. No HTML comes from the text. Loaded only where there is an output. */
+/** Renders Markdown as elements. No HTML comes from the text. This module is loaded only if there is an output. */
 export default function Markdown({ text }: { text: string }) {
   return <>{blocks(new Lexer({ gfm: true, breaks: false }).lex(text))}</>;
 }

@@ -7,17 +7,17 @@ import { observeSize } from "./size.js";
 
 const Markdown = lazy(() => import("./Markdown.js"));
 
-/** So near to the end counts as at the end, in pixels. */
+/** A distance to the end, in pixels, that still counts as being at the end. */
 const NEAR = 24;
 
 export interface OutputProps {
   output: OutputState;
   labels?: Partial<Labels> | undefined;
-  /** Draws the text in place of the panel; `null` leaves it to the panel. */
+  /** Draws the text instead of the panel. If it returns `null`, the panel draws it. */
   render?: ((output: OutputState) => ReactNode) | undefined;
 }
 
-/** What a task writes, as it comes. It follows the end while the reader is there. */
+/** An output of a task as it arrives. It scrolls with the end while the reader is there. */
 export function Output({ output, labels: own, render }: OutputProps) {
   const labels = useLabels(own);
   const box = useRef<HTMLDivElement>(null);
@@ -31,7 +31,7 @@ export function Output({ output, labels: own, render }: OutputProps) {
     lastTop.current = element.scrollTop;
   };
   useLayoutEffect(follow, [text, complete]);
-  // Markdown that has just been loaded is taller than the plain text before it.
+  // Markdown that has just been loaded is taller than the plain text was before.
   useEffect(() => observeSize(box.current!.children, follow));
   const looked = () => {
     const { scrollTop, scrollHeight, clientHeight } = box.current!;

@@ -6,12 +6,12 @@ export interface ProgressProps {
   status: TaskSnapshot["status"];
   label: string;
   stalled?: boolean | undefined;
-  /** Counts the runs: the bar of a new run begins empty, and does not shrink from full. */
+  /** The number of the run. The bar of a new run starts empty, and does not shrink from full. */
   run?: number | undefined;
   labels?: Partial<Labels> | undefined;
 }
 
-/** A progress bar; without a value it says that something goes on. */
+/** A progress bar. Without a value it shows only that work is in progress. */
 export function Progress({ value, status, label, stalled = false, run = 0 }: ProgressProps) {
   const known = value !== null;
   const unknown = !known && status === "running";
@@ -37,7 +37,7 @@ export interface StatusBadgeProps {
   labels?: Partial<Labels> | undefined;
 }
 
-/** A task's status as a word; the colour is never all there is. */
+/** A task's status as a word, so that colour is not the only sign. */
 export function StatusBadge({ status, stalled = false, labels: own }: StatusBadgeProps) {
   const shown = stalled ? "stalled" : status;
   return (

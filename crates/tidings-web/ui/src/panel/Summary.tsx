@@ -9,7 +9,7 @@ import { Value } from "./Value.js";
 export interface SummaryProps {
   live: UseTask;
   name: string;
-  /** The time up to which the clocks run. */
+  /** The current time for the clocks. */
   now: number;
   commands: boolean;
   labels?: Partial<Labels> | undefined;
@@ -24,7 +24,7 @@ function Fact({ name, value }: { name: string; value: string }) {
   );
 }
 
-/** Where the task stands: its status, how far it is, how it ended, and what one can ask it for. */
+/** The state of a task: status, progress, outcome, and the commands that can be sent. */
 export function Summary({ live, name, now, commands, labels: own }: SummaryProps) {
   const labels = useLabels(own);
   const { task, progress } = live;

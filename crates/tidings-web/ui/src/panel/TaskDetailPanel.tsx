@@ -12,19 +12,19 @@ import { Agents, Steps, ToolCalls } from "./Timeline.js";
 
 export interface TaskDetailPanelProps extends UseTaskOptions, Pick<LogProps, "renderEvent" | "lineHref" | "line"> {
   taskId: string;
-  /** Shown in the head, before the name: a link back, for example. */
+  /** Shown before the name, for example a link back. */
   lead?: ReactNode;
   /** Whether to offer commands. Default true. */
   commands?: boolean | undefined;
-  /** Draws an output in place of the panel; `null` leaves it to the panel. */
+  /** Draws an output instead of the panel. If it returns `null`, the panel draws it. */
   renderOutput?: ((output: OutputState) => ReactNode) | undefined;
-  /** Texts in place of the English ones. */
+  /** Texts that replace the English ones. */
   labels?: Partial<Labels> | undefined;
   /** `inherit` (the default) follows the `color-scheme` of the page; `system` follows the reader's system. */
   theme?: "inherit" | "system" | "light" | "dark" | undefined;
 }
 
-/** All about one task, live. */
+/** A live panel with everything about one task. */
 export function TaskDetailPanel({ taskId, lead, commands = true, renderEvent, renderOutput, lineHref, line, labels: own, theme = "inherit", ...options }: TaskDetailPanelProps) {
   const live = useTask(taskId, options);
   const around = useLabels();
@@ -79,7 +79,7 @@ export function TaskDetailPanel({ taskId, lead, commands = true, renderEvent, re
   );
 }
 
-/** What the task waits for. */
+/** The questions that the task waits for. */
 function Questions({ task, labels }: { task: TaskSnapshot; labels: Labels }) {
   if (task.pending_inputs.length === 0) return null;
   return (
@@ -96,7 +96,7 @@ function Questions({ task, labels }: { task: TaskSnapshot; labels: Labels }) {
   );
 }
 
-/** Tells screen readers of a status that changes and of every quarter of the way, not of each event. */
+/** Tells screen readers about each change of status and each quarter of the progress, but not about each event. */
 function Announcer({ task, labels }: { task: TaskSnapshot | null; labels: Labels }) {
   const [text, setText] = useState("");
   const said = useRef("");
@@ -104,7 +104,7 @@ function Announcer({ task, labels }: { task: TaskSnapshot | null; labels: Labels
   const status = task && labels.status[task.stalled ? "stalled" : task.status];
   const next = status ? `${status}${task.status === "running" && quarter > 0 ? `, ${quarter} %` : ""}` : "";
   useEffect(() => {
-    // What is there when the page comes is not news.
+    // The state at the time of the page's first display is not news.
     if (said.current && next !== said.current) setText(next);
     said.current = next;
   }, [next]);

@@ -4,16 +4,16 @@ import { duration, errorText, moment } from "./format.js";
 import { type Labels, useLabels } from "./labels.js";
 import { Value } from "./Value.js";
 
-/** Tool calls that are shown; the log has all. */
+/** The number of tool calls to show. The log contains all of them. */
 const MOST = 30;
 
 interface Timed {
   labels?: Partial<Labels> | undefined;
-  /** The time, for what goes on. */
+  /** The current time, for entries that are not finished. */
   now: number;
 }
 
-/** How the bars of a time line lie, between its first and its last moment. */
+/** Returns how bars are placed on a timeline, between its first and its last moment. */
 function scale(spans: readonly { from: number; until: number }[]) {
   const start = Math.min(...spans.map(({ from }) => from));
   const whole = Math.max(1, Math.max(...spans.map(({ until }) => until)) - start);
@@ -23,7 +23,7 @@ function scale(spans: readonly { from: number; until: number }[]) {
   };
 }
 
-/** Tool calls on a time line. Each opens to its input and output. */
+/** Tool calls on a timeline. Each can be opened to show its input and output. */
 export function ToolCalls({ calls, now, labels: own }: Timed & { calls: readonly ToolCall[] }) {
   const labels = useLabels(own);
   if (calls.length === 0) return null;
@@ -60,7 +60,7 @@ export function ToolCalls({ calls, now, labels: own }: Timed & { calls: readonly
   );
 }
 
-/** Steps that go on. */
+/** The steps that are running. */
 export function Steps({ task, now, labels: own }: Timed & { task: TaskSnapshot }) {
   const labels = useLabels(own);
   const steps = task.steps.filter(({ state }) => state === "running");
@@ -82,7 +82,7 @@ export function Steps({ task, now, labels: own }: Timed & { task: TaskSnapshot }
   );
 }
 
-/** The agents that work on the task, with what they do. */
+/** The agents of the task, with their status. */
 export function Agents({ agents, labels: own }: { agents: readonly AgentState[]; labels?: Partial<Labels> | undefined }) {
   const labels = useLabels(own);
   if (agents.length === 0) return null;

@@ -1,15 +1,15 @@
 import { Ansi } from "./log/Ansi.js";
 
-/** Characters of a value that are shown. */
+/** The number of characters of a value to show. */
 const MOST = 20_000;
 
-/** Any JSON as text: strings as they are, and everything else indented. */
+/** Returns any JSON as text: strings unchanged, and everything else indented. */
 export function valueText(value: unknown): string {
   const text = typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "");
   return text.length > MOST ? `${text.slice(0, MOST)}…` : text;
 }
 
-/** A value that can be opened, with its beginning in the summary. */
+/** A value that can be opened. Its beginning is in the summary. */
 export function Value({ name, value }: { name: string; value: unknown }) {
   if (value === null || value === undefined || value === "") return null;
   const brief = typeof value === "string" ? value : JSON.stringify(value);

@@ -1,4 +1,4 @@
-/** An address that a producer has given, once it is known to be harmless. */
+/** An address from a producer that was checked to be harmless. */
 export interface WebAddress {
   readonly href: string;
   /** The host, if it is not the page's own. */
@@ -6,8 +6,8 @@ export interface WebAddress {
 }
 
 /**
- * Returns where an address leads, if that is a web page: nothing that a producer
- * calls a link becomes a script, and `//host` is not taken for a path.
+ * Returns the target of an address if it is a web page. A producer's link can therefore never be a
+ * script, and `//host` is not mistaken for a path.
  */
 export function webAddress(text: string | null | undefined): WebAddress | null {
   if (!text || !/^(?:https?:\/\/|\/)/i.test(text)) return null;

@@ -4,7 +4,7 @@ import type { Status } from "../status.js";
 
 const pad = (value: number) => String(value).padStart(2, "0");
 
-/** Writes a length of time: 0.4 s, 42 s, 3 min 05 s, 2 h 10 min. */
+/** Formats a duration: 0.4 s, 42 s, 3 min 05 s, 2 h 10 min. */
 export function duration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
@@ -16,32 +16,32 @@ export function duration(ms: number): string {
   return `${Math.floor(hours / 24)} days`;
 }
 
-/** Writes the time of day, to the second, in the reader's zone. */
+/** Formats the time of day in seconds, in the reader's time zone. */
 export function clock(timestamp: string | number): string {
   const date = new Date(timestamp);
   return Number.isNaN(date.getTime()) ? "–" : `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
 }
 
-/** Writes the day, in the reader's zone: 2026-11-29. */
+/** Formats the day in the reader's time zone: 2026-11-29. */
 export function day(timestamp: string | number): string {
   const date = new Date(timestamp);
   return Number.isNaN(date.getTime()) ? "–" : `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
 }
 
-/** Writes a moment: the time, with the day before it unless it is today. */
+/** Formats a moment: the time, and the day before it unless it is today. */
 export function moment(timestamp: string | number, now = Date.now()): string {
   const today = day(timestamp) === day(now);
   return today ? clock(timestamp) : `${day(timestamp)} ${clock(timestamp)}`;
 }
 
-/** Writes a count: 9,999, then 10.0 k and 1.0 M. */
+/** Formats a count: 9,999, then 10.0 k and 1.0 M. */
 export function count(value: number): string {
   if (value < 10_000) return value.toLocaleString("en");
   if (value < 1e6) return `${(value / 1e3).toFixed(1)} k`;
   return `${(value / 1e6).toFixed(1)} M`;
 }
 
-/** Writes a size in bytes: 12 B, 3.4 kB, 1.2 MB. */
+/** Formats a size in bytes: 12 B, 3.4 kB, 1.2 MB. */
 export function size(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;
   if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
@@ -53,7 +53,7 @@ export function errorText(error: TaskError): string {
   return error.code ? `${error.message} (${error.code})` : error.message;
 }
 
-/** Writes a status in words, such as `reconnecting in 3 s`. */
+/** Formats a status in words, such as `reconnecting in 3 s`. */
 export function statusText(status: Status, now: number): string {
   const inSeconds = status.retryAt ? Math.ceil((status.retryAt - now) / 1000) : 0;
   const when = inSeconds > 0 ? ` in ${inSeconds} s` : "";
@@ -74,23 +74,23 @@ export function statusText(status: Status, now: number): string {
 }
 
 /**
- * Returns how long a task has run, and how long it will, by its pace up to its
- * last progress. What happens besides, such as a log line, says nothing of that.
+ * Returns how long a task has run and how long it will still run, from its pace up to its last
+ * progress. Other events, such as log lines, do not change the estimate.
  */
 export function times(task: TaskSnapshot, now: number): { elapsed: number | null; remaining: number | null } {
   if (!task.started_at) return { elapsed: null, remaining: null };
   const start = Date.parse(task.started_at);
   const elapsed = Math.max(0, (task.finished_at ? Date.parse(task.finished_at) : now) - start);
   const { progress, status, stalled, progress_at } = task;
-  // Too little is known at the very start, and nothing is left at the end.
+  // At the start too little is known, and at the end nothing is left.
   if (status !== "running" || stalled || progress === null || progress < 2 || progress >= 100 || !progress_at) return { elapsed, remaining: null };
   const since = Math.max(0, Date.parse(progress_at) - start);
   const left = (since * (100 - progress)) / progress - (elapsed - since);
-  // Later than its pace promised, nobody knows.
+  // If the task takes longer than estimated, the remaining time is unknown.
   return { elapsed, remaining: left > 0 ? left : null };
 }
 
-/** Returns the time, anew every second while it is needed. */
+/** Returns the current time, updated every second while `running`. */
 export function useNow(running: boolean): number {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {

@@ -2,7 +2,7 @@ import { createContext, useContext } from "react";
 import type { TaskSnapshot } from "../generated/protocol.js";
 import type { GapEntry } from "../store/task-store.js";
 
-/** Every text of the panel that is not data. */
+/** All texts of the panel, without data. */
 export const ENGLISH = {
   status: { pending: "Pending", running: "Running", completed: "Completed", failed: "Failed", cancelled: "Cancelled", stalled: "Stalled" } as Record<TaskSnapshot["status"] | "stalled", string>,
   task: (name: string) => `Task ${name}`,
@@ -80,12 +80,12 @@ export const ENGLISH = {
   runStarts: (run: string) => run,
 };
 
-/** The texts of the panel, to be given in another language. */
+/** The texts of the panel, which can be replaced by another language. */
 export type Labels = typeof ENGLISH;
 
 export const LabelsContext = createContext<Labels>(ENGLISH);
 
-/** Returns the texts to show, with those of `own` in place of the English ones. */
+/** Returns the texts to show. Texts in `own` replace the English ones. */
 export function useLabels(own?: Partial<Labels>): Labels {
   const around = useContext(LabelsContext);
   return own ? { ...around, ...own } : around;

@@ -1,4 +1,4 @@
-/** Puts a text on the clipboard. */
+/** Copies a text to the clipboard. */
 export async function copyText(text: string): Promise<void> {
   await navigator.clipboard.writeText(text);
 }
@@ -10,6 +10,6 @@ export function saveText(text: string, name: string, type = "text/plain"): void 
   link.href = url;
   link.download = name.replace(/[^\w.~-]/g, "_");
   link.click();
-  // The browser reads it after this turn.
+  // The browser reads the URL after this turn.
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

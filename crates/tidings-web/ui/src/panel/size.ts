@@ -1,4 +1,4 @@
-/** Calls `changed` when an element's size changes, where the page can tell; returns what stops it. */
+/** Calls `changed` when an element's size changes, if the browser supports it. Returns a function that stops it. */
 export function observeSize(elements: Iterable<Element>, changed: () => void): () => void {
   if (typeof ResizeObserver === "undefined") return () => {};
   const observer = new ResizeObserver(changed);

@@ -2,30 +2,30 @@ import { useCallback, useState } from "react";
 import type { CommandState } from "../store/activity.js";
 import { type UseTask, useTask, type UseTaskOptions } from "./useTask.js";
 
-/** What became of a command. */
+/** The progress of a command. */
 export interface CommandProgress {
   readonly command: string;
   /**
-   * * `asking`: on its way to the server.
-   * * `asked`: the server has it; the task has not said anything yet.
-   * * `accepted`, `rejected`, `completed`: what the task said.
-   * * `failed`: the server did not take it.
+   * * `asking`: the command is on its way to the server.
+   * * `asked`: the server has it, and the task has not answered yet.
+   * * `accepted`, `rejected`, `completed`: the task's answer.
+   * * `failed`: the server did not accept it.
    */
   readonly state: "asking" | "asked" | "accepted" | "rejected" | "completed" | "failed";
-  /** Why it was rejected or failed. */
+  /** Why the command was rejected or failed. */
   readonly reason: string | null;
 }
 
 export interface UseCommand {
   /** The last command of this component. */
   readonly last: CommandProgress | null;
-  /** Asks for something. Never rejects: `last` says what became of it. */
+  /** Sends a command. The promise never rejects. `last` shows the outcome. */
   send(command: string, args?: Record<string, unknown>): Promise<void>;
 }
 
 interface Asked {
   command: string;
-  /** Where its request stands in the log, once the server has taken it. */
+  /** The command's offset in the log, once the server has accepted it. */
   offset: number | null;
   failure: string | null;
 }
@@ -37,7 +37,7 @@ function outcome({ command, offset, failure }: Asked, known: readonly CommandSta
   return { command, state: !said || said.state === "requested" ? "asked" : said.state, reason: said?.reason ?? null };
 }
 
-/** Follows the commands that a component gives to a task that it watches. */
+/** Follows the commands that a component sends to a task that it watches. */
 export function useCommandOf({ command: give, commands }: Pick<UseTask, "command" | "commands">): UseCommand {
   const [asked, setAsked] = useState<Asked | null>(null);
   const send = useCallback(
@@ -56,7 +56,7 @@ export function useCommandOf({ command: give, commands }: Pick<UseTask, "command
   return { last: asked && outcome(asked, commands), send };
 }
 
-/** Gives commands to a task, and follows what it says to them. */
+/** Sends commands to a task, and follows the task's answers. */
 export function useCommand(taskId: string | null | undefined, options: Omit<UseTaskOptions, "history"> = {}): UseCommand {
   return useCommandOf(useTask(taskId, { ...options, history: 0 }));
 }

@@ -13,14 +13,14 @@ export interface UseTaskOptions extends ClientChoice, TaskStoreOptions {
 }
 
 export interface UseTask extends TaskView {
-  /** Per cent, where the task tells. */
+  /** The progress in per cent, if the task reports it. */
   readonly progress: number | null;
   readonly message: string | null;
   readonly agents: readonly AgentState[];
   readonly client: TidingsClient;
   /** Publishes an event to the task. */
   publish(event: NewTidingsEvent): Promise<Ack>;
-  /** Asks the task for something. */
+  /** Sends a command to the task. */
   command(command: string, args?: Record<string, unknown>): Promise<Ack>;
   reconnect(): void;
 }
@@ -33,9 +33,9 @@ const nothing = () => NOTHING;
 const never = () => () => {};
 
 /**
- * Watches a task. Every event is taken in; the component renders once a frame
- * at most. All uses on a page share one socket, which closes after the last one
- * has unmounted. Without a `taskId`, or with `enabled: false`, nothing is watched.
+ * Watches a task. Every event is processed, and the component renders at most once per frame. All
+ * components on a page share one socket, which closes after the last one has unmounted. Without a
+ * `taskId`, or with `enabled: false`, nothing is watched.
  */
 export function useTask(taskId: string | null | undefined, options: UseTaskOptions = {}): UseTask {
   const { history, maxEvents, enabled = true } = options;

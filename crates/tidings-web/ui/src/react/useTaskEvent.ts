@@ -5,7 +5,7 @@ import type { TidingsClient } from "../websocket.js";
 import { type ClientChoice, useEarlyEffect, useTidingsClient } from "./client.js";
 
 export interface UseTaskEventOptions extends ClientChoice {
-  /** So many of the newest retained events are looked at as well. Default 0. */
+  /** How many of the newest retained events to look at first. Default 0. */
   history?: number | undefined;
   /** Whether to watch. Default true. */
   enabled?: boolean | undefined;
@@ -13,7 +13,7 @@ export interface UseTaskEventOptions extends ClientChoice {
 
 type Select<S> = (event: TidingsEvent) => S | null | undefined;
 
-/** The last value that a selector made of an event, as a store. */
+/** The last value that a selector made from an event, as a store. */
 function latestOf<S>(client: TidingsClient, taskId: string, history: number, select: Select<S>) {
   let value: S | null = null;
   let shown: S | null = null;
@@ -45,8 +45,8 @@ const nothing = () => null;
 const never = () => () => {};
 
 /**
- * Returns the newest event of a type, or the last value that `select` made of
- * an event. The component renders only when that changes.
+ * Returns the newest event of a type, or the last value that `select` made from an event. The
+ * component renders only when this changes.
  */
 export function useTaskEvent<T extends KnownEventType>(taskId: string | null | undefined, type: T, options?: UseTaskEventOptions): EventOf<T> | null;
 export function useTaskEvent<S>(taskId: string | null | undefined, select: Select<S>, options?: UseTaskEventOptions): S | null;

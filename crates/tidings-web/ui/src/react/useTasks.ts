@@ -20,7 +20,7 @@ const NOTHING: TasksView = {
 const nothing = () => NOTHING;
 const never = () => () => {};
 
-/** Watches all tasks that match a pattern, such as `build-*`, those to come included. */
+/** Watches all tasks that match a pattern, such as `build-*`, including tasks that start later. */
 export function useTasks(pattern: string | null | undefined, options: UseTasksOptions = {}): TasksView {
   const client = useTidingsClient(options);
   const wanted = options.enabled === false ? null : (pattern ?? null);

@@ -1,7 +1,7 @@
 import type { Json, TaskError, TaskSnapshot } from "../generated/protocol.js";
 import type { TidingsEvent } from "../types.js";
 
-/** Tool calls and commands that are kept. */
+/** The most tool calls and commands to keep. */
 const MAX_ITEMS = 200;
 
 /** A tool call, from its start to its end. */
@@ -17,21 +17,21 @@ export interface ToolCall {
   readonly error: TaskError | null;
 }
 
-/** Something that a task was asked for, and what it said to that. */
+/** A command to a task, and the task's answers. */
 export interface CommandState {
   readonly id: string;
   readonly command: string;
   readonly by: string;
   readonly state: "requested" | "accepted" | "rejected" | "completed";
-  /** Why it was rejected. */
+  /** Why the command was rejected. */
   readonly reason: string | null;
-  /** Where in the log it was asked for. */
+  /** The offset of the command in the log. */
   readonly offset: number | null;
 }
 
 type Fields = Record<string, any>;
 
-/** What events say about tool calls and commands, which a snapshot holds only while they are open. */
+/** The tool calls and commands that events have reported. A snapshot contains them only while they are open. */
 export class Activity {
   readonly #toolCalls = new Map<string, ToolCall>();
   readonly #commands = new Map<string, CommandState>();
@@ -49,7 +49,7 @@ export class Activity {
     this.#commands.clear();
   }
 
-  /** Takes in what is open, and closes what is not any more without a word having come. */
+  /** Adds the open entries, and closes entries whose end was missed. */
   snapshot(task: TaskSnapshot): void {
     const open = new Set(task.tool_calls.filter(({ state }) => state === "running").map((call) => call.tool_call_id));
     for (const call of this.#toolCalls.values()) {

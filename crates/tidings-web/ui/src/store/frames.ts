@@ -1,9 +1,9 @@
-/** The longest time that changes wait when no frame is drawn, as in a hidden tab, in milliseconds. */
+/** The longest time in milliseconds that changes wait if no frame is drawn, as in a hidden tab. */
 const SLOWEST = 500;
 
 /**
- * Calls `flush` once for all changes of a frame, so that ten thousand events a
- * second draw a page no more often than ten do.
+ * Calls `flush` once for all changes of a frame. Ten thousand events per second then cause no more
+ * drawing than ten do.
  */
 export function perFrame(flush: () => void): { schedule(): void; cancel(): void } {
   let frame: number | null = null;

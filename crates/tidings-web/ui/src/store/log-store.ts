@@ -5,35 +5,35 @@ import type { TaskWatch, TidingsClient } from "../websocket.js";
 import { perFrame } from "./frames.js";
 import type { GapEntry, TimelineEntry } from "./task-store.js";
 
-/** Offsets of one chunk. */
+/** The number of offsets in one chunk. */
 export const CHUNK = 200;
 
-/** Events of one request: a few chunks at a time. */
+/** The number of events in one request: a few chunks. */
 const PAGE = 3 * CHUNK;
 
-/** Chunks that are kept. Others are loaded again when they are looked at. */
+/** The most chunks to keep. Others are loaded again when they become visible. */
 const MAX_CHUNKS = 60;
 
-/** Requests at a time. */
+/** The most requests at a time. */
 const MAX_REQUESTS = 2;
 
-/** The offsets of a chunk, as far as they are known. */
+/** The known offsets of a chunk. */
 interface Chunk {
-  /** The first offset that has been seen. Those of the chunk before it are to be loaded. */
+  /** The first offset that was seen. Earlier offsets of the chunk must still be loaded. */
   from: number;
   entries: TimelineEntry[];
-  /** The entries as of the last frame; a new array whenever they changed. */
+  /** The entries at the last frame. It is a new array whenever they have changed. */
   shown: readonly TimelineEntry[];
   changed: boolean;
 }
 
-/** A task's log as of one moment. */
+/** A task's log at one moment. */
 export interface LogView {
   /** The newest offset. */
   readonly head: number;
-  /** The first offset that is retained, as far as it is known. */
+  /** The first retained offset, as far as it is known. */
   readonly first: number;
-  /** Changes whenever the log starts over: measurements of it are void. */
+  /** Changes whenever the log starts over. Measurements of the old log are then invalid. */
   readonly epoch: string;
   /** Why a page of history could not be loaded. */
   readonly failure: string | null;
@@ -45,9 +45,9 @@ const chunkOf = (offset: number) => Math.floor((offset - 1) / CHUNK);
 const startOf = (chunk: number) => chunk * CHUNK + 1;
 
 /**
- * The whole log of a task, in chunks of {@link CHUNK} offsets: the newest events
- * come live, older ones are loaded when they are looked at, and what nobody has
- * looked at for long is let go. The words of outputs are not kept.
+ * The whole log of a task, in chunks of {@link CHUNK} offsets. The newest events arrive live. Older
+ * events are loaded when they become visible, and dropped when they have not been visible for long.
+ * The text of outputs is not stored.
  */
 export class LogStore {
   readonly #client: TidingsClient;
@@ -88,12 +88,12 @@ export class LogStore {
     };
   };
 
-  /** Returns what is known of a chunk. */
+  /** Returns the known entries of a chunk. */
   entries(chunk: number): readonly TimelineEntry[] | null {
     return this.#chunks.get(chunk)?.shown ?? null;
   }
 
-  /** Says which chunks are looked at, so that they are loaded and kept. */
+  /** Sets the visible chunks, which are then loaded and kept. */
   look(first: number, last: number): void {
     this.#wanted = [];
     for (let chunk = last; chunk >= first; chunk--) this.#wanted.push(chunk);
@@ -138,7 +138,7 @@ export class LogStore {
       this.#reset = gap.reason;
       return this.#frames.schedule();
     }
-    // What this page has missed may still be retained: it is loaded like anything older.
+    // Events that this page has missed may still be retained. They are loaded like older events.
     const lost = gap.reason === "expired" || gap.reason === "overrun";
     if (lost && from <= this.#first) this.#first = to + 1;
     this.#head = Math.max(this.#head, to);
@@ -147,7 +147,7 @@ export class LogStore {
     this.#frames.schedule();
   }
 
-  /** Takes in what came live, and covers these offsets. */
+  /** Adds a live entry that covers these offsets. */
   #add(entry: TimelineEntry, from: number, to: number): void {
     this.#head = Math.max(this.#head, to);
     const index = chunkOf(to);
@@ -190,7 +190,7 @@ export class LogStore {
   async #request(index: number): Promise<void> {
     const started = this.#started;
     this.#loading.add(index);
-    // A page holds this chunk and those before it, which are likely to be looked at next.
+    // A page contains this chunk and earlier ones, which are likely to become visible next.
     const from = Math.max(this.#first, startOf(Math.max(0, index - PAGE / CHUNK + 1)));
     try {
       const page = await history(this.#client, this.#taskId, { since: `${this.#epoch}:${from - 1}`, limit: startOf(index) + CHUNK - from });

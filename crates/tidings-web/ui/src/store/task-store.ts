@@ -8,24 +8,24 @@ import { Activity, type CommandState, type ToolCall } from "./activity.js";
 import { perFrame } from "./frames.js";
 import type { TidingsEvent } from "../types.js";
 
-/** A gap, and where in the list of events it fell. */
+/** A gap, with its place in the list of events. */
 export interface GapEntry extends TaskGap {
   readonly event_type: "gap";
-  /** When this page learnt of it, as in an event. */
+  /** When this page received the gap. */
   readonly timestamp: string;
 }
 
 /**
- * What happened, in order: events, and gaps where they fell. The words of an
- * output (`output_delta`) are not among them: they are in `task.outputs`, and
- * would push everything else out of a bounded list.
+ * An entry of the timeline: an event, or a gap at its place. The text of outputs (`output_delta`)
+ * is not among them. It is in `task.outputs`, and would displace everything else from a bounded
+ * list.
  */
 export type TimelineEntry = TidingsEvent | GapEntry;
 
-/** All there is to show of a task, as of one moment. */
+/** Everything to display about a task, at one moment. */
 export interface TaskView {
   readonly status: Status;
-  /** While there is no connection: until when this was current, in milliseconds since 1970. */
+  /** While there is no connection: the time up to which this is current, in milliseconds since 1970. */
   readonly asOf: number | null;
   readonly task: TaskSnapshot | null;
   readonly timeline: readonly TimelineEntry[];
@@ -33,18 +33,18 @@ export interface TaskView {
   readonly gaps: readonly GapEntry[];
   readonly toolCalls: readonly ToolCall[];
   readonly commands: readonly CommandState[];
-  /** Why the server refuses the task. */
+  /** Why the server refuses access to the task. */
   readonly error: TidingsError | null;
 }
 
 export interface TaskStoreOptions {
-  /** Events from before that are shown. Default 200. */
+  /** The number of earlier events to show. Default 200. */
   history?: number | undefined;
-  /** Events that are kept, the newest. Default 500. */
+  /** The number of newest events to keep. Default 500. */
   maxEvents?: number | undefined;
   /** Called for every event, in order. */
   onEvent?: ((event: TidingsEvent) => void) | undefined;
-  /** Called for offsets that will not come. */
+  /** Called with offsets that will not be delivered. */
   onGap?: ((gap: TaskGap) => void) | undefined;
 }
 
@@ -53,11 +53,11 @@ export function isGap(entry: TimelineEntry): entry is GapEntry {
 }
 
 /**
- * One task as a view for any framework. It takes in every event as it comes,
- * and tells its listeners once a frame. It watches while it has listeners.
+ * A view of one task for any framework. It processes every event at once, and notifies its
+ * listeners once per frame. It watches the task while it has listeners.
  *
- * `subscribe` and `getSnapshot` are what React's `useSyncExternalStore` takes;
- * `subscribe` alone is what Svelte calls a store.
+ * `subscribe` and `getSnapshot` fit React's `useSyncExternalStore`. `subscribe` alone makes it a
+ * Svelte store.
  */
 export class TaskStore {
   readonly #client: TidingsClient;
@@ -67,9 +67,9 @@ export class TaskStore {
   readonly #activity = new Activity();
   readonly #frames = perFrame(() => this.#flush());
   #watch: TaskWatch | null = null;
-  /** Where the last watch ended. */
+  /** The position at which the last watch ended. */
   #position: Position | null = null;
-  /** What has come since the last frame. */
+  /** The entries that have arrived since the last frame. */
   #fresh: TimelineEntry[] = [];
   #status: Status = IDLE;
   #asOf: number | null = null;
@@ -98,7 +98,7 @@ export class TaskStore {
 
   #start(): void {
     const { history } = this.#options;
-    // Shown before, as a StrictMode double mount has it: goes on where it was.
+    // The store was used before, as in a double mount by StrictMode, so it continues where it was.
     const since = this.#position && `${this.#position.epoch}:${this.#position.offset}`;
     this.#watch = this.#client.watchTask(this.#taskId, {
       ...(since ? { since } : { history }),
@@ -140,7 +140,7 @@ export class TaskStore {
 
   #add(entry: TimelineEntry): void {
     this.#fresh.push(entry);
-    // No frame may come for long, as in a hidden tab.
+    // There may be no frame for a long time, as in a hidden tab.
     if (this.#fresh.length >= 2 * this.#options.maxEvents) this.#fresh = this.#fresh.slice(-this.#options.maxEvents);
     this.#frames.schedule();
   }

@@ -5,10 +5,10 @@ import type { PatternWatch, TidingsClient } from "../websocket.js";
 import type { TidingsError } from "../error.js";
 import type { TidingsEvent } from "../types.js";
 
-/** All tasks as of one moment, in order of their ids. */
+/** All tasks at one moment, sorted by id. */
 export interface TasksView {
   readonly status: Status;
-  /** While there is no connection: until when this was current, in milliseconds since 1970. */
+  /** While there is no connection: the time up to which this is current, in milliseconds since 1970. */
   readonly asOf: number | null;
   readonly tasks: readonly TaskSnapshot[];
   readonly counts: Readonly<Record<TaskStatus, number>>;
@@ -33,7 +33,7 @@ export class TasksStore {
   readonly #frames = perFrame(() => this.#flush());
   readonly #ids: string[] = [];
   readonly #known = new Set<string>();
-  /** Tasks as they were when the last watch ended. */
+  /** The tasks at the end of the last watch. */
   readonly #before = new Map<string, TaskSnapshot>();
   #appeared: string[] = [];
   #watch: PatternWatch | null = null;
@@ -63,12 +63,12 @@ export class TasksStore {
       this.#frames.cancel();
       this.#watch?.close();
       this.#watch = null;
-      // Whoever comes back sees them until they are announced anew.
+      // If the store is used again, these are shown until the server announces them again.
       for (const task of this.#view.tasks) this.#before.set(task.task_id, task);
     };
   };
 
-  /** Lets go of the tasks that the server does not have any more; a pattern does not say so. */
+  /** Removes tasks that the server no longer has. A pattern does not report removals. */
   retain(exists: ReadonlySet<string>): void {
     const kept = this.#ids.filter((id) => exists.has(id));
     if (kept.length === this.#ids.length) return;

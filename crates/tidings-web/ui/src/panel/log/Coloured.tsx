@@ -1,10 +1,10 @@
 import Anser from "anser";
 import { plain } from "./Ansi.js";
 
-/** Foregrounds by their names in `anser`; the palette of 256 and true colours are given as they are. */
+/** Named foreground colours of `anser`. Colours of the 256-colour palette and true colours are used as they are. */
 const named = (colour: string | null) => (colour && /^ansi-[a-z-]+$/.test(colour) ? `td-${colour}` : "");
 
-/** A text in its colours. Loaded only for texts that have some. */
+/** A text with its colours. This module is loaded only for texts with colours. */
 export default function Coloured({ text }: { text: string }) {
   const parts = Anser.ansiToJson(text, { json: true, remove_empty: true, use_classes: true });
   return (

@@ -14,7 +14,7 @@ export interface FoundProps {
   onShow: (offset: number) => void;
 }
 
-/** Searches the log on the server, and shows the lines found. Each leads to its place. */
+/** Searches the log on the server and shows the matching lines. Each line links to its place. */
 export default function Found({ client, taskId, text, types, labels, onShow }: FoundProps) {
   const { found, state, failure, more } = useSearch(client, taskId, text, types);
   const all = found ?? [];

@@ -8,18 +8,18 @@ import { sentence, tone } from "./sentence.js";
 
 export interface LineProps {
   entry: TimelineEntry;
-  /** The entry before this one, where it is known. */
+  /** The previous entry, if it is known. */
   before: TimelineEntry | null;
   labels: Labels;
-  /** The line that is pointed at. */
+  /** Whether this is the line that the URL points to. */
   marked: boolean;
   href?: ((offset: number) => string) | undefined;
   render?: ((event: TidingsEvent) => ReactNode) | undefined;
 }
 
 /**
- * A line of the log, and the separator before it where a day or a run begins.
- * Its parts are inline, so that a copied line is one line.
+ * A line of the log, and the separator before it if a day or a run begins. Its parts are inline, so
+ * that a copied line is one line.
  */
 export const Line = memo(function Line({ entry, before, labels, marked, href, render }: LineProps) {
   if (isGap(entry)) {

@@ -14,21 +14,21 @@ import { VirtualLog } from "./VirtualLog.js";
 /** Loaded with the first search. */
 const Found = lazy(() => import("./Found.js"));
 
-/** Lines that are copied; a download has all. */
+/** The most lines to copy. A download contains all lines. */
 const MOST_COPIED = 10_000;
 
 export interface LogProps extends ClientChoice {
   taskId: string;
   labels?: Partial<Labels> | undefined;
-  /** Draws the text of an event in place of the panel; `null` leaves it to the panel. */
+  /** Draws the text of an event instead of the panel. If it returns `null`, the panel draws it. */
   renderEvent?: ((event: TidingsEvent) => ReactNode) | undefined;
-  /** The address of a line, to link to it. */
+  /** Returns the URL of a line, to link to it. */
   lineHref?: ((offset: number) => string) | undefined;
   /** The line to show. */
   line?: number | null | undefined;
 }
 
-/** Kinds of events that one may want to see alone. */
+/** Groups of event types that a reader may want to see alone. */
 const KINDS: Record<string, readonly string[]> = {
   log: ["log"],
   steps: ["step_started", "step_completed", "step_failed"],
@@ -60,7 +60,7 @@ async function lines(client: TidingsClient, taskId: string, most: number): Promi
   return `${all.slice(-most).join("\n")}\n`;
 }
 
-/** The whole log of a task, live: searched, copied, downloaded, linked to. */
+/** The whole log of a task, live. It can be searched, copied, downloaded and linked to. */
 export function Log({ taskId, labels: own, renderEvent, lineHref, line, ...choice }: LogProps) {
   const client = useTidingsClient(choice);
   const labels = useLabels(own);

@@ -7,19 +7,19 @@ import type { Labels } from "../labels.js";
 import { observeSize } from "../size.js";
 import { Line } from "./Line.js";
 
-/** The height of a line that is not drawn, in pixels. */
+/** The estimated height of a line that is not drawn, in pixels. */
 const LINE = 20;
 
-/** All that is not drawn is at most so high together: browsers have a limit. */
+/** The greatest total height of everything that is not drawn, in pixels, because browsers have a limit. */
 const TALLEST = 8_000_000;
 
-/** What is drawn beyond what is seen, each way, in pixels. */
+/** How far to draw beyond the visible part, in each direction, in pixels. */
 const MARGIN = 600;
 
-/** Times that a log is drawn in one frame. */
+/** The most times that a log is drawn for one frame. */
 const MOST_STEPS = 12;
 
-/** So near to the end counts as at the end, in pixels. */
+/** A distance to the end, in pixels, that still counts as being at the end. */
 const NEAR = 24;
 
 interface LinesProps {
@@ -34,7 +34,7 @@ interface LinesProps {
 
 const Lines = memo(function Lines({ index, entries, labels, marked, measure, href, render }: LinesProps) {
   const list = useRef<HTMLOListElement>(null);
-  // At once, for where the log is scrolled to depends on it; and whenever its width changes.
+  // Measure at once, because the scroll position depends on it, and whenever the width changes.
   useLayoutEffect(() => measure(index, list.current!.offsetHeight));
   useLayoutEffect(() => observeSize([list.current!], () => measure(index, list.current!.offsetHeight)), [index, measure]);
   return (
@@ -52,7 +52,7 @@ export interface VirtualLogProps {
   view: LogView;
   labels: Labels;
   wrap: boolean;
-  /** The line to show, and how often that was asked for. */
+  /** The line to show, and how often it was requested. */
   target: { offset: number; turn: number } | null;
   href?: ((offset: number) => string) | undefined;
   render?: ((event: TidingsEvent) => ReactNode) | undefined;
@@ -60,11 +60,11 @@ export interface VirtualLogProps {
 }
 
 /**
- * A log of any length: only the chunks near what is seen are drawn, and the
- * others have the height that they had, or are thought to have.
+ * A log of any length. Only the chunks near the visible part are drawn. The others have their last
+ * measured height, or an estimated one.
  *
- * The line at the top of what is seen keeps its place whatever is loaded or
- * goes above it. At the end, the newest line does.
+ * The line at the top of the visible part keeps its place, whatever is loaded or removed above it.
+ * At the end of the log, the newest line keeps its place.
  */
 export function VirtualLog({ store, view, labels, wrap, target, href, render, children }: VirtualLogProps) {
   const { head, first, epoch } = view;
@@ -85,7 +85,7 @@ export function VirtualLog({ store, view, labels, wrap, target, href, render, ch
     return heights.current.get(index) ?? (entries ? entries.length * LINE : guess);
   };
 
-  // Where each chunk begins, up to what is seen; and what lies after it.
+  // The start of each chunk up to the visible part, and the height after it.
   let from = begin;
   let above = 0;
   while (from < end - 1 && above + heightOf(from) < seen.top - MARGIN) above += heightOf(from++);
@@ -100,7 +100,7 @@ export function VirtualLog({ store, view, labels, wrap, target, href, render, ch
     setSeen((now) => ({ ...now, turn: now.turn + 1 }));
   }, []);
 
-  // Void measurements: another log, or lines of another height.
+  // Measurements become invalid with another log, or with lines of another height.
   const measured = useRef("");
   const kind = `${epoch} ${wrap}`;
   if (measured.current !== kind) {
@@ -112,7 +112,7 @@ export function VirtualLog({ store, view, labels, wrap, target, href, render, ch
     const element = box.current!;
     const { scrollTop, clientHeight, scrollHeight } = element;
     const atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
-    // Only a reader scrolls up: whatever else moves, moves down.
+    // Only a reader scrolls up. Everything else moves down.
     if (atEnd) followed.current = true;
     else if (scrollTop < lastTop.current - 1) followed.current = false;
     lastTop.current = scrollTop;
@@ -128,7 +128,8 @@ export function VirtualLog({ store, view, labels, wrap, target, href, render, ch
     setSeen((now) => (now.top === scrollTop && now.height === clientHeight ? now : { top: scrollTop, height: clientHeight, turn: now.turn }));
   }, []);
 
-  // A step that changes what is drawn asks for another one; when they do not come to rest, the next frame goes on.
+  // A step that changes what is drawn requests another step. If the steps do not settle, the next
+  // frame continues.
   const steps = useRef(0);
   // eslint-disable-next-line react-hooks/exhaustive-deps -- It follows every change of height, and changes nothing that is right already.
   useLayoutEffect(() => {
@@ -161,7 +162,7 @@ export function VirtualLog({ store, view, labels, wrap, target, href, render, ch
     if (!following) setLeftAt(store.getSnapshot().head);
   }, [following, store]);
 
-  // Shows a line: first the place where its chunk is, then the line itself, once it is there.
+  // To show a line, go to the place of its chunk first, then to the line itself when it is loaded.
   const sought = useRef<number | null>(null);
   useEffect(() => {
     if (!target) return;
@@ -188,7 +189,7 @@ export function VirtualLog({ store, view, labels, wrap, target, href, render, ch
     anchor.current = null;
     element.scrollTop = top + share * heightOf(index);
     lastTop.current = element.scrollTop;
-    // The words of an output have no line: their place is all that can be shown.
+    // The text of an output has no line of its own, so only its place can be shown.
     if (store.entries(index) && from <= index && index < to) sought.current = null;
     const { scrollTop, clientHeight } = element;
     setSeen((now) => (now.top === scrollTop && now.height === clientHeight ? now : { ...now, top: scrollTop, height: clientHeight }));

@@ -3,7 +3,7 @@ import { errorText } from "../format.js";
 
 type Fields = Record<string, any>;
 
-/** Says in one line what an event says. */
+/** Describes an event in one line. */
 export function sentence(event: TidingsEvent): string {
   const data = event.data as Fields;
   const id = data.step_id ?? data.tool_call_id ?? data.command_id ?? data.output_id ?? data.artifact_id ?? data.input_id;
@@ -43,7 +43,7 @@ export function sentence(event: TidingsEvent): string {
   return id ? String(id) : JSON.stringify(data);
 }
 
-/** Returns how an event is to be coloured. */
+/** Returns the tone in which an event is coloured. */
 export function tone(event: TidingsEvent): "failed" | "completed" | "stalled" | undefined {
   const data = event.data as Fields;
   if (isFailure(event)) return "failed";
@@ -52,10 +52,10 @@ export function tone(event: TidingsEvent): "failed" | "completed" | "stalled" | 
   return undefined;
 }
 
-/** Types among which failures are looked for. */
+/** The event types among which failures are searched. */
 export const FAILURES = ["log", "step_failed", "tool_call_failed", "task_failed"];
 
-/** Returns whether an event tells of an error. */
+/** Returns whether an event reports an error. */
 export function isFailure(event: TidingsEvent): boolean {
   const { level } = event.data as Fields;
   return /failed|rejected/.test(event.event_type) || level === "error" || level === "fatal" || level === "critical";

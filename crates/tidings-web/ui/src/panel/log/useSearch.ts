@@ -3,18 +3,18 @@ import { history } from "../../history.js";
 import type { TidingsEvent } from "../../types.js";
 import type { TidingsClient } from "../../websocket.js";
 
-/** Matches that are looked for at a time. */
+/** The number of matches to search for at a time. */
 const ENOUGH = 200;
 
-/** Matches that are kept. */
+/** The most matches to keep. */
 const MOST = 2_000;
 
 export interface Search {
-  /** What was found so far, in order; null without anything to look for. */
+  /** The matches so far, in order, or null if there is nothing to search for. */
   readonly found: readonly TidingsEvent[] | null;
   readonly state: "searching" | "paused" | "done" | "failed";
   readonly failure: string | null;
-  /** Looks for more. */
+  /** Searches for more matches. */
   more(): void;
 }
 
@@ -48,7 +48,7 @@ export function useSearch(client: TidingsClient, taskId: string, text: string, t
         told("searching");
       }
     };
-    // Typing goes on: a moment's pause asks.
+    // Wait for a short pause in typing before searching.
     const timer = setTimeout(() => void look().catch((error: Error) => stop.signal.aborted || told("failed", error.message)), 200);
     return () => {
       clearTimeout(timer);
