@@ -1,4 +1,4 @@
-/** axe finds nothing and no page scrolls sideways: light and dark, at four widths, with hostile data. */
+/** axe reports nothing, and no page scrolls sideways: light and dark, at four widths, with hostile data. */
 
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 
 const TASKS = 5_000;
 
-/** axe runs in the page, and judges what stands still. */
+/** axe runs in the page, and needs a page that stands still. */
 const AXE = { bypassCSP: true, reducedMotion: "reduce" } as const;
 
 let browser: Browser;
@@ -24,7 +24,7 @@ beforeAll(async () => {
   [browser, server] = await Promise.all([launch(), Server.start()]);
   await publishHostile(server);
   const stream = await fetch(`${server.url}/api/tasks/hostile/events`, { headers: { Accept: "text/event-stream" }, signal: watching.signal });
-  // A stream that nobody reads is closed when its answer is collected as garbage.
+  // A stream that nobody reads is closed when its response is garbage-collected.
   const reader = stream.body!.getReader();
   const read = (): Promise<void> => reader.read().then(({ done }) => (done ? undefined : read()));
   read().catch(() => {});
@@ -38,7 +38,7 @@ afterAll(async () => {
   await server?.stop();
 });
 
-/** Returns what axe finds. */
+/** Returns the violations that axe reports. */
 async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axe);
   return page.evaluate(async () => {
@@ -47,7 +47,7 @@ async function violations(page: Page): Promise<string[]> {
   });
 }
 
-/** How far the page can be scrolled sideways, and what sticks out. */
+/** Returns how far the page scrolls sideways, and the elements that cause it. */
 function sideways(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     const { scrollWidth, clientWidth } = document.documentElement;

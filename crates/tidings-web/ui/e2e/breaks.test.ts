@@ -1,4 +1,4 @@
-/** The promise in a real browser, through everything that breaks. */
+/** The promise in a real browser, through every kind of break. */
 
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -98,7 +98,7 @@ test("offline and back: the status says so, and nothing is missing", async () =>
   await openHarness(page, proxy.url);
   await watch(page, "w", "t");
   await server.publish("t", progress(1));
-  // The cable is pulled: nothing gets through and no connection is closed.
+  // Simulates a pulled cable: no data arrives, and no connection is closed.
   proxy.silence();
   await context.setOffline(true);
   await server.publish("t", progress(2), progress(3));
@@ -134,7 +134,7 @@ test("without WebSocket, the same over server-sent events", async () => {
   const server = await Server.start();
   const { context, page } = await open(browser);
   await page.addInitScript(() => {
-    // As a proxy has it that does not let upgrades through.
+    // Simulates a proxy that does not allow upgrades.
     (window as any).WebSocket = class {
       onclose: ((event: object) => void) | null = null;
       constructor() {
@@ -167,8 +167,8 @@ test("put aside in the back-forward cache and fetched again, it goes on", async 
   await watch(page, "w", "t");
   await server.publish("t", progress(1));
   await until("it has come", async () => (await told(page, "w")).expected === 2);
-  // The events that the browser sends, on a live page: whether this build of
-  // Chromium caches the page at all is not ours to say.
+  // Send the browser's events to a live page, because it depends on the build of Chromium whether
+  // the page is cached at all.
   await page.evaluate(() => window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })));
   await until("nobody is connected", async () => (await server.connected()) === 0);
   await server.publish("t", progress(2));

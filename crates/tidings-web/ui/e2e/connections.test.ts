@@ -1,4 +1,4 @@
-/** The operator's side of the dashboard: who is connected, out with them, and what was really published. */
+/** The operator's part of the dashboard: connected clients, disconnecting them, and the events that were published. */
 
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
@@ -43,7 +43,7 @@ test("a connection is seen, with what it watches, and kicked", async () => {
   await page.getByRole("button", { name: "Really? Kick laptop" }).click();
   expect(await closed).toBe(1000);
   await until("it is gone", async () => (await page.locator("tbody tr").count()) === 0);
-  // The same page, loaded from its address.
+  // Load the same page from its URL.
   await page.reload();
   await page.getByRole("heading", { name: /^Connections/ }).waitFor();
   expect(complaints).toEqual([]);

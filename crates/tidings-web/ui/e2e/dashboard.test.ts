@@ -67,7 +67,7 @@ test("a task's page: there by a click, back by the browser, over the same socket
   await page.goBack();
   await page.locator(".db-row").first().waitFor();
   expect(sockets).toHaveLength(1);
-  // The same page, loaded from its address.
+  // Load the same page from its URL.
   await page.goto(`${demo.url}/tasks/agent_run`);
   await page.locator(".td-agents").waitFor();
   await page.locator(".td-calls li").first().waitFor();

@@ -1,4 +1,4 @@
-/** The examples, as a user would run them. */
+/** The examples, run as a user would run them. */
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, renameSync, readdirSync, rmSync } from "node:fs";
@@ -18,7 +18,7 @@ let browser: Browser;
 beforeAll(async () => void (browser = await launch()));
 afterAll(() => browser?.close());
 
-/** A web server of the user's own, on another origin than Tidings. */
+/** Starts a web server of the user, on another origin than Tidings. */
 async function serve(folder: string): Promise<{ url: string; server: HttpServer }> {
   const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
   const server = createServer((request, response) => {

@@ -1,6 +1,6 @@
 /**
- * Pages of other origins, in a real browser: what a user who visits them lends
- * them is the browser's reach to this machine. They get nothing, unless listed.
+ * Pages of other origins, in a real browser. A user who visits such a page gives it the browser's
+ * access to this machine. The pages can do nothing, unless they are listed.
  */
 
 import { createServer, type Server as HttpServer } from "node:http";
@@ -15,8 +15,8 @@ let evil: string;
 let friend: string;
 
 beforeAll(async () => {
-  // Names of others, all of which lead to this machine: so they are other
-  // sites to the browser, and no network is needed.
+  // Names of other sites that resolve to this machine. To the browser they are other sites, and no
+  // network is needed.
   browser = await launch(["--host-resolver-rules=MAP *.example 127.0.0.1"]);
   site = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html><title>Cats</title>"));
   await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
@@ -29,18 +29,18 @@ afterAll(async () => {
   site?.close();
 });
 
-/** What a page can do to a server by each way that it has. */
+/** What a page can do to a server, in each way that a page has. */
 interface Reach {
-  /** What came first over a WebSocket: an event type, or the close code. */
+  /** The first message over a WebSocket: an event type, or the close code. */
   websocket: string | number;
   /** The first event of a stream, or that there is none. */
   stream: string;
   read: string;
-  /** A request that asks for no preflight, as any form could send it. */
+  /** A request without preflight, as any form can send it. */
   simple: string;
-  /** One whose answer the page does not even want to see. */
+  /** A request whose response the page does not read. */
   blind: string;
-  /** One that does ask for a preflight. */
+  /** A request with a preflight. */
   preflighted: string;
 }
 
@@ -56,7 +56,7 @@ function reach(page: Pick<Page, "evaluate">, url: string): Promise<Reach> {
       const socket = new WebSocket(`${url.replace("http", "ws")}/ws/tasks/job-1`);
       socket.onmessage = ({ data }) => {
         const { event_type } = JSON.parse(data);
-        // Why it is refused comes before the end, and says nothing of the task.
+        // The reason for the refusal comes before the close, and says nothing about the task.
         if (event_type === "error" || event_type === "going_away") return;
         resolve(event_type);
         socket.close();
@@ -82,7 +82,7 @@ function reach(page: Pick<Page, "evaluate">, url: string): Promise<Reach> {
 
 const NOTHING: Reach = { websocket: 1008, stream: "failed", read: "failed", simple: "failed", blind: "failed", preflighted: "failed" };
 
-/** What has been written to the task, after its first event. */
+/** Returns the events of the task after the first one. */
 async function written(server: Server): Promise<string[]> {
   const { events } = await server.get("/api/tasks/job-1/events?since=0");
   return events.slice(1).map((event: { data: { message: string } }) => event.data.message);
@@ -96,9 +96,9 @@ test("by default a page of another origin neither reads nor writes, by any way t
   expect(await reach(page, server.url)).toEqual(NOTHING);
   expect(await written(server)).toEqual([]);
   expect(await server.connected()).toBe(0);
-  // The browser says why to whoever looks: that there is no leave.
+  // The browser's console says that the page is not allowed.
   expect(complaints.every((text) => text.includes("CORS policy"))).toBe(true);
-  // A sandboxed page has no origin at all, and it is no way around either.
+  // A sandboxed page has no origin, and is refused as well.
   await page.evaluate(() => {
     const frame = document.createElement("iframe");
     frame.sandbox.add("allow-scripts");
@@ -124,7 +124,7 @@ test("a page whose origin is listed does all of it, and its neighbour still noth
     stream: "own",
     read: "job-1",
     simple: "201",
-    // The answer is for those who may read it (`Cross-Origin-Resource-Policy`).
+    // The header `Cross-Origin-Resource-Policy` protects the response.
     blind: "failed",
     preflighted: "201",
   });
@@ -141,7 +141,7 @@ test("a name that is led to this machine is not this machine's", async () => {
   const server = await Server.start();
   await server.publish("job-1", ["own"]);
   const { context, page } = await open(browser);
-  // Of the same origin as the server, as the browser sees it: DNS rebinding.
+  // To the browser, this page has the same origin as the server: DNS rebinding.
   const rebound = `http://rebound.example:${server.port}`;
   const answer = await page.goto(`${rebound}/api/tasks/job-1`);
   expect(answer!.status()).toBe(421);

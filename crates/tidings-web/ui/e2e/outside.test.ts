@@ -1,4 +1,4 @@
-/** The package as npm installs it, in projects of others: older React, plain Node.js, server components. */
+/** The package as npm installs it, in other projects: older React, plain Node.js, server components. */
 
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -27,7 +27,7 @@ beforeAll(() => {
 }, 240_000);
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** A project with these files, installed. */
+/** Creates a project with these files and installs it. */
 function project(name: string, dependencies: Record<string, string>, files: Record<string, string>): string {
   const cwd = join(folder, name);
   cpSync(join(ui, "../../../examples/react-panel/tsconfig.json"), join(cwd, "tsconfig.json"), { recursive: true });
@@ -125,7 +125,8 @@ test("a server component: the client runs there, hooks and panel are references 
     { react: "19.3.1", "react-dom": "19.3.1" },
     {
       "client.mjs": `import { TidingsClient, reduce } from "@tidings/client";\nconsole.log(typeof TidingsClient, typeof reduce);\n`,
-      // What a bundler for server components does with a client module: it reads its names, and does not run it.
+      // Does what a bundler for server components does with a client module: it reads its names
+      // without running it.
       "references.mjs": `import { readFileSync } from "node:fs";
 for (const name of ["react", "panel"]) {
   const text = readFileSync(new URL(import.meta.resolve("@tidings/client/" + name)), "utf8");

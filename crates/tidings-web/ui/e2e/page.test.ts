@@ -1,4 +1,4 @@
-/** The dashboard's pages: focus, addresses, staleness, keyboard. */
+/** The dashboard's pages: focus, URLs, stale data, keyboard. */
 
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -89,7 +89,8 @@ test("after the connection is lost the page says until when it is right, and its
   proxy.cut();
   await page.getByText(/^as of \d\d:\d\d:\d\d$/).waitFor();
   const stopped = await elapsed();
-  // Two attempts to reconnect are longer than a second, in which the clock would have gone on.
+  // Two attempts to reconnect take longer than a second. Without the fix, the clock would have
+  // advanced.
   const wait = page.locator(".td-connection-text");
   await until("it is tried again", async () => /reconnecting in \d+ s/.test((await wait.textContent()) ?? ""));
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 2_100)));

@@ -1,4 +1,4 @@
-/** The panel as it stands in somebody else's page, with data that break layouts. */
+/** The panel in another page, with data that break layouts. */
 
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -26,7 +26,7 @@ async function panel(page: Page, taskId: string): Promise<void> {
 
 const log = (page: Page) => page.locator(".td-lines");
 
-/** Whether the box is scrolled to its end. */
+/** Returns whether the box is scrolled to its end. */
 const atEnd = (page: Page, selector: string) => page.locator(selector).evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 24);
 
 test("a light page stays light in a dark system: the style changes nothing outside of the panel", async () => {
@@ -52,7 +52,7 @@ test("a light page stays light in a dark system: the style changes nothing outsi
   });
   expect(own).toBeGreaterThan(0);
   expect(await host()).toEqual(styled);
-  // And the panel itself is as light as the page.
+  // The panel itself is as light as the page.
   await page.evaluate(() => [...document.styleSheets].forEach((sheet) => (sheet.disabled = false)));
   await page.evaluate(() => window.harness.render("panel", "hostile"));
   await page.locator("h1").first().waitFor();
@@ -91,7 +91,7 @@ test("hundreds of words of two outputs push nothing out of the log, and the newe
   expect(await page.locator(".td-line[data-offset]").count()).toBeLessThan(5);
   await page.getByText("word 599").waitFor();
   for (const id of ["a", "b"]) await until(`output ${id} follows its end`, () => atEnd(page, `.td-output[aria-label=${id}]`));
-  // Who scrolls up stays there.
+  // A reader who scrolls up stays there.
   const box = page.locator(".td-output[aria-label=a]");
   await box.evaluate((element) => element.scrollTo(0, 100));
   await server.publish("words", ["output_delta", { output_id: "a", text: "\n\nthe very last\n\n" }]);

@@ -1,4 +1,4 @@
-/** The browser's reduction of events is the server's own. */
+/** The browser's reduction of events equals the server's. */
 
 import { expect, test } from "vitest";
 import type { TaskSnapshot } from "../src/generated/protocol.js";
@@ -8,7 +8,7 @@ import { randomFrom } from "../test/support/simulation.js";
 import { Server } from "./support/server.js";
 import type { TidingsEvent } from "../src/types.js";
 
-/** Any event at all, from a few ids so that they meet. */
+/** Returns a random event, with one of a few ids so that events concern the same thing. */
 function anyEvent(random: () => number): [string, object] {
   const pick = <T>(...list: T[]): T => list[Math.floor(random() * list.length)]!;
   const maybe = <T>(value: T): T | undefined => (random() < 0.5 ? value : undefined);

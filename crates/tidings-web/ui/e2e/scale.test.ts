@@ -1,4 +1,4 @@
-/** Much of everything: tasks, events, mounts. */
+/** Large numbers of tasks, events and mounts. */
 
 import type { Browser, CDPSession } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -10,7 +10,7 @@ let browser: Browser;
 beforeAll(async () => void (browser = await launch()));
 afterAll(() => browser?.close());
 
-/** Publishes so many events to one task, in batches. */
+/** Publishes this number of events to one task, in batches. */
 async function flood(server: Server, taskId: string, count: number): Promise<void> {
   const batch = 1_000;
   for (let sent = 0; sent < count; sent += batch) {
@@ -98,7 +98,7 @@ test("memory stays flat over 100,000 events, all of which are told or named", as
   expect(complaints).toEqual([]);
   await context.close();
 
-  // The same log, from its beginning, with the checker.
+  // Read the same log from its beginning, with the checker.
   const { context: other, page: second } = await open(browser);
   await openHarness(second, server.url);
   await watch(second, "w", "t", { since: "0" });
@@ -118,7 +118,7 @@ test("a flood does not freeze the page", async () => {
   await page.evaluate(() => window.harness.render("panel", "t"));
   await page.locator(".td-dot[data-state=connected]").waitFor();
   const flooding = flood(server, "t", 20_000);
-  // It answers while they come: a filter can be typed into.
+  // The page responds while events arrive: a reader can type into the filter.
   await page.getByRole("searchbox", { name: "Search the log" }).fill("nothing like this");
   await page.getByText("Nothing matches.").waitFor();
   await flooding;

@@ -1,6 +1,6 @@
 /**
- * The pictures of the documentation: made when `TIDINGS_SCREENSHOTS` names a
- * folder, such as docs/images; otherwise it is only tried whether they can be.
+ * The pictures of the documentation. They are saved if `TIDINGS_SCREENSHOTS` names a folder, such
+ * as docs/images. Otherwise the test only checks that they can be made.
  */
 
 import { mkdirSync } from "node:fs";
@@ -24,7 +24,7 @@ afterAll(async () => {
   await demo?.stop();
 });
 
-/** A build as compilers print it, with the failure that people look for. */
+/** Publishes a build with output like that of compilers, and with a failure. */
 async function publishBuild(server: Server): Promise<void> {
   const line = (message: string, level = "info"): [string, object] => ["log", { message, level }];
   const green = (word: string, rest: string) => line(`\u001b[1;32m${word.padStart(12)}\u001b[0m ${rest}`);
@@ -41,7 +41,7 @@ async function publishBuild(server: Server): Promise<void> {
   );
 }
 
-/** A log that is far longer than any window. */
+/** Publishes a log that is far longer than any window. */
 async function publishLong(server: Server): Promise<void> {
   await server.publish("import-7", ["task_started", { name: "Import of 20,000 orders" }]);
   for (let start = 0; start < 20_000; start += 1_000) {
@@ -66,7 +66,7 @@ const pictures: [name: string, path: string, options: BrowserContextOptions][] =
   ["zoom", "/tasks/build-91", { ...zoom, colorScheme: "light" }],
 ];
 
-// One of each kind shows that they can be made.
+// One of each kind shows that the pictures can be made.
 test.each(folder ? pictures : [pictures[0]!, pictures[5]!, pictures[6]!])("%s", async (name, path, options) => {
   const { context, page } = await open(browser, options);
   await page.goto(demo.url + path);
@@ -74,11 +74,11 @@ test.each(folder ? pictures : [pictures[0]!, pictures[5]!, pictures[6]!])("%s", 
   if (path === "/") {
     await until("events come", async () => Number(await page.locator(".db-value").nth(1).textContent()) > 0);
     await until("the server's figures are there", async () => (await page.locator(".db-value").nth(2).textContent()) === "1");
-    // Kept, the line of events is to have a shape.
+    // For a picture that is saved, the line of events must have a shape.
     const points = () => page.locator(".db-spark polyline").evaluate((line: SVGPolylineElement) => [...line.points].filter(({ y }) => y < 26).length);
     await until("the line of events has a shape", async () => (await points()) >= (folder ? 14 : 1));
   } else if (path === "/tasks/agent_run") {
-    // A moment at which there is much to see: the answer is being written.
+    // A moment at which there is much to see, because the answer is being written.
     await until("the task is at 75 %", async () => (await page.locator(".td-percent").textContent()) === "75 %");
     await page.locator(".td-count", { hasText: "writing" }).waitFor();
     await until("a few words are there", async () => ((await page.locator(".td-markdown").textContent()) ?? "").length > 60);

@@ -1,4 +1,4 @@
-/** A server that keeps its tasks on disk is killed, and the page misses nothing. */
+/** A server that stores its tasks on disk is killed, and the page misses nothing. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** A server that asks for tokens, and pages that have them, and have them no more. */
+/** A server that requires tokens, and pages that have one, or have lost it. */
 
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";

@@ -74,7 +74,7 @@ const closeCodes = `${banner}
 
 import type { Reconnect } from "./protocol.js";
 
-/** What to do after a close, by its code; with backoff after any other. */
+/** The action after each close code. After any other code, clients reconnect with backoff. */
 export const AFTER_CLOSE: Readonly<Record<number, Reconnect>> = {
 ${codes}};
 `;

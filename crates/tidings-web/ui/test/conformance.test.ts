@@ -1,4 +1,4 @@
-/** The vectors of docs/conformance, which are independent of language. */
+/** The vectors of docs/conformance, which are for every language. */
 
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
@@ -15,14 +15,14 @@ function vectors<T>(name: string): T[] {
 let ran = 0;
 afterAll(() => console.log(`${ran} conformance vectors`));
 
-/** An output as far back as the server keeps it. */
+/** Returns an output from the place from which the server keeps it. */
 function from(output: OutputState, start: number): string {
   const bytes = new TextEncoder().encode(output.text).subarray(start - output.start);
   return new TextDecoder().decode(bytes);
 }
 
 function same(state: TaskSnapshot, expected: TaskSnapshot): void {
-  // A total that is not known is left out by the one and undefined to the other.
+  // An unknown total is left out by the server, and undefined here.
   const plain = JSON.parse(JSON.stringify(state)) as TaskSnapshot;
   expect({ ...plain, outputs: [] }).toEqual({ ...expected, outputs: [] });
   expect(plain.outputs.map(({ output_id, length, complete }) => ({ output_id, length, complete }))).toEqual(

@@ -1,4 +1,4 @@
-/** Where the client connects: prefixes are kept, and what is no address is told once. */
+/** The client's address: prefixes are kept, and an invalid address is reported once. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { endpoint } from "../src/endpoint.js";

@@ -64,7 +64,7 @@ test("a loop that is slow holds a bounded number of events, and misses none", as
   for (let offset = 1; offset <= 5_000; offset++) rig.socket.event(offset);
   const got = [((await first).value as any).offset];
   for (let count = 1; count < 1_000; count++) got.push(((await events.next()).value as any).offset);
-  // The bound was reached: the rest comes when it is asked for, from there on.
+  // The limit was reached. The rest is requested when the loop asks for it.
   const next = events.next();
   await settle();
   expect(rig.socket.subscribes().at(-1).since).toBe("e1:1000");

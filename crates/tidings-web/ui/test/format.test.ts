@@ -1,4 +1,4 @@
-/** What is said of times, and where an address leads. */
+/** Times in words, and the targets of links. */
 
 import { expect, test } from "vitest";
 import { webAddress } from "../src/panel/address.js";
@@ -13,7 +13,7 @@ const now = Date.parse(at(40));
 
 test("what remains follows from the last progress, and other events do not move it", () => {
   expect(times(task({ updated_at: at(30), progress_at: at(30) }), now)).toEqual({ elapsed: 40_000, remaining: 20_000 });
-  // A log line comes: nothing is further than before.
+  // A log line arrives, which is no progress.
   expect(times(task({ updated_at: at(39), progress_at: at(30) }), now)).toEqual({ elapsed: 40_000, remaining: 20_000 });
 });
 

@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-/** Tokens in React: given late, changed, asked for by a function, and never shared between requests. */
+/** Tokens in React: passed late, changed, returned by a function, and never shared between requests. */
 
 import { act, StrictMode } from "react";
 import { createRoot, type Root } from "react-dom/client";

@@ -27,7 +27,7 @@ afterEach(() => {
   box.remove();
 });
 
-/** Lets a frame be drawn. */
+/** Lets React draw one frame. */
 const frame = () => act(() => vi.advanceTimersByTimeAsync(20));
 
 function probe(rig: ReturnType<typeof scripted>) {
@@ -106,7 +106,7 @@ test("handlers are those of the last render", async () => {
   await act(async () => again(2));
   await act(async () => rig.socket.event(2));
   expect(told).toEqual(["render 1: 1", "render 2: 2"]);
-  // New functions are no reason to subscribe anew.
+  // New functions do not cause a new subscription.
   expect(rig.socket.subscribes()).toHaveLength(1);
 });
 

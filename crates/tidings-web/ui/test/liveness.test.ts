@@ -1,9 +1,9 @@
-/** Whether the other side still lives, in the foreground, in the background and after a sleep. */
+/** Whether the other side is alive, in the foreground, in the background and after a sleep. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { scripted } from "./support/scripted.js";
 
-/** How much time has passed while no timer fired. */
+/** The time that has passed while no timer fired. */
 let passed = 0;
 
 beforeEach(() => {
@@ -59,10 +59,10 @@ test("anything at all is a sign of life", async () => {
 
 test("timers that a hidden tab gets a minute late end nothing", async () => {
   const { rig, pings } = connected();
-  // Messages are not held back in hidden tabs: a ping is answered.
+  // Messages are not delayed in hidden tabs, so a ping is answered.
   rig.socket.answer = ({ type }) => type === "ping" && rig.socket.says("pong", {});
   for (let minute = 0; minute < 10; minute++) {
-    // The browser runs no timer for a minute: the time is later, and then what was due fires.
+    // The browser runs no timers for a minute. Then time has advanced, and the due timers fire.
     pass(60_000);
     await vi.advanceTimersByTimeAsync(20_000);
     expect(rig.client.status.state).toBe("connected");
@@ -75,7 +75,7 @@ test("after a sleep in the middle of a ping, the ping is repeated before anythin
   const { rig, pings } = connected();
   await vi.advanceTimersByTimeAsync(15_000);
   expect(pings()).toBe(1);
-  // The lid is closed for an hour; the timer for the answer is long due.
+  // The lid was closed for an hour, so the timer for the answer is long due.
   pass(3_600_000);
   await vi.advanceTimersByTimeAsync(5_000);
   expect(rig.client.status.state).toBe("connected");

@@ -1,4 +1,4 @@
-/** Many tasks, many watchers, patterns: one socket. */
+/** Many tasks, many watchers, patterns, and one socket. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Watched } from "./support/checker.js";
@@ -215,7 +215,7 @@ test("by name and by pattern, each is told once, and comes back without a hole",
   rig.socket.welcome();
   rig.socket.announced("t", 1);
   rig.client.watchTask("t", named.handlers);
-  // A pattern keeps no task, so the name is asked for as well.
+  // A pattern does not keep a task subscribed, so the task is subscribed by name as well.
   expect(rig.socket.subscribes()).toHaveLength(1);
   rig.socket.subscribed(1);
   rig.socket.event(2);

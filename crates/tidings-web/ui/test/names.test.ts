@@ -1,13 +1,13 @@
-/** Names that are exported shadow no global of the language, of Node or of a page. */
+/** Exported names do not shadow a global of the language, of Node.js or of a page. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 
-/** What the compiler's own libraries declare. */
+/** Returns the names that the compiler's own libraries declare. */
 function globals(): Set<string> {
-  // TypeScript's libraries lie beside its compiler, wherever that is for this machine.
+  // TypeScript's libraries are next to its compiler, whose place depends on the machine.
   const require = createRequire(import.meta.url);
   const name = `@typescript/typescript-${process.platform}-${process.arch}`;
   const folder = join(dirname(createRequire(require.resolve("typescript/package.json")).resolve(`${name}/package.json`)), "lib");

@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-/** What happens to the page: offline, hidden, put aside, woken. */
+/** What happens to the page: offline, hidden, cached, resumed. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { scripted } from "./support/scripted.js";

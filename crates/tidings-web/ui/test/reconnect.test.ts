@@ -1,4 +1,4 @@
-/** When it tries again, and when it does not. */
+/** When the client reconnects, and when it does not. */
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { backoff } from "../src/backoff.js";
@@ -54,7 +54,7 @@ describe("what `going_away` says is done", () => {
     ["after", 1250, 1012, 1250],
     ["after", 0, 1012, 250],
     ["backoff", undefined, 1000, 500],
-    // A proxy has swallowed the code.
+    // A proxy has removed the code.
     ["after", 3000, 1006, 3000],
   ])("%s %s, closed with %i", (reconnect, after, code, pause) => {
     const rig = scripted();
@@ -126,7 +126,7 @@ test("closed for good, it comes back when asked to", async () => {
   rig.socket.welcome();
   rig.socket.subscribed(4);
   rig.socket.breaks(4409);
-  // Watching something more is no reason to disturb the newer connection.
+  // Watching another task does not disturb the newer connection.
   rig.client.watchTask("u");
   expect(rig.sockets).toHaveLength(1);
   rig.client.reconnect();

@@ -1,4 +1,4 @@
-/** A subscription that is refused for a while is asked for again; one that is refused for good is not. */
+/** A subscription that is refused temporarily is requested again. One that is refused for good is not. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { scripted } from "./support/scripted.js";

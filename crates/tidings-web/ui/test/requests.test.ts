@@ -1,4 +1,4 @@
-/** Publishing and commands: answered once, whatever happens on the way. */
+/** Publishes and commands are answered once, whatever happens to the connection. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { TidingsError } from "../src/error.js";
@@ -44,7 +44,7 @@ test("a command is not sent twice: after a break nobody knows, and that is said"
   expect(rig.socket.sent[0]).toMatchObject({ type: "command", task_id: "t", command: "cancel", args: { grace_ms: 5 } });
   rig.socket.breaks();
   expect(await sent).toBe("connection_lost");
-  // One that was not sent yet waits.
+  // A request that was not sent yet waits.
   const waiting = rig.client.command("t", "pause");
   const next = await rig.next();
   next.welcome();

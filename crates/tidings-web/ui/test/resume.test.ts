@@ -1,4 +1,4 @@
-/** Coming back: where a watcher goes on, and what it is told. */
+/** Reconnecting: where a watcher continues, and what it is told. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Watched } from "./support/checker.js";
@@ -56,7 +56,7 @@ test("broken before it was told where it stands, it asks again for what it wante
   const second = await rig.next();
   second.welcome();
   expect(second.subscribes()).toMatchObject([{ history: 20 }]);
-  // The head is known, but of the history nothing has come yet: it is due from where it begins.
+  // The newest offset is known, but no history has arrived. It is due from its beginning.
   second.subscribed(29);
   second.breaks();
   const third = await rig.next();
@@ -137,7 +137,7 @@ test("a hole on one connection is asked for again; if it stays, it is named", as
   rig.socket.event(1);
   rig.socket.event(4);
   expect(rig.socket.subscribes().at(-1)).toMatchObject({ since: "e1:1" });
-  // What comes before the answer comes again after it.
+  // Events that arrive before the answer are sent again after it.
   rig.socket.event(5);
   rig.socket.subscribed(5);
   for (const offset of [2, 3, 4, 5]) rig.socket.event(offset);
@@ -180,7 +180,7 @@ test("a known client continues with its token, and only at the place it asks for
   const second = await rig.next();
   expect(second.url.search).toBe("?client_id=c&resume_token=t");
   second.welcome();
-  // The server goes on by itself at the old connection's place: not what counts.
+  // The server itself continues at the old connection's position, which does not count.
   second.says("subscribed", { task_id: "t", epoch: "e1", offset: 4, recovered: true, snapshot: snapshot("t", 4) }, "t");
   second.event(3);
   expect(second.sent.filter(({ pattern }) => pattern).map(({ type }) => type)).toEqual(["unsubscribe", "subscribe"]);

@@ -1,4 +1,4 @@
-/** On a server: requests share nothing, nothing connects, and nothing is written while rendering. */
+/** Rendering on a server: requests share nothing, nothing connects, and nothing is written. */
 
 import { renderToString } from "react-dom/server";
 import { expect, test } from "vitest";

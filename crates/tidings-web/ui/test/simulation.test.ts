@@ -52,7 +52,7 @@ async function run(seed: number): Promise<{ delivered: number; gaps: number }> {
     else if (dice < 0.985 && watched.length > 1) watched.splice(Math.floor(random() * watched.length), 1)[0]!.watch.close();
     else client.reconnect();
   }
-  // The network is well again: everyone catches up.
+  // The network works again, and every watcher catches up.
   for (let round = 0; round < 40; round++) {
     await vi.advanceTimersByTimeAsync(2_000);
     for (const taskId of TASKS) connection()?.advance(taskId);
@@ -77,7 +77,7 @@ test(`every offset is delivered or named, over ${SEEDS} seeds`, async () => {
     delivered += ran.delivered;
     gaps += ran.gaps;
   }
-  // It was not for want of anything happening.
+  // The simulation did deliver events and gaps.
   expect(delivered).toBeGreaterThan(SEEDS * 50);
   expect(gaps).toBeGreaterThan(SEEDS);
 }, 180_000);

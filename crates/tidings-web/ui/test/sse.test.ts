@@ -1,11 +1,11 @@
-/** Where WebSocket does not get through: the same over server-sent events. */
+/** Server-sent events, for networks in which WebSocket does not work. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Watched } from "./support/checker.js";
 import { scripted, snapshot } from "./support/scripted.js";
 import { customEvent } from "../src/types.js";
 
-/** A stream that the client has asked for. */
+/** A stream that the client has requested. */
 class Stream {
   static all: Stream[] = [];
   closed = false;
@@ -25,7 +25,7 @@ class Stream {
     Stream.all.push(this);
   }
 
-  /** Puts bytes on the wire, cut wherever they are. */
+  /** Sends the bytes of a message, cut at arbitrary places. */
   async says(event_type: string, data: object, task_id = "t", offset?: number): Promise<void> {
     const message = JSON.stringify({ event_type, task_id, offset, timestamp: "2026-11-23T08:59:27.601Z", data });
     const bytes = new TextEncoder().encode(`: ping\n\nid: e1:${offset}\ndata: ${message}\n\n`);
@@ -54,7 +54,7 @@ beforeEach(() => {
 });
 afterEach(() => void vi.useRealTimers());
 
-/** Streams have steps of their own that no timer knows of. */
+/** Waits for the steps of streams, which no timer controls. */
 async function settle(): Promise<void> {
   await vi.dynamicImportSettled();
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -93,7 +93,7 @@ test("after two failures events come over a stream, from the same place on", asy
   await stream!.says("log", { message: "" }, "t", 4);
   expect(watched.offsets).toEqual([4]);
 
-  // It breaks off. WebSocket is tried once more, then the stream again.
+  // The stream breaks. WebSocket is tried once more, then a stream again.
   await stream!.breaks();
   const sockets = rig.sockets.length;
   await rig.next(sockets);

@@ -79,7 +79,7 @@ test("whoever comes back to a list sees what was there, until it is announced an
   expect(ids()).toEqual(["b"]);
 });
 
-/** A log of `head` events over HTTP, of which the first `lost` are gone. */
+/** A log of `head` events over HTTP, of which the first `lost` are no longer retained. */
 function logged(head: number, lost = 0) {
   const asked: number[] = [];
   const fetch = async (url: URL) => {

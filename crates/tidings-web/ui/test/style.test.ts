@@ -1,14 +1,14 @@
-/** The panel's style is all below `.tidings`: an application's page keeps its own. */
+/** All styles of the panel are below `.tidings`, so that an application's page keeps its own style. */
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 
-/** The preludes of the rules of a style sheet that stand in no other rule, those in at-rules included. */
+/** Returns the preludes of the outermost rules of a style sheet, including those in at-rules. */
 function preludes(css: string): string[] {
   const found: string[] = [];
   const text = css.replace(/\/\*[\s\S]*?\*\//g, "");
   let depth = 0;
-  /** At which depth rules are still outermost: at-rules such as `@media` only group them. */
+  /** The depth at which rules are still outermost, because at-rules such as `@media` only group them. */
   let outermost = 0;
   let from = 0;
   const groups: number[] = [];
@@ -37,7 +37,7 @@ function preludes(css: string): string[] {
   return found;
 }
 
-/** Splits a list of selectors at its own commas, and not at those in parentheses. */
+/** Splits a list of selectors at its commas, but not at commas in parentheses. */
 const selectors = (prelude: string) => prelude.split(/,(?![^(]*\))/).map((selector) => selector.trim());
 
 const FILES = ["panel.css", "theme.css", "output.css", "log/log.css"];

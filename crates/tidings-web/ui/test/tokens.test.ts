@@ -1,5 +1,5 @@
 // @vitest-environment jsdom
-/** Tokens: fresh for every connection, and one request for them at a time. */
+/** Tokens: a new one for every connection, and one request for them at a time. */
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { scripted, settle } from "./support/scripted.js";
@@ -40,7 +40,7 @@ test("a token that expires while it waits is renewed once, whoever asks meanwhil
   await settle();
   rig.socket.welcome();
   rig.socket.breaks();
-  // The pause goes by, and a new token is asked for, which takes its time.
+  // The pause ends, and a new token is requested, which takes some time.
   await vi.advanceTimersByTimeAsync(1_000);
   expect(calls).toBe(2);
   window.dispatchEvent(new Event("online"));
@@ -75,7 +75,7 @@ test("a refused token is renewed at once, a second one after a while, a third is
   rig.client.watchTask("t");
   await settle();
   const refuse = () => {
-    // A proxy may swallow the close code, so the error before it must do.
+    // A proxy may remove the close code, so the error before it must be sufficient.
     rig.socket.says("error", { code: "unauthenticated", message: "expired" });
     rig.socket.goingAway("never");
     rig.socket.breaks(1006);
@@ -143,7 +143,7 @@ test("a newer token goes to the server on the same connection", async () => {
   await rig.client.authenticate("given");
   expect(rig.socket.sent.filter(({ type }) => type === "authenticate")).toMatchObject([{ token: "renewed" }, { token: "given" }]);
   await expect(rig.client.authenticate("bad")).rejects.toMatchObject({ code: "unauthenticated" });
-  // The token that was there holds on: a break is a break and no refusal.
+  // The old token stays valid: this is a break, not a refusal.
   rig.socket.breaks();
   expect(rig.client.status).toMatchObject({ state: "reconnecting", code: 1006 });
   await rig.client.authenticate("for the next");

@@ -25,18 +25,18 @@ export function launch(args: string[] = []): Promise<Browser> {
   });
 }
 
-/** A page in a profile of its own, and what it complained about. */
+/** Opens a page with a profile of its own. Returns the page and its console errors. */
 export async function open(browser: Browser, options: BrowserContextOptions = {}): Promise<{ context: BrowserContext; page: Page; complaints: string[] }> {
   const context = await browser.newContext(options);
-  // Pages that a test makes up have no address, which Chromium takes for a
-  // public one, from which it opens no WebSocket to this machine.
+  // A page that a test creates has no address. Chromium treats it as public, and would not allow a
+  // WebSocket to this machine.
   await context.grantPermissions(["local-network-access"]);
   context.setDefaultTimeout(DEADLINE);
   const page = await context.newPage();
   const complaints: string[] = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("console", (message) => {
-    // Chromium itself reports connections that fail, which many tests bring about.
+    // Chromium itself reports failed connections, which many tests cause.
     if (message.type() === "error" && !/WebSocket connection|net::ERR|Failed to load resource/.test(message.text())) complaints.push(message.text());
   });
   return { context, page, complaints };

@@ -11,7 +11,7 @@ import "../../src/panel/panel.css";
 const box = document.body.appendChild(document.createElement("main"));
 let root: Root | null = null;
 
-/** What one watcher has been told, checked. */
+/** Watches a task, and checks and records everything that the watcher is told. */
 function watch(taskId: string, how: { history?: number; since?: string } = {}, options: ClientOptions = {}) {
   const client = new TidingsClient(options);
   const watched = new Watched(how.since === "0" ? "all" : how.history ? "history" : "live");

@@ -4,7 +4,7 @@ import type { Server } from "./server.js";
 
 type Made = [type: string, data?: object];
 
-/** A word that nothing breaks. */
+/** A word without a place to break. */
 export const LONG = "x".repeat(600);
 
 const ARABIC = "مهمة طويلة جدا لاختبار الاتجاه من اليمين إلى اليسار";
@@ -26,7 +26,7 @@ echo ${"y".repeat(500)}
 - [x] two
 `;
 
-/** Everything that a panel shows, each as hostile as it gets. */
+/** Everything that a panel can show, each in its most hostile form. */
 export const EVERYTHING: Made[] = [
   ["task_started", { name: NAME }],
   ["progress_update", { progress: 40, message: `${LONG} ${ARABIC}`, stage: LONG }],

@@ -4,7 +4,7 @@ import { build, type Rolldown } from "vite";
 
 let built: Promise<Map<string, string>> | undefined;
 
-/** Builds the page of the tests once, with React as in development: StrictMode mounts twice there. */
+/** Builds the page of the tests once, with React in development mode, in which StrictMode mounts twice. */
 function harness(): Promise<Map<string, string>> {
   built ??= (async () => {
     const made = await build({
@@ -41,7 +41,7 @@ export async function openHarness(page: Page, url: string): Promise<void> {
   await page.waitForFunction(() => window.harness);
 }
 
-/** What the watcher of this name has been told so far. */
+/** Returns everything that the watcher with this name was told. */
 export function told(page: Page, name: string) {
   return page.evaluate((name) => {
     const { watched, states, handle, client } = window.harness.watches[name]!;
@@ -60,7 +60,7 @@ export function told(page: Page, name: string) {
   }, name);
 }
 
-/** Begins to watch a task under a name. */
+/** Starts to watch a task under a name. */
 export async function watch(page: Page, name: string, taskId: string, how: { history?: number; since?: string } = {}): Promise<void> {
   await page.evaluate(
     ([name, taskId, how]) => void (window.harness.watches[name] = window.harness.watch(taskId, how)),

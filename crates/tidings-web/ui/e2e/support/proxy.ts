@@ -1,6 +1,6 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** A TCP proxy before the server: a network that can be cut, or go silent. */
+/** A TCP proxy in front of the server: a network that can be cut, or become silent. */
 export class Proxy {
   readonly #server: Server;
   readonly #pairs = new Set<[Socket, Socket]>();
@@ -38,7 +38,7 @@ export class Proxy {
     pass(upstream, client);
   }
 
-  /** Connections break, and new ones are refused, until `open`. */
+  /** Breaks all connections, and refuses new ones until `open` is called. */
   cut(): void {
     this.#mode = "refusing";
     for (const [client, upstream] of this.#pairs) {
@@ -47,12 +47,12 @@ export class Proxy {
     }
   }
 
-  /** Nothing gets through any more, and nobody is told: half-open. */
+  /** Passes nothing on any more, without telling either side: half-open connections. */
   silence(): void {
     this.#mode = "silent";
   }
 
-  /** New connections get through; those from before stay dead. */
+  /** Passes new connections on. Earlier ones stay dead. */
   open(): void {
     if (this.#mode === "silent") this.cut();
     this.#mode = "open";

@@ -3,21 +3,21 @@ import { existsSync, statSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-/** How long anything that a test waits for may take, in milliseconds. */
+/** The longest time that a test waits for anything, in milliseconds. */
 export const DEADLINE = 60_000;
 
-/** Where the real `tidings` is. */
+/** Returns the path of the real `tidings`. */
 export function binary(): string {
   const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../../../target", import.meta.url));
   const built = [`${target}/release/tidings`, `${target}/debug/tidings`].filter((path) => existsSync(path));
-  // The newest is the one that was just built.
+  // The newest binary is the one that was just built.
   const [newest] = built.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
   const found = process.env.TIDINGS_BINARY ?? newest;
   if (!found) throw new Error("there is no tidings binary: run `cargo build -p tidings-server`, or set TIDINGS_BINARY");
   return found;
 }
 
-/** The real server. */
+/** A real server. */
 export class Server {
   #child: ChildProcess;
   readonly url: string;
@@ -29,7 +29,7 @@ export class Server {
     this.url = `http://127.0.0.1:${port}`;
   }
 
-  /** Starts it, on a free port unless one is given. */
+  /** Starts the server, on a free port unless one is given. */
   static async start(options: { port?: number; command?: string; args?: string[] } = {}): Promise<Server> {
     const { port = 0, command = "serve", args = [] } = options;
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TIDINGS_")));
@@ -46,7 +46,7 @@ export class Server {
     return new Server(child, Number(listening[1]));
   }
 
-  /** Ends it: in order, or as a crash would. */
+  /** Ends the server, in order or like a crash. */
   async stop(signal: "SIGTERM" | "SIGKILL" = "SIGKILL"): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = new Promise((resolve) => this.#child.once("exit", resolve));
@@ -74,13 +74,13 @@ export class Server {
     return (await response.json()) as T;
   }
 
-  /** WebSockets and streams that are open. */
+  /** Returns the number of open WebSockets and streams. */
   async connected(): Promise<number> {
     return (await this.get("/api/stats")).connections.connected;
   }
 }
 
-/** Waits until something holds. */
+/** Waits until a condition holds. */
 export async function until<T>(what: string, check: () => Promise<T> | T): Promise<NonNullable<T>> {
   const deadline = Date.now() + DEADLINE;
   for (;;) {

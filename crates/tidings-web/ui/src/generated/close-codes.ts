@@ -2,7 +2,7 @@
 
 import type { Reconnect } from "./protocol.js";
 
-/** What to do after a close, by its code; with backoff after any other. */
+/** The action after each close code. After any other code, clients reconnect with backoff. */
 export const AFTER_CLOSE: Readonly<Record<number, Reconnect>> = {
   1000: "backoff",
   1001: "backoff",

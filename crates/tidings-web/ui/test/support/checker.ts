@@ -1,7 +1,7 @@
 /**
- * The invariant of Tidings, as the Rust test kit checks it: for one subscriber
- * of one task, delivered offsets and gap ranges, in the order received, are
- * contiguous and do not overlap.
+ * The invariant of Tidings, as the Rust test kit checks it. Take the delivered offsets and gap
+ * ranges of one task, in the order in which one subscriber receives them. They are contiguous and
+ * do not overlap.
  */
 
 import type { TaskGap, TaskHandlers } from "../../src/options.js";
@@ -19,17 +19,17 @@ export class Checker {
     this.#next = next;
   }
 
-  /** A subscriber that is due everything from `next` on. */
+  /** Creates a checker for a subscriber that receives everything from `next` on. */
   static from(next: number): Checker {
     return new Checker({ exactly: next });
   }
 
-  /** A subscriber that asked for some history before `head`. */
+  /** Creates a checker for a subscriber that asked for some history before `head`. */
   static withHistory(head: number): Checker {
     return new Checker({ upTo: head + 1 });
   }
 
-  /** A subscriber that was told nothing yet. */
+  /** Creates a checker for a subscriber that was told nothing yet. */
   static unjoined(): Checker {
     return new Checker(null);
   }
@@ -74,7 +74,7 @@ export class Checker {
   }
 }
 
-/** What one watcher is told, checked, and kept. */
+/** Checks and records everything that one watcher is told. */
 export class Watched {
   readonly offsets: number[] = [];
   readonly violations: string[] = [];
@@ -82,7 +82,7 @@ export class Watched {
   readonly gaps: TaskGap[] = [];
   #checker = Checker.unjoined();
 
-  /** `history`: the watcher has asked for some. `all`: for all that is retained. */
+  /** `history`: the watcher asked for some history. `all`: it asked for all retained events. */
   constructor(private readonly asks: "live" | "history" | "all" = "live") {}
 
   readonly handlers: TaskHandlers = {

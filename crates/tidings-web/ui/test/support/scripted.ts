@@ -1,4 +1,4 @@
-/** A socket that does what a test says, and a client over such sockets. */
+/** A socket that a test controls, and a client over such sockets. */
 
 import { vi } from "vitest";
 import type { TaskSnapshot } from "../../src/generated/protocol.js";
@@ -12,7 +12,7 @@ export class ScriptedSocket implements SocketLike {
   onerror: SocketLike["onerror"] = null;
   readonly sent: any[] = [];
   closed: { code: number | undefined } | null = null;
-  /** Called for what the client sends, so that a script can answer. */
+  /** Called for every message from the client, so that a script can answer. */
   answer: (message: any) => void = () => {};
 
   constructor(
@@ -31,7 +31,7 @@ export class ScriptedSocket implements SocketLike {
     this.closed = { code };
   }
 
-  /** The server says something. */
+  /** Delivers a message from the server. */
   says(event_type: string, data: object, task_id?: string, offset?: number): void {
     this.onmessage?.({ data: JSON.stringify({ event_type, task_id, offset, timestamp: "2026-11-23T08:59:27.601Z", data }) });
   }
@@ -40,7 +40,7 @@ export class ScriptedSocket implements SocketLike {
     this.says("connection_established", { client_id: "c", protocol: "tidings.v1", resume_token: "t", heartbeat_interval_ms });
   }
 
-  /** An event of a task. */
+  /** Delivers an event of a task. */
   event(offset: number, event_type = "log", data: object = { message: `line ${offset}` }, task_id = "t"): void {
     this.says(event_type, data, task_id, offset);
   }
@@ -60,7 +60,7 @@ export class ScriptedSocket implements SocketLike {
     return this.sent.filter((message) => message.type === "subscribe" && message.task_id === task);
   }
 
-  /** The connection breaks, or the server closes it. */
+  /** Breaks the connection, or closes it as the server. */
   breaks(code = 1006, reason = ""): void {
     this.onclose?.({ code, reason });
   }
@@ -100,7 +100,7 @@ export function snapshot(task_id: string, offset: number, epoch = "e1"): TaskSna
   };
 }
 
-/** A client whose sockets are scripted; `random` is 1, so that pauses are as long as they get. */
+/** Returns a client with scripted sockets. `random` is 1, so that pauses have their longest duration. */
 export function scripted(options: ClientOptions = {}) {
   const sockets: ScriptedSocket[] = [];
   class Socket extends ScriptedSocket {
@@ -117,7 +117,7 @@ export function scripted(options: ClientOptions = {}) {
     get socket(): ScriptedSocket {
       return sockets.at(-1)!;
     },
-    /** Lets time go by until there is one more socket than `before`. */
+    /** Advances time until there is one more socket than `before`. */
     async next(before = sockets.length): Promise<ScriptedSocket> {
       for (let waited = 0; sockets.length <= before; waited += 50) {
         if (waited > 120_000) throw new Error("no new socket within two minutes");

@@ -1,7 +1,7 @@
 /**
- * A server that keeps the protocol, over a network that breaks: logs with
- * retention and epochs, slow delivery, cuts at any message, restarts that
- * forget. Everything follows from a seed.
+ * A server that follows the protocol, over a network that breaks. It has logs with retention and
+ * epochs, slow delivery, cuts at any message, and restarts without memory. A seed decides
+ * everything.
  */
 
 import type { SocketLike } from "../../src/options.js";
@@ -21,11 +21,11 @@ export function randomFrom(seed: number): () => number {
 interface Log {
   epoch: string;
   head: number;
-  /** The first offset that is retained. */
+  /** The first retained offset. */
   first: number;
 }
 
-/** Events that a log keeps. */
+/** The number of events that a log keeps. */
 const RETAINED = 12;
 
 export class SimulatedServer {
@@ -52,7 +52,7 @@ export class SimulatedServer {
     for (const connection of this.connections) connection.advance(taskId);
   }
 
-  /** The memory is lost: every log starts over. */
+  /** Loses the memory: every log starts over. */
   forget(): void {
     for (const connection of [...this.connections]) connection.cut();
     this.logs.clear();
@@ -64,9 +64,9 @@ export class SimulatedConnection implements SocketLike {
   onmessage: SocketLike["onmessage"] = null;
   onclose: SocketLike["onclose"] = null;
   onerror: SocketLike["onerror"] = null;
-  /** Messages on their way to the client. */
+  /** The messages on their way to the client. */
   readonly #wire: string[] = [];
-  /** What each subscription has been sent up to. */
+  /** The last offset that was sent for each subscription. */
   readonly #cursors = new Map<string, number>();
   readonly #patterns = new Set<string>();
   #open = true;
@@ -95,13 +95,13 @@ export class SimulatedConnection implements SocketLike {
     this.server.connections.delete(this);
   }
 
-  /** The network breaks: what is on its way is lost. */
+  /** Breaks the network. Messages on their way are lost. */
   cut(): void {
     this.close();
     this.onclose?.({ code: 1006, reason: "" });
   }
 
-  /** Some of what is on its way arrives. */
+  /** Delivers some of the messages on their way. */
   deliver(count: number): void {
     for (const text of this.#wire.splice(0, count)) if (this.#open) this.onmessage?.({ data: text });
   }
@@ -114,7 +114,7 @@ export class SimulatedConnection implements SocketLike {
     this.#say("subscribed", { task_id: taskId, pattern, epoch, offset: head, recovered: true, snapshot: snapshot(taskId, head, epoch) }, taskId);
   }
 
-  /** Sends what a log has past the cursor; a slow reader may be left behind. */
+  /** Sends the events of a log after the cursor. A slow reader may be left behind. */
   advance(taskId: string): void {
     const cursor = this.#cursors.get(taskId);
     if (cursor === undefined || this.#wire.length > 20) return;

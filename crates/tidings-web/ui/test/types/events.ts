@@ -1,6 +1,6 @@
 /**
- * What must compile, and what must not: `npm run check` compiles this file. A
- * line under `@ts-expect-error` that compiles is an error.
+ * What must compile, and what must not. `npm run check` compiles this file. A line under
+ * `@ts-expect-error` that compiles is an error.
  */
 
 import { customEvent, isEvent, type InputProvided, type NewTidingsEvent, type TidingsClient, type TidingsEvent } from "../../src/index.js";
