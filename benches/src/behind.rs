@@ -1,9 +1,9 @@
 //! What does a connection cost that does not read?
 //!
-//! `cargo bench --bench behind`: watchers of one task stop reading. Once their
-//! sockets are full and each is a thousand events behind, what has the server's
-//! memory grown by, for each of them? What the publishing itself makes it grow by
-//! is the same for few watchers as for many, so it is the difference that counts.
+//! `cargo bench --bench behind`: the watchers of one task stop reading. When their sockets are full
+//! and each is a thousand events behind, the bench measures how much the server's memory has grown
+//! per watcher. Publishing itself also makes it grow, by the same amount for few and for many
+//! watchers. So the result is the difference between the two.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub(crate) fn main() {
     }
 }
 
-/// Bytes that so many watchers' falling behind makes a server grow by.
+/// Returns by how many bytes a server grows when this number of watchers falls behind.
 fn growth(watchers: usize, events: u64) -> f64 {
     let server = ServerProcess::returning_memory("tidings-deep");
     let mut publisher = full_log(&server);
@@ -42,11 +42,11 @@ fn growth(watchers: usize, events: u64) -> f64 {
     std::thread::sleep(Duration::from_secs(1));
     let idle = server.resident();
     publish(&mut publisher, events);
-    // What grew meanwhile shrinks at the next look at who stands still.
+    // Temporary memory is freed at the next check for stalled connections.
     std::thread::sleep(Duration::from_secs(2));
     publish(&mut publisher, 1);
     let behind = server.resident();
-    // Asked last, for the answer takes memory too.
+    // Ask for the lag last, because the answer takes memory too.
     let lag = least_lag(server.addr());
     assert!(lag >= BEHIND, "a watcher is only {lag} events behind");
     drop(sockets);
@@ -55,15 +55,15 @@ fn growth(watchers: usize, events: u64) -> f64 {
     grown
 }
 
-/// A publisher to a log that is as large as it gets, before anybody watches.
+/// Returns a publisher to a log that has reached its full size before anybody watches.
 fn full_log(server: &ServerProcess) -> std::net::TcpStream {
     let mut publisher = loader::handshake(server.addr(), "/ws");
     publish(&mut publisher, 4 * BEHIND);
     publisher
 }
 
-/// How many events fill a socket that is not read, and leave it behind. Found
-/// on another server, since asking for the lag takes memory.
+/// Returns how many events fill a socket that is not read and leave it behind. It is measured on
+/// another server, because asking for the lag takes memory.
 fn events_until_behind(watchers: usize) -> u64 {
     let server = ServerProcess::returning_memory("tidings-deep");
     let mut publisher = full_log(&server);
@@ -77,7 +77,7 @@ fn events_until_behind(watchers: usize) -> u64 {
     2 * events + BEHIND
 }
 
-/// Publishes so many events and waits for their answers.
+/// Publishes this number of events and waits for their answers.
 fn publish(publisher: &mut std::net::TcpStream, count: u64) {
     let request = request();
     let mut frames = frames::Frames::default();
@@ -98,8 +98,8 @@ fn publish(publisher: &mut std::net::TcpStream, count: u64) {
     }
 }
 
-/// An event that is never skipped: a watcher that gets a little room now and
-/// then would catch up by leaving progress out.
+/// Returns a publish of an event that is never skipped. With progress events, a watcher whose
+/// socket gets a little room would catch up by skipping.
 fn request() -> Vec<u8> {
     frames::masked(&format!(
         "{{\"type\":\"publish\",\"task_id\":\"{}\",\"event_type\":\"bench.event\",\"data\":{{\"text\":\"{}\"}}}}",
@@ -108,10 +108,10 @@ fn request() -> Vec<u8> {
     ))
 }
 
-/// A watcher that reads its greeting and nothing else, over a small window.
+/// Connects a watcher with a small window, which reads its greeting and nothing else.
 fn watch(addr: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
-    // The server's kernel sizes its buffer by the window and the segment.
+    // The server's kernel chooses its buffer size by the window and the segment size.
     socket.set_recv_buffer_size(4 * 1024).unwrap();
     socket.set_tcp_mss(536).unwrap();
     socket.connect(&addr.into()).unwrap();
@@ -125,7 +125,7 @@ fn watch(addr: SocketAddr) -> Socket {
     socket
 }
 
-/// How far the watcher is behind that is behind least.
+/// Returns the smallest lag of all watchers.
 fn least_lag(addr: SocketAddr) -> u64 {
     let task = loader::task_id(0);
     let mut stream = std::net::TcpStream::connect(addr).unwrap();
@@ -135,7 +135,7 @@ fn least_lag(addr: SocketAddr) -> u64 {
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    // In each connection's info its own lag comes after its subscriptions'.
+    // In the description of a connection, its own lag follows those of its subscriptions.
     text.match_indices("\"lag\":")
         .filter_map(|(at, key)| {
             let digits = text[at + key.len()..].split(|c: char| !c.is_ascii_digit());

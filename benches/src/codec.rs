@@ -1,4 +1,4 @@
-//! What do validation and encoding cost, by size?
+//! What do validation and encoding cost, for different sizes?
 //!
 //! `cargo bench --bench codec`.
 

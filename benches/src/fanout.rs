@@ -1,21 +1,22 @@
-//! How fast does one publish reach a thousand watchers, and what would a bare
-//! `write(2)` to each of them take?
+//! How fast does one publish reach a thousand watchers, and how long would a bare `write(2)` to
+//! each of them take?
 //!
-//! `cargo bench --bench fanout` runs each server in a process of its own on one
-//! core and the loader on the other, in interleaved rounds, and prints the
-//! medians and the ratios. Times alone say little: machines differ and are
-//! noisy; both sides of a ratio ran in the same minute on the same cores.
+//! `cargo bench --bench fanout` runs each server in its own process on one core, and the loader on
+//! the other core, in interleaved rounds. It prints the medians and the ratios. Times alone say
+//! little, because machines differ and are noisy. Both sides of a ratio ran within the same minute
+//! on the same cores.
 //!
-//! * `bare`: ready frames, socket after socket: what the system call costs.
-//! * `tidings`: the real thing: JSON decoded and validated, offsets, history,
-//!   snapshot, statistics, heartbeats.
-//! * `axum`: a task per connection over `tokio::sync::broadcast`, as one would
-//!   write it in an afternoon.
+//! * `bare`: writes ready frames to one socket after another, and so shows the cost of the system
+//!   call.
+//! * `tidings`: the real server. It decodes and validates JSON, and has offsets, history,
+//!   snapshots, statistics and heartbeats.
+//! * `axum`: one task per connection over `tokio::sync::broadcast`, like a server that is written
+//!   in an afternoon.
 //!
-//! `-- --quick` takes one short round of each, `-- --only='4 in flight'` one shape.
+//! `-- --quick` runs one short round of each. `-- --only='4 in flight'` runs a single shape.
 //!
-//! The loader checks the invariant on what it reads: a lost or doubled offset
-//! fails the bench.
+//! The loader checks the invariant on everything that it reads. A lost or repeated offset fails the
+//! bench.
 
 use std::time::Duration;
 
@@ -24,9 +25,9 @@ use crate::support::process::{self, ServerProcess};
 use crate::support::report::{DELIVERIES, Measured, P50, P99, Report, USER};
 use crate::support::{Args, servers};
 
-/// Rounds of each measurement; the median counts.
+/// The number of rounds of each measurement. The result is their median.
 const ROUNDS: usize = 7;
-/// How long one measurement takes.
+/// The duration of one measurement.
 const WINDOW: Duration = Duration::from_millis(1_500);
 
 const ONE: &str = "1 task x 1,000, 1 in flight";
@@ -65,7 +66,7 @@ pub(crate) fn main() {
         if !args.wants(shape) {
             continue;
         }
-        // Ten thousand handshakes a round take longer than the measurement.
+        // Ten thousand handshakes per round take longer than the measurement itself.
         let rounds = if shape == LARGE {
             rounds.min(3)
         } else {

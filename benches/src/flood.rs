@@ -1,10 +1,10 @@
-//! What do others feel of one subject that floods the server?
+//! How does one subject that floods the server affect the others?
 //!
-//! `cargo bench --bench flood`: 500 watchers of ten tasks at 100 publishes a
-//! second, calm, and while somebody else sends publishes at ten times their limit
-//! over ten connections, or opens connections at ten times theirs, from an address
-//! of its own. The limits are those for strangers. Calm and floods take turns on
-//! one server, so the ratios of p99 latencies are of one run.
+//! `cargo bench --bench flood`: 500 watchers watch ten tasks with 100 publishes per second. A flood
+//! comes from another subject at an address of its own. It either publishes at ten times its limit
+//! over ten connections, or opens connections at ten times its limit. The limits are those for
+//! strangers. Calm phases and floods alternate on the same server, so the ratios of p99 latencies
+//! come from one run.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ use crate::support::process::{self, ServerProcess};
 use crate::support::report::median;
 use crate::support::{Args, results};
 
-/// What others do all the while.
+/// The load of the other clients, all the time.
 const OTHERS: Load = Load {
     tasks: 10,
     watchers: 500,
@@ -29,24 +29,24 @@ const OTHERS: Load = Load {
     event_bytes: EVENT_BYTES,
 };
 
-/// Connections of the flood.
+/// The number of connections of the flood.
 const LANES: usize = 10;
 
-/// Publishes a second of the flood: ten times what one client may.
+/// The flood's publishes per second: ten times what one client may send.
 const FLOOD: u64 = 50_000;
 
-/// Between two bursts of the flood, so that it takes little of the loader's core.
+/// The pause between two bursts of the flood, so that the flood uses little of the loader's core.
 const BURST: Duration = Duration::from_millis(4);
 
-/// Connections that one address may begin at once, and how many the flood begins
-/// in each burst: ten times what is allowed from then on.
+/// The number of connections that one address may open at once, and that the flood opens in each
+/// burst. It is ten times the rate that is allowed after that.
 const HANDSHAKES_AT_ONCE: usize = 1_000;
 const CONNECTIONS_A_BURST: usize = 4;
 
-/// How long an answer to the flood may take: some never get one.
+/// How long to wait for an answer to the flood. Some requests never get one.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A kind of flood, and how it is made.
+/// A kind of flood, and the function that starts it.
 type Kind = (&'static str, fn(SocketAddr) -> Flood);
 
 const KINDS: [Kind; 2] = [("publishes", publishes), ("connections", connections)];
@@ -105,14 +105,14 @@ struct Done {
     refused: AtomicU64,
 }
 
-/// A flood that is on.
+/// A running flood.
 struct Flood {
     done: Arc<Done>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Flood {
-    /// Ends it; gives what was sent, and what of that was refused.
+    /// Ends the flood. Returns how many requests were sent, and how many of them were refused.
     fn stop(self) -> (u64, u64) {
         self.done.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
@@ -123,11 +123,11 @@ impl Flood {
     }
 }
 
-/// Somebody else, by what the server is shown.
+/// Connects as another client, as the server sees it.
 fn arrive(addr: SocketAddr) -> std::io::Result<TcpStream> {
     let request =
         loader::upgrade(addr, "/ws").replace("\r\n\r\n", "\r\nAuthorization: Bearer flood\r\n\r\n");
-    // From an address of its own, which has limits too.
+    // Use an address of its own, which has limits of its own.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())?;
     socket.connect(&addr.into())?;
@@ -138,7 +138,8 @@ fn arrive(addr: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Each lane publishes to a task of its own, and comes back when it is closed.
+/// Publishes on several connections, each to a task of its own. A closed connection is opened
+/// again.
 fn publishes(addr: SocketAddr) -> Flood {
     let done = Arc::new(Done::default());
     let burst = FLOOD * BURST.as_millis() as u64 / 1_000 / LANES as u64;
@@ -171,10 +172,10 @@ fn publishes(addr: SocketAddr) -> Flood {
     Flood { done, threads }
 }
 
-/// Reads a lane's answers to their end; gives how many said no.
+/// Reads the answers of one connection to their end. Returns how many were refusals.
 fn refusals(mut stream: TcpStream) -> u64 {
     let mut buffer = vec![0; 64 * 1024];
-    // A response without a body comes before the frames.
+    // A response without a body precedes the frames.
     let mut head = Vec::new();
     while loader::head_end(&head).is_none() {
         match stream.read(&mut buffer) {
@@ -198,11 +199,11 @@ fn refusals(mut stream: TcpStream) -> u64 {
     refused
 }
 
-/// Opens one connection after the other, and keeps those that get in.
+/// Opens one connection after another, and keeps those that are accepted.
 fn connections(addr: SocketAddr) -> Flood {
     let done = Arc::new(Done::default());
     let flood = Arc::clone(&done);
-    // What it may open at once is used up before anything is measured.
+    // Use up the burst that is allowed before anything is measured.
     let mut open: Vec<_> = (0..HANDSHAKES_AT_ONCE)
         .filter_map(|_| gets_in(addr))
         .collect();
@@ -224,7 +225,7 @@ fn connections(addr: SocketAddr) -> Flood {
     }
 }
 
-/// One more connection, if the server takes it.
+/// Opens one more connection. Returns it if the server accepts it.
 fn gets_in(addr: SocketAddr) -> Option<TcpStream> {
     let mut stream = arrive(addr).ok()?;
     let mut status = [0; 12];

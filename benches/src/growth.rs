@@ -1,7 +1,8 @@
-//! How does what a delivery costs grow with connections, tasks, message size and lag?
+//! How does the cost of a delivery grow with the number of connections and tasks, the message size,
+//! and the lag?
 //!
-//! `cargo bench --bench growth` prints a table of each and draws it into
-//! `target/tidings-bench/`; `-- --write-docs` draws into `docs/images/`.
+//! `cargo bench --bench growth` prints a table for each question and draws plots into
+//! `target/tidings-bench/`. `-- --write-docs` draws them into `docs/images/`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,10 +14,10 @@ use crate::support::peers::{News, Peers};
 use crate::support::process::{self, ServerProcess};
 use crate::support::{Args, results};
 
-/// A line in a plot: the server, and what it took at each point.
+/// A line in a plot: the server, and its result at each point.
 type Line = (String, Vec<(f64, f64)>);
 
-/// Bytes of an event around its message.
+/// The bytes of an event around its message.
 const AROUND: usize = EVENT_BYTES - 78;
 
 struct Plot {
@@ -109,11 +110,10 @@ fn lines(
         .collect()
 }
 
-/// CPU for each event of those that clients missed, their coming included.
+/// Returns the CPU time for each event that clients missed, including the reconnects.
 fn lag(args: &Args) -> Vec<(f64, f64)> {
     let clients = if args.quick { 50 } else { 500 };
-    // Of the usual history 900 events would not all be left, and of progress
-    // most would be skipped.
+    // The usual history does not retain 900 events, and most progress events would be skipped.
     let server = ServerProcess::start("tidings-deep");
     let mut publisher = loader::handshake(server.addr(), "/ws");
     let path = format!("/ws/tasks/{}", task_id(0));
@@ -127,7 +127,7 @@ fn lag(args: &Args) -> Vec<(f64, f64)> {
             for _ in 0..*missed {
                 std::io::Write::write_all(&mut publisher, &request).unwrap();
             }
-            // One who comes now gets the last of them when all are published.
+            // A new client receives the last of them when all are published.
             let last = peers.all[0].last + missed;
             peers.idle(Duration::from_millis(200));
             let before = server.run_time();
@@ -162,7 +162,7 @@ impl std::fmt::Display for Plot {
 }
 
 impl Plot {
-    /// Both axes grow by powers: what matters is how many times as much.
+    /// Both axes are logarithmic, because the ratio matters.
     fn draw(&self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let points = || self.lines.iter().flat_map(|(_, line)| line);
         let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::INFINITY, f64::min);

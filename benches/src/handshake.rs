@@ -1,7 +1,7 @@
 //! What does a handshake cost the server?
 //!
-//! `cargo bench --bench handshake`: CPU time of the server for each client that
-//! comes and is greeted, against hyper's upgrade and nothing else.
+//! `cargo bench --bench handshake` measures the server's CPU time for each client that connects and
+//! is greeted. It compares it with hyper's upgrade and nothing else.
 
 use crate::support::process::{self, ServerProcess};
 use crate::support::report::median;
@@ -21,7 +21,7 @@ pub(crate) fn main() {
     for _ in 0..rounds {
         for (kind, seen) in ["hyper", "tidings"].iter().zip(&mut seen) {
             let server = ServerProcess::start(kind);
-            // The first ones pay for what is made once.
+            // The first clients also pay for things that are created only once.
             let first = clients / 4;
             let mut held = connect(&server, kind, first);
             let before = server.run_time();
@@ -42,14 +42,14 @@ pub(crate) fn main() {
     }
 }
 
-/// Has clients come one after the other.
+/// Connects clients one after another.
 fn connect(server: &ServerProcess, kind: &str, clients: usize) -> Vec<std::net::TcpStream> {
     let path = format!("/ws/tasks/{}", loader::task_id(0));
     (0..clients)
         .map(|_| {
             let mut stream = loader::handshake(server.addr(), &path);
             if kind == "tidings" {
-                // The greeting is part of it.
+                // The greeting belongs to the handshake.
                 let mut greeting = [0; 2_048];
                 let count = std::io::Read::read(&mut stream, &mut greeting).unwrap();
                 assert!(count > 0, "a greeting");

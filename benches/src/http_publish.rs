@@ -1,8 +1,7 @@
-//! How many events does one producer publish a second?
+//! How many events can one producer publish per second?
 //!
-//! `cargo bench --bench http_publish`: over WebSocket, one after the other and
-//! pipelined; over HTTP with keep-alive, one after the other and 100 to a request.
-//! Nobody watches.
+//! `cargo bench --bench http_publish` measures it over WebSocket, one at a time and pipelined. It
+//! also measures HTTP with keep-alive, one event and 100 events per request. There are no watchers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -55,7 +54,7 @@ pub(crate) fn main() {
     }
 }
 
-/// Repeats for the length of the window, and says how many events that were.
+/// Repeats `turn` for the length of the window, and prints how many events that were.
 fn report(name: &str, events: usize, window: Duration, mut turn: impl FnMut()) {
     let mut turns = 0;
     let start = Instant::now();
@@ -75,8 +74,8 @@ fn await_acks(stream: &mut TcpStream, frames: &mut Frames, count: usize) {
         assert!(read > 0, "the server answers");
         frames.feed(&buffer[..read], |opcode, head| {
             let ack = head.starts_with(b"{\"event_type\":\"ack\"");
-            // The greeting comes before, a heartbeat and its ping at any time,
-            // and nothing else.
+            // Before the acks there is a greeting, at any time a heartbeat with its ping, and
+            // nothing else.
             let other = opcode == frames::PING
                 || head.starts_with(b"{\"event_type\":\"connection_established\"")
                 || head.starts_with(b"{\"event_type\":\"heartbeat\"");

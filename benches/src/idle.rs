@@ -1,17 +1,16 @@
 //! What does a watcher cost that only waits?
 //!
-//! `cargo bench --bench idle`: resident memory of the server per connection,
-//! fresh, and after an hour of heartbeats (compressed by config: 144 of them, each
-//! of which makes the read side of every connection for a moment, for the pong);
-//! and the same for connections that watch a pattern. Set
-//! `TIDINGS_BENCH_WATCHERS` for another number than 15,000; each takes a file
-//! descriptor on both sides.
+//! `cargo bench --bench idle` measures the server's resident memory per connection, when the
+//! connection is new, and after an hour of heartbeats. The hour is compressed by configuration:
+//! each of its 144 heartbeats creates the read side of every connection for a moment, because of
+//! the pong. The bench also measures connections that watch a pattern. Set `TIDINGS_BENCH_WATCHERS`
+//! to use another number than 15,000. Each connection needs a file descriptor on both sides.
 
 use crate::support::peers::{HEARTBEAT, Peers};
 use crate::support::process::{self, ServerProcess};
 use crate::support::{Args, frames, results};
 
-/// An hour of heartbeats at their usual 25 s.
+/// The heartbeats of one hour at the usual interval of 25 s.
 const HEARTBEATS: u32 = 144;
 
 pub(crate) fn main() {

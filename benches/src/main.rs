@@ -1,8 +1,8 @@
-//! All benches in one program, which looks at the name that it was called by.
+//! All benches in one program, which uses the name by which it was called.
 //!
-//! `cargo bench --bench fanout` calls it `fanout` (`launch`). What they measure
-//! is so linked once, with optimisation across crates, and not thirteen times: that
-//! took more than 21 minutes on two cores, and takes 2 min 46 s now.
+//! `cargo bench --bench fanout` calls it `fanout` (see `launch`). The measured code is therefore
+//! linked only once, with optimisation across crates, and not thirteen times. Thirteen links took
+//! more than 21 minutes on two cores; one link takes 2 min 46 s.
 
 mod support;
 

@@ -1,10 +1,9 @@
-//! Does a bus slow down when there are many more tasks than memory holds?
+//! Does a bus slow down if there are many more tasks than memory holds?
 //!
-//! `cargo bench --bench many` fills a store with 1,000 tasks and another one with
-//! 1,000,000, each with the default 256 MiB of memory. It then publishes to 1,000 of
-//! the tasks for a while, in turn to the one store and the other. The last line is
-//! the rate when every publish goes to a task that has left memory.
-//! `-- --tasks=N` takes another number in place of the million.
+//! `cargo bench --bench many` fills one store with 1,000 tasks and another with 1,000,000, each
+//! with the default 256 MiB of memory. It then publishes to 1,000 of the tasks for a while,
+//! alternating between the two stores. The last line is the rate if every publish goes to a task
+//! that has left memory. `-- --tasks=N` uses another number than a million.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +38,7 @@ async fn open(path: &Path) -> EventBus {
         .unwrap()
 }
 
-/// Starts so many tasks.
+/// Starts this number of tasks.
 async fn fill(bus: &EventBus, tasks: u64) {
     let mut filling = tokio::task::JoinSet::new();
     for publisher in 0..PUBLISHERS {
@@ -53,7 +52,7 @@ async fn fill(bus: &EventBus, tasks: u64) {
     filling.join_all().await;
 }
 
-/// Publishes a second, to tasks from `first` on, `count` of them in turn.
+/// Returns the publishes per second to `count` tasks, starting with `first`, in turn.
 async fn rate(bus: &EventBus, first: u64, count: u64) -> f64 {
     let began = Instant::now();
     let mut publishing = tokio::task::JoinSet::new();

@@ -1,13 +1,12 @@
 //! What does publishing cost inside the process?
 //!
-//! `cargo bench --bench publish`: time an event, from the first publish until the
-//! last subscriber has the last event, on a runtime with two threads; with 0, 1, 8
-//! and 64 subscribers, with handlers, with several tasks and publishers. In the
-//! same run the same through `tokio::sync::broadcast`:
-//! * `broadcast`: an event made into JSON text for each publish, as the server
-//!   that is written in an afternoon does;
-//! * `broadcast_bare`: one text that is there already, passed as a pointer: what
-//!   the channel alone costs, without any event.
+//! `cargo bench --bench publish` measures the time per event, from the first publish until the last
+//! subscriber has the last event, on a runtime with two threads. It uses 0, 1, 8 and 64
+//! subscribers, handlers, several tasks, and several publishers. The same run also measures
+//! `tokio::sync::broadcast`:
+//! * `broadcast` formats each event as JSON text, like a server that is written in an afternoon.
+//! * `broadcast_bare` passes a pointer to a ready text, and so shows the cost of the channel alone,
+//!   without events.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{report, results};
 
-/// Publishes between two yields: a publisher has other things to do, too.
+/// The number of publishes between two yields. A publisher also has other things to do.
 const BURST: u64 = 64;
 
 #[derive(Clone, Copy)]
@@ -103,7 +102,7 @@ async fn bus(shape: Shape, events: u64) -> Duration {
     elapsed
 }
 
-/// What is sent through a channel, and how it comes to be.
+/// A message for a channel, and how it is created.
 trait Message: Clone + Send + 'static {
     fn make(offset: u64, data: &serde_json::Value, ready: &Self) -> Self;
     fn ready() -> Self;
@@ -152,7 +151,7 @@ async fn channel<T: Message>(shape: Shape, events: u64) -> Duration {
     running.spawn(async move {
         let (data, ready) = (data(), T::ready());
         for number in 0..events {
-            // Without a receiver there is nobody to send to.
+            // Sending fails if there is no receiver.
             let _ = sender.send(T::make(number, &data, &ready));
             if number % BURST == BURST - 1 {
                 tokio::task::yield_now().await;
@@ -207,7 +206,7 @@ fn publish(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The ratios, from interleaved rounds.
+/// Prints the ratios, from interleaved rounds.
 fn ratios() {
     const ROUNDS: usize = 9;
     const EVENTS: u64 = 100_000;

@@ -1,13 +1,13 @@
-//! What happens when thousands of connections are cut at once?
+//! What happens if thousands of connections are cut at once?
 //!
 //! `cargo bench --bench recovery`:
-//! * all of 10,000 clients are cut, miss 100 events each, and come back at once:
-//!   how long until the last is live again, what memory it takes, and how long
-//!   newcomers wait meanwhile;
-//! * half of 10,000 are cut: how long newcomers and live deliveries wait;
-//! * clients go away and stay away: what each costs until it is forgotten.
+//! * cuts all of 10,000 clients. They miss 100 events each and reconnect at once. Measures how long
+//!   it takes until the last client is live again, how much memory that takes, and how long new
+//!   clients wait meanwhile;
+//! * cuts half of 10,000 clients. Measures how long new clients and live deliveries wait;
+//! * disconnects clients for good. Measures what each costs until the server deletes its state.
 //!
-//! Every client checks every offset: one lost or doubled fails the bench.
+//! Every client checks every offset. A lost or repeated offset fails the bench.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -19,14 +19,14 @@ use crate::support::{Args, results};
 
 const TASKS: usize = 100;
 const MISSED: u64 = 100;
-/// Between two newcomers.
+/// The time between two new clients.
 const NEWCOMER_EVERY: Duration = Duration::from_millis(10);
-/// When the bench fails: its parts take a few seconds, and who has not got what is
-/// due by then never does.
+/// The time after which the bench fails. Its parts take a few seconds, so an event that has not
+/// arrived by then will never arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long newcomers come while half of all are gone.
+/// How long new clients connect while half of all clients are cut.
 const HALF: Duration = Duration::from_secs(3);
-/// Handshakes under way at a time: the listener's queue is finite.
+/// The number of concurrent handshakes. The listener's queue is limited.
 const AT_ONCE: usize = 1_000;
 
 pub(crate) fn main() {
@@ -58,7 +58,7 @@ fn publisher(server: &ServerProcess) -> std::net::TcpStream {
     publisher
 }
 
-/// Publishes so many events to each task.
+/// Publishes this number of events to each task.
 fn publish(publisher: &mut std::net::TcpStream, count: u64) {
     for _ in 0..count {
         for task in 0..TASKS {
@@ -83,8 +83,8 @@ fn all_cut(clients: usize) {
     let (mut begun, mut greeted, mut live) = (0, 0, 0);
     let mut newcomers = Newcomers::default();
     let mut took = None;
-    // The last newcomers wait as long as any, and who is not there yet would begin
-    // after the event below.
+    // The last new clients wait as long as the others. A client that is not connected yet would
+    // start after the event below.
     while took.is_none() || newcomers.count < newcomers.came {
         assert!(
             start.elapsed() < PATIENCE,
@@ -118,7 +118,8 @@ fn all_cut(clients: usize) {
         before as f64 / 1_048_576.0,
         server.peak() as f64 / 1_048_576.0,
     );
-    // Live means live: the next event comes to each, and is the next.
+    // Check that each client is live: it receives the next event, and that event has the next
+    // offset.
     publish(&mut publisher, 1);
     let mut had = 0;
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -142,12 +143,13 @@ fn half_cut(clients: usize) {
         }
         let mut newcomers = Newcomers::default();
         let mut deliveries = Histogram::default();
-        // One task's watchers get an event every 20 ms, sent when the last has it.
+        // One task's watchers receive an event every 20 ms. The next is sent when the last watcher
+        // has it.
         let request = loader::request(1, EVENT_BYTES);
         let mut sent = Instant::now();
         let mut missing = 0;
         let start = Instant::now();
-        // Who has come is waited for, or the longest waits would not count.
+        // Wait for all new clients, or the longest waits would not be counted.
         while start.elapsed() < HALF || newcomers.count < newcomers.came {
             assert!(
                 start.elapsed() < PATIENCE,
@@ -188,7 +190,7 @@ fn half_cut(clients: usize) {
     }
 }
 
-/// Clients that come for the first time, every now and then.
+/// New clients, which connect at regular intervals.
 #[derive(Default)]
 struct Newcomers {
     last: Option<Instant>,
@@ -212,8 +214,8 @@ impl Newcomers {
     }
 }
 
-/// Waves of clients come and go, so that the memory of those that are
-/// connected is small beside that of those that are away.
+/// Several waves of clients connect and disconnect, so that the memory of connected clients is
+/// small compared with that of disconnected ones.
 fn away(clients: usize, quick: bool) {
     const WAVE: usize = 250;
     let server = ServerProcess::returning_memory("tidings");
@@ -229,7 +231,7 @@ fn away(clients: usize, quick: bool) {
         sizes.push(server.resident());
         eprintln!("away, round {}: {} KiB", round + 1, sizes[round] / 1_024);
     }
-    // The first round also pays for what is made once.
+    // The first round also pays for things that are created only once.
     let grown = sizes[2].saturating_sub(sizes[0]) as f64;
     let each = grown / (2 * waves * WAVE) as f64;
     println!("a client that is away and may come back: {each:.0} bytes");

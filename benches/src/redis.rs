@@ -1,21 +1,18 @@
-//! What do several nodes over Redis cost, against one in memory and against
-//! Redis by itself?
+//! What do several nodes over Redis cost, compared with one node in memory and with Redis alone?
 //!
-//! `cargo bench --bench redis` starts a `redis-server` and asks three things:
+//! `cargo bench --bench redis` starts a `redis-server` and measures three things:
 //!
-//! * events a second from publishers on one node to watchers on another, and
-//!   what Redis takes of the very same script when it is pipelined and heard over
-//!   one connection: 64 tasks with four events under way each, of the nodes over
-//!   four connections. Nodes hand Redis several events of a task at a time, the
-//!   bare run does not. And of the nodes over 64 connections with one event under
-//!   way each, where there is nothing to be grouped;
-//! * how long one event takes from publish to delivery, through two nodes and
-//!   on one in memory;
-//! * CPU a delivery of a node whose thousand watchers hear of events through
-//!   Redis, against a node in memory at the same rate.
+//! * Events per second from publishers on one node to watchers on another. The comparison is the
+//!   same Redis script, pipelined over one connection. Both have 64 tasks with four events in
+//!   flight each; the nodes use four connections. Nodes give Redis several events of a task at a
+//!   time, and the bare run does not. The nodes also run with 64 connections and one event in
+//!   flight each, where there is nothing to group.
+//! * The time of one event from publish to delivery, through two nodes and on one node in memory.
+//! * The CPU time per delivery of a node whose thousand watchers receive events through Redis,
+//!   compared with a node in memory at the same rate.
 //!
-//! Redis, the nodes and the loader share what cores there are. On two of them
-//! the nodes take from Redis what it has to itself in the bare run.
+//! Redis, the nodes and the loader share the available cores. With two cores, the nodes use CPU
+//! time that Redis has for itself in the bare run.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -35,12 +32,12 @@ use crate::support::{Args, results};
 const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(2);
 const TASKS: usize = 64;
-/// Events of each task under way at a time.
+/// The number of events in flight for each task.
 const DEPTH: usize = 4;
-/// Publishers, and watchers, that share the tasks.
+/// The number of publishers, and of watchers, that share the tasks.
 const CONNECTIONS: usize = 4;
 
-/// What is appended with, as the nodes have it.
+/// The script with which nodes append events.
 const SCRIPT: &str = concat!(
     include_str!("../../crates/tidings-redis/src/lua/shared.lua"),
     include_str!("../../crates/tidings-redis/src/lua/append.lua")
@@ -133,7 +130,7 @@ pub(crate) fn main() {
     }
 }
 
-/// Median latency in ms, and CPU a delivery in µs, of a node that is watched.
+/// Returns the median latency in ms, and the CPU time per delivery in µs, of a node with watchers.
 fn loaded(
     watched: &ServerProcess,
     publish_at: SocketAddr,
@@ -149,8 +146,8 @@ fn loaded(
     (P50.of(&measured), used)
 }
 
-/// Events a second that came to watchers on one node from publishers on another,
-/// over so many connections, with so many events of each task under way.
+/// Returns the events per second that reached watchers on one node from publishers on another. Uses
+/// this number of connections, and this number of events in flight for each task.
 fn through_two_nodes(
     redis: &RedisServer,
     connections: usize,
@@ -188,7 +185,7 @@ fn through_two_nodes(
                 .unwrap();
             let mut writer = publisher.try_clone().unwrap();
             let mut out = Vec::new();
-            // Acks come in the order of the requests.
+            // Acks arrive in the order of the requests.
             count(&mut publisher, b"\"event_type\":\"ack\"", |new| {
                 let go_on = !stop.load(Ordering::Relaxed);
                 if go_on {
@@ -219,8 +216,8 @@ fn subscribe(task: usize) -> Vec<u8> {
     ))
 }
 
-/// Reads, and calls with the numbers, from 0, of the places where `text` was
-/// found in one read, until that says no.
+/// Reads until `found` returns false. Calls `found` with the numbers, counted from 0, of the
+/// occurrences of `text` in one read.
 fn count(stream: &mut TcpStream, text: &[u8], mut found: impl FnMut(Range<usize>) -> bool) {
     let mut kept = Vec::new();
     let mut buffer = [0; 64 * 1024];
@@ -239,7 +236,7 @@ fn count(stream: &mut TcpStream, text: &[u8], mut found: impl FnMut(Range<usize>
         if number > before && !found(before..number) {
             return;
         }
-        // The beginning of one may be at the end.
+        // The start of an occurrence may be at the end of the read bytes.
         let rest = kept.len().saturating_sub(text.len() - 1).max(from);
         kept.drain(..rest);
     }
@@ -252,7 +249,8 @@ fn command(words: &[&str], out: &mut Vec<u8>) {
     }
 }
 
-/// The script pipelined over one connection, as many in flight, with a subscriber.
+/// Runs the pipelined script over one connection, with the same number in flight and with a
+/// subscriber.
 fn bare(redis: &RedisServer, window: Duration) -> f64 {
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -324,7 +322,7 @@ fn bare(redis: &RedisServer, window: Duration) -> f64 {
     stream.write_all(&out).unwrap();
     let mut writer = stream.try_clone().unwrap();
     let (start, mut done) = (Instant::now(), 0);
-    // Answers come in the order of the commands.
+    // Answers arrive in the order of the commands.
     count(&mut stream, b"$2\r\nok\r\n", |new| {
         done = new.end;
         out.clear();

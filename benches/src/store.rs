@@ -1,18 +1,18 @@
-//! What does durability cost, and what is a start worth?
+//! What does durability cost, and how long does a start take?
 //!
-//! `cargo bench --bench store`, in one process, each figure beside what it is
-//! compared with, in interleaved rounds:
-//! * what this disk takes for a sync, bare;
-//! * publishes a second with each way to sync, to memory alone;
-//! * fan-out (1,000 subscribers of one task) with each way to sync, to memory alone;
-//! * acknowledged publishes a second in `every-commit` with 1, 16 and 256
-//!   publishers, to a task each and to one task: how well they share a sync;
-//! * a start with 1,000,000 events in 10,000 tasks, to what the engine alone
-//!   takes to open the same directory;
-//! * reading a history that memory has not, in MB/s.
+//! `cargo bench --bench store` measures in one process, in interleaved rounds, and prints each
+//! number with its comparison:
+//! * the duration of a bare sync on this disk;
+//! * publishes per second with each sync mode, compared with memory alone;
+//! * fan-out to 1,000 subscribers of one task with each sync mode, compared with memory alone;
+//! * acknowledged publishes per second in `every-commit` with 1, 16 and 256 publishers, with one
+//!   task each and with one task in all, which shows how well they share a sync;
+//! * a start with 1,000,000 events in 10,000 tasks, compared with the time in which the engine
+//!   alone opens the same directory;
+//! * reading a history that is not in memory, in MB/s.
 //!
-//! `cargo bench --bench store -- --only=group` asks one question alone; the others are
-//! `publish`, `fanout`, `start` and `history`.
+//! `cargo bench --bench store -- --only=group` runs one part alone. The others are `publish`,
+//! `fanout`, `start` and `history`.
 
 #![allow(missing_docs, reason = "a program that prints")]
 
@@ -36,11 +36,11 @@ use crate::support::report::median;
 use crate::support::results;
 
 const ROUNDS: usize = 3;
-/// More where the disk's mood is in every figure.
+/// More rounds, because these numbers depend on the speed of the disk at the moment.
 const GROUP_ROUNDS: usize = 5;
 const SUBSCRIBERS: usize = 1_000;
 const FANOUT_EVENTS: u64 = 5_000;
-/// Publishes that not all subscribers have.
+/// The number of publishes that some subscribers may not have received yet.
 const IN_FLIGHT: u64 = 64;
 const GROUP: Duration = Duration::from_millis(1_000);
 const PUBLISH: Duration = Duration::from_millis(700);
@@ -67,7 +67,7 @@ async fn open(path: &Path, sync: Sync) -> EventBus {
         .unwrap()
 }
 
-/// Where the data lies: beside the build, on a disk like any other.
+/// The directory of the data: next to the build, on an ordinary disk.
 fn scratch() -> PathBuf {
     let path = results::directory().join("store-bench");
     let _ = std::fs::remove_dir_all(&path);
@@ -75,8 +75,8 @@ fn scratch() -> PathBuf {
     path
 }
 
-/// Deliveries a second, from the first publish until all have the last event.
-/// Nobody may fall off: memory would forget what a disk still has.
+/// Returns the deliveries per second, from the first publish until all subscribers have the last
+/// event. No subscriber may lag too far, because memory would drop events that a disk still has.
 async fn fanout(bus: &EventBus) -> f64 {
     let task = id("fanout");
     let delivered = Arc::new(AtomicU64::new(0));
@@ -140,7 +140,7 @@ fn measure_fanout(runtime: &Runtime, root: &Path) {
     }
 }
 
-/// What a sync of an event's bytes takes here, in microseconds.
+/// Returns how long a sync of an event's bytes takes on this disk, in microseconds.
 fn measure_sync(root: &Path) -> f64 {
     let mut file = std::fs::File::create(root.join("syncs")).unwrap();
     let mut took = Vec::new();
@@ -153,14 +153,14 @@ fn measure_sync(root: &Path) -> f64 {
     median(took.into_iter())
 }
 
-/// To how many tasks.
+/// The tasks to which publishers publish.
 #[derive(Clone, Copy, PartialEq)]
 enum To {
     One,
     Each,
 }
 
-/// Acknowledged publishes a second.
+/// Returns the acknowledged publishes per second.
 async fn group(bus: &EventBus, publishers: usize, to: To, time: Duration) -> f64 {
     let started = Instant::now();
     let mut running = JoinSet::new();
@@ -195,7 +195,7 @@ fn measure_group(runtime: &Runtime, root: &Path) {
     let mut syncs = Vec::new();
     runtime.block_on(async {
         for round in 0..GROUP_ROUNDS {
-            // In turns with the rest, for a disk's mood changes.
+            // Alternate with the rest, because the speed of a disk changes.
             syncs.push(measure_sync(root));
             let bus = open(&root.join(format!("group-{round}")), Sync::EveryCommit).await;
             for (at, (publishers, to)) in loads.into_iter().enumerate() {
@@ -258,9 +258,9 @@ fn measure_publish(runtime: &Runtime, root: &Path) {
     }
 }
 
-/// A batch of events as the bus would hand them over.
+/// Returns a batch of events in the form in which the bus passes them to the store.
 fn batch(task_id: &TaskId, first: u64, count: u64, snapshot: &mut TaskSnapshot) -> Append {
-    // Of now, or the bus would forget the tasks as soon as it has them.
+    // Use the current time, or the bus would remove the tasks as soon as it has them.
     let at = SystemClock.now();
     let mut events = Vec::new();
     for n in first..first + count {
@@ -295,7 +295,7 @@ async fn fill(path: &Path, tasks: u64, events: u64, step: u64) {
     let mut first = 1;
     while first <= events {
         let count = step.min(events - first + 1);
-        // Many at a time, so that they share commits as publishers' do.
+        // Append many at a time, so that they share commits like those of publishers.
         for some in states.chunks_mut(256) {
             let appends = some.iter_mut().map(|state| {
                 let task_id = state.task_id.clone();

@@ -1,7 +1,7 @@
-//! What holds of what is promised: the table of ratios against the targets.
+//! Which targets are met? Prints the table of results against targets.
 //!
-//! Cargo runs benches in the order of their names, so this one ends
-//! `cargo bench`; alone it shows what the others found last.
+//! Cargo runs benches in the order of their names, so this one ends `cargo bench`. Run alone, it
+//! prints the last results of the others.
 
 pub(crate) fn main() {
     println!("\n{}", crate::support::results::table());

@@ -1,4 +1,4 @@
-//! Every bench that Cargo knows is this: it becomes the program in `src`, called by
+//! Every bench that Cargo knows starts this program, which becomes the program in `src`, called by
 //! the bench's name.
 
 pub(crate) fn start() {

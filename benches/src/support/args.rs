@@ -1,10 +1,10 @@
-//! What a bench was asked for; the same words as Criterion's.
+//! The arguments of a bench, with the same names as Criterion's.
 
-/// Arguments of a bench with sockets.
+/// The arguments of a bench with sockets.
 pub(crate) struct Args {
-    /// One short round of each: does it run at all?
+    /// Whether to run one short round of each measurement, to see whether it works.
     pub(crate) quick: bool,
-    /// Only what contains this text.
+    /// Run only the measurements whose names contain this text.
     pub(crate) only: Option<String>,
 }
 
@@ -26,7 +26,7 @@ impl Args {
             .is_none_or(|only| name.contains(only.as_str()))
     }
 
-    /// The value after a flag, as in `--save-baseline main`.
+    /// Returns the value after a flag, as in `--save-baseline main`.
     pub(crate) fn value(flag: &str) -> Option<String> {
         let mut args = std::env::args();
         args.find(|arg| arg == flag)?;

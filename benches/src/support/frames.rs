@@ -1,10 +1,10 @@
-//! Walks WebSocket frames in what was read, without copying payloads.
+//! Parses WebSocket frames in received bytes, without copying payloads.
 
-/// Bytes of a payload that are looked at: an event's offset lies within, and
-/// what matters of a control message.
+/// The number of bytes of a payload to look at. They contain an event's offset, and the relevant
+/// part of a control message.
 pub(crate) const HEAD: usize = 384;
 
-/// Where a stream of unmasked frames stands.
+/// The position in a stream of unmasked frames.
 #[derive(Default)]
 pub(crate) struct Frames {
     header: [u8; 10],
@@ -16,7 +16,7 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Calls `message` with the opcode and the head of each frame that is complete.
+    /// Calls `message` with the opcode and the first bytes of each complete frame.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut message: impl FnMut(u8, &[u8])) {
         while !bytes.is_empty() {
             if self.payload_left == 0 {
@@ -43,14 +43,14 @@ impl Frames {
             }
             let count = self.payload_left.min(bytes.len());
             if self.head.is_empty() && count == self.payload_left {
-                // Whole in the read buffer, as nearly always.
+                // The frame is complete in the read buffer, as nearly always.
                 message(self.opcode, &bytes[..count.min(HEAD)]);
             } else {
                 let wanted = (HEAD - self.head.len()).min(count);
                 self.head.extend_from_slice(&bytes[..wanted]);
                 if count == self.payload_left {
                     message(self.opcode, &self.head);
-                    // At rest a watcher has no buffer.
+                    // A watcher at rest has no buffer.
                     self.head = Vec::new();
                 }
             }
@@ -60,7 +60,7 @@ impl Frames {
     }
 }
 
-/// A number in a message's head, as in `"offset":12`.
+/// Returns a number in the first bytes of a message, as in `"offset":12`.
 pub(crate) fn number(head: &[u8], key: &str) -> Option<u64> {
     let start = position(head, key.as_bytes())? + key.len();
     let digits = head[start..]
@@ -69,7 +69,7 @@ pub(crate) fn number(head: &[u8], key: &str) -> Option<u64> {
     Some(digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }
 
-/// A text in a message's head, as in `"epoch":"ab12"`.
+/// Returns a text in the first bytes of a message, as in `"epoch":"ab12"`.
 pub(crate) fn text(head: &[u8], key: &str) -> Option<String> {
     let start = position(head, key.as_bytes())? + key.len() + 1;
     let end = head[start..].iter().position(|byte| *byte == b'"')?;
@@ -83,7 +83,7 @@ fn position(head: &[u8], key: &[u8]) -> Option<usize> {
 pub(crate) const OFFSET: &str = "\"offset\":";
 pub(crate) const EPOCH: &str = "\"epoch\":";
 
-/// Whether it is an event of the kind that the benches publish.
+/// Returns whether the message is an event of the type that the benches publish.
 pub(crate) fn is_event(head: &[u8]) -> bool {
     head.starts_with(b"{\"event_type\":\"progress_")
 }
@@ -93,10 +93,10 @@ pub(crate) fn is_gap(head: &[u8]) -> bool {
 }
 
 pub(crate) const PING: u8 = 9;
-/// Masked with zeros, which leaves a payload as it is.
+/// A pong, masked with zeros, which do not change a payload.
 pub(crate) const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
 
-/// A masked text frame.
+/// Returns a masked text frame.
 pub(crate) fn masked(text: &str) -> Vec<u8> {
     use tungstenite::protocol::frame::FrameHeader;
     use tungstenite::protocol::frame::coding::{Data, OpCode};

@@ -1,6 +1,5 @@
-//! One thread that publishes, counts frames straight from its read buffers, and
-//! checks their offsets. It must never be the bottleneck: what it measures is
-//! the server.
+//! A single thread that publishes, counts frames directly in its read buffers, and checks their
+//! offsets. It must never be the bottleneck, because it measures the server.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -12,41 +11,41 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::frames::{self, Frames};
 
-/// What is put on the server.
+/// The load of a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) tasks: usize,
-    /// Over all tasks.
+    /// The number of watchers of all tasks.
     pub(crate) watchers: usize,
     pub(crate) pace: Pace,
-    /// Bytes of an event's JSON text.
+    /// The number of bytes of an event's JSON text.
     pub(crate) event_bytes: usize,
 }
 
 /// When the next event is published.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
-    /// When fewer than so many have yet to reach their last watcher.
+    /// As soon as fewer than this number have yet to reach their last watcher.
     InFlight(usize),
-    /// So many a second.
+    /// At this rate per second.
     Rate(u32),
 }
 
-/// An event of the usual size: 224 bytes of JSON, a frame of 228.
+/// The usual size of an event: 224 bytes of JSON, in a frame of 228 bytes.
 pub(crate) const EVENT_BYTES: usize = 224;
 
-/// What came of it.
+/// The result of a load.
 pub(crate) struct Seen {
     pub(crate) deliveries: u64,
     pub(crate) elapsed: Duration,
     histogram: Histogram,
 }
 
-/// Latencies in microseconds: a count for each power of 1.05.
+/// Latencies in microseconds, with one count for each power of 1.05.
 #[derive(Clone)]
 pub(crate) struct Histogram(Vec<u64>);
 
-/// Growth from one bucket of the histogram to the next.
+/// The ratio between two neighbouring buckets of the histogram.
 const BUCKET: f64 = 1.05;
 
 impl Default for Histogram {
@@ -62,7 +61,7 @@ impl Histogram {
         self.0[bucket.min(511)] += 1;
     }
 
-    /// The latency, in milliseconds, that this share stayed under.
+    /// Returns the latency in milliseconds that this share of the events did not exceed.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let total: u64 = self.0.iter().sum();
         let mut seen = 0;
@@ -82,7 +81,7 @@ impl Seen {
     }
 }
 
-/// An event as the servers send it.
+/// Returns an event as the servers send it.
 pub(crate) fn example_event(bytes: usize) -> String {
     format!(
         "{{\"event_type\":\"progress_update\",\"task_id\":\"bench-0000\",\"offset\":100000,\
@@ -91,7 +90,7 @@ pub(crate) fn example_event(bytes: usize) -> String {
     )
 }
 
-/// Data that makes an event of about so many bytes, of which 117 lie around it.
+/// Returns data for an event of about this size. Another 117 bytes surround the data.
 fn data(event_bytes: usize) -> String {
     let around = 117 + 29;
     format!(
@@ -105,19 +104,19 @@ struct Watcher {
     task: usize,
     frames: Frames,
     greeted: bool,
-    /// Events that have come.
+    /// The number of events that have arrived.
     events: u64,
 }
 
-/// A task's publishes on their way.
+/// The publishes of a task that are in flight.
 struct Task {
-    /// When each publish that is in flight was sent, oldest first.
+    /// When each publish in flight was sent, the oldest first.
     sent: VecDeque<Instant>,
-    /// Publishes that every watcher has.
+    /// The number of publishes that every watcher has received.
     complete: u64,
-    /// Watchers in all.
+    /// The number of all watchers.
     watchers: usize,
-    /// Of each publish in flight: watchers that have it.
+    /// For each publish in flight: how many watchers have received it.
     have: VecDeque<usize>,
 }
 
@@ -153,7 +152,7 @@ pub(crate) fn handshake(addr: SocketAddr, path: &str) -> std::net::TcpStream {
     }
 }
 
-/// The request for an upgrade.
+/// Returns the request for an upgrade.
 pub(crate) fn upgrade(addr: SocketAddr, path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -161,7 +160,7 @@ pub(crate) fn upgrade(addr: SocketAddr, path: &str) -> String {
     )
 }
 
-/// Where a response's head ends, if all of it is there.
+/// Returns where the head of a response ends, if it is complete.
 pub(crate) fn head_end(response: &[u8]) -> Option<usize> {
     let end = response
         .windows(4)
@@ -173,7 +172,7 @@ pub(crate) fn task_id(task: usize) -> String {
     format!("bench-{task:04}")
 }
 
-/// A masked text frame with a publish.
+/// Returns a masked text frame with a publish.
 pub(crate) fn request(task: usize, event_bytes: usize) -> Vec<u8> {
     frames::masked(&format!(
         "{{\"type\":\"publish\",\"task_id\":\"{}\",\"event_type\":\"progress_update\",\"data\":{}}}",
@@ -215,8 +214,8 @@ impl Loader {
         check: bool,
     ) -> Self {
         let poll = Poll::new().unwrap();
-        // A task that does not exist has no epoch that two nodes could agree on:
-        // its first watchers would be told of another with its first event.
+        // A task that does not exist has no epoch yet on which two nodes could agree. Its first
+        // watchers would be told about another epoch with its first event.
         let before = if addr == publish_at {
             0
         } else {
@@ -258,8 +257,8 @@ impl Loader {
                 greeted: false,
                 events: before,
             });
-            // The bare server says nothing. Any other watches from its greeting
-            // on: what is published before that is in the snapshot.
+            // The bare server sends no greeting. With any other server, a watcher starts at its
+            // greeting, and the snapshot contains earlier events.
             while check && !loader.watchers[number].greeted {
                 let count = (&stream).read(&mut greeting).unwrap();
                 assert!(count > 0, "the server greets");
@@ -272,7 +271,7 @@ impl Loader {
                 .register(stream, token, Interest::READABLE)
                 .unwrap();
         }
-        // Last, since the bare server only serves it from then on.
+        // Connect the publisher last, because the bare server only serves the publisher after that.
         let publisher = handshake(publish_at, "/ws");
         let mut acks = publisher.try_clone().unwrap();
         std::thread::spawn(move || {
@@ -283,7 +282,7 @@ impl Loader {
         loader
     }
 
-    /// Keeps the load up for this long, then lets it run dry.
+    /// Keeps the load up for this long, then waits for the events in flight.
     pub(crate) fn run(&mut self, window: Duration) -> Seen {
         self.warm_up();
         self.deliveries = 0;
@@ -312,7 +311,7 @@ impl Loader {
         }
     }
 
-    /// Publishes what is due, in one write.
+    /// Publishes everything that is due, in one write.
     fn publish(&mut self) {
         let mut bytes = Vec::new();
         let now = Instant::now();
@@ -360,7 +359,7 @@ impl Loader {
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
             let number = event.token().0;
-            // Edge-triggered: to the end.
+            // The readiness is edge-triggered, so read to the end.
             loop {
                 match self.watchers[number].stream.read(&mut buffer) {
                     Ok(0) => panic!("the server closed a watcher's connection"),
@@ -378,7 +377,7 @@ impl Loader {
         self.buffer = buffer;
     }
 
-    /// Counts and checks the events in what a watcher has got.
+    /// Counts and checks the events in the bytes that a watcher received.
     fn take(&mut self, number: usize, bytes: &[u8], now: Instant) {
         let watcher = &mut self.watchers[number];
         let task = &mut self.tasks[watcher.task];

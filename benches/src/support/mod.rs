@@ -1,5 +1,5 @@
-//! What the benches share: servers in processes of their own, a loader that
-//! checks what it reads, and one table of results against targets.
+//! The shared parts of the benches: servers in their own processes, a loader that checks what it
+//! reads, and one table of results against targets.
 
 pub(crate) mod args;
 pub(crate) mod frames;
@@ -12,6 +12,6 @@ pub(crate) mod servers;
 
 pub(crate) use args::Args;
 
-/// The server's own allocator, for all servers that are compared.
+/// The server's own allocator, which all compared servers use.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

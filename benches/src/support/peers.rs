@@ -1,6 +1,6 @@
-//! Thousands of clients that come, go and come back, on one thread.
+//! Thousands of clients that connect, disconnect and reconnect, on one thread.
 //!
-//! Each checks the promise on what it reads: the next offset, and nothing else.
+//! Each client checks that it receives the next offset and nothing else.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::frames::{self, Frames};
 use super::loader::{head_end, upgrade};
 
-/// The heartbeat of the server whose hour is compressed.
+/// The heartbeat interval of the server whose hour is compressed.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(800);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,20 +30,20 @@ pub(crate) struct Peer {
     path: String,
     response: Vec<u8>,
     frames: Frames,
-    /// When it began to connect.
+    /// When the client started to connect.
     pub(crate) began: Instant,
     pub(crate) epoch: String,
-    /// The last offset that it got, or where it came in.
+    /// The last offset that the client received, or at which it joined.
     pub(crate) last: u64,
-    /// It says itself where it goes on.
+    /// Whether the client itself says where to continue.
     resumes: bool,
 }
 
-/// What happened to a peer.
+/// Something that happened to a client.
 pub(crate) enum News {
-    /// It was greeted: it is where the server says it is.
+    /// The client was greeted, and the server continues where it should.
     Greeted,
-    /// The next event.
+    /// The client received the next event.
     Event,
 }
 
@@ -64,7 +64,7 @@ impl Peers {
         }
     }
 
-    /// Has a new client come; gives its number.
+    /// Connects a new client. Returns its number.
     pub(crate) fn come(&mut self, path: String) -> usize {
         self.all.push(Peer {
             stream: None,
@@ -82,7 +82,7 @@ impl Peers {
         number
     }
 
-    /// Has a client come back to where it was.
+    /// Reconnects a client, which continues where it was.
     pub(crate) fn come_back(&mut self, number: usize, task_path: &str) {
         let peer = &mut self.all[number];
         peer.path = format!("{task_path}?since={}:{}", peer.epoch, peer.last);
@@ -111,7 +111,7 @@ impl Peers {
         peer.began = Instant::now();
     }
 
-    /// Has so many clients come, a few at a time, and waits until all are greeted.
+    /// Connects this number of clients, a few at a time, and waits until all are greeted.
     pub(crate) fn come_all(&mut self, count: usize, path: impl Fn(usize) -> String) {
         const AT_ONCE: usize = 256;
         let (mut started, mut greeted) = (0, 0);
@@ -126,7 +126,7 @@ impl Peers {
         }
     }
 
-    /// Has a client say something.
+    /// Sends bytes from a client.
     pub(crate) fn say(&mut self, number: usize, frame: &[u8]) {
         let stream = self.all[number].stream.as_mut().expect("it is there");
         stream.write_all(frame).unwrap();
@@ -140,7 +140,7 @@ impl Peers {
         }
     }
 
-    /// Waits for something to happen, up to so long, and tells of it.
+    /// Waits up to `timeout` for something to happen, and reports it.
     pub(crate) fn turn(&mut self, timeout: Duration, mut tell: impl FnMut(usize, &Peer, News)) {
         let mut events = Events::with_capacity(1_024);
         self.poll.poll(&mut events, Some(timeout)).unwrap();
@@ -171,7 +171,7 @@ impl Peer {
         buffer: &mut [u8],
         tell: &mut impl FnMut(usize, &Peer, News),
     ) {
-        // Edge-triggered: to the end.
+        // The readiness is edge-triggered, so read to the end.
         while let Some(stream) = &mut self.stream {
             match stream.read(buffer) {
                 Ok(0) => panic!("the server closed the connection of peer {number}"),

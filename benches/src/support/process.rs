@@ -1,10 +1,10 @@
-//! A server in a process of its own, on a core of its own.
+//! A server in its own process, on its own core.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-/// Ticks of `/proc/<pid>/stat` a second (`getconf CLK_TCK` on every Linux there is).
+/// The ticks per second in `/proc/<pid>/stat` (`getconf CLK_TCK` on every Linux).
 const TICKS: f64 = 100.0;
 
 pub(crate) struct ServerProcess {
@@ -12,7 +12,7 @@ pub(crate) struct ServerProcess {
     addr: SocketAddr,
 }
 
-/// CPU time that a process has used, in seconds.
+/// The CPU time that a process has used, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cpu {
     pub(crate) user: f64,
@@ -28,7 +28,7 @@ impl Cpu {
     }
 }
 
-/// Pins this thread, and the threads it starts, to one core.
+/// Pins this thread, and the threads that it starts, to one core.
 pub(crate) fn pin_to_core(core: usize) {
     let mut set = rustix::thread::CpuSet::new();
     set.set(core);
@@ -38,24 +38,24 @@ pub(crate) fn pin_to_core(core: usize) {
 }
 
 impl ServerProcess {
-    /// Starts this very program as a server.
+    /// Starts this same program as a server.
     pub(crate) fn start(kind: &str) -> Self {
         Self::start_for(kind, super::loader::EVENT_BYTES)
     }
 
-    /// The same, for events of so many bytes: the bare server has to know.
+    /// Starts a server for events of this size, which the bare server has to know.
     pub(crate) fn start_for(kind: &str, event_bytes: usize) -> Self {
         Self::start_with(kind, event_bytes, &[])
     }
 
-    /// A node of several, over the Redis at this address.
+    /// Starts a node of a cluster, over the Redis at this address.
     pub(crate) fn over_redis(url: &str) -> Self {
         let variables = [(super::servers::REDIS_VAR, url)];
         Self::start_with("tidings-redis", super::loader::EVENT_BYTES, &variables)
     }
 
-    /// One that gives memory back to the system as soon as it is free, and not a
-    /// while later when it next asks for some: what is resident is in use then.
+    /// Starts a server that returns free memory to the system at once, instead of at a later
+    /// allocation. Its resident memory is then in use.
     pub(crate) fn returning_memory(kind: &str) -> Self {
         let variables = [("MIMALLOC_PURGE_DELAY", "0")];
         Self::start_with(kind, super::loader::EVENT_BYTES, &variables)
@@ -81,13 +81,13 @@ impl ServerProcess {
         self.addr
     }
 
-    /// Resident memory of its own, in bytes: without the pages of the program's
-    /// file, which come in as they are first run.
+    /// Returns the resident memory of the process itself, in bytes. It excludes the pages of the
+    /// program's file, which are loaded when they are first run.
     pub(crate) fn resident(&self) -> u64 {
         self.status("RssAnon:")
     }
 
-    /// The most resident memory that there ever was, in bytes.
+    /// Returns the peak of the resident memory, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.status("VmHWM:")
     }
@@ -101,7 +101,7 @@ impl ServerProcess {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
     }
 
-    /// Time that its threads have run, in seconds: to the nanosecond, where
+    /// Returns how long the threads have run, in seconds. It is exact to the nanosecond, while
     /// [`cpu`](Self::cpu) counts ticks.
     pub(crate) fn run_time(&self) -> f64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
@@ -114,7 +114,7 @@ impl ServerProcess {
 
     pub(crate) fn cpu(&self) -> Cpu {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The second field is in parentheses and may hold spaces.
+        // The second field is in parentheses, and may contain spaces.
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
         let ticks = |at: usize| fields[at].parse::<f64>().unwrap() / TICKS;
         Cpu {

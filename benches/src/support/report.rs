@@ -1,4 +1,4 @@
-//! Medians, ratios, a table.
+//! Medians, ratios and the table of results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,13 +30,14 @@ impl Measured {
     }
 }
 
-/// One thing that is measured.
+/// A measured quantity.
 #[derive(Clone, Copy)]
 pub(crate) struct Field {
     name: &'static str,
     of: fn(&Measured) -> f64,
-    /// The kernel counts it in ticks of 10 ms, and a round of a bare server has two
-    /// or three of user time: rounds are added up, where others have their median.
+    /// Whether the kernel counts the quantity in ticks of 10 ms. A round of a bare server has only
+    /// two or three ticks of user time. Therefore such rounds are summed up, and others use their
+    /// median.
     ticks: bool,
 }
 
@@ -86,13 +87,13 @@ impl Report {
             .push(measured);
     }
 
-    /// Each round's; none if it was not measured.
+    /// Returns the value of each round, or `None` if it was not measured.
     fn rounds(&self, shape: &str, kind: &str, field: Field) -> Option<Vec<f64>> {
         let rounds = self.measured.get(&(shape.to_owned(), kind.to_owned()))?;
         Some(rounds.iter().map(|round| field.of(round)).collect())
     }
 
-    /// What the rounds come to; none if it was not measured.
+    /// Returns the result of all rounds, or `None` if it was not measured.
     fn value(&self, shape: &str, kind: &str, field: Field) -> Option<f64> {
         let rounds = self.rounds(shape, kind, field)?;
         Some(if field.ticks {
@@ -102,9 +103,9 @@ impl Report {
         })
     }
 
-    /// Of one server to another: the median of the ratios round by round, for
-    /// what disturbs one of them most likely disturbs the other as well. None if
-    /// one was not measured, or there is nothing to divide by.
+    /// Returns the ratio of one server to another: the median of the ratios round by round, because
+    /// a disturbance usually affects both. Returns `None` if one of them was not measured, or is
+    /// zero.
     fn ratio(&self, shape: &str, kind: &str, other: &str, field: Field) -> Option<f64> {
         let ratio = if field.ticks {
             self.value(shape, kind, field)? / self.value(shape, other, field)?
@@ -116,7 +117,7 @@ impl Report {
         ratio.is_finite().then_some(ratio)
     }
 
-    /// Keeps a ratio as a result, if both sides were measured.
+    /// Records a ratio as a result, if both sides were measured.
     pub(crate) fn record_ratio(&self, key: &str, shape: &str, other: &str, field: Field) {
         if let Some(ratio) = self.ratio(shape, "tidings", other, field) {
             super::results::record(key, ratio);

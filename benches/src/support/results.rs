@@ -1,9 +1,8 @@
-//! Results against targets, kept from bench to bench so that the last one can
-//! print one table.
+//! Results and targets. Results are kept from bench to bench, so that the last bench can print one
+//! table.
 //!
-//! They lie beside Criterion's, in `target/tidings-bench/`. As with Criterion,
-//! `--save-baseline NAME` keeps a copy under that name, and `--baseline NAME`
-//! compares with it.
+//! They are stored next to Criterion's results, in `target/tidings-bench/`. As with Criterion,
+//! `--save-baseline NAME` keeps a copy under that name, and `--baseline NAME` compares with it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Args;
 
-/// What is promised: a ratio within one run, or bytes.
+/// A target: a limit for a ratio within one run, or for a number of bytes.
 struct Target {
     key: &'static str,
     what: &'static str,
@@ -54,7 +53,7 @@ const TARGETS: &[Target] = &[
         limit: AtLeast(2.5),
     },
     Target {
-        // 0.4 µs where bare writes take 0.08: on a slower machine both take longer.
+        // It takes 0.4 µs if bare writes take 0.08 µs. On a slower machine both take longer.
         key: "user_to_bare",
         what: "1 in flight: user-space CPU a delivery to bare writes",
         limit: AtMost(5.0),
@@ -134,13 +133,13 @@ const TARGETS: &[Target] = &[
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stored {
     value: f64,
-    /// Seconds since 1970.
+    /// The time of the result, in seconds since 1970.
     at: u64,
 }
 
 type Results = BTreeMap<String, Stored>;
 
-/// Where benches leave what they have to keep, plots included.
+/// Returns the directory in which benches keep their files, including plots.
 pub(crate) fn directory() -> PathBuf {
     // target/<profile>/benches
     let program = std::env::current_exe().unwrap();
@@ -173,7 +172,7 @@ fn now() -> u64 {
         .as_secs()
 }
 
-/// Keeps a result, and says how it stands.
+/// Records a result, and prints how it compares with its target.
 pub(crate) fn record(key: &str, value: f64) {
     let target = TARGETS
         .iter()
@@ -223,7 +222,7 @@ impl Target {
     }
 }
 
-/// The table of everything measured against its target.
+/// Returns the table of all results against their targets.
 pub(crate) fn table() -> String {
     let results = load(None);
     let mut text = format!("{:<70}{:>10}  verdict\n", "what", "measured");

@@ -26,11 +26,11 @@ pub(crate) const KINDS: &[&str] = &["bare", "tidings", "axum"];
 /// Tells the bare server how large an event is.
 pub(crate) const EVENT_BYTES_VAR: &str = "TIDINGS_BENCH_EVENT_BYTES";
 
-/// Tells a node of several where Redis is.
+/// Tells a node of a cluster where Redis is.
 pub(crate) const REDIS_VAR: &str = "TIDINGS_BENCH_REDIS";
 
 pub(crate) fn run(kind: &str) {
-    // Nodes over Redis are two, and share all cores with it and the loader.
+    // There are two nodes over Redis. They share all cores with Redis and the loader.
     if kind != "tidings-redis" {
         super::process::pin_to_core(0);
     }
@@ -41,8 +41,8 @@ pub(crate) fn run(kind: &str) {
         "tidings-heartbeats" => on_one_core(tidings(
             ConnectionsConfig::default().heartbeat_interval(super::peers::HEARTBEAT),
         )),
-        // So that whoever gets a little room now and then stays far behind, and
-        // whoever comes back gets all.
+        // With this log, a watcher whose socket gets a little room stays far behind, and a client
+        // that reconnects receives everything.
         "tidings-deep" => on_one_core(tidings_with(
             BusConfig::default().log_limits(LogLimits {
                 max_events: 3_000,
@@ -81,7 +81,7 @@ async fn tidings_with(bus: BusConfig, connections: ConnectionsConfig) {
     serve(ConnectionManager::new(bus, connections).unwrap()).await;
 }
 
-/// Asks who somebody is, and has the limits of a server on the internet.
+/// Runs a server that authenticates clients, with the limits of a server on the internet.
 async fn tidings_for_strangers() {
     let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
     let connections = ConnectionsConfig::default().limits(ClientLimits::for_strangers());
@@ -89,7 +89,7 @@ async fn tidings_for_strangers() {
     serve(ConnectionManager::with_authenticator(bus, connections, asking).unwrap()).await;
 }
 
-/// Whoever shows a name has it; all others are one subject.
+/// A client that shows a name as its token has that name. All others are one subject.
 struct ByName;
 
 #[async_trait::async_trait]
@@ -112,7 +112,7 @@ async fn serve(manager: ConnectionManager) {
         .unwrap();
 }
 
-/// One of several nodes.
+/// Runs one node of a cluster.
 async fn tidings_over_redis() {
     let config = BusConfig::default();
     let deployment = std::env::var(REDIS_VAR).unwrap().parse().unwrap();
@@ -120,7 +120,7 @@ async fn tidings_over_redis() {
     assert!(redis.wait(Duration::from_secs(10)).await, "Redis answers");
     let config = config.framing(WEBSOCKET).broker(Some(redis.broker()));
     let bus = EventBus::open(config, redis.store()).await.unwrap();
-    // Until messages are heard of, publishes are refused.
+    // Publishes are refused until messages are received from Redis.
     while !bus.is_available() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -129,7 +129,7 @@ async fn tidings_over_redis() {
     serve(manager).await;
 }
 
-/// Reads a publish, writes a ready frame to each of its task's sockets.
+/// Reads a publish, and writes a ready frame to each socket of its task.
 fn bare() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     say(listener.local_addr().unwrap());
@@ -174,7 +174,7 @@ fn bare() {
     }
 }
 
-/// The task's id, without parsing: this is the limit, not a server.
+/// Returns the task's id without parsing the text, because this server only shows the limit.
 fn task_of(text: &str) -> Option<&str> {
     let rest = text.split_once("\"task_id\":\"")?.1;
     Some(rest.split_once('"')?.0)
@@ -226,7 +226,7 @@ async fn publisher(
                  \"timestamp\":\"2026-11-23T04:45:12.123Z\",\"data\":{}}}",
                 message["event_type"], message["data"]
             );
-            // Without a watcher there is nobody to send to.
+            // Sending fails if there is no watcher.
             let _ = channel(&channels, task).send(event);
         }
     })
@@ -251,7 +251,7 @@ async fn watcher(
                             return;
                         }
                     }
-                    // It would lose events here, without a word.
+                    // A real server would lose events here, without any message.
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
@@ -263,7 +263,7 @@ async fn watcher(
     })
 }
 
-/// The least that an upgrade takes: hyper's handshake, and a parked socket.
+/// Runs the minimum of an upgrade: hyper's handshake, and an idle socket.
 async fn hyper_upgrade() {
     use http_body_util::Empty;
     use hyper::body::{Bytes, Incoming};
@@ -293,7 +293,7 @@ async fn hyper_upgrade() {
                     });
                     Ok::<_, std::convert::Infallible>(response)
                 });
-                // A client that goes is no error here.
+                // A client that disconnects is not an error here.
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), answer)
                     .with_upgrades()
