@@ -7,7 +7,7 @@ use tidings_node::{FileCommand, Options};
 use crate::backup;
 use crate::failure::Failure;
 
-/// Variables that our clients read, which may well be set where a server runs.
+/// Variables of the Tidings clients, which may be set on a machine that runs a server.
 const CLIENTS: &str = "TIDINGS_URL TIDINGS_TOKEN TIDINGS_CA TIDINGS_TASK TIDINGS_RUN";
 
 const HELP: &str = include_str!("../help/serve.txt").trim_ascii_end();
@@ -35,22 +35,20 @@ pub(crate) enum Command {
     /// Run the server
     #[command(after_help = HELP)]
     Serve(Box<Options>),
-    /// Run the server together with simulated tasks: something to watch
+    /// Run the server with simulated tasks to watch
     #[command(after_help = HELP)]
     Demo {
-        /// Run each simulated task once and stop; without it they start over
-        /// and over, until Ctrl-C
+        /// Run each simulated task once and stop. Without this, the tasks start again until Ctrl-C
         #[arg(long)]
         once: bool,
         #[command(flatten)]
         options: Box<Options>,
     },
-    /// Check the configuration as `serve` would, and print what is in force
+    /// Check the configuration like `serve`, and print the options in effect
     ///
-    /// Flags, variables and the file, with the keys and certificates that they
-    /// name; the network is not used. Prints every option with where its value
-    /// is from, passwords left out. Exit codes: 0 the server would start, 64 it
-    /// would not.
+    /// Checks the flags, variables and file, and the keys and certificates that they name. Does not
+    /// use the network. Prints every option and the source of its value, without passwords. Exit
+    /// codes: 0 the server would start, 64 it would not.
     CheckConfig(Box<Options>),
     Backup(Box<backup::Arguments>),
     #[command(flatten)]
@@ -59,8 +57,9 @@ pub(crate) enum Command {
     Client(Box<ClientCommand>),
 }
 
-/// Reads the process's arguments and variables: what is to be done, and the options
-/// from variables. None if help or the version was asked for and has been printed.
+/// Parses the process's arguments and environment variables. Returns the command, and the options
+/// from variables. Returns `None` if help or the version was requested, which is then already
+/// printed.
 pub(crate) fn parse() -> Result<Option<(Command, Options)>, Failure> {
     let parsed = definition().try_get_matches();
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
@@ -71,7 +70,7 @@ pub(crate) fn parse() -> Result<Option<(Command, Options)>, Failure> {
         }
         Err(error) => return Err(Failure::Usage(error)),
     };
-    // Whatever is to be done: a mistyped variable would be without effect.
+    // Read the variables for every command, because a mistyped variable would have no effect.
     let variables = Options::from_env(&CLIENTS.split(' ').collect::<Vec<_>>())?;
     let command = cli
         .command
@@ -79,7 +78,7 @@ pub(crate) fn parse() -> Result<Option<(Command, Options)>, Failure> {
     Ok(Some((command, variables)))
 }
 
-/// The whole command line. The help names variables, and keeps their values.
+/// Returns the whole command line. The help names variables, but does not show their values.
 pub(crate) fn definition() -> clap::Command {
     let hide = |argument: clap::Arg| argument.hide_env_values(true);
     let command = Cli::command().mut_args(hide);
