@@ -5,8 +5,8 @@
 //! * the duration of a bare sync on this disk;
 //! * publishes per second with each sync mode, compared with memory alone;
 //! * fan-out to 1,000 subscribers of one task with each sync mode, compared with memory alone;
-//! * acknowledged publishes per second in `every-commit` with 1, 16 and 256 publishers, with one
-//!   task each and with one task in all, which shows how well they share a sync;
+//! * acknowledged publishes per second in `every-commit` with 1, 16 and 256 publishers, to a task
+//!   each and to one task. This shows how well publishers share a sync;
 //! * a start with 1,000,000 events in 10,000 tasks, compared with the time in which the engine
 //!   alone opens the same directory;
 //! * reading a history that is not in memory, in MB/s.

@@ -110,7 +110,7 @@ impl Jwks {
             return Ok(key);
         }
         self.renew();
-        // Whoever holds the lock releases it when the provider has answered.
+        // Wait for the lock, which is free when the provider has answered.
         drop(self.asked.lock().await);
         let keys = self.known().ok_or(AuthError::Unavailable)?;
         keys.find(kid).ok_or(AuthError::Invalid)
