@@ -5,6 +5,8 @@
 //! variables with a field, but knows neither flags nor lists, so that a command line
 //! needs each option a second time. Here an entry serves all of them.
 
+mod injected;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -446,6 +448,7 @@ impl Options {
                     .read(info, &value, Source::Variable)
                     .map_err(|cause| NodeConfigError::Variable { name, cause })?,
                 None if others.contains(&name.as_str()) => {}
+                None if injected::is_injected(&name, &value.to_string_lossy()) => {}
                 None => return Err(NodeConfigError::UnknownVariable { name }),
             }
         }

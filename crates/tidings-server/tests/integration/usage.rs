@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::{finish, refusal, tidings};
+use crate::support::{Server, finish, refusal, tidings};
 
 const OPTIONS: &[&str] = &[
     "listen",
@@ -132,6 +132,28 @@ fn an_unknown_variable_is_refused() {
     let stderr = refusal(tidings(&[]).env("TIDINGS_MAX_EVNTS", "5"), 64);
     assert!(stderr.contains("TIDINGS_MAX_EVNTS"), "{stderr}");
     assert!(stderr.contains("tidings --help"), "{stderr}");
+}
+
+/// A Kubernetes Service that is named `tidings` has these in every pod beside it.
+#[test]
+fn variables_of_services_are_left_alone() {
+    let injected = [
+        ("TIDINGS_SERVICE_HOST", "10.0.0.11"),
+        ("TIDINGS_SERVICE_PORT", "8000"),
+        ("TIDINGS_SERVICE_PORT_HTTP", "8000"),
+        ("TIDINGS_PORT", "tcp://10.0.0.11:8000"),
+        ("TIDINGS_PORT_8000_TCP", "tcp://10.0.0.11:8000"),
+        ("TIDINGS_PORT_8000_TCP_PROTO", "tcp"),
+        ("TIDINGS_PORT_8000_TCP_PORT", "8000"),
+        ("TIDINGS_PORT_8000_TCP_ADDR", "10.0.0.11"),
+    ];
+    let server = Server::start(tidings(&["--listen", "127.0.0.1:0"]).envs(injected));
+    let url = format!("http://{}", server.addr());
+    let output = finish(tidings(&["tasks", "--url", &url]).envs(injected));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = finish(tidings(&["check-config"]).envs(injected));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(refusal(tidings(&[]).env("TIDINGS_PORT", "8000"), 64).contains("TIDINGS_PORT"));
 }
 
 #[test]
