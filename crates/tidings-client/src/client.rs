@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use crate::config::{ClientConfig, WhenFull};
 use crate::driver::Driver;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Dialer, Endpoint};
 use crate::error::{CommandError, ConnectError, InvalidUrl, ReceiptError, Stopped};
 use crate::publish::{Acknowledged, Receipt};
 use crate::shared::{Core, Shared};
@@ -159,8 +159,7 @@ impl ClientBuilder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn build(self) -> Result<Client, InvalidUrl> {
-        let trust = self.trust()?;
-        let endpoint = Endpoint::parse(&self.url)?.trusting(trust);
+        let endpoint = self.endpoint()?;
         if let Some(token) = &self.token {
             HeaderValue::from_str(token.reveal()).map_err(|_| InvalidUrl::Token)?;
         }
@@ -180,6 +179,19 @@ impl ClientBuilder {
                 prefix: uuid::Uuid::new_v4().simple().to_string(),
             }),
         })
+    }
+
+    /// Returns what opens connections to the server, for a program that speaks the
+    /// protocol itself. Of the settings only the URL and the certificates count.
+    ///
+    /// # Errors
+    /// The URL or the root certificates cannot be.
+    pub fn dialer(&self) -> Result<Dialer, InvalidUrl> {
+        Ok(Dialer(self.endpoint()?))
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, InvalidUrl> {
+        Ok(Endpoint::parse(&self.url)?.trusting(self.trust()?))
     }
 
     fn trust(&self) -> Result<Trust, InvalidUrl> {

@@ -18,7 +18,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use crate::defaults::MAX_INCOMING_BYTES;
 use crate::endpoint::Endpoint;
 use crate::error::Loss;
-use crate::stream::Stream;
+use crate::stream::ServerStream;
 
 /// Bytes read at a time. tungstenite's own 128 KiB are for bulk.
 const READ_BUFFER: usize = 16 * 1024;
@@ -29,7 +29,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection whose handshake is done.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: WebSocketStream<Stream>,
+    stream: WebSocketStream<ServerStream>,
     /// Bounded by what the state machine sends without an answer.
     outgoing: VecDeque<Message>,
 }

@@ -8,7 +8,7 @@ use tungstenite::http::Uri;
 use tungstenite::http::uri::{Authority, Scheme};
 
 use crate::error::InvalidUrl;
-use crate::stream::Stream;
+use crate::stream::ServerStream;
 use crate::trust::Trust;
 
 /// A server's address, from a URL.
@@ -94,16 +94,39 @@ impl Endpoint {
     }
 
     /// Connects, with TLS where the URL asks for it.
-    pub(crate) async fn connect(&self) -> Result<Stream, std::io::Error> {
+    pub(crate) async fn connect(&self) -> Result<ServerStream, std::io::Error> {
         let host = self.host().trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((host, self.port())).await?;
         // Messages are small and wanted at once.
         stream.set_nodelay(true)?;
         if self.secure {
-            Stream::secure(stream, host, &self.trust).await
+            ServerStream::secure(stream, host, &self.trust).await
         } else {
-            Ok(Stream::Plain(stream))
+            Ok(ServerStream::Plain(stream))
         }
+    }
+}
+
+/// Opens connections to a server for programs that speak the protocol themselves, as a
+/// load generator does; from [`ClientBuilder::dialer`](crate::ClientBuilder::dialer).
+#[derive(Debug, Clone)]
+pub struct Dialer(pub(crate) Endpoint);
+
+impl Dialer {
+    /// Returns the URL of the WebSocket: `ws://` or `wss://`, with `/ws` at its end.
+    pub fn websocket(&self) -> String {
+        self.0.websocket()
+    }
+
+    /// Opens a connection, with TLS if the URL asks for it.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or its certificate is not trusted.
+    ///
+    /// # Cancel safety
+    /// Dropped, no connection is left open.
+    pub async fn dial(&self) -> Result<ServerStream, std::io::Error> {
+        self.0.connect().await
     }
 }
 

@@ -1,6 +1,8 @@
 //! A request over HTTP, on a short connection of its own.
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
@@ -9,7 +11,7 @@ use serde::Deserialize;
 use crate::client::Client;
 use crate::defaults::MAX_LIST_BYTES;
 
-/// Why a request over HTTP came to nothing: a list of tasks, or a backup.
+/// Why a request over HTTP came to nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListError {
@@ -38,6 +40,9 @@ pub enum ListError {
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Between two tries of a server that is away.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// What of a refusal is read: RFC 9457.
 #[derive(Deserialize)]
 struct Problem {
@@ -45,8 +50,34 @@ struct Problem {
 }
 
 impl Client {
+    /// Asks again, while the server cannot be reached.
+    pub(crate) async fn retried<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, ListError>,
+    ) -> Result<T, ListError> {
+        loop {
+            match ask().await {
+                Err(ListError::Unreachable { url, cause }) => {
+                    tracing::debug!(url, %cause, "no answer to a request yet");
+                    tokio::time::sleep(RETRY).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// The body of the answer to a request without one.
     pub(crate) async fn exchange(&self, method: Method, path: &str) -> Result<Bytes, ListError> {
+        self.exchange_body(method, path, String::new()).await
+    }
+
+    /// The body of the answer to a request whose body is JSON, or empty.
+    pub(crate) async fn exchange_body(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<Bytes, ListError> {
         let endpoint = self.endpoint();
         let stream = endpoint
             .connect()
@@ -67,8 +98,11 @@ impl Client {
             let bearer = format!("Bearer {}", token.reveal());
             request = request.header(header::AUTHORIZATION, bearer);
         }
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
         let request = request
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(Bytes::from(body)))
             .map_err(|error| ListError::Answer(error.into()))?;
         let response = sender.send_request(request).await?;
         let status = response.status();

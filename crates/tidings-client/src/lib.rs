@@ -58,10 +58,14 @@ mod backup;
 mod client;
 mod config;
 mod connection;
+#[cfg(feature = "list")]
+mod connections;
 pub mod defaults;
 mod driver;
 mod endpoint;
 mod error;
+#[cfg(feature = "list")]
+mod history;
 #[cfg(feature = "list")]
 mod http;
 #[cfg(feature = "indicatif")]
@@ -88,13 +92,19 @@ pub use tidings_protocol as protocol;
 pub use backup::ServerBackup;
 pub use client::{Client, ClientBuilder};
 pub use config::{ClientConfig, WhenFull};
+#[cfg(feature = "list")]
+pub use connections::{ConnectedClient, WatchedTask};
+pub use endpoint::Dialer;
 pub use error::{CommandError, ConnectError, InvalidUrl, Loss, ReceiptError, Stopped, WatchError};
+#[cfg(feature = "list")]
+pub use history::{EventPage, EventQuery};
 #[cfg(feature = "list")]
 pub use http::ListError;
 #[cfg(feature = "list")]
 pub use list::{TaskPage, TaskQuery};
 pub use publish::{Acknowledged, Receipt};
 pub use state::Status;
+pub use stream::ServerStream;
 pub use task::{
     AskError, Command, Commands, Ended, Ending, Losses, Output, Refusal, Reporter, RunError, Task,
     TaskBuilder, TaskStep, Updates,

@@ -1,7 +1,5 @@
 //! Listing tasks: a request over HTTP, on a short connection of its own.
 
-use std::time::Duration;
-
 use hyper::Method;
 use serde::Deserialize;
 use tidings_protocol::{TaskId, TaskSnapshot, TaskStatus};
@@ -31,9 +29,6 @@ pub struct TaskPage {
     pub next: Option<TaskId>,
 }
 
-/// Between two tries of a server that is away.
-const RETRY: Duration = Duration::from_secs(1);
-
 impl Client {
     /// A page of the tasks that there are. While the server cannot be reached
     /// it is tried again, so bound the time from outside.
@@ -44,15 +39,7 @@ impl Client {
     /// # Cancel safety
     /// It changes nothing.
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ListError> {
-        loop {
-            match self.page(query).await {
-                Err(ListError::Unreachable { url, cause }) => {
-                    tracing::debug!(url, %cause, "no list of tasks yet");
-                    tokio::time::sleep(RETRY).await;
-                }
-                other => return other,
-            }
-        }
+        self.retried(async || self.page(query).await).await
     }
 
     async fn page(&self, query: &TaskQuery) -> Result<TaskPage, ListError> {

@@ -9,15 +9,18 @@ use tokio::net::TcpStream;
 
 use crate::trust::Trust;
 
-/// A connection to the server.
+/// A connection to a server, without or with TLS.
 #[derive(Debug)]
-pub(crate) enum Stream {
+#[non_exhaustive]
+pub enum ServerStream {
+    /// TCP.
     Plain(TcpStream),
+    /// TLS over TCP.
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-impl Stream {
+impl ServerStream {
     /// Shakes hands with TLS; the certificate must be one that the system or the
     /// program trusts.
     #[cfg(feature = "tls")]
@@ -57,7 +60,7 @@ macro_rules! on {
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ServerStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -67,7 +70,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ServerStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
