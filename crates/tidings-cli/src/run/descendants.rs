@@ -21,6 +21,11 @@ impl Processes {
         Self { main, own_group }
     }
 
+    /// The command's own process.
+    pub(super) fn main(&self) -> Pid {
+        self.main
+    }
+
     /// Passes a signal on that came for the command.
     pub(super) fn pass_on(&self, signal: Signal) {
         // It may have ended just now.

@@ -1,6 +1,6 @@
 //! What goes to the command: signals, keys, and the size of the window.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 
 use pty_process::blocking::Pty;
 use rustix::process::Signal;
@@ -9,12 +9,21 @@ use tokio::task::JoinSet;
 
 use super::child::Place;
 use super::descendants::Processes;
-use super::terminal::{self, RawInput};
+use super::keys::{self, Mode};
+use super::terminal;
 
 /// Passes on what comes for the command; our terminal is as before when dropped.
 pub(super) struct Forward {
     _signals: JoinSet<()>,
-    _raw: Option<RawInput>,
+    mode: Option<Mode>,
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        if let Some(mode) = &self.mode {
+            mode.close();
+        }
+    }
 }
 
 impl Forward {
@@ -23,7 +32,7 @@ impl Forward {
         processes: Processes,
         place: Place,
         pty: Option<Pty>,
-        keys: bool,
+        has_keys: bool,
     ) -> io::Result<Self> {
         let mut signals = JoinSet::new();
         for (kind, number) in [
@@ -49,21 +58,9 @@ impl Forward {
                 }
             });
         }
-        let raw = if keys && let Some(pty) = &pty {
-            let mut terminal = terminal::duplicate(pty)?;
-            let raw = RawInput::enter()?;
-            // Ends with the program: nothing interrupts a read of a terminal.
-            std::thread::spawn(move || {
-                let mut buffer = [0; 1024];
-                while let Ok(count @ 1..) = io::stdin().read(&mut buffer) {
-                    if terminal.write_all(&buffer[..count]).is_err() {
-                        return;
-                    }
-                }
-            });
-            Some(raw)
-        } else {
-            None
+        let mode = match &pty {
+            Some(pty) if has_keys => Some(keys::pass_on(terminal::duplicate(pty)?, processes)),
+            _ => None,
         };
         if let Some(pty) = pty {
             let mut resized = signal(SignalKind::window_change())?;
@@ -81,7 +78,7 @@ impl Forward {
         }
         Ok(Self {
             _signals: signals,
-            _raw: raw,
+            mode,
         })
     }
 }

@@ -8,6 +8,7 @@ mod backlog;
 mod child;
 mod descendants;
 mod forward;
+mod keys;
 mod narrate;
 mod progress;
 mod pump;

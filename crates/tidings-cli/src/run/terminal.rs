@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use pty_process::blocking::{Pts, Pty};
 use rustix::process::getpgrp;
 use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, tcgetattr,
-    tcgetpgrp, tcgetwinsize, tcsetattr,
+    InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, Winsize,
+    tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
 use super::screen::Size;
@@ -55,9 +55,15 @@ pub(super) fn prepare(pty: &Pty, pts: &Pts) -> io::Result<()> {
 }
 
 /// Gives the command's terminal a size.
-pub(super) fn resize(pty: &Pty, size: Size) {
+pub(super) fn resize(pty: impl AsFd, size: Size) {
+    let size = Winsize {
+        ws_row: size.rows,
+        ws_col: size.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // It is gone if the command has ended.
-    let _ = pty.resize(pty_process::Size::new(size.rows, size.columns));
+    let _ = tcsetwinsize(pty, size);
 }
 
 /// Another handle of the same terminal.
@@ -67,6 +73,7 @@ pub(super) fn duplicate(pty: &Pty) -> io::Result<File> {
 
 /// Our terminal hands on what is typed key by key, Ctrl-C included: the
 /// command's terminal is the one that gives it its meaning. As before when dropped.
+#[derive(Debug)]
 pub(super) struct RawInput(Termios);
 
 impl RawInput {

@@ -391,3 +391,189 @@ fn what_is_typed_to_stop_a_command_reaches_it_once() {
         assert!(shown.contains("end"), "{options:?} {shown}");
     }
 }
+
+/// A server that takes connections, and does this with each.
+fn listener(with: impl Fn(std::net::TcpStream) + Send + 'static) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            with(stream);
+        }
+    });
+    url
+}
+
+#[test]
+fn a_command_does_not_notice_what_the_server_does() {
+    let kept = std::sync::Mutex::new(Vec::new());
+    let silent = listener(move |stream| kept.lock().unwrap().push(stream));
+    let closing = listener(drop);
+    let refusing = listener(|mut stream| {
+        let mut request = [0; 4096];
+        let _ = std::io::Read::read(&mut stream, &mut request);
+        let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    });
+    let nonsense = listener(|mut stream| {
+        let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
+    });
+    let key = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("run-faults.key");
+    std::fs::write(&key, "a secret of more than 32 bytes, for tests\n").unwrap();
+    let options = ["--listen", "127.0.0.1:0", "--log", "error", "--auth", "jwt"];
+    let locked = Server::start(tidings(&options).arg("--jwt-key").arg(&key));
+    let locked = format!("http://{}", locked.addr());
+    // No event of more than a few bytes is taken.
+    let options = [
+        "--listen",
+        "127.0.0.1:0",
+        "--log",
+        "error",
+        "--max-event-bytes",
+        "1KiB",
+    ];
+    let narrow = Server::start(&mut tidings(&options));
+    let narrow = format!("http://{}", narrow.addr());
+    let script = "printf 'out\\0\\r\\n'; printf 'err\\n' >&2; read x; echo \"got $x\"; \
+                  head -c 300000 /dev/zero | tr '\\0' 'z'; exit 7";
+    for url in [
+        "http://127.0.0.1:1",
+        &silent,
+        &closing,
+        &refusing,
+        &nonsense,
+        &locked,
+        &narrow,
+    ] {
+        let mut run = tidings(&["run", "-q", "--task", "job", "--linger", "0s", "--url", url]);
+        let mut child = run
+            .args(["--", "sh", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{url}");
+        let expected = format!("out\0\r\ngot hello\n{}", "z".repeat(300_000));
+        assert!(output.stdout == expected.as_bytes(), "{url}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "err\n", "{url}");
+    }
+}
+
+/// The states of the processes with this mark: `S`, `T` and so on.
+fn state_of_marked(mark: &str) -> Vec<char> {
+    let mut states = Vec::new();
+    for pid in marked(mark) {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if let Some((_, rest)) = stat.rsplit_once(") ") {
+            states.extend(rest.chars().next());
+        }
+    }
+    states
+}
+
+/// A shell with job control in a terminal of its own, and what it has shown.
+struct JobControl {
+    pty: pty_process::blocking::Pty,
+    shell: Child,
+    shown: std::sync::mpsc::Receiver<u8>,
+    seen: String,
+}
+
+impl JobControl {
+    fn start(mark: &str) -> Self {
+        let (pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(24, 200)).unwrap();
+        let (name, value) = mark.split_once('=').unwrap();
+        let mut command = pty_process::blocking::Command::new("bash")
+            .args(["--norc", "--noprofile", "-i"])
+            .env("PS1", "prompt> ")
+            .env(name, value);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TIDINGS_") {
+                command = command.env_remove(name);
+            }
+        }
+        let shell = command.spawn(pts).unwrap();
+        let (sender, shown) = std::sync::mpsc::channel();
+        let mut reader =
+            std::fs::File::from(std::os::fd::AsFd::as_fd(&pty).try_clone_to_owned().unwrap());
+        std::thread::spawn(move || {
+            let mut byte = [0];
+            while std::io::Read::read_exact(&mut reader, &mut byte).is_ok() {
+                if sender.send(byte[0]).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            pty,
+            shell,
+            shown,
+            seen: String::new(),
+        }
+    }
+
+    fn key(&self, keys: &str) {
+        (&self.pty).write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits for a text, and forgets what was before it.
+    fn until(&mut self, text: &str) {
+        while !self.seen.contains(text) {
+            let byte = self.shown.recv_timeout(DEADLINE);
+            let byte = byte.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.seen));
+            self.seen.push(char::from(byte));
+        }
+        self.seen.clear();
+    }
+}
+
+impl Drop for JobControl {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+#[test]
+fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
+    let mark = format!("TEST_MARK=stop-{}", std::process::id());
+    let tidings = env!("CARGO_BIN_EXE_tidings");
+    let options = "run -q --url http://127.0.0.1:1 --linger 0s";
+    for script in [
+        "echo rea\"\"dy; read x; echo got $x",
+        // It tidies up before it stops, as `less` does.
+        "trap 'echo tidy' TSTP; echo rea\"\"dy; until read x; do :; done; echo got $x",
+    ] {
+        let mut shell = JobControl::start(&mark);
+        shell.key(&format!(
+            "{tidings} {options} -- bash -c '{}'\n",
+            script.replace('\'', "'\\''")
+        ));
+        shell.until("ready");
+        shell.key("\u{1a}");
+        shell.until("Stopped");
+        // The runner and the command have stopped; the shell has not, and has its terminal.
+        let stopped = state_of_marked(&mark);
+        assert_eq!(
+            stopped.iter().filter(|state| **state == 'T').count(),
+            2,
+            "{stopped:?}"
+        );
+        shell.key("echo the-$((40 + 2))\n");
+        shell.until("the-42");
+        shell.key("fg\n");
+        shell.until("tidings");
+        shell.key("hello\n");
+        shell.until("got hello");
+        // The terminal is as it was.
+        shell.until("prompt> ");
+        shell.key("echo the-$((40 + 3))\n");
+        shell.until("the-43");
+        assert!(!state_of_marked(&mark).contains(&'T'));
+        shell.key("exit\n");
+        wait(&mut shell.shell);
+    }
+}

@@ -1,0 +1,221 @@
+//! Keys for a command that has a terminal of its own, and the key that stops it.
+//!
+//! The command's terminal gives keys their meaning, with one exception. The command is
+//! in a session that no shell controls, and the system stops no process there for a
+//! terminal. So for Ctrl-Z this program stops the command and itself, and the shell
+//! that has started us takes over.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
+use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr, tcgetpgrp};
+
+use super::descendants::Processes;
+use super::terminal::{self, RawInput};
+
+/// How often it is looked whether we are in the foreground again.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A command that catches the signal has so long to tidy up the screen.
+const TIDY: Duration = Duration::from_millis(100);
+
+/// Stopping ourselves takes effect within this time.
+const STOP: Duration = Duration::from_millis(50);
+
+/// What happens to the key that stops a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnStop {
+    /// The command has a use of its own for it, as shells have.
+    Leave,
+    /// The command does nothing about it.
+    Stop,
+    /// The command tidies up first.
+    StopAfterTidying,
+}
+
+/// The mode of our terminal.
+#[derive(Debug, Default)]
+enum State {
+    /// As we found it.
+    #[default]
+    Ours,
+    /// It hands keys on one by one.
+    Raw(#[expect(dead_code, reason = "it is there to be dropped")] RawInput),
+    /// As we found it, and to stay so.
+    Closed,
+}
+
+/// Our terminal's mode while the command has the keys.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Mode(Arc<Mutex<State>>);
+
+impl Mode {
+    /// Hands keys on one by one, if we are in the foreground: a background job must not
+    /// touch its terminal. Returns whether that is new.
+    fn enter(&self) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Ours)
+            && terminal::is_foreground()
+            && let Ok(raw) = RawInput::enter()
+        {
+            *state = State::Raw(raw);
+            return true;
+        }
+        false
+    }
+
+    /// Gives our terminal back until [`enter`](Self::enter).
+    fn leave(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Ours;
+    }
+
+    /// Gives our terminal back for good.
+    pub(super) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Closed;
+    }
+}
+
+/// Passes keys on to the command's terminal, in a thread that ends with the program.
+pub(super) fn pass_on(mut terminal: File, processes: Processes) -> Mode {
+    let mode = Mode::default();
+    mode.enter();
+    let of_thread = mode.clone();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while let Some(count) = read(&mut buffer, &of_thread, &terminal) {
+            let mut keys = &buffer[..count];
+            while let Some(at) = stop_key(keys, &terminal) {
+                if terminal.write_all(&keys[..=at]).is_err() {
+                    return;
+                }
+                stop(&of_thread, &terminal, processes);
+                keys = &keys[at + 1..];
+            }
+            if terminal.write_all(keys).is_err() {
+                return;
+            }
+        }
+    });
+    mode
+}
+
+/// Waits for keys, as long as we are in the foreground: in the background, reading would
+/// stop us.
+fn read(buffer: &mut [u8], mode: &Mode, terminal: &File) -> Option<usize> {
+    loop {
+        let timeout = Timespec::try_from(LOOK).ok()?;
+        let stdin = io::stdin();
+        let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
+        let polled = poll(&mut ready, Some(&timeout));
+        if !terminal::is_foreground() {
+            std::thread::sleep(LOOK);
+            continue;
+        }
+        if mode.enter() {
+            resize(terminal);
+        }
+        if !matches!(polled, Ok(1..)) {
+            continue;
+        }
+        return match io::stdin().read(buffer) {
+            Ok(count @ 1..) => Some(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            _ => None,
+        };
+    }
+}
+
+fn resize(terminal: &File) {
+    if let Some(size) = terminal::size() {
+        terminal::resize(terminal, size);
+    }
+}
+
+/// Finds the key that stops a command, if its terminal has one now.
+fn stop_key(keys: &[u8], terminal: &File) -> Option<usize> {
+    let modes = tcgetattr(terminal).ok()?;
+    let key = modes.special_codes[SpecialCodeIndex::VSUSP];
+    let obeys = modes.local_modes.contains(LocalModes::ISIG) && key != 0;
+    keys.iter().position(|byte| obeys && *byte == key)
+}
+
+/// Stops the command and ourselves, and goes on when a shell says so.
+fn stop(mode: &Mode, terminal: &File, processes: Processes) {
+    let foreground = tcgetpgrp(terminal).ok();
+    match on_stop(foreground, processes.main(), dispositions(processes.main())) {
+        OnStop::Leave => return,
+        OnStop::Stop => {}
+        OnStop::StopAfterTidying => std::thread::sleep(TIDY),
+    }
+    processes.signal_all(Signal::STOP);
+    // What was shown last comes before the shell's prompt.
+    std::thread::sleep(STOP);
+    mode.leave();
+    // All of our pipeline stops, as it does by the key. Without a shell that could
+    // continue us the system ignores this.
+    let _ = kill_process_group(getpgrp(), Signal::TSTP);
+    std::thread::sleep(STOP);
+    processes.signal_all(Signal::CONT);
+    mode.enter();
+    resize(terminal);
+}
+
+/// Decides by the group in the foreground of the command's terminal, and by the signals
+/// that the command ignores and catches: bit masks, with a bit for each number less one.
+fn on_stop(foreground: Option<Pid>, main: Pid, (ignored, caught): (u64, u64)) -> OnStop {
+    const BIT: u64 = 1 << 19;
+    if foreground != Some(main) || ignored & BIT != 0 {
+        OnStop::Leave
+    } else if caught & BIT != 0 {
+        OnStop::StopAfterTidying
+    } else {
+        OnStop::Stop
+    }
+}
+
+/// Reads which signals a process ignores, and which it catches. Where that cannot be
+/// known, it is taken for a program that does neither.
+fn dispositions(process: Pid) -> (u64, u64) {
+    let path = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = std::fs::read_to_string(path).unwrap_or_default();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .unwrap_or(0)
+    };
+    (mask("SigIgn:"), mask("SigCgt:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_a_use_of_its_own_keeps_the_key() {
+        let [main, other] = [7, 8].map(|pid| Pid::from_raw(pid).unwrap());
+        const TSTP: u64 = 1 << (20 - 1);
+        for (foreground, ignored, caught, expected) in [
+            (Some(main), 0, 0, OnStop::Stop),
+            (Some(main), 0, TSTP, OnStop::StopAfterTidying),
+            (Some(main), TSTP, 0, OnStop::Leave),
+            // A job of a shell that is run: the shell sees to it.
+            (Some(other), 0, 0, OnStop::Leave),
+            (None, 0, 0, OnStop::Leave),
+        ] {
+            assert_eq!(on_stop(foreground, main, (ignored, caught)), expected);
+        }
+    }
+
+    #[test]
+    fn signals_that_a_process_ignores_are_known() {
+        // Rust's runtime ignores SIGPIPE: bit 12.
+        let (ignored, _) = dispositions(rustix::process::getpid());
+        if cfg!(target_os = "linux") {
+            assert_ne!(ignored & (1 << 12), 0, "{ignored:x}");
+        }
+    }
+}
