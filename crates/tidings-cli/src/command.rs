@@ -3,24 +3,27 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tidings_client::protocol::{Event, EventType, TaskId};
 use tidings_client::{Acknowledged, Client, Update};
 use tokio::time::Instant;
 
 use crate::connect::Server;
-use crate::{Failure, data, print, value};
+use crate::data::Words;
+use crate::format::Format;
+use crate::{Failure, code, complete, print, print_json, value};
 
 const EXAMPLES: &str = "\
 Examples:
   tidings command build-1 cancel
-  tidings command build-1 cancel grace_ms=2000
-  tidings command host set_interval seconds=5
+  tidings command build-1 cancel grace_ms:=2000
+  tidings command host set_interval seconds:=5 reason='too slow'
   tidings command agent-7 pause --no-wait
 
 What a command does is up to whoever does the task; `tidings run` knows cancel,
-pause and resume. Exit codes: 0 done or, with --no-wait, taken; 1 refused by the
-server; 2 rejected by the task; 3 no answer from the task in time; 64 wrong usage;
-69 no answer from the server; 77 the token is missing or not enough.";
+pause and resume. Exit codes: 0 done or, with --no-wait, taken; 2 rejected by the task;
+3 no answer from the task in time; 66 there is no such task; 64 wrong usage; 69 no
+answer from the server; 76 refused by the server; 77 the token is missing or not enough.";
 
 /// Ask a task to do something: cancel, pause, or whatever its agent understands
 #[derive(Debug, clap::Args)]
@@ -30,12 +33,13 @@ pub struct Arguments {
     server: Server,
 
     /// The task
+    #[arg(add = complete::tasks())]
     task: TaskId,
 
     /// What to do
     command: String,
 
-    /// With what: a JSON object, or key=value as often as needed
+    /// With what: a JSON object, or key=text and key:=json as often as needed
     #[arg(value_name = "ARGS")]
     args: Vec<String>,
 
@@ -46,18 +50,22 @@ pub struct Arguments {
     /// How long to wait, for the server and for the task [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = value::time::<1>)]
     timeout: Option<Duration>,
+
+    #[command(flatten)]
+    format: Format,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-const REJECTED: u8 = 2;
-const NO_ANSWER: u8 = 3;
 
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let timeout = arguments.timeout.unwrap_or(TIMEOUT);
     let deadline = Instant::now() + timeout;
     let args = match arguments.args.as_slice() {
         [] => None,
-        words => Some(data::parse(words).map_err(|why| Failure::Argument { what: "ARGS", why })?),
+        words => {
+            let data = Words::parse(words).and_then(|words| words.data(&[]));
+            Some(data.map_err(|why| Failure::Argument { what: "ARGS", why })?)
+        }
     };
     let task = &arguments.task;
     let client = arguments.server.client()?;
@@ -72,11 +80,18 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let sent = client.command(task, arguments.command.as_str(), args);
     let sent = tokio::time::timeout_at(deadline, sent).await;
     let sent = sent.map_err(|_| away())??;
-    print(&format!("{} requested of {task}", arguments.command))?;
+    let json = arguments.format.is_json();
+    let position = format!("{}:{}", sent.epoch, sent.offset);
+    tell(
+        json,
+        "requested",
+        &json!({ "command": arguments.command, "task_id": task, "position": position }),
+        &format!("{} requested of {task}", arguments.command),
+    )?;
     if arguments.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    let answer = tokio::time::timeout_at(deadline, answer(&mut watch, &sent)).await;
+    let answer = tokio::time::timeout_at(deadline, answer(&mut watch, &sent, json)).await;
     let code = match answer {
         Ok(answer) => answer?,
         Err(_) => {
@@ -84,7 +99,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             crate::output::say(&format!(
                 "{task} has said nothing to that within {waited}; it stays in the task's pending_commands"
             ));
-            NO_ANSWER
+            code::NOT_IN_TIME
         }
     };
     close(client).await;
@@ -105,8 +120,24 @@ async fn joined(watch: &mut tidings_client::Watch) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says what has come of the command.
+fn tell(json: bool, state: &str, more: &Value, text: &str) -> Result<(), Failure> {
+    if !json {
+        return print(text);
+    }
+    let mut told = json!({ "state": state });
+    if let (Some(told), Some(more)) = (told.as_object_mut(), more.as_object()) {
+        told.extend(more.clone());
+    }
+    print_json(&told.to_string())
+}
+
 /// Follows the command at this place of the log to its end.
-async fn answer(watch: &mut tidings_client::Watch, sent: &Acknowledged) -> Result<u8, Failure> {
+async fn answer(
+    watch: &mut tidings_client::Watch,
+    sent: &Acknowledged,
+    json: bool,
+) -> Result<u8, Failure> {
     let mut id = None;
     while let Some(update) = watch.recv().await? {
         let Update::Event(event) = update else {
@@ -121,24 +152,24 @@ async fn answer(watch: &mut tidings_client::Watch, sent: &Acknowledged) -> Resul
         }
         let data = event.data.get();
         match event.event_type {
-            EventType::CommandAccepted => print("accepted")?,
+            EventType::CommandAccepted => tell(json, "accepted", &json!({}), "accepted")?,
             EventType::CommandCompleted => {
-                let result = data.get("result").map(|result| format!(": {result}"));
-                print(&format!("completed{}", result.unwrap_or_default()))?;
+                let result = data.get("result");
+                let shown = result.map(|result| format!(": {result}"));
+                let text = format!("completed{}", shown.unwrap_or_default());
+                tell(json, "completed", &json!({ "result": result }), &text)?;
                 return Ok(0);
             }
             EventType::CommandRejected => {
                 let reason = data.get("reason").and_then(|reason| reason.as_str());
-                print(&format!(
-                    "rejected: {}",
-                    reason.unwrap_or("without a reason")
-                ))?;
-                return Ok(REJECTED);
+                let text = format!("rejected: {}", reason.unwrap_or("without a reason"));
+                tell(json, "rejected", &json!({ "reason": reason }), &text)?;
+                return Ok(code::CANCELLED);
             }
             _ => {}
         }
     }
-    Ok(NO_ANSWER)
+    Ok(code::NOT_IN_TIME)
 }
 
 fn command_id(event: &Event) -> Option<String> {

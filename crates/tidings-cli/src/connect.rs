@@ -1,12 +1,14 @@
 //! How the client commands reach the server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tidings_client::{Client, ClientBuilder, Status};
 
 use crate::Failure;
 use crate::output::say;
+use crate::token::Token;
 
 /// Where the server is, and who asks.
 #[derive(Debug, clap::Args)]
@@ -21,14 +23,8 @@ pub struct Server {
     )]
     pub(crate) url: String,
 
-    /// The token to show, if the server wants one
-    #[arg(
-        long,
-        env = "TIDINGS_TOKEN",
-        value_name = "TOKEN",
-        help_heading = "Server"
-    )]
-    token: Option<String>,
+    #[command(flatten)]
+    token: Token,
 
     /// Certificates as PEM of authorities that are believed beside the system's
     #[arg(long, env = "TIDINGS_CA", value_name = "FILE", help_heading = "Server")]
@@ -39,8 +35,8 @@ impl Server {
     /// A client with settings of one's own.
     pub(crate) fn builder(&self) -> Result<ClientBuilder, Failure> {
         let mut builder = Client::builder(self.url.clone());
-        if let Some(token) = &self.token {
-            builder = builder.token(token.clone());
+        if let Some(token) = self.token.read()? {
+            builder = builder.token(token);
         }
         if let Some(path) = &self.ca {
             let pem = std::fs::read(path).map_err(|cause| Failure::Read {
@@ -50,6 +46,39 @@ impl Server {
             builder = builder.root_certificates(pem);
         }
         Ok(builder)
+    }
+
+    /// The token to show.
+    pub(crate) fn token(&self) -> Result<Option<String>, Failure> {
+        self.token.read()
+    }
+
+    /// Waits for an answer of the server, for so long at most.
+    pub(crate) async fn within<T>(
+        &self,
+        timeout: Duration,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let answer = tokio::time::timeout(timeout, answer).await;
+        answer.map_err(|_| Failure::Timeout {
+            url: self.url.clone(),
+            after: timeout,
+        })
+    }
+
+    /// What a command that is run needs, in order to reach the same server as this one.
+    /// A token that is no file is not passed on: it would show in the environment.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let absolute = |path: &Path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            path.to_str().map(str::to_owned)
+        };
+        let token = self.token.file().and_then(absolute);
+        let ca = self.ca.as_deref().and_then(absolute);
+        let mut variables = vec![("TIDINGS_URL", self.url.clone())];
+        variables.extend(token.map(|path| ("TIDINGS_TOKEN_FILE", path)));
+        variables.extend(ca.map(|path| ("TIDINGS_CA", path)));
+        variables
     }
 
     /// A client that says on standard error when the server is away.

@@ -5,10 +5,11 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tidings_client::protocol::LogStream;
+use tidings_client::protocol::{ErrorCode, LogStream};
 use tidings_client::{CommandError, InvalidUrl, ListError, ReceiptError, Stopped, WatchError};
 
 use crate::BenchError;
+use crate::code;
 use crate::text::clean;
 
 /// What ends a client command; the exit codes are those of BSD's `sysexits.h`,
@@ -34,6 +35,27 @@ pub enum Failure {
         /// The reason.
         why: String,
     },
+    /// The event of a line of standard input was not published.
+    #[error("line {line} of the input is not published")]
+    Line {
+        /// The number of the line.
+        line: usize,
+        /// The reason.
+        #[source]
+        cause: ReceiptError,
+    },
+    /// There is no such task.
+    #[error("there is no task {task}")]
+    NoTask {
+        /// The task, or the pattern that no task matches.
+        task: String,
+    },
+    /// There is no such client.
+    #[error("there is no client {client}")]
+    NoClient {
+        /// The client.
+        client: String,
+    },
     /// An event was not published.
     #[error(transparent)]
     Publish(#[from] ReceiptError),
@@ -43,7 +65,7 @@ pub enum Failure {
     /// A watch ended.
     #[error(transparent)]
     Watch(#[from] WatchError),
-    /// The list of tasks was not read.
+    /// A request over HTTP came to nothing.
     #[error(transparent)]
     List(#[from] ListError),
     /// The server did not answer in time.
@@ -120,41 +142,61 @@ impl Failure {
 
     /// Returns the code to exit with.
     pub fn code(&self) -> u8 {
-        const USAGE: u8 = 64;
-        const DATA: u8 = 65;
-        const NO_INPUT: u8 = 66;
-        const UNAVAILABLE: u8 = 69;
-        const OS: u8 = 71;
-        const CANNOT_CREATE: u8 = 73;
-        const IO: u8 = 74;
-        const NO_PERMISSION: u8 = 77;
         match self {
-            Self::Url(_) | Self::Argument { .. } => USAGE,
-            Self::Input { .. } => DATA,
-            Self::Publish(ReceiptError::Stopped(stopped))
-            | Self::Command(CommandError::Stopped(stopped))
-            | Self::Watch(WatchError::Stopped(stopped)) => match stopped {
-                Stopped::Unauthenticated | Stopped::Forbidden => NO_PERMISSION,
-                _ => UNAVAILABLE,
+            Self::Url(_) | Self::Argument { .. } => code::USAGE,
+            Self::Input { .. } => code::DATA,
+            Self::NoTask { .. } | Self::NoClient { .. } => code::NO_INPUT,
+            Self::Publish(error) | Self::Line { cause: error, .. } => match error {
+                ReceiptError::Stopped(stopped) => ended(stopped),
+                ReceiptError::Refused { code, .. } => refused(code),
+                _ => code::REFUSED,
             },
-            // The server was asked, and said no.
-            Self::Publish(_) | Self::Command(_) | Self::Watch(_) => 1,
-            Self::List(ListError::Refused {
-                status: 401 | 403, ..
-            }) => NO_PERMISSION,
-            Self::List(_) | Self::Timeout { .. } => UNAVAILABLE,
+            Self::Command(error) => match error {
+                CommandError::Stopped(stopped) => ended(stopped),
+                CommandError::Refused { code, .. } => refused(code),
+                CommandError::Unconfirmed => code::UNAVAILABLE,
+                _ => code::REFUSED,
+            },
+            Self::Watch(error) => match error {
+                WatchError::Stopped(stopped) => ended(stopped),
+                WatchError::Refused { code, .. } => refused(code),
+                _ => code::REFUSED,
+            },
+            Self::List(ListError::Refused { status, .. }) => match status {
+                401 | 403 => code::NO_PERMISSION,
+                400 | 413 | 422 => code::REFUSED,
+                // The server does not do this, or not now.
+                _ => code::UNAVAILABLE,
+            },
+            Self::List(_) | Self::Timeout { .. } => code::UNAVAILABLE,
             Self::Spawn { cause, .. } => match cause.kind() {
                 // As a shell says it.
                 io::ErrorKind::NotFound => 127,
                 _ => 126,
             },
-            Self::Read { .. } => NO_INPUT,
-            Self::Write { .. } => CANNOT_CREATE,
+            Self::Read { .. } => code::NO_INPUT,
+            Self::Write { .. } => code::CANNOT_CREATE,
             Self::Output(_) if self.is_closed_pipe() => 0,
-            Self::Output(_) | Self::Unwritten { .. } => IO,
-            Self::System(_) => OS,
+            Self::Output(_) | Self::Unwritten { .. } => code::IO,
+            Self::System(_) => code::OS,
             Self::Bench(error) => error.code(),
         }
+    }
+}
+
+fn ended(stopped: &Stopped) -> u8 {
+    match stopped {
+        Stopped::Unauthenticated | Stopped::Forbidden => code::NO_PERMISSION,
+        _ => code::UNAVAILABLE,
+    }
+}
+
+fn refused(error: &ErrorCode) -> u8 {
+    match error {
+        ErrorCode::Unauthenticated | ErrorCode::Forbidden => code::NO_PERMISSION,
+        ErrorCode::TaskNotFound => code::NO_INPUT,
+        ErrorCode::Unavailable | ErrorCode::RateLimited => code::UNAVAILABLE,
+        _ => code::REFUSED,
     }
 }
 

@@ -4,19 +4,29 @@
 //! [`tidings_client`]. The binary `tidings` parses [`ClientCommand`] as part of
 //! its own command line and passes it to [`run`]. The server itself is not here.
 
+mod age;
 mod bench;
+mod code;
 mod command;
+mod complete;
 mod connect;
+mod connections;
 mod data;
 pub mod demo;
 mod failure;
+mod format;
+mod get;
+mod logs;
 mod man;
 mod output;
 mod publish;
+mod remove;
 #[cfg(unix)]
 mod run;
+mod table;
 mod tasks;
 mod text;
+mod token;
 mod value;
 mod watch;
 
@@ -27,6 +37,8 @@ use clap::Subcommand;
 pub use bench::{BenchError, BenchOptions};
 pub use connect::{Server, block_on};
 pub use failure::{Failure, chain};
+pub use format::Format;
+pub use man::complete;
 pub use output::{print, print_bytes, print_json};
 pub use text::clean;
 
@@ -44,13 +56,20 @@ pub enum ClientCommand {
     #[cfg(unix)]
     Run(run::Arguments),
     Tasks(tasks::Arguments),
+    Get(get::Arguments),
+    Logs(logs::Arguments),
+    Wait(watch::wait::Arguments),
     Command(command::Arguments),
+    Rm(remove::Arguments),
+    Connections(connections::Arguments),
+    Kick(connections::kick::Arguments),
+    Send(connections::send::Arguments),
     Completions(man::Completions),
     Man(man::Man),
 }
 
 /// Runs a command and returns the code to exit with. `cli` is the whole command
-/// line, for completions and man pages.
+/// line, for man pages.
 ///
 /// # Errors
 /// The command did not do what was asked.
@@ -62,8 +81,15 @@ pub fn run(command: ClientCommand, cli: clap::Command) -> Result<ExitCode, Failu
         #[cfg(unix)]
         ClientCommand::Run(arguments) => block_on(run::run(arguments)),
         ClientCommand::Tasks(arguments) => block_on(tasks::run(arguments)),
+        ClientCommand::Get(arguments) => block_on(get::run(arguments)),
+        ClientCommand::Logs(arguments) => block_on(logs::run(arguments)),
+        ClientCommand::Wait(arguments) => block_on(watch::wait::run(arguments)),
         ClientCommand::Command(arguments) => block_on(command::run(arguments)),
-        ClientCommand::Completions(arguments) => man::completions(&arguments, cli),
+        ClientCommand::Rm(arguments) => block_on(remove::run(arguments)),
+        ClientCommand::Connections(arguments) => block_on(connections::run(arguments)),
+        ClientCommand::Kick(arguments) => block_on(connections::kick::run(arguments)),
+        ClientCommand::Send(arguments) => block_on(connections::send::run(arguments)),
+        ClientCommand::Completions(arguments) => man::completions(&arguments),
         ClientCommand::Man(arguments) => man::man(&arguments, cli),
     }
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap_complete::Shell;
+use clap_complete::CompleteEnv;
+use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 
 use crate::{Failure, print_bytes};
 
@@ -11,12 +12,38 @@ use crate::{Failure, print_bytes};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  tidings completions bash > ~/.local/share/bash-completion/completions/tidings
-  tidings completions zsh > ~/.zfunc/_tidings
-  tidings completions fish > ~/.config/fish/completions/tidings.fish")]
+  source <(tidings completions bash)         in ~/.bashrc
+  source <(tidings completions zsh)          in ~/.zshrc
+  tidings completions fish | source          in ~/.config/fish/config.fish
+
+The script asks `tidings` itself for what can come next: commands, options, and the ids
+of the tasks that are on the server at that moment.")]
 pub struct Completions {
     /// The shell
+    #[arg(value_enum)]
     shell: Shell,
+}
+
+/// A shell that asks this program for completions.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+}
+
+impl Shell {
+    fn completer(self) -> &'static dyn EnvCompleter {
+        match self {
+            Self::Bash => &Bash,
+            Self::Elvish => &Elvish,
+            Self::Fish => &Fish,
+            Self::Powershell => &Powershell,
+            Self::Zsh => &Zsh,
+        }
+    }
 }
 
 /// Print the man page, or write one for every command into a directory
@@ -31,12 +58,21 @@ pub struct Man {
     out: Option<PathBuf>,
 }
 
-pub(super) fn completions(
-    arguments: &Completions,
-    mut cli: clap::Command,
-) -> Result<ExitCode, Failure> {
+/// Answers a shell that asks what can come next, and ends the program then. A program
+/// that was not asked goes on.
+pub fn complete(cli: fn() -> clap::Command) {
+    CompleteEnv::with_factory(cli).var(ASKED).complete();
+}
+
+/// The variable by which a shell asks.
+const ASKED: &str = "TIDINGS_COMPLETE";
+
+pub(super) fn completions(arguments: &Completions) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut cli, "tidings", &mut script);
+    let completer = arguments.shell.completer();
+    completer
+        .write_registration(ASKED, "tidings", "tidings", "tidings", &mut script)
+        .map_err(Failure::System)?;
     print_bytes(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,17 +6,21 @@ use std::time::Duration;
 use tidings_client::TaskQuery;
 use tidings_client::protocol::{Pattern, TaskSnapshot, TaskStatus};
 
-use crate::Failure;
 use crate::connect::Server;
+use crate::format::Format;
+use crate::table::Table;
 use crate::watch::percent;
-use crate::{print, print_json};
+use crate::{Failure, age, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
   tidings tasks                        all tasks
   tidings tasks 'build-*'              those whose id begins with build-
   tidings tasks --status running
-  tidings tasks --json | jq .task_id   a snapshot a line";
+  tidings tasks -o json | jq .task_id  a snapshot a line
+
+AGE is the time since the last run began, TOOK how long it went on. In a terminal each
+row is cut to one line; into a pipe or a file nothing is cut.";
 
 /// List tasks and how they stand
 #[derive(Debug, clap::Args)]
@@ -25,16 +29,15 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// Which: a prefix of the id and `*` [default: all]
+    /// Only tasks whose id begins so: `build-*` [default: all]
     pattern: Option<Pattern>,
 
-    /// Only these: pending, running, completed, failed or cancelled
+    /// Only tasks in this state: pending, running, completed, failed or cancelled
     #[arg(long)]
     status: Option<TaskStatus>,
 
-    /// One snapshot a line, as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// For one page of the list.
@@ -45,24 +48,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let mut query = TaskQuery::default();
     query.prefix = arguments.pattern.map(|pattern| pattern.prefix().to_owned());
     query.status = arguments.status;
-    let mut none = true;
+    let mut table = Table::new(&["TASK", "STATUS", "DONE", "AGE", "TOOK", "DOING"]);
     loop {
-        let page = tokio::time::timeout(TIMEOUT, client.tasks(&query)).await;
-        let page = page.map_err(|_| Failure::Timeout {
-            url: arguments.server.url.clone(),
-            after: TIMEOUT,
-        })??;
+        let page = arguments.server.within(TIMEOUT, client.tasks(&query));
+        let page = page.await??;
         for task in &page.tasks {
-            if std::mem::take(&mut none) && !arguments.json {
-                print(&format!(
-                    "{:<32} {:<10} {:>6}  DOING",
-                    "TASK", "STATUS", "DONE"
-                ))?;
-            }
-            if arguments.json {
-                print_json(&json(task))?;
+            if arguments.format.is_json() {
+                print_json(&serde_json::to_string(task).unwrap_or_default())?;
             } else {
-                print(&row(task))?;
+                table.row(row(task));
             }
         }
         query.after = page.next;
@@ -70,27 +64,41 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             break;
         }
     }
-    if none && !arguments.json {
+    if arguments.format.is_json() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if table.is_empty() {
         crate::output::say("there is no such task");
+    } else {
+        table.print()?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn json(task: &TaskSnapshot) -> String {
-    serde_json::to_string(task).unwrap_or_default()
+fn row(task: &TaskSnapshot) -> [String; 6] {
+    let began = task.started_at.or(task.updated_at);
+    [
+        task.task_id.to_string(),
+        task.status.to_string(),
+        task.progress.map(percent).unwrap_or_default(),
+        began.map(age::since).map(age::short).unwrap_or_default(),
+        age::took(task).map(age::short).unwrap_or_default(),
+        doing(task),
+    ]
 }
 
-fn row(task: &TaskSnapshot) -> String {
+/// Returns what a task is at, or why it has failed.
+pub(crate) fn doing(task: &TaskSnapshot) -> String {
     let doing = match (&task.error, &task.message) {
         (Some(error), _) => error.to_string(),
         (None, Some(message)) => message.clone(),
         (None, None) => task.name.clone().unwrap_or_default(),
     };
     let stalled = if task.stalled { " (stalled)" } else { "" };
-    format!(
-        "{:<32} {:<10} {:>6}  {doing}{stalled}",
-        task.task_id,
-        task.status,
-        task.progress.map(percent).unwrap_or_default(),
-    )
+    let waits = match task.pending_inputs.len() {
+        0 => String::new(),
+        1 => " (asks a question)".to_owned(),
+        count => format!(" (asks {count} questions)"),
+    };
+    format!("{doing}{stalled}{waits}")
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tidings_cli::{Server, block_on, print};
+use serde_json::json;
+use tidings_cli::{Format, Server, block_on, print, print_json};
 use tidings_node::copy_data;
 
 use crate::failure::Failure;
@@ -22,23 +23,38 @@ pub(crate) struct Arguments {
     /// Where the copy goes; nothing may be there
     #[arg(value_name = "INTO", requires = "data_dir")]
     into: Option<PathBuf>,
+
+    #[command(flatten)]
+    format: Format,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if let (Some(from), Some(into)) = (&arguments.data_dir, &arguments.into) {
         let copied = crate::serve::block_on(async { Ok(copy_data(from, into).await?) })?;
         let into = into.display().to_string();
-        say(&into, copied.tasks, copied.events, copied.bytes)?;
+        let made = [copied.tasks, copied.events, copied.bytes];
+        say(&into, made, &arguments.format)?;
         return Ok(ExitCode::SUCCESS);
     }
     Ok(block_on(async {
         let made = arguments.server.client()?.back_up().await?;
-        say(&made.directory, made.tasks, made.events, made.bytes)?;
+        let counts = [made.tasks, made.events, made.bytes];
+        say(&made.directory, counts, &arguments.format)?;
         Ok(ExitCode::SUCCESS)
     })?)
 }
 
-fn say(directory: &str, tasks: u64, events: u64, bytes: u64) -> Result<(), tidings_cli::Failure> {
+fn say(
+    directory: &str,
+    [tasks, events, bytes]: [u64; 3],
+    format: &Format,
+) -> Result<(), tidings_cli::Failure> {
+    if format.is_json() {
+        let json = json!({
+            "directory": directory, "tasks": tasks, "events": events, "bytes": bytes,
+        });
+        return print_json(&json.to_string());
+    }
     print(&format!(
         "{directory}: {tasks} tasks, {events} events, {bytes} bytes of them"
     ))

@@ -27,6 +27,7 @@ use serve::{block_on, check, serve};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    tidings_cli::complete(definition);
     run().unwrap_or_else(|failure| failure.report())
 }
 

@@ -8,7 +8,8 @@ use crate::backup;
 use crate::failure::Failure;
 
 /// Variables of the Tidings clients, which may be set on a machine that runs a server.
-const CLIENTS: &str = "TIDINGS_URL TIDINGS_TOKEN TIDINGS_CA TIDINGS_TASK TIDINGS_RUN";
+const CLIENTS: &str = "TIDINGS_URL TIDINGS_TOKEN TIDINGS_TOKEN_FILE TIDINGS_CA \
+                       TIDINGS_TASK TIDINGS_RUN";
 
 const HELP: &str = include_str!("../help/serve.txt").trim_ascii_end();
 

@@ -17,15 +17,18 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tidings_client::Dialer;
 use tidings_client::protocol::TaskId;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, interval, timeout};
-use tokio_tungstenite::connect_async_with_config;
+use tokio_tungstenite::client_async_with_config;
 use tungstenite::ClientRequestBuilder;
 use tungstenite::http::Uri;
 use tungstenite::protocol::WebSocketConfig;
 
-use crate::{Failure, print_bytes, value};
+use crate::connect::Server;
+use crate::format::Format;
+use crate::{Failure, code, print_bytes, value};
 use lanes::Lanes;
 use publisher::{Pace, Publisher};
 use tally::Tally;
@@ -40,20 +43,23 @@ const READ_BUFFER: usize = 8 * 1024;
 /// How long the last events may take to arrive after the last was published.
 const DRAIN: Duration = Duration::from_secs(10);
 
+const EXAMPLES: &str = "\
+Examples:
+  tidings bench                                  1,000 watchers of one task
+  tidings bench --connections 5000 --tasks 100 --in-flight 64
+  tidings bench --rate 200 --duration 1m -o json
+  tidings bench --url https://tidings.example --ca ca.pem --token-file token
+
+Exit codes: 0 measured; 64 wrong usage; 69 no connection to the server, or it ended one;
+76 an event was lost or doubled; 77 the token is missing or not enough.";
+
 /// What load to put on which server.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct BenchOptions {
-    /// The server
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TIDINGS_URL",
-        default_value = "http://127.0.0.1:8000"
-    )]
-    url: String,
-    /// What to prove oneself with, where the server asks for it
-    #[arg(long, value_name = "TOKEN", env = "TIDINGS_TOKEN")]
-    token: Option<String>,
+    #[command(flatten)]
+    server: Server,
+
     /// Watchers, spread over the tasks
     #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = value::count::<1>)]
     connections: u64,
@@ -73,23 +79,13 @@ pub struct BenchOptions {
     /// Bytes of text in each event
     #[arg(long, value_name = "SIZE", default_value = "64", value_parser = value::size)]
     size: u64,
-    /// Print the result as one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// Why there is no result, or none to be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// The address is none.
-    #[error("{url} is not the URL of a server")]
-    Url {
-        /// What was given.
-        url: String,
-        /// Why.
-        #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
     /// A connection did not come about, or broke.
     #[error("no connection to {url}")]
     Connection {
@@ -100,8 +96,13 @@ pub enum BenchError {
         cause: Box<tungstenite::Error>,
     },
     /// The server or something before it ended a connection.
-    #[error("the server closed a connection{0}")]
-    Closed(String),
+    #[error("the server closed a connection{reason}")]
+    Closed {
+        /// The code of the WebSocket's end, if one came.
+        code: Option<u16>,
+        /// Why, as it is appended to the message; may be empty.
+        reason: String,
+    },
     /// What came is not what the protocol says.
     #[error("a message is not one of tidings.v1")]
     Message(#[source] serde_json::Error),
@@ -114,10 +115,20 @@ impl BenchError {
     /// What to exit with.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Url { .. } => 64,                          // EX_USAGE
-            Self::Connection { .. } | Self::Closed(_) => 69, // EX_UNAVAILABLE
-            Self::Message(_) | Self::Broken(_) => 76,        // EX_PROTOCOL
+            Self::Connection { cause, .. } if is_refusal(cause) => code::NO_PERMISSION,
+            Self::Closed {
+                code: Some(4401 | 4403),
+                ..
+            } => code::NO_PERMISSION,
+            Self::Connection { .. } | Self::Closed { .. } => code::UNAVAILABLE,
+            Self::Message(_) | Self::Broken(_) => code::REFUSED,
         }
+    }
+
+    fn closed(code: Option<u16>, reason: &str) -> Self {
+        let colon = if reason.is_empty() { "" } else { ": " };
+        let reason = format!("{colon}{reason}");
+        Self::Closed { code, reason }
     }
 
     fn connection(url: &Uri, error: tungstenite::Error) -> Self {
@@ -134,10 +145,11 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::System)?;
+    let target = Target::new(&options.server)?;
     let tally = LocalSet::new()
-        .block_on(&runtime, measure(options))
+        .block_on(&runtime, measure(options, &target))
         .map_err(Failure::Bench)?;
-    let text = if options.json {
+    let text = if options.format.is_json() {
         tally.json().to_string()
     } else {
         tally.to_string()
@@ -146,25 +158,24 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(options: &BenchOptions) -> Result<Tally, BenchError> {
+async fn measure(options: &BenchOptions, target: &Target) -> Result<Tally, BenchError> {
     let run = fastrand::u32(..);
     let tasks: Vec<TaskId> = (0..options.tasks)
         .map(|number| TaskId::new(format!("bench-{run:08x}-{number}")))
         .collect::<Result<_, _>>()
         .expect("hexadecimal digits and a number are in the alphabet of ids");
-    let target = Target::new(&options.url, options.token.as_deref())?;
     let connections = value::to_usize(options.connections);
     let tally = Rc::new(RefCell::new(Tally::new(connections, tasks.len())));
     let lanes = Rc::new(Lanes::new(&tasks, connections));
 
     let began = Instant::now();
-    let watchers = connect(&target, &tasks, connections).await?;
+    let watchers = connect(target, &tasks, connections).await?;
     say(&format!(
         "{connections} connected in {:.1?}",
         began.elapsed()
     ));
     let size = value::to_usize(options.size);
-    let (mut publisher, answers) = publisher::connect(&target, &lanes, &tally, began, size).await?;
+    let (mut publisher, answers) = publisher::connect(target, &lanes, &tally, began, size).await?;
 
     let mut running = FuturesUnordered::new();
     for watcher in watchers {
@@ -176,7 +187,7 @@ async fn measure(options: &BenchOptions) -> Result<Tally, BenchError> {
     let failed = async {
         match running.next().await {
             Some(Ok(Err(error))) => error,
-            _ => BenchError::Closed(String::new()),
+            _ => BenchError::closed(None, ""),
         }
     };
     tokio::select! {
@@ -250,47 +261,25 @@ async fn connect(
 
 /// Where connections go.
 struct Target {
-    /// `ws://host:port/prefix`, without a slash at its end.
-    base: String,
+    dialer: Dialer,
     token: Option<String>,
 }
 
 impl Target {
-    fn new(url: &str, token: Option<&str>) -> Result<Self, BenchError> {
-        let wrong = |cause: Box<dyn std::error::Error + Send + Sync>| BenchError::Url {
-            url: url.to_owned(),
-            cause,
-        };
-        let uri: Uri = url.parse().map_err(|error| wrong(Box::new(error)))?;
-        let scheme = match uri.scheme_str() {
-            Some("ws" | "http") => "ws",
-            Some("wss" | "https") => "wss",
-            _ => {
-                return Err(wrong(
-                    "it begins with ws://, http://, wss:// or https://".into(),
-                ));
-            }
-        };
-        let Some(authority) = uri.authority() else {
-            return Err(wrong("it names no host".into()));
-        };
-        let path = uri.path().trim_end_matches('/');
+    fn new(server: &Server) -> Result<Self, Failure> {
         Ok(Self {
-            base: format!("{scheme}://{authority}{path}"),
-            token: token.map(str::to_owned),
+            dialer: server.builder()?.dialer()?,
+            token: server.token()?,
         })
     }
 
     /// The address of a connection to a task, or to none.
-    fn uri(&self, task: Option<&TaskId>) -> Result<Uri, BenchError> {
-        let text = match task {
-            Some(task) => format!("{}/ws/tasks/{task}", self.base),
-            None => format!("{}/ws", self.base),
-        };
-        text.parse().map_err(|error| BenchError::Url {
-            url: self.base.clone(),
-            cause: Box::new(error),
-        })
+    fn uri(&self, task: Option<&TaskId>) -> Uri {
+        let mut text = self.dialer.websocket();
+        if let Some(task) = task {
+            text.push_str(&format!("/tasks/{task}"));
+        }
+        text.parse().expect("a path of ids is a part of a URL")
     }
 
     /// Opens a connection.
@@ -300,37 +289,27 @@ impl Target {
             request = request.with_header("Authorization", format!("Bearer {token}"));
         }
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
-        let opened = connect_async_with_config(request, Some(config), true).await;
-        let (socket, _) = opened.map_err(|error| BenchError::connection(uri, error))?;
+        let opened = async {
+            let stream = self.dialer.dial().await?;
+            client_async_with_config(request, stream, Some(config)).await
+        };
+        let (socket, _) = opened
+            .await
+            .map_err(|error| BenchError::connection(uri, error))?;
         Ok(socket)
     }
+}
+
+/// Returns whether the server wants another token.
+fn is_refusal(error: &tungstenite::Error) -> bool {
+    let status = match error {
+        tungstenite::Error::Http(response) => response.status().as_u16(),
+        _ => return false,
+    };
+    matches!(status, 401 | 403)
 }
 
 /// Tells how it goes. Nobody is left to be told that standard error is closed.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_named_as_browsers_or_websockets_do() {
-        let task: TaskId = "t-1".parse().unwrap();
-        for (given, expected) in [
-            ("http://127.0.0.1:8000", "ws://127.0.0.1:8000/ws/tasks/t-1"),
-            ("ws://a.example/", "ws://a.example/ws/tasks/t-1"),
-            (
-                "https://a.example/tidings/",
-                "wss://a.example/tidings/ws/tasks/t-1",
-            ),
-        ] {
-            let target = Target::new(given, None).unwrap();
-            assert_eq!(target.uri(Some(&task)).unwrap().to_string(), expected);
-        }
-        for wrong in ["127.0.0.1:8000", "ftp://a.example", "http://"] {
-            assert!(Target::new(wrong, None).is_err(), "{wrong}");
-        }
-    }
 }

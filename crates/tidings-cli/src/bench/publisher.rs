@@ -84,7 +84,7 @@ pub(crate) async fn connect(
     began: Instant,
     bytes: usize,
 ) -> Result<(Publisher, Answers), BenchError> {
-    let uri = target.uri(None)?;
+    let uri = target.uri(None);
     let (sink, stream) = target.open(&uri).await?.split();
     let publisher = Publisher {
         sink,
@@ -179,7 +179,7 @@ impl Answers {
                     self.lanes.refused(lane);
                 }
                 "going_away" => {
-                    return Err(BenchError::Closed(format!(": {}", message.data.get())));
+                    return Err(BenchError::closed(None, message.data.get()));
                 }
                 _ => {}
             }

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use futures_util::stream::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tidings_client::ServerStream;
 use tidings_client::protocol::TaskId;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::WebSocketStream;
 use tungstenite::http::Uri;
 use tungstenite::{Message, Utf8Bytes};
 
@@ -18,7 +18,7 @@ use super::publisher::{EVENT_TYPE, Tick};
 use super::tally::Tally;
 use super::{BenchError, Target};
 
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<ServerStream>;
 
 pub(crate) struct Watcher {
     socket: Socket,
@@ -68,12 +68,15 @@ pub(crate) async fn text(
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text),
             Some(Ok(Message::Close(frame))) => {
-                let why = frame.map(|frame| format!(": {} {}", frame.code, frame.reason));
-                return Err(BenchError::Closed(why.unwrap_or_default()));
+                let reason = frame
+                    .as_ref()
+                    .map(|frame| format!("{} {}", frame.code, frame.reason));
+                let code = frame.map(|frame| frame.code.into());
+                return Err(BenchError::closed(code, &reason.unwrap_or_default()));
             }
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(BenchError::connection(uri, error)),
-            None => return Err(BenchError::Closed(String::new())),
+            None => return Err(BenchError::closed(None, "")),
         }
     }
 }
@@ -85,7 +88,7 @@ impl Watcher {
         task_id: &TaskId,
         task: usize,
     ) -> Result<Self, BenchError> {
-        let uri = target.uri(Some(task_id))?;
+        let uri = target.uri(Some(task_id));
         let mut socket = target.open(&uri).await?;
         loop {
             let text = text(&mut socket, &uri).await?;
@@ -132,7 +135,7 @@ impl Watcher {
             } else if message.event_type == "reset" {
                 self.next = message.data::<Established>()?.offset + 1;
             } else if message.event_type == "going_away" {
-                return Err(BenchError::Closed(format!(": {}", message.data.get())));
+                return Err(BenchError::closed(None, message.data.get()));
             }
         }
     }

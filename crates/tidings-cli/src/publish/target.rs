@@ -2,7 +2,8 @@
 
 use tidings_client::protocol::{Data, EventType, TaskId};
 
-use crate::{Failure, data};
+use crate::Failure;
+use crate::data::{Words, numbers};
 
 /// The task that `tidings run` does, in a command that it has started.
 #[derive(Debug, Clone)]
@@ -68,13 +69,15 @@ pub(super) fn parse(words: &[String], own: Option<Own>) -> Result<Target, Failur
             event: None,
         });
     }
-    let data = data::parse(rest).map_err(|why| Failure::Argument { what: "DATA", why })?;
+    let wrong = |why| Failure::Argument { what: "DATA", why };
+    let words = Words::parse(rest).map_err(wrong)?;
     let kind = match kind {
         Some(kind) => kind
             .parse()
             .map_err(|error| argument("[EVENT_TYPE]", &error))?,
-        None => guess(&data)?,
+        None => guess(&words)?,
     };
+    let data = words.data(numbers(&kind)).map_err(wrong)?;
     Ok(Target {
         task,
         run,
@@ -83,12 +86,11 @@ pub(super) fn parse(words: &[String], own: Option<Own>) -> Result<Target, Failur
 }
 
 /// The kind of an event that says only how far a task is, or a message.
-fn guess(data: &Data) -> Result<EventType, Failure> {
-    let data = data.get();
-    if data.contains_key("progress") || data.contains_key("current") {
+fn guess(words: &Words<'_>) -> Result<EventType, Failure> {
+    if words.has("progress") || words.has("current") {
         return Ok(EventType::ProgressUpdate);
     }
-    if data.contains_key("message") {
+    if words.has("message") {
         return Ok(EventType::Log);
     }
     Err(argument(
@@ -189,7 +191,7 @@ mod tests {
             (&["a b", "log"], false, "[TASK]"),
             (&["a", "Log"], false, "[EVENT_TYPE]"),
             (&["x=1"], true, "[EVENT_TYPE]"),
-            (&["a", "log", "message"], false, "key=value"),
+            (&["a", "log", "message"], false, "key=text"),
         ] {
             let error = read(words, own).unwrap_err().to_string();
             assert!(error.contains(what), "{words:?} {error}");

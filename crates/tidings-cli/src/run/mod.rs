@@ -164,10 +164,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         source: Source::new(format!("pid {}", std::process::id())).ok(),
     };
     let begun = beginning.begin(&client);
-    let mut variables = vec![
-        (TASK_VARIABLE, task.to_string()),
-        ("TIDINGS_URL", arguments.server.url.clone()),
-    ];
+    let mut variables = arguments.server.variables();
+    variables.push((TASK_VARIABLE, task.to_string()));
     if let Some(run) = opened(&client, &task).await {
         variables.push((RUN_VARIABLE, run.to_string()));
     }

@@ -1,17 +1,20 @@
 //! Updates as live bars in a terminal: one a task, its agents and tools beneath.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tidings_client::Update;
-use tidings_client::protocol::{EventType, ItemState, TaskId, TaskSnapshot, TaskStatus, Timestamp};
+use tidings_client::protocol::{EventType, TaskId, TaskSnapshot, TaskStatus};
 
 use super::View;
+use super::beneath::{cut, message};
 use super::lines::{missing, started_over, words};
+use super::order::order;
+use super::outputs::Outputs;
 use super::states::States;
 use crate::connect::away_message;
-use crate::{Failure, clean};
+use crate::{Failure, age, clean};
 
 /// A bar for a task whose end in per cent is known, and one for a task that
 /// only goes on.
@@ -26,14 +29,14 @@ const TICK: Duration = Duration::from_millis(120);
 /// Redrawing hundreds of lines is no use to anyone.
 const MAX_BARS: usize = 50;
 
-/// Agents and tools shown beneath a task.
-const MAX_BENEATH: usize = 6;
-
 pub(super) struct Bars {
     url: String,
     logs: bool,
     multi: MultiProgress,
     bars: HashMap<TaskId, ProgressBar>,
+    /// The tasks that have a bar, from top to bottom, with their depth in the tree.
+    shown: Vec<(TaskId, usize)>,
+    outputs: Outputs,
     /// Says what is not shown, and that the server is away.
     footer: ProgressBar,
     away: Option<String>,
@@ -49,6 +52,8 @@ impl Bars {
             logs,
             multi,
             bars: HashMap::new(),
+            shown: Vec::new(),
+            outputs: Outputs::default(),
             footer,
             away: None,
         }
@@ -59,13 +64,53 @@ impl Bars {
         let _ = self.multi.println(clean(text));
     }
 
-    fn task(&mut self, state: &TaskSnapshot) {
+    /// Takes a task's bar away. Returns whether it had one.
+    fn drop_bar(&mut self, task: &TaskId) -> bool {
+        let Some(bar) = self.bars.remove(task) else {
+            return false;
+        };
+        self.shown.retain(|(shown, _)| shown != task);
+        bar.finish_and_clear();
+        self.multi.remove(&bar);
+        true
+    }
+
+    /// Puts children under their parent.
+    fn arrange(&mut self, states: &States) {
+        let with_bar = states
+            .iter()
+            .filter(|state| self.bars.contains_key(&state.task_id));
+        let tasks = with_bar.map(|state| (&state.task_id, state.parent_task_id.as_ref()));
+        let wanted = order(tasks);
+        let is_so = wanted.len() == self.shown.len()
+            && wanted
+                .iter()
+                .zip(&self.shown)
+                .all(|(wanted, shown)| (wanted.0, wanted.1) == (&shown.0, shown.1));
+        if is_so {
+            return;
+        }
+        for (row, (task, depth)) in wanted.iter().enumerate() {
+            let bar = &self.bars[*task];
+            let indent = match depth {
+                0 => String::new(),
+                depth => format!("{}└ ", "  ".repeat(depth.min(&8) - 1)),
+            };
+            bar.set_prefix(format!("{indent}{task}"));
+            self.multi.remove(bar);
+            self.multi.insert(row, bar.clone());
+        }
+        self.shown = wanted
+            .into_iter()
+            .map(|(task, depth)| (task.clone(), depth))
+            .collect();
+    }
+
+    fn task(&mut self, state: &TaskSnapshot, states: &States) {
         if state.status.is_terminal() {
-            let known = self.bars.remove(&state.task_id);
-            if let Some(bar) = known {
-                bar.finish_and_clear();
-                self.multi.remove(&bar);
+            if self.drop_bar(&state.task_id) {
                 self.note(&ended(state));
+                self.arrange(states);
             }
             return;
         }
@@ -80,7 +125,9 @@ impl Bars {
             bar.set_prefix(state.task_id.to_string());
             bar.enable_steady_tick(TICK);
             self.bars.insert(state.task_id.clone(), bar);
+            self.shown.push((state.task_id.clone(), 0));
         }
+        self.arrange(states);
         let bar = &self.bars[&state.task_id];
         match state.progress {
             Some(progress) => {
@@ -94,7 +141,7 @@ impl Bars {
             usize::from(console::Term::stdout().size().1),
         ));
         if let Some(started) = state.started_at {
-            bar.set_elapsed(since(started));
+            bar.set_elapsed(age::since(started));
         }
     }
 
@@ -130,9 +177,19 @@ impl View for Bars {
                 task_id, reason, ..
             } => self.note(&format!("  {task_id}: {}", started_over(*reason))),
             Update::Event(event) if self.logs => {
-                if matches!(event.event_type, EventType::Log | EventType::OutputDelta) {
-                    self.note(&format!("{} │ {}", event.task_id, words(event)));
+                for (_, line) in self.outputs.take(event) {
+                    self.note(&format!("{} │ {line}", event.task_id));
                 }
+                if event.event_type == EventType::Log {
+                    for line in words(event).lines() {
+                        self.note(&format!("{} │ {line}", event.task_id));
+                    }
+                }
+            }
+            Update::Removed { task_id } => {
+                self.drop_bar(task_id);
+                self.note(&format!("⊘ {task_id} was removed"));
+                self.arrange(states);
             }
             Update::Disconnected { loss, .. } => {
                 self.away = Some(away_message(&self.url, loss));
@@ -141,17 +198,21 @@ impl View for Bars {
             _ => {}
         }
         if let Some(state) = update.task_id().and_then(|id| states.get(id)) {
-            self.task(state);
+            self.task(state, states);
         }
         self.foot(states);
         Ok(())
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self) -> Result<(), Failure> {
+        for (task, _, line) in self.outputs.end_all() {
+            self.note(&format!("{task} │ {line}"));
+        }
         for bar in self.bars.values() {
             bar.abandon();
         }
         self.footer.finish_and_clear();
+        Ok(())
     }
 }
 
@@ -174,86 +235,23 @@ fn per_mille(percent: f64) -> u64 {
     (percent * 10.0).clamp(0.0, 1_000.0) as u64
 }
 
-fn since(started: Timestamp) -> Duration {
-    let now = Timestamp::from(SystemTime::now());
-    Duration::from_millis(now.as_millis().saturating_sub(started.as_millis()))
-}
-
-/// What is beside and beneath a bar, cut to the terminal's width.
-fn message(state: &TaskSnapshot, width: usize) -> String {
-    let what = state.stage.iter().chain(&state.message);
-    let mut first: Vec<String> = what.map(ToString::to_string).collect();
-    if state.status == TaskStatus::Pending {
-        first.push("(not started)".to_owned());
-    }
-    if state.stalled {
-        first.push("(stalled)".to_owned());
-    }
-    if !state.pending_commands.is_empty() {
-        let commands = state
-            .pending_commands
-            .iter()
-            .map(|pending| &*pending.command);
-        first.push(format!("({} …)", commands.collect::<Vec<_>>().join(", ")));
-    }
-    let mut lines = vec![cut(&first.join(" "), width.saturating_sub(68).max(12))];
-    let agents = state.agents.iter().map(|agent| {
-        let message = agent.message.as_deref().unwrap_or_default();
-        format!("  ├ {} is {} {message}", agent.agent_id, agent.status)
-    });
-    let open = |state| state == ItemState::Running;
-    let tools = state
-        .tool_calls
-        .iter()
-        .filter(|call| open(call.state))
-        .map(|call| format!("  ├ tool {} …", call.tool));
-    let open_steps = state.steps.iter().filter(|step| open(step.state));
-    let steps = open_steps.map(|step| {
-        let name = step.name.as_deref().unwrap_or(step.step_id.as_str());
-        format!("  ├ step {} …", name)
-    });
-    let beneath: Vec<_> = agents.chain(steps).chain(tools).collect();
-    let more = beneath.len().saturating_sub(MAX_BENEATH);
-    lines.extend(
-        beneath
-            .iter()
-            .take(MAX_BENEATH)
-            .map(|line| cut(line.trim_end(), width.saturating_sub(2))),
-    );
-    if more > 0 {
-        lines.push(format!("  ├ and {more} more"));
-    }
-    lines.join("\n")
-}
-
-/// Returns clean text that is no wider than this.
-fn cut(text: &str, width: usize) -> String {
-    console::truncate_str(&clean(text), width, "…").into_owned()
-}
-
 /// How a task has ended, to stay above the bars.
 fn ended(state: &TaskSnapshot) -> String {
-    let took = match (state.started_at, state.finished_at) {
-        (Some(started), Some(finished)) => {
-            let ms = finished.as_millis().saturating_sub(started.as_millis());
-            let rounded = Duration::from_millis(ms / 100 * 100);
-            format!(" in {}", humantime::format_duration(rounded))
-        }
-        _ => String::new(),
-    };
+    let took = age::took(state).map(|took| format!(" in {}", age::short(took)));
+    let took = took.unwrap_or_default();
     let (mark, more) = match state.status {
         TaskStatus::Completed => ("✓", None),
         TaskStatus::Failed => ("✗", state.error.as_ref().map(ToString::to_string)),
         _ => ("⊘", state.message.clone()),
     };
-    let more = more.map(|more| format!(": {}", more)).unwrap_or_default();
+    let more = more.map(|more| format!(": {more}")).unwrap_or_default();
     format!("{mark} {} {}{took}{more}", state.task_id, state.status)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_client::protocol::{AgentStatus, NewEvent, Offset, Payload};
+    use tidings_client::protocol::{NewEvent, Offset, Payload, Timestamp};
 
     fn state(events: &[NewEvent]) -> TaskSnapshot {
         let mut state = TaskSnapshot::new("build-1".parse().unwrap(), "e".parse().unwrap());
@@ -278,39 +276,16 @@ mod tests {
     }
 
     #[test]
-    fn agents_and_tools_are_beneath_their_task_within_the_width() {
-        let long = "x".repeat(500);
-        let state = state(&[
-            NewEvent::task_started("Build"),
-            NewEvent::progress(40.0, "linking"),
-            NewEvent::agent_status("coder", AgentStatus::Working, long.as_str()),
-            NewEvent::tool_call_started("1", "grep", None),
-        ]);
-        let message = message(&state, 100);
-        let lines: Vec<_> = message.lines().collect();
-        assert_eq!(lines[0], "linking");
-        assert!(
-            lines[1].starts_with("  ├ coder is working xxx"),
-            "{message}"
-        );
-        assert_eq!(lines[2], "  ├ tool grep …");
-        assert!(
-            lines.iter().all(|line| line.chars().count() <= 100),
-            "{message}"
-        );
-    }
-
-    #[test]
     fn an_end_says_how_and_how_long() {
         let failed = state(&[
             NewEvent::task_started("Build"),
             NewEvent::task_failed("disk full"),
         ]);
-        assert_eq!(ended(&failed), "✗ build-1 failed in 1s 500ms: disk full");
+        assert_eq!(ended(&failed), "✗ build-1 failed in 1s: disk full");
         let done = state(&[
             NewEvent::task_started("Build"),
             NewEvent::task_completed(None),
         ]);
-        assert_eq!(ended(&done), "✓ build-1 completed in 1s 500ms");
+        assert_eq!(ended(&done), "✓ build-1 completed in 1s");
     }
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::json;
 use tidings_client::Update;
-use tidings_client::protocol::{ControlMessage, Joined, Timestamp};
+use tidings_client::protocol::{ControlMessage, Joined, Timestamp, UnsubscribeReason};
 
 use super::View;
 use super::states::States;
@@ -45,6 +45,10 @@ fn line(update: &Update, now: Timestamp) -> String {
             offset,
             snapshot,
         } => ControlMessage::reset(task_id.clone(), *reason, *offset, snapshot.clone()).encode(now),
+        Update::Removed { task_id } => {
+            let reason = UnsubscribeReason::Removed;
+            ControlMessage::unsubscribed(None, task_id.clone(), reason).encode(now)
+        }
         Update::Disconnected { loss, retry_in } => json!({
             "event_type": "disconnected",
             "timestamp": now.to_string(),

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tidings_client::protocol::{Event, EventType, Gap, GapReason, ResetReason, TaskSnapshot};
 use tidings_client::{Loss, Update};
 
+use super::outputs::Outputs;
 use super::states::States;
 use super::{View, percent};
 use crate::Failure;
@@ -13,11 +14,16 @@ use crate::output::{print, say};
 pub(super) struct Lines {
     url: String,
     away: bool,
+    outputs: Outputs,
 }
 
 impl Lines {
     pub(super) fn new(url: String) -> Self {
-        Self { url, away: false }
+        Self {
+            url,
+            away: false,
+            outputs: Outputs::default(),
+        }
     }
 
     /// Said once, however often it is tried again.
@@ -32,11 +38,19 @@ impl View for Lines {
     fn show(&mut self, update: &Update, _: &States) -> Result<(), Failure> {
         match update {
             Update::Snapshot(state) => print(&format!("{} {}", state.task_id, summary(state)))?,
-            Update::Event(event) => print(&line(event))?,
+            Update::Event(event) => {
+                for (output, text) in self.outputs.take(event) {
+                    print(&format!("{} {output} │ {text}", event.task_id))?;
+                }
+                if event.event_type != EventType::OutputDelta {
+                    print(&line(event))?;
+                }
+            }
             Update::Gap { task_id, gap, .. } => print(&format!("{task_id} {}", missing(gap)))?,
             Update::Reset {
                 task_id, reason, ..
             } => print(&format!("{task_id} {}", started_over(*reason)))?,
+            Update::Removed { task_id } => print(&format!("{task_id} was removed"))?,
             Update::Disconnected { loss, .. } => self.lost(loss),
             Update::Reconnected => {
                 self.away = false;
@@ -45,6 +59,13 @@ impl View for Lines {
             _ => {}
         }
         Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        let begun = self.outputs.end_all().into_iter();
+        begun
+            .map(|(task, output, text)| format!("{task} {output} │ {text}"))
+            .try_for_each(|line| print(&line))
     }
 }
 
@@ -66,7 +87,7 @@ pub(super) fn summary(state: &TaskSnapshot) -> String {
     text
 }
 
-pub(super) fn missing(gap: &Gap) -> String {
+pub(crate) fn missing(gap: &Gap) -> String {
     let reason = match gap.reason {
         GapReason::Expired => "no longer retained",
         GapReason::Overrun => "slower than retention",
@@ -78,7 +99,7 @@ pub(super) fn missing(gap: &Gap) -> String {
     }
 }
 
-pub(super) fn started_over(reason: ResetReason) -> &'static str {
+pub(crate) fn started_over(reason: ResetReason) -> &'static str {
     match reason {
         ResetReason::EpochChanged => "the log has started over",
         ResetReason::Removed => "the task was removed",

@@ -1,24 +1,30 @@
 //! `tidings watch`: tasks as they go, for people and for programs.
 
 mod bars;
+mod beneath;
+mod follow;
 mod json;
 mod lines;
+mod order;
 mod outcome;
+mod outputs;
 mod states;
+pub(crate) mod wait;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::SelectAll;
 use tidings_client::protocol::{Since, Target};
 use tidings_client::{Start, Update};
 
-use crate::Failure;
 use crate::connect::Server;
-use outcome::Outcome;
+use crate::format::Format;
+use crate::{Failure, complete, value};
+use follow::Watching;
 use states::States;
+
+pub(crate) use lines::{missing, started_over};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,17 +32,19 @@ Examples:
   tidings watch 'build-*' render-7            all that match, and another
   tidings watch 'build-*' --logs              with what they put out
   tidings watch build-1 --until-end && deploy wait for it, and go on if it is well
-  tidings watch build-1 --since 0 --json      all that is retained, as JSON
+  tidings watch build-1 --since 0 -o json     all that is retained, as JSON
 
-In a terminal there is a live bar for each task, with its agents and tools beneath;
-into a pipe or a file, a line for each event. If the server goes away, it is tried
-again, and nothing is missed. With --json each line is a message of the protocol;
-`disconnected` and `reconnected` are told as well.
+In a terminal there is a live bar for each task, with its agents, steps, tools and
+words beneath, and with its child tasks under it; into a pipe or a file, a line for each
+event. If the server goes away, it is tried again, and nothing is missed. With -o json
+each line is a message of the protocol; `disconnected` and `reconnected` are told too.
 
-With --until-end the exit code is the outcome: 0 completed, 1 failed, 2 cancelled;
-of several tasks, the first of failed, cancelled, completed that occurs. Others: 1
-refused by the server, 64 wrong usage, 69 dismissed by the server, 77 the token is
-missing or not enough.";
+With --until-end the exit code is the outcome: 0 completed, 1 failed, 2 cancelled,
+4 removed before its end; of several tasks, the first of failed, removed, cancelled and
+completed that occurs. Other codes: 3 a task has not ended within --timeout; 66 there is
+no such task (with --must-exist at once, and otherwise after --timeout); 64 wrong usage;
+69 no answer from the server in time, or dismissed by it; 76 refused by the server; 77
+the token is missing or not enough.";
 
 /// Watch tasks: live bars in a terminal, lines in a pipe
 #[derive(Debug, clap::Args)]
@@ -46,12 +54,12 @@ pub struct Arguments {
     server: Server,
 
     /// A task, or all whose id begins so: `build-*`
-    #[arg(value_name = "TASK|PATTERN", required = true, value_parser = target)]
+    #[arg(value_name = "TASK|PATTERN", required = true, value_parser = target,
+          add = complete::tasks())]
     targets: Vec<Target>,
 
-    /// One JSON message a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: Format,
 
     /// Lines and not bars, in a terminal too
     #[arg(long, conflicts_with = "json")]
@@ -65,6 +73,14 @@ pub struct Arguments {
     #[arg(long)]
     until_end: bool,
 
+    /// With --until-end, how long to wait at most [default: for ever]
+    #[arg(long, value_name = "TIME", requires = "until_end", value_parser = value::time::<1>)]
+    timeout: Option<Duration>,
+
+    /// If there is no such task yet, end at once with an error
+    #[arg(long)]
+    must_exist: bool,
+
     /// Go on after a position `epoch:offset`; 0 for all that is retained
     #[arg(long, value_name = "POSITION")]
     since: Option<Since>,
@@ -74,7 +90,7 @@ pub struct Arguments {
     history: Option<u32>,
 }
 
-fn target(text: &str) -> Result<Target, String> {
+pub(crate) fn target(text: &str) -> Result<Target, String> {
     let parsed = if text.ends_with('*') {
         text.parse().map(Target::Pattern)
     } else {
@@ -92,64 +108,36 @@ trait View {
     fn show(&mut self, update: &Update, states: &States) -> Result<(), Failure>;
 
     /// Leaves things as they are to stay.
-    fn finish(&mut self) {}
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    fn finish(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
-
-/// With a pattern, tasks are told one by one: quiet for so long, all that were
-/// there are known.
-const SETTLED: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let url = arguments.server.url.clone();
-    let client = arguments.server.builder()?.build()?;
     let start = match (arguments.since, arguments.history) {
         (Some(since), _) => Start::from(since),
         (None, Some(count)) => Start::History(count),
         (None, None) => Start::Live,
     };
-    let mut updates: SelectAll<_> = arguments
-        .targets
-        .iter()
-        .map(|target| client.watch_from(target.clone(), start.clone()))
-        .collect();
-    let mut view: Box<dyn View> = if arguments.json {
+    let mut view: Box<dyn View> = if arguments.format.is_json() {
         Box::new(json::Json)
     } else if std::io::stdout().is_terminal() && !arguments.plain {
         Box::new(bars::Bars::new(url, arguments.logs))
     } else {
         Box::new(lines::Lines::new(url))
     };
-    let mut states = States::default();
-    let code = loop {
-        let outcome = arguments
-            .until_end
-            .then(|| outcome::of(&arguments.targets, &states))
-            .flatten();
-        let update = match outcome {
-            Some(outcome) => match tokio::time::timeout(SETTLED, updates.next()).await {
-                Ok(update) => update,
-                Err(_) => break outcome,
-            },
-            None => updates.next().await,
-        };
-        match update {
-            Some(Ok(update)) => {
-                states.take(&update);
-                if let Err(failure) = view.show(&update, &states) {
-                    view.finish();
-                    return Err(failure);
-                }
-            }
-            Some(Err(error)) => {
-                view.finish();
-                return Err(error.into());
-            }
-            None => break Outcome::Completed,
-        }
+    let watching = Watching {
+        targets: arguments.targets,
+        start,
+        until_end: arguments.until_end,
+        timeout: arguments.timeout,
+        must_exist: arguments.must_exist,
     };
-    view.finish();
-    client.close(Duration::from_secs(1)).await;
-    Ok(ExitCode::from(code.code()))
+    watching.follow(&arguments.server, view.as_mut()).await
 }
 
 /// A percentage, without a fraction where there is none.

@@ -1,53 +1,143 @@
 //! How the watched tasks have ended, if they have.
 
-use tidings_client::protocol::{Target, TaskStatus};
+use tidings_client::protocol::{Target, TaskId, TaskStatus};
 
 use super::states::States;
+use crate::code;
 
 /// How it went, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Completed,
     Cancelled,
+    /// The task was removed before it had ended.
+    Removed,
     Failed,
 }
 
 impl Outcome {
     /// The code to exit with.
-    pub(super) fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Completed => 0,
-            Self::Failed => 1,
-            Self::Cancelled => 2,
+            Self::Failed => code::FAILED,
+            Self::Cancelled => code::CANCELLED,
+            Self::Removed => code::REMOVED,
         }
     }
 }
 
-/// The outcome of all that is watched; none while something has not ended.
-/// Of a pattern, there must be a task at all.
+/// How a task has ended; none while it has not.
+pub(super) fn of_task(task: &TaskId, states: &States) -> Option<Outcome> {
+    if states.is_removed(task) {
+        return Some(Outcome::Removed);
+    }
+    match states.get(task)?.status {
+        TaskStatus::Completed => Some(Outcome::Completed),
+        TaskStatus::Cancelled => Some(Outcome::Cancelled),
+        TaskStatus::Failed => Some(Outcome::Failed),
+        TaskStatus::Pending | TaskStatus::Running => None,
+    }
+}
+
+/// The outcome of all that is watched; none while something has not ended. A pattern
+/// has ended if at least one task matches it, and all of them have ended.
 pub(super) fn of(targets: &[Target], states: &States) -> Option<Outcome> {
     let mut worst = Outcome::Completed;
     for target in targets {
-        let mut some = false;
-        for state in states.iter() {
-            let meant = match target {
-                Target::Task(task) => *task == state.task_id,
-                Target::Pattern(pattern) => pattern.matches(&state.task_id),
-            };
-            if !meant {
-                continue;
-            }
-            some = true;
-            worst = worst.max(match state.status {
-                TaskStatus::Completed => Outcome::Completed,
-                TaskStatus::Cancelled => Outcome::Cancelled,
-                TaskStatus::Failed => Outcome::Failed,
-                TaskStatus::Pending | TaskStatus::Running => return None,
-            });
-        }
-        if !some {
-            return None;
+        let mut tasks = states.known(target).peekable();
+        tasks.peek()?;
+        for task in tasks {
+            worst = worst.max(of_task(task, states)?);
         }
     }
     Some(worst)
+}
+
+/// The first target of which no event has ever come.
+pub(super) fn missing<'a>(targets: &'a [Target], states: &States) -> Option<&'a Target> {
+    targets.iter().find(|target| {
+        let mut known = states.known(target);
+        !known.any(|task| states.is_removed(task) || states.has_events(task))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tidings_client::Update;
+    use tidings_client::protocol::{Offset, ResetReason, TaskSnapshot};
+
+    fn state(task: &str, status: TaskStatus) -> Arc<TaskSnapshot> {
+        let mut state = TaskSnapshot::new(task.parse().unwrap(), "e".parse().unwrap());
+        state.status = status;
+        if status != TaskStatus::Pending {
+            state.offset = Offset::FIRST;
+        }
+        Arc::new(state)
+    }
+
+    fn removed(task: &str) -> Update {
+        Update::Reset {
+            task_id: task.parse().unwrap(),
+            reason: ResetReason::Removed,
+            offset: Offset::ZERO,
+            snapshot: state(task, TaskStatus::Pending),
+        }
+    }
+
+    fn targets(texts: &[&str]) -> Vec<Target> {
+        let parse = |text: &&str| super::super::target(text).unwrap();
+        texts.iter().map(parse).collect()
+    }
+
+    #[test]
+    fn the_worst_of_all_counts_once_all_have_ended() {
+        let mut states = States::default();
+        let all = targets(&["a", "b-*"]);
+        assert_eq!(of(&all, &states), None);
+        states.take(&Update::Snapshot(state("a", TaskStatus::Completed)));
+        assert_eq!(of(&all, &states), None, "no task matches the pattern");
+        states.take(&Update::Snapshot(state("b-1", TaskStatus::Cancelled)));
+        assert_eq!(of(&all, &states), Some(Outcome::Cancelled));
+        states.take(&Update::Snapshot(state("b-2", TaskStatus::Running)));
+        assert_eq!(of(&all, &states), None);
+        states.take(&Update::Snapshot(state("b-2", TaskStatus::Failed)));
+        assert_eq!(of(&all, &states), Some(Outcome::Failed));
+    }
+
+    #[test]
+    fn a_task_that_is_removed_has_ended_until_it_begins_again() {
+        let mut states = States::default();
+        let all = targets(&["a"]);
+        states.take(&Update::Snapshot(state("a", TaskStatus::Running)));
+        states.take(&removed("a"));
+        assert_eq!(of(&all, &states), Some(Outcome::Removed));
+        assert_eq!(missing(&all, &states), None);
+        states.take(&Update::Snapshot(state("a", TaskStatus::Running)));
+        assert_eq!(of(&all, &states), None);
+        // A pattern's watcher is told in another way.
+        let task_id = "a".parse().unwrap();
+        states.take(&Update::Removed { task_id });
+        assert_eq!(of(&targets(&["a*"]), &states), Some(Outcome::Removed));
+    }
+
+    #[test]
+    fn a_task_that_had_ended_before_it_was_removed_keeps_its_outcome() {
+        let mut states = States::default();
+        states.take(&Update::Snapshot(state("a", TaskStatus::Failed)));
+        states.take(&removed("a"));
+        assert_eq!(of(&targets(&["a"]), &states), Some(Outcome::Failed));
+    }
+
+    #[test]
+    fn a_task_without_any_event_is_missing() {
+        let mut states = States::default();
+        let all = targets(&["a", "b-*"]);
+        states.take(&Update::Snapshot(state("a", TaskStatus::Running)));
+        assert_eq!(missing(&all, &states), Some(&all[1]));
+        states.take(&Update::Snapshot(state("a", TaskStatus::Pending)));
+        assert_eq!(missing(&all, &states), Some(&all[0]));
+    }
 }

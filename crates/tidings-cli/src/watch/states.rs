@@ -1,25 +1,51 @@
 //! The state of each task, kept current from what the watch brings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_client::Update;
-use tidings_client::protocol::{Payload, TaskId, TaskSnapshot};
+use tidings_client::protocol::{
+    Offset, Payload, ResetReason, Target, TaskId, TaskSnapshot, TaskStatus,
+};
 
 /// Every task that was heard of.
 #[derive(Debug, Default)]
-pub(super) struct States(BTreeMap<TaskId, TaskSnapshot>);
+pub(crate) struct States {
+    tasks: BTreeMap<TaskId, TaskSnapshot>,
+    /// Tasks that were removed before they had ended.
+    removed: BTreeSet<TaskId>,
+}
 
 impl States {
     /// Takes in an update: a snapshot counts by itself, an event if it is newer.
     pub(super) fn take(&mut self, update: &Update) {
+        match update {
+            Update::Removed { task_id } => return self.remove(task_id),
+            Update::Reset {
+                task_id,
+                reason: ResetReason::Removed,
+                ..
+            } => self.remove(task_id),
+            _ => {}
+        }
         if let Some(snapshot) = update.snapshot() {
             let state = TaskSnapshot::clone(snapshot);
-            self.0.insert(snapshot.task_id.clone(), state);
+            let had_ended = self
+                .get(&state.task_id)
+                .is_some_and(|known| known.status.is_terminal());
+            // What is known of how a task has ended outlives the task.
+            if had_ended && state.offset == Offset::ZERO {
+                return;
+            }
+            if state.status != TaskStatus::Pending {
+                self.removed.remove(&state.task_id);
+            }
+            self.tasks.insert(snapshot.task_id.clone(), state);
         }
         let Update::Event(event) = update else {
             return;
         };
-        let Some(state) = self.0.get_mut(&event.task_id) else {
+        self.removed.remove(&event.task_id);
+        let Some(state) = self.tasks.get_mut(&event.task_id) else {
             return;
         };
         if event.offset > state.offset
@@ -29,11 +55,48 @@ impl States {
         }
     }
 
+    fn remove(&mut self, task: &TaskId) {
+        match self.tasks.get(task) {
+            Some(known) if known.status.is_terminal() => {}
+            _ => {
+                self.tasks.remove(task);
+                self.removed.insert(task.clone());
+            }
+        }
+    }
+
     pub(super) fn get(&self, task_id: &TaskId) -> Option<&TaskSnapshot> {
-        self.0.get(task_id)
+        self.tasks.get(task_id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &TaskSnapshot> {
-        self.0.values()
+        self.tasks.values()
+    }
+
+    /// Returns whether a task was removed before it had ended.
+    pub(super) fn is_removed(&self, task: &TaskId) -> bool {
+        self.removed.contains(task)
+    }
+
+    /// Returns whether a task has had an event.
+    pub(super) fn has_events(&self, task: &TaskId) -> bool {
+        self.get(task)
+            .is_some_and(|state| state.offset > Offset::ZERO)
+    }
+
+    /// Returns the tasks of a target that were heard of, removed ones included.
+    pub(super) fn known<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a TaskId> {
+        let gone = self.removed.iter();
+        let gone = gone.filter(|task| !self.tasks.contains_key(*task));
+        let all = self.tasks.keys().chain(gone);
+        all.filter(move |task| matches(target, task))
+    }
+}
+
+fn matches(target: &Target, task: &TaskId) -> bool {
+    match (target.task_id(), target.pattern()) {
+        (Some(one), _) => one == task,
+        (None, Some(pattern)) => pattern.matches(task),
+        (None, None) => true,
     }
 }

@@ -86,6 +86,30 @@ fn lines_of_standard_input_are_published_in_order() {
         String::from_utf8(output.stdout).unwrap().lines().count(),
         600
     );
+    let good = "{\"event_type\":\"count\"}\n".repeat(50);
+    let output = publish(&format!("{good}not json\n{good}"));
+    assert_eq!(output.status.code(), Some(65));
+    // What was good before is published, and told.
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told.lines().count(), 50);
+    assert!(told.trim_end().ends_with(":650"), "{told}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("line 51"), "{stderr}");
+    let snapshot = server.text(&["get", "build-1", "--json"]);
+    let snapshot: Value = serde_json::from_str(&snapshot).unwrap();
+    assert_eq!(snapshot["offset"], 650);
+    // A line that the server refuses is named, too.
+    let end = "{\"event_type\":\"task_completed\"}\n";
+    let output = publish(&format!(
+        "{end}{{\"event_type\":\"progress_update\",\"data\":{{\"progress\":1}}}}\n"
+    ));
+    assert_eq!(output.status.code(), Some(76));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("line 2") && stderr.contains("invalid_transition"),
+        "{stderr}"
+    );
     let output = publish("{\"event_type\":\"count\"}\n{\"data\":{}}\n");
     assert_eq!(output.status.code(), Some(65));
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -100,7 +124,7 @@ fn a_refusal_is_told_with_its_reason() {
     let server = Running::start();
     server.text(&["publish", "done", "task_completed"]);
     let output = server.client(&["publish", "done", "progress_update", "progress=1"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(76));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("invalid_transition"), "{stderr}");
 }
@@ -155,7 +179,7 @@ fn json_is_a_message_of_the_protocol_a_line() {
 fn a_command_without_an_agent_is_not_waited_for_for_ever() {
     let server = Running::start();
     let output = server.client(&["command", "nobody", "cancel"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(66));
     assert!(String::from_utf8_lossy(&output.stderr).contains("task_not_found"));
     server.text(&["publish", "idle", "task_started", "name=Idle"]);
     let output = server.client(&["command", "idle", "cancel", "--timeout", "300ms"]);
@@ -163,7 +187,7 @@ fn a_command_without_an_agent_is_not_waited_for_for_ever() {
     let snapshot = server.text(&["tasks", "idle*", "--json"]);
     let snapshot: Value = serde_json::from_str(snapshot.trim()).unwrap();
     assert_eq!(snapshot["pending_commands"][0]["command"], "cancel");
-    server.text(&["command", "idle", "cancel", "grace_ms=5", "--no-wait"]);
+    server.text(&["command", "idle", "cancel", "grace_ms:=5", "--no-wait"]);
 }
 
 #[test]
@@ -189,7 +213,16 @@ fn wrong_usage_is_refused_under_its_name() {
         (&["watch", "a b"], "task_id has ' '"),
         (&["watch", "a", "--since", "x"], "--since"),
         (&["publish", "a", "Log"], "[EVENT_TYPE]"),
-        (&["publish", "a", "log", "message"], "key=value"),
+        (&["publish", "a", "log", "message"], "key=text"),
+        (&["publish", "a", "log", "n:=x"], "n:=x is not JSON"),
+        (&["publish", "a", "--event-id", "e"], "--event-id"),
+        (&["watch", "a", "--timeout", "5s"], "--until-end"),
+        (
+            &["tasks", "--token", "a", "--token-file", "b"],
+            "--token-file",
+        ),
+        (&["logs", "a", "--since", "yesterday"], "--since"),
+        (&["logs"], "TASK"),
         (&["run"], "COMMAND"),
         (&["tasks", "--url", "localhost"], "localhost"),
         (&["tasks", "--url", "ftp://localhost"], "ftp://localhost"),
@@ -202,11 +235,19 @@ fn wrong_usage_is_refused_under_its_name() {
 #[test]
 fn help_teaches_by_examples() {
     for command in [
+        "bench",
         "watch",
         "publish",
         "run",
         "tasks",
+        "get",
+        "logs",
+        "wait",
         "command",
+        "rm",
+        "connections",
+        "kick",
+        "send",
         "completions",
         "man",
     ] {
@@ -220,16 +261,45 @@ fn help_teaches_by_examples() {
     }
 }
 
+/// What a shell is told when it asks what can come next, with this typed.
+fn completed(words: &[&str]) -> Vec<String> {
+    let mut asking = tidings(&["--", "tidings"]);
+    asking.args(words).env("TIDINGS_COMPLETE", "fish");
+    let output = finish(&mut asking);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let word = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+    text.lines().map(word).collect()
+}
+
+#[test]
+fn ids_of_tasks_are_completed_from_the_server() {
+    let server = Running::start();
+    for task in ["build-1", "build-2", "render-1"] {
+        server.text(&["publish", task, "task_started", "name=It"]);
+    }
+    let url = server.url.as_str();
+    for command in ["watch", "logs", "get", "wait", "rm", "command"] {
+        let words = completed(&[command, "--url", url, "build"]);
+        assert_eq!(words, ["build-1", "build-2"], "{command}");
+    }
+    // A server that is away makes nobody wait for long.
+    assert!(completed(&["watch", "--url", "http://127.0.0.1:1", "build"]).is_empty());
+}
+
 #[test]
 fn completions_and_man_pages_know_every_command() {
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = finish(&mut tidings(&["completions", shell]));
         let script = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            script.contains("until-end") && script.contains("watch"),
-            "{shell}"
-        );
+        assert!(script.contains("tidings"), "{shell}: {script}");
     }
+    assert_eq!(completed(&["watc"]), ["watch"]);
+    assert!(completed(&["watch", "--unt"]).contains(&"--until-end".to_owned()));
+    assert_eq!(
+        completed(&["logs", "x", "--stream", "std"]),
+        ["stdout", "stderr"]
+    );
     let output = finish(&mut tidings(&["man"]));
     let page = String::from_utf8(output.stdout).unwrap();
     assert!(page.starts_with(".ie") || page.contains(".TH"), "{page}");

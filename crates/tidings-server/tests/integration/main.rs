@@ -7,6 +7,7 @@ mod backup;
 mod bench;
 mod check_config;
 mod client_commands;
+mod client_reading;
 mod clients_come_back;
 mod cluster;
 mod crash;

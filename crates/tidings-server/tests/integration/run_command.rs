@@ -209,7 +209,7 @@ fn cancelled(options: &[&str], script: &str) -> (Option<i32>, Vec<Value>) {
         // Until the task is known there.
         loop {
             let output = finish(&mut tidings(&["command", "--url", &url, "job", command]));
-            if output.status.code() != Some(1) {
+            if output.status.code() != Some(66) {
                 return output;
             }
         }

@@ -179,6 +179,31 @@ async fn the_command_line_believes_whom_it_is_told_to() {
 }
 
 #[test]
+fn a_bench_speaks_tls_and_believes_whom_it_is_told_to() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let secured = Secured::start(&authority);
+    let url = secured.url();
+    let bench = |ca: &Path| {
+        let words = [
+            "bench",
+            "--connections",
+            "2",
+            "--duration",
+            "50ms",
+            "--url",
+            &url,
+        ];
+        finish(tidings(&words).arg("--ca").arg(ca))
+    };
+    let done = bench(&secured.ca(&authority));
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let refused = bench(&secured.ca(&other));
+    assert_eq!(refused.status.code(), Some(69), "{refused:?}");
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(stderr.contains("invalid peer certificate"), "{stderr}");
+}
+
+#[test]
 fn a_file_that_has_no_certificate_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");

@@ -114,6 +114,121 @@ fn a_token_opens_what_it_names_and_nothing_else_by_every_way() {
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
 
+/// `tidings run` of a script has the file of the token, and its children too.
+#[test]
+fn a_token_comes_from_a_file_with_whatever_editors_add_to_it() {
+    let key = file("file.key", "a secret of more than 32 bytes, for tests\n");
+    let key = key.to_str().unwrap();
+    let made = printed(&["token", "--jwt-key", key, "--watch", "*", "--publish", "*"]);
+    let server = Server::start(&mut tidings(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "jwt",
+        "--jwt-key",
+        key,
+    ]));
+    let url = format!("http://{}", server.addr());
+    let token = made.trim();
+    for (number, text) in [
+        token.to_owned(),
+        format!("{token}\n"),
+        format!("\u{feff}{token}\r\n"),
+        format!(" {token} \n\n"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let path = file(&format!("token-{number}"), text);
+        let words = ["publish", "a", "log", "message=x", "--url", &url];
+        let output = finish(tidings(&words).arg("--token-file").arg(&path));
+        assert_eq!(output.status.code(), Some(0), "{text:?} {output:?}");
+        let output = finish(tidings(&words).env("TIDINGS_TOKEN_FILE", &path));
+        assert_eq!(output.status.code(), Some(0), "{text:?} {output:?}");
+        let output = finish(tidings(&words).env("TIDINGS_TOKEN", text));
+        assert_eq!(output.status.code(), Some(0), "{text:?} {output:?}");
+        let words = [
+            "bench",
+            "--connections",
+            "1",
+            "--duration",
+            "20ms",
+            "--url",
+            &url,
+        ];
+        let output = finish(tidings(&words).arg("--token-file").arg(&path));
+        assert_eq!(output.status.code(), Some(0), "{text:?} {output:?}");
+    }
+    let script = format!(
+        "{} publish progress=40 >/dev/null",
+        env!("CARGO_BIN_EXE_tidings")
+    );
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let words = [
+        "run",
+        "-q",
+        "--task",
+        "job",
+        "--url",
+        &url,
+        "--token-file",
+        "token-1",
+    ];
+    let mut run = tidings(&words);
+    run.args(["--", "sh", "-c", &format!("cd / && {script}")])
+        .current_dir(folder);
+    let output = finish(&mut run);
+    #[cfg(unix)]
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn a_token_that_is_no_use_has_a_code_of_its_own() {
+    let key = file("code.key", "a secret of more than 32 bytes, for tests\n");
+    let key = key.to_str().unwrap();
+    let watch_only = printed(&["token", "--jwt-key", key, "--watch", "build-*"]);
+    let server = Server::start(&mut tidings(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "jwt",
+        "--jwt-key",
+        key,
+    ]));
+    let url = format!("http://{}", server.addr());
+    for arguments in [
+        &["watch", "secret", "--until-end"][..],
+        &["wait", "secret"],
+        &["tasks"],
+        &["get", "build-1"],
+        &["publish", "build-1", "log", "message=x"],
+        &["command", "build-1", "cancel"],
+        &["rm", "build-1"],
+        &["connections"],
+        &["kick", "a"],
+        &["logs", "secret"],
+        &["bench", "--connections", "1", "--duration", "20ms"],
+    ] {
+        let mut command = tidings(arguments);
+        command.args(["--url", &url]);
+        let none = refusal(&mut command, 77);
+        assert!(!none.is_empty(), "{arguments:?}");
+        if matches!(arguments, ["tasks" | "get" | "bench", ..]) {
+            continue;
+        }
+        let mut command = tidings(arguments);
+        command
+            .args(["--url", &url])
+            .env("TIDINGS_TOKEN", watch_only.trim());
+        refusal(&mut command, 77);
+    }
+    let empty = file("empty-token", "\n");
+    let mut command = tidings(&["tasks", "--token-file"]);
+    assert!(refusal(command.arg(&empty), 64).contains("holds no token"));
+    let mut command = tidings(&["tasks", "--token-file", "/nowhere/token"]);
+    assert!(refusal(&mut command, 66).contains("/nowhere/token"));
+}
+
 #[test]
 fn a_token_is_explained() {
     let key = file("explain.key", "a secret of more than 32 bytes, for tests\n");

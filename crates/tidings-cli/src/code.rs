@@ -1,0 +1,29 @@
+//! Exit codes: one meaning each, in every command. From 64 on they are those of BSD's
+//! `sysexits.h`.
+
+/// The task has failed.
+pub(crate) const FAILED: u8 = 1;
+/// The task was cancelled, or has rejected the command.
+pub(crate) const CANCELLED: u8 = 2;
+/// What was waited for did not happen in time.
+pub(crate) const NOT_IN_TIME: u8 = 3;
+/// The task was removed while it was waited for.
+pub(crate) const REMOVED: u8 = 4;
+/// `EX_USAGE`: the command line is wrong.
+pub(crate) const USAGE: u8 = 64;
+/// `EX_DATAERR`: the input is wrong.
+pub(crate) const DATA: u8 = 65;
+/// `EX_NOINPUT`: there is no such task, client, question or file.
+pub(crate) const NO_INPUT: u8 = 66;
+/// `EX_UNAVAILABLE`: the server does not answer, or has no time or room.
+pub(crate) const UNAVAILABLE: u8 = 69;
+/// `EX_OSERR`: the system refuses threads or memory.
+pub(crate) const OS: u8 = 71;
+/// `EX_CANTCREAT`: a file cannot be written.
+pub(crate) const CANNOT_CREATE: u8 = 73;
+/// `EX_IOERR`: the output cannot be written.
+pub(crate) const IO: u8 = 74;
+/// `EX_PROTOCOL`: the server refused, or breaks the protocol.
+pub(crate) const REFUSED: u8 = 76;
+/// `EX_NOPERM`: the token is missing or not enough.
+pub(crate) const NO_PERMISSION: u8 = 77;

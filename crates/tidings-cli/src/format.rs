@@ -1,0 +1,29 @@
+//! `--output`: for people or for programs.
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// The options that choose it.
+#[derive(Debug, clap::Args)]
+pub struct Format {
+    /// How to print results: for people, or as one JSON object a line
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
+    output: Output,
+
+    /// The same as --output json
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+}
+
+impl Format {
+    /// Returns whether JSON is wanted.
+    pub fn is_json(&self) -> bool {
+        self.json || self.output == Output::Json
+    }
+}

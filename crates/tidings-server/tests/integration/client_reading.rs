@@ -1,0 +1,328 @@
+//! `tidings logs`, `get`, `wait`, `rm`, `connections`, `kick` and `send`, from outside.
+
+use std::process::{Child, Output, Stdio};
+
+use crate::support::{Server, finish, lines, tidings};
+use serde_json::{Value, json};
+
+struct World {
+    _server: Server,
+    url: String,
+}
+
+impl World {
+    fn start() -> Self {
+        let options = [
+            "--listen",
+            "127.0.0.1:0",
+            "--log",
+            "error",
+            "--max-events",
+            "5000",
+        ];
+        let server = Server::start(&mut tidings(&options));
+        let url = format!("http://{}", server.addr());
+        Self {
+            _server: server,
+            url,
+        }
+    }
+
+    fn client(&self, arguments: &[&str]) -> Output {
+        finish(tidings(arguments).env("TIDINGS_URL", &self.url))
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.client(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?} {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn log(&self, task: &str, data: &Value) {
+        self.text(&["publish", task, "log", &data.to_string()]);
+    }
+
+    /// Starts a command whose lines are read one by one.
+    fn background(&self, arguments: &[&str]) -> (Child, std::sync::mpsc::Receiver<String>) {
+        let mut command = tidings(arguments);
+        command.env("TIDINGS_URL", &self.url).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let lines = lines(child.stdout.take().unwrap());
+        (child, lines)
+    }
+
+    fn start_task(&self, task: &str) {
+        self.text(&["publish", task, "task_started", "name=It"]);
+    }
+}
+
+fn line(lines: &std::sync::mpsc::Receiver<String>) -> String {
+    lines
+        .recv_timeout(crate::support::DEADLINE)
+        .expect("a line")
+}
+
+#[test]
+fn the_whole_history_is_printed_as_it_was_written() {
+    let world = World::start();
+    let script = "i=0; while [ $i -lt 3000 ]; do echo \"line $i\"; i=$((i+1)); done; \
+                  printf 'a\\tb\\n\\n'; echo error >&2; printf '%s\\n' \"$(printf 'y%.0s' $(seq 20000))\"";
+    let mut run = tidings(&[
+        "run", "-q", "--task", "job", "--linger", "60s", "sh", "-c", script,
+    ]);
+    let output = finish(run.env("TIDINGS_URL", &world.url));
+    assert_eq!(
+        world
+            .text(&["logs", "job", "--stream", "stdout"])
+            .as_bytes(),
+        output.stdout
+    );
+    assert_eq!(
+        world.text(&["logs", "job", "--stream", "stderr"]),
+        "error\n"
+    );
+    // Followed, a task that has ended is told whole, and ends the command.
+    assert_eq!(
+        world
+            .text(&["logs", "job", "-f", "--stream", "stdout"])
+            .as_bytes(),
+        output.stdout
+    );
+    let tail = world.text(&["logs", "job", "--tail", "3", "--stream", "stdout"]);
+    assert_eq!(tail, format!("a\tb\n\n{}\n", "y".repeat(20_000)));
+    assert_eq!(world.text(&["logs", "job", "--tail", "0"]), "");
+}
+
+#[test]
+fn more_than_a_page_is_told_in_order_and_what_is_missing_is_named() {
+    let world = World::start();
+    let input: String = (0..6_000)
+        .map(|number| {
+            let data = json!({"message": format!("line {number}")});
+            json!({"event_type": "log", "data": data}).to_string() + "\n"
+        })
+        .collect();
+    let mut publish = tidings(&["publish", "many"]);
+    publish
+        .env("TIDINGS_URL", &world.url)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    let mut child = publish.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, input.as_bytes()).unwrap();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    let output = world.client(&["logs", "many"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let first = text.lines().next().unwrap();
+    let first: usize = first.strip_prefix("line ").unwrap().parse().unwrap();
+    assert!(first > 0 && first <= 5_000, "{first}");
+    assert!(
+        stderr.contains(&format!("events 1 to {first} are missing")),
+        "{stderr}"
+    );
+    let expected: String = (first..6_000)
+        .map(|number| format!("line {number}\n"))
+        .collect();
+    assert!(text == expected, "{} lines", text.lines().count());
+}
+
+#[test]
+fn what_comes_is_followed_until_the_task_has_ended() {
+    let world = World::start();
+    let (mut child, lines) = world.background(&["logs", "later", "-f", "--timestamps"]);
+    // The task is not there yet.
+    world.start_task("later");
+    world.log(
+        "later",
+        &json!({"message": "one\ntwo", "time": "2026-11-23T04:45:00.000Z"}),
+    );
+    assert_eq!(line(&lines), "2026-11-23T04:45:00.000Z one");
+    assert_eq!(line(&lines), "2026-11-23T04:45:00.000Z two");
+    world.log("later", &json!({"message": "\u{1b}[2Jevil"}));
+    assert!(line(&lines).ends_with(" ·[2Jevil"));
+    world.text(&["publish", "later", "task_completed"]);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn only_newer_lines_of_a_stream_are_chosen() {
+    let world = World::start();
+    world.log(
+        "job",
+        &json!({"message": "old", "time": "2020-01-01T00:00:00.000Z"}),
+    );
+    world.log("job", &json!({"message": "new"}));
+    world.log("job", &json!({"message": "bad", "stream": "stderr"}));
+    assert_eq!(world.text(&["logs", "job", "--since", "1h"]), "new\nbad\n");
+    assert_eq!(
+        world.text(&["logs", "job", "--since", "2019-12-31T00:00:00Z"]),
+        "old\nnew\nbad\n"
+    );
+    assert_eq!(world.text(&["logs", "job", "--stream", "stderr"]), "bad\n");
+    let json = world.text(&["logs", "job", "--tail", "1", "-o", "json"]);
+    let event: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(event["data"]["message"], "bad");
+    let words = json!({"output_id": "answer", "text": "Hel"});
+    world.text(&["publish", "job", "output_delta", &words.to_string()]);
+    let words = json!({"output_id": "answer", "text": "lo"});
+    world.text(&["publish", "job", "output_delta", &words.to_string()]);
+    assert_eq!(
+        world.text(&["logs", "job", "--stream", "output"]),
+        "Hello\n"
+    );
+}
+
+#[test]
+fn a_task_that_is_not_there_is_named_with_a_code_of_its_own() {
+    let world = World::start();
+    for arguments in [
+        &["get", "nobody"][..],
+        &["logs", "nobody"],
+        &["rm", "nobody"],
+        &["rm", "nobody*"],
+        &["wait", "nobody", "--must-exist"],
+        &["wait", "nobody", "--timeout", "300ms"],
+        &["watch", "nobody", "--must-exist"],
+        &["watch", "nobody*", "--must-exist"],
+        &["watch", "nobody", "--until-end", "--timeout", "300ms"],
+        &["command", "nobody", "cancel"],
+        &["kick", "nobody"],
+        &["send", "nobody", "notice"],
+    ] {
+        let output = world.client(arguments);
+        assert_eq!(output.status.code(), Some(66), "{arguments:?} {output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("nobody"), "{arguments:?} {stderr}");
+    }
+}
+
+#[test]
+fn a_task_that_is_removed_while_it_is_waited_for_has_an_end_of_its_own() {
+    let world = World::start();
+    for arguments in [
+        &["watch", "d", "--until-end"][..],
+        &["watch", "d", "--until-end", "--json"],
+        &["watch", "d*", "--until-end"],
+        &["wait", "d"],
+        &["wait", "d*", "-o", "json"],
+    ] {
+        world.start_task("d");
+        let (mut child, lines) = world.background(arguments);
+        // A waiting command says nothing before the end: it is connected when it watches.
+        while !world
+            .text(&["connections", "-o", "json"])
+            .lines()
+            .any(|line| {
+                let client: Value = serde_json::from_str(line).unwrap();
+                client["subscriptions"][0]["task_id"] == "d" || client["patterns"][0] == "d*"
+            })
+        {}
+        assert_eq!(world.text(&["rm", "d"]), "d removed\n");
+        let code = child.wait().unwrap().code();
+        let told: Vec<String> = lines.iter().collect();
+        assert_eq!(code, Some(4), "{arguments:?} {told:?}");
+        assert!(
+            told.last().unwrap().contains("removed"),
+            "{arguments:?} {told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_task_that_does_not_end_in_time_is_named() {
+    let world = World::start();
+    world.start_task("slow");
+    for command in [&["wait"][..], &["watch", "--until-end"]] {
+        let arguments = [command, &["slow", "--timeout", "300ms"]].concat();
+        let output = world.client(&arguments);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            stderr.contains("slow has not ended within 300ms"),
+            "{stderr}"
+        );
+    }
+    // Nothing is known of a task while the server is away.
+    let away = [
+        "wait",
+        "slow",
+        "--timeout",
+        "300ms",
+        "--url",
+        "http://127.0.0.1:1",
+    ];
+    assert_eq!(finish(&mut tidings(&away)).status.code(), Some(69));
+}
+
+#[test]
+fn each_end_is_told_once_and_the_code_is_the_worst() {
+    let world = World::start();
+    for (task, event, data) in [
+        ("end-1", "task_completed", "result=good"),
+        ("end-2", "task_cancelled", "reason=enough"),
+        ("end-3", "task_failed", "error=broken"),
+    ] {
+        world.start_task(task);
+        world.text(&["publish", task, event, data]);
+    }
+    let output = world.client(&["wait", "end-1", "end-*"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut told: Vec<_> = text.lines().collect();
+    told.sort_unstable();
+    assert_eq!(told.len(), 3, "{text}");
+    assert!(
+        told[1].contains("cancelled") && told[1].ends_with(": enough"),
+        "{text}"
+    );
+    assert!(told[2].ends_with(": broken"), "{text}");
+    let json = world.text(&["wait", "end-1", "-o", "json"]);
+    let end: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        end,
+        json!({"task_id": "end-1", "status": "completed", "result": "good", "error": null})
+    );
+}
+
+#[test]
+fn a_pattern_removes_all_that_match_and_nothing_else() {
+    let world = World::start();
+    for task in ["bench-1", "bench-2", "build-1"] {
+        world.start_task(task);
+    }
+    assert_eq!(
+        world.text(&["rm", "bench-*"]),
+        "bench-1 removed\nbench-2 removed\n"
+    );
+    let left = world.text(&["tasks", "--json"]);
+    assert_eq!(left.lines().count(), 1);
+    let described = world.text(&["get", "build-1"]);
+    assert!(
+        described.starts_with("task        build-1\n"),
+        "{described}"
+    );
+    assert!(described.contains("status      running\n"), "{described}");
+}
+
+#[test]
+fn a_client_is_listed_gets_a_message_and_is_kicked() {
+    let world = World::start();
+    world.start_task("job");
+    let (mut child, lines) = world.background(&["watch", "job", "--json"]);
+    line(&lines);
+    let listed = world.text(&["connections", "--task", "job", "-o", "json"]);
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    let client: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(client["subscriptions"][0]["task_id"], "job");
+    let id = client["client_id"].as_str().unwrap();
+    let table = world.text(&["connections"]);
+    assert!(table.starts_with("CLIENT") && table.contains(id), "{table}");
+    assert_eq!(
+        world.text(&["send", id, "notice", "text=hi", "n:=5"]),
+        "1\n"
+    );
+    assert_eq!(world.text(&["kick", id]), format!("{id} kicked\n"));
+    assert_eq!(child.wait().unwrap().code(), Some(69));
+}
