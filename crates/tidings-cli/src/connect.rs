@@ -13,7 +13,7 @@ use crate::token::Token;
 /// Where the server is, and who asks.
 #[derive(Debug, clap::Args)]
 pub struct Server {
-    /// The server: http, https, ws or wss
+    /// The address of the server: http, https, ws or wss
     #[arg(
         long,
         env = "TIDINGS_URL",
@@ -26,7 +26,7 @@ pub struct Server {
     #[command(flatten)]
     token: Token,
 
-    /// Certificates as PEM of authorities that are believed beside the system's
+    /// A PEM file of certificate authorities to trust, besides the system's
     #[arg(long, env = "TIDINGS_CA", value_name = "FILE", help_heading = "Server")]
     ca: Option<PathBuf>,
 }

@@ -3,16 +3,16 @@
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {
-    /// For people.
+    /// Tables and text for people.
     Table,
-    /// For programs: one JSON object a line.
+    /// One JSON object per line, for programs.
     Json,
 }
 
 /// The options that choose it.
 #[derive(Debug, clap::Args)]
 pub struct Format {
-    /// How to print results: for people, or as one JSON object a line
+    /// How to print results
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
     output: Output,
 

@@ -43,21 +43,21 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// The task, what kind of event, and what it says
+    /// The task, the type of the event, and its data
     ///
-    /// The kind is task_started, progress_update, log, or your own; without it and
-    /// without data, each line of standard input is an event: {"event_type": …,
-    /// "data": …}. Data is a JSON object, or key=text and key:=json as often as
+    /// The type is task_started, progress_update, log or another of the protocol, or your
+    /// own. Without a type and data, each line of standard input is an event:
+    /// {"event_type": …, "data": …}. Data is a JSON object, or key=text and key:=json as often as
     /// needed. Within `tidings run` the task may be left out. progress=… and message=…
-    /// need no kind.
+    /// need no type.
     #[arg(value_name = "[TASK] [EVENT_TYPE] [DATA]")]
     words: Vec<String>,
 
-    /// Makes a retry harmless: a second event of this id is not taken
+    /// An id of your own for the event; a second event with this id is not published
     #[arg(long, value_name = "ID")]
     event_id: Option<EventId>,
 
-    /// Who made the event
+    /// The name of the program or machine that made the event
     #[arg(long, value_name = "NAME")]
     source: Option<Source>,
 

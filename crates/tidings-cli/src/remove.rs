@@ -29,7 +29,7 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// A task, or all whose id begins so: `bench-*`
+    /// A task, or a pattern such as `bench-*` for all tasks whose id begins so
     #[arg(value_name = "TASK|PATTERN", required = true, value_parser = target,
           add = complete::tasks())]
     targets: Vec<Target>,

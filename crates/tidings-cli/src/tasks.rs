@@ -19,7 +19,7 @@ Examples:
   tidings tasks --status running
   tidings tasks -o json | jq .task_id  a snapshot a line
 
-AGE is the time since the last run began, TOOK how long it went on. In a terminal each
+AGE is the time since the last run began, TOOK how long it lasted. In a terminal each
 row is cut to one line; into a pipe or a file nothing is cut.";
 
 /// List tasks and how they stand
@@ -29,7 +29,7 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// Only tasks whose id begins so: `build-*` [default: all]
+    /// Only tasks whose id begins so: `build-*` [default: all tasks]
     pattern: Option<Pattern>,
 
     /// Only tasks in this state: pending, running, completed, failed or cancelled
@@ -77,12 +77,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 fn row(task: &TaskSnapshot) -> [String; 6] {
     let began = task.started_at.or(task.updated_at);
+    let took = task.finished_at.and_then(|_| age::took(task));
     [
         task.task_id.to_string(),
         task.status.to_string(),
         task.progress.map(percent).unwrap_or_default(),
         began.map(age::since).map(age::short).unwrap_or_default(),
-        age::took(task).map(age::short).unwrap_or_default(),
+        took.map(age::short).unwrap_or_default(),
         doing(task),
     ]
 }

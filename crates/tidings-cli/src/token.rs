@@ -89,8 +89,8 @@ impl Args for Token {
                     .value_name("TOKEN")
                     .help_heading(heading)
                     .help(
-                        "The token to show, if the server wants one. Other users of this \
-                         machine can see it among the processes: --token-file does not tell them",
+                        "The token to send, if the server wants one. Other users of this \
+                         machine can read it in the list of processes; --token-file hides it",
                     ),
             )
             .arg(
@@ -100,7 +100,7 @@ impl Args for Token {
                     .value_name("FILE")
                     .value_parser(ValueParser::path_buf())
                     .help_heading(heading)
-                    .help("A file that holds the token"),
+                    .help("A file that holds the token to send"),
             )
     }
 

@@ -23,7 +23,7 @@ use lines::{Piece, Stream, Tail, Writer, pieces, types};
 const EXAMPLES: &str = "\
 Examples:
   tidings logs build-1                     all of it
-  tidings logs build-1 -f                  and what comes, until the task has ended
+  tidings logs build-1 -f                  and new lines, until the task has ended
   tidings logs build-1 --tail 20
   tidings logs build-1 --since 5m --timestamps
   tidings logs build-1 --stream stderr
@@ -47,15 +47,15 @@ pub struct Arguments {
     #[arg(add = complete::tasks())]
     task: TaskId,
 
-    /// Go on with what comes, until the task has ended
+    /// Print new lines as they come, until the task has ended
     #[arg(long, short)]
     follow: bool,
 
-    /// Only the last lines
+    /// Print only this many lines, the last ones
     #[arg(long, value_name = "COUNT", value_parser = value::count::<0>)]
     tail: Option<u64>,
 
-    /// Only what is newer: so long ago (5m, 1h), or a moment (2026-11-23T04:45:00Z)
+    /// Print only lines that are newer: than 5m or 1h, or than 2026-11-23T04:45:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
 
@@ -63,7 +63,7 @@ pub struct Arguments {
     #[arg(long)]
     timestamps: bool,
 
-    /// Only this stream; may be given several times
+    /// Print only this stream; may be given several times
     #[arg(long, value_enum, value_name = "STREAM")]
     stream: Vec<Stream>,
 

@@ -19,11 +19,11 @@ use super::terminal;
 /// Whether the command gets a terminal of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum PtyWanted {
-    /// Where we are in one: whatever of ours is a terminal is one for it, too.
+    /// If `tidings run` has a terminal: each of stdout and stderr that is one stays one.
     Auto,
-    /// In any case, for its output.
+    /// Always, for its output. Tools then show progress in a script or in CI as well.
     Always,
-    /// Pipes, whatever we have.
+    /// Never: its output goes into pipes.
     Never,
 }
 

@@ -47,26 +47,26 @@ Examples:
   tidings command build-1 cancel          from elsewhere: ends it
   tidings command build-1 pause           and resume
 
-The command's output, input, signals and exit status are as without `tidings run`.
-Its lines become the task's log; a percentage that cargo, ninja, CMake, pip, ffmpeg,
-rsync, curl or another tool shows becomes its progress, and so does what it tells the
-terminal by OSC 9;4. What it redraws is progress and no line. Tools show one only in a
-terminal as a rule: where this is run in one, so is the command; --pty always gives
-it one in any case.
+The command's output, input, signals and exit status are the same as without
+`tidings run`. The lines that it prints become the log of the task. Its progress is read
+from what cargo, ninja, CMake, pip, ffmpeg, rsync, curl and many other tools show, and
+from OSC 9;4. Text that a tool overwrites is progress, not a line of the log. Most tools
+show progress only in a terminal: use --pty always where there is none.
 
-The command finds its task in TIDINGS_TASK, which run of it this is in TIDINGS_RUN,
-and the server in TIDINGS_URL. So a script needs only `tidings publish progress=40`,
-and a `tidings run` in it becomes a part of this task.
+The command finds its task in TIDINGS_TASK, the run in TIDINGS_RUN and the server in
+TIDINGS_URL. So a script needs only `tidings publish progress=40`, and a `tidings run`
+in the script becomes a child of this task.
 
-Whether or not the server is there makes no difference to the command. Of output that
-cannot be sent the newest 4 MiB are kept, and the log says what is missing. When the
-command is over, --linger is waited for the rest.
+A server that is away or slow never holds up the command. Of output that cannot be sent
+the newest 4 MiB are kept, and the log says what is missing.
 
-`cancel` sends SIGTERM to the command and all that it has started, and SIGKILL after
---grace; on other systems than Linux, what has left the command's process group may
-be left. Exit codes: the command's own; 128 and the signal's number if a signal ended
-it; 126 and 127 if it cannot be run or found; 64 wrong usage; 74 its output cannot be
-written, though it succeeded.";
+`cancel` sends SIGTERM to the command and to every process that it has started, and
+SIGKILL after --grace. On systems other than Linux, processes that have left the
+command's process group are not found.
+
+Exit codes: the command's own; 128 + n if signal n ended it; 126 it cannot be run; 127
+it is not found; 64 wrong usage; 74 the command succeeded but its output could not be
+written.";
 
 /// Run a command as a task: its output, progress and outcome can be watched
 #[derive(Debug, clap::Args)]
@@ -79,12 +79,11 @@ pub struct Arguments {
     #[arg(long, value_name = "ID")]
     task: Option<TaskId>,
 
-    /// What to call the task [default: the command]
+    /// The name that people see [default: the command]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Whether the command gets a terminal of its own: if there is one, always
-    /// or never
+    /// When to give the command a terminal for its output
     #[arg(long, value_enum, default_value_t = PtyWanted::Auto)]
     pty: PtyWanted,
 
@@ -92,22 +91,22 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = value::time::<0>)]
     grace: Option<Duration>,
 
-    /// When the command has ended, how long to wait for a server that is away
+    /// When the command has ended, how long to wait for the server to take the rest
     /// [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = value::time::<0>)]
     linger: Option<Duration>,
 
-    /// If the runner itself dies, its silence of this length shows as a stalled task,
-    /// and as a lost one after as long again [default: 2m]
+    /// How soon watchers learn that `tidings run` itself was killed: after this time the
+    /// task is stalled, and after twice this time it has failed as lost [default: 2m]
     #[arg(long, value_name = "TIME", value_parser = value::time::<100>)]
     lease: Option<Duration>,
 
-    /// How to read progress from the output: a regular expression with one group
-    /// for a percentage, or two for so much of so much
+    /// How to read progress from the output: a regular expression with one group for a
+    /// percentage, or two for the current number and the total
     #[arg(long, value_name = "REGEX")]
     progress: Option<Pattern>,
 
-    /// Say nothing of one's own on standard error
+    /// Print no messages of `tidings run` itself
     #[arg(long, short)]
     quiet: bool,
 

@@ -27,6 +27,10 @@ const GATHER: Duration = Duration::from_millis(100);
 /// newest are kept.
 const AHEAD: usize = 64;
 
+/// Bytes of output that are looked at between two ticks: 10 MB a second. A command that
+/// writes faster is to have the processor for itself; of its output the end is kept.
+const BUDGET: usize = 1024 * 1024;
+
 /// What the bus cannot tell from silence is said again in this part of a lease.
 const RENEWALS: u32 = 3;
 
@@ -81,6 +85,8 @@ pub(super) struct Reporter {
     cancelled: Option<Cancelled>,
     /// Processes that a cancel could not end.
     left: usize,
+    /// Bytes of output that may be looked at before the next tick.
+    budget: usize,
 }
 
 /// How a command has ended.
@@ -118,6 +124,7 @@ impl Reporter {
             spoke: Instant::now(),
             cancelled: None,
             left: 0,
+            budget: BUDGET,
         }
     }
 
@@ -139,8 +146,9 @@ impl Reporter {
         let status = loop {
             tokio::select! {
                 status = running.ended() => break status,
-                copied = copies.next(), if self.has_room() => self.take(&copied, &task),
+                copied = copies.next(), if self.has_budget() => self.take(&copied, &task),
                 _ = gather.tick() => {
+                    self.budget = BUDGET;
                     self.narrator.resize(terminal::size().unwrap_or(Size::USUAL));
                     self.tick(&task);
                     self.force();
@@ -202,12 +210,19 @@ impl Reporter {
         self.client.pending() < AHEAD
     }
 
+    fn has_budget(&self) -> bool {
+        self.budget > 0 && self.has_room()
+    }
+
     fn publish(&mut self, task: &Task, event: NewEvent) {
         self.spoke = Instant::now();
         task.publish(event);
     }
 
     fn take(&mut self, copied: &Copied, task: &Task) {
+        if let Copied::Output(_, bytes) = copied {
+            self.budget = self.budget.saturating_sub(bytes.len());
+        }
         for event in self.narrator.take(copied, moment()) {
             self.publish(task, event);
         }

@@ -53,7 +53,7 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// A task, or all whose id begins so: `build-*`
+    /// A task, or a pattern such as `build-*` for all tasks whose id begins so
     #[arg(value_name = "TASK|PATTERN", required = true, value_parser = target,
           add = complete::tasks())]
     targets: Vec<Target>,
@@ -61,11 +61,11 @@ pub struct Arguments {
     #[command(flatten)]
     format: Format,
 
-    /// Lines and not bars, in a terminal too
+    /// Print lines instead of bars, in a terminal as well
     #[arg(long, conflicts_with = "json")]
     plain: bool,
 
-    /// In a terminal, what the tasks put out as well
+    /// In a terminal, show what the tasks print as well
     #[arg(long, conflicts_with_all = ["json", "plain"])]
     logs: bool,
 
@@ -81,11 +81,11 @@ pub struct Arguments {
     #[arg(long)]
     must_exist: bool,
 
-    /// Go on after a position `epoch:offset`; 0 for all that is retained
+    /// Begin after this position (`epoch:offset`), or with all that is retained (0)
     #[arg(long, value_name = "POSITION")]
     since: Option<Since>,
 
-    /// Up to so many events from before as well
+    /// Show up to this many earlier events first
     #[arg(long, value_name = "COUNT", conflicts_with = "since")]
     history: Option<u32>,
 }

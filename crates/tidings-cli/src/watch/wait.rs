@@ -36,7 +36,7 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// A task, or all whose id begins so: `build-*`
+    /// A task, or a pattern such as `build-*` for all tasks whose id begins so
     #[arg(value_name = "TASK|PATTERN", required = true, value_parser = target,
           add = complete::tasks())]
     targets: Vec<Target>,

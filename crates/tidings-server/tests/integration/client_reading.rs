@@ -326,3 +326,63 @@ fn a_client_is_listed_gets_a_message_and_is_kicked() {
     assert_eq!(world.text(&["kick", id]), format!("{id} kicked\n"));
     assert_eq!(child.wait().unwrap().code(), Some(69));
 }
+
+/// What a command shows in a terminal of this width.
+#[cfg(unix)]
+fn shown(world: &World, columns: u16, arguments: &[&str], no_color: bool) -> String {
+    let (pty, pts) = pty_process::blocking::open().unwrap();
+    pty.resize(pty_process::Size::new(24, columns)).unwrap();
+    let mut command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(arguments)
+        .env("TIDINGS_URL", &world.url)
+        .env("TERM", "xterm-256color");
+    command = match no_color {
+        true => command.env("NO_COLOR", "1"),
+        false => command.env_remove("NO_COLOR"),
+    };
+    let mut child = command.spawn(pts).unwrap();
+    let mut bytes = Vec::new();
+    // A terminal whose last user is gone says EIO.
+    let _ = std::io::Read::read_to_end(&mut &pty, &mut bytes);
+    child.wait().unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(unix)]
+#[test]
+fn rows_fit_the_terminal_and_colours_can_be_turned_off() {
+    let world = World::start();
+    world.start_task("job");
+    let message = format!("message={}", "a long message ".repeat(20));
+    world.text(&["publish", "job", "progress_update", "progress=5", &message]);
+    let table = shown(&world, 60, &["tasks"], false);
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 60),
+        "{table}"
+    );
+    assert!(table.contains('…'), "{table}");
+    // In a pipe nothing is cut.
+    assert!(
+        world
+            .text(&["tasks"])
+            .contains(&"a long message ".repeat(19))
+    );
+    // `wait` with a child of it: bars of two tasks, one under the other.
+    world.text(&[
+        "publish",
+        "sub",
+        "task_started",
+        "parent_task_id=job",
+        "name=Sub",
+    ]);
+    let watch = ["watch", "sub", "job", "--until-end", "--timeout", "1s"];
+    let bars = shown(&world, 100, &watch, false);
+    assert!(bars.contains("└ sub"), "{bars:?}");
+    assert!(bars.contains("\u{1b}[36m"), "{bars:?}");
+    let plain = shown(&world, 100, &watch, true);
+    assert!(
+        plain.contains("└ sub") && !plain.contains("\u{1b}[36m"),
+        "{plain:?}"
+    );
+}
