@@ -2,98 +2,100 @@
 //! them, and a stop cancels the jobs and tells every watcher when to come back.
 //!
 //! ```text
-//! AUTH="Authorization: Bearer $(curl -s -d ada http://127.0.0.1:8000/login)"
-//! curl -X POST -H "$AUTH" http://127.0.0.1:8000/jobs/7
-//! curl -N -H "$AUTH" -H 'Accept: text/event-stream' http://127.0.0.1:8000/api/tasks/ada-7/events
-//! curl -H "$AUTH" --json '{"command":"cancel"}' http://127.0.0.1:8000/api/tasks/ada-7/commands
+//! curl -c jar -d ada http://127.0.0.1:8000/login
+//! curl -b jar -X POST http://127.0.0.1:8000/jobs/7
+//! curl -b jar -N -H 'Accept: text/event-stream' http://127.0.0.1:8000/api/tasks/ada-7/events
+//! curl -b jar --json '{"command":"cancel"}' http://127.0.0.1:8000/api/tasks/ada-7/commands
 //! ```
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use tidings::bus::guard::{BoxError, Reporter};
 use tidings::connections::{AuthError, Authenticator, Credentials};
 use tidings::connections::{Permission, Permissions, Principal};
-use tidings::{BusConfig, ConnectionManager, ConnectionsConfig, EventBus};
-use tidings::{TidingsService, TransportConfig, WEBSOCKET};
+use tidings::transport::{AxumListener, PeerAddr, RequestParts, cookie};
+use tidings::{BusConfig, ConnectionManager, ConnectionsConfig, EventBus, Pattern};
+use tidings::{TidingsService, TransportConfig};
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
 struct App {
     bus: EventBus,
-    /// Who is logged in, by token.
     sessions: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl App {
-    fn sessions(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn user(&self, token: Option<&str>) -> Option<String> {
-        self.sessions().get(token?).cloned()
+    async fn user(&self, headers: &HeaderMap) -> Option<String> {
+        let sessions = self.sessions.lock().await;
+        sessions.get(cookie(headers, "session")?).cloned()
     }
 }
 
-#[async_trait]
+#[async_trait::async_trait]
 impl Authenticator for App {
     /// Lets everybody watch and command the own tasks.
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, AuthError> {
-        let user = self.user(credentials.token).ok_or(AuthError::Invalid)?;
-        let own = || format!("{user}-*").parse().into_iter().collect();
+        let request: &RequestParts = credentials.request().ok_or(AuthError::Missing)?;
+        let user = self
+            .user(&request.headers)
+            .await
+            .ok_or(AuthError::Missing)?;
+        let own: Pattern = format!("{user}-*").parse().or(Err(AuthError::Invalid))?;
         let permissions = Permissions::default()
-            .with(Permission::Watch, own())
-            .with(Permission::Command, own());
+            .with(Permission::Watch, own.clone().into())
+            .with(Permission::Command, own.into());
         Ok(Principal::new(permissions).subject(user))
     }
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET))?;
-    let (bus_of_app, sessions) = (bus.clone(), Arc::default());
+async fn main() -> Result<(), BoxError> {
+    let bus = EventBus::new(BusConfig::default())?;
     let app = App {
-        bus: bus_of_app,
-        sessions,
+        bus: bus.clone(),
+        sessions: Arc::default(),
     };
     let (config, people) = (ConnectionsConfig::default(), Arc::new(app.clone()));
     let manager = ConnectionManager::with_authenticator(bus.clone(), config, people)?;
-    let tidings = TidingsService::new(manager.clone(), TransportConfig::default())?;
+    let tidings = TidingsService::new(manager, TransportConfig::default())?;
+    let addr = std::env::args().nth(1);
+    let listener = TcpListener::bind(addr.as_deref().unwrap_or("127.0.0.1:8000")).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let listener = AxumListener::new(listener, &tidings)?;
+    let stop = CancellationToken::new();
+    let drained = tidings.drain_on(stop.clone(), Duration::from_secs(1));
     let app = Router::new()
         .route("/login", post(login))
         .route("/jobs/{number}", post(begin))
         .with_state(app)
-        .fallback_service(tidings);
-    let addr = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:8000".to_owned());
-    let listener = TcpListener::bind(addr).await?;
-    println!("listening on http://{}", listener.local_addr()?);
-    let stop = async move {
+        .fallback_service(tidings)
+        .into_make_service_with_connect_info::<PeerAddr>();
+    let stopping = async move {
         let _ = tokio::signal::ctrl_c().await;
         // Jobs report that they are cancelled, then watchers are sent away.
         bus.shutdown().await;
-        let drain = manager.drain(Duration::from_secs(1));
-        let _ = tokio::time::timeout(Duration::from_secs(5), drain).await;
+        stop.cancel();
     };
-    axum::serve(listener, app)
-        .with_graceful_shutdown(stop)
-        .await?;
+    let serve = axum::serve(listener, app);
+    serve.with_graceful_shutdown(stopping).await?;
+    drained.await;
     Ok(())
 }
 
 /// Any name will do here; a real service checks a password.
-async fn login(State(app): State<App>, user: String) -> String {
-    let token = format!("{:032x}", fastrand::u128(..));
-    app.sessions().insert(token.clone(), user);
-    token
+async fn login(State(app): State<App>, user: String) -> impl axum::response::IntoResponse {
+    let session = format!("{:032x}", fastrand::u128(..));
+    let cookie = format!("session={session}; HttpOnly; SameSite=Strict; Path=/");
+    app.sessions.lock().await.insert(session, user);
+    [(header::SET_COOKIE, cookie)]
 }
 
 async fn begin(
@@ -101,9 +103,7 @@ async fn begin(
     Path(number): Path<u32>,
     headers: HeaderMap,
 ) -> Result<(StatusCode, String), StatusCode> {
-    let header = headers.get("authorization");
-    let token = header.and_then(|header| header.to_str().ok()?.strip_prefix("Bearer "));
-    let user = app.user(token).ok_or(StatusCode::UNAUTHORIZED)?;
+    let user = app.user(&headers).await.ok_or(StatusCode::UNAUTHORIZED)?;
     let id = format!("{user}-{number}");
     let place = format!("watch it at /ws/tasks/{id}\n");
     tokio::spawn(async move { app.bus.run(id, job).await });

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tidings::bus::guard::{BoxError, Reporter, RunError};
-use tidings::{BusConfig, Delivery, EventBus, Filter, TaskId};
+use tidings::{BusConfig, EventBus, TaskId};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -74,9 +74,9 @@ async fn count(task: Reporter, files: Vec<PathBuf>) -> Result<usize, BoxError> {
 
 /// Shows how far the task is, in one line, until the bus is shut down.
 async fn show(bus: EventBus, id: TaskId) {
-    let mut deliveries = bus.subscribe(Filter::task(id.clone()));
-    while let Some(delivery) = deliveries.recv().await {
-        if let (Delivery::Event(_), Some(state)) = (delivery, bus.snapshot(&id)) {
+    let mut watch = bus.watch(&id);
+    while watch.recv().await.is_some() {
+        if let Some(state) = watch.state(&id) {
             let progress = state.progress.unwrap_or_default();
             let message = state.message.as_deref().unwrap_or_default();
             print!("\r{progress:3.0} % {message:<30}");

@@ -10,7 +10,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tidings::{BusConfig, Delivery, EventBus, Filter, NewEvent, PublishError, TaskId};
+use tidings::{BusConfig, EventBus, Filter, NewEvent, PublishError, TaskId, Update};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -68,10 +68,10 @@ async fn render(bus: EventBus, task: TaskId) -> Result<(), PublishError> {
 
 /// Prints what comes until the task has ended.
 async fn watch(name: &str, bus: EventBus, filter: Filter) {
-    let mut deliveries = bus.subscribe(filter);
-    while let Some(delivery) = deliveries.recv().await {
-        match delivery {
-            Delivery::Event(event) => {
+    let mut updates = bus.subscribe(filter);
+    while let Some(update) = updates.recv().await {
+        match update {
+            Update::Event(event) => {
                 println!(
                     "{name:<6} {} {} {}",
                     event.offset(),
@@ -82,14 +82,15 @@ async fn watch(name: &str, bus: EventBus, filter: Filter) {
                     break;
                 }
             }
-            Delivery::Gap { gap, .. } => {
+            Update::Gap { gap, .. } => {
                 println!(
                     "{name:<6} {} to {} are missing: {}",
                     gap.from, gap.to, gap.reason
                 );
             }
-            Delivery::Reset { reason, .. } => println!("{name:<6} starts over: {reason}"),
-            Delivery::Removed { .. } => break,
+            Update::Reset { reason, .. } => println!("{name:<6} starts over: {reason}"),
+            Update::Removed { .. } => break,
+            _ => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tidings::{
-    BusConfig, Delivery, EventBus, EventHandler, Filter, HandlerError, NewEvent, TaskId,
+    BusConfig, Delivery, EventBus, EventHandler, Filter, HandlerError, NewEvent, TaskId, Update,
 };
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
@@ -40,25 +40,26 @@ impl FileHandler {
 
 #[async_trait]
 impl EventHandler for FileHandler {
-    async fn handle(&self, delivery: Delivery) -> Result<(), HandlerError> {
-        let line = match delivery {
+    async fn handle(&self, update: Delivery) -> Result<(), HandlerError> {
+        let line = match update {
             // An event is one line of JSON as it lies in the log.
-            Delivery::Event(event) => format!("{}\n", event.json()),
+            Update::Event(event) => format!("{}\n", event.json()),
             // A file with a hole must say so, too.
-            Delivery::Gap { task_id, gap, .. } => {
+            Update::Gap { task_id, gap, .. } => {
                 let gap = serde_json::json!({ "task_id": task_id, "gap": gap });
                 format!("{gap}\n")
             }
-            Delivery::Reset {
+            Update::Reset {
                 task_id, reason, ..
             } => {
                 let reset = serde_json::json!({ "task_id": task_id, "reset": reason });
                 format!("{reset}\n")
             }
-            Delivery::Removed { task_id } => {
+            Update::Removed { task_id } => {
                 let removed = serde_json::json!({ "removed": task_id });
                 format!("{removed}\n")
             }
+            _ => return Ok(()),
         };
         let mut file = self.file.lock().await;
         file.write_all(line.as_bytes()).await?;

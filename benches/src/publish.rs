@@ -69,7 +69,7 @@ async fn bus(shape: Shape, events: u64) -> Duration {
                     let at = match delivery {
                         Delivery::Event(event) => event.offset().get(),
                         Delivery::Gap { gap, .. } => gap.to.get(),
-                        Delivery::Reset { .. } | Delivery::Removed { .. } => 0,
+                        _ => 0,
                     };
                     if at >= last {
                         return;

@@ -61,6 +61,7 @@ pub use store::{
 pub use tasks::registry::{PatternId, PatternWatcher};
 pub use tasks::starts::Starts;
 pub use tidings_protocol as protocol;
+pub use tidings_protocol::Update;
 pub use timing::{Timing, TimingCounts, Timings};
 
 /// What a [`Watcher`] needs beside its [`Topic`]: the task, and how it joins the log.

@@ -75,7 +75,6 @@ mod list;
 mod publish;
 mod shared;
 mod state;
-mod states;
 mod stream;
 mod task;
 mod token;

@@ -6,13 +6,12 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use tidings_protocol::{TaskId, TaskSnapshot};
+use tidings_protocol::{States, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
 use crate::client::Handle;
 use crate::error::WatchError;
 use crate::state::WatchId;
-use crate::states::States;
 use crate::update::Update;
 
 /// What happens to a task, or to all that match a pattern: a stream of [`Update`]s.

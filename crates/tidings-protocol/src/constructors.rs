@@ -3,6 +3,8 @@
 //! None of them fails: what does not fit an event's type is refused when the
 //! event is published, wherever it came from.
 
+use std::error::Error;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -80,10 +82,10 @@ impl NewEvent {
     }
 
     /// `task_failed`.
-    pub fn task_failed(error: impl Into<TaskError>) -> Self {
+    pub fn task_failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(
             EventType::TaskFailed,
-            Fields::new().put("error", &error.into()),
+            Fields::new().put("error", &TaskError::of(error)),
         )
     }
 
@@ -117,10 +119,13 @@ impl NewEvent {
     }
 
     /// `step_failed`.
-    pub fn step_failed(step_id: impl AsRef<str>, error: impl Into<TaskError>) -> Self {
+    pub fn step_failed(
+        step_id: impl AsRef<str>,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
         let fields = Fields::new()
             .put("step_id", step_id.as_ref())
-            .put("error", &error.into());
+            .put("error", &TaskError::of(error));
         Self::of(EventType::StepFailed, fields)
     }
 
@@ -164,10 +169,13 @@ impl NewEvent {
     }
 
     /// `tool_call_failed`.
-    pub fn tool_call_failed(tool_call_id: impl AsRef<str>, error: impl Into<TaskError>) -> Self {
+    pub fn tool_call_failed(
+        tool_call_id: impl AsRef<str>,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
         let fields = Fields::new()
             .put("tool_call_id", tool_call_id.as_ref())
-            .put("error", &error.into());
+            .put("error", &TaskError::of(error));
         Self::of(EventType::ToolCallFailed, fields)
     }
 

@@ -145,6 +145,33 @@ pub struct Event {
 }
 
 impl Event {
+    /// Returns the event's place in its task's log. The methods with the names of
+    /// fields are there for code that also runs in the process of a bus, where an event
+    /// is a record of the log.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Returns what kind of event it is.
+    pub fn event_type(&self) -> &EventType {
+        &self.event_type
+    }
+
+    /// Returns what the event says.
+    pub fn data(&self) -> Data {
+        self.data.clone()
+    }
+
+    /// Returns when the event got its place.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// Returns the task that the event belongs to.
+    pub fn task_id(&self) -> Option<&TaskId> {
+        Some(&self.task_id)
+    }
+
     /// Returns the first offset that the event stands for: its own, unless it is merged.
     pub fn first_offset(&self) -> Offset {
         self.from.unwrap_or(self.offset)

@@ -59,6 +59,7 @@ mod ids;
 mod json;
 mod lease;
 mod lifecycle;
+mod loss;
 mod merge;
 mod message;
 mod object;
@@ -72,6 +73,7 @@ mod secret;
 mod snapshot;
 mod text;
 mod timestamp;
+mod update;
 
 /// The WebSocket subprotocol, and the name of this version of the protocol.
 pub const PROTOCOL: &str = "tidings.v1";
@@ -90,6 +92,7 @@ pub use ids::{ClientId, CommandId, EventId, IdError, ItemId, Pattern, ProducerId
 pub use json::{Data, DataError, Json, JsonError, MAX_DEPTH};
 pub use lease::{Lease, LeaseExpiry};
 pub use lifecycle::{InvalidTransition, TaskStatus, UnknownTaskStatus};
+pub use loss::Loss;
 pub use merge::{MAX_MERGED_BYTES, Merger};
 pub use message::{
     ClientMessage, ClientRequest, ControlMessage, DecodeError, InvalidServerMessage, Joined,
@@ -115,3 +118,4 @@ pub use snapshot::{
     ToolCallState, UnknownItemState,
 };
 pub use timestamp::{Timestamp, TimestampError};
+pub use update::{States, Told, Update};

@@ -6,35 +6,55 @@
 //! every event in order, exactly once, or is told by a gap which ones it did
 //! not get and why.
 //!
+//! # Where to begin
+//!
+//! | your program | begin with | a whole program |
+//! |---|---|---|
+//! | does work and shows it itself: a command-line tool, a desktop program | [`EventBus::run`], [`EventBus::watch`] | [`cli_tool`] |
+//! | is a web service: people log in, begin jobs, watch and cancel them | [`TidingsService`](transport::TidingsService), [`EventBus::run`] | [`axum_service`] |
+//! | works for, or watches, a server elsewhere | [`Client::run`](client::Client::run), [`Client::watch`](client::Client::watch) | [`client`][client example] |
+//! | *is* the server, with storage, TLS and tokens | [`Node`](node::Node), or the binary `tidings` | [`embed_node`] |
+//!
+//! [`cli_tool`]: https://github.com/tidings-rs/tidings/blob/main/examples/cli_tool.rs
+//! [`axum_service`]: https://github.com/tidings-rs/tidings/blob/main/examples/axum_service.rs
+//! [client example]: https://github.com/tidings-rs/tidings/blob/main/examples/client.rs
+//! [`embed_node`]: https://github.com/tidings-rs/tidings/blob/main/examples/embed_node.rs
+//!
+//! Work is a scope, on the bus as on the client. How it returns is how its task ends,
+//! a panic and a cancellation included, and reports cannot harm it:
+//!
 //! ```
-//! use tidings::{BusConfig, Delivery, EventBus, EventType, NewEvent, TaskId};
+//! use tidings::bus::guard::BoxError;
+//! use tidings::{BusConfig, EventBus, Outcome, TaskId, Update};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn main() -> Result<(), BoxError> {
 //! let bus = EventBus::new(BusConfig::default())?;
-//! let task: TaskId = "render-7".parse()?;
-//! let mut watching = bus.subscribe(&task);
+//! let id: TaskId = "render-7".parse()?;
+//! let mut watch = bus.watch(&id);
 //!
-//! bus.publish(&task, NewEvent::task_started("Render")).await?;
-//! bus.publish(&task, NewEvent::progress(40.0, "lighting")).await?;
-//! bus.publish(&task, NewEvent::task_completed(None)).await?;
+//! let frames = bus.run(&id, |task| async move {
+//!     task.progress(40.0, "lighting");
+//!     Ok(250)
+//! });
+//! assert_eq!(frames.await?, 250);
 //!
-//! while let Some(delivery) = watching.recv().await {
-//!     match delivery {
-//!         Delivery::Event(event) => {
-//!             println!("{}: {}", event.offset(), event.json());
-//!             if *event.event_type() == EventType::TaskCompleted {
-//!                 break;
-//!             }
-//!         }
-//!         Delivery::Gap { gap, .. } => println!("missing {} to {}", gap.from, gap.to),
-//!         Delivery::Reset { reason, .. } => println!("it starts over: {reason}"),
-//!         Delivery::Removed { .. } => break,
+//! while let Some(update) = watch.recv().await {
+//!     match update {
+//!         Update::Snapshot(state) => println!("{} is {}", state.task_id, state.status),
+//!         Update::Event(event) => println!("{} {}", event.event_type(), event.data()),
+//!         Update::Gap { gap, .. } => println!("{} to {} will not come", gap.from, gap.to),
+//!         _ => {}
+//!     }
+//!     if watch.state(&id).and_then(Outcome::of).is_some() {
+//!         break;
 //!     }
 //! }
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A client's watch yields the same [`Update`]s in the same order.
 //!
 //! # Features
 //!
@@ -45,7 +65,8 @@
 //!   for a transport of your own.
 //! * `transport`: WebSocket, SSE and REST as a hyper and tower service.
 //!   Implies `connections`.
-//! * `axum`: WebSockets under `axum::serve` are as fast as under hyper itself.
+//! * `axum`: WebSockets under `axum::serve` are as fast as under hyper itself, axum's
+//!   `ConnectInfo` and prefixes are read, and `AxumListener` has write deadlines.
 //!   Implies `transport`.
 //! * `metrics`: everything that is counted, as Prometheus text. Implies
 //!   `connections`.
@@ -159,14 +180,14 @@ pub use tidings_bus::{
 };
 pub use tidings_protocol::{
     Cancelled, Data, Event, EventId, EventType, Gap, GapReason, NewEvent, Offset, Outcome, Pattern,
-    Position, Since, TaskId, TaskSnapshot, TaskStatus,
+    Position, Since, TaskId, TaskSnapshot, TaskStatus, Update,
 };
 
 #[cfg(feature = "connections")]
 pub use tidings_connections::{ConnectionManager, ConnectionsConfig};
 
 #[cfg(feature = "client")]
-pub use tidings_client::{Client, ClientConfig, Task, Update, Watch};
+pub use tidings_client::{Client, ClientConfig, Task, Watch};
 
 #[cfg(feature = "transport")]
 pub use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};

@@ -23,6 +23,13 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// A handler that is slow lags, one that fails or panics is counted and called
 /// again with the next delivery; neither harms publishers or other subscribers.
+///
+/// A closure from a [`Delivery`] to a future is a handler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no event handler",
+    note = "implement `EventHandler` for it, with `#[async_trait]` above the `impl`, or give a \
+            closure from an update to a future"
+)]
 #[async_trait]
 pub trait EventHandler: Send + Sync + 'static {
     /// Handles one delivery. An error is counted, logged and kept in
@@ -32,6 +39,17 @@ pub trait EventHandler: Send + Sync + 'static {
     /// Returns what the handler is called in lists. Default the name of its type.
     fn name(&self) -> String {
         std::any::type_name::<Self>().to_owned()
+    }
+}
+
+#[async_trait]
+impl<F, W> EventHandler for F
+where
+    F: Fn(Delivery) -> W + Send + Sync + 'static,
+    W: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    async fn handle(&self, delivery: Delivery) -> Result<(), HandlerError> {
+        self(delivery).await
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use futures_core::Stream;
 use slab::Slab;
 use tidings_protocol::{
-    EventType, Gap, GapReason, Offset, Pattern, ResetReason, Since, TaskId, TaskSnapshot,
+    EventType, GapReason, Pattern, ResetReason, Since, States, Target, TaskId, TaskSnapshot, Update,
 };
 
 use crate::bus::EventBus;
@@ -23,37 +23,9 @@ use crate::tasks::task::Task;
 /// Events taken from one task before another has its turn.
 const BATCH: u64 = 64;
 
-/// What a subscriber gets, in order.
-#[derive(Debug, Clone)]
-pub enum Delivery {
-    /// The next event of a task.
-    Event(EventRecord),
-    /// Events of a task that will not come, and its state to go on from.
-    Gap {
-        /// The task.
-        task_id: TaskId,
-        /// Which offsets, and why.
-        gap: Gap,
-        /// The task's state, newer than the gap; none when events were only conflated.
-        snapshot: Option<Arc<TaskSnapshot>>,
-    },
-    /// The subscriber's position is void: the task goes on after another one.
-    Reset {
-        /// The task.
-        task_id: TaskId,
-        /// Why.
-        reason: ResetReason,
-        /// What comes next comes after this offset, in the snapshot's epoch.
-        offset: Offset,
-        /// The task's state.
-        snapshot: Arc<TaskSnapshot>,
-    },
-    /// A task that a pattern matched is gone.
-    Removed {
-        /// The task.
-        task_id: TaskId,
-    },
-}
+/// What a subscriber in this process gets, in order: an [`Update`], as a client's watch
+/// yields it, with the event as a record of the log. It is never disconnected.
+pub type Delivery = Update<EventRecord>;
 
 /// Which tasks.
 #[derive(Debug, Clone)]
@@ -69,6 +41,7 @@ pub struct Filter {
     start: Start,
     event_types: Option<HashSet<EventType>>,
     skip: Option<SkipPolicy>,
+    snapshots: bool,
 }
 
 impl Filter {
@@ -78,6 +51,7 @@ impl Filter {
             start: Start::Live,
             event_types: None,
             skip: None,
+            snapshots: false,
         }
     }
 
@@ -117,6 +91,14 @@ impl Filter {
         self
     }
 
+    /// Begins each task with its state, as a client's watch does; see
+    /// [`EventBus::watch`].
+    #[must_use]
+    pub fn snapshots(mut self) -> Self {
+        self.snapshots = true;
+        self
+    }
+
     /// When to skip what a lagging subscriber may miss; default as the bus says.
     #[must_use]
     pub fn skip(mut self, policy: SkipPolicy) -> Self {
@@ -152,6 +134,21 @@ impl From<TaskId> for Filter {
     }
 }
 
+impl From<&Pattern> for Filter {
+    fn from(pattern: &Pattern) -> Self {
+        Self::pattern(pattern.clone())
+    }
+}
+
+impl From<Target> for Filter {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Task(task_id) => Self::task(task_id),
+            Target::Pattern(pattern) => Self::pattern(pattern),
+        }
+    }
+}
+
 impl From<Pattern> for Filter {
     fn from(pattern: Pattern) -> Self {
         Self::pattern(pattern)
@@ -166,6 +163,8 @@ struct Watched {
     ahead: bool,
     /// It was told something of the task.
     told: bool,
+    /// The task's state, to be told before anything else.
+    greeting: Option<Arc<TaskSnapshot>>,
     /// Events from the store, while they are not in memory.
     page: Option<Box<View>>,
     /// All that the cursor has before it, as the pass saw it last, if that is in
@@ -226,7 +225,7 @@ impl Watched {
         let chunk = self.offered.take()?;
         let (from, to) = (self.cursor.next_offset(), chunk.last());
         let count = to - from + 1;
-        let plain = !closed && !self.ahead && self.page.is_none();
+        let plain = !closed && !self.ahead && self.page.is_none() && self.greeting.is_none();
         if !plain || count > BATCH || self.cursor.lag(topic) > skip.behind {
             return None;
         }
@@ -272,6 +271,8 @@ pub(crate) struct Inner {
     /// Events that were taken from logs and are not done with.
     taken: AtomicU64,
     pattern: Option<Pattern>,
+    /// Each task begins with its state.
+    snapshots: bool,
     /// Itself, to attach to tasks that its pattern discovers.
     me: Weak<Inner>,
 }
@@ -296,13 +297,16 @@ impl Inner {
         let attached = task.topic().attach(me, key, hold)?;
         let joined = task.topic().join(start);
         // Its first step may have something to say, events or none.
-        let ready = *start != Start::Live;
+        let greeting = joined.standing.snapshot.clone();
+        let greeting = greeting.filter(|_| self.snapshots);
+        let ready = *start != Start::Live || greeting.is_some();
         state.watched.insert(Watched {
             task: Arc::clone(task),
             attached,
             cursor: joined.cursor,
             ahead: joined.ahead,
             told: false,
+            greeting,
             page: None,
             offered: None,
             ready,
@@ -414,6 +418,8 @@ pub struct Subscription {
     ended: bool,
     /// Events count as taken until somebody says that they are done with.
     handled_later: bool,
+    /// Of a watch: the tasks as they are after what was taken from the stream.
+    states: Option<States>,
 }
 
 impl EventBus {
@@ -428,6 +434,7 @@ impl EventBus {
                 Subject::Pattern(pattern) => Some(pattern.clone()),
                 Subject::Task(_) => None,
             },
+            snapshots: filter.snapshots,
             me: me.clone(),
         });
         let standing = match &filter.subject {
@@ -463,7 +470,36 @@ impl EventBus {
             closing: Box::pin(async move { stop.cancelled().await }),
             ended: false,
             handled_later: false,
+            states: filter.snapshots.then(States::default),
         }
+    }
+
+    /// Watches a task, a pattern or a [`Filter`]: of each task the state, then what
+    /// comes next, as a client's watch does.
+    ///
+    /// ```
+    /// # use tidings_bus::{BusConfig, EventBus, Update};
+    /// # use tidings_protocol::{NewEvent, TaskId, TaskStatus};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = EventBus::new(BusConfig::default())?;
+    /// # let task: TaskId = "render-7".parse()?;
+    /// bus.publish(&task, NewEvent::task_started("Render")).await?;
+    /// let mut watch = bus.watch(&task);
+    /// while let Some(update) = watch.recv().await {
+    ///     match update {
+    ///         Update::Snapshot(state) => assert_eq!(state.status, TaskStatus::Running),
+    ///         Update::Event(event) => println!("{}", event.event_type()),
+    ///         Update::Gap { gap, .. } => println!("{} to {} will not come", gap.from, gap.to),
+    ///         _ => {}
+    ///     }
+    /// #   break;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch(&self, filter: impl Into<Filter>) -> Subscription {
+        self.subscribe(filter.into().snapshots())
     }
 }
 
@@ -479,6 +515,13 @@ impl Subscription {
     /// after it. None for a pattern.
     pub fn standing(&self) -> Option<&Standing> {
         self.standing.as_ref()
+    }
+
+    /// Returns the state of a task after the last update that was taken. None if there
+    /// was none of it yet, and for a subscription without
+    /// [`snapshots`](Filter::snapshots).
+    pub fn state(&self, task_id: &TaskId) -> Option<&Arc<TaskSnapshot>> {
+        self.states.as_ref()?.get(task_id)
     }
 
     /// How many events lie between this and the heads of its tasks.
@@ -545,6 +588,12 @@ impl Subscription {
             return true;
         }
         topic.fill(&mut self.view, watched.cursor.next_offset());
+        if let Some(state) = watched.greeting.take() {
+            watched.told = true;
+            self.inner.taken.fetch_add(1, Ordering::SeqCst);
+            let told = Box::new(Delivery::Snapshot(state));
+            self.batch.push_back(Taken::Told(told));
+        }
         let mut taken = 0;
         let caught_up = loop {
             let ahead = std::mem::take(&mut watched.ahead);
@@ -700,6 +749,9 @@ impl Stream for Subscription {
                 coop.made_progress();
                 if !this.handled_later {
                     this.inner.done(1);
+                }
+                if let Some(states) = &mut this.states {
+                    states.take(&delivery);
                 }
                 return Poll::Ready(Some(delivery));
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use serde::Serialize;
-use tidings_protocol::{IdError, NewEvent, Offset, Outcome, TaskId, TaskSnapshot};
+use tidings_protocol::{IdError, NewEvent, Offset, Outcome, TaskId, Update};
 use tidings_scope::{Beginning, BoxError, Heard, Host, Losses, RunError};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -17,43 +17,30 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::job::{Job, Receipt};
 use super::{Commands, Reporter, TaskBuilder};
 use crate::bus::EventBus;
-use crate::deliver::subscription::{Delivery, Filter, Subscription};
+use crate::deliver::subscription::Subscription;
 use crate::publish::append::{PublishError, Published};
 use crate::store::StoreError;
 
 /// What happens to a task of the bus, as its worker hears it.
 #[derive(Debug)]
-pub struct Updates {
-    /// The state when this was made.
-    state: Option<Arc<TaskSnapshot>>,
-    deliveries: Subscription,
-}
+pub struct Updates(Subscription);
 
 impl Stream for Updates {
     type Item = Result<Heard, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(state) = self.state.take() {
-            return Poll::Ready(Some(Ok(Heard::State(state))));
-        }
         loop {
-            let next = std::task::ready!(Pin::new(&mut self.deliveries).poll_next(cx));
-            match next {
-                None => return Poll::Ready(None),
-                Some(Delivery::Event(event)) if Heard::concerns(event.event_type()) => {
-                    let heard = Heard::Event(event.event_type().clone(), event.data());
-                    return Poll::Ready(Some(Ok(heard)));
-                }
-                Some(
-                    Delivery::Gap {
-                        snapshot: Some(state),
-                        ..
-                    }
-                    | Delivery::Reset {
-                        snapshot: state, ..
-                    },
-                ) => return Poll::Ready(Some(Ok(Heard::State(state)))),
-                Some(_) => {}
+            let Some(update) = std::task::ready!(Pin::new(&mut self.0).poll_next(cx)) else {
+                return Poll::Ready(None);
+            };
+            if let Some(state) = update.snapshot() {
+                return Poll::Ready(Some(Ok(Heard::State(Arc::clone(state)))));
+            }
+            if let Update::Event(event) = update
+                && Heard::concerns(event.event_type())
+            {
+                let heard = Heard::Event(event.event_type().clone(), event.data());
+                return Poll::Ready(Some(Ok(heard)));
             }
         }
     }
@@ -121,10 +108,7 @@ impl Host for EventBus {
     }
 
     fn follow(&self, task_id: &TaskId) -> Updates {
-        // Subscribed first: what comes in between is in both, and heard of twice.
-        let deliveries = self.subscribe(Filter::task(task_id.clone()));
-        let state = self.snapshot(task_id);
-        Updates { state, deliveries }
+        Updates(self.watch(task_id))
     }
 
     fn offset(place: &Published) -> Offset {
@@ -229,13 +213,13 @@ impl EventBus {
     /// # Cancel safety
     /// It changes nothing.
     pub async fn wait(&self, task_id: &TaskId) -> Option<Outcome> {
-        // Subscribed first: the end is in the state or comes as an event.
-        let mut deliveries = self.subscribe(Filter::task(task_id.clone()));
-        loop {
-            if let Some(outcome) = self.snapshot(task_id).as_ref().and_then(Outcome::of) {
+        let mut watch = self.watch(task_id);
+        while watch.recv().await.is_some() {
+            if let Some(outcome) = watch.state(task_id).and_then(Outcome::of) {
                 return Some(outcome);
             }
-            deliveries.recv().await?;
         }
+        // The last word of a bus that is shut down.
+        self.snapshot(task_id).as_ref().and_then(Outcome::of)
     }
 }

@@ -1,9 +1,12 @@
 //! A handle to one event in the log, without a copy.
 
+use std::borrow::Cow;
 use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 
-use tidings_protocol::{Data, Event, EventClass, EventType, Offset, Position, TaskId, Timestamp};
+use tidings_protocol::{
+    Data, Event, EventClass, EventType, Offset, Position, TaskId, Timestamp, Told,
+};
 
 use super::{Chunk, Framing, RecordMeta, narrow};
 
@@ -188,5 +191,15 @@ impl Iterator for Run {
 impl std::fmt::Debug for EventRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("EventRecord").field(&self.json()).finish()
+    }
+}
+
+impl Told for EventRecord {
+    fn task_id(&self) -> Option<&TaskId> {
+        Self::task_id(self)
+    }
+
+    fn event(&self) -> Option<Cow<'_, Event>> {
+        self.decode().ok().map(Cow::Owned)
     }
 }

@@ -348,3 +348,58 @@ async fn a_question_waits_for_a_person() {
     running.complete(None).await.unwrap();
     assert!(matches!(asking.await.unwrap(), Err(AskError::Over)));
 }
+
+/// Everything that a program may report, with values that no log takes.
+fn report_everything(task: &tidings_bus::guard::Reporter) {
+    use std::fmt::Write as _;
+
+    for number in [f64::NAN, f64::INFINITY, -1.0, 1e308] {
+        task.progress(number, "\u{0}");
+        task.progress_of(number, 0.0, None);
+    }
+    task.log("x".repeat(1_000_000));
+    task.agent("", tidings_protocol::AgentStatus::Working, None);
+    task.tool_started("", "", None);
+    task.tool_completed("", None);
+    task.tool_failed("", "broken");
+    let step = task.step("");
+    step.step("below").fail("broken");
+    let mut output = task.output("");
+    write!(output, "{}", "y".repeat(1_000_000)).unwrap();
+    drop(output);
+    drop(step);
+    drop(task.try_publish(NewEvent::task_stalled()));
+    task.publish(NewEvent::task_completed(None));
+    let _ = (task.is_cancelled(), task.losses());
+}
+
+#[test]
+fn nothing_that_reports_panics_or_waits_even_after_the_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (bus, first, second) = runtime.block_on(async {
+        let bus = bus();
+        let first = bus.begin("first").start().await.unwrap();
+        let second = bus.begin("second").start().await.unwrap();
+        report_everything(&first);
+        (bus, first, second)
+    });
+    // On a thread without a runtime, and then without any runtime at all.
+    let reporter = second.reporter();
+    std::thread::spawn(move || report_everything(&reporter))
+        .join()
+        .unwrap();
+    drop(runtime);
+    report_everything(&second);
+    drop(first.fail("broken"));
+    drop(second);
+    drop(bus);
+}
+
+#[tokio::test]
+async fn a_report_outlives_a_bus_that_is_shut_down() {
+    let bus = bus();
+    let running = bus.begin("job").start().await.unwrap();
+    bus.shutdown().await;
+    report_everything(&running);
+    assert!(running.complete(None).await.is_err());
+}

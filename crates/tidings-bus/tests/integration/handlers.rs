@@ -265,3 +265,22 @@ async fn a_handler_says_what_it_is_and_how_far_behind() {
     assert_eq!(*seen.lock().unwrap(), [1, 3, 5]);
     assert_eq!(info(&bus, guard.id()).lag, 0);
 }
+
+#[tokio::test]
+async fn a_closure_is_a_handler() {
+    let bus = bus();
+    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let _guard = bus.subscribe_handler(Filter::everything(), move |update: Delivery| {
+        let sender = sender.clone();
+        async move {
+            if let Delivery::Event(event) = update {
+                sender.send(event.offset().get())?;
+            }
+            Ok(())
+        }
+    });
+    bus.publish(&id("t"), NewEvent::task_started("t"))
+        .await
+        .unwrap();
+    assert_eq!(seen.recv().await, Some(1));
+}

@@ -513,3 +513,39 @@ async fn a_loop_of_publishes_and_one_of_deliveries_let_others_run() {
         "while it was read"
     );
 }
+
+#[tokio::test]
+async fn a_watch_begins_with_the_state_of_each_task_and_keeps_it() {
+    let bus = bus();
+    let (old, new) = (id("w-old"), id("w-new"));
+    let started = NewEvent::task_started("t");
+    bus.publish(&old, started.clone()).await.unwrap();
+    let mut one = bus.watch(&old);
+    let mut all = bus.watch("w-*".parse::<Pattern>().unwrap());
+    bus.publish(&old, NewEvent::progress(40.0, None))
+        .await
+        .unwrap();
+    bus.publish(&new, started).await.unwrap();
+    for watch in [&mut one, &mut all] {
+        let first = watch.recv().await.unwrap();
+        assert!(matches!(&first, Delivery::Snapshot(state) if state.offset.get() == 1));
+        assert_eq!(watch.state(&old).unwrap().progress, None);
+    }
+    let update = one.recv().await.unwrap();
+    assert!(matches!(&update, Delivery::Event(event) if event.offset().get() == 2));
+    assert_eq!(one.state(&old).unwrap().progress, Some(40.0));
+    // A task that appears begins with its state, too.
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let update = all.recv().await.unwrap();
+        let is_state = update.snapshot().is_some();
+        seen.push((update.task_id().cloned().unwrap(), is_state));
+    }
+    let of_new: Vec<_> = seen.iter().filter(|(task, _)| *task == new).collect();
+    assert_eq!(of_new, [&(new.clone(), true), &(new.clone(), false)]);
+    assert_eq!(all.state(&new).unwrap().run, 1);
+    bus.remove(&new).await.unwrap();
+    let gone = all.recv().await.unwrap();
+    assert!(matches!(gone, Delivery::Removed { task_id } if task_id == new));
+    assert!(all.state(&new).is_none());
+}

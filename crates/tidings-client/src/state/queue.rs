@@ -6,7 +6,7 @@ use tidings_protocol::{Target, TaskId};
 
 use crate::defaults::WATCH_BYTES;
 use crate::error::WatchError;
-use crate::update::{Start, Update};
+use crate::update::{Start, Update, weight};
 
 /// One watch: what it is about, and its queue.
 ///
@@ -69,7 +69,7 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, update: Update) {
-        self.bytes += update.weight();
+        self.bytes += weight(&update);
         self.updates.push_back(update);
     }
 
@@ -84,7 +84,7 @@ impl Queue {
             (Some(Update::Reconnected), Update::Disconnected { .. }) => {
                 let mut last = self.updates.iter().rev().skip(1);
                 if matches!(last.next(), Some(Update::Disconnected { .. })) {
-                    self.bytes -= Update::Reconnected.weight();
+                    self.bytes -= weight(&Update::Reconnected);
                     self.updates.pop_back();
                 } else {
                     self.push(update);
@@ -113,7 +113,7 @@ impl Queue {
     /// The next update; the error that ended it comes after the last.
     pub(super) fn take(&mut self) -> Option<Result<Update, WatchError>> {
         if let Some(update) = self.updates.pop_front() {
-            self.bytes -= update.weight();
+            self.bytes -= weight(&update);
             return Some(Ok(update));
         }
         self.end.take().map(Err)

@@ -220,3 +220,47 @@ async fn reports_may_come_from_any_thread() {
     assert!(ended.losses.is_empty());
     client.close(Duration::from_secs(1)).await;
 }
+
+/// Everything that a program may report, with values that no log takes.
+fn report_everything(task: &tidings_client::Reporter) {
+    for number in [f64::NAN, f64::INFINITY, -1.0, 1e308] {
+        task.progress(number, "\u{0}");
+        task.progress_of(number, 0.0, None);
+    }
+    task.log("x".repeat(1_000_000));
+    task.agent("", tidings_client::protocol::AgentStatus::Working, None);
+    task.tool_started("", "", None);
+    task.tool_completed("", None);
+    task.tool_failed("", "broken");
+    let step = task.step("");
+    step.step("below").fail("broken");
+    let output = task.output("");
+    output.push("y".repeat(1_000_000));
+    drop(output);
+    drop(step);
+    drop(task.try_publish(NewEvent::task_stalled()));
+    task.publish(NewEvent::task_completed(None));
+    let _ = (task.is_cancelled(), task.losses());
+}
+
+#[test]
+fn nothing_that_reports_panics_or_waits_even_after_the_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // There is no server: everything is kept, or counted as lost.
+    let (client, first, second) = runtime.block_on(async {
+        let client = Client::new("http://127.0.0.1:1").unwrap();
+        let first = client.task("first").start_now();
+        let second = client.task("second").start_now();
+        report_everything(&first);
+        (client, first, second)
+    });
+    let reporter = second.reporter();
+    std::thread::spawn(move || report_everything(&reporter))
+        .join()
+        .unwrap();
+    drop(runtime);
+    report_everything(&second);
+    drop(first.fail("broken"));
+    drop(second);
+    drop(client);
+}

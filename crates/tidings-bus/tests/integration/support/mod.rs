@@ -129,7 +129,7 @@ pub(crate) fn check(checker: &mut Checker, delivery: &Delivery) {
             checker.reset(offset.get());
             Ok(())
         }
-        Delivery::Removed { .. } => Ok(()),
+        _ => Ok(()),
     };
     if let Err(violation) = checked {
         panic!("{violation}");

@@ -128,6 +128,7 @@ impl Watched {
                 named.extend(gap.from.get()..=gap.to.get());
                 self.position = Some(Position::new(epoch, gap.to));
             }
+            other => panic!("this is no watch: {other:?}"),
         }
     }
 

@@ -1,0 +1,152 @@
+//! What a subscriber gets, in the process of a bus and through a client.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Event, Fold, Gap, Loss, Offset, ResetReason, TaskId, TaskSnapshot};
+
+/// What a subscriber gets: of a bus in its own process, or through a client.
+///
+/// For each task: a [`Snapshot`](Self::Snapshot) first, then every offset in
+/// order, as an [`Event`](Self::Event) or inside of a [`Gap`](Self::Gap), also
+/// when the connection broke in between. A task's state is the latest
+/// snapshot, with the events above the snapshot's own offset applied.
+///
+/// `E` is the event: an [`Event`] through a client, a record of the log in the process
+/// of the bus. Both have the same methods.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Update<E = Arc<Event>> {
+    /// A task's state as the watch begins to follow it. Events at or below its
+    /// offset may come next; they are history, and already counted.
+    Snapshot(Arc<TaskSnapshot>),
+    /// The next event of a task.
+    Event(E),
+    /// Offsets that will not come.
+    Gap {
+        /// The task.
+        task_id: TaskId,
+        /// Which, and why.
+        gap: Gap,
+        /// The task's state, newer than the gap; none if all that is missing
+        /// was superseded.
+        snapshot: Option<Arc<TaskSnapshot>>,
+    },
+    /// A task that a pattern matched is gone: it was removed, or may not be watched
+    /// any more. If it comes back, it begins with a [`Snapshot`](Self::Snapshot).
+    Removed {
+        /// The task.
+        task_id: TaskId,
+    },
+    /// The watch's position is void: the task has started over, or the position was
+    /// after its newest event.
+    Reset {
+        /// The task.
+        task_id: TaskId,
+        /// Why.
+        reason: ResetReason,
+        /// What comes next comes after this offset, in the snapshot's epoch.
+        offset: Offset,
+        /// The task's state.
+        snapshot: Arc<TaskSnapshot>,
+    },
+    /// The connection is gone, of a client. The client comes back by itself; nothing is lost
+    /// by that, or a gap will say what.
+    Disconnected {
+        /// Why.
+        loss: Loss,
+        /// When the next attempt is; none when it waits for a token.
+        retry_in: Option<Duration>,
+    },
+    /// The connection is there again, of a client.
+    Reconnected,
+}
+
+impl<E: Told> Update<E> {
+    /// The task that it is about, if it is about one.
+    pub fn task_id(&self) -> Option<&TaskId> {
+        match self {
+            Self::Snapshot(snapshot) => Some(&snapshot.task_id),
+            Self::Event(event) => event.task_id(),
+            Self::Gap { task_id, .. } | Self::Reset { task_id, .. } | Self::Removed { task_id } => {
+                Some(task_id)
+            }
+            Self::Disconnected { .. } | Self::Reconnected => None,
+        }
+    }
+}
+
+impl<E> Update<E> {
+    /// The snapshot that it brings, if it brings one.
+    pub fn snapshot(&self) -> Option<&Arc<TaskSnapshot>> {
+        match self {
+            Self::Snapshot(snapshot) | Self::Reset { snapshot, .. } => Some(snapshot),
+            Self::Gap { snapshot, .. } => snapshot.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// An event as a subscriber gets it.
+pub trait Told {
+    /// Returns the task that the event belongs to.
+    fn task_id(&self) -> Option<&TaskId>;
+
+    /// Returns the event, decoded; none if it cannot be read.
+    fn event(&self) -> Option<Cow<'_, Event>>;
+}
+
+impl Told for Arc<Event> {
+    fn task_id(&self) -> Option<&TaskId> {
+        Some(&self.task_id)
+    }
+
+    fn event(&self) -> Option<Cow<'_, Event>> {
+        Some(Cow::Borrowed(self))
+    }
+}
+
+/// The tasks that a subscriber was told of, each as it is after the last update.
+///
+/// ```
+/// use tidings_protocol::{Event, States, Update};
+///
+/// let mut states = States::default();
+/// let update: Update = Update::Reconnected;
+/// states.take(&update);
+/// assert!(states.get(&"render-7".parse()?).is_none());
+/// # Ok::<(), tidings_protocol::IdError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct States(BTreeMap<TaskId, Fold>);
+
+impl States {
+    /// Returns the state of a task; none if there was no update of it yet.
+    pub fn get(&self, task_id: &TaskId) -> Option<&Arc<TaskSnapshot>> {
+        self.0.get(task_id)?.state()
+    }
+
+    /// Counts an update. Data that does not fit its type, which a log never has, is
+    /// left out.
+    pub fn take<E: Told>(&mut self, update: &Update<E>) {
+        if let Some(state) = update.snapshot() {
+            let fold = self.0.entry(state.task_id.clone()).or_default();
+            fold.snapshot(Arc::clone(state));
+        }
+        match update {
+            Update::Event(told) => {
+                if let Some(fold) = told.task_id().and_then(|id| self.0.get_mut(id))
+                    && let Some(event) = told.event()
+                {
+                    let _ = fold.event(&event);
+                }
+            }
+            Update::Removed { task_id } => {
+                self.0.remove(task_id);
+            }
+            _ => {}
+        }
+    }
+}
