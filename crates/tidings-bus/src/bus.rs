@@ -1,12 +1,11 @@
 //! The handle that everything goes through.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::future::join_all;
-use tidings_protocol::{ItemId, NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
@@ -17,7 +16,7 @@ use crate::config::{BusConfig, BusConfigError};
 use crate::defaults::SCOPES_WINDOW;
 use crate::deliver::topic::{AttachId, Topic};
 use crate::ledger::{Account, Group, Ledger, OverLimit};
-use crate::log::{Framing, Log, LogLimits, OutputText};
+use crate::log::{Framing, Log, LogLimits};
 use crate::publish::append::{Prepared, PublishError, Published};
 use crate::publish::behind;
 use crate::shared::Shared;
@@ -295,19 +294,6 @@ impl EventBus {
         self.task(task_id)
             .filter(|task| task.is_declared())
             .map(|task| task.snapshot())
-    }
-
-    /// Part of an output of a task, counted in bytes of the whole output, as far as it
-    /// is kept. None for a task or an output that is not known.
-    pub fn output(
-        &self,
-        task_id: &TaskId,
-        output_id: &ItemId,
-        range: Range<u64>,
-    ) -> Option<OutputText> {
-        let task = self.task(task_id)?;
-        let log = task.topic().lock();
-        log.outputs.read(output_id, range)
     }
 
     /// States of up to `limit` tasks in order of their ids, after `after`, whose

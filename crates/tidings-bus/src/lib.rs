@@ -44,25 +44,36 @@ pub use cluster::neighbours::{
 };
 pub use config::{BusConfig, BusConfigError};
 pub use deliver::cursor::{Cursor, SkipPolicy, Step};
+pub use deliver::delivery::Delivery;
+pub use deliver::filter::Filter;
 pub use deliver::handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerInfo};
 pub use deliver::history::HistoryPage;
-pub use deliver::subscription::{Delivery, Filter, Subscription};
+pub use deliver::reader::{Next, Reader};
+pub use deliver::subscription::Subscription;
 pub use deliver::topic::{Advance, AttachId, Hold, Topic, Watcher};
 pub use ledger::{
     Account, AccountId, Charge, Group, Holding, Kind, Ledger, LedgerLimits, OverLimit,
 };
-pub use log::{Chunk, EventRecord, Framing, LogLimits, OutputLimits, OutputText, Standing, View};
+pub use log::{
+    Chunk, EventRecord, Framing, LogLimits, OutputChange, OutputChanges, OutputExtent,
+    OutputLimits, OutputText, Standing, View,
+};
 pub use publish::append::{PublishError, Published};
 pub use stats::{BusStats, Counters, GapCounts, ResetCounts, StatusCounts};
 pub use store::{
     Append, BackupError, BackupMade, Backups, KeepChange, Keeper, KeptThing, MemoryStore, Store,
-    StoreError, StoredEvent, StoredRules, StoredTask, Write, conformance,
+    StoreError, StoredEvent, StoredRules, StoredTask, StoredText, Write, conformance,
 };
 pub use tasks::registry::{PatternId, PatternWatcher};
 pub use tasks::starts::Starts;
 pub use tidings_protocol as protocol;
 pub use tidings_protocol::Update;
 pub use timing::{Timing, TimingCounts, Timings};
+
+/// How a store keeps the text of outputs, in blocks.
+pub mod blocks {
+    pub use crate::log::{BlockPlan, OUTPUT_BLOCK, blocks_in, blocks_of, cut_out, kept_part};
+}
 
 /// What a [`Watcher`] needs beside its [`Topic`]: the task, and how it joins the log.
 pub mod watch {

@@ -377,6 +377,7 @@ impl Shared {
         let mut log = Log::new(Some(task_id.clone()), self.epoch());
         if self.behind.is_some() {
             log.set_saved(0);
+            log.outputs.track();
         }
         log.charge_to(account);
         let interest = self.interest.as_ref();

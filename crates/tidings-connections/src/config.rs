@@ -54,9 +54,7 @@ impl Default for ConnectionsConfig {
             max_connections: defaults::MAX_CONNECTIONS,
             max_subscriptions: defaults::MAX_SUBSCRIPTIONS,
             max_message_bytes: defaults::MAX_MESSAGE_BYTES,
-            skip: SkipPolicy {
-                behind: defaults::SKIP_BEHIND,
-            },
+            skip: SkipPolicy::behind(defaults::SKIP_BEHIND),
             inbox: LogLimits {
                 max_events: defaults::INBOX_MESSAGES,
                 max_bytes: defaults::INBOX_BYTES,

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use serde::Serialize;
 use tidings_bus::watch::{Start, Task};
-use tidings_bus::{Account, Counters, Hold, OverLimit, PatternWatcher, SkipPolicy, Topic, Watcher};
+use tidings_bus::{
+    Account, Counters, Hold, OverLimit, PatternWatcher, Reader, SkipPolicy, Topic, Watcher,
+};
 use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, TaskId, Timestamp};
 
 use crate::auth::{Access, Permission};
@@ -343,8 +345,8 @@ impl Connection {
             .filter_map(|(_, sub)| {
                 Some(SubscriptionInfo {
                     task_id: sub.source.task_id()?.clone(),
-                    offset: sub.cursor.delivered().get(),
-                    lag: sub.cursor.lag(sub.source.topic()),
+                    offset: sub.reader.cursor().delivered().get(),
+                    lag: sub.reader.cursor().lag(sub.source.topic()),
                 })
             })
             .collect();
@@ -381,7 +383,7 @@ impl Connection {
         let mut lag = 0;
         for (_, sub) in out.subs.iter() {
             states.subscriptions += 1;
-            lag += sub.cursor.lag(sub.source.topic());
+            lag += sub.reader.cursor().lag(sub.source.topic());
         }
         states.lag += lag;
         states.by_lag[LAG_BOUNDS.partition_point(|bound| *bound < lag)] += 1;
@@ -432,15 +434,13 @@ impl Connection {
             return Ok(None);
         };
         // A placeholder: the cursor is set when the subscription opens.
-        let cursor = topic.join(&Start::Live).cursor;
+        let reader = Reader::at(topic.join(&Start::Live).cursor);
         out.subs.insert(Sub {
             source,
             attached,
-            cursor,
+            reader,
             opening: Some(Box::new(Opening { start, kind })),
             explicit,
-            page: None,
-            fetching: false,
             ready: false,
             last_heartbeat: Mark::default(),
         });

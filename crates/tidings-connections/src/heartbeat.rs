@@ -94,7 +94,7 @@ impl Connection {
         }
         let mut heads = Vec::new();
         for (_, sub) in out.subs.iter_mut() {
-            let at = Mark::from(sub.cursor);
+            let at = Mark::from(*sub.reader.cursor());
             let quiet = sub.last_heartbeat == at;
             sub.last_heartbeat = at;
             if let (true, Some(task_id)) = (quiet && heads.len() < MAX_HEADS, sub.source.task_id())

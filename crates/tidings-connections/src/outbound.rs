@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tidings_bus::watch::{Start, Task};
-use tidings_bus::{Advance, SkipPolicy, Step, Topic, View, Watcher};
+use tidings_bus::{Advance, Next, SkipPolicy, Topic, View, Watcher};
 use tidings_protocol::{
-    ControlMessage, Gap, GapReason, Joined as JoinedMessage, Offset, ResetReason, TaskId,
+    ControlMessage, Epoch, Gap, GapReason, Joined as JoinedMessage, Offset, ResetReason, TaskId,
     TaskSnapshot, UnsubscribeReason,
 };
 
@@ -134,8 +134,8 @@ impl Outbound {
         {
             match unsent {
                 Unsent::Opening(opening) => sub.opening = Some(opening),
-                Unsent::After(cursor) => sub.cursor = cursor,
-                Unsent::Record => sub.cursor.retreat(1),
+                Unsent::After(cursor) => sub.reader.set_cursor(cursor),
+                Unsent::Record => sub.reader.retreat(1),
             }
             self.abandon();
         }
@@ -174,6 +174,22 @@ pub(crate) enum Flow {
     Clear,
     /// The rest waits for the socket.
     Blocked,
+}
+
+/// The state of a task before its first event.
+fn before_the_first(task_id: TaskId, epoch: Epoch) -> JoinedMessage {
+    JoinedMessage {
+        snapshot: Arc::new(TaskSnapshot::new(task_id.clone(), epoch.clone())),
+        task_id,
+        epoch,
+        offset: Offset::ZERO,
+        recovered: true,
+    }
+}
+
+/// Says that a task, watched since before its first event, has begun in this epoch.
+fn begun(task_id: TaskId, epoch: Epoch) -> ControlMessage {
+    ControlMessage::subscribed(None, None, before_the_first(task_id, epoch))
 }
 
 impl Watcher for Connection {
@@ -220,7 +236,7 @@ impl Connection {
             let mut notices = Vec::new();
             if let Some(opening) = sub.opening.take() {
                 self.open(sub, &opening, &mut notices);
-                topic.fill(view, sub.cursor.next_offset());
+                topic.fill(view, sub.reader.cursor().next_offset());
                 // Goes out by itself, so that its client either knows of the
                 // subscription or does not.
                 if !notices.is_empty() && self.write_owned(out, &notices) == Flow::Blocked {
@@ -230,81 +246,61 @@ impl Connection {
                 }
                 continue;
             }
-            let unsent = Unsent::After(sub.cursor);
+            let unsent = Unsent::After(*sub.reader.cursor());
             let skip = match sub.source {
                 Source::Task(_) => self.skip(),
                 Source::Inbox(_) => SkipPolicy::NEVER,
             };
-            let mut step = sub.cursor.step(topic, view, skip);
-            let mut page = None;
-            if step == Step::Cold {
-                page = sub.page.take().filter(|page| page.covers(&sub.cursor));
-                let Some(page) = &mut page else {
+            let next = sub.reader.next(topic, view, skip, !sub.explicit);
+            let flow = match next {
+                Next::CaughtUp | Next::Page(false) => return Flow::Clear,
+                Next::Page(true) => {
                     self.fetch_page(key, sub);
                     return Flow::Clear;
-                };
-                step = sub.cursor.step(topic, page, skip);
-            }
-            let view = page.as_deref_mut().unwrap_or(&mut *view);
-            if let Step::Reset(_) = step
-                && !sub.explicit
-                && topic.is_closed()
-            {
-                // The task is gone: the subscriber is told its end and nothing else.
-                continue;
-            }
-            if let Step::Gap(_) | Step::Reset(_) = step {
-                let task_id = sub.source.task_id().cloned();
-                match (step, task_id) {
-                    (Step::Gap(gap), task_id) => {
-                        self.encode_gap(task_id, topic, gap, &mut notices);
-                    }
-                    (Step::Reset(reason), Some(task_id)) => {
-                        let offset = sub.cursor.delivered();
-                        self.encode_reset(task_id, topic, reason, offset, &mut notices);
-                    }
-                    _ => {}
                 }
-                // Events go along with what is said before them; another gap waits
-                // its turn, so that a broken write is of one of them.
-                let mut probe = sub.cursor;
-                step = probe.step(topic, view, skip);
-                if probe != sub.cursor || matches!(step, Step::Cold | Step::Merged { .. }) {
-                    step = Step::CaughtUp;
+                Next::Over => {
+                    topic.detach(sub.attached);
+                    let task_id = sub.source.task_id().cloned();
+                    out.remove_sub(key);
+                    return self.tell_removed(out, task_id);
                 }
-            }
-            let flow = match step {
-                Step::Events { from, to } if self.writes_as_is() => {
-                    self.write_from_log(out, key, &notices, view, from, to)
-                }
-                Step::Events { from, to } => self.write_reframed(out, key, notices, view, from, to),
-                Step::Merged { from, to } => self.write_merged(out, key, notices, view, from, to),
-                _ if notices.is_empty() => {
-                    if sub.explicit || !topic.is_closed() {
-                        return Flow::Clear;
+                Next::Events { from, to } => self.write_events(out, key, notices, view, (from, to)),
+                Next::Merged { from, to } => self.write_merged(out, key, view, (from, to)),
+                Next::Gap(_) | Next::Reset(_) | Next::Begun => {
+                    self.encode_notice(sub, topic, next, &mut notices);
+                    // Events go along with what is said before them; another notice
+                    // waits its turn, so that a broken write is of one of them.
+                    match sub.reader.events_along(topic, view, skip) {
+                        Some(events) => self.write_events(out, key, notices, view, events),
+                        None => self.write_owned(out, &notices),
                     }
-                    // The view may be older than the task's end: one last look.
-                    topic.fill(view, sub.cursor.next_offset());
-                    let mut probe = sub.cursor;
-                    if probe.step(topic, view, skip) == Step::CaughtUp {
-                        topic.detach(sub.attached);
-                        let task_id = sub.source.task_id().cloned();
-                        out.remove_sub(key);
-                        return self.tell_removed(out, task_id);
-                    }
-                    continue;
                 }
-                _ => self.write_owned(out, &notices),
             };
             if flow == Flow::Blocked {
                 // A page goes: memory is not to grow with sockets that are full.
                 out.note_unsent(key, unsent);
+                if let Some(sub) = out.subs.get_mut(key) {
+                    sub.reader.drop_page();
+                }
                 out.mark_ready(key);
                 return flow;
             }
-            if let (Some(page), Some(sub)) = (page, out.subs.get_mut(key)) {
-                sub.page = page.covers(&sub.cursor).then_some(page);
+        }
+    }
+
+    /// Encodes what a reader says beside events.
+    fn encode_notice(&self, sub: &Sub, topic: &Topic, notice: Next, into: &mut Vec<u8>) {
+        let task_id = sub.source.task_id().cloned();
+        match (notice, task_id) {
+            (Next::Gap(gap), task_id) => self.encode_gap(task_id, topic, gap, into),
+            (Next::Reset(reason), Some(task_id)) => {
+                let offset = sub.reader.cursor().delivered();
+                self.encode_reset(task_id, topic, reason, offset, into);
             }
+            (Next::Begun, Some(task_id)) => {
+                self.encode(&begun(task_id, topic.standing().epoch), into);
+            }
+            _ => {}
         }
     }
 
@@ -314,11 +310,8 @@ impl Connection {
         let Source::Task(task) = &sub.source else {
             return;
         };
-        if std::mem::replace(&mut sub.fetching, true) {
-            return;
-        }
         let task = Arc::clone(task);
-        let fetch = self.manager().bus.fetch_page(&task, &sub.cursor);
+        let fetch = self.manager().bus.fetch_page(&task, sub.reader.cursor());
         let me = self.weak();
         tokio::spawn(async move {
             let page = fetch.await;
@@ -335,8 +328,7 @@ impl Connection {
         }
         match out.subs.get_mut(key) {
             Some(sub) if Arc::ptr_eq(sub.source.topic(), topic) => {
-                sub.fetching = false;
-                sub.page = Some(Box::new(page));
+                sub.reader.take_page(page);
             }
             _ => return,
         }
@@ -345,7 +337,7 @@ impl Connection {
         } else {
             let mut view = View::default();
             if let Some(sub) = out.subs.get_mut(key) {
-                topic.fill(&mut view, sub.cursor.next_offset());
+                topic.fill(&mut view, sub.reader.cursor().next_offset());
             }
             self.pump(&mut out, key, topic, &mut view);
         }
@@ -362,7 +354,7 @@ impl Connection {
             // what was before is over.
             joined = topic.join(&Start::Retained);
         }
-        sub.cursor = joined.cursor;
+        sub.reader.set_cursor(joined.cursor);
         sub.last_heartbeat = joined.cursor.into();
         let task_id = sub.source.task_id().cloned();
         if let (Some(task_id), Some(snapshot)) = (&task_id, &joined.standing.snapshot) {
@@ -386,13 +378,7 @@ impl Connection {
                 OpeningKind::Appeared { pattern } => {
                     // As it was when it appeared, whatever has happened since:
                     // the events, or a gap, come from offset 1 on.
-                    let snapshot = TaskSnapshot::new(state.task_id.clone(), state.epoch.clone());
-                    let state = JoinedMessage {
-                        offset: Offset::ZERO,
-                        recovered: true,
-                        snapshot: Arc::new(snapshot),
-                        ..state
-                    };
+                    let state = before_the_first(state.task_id, state.epoch);
                     let message = ControlMessage::subscribed(None, pattern.clone(), state);
                     self.encode(&message, notices);
                 }
@@ -511,7 +497,7 @@ impl Connection {
             let open = out.is_open();
             if let Some(sub) = out.subs.get_mut(key).filter(|_| open) {
                 let topic = Arc::clone(sub.source.topic());
-                topic.fill(view, sub.cursor.next_offset());
+                topic.fill(view, sub.reader.cursor().next_offset());
                 self.pump(out, key, &topic, view);
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 use tidings_bus::watch::{Start, Task};
-use tidings_bus::{Account, AttachId, Charge, Cursor, Kind, OverLimit, PatternId, Topic, View};
+use tidings_bus::{Account, AttachId, Charge, Cursor, Kind, OverLimit, PatternId, Reader, Topic};
 use tidings_protocol::{Pattern, Reference, TaskId};
 
 use crate::defaults::CURSOR_BYTES;
@@ -65,17 +65,13 @@ pub(crate) enum OpeningKind {
 #[repr(C)]
 pub(crate) struct Sub {
     pub(crate) source: Source,
-    pub(crate) cursor: Cursor,
+    pub(crate) reader: Reader,
     /// Where the cursor was at the last heartbeat: no move means quiet.
     pub(crate) last_heartbeat: Mark,
     /// Asked for by name, and not only matched by a pattern.
     pub(crate) explicit: bool,
-    /// A page is on its way.
-    pub(crate) fetching: bool,
     /// Waits for the socket.
     pub(crate) ready: bool,
-    /// Events from the store, while those that it needs are not in memory.
-    pub(crate) page: Option<Box<View>>,
     pub(crate) opening: Option<Box<Opening>>,
     pub(crate) attached: AttachId,
 }
@@ -87,7 +83,7 @@ impl Sub {
         match self.opening.as_deref().map(|opening| &opening.start) {
             Some(Start::After(position)) => position.offset.get(),
             Some(_) => 0,
-            None => self.cursor.delivered().get(),
+            None => self.reader.cursor().delivered().get(),
         }
     }
 
@@ -98,7 +94,10 @@ impl Sub {
                 opening.start.clone(),
                 matches!(opening.kind, OpeningKind::Appeared { .. }),
             ),
-            None => (Start::After(task.topic().position(&self.cursor)), false),
+            None => (
+                Start::After(task.topic().position(self.reader.cursor())),
+                false,
+            ),
         };
         KeptSubscription {
             task_id: task.id().clone(),

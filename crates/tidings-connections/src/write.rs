@@ -15,8 +15,42 @@ const MAX_SLICES: usize = 16;
 const REFRAME_BYTES: usize = 32 * 1024;
 
 impl Connection {
+    /// Writes notices, and then events that a cursor has before it.
+    pub(crate) fn write_events(
+        &self,
+        out: &mut Outbound,
+        key: usize,
+        notices: Vec<u8>,
+        view: &View,
+        (from, to): (u64, u64),
+    ) -> Flow {
+        self.with_view(out, key, view, |out, view| {
+            if self.writes_as_is() {
+                self.write_from_log(out, key, &notices, view, from, to)
+            } else {
+                self.write_reframed(out, key, notices, view, from, to)
+            }
+        })
+    }
+
+    /// Writes from what a cursor reads in: its page, if it has one.
+    fn with_view(
+        &self,
+        out: &mut Outbound,
+        key: usize,
+        view: &View,
+        write: impl FnOnce(&mut Outbound, &View) -> Flow,
+    ) -> Flow {
+        let page = out.subs.get_mut(key).and_then(|sub| sub.reader.lend_page());
+        let flow = write(out, page.as_ref().unwrap_or(view));
+        if let Some(sub) = out.subs.get_mut(key) {
+            sub.reader.return_page(page);
+        }
+        flow
+    }
+
     /// The straight path: notices, then the log's own bytes, in one call.
-    pub(crate) fn write_from_log(
+    fn write_from_log(
         &self,
         out: &mut Outbound,
         key: usize,
@@ -69,7 +103,7 @@ impl Connection {
             left -= chunk.frames(first, last).len();
         }
         if let Some(sub) = out.subs.get_mut(key) {
-            sub.cursor.advance(delivered);
+            sub.reader.advance(delivered);
         }
         if let Some((chunk, offset, partial)) = rest {
             out.pending()
@@ -85,7 +119,7 @@ impl Connection {
 
     /// The way for another framing than the bus's: events are framed anew, a
     /// bounded amount at a time.
-    pub(crate) fn write_reframed(
+    fn write_reframed(
         &self,
         out: &mut Outbound,
         key: usize,
@@ -106,7 +140,7 @@ impl Connection {
             }
         }
         if let Some(sub) = out.subs.get_mut(key) {
-            sub.cursor.advance(delivered);
+            sub.reader.advance(delivered);
         }
         self.count_delivered(out, delivered);
         self.write_owned(out, &bytes)
@@ -117,24 +151,25 @@ impl Connection {
         &self,
         out: &mut Outbound,
         key: usize,
-        mut bytes: Vec<u8>,
         view: &View,
-        from: u64,
-        to: u64,
+        (from, to): (u64, u64),
     ) -> Flow {
-        let framing = self.manager().bus.framing();
-        if let Some(merged) = view.merge(from, to, framing) {
-            if self.writes_as_is() {
-                bytes.extend_from_slice(merged.frame());
-            } else {
-                self.wire().event(&merged, &mut bytes);
+        self.with_view(out, key, view, |out, view| {
+            let mut bytes = Vec::new();
+            let framing = self.manager().bus.framing();
+            if let Some(merged) = view.merge(from, to, framing) {
+                if self.writes_as_is() {
+                    bytes.extend_from_slice(merged.frame());
+                } else {
+                    self.wire().event(&merged, &mut bytes);
+                }
+                if let Some(sub) = out.subs.get_mut(key) {
+                    sub.reader.advance(merged.offset().get() + 1 - from);
+                }
+                self.count_delivered(out, 1);
             }
-            if let Some(sub) = out.subs.get_mut(key) {
-                sub.cursor.advance(merged.offset().get() + 1 - from);
-            }
-            self.count_delivered(out, 1);
-        }
-        self.write_owned(out, &bytes)
+            self.write_owned(out, &bytes)
+        })
     }
 
     /// Writes answers and notices; what does not fit waits.

@@ -20,7 +20,8 @@ use crate::{Event, Fold, Gap, Loss, Offset, ResetReason, TaskId, TaskSnapshot};
 #[non_exhaustive]
 pub enum Update<E = Arc<Event>> {
     /// A task's state as the watch begins to follow it. Events at or below its
-    /// offset may come next; they are history, and already counted.
+    /// offset may come next; they are history, and already counted. It comes once more
+    /// if the task has begun in another epoch before the watch had any of its events.
     Snapshot(Arc<TaskSnapshot>),
     /// The next event of a task.
     Event(E),

@@ -32,6 +32,8 @@ impl Keys {
             meta: format!("{tag}:task:{task_id}"),
             log: format!("{tag}:log:{task_id}"),
             ids: format!("{tag}:ids:{task_id}"),
+            outputs: format!("{tag}:out:{task_id}"),
+            texts: format!("{tag}:text:{task_id}"),
             channel: self.channel(task_id),
             index: format!("{tag}:index"),
             appeared: format!("{tag}:new"),
@@ -91,6 +93,10 @@ pub(crate) struct TaskKeys {
     pub(crate) meta: String,
     pub(crate) log: String,
     pub(crate) ids: String,
+    /// Which parts of the task's outputs are kept.
+    pub(crate) outputs: String,
+    /// Their text, in blocks.
+    pub(crate) texts: String,
     pub(crate) index: String,
     pub(crate) channel: String,
     pub(crate) appeared: String,
@@ -125,6 +131,8 @@ mod tests {
         for key in [
             &keys.log,
             &keys.ids,
+            &keys.outputs,
+            &keys.texts,
             &keys.index,
             &keys.channel,
             &keys.appeared,

@@ -5,6 +5,7 @@ use redis::Script;
 /// Scripts of tasks.
 pub(crate) struct Scripts {
     pub(crate) append: Script,
+    pub(crate) output: Script,
     pub(crate) find: Script,
     pub(crate) trim: Script,
     pub(crate) remove: Script,
@@ -35,7 +36,14 @@ fn of_clients(body: &str) -> Script {
 impl Scripts {
     pub(crate) fn new() -> Self {
         Self {
-            append: of_tasks(include_str!("lua/append.lua")),
+            append: of_tasks(
+                &[
+                    include_str!("lua/outputs.lua"),
+                    include_str!("lua/append.lua"),
+                ]
+                .concat(),
+            ),
+            output: Script::new(include_str!("lua/output.lua")),
             find: of_tasks(include_str!("lua/find.lua")),
             trim: of_tasks(include_str!("lua/trim.lua")),
             remove: Script::new(include_str!("lua/remove.lua")),

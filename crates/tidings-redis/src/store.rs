@@ -1,13 +1,20 @@
 //! Tasks in Redis, shared by all nodes.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use redis::{RedisError, RedisResult, Value};
+use redis::{RedisError, RedisResult, ScriptInvocation, Value};
 use serde::Deserialize;
-use tidings_bus::{Append, Store, StoreError, StoredEvent, StoredRules, StoredTask};
-use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
+use serde_json::value::RawValue;
+use tidings_bus::blocks::{cut_out, kept_part};
+use tidings_bus::{
+    Append, OutputChange, OutputChanges, OutputExtent, Store, StoreError, StoredEvent, StoredRules,
+    StoredTask, StoredText,
+};
+use tidings_protocol::{Epoch, ItemId, Offset, TaskId, TaskSnapshot};
 
 use crate::config::Deployment;
 use crate::defaults::BUCKETS;
@@ -43,7 +50,72 @@ impl std::fmt::Debug for RedisStore {
 #[derive(Deserialize)]
 struct Keyed<'a> {
     #[serde(borrow, default)]
-    event_id: Option<std::borrow::Cow<'a, str>>,
+    event_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+/// The part of an `output_delta`'s data that the store looks at.
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    output_id: Cow<'a, str>,
+}
+
+impl Keyed<'_> {
+    /// The output that the event adds text to; empty for other events.
+    fn output(&self) -> String {
+        let data = self.data.filter(|_| self.event_type == "output_delta");
+        let delta = data.map(|data| serde_json::from_str::<Delta<'_>>(data.get()));
+        let delta = delta.and_then(Result::ok);
+        delta.map_or_else(String::new, |delta| delta.output_id.into_owned())
+    }
+}
+
+/// Adds what an append changes in outputs to the script's arguments.
+fn add_outputs(script: &mut ScriptInvocation<'_>, changes: &OutputChanges) {
+    script
+        .arg(i32::from(changes.only))
+        .arg(changes.forgotten.len());
+    for id in &changes.forgotten {
+        script.arg(id.as_str());
+    }
+    for OutputChange { output, from, text } in &changes.changed {
+        script
+            .arg(output.output_id.as_str())
+            .arg(output.began.get())
+            .arg(output.start)
+            .arg(output.length)
+            .arg(i32::from(output.complete))
+            .arg(*from)
+            .arg(&text[..]);
+    }
+}
+
+/// `began start length complete`, as the script writes it.
+fn extent(id: &str, part: &str) -> Option<OutputExtent> {
+    let mut parts = part.split(' ').map(|part| part.parse::<u64>().ok());
+    let mut next = || parts.next().flatten();
+    Some(OutputExtent {
+        output_id: id.parse().ok()?,
+        began: Offset::new(next()?).ok()?,
+        start: next()?,
+        length: next()?,
+        complete: next()? > 0,
+    })
+}
+
+/// `[id, part, id, part, …]`
+fn extents(value: &Value) -> Option<Vec<OutputExtent>> {
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    let pairs = parts.chunks_exact(2);
+    pairs
+        .map(|pair| extent(text(&pair[0])?, text(&pair[1])?))
+        .collect()
 }
 
 impl RedisStore {
@@ -187,6 +259,8 @@ impl Store for RedisStore {
             .key(&keys.log)
             .key(&keys.index)
             .key(&keys.ids)
+            .key(&keys.outputs)
+            .key(&keys.texts)
             .arg(append.epoch.as_str())
             .arg(first.get())
             .arg(snapshot)
@@ -202,11 +276,16 @@ impl Store for RedisStore {
             .arg(&keys.appeared)
             .arg(append.task_id.as_str())
             .arg(config.idempotency_ids)
-            .arg(millis(config.idempotency_ttl));
+            .arg(millis(config.idempotency_ttl))
+            .arg(append.events.len());
         for event in &append.events {
             let keyed: Option<Keyed<'_>> = serde_json::from_slice(&event.json).ok();
+            let output = keyed.as_ref().map(Keyed::output).unwrap_or_default();
             let id = keyed.and_then(|keyed| keyed.event_id).unwrap_or_default();
-            script.arg(id.as_ref()).arg(&event.json[..]);
+            script.arg(id.as_ref()).arg(output).arg(&event.json[..]);
+        }
+        if let Some(changes) = &append.outputs {
+            add_outputs(&mut script, changes);
         }
         let answer: Value = self.link.invoke(&script).await.map_err(unavailable)?;
         let Value::Array(answer) = answer else {
@@ -235,6 +314,7 @@ impl Store for RedisStore {
             .key(&keys.meta)
             .key(&keys.log)
             .key(&keys.index)
+            .key(&keys.outputs)
             .arg(fresh_epoch())
             .arg(i32::from(self.link.is_durable()))
             .arg(self.publish)
@@ -244,7 +324,7 @@ impl Store for RedisStore {
         let Value::Array(parts) = answer else {
             return Err(garbled("the script gave no answer"));
         };
-        let [epoch, head, first, snapshot] = parts.as_slice() else {
+        let [epoch, head, first, snapshot, outputs] = parts.as_slice() else {
             return Ok(None);
         };
         let read = || {
@@ -258,6 +338,7 @@ impl Store for RedisStore {
                 snapshot: Arc::new(snapshot),
                 first,
                 rules: StoredRules::default(),
+                outputs: extents(outputs)?,
             })
         };
         read()
@@ -300,6 +381,43 @@ impl Store for RedisStore {
         }
     }
 
+    async fn read_output(
+        &self,
+        task_id: &TaskId,
+        output_id: &ItemId,
+        wanted: Range<u64>,
+    ) -> Result<Option<StoredText>, StoreError> {
+        let keys = self.keys.of(task_id);
+        let mut script = self.scripts.output.prepare_invoke();
+        script
+            .key(&keys.outputs)
+            .key(&keys.texts)
+            .arg(output_id.as_str())
+            .arg(wanted.start)
+            .arg(wanted.end);
+        let answer: Value = self.link.invoke(&script).await.map_err(unavailable)?;
+        let Value::Array(parts) = answer else {
+            return Err(garbled("the script gave no answer"));
+        };
+        let Some((part, blocks)) = parts.split_first() else {
+            return Ok(None);
+        };
+        let read = || {
+            let output = extent(output_id.as_str(), text(part)?)?;
+            let part = kept_part(&output, wanted);
+            let from = part.start;
+            let blocks = blocks.iter().map(|block| match block {
+                Value::BulkString(bytes) => bytes.clone(),
+                _ => Vec::new(),
+            });
+            let bytes = cut_out(part, blocks)?;
+            Some(StoredText { from, bytes })
+        };
+        read()
+            .map(Some)
+            .ok_or_else(|| garbled("an output in Redis cannot be read"))
+    }
+
     async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
         let keys = self.keys.of(task_id);
         let mut script = self.scripts.trim.prepare_invoke();
@@ -319,6 +437,8 @@ impl Store for RedisStore {
             .key(&keys.log)
             .key(&keys.index)
             .key(&keys.ids)
+            .key(&keys.outputs)
+            .key(&keys.texts)
             .arg(self.publish)
             .arg(&keys.channel)
             .arg(task_id.as_str());

@@ -203,6 +203,8 @@ impl Copying<'_> {
         for (source, target) in [
             (&self.source.tails, &self.target.tails),
             (&self.source.rules, &self.target.rules),
+            (&self.source.outputs, &self.target.outputs),
+            (&self.source.texts, &self.target.texts),
             (&self.source.kept, &self.target.kept),
             (&self.source.meta, &self.target.meta),
         ] {

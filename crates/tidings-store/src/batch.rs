@@ -4,13 +4,14 @@ use std::sync::{Arc, MutexGuard};
 
 use fjall::{OwnedWriteBatch, PersistMode};
 use tidings_bus::protocol::{Offset, TaskId, TaskSnapshot};
-use tidings_bus::{Append, StoreError};
+use tidings_bus::{Append, OutputChanges, StoreError};
 
 use crate::config::StoreConfig;
 use crate::defaults;
 use crate::engine::{Engine, event_key};
 use crate::error::Failure;
 use crate::index::{Entry, Index, Tail};
+use crate::outputs::Touched;
 use crate::recovery;
 use crate::rows::{CHANGES, Era, TaskRow};
 use crate::store::{Open, Shared};
@@ -26,6 +27,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) config: &'a StoreConfig,
     shared: &'a Shared,
     pub(crate) writes: OwnedWriteBatch,
+    /// Outputs as they will be with this batch, as far as it changes them.
+    outputs: Touched,
     /// Events that were added to it.
     pub(crate) events: u64,
 }
@@ -38,6 +41,7 @@ impl<'a> Batch<'a> {
             config,
             writes: open.engine.db.batch(),
             shared,
+            outputs: Touched::default(),
             events: 0,
         }
     }
@@ -103,6 +107,7 @@ impl<'a> Batch<'a> {
             }
         }
         let size = size as u64;
+        let number = entry.number;
         entry.next = next.get();
         entry.bytes += size;
         entry.touched = append.snapshot.updated_at.unwrap_or(entry.touched);
@@ -127,6 +132,12 @@ impl<'a> Batch<'a> {
         });
         index.bytes += size;
         drop(index);
+        if let Some(changes) = &append.outputs {
+            let written = self
+                .outputs
+                .write(self.engine, &mut self.writes, number, changes);
+            written.map_err(|damage| StoreError::Unavailable(Box::new(damage)))?;
+        }
         if let Some(first) = over {
             self.trim(&append.task_id, first);
         }
@@ -170,17 +181,26 @@ impl<'a> Batch<'a> {
     }
 
     /// Forgets a task.
-    pub(crate) fn remove(&mut self, task_id: &TaskId) {
+    pub(crate) fn remove(&mut self, task_id: &TaskId) -> Result<(), StoreError> {
         self.trim(task_id, u64::MAX);
         let mut index = self.index();
         let removed = index.tasks.remove(task_id);
         index.bytes -= removed.as_ref().map_or(0, |entry| entry.bytes);
         drop(index);
-        if removed.is_some() {
+        if let Some(removed) = removed {
             self.writes.remove(&self.engine.tasks, task_id.as_str());
             self.writes.remove(&self.engine.tails, task_id.as_str());
             self.writes.remove(&self.engine.rules, task_id.as_str());
+            let none = OutputChanges {
+                only: true,
+                ..OutputChanges::default()
+            };
+            let forgotten =
+                self.outputs
+                    .write(self.engine, &mut self.writes, removed.number, &none);
+            forgotten.map_err(|damage| StoreError::Unavailable(Box::new(damage)))?;
         }
+        Ok(())
     }
 
     /// Keeps, or forgets, what is named.

@@ -17,6 +17,10 @@ pub(crate) struct Engine {
     pub(crate) tails: Keyspace,
     /// Task id → what decides about its next events, where that is anything.
     pub(crate) rules: Keyspace,
+    /// Task number and output → which part of the output is kept.
+    pub(crate) outputs: Keyspace,
+    /// Task number, output and block → text.
+    pub(crate) texts: Keyspace,
     /// Task number and offset → offset: events from the one to before the
     /// other are to be deleted.
     pub(crate) garbage: Keyspace,
@@ -38,6 +42,8 @@ impl Engine {
             tasks: keyspace("tasks")?,
             tails: keyspace("tails")?,
             rules: keyspace("rules")?,
+            outputs: keyspace("outputs")?,
+            texts: keyspace("texts")?,
             garbage: keyspace("garbage")?,
             kept: keyspace("kept")?,
             meta: keyspace("meta")?,

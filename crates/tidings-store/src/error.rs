@@ -97,6 +97,12 @@ pub enum Damage {
         /// The first offset that is missing.
         offset: u64,
     },
+    /// Text of an output is missing.
+    #[error("text of output {output} is missing")]
+    Output {
+        /// The output.
+        output: String,
+    },
     /// It was closed in order, and holds less than it did then.
     #[error("it was closed after change {closed}, and ends with change {found}")]
     Shorter {

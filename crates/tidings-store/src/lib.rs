@@ -45,6 +45,7 @@ mod error;
 mod housekeeping;
 mod index;
 mod inspect;
+mod outputs;
 mod recovery;
 mod rows;
 mod store;

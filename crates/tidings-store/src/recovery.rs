@@ -15,6 +15,7 @@ use crate::config::Sync;
 use crate::engine::{Engine, event_key, read_key};
 use crate::error::Damage;
 use crate::index::{Entry, Index, Tail};
+use crate::outputs;
 use crate::rows::{BACKUP, CHANGES, ERA, Era, OwnedRow, SYNC};
 
 /// What opening a store found.
@@ -230,6 +231,7 @@ pub(crate) fn load(engine: &Engine, era: Era, at_once: usize) -> Result<Loaded, 
                 first: entry.first_offset(),
                 snapshot: Arc::clone(&snapshot),
                 rules,
+                outputs: outputs::read(engine, entry.number)?,
             });
         }
         index.tasks.insert(snapshot.task_id.clone(), entry);

@@ -1,5 +1,6 @@
 //! The handle.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
@@ -7,9 +8,10 @@ use std::thread;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tidings_bus::protocol::{Offset, TaskId};
+use tidings_bus::protocol::{ItemId, Offset, TaskId};
 use tidings_bus::{
-    Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredTask, Write,
+    Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredTask, StoredText,
+    Write,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -21,6 +23,7 @@ use crate::directory::{Directory, Found};
 use crate::engine::{Engine, event_key, read_key};
 use crate::error::{Damage, Failure, OpenError};
 use crate::index::{Entry, Index};
+use crate::outputs;
 use crate::recovery::{self, Left, Recovered, Standing};
 use crate::rows::{ERA, Era, SYNC};
 use crate::writer::{Answer, Change, Command, Message, Writer, refusals};
@@ -403,6 +406,23 @@ impl Store for DiskStore {
         .await
     }
 
+    async fn read_output(
+        &self,
+        task_id: &TaskId,
+        output_id: &ItemId,
+        wanted: Range<u64>,
+    ) -> Result<Option<StoredText>, StoreError> {
+        let (task_id, output_id) = (task_id.clone(), output_id.clone());
+        self.read_with(move |shared, open| {
+            let number = match shared.lock_index().tasks.get(&task_id) {
+                Some(entry) => entry.number,
+                None => return Ok(None),
+            };
+            outputs::read_text(&open.engine, number, &output_id, &wanted)
+        })
+        .await
+    }
+
     async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
         self.change_one(Change::Trim(task_id.clone(), first)).await
     }
@@ -459,12 +479,10 @@ fn find(shared: &Shared, open: &Open, task_id: &TaskId) -> Result<Option<StoredT
         let Some(entry) = index.tasks.get(task_id) else {
             return Ok(None);
         };
-        (
-            entry.first_offset(),
-            entry.tail.as_ref().map(|tail| Arc::clone(&tail.snapshot)),
-        )
+        let snapshot = entry.tail.as_ref().map(|tail| Arc::clone(&tail.snapshot));
+        (entry.first_offset(), snapshot, entry.number)
     };
-    let (first, snapshot) = known;
+    let (first, snapshot, number) = known;
     let snapshot = match snapshot {
         Some(snapshot) => Some(snapshot),
         None => {
@@ -472,9 +490,11 @@ fn find(shared: &Shared, open: &Open, task_id: &TaskId) -> Result<Option<StoredT
         }
     };
     let rules = recovery::read_rules(&open.engine, task_id)?;
+    let outputs = outputs::read(&open.engine, number)?;
     Ok(snapshot.map(|snapshot| StoredTask {
         snapshot,
         first,
         rules,
+        outputs,
     }))
 }

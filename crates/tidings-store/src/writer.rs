@@ -51,7 +51,10 @@ impl Change {
         match self {
             Self::Append(appends) => {
                 let events = appends.iter().flat_map(|append| &append.events);
-                events.map(|event| event.json.len()).sum()
+                let outputs = appends.iter().filter_map(|append| append.outputs.as_ref());
+                let changed = outputs.flat_map(|outputs| &outputs.changed);
+                events.map(|event| event.json.len()).sum::<usize>()
+                    + changed.map(|change| change.text.len()).sum::<usize>()
             }
             Self::Keep(changes) => {
                 let values = changes.iter().filter_map(|(_, value)| value.as_ref());
@@ -425,10 +428,7 @@ fn apply(batch: &mut Batch<'_>, change: Change) -> Vec<Answer> {
             }
             Ok(())
         }
-        Change::Remove(task_id) => {
-            batch.remove(&task_id);
-            Ok(())
-        }
+        Change::Remove(task_id) => batch.remove(&task_id),
     };
     vec![answer]
 }

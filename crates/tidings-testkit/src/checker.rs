@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tidings_protocol::{Epoch, Gap, GapReason, Pattern, Position, TaskId};
+use tidings_protocol::{Epoch, Gap, GapReason, Offset, Pattern, Position, TaskId, TaskSnapshot};
 
 use crate::state::{StateChecker, StateViolation};
 
@@ -208,9 +208,6 @@ pub struct TaskChecker {
     pub epoch: Option<Epoch>,
     /// The epoch of the client's position: a reset must have a reason.
     claim: Option<Epoch>,
-    /// The task was empty when it was joined. Another node may have given it the
-    /// epoch of its first event since, without a word.
-    joined_empty: bool,
     /// The last snapshot.
     pub snapshot: Option<Value>,
     /// Everything received, folded.
@@ -235,12 +232,7 @@ impl TaskChecker {
 
 #[derive(Debug, Clone)]
 enum Asked {
-    /// `provisional`: the epoch is that of an empty task, and only the server knows
-    /// which epoch the task has got.
-    After {
-        position: Position,
-        provisional: bool,
-    },
+    After(Position),
     Retained,
     History,
 }
@@ -248,11 +240,8 @@ enum Asked {
 impl WireChecker {
     /// The client asks to go on after a position.
     pub fn ask_since(&mut self, task_id: &str, position: Position) {
-        let asked = Asked::After {
-            position,
-            provisional: false,
-        };
-        self.since.insert(task_id.to_owned(), asked);
+        self.since
+            .insert(task_id.to_owned(), Asked::After(position));
     }
 
     /// The client asks for all that is retained (`since=0`).
@@ -276,10 +265,7 @@ impl WireChecker {
                 (None, _) => continue,
                 // Of its history nothing has come yet, so only the server knows.
                 (Some(Next::UpTo(_)), _) => Asked::History,
-                (Some(Next::Exactly(_)), Some(position)) => Asked::After {
-                    position,
-                    provisional: task.joined_empty,
-                },
+                (Some(Next::Exactly(_)), Some(position)) => Asked::After(position),
                 (Some(Next::Exactly(_)), None) => continue,
             };
             since.insert(task_id.clone(), asked);
@@ -311,6 +297,16 @@ impl WireChecker {
     /// All tasks.
     pub fn tasks(&self) -> impl Iterator<Item = (&str, &TaskChecker)> {
         self.tasks.iter().map(|(id, task)| (id.as_str(), task))
+    }
+
+    /// Compares what was received of a task, folded, with the server's state.
+    ///
+    /// # Errors
+    /// They differ, or nothing was received of the task.
+    pub fn compare(&self, server: &TaskSnapshot) -> Result<(), StateViolation> {
+        let task = self.task(server.task_id.as_str());
+        let task = task.ok_or(StateViolation::Nothing)?;
+        task.state.compare(server)
     }
 
     /// The server's goodbye, if it has said one.
@@ -427,24 +423,29 @@ impl WireChecker {
         }
         let asked = self.since.remove(&task_id);
         let claim = match &asked {
-            Some(Asked::After {
-                position,
-                provisional: false,
-            }) => position.epoch.clone(),
+            Some(Asked::After(position)) if position.offset > Offset::ZERO => {
+                position.epoch.clone()
+            }
             _ => epoch.clone(),
         };
         let appeared = data.get("pattern").is_some() && offset == 0;
+        // Without a request: the server names the epoch of a task's first event.
+        let known = self.tasks.get(&task_id);
+        if let Some(known) = known.filter(|_| asked.is_none() && data.get("ref").is_none())
+            && !appeared
+            && (known.checker.expected() != Some(1) || offset != 0 || !recovered)
+        {
+            return Err(malformed("subscribed again, with events before it"));
+        }
         let checker = match asked {
             // It has appeared under a pattern, anew perhaps: all of it follows.
             _ if appeared => Checker::from(1),
             None => Checker::from(offset + 1),
             Some(Asked::History) => Checker::with_history(offset),
             Some(Asked::Retained) => Checker::from(1),
-            Some(Asked::After {
-                position,
-                provisional,
-            }) => {
-                let same = provisional || position.epoch == epoch;
+            Some(Asked::After(position)) => {
+                // Before the first event there is one place, whatever its epoch.
+                let same = position.offset == Offset::ZERO || position.epoch == epoch;
                 let covered = same && position.offset.get() <= offset;
                 if recovered && !covered {
                     return Err(malformed("recovered, although the position is not covered"));
@@ -460,7 +461,6 @@ impl WireChecker {
             epoch: Some(epoch),
             // What was not recovered, the server goes on to explain.
             claim: recovered.then_some(claim),
-            joined_empty: offset == 0,
             snapshot: Some(data["snapshot"].clone()),
             head: offset,
             ..TaskChecker::default()
@@ -533,7 +533,6 @@ impl WireChecker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidings_protocol::Offset;
 
     fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
         Gap {

@@ -9,7 +9,9 @@ use tidings_protocol::{NewEvent, Pattern, Since, TaskId};
 use crate::bus::EventBus;
 use crate::cluster::broker::Broker;
 use crate::config::BusConfig;
-use crate::deliver::subscription::{Delivery, Filter, Subscription};
+use crate::deliver::delivery::Delivery;
+use crate::deliver::filter::Filter;
+use crate::deliver::subscription::Subscription;
 use crate::publish::append::{PublishError, Published};
 use crate::store::Store;
 

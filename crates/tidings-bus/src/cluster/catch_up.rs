@@ -9,8 +9,8 @@ use tidings_protocol::{
 use tokio::time::Instant;
 
 use crate::deliver::cold::finished;
-use crate::log::{Appended, Framing, Log};
-use crate::publish::append::output_of;
+use crate::log::{Appended, Framing, Log, Outputs};
+use crate::publish::append::{opens_new_run, output_of};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError, StoredEvent, StoredTask};
 use crate::tasks::eviction::Lane;
@@ -54,6 +54,7 @@ pub(crate) struct Loaded {
     /// What follows the newest event.
     next: Offset,
     snapshot: Option<TaskSnapshot>,
+    outputs: Outputs,
     events: VecDeque<(Event, Payload, Arc<[u8]>)>,
 }
 
@@ -63,6 +64,7 @@ impl Loaded {
         Self {
             next: Offset::FIRST,
             snapshot: None,
+            outputs: Outputs::default(),
             events: VecDeque::new(),
         }
     }
@@ -75,9 +77,8 @@ pub(crate) struct Line {
     /// Where `data` lies within it.
     pub(crate) data: (usize, usize),
     pub(crate) event_type: EventType,
-    /// Of an `output_delta`: its output, and the output's length before its text.
+    /// Of an `output_delta`: its output.
     pub(crate) output: Option<ItemId>,
-    pub(crate) text_at: Option<u64>,
     pub(crate) at: Timestamp,
 }
 
@@ -208,10 +209,12 @@ impl Shared {
                 break;
             };
             let mut snapshot = snapshot_of(task.id(), &log);
+            let new_run = opens_new_run(&snapshot);
             Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
+            let limits = self.config.output_limits;
+            log.outputs.take((&payload, event.offset), new_run, limits);
             self.take_in(&mut rules, &mut log, event, &payload, stored.json);
             log.snapshot = Some(snapshot);
-            self.keep_output(&mut log, &payload);
             taken = true;
         }
         if taken {
@@ -269,7 +272,10 @@ impl Shared {
         stored: &StoredTask,
     ) -> Result<Loaded, StoreError> {
         let mut snapshot = TaskSnapshot::clone(&stored.snapshot);
+        let mut outputs = Outputs::default();
+        outputs.seed(stored.outputs.clone(), &snapshot);
         let mut events = VecDeque::new();
+        let mut bytes = 0;
         let mut from = stored.first;
         loop {
             let page = store.read(&snapshot.task_id, from, READ_BYTES).await?;
@@ -279,17 +285,26 @@ impl Shared {
                 let (event, payload) = decode(&stored)?;
                 if event.offset > snapshot.offset {
                     // It came after the state was read.
+                    let new_run = snapshot.status.is_terminal();
+                    let limits = self.config.output_limits;
+                    outputs.take((&payload, event.offset), new_run, limits);
                     snapshot.apply(&payload, event.offset, event.timestamp);
                 }
+                bytes += stored.json.len();
                 events.push_back((event, payload, stored.json));
             }
-            while events.len() as u64 > self.config.log_limits.max_events {
-                events.pop_front();
+            // The log keeps to the limits by itself. This one bounds what is read.
+            while bytes > self.config.log_limits.max_bytes
+                && events.len() > 1
+                && let Some((_, _, json)) = events.pop_front()
+            {
+                bytes -= json.len();
             }
         }
         Ok(Loaded {
             next: from,
             snapshot: Some(snapshot),
+            outputs,
             events,
         })
     }
@@ -320,14 +335,10 @@ impl Shared {
         let mut snapshot = snapshot;
         snapshot.count_bytes();
         log.resume(snapshot.epoch.clone(), first.get(), snapshot.clone());
-        log.outputs.clear();
+        log.outputs = loaded.outputs;
         for (event, payload, json) in loaded.events {
-            // Deltas that are retained reach further back than the snapshot's text.
-            let limits = self.config.output_limits;
-            log.outputs.take(&payload, &snapshot, limits);
             self.take_in(&mut rules, &mut log, event, &payload, json);
         }
-        log.outputs.complete(&snapshot);
         let status = snapshot.status;
         log.snapshot = Some(Arc::new(snapshot));
         rules.touched = Instant::now();
@@ -383,7 +394,6 @@ pub(crate) fn line_of(event: Event, payload: &Payload, json: Arc<[u8]>) -> Line 
         json,
         data: (start, end),
         output: output_of(payload),
-        text_at: event.at,
         event_type: event.event_type,
         at: event.timestamp,
     }

@@ -115,6 +115,7 @@ impl Shared {
             head: part.head(),
             ahead: head.saturating_sub(part.head()),
             generation: part.generation(),
+            naming: part.naming(),
             reset: part.reset_reason(),
             chunks: Vec::new(),
         };
@@ -139,7 +140,7 @@ impl Shared {
         let mut stored = stored;
         Arc::make_mut(&mut stored.snapshot).count_bytes();
         let last = stored.snapshot.updated_at.unwrap_or_default();
-        log.outputs.seed(&stored.snapshot);
+        log.outputs.seed(stored.outputs, &stored.snapshot);
         let (stalled, status) = (stored.snapshot.stalled, stored.snapshot.status);
         log.resume_cold(stored.snapshot, stored.first);
         task.cold.store(true, Ordering::SeqCst);

@@ -16,11 +16,27 @@ pub struct SkipPolicy {
     /// updates and adjacent deltas of one output are merged, and `log`s skipped, among
     /// all but the newest `behind` events. `u64::MAX` never skips.
     pub behind: u64,
+    /// Whether `log`s are skipped. Without, events are merged and nothing is left out.
+    pub logs: bool,
 }
 
 impl SkipPolicy {
     /// Never skips anything that is retained.
-    pub const NEVER: SkipPolicy = SkipPolicy { behind: u64::MAX };
+    pub const NEVER: SkipPolicy = SkipPolicy::behind(u64::MAX);
+
+    /// Skips for a cursor that is more than `behind` events behind the head.
+    pub const fn behind(behind: u64) -> Self {
+        Self { behind, logs: true }
+    }
+
+    /// Merges, and leaves nothing out: for pages of history.
+    #[must_use]
+    pub const fn without_logs(self) -> Self {
+        Self {
+            logs: false,
+            ..self
+        }
+    }
 }
 
 /// A place in one log.
@@ -30,6 +46,8 @@ pub struct Cursor {
     next: u64,
     /// The log's generation that `next` counts in.
     generation: u32,
+    /// The log's naming that the subscriber was told.
+    naming: u16,
     /// What is missing had expired before the subscriber came, rather than
     /// overrun it.
     fresh: bool,
@@ -65,13 +83,18 @@ pub enum Step {
     /// Say that the subscriber's position is void. The cursor is where the log goes on:
     /// [`delivered`](Cursor::delivered).
     Reset(ResetReason),
+    /// Say the epoch in which the task has begun: another node has published its
+    /// first event. The subscriber had nothing yet, so nothing of it is void.
+    Begun,
 }
 
 impl Cursor {
-    pub(crate) fn new(next: u64, generation: u32) -> Self {
+    /// A cursor before offset `next` of a log in this generation and naming.
+    pub(crate) fn new(next: u64, (generation, naming): (u32, u16)) -> Self {
         Self {
             next,
             generation,
+            naming,
             fresh: false,
         }
     }
@@ -107,6 +130,10 @@ impl Cursor {
         self.generation
     }
 
+    pub(crate) fn naming(&self) -> u16 {
+        self.naming
+    }
+
     /// How many events lie between the cursor and the topic's head.
     pub fn lag(&self, topic: &Topic) -> u64 {
         (topic.head() + 1).saturating_sub(self.next)
@@ -121,7 +148,7 @@ impl Cursor {
             // An empty page: what became of its events is what the log says now.
             topic.fill(view, self.next);
         }
-        if self.generation == view.generation {
+        if self.generation == view.generation && self.naming == view.naming {
             if self.next > view.head {
                 return Step::CaughtUp;
             }
@@ -130,10 +157,15 @@ impl Cursor {
         // `reach` may have looked again, so everything below reads the view anew.
         if self.generation != view.generation {
             self.generation = view.generation;
+            self.naming = view.naming;
             self.next = 1;
             // These events have expired. The subscriber was not too slow for them.
             self.fresh = true;
             return Step::Reset(view.reset);
+        }
+        if self.naming != view.naming {
+            self.naming = view.naming;
+            return Step::Begun;
         }
         if self.next < view.first {
             let from = std::mem::replace(&mut self.next, view.first);
@@ -153,7 +185,7 @@ impl Cursor {
         let head = view.head + view.ahead;
         if head - self.next >= skip.behind {
             let end = (head - skip.behind).min(view.head);
-            let step = lagging(view, self.next, end);
+            let step = lagging(view, self.next, end, skip.logs);
             if let Step::Gap(gap) = &step {
                 self.next = gap.to.get() + 1;
             }
@@ -175,10 +207,17 @@ fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
     }
 }
 
+/// Events looked at to find out what a subscriber that lags gets next: each step looks
+/// anew, and takes less than so many as a rule.
+const LOOK_AHEAD: u64 = 4_096;
+
 /// What a subscriber that lags gets of the events from `from` to `end`: those that it
 /// may miss are named in a gap, adjacent ones are merged, the others come as they are.
-fn lagging(view: &View, from: u64, end: u64) -> Step {
-    let dropped = (from..=end).take_while(|offset| view.may_drop(*offset));
+fn lagging(view: &View, from: u64, end: u64, skip_logs: bool) -> Step {
+    let all = end <= from + LOOK_AHEAD;
+    let end = end.min(from + LOOK_AHEAD);
+    let drops = |offset: u64| skip_logs && view.may_drop(offset);
+    let dropped = (from..=end).take_while(|offset| drops(*offset));
     if let Some(last) = dropped.last() {
         return Step::Gap(gap(from, last, GapReason::Conflated));
     }
@@ -190,9 +229,13 @@ fn lagging(view: &View, from: u64, end: u64) -> Step {
             to: to.unwrap_or(end),
         };
     }
-    let special = (from + 1..=end).find(|offset| view.may_drop(*offset) || merges(*offset));
+    let special = (from + 1..=end).find(|offset| drops(*offset) || merges(*offset));
     Step::Events {
         from,
-        to: special.map_or(view.head, |special| special - 1),
+        to: match special {
+            Some(special) => special - 1,
+            None if all => view.head,
+            None => end,
+        },
     }
 }

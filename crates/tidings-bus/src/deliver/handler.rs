@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::EventBus;
-use crate::deliver::subscription::{Delivery, Filter, Inner, Subscription};
+use crate::deliver::delivery::Delivery;
+use crate::deliver::filter::Filter;
+use crate::deliver::subscription::{Inner, Subscription};
 use crate::shared::Shared;
 
 /// What a handler may fail with.

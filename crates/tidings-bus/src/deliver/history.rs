@@ -3,8 +3,9 @@
 use tidings_protocol::{Gap, Position, Since, TaskId};
 
 use crate::bus::EventBus;
-use crate::deliver::cursor::{Cursor, SkipPolicy, Step};
-use crate::deliver::topic::{Start, Topic};
+use crate::deliver::cursor::SkipPolicy;
+use crate::deliver::reader::{Next, Reader};
+use crate::deliver::topic::Start;
 use crate::log::{EventRecord, View};
 
 /// A page of a task's history.
@@ -26,9 +27,29 @@ pub struct HistoryPage {
 struct Page {
     events: Vec<EventRecord>,
     gap: Option<Gap>,
+    /// Events, and bytes of them, that there is room for.
+    limit: usize,
+    room: usize,
 }
 
 impl Page {
+    fn new(limit: usize, max_bytes: usize) -> Self {
+        Self {
+            limit,
+            room: max_bytes,
+            ..Self::default()
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.events.len() >= self.limit || self.room == 0
+    }
+
+    fn take(&mut self, record: EventRecord) {
+        self.room = self.room.saturating_sub(record.json().len());
+        self.events.push(record);
+    }
+
     /// Takes a gap in. False if the page ends before it.
     fn take_gap(&mut self, missing: Gap) -> bool {
         if !self.events.is_empty() {
@@ -56,6 +77,7 @@ impl Page {
 
 impl EventBus {
     /// Up to `limit` retained events after `since`, or the newest `limit` without it.
+    /// Events are merged as the bus's [`skip`](crate::BusConfig::skip) says.
     ///
     /// None for a task to which nothing was published.
     ///
@@ -67,17 +89,20 @@ impl EventBus {
         since: Option<Since>,
         limit: usize,
     ) -> Option<HistoryPage> {
-        self.history_within(task_id, since, limit, usize::MAX).await
+        let skip = self.shared.config.skip;
+        self.history_within(task_id, since, (limit, usize::MAX), skip)
+            .await
     }
 
     /// As [`history`](Self::history), but the page ends with the first event that
-    /// brings it to `max_bytes`.
+    /// brings it to `max_bytes`, and events are merged as `skip` says. Nothing is left
+    /// out for that.
     pub async fn history_within(
         &self,
         task_id: &TaskId,
         since: Option<Since>,
-        limit: usize,
-        max_bytes: usize,
+        (limit, max_bytes): (usize, usize),
+        skip: SkipPolicy,
     ) -> Option<HistoryPage> {
         // A task that cannot be read is none for this moment; a retry finds it.
         let task = self.shared.fetch_own(task_id).await.ok().flatten();
@@ -87,55 +112,54 @@ impl EventBus {
             None => Start::History(limit as u64),
         };
         let topic = task.topic();
-        let joined = topic.join(&start);
-        let mut cursor = joined.cursor;
-        let mut page = Page::default();
-        let mut next = topic.position(&cursor);
+        let mut reader = Reader::at(topic.join(&start).cursor);
+        let skip = skip.without_logs();
+        let mut page = Page::new(limit, max_bytes);
+        let mut next = topic.position(reader.cursor());
         let mut view = View::default();
-        topic.fill(&mut view, cursor.next_offset());
-        let mut room = max_bytes;
-        while page.events.len() < limit && room > 0 {
-            match cursor.step(topic, &mut view, SkipPolicy::NEVER) {
-                Step::CaughtUp => break,
-                Step::Cold => {
-                    let mut cold = self.fetch_page(&task, &cursor).await;
-                    if cold.covers(&cursor) {
-                        take(
-                            &mut cursor,
-                            topic,
-                            &mut cold,
-                            &mut page.events,
-                            limit,
-                            &mut room,
-                        );
-                    } else if self.shared.stop.is_cancelled() {
+        topic.fill(&mut view, reader.cursor().next_offset());
+        while !page.is_full() {
+            match reader.next(topic, &mut view, skip, false) {
+                Next::CaughtUp | Next::Over => break,
+                Next::Page(_) => {
+                    reader.take_page(self.fetch_page(&task, reader.cursor()).await);
+                    if self.shared.stop.is_cancelled() {
                         break;
                     }
-                    topic.fill(&mut view, cursor.next_offset());
+                    topic.fill(&mut view, reader.cursor().next_offset());
                 }
-                Step::Gap(missing) => {
+                Next::Gap(missing) => {
                     if !page.take_gap(missing) {
                         break;
                     }
-                    next = topic.position(&cursor);
+                    next = topic.position(reader.cursor());
                 }
-                // Merging is for those who lag, and `next` tells the epoch.
-                Step::Merged { .. } => break,
-                Step::Reset(_) => {
+                // `next` tells the epoch.
+                Next::Begun => {}
+                Next::Reset(_) => {
                     if !page.reset() {
                         break;
                     }
-                    next = topic.position(&cursor);
+                    next = topic.position(reader.cursor());
                 }
-                Step::Events { .. } => {
-                    take(
-                        &mut cursor,
-                        topic,
-                        &mut view,
-                        &mut page.events,
-                        limit,
-                        &mut room,
-                    );
+                Next::Merged { from, to } => {
+                    let framing = self.shared.framing();
+                    let Some(merged) = reader.view(&view).merge(from, to, framing) else {
+                        break;
+                    };
+                    reader.advance(merged.offset().get() + 1 - from);
+                    page.take(merged);
+                }
+                Next::Events { from, to } => {
+                    for offset in from..=to {
+                        if page.is_full() {
+                            break;
+                        }
+                        if let Some(record) = reader.view(&view).record(offset) {
+                            page.take(record);
+                        }
+                        reader.advance(1);
+                    }
                 }
             }
         }
@@ -147,31 +171,6 @@ impl EventBus {
             gap: page.gap,
             next,
         })
-    }
-}
-
-/// Takes the events that a view has past a cursor, up to `limit` in all and until
-/// there is no room for more bytes.
-fn take(
-    cursor: &mut Cursor,
-    topic: &Topic,
-    view: &mut View,
-    events: &mut Vec<EventRecord>,
-    limit: usize,
-    room: &mut usize,
-) {
-    if let Step::Events { from, to } = cursor.step(topic, view, SkipPolicy::NEVER) {
-        let most = (limit - events.len()) as u64;
-        for offset in from..=to.min(from.saturating_add(most - 1)) {
-            if *room == 0 {
-                break;
-            }
-            let record = view.record(offset);
-            let bytes = record.as_ref().map_or(0, |record| record.json().len());
-            *room = room.saturating_sub(bytes);
-            events.extend(record);
-            cursor.advance(1);
-        }
     }
 }
 

@@ -2,8 +2,12 @@
 
 pub(crate) mod cold;
 pub(crate) mod cursor;
+pub(crate) mod delivery;
+pub(crate) mod filter;
 pub(crate) mod handler;
 pub(crate) mod history;
+pub(crate) mod output;
 pub(crate) mod pass;
+pub(crate) mod reader;
 pub(crate) mod subscription;
 pub(crate) mod topic;

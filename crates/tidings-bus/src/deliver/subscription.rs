@@ -8,12 +8,13 @@ use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
 use slab::Slab;
-use tidings_protocol::{
-    EventType, GapReason, Pattern, ResetReason, Since, States, Target, TaskId, TaskSnapshot, Update,
-};
+use tidings_protocol::{EventType, GapReason, Pattern, ResetReason, States, TaskId, TaskSnapshot};
 
 use crate::bus::EventBus;
-use crate::deliver::cursor::{Cursor, SkipPolicy, Step};
+use crate::deliver::cursor::SkipPolicy;
+use crate::deliver::delivery::Delivery;
+use crate::deliver::filter::{Filter, Subject};
+use crate::deliver::reader::{Next, Reader};
 use crate::deliver::topic::{Advance, AttachId, Hold, Start, Topic, Watcher};
 use crate::log::{Chunk, EventRecord, Run, Standing, View};
 use crate::shared::Shared;
@@ -23,150 +24,18 @@ use crate::tasks::task::Task;
 /// Events taken from one task before another has its turn.
 const BATCH: u64 = 64;
 
-/// What a subscriber in this process gets, in order: an [`Update`], as a client's watch
-/// yields it, with the event as a record of the log. It is never disconnected.
-pub type Delivery = Update<EventRecord>;
-
-/// Which tasks.
-#[derive(Debug, Clone)]
-enum Subject {
-    Task(TaskId),
-    Pattern(Pattern),
-}
-
-/// What to subscribe to, and from where.
-#[derive(Debug, Clone)]
-pub struct Filter {
-    subject: Subject,
-    start: Start,
-    event_types: Option<HashSet<EventType>>,
-    skip: Option<SkipPolicy>,
-    snapshots: bool,
-}
-
-impl Filter {
-    fn new(subject: Subject) -> Self {
-        Self {
-            subject,
-            start: Start::Live,
-            event_types: None,
-            skip: None,
-            snapshots: false,
-        }
-    }
-
-    /// One task, from now on.
-    pub fn task(task_id: TaskId) -> Self {
-        Self::new(Subject::Task(task_id))
-    }
-
-    /// All tasks that match, from now on; those that appear later from their first event.
-    pub fn pattern(pattern: Pattern) -> Self {
-        Self::new(Subject::Pattern(pattern))
-    }
-
-    /// All tasks.
-    pub fn everything() -> Self {
-        Self::pattern(Pattern::everything())
-    }
-
-    /// Starts after a position, or with all that is retained.
-    #[must_use]
-    pub fn since(mut self, since: Since) -> Self {
-        self.start = since.into();
-        self
-    }
-
-    /// Starts with up to `count` of the newest retained events.
-    #[must_use]
-    pub fn history(mut self, count: u64) -> Self {
-        self.start = Start::History(count);
-        self
-    }
-
-    /// Only events of these types. Offsets then jump; gaps are still told.
-    #[must_use]
-    pub fn event_types(mut self, types: impl IntoIterator<Item = EventType>) -> Self {
-        self.event_types = Some(types.into_iter().collect());
-        self
-    }
-
-    /// Begins each task with its state, as a client's watch does; see
-    /// [`EventBus::watch`].
-    #[must_use]
-    pub fn snapshots(mut self) -> Self {
-        self.snapshots = true;
-        self
-    }
-
-    /// When to skip what a lagging subscriber may miss; default as the bus says.
-    #[must_use]
-    pub fn skip(mut self, policy: SkipPolicy) -> Self {
-        self.skip = Some(policy);
-        self
-    }
-}
-
-impl std::fmt::Display for Filter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.subject {
-            Subject::Task(task_id) => write!(f, "task {task_id}")?,
-            Subject::Pattern(pattern) => write!(f, "pattern {pattern}")?,
-        }
-        if let Some(types) = &self.event_types {
-            let mut types: Vec<_> = types.iter().map(ToString::to_string).collect();
-            types.sort_unstable();
-            write!(f, ", only {}", types.join(" "))?;
-        }
-        Ok(())
-    }
-}
-
-impl From<&TaskId> for Filter {
-    fn from(task_id: &TaskId) -> Self {
-        Self::task(task_id.clone())
-    }
-}
-
-impl From<TaskId> for Filter {
-    fn from(task_id: TaskId) -> Self {
-        Self::task(task_id)
-    }
-}
-
-impl From<&Pattern> for Filter {
-    fn from(pattern: &Pattern) -> Self {
-        Self::pattern(pattern.clone())
-    }
-}
-
-impl From<Target> for Filter {
-    fn from(target: Target) -> Self {
-        match target {
-            Target::Task(task_id) => Self::task(task_id),
-            Target::Pattern(pattern) => Self::pattern(pattern),
-        }
-    }
-}
-
-impl From<Pattern> for Filter {
-    fn from(pattern: Pattern) -> Self {
-        Self::pattern(pattern)
-    }
-}
-
 struct Watched {
     task: Arc<Task>,
     attached: AttachId,
-    cursor: Cursor,
+    reader: Reader,
     /// To be told before the first event: the position asked for lies after the head.
     ahead: bool,
+    /// It goes when the task does.
+    hold: Hold,
     /// It was told something of the task.
     told: bool,
     /// The task's state, to be told before anything else.
     greeting: Option<Arc<TaskSnapshot>>,
-    /// Events from the store, while they are not in memory.
-    page: Option<Box<View>>,
     /// All that the cursor has before it, as the pass saw it last, if that is in
     /// one chunk. To look at the log instead would have the publisher wait for
     /// its lock, and cut what is published next into chunks of an event or two.
@@ -210,7 +79,7 @@ impl State {
     fn look_everywhere(&mut self) {
         for (key, watched) in &mut self.watched {
             watched.offered = None;
-            let behind = watched.cursor.lag(watched.task.topic()) > 0;
+            let behind = watched.lag() > 0;
             if behind && !std::mem::replace(&mut watched.ready, true) {
                 self.ready.push_back(key);
             }
@@ -219,17 +88,22 @@ impl State {
 }
 
 impl Watched {
+    /// How many events lie between it and the head.
+    fn lag(&self) -> u64 {
+        self.reader.cursor().lag(self.task.topic())
+    }
+
     /// What the pass offered, if that may be taken as it is. Whatever came after
     /// the pass looked has the pass come again.
-    fn take_offered(&mut self, topic: &Topic, closed: bool, skip: SkipPolicy) -> Option<Run> {
+    fn take_offered(&mut self, closed: bool, skip: SkipPolicy) -> Option<Run> {
         let chunk = self.offered.take()?;
-        let (from, to) = (self.cursor.next_offset(), chunk.last());
+        let (from, to) = (self.reader.cursor().next_offset(), chunk.last());
         let count = to - from + 1;
-        let plain = !closed && !self.ahead && self.page.is_none() && self.greeting.is_none();
-        if !plain || count > BATCH || self.cursor.lag(topic) > skip.behind {
+        let plain = !closed && !self.ahead && self.reader.is_plain() && self.greeting.is_none();
+        if !plain || count > BATCH || self.lag() > skip.behind {
             return None;
         }
-        self.cursor.advance(count);
+        self.reader.advance(count);
         self.told = true;
         self.ready = false;
         Some(Run::new(&chunk, from, to))
@@ -303,11 +177,11 @@ impl Inner {
         state.watched.insert(Watched {
             task: Arc::clone(task),
             attached,
-            cursor: joined.cursor,
+            reader: Reader::at(joined.cursor),
             ahead: joined.ahead,
+            hold,
             told: false,
             greeting,
-            page: None,
             offered: None,
             ready,
         });
@@ -327,9 +201,7 @@ impl Inner {
     pub(crate) fn lag(&self) -> u64 {
         let state = self.lock();
         let watched = state.watched.iter();
-        let ahead: u64 = watched
-            .map(|(_, watched)| watched.cursor.lag(watched.task.topic()))
-            .sum();
+        let ahead: u64 = watched.map(|(_, watched)| watched.lag()).sum();
         ahead + self.taken.load(Ordering::SeqCst)
     }
 
@@ -363,7 +235,7 @@ impl Watcher for Inner {
             };
             // Of one that has not taken what it was offered before, this is all
             // or nothing, too.
-            watched.offered = view.whole(&watched.cursor);
+            watched.offered = view.whole(watched.reader.cursor());
             if std::mem::replace(&mut watched.ready, true) {
                 return Advance::Done;
             }
@@ -581,13 +453,13 @@ impl Subscription {
         let counters = &self.inner.shared.counters;
         // Asked first: a closed topic's view then holds its last word.
         let closed = topic.is_closed();
-        if let Some(run) = watched.take_offered(topic, closed, self.skip) {
+        if let Some(run) = watched.take_offered(closed, self.skip) {
             counters.delivered(run.len());
             self.inner.taken.fetch_add(run.len(), Ordering::SeqCst);
             self.batch.push_back(Taken::Events(run));
             return true;
         }
-        topic.fill(&mut self.view, watched.cursor.next_offset());
+        topic.fill(&mut self.view, watched.reader.cursor().next_offset());
         if let Some(state) = watched.greeting.take() {
             watched.told = true;
             self.inner.taken.fetch_add(1, Ordering::SeqCst);
@@ -595,15 +467,25 @@ impl Subscription {
             self.batch.push_back(Taken::Told(told));
         }
         let mut taken = 0;
+        // Once closed, a task goes for whoever watches it by name, too.
+        let follows = watched.hold == Hold::Follows || closed;
         let caught_up = loop {
-            let ahead = std::mem::take(&mut watched.ahead);
-            let next = match ahead {
-                true => Step::Reset(ResetReason::Ahead),
-                false => step(watched, topic, &mut self.view, self.skip),
+            let next = match std::mem::take(&mut watched.ahead) {
+                true => Next::Reset(ResetReason::Ahead),
+                false => watched
+                    .reader
+                    .next(topic, &mut self.view, self.skip, follows),
             };
             let told = match next {
-                Step::CaughtUp => break true,
-                Step::Cold => {
+                Next::CaughtUp | Next::Over => break true,
+                // A watch keeps states. To others each event tells its epoch.
+                Next::Begun if self.inner.snapshots => {
+                    let epoch = watched.task.epoch();
+                    let empty = TaskSnapshot::new(watched.task.id().clone(), epoch);
+                    Delivery::Snapshot(empty.into())
+                }
+                Next::Begun => continue,
+                Next::Page(_) => {
                     counters.delivered(taken);
                     // Ready, as far as its topic is concerned: it comes back with
                     // its page.
@@ -611,18 +493,16 @@ impl Subscription {
                     self.view.chunks.clear();
                     return true;
                 }
-                // The task is gone: the subscriber is told its end and nothing else.
-                Step::Reset(_) if closed => continue,
-                Step::Reset(reason) => {
+                Next::Reset(reason) => {
                     counters.reset(reason);
                     Delivery::Reset {
                         task_id: watched.task.id().clone(),
                         reason,
-                        offset: watched.cursor.delivered(),
+                        offset: watched.reader.cursor().delivered(),
                         snapshot: watched.task.snapshot(),
                     }
                 }
-                Step::Gap(gap) => {
+                Next::Gap(gap) => {
                     counters.gap(&gap);
                     let conflated = gap.reason == GapReason::Conflated;
                     Delivery::Gap {
@@ -631,35 +511,31 @@ impl Subscription {
                         snapshot: if conflated { None } else { topic.snapshot() },
                     }
                 }
-                Step::Merged { from, to } => {
-                    if taken >= BATCH {
-                        break false;
-                    }
-                    let view = watched.page.as_deref().unwrap_or(&self.view);
+                Next::Merged { .. } | Next::Events { .. } if taken >= BATCH => break false,
+                Next::Merged { from, to } => {
+                    let view = watched.reader.view(&self.view);
                     let framing = self.inner.shared.framing();
                     let Some(merged) = view.merge(from, to, framing) else {
                         break false;
                     };
                     watched.told = true;
-                    watched.cursor.advance(merged.offset().get() + 1 - from);
+                    watched.reader.advance(merged.offset().get() + 1 - from);
                     self.inner.taken.fetch_add(1, Ordering::SeqCst);
                     taken += 1;
                     self.batch.push_back(Taken::Merged(merged));
                     continue;
                 }
-                Step::Events { from, to } => {
-                    if taken >= BATCH {
-                        break false;
-                    }
+                Next::Events { from, to } => {
                     let to = to.min(from + (BATCH - taken) - 1);
                     watched.told = true;
-                    let view = watched.page.as_deref().unwrap_or(&self.view);
-                    for run in view.runs(from, to) {
-                        watched.cursor.advance(run.len());
+                    let runs = watched.reader.view(&self.view).runs(from, to);
+                    let before = taken;
+                    for run in runs {
                         self.inner.taken.fetch_add(run.len(), Ordering::SeqCst);
                         taken += run.len();
                         self.batch.push_back(Taken::Events(run));
                     }
+                    watched.reader.advance(taken - before);
                     continue;
                 }
             };
@@ -688,17 +564,6 @@ impl Subscription {
     }
 }
 
-/// What a cursor does next, in its page from the store if it has one.
-fn step(watched: &mut Watched, topic: &Topic, view: &mut View, skip: SkipPolicy) -> Step {
-    match watched.page.as_mut() {
-        Some(page) if page.covers(&watched.cursor) => watched.cursor.step(topic, page, skip),
-        _ => {
-            watched.page = None;
-            watched.cursor.step(topic, view, skip)
-        }
-    }
-}
-
 impl Subscription {
     /// Fetches what cold tasks need, one after the other; true when a page came.
     fn poll_fetch(&mut self, cx: &mut Context<'_>) -> bool {
@@ -710,8 +575,8 @@ impl Subscription {
                 return true;
             };
             let task = Arc::clone(&watched.task);
-            let fetch =
-                Arc::clone(&self.inner.shared).fetch_page(Arc::clone(&task), watched.cursor);
+            let fetch = Arc::clone(&self.inner.shared)
+                .fetch_page(Arc::clone(&task), *watched.reader.cursor());
             self.fetching = Some(Fetching {
                 key,
                 task,
@@ -728,7 +593,7 @@ impl Subscription {
         if let Some(watched) = state.watched.get_mut(fetching.key)
             && Arc::ptr_eq(&watched.task, &fetching.task)
         {
-            watched.page = Some(Box::new(page));
+            watched.reader.take_page(page);
             state.ready.push_back(fetching.key);
         }
         drop(state);

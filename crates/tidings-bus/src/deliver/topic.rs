@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use slab::Slab;
-use tidings_protocol::{Epoch, Position, Since, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, Offset, Position, Since, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
 use crate::cluster::interest::Interest;
@@ -252,6 +252,7 @@ impl Topic {
         view.ahead = 0;
         view.head = log.head();
         view.generation = log.generation();
+        view.naming = log.naming();
         view.reset = log.reset_reason();
         log.collect(from.max(log.first()), &mut view.chunks);
     }
@@ -307,15 +308,17 @@ impl Topic {
     /// Where a cursor is, to go on from later.
     pub fn position(&self, cursor: &Cursor) -> Position {
         let log = self.lock();
-        let epoch = if cursor.generation() == log.generation() {
-            log.epoch().clone()
-        } else {
-            // Its numbers are another log's; no epoch of ours has this text.
-            Epoch::new("gone").expect("a literal of the epoch's alphabet")
-        };
+        if cursor.generation() == log.generation() {
+            return Position {
+                epoch: log.epoch().clone(),
+                offset: cursor.delivered(),
+            };
+        }
+        // Its numbers are another log's; no epoch of ours has this text. An offset of 0
+        // would be good in any epoch, and the subscriber would not be told.
         Position {
-            epoch,
-            offset: cursor.delivered(),
+            epoch: Epoch::new("gone").expect("a literal of the epoch's alphabet"),
+            offset: Offset::FIRST,
         }
     }
 
@@ -378,17 +381,21 @@ fn standing(log: &Log) -> Standing {
 }
 
 fn join(log: &Log, start: &Start) -> Joined {
-    let (first, head, generation) = (log.oldest(), log.head(), log.generation());
-    let at = |next| Cursor::new(next, generation).joining(first);
+    let (first, head) = (log.oldest(), log.head());
+    let (generation, naming) = (log.generation(), log.naming());
+    let at = |next| Cursor::new(next, (generation, naming)).joining(first);
     let mut ahead = false;
     let (cursor, recovered) = match start {
         Start::Live => (at(head + 1), true),
         Start::History(count) => (at(first.max((head + 1).saturating_sub(*count))), true),
         Start::Retained => (at(1), first == 1),
-        Start::Appeared => (Cursor::new(1, generation), first == 1),
+        Start::Appeared => (Cursor::new(1, (generation, naming)), first == 1),
+        // Before the first event there is one place, whatever its epoch was called:
+        // another node may have begun the task since.
+        Start::After(position) if position.offset == Offset::ZERO => (at(1), first == 1),
         // A cursor of another generation finds out at its first step.
-        Start::After(position) if !log.knows(&position.epoch) => {
-            (Cursor::new(1, generation.wrapping_sub(1)), false)
+        Start::After(position) if position.epoch != *log.epoch() => {
+            (Cursor::new(1, (generation.wrapping_sub(1), naming)), false)
         }
         Start::After(position) => {
             let wanted = position.offset.get() + 1;

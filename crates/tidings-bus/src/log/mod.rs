@@ -24,8 +24,11 @@ use crate::ledger::{Account, Kind, Tally};
 
 pub use chunk::Chunk;
 pub(crate) use chunk::RecordMeta;
-pub(crate) use outputs::Outputs;
-pub use outputs::{OutputLimits, OutputText};
+pub use outputs::{
+    BlockPlan, OUTPUT_BLOCK, OutputChange, OutputChanges, OutputExtent, OutputLimits, OutputText,
+    blocks_in, blocks_of, cut_out, kept_part,
+};
+pub(crate) use outputs::{Extents, Outputs};
 pub use record::EventRecord;
 pub(crate) use record::Run;
 pub use view::{Standing, View};
@@ -99,9 +102,9 @@ pub(crate) struct Log {
     generation: u32,
     /// Why the last one ended.
     reset_reason: ResetReason,
-    /// The epoch that watchers were told while the task had no events, and another
-    /// node had not begun it yet.
-    alias: Option<Epoch>,
+    /// Counts the times that the log, still without events, took over the epoch in
+    /// which another node has begun the task. Cursors compare it.
+    naming: u16,
     /// Oldest offset in memory; `head + 1` when there is none.
     first: u64,
     /// Oldest offset that the store has, where it has older ones than memory.
@@ -147,7 +150,7 @@ impl Log {
             epoch,
             generation: 0,
             reset_reason: ResetReason::default(),
-            alias: None,
+            naming: 0,
             first: 1,
             stored_first: None,
             head: 0,
@@ -229,6 +232,7 @@ impl Log {
         let mut part = Self::new(None, of.epoch.clone());
         part.task = of.task.clone();
         part.generation = of.generation;
+        part.naming = of.naming;
         part.first = from;
         part.head = from - 1;
         // What came before is not known here.
@@ -411,22 +415,20 @@ impl Log {
     /// Starts over: a new epoch, offset 1 next, nothing retained.
     pub(crate) fn reset(&mut self, epoch: Epoch, reason: ResetReason) {
         self.reset_reason = reason;
-        self.alias = None;
         self.generation = self.generation.wrapping_add(1);
         self.begin(epoch);
     }
 
-    /// Takes over the numbering in which another node has begun a task that has no
-    /// events here. Nobody has a position in it that would be void: those who watch
-    /// wait for the first event, and get it.
+    /// Takes over the epoch in which another node has begun a task that has no
+    /// events here. No position becomes void: whoever watches is before the first
+    /// event, is told the epoch, and gets that event.
     pub(crate) fn adopt(&mut self, epoch: Epoch) {
-        self.alias = Some(self.epoch.clone());
+        self.naming = self.naming.wrapping_add(1);
         self.begin(epoch);
     }
 
-    /// Whether a position of this epoch is one in this log.
-    pub(crate) fn knows(&self, epoch: &Epoch) -> bool {
-        *epoch == self.epoch || self.alias.as_ref() == Some(epoch)
+    pub(crate) fn naming(&self) -> u16 {
+        self.naming
     }
 
     pub(crate) fn reset_reason(&self) -> ResetReason {
@@ -544,88 +546,4 @@ pub(crate) fn narrow(position: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the log counts along, counted anew.
-    fn run_of(log: &Log) -> (usize, usize) {
-        let small = |chunk: &&Arc<Chunk>| {
-            chunk.bytes.len() < CHUNK_BYTES / 2 && chunk.records.len() < MERGE_RUN
-        };
-        let run: Vec<_> = log.sealed.iter().rev().take_while(small).collect();
-        (run.len(), run.iter().map(|chunk| chunk.bytes.len()).sum())
-    }
-
-    #[test]
-    fn the_bytes_that_wait_are_those_past_what_was_saved() {
-        let mut log = Log::new(None, Epoch::new("e").unwrap());
-        log.set_saved(0);
-        let mut sizes = vec![0];
-        for n in 1..=200_u64 {
-            let size = usize::try_from(n).unwrap() * 7 % 100;
-            let write = |_, text: &mut Vec<u8>| {
-                text.resize(size, b'x');
-                Appended {
-                    event_type: EventType::TaskStalled,
-                    timestamp: Timestamp::default(),
-                    data: (0, size),
-                    output: None,
-                }
-            };
-            log.append(&Framing::NONE, write, &mut Vec::new());
-            sizes.push(size + RECORD_OVERHEAD);
-            if n % 3 == 0 {
-                log.seal();
-            }
-        }
-        assert_eq!(log.waiting(), sizes.iter().sum::<usize>());
-        // Forwards, and back again: a store may lose what it had not synced.
-        for saved in [0, 1, 50, 197, 198, 199, 200, 120, 3, 200] {
-            log.set_saved(saved as u64);
-            let expected: usize = sizes[saved + 1..].iter().sum();
-            assert_eq!(log.waiting(), expected, "saved up to {saved}");
-        }
-    }
-
-    #[test]
-    fn the_run_of_small_chunks_is_counted_along() {
-        let mut log = Log::new(None, Epoch::new("e").unwrap());
-        let mut state = 7_u64;
-        let mut longest = 0;
-        for _ in 0..20_000 {
-            // Any numbers will do, as long as they are the same each time.
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            let number = usize::try_from(state >> 33).unwrap();
-            let size = if number % 50 == 0 {
-                CHUNK_BYTES
-            } else {
-                number % 900
-            };
-            let write = |_, text: &mut Vec<u8>| {
-                text.resize(size, b'x');
-                Appended {
-                    event_type: EventType::TaskStalled,
-                    timestamp: Timestamp::default(),
-                    data: (0, size),
-                    output: None,
-                }
-            };
-            log.append(&Framing::NONE, write, &mut Vec::new());
-            match number % 7 {
-                0 => {}
-                1 => drop(log.trim(&LogLimits {
-                    max_events: 1 + number as u64 % 60,
-                    max_bytes: usize::MAX,
-                })),
-                _ => log.seal(),
-            }
-            assert_eq!((log.run, log.run_bytes), run_of(&log));
-            longest = longest.max(log.run);
-        }
-        assert!(longest > MERGE_RUN / 2, "{longest}");
-        log.trim_all();
-        assert_eq!((log.run, log.run_bytes), (0, 0));
-    }
-}
+mod tests;

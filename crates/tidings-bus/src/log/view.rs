@@ -23,6 +23,8 @@ pub struct View {
     /// How far the log's head is past this one: of a page from the store.
     pub(crate) ahead: u64,
     pub(crate) generation: u32,
+    /// How often the log's epoch was taken over while it had no events.
+    pub(crate) naming: u16,
     /// Why the generation before it ended.
     pub(crate) reset: ResetReason,
     pub(crate) chunks: Vec<Arc<Chunk>>,
@@ -47,6 +49,7 @@ impl View {
         let all = newest.first..=newest.last();
         let next = cursor.next_offset();
         (self.generation == cursor.generation()
+            && self.naming == cursor.naming()
             && newest.last() == self.head
             && all.contains(&next))
         .then(|| Arc::clone(newest))

@@ -14,7 +14,7 @@ use tidings_protocol::{
 use tokio::time::Instant;
 
 use crate::ledger::Account;
-use crate::log::{Appended, Log};
+use crate::log::{Appended, Extents, Log};
 use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::tasks::eviction::Lane;
@@ -166,7 +166,8 @@ impl Shared {
             rules.charge_to(payer);
         }
         let at = self.config.clock.now();
-        let text_at = text_at(&log, &prepared.payload);
+        let extents = Some(log.outputs.extents());
+        let text_at = text_at(extents, log.snapshot.as_deref(), &prepared.payload);
         let waiting = log.waiting();
         let offset = SCRATCH.with_borrow_mut(|scratch| {
             self.edit(&mut log, |log| {
@@ -188,13 +189,15 @@ impl Shared {
             })
         });
         let offset = Offset::new(offset).unwrap_or(Offset::MAX);
+        let payload = placed(&prepared.payload, text_at);
+        let new_run = log.snapshot.as_ref().is_some_and(opens_new_run);
         let after = log.snapshot.as_mut().map(|snapshot| {
             let snapshot = Arc::make_mut(snapshot);
-            let payload = placed(&prepared.payload, text_at);
             snapshot.apply(&payload, offset, at);
             (snapshot.status, snapshot.run)
         });
-        self.keep_output(&mut log, &placed(&prepared.payload, text_at));
+        log.outputs
+            .take((&payload, offset), new_run, self.config.output_limits);
         let published = Published {
             epoch: log.epoch().clone(),
             offset,
@@ -310,18 +313,6 @@ impl Shared {
         result
     }
 
-    /// Adds an event that the snapshot has counted to the task's whole outputs.
-    pub(crate) fn keep_output(&self, log: &mut Log, payload: &Payload) {
-        let (
-            Payload::OutputDelta(_) | Payload::OutputCompleted(_) | Payload::TaskStarted(_),
-            Some(after),
-        ) = (payload, log.snapshot.clone())
-        else {
-            return;
-        };
-        log.outputs.take(payload, &after, self.config.output_limits);
-    }
-
     /// What an accepted event changes beside the log.
     pub(crate) fn settle(
         self: &Arc<Self>,
@@ -393,23 +384,39 @@ impl Shared {
 }
 
 /// The length of an `output_delta`'s output before its text; none for other events.
-pub(crate) fn text_at(log: &Log, payload: &Payload) -> Option<u64> {
+/// A snapshot has no room for all outputs that are kept.
+pub(crate) fn text_at(
+    kept: Option<&Extents>,
+    snapshot: Option<&TaskSnapshot>,
+    payload: &Payload,
+) -> Option<u64> {
     let Payload::OutputDelta(delta) = payload else {
         return None;
     };
-    let known = log.outputs.length(&delta.output_id);
-    Some(
-        known
-            .or_else(|| length_in(log.snapshot.as_deref()?, delta))
-            .unwrap_or(0),
-    )
+    let known = kept.and_then(|kept| kept.find(&delta.output_id));
+    let known = known.map(|output| output.length);
+    Some(known.or_else(|| length_in(snapshot?, delta)).unwrap_or(0))
 }
 
 /// The length of a delta's output by the task's state.
-pub(crate) fn length_in(snapshot: &TaskSnapshot, delta: &OutputDelta) -> Option<u64> {
+fn length_in(snapshot: &TaskSnapshot, delta: &OutputDelta) -> Option<u64> {
     let mut outputs = snapshot.outputs.iter().rev();
     let known = outputs.find(|output| output.output_id == delta.output_id);
     known.map(|output| output.length)
+}
+
+/// Whether a `task_started` opens a new run, without the outputs of the last, in this
+/// state before it.
+pub(crate) fn opens_new_run(before: &Arc<TaskSnapshot>) -> bool {
+    before.status.is_terminal()
+}
+
+/// Whether an event may change a task's whole outputs.
+pub(crate) fn changes_outputs(payload: &Payload) -> bool {
+    matches!(
+        payload,
+        Payload::OutputDelta(_) | Payload::OutputCompleted(_) | Payload::TaskStarted(_)
+    )
 }
 
 /// The output that an event adds text to.

@@ -187,6 +187,7 @@ async fn save(
         let epoch = append.epoch.clone();
         let last = append.snapshot.offset;
         let answer = store.append(append).await;
+        task.topic().lock().outputs.end_save(answer.is_ok());
         if let Err(StoreError::Conflict { .. }) = &answer
             && let Some(stored) = store.find(task.id()).await?
             && stored.snapshot.epoch != epoch
@@ -280,7 +281,7 @@ fn collect(task: &Arc<Task>) -> Option<(Append, u64)> {
     let mut view = View::default();
     // Held along, so that they are the rules after the newest of the events.
     let rules = task.lock_rules();
-    let (epoch, snapshot, saved) = {
+    let (epoch, snapshot, saved, outputs) = {
         let mut log = task.topic().lock();
         if log.saved() >= log.head() {
             return None;
@@ -289,7 +290,8 @@ fn collect(task: &Arc<Task>) -> Option<(Append, u64)> {
         log.collect(log.saved() + 1, &mut view.chunks);
         view.head = log.head();
         let snapshot = log.snapshot.clone()?;
-        (log.epoch().clone(), snapshot, log.saved())
+        let outputs = log.outputs.begin_save();
+        (log.epoch().clone(), snapshot, log.saved(), outputs)
     };
     let changes = rules.changes;
     let stored = (changes != rules.saved).then(|| Arc::new(rules.stored()));
@@ -307,6 +309,7 @@ fn collect(task: &Arc<Task>) -> Option<(Append, u64)> {
         events,
         snapshot,
         rules: stored,
+        outputs: outputs.map(Arc::new),
     };
     Some((append, changes))
 }

@@ -16,16 +16,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidings_protocol::{
-    EventId, InvalidTransition, ItemId, Offset, Payload, TaskId, TaskSnapshot, TaskStatus,
-    encode_event,
+    EventId, InvalidTransition, Offset, Payload, TaskId, TaskSnapshot, TaskStatus, encode_event,
 };
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::Instant;
 
 use crate::cluster::broker::Announcement;
 use crate::cluster::catch_up::{Line, snapshot_of};
+use crate::log::{Extents, OutputChanges};
 use crate::publish::append::{
-    Prepared, PublishError, Published, Refused, length_in, opened, output_of, placed,
+    Prepared, PublishError, Published, Refused, changes_outputs, opened, opens_new_run, output_of,
+    placed, text_at,
 };
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
@@ -172,6 +173,20 @@ pub(crate) struct Staged {
     pub(crate) verdicts: Vec<Verdict>,
     /// None if there is nothing to store.
     pub(crate) append: Option<Append>,
+    /// The same.
+    pub(crate) after: Option<After>,
+}
+
+/// What a task will be once its events are stored.
+pub(crate) struct After {
+    pub(crate) snapshot: Arc<TaskSnapshot>,
+    /// Which parts of its outputs are kept, and what changes, if anything does.
+    outputs: Option<(Extents, Arc<OutputChanges>)>,
+}
+
+struct StagedOutputs {
+    extents: Extents,
+    changes: OutputChanges,
 }
 
 impl Shared {
@@ -318,13 +333,16 @@ impl Shared {
             return Ok(Outcome::refused(group, Vec::new(), error));
         }
         for _ in 0..MAX_CONFLICTS {
-            let Staged { verdicts, append } = self.stage(task, &group);
-            let Some(append) = append else {
+            let Staged {
+                verdicts,
+                append,
+                after,
+            } = self.stage(task, &group);
+            let (Some(append), Some(after)) = (append, after) else {
                 return Ok(Outcome::nothing_stored(group, verdicts));
             };
-            let snapshot = Arc::clone(&append.snapshot);
             match store.append(append).await {
-                Ok(()) => return Ok(self.reveal(task, group, verdicts, &snapshot)),
+                Ok(()) => return Ok(self.reveal(task, group, verdicts, after)),
                 Err(StoreError::Conflict { .. }) => {
                     // Another node was first: take in what it wrote, decide anew.
                     if let Err(error) = self.catch_up(store, task).await {
@@ -364,24 +382,20 @@ impl Shared {
         let head = log.head_offset();
         let mut next = head.next();
         let mut snapshot = snapshot_of(task.id(), &log);
-        // Of outputs that the snapshot has no room for, only the log knows the length.
-        let mut lengths: HashMap<ItemId, u64> = HashMap::new();
-        for waiter in group {
-            if let Payload::OutputDelta(delta) = &waiter.prepared.payload
-                && let Some(length) = log.outputs.length(&delta.output_id)
-            {
-                lengths.insert(delta.output_id.clone(), length);
-            }
-        }
+        let touches = |waiter: &Waiter| changes_outputs(&waiter.prepared.payload);
+        let mut outputs = group.iter().any(touches).then(|| StagedOutputs {
+            extents: log.outputs.extents().clone(),
+            changes: OutputChanges::default(),
+        });
         drop(log);
-        let mut after: Option<StoredRules> = None;
+        let mut rules_after: Option<StoredRules> = None;
         let mut ids: HashMap<&EventId, Offset> = HashMap::new();
         let mut events = Vec::new();
         let mut verdicts = Vec::with_capacity(group.len());
         for Waiter { prepared, .. } in group {
             let event = &prepared.event;
             let known = event.event_id.as_ref().and_then(|id| ids.get(id)).copied();
-            let before = match (known, &after) {
+            let before = match (known, &rules_after) {
                 (Some(offset), _) => Ok(Some(offset)),
                 (None, Some(after)) => {
                     let id = event.event_id.as_ref();
@@ -397,7 +411,7 @@ impl Shared {
                 // Of this group, it stands and falls with the event that it repeats.
                 let here = offset > head || (offset == Offset::ZERO && next > head.next());
                 verdicts.push(if here {
-                    let starts = after.as_ref().map(|after| &after.starts);
+                    let starts = rules_after.as_ref().map(|rules| &rules.starts);
                     let run = starts.and_then(|starts| starts.run_at(offset, snapshot.run));
                     Verdict::Repeats(offset, opened(prepared, run))
                 } else {
@@ -420,37 +434,25 @@ impl Shared {
             }
             let at = self.config.clock.now();
             let mut json = Vec::with_capacity(event.data.as_str().len() + 160);
-            let text_at = match &prepared.payload {
-                Payload::OutputDelta(delta) => {
-                    let known = lengths.get(&delta.output_id).copied();
-                    let at = known.or_else(|| length_in(&snapshot, delta)).unwrap_or(0);
-                    let length = at + delta.text.len() as u64;
-                    lengths.insert(delta.output_id.clone(), length);
-                    Some(at)
-                }
-                Payload::OutputCompleted(completed) => {
-                    if let Some(text) = &completed.text {
-                        lengths.insert(completed.output_id.clone(), text.len() as u64);
-                    }
-                    None
-                }
-                Payload::TaskStarted(_) => {
-                    lengths.clear();
-                    None
-                }
-                _ => None,
-            };
+            let extents = outputs.as_ref().map(|outputs| &outputs.extents);
+            let text_at = text_at(extents, Some(&snapshot), &prepared.payload);
             let data = encode_event(&mut json, task.id(), next, at, text_at, event);
+            let payload = placed(&prepared.payload, text_at);
+            let new_run = opens_new_run(&snapshot);
             let state = Arc::make_mut(&mut snapshot);
-            state.apply(&placed(&prepared.payload, text_at), next, at);
+            state.apply(&payload, next, at);
+            if let Some(StagedOutputs { extents, changes }) = &mut outputs {
+                let limits = self.config.output_limits;
+                extents.take((&payload, next), new_run, limits, changes);
+            }
             let status = state.status;
-            let before = after
+            let before = rules_after
                 .as_ref()
                 .map_or_else(|| rules.lease_ms(), |rules| rules.lease_ms);
             let lease_ms = lease_after(before, &prepared.payload, status);
             let run = opened(prepared, Some(state.run));
             if event.producer.is_some() || run.is_some() || lease_ms != before {
-                let after = after.get_or_insert_with(|| rules.stored());
+                let after = rules_after.get_or_insert_with(|| rules.stored());
                 after.lease_ms = lease_ms;
                 if let Some(stamp) = &event.producer {
                     after.producers.record(stamp, next);
@@ -473,20 +475,32 @@ impl Shared {
                 data: (data.start, data.end),
                 event_type: event.event_type.clone(),
                 output: output_of(&prepared.payload),
-                text_at,
                 at,
             };
             verdicts.push(Verdict::Taken(line, status, run));
             next = next.next();
         }
-        let append = (!events.is_empty()).then(|| Append {
+        let outputs = outputs.filter(|outputs| !outputs.changes.is_empty());
+        let (extents, changes) = outputs.map_or((None, None), |outputs| {
+            (Some(outputs.extents), Some(Arc::new(outputs.changes)))
+        });
+        let after = (!events.is_empty()).then(|| After {
+            snapshot: Arc::clone(&snapshot),
+            outputs: extents.zip(changes.clone()),
+        });
+        let append = after.is_some().then(|| Append {
             task_id: task.id().clone(),
             epoch,
             events,
             snapshot,
-            rules: after.map(Arc::new),
+            rules: rules_after.map(Arc::new),
+            outputs: changes,
         });
-        Staged { verdicts, append }
+        Staged {
+            verdicts,
+            append,
+            after,
+        }
     }
 
     /// Whether the lease that an event ends is still the task's. `alone`: no event
@@ -515,8 +529,9 @@ impl Shared {
         task: &Arc<Task>,
         group: Vec<Waiter>,
         verdicts: Vec<Verdict>,
-        snapshot: &Arc<TaskSnapshot>,
+        after: After,
     ) -> Outcome {
+        let snapshot = &after.snapshot;
         let now = Instant::now();
         let mut answers = Vec::with_capacity(group.len());
         let mut settled = Vec::with_capacity(group.len());
@@ -541,9 +556,7 @@ impl Shared {
                 _ if closed => Err(Refused::Removed),
                 Verdict::Taken(line, status, run) => {
                     let offset = line.offset;
-                    let text_at = line.text_at;
                     self.lay_down(&mut log, line);
-                    self.keep_output(&mut log, &placed(&waiter.prepared.payload, text_at));
                     settled.push((&waiter.prepared, offset, status));
                     Ok(published(offset, false, run))
                 }
@@ -556,6 +569,10 @@ impl Shared {
         }
         if !closed {
             log.snapshot = Some(Arc::clone(snapshot));
+            if let Some((extents, changes)) = after.outputs {
+                let limits = self.config.output_limits;
+                log.outputs.take_staged(extents, &changes, limits);
+            }
             self.note_first(&mut log, task.id());
             task.topic().mirror(&mut log);
         }

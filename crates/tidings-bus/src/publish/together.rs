@@ -11,10 +11,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidings_protocol::TaskSnapshot;
 use tokio::sync::MutexGuard;
 
-use crate::publish::group::{Outcome, Staged, Verdict, Waiter, Worker};
+use crate::publish::group::{After, Outcome, Staged, Verdict, Waiter, Worker};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::tasks::task::Task;
@@ -70,7 +69,7 @@ struct Member<'a> {
     group: Vec<Waiter>,
     verdicts: Vec<Verdict>,
     /// What the task will be; none if nothing of it is to be stored.
-    snapshot: Option<Arc<TaskSnapshot>>,
+    after: Option<After>,
 }
 
 impl Shared {
@@ -135,14 +134,18 @@ impl Shared {
                 continue;
             };
             drop(waiting);
-            let Staged { verdicts, append } = self.stage(task, &group);
+            let Staged {
+                verdicts,
+                append,
+                after,
+            } = self.stage(task, &group);
             members.push(Member {
                 worker,
                 task,
                 turn,
                 group,
                 verdicts,
-                snapshot: append.as_ref().map(|append| Arc::clone(&append.snapshot)),
+                after,
             });
             appends.extend(append);
         }
@@ -170,11 +173,11 @@ impl Shared {
             turn,
             group,
             verdicts,
-            snapshot,
+            after,
         } = member;
-        let outcome = match snapshot.map(|snapshot| (stored.next(), snapshot)) {
+        let outcome = match after.map(|after| (stored.next(), after)) {
             None => Outcome::nothing_stored(group, verdicts),
-            Some((Some(Ok(())), snapshot)) => self.reveal(task, group, verdicts, &snapshot),
+            Some((Some(Ok(())), after)) => self.reveal(task, group, verdicts, after),
             // Its events are decided anew, or one by one.
             Some((
                 Some(Err(StoreError::Conflict { .. } | StoreError::Duplicate { .. })) | None,

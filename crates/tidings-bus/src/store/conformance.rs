@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
 
+pub use super::conformance_outputs::run_outputs;
 use super::{Append, Store, StoreError, StoredEvent, StoredRules};
 
 fn task(id: &str) -> TaskId {
@@ -52,6 +53,7 @@ fn append(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append 
         task_id,
         snapshot: Arc::new(snapshot),
         rules: None,
+        outputs: None,
     }
 }
 

@@ -1,16 +1,17 @@
 //! The store that other stores are compared with.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, ItemId, Offset, TaskId, TaskSnapshot};
 
 use super::{
     Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredRules, StoredTask,
-    Write,
+    StoredText, Write,
 };
+use crate::log::{OutputChange, OutputChanges, OutputExtent, kept_part};
 
 #[derive(Debug)]
 struct Entry {
@@ -19,14 +20,59 @@ struct Entry {
     events: VecDeque<StoredEvent>,
     snapshot: Arc<TaskSnapshot>,
     rules: StoredRules,
+    outputs: BTreeMap<ItemId, Output>,
+}
+
+/// An output, and its text from `from` on.
+#[derive(Debug)]
+struct Output {
+    extent: OutputExtent,
+    from: u64,
+    text: Vec<u8>,
+}
+
+fn place(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 impl Entry {
+    fn write_outputs(&mut self, changes: &OutputChanges) {
+        if changes.only {
+            let kept = |id: &ItemId| changes.changed.iter().any(|c| c.output.output_id == *id);
+            self.outputs.retain(|id, _| kept(id));
+        }
+        for id in &changes.forgotten {
+            self.outputs.remove(id);
+        }
+        for OutputChange { output, from, text } in &changes.changed {
+            let known = self.outputs.entry(output.output_id.clone());
+            let known = known.or_insert_with(|| Output {
+                extent: output.clone(),
+                from: *from,
+                text: Vec::new(),
+            });
+            known.extent.clone_from(output);
+            if *from < known.from || *from > known.from + known.text.len() as u64 {
+                known.from = *from;
+            }
+            known.text.truncate(place(from - known.from));
+            known.text.extend_from_slice(text);
+            let lost = output.start.saturating_sub(known.from);
+            known.text.drain(..place(lost).min(known.text.len()));
+            known.from += lost;
+        }
+    }
+
     fn stored(&self) -> StoredTask {
         StoredTask {
             snapshot: Arc::clone(&self.snapshot),
             first: self.events.front().map_or(self.next, |event| event.offset),
             rules: self.rules.clone(),
+            outputs: self
+                .outputs
+                .values()
+                .map(|output| output.extent.clone())
+                .collect(),
         }
     }
 }
@@ -114,12 +160,16 @@ impl Store for MemoryStore {
             events: VecDeque::new(),
             snapshot: Arc::clone(&append.snapshot),
             rules: StoredRules::default(),
+            outputs: BTreeMap::new(),
         });
         entry.events.extend(append.events);
         entry.next = next;
         entry.snapshot = append.snapshot;
         if let Some(rules) = append.rules {
             entry.rules = StoredRules::clone(&rules);
+        }
+        if let Some(changes) = append.outputs {
+            entry.write_outputs(&changes);
         }
         Ok(())
     }
@@ -146,6 +196,26 @@ impl Store for MemoryStore {
             })
             .cloned()
             .collect())
+    }
+
+    async fn read_output(
+        &self,
+        task_id: &TaskId,
+        output_id: &ItemId,
+        wanted: Range<u64>,
+    ) -> Result<Option<StoredText>, StoreError> {
+        let tasks = self.lock();
+        let output = tasks
+            .get(task_id)
+            .and_then(|entry| entry.outputs.get(output_id));
+        Ok(output.map(|output| {
+            let part = kept_part(&output.extent, wanted);
+            let range = place(part.start - output.from)..place(part.end - output.from);
+            StoredText {
+                from: part.start,
+                bytes: output.text[range].to_vec(),
+            }
+        }))
     }
 
     async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
@@ -204,5 +274,6 @@ mod tests {
         let make = || std::sync::Arc::new(super::MemoryStore::new());
         super::super::conformance::run(make).await;
         super::super::conformance::run_rules(make).await;
+        super::super::conformance::run_outputs(make).await;
     }
 }

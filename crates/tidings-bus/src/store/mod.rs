@@ -12,22 +12,25 @@
 
 mod backups;
 pub mod conformance;
+mod conformance_outputs;
 mod keeper;
 mod memory;
 mod timed;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tidings_protocol::{Epoch, Offset, ProducerLedger, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, ItemId, Offset, ProducerLedger, TaskId, TaskSnapshot};
 
 pub use backups::{BackupError, BackupMade, Backups};
 pub use keeper::{KeepChange, Keeper, KeptThing};
 pub use memory::MemoryStore;
 pub(crate) use timed::Timed;
 
+use crate::log::{OutputChanges, OutputExtent};
 use crate::tasks::starts::Starts;
 
 /// One event as a store keeps it.
@@ -74,6 +77,8 @@ pub struct Append {
     pub snapshot: Arc<TaskSnapshot>,
     /// The task's rules after them; none where they have not changed.
     pub rules: Option<Arc<StoredRules>>,
+    /// What they change in the task's whole outputs; none where they change nothing.
+    pub outputs: Option<Arc<OutputChanges>>,
 }
 
 /// A task as a store has it.
@@ -85,6 +90,18 @@ pub struct StoredTask {
     pub first: Offset,
     /// As the last append that had some gave them.
     pub rules: StoredRules,
+    /// Which parts of its outputs are kept, in any order; none in a store that keeps
+    /// no outputs.
+    pub outputs: Vec<OutputExtent>,
+}
+
+/// Text of an output as a store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredText {
+    /// Where `bytes` begin in the whole output.
+    pub from: u64,
+    /// The text.
+    pub bytes: Vec<u8>,
 }
 
 /// Whether events are seen before their store has them.
@@ -180,7 +197,21 @@ pub trait Store: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Vec<StoredEvent>, StoreError>;
 
-    /// Forgets events before `first`; the task and its snapshot stay.
+    /// Reads part of an output's text: `wanted` counts bytes of the whole output, and
+    /// what is given begins with the first of them that is kept. None if there is no
+    /// such output.
+    ///
+    /// By default none, for a store that keeps no outputs beside snapshots and events.
+    async fn read_output(
+        &self,
+        _task_id: &TaskId,
+        _output_id: &ItemId,
+        _wanted: Range<u64>,
+    ) -> Result<Option<StoredText>, StoreError> {
+        Ok(None)
+    }
+
+    /// Forgets events before `first`; the task, its snapshot and its outputs stay.
     async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError>;
 
     /// Forgets the task altogether. A task that is not there is no error.

@@ -1,12 +1,13 @@
 //! A store whose calls are timed, for the counters of the bus that uses it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tidings_protocol::{Offset, TaskId};
+use tidings_protocol::{ItemId, Offset, TaskId};
 
-use super::{Append, Store, StoreError, StoredEvent, StoredTask, Write};
+use super::{Append, Store, StoreError, StoredEvent, StoredTask, StoredText, Write};
 use crate::stats::Counters;
 
 /// Passes everything on.
@@ -70,6 +71,16 @@ impl Store for Timed {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.reading(self.inner.read(task_id, from, max_bytes))
             .await
+    }
+
+    async fn read_output(
+        &self,
+        task_id: &TaskId,
+        output_id: &ItemId,
+        wanted: Range<u64>,
+    ) -> Result<Option<StoredText>, StoreError> {
+        let read = self.inner.read_output(task_id, output_id, wanted);
+        self.reading(read).await
     }
 
     async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::support::{self, check_to, id, limited, next, step};
-use tidings_bus::protocol::{Data, EventType, Gap, GapReason, NewEvent, TaskSnapshot};
-use tidings_bus::{BusConfig, Delivery, EventBus, Filter, SkipPolicy, Subscription};
+use tidings_bus::protocol::{Data, EventType, Gap, GapReason, NewEvent, Since, TaskSnapshot};
+use tidings_bus::{BusConfig, Delivery, EventBus, Filter, MemoryStore, SkipPolicy, Subscription};
 use tidings_testkit::{Checker, StateChecker};
 
 /// An event for each letter: progress, log, output, and something essential.
@@ -29,7 +29,7 @@ async fn publish(bus: &EventBus, letters: &str) {
 }
 
 fn behind(bus: &EventBus, behind: u64) -> Subscription {
-    bus.subscribe(Filter::task(id("t")).skip(SkipPolicy { behind }))
+    bus.subscribe(Filter::task(id("t")).skip(SkipPolicy::behind(behind)))
 }
 
 /// Offsets, `from-to` of merged events and `from..to` of gaps, up to the head, all
@@ -112,7 +112,7 @@ async fn without_a_policy_nothing_is_skipped_and_the_buss_own_is_the_default() {
     let due: Vec<u64> = (1..=1_000).collect();
     assert_eq!(support::offsets(&mut watching, 1_000).await, due);
 
-    let config = BusConfig::default().skip(SkipPolicy { behind: 2 });
+    let config = BusConfig::default().skip(SkipPolicy::behind(2));
     let bus = EventBus::new(config).unwrap();
     let mut watching = bus.subscribe(id("t"));
     publish(&bus, "llll").await;
@@ -233,7 +233,8 @@ async fn an_output_is_kept_whole_beside_the_snapshot() {
     assert!(output.start > 0 && snapshot.truncated);
     assert_eq!(output.length, whole.len() as u64);
     let answer = "answer".parse().unwrap();
-    let read = bus.output(&id("t"), &answer, 0..u64::MAX).unwrap();
+    let read = bus.output(&id("t"), &answer, 0..u64::MAX).await;
+    let read = read.unwrap().unwrap();
     assert_eq!((read.start, read.length), (0, whole.len() as u64));
     assert_eq!(read.bytes, whole.as_bytes());
     // A new run begins without it.
@@ -243,7 +244,8 @@ async fn an_output_is_kept_whole_beside_the_snapshot() {
     ] {
         bus.publish(&id("t"), event).await.unwrap();
     }
-    assert_eq!(bus.output(&id("t"), &answer, 0..9), None);
+    let read = bus.output(&id("t"), &answer, 0..9).await;
+    assert_eq!(read.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,4 +268,48 @@ async fn what_is_no_longer_retained_is_an_overrun_and_what_is_left_is_conflated(
         ]
     );
     assert_eq!(events.len(), 5);
+}
+
+/// Pages of history are merged as a lagging subscriber's events are, with every log in
+/// them. Folded, they amount to the task's state.
+#[tokio::test(start_paused = true)]
+async fn pages_of_history_are_merged_and_nothing_is_left_out() {
+    for cold in [false, true] {
+        let mut rng = fastrand::Rng::with_seed(19);
+        let config = limited(if cold { 20 } else { 10_000 }).skip(SkipPolicy::behind(40));
+        let bus = match cold {
+            true => EventBus::open(config, Arc::new(MemoryStore::new())).await,
+            false => Ok(EventBus::new(config).unwrap()),
+        };
+        let bus = bus.unwrap();
+        let letters: String = (0..60)
+            .map(|n| ["p", "o", "q", "l", "E"][n % 5].repeat(rng.usize(1..20)))
+            .collect();
+        let (mut checker, mut state) = (Checker::from(1), StateChecker::default());
+        let task = bus.task_or_new(&id("t"));
+        state.snapshot(&TaskSnapshot::new(id("t"), task.epoch()).into());
+        publish(&bus, &letters).await;
+        let (mut logs, mut merged) = (0, 0);
+        let mut since = Since::Start;
+        loop {
+            let page = bus.history(&id("t"), Some(since), 7).await.unwrap();
+            assert_eq!(page.gap, None);
+            for event in &page.events {
+                let from = event.first_offset().get();
+                checker.merged(from, event.offset().get()).unwrap();
+                state.event(&event.decode().unwrap()).unwrap();
+                logs += usize::from(*event.event_type() == EventType::Log);
+                merged += u64::from(from < event.offset().get());
+            }
+            if page.events.is_empty() {
+                break;
+            }
+            assert_eq!(page.next.offset, page.events.last().unwrap().offset());
+            since = page.next.into();
+        }
+        state.compare(&bus.snapshot(&id("t")).unwrap()).unwrap();
+        assert_eq!(logs, letters.matches('l').count());
+        assert!(merged > 20, "{merged}");
+        assert!(checker.delivered() < letters.len() as u64 / 2);
+    }
 }

@@ -126,7 +126,7 @@ async fn a_lagging_reader_skips_in_the_store_too_and_is_told() {
     }
     let filter = Filter::task(id("t"))
         .since(Since::Start)
-        .skip(SkipPolicy { behind: 100 });
+        .skip(SkipPolicy::behind(100));
     let mut watching = bus.subscribe(filter);
     let mut checker = Checker::from(1);
     let events = check_to(&mut checker, &mut watching, 2_001).await;

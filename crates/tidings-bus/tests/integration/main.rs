@@ -13,6 +13,7 @@ mod joining;
 mod lease;
 mod ledger;
 mod lifecycle;
+mod outputs;
 mod python_event_bus;
 mod retention;
 mod rules_outlive_a_restart;

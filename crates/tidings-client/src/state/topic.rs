@@ -72,6 +72,15 @@ impl Cursor {
         Self { epoch, next }
     }
 
+    /// The same cursor in the epoch that the server counts in. Before the first event
+    /// there is one place, whatever its epoch was called.
+    pub(super) fn in_epoch(&self, epoch: &Epoch) -> Self {
+        match self.next {
+            Next::Exactly(1) => Self::exactly(epoch.clone(), 1),
+            _ => self.clone(),
+        }
+    }
+
     /// What an event is to the cursor that stands for the offsets from `from` to `to`.
     pub(super) fn fit(&self, from: u64, to: u64) -> Fit {
         match self.next {
@@ -96,8 +105,9 @@ impl Cursor {
     /// brings everything from this cursor on, or a gap that says what not.
     fn is_covered(&self, wish: &Wish, epoch: &Epoch, head: u64) -> bool {
         let same = self.epoch == *epoch;
+        let void = |asked: &Position| asked.epoch != *epoch && asked.offset > Offset::ZERO;
         match (wish, self.next) {
-            (Wish::Since(Since::After(asked)), _) if asked.epoch != *epoch => true,
+            (Wish::Since(Since::After(asked)), _) if void(asked) => true,
             // The server will say that it was ahead, and go on from its head.
             (Wish::Since(Since::After(asked)), next) if asked.offset.get() > head => {
                 same && !matches!(next, Next::Exactly(next) if next <= head)

@@ -1,12 +1,14 @@
 -- Adds events to a task's log, or changes nothing.
 --
--- KEYS 1 the task, 2 its log, 3 the index of tasks, 4 its producers' event ids
+-- KEYS 1 the task, 2 its log, 3 the index of tasks, 4 its producers' event ids,
+--      5 which parts of its outputs are kept, 6 their text
 -- ARGV 1 epoch, 2 offset of the first event, 3 snapshot, 4 attempt,
 --      5 most events, 6 most bytes, 7 and 8 how long task and log are kept (ms),
 --      9 an epoch to go on in if it must change, 10 whether writes are durable,
 --      11 PUBLISH or SPUBLISH, 12 the task's channel, 13 the channel of new tasks,
 --      14 the task's id, 15 most event ids, 16 how long they are kept (ms),
---      then for each event its id (or nothing) and its JSON
+--      17 how many events, then for each its id (or nothing), its output (or
+--      nothing) and its JSON, then what changes in outputs, see write_outputs
 -- gives {'ok'}, {'conflict', expected offset, epoch}, {'duplicate', offset, epoch}
 local meta, log, index, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, offset, attempt = ARGV[1], tonumber(ARGV[2]), ARGV[4]
@@ -24,7 +26,8 @@ if (at and at.epoch ~= epoch) or head + 1 ~= offset then
   end
   return { 'conflict', head + 1, at and at.epoch or '' }
 end
-for n = 17, #ARGV, 2 do
+local last_arg = 17 + 3 * tonumber(ARGV[17])
+for n = 18, last_arg, 3 do
   if ARGV[n] ~= '' then
     local before = redis.call('ZSCORE', ids, ARGV[n])
     if before then
@@ -34,15 +37,24 @@ for n = 17, #ARGV, 2 do
 end
 local reign = at and at.reign
 local bytes = at and at.bytes or 0
+local units = at and at.units or 0
+local output = at and at.output or ''
 if not at then
   reign = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   -- What a task of the same name may have left behind is not of this one.
-  redis.call('DEL', log, ids)
+  redis.call('DEL', log, ids, KEYS[5], KEYS[6])
   redis.call('ZADD', index, 0, ARGV[14])
 end
-for n = 17, #ARGV, 2 do
-  local json = ARGV[n + 1]
-  redis.call('XADD', log, offset .. '-0', 'j', json, 'w', attempt)
+for n = 18, last_arg, 3 do
+  local json = ARGV[n + 2]
+  -- Adjacent deltas of one output are one event to retention by count.
+  if ARGV[n + 1] ~= '' and ARGV[n + 1] == output then
+    redis.call('XADD', log, offset .. '-0', 'j', json, 'w', attempt, 'c', '1')
+  else
+    redis.call('XADD', log, offset .. '-0', 'j', json, 'w', attempt)
+    units = units + 1
+  end
+  output = ARGV[n + 1]
   bytes = bytes + #json
   if ARGV[n] ~= '' then
     redis.call('ZADD', ids, offset, ARGV[n])
@@ -55,17 +67,19 @@ for n = 17, #ARGV, 2 do
 end
 -- Streams are trimmed in steps, so that few publishes pay for it; nodes keep
 -- to the exact bounds by themselves.
-local length = redis.call('XLEN', log)
-if length > most_events + 64 or bytes > most_bytes then
-  local floor = head - most_events
+if units > most_events + 64 or bytes > most_bytes then
   local enough = most_bytes - most_bytes / 8
-  bytes = drop(log, bytes, function(dropped, left)
-    return dropped < head and (dropped <= floor or left > enough)
-  end)
+  bytes, units = drop(log, bytes, function(dropped, left, units_left)
+    return dropped < head and (units_left > most_events or left > enough)
+  end, units)
 end
-redis.call('HSET', meta, 'e', epoch, 'n', head, 'b', bytes, 'r', reign, 'd', ARGV[10], 's', ARGV[3])
+write_outputs(KEYS[5], KEYS[6], last_arg + 1)
+redis.call('HSET', meta, 'e', epoch, 'n', head, 'b', bytes, 'r', reign, 'd', ARGV[10], 's', ARGV[3],
+  'u', units, 'o', output)
 redis.call('PEXPIRE', meta, ARGV[7])
 redis.call('PEXPIRE', log, ARGV[8])
+redis.call('PEXPIRE', KEYS[5], ARGV[7])
+redis.call('PEXPIRE', KEYS[6], ARGV[7])
 if not at then
   redis.call(publish, ARGV[13], ARGV[14])
 end

@@ -1,13 +1,15 @@
 -- Where a task stands.
 --
--- KEYS 1 the task, 2 its log, 3 the index of tasks
+-- KEYS 1 the task, 2 its log, 3 the index of tasks, 4 which parts of its outputs are kept
 -- ARGV 1 an epoch to go on in if it must change, 2 whether writes are durable,
 --      3 PUBLISH or SPUBLISH, 4 the task's channel, 5 the task's id
--- gives {epoch, newest offset, oldest offset in the log, snapshot}, or nothing
+-- gives {epoch, newest offset, oldest offset in the log, snapshot, {output, part, …}},
+-- or nothing
 local at = standing(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 if not at then
   -- It has expired: so does its place in the index.
   redis.call('ZREM', KEYS[3], ARGV[5])
   return {}
 end
-return { at.epoch, at.head, first_of(KEYS[2], at.head), redis.call('HGET', KEYS[1], 's') }
+local first, snapshot = first_of(KEYS[2], at.head), redis.call('HGET', KEYS[1], 's')
+return { at.epoch, at.head, first, snapshot, redis.call('HGETALL', KEYS[4]) }

@@ -13,9 +13,10 @@
 -- certain to be still true when the script runs.
 --
 -- fields of a task: e epoch, n newest offset, b bytes of the log, r reign,
--- d durable under that reign, s snapshot
+-- d durable under that reign, s snapshot, u events of the log as retention counts
+-- them, o the output of the newest event if that is an output_delta
 local function standing(meta, fresh_epoch, durable, publish, channel)
-  local known = redis.call('HMGET', meta, 'e', 'n', 'r', 'd', 'b')
+  local known = redis.call('HMGET', meta, 'e', 'n', 'r', 'd', 'b', 'u', 'o')
   if not known[1] then
     return nil
   end
@@ -31,7 +32,10 @@ local function standing(meta, fresh_epoch, durable, publish, channel)
     end
     redis.call('HSET', meta, 'r', reign, 'd', durable)
   end
-  return { epoch = epoch, head = tonumber(known[2]), bytes = tonumber(known[5]), reign = reign }
+  return {
+    epoch = epoch, head = tonumber(known[2]), bytes = tonumber(known[5]), reign = reign,
+    units = tonumber(known[6]), output = known[7],
+  }
 end
 
 -- The oldest offset in the log; one past the head when there is none.
@@ -43,26 +47,35 @@ local function first_of(log, head)
   return tonumber(string.match(oldest[1], '%d+'))
 end
 
--- Drops events from the front for as long as `goes(offset, bytes)`; gives the bytes left.
-local function drop(log, bytes, goes)
+-- Drops events from the front for as long as `goes(offset, bytes, units)`. Gives the
+-- bytes and the units left. A run of deltas of one output is one unit until the last
+-- of it has gone. Without `units` none are counted.
+local function drop(log, bytes, goes, units)
+  units = units or 0
+  local dropped = false
   while true do
     local page = redis.call('XRANGE', log, '-', '+', 'COUNT', 64)
     local keep_from = nil
     local last = nil
     for _, entry in ipairs(page) do
       last = tonumber(string.match(entry[1], '%d+'))
-      if not goes(last, bytes) then
+      if dropped and entry[2][5] ~= 'c' then
+        units = units - 1
+      end
+      dropped = false
+      if not goes(last, bytes, units) then
         keep_from = last
         break
       end
       bytes = bytes - #entry[2][2]
+      dropped = true
     end
     if not last then
-      return 0
+      return 0, 0
     end
     redis.call('XTRIM', log, 'MINID', keep_from or last + 1)
     if keep_from then
-      return bytes
+      return bytes, units
     end
   end
 end

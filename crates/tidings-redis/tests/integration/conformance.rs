@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidings_bus::{Claim, Claimed, ClientDirectory, Place, broker_conformance, conformance};
+use tidings_bus::protocol::{NewEvent, Offset};
+use tidings_bus::{
+    BusConfig, Claim, Claimed, ClientDirectory, EventBus, LogLimits, Place, Store,
+    broker_conformance, conformance,
+};
 use tidings_redis::{Redis, RedisConfig};
 use tidings_testkit::{DEADLINE, RedisServer};
 
@@ -17,14 +21,15 @@ async fn the_store_does_what_every_store_does() {
     let server = RedisServer::start();
     let made = AtomicUsize::new(0);
     let nodes = std::sync::Mutex::new(Vec::new());
-    conformance::run(|| {
+    let make = || {
         let number = made.fetch_add(1, Ordering::Relaxed);
         let redis = start(&server.url(), &format!("t{number}"));
         let store = redis.store();
         nodes.lock().unwrap().push(redis);
         store
-    })
-    .await;
+    };
+    conformance::run(make).await;
+    conformance::run_outputs(make).await;
     assert!(made.load(Ordering::Relaxed) > 5);
 }
 
@@ -103,4 +108,48 @@ async fn whoever_claims_a_client_hears_whether_another_had_it_meanwhile() {
         !ask(claim("a", "1", "z", false)).await,
         "and nobody since then"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_of_deltas_counts_once_against_the_limit() {
+    let server = RedisServer::start();
+    let limits = LogLimits {
+        max_events: 10,
+        max_bytes: 1 << 20,
+    };
+    let bus = BusConfig::default().log_limits(limits);
+    let config = RedisConfig::new(server.url().parse().unwrap()).retaining_as(&bus);
+    let redis = Redis::start(config);
+    let config = bus.broker(Some(redis.broker()));
+    let bus = EventBus::open(config, redis.store()).await.unwrap();
+    let task = "t".parse().unwrap();
+    let publish = async |event: NewEvent| {
+        bus.publish(&task, event).await.unwrap();
+    };
+    let first = async || {
+        let events = redis.store().read(&task, Offset::FIRST, 1).await.unwrap();
+        events[0].offset.get()
+    };
+    // Events are dropped in steps of 64.
+    for n in 0..200 {
+        publish(NewEvent::output_delta("o", n.to_string())).await;
+    }
+    assert_eq!(first().await, 1, "one run of deltas");
+    for n in 0..60 {
+        publish(NewEvent::log(n.to_string())).await;
+    }
+    assert_eq!(first().await, 1, "a run, and 60 events");
+    for n in 0..20 {
+        publish(NewEvent::log(n.to_string())).await;
+    }
+    // The run goes as a whole, and with it what is too much beside it.
+    assert!(first().await > 250, "{}", first().await);
+    for n in 0..200 {
+        publish(NewEvent::output_delta(["o", "p"][n % 2], "x")).await;
+    }
+    assert!(
+        first().await > 280 + 200 - 80,
+        "each is an event of its own"
+    );
+    bus.shutdown().await;
 }

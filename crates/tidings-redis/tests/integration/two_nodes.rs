@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_testkit::{DEADLINE, RedisServer, TestClient, TestServer};
+use tidings_protocol::{Position, TaskSnapshot};
+use tidings_testkit::{DEADLINE, RedisServer, TestClient, TestServer, WireChecker};
 
 async fn start(redis: &RedisServer) -> TestServer {
     TestServer::start_with(&[("redis", &redis.url())]).await
@@ -100,4 +101,46 @@ async fn readiness_follows_redis_and_watchers_stay() {
     watcher
         .until_offset("t", answer["offset"].as_u64().unwrap())
         .await;
+}
+
+#[tokio::test]
+async fn a_task_without_events_is_watched_on_any_node_without_gap_or_reset() {
+    let redis = RedisServer::start();
+    let (a, b) = (start(&redis).await, start(&redis).await);
+    let mut early = TestClient::connect(a.ws("/ws/tasks/t")).await;
+    let joined = early.until("connection_established").await;
+    let position = |epoch: &Value, offset: u64| -> Position {
+        let text = format!("{}:{offset}", epoch.as_str().unwrap());
+        text.parse().unwrap()
+    };
+    let empty = position(&joined["data"]["epoch"], 0);
+    publish(&b, 1).await;
+    publish(&b, 2).await;
+    // The epoch that the other node chose is told, and then the events come.
+    let begun = early.next().await.unwrap();
+    assert_eq!(begun["event_type"], "subscribed", "{begun}");
+    for offset in 1..=2 {
+        let event = early.next().await.unwrap();
+        assert_eq!(event["offset"], offset, "{event}");
+    }
+    let (_, task) = get(&b, "/api/tasks/t").await;
+    let task: TaskSnapshot = serde_json::from_value(task).unwrap();
+    early.assert_state(&task);
+
+    // The place before the first event, and the one after it, hold on either node.
+    let after = position(&begun["data"]["epoch"], 1);
+    for node in [&a, &b] {
+        for since in [&empty, &after] {
+            let mut checker = WireChecker::default();
+            checker.ask_since("t", since.clone());
+            let path = format!("/ws/tasks/t?since={since}");
+            let mut back = TestClient::connect_as(node.ws(&path), checker).await;
+            let joined = back.next().await.unwrap();
+            assert_eq!(joined["data"]["recovered"], true, "{since}: {joined}");
+            let event = back.next().await.unwrap();
+            assert_eq!(event["offset"], since.offset.get() + 1, "{since}: {event}");
+            back.until_offset("t", 2).await;
+            back.assert_state(&task);
+        }
+    }
 }

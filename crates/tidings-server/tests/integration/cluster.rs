@@ -34,7 +34,11 @@ async fn get(server: &Server, path: &str) -> Value {
 }
 
 async fn step(server: &Server, n: u64) {
-    let event = json!({"event_type": "custom.step", "event_id": n.to_string(), "data": {"n": n}});
+    let event = match n % 2 {
+        0 => json!({"event_type": "custom.step", "event_id": n.to_string(), "data": {"n": n}}),
+        _ => json!({"event_type": "output_delta", "event_id": n.to_string(),
+            "data": {"output_id": "o", "text": format!("wörd {n} ")}}),
+    };
     let published = tokio::time::timeout(DEADLINE, async {
         loop {
             let path = "/api/tasks/t/events";
@@ -48,6 +52,12 @@ async fn step(server: &Server, n: u64) {
     });
     let (status, answer) = published.await.expect("it is taken in time");
     assert_eq!((status, &answer["offset"]), (201, &json!(n)), "{answer}");
+}
+
+/// Compares what a client has received, folded, with the state that a server has.
+async fn assert_state(client: &TestClient, server: &Server) {
+    let truth = get(server, "/api/tasks/t").await;
+    client.assert_state(&serde_json::from_value(truth).unwrap());
 }
 
 async fn note(server: &Server, client: &str, n: u64) -> (u16, Value) {
@@ -151,6 +161,7 @@ async fn a_client_goes_on_at_another_server_where_it_was() {
     expect_notes(&mut back, 3..=4).await;
     send(&a, "me", 5).await;
     expect_notes(&mut back, 5..=5).await;
+    assert_state(&back, &a).await;
     assert!(back.checker().task("t").unwrap().checker.gaps().is_empty());
 }
 
@@ -182,6 +193,7 @@ async fn a_newer_connection_elsewhere_replaces_the_older_one() {
     send(&b, "me", 3).await;
     step(&b, 7).await;
     newest.until_offset("t", 7).await;
+    assert_state(&newest, &b).await;
     let all = get(&b, "/api/connections").await;
     assert_eq!(all["connections"].as_array().unwrap().len(), 1, "{all}");
 }
@@ -227,6 +239,7 @@ async fn a_client_of_a_killed_server_loses_nothing() {
         }
     }
     assert_eq!(notes, [1, 2, 3]);
+    assert_state(&back, &b).await;
     assert!(back.checker().task("t").unwrap().checker.gaps().is_empty());
 }
 

@@ -52,20 +52,59 @@ impl Seen {
             epoch.to_owned(),
             event["offset"].as_u64().unwrap(),
         );
-        // A merged event stands for several: its key and its time are those of the
-        // last one. Each progress update repeats every field, so that its data is, too.
         let mut event = event.clone();
-        let fields = event.as_object_mut().unwrap();
-        fields.remove("from");
-        if fields["event_type"] == "output_delta" {
-            fields.remove("at");
-            fields.remove("data");
+        let Some(before) = self.events.get(&place) else {
+            self.events.insert(place, event.to_string());
+            return;
+        };
+        let mut before: Value = serde_json::from_str(before).unwrap();
+        // A merged event stands for several: its key and its time are those of the last
+        // one, and its text ends with that one's. Each progress update repeats every
+        // field, so that their data are the same.
+        let merged = [&mut event, &mut before].map(|event| {
+            let from = event.as_object_mut().unwrap().remove("from");
+            let texts = from.is_some() && event["event_type"] == "output_delta";
+            texts.then(|| Text::take(event))
+        });
+        match merged {
+            [None, None] => {}
+            [Some(one), Some(other)] => one.ends_as(&other, &place),
+            [Some(one), None] => one.ends_as(&Text::take(&mut before), &place),
+            [None, Some(other)] => other.ends_as(&Text::take(&mut event), &place),
         }
-        let text = event.to_string();
-        if let Some(before) = self.events.get(&place) {
-            assert_eq!(*before, text, "{place:?} names two events");
+        assert_eq!(before, event, "{place:?} names two events");
+    }
+}
+
+/// The text of an `output_delta`, and where it begins in its output.
+struct Text {
+    at: u64,
+    text: String,
+}
+
+impl Text {
+    /// Takes the text out of an event.
+    fn take(event: &mut Value) -> Self {
+        let at = event["at"].take().as_u64().unwrap();
+        let text = event["data"]["text"].take();
+        Self {
+            at,
+            text: text.as_str().unwrap().to_owned(),
         }
-        self.events.insert(place, text);
+    }
+
+    /// Both end at the same place, and are the same where they overlap.
+    fn ends_as(&self, other: &Self, place: &Place) {
+        let end = |text: &Self| text.at + text.text.len() as u64;
+        assert_eq!(end(self), end(other), "{place:?} ends elsewhere");
+        let (long, short) = match self.text.len() >= other.text.len() {
+            true => (self, other),
+            false => (other, self),
+        };
+        assert!(
+            long.text.ends_with(&short.text),
+            "{place:?} names two texts"
+        );
     }
 }
 
@@ -86,6 +125,8 @@ struct Run {
     acknowledged: u64,
     found: u64,
     lost: u64,
+    /// States of watchers that were compared.
+    compared: u64,
 }
 
 impl Run {
@@ -100,6 +141,7 @@ impl Run {
             acknowledged: 0,
             found: 0,
             lost: 0,
+            compared: 0,
         }
     }
 
@@ -204,6 +246,7 @@ impl Run {
             let Some(mut page) = self.page(addr, &task).await else {
                 continue;
             };
+            self.compare(&task);
             loop {
                 let epoch = page["epoch"].as_str().unwrap().to_owned();
                 let events = page["events"].as_array().unwrap().clone();
@@ -287,7 +330,9 @@ impl Run {
         } else {
             format!("{epoch}:{at}")
         };
-        let path = format!("/api/tasks/{task}/events?since={since}&limit=500");
+        // A search, for a page without one is merged.
+        let types = "progress_update,log,step_started,output_delta";
+        let path = format!("/api/tasks/{task}/events?since={since}&limit=500&type={types}");
         let mut page = get(addr, &path).await.unwrap();
         page["epoch"] = json!(epoch.as_str());
         Some(page)
@@ -302,6 +347,26 @@ impl Run {
         assert_eq!(event.offset, model.state.offset.next(), "a hole in {task}");
         let payload = Payload::of(&event).unwrap();
         model.state.apply(&payload, event.offset, event.timestamp);
+        self.compare(task);
+    }
+
+    /// Compares what the task's watcher had received before the crash, folded, with the
+    /// driver's state, if that is as far by now.
+    fn compare(&mut self, task: &str) {
+        let truth = &self.models[task].state;
+        let watcher = self
+            .watchers
+            .get(task)
+            .and_then(|watcher| watcher.task(task));
+        let state = watcher.and_then(|watcher| Some((watcher, watcher.state.state()?)));
+        if let Some((watcher, state)) = state
+            && (&state.epoch, state.offset) == (&truth.epoch, truth.offset)
+        {
+            self.compared += 1;
+            if let Err(violation) = watcher.state.compare(truth) {
+                panic!("{task}: {violation}");
+            }
+        }
     }
 
     fn summary(&self) -> String {
@@ -503,6 +568,7 @@ async fn what_was_acknowledged_survives_and_no_offset_means_two_events() {
         );
         if run.keeps_epochs() {
             assert_eq!(run.lost, 0, "acknowledged, and gone");
+            assert!(run.compared > 0, "no state was compared");
             (acknowledged, found) = (run.acknowledged, run.found);
         }
     }

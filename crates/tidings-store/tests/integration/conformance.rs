@@ -11,14 +11,15 @@ use tokio::task::block_in_place;
 async fn conforms(sync: Sync) {
     // They outlive the stores in them.
     let directories = Mutex::new(Vec::new());
-    conformance::run(|| {
+    let make = || {
         let directory = tempfile::tempdir().unwrap();
         let opening = DiskStore::open(fresh(&directory), config(sync));
         let (store, _) = block_in_place(|| Handle::current().block_on(opening)).unwrap();
         directories.lock().unwrap().push(directory);
         Arc::new(store)
-    })
-    .await;
+    };
+    conformance::run(make).await;
+    conformance::run_outputs(make).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

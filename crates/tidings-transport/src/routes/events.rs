@@ -93,7 +93,12 @@ impl Core {
         let read = match EventFilter::of(&query)? {
             Some(filter) => filter.page(bus, &task_id, since, limit).await,
             None => bus
-                .history_within(&task_id, since, limit, MAX_PAGE_BYTES)
+                .history_within(
+                    &task_id,
+                    since,
+                    (limit, MAX_PAGE_BYTES),
+                    self.manager.config().skip,
+                )
                 .await
                 .map(Scanned::of),
         };

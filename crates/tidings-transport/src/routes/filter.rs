@@ -1,7 +1,7 @@
 //! `type=` and `text=` of a history page: only some of the events.
 
 use serde_json::Value;
-use tidings_bus::{EventBus, EventRecord, HistoryPage};
+use tidings_bus::{EventBus, EventRecord, HistoryPage, SkipPolicy};
 use tidings_protocol::{ErrorCode, EventType, Since, TaskId};
 
 use super::tasks::MAX_PAGE_BYTES;
@@ -86,7 +86,9 @@ impl EventFilter {
     ) -> Option<Scanned> {
         // The newest events are not what a search begins with.
         let since = since.unwrap_or(Since::Start);
-        let step = |since| bus.history_within(task_id, Some(since), STEP, MAX_PAGE_BYTES);
+        // A merged event has lost texts that a search may be for.
+        let bounds = (STEP, MAX_PAGE_BYTES);
+        let step = |since| bus.history_within(task_id, Some(since), bounds, SkipPolicy::NEVER);
         let mut found = step(since).await?;
         let mut read = std::mem::take(&mut found.events);
         let mut scanned = 0;

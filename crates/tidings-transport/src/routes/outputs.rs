@@ -72,17 +72,18 @@ impl Core {
         let bus = self.manager.bus();
         let known = bus.fetch(&task_id, None).await.map_err(unavailable)?;
         known.ok_or_else(|| Problem::task_not_found(&task_id))?;
-        let read = |range| {
-            let output = bus.output(&task_id, &output_id, range);
+        let read = async |range| {
+            let output = bus.output(&task_id, &output_id, range).await;
+            let output = output.map_err(unavailable)?;
             output.ok_or_else(|| no_output(&task_id, &output_id))
         };
-        let length = read(0..0)?.length;
+        let length = read(0..0).await?.length;
         let asked = Asked::of(headers);
         let Some(range) = asked.range(length) else {
             return Ok(unsatisfiable(length));
         };
         // The output may grow in between; then the part is of the longer one.
-        let text = read(range.clone())?;
+        let text = read(range.clone()).await?;
         if text.range.is_empty() && range.start < text.start {
             return Ok(unsatisfiable(text.length));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_bus::{EventBus, LogLimits};
-use tidings_protocol::{Data, NewEvent, Position, TaskId};
+use tidings_protocol::{NewEvent, Position, TaskId};
 use tidings_testkit::{EventStream, TestConfig, TestServer, WireChecker, eventually};
 
 fn task() -> TaskId {
@@ -13,8 +13,7 @@ fn task() -> TaskId {
 
 async fn publish(bus: &EventBus, count: u64) {
     for _ in 0..count {
-        let data = Data::from_value(json!({ "text": "one line\nand another" })).unwrap();
-        let event = NewEvent::new("own".parse().unwrap(), data);
+        let event = NewEvent::output_delta("o", "one line\nand another");
         bus.publish(&task(), event).await.unwrap();
     }
 }
@@ -29,6 +28,14 @@ async fn open(server: &TestServer, query: &str, last: Option<&str>) -> EventStre
     let headers = last.map(|id| format!("Last-Event-ID: {id}\r\n"));
     let path = format!("/api/tasks/t/events{query}");
     EventStream::open(server.addr(), &path, &headers.unwrap_or_default()).await
+}
+
+/// Compares what a stream has brought, folded, with the server's state.
+fn assert_state(checker: &WireChecker, server: &TestServer) {
+    let truth = server.bus().snapshot(&"t".parse().unwrap()).unwrap();
+    if let Err(violation) = checker.compare(&truth) {
+        panic!("{violation}");
+    }
 }
 
 #[tokio::test]
@@ -58,6 +65,7 @@ async fn a_stream_greets_first_and_then_brings_every_event_with_its_position() {
         !stream.seen().contains("event:"),
         "`onmessage` sees everything"
     );
+    assert_state(&checker, &server);
     drop(stream);
     server.stop().await;
 }
@@ -82,6 +90,7 @@ async fn the_last_event_id_resumes_exactly() {
     publish(server.bus(), 1).await;
     checker.message(&stream.next().await.unwrap().data).unwrap();
     assert_eq!(checker.task("t").unwrap().checker.delivered(), 6);
+    assert_state(&checker, &server);
     drop(stream);
     server.stop().await;
 }
@@ -114,6 +123,7 @@ async fn what_retention_took_is_named_by_a_gap() {
         checker.message(&stream.next().await.unwrap().data).unwrap();
     }
     assert_eq!(checker.task("t").unwrap().checker.expected(), Some(31));
+    assert_state(&checker, &server);
     drop(stream);
     server.stop().await;
 }

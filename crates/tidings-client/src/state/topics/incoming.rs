@@ -99,7 +99,13 @@ impl Topics {
                     cursor
                 }
             };
-            *seat = Seat::joined(cursor, &wish, &joined.epoch, head);
+            let here = cursor.in_epoch(&joined.epoch);
+            if here != cursor {
+                // The watch had nothing yet but a state of no events, in another epoch.
+                queue.push(Update::Snapshot(Arc::clone(&joined.snapshot)));
+                wire.output(Output::Wake(*id));
+            }
+            *seat = Seat::joined(here, &wish, &joined.epoch, head);
         }
         if topic.seats.values().any(|seat| !seat.is_settled()) {
             self.dirty.insert(task_id.clone());

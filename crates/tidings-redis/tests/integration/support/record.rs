@@ -1,11 +1,11 @@
 //! What was published and what was seen, and whether it fits together.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use tidings_bus::protocol::{Epoch, Position, ResetReason, TaskId};
+use tidings_bus::protocol::{Epoch, Position, ResetReason, TaskId, TaskSnapshot};
 use tidings_bus::{Delivery, EventRecord};
-use tidings_testkit::Checker;
+use tidings_testkit::{Checker, StateChecker};
 
 /// What one publisher was told.
 #[derive(Debug, Clone)]
@@ -49,6 +49,7 @@ pub(crate) struct Watched {
     /// Where it goes on from.
     pub(crate) position: Option<Position>,
     checker: Checker,
+    state: StateChecker,
     seen: HashSet<Position>,
     ids: HashSet<String>,
     /// Offsets named by gaps, by epoch.
@@ -64,6 +65,7 @@ impl Watched {
             task,
             position: None,
             checker: Checker::from(1),
+            state: StateChecker::default(),
             seen: HashSet::new(),
             ids: HashSet::new(),
             named: HashMap::new(),
@@ -73,10 +75,19 @@ impl Watched {
         }
     }
 
-    /// A new subscription begins, at the position.
-    pub(crate) fn subscribes(&mut self) {
+    /// A new subscription begins, at the position. `state` is the task's at the join.
+    pub(crate) fn subscribes(&mut self, state: &Arc<TaskSnapshot>) {
         let next = self.position.as_ref().map_or(1, |at| at.offset.get() + 1);
         self.checker = Checker::from(next);
+        self.state = StateChecker::default();
+        self.state.snapshot(state);
+    }
+
+    /// Compares what was received, folded, with the state that Redis has.
+    pub(crate) fn check_state(&self, truth: &TaskSnapshot) {
+        if let Err(violation) = self.state.compare(truth) {
+            panic!("{}: {violation}", self.task);
+        }
     }
 
     pub(crate) fn take(&mut self, delivery: Delivery, places: &Places) {
@@ -91,6 +102,15 @@ impl Watched {
                 }
                 places.saw(&self.task, &event);
                 let decoded = event.decode().unwrap();
+                let known = self.state.state().map(|state| state.epoch.clone());
+                if known != Some(position.epoch.clone()) && event.first_offset().get() == 1 {
+                    // Empty when it was joined, and begun on another node since.
+                    let empty = TaskSnapshot::new(self.task.clone(), position.epoch.clone());
+                    self.state.snapshot(&empty.into());
+                }
+                if let Err(violation) = self.state.event(&decoded) {
+                    panic!("{}: {violation} (at {:?})", self.task, self.position);
+                }
                 self.ids.extend(decoded.event_id.map(|id| id.to_string()));
                 self.delivered += 1;
                 if !self.seen.insert(position.clone()) {
@@ -105,6 +125,7 @@ impl Watched {
                 ..
             } => {
                 self.checker.reset(offset.get());
+                self.state.snapshot(&snapshot);
                 self.gaps += 1;
                 assert_ne!(
                     reason,
@@ -119,6 +140,9 @@ impl Watched {
                     panic!("{}: {violation} (at {:?})", self.task, self.position);
                 }
                 self.gaps += 1;
+                if let Some(snapshot) = &snapshot {
+                    self.state.snapshot(snapshot);
+                }
                 let epoch = match (&snapshot, &self.position) {
                     (Some(snapshot), _) => snapshot.epoch.clone(),
                     (None, Some(position)) => position.epoch.clone(),

@@ -214,7 +214,10 @@ impl World {
                 let node = Self::any_node(&self.nodes);
                 self.tries.fetch_add(events.len() as u64, Ordering::Relaxed);
                 let batch = events.iter().map(|(task, id)| {
-                    let event = NewEvent::agent_status("agent", AgentStatus::Working, id.as_str());
+                    let event = match id.len() % 2 {
+                        0 => NewEvent::agent_status("agent", AgentStatus::Working, id.as_str()),
+                        _ => NewEvent::output_delta("output", id),
+                    };
                     (task.clone(), event.with_event_id(EventId::new(id).unwrap()))
                 });
                 let answers = node.bus.publish_batch(batch.collect()).await;
@@ -252,8 +255,9 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
-            watched.lock().unwrap().subscribes();
             let mut subscription = node.bus.subscribe(Filter::task(task.clone()).since(since));
+            let standing = subscription.standing().unwrap().snapshot.clone();
+            watched.lock().unwrap().subscribes(&standing.unwrap());
             // Some move on by themselves, as clients do.
             let moves = tokio::time::sleep(Duration::from_millis(fastrand::u64(500..8_000)));
             tokio::pin!(moves);
@@ -399,12 +403,14 @@ impl World {
                     behind.push(format!("{task} cannot be read"));
                     continue;
                 };
-                let Some(head) = found.map(|head| Position::new(head.epoch.clone(), head.offset))
-                else {
+                let Some(found) = found else {
                     continue;
                 };
+                let head = Position::new(found.epoch.clone(), found.offset);
                 let watched = watched.lock().unwrap();
-                if !watched.is_at(&head) {
+                if watched.is_at(&head) {
+                    watched.check_state(&found);
+                } else {
                     behind.push(format!("{task}: {:?} of {head:?}", watched.position));
                 }
             }

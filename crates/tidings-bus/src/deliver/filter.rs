@@ -1,0 +1,136 @@
+//! What a subscriber inside the process asks for.
+
+use std::collections::HashSet;
+
+use tidings_protocol::{EventType, Pattern, Since, Target, TaskId};
+
+use crate::deliver::cursor::SkipPolicy;
+use crate::deliver::topic::Start;
+
+/// Which tasks.
+#[derive(Debug, Clone)]
+pub(crate) enum Subject {
+    Task(TaskId),
+    Pattern(Pattern),
+}
+
+/// What to subscribe to, and from where.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    pub(crate) subject: Subject,
+    pub(crate) start: Start,
+    pub(crate) event_types: Option<HashSet<EventType>>,
+    pub(crate) skip: Option<SkipPolicy>,
+    pub(crate) snapshots: bool,
+}
+
+impl Filter {
+    fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            start: Start::Live,
+            event_types: None,
+            skip: None,
+            snapshots: false,
+        }
+    }
+
+    /// One task, from now on.
+    pub fn task(task_id: TaskId) -> Self {
+        Self::new(Subject::Task(task_id))
+    }
+
+    /// All tasks that match, from now on; those that appear later from their first event.
+    pub fn pattern(pattern: Pattern) -> Self {
+        Self::new(Subject::Pattern(pattern))
+    }
+
+    /// All tasks.
+    pub fn everything() -> Self {
+        Self::pattern(Pattern::everything())
+    }
+
+    /// Starts after a position, or with all that is retained.
+    #[must_use]
+    pub fn since(mut self, since: Since) -> Self {
+        self.start = since.into();
+        self
+    }
+
+    /// Starts with up to `count` of the newest retained events.
+    #[must_use]
+    pub fn history(mut self, count: u64) -> Self {
+        self.start = Start::History(count);
+        self
+    }
+
+    /// Only events of these types. Offsets then jump; gaps are still told.
+    #[must_use]
+    pub fn event_types(mut self, types: impl IntoIterator<Item = EventType>) -> Self {
+        self.event_types = Some(types.into_iter().collect());
+        self
+    }
+
+    /// Begins each task with its state, as a client's watch does; see
+    /// [`EventBus::watch`](crate::EventBus::watch).
+    #[must_use]
+    pub fn snapshots(mut self) -> Self {
+        self.snapshots = true;
+        self
+    }
+
+    /// When to skip what a lagging subscriber may miss; default as the bus says.
+    #[must_use]
+    pub fn skip(mut self, policy: SkipPolicy) -> Self {
+        self.skip = Some(policy);
+        self
+    }
+}
+
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.subject {
+            Subject::Task(task_id) => write!(f, "task {task_id}")?,
+            Subject::Pattern(pattern) => write!(f, "pattern {pattern}")?,
+        }
+        if let Some(types) = &self.event_types {
+            let mut types: Vec<_> = types.iter().map(ToString::to_string).collect();
+            types.sort_unstable();
+            write!(f, ", only {}", types.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+impl From<&TaskId> for Filter {
+    fn from(task_id: &TaskId) -> Self {
+        Self::task(task_id.clone())
+    }
+}
+
+impl From<TaskId> for Filter {
+    fn from(task_id: TaskId) -> Self {
+        Self::task(task_id)
+    }
+}
+
+impl From<&Pattern> for Filter {
+    fn from(pattern: &Pattern) -> Self {
+        Self::pattern(pattern.clone())
+    }
+}
+
+impl From<Target> for Filter {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Task(task_id) => Self::task(task_id),
+            Target::Pattern(pattern) => Self::pattern(pattern),
+        }
+    }
+}
+
+impl From<Pattern> for Filter {
+    fn from(pattern: Pattern) -> Self {
+        Self::pattern(pattern)
+    }
+}
