@@ -1,5 +1,5 @@
 import { guarded } from "./error.js";
-import type { Reset, TaskSnapshot } from "./generated/protocol.js";
+import type { Reset, ResetReason, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap, TaskHandlers } from "./options.js";
 import type { TidingsEvent } from "./types.js";
 
@@ -63,13 +63,15 @@ export class Cursor {
     if (this.joined) return;
     this.joined = true;
     const { epoch, offset } = snapshot;
+    // Before the first event there is one place, whatever its epoch was called.
+    if (this.position?.offset === 0) this.position = { epoch, offset: 0 };
     if (this.position) {
       // If the request named the watcher's own epoch, the server sends a gap for what has changed.
       const told = begin && (this.position.epoch === epoch || begin.since?.split(":")[0] === this.position.epoch);
       if (!told) this.#skip(snapshot);
     } else if (begin?.served && begin.since !== undefined) {
       const [since, from] = begin.since.split(":");
-      this.position = from === undefined ? { epoch, offset: 0 } : { epoch: since!, offset: Number(from) };
+      this.position = Number(from ?? 0) === 0 ? { epoch, offset: 0 } : { epoch: since!, offset: Number(from) };
     } else if (begin?.served && begin.history) {
       this.#head = offset;
     } else {
@@ -86,11 +88,13 @@ export class Cursor {
     const { epoch, offset } = snapshot;
     const before = this.position!;
     this.position = { epoch, offset };
-    const gap = (from: number, reason: TaskGap["reason"]) =>
-      guarded(this.handlers.onGap, { from, to: offset, reason, snapshot }, snapshot.task_id);
-    if (before.epoch !== epoch) gap(1, "epoch_changed");
-    else if (before.offset < offset) gap(before.offset + 1, "missed");
-    else if (before.offset > offset) gap(offset + 1, "ahead");
+    const reset = (reason: ResetReason) =>
+      guarded(this.handlers.onReset, { reason, epoch, offset, snapshot }, snapshot.task_id);
+    if (before.epoch !== epoch) reset("epoch_changed");
+    else if (before.offset > offset) reset("ahead");
+    else if (before.offset < offset) {
+      guarded(this.handlers.onGap, { from: before.offset + 1, to: offset, reason: "missed", snapshot }, snapshot.task_id);
+    }
   }
 
   /** Handles an event. Returns false if earlier events are missing. */
@@ -130,15 +134,16 @@ export class Cursor {
     return true;
   }
 
-  /** Handles a reset if it concerns this watcher's position. Reports it as a gap that contains no offsets. */
-  reset({ reason, epoch, offset, snapshot }: Reset, taskId: string): void {
+  /** Handles a reset if it concerns this watcher's position. */
+  reset(reset: Reset, taskId: string): void {
     if (!this.joined || this.closed) return;
     const { position } = this;
+    const { reason, epoch, offset, snapshot } = reset;
     const mine = !position || (reason === "ahead" ? position.offset > offset : position.epoch !== epoch);
     if (!mine) return;
     this.#head = null;
     this.position = { epoch, offset };
-    guarded(this.handlers.onGap, { from: offset + 1, to: offset, reason, snapshot }, taskId);
+    guarded(this.handlers.onReset, reset, taskId);
     guarded(this.handlers.onSnapshot, snapshot);
   }
 

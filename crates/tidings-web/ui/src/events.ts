@@ -1,5 +1,5 @@
 import { TidingsError } from "./error.js";
-import type { Since } from "./generated/protocol.js";
+import type { Reset, Since } from "./generated/protocol.js";
 import type { TaskGap } from "./options.js";
 import type { TidingsEvent } from "./types.js";
 import type { TaskWatch, TidingsClient } from "./websocket.js";
@@ -16,16 +16,18 @@ export interface EventsOptions {
   since?: Since | undefined;
   /** Called with offsets that will not be delivered, before the next event. */
   onGap?: ((gap: TaskGap) => void) | undefined;
+  /** Called when the place in the log is void, before the next event. */
+  onReset?: ((reset: Reset) => void) | undefined;
 }
 
 /** Watches a task as an async iterator. */
 export async function* eventsOf(client: TidingsClient, taskId: string, options: EventsOptions = {}): AsyncGenerator<TidingsEvent, void, void> {
-  const { signal, history, since, onGap } = options;
-  const waiting: (TidingsEvent | TaskGap)[] = [];
+  const { signal, history, since, onGap, onReset } = options;
+  const waiting: (TidingsEvent | TaskGap | Reset)[] = [];
   let failure: TidingsError | null = null;
   let wake = () => {};
   let watch: TaskWatch | null = null;
-  const add = (item: TidingsEvent | TaskGap) => {
+  const add = (item: TidingsEvent | TaskGap | Reset) => {
     wake();
     // A burst arrives before the loop can run, so the limit only holds back what comes later.
     if (waiting.push(item) >= MAX_WAITING) watch?.close();
@@ -35,6 +37,7 @@ export async function* eventsOf(client: TidingsClient, taskId: string, options: 
       ...from,
       onEvent: add,
       onGap: add,
+      onReset: add,
       onError: (error) => {
         if (!error.temporary) failure = error;
         wake();
@@ -51,8 +54,9 @@ export async function* eventsOf(client: TidingsClient, taskId: string, options: 
     if (!signal?.aborted) watch = start(since !== undefined ? { since } : history ? { history } : {});
     while (!signal?.aborted) {
       const item = waiting.shift();
-      if (item && "offset" in item) yield item;
-      else if (item) onGap?.(item);
+      if (item && "event_type" in item) yield item;
+      else if (item && "from" in item) onGap?.(item);
+      else if (item) onReset?.(item);
       else if (failure) throw failure;
       else if (watch!.closed) watch = start({ since: `${watch!.position!.epoch}:${watch!.position!.offset}` });
       else await new Promise<void>((resolve) => (wake = resolve));

@@ -1,4 +1,4 @@
-import type { Gap, GapReason, PersonalMessage, ResetReason, Since, TaskSnapshot } from "./generated/protocol.js";
+import type { Gap, GapReason, PersonalMessage, Reset, Since, TaskSnapshot } from "./generated/protocol.js";
 import type { TidingsError } from "./error.js";
 import type { Status } from "./status.js";
 import type { TidingsEvent } from "./types.js";
@@ -50,7 +50,7 @@ export interface ClientOptions {
  * a task under a pattern that happened while there was no connection.
  */
 export interface TaskGap extends Omit<Gap, "reason" | "inbox"> {
-  reason: GapReason | ResetReason | "missed";
+  reason: GapReason | "missed";
 }
 
 /** Callbacks about tasks. All of them are optional. */
@@ -59,7 +59,9 @@ export interface TaskHandlers {
   onEvent?: (event: TidingsEvent, counted: boolean) => void;
   /** Called with offsets that will not be delivered, before the next event. */
   onGap?: (gap: TaskGap, taskId: string) => void;
-  /** Called with the complete state: at the start, after reconnects and after gaps. */
+  /** Called when the position is void: the task goes on after `offset` of `epoch`. */
+  onReset?: (reset: Reset, taskId: string) => void;
+  /** Called with the complete state: at the start, after reconnects, gaps and resets. */
   onSnapshot?: (snapshot: TaskSnapshot) => void;
   /** Called with the connection's status, at once and whenever it changes. */
   onStatus?: (status: Status) => void;

@@ -207,7 +207,7 @@ export class TidingsClient {
 
   /**
    * Returns the events of a task as they arrive, until `signal` aborts. Offsets that are not
-   * delivered are passed to `onGap`.
+   * delivered are passed to `onGap`, resets of the position to `onReset`.
    */
   events(taskId: string, options?: EventsOptions): AsyncGenerator<TidingsEvent, void, void> {
     return eventsOf(this, taskId, options);
@@ -388,8 +388,12 @@ export class TidingsClient {
   }
 
   #subscribed(taskId: string, data: Subscribed): void {
-    // A message without ref and pattern concerns a subscription that the server resumed by itself.
-    if (data.ref == null && data.pattern == null) return;
+    if (data.ref == null && data.pattern == null) {
+      // With offset 0 the message names the epoch of a task that another node has begun.
+      // Otherwise it concerns a subscription that the server resumed by itself.
+      if (data.offset === 0) this.#channels.get(taskId)?.subscribed(data);
+      return;
+    }
     const matching = [...this.#patterns].filter(({ pattern }) => taskId.startsWith(pattern.slice(0, -1)));
     if (!this.#channels.has(taskId) && matching.length === 0) return;
     const channel = this.#channel(taskId);

@@ -10,9 +10,9 @@ test("what is contiguous passes", () => {
   checker.event(3);
   checker.gap(gap(4, 9, "overrun"));
   checker.event(10);
-  checker.gap(gap(1, 0, "epoch_changed"));
+  checker.reset({ reason: "epoch_changed", epoch: "e2", offset: 0, snapshot: snapshot("t", 0, "e2") });
   checker.event(1);
-  checker.gap(gap(8, 7, "ahead"));
+  checker.reset({ reason: "ahead", epoch: "e2", offset: 7, snapshot: snapshot("t", 7, "e2") });
   checker.event(8);
   expect(checker.delivered).toBe(4);
 });
@@ -24,7 +24,8 @@ test("what was lost, came twice or overlaps is found", () => {
   expect(() => Checker.from(3).gap(gap(2, 4, "expired"))).toThrow("came where 3 was due");
   expect(() => Checker.from(3).gap(gap(4, 5, "expired"))).toThrow("came where 3 was due");
   expect(() => Checker.from(3).gap(gap(3, 2, "expired"))).toThrow();
-  expect(() => Checker.from(3).gap(gap(2, 4, "epoch_changed"))).toThrow();
+  const early = { reason: "removed", epoch: "e2", offset: 4, snapshot: snapshot("t", 3, "e2") } as const;
+  expect(() => Checker.from(3).reset(early)).toThrow("came with the state at 3");
   const bare: TaskGap = { from: 3, to: 4, reason: "expired" };
   expect(() => Checker.from(3).gap(bare)).toThrow("without a snapshot");
 });

@@ -162,6 +162,7 @@ test("what happened under a pattern meanwhile is named, task by task", async () 
     onSnapshot: (task) => of(task.task_id).handlers.onSnapshot!(task),
     onEvent: (event, counted) => of(event.task_id).handlers.onEvent!(event, counted),
     onGap: (gap, taskId) => of(taskId).handlers.onGap!(gap, taskId),
+    onReset: (reset, taskId) => of(taskId).handlers.onReset!(reset, taskId),
   });
   rig.socket.welcome();
   for (const id of ["quiet", "busy", "reborn"]) rig.socket.announced(id, 2);
@@ -177,7 +178,7 @@ test("what happened under a pattern meanwhile is named, task by task", async () 
   expect(of("quiet").gaps).toEqual([]);
   expect(of("busy").gaps).toMatchObject([{ from: 4, to: 9, reason: "missed" }]);
   expect(of("busy").offsets).toEqual([3, 10]);
-  expect(of("reborn").gaps).toMatchObject([{ from: 1, to: 4, reason: "epoch_changed" }]);
+  expect(of("reborn").resets).toMatchObject([{ offset: 4, epoch: "e2", reason: "epoch_changed" }]);
   expect([...watched.values()].flatMap(({ violations }) => violations)).toEqual([]);
 });
 
@@ -189,7 +190,7 @@ test("a task that had gone and comes back under a pattern starts over", () => {
   rig.socket.announced("t", 5);
   rig.socket.announced("t", 0, { epoch: "e1.1" });
   rig.socket.event(1);
-  expect(watched.gaps).toMatchObject([{ from: 1, to: 0, reason: "epoch_changed" }]);
+  expect(watched.resets).toMatchObject([{ offset: 0, epoch: "e1.1", reason: "epoch_changed" }]);
   expect(watched.offsets).toEqual([1]);
   expect(watched.violations).toEqual([]);
 });
@@ -203,7 +204,7 @@ test("a task that is gone is forgotten by its pattern, until it comes back", () 
   rig.socket.says("unsubscribed", { task_id: "t", reason: "removed" }, "t");
   rig.socket.announced("t", 0, { epoch: "e1.1" });
   rig.socket.event(1);
-  expect(watched.gaps).toMatchObject([{ from: 1, to: 0, reason: "epoch_changed" }]);
+  expect(watched.resets).toMatchObject([{ offset: 0, epoch: "e1.1", reason: "epoch_changed" }]);
   expect(watched.offsets).toEqual([1]);
   expect(watched.violations).toEqual([]);
 });

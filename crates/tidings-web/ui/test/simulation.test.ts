@@ -37,6 +37,7 @@ async function run(seed: number): Promise<{ delivered: number; gaps: number }> {
       onSnapshot: (task) => of(task.task_id).handlers.onSnapshot!(task),
       onEvent: (event, counted) => of(event.task_id).handlers.onEvent!(event, counted),
       onGap: (gap, taskId) => of(taskId).handlers.onGap!(gap, taskId),
+      onReset: (reset, taskId) => of(taskId).handlers.onReset!(reset, taskId),
     });
   }
   join();
@@ -60,14 +61,20 @@ async function run(seed: number): Promise<{ delivered: number; gaps: number }> {
   }
   const all = [...watched.map((each) => each.watched), ...matched.values()];
   expect(all.flatMap(({ violations }) => violations), `seed ${seed}`).toEqual([]);
+  for (const [taskId, each] of matched) {
+    // Forgotten, and not begun again: nothing is said of it.
+    const log = server.logs.get(taskId);
+    if (log) expect(each.state, `seed ${seed}: ${taskId} under its pattern, folded`).toEqual(log.state);
+  }
   for (const { taskId, watched: each, watch } of watched) {
     expect(each.expected, `seed ${seed}: ${taskId} is at its head`).toBe(server.log(taskId).head + 1);
-    expect(watch.task?.offset, `seed ${seed}: the state of ${taskId}`).toBe(server.log(taskId).head);
+    expect(watch.task, `seed ${seed}: the state of ${taskId}`).toEqual(server.log(taskId).state);
+    expect(each.state, `seed ${seed}: what the watcher of ${taskId} was told, folded`).toEqual(server.log(taskId).state);
   }
   client.close();
   expect(vi.getTimerCount()).toBe(0);
   const sum = (count: (each: Watched) => number) => all.reduce((total, each) => total + count(each), 0);
-  return { delivered: sum(({ offsets }) => offsets.length), gaps: sum(({ gaps }) => gaps.length) };
+  return { delivered: sum(({ offsets }) => offsets.length), gaps: sum(({ gaps, resets }) => gaps.length + resets.length) };
 }
 
 test(`every offset is delivered or named, over ${SEEDS} seeds`, async () => {

@@ -49,6 +49,7 @@ export function useTask(taskId: string | null | undefined, options: UseTaskOptio
       maxEvents,
       onEvent: (event) => latest.current.onEvent?.(event),
       onGap: (gap) => latest.current.onGap?.(gap),
+      onReset: (reset) => latest.current.onReset?.(reset),
     });
   }, [client, id, history, maxEvents]);
   const view = useSyncExternalStore(store?.subscribe ?? never, store?.getSnapshot ?? nothing, nothing);

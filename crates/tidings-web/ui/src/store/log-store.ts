@@ -1,4 +1,5 @@
 import { type HistoryPage, history } from "../history.js";
+import type { ResetReason } from "../generated/protocol.js";
 import type { TaskGap } from "../options.js";
 import type { TidingsEvent } from "../types.js";
 import type { TaskWatch, TidingsClient } from "../websocket.js";
@@ -38,7 +39,7 @@ export interface LogView {
   /** Why a page of history could not be loaded. */
   readonly failure: string | null;
   /** Why the log started over while it was watched. */
-  readonly reset: TaskGap["reason"] | null;
+  readonly reset: ResetReason | null;
 }
 
 const chunkOf = (offset: number) => Math.floor((offset - 1) / CHUNK);
@@ -63,7 +64,7 @@ export class LogStore {
   #first = 1;
   #epoch = "";
   #failure: string | null = null;
-  #reset: TaskGap["reason"] | null = null;
+  #reset: ResetReason | null = null;
   #started = 0;
 
   constructor(client: TidingsClient, taskId: string) {
@@ -119,6 +120,10 @@ export class LogStore {
       },
       onEvent: (event) => this.#add(event, event.offset, event.offset),
       onGap: (gap) => this.#gap(gap),
+      onReset: ({ reason }) => {
+        this.#reset = reason;
+        this.#frames.schedule();
+      },
     });
   }
 
@@ -134,10 +139,6 @@ export class LogStore {
 
   #gap(gap: TaskGap): void {
     const { from, to } = gap;
-    if (to < from) {
-      this.#reset = gap.reason;
-      return this.#frames.schedule();
-    }
     // Events that this page has missed may still be retained. They are loaded like older events.
     const lost = gap.reason === "expired" || gap.reason === "overrun";
     if (lost && from <= this.#first) this.#first = to + 1;

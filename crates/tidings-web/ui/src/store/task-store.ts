@@ -1,6 +1,6 @@
 import type { Position } from "../cursor.js";
 import type { TidingsError } from "../error.js";
-import type { TaskSnapshot } from "../generated/protocol.js";
+import type { Reset, ResetReason, TaskSnapshot } from "../generated/protocol.js";
 import type { TaskGap } from "../options.js";
 import { asOf, IDLE, type Status } from "../status.js";
 import type { TaskWatch, TidingsClient } from "../websocket.js";
@@ -8,10 +8,11 @@ import { Activity, type CommandState, type ToolCall } from "./activity.js";
 import { perFrame } from "./frames.js";
 import type { TidingsEvent } from "../types.js";
 
-/** A gap, with its place in the list of events. */
-export interface GapEntry extends TaskGap {
+/** A gap or a reset, with its place in the list of events. A reset contains no offsets. */
+export interface GapEntry extends Omit<TaskGap, "reason"> {
   readonly event_type: "gap";
-  /** When this page received the gap. */
+  readonly reason: TaskGap["reason"] | ResetReason;
+  /** When this page received it. */
   readonly timestamp: string;
 }
 
@@ -46,6 +47,8 @@ export interface TaskStoreOptions {
   onEvent?: ((event: TidingsEvent) => void) | undefined;
   /** Called with offsets that will not be delivered. */
   onGap?: ((gap: TaskGap) => void) | undefined;
+  /** Called when the log goes on elsewhere: what was shown of it is void. */
+  onReset?: ((reset: Reset) => void) | undefined;
 }
 
 export function isGap(entry: TimelineEntry): entry is GapEntry {
@@ -109,9 +112,14 @@ export class TaskStore {
         this.#options.onEvent?.(event);
       },
       onGap: (gap) => {
-        if (gap.reason === "epoch_changed" || gap.reason === "removed") this.#activity.clear();
         this.#add({ ...gap, event_type: "gap", timestamp: new Date().toISOString() });
         this.#options.onGap?.(gap);
+      },
+      onReset: (reset) => {
+        const { reason, offset, snapshot } = reset;
+        if (reason !== "ahead") this.#activity.clear();
+        this.#add({ from: offset + 1, to: offset, reason, snapshot, event_type: "gap", timestamp: new Date().toISOString() });
+        this.#options.onReset?.(reset);
       },
       onSnapshot: (snapshot) => {
         this.#activity.snapshot(snapshot);

@@ -101,6 +101,10 @@ export class TasksStore {
         this.#gaps++;
         this.#frames.schedule();
       },
+      onReset: () => {
+        this.#gaps++;
+        this.#frames.schedule();
+      },
       onError: (error) => {
         this.#error = error;
         this.#frames.schedule();

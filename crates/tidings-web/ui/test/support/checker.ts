@@ -1,10 +1,12 @@
 /**
  * The invariant of Tidings, as the Rust test kit checks it. Take the delivered offsets and gap
  * ranges of one task, in the order in which one subscriber receives them. They are contiguous and
- * do not overlap.
+ * do not overlap. Folded, they are the server's state.
  */
 
+import type { Reset, TaskSnapshot } from "../../src/generated/protocol.js";
 import type { TaskGap, TaskHandlers } from "../../src/options.js";
+import { reduce } from "../../src/reduce.js";
 
 type Next = { exactly: number } | { upTo: number } | null;
 
@@ -57,13 +59,8 @@ export class Checker {
   gap(gap: TaskGap): void {
     const { from, to, reason } = gap;
     const next = this.#next;
-    const over = reason === "epoch_changed" || reason === "removed";
-    const restarts = over || reason === "ahead";
-    let expected = from;
-    if (over) expected = 1;
-    else if (reason === "ahead") expected = to + 1;
-    else if (next && "exactly" in next) expected = next.exactly;
-    if (from !== expected || to + 1 < from || (to + 1 === from && !restarts)) {
+    const expected = next && "exactly" in next ? next.exactly : from;
+    if (from !== expected || to < from) {
       throw new Violation(`gap ${from}-${to} (${reason}) came where ${expected} was due`);
     }
     if (!gap.snapshot && reason !== "conflated" && reason !== "missed") {
@@ -71,6 +68,11 @@ export class Checker {
     }
     this.#next = { exactly: to + 1 };
     this.gaps.push(gap);
+  }
+
+  reset({ offset, snapshot }: Reset): void {
+    if (snapshot.offset < offset) throw new Violation(`a reset to ${offset} came with the state at ${snapshot.offset}`);
+    this.#next = { exactly: offset + 1 };
   }
 }
 
@@ -80,6 +82,9 @@ export class Watched {
   readonly violations: string[] = [];
   snapshots = 0;
   readonly gaps: TaskGap[] = [];
+  readonly resets: Reset[] = [];
+  /** Everything that came, folded: the state promise. */
+  state: TaskSnapshot | null = null;
   #checker = Checker.unjoined();
 
   /** `history`: the watcher asked for some history. `all`: it asked for all retained events. */
@@ -87,18 +92,25 @@ export class Watched {
 
   readonly handlers: TaskHandlers = {
     onSnapshot: (snapshot) => {
+      this.state = snapshot;
       if (this.snapshots++ > 0) return;
       if (this.asks === "live") this.#checker = Checker.from(snapshot.offset + 1);
       if (this.asks === "history") this.#checker = Checker.withHistory(snapshot.offset);
       if (this.asks === "all") this.#checker = Checker.from(1);
     },
-    onEvent: ({ from, offset }) => {
+    onEvent: (event) => {
+      const { from, offset } = event;
       this.#check(() => this.#checker.event(from ?? offset, offset));
       this.offsets.push(offset);
+      if (this.state && offset > this.state.offset) this.state = reduce(this.state, event);
     },
     onGap: (gap) => {
       this.#check(() => this.#checker.gap(gap));
       this.gaps.push(gap);
+    },
+    onReset: (reset) => {
+      this.#check(() => this.#checker.reset(reset));
+      this.resets.push(reset);
     },
   };
 

@@ -4,7 +4,10 @@
  * everything.
  */
 
+import type { TaskSnapshot } from "../../src/generated/protocol.js";
 import type { SocketLike } from "../../src/options.js";
+import { reduce } from "../../src/reduce.js";
+import type { TidingsEvent } from "../../src/types.js";
 import { snapshot } from "./scripted.js";
 
 /** A small generator of numbers from a seed (mulberry32). */
@@ -23,6 +26,9 @@ interface Log {
   head: number;
   /** The first retained offset. */
   first: number;
+  /** What is retained. */
+  events: Map<number, TidingsEvent>;
+  state: TaskSnapshot;
 }
 
 /** The number of events that a log keeps. */
@@ -38,7 +44,8 @@ export class SimulatedServer {
   log(taskId: string): Log {
     let log = this.logs.get(taskId);
     if (!log) {
-      log = { epoch: `e${++this.#epochs}`, head: 0, first: 1 };
+      const epoch = `e${++this.#epochs}`;
+      log = { epoch, head: 0, first: 1, events: new Map(), state: snapshot(taskId, 0, epoch) };
       this.logs.set(taskId, log);
       for (const connection of this.connections) connection.appeared(taskId);
     }
@@ -47,9 +54,23 @@ export class SimulatedServer {
 
   publish(taskId: string): void {
     const log = this.log(taskId);
-    log.head++;
-    log.first = Math.max(log.first, log.head - RETAINED + 1);
+    const offset = ++log.head;
+    log.first = Math.max(log.first, offset - RETAINED + 1);
+    const event = { ...this.#some(log), task_id: taskId, offset, timestamp: "2026-11-23T08:59:27.601Z" } as TidingsEvent;
+    log.events.delete(log.first - 1);
+    log.events.set(offset, event);
+    log.state = reduce(log.state, event);
     for (const connection of this.connections) connection.advance(taskId);
+  }
+
+  /** Returns an event that usually changes the state. */
+  #some({ state }: Log): object {
+    const dice = this.random();
+    if (dice < 0.2) return { event_type: "log", data: { message: "" } };
+    if (dice < 0.5) return { event_type: "progress_update", data: { progress: Math.floor(this.random() * 101), ...(dice < 0.3 && { message: `at ${dice}` }) } };
+    const output_id = dice < 0.8 ? "o" : "p";
+    const at = state.outputs.find((output) => output.output_id === output_id)?.length ?? 0;
+    return { event_type: "output_delta", at, data: { output_id, text: "wörd " } };
   }
 
   /** Loses the memory: every log starts over. */
@@ -109,27 +130,27 @@ export class SimulatedConnection implements SocketLike {
   appeared(taskId: string): void {
     const pattern = [...this.#patterns].find((known) => taskId.startsWith(known.slice(0, -1)));
     if (!pattern || this.#cursors.has(taskId)) return;
-    const { epoch, head } = this.server.log(taskId);
+    const { epoch, head, state } = this.server.log(taskId);
     this.#cursors.set(taskId, head);
-    this.#say("subscribed", { task_id: taskId, pattern, epoch, offset: head, recovered: true, snapshot: snapshot(taskId, head, epoch) }, taskId);
+    this.#say("subscribed", { task_id: taskId, pattern, epoch, offset: head, recovered: true, snapshot: state }, taskId);
   }
 
   /** Sends the events of a log after the cursor. A slow reader may be left behind. */
   advance(taskId: string): void {
     const cursor = this.#cursors.get(taskId);
     if (cursor === undefined || this.#wire.length > 20) return;
-    const { epoch, head, first } = this.server.log(taskId);
+    const { head, first } = this.server.log(taskId);
     let next = cursor + 1;
     if (next < first) {
-      this.#gap(taskId, next, first - 1, "overrun", epoch, head);
+      this.#gap(taskId, next, first - 1, "overrun");
       next = first;
     }
-    for (; next <= head; next++) this.#say("log", { message: "" }, taskId, next);
+    for (; next <= head; next++) this.#event(taskId, next);
     this.#cursors.set(taskId, head);
   }
 
   #join({ ref, task_id, since, history }: { ref: number; task_id: string; since?: string; history?: number }): void {
-    const { epoch, head, first } = this.server.log(task_id);
+    const { epoch, head, first, state } = this.server.log(task_id);
     const [asked, from] = since?.includes(":") ? since.split(":") : [epoch, since === "0" ? "0" : undefined];
     let cursor = head;
     let gap: [number, number, string] | null = null;
@@ -137,26 +158,31 @@ export class SimulatedConnection implements SocketLike {
     let resets: object | null = null;
     if (from !== undefined) {
       cursor = Number(from);
-      if (asked !== epoch) [cursor, reset] = [0, "epoch_changed"];
+      // Before the first event there is one place, whatever its epoch was called.
+      if (asked !== epoch && cursor > 0) [cursor, reset] = [0, "epoch_changed"];
       else if (cursor > head) [cursor, reset] = [head, "ahead"];
       const offset = cursor;
-      if (reset) resets = { reason: reset, epoch, offset, snapshot: snapshot(task_id, head, epoch) };
+      if (reset) resets = { reason: reset, epoch, offset, snapshot: state };
       if (cursor + 1 < first) [cursor, gap] = [first - 1, [cursor + 1, first - 1, "expired"]];
     } else if (history) {
       cursor = Math.max(first - 1, head - history);
     }
-    this.#say("subscribed", { ref, task_id, epoch, offset: head, recovered: !gap && !reset, snapshot: snapshot(task_id, head, epoch) }, task_id);
+    this.#say("subscribed", { ref, task_id, epoch, offset: head, recovered: !gap && !reset, snapshot: state }, task_id);
     if (resets) this.#say("reset", resets, task_id);
-    if (gap) this.#gap(task_id, ...gap, epoch, head);
-    for (let offset = cursor + 1; offset <= head; offset++) this.#say("log", { message: "" }, task_id, offset);
+    if (gap) this.#gap(task_id, ...gap);
+    for (let offset = cursor + 1; offset <= head; offset++) this.#event(task_id, offset);
     this.#cursors.set(task_id, head);
   }
 
-  #gap(taskId: string, from: number, to: number, reason: string, epoch: string, head: number): void {
-    this.#say("gap", { from, to, reason, snapshot: snapshot(taskId, head, epoch) }, taskId);
+  #gap(taskId: string, from: number, to: number, reason: string): void {
+    this.#say("gap", { from, to, reason, snapshot: this.server.log(taskId).state }, taskId);
   }
 
-  #say(event_type: string, data: object, task_id?: string, offset?: number): void {
-    if (this.#open) this.#wire.push(JSON.stringify({ event_type, task_id, offset, timestamp: "2026-11-23T08:59:27.601Z", data }));
+  #event(taskId: string, offset: number): void {
+    if (this.#open) this.#wire.push(JSON.stringify(this.server.log(taskId).events.get(offset)));
+  }
+
+  #say(event_type: string, data: object, task_id?: string): void {
+    if (this.#open) this.#wire.push(JSON.stringify({ event_type, task_id, timestamp: "2026-11-23T08:59:27.601Z", data }));
   }
 }
