@@ -22,7 +22,7 @@ import json
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -30,7 +30,7 @@ from urllib.parse import urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from close_codes import RECONNECT
+from close_codes import RECONNECT, TOKEN
 
 log = logging.getLogger("tidings")
 
@@ -124,16 +124,23 @@ def reaction(goodbye: Message | None, code: int | None) -> tuple[str, int]:
 
 
 class Client:
-    """A connection to a Tidings server; use it as an async context manager."""
+    """A connection to a Tidings server; use it as an async context manager.
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", *, token: str | None = None) -> None:
+    ``token`` is a token, or a function that gives one: it is asked at the start, and
+    again when the server does not take the last one.
+    """
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", *, token: str | Callable[[], str] | None = None
+    ) -> None:
         parts = urlsplit(url)
         schemes = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
         if parts.scheme not in schemes or not parts.netloc:
             raise ValueError(f"{url!r} is no URL such as http://127.0.0.1:8000")
         path = parts.path.rstrip("/") + "/ws"
         self._url = urlunsplit((schemes[parts.scheme], parts.netloc, path, "", ""))
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._source = token if callable(token) else None
+        self._token = token() if callable(token) else token
         self._refs = itertools.count(1)
         self._prefix = uuid.uuid4().hex
         self._pending: dict[int, tuple[str, asyncio.Future[Message]]] = {}
@@ -235,21 +242,34 @@ class Client:
                     request["by"],
                 )
 
+    async def authenticate(self, token: str) -> None:
+        """Uses another token: on the connection that there is, and on later ones."""
+        self._token = token
+        await self._send(json.dumps({"type": "authenticate", "token": token}))
+
     # How it stays connected.
+
+    def _renew(self) -> bool:
+        """Gets another token, if there is one: the same would be refused again."""
+        token = self._source() if self._source else self._token
+        renewed = token != self._token
+        self._token = token
+        return renewed
 
     async def _run(self) -> None:
         failures = 0
         while not self._stopped:
             pause: float | None = None
             try:
+                headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
                 async with connect(
-                    self._url, additional_headers=self._headers, subprotocols=["tidings.v1"],  # type: ignore[list-item]
+                    self._url, additional_headers=headers, subprotocols=["tidings.v1"],  # type: ignore[list-item]
                     max_size=1 << 20, open_timeout=10, ping_interval=15, ping_timeout=15,
                 ) as connection:
                     pause = await self._serve(connection)
                     failures = 0
             except InvalidStatus as error:
-                if error.response.status_code in (401, 403):
+                if error.response.status_code in (401, 403) and not self._renew():
                     self._stop(f"the server answered with {error.response.status_code}")
                     return
                 log.warning("%s: %s", self._url, error)
@@ -295,6 +315,8 @@ class Client:
             self._connection = None
         code = connection.close_code
         then, after_ms = reaction(goodbye, code)
+        if code in TOKEN and self._renew():
+            return 0
         if then == "never":
             why = goodbye["reason"] if goodbye else f"the server closed the connection with {code}"
             self._stop(why)
@@ -344,7 +366,11 @@ class Client:
     def _subscribed(self, message: Message) -> None:
         data = message["data"]
         for watch in self._watches:
-            if watch.ref != data.get("ref"):
+            asked = watch.ref == data.get("ref")
+            if watch.task_id == message["task_id"] and watch.next == 1 and (asked or data["offset"] == 0):
+                # Before the first event there is one place, whatever its epoch was called.
+                watch.epoch = data["epoch"]
+            if not asked:
                 continue
             if not watch.joined:
                 watch.joined = True
@@ -354,7 +380,8 @@ class Client:
             elif watch.next is None and watch.since == "0":
                 watch.epoch, watch.next = data["epoch"], 1
             elif watch.next is None and watch.since:
-                watch.epoch, _, offset = watch.since.partition(":")
+                epoch, _, offset = watch.since.partition(":")
+                watch.epoch = epoch if int(offset) else data["epoch"]
                 watch.next = int(offset) + 1
 
     def _event(self, message: Message) -> None:

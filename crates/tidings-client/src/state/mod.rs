@@ -6,6 +6,8 @@
 //! [`poll_timeout`](State::poll_timeout) says. So all of reconnecting, resuming
 //! and sending again is tested without a network.
 
+#[cfg(test)]
+mod conformance;
 mod jobs;
 mod link;
 mod outbox;

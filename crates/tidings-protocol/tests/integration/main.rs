@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
+mod conformance_scripts;
 mod control_messages;
 mod fencing;
 mod invalid_events;

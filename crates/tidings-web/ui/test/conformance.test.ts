@@ -1,11 +1,13 @@
 /** The vectors of docs/conformance, which are for every language. */
 
 import { readFileSync } from "node:fs";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { afterClose } from "../src/close.js";
 import type { OutputState, Reconnect, TaskSnapshot } from "../src/generated/protocol.js";
 import { reduce } from "../src/reduce.js";
 import type { TidingsEvent } from "../src/types.js";
+import type { TaskHandlers, Token } from "../src/options.js";
+import { scripted, settle } from "./support/scripted.js";
 
 function vectors<T>(name: string): T[] {
   const file = new URL(`../../../../docs/conformance/${name}.json`, import.meta.url);
@@ -59,6 +61,108 @@ type Close = { name: string; going_away: { reconnect: Reconnect } | null; code: 
 describe("a close is followed by what the table says", () => {
   test.each(vectors<Close>("close"))("$name", ({ going_away, code, then }) => {
     expect(going_away?.reconnect ?? afterClose(code)).toBe(then);
+    ran++;
+  });
+});
+
+type Step = {
+  watch?: { task_id: string; since: string | null };
+  publish?: { task_id: string; event_type: string; event_id: string; data: object };
+  renews?: string;
+  connects?: { after_ms: number; token: string | null };
+  server?: { data: { ref?: unknown } };
+  sends?: Record<string, unknown>;
+  closes?: number;
+  stops?: true;
+  told?: string[];
+  published?: number;
+};
+
+/** One client, its network, and its clock, as a script has them. */
+class Script {
+  readonly #rig;
+  #told: string[] = [];
+  #published: number | undefined;
+  /** Sockets that have connected so far. */
+  #connected = 0;
+  #closedAt = -Infinity;
+  /** Messages of this connection that no step has named. */
+  #named = new Set<number>();
+  #ref: unknown;
+
+  constructor(tokens: string[]) {
+    const left = [...tokens];
+    const token: Token | undefined = tokens.length > 1 ? () => left.shift() ?? "none" : tokens[0];
+    this.#rig = scripted({ token });
+  }
+
+  readonly #handlers: TaskHandlers = {
+    onEvent: ({ from, offset }) => this.#told.push(`event ${from === undefined ? "" : `${from}-`}${offset}`),
+    onGap: ({ from, to, reason }) => this.#told.push(`gap ${from}-${to} ${reason}`),
+    onReset: ({ epoch, offset, reason }) => this.#told.push(`reset ${epoch}:${offset} ${reason}`),
+  };
+
+  async step(step: Step): Promise<void> {
+    const { client, socket } = this.#rig;
+    if (step.watch) {
+      const { task_id, since } = step.watch;
+      client.watchTask(task_id, { ...this.#handlers, ...(since !== null && { since }) });
+    } else if (step.publish) {
+      const { task_id, ...event } = step.publish;
+      client.publish(task_id, event as never).then(
+        ({ offset }) => (this.#published = offset),
+        () => {},
+      );
+    } else if (step.renews) client.setToken(step.renews);
+    else if (step.connects) await this.#connects(step.connects);
+    else if (step.server) {
+      const data = { ...step.server.data };
+      if (data.ref === "$ref") data.ref = this.#ref;
+      socket.onmessage?.({ data: JSON.stringify({ ...step.server, data }) });
+    } else if (step.sends) this.#sends(step.sends);
+    else if (step.closes) {
+      this.#closedAt = Date.now();
+      socket.breaks(step.closes);
+    } else if (step.stops) {
+      await vi.advanceTimersByTimeAsync(120_000);
+      expect(client.status.state).toBe("closed");
+      expect(this.#rig.sockets).toHaveLength(this.#connected);
+    } else if (step.told) {
+      expect(this.#told).toEqual(step.told);
+      this.#told = [];
+    } else expect(this.#published).toBe(step.published);
+    await settle();
+  }
+
+  async #connects({ after_ms, token }: { after_ms: number; token: string | null }): Promise<void> {
+    const socket = this.#rig.sockets.length > this.#connected ? this.#rig.socket : await this.#rig.next(this.#connected);
+    this.#connected = this.#rig.sockets.length;
+    expect(Date.now() - this.#closedAt).toBeGreaterThanOrEqual(after_ms);
+    expect(socket.protocols).toEqual(["tidings.v1", ...(token ? [`bearer.${token}`] : [])]);
+    this.#named.clear();
+  }
+
+  #sends(expected: Record<string, unknown>): void {
+    const { sent } = this.#rig.socket;
+    const at = sent.findIndex(({ type }, at) => type === expected.type && !this.#named.has(at));
+    expect(at, `${JSON.stringify(expected)} is sent`).toBeGreaterThanOrEqual(0);
+    this.#named.add(at);
+    for (const [name, value] of Object.entries(expected)) expect(sent[at][name] ?? null, name).toEqual(value);
+    this.#ref = sent[at].ref;
+  }
+
+  close(): void {
+    this.#rig.client.close();
+  }
+}
+
+describe("a client does what the server's words ask for", () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+  test.each(vectors<{ name: string; tokens: string[]; steps: Step[] }>("script"))("$name", async ({ tokens, steps }) => {
+    const script = new Script(tokens);
+    for (const step of steps) await script.step(step);
+    script.close();
     ran++;
   });
 });
