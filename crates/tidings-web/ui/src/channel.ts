@@ -144,7 +144,8 @@ export class Channel {
     if (!this.live) return;
     const { state } = this;
     const counted = state !== null && event.offset <= state.offset;
-    if (state && event.offset === state.offset + 1) this.state = reduce(state, event);
+    // A merged event may begin at or below the state's offset.
+    if (state && !counted && (event.from ?? event.offset) <= state.offset + 1) this.state = reduce(state, event);
     for (const cursor of [...this.cursors]) {
       if (cursor.event(event, this.#epoch, counted)) continue;
       if (this.#recover(cursor)) return;

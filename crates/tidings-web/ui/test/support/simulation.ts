@@ -21,6 +21,16 @@ export function randomFrom(seed: number): () => number {
   };
 }
 
+/** Returns the event that stands for two, or null if they cannot be merged. */
+function merged(one: TidingsEvent, two: TidingsEvent): TidingsEvent | null {
+  const [before, after] = [one.data, two.data] as Record<string, string>[];
+  const from = one.from ?? one.offset;
+  if (one.event_type !== two.event_type) return null;
+  if (one.event_type === "progress_update") return { ...two, from, data: { ...before, ...after } } as TidingsEvent;
+  if (one.event_type !== "output_delta" || before!.output_id !== after!.output_id) return null;
+  return { ...two, from, at: one.at, data: { ...after, text: before!.text! + after!.text! } } as TidingsEvent;
+}
+
 interface Log {
   epoch: string;
   head: number;
@@ -100,7 +110,7 @@ export class SimulatedConnection implements SocketLike {
   send(text: string): void {
     const message = JSON.parse(text);
     if (message.type === "ping") this.#say("pong", { ref: message.ref });
-    if (message.type === "unsubscribe") this.#cursors.delete(message.task_id);
+    if (message.type === "unsubscribe" && !this.#matching(message.task_id)) this.#cursors.delete(message.task_id);
     if (message.type !== "subscribe") return;
     if (message.pattern) {
       this.#patterns.add(message.pattern);
@@ -128,7 +138,7 @@ export class SimulatedConnection implements SocketLike {
   }
 
   appeared(taskId: string): void {
-    const pattern = [...this.#patterns].find((known) => taskId.startsWith(known.slice(0, -1)));
+    const pattern = this.#matching(taskId);
     if (!pattern || this.#cursors.has(taskId)) return;
     const { epoch, head, state } = this.server.log(taskId);
     this.#cursors.set(taskId, head);
@@ -145,7 +155,7 @@ export class SimulatedConnection implements SocketLike {
       this.#gap(taskId, next, first - 1, "overrun");
       next = first;
     }
-    for (; next <= head; next++) this.#event(taskId, next);
+    this.#events(taskId, next, head);
     this.#cursors.set(taskId, head);
   }
 
@@ -170,7 +180,7 @@ export class SimulatedConnection implements SocketLike {
     this.#say("subscribed", { ref, task_id, epoch, offset: head, recovered: !gap && !reset, snapshot: state }, task_id);
     if (resets) this.#say("reset", resets, task_id);
     if (gap) this.#gap(task_id, ...gap);
-    for (let offset = cursor + 1; offset <= head; offset++) this.#event(task_id, offset);
+    this.#events(task_id, cursor + 1, head);
     this.#cursors.set(task_id, head);
   }
 
@@ -178,8 +188,25 @@ export class SimulatedConnection implements SocketLike {
     this.#say("gap", { from, to, reason, snapshot: this.server.log(taskId).state }, taskId);
   }
 
-  #event(taskId: string, offset: number): void {
-    if (this.#open) this.#wire.push(JSON.stringify(this.server.log(taskId).events.get(offset)));
+  /** Sends events. Some that are adjacent are merged, as for a subscriber that lags. */
+  #events(taskId: string, from: number, to: number): void {
+    const { events } = this.server.log(taskId);
+    let waiting: TidingsEvent | null = null;
+    for (let offset = from; offset <= to; offset++) {
+      const next = events.get(offset)!;
+      const both: TidingsEvent | null = waiting && this.server.random() < 0.7 ? merged(waiting, next) : null;
+      if (waiting && !both) this.#send(waiting);
+      waiting = both ?? next;
+    }
+    if (waiting) this.#send(waiting);
+  }
+
+  #send(event: TidingsEvent): void {
+    if (this.#open) this.#wire.push(JSON.stringify(event));
+  }
+
+  #matching(taskId: string | undefined): string | undefined {
+    return [...this.#patterns].find((known) => taskId?.startsWith(known.slice(0, -1)));
   }
 
   #say(event_type: string, data: object, task_id?: string): void {
