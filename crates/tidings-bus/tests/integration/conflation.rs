@@ -313,3 +313,42 @@ async fn pages_of_history_are_merged_and_nothing_is_left_out() {
         assert!(checker.delivered() < letters.len() as u64 / 2);
     }
 }
+
+/// Subscribers that keep up, lag or stall until they lose events: a million deltas, and
+/// the folded state is the server's whenever one of them is at the head.
+#[tokio::test(start_paused = true)]
+async fn a_million_deltas_amount_to_the_tasks_own_state() {
+    let mut rng = fastrand::Rng::with_seed(support::seed());
+    let bus = EventBus::new(limited(1_000)).unwrap();
+    let start = bus.task_or_new(&id("t")).snapshot();
+    let mut readers = [1, 64, u64::MAX].map(|newest| {
+        let mut state = StateChecker::default();
+        state.snapshot(&start);
+        (behind(&bus, newest), Checker::from(1), state)
+    });
+    let (mut head, mut lost) = (0, 0);
+    while head < 1_000_000 {
+        for _ in 0..rng.usize(1..800) {
+            let output = rng.choice(["a", "b", "c"]).unwrap();
+            for _ in 0..rng.usize(1..40) {
+                let delta = NewEvent::output_delta(output, "wört ");
+                head = bus.publish(&id("t"), delta).await.unwrap().offset.get();
+            }
+        }
+        let (watching, checker, state) = rng.choice(&mut readers).unwrap();
+        while checker.expected().unwrap() <= head {
+            let delivery = next(watching).await;
+            support::check(checker, &delivery);
+            match delivery {
+                Delivery::Event(record) => state.event(&record.decode().unwrap()).unwrap(),
+                Delivery::Gap { snapshot, .. } => {
+                    state.snapshot(&snapshot.unwrap());
+                    lost += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        state.compare(&bus.snapshot(&id("t")).unwrap()).unwrap();
+    }
+    assert!(lost > 0, "nobody has stalled for long enough");
+}

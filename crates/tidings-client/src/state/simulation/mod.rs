@@ -96,9 +96,7 @@ async fn simulate(seed: u64) {
         max_events: [rng.u64(1..40), 10_000][rng.usize(..2)],
         max_bytes: 1 << rng.u32(12..22),
     };
-    let skip = SkipPolicy {
-        behind: [1, 8, u64::MAX][rng.usize(..3)],
-    };
+    let skip = SkipPolicy::behind([1, 8, u64::MAX][rng.usize(..3)]);
     let mut ledger = Ledger::default();
     let mut node = Node::new(limits, skip);
     let mut clients: Vec<_> = (0..CLIENTS)
