@@ -17,14 +17,19 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use tidings::{BusConfig, ConnectionManager, ConnectionsConfig, EventBus, NewEvent};
-use tidings::{PublishError, TaskId, TidingsService, TransportConfig, WEBSOCKET};
+use tidings::{PublishError, TaskId, TidingsService, TransportConfig};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET))?;
+    let bus = EventBus::new(BusConfig::default())?;
     let manager = ConnectionManager::new(bus.clone(), ConnectionsConfig::default())?;
-    let tidings = TidingsService::new(manager.clone(), TransportConfig::default())?;
+    let tidings = TidingsService::new(manager, TransportConfig::default())?;
+    // Event streams and WebSockets, which are no requests any more, are told when to
+    // come back.
+    let stop = CancellationToken::new();
+    let drained = tidings.drain_on(stop.clone(), Duration::from_secs(1));
 
     let app = Router::new()
         .route("/builds/{number}", post(start_build))
@@ -36,16 +41,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .unwrap_or_else(|| "127.0.0.1:8000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let stop = async move {
+    let stopping = async move {
         let _ = tokio::signal::ctrl_c().await;
-        // WebSockets are no requests any more, and axum does not wait for
-        // them: tell them when to come back, and let them close.
-        let drain = manager.drain(Duration::from_secs(1));
-        let _ = tokio::time::timeout(Duration::from_secs(5), drain).await;
+        stop.cancel();
     };
     axum::serve(listener, app)
-        .with_graceful_shutdown(stop)
+        .with_graceful_shutdown(stopping)
         .await?;
+    drained.await;
     bus.shutdown().await;
     Ok(())
 }

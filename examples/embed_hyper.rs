@@ -19,16 +19,14 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidings::transport::PeerAddr;
 use tidings::{BusConfig, ConnectionManager, ConnectionsConfig, EventBus, NewEvent};
-use tidings::{TaskId, TidingsService, TransportConfig, WEBSOCKET};
+use tidings::{TaskId, TidingsService, TransportConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // With this framing the bus lays events down as WebSocket frames, and
-    // connections write them as they are.
-    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET))?;
+    let bus = EventBus::new(BusConfig::default())?;
     let manager = ConnectionManager::new(bus.clone(), ConnectionsConfig::default())?;
     let service = TidingsService::new(manager.clone(), TransportConfig::default())?;
 

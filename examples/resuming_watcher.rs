@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tidings::protocol::{ControlMessage, Epoch, ServerMessage};
 use tidings::{BusConfig, ConnectionManager, ConnectionsConfig, EventBus, NewEvent, Position};
-use tidings::{PublishError, Server, TaskId, TidingsService, TransportConfig, WEBSOCKET};
+use tidings::{PublishError, Server, TaskId, TidingsService, TransportConfig};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
@@ -129,7 +129,7 @@ async fn follow(
 
 /// A server with one task, which restarts once while the task goes on.
 async fn start_server(task: TaskId) -> Result<String, Box<dyn Error>> {
-    let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET))?;
+    let bus = EventBus::new(BusConfig::default())?;
     let server = bind(&bus, ([127, 0, 0, 1], 0).into())
         .await
         .map_err(|error| error.to_string())?;

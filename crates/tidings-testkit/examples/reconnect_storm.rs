@@ -9,7 +9,6 @@
 //! bound that doubles from 250 ms to 15 s. A node serves one handshake after
 //! another; a client that has waited 5 s for its turn gives up and draws again.
 //! A node that drains tells each client when to come back, over 10 s.
-#![allow(clippy::print_stdout, reason = "a program that prints")]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
