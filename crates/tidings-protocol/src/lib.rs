@@ -118,4 +118,4 @@ pub use snapshot::{
     ToolCallState, UnknownItemState,
 };
 pub use timestamp::{Timestamp, TimestampError};
-pub use update::{States, Told, Update};
+pub use update::{RecordedEvent, States, Update};

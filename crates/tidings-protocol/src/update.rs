@@ -65,7 +65,7 @@ pub enum Update<E = Arc<Event>> {
     Reconnected,
 }
 
-impl<E: Told> Update<E> {
+impl<E: RecordedEvent> Update<E> {
     /// The task that it is about, if it is about one.
     pub fn task_id(&self) -> Option<&TaskId> {
         match self {
@@ -91,7 +91,7 @@ impl<E> Update<E> {
 }
 
 /// An event as a subscriber gets it.
-pub trait Told {
+pub trait RecordedEvent {
     /// Returns the task that the event belongs to.
     fn task_id(&self) -> Option<&TaskId>;
 
@@ -99,7 +99,7 @@ pub trait Told {
     fn event(&self) -> Option<Cow<'_, Event>>;
 }
 
-impl Told for Arc<Event> {
+impl RecordedEvent for Arc<Event> {
     fn task_id(&self) -> Option<&TaskId> {
         Some(&self.task_id)
     }
@@ -131,7 +131,7 @@ impl States {
 
     /// Counts an update. Data that does not fit its type, which a log never has, is
     /// left out.
-    pub fn take<E: Told>(&mut self, update: &Update<E>) {
+    pub fn take<E: RecordedEvent>(&mut self, update: &Update<E>) {
         if let Some(state) = update.snapshot() {
             let fold = self.0.entry(state.task_id.clone()).or_default();
             fold.snapshot(Arc::clone(state));

@@ -5,7 +5,7 @@ use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 
 use tidings_protocol::{
-    Data, Event, EventClass, EventType, Offset, Position, TaskId, Timestamp, Told,
+    Data, Event, EventClass, EventType, Offset, Position, RecordedEvent, TaskId, Timestamp,
 };
 
 use super::{Chunk, Framing, RecordMeta, narrow};
@@ -194,7 +194,7 @@ impl std::fmt::Debug for EventRecord {
     }
 }
 
-impl Told for EventRecord {
+impl RecordedEvent for EventRecord {
     fn task_id(&self) -> Option<&TaskId> {
         Self::task_id(self)
     }

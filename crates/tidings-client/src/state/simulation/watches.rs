@@ -93,6 +93,7 @@ impl SimWatch {
                 assert!(!self.connected, "reconnected, but was never told of a loss");
                 self.connected = true;
             }
+            other => panic!("an update of a kind that nobody checks: {other:?}"),
         }
     }
 }
