@@ -33,8 +33,8 @@ pub struct EventPage {
 }
 
 impl Client {
-    /// Returns the state of a task that is there. While the server cannot be reached it
-    /// is tried again, so bound the time from outside.
+    /// Returns the state of a task that is there. While the server cannot be reached,
+    /// or has no time for this client, it is tried again, so bound the time from outside.
     ///
     /// # Errors
     /// There is no such task (HTTP status 404), or the server refused it.

@@ -40,7 +40,10 @@ pub enum ListError {
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Between two tries of a server that is away.
+/// The HTTP status of a server that has no time for this client now.
+const TOO_MANY: u16 = 429;
+
+/// Between two tries of a server that is away or has no time.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What of a refusal is read: RFC 9457.
@@ -50,15 +53,20 @@ struct Problem {
 }
 
 impl Client {
-    /// Asks again, while the server cannot be reached.
+    /// Asks again while the server cannot be reached, or has no time for this client.
     pub(crate) async fn retried<T>(
         &self,
         ask: impl AsyncFn() -> Result<T, ListError>,
     ) -> Result<T, ListError> {
         loop {
             match ask().await {
-                Err(ListError::Unreachable { url, cause }) => {
-                    tracing::debug!(url, %cause, "no answer to a request yet");
+                Err(
+                    error @ (ListError::Unreachable { .. }
+                    | ListError::Refused {
+                        status: TOO_MANY, ..
+                    }),
+                ) => {
+                    tracing::debug!(%error, "no answer to a request yet");
                     tokio::time::sleep(RETRY).await;
                 }
                 other => return other,

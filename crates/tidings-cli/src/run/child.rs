@@ -12,7 +12,7 @@ use tidings_client::protocol::LogStream;
 use tokio::sync::oneshot;
 
 use super::descendants::Processes;
-use super::forward::Forward;
+use super::forward::{Caught, Forward};
 use super::pump::{Copies, Pumps};
 use super::terminal;
 
@@ -107,16 +107,23 @@ impl Running {
         variables: &[(&str, String)],
         wanted: PtyWanted,
         copies: Copies,
+        mut caught: Option<Caught>,
     ) -> io::Result<Self> {
         let ours = Terminals::ours();
         let start = start(wanted, ours);
+        let early = caught.as_mut().map(Caught::take).unwrap_or_default();
         let (mut child, pty) = spawn(command, variables, start, ours.stdin)?;
         let main = Pid::from_child(&child);
         let processes = Processes::new(main, start.place != Place::OurGroup);
+        // What came before the command was there is for it as well.
+        let caught = caught.map_or_else(Caught::new, Ok)?;
+        for signal in early {
+            processes.pass_on(signal);
+        }
         let reader = pty.as_ref().map(terminal::duplicate).transpose()?;
         let keys = start.place == Place::Session && ours.stdin;
         // Before anything is shown, what is typed in answer to it must find its way.
-        let forward = Forward::start(processes, start.place, pty, keys)?;
+        let forward = Forward::start(caught, processes, start.place, pty, keys)?;
         let mut pumps = Pumps::new(copies);
         if let Some(pipe) = child.stdout.take() {
             pumps.add(pipe, LogStream::Stdout, None)?;

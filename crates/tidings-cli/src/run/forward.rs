@@ -2,15 +2,67 @@
 
 use std::io;
 
+use futures_util::FutureExt as _;
 use pty_process::blocking::Pty;
-use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::{Signal, getpid};
+use tokio::signal::unix::{Signal as Coming, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::child::Place;
 use super::descendants::Processes;
 use super::keys::{self, Mode};
 use super::terminal;
+
+/// Signals that wait to be passed on to the command.
+#[derive(Debug, Default)]
+pub(super) struct Caught(Vec<(Signal, Coming)>);
+
+impl Caught {
+    /// Catches the signals that are for the command from now on. A signal that we ignore,
+    /// as below `nohup`, is one that the command ignores as well. Must be called within
+    /// the runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        let (ignored, _) = keys::dispositions(getpid());
+        let mut caught = Vec::new();
+        for (kind, number) in [
+            (SignalKind::interrupt(), Signal::INT),
+            (SignalKind::quit(), Signal::QUIT),
+            (SignalKind::hangup(), Signal::HUP),
+            (SignalKind::terminate(), Signal::TERM),
+            (SignalKind::user_defined1(), Signal::USR1),
+            (SignalKind::user_defined2(), Signal::USR2),
+        ] {
+            if !keys::contains(ignored, number) {
+                caught.push((number, signal(kind)?));
+            }
+        }
+        Ok(Self(caught))
+    }
+
+    /// Takes the signals that have come so far.
+    pub(super) fn take(&mut self) -> Vec<Signal> {
+        let come = self.0.iter_mut().filter_map(|(number, coming)| {
+            let come = coming.recv().now_or_never();
+            come.flatten().map(|()| *number)
+        });
+        come.collect()
+    }
+}
+
+/// Waits until somebody wants us to end, when the command has ended already.
+pub(super) async fn interrupted() {
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
 
 /// Passes on what comes for the command; our terminal is as before when dropped.
 pub(super) struct Forward {
@@ -29,22 +81,15 @@ impl Drop for Forward {
 impl Forward {
     /// Must be called within the runtime.
     pub(super) fn start(
+        caught: Caught,
         processes: Processes,
         place: Place,
         pty: Option<Pty>,
         has_keys: bool,
     ) -> io::Result<Self> {
         let mut signals = JoinSet::new();
-        for (kind, number) in [
-            (SignalKind::interrupt(), Signal::INT),
-            (SignalKind::quit(), Signal::QUIT),
-            (SignalKind::hangup(), Signal::HUP),
-            (SignalKind::terminate(), Signal::TERM),
-            (SignalKind::user_defined1(), Signal::USR1),
-            (SignalKind::user_defined2(), Signal::USR2),
-        ] {
+        for (number, mut coming) in caught.0 {
             let from_terminal = matches!(number, Signal::INT | Signal::QUIT | Signal::HUP);
-            let mut coming = signal(kind)?;
             signals.spawn(async move {
                 while coming.recv().await.is_some() {
                     // What a terminal sends goes to its whole foreground group. The

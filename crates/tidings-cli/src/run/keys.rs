@@ -151,7 +151,8 @@ fn stop(mode: &Mode, terminal: &File, processes: Processes) {
         OnStop::Stop => {}
         OnStop::StopAfterTidying => std::thread::sleep(TIDY),
     }
-    processes.signal_all(Signal::STOP);
+    // Only its own group, as the system does it: daemons go on.
+    processes.pass_on(Signal::STOP);
     // What was shown last comes before the shell's prompt.
     std::thread::sleep(STOP);
     mode.leave();
@@ -159,27 +160,31 @@ fn stop(mode: &Mode, terminal: &File, processes: Processes) {
     // continue us the system ignores this.
     let _ = kill_process_group(getpgrp(), Signal::TSTP);
     std::thread::sleep(STOP);
-    processes.signal_all(Signal::CONT);
+    processes.pass_on(Signal::CONT);
     mode.enter();
     resize(terminal);
 }
 
 /// Decides by the group in the foreground of the command's terminal, and by the signals
-/// that the command ignores and catches: bit masks, with a bit for each number less one.
+/// that the command ignores and catches.
 fn on_stop(foreground: Option<Pid>, main: Pid, (ignored, caught): (u64, u64)) -> OnStop {
-    const BIT: u64 = 1 << 19;
-    if foreground != Some(main) || ignored & BIT != 0 {
+    if foreground != Some(main) || contains(ignored, Signal::TSTP) {
         OnStop::Leave
-    } else if caught & BIT != 0 {
+    } else if contains(caught, Signal::TSTP) {
         OnStop::StopAfterTidying
     } else {
         OnStop::Stop
     }
 }
 
-/// Reads which signals a process ignores, and which it catches. Where that cannot be
-/// known, it is taken for a program that does neither.
-fn dispositions(process: Pid) -> (u64, u64) {
+/// Returns whether a signal is in a mask, which has a bit for each number less one.
+pub(super) fn contains(mask: u64, signal: Signal) -> bool {
+    mask & (1 << (signal.as_raw() - 1)) != 0
+}
+
+/// Reads which signals a process ignores, and which it catches, as masks. Where that
+/// cannot be known, it is taken for a program that does neither.
+pub(super) fn dispositions(process: Pid) -> (u64, u64) {
     let path = format!("/proc/{}/status", process.as_raw_nonzero());
     let status = std::fs::read_to_string(path).unwrap_or_default();
     let mask = |name: &str| {
@@ -212,10 +217,9 @@ mod tests {
 
     #[test]
     fn signals_that_a_process_ignores_are_known() {
-        // Rust's runtime ignores SIGPIPE: bit 12.
+        // Rust's runtime ignores SIGPIPE.
         let (ignored, _) = dispositions(rustix::process::getpid());
-        if cfg!(target_os = "linux") {
-            assert_ne!(ignored & (1 << 12), 0, "{ignored:x}");
-        }
+        let is_linux = cfg!(target_os = "linux");
+        assert_eq!(contains(ignored, Signal::PIPE), is_linux, "{ignored:x}");
     }
 }

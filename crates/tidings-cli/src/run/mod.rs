@@ -32,6 +32,7 @@ use crate::connect::Server;
 use crate::output::say;
 use crate::value;
 use child::{PtyWanted, Running};
+use forward::Caught;
 use narrate::Narrator;
 use progress::Pattern;
 use pump::Copies;
@@ -148,6 +149,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         .task
         .clone()
         .unwrap_or_else(|| made_up(&arguments.command));
+    // Elsewhere it is not known which signals are ignored, and whatever is caught before
+    // the command is started would be ignored by it no more.
+    let caught = cfg!(target_os = "linux").then(Caught::new).transpose();
+    let caught = caught.map_err(Failure::System)?;
     let config = ClientConfig::default()
         .when_full(WhenFull::DropOldest)
         .pending(MAX_PENDING, MAX_PENDING_BYTES);
@@ -175,6 +180,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         &variables,
         arguments.pty,
         copies.clone(),
+        caught,
     );
     let running = match running {
         Ok(running) => running,
@@ -196,7 +202,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let reporter = Reporter::new(client.clone(), settings, running.processes(), narrator);
     let ended = reporter.run(begun, running, &copies).await;
     let status = ended.status.map_err(Failure::System)?;
-    let left = client.close(linger).await;
+    let left = tokio::select! {
+        left = client.clone().close(linger) => left,
+        () = forward::interrupted() => client.pending(),
+    };
     if !arguments.quiet {
         if let Some(problem) = problem(ended.reported.await) {
             say(&problem);

@@ -34,10 +34,11 @@ Examples:
   tidings watch build-1 --until-end && deploy wait for it, and go on if it is well
   tidings watch build-1 --since 0 -o json     all that is retained, as JSON
 
-In a terminal there is a live bar for each task, with its agents, steps, tools and
-words beneath, and with its child tasks under it; into a pipe or a file, a line for each
-event. If the server goes away, it is tried again, and nothing is missed. With -o json
-each line is a message of the protocol; `disconnected` and `reconnected` are told too.
+In a terminal each task has a live bar. Beneath it are its agents, steps, tools and
+questions, and what an agent is saying; its child tasks, if they are watched as well,
+stand under it. In a pipe or a file each event is a line. If the server goes away,
+`tidings watch` connects again, and nothing is missed. With -o json each line is a
+message of the protocol; `disconnected` and `reconnected` are reported too.
 
 With --until-end the exit code is the outcome: 0 completed, 1 failed, 2 cancelled,
 4 removed before its end; of several tasks, the first of failed, removed, cancelled and

@@ -12,15 +12,12 @@ struct World {
 
 impl World {
     fn start() -> Self {
-        let options = [
-            "--listen",
-            "127.0.0.1:0",
-            "--log",
-            "error",
-            "--max-events",
-            "5000",
-        ];
-        let server = Server::start(&mut tidings(&options));
+        Self::with(&[])
+    }
+
+    fn with(options: &[&str]) -> Self {
+        let mut server = tidings(&["--listen", "127.0.0.1:0", "--log", "error"]);
+        let server = Server::start(server.args(["--max-events", "5000"]).args(options));
         let url = format!("http://{}", server.addr());
         Self {
             _server: server,
@@ -126,6 +123,20 @@ fn more_than_a_page_is_told_in_order_and_what_is_missing_is_named() {
         .map(|number| format!("line {number}\n"))
         .collect();
     assert!(text == expected, "{} lines", text.lines().count());
+}
+
+#[test]
+fn a_server_without_time_is_waited_for() {
+    let world = World::with(&["--client-work-rate", "2000", "--max-task-bytes", "10MiB"]);
+    let mut publish = tidings(&["publish", "many"]);
+    let publish = publish.env("TIDINGS_URL", &world.url).stdin(Stdio::piped());
+    let mut child = publish.stdout(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let line = json!({"event_type": "log", "data": {"message": "line"}}).to_string() + "\n";
+    std::io::Write::write_all(&mut stdin, line.repeat(4_500).as_bytes()).unwrap();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(world.text(&["logs", "many"]), "line\n".repeat(4_500));
 }
 
 #[test]

@@ -392,6 +392,53 @@ fn what_is_typed_to_stop_a_command_reaches_it_once() {
     }
 }
 
+#[test]
+fn a_signal_reaches_the_command_from_its_first_moment() {
+    let world = World::start();
+    // Without the signal the command would go on for ten minutes.
+    let script = "kill -TERM $PPID; exec sleep 600";
+    let output = finish(&mut world.run(&["-q"], &["sh", "-c", script]));
+    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    let task = world.task();
+    assert_eq!(task["error"]["code"], "signal_15", "{task:#}");
+}
+
+#[test]
+fn a_runner_that_waits_for_a_server_that_is_away_can_be_ended() {
+    let mut run = tidings(&["run", "-q", "--url", "http://127.0.0.1:1", "--linger", "1h"]);
+    run.args(["--", "sh", "-c", "echo ready; exit 3"]);
+    let mut child = run.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    let code = loop {
+        // A signal that comes while the command still runs is for the command.
+        let pid = child.id().to_string();
+        let _ = Command::new("kill").args(["-INT", &pid]).status();
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        assert!(Instant::now() < deadline, "it waits for the server");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(matches!(code, Some(3 | 130)), "{code:?}");
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let world = World::start();
+    // As `nohup` does it.
+    let script = format!(
+        "trap '' HUP; {} run -q --url {} --task job sh -c 'kill -HUP $$; echo lives'",
+        env!("CARGO_BIN_EXE_tidings"),
+        world.url
+    );
+    let output = finish(Command::new("sh").args(["-c", &script]));
+    assert_eq!(output.stdout, b"lives\n", "{output:?}");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
 /// A server that takes connections, and does this with each.
 fn listener(with: impl Fn(std::net::TcpStream) + Send + 'static) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -543,7 +590,8 @@ fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
     let tidings = env!("CARGO_BIN_EXE_tidings");
     let options = "run -q --url http://127.0.0.1:1 --linger 0s";
     for script in [
-        "echo rea\"\"dy; read x; echo got $x",
+        "setsid sh -c 'echo rea\"\"dy; exec sleep 600 </dev/null >/dev/null 2>&1' & \
+         read x; echo got $x",
         // It tidies up before it stops, as `less` does.
         "trap 'echo tidy' TSTP; echo rea\"\"dy; until read x; do :; done; echo got $x",
     ] {
@@ -555,7 +603,8 @@ fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
         shell.until("ready");
         shell.key("\u{1a}");
         shell.until("Stopped");
-        // The runner and the command have stopped; the shell has not, and has its terminal.
+        // The runner and the command have stopped. The shell has not, and has its terminal;
+        // a daemon that the command has started goes on as well.
         let stopped = state_of_marked(&mark);
         assert_eq!(
             stopped.iter().filter(|state| **state == 'T').count(),
@@ -575,5 +624,8 @@ fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
         assert!(!state_of_marked(&mark).contains(&'T'));
         shell.key("exit\n");
         wait(&mut shell.shell);
+        for left in marked(&mark) {
+            let _ = Command::new("kill").args(["-9", &left]).status();
+        }
     }
 }
