@@ -49,21 +49,21 @@ pub use text::clean;
     reason = "a comment here would replace the help of the command"
 )]
 pub enum ClientCommand {
-    /// Put load on a running server and see what it carries
-    Bench(Box<BenchOptions>),
-    Watch(watch::Arguments),
-    Publish(publish::Arguments),
     #[cfg(unix)]
     Run(run::Arguments),
-    Tasks(tasks::Arguments),
-    Get(get::Arguments),
+    Watch(watch::Arguments),
     Logs(logs::Arguments),
     Wait(watch::wait::Arguments),
+    Tasks(tasks::Arguments),
+    Get(get::Arguments),
+    Publish(publish::Arguments),
     Command(command::Arguments),
     Rm(remove::Arguments),
     Connections(connections::Arguments),
     Kick(connections::kick::Arguments),
     Send(connections::send::Arguments),
+    /// Put load on a running server and see what it carries
+    Bench(Box<BenchOptions>),
     Completions(man::Completions),
     Man(man::Man),
 }

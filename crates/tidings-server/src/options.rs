@@ -45,6 +45,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: Box<Options>,
     },
+    #[command(flatten)]
+    Client(Box<ClientCommand>),
     /// Check the configuration like `serve`, and print the options in effect
     ///
     /// Checks the flags, variables and file, and the keys and certificates that they name. Does not
@@ -54,8 +56,6 @@ pub(crate) enum Command {
     Backup(Box<backup::Arguments>),
     #[command(flatten)]
     Files(FileCommand),
-    #[command(flatten)]
-    Client(Box<ClientCommand>),
 }
 
 /// Parses the process's arguments and environment variables. Returns the command, and the options

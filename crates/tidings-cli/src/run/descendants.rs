@@ -61,6 +61,11 @@ impl Processes {
     }
 }
 
+/// Returns the parent of a process. Only Linux tells.
+pub(super) fn parent_of(process: Pid) -> Option<Pid> {
+    tree::parent_of(process)
+}
+
 /// Makes this program the one to which processes come that lose their parent.
 pub(super) fn adopt() -> io::Result<()> {
     tree::adopt()
@@ -109,6 +114,12 @@ mod tree {
             }
         }
         found
+    }
+
+    pub(super) fn parent_of(process: Pid) -> Option<Pid> {
+        let path = format!("/proc/{}/stat", process.as_raw_nonzero());
+        let (parent, _) = parent(&std::fs::read_to_string(path).ok()?)?;
+        Pid::from_raw(parent)
     }
 
     /// Reads `/proc/PID/stat`: the parent, and whether the process lives. A program
@@ -176,6 +187,10 @@ mod tree {
 
     pub(super) fn descendants() -> Vec<Pid> {
         Vec::new()
+    }
+
+    pub(super) fn parent_of(_: Pid) -> Option<Pid> {
+        None
     }
 
     pub(super) fn reap(_: Option<Pid>) {}

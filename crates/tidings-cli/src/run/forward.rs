@@ -104,7 +104,7 @@ impl Forward {
             });
         }
         let mode = match &pty {
-            Some(pty) if has_keys => Some(keys::pass_on(terminal::duplicate(pty)?, processes)),
+            Some(pty) if has_keys => Some(keys::pass_on(terminal::duplicate(pty)?, processes)?),
             _ => None,
         };
         if let Some(pty) = pty {

@@ -10,11 +10,14 @@ use std::io::{self, Read as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process_group};
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr, tcgetpgrp};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal as Coming, SignalKind, signal};
 
-use super::descendants::Processes;
+use super::descendants::{Processes, parent_of};
 use super::terminal::{self, RawInput};
 
 /// How often it is looked whether we are in the foreground again.
@@ -23,8 +26,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// A command that catches the signal has so long to tidy up the screen.
 const TIDY: Duration = Duration::from_millis(100);
 
-/// Stopping ourselves takes effect within this time.
-const STOP: Duration = Duration::from_millis(50);
+/// What was shown last is passed on within this time.
+const SHOWN: Duration = Duration::from_millis(50);
+
+/// A shell may take long to continue us, but not to have stopped us.
+const STOPPED: Duration = Duration::from_secs(10);
 
 /// What happens to the key that stops a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,11 +85,16 @@ impl Mode {
     }
 }
 
-/// Passes keys on to the command's terminal, in a thread that ends with the program.
-pub(super) fn pass_on(mut terminal: File, processes: Processes) -> Mode {
+/// Passes keys on to the command's terminal, in a thread that ends with the program. Must
+/// be called within the runtime.
+pub(super) fn pass_on(mut terminal: File, processes: Processes) -> io::Result<Mode> {
     let mode = Mode::default();
     mode.enter();
     let of_thread = mode.clone();
+    let mut continued = Continued {
+        runtime: Handle::current(),
+        signals: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
+    };
     std::thread::spawn(move || {
         let mut buffer = [0; 1024];
         while let Some(count) = read(&mut buffer, &of_thread, &terminal) {
@@ -92,7 +103,7 @@ pub(super) fn pass_on(mut terminal: File, processes: Processes) -> Mode {
                 if terminal.write_all(&keys[..=at]).is_err() {
                     return;
                 }
-                stop(&of_thread, &terminal, processes);
+                stop(&of_thread, &terminal, processes, &mut continued);
                 keys = &keys[at + 1..];
             }
             if terminal.write_all(keys).is_err() {
@@ -100,7 +111,43 @@ pub(super) fn pass_on(mut terminal: File, processes: Processes) -> Mode {
             }
         }
     });
-    mode
+    Ok(mode)
+}
+
+/// Tells when somebody has continued us.
+struct Continued {
+    runtime: Handle,
+    signals: Coming,
+}
+
+impl Continued {
+    fn forget(&mut self) {
+        while self.signals.recv().now_or_never().flatten().is_some() {}
+    }
+
+    fn wait(&mut self) {
+        let next = async { tokio::time::timeout(STOPPED, self.signals.recv()).await };
+        // If we were stopped for longer than this, we go on now as well.
+        let _ = self.runtime.block_on(next);
+    }
+}
+
+/// Returns whether nobody could continue us: the system stops no group then, and neither
+/// do we stop the command. Some process of our group must have a parent in another group
+/// of our session, which is a shell with job control.
+fn is_orphaned() -> bool {
+    let (group, session) = (getpgrp(), getsid(None));
+    let mut parent = getppid();
+    while let Some(process) = parent {
+        if getsid(Some(process)) != session {
+            return true;
+        }
+        if getpgid(Some(process)) != Ok(group) {
+            return false;
+        }
+        parent = parent_of(process);
+    }
+    true
 }
 
 /// Waits for keys, as long as we are in the foreground: in the background, reading would
@@ -144,7 +191,11 @@ fn stop_key(keys: &[u8], terminal: &File) -> Option<usize> {
 }
 
 /// Stops the command and ourselves, and goes on when a shell says so.
-fn stop(mode: &Mode, terminal: &File, processes: Processes) {
+fn stop(mode: &Mode, terminal: &File, processes: Processes, continued: &mut Continued) {
+    let (ignored, _) = dispositions(getpid());
+    if is_orphaned() || contains(ignored, Signal::TSTP) {
+        return;
+    }
     let foreground = tcgetpgrp(terminal).ok();
     match on_stop(foreground, processes.main(), dispositions(processes.main())) {
         OnStop::Leave => return,
@@ -154,12 +205,13 @@ fn stop(mode: &Mode, terminal: &File, processes: Processes) {
     // Only its own group, as the system does it: daemons go on.
     processes.pass_on(Signal::STOP);
     // What was shown last comes before the shell's prompt.
-    std::thread::sleep(STOP);
+    std::thread::sleep(SHOWN);
     mode.leave();
-    // All of our pipeline stops, as it does by the key. Without a shell that could
-    // continue us the system ignores this.
-    let _ = kill_process_group(getpgrp(), Signal::TSTP);
-    std::thread::sleep(STOP);
+    continued.forget();
+    // All of our pipeline stops, as it does by the key.
+    if kill_process_group(getpgrp(), Signal::TSTP).is_ok() {
+        continued.wait();
+    }
     processes.pass_on(Signal::CONT);
     mode.enter();
     resize(terminal);

@@ -22,6 +22,7 @@ mod reload;
 mod run_command;
 mod run_faults;
 mod run_recordings;
+mod run_terminal;
 mod start;
 mod stop;
 mod storage;

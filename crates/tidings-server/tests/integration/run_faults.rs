@@ -10,7 +10,7 @@ use crate::support::{Server, finish, tidings};
 use serde_json::Value;
 
 /// How long anything that a test waits for may take.
-const DEADLINE: Duration = Duration::from_secs(180);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 struct World {
     _server: Server,
@@ -71,7 +71,7 @@ fn messages(events: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-fn wait(child: &mut Child) -> Option<i32> {
+pub(crate) fn wait(child: &mut Child) -> Option<i32> {
     let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().unwrap() {
@@ -241,7 +241,7 @@ fn the_two_dashes_are_optional() {
 }
 
 /// The processes whose environment has this mark.
-fn marked(mark: &str) -> Vec<String> {
+pub(crate) fn marked(mark: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
@@ -299,97 +299,6 @@ fn what_a_command_leaves_behind_without_a_cancel_lives_on() {
     let pid = String::from_utf8(output.stdout).unwrap();
     let killed = Command::new("kill").args(["-9", pid.trim()]).status();
     assert!(killed.unwrap().success());
-}
-
-/// Runs `tidings run` as the leader of a terminal. Once the command has said that it
-/// is ready, something is typed.
-fn in_terminal(
-    options: &[&str],
-    script: &str,
-    typed: &str,
-    redirect: bool,
-) -> (Option<i32>, String) {
-    let (pty, pts) = pty_process::blocking::open().unwrap();
-    pty.resize(pty_process::Size::new(24, 80)).unwrap();
-    let mut command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_tidings"))
-        .args([
-            "run",
-            "--quiet",
-            "--url",
-            "http://127.0.0.1:1",
-            "--linger",
-            "0s",
-        ])
-        .args(options)
-        .args(["--", "bash", "-c", script]);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TIDINGS_") {
-            command = command.env_remove(name);
-        }
-    }
-    if redirect {
-        command = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-    }
-    let mut child = command.spawn(pts).unwrap();
-    let mut shown = String::new();
-    let mut reader = BufReader::new(&pty);
-    while !shown.contains("ready") {
-        // Until somebody opens the terminal, reading it is an error.
-        if reader.read_line(&mut shown).is_err() {
-            assert!(child.try_wait().unwrap().is_none(), "{shown}");
-            std::thread::yield_now();
-        }
-    }
-    (&pty).write_all(typed.as_bytes()).unwrap();
-    // Whatever is shown is read, or the terminal would be full.
-    std::thread::scope(|scope| {
-        let reading = scope.spawn(move || {
-            let mut rest = Vec::new();
-            // A terminal whose last user is gone says EIO.
-            let _ = std::io::Read::read_to_end(&mut reader, &mut rest);
-            rest
-        });
-        let code = wait(&mut child);
-        shown.push_str(&String::from_utf8_lossy(&reading.join().unwrap()));
-        (code, shown)
-    })
-}
-
-#[test]
-fn a_command_reads_the_terminal_that_we_have() {
-    for (redirect, options, script) in [
-        (
-            true,
-            &[][..],
-            "echo ready >/dev/tty; read x </dev/tty; test \"$x\" = hello",
-        ),
-        (
-            false,
-            &["--pty", "never"],
-            "echo ready; read x; test \"$x\" = hello",
-        ),
-        (false, &[], "echo ready; read x; test \"$x\" = hello"),
-        (true, &[], "echo ready >/dev/tty; stty -F /dev/tty sane"),
-        (false, &["--pty", "never"], "echo ready; stty sane"),
-    ] {
-        let (code, shown) = in_terminal(options, script, "hello\n", redirect);
-        assert_eq!(code, Some(0), "{script} {shown}");
-    }
-}
-
-#[test]
-fn what_is_typed_to_stop_a_command_reaches_it_once() {
-    let script = "trap 'got=1; echo told' INT; echo ready; \
-                  while [ -z \"$got\" ]; do sleep 0.05; done; sleep 0.5; echo end";
-    for options in [&[][..], &["--pty", "never"]] {
-        let (code, shown) = in_terminal(options, script, "\u{3}", false);
-        assert_eq!(code, Some(0), "{options:?} {shown}");
-        assert_eq!(shown.matches("told").count(), 1, "{options:?} {shown}");
-        assert!(shown.contains("end"), "{options:?} {shown}");
-    }
 }
 
 #[test]
@@ -505,127 +414,5 @@ fn a_command_does_not_notice_what_the_server_does() {
         let expected = format!("out\0\r\ngot hello\n{}", "z".repeat(300_000));
         assert!(output.stdout == expected.as_bytes(), "{url}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "err\n", "{url}");
-    }
-}
-
-/// The states of the processes with this mark: `S`, `T` and so on.
-fn state_of_marked(mark: &str) -> Vec<char> {
-    let mut states = Vec::new();
-    for pid in marked(mark) {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        if let Some((_, rest)) = stat.rsplit_once(") ") {
-            states.extend(rest.chars().next());
-        }
-    }
-    states
-}
-
-/// A shell with job control in a terminal of its own, and what it has shown.
-struct JobControl {
-    pty: pty_process::blocking::Pty,
-    shell: Child,
-    shown: std::sync::mpsc::Receiver<u8>,
-    seen: String,
-}
-
-impl JobControl {
-    fn start(mark: &str) -> Self {
-        let (pty, pts) = pty_process::blocking::open().unwrap();
-        pty.resize(pty_process::Size::new(24, 200)).unwrap();
-        let (name, value) = mark.split_once('=').unwrap();
-        let mut command = pty_process::blocking::Command::new("bash")
-            .args(["--norc", "--noprofile", "-i"])
-            .env("PS1", "prompt> ")
-            .env(name, value);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TIDINGS_") {
-                command = command.env_remove(name);
-            }
-        }
-        let shell = command.spawn(pts).unwrap();
-        let (sender, shown) = std::sync::mpsc::channel();
-        let mut reader =
-            std::fs::File::from(std::os::fd::AsFd::as_fd(&pty).try_clone_to_owned().unwrap());
-        std::thread::spawn(move || {
-            let mut byte = [0];
-            while std::io::Read::read_exact(&mut reader, &mut byte).is_ok() {
-                if sender.send(byte[0]).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            pty,
-            shell,
-            shown,
-            seen: String::new(),
-        }
-    }
-
-    fn key(&self, keys: &str) {
-        (&self.pty).write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits for a text, and forgets what was before it.
-    fn until(&mut self, text: &str) {
-        while !self.seen.contains(text) {
-            let byte = self.shown.recv_timeout(DEADLINE);
-            let byte = byte.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.seen));
-            self.seen.push(char::from(byte));
-        }
-        self.seen.clear();
-    }
-}
-
-impl Drop for JobControl {
-    fn drop(&mut self) {
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
-    }
-}
-
-#[test]
-fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
-    let mark = format!("TEST_MARK=stop-{}", std::process::id());
-    let tidings = env!("CARGO_BIN_EXE_tidings");
-    let options = "run -q --url http://127.0.0.1:1 --linger 0s";
-    for script in [
-        "setsid sh -c 'echo rea\"\"dy; exec sleep 600 </dev/null >/dev/null 2>&1' & \
-         read x; echo got $x",
-        // It tidies up before it stops, as `less` does.
-        "trap 'echo tidy' TSTP; echo rea\"\"dy; until read x; do :; done; echo got $x",
-    ] {
-        let mut shell = JobControl::start(&mark);
-        shell.key(&format!(
-            "{tidings} {options} -- bash -c '{}'\n",
-            script.replace('\'', "'\\''")
-        ));
-        shell.until("ready");
-        shell.key("\u{1a}");
-        shell.until("Stopped");
-        // The runner and the command have stopped. The shell has not, and has its terminal;
-        // a daemon that the command has started goes on as well.
-        let stopped = state_of_marked(&mark);
-        assert_eq!(
-            stopped.iter().filter(|state| **state == 'T').count(),
-            2,
-            "{stopped:?}"
-        );
-        shell.key("echo the-$((40 + 2))\n");
-        shell.until("the-42");
-        shell.key("fg\n");
-        shell.until("tidings");
-        shell.key("hello\n");
-        shell.until("got hello");
-        // The terminal is as it was.
-        shell.until("prompt> ");
-        shell.key("echo the-$((40 + 3))\n");
-        shell.until("the-43");
-        assert!(!state_of_marked(&mark).contains(&'T'));
-        shell.key("exit\n");
-        wait(&mut shell.shell);
-        for left in marked(&mark) {
-            let _ = Command::new("kill").args(["-9", &left]).status();
-        }
     }
 }
