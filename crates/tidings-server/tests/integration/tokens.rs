@@ -276,7 +276,8 @@ fn a_token_is_explained() {
         assert!(said.contains(expected), "{said}");
     }
     assert!(
-        refusal(&mut tidings(&["token", "--explain", "guess"]), 64).contains("no JSON Web Token")
+        refusal(&mut tidings(&["token", "--explain", "guess"]), 64)
+            .contains("not a JSON Web Token")
     );
     assert!(refusal(&mut tidings(&["token", "--watch", "x"]), 64).contains("--jwt-key"));
     let missing = refusal(&mut tidings(&["token", "--jwt-key", "/nowhere/key"]), 66);
