@@ -115,9 +115,12 @@ impl<H: Host> Task<H> {
 
     /// Ends the task early, on purpose. Waits as [`complete`](Self::complete) does.
     ///
+    /// If the command `cancel` was [heard](Reporter::cancelled), it is completed.
+    ///
     /// # Errors
     /// As [`complete`](Self::complete).
     pub fn cancel<'a>(self, reason: impl Into<Option<&'a str>>) -> Ending<H> {
+        self.reporter.answer_cancel();
         self.end(NewEvent::task_cancelled(reason))
     }
 

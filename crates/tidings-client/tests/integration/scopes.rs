@@ -129,6 +129,19 @@ async fn the_command_cancel_ends_work_that_looks_for_it_and_work_that_does_not()
 }
 
 #[tokio::test]
+async fn a_guard_that_is_cancelled_answers_the_command_that_asked_for_it() {
+    let (server, client) = server().await;
+    let guard = client.task("cancelled").start().await.unwrap();
+    let id = task("cancelled");
+    let (asked, _) = tokio::join!(client.command(&id, "cancel", None), guard.cancelled());
+    asked.unwrap();
+    guard.cancel("as asked").await.unwrap();
+    let state = server.bus().snapshot(&id).unwrap();
+    assert_eq!(state.status, TaskStatus::Cancelled);
+    assert!(state.pending_commands.is_empty());
+}
+
+#[tokio::test]
 async fn closing_the_client_cancels_its_work_and_reports_that() {
     let (server, client) = server().await;
     let work = tokio::spawn(never_looks(client.clone()));
