@@ -79,9 +79,7 @@ impl Client {
         if let Some(task_id) = task_id {
             path.push_str(&format!("?task={task_id}"));
         }
-        let body = self
-            .retried(async || self.exchange(Method::GET, &path).await)
-            .await?;
+        let body = self.read(&path).await?;
         let list: Result<List, _> = serde_json::from_slice(&body);
         list.map(|list| list.connections)
             .map_err(|error| ListError::Answer(error.into()))

@@ -43,8 +43,7 @@ impl Client {
     /// It changes nothing.
     pub async fn find(&self, task_id: &TaskId) -> Result<TaskSnapshot, ListError> {
         let path = format!("/api/tasks/{task_id}");
-        let ask = async || self.exchange(Method::GET, &path).await;
-        let body = self.retried(ask).await?;
+        let body = self.read(&path).await?;
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))
     }
 
@@ -62,8 +61,7 @@ impl Client {
         query: &EventQuery,
     ) -> Result<EventPage, ListError> {
         let path = path(task_id, query);
-        let ask = async || self.exchange(Method::GET, &path).await;
-        let body = self.retried(ask).await?;
+        let body = self.read(&path).await?;
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))
     }
 

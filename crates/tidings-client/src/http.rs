@@ -53,13 +53,14 @@ struct Problem {
 }
 
 impl Client {
-    /// Asks again while the server cannot be reached, or has no time for this client.
-    pub(crate) async fn retried<T>(
-        &self,
-        ask: impl AsyncFn() -> Result<T, ListError>,
-    ) -> Result<T, ListError> {
+    /// Reads a path, and tries again while the server cannot be reached, or has no
+    /// time for this client.
+    ///
+    /// This takes no closure: the future of an async closure that borrows is not known
+    /// to be `Send`, and programs spawn what they read.
+    pub(crate) async fn read(&self, path: &str) -> Result<Bytes, ListError> {
         loop {
-            match ask().await {
+            match self.exchange(Method::GET, path).await {
                 Err(
                     error @ (ListError::Unreachable { .. }
                     | ListError::Refused {

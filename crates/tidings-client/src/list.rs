@@ -1,6 +1,5 @@
 //! Listing tasks: a request over HTTP, on a short connection of its own.
 
-use hyper::Method;
 use serde::Deserialize;
 use tidings_protocol::{TaskId, TaskSnapshot, TaskStatus};
 
@@ -39,11 +38,7 @@ impl Client {
     /// # Cancel safety
     /// It changes nothing.
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ListError> {
-        self.retried(async || self.page(query).await).await
-    }
-
-    async fn page(&self, query: &TaskQuery) -> Result<TaskPage, ListError> {
-        let body = self.exchange(Method::GET, &path(query)).await?;
+        let body = self.read(&path(query)).await?;
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))
     }
 }
@@ -75,6 +70,15 @@ fn path(query: &TaskQuery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Compiles only if it is so.
+    #[test]
+    fn what_a_list_is_read_by_can_be_spawned() {
+        fn is_send<T: Send>(_: impl FnOnce(Client, TaskQuery, TaskId) -> T) {}
+        is_send(|client, query, _| async move { client.tasks(&query).await });
+        is_send(|client, _, id| async move { client.find(&id).await });
+        is_send(|client, _, id| async move { client.connections(Some(&id)).await });
+    }
 
     #[test]
     fn a_query_is_a_path_without_anything_to_break_out_of() {
