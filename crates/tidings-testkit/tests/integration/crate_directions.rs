@@ -100,6 +100,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["native-tls", "openssl"],
     ),
     (
+        "tidings-python",
+        &["tidings-client", "tidings-protocol", "tidings-scope"],
+        &["native-tls", "openssl"],
+    ),
+    (
         "tidings-tracing",
         &["tidings-client", "tidings-scope", "tidings-protocol"],
         // hyper comes with the client's `list`, which is off by default.

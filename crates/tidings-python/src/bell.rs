@@ -1,0 +1,129 @@
+//! A bell: rung by the client's thread, waited for by Python.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+/// How often a thread that waits looks for signals, such as Ctrl-C.
+const SIGNALS: Duration = Duration::from_millis(100);
+
+/// Tells one side that the other has done something.
+///
+/// A thread waits with [`wait`](Self::wait); an event loop leaves a callback.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    state: Mutex<State>,
+    rung: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rung: bool,
+    callbacks: Vec<Py<PyAny>>,
+}
+
+impl Bell {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets that the bell was rung.
+    pub(crate) fn reset(&self) {
+        self.lock().rung = false;
+    }
+
+    pub(crate) fn is_rung(&self) -> bool {
+        self.lock().rung
+    }
+
+    /// Rings. Callbacks that wait are called once, with the interpreter; if the
+    /// interpreter is ending, they are not called.
+    pub(crate) fn ring(&self) {
+        let callbacks = {
+            let mut state = self.lock();
+            state.rung = true;
+            std::mem::take(&mut state.callbacks)
+        };
+        self.rung.notify_all();
+        if !callbacks.is_empty() {
+            Python::try_attach(|py| callbacks.iter().for_each(|callback| call(py, callback)));
+        }
+    }
+
+    /// Has `callback` called once when the bell rings, or now if it has rung already. The
+    /// same object is called once, however often it was left.
+    pub(crate) fn on_ring(&self, py: Python<'_>, callback: Py<PyAny>) {
+        {
+            let mut state = self.lock();
+            if !state.rung {
+                if !state.callbacks.iter().any(|known| known.is(&callback)) {
+                    state.callbacks.push(callback);
+                }
+                return;
+            }
+        }
+        call(py, &callback);
+    }
+
+    /// Waits until the bell rings, without the interpreter. Returns whether it has rung.
+    ///
+    /// # Errors
+    /// A signal's handler has raised, as that of Ctrl-C does.
+    pub(crate) fn wait(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
+        // A timeout beyond the end of time is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let rung = py.detach(|| self.wait_a_moment(deadline));
+            if rung {
+                return Ok(true);
+            }
+            py.check_signals()?;
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(self.is_rung());
+            }
+        }
+    }
+
+    fn wait_a_moment(&self, deadline: Option<Instant>) -> bool {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let moment = left.map_or(SIGNALS, |left| left.min(SIGNALS));
+        let state = self.lock();
+        let waited = self
+            .rung
+            .wait_timeout_while(state, moment, |state| !state.rung);
+        waited.unwrap_or_else(PoisonError::into_inner).0.rung
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+fn call(py: Python<'_>, callback: &Py<PyAny>) {
+    if let Err(error) = callback.call0(py) {
+        // An event loop that was closed in the meantime.
+        error.write_unraisable(py, None);
+    }
+}
+
+/// Reads a timeout in seconds; none is for ever.
+///
+/// # Errors
+/// The number is none that a duration can have.
+pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    let Some(seconds) = seconds else {
+        return Ok(None);
+    };
+    let duration = Duration::try_from_secs_f64(seconds.max(0.0));
+    duration
+        .map(Some)
+        .map_err(|error| crate::failure::wrong(&error))
+}

@@ -1,0 +1,63 @@
+//! Values that belong to the process that made them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::PyResult;
+
+use crate::failure::Gone;
+
+/// A value that only the process that made it may touch.
+///
+/// After `fork` the child has a copy of the memory, but none of the threads. A lock
+/// that one of them held stays locked for ever, and what the parent had buffered is the
+/// parent's to send. So in the child the value can neither be used nor dropped: its
+/// memory is left alone.
+///
+/// The same holds after a panic. Tokio panics in whichever thread calls it if somebody
+/// has closed its descriptors, as daemons do that close everything.
+#[derive(Debug)]
+pub(crate) struct Owned<T> {
+    process: u32,
+    broken: AtomicBool,
+    value: Option<T>,
+}
+
+impl<T> Owned<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            process: std::process::id(),
+            broken: AtomicBool::new(false),
+            value: Some(value),
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        self.process == std::process::id() && !self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Does something with the value.
+    ///
+    /// # Errors
+    /// [`Gone`]: another process has made the value, or something has broken it.
+    pub(crate) fn with<'a, R>(&'a self, act: impl FnOnce(&'a T) -> R) -> PyResult<R> {
+        let value = self.value.as_ref().filter(|_| self.is_usable());
+        let value = value.ok_or_else(|| Gone::new_err("another process has made this"))?;
+        catch_unwind(AssertUnwindSafe(|| act(value))).map_err(|_| {
+            self.broken.store(true, Ordering::Relaxed);
+            Gone::new_err("the client's descriptors were closed")
+        })
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        let value = self.value.take();
+        if self.is_usable() {
+            // A panic while it is freed would end the interpreter.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+        } else {
+            std::mem::forget(value);
+        }
+    }
+}

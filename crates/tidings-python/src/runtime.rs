@@ -1,0 +1,173 @@
+//! The thread that a client lives on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tidings_client::{Client, InvalidUrl};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// How long a client that nobody holds any more may take to send what waits.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A client and the thread that drives it.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    parts: Option<Parts>,
+    alive: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    client: Client,
+    handle: Handle,
+    /// Dropped, the thread sends what waits, and ends.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // The thread has ended because its descriptors were closed. To close them again
+        // would close somebody else's.
+        if !self.is_alive() {
+            std::mem::forget(self.parts.take());
+        }
+    }
+}
+
+/// Says that the thread has ended, also by a panic.
+struct Alive(Arc<AtomicBool>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    Setting(InvalidUrl),
+    Thread(std::io::Error),
+}
+
+impl Runtime {
+    /// Starts a thread, and makes the client on it.
+    ///
+    /// # Errors
+    /// A setting is wrong, or the system has no thread or descriptors left.
+    pub(crate) fn start(
+        make: impl FnOnce() -> Result<Client, InvalidUrl> + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let (made, ready) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let alive = Arc::new(AtomicBool::new(true));
+        let guard = Alive(Arc::clone(&alive));
+        let thread = thread::Builder::new().name("tidings".to_owned());
+        let spawned = thread.spawn(move || {
+            let _alive = guard;
+            drive(make, &made, stopped);
+        });
+        spawned.map_err(StartError::Thread)?;
+        let (client, handle) = ready.recv().unwrap_or_else(|_| {
+            Err(StartError::Thread(std::io::Error::other(
+                "the client's thread has ended",
+            )))
+        })?;
+        Ok(Self {
+            parts: Some(Parts {
+                client,
+                handle,
+                _stop: stop,
+            }),
+            alive,
+        })
+    }
+
+    fn parts(&self) -> &Parts {
+        self.parts.as_ref().expect("only dropping takes them")
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.parts().client
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.parts().handle
+    }
+
+    /// Returns whether the thread runs. It ends early if somebody closes its
+    /// descriptors, as daemons do that close everything.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    /// Does something on the client's thread: whatever needs randomness, which a forked
+    /// child's main thread shares with its parent.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Client) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = mpsc::channel();
+        let client = self.client().clone();
+        self.handle().spawn(async move {
+            let _ = done.send(act(&client));
+        });
+        result.recv().ok()
+    }
+}
+
+type Made = Result<(Client, Handle), StartError>;
+
+/// Runs until the client is let go.
+///
+/// Tokio must be built without its feature `signal`, as it is in the wheel: that feature
+/// keeps a pair of sockets for the whole process, and a forked child that has closed all
+/// descriptors could not make a runtime any more.
+fn drive(
+    make: impl FnOnce() -> Result<Client, InvalidUrl>,
+    made: &mpsc::Sender<Made>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = match Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = made.send(Err(StartError::Thread(error)));
+            return;
+        }
+    };
+    let driven = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(serve(make, made, stopped));
+    }));
+    match driven {
+        // A name that is being looked up is not waited for.
+        Ok(()) => runtime.shutdown_background(),
+        // Its descriptors are closed, and their numbers may be somebody else's by now.
+        Err(_) => std::mem::forget(runtime),
+    }
+}
+
+async fn serve(
+    make: impl FnOnce() -> Result<Client, InvalidUrl>,
+    made: &mpsc::Sender<Made>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let client = match make() {
+        Ok(client) => client,
+        Err(error) => {
+            let _ = made.send(Err(StartError::Setting(error)));
+            return;
+        }
+    };
+    let _ = made.send(Ok((client.clone(), Handle::current())));
+    let _ = stopped.await;
+    client.flush(FAREWELL).await;
+}

@@ -1,0 +1,250 @@
+"""What a task reports, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+
+import pytest
+from conftest import DEADLINE, Script, Server, events, types, until
+
+import tidings
+
+
+def test_a_block_reports_its_start_its_parts_and_its_end(client: tidings.Client) -> None:
+    with client.task("render-7", name="Render", total=4, source="tests") as task:
+        assert tidings.current() is task
+        task.progress(40, "linking")
+        task.progress(current=2, total=4)
+        with task.step("link") as step:
+            with step.step("objects"):
+                pass
+            step.result = {"objects": 3}
+        with task.tool("search", {"q": "x"}) as call:
+            call.output = ["y"]
+        with task.output("answer") as output:
+            assert output.write("Hello, ") == 7
+            print("world", file=output)
+        task.log("a line", level="warn")
+        task.agent("worker", "working", "at it")
+        task.artifact("film", media_type="video/mp4", url="/film.mp4")
+        task.report("frame", {"number": 7})
+        with task.child("render-7-sound", name="Sound") as child:
+            assert tidings.current() is child
+        assert tidings.current() is task
+        task.result = {"frames": 12}
+    assert tidings.current() is None
+
+    state = client.wait("render-7", DEADLINE)
+    assert (state.status, state.name, state.progress) == ("completed", "Render", 100)
+    assert state.result == {"frames": 12}
+    assert [(step.name, step.state) for step in state.steps] == [
+        ("link", "completed"),
+        ("objects", "completed"),
+    ]
+    assert [call.tool for call in state.tool_calls] == ["search"]
+    assert [(o.text, o.complete) for o in state.outputs] == [("Hello, world\n", True)]
+    assert [agent.status for agent in state.agents] == ["working"]
+    assert [artifact.artifact_id for artifact in state.artifacts] == ["film"]
+    found = events(client, "render-7", "task_completed")
+    assert {event.source for event in found} == {"tests"}
+    assert [event.data for event in found if event.event_type == "frame"] == [{"number": 7}]
+    assert client.wait("render-7-sound", DEADLINE).parent_task_id == "render-7"
+
+
+def test_an_exception_fails_the_task_with_its_traceback_and_goes_on(
+    client: tidings.Client,
+) -> None:
+    def deep(depth: int) -> None:
+        if depth == 0:
+            raise ValueError("x" * 100_000)
+        deep(depth - 1)
+
+    with pytest.raises(ValueError):
+        with client.task("bad") as task:
+            with task.step("deep"):
+                deep(100)
+    state = client.wait("bad", DEADLINE)
+    assert state.status == "failed"
+    assert state.error is not None and state.error.code == "ValueError"
+    assert state.error.message.startswith("ValueError: xxx")
+    assert len(state.error.message) < 3_000
+    end = events(client, "bad", "task_failed")[-1]
+    assert "xxx" in end.data["traceback"] and len(end.data["traceback"]) <= 8_000
+    assert state.steps[0].state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (KeyboardInterrupt(), "cancelled"),
+        (SystemExit(0), "completed"),
+        (SystemExit(3), "failed"),
+        (tidings.Cancelled("as asked"), "cancelled"),
+    ],
+)
+def test_how_a_block_ends_is_how_the_task_ends(
+    client: tidings.Client, error: BaseException, status: str
+) -> None:
+    with pytest.raises(type(error)):
+        with client.task("t"):
+            raise error
+    assert client.wait("t", DEADLINE).status == status
+
+
+def test_a_task_that_is_forgotten_has_failed(client: tidings.Client) -> None:
+    client.task("forgotten")
+    state = client.wait("forgotten", DEADLINE)
+    assert state.error is not None and state.error.code == "dropped"
+
+
+def test_reporting_never_raises(client: tidings.Client) -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    with client.task("odd") as task:
+        task.progress(float("nan"))
+        task.progress(1e400, "\ud800 half a pair")
+        task.log("\ud800 half a pair")
+        task.output().write("\ud800 half a pair")
+        task.report("own", {"circle": circle, 1: {2, 3}, "at": time, "nan": float("nan")})
+        task.report("Not a type", {})
+        task.report("own", ["not", "an", "object"])  # type: ignore[arg-type]
+        task.agent("a", "not a status")
+        task.result = circle
+    state = client.wait("odd", DEADLINE)
+    assert state.status == "completed"
+    own = [event for event in events(client, "odd", "task_completed") if event.event_type == "own"]
+    assert own[0].data["nan"] is None and own[0].data["1"] == [2, 3]
+    task.progress(50)
+    task.log("after the end")
+    task.complete()
+
+
+def test_a_task_that_another_worker_does(client: tidings.Client) -> None:
+    with client.task("busy", exclusive=True) as task:
+        with pytest.raises(tidings.Refused) as refused:
+            client.task("busy", exclusive=True)
+        assert refused.value.code == "invalid_transition"
+        second = client.task("busy")
+        second.progress(99)
+        with pytest.raises(tidings.Refused):
+            second.complete().wait(DEADLINE)
+        assert not task.complete().wait(DEADLINE)
+    assert types(events(client, "busy", "task_completed")) == ["task_started", "task_completed"]
+
+
+def test_a_program_that_ends_at_once_has_reported_everything(
+    server: Server, client: tidings.Client
+) -> None:
+    script = """
+import tidings
+with tidings.client().task("short") as task:
+    for number in range(100):
+        task.log(f"line {number}")
+"""
+    Script(script, server.url).succeeds()
+    lines = [e for e in events(client, "short", "task_completed") if e.event_type == "log"]
+    assert "\n".join(line.data["message"] for line in lines).count("line") == 100
+
+
+def test_a_program_ends_without_a_server() -> None:
+    script = """
+import tidings
+with tidings.Client("http://127.0.0.1:9", exit_timeout=1000).task("t") as task:
+    task.progress(1)
+"""
+    Script(script, "").succeeds()
+
+
+def test_ctrl_c_ends_a_wait_and_cancels_the_task(server: Server, client: tidings.Client) -> None:
+    script = """
+import tidings
+client = tidings.client()
+with client.task("interrupted") as task:
+    client.wait("never")
+"""
+    program = Script(script, server.url)
+    until("it runs", lambda: client.snapshot("interrupted").status == "running")
+    # The program may not wait yet, but is in the block.
+    time.sleep(0.1)
+    program.process.send_signal(signal.SIGINT)
+    status, output = program.wait()
+    assert status != 0 and "KeyboardInterrupt" in output
+    assert client.wait("interrupted", DEADLINE).status == "cancelled"
+
+
+def test_commands_are_answered(client: tidings.Client) -> None:
+    with client.task("agent") as task:
+        client.command("agent", "dance", {"steps": 3})
+        client.command("agent", "cancel")
+        commands = task.commands
+        dance = next(commands)
+        assert (dance.name, dance.args) == ("dance", {"steps": 3})
+        dance.reject("no legs")
+        cancel = next(commands)
+        cancel.accept()
+        cancel.complete({"done": True})
+        assert commands.next(0.01) is None
+    found = events(client, "agent", "task_completed")
+    assert "command_rejected" in types(found) and "command_completed" in types(found)
+
+
+def test_a_task_hears_that_it_is_cancelled(client: tidings.Client) -> None:
+    def cancel() -> None:
+        until("it runs", lambda: client.snapshot("long").status == "running")
+        client.command("long", "cancel")
+
+    other = threading.Thread(target=cancel)
+    other.start()
+    with pytest.raises(tidings.Cancelled):
+        with client.task("long") as task:
+            until("it is cancelled", lambda: task.cancelled)
+            task.raise_if_cancelled()
+    other.join()
+    state = client.wait("long", DEADLINE)
+    assert state.status == "cancelled" and state.pending_commands == []
+
+
+def test_a_question_is_answered_by_who_watches(client: tidings.Client) -> None:
+    def answer() -> None:
+        state = until("it asks", lambda: client.snapshot("asking").pending_inputs)
+        assert state[0].prompt == "Go on?"
+        data = {"input_id": state[0].input_id, "value": True, "by": "tests"}
+        client.publish("asking", "input_provided", data)
+
+    other = threading.Thread(target=answer)
+    other.start()
+    with client.task("asking") as task:
+        assert task.ask("Go on?", {"type": "boolean"}, timeout=DEADLINE) is True
+        with pytest.raises(TimeoutError):
+            task.ask("Nobody?", timeout=0.01)
+    other.join()
+
+
+def test_many_threads_share_a_client(client: tidings.Client) -> None:
+    def work(number: int) -> None:
+        with client.task(f"thread-{number}") as task:
+            for line in range(50):
+                task.log(str(line))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(16):
+        assert client.wait(f"thread-{number}", DEADLINE).status == "completed"
+
+
+def test_losing_the_server_is_logged_once(
+    server: Server, client: tidings.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tidings")
+    client.connect(DEADLINE)
+    server.kill()
+    until("it is missed", lambda: "no connection" in caplog.text)
+    server.start()
+    until("it is back", lambda: "connected to" in caplog.text)
+    assert caplog.text.count("no connection") == 1
