@@ -94,24 +94,6 @@ pub fn close_codes() -> String {
     format!("{table:#}\n")
 }
 
-/// The same table as a Python module.
-pub fn close_codes_in_python() -> String {
-    let mut text = String::from(
-        "\"\"\"What a client does after a close. Generated from the protocol: do not edit.\"\"\"\n\n\
-         #: By close code; after any other code a client tries again with backoff.\n\
-         RECONNECT = {\n",
-    );
-    for code in CloseCode::ALL {
-        text.push_str(&format!("    {}: \"{}\",\n", code.code(), code.reconnect()));
-    }
-    text.push_str("}\n\n#: Codes after which another token may help.\nTOKEN = {");
-    let about = CloseCode::ALL.iter().filter(|code| code.is_about_token());
-    let about: Vec<_> = about.map(|code| code.code().to_string()).collect();
-    text.push_str(&about.join(", "));
-    text.push_str("}\n");
-    text
-}
-
 /// Of a Rust doc comment, the first paragraph is for everyone.
 fn summarize(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {

@@ -30,15 +30,3 @@ fn the_files_are_what_the_types_give() {
         );
     }
 }
-
-#[test]
-fn the_close_codes_of_the_python_client_are_those_of_the_protocol() {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/python-agent/close_codes.py");
-    let text = tidings_protocol::schema::close_codes_in_python();
-    if std::env::var_os("TIDINGS_BLESS").is_some() {
-        fs::write(&path, &text).unwrap();
-    }
-    let file = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(file, text, "renew it with\n  {RENEW}");
-}

@@ -34,7 +34,12 @@ async def ready(register: Callable[[Callable[[], object]], object]) -> None:
     """Waits until a callback is called, from whichever thread."""
     loop = asyncio.get_running_loop()
     called = loop.create_future()
-    register(lambda: _soon(loop, lambda: called.done() or called.set_result(None)))
+
+    def call() -> None:
+        if not called.done():
+            called.set_result(None)
+
+    register(lambda: _soon(loop, call))
     await called
 
 

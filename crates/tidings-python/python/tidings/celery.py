@@ -25,7 +25,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from celery import signals
+from celery import signals  # type: ignore[import-untyped, unused-ignore]
 
 from . import _default
 from ._client import Client, Task

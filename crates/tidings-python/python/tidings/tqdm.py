@@ -26,7 +26,7 @@ import sys
 import uuid
 from typing import Any, Union
 
-from tqdm.auto import tqdm as _tqdm
+from tqdm.auto import tqdm as _tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from . import _default, _task
 from ._core import log
