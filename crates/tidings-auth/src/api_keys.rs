@@ -94,6 +94,8 @@ struct Entry {
     #[serde(default)]
     publish: Scope,
     #[serde(default)]
+    answer: Scope,
+    #[serde(default)]
     command: Scope,
     #[serde(default)]
     admin: Scope,
@@ -236,6 +238,7 @@ impl TryFrom<Entry> for Known {
         let mut permissions = Permissions::default();
         permissions.watch = entry.watch;
         permissions.publish = entry.publish;
+        permissions.answer = entry.answer;
         permissions.command = entry.command;
         permissions.admin = entry.admin;
         let principal = Principal::new(permissions)

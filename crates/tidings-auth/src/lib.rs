@@ -3,6 +3,7 @@
 //! * [`JwtAuthenticator`] accepts JSON Web Tokens of one fixed algorithm. The keys come from a file
 //!   or from the JWKS address of an identity provider.
 //! * [`ApiKeys`] accepts static keys. Only their hashes are stored.
+//! * [`LinkKey`] signs the links with which a person answers one question.
 //! * [`TokenIssuer`] creates tokens, and [`explain`] decodes one.
 //!
 //! This is a separate crate, because an application with its own
@@ -37,6 +38,7 @@ mod issue;
 mod jwks;
 mod jwt;
 mod key;
+mod links;
 mod signatures;
 
 pub use api_keys::{ApiKeys, ApiKeysError, NewKey};
@@ -46,6 +48,7 @@ pub use issue::{IssueError, TokenIssuer};
 pub use jwks::JwksUrlError;
 pub use jwt::{JwtAuthenticator, JwtConfig, KeySource};
 pub use key::{Algorithm, KeyError, UnknownAlgorithm};
+pub use links::{LinkKey, LinkKeyError};
 
 /// The most bytes of a token or key. Anything longer does not fit into a request's headers, so it
 /// is refused without being examined.

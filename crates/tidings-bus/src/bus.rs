@@ -23,6 +23,7 @@ use crate::shared::Shared;
 use crate::stats::{BusStats, Counters};
 use crate::store::{Store, StoreError};
 use crate::tasks::lease;
+use crate::tasks::questions;
 use crate::tasks::registry::{PatternId, PatternWatcher};
 use crate::tasks::retention;
 use crate::tasks::task::Task;
@@ -116,6 +117,7 @@ impl EventBus {
             shared.spawn(Arc::clone(&shared.fanout).run(tasks, counters, stop.clone()));
         }
         shared.spawn(lease::run(Arc::clone(&shared), stop.clone()));
+        shared.spawn(questions::run(Arc::clone(&shared), stop.clone()));
         shared.spawn(retention::run(Arc::clone(&shared), stop.clone()));
         if let (Some(store), Some(_)) = (&shared.store, &shared.behind) {
             shared.spawn(behind::run(

@@ -9,6 +9,7 @@ use crate::defaults;
 use crate::deliver::cursor::SkipPolicy;
 use crate::ledger::LedgerLimits;
 use crate::log::{Framing, LogLimits, OutputLimits};
+use crate::tasks::questions::SchemaCheck;
 
 /// Settings of an [`EventBus`](crate::EventBus); see [`defaults`] for the reasons.
 #[derive(Clone)]
@@ -59,6 +60,9 @@ pub struct BusConfig {
     pub framing: Option<Framing>,
     /// Where timestamps come from. Default the system's clock.
     pub clock: Arc<dyn Clock>,
+    /// Checks answers against the schemas of questions. Default none: a question
+    /// with a schema cannot be answered.
+    pub schemas: Option<Arc<dyn SchemaCheck>>,
     /// The other nodes. Default none: [`LocalBroker`](crate::LocalBroker).
     pub broker: Option<Arc<dyn Broker>>,
 }
@@ -89,6 +93,7 @@ impl Default for BusConfig {
             fanout_workers: 0,
             framing: None,
             clock: Arc::new(SystemClock),
+            schemas: None,
             broker: None,
         }
     }
@@ -227,6 +232,8 @@ setters! {
     fanout_workers: usize,
     /// Sets [`clock`](Self#structfield.clock).
     clock: Arc<dyn Clock>,
+    /// Sets [`schemas`](Self#structfield.schemas).
+    schemas: Option<Arc<dyn SchemaCheck>>,
     /// Sets [`broker`](Self#structfield.broker).
     broker: Option<Arc<dyn Broker>>,
 }

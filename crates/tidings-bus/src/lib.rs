@@ -64,6 +64,7 @@ pub use store::{
     Append, BackupError, BackupMade, Backups, KeepChange, Keeper, KeptThing, MemoryStore, Store,
     StoreError, StoredEvent, StoredRules, StoredTask, StoredText, Write, conformance,
 };
+pub use tasks::questions::{AnswerError, SchemaCheck, Unfit};
 pub use tasks::registry::{PatternId, PatternWatcher};
 pub use tasks::starts::Starts;
 pub use tidings_protocol as protocol;

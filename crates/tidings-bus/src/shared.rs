@@ -143,6 +143,10 @@ impl Shared {
 
     pub(crate) fn prepare(&self, event: NewEvent) -> Result<Prepared, PublishError> {
         Prepared::new(event, self.config.max_event_bytes)
+            .and_then(|prepared| {
+                self.check_schema(&prepared.payload)?;
+                Ok(prepared)
+            })
             .inspect_err(|error| self.note_refusal(error))
     }
 

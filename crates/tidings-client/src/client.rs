@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidings_protocol::{Data, EventId, IdError, NewEvent, Pattern, Secret, Target, TaskId};
+use tidings_protocol::{
+    ClientRequest, Data, EventId, IdError, NewEvent, Pattern, Secret, Target, TaskId,
+};
 use tidings_scope::BoxError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -423,10 +425,22 @@ impl Client {
         command: impl Into<String>,
         args: Option<Data>,
     ) -> Result<Acknowledged, CommandError> {
+        self.ask_once(ClientRequest::Command {
+            task_id: Some(task_id.clone()),
+            command: command.into(),
+            args,
+        })
+        .await
+    }
+
+    /// Sends a command or an answer, and waits for what the server says to it.
+    pub(crate) async fn ask_once(
+        &self,
+        request: ClientRequest,
+    ) -> Result<Acknowledged, CommandError> {
         let (answer, receipt) = oneshot::channel();
-        let (task_id, command) = (task_id.clone(), command.into());
         self.handle.shared.with(|core| {
-            let id = core.state.command(task_id, command, args)?;
+            let id = core.state.ask(request)?;
             core.commands.insert(id, answer);
             Ok::<_, CommandError>(())
         })?;

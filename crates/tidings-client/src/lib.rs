@@ -70,6 +70,7 @@ mod history;
 mod http;
 #[cfg(feature = "indicatif")]
 pub mod indicatif;
+mod inputs;
 #[cfg(feature = "list")]
 mod list;
 mod publish;
@@ -108,7 +109,7 @@ pub use task::{
     AskError, Command, Commands, Ended, Ending, Losses, Output, Refusal, Reporter, RunError, Task,
     TaskBuilder, TaskStep, Updates,
 };
-pub use tidings_protocol::{Cancelled, Outcome};
+pub use tidings_protocol::{Cancelled, InputOutcome, Outcome};
 pub use tidings_scope::{Answered, BoxError};
 pub use update::{Start, Update};
 pub use watch::Watch;

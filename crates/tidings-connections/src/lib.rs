@@ -52,7 +52,7 @@ mod write;
 
 pub use auth::{
     Access, AuthError, Authenticator, Credentials, Forbidden, NotPublishable, Permission,
-    Permissions, Principal, Scope, UnknownPermission,
+    Permissions, Principal, Scope, Signer, UnknownPermission,
 };
 pub use close::CloseReason;
 pub use config::{ConnectionsConfig, ConnectionsConfigError};

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidings_bus::watch::Start;
-use tidings_bus::{Hold, OverLimit, PublishError, Published};
+use tidings_bus::{AnswerError, Hold, OverLimit, PublishError, Published};
 use tidings_protocol::{
-    ClientMessage, ClientRequest, CommandId, ControlMessage, Data, ErrorCode, Limits, NewEvent,
-    Reference, Since, Target, TaskId, UnsubscribeReason,
+    ClientMessage, ClientRequest, CommandId, ControlMessage, Data, ErrorCode, ItemId, Json, Limits,
+    NewEvent, Reference, Since, Target, TaskId, UnsubscribeReason,
 };
 
 use crate::auth::{AuthError, Forbidden, NotPublishable, Permission};
@@ -43,6 +43,20 @@ impl From<PublishError> for Refusal {
     fn from(error: PublishError) -> Self {
         Self {
             code: error.code(),
+            text: chain(&error),
+        }
+    }
+}
+
+impl From<AnswerError> for Refusal {
+    fn from(error: AnswerError) -> Self {
+        let code = match &error {
+            AnswerError::Publish(error) => error.code(),
+            AnswerError::NoTask(_) => ErrorCode::TaskNotFound,
+            _ => ErrorCode::InvalidEvent,
+        };
+        Self {
+            code,
             text: chain(&error),
         }
     }
@@ -274,6 +288,14 @@ impl Connection {
                 self.command(reference.clone(), task_id, &command, args)
                     .await
             }
+            ClientRequest::Answer {
+                task_id,
+                input_id,
+                value,
+            } => {
+                self.answer(reference.clone(), task_id, &input_id, &value)
+                    .await
+            }
             ClientRequest::Subscribe {
                 target,
                 since,
@@ -429,6 +451,27 @@ impl Connection {
             .manager()
             .bus
             .publish_for(&self.account(&access), &task_id, event)
+            .await?;
+        Ok(ack(reference, task_id, published))
+    }
+
+    async fn answer(
+        &self,
+        reference: Option<Reference>,
+        task_id: Option<TaskId>,
+        input_id: &ItemId,
+        value: &Json,
+    ) -> Result<Option<ControlMessage>, Refusal> {
+        let task_id = self.task_or_path(task_id)?;
+        let access = self.access();
+        access.check(Permission::Answer, &task_id)?;
+        let by = access
+            .subject()
+            .map_or(self.client_id().as_str(), |subject| subject);
+        let account = self.account(&access);
+        let bus = &self.manager().bus;
+        let published = bus
+            .answer_for(&account, &task_id, input_id, value, by)
             .await?;
         Ok(ack(reference, task_id, published))
     }

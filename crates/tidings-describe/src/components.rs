@@ -99,7 +99,11 @@ fn own() -> Value {
                 "title": text,
                 "status": { "type": "integer", "minimum": 400, "maximum": 599 },
                 "code": reference("ErrorCode"),
-                "detail": text
+                "detail": text,
+                "by": {
+                    "type": "string",
+                    "description": "With `already_answered`: who was first."
+                }
             }
         },
         "Published": of_several(object(json!({
@@ -154,6 +158,56 @@ fn own() -> Value {
             "command_id": text,
             "epoch": reference("Epoch"),
             "offset": reference("Offset")
+        })),
+        "NewAnswer": {
+            "type": "object",
+            "required": ["value"],
+            "properties": {
+                "value": {
+                    "description": "The answer, by the question's schema or choices.",
+                    "examples": ["yes", true, 3]
+                }
+            }
+        },
+        "InputPage": object(json!({
+            "inputs": { "type": "array", "items": reference("OpenInput") },
+            "next": { "type": ["string", "null"], "description": "The `after` of the next page." }
+        })),
+        "OpenInput": {
+            "description": "An open question, and its task.",
+            "allOf": [
+                reference("PendingInput"),
+                {
+                    "type": "object",
+                    "required": ["task_id"],
+                    "properties": {
+                        "task_id": reference("TaskId"),
+                        "name": { "type": "string", "description": "What the task is called." }
+                    }
+                }
+            ]
+        },
+        "NewAnswerLink": {
+            "type": "object",
+            "required": ["for"],
+            "properties": {
+                "for": {
+                    "type": "string",
+                    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,100}$",
+                    "description": "The person who is to answer.",
+                    "examples": ["ada@example.org"]
+                },
+                "expires_in_ms": {
+                    "type": ["integer", "null"],
+                    "minimum": 1,
+                    "maximum": 31_536_000_000_u64,
+                    "description": "How long the link holds; 7 days if left out, and never longer than the question."
+                }
+            }
+        },
+        "AnswerLink": object(json!({
+            "path": { "type": "string", "description": "What follows the server's public address." },
+            "expires_at": reference("Timestamp")
         })),
         "ConnectionList": of_several(object(json!({
             "connections": { "type": "array", "items": reference("ConnectionInfo") }

@@ -23,6 +23,7 @@ pub fn document() -> Value {
         "tags": [
             { "name": "watch", "description": "WebSocket: events as they come." },
             { "name": "tasks", "description": "Publish, read, stream and ask." },
+            { "name": "questions", "description": "Questions of tasks, and people's answers." },
             { "name": "connections", "description": "Who is here; kick; personal messages." },
             { "name": "server", "description": "How the server is doing." }
         ],

@@ -14,6 +14,10 @@ pub(crate) fn all() -> Value {
         "/api/tasks/{task_id}/events": events(),
         "/api/tasks/{task_id}/outputs/{output_id}": output(),
         "/api/tasks/{task_id}/commands": commands(),
+        "/api/tasks/{task_id}/inputs/{input_id}": input(),
+        "/api/tasks/{task_id}/inputs/{input_id}/links": links(),
+        "/api/inputs": inputs(),
+        "/answer/{token}": link(),
         "/api/connections": connections(),
         "/api/connections/{client_id}": connection(),
         "/api/connections/{client_id}/messages": messages(),
@@ -303,6 +307,133 @@ fn commands() -> Value {
             "responses": responses(
                 json!({ "202": answer("Asked", "CommandTaken") }),
                 &["400", "404", "408", "413", "503"]
+            )
+        }
+    })
+}
+
+fn input_id() -> Value {
+    json!({
+        "name": "input_id", "in": "path", "required": true,
+        "schema": reference("ItemId"), "description": "The question."
+    })
+}
+
+fn input() -> Value {
+    json!({
+        "parameters": [parameter("TaskId"), input_id()],
+        "post": {
+            "operationId": "answer",
+            "tags": ["questions"],
+            "summary": "Answer an open question of a task",
+            "description": "It becomes an `input_provided` event. The first answer wins: later \
+                ones are refused with 409 `already_answered`, and `by` says who was first. A value \
+                that does not fit the question's `schema` or `choices` is refused with 400.",
+            "requestBody": { "required": true, "content": json_content("NewAnswer") },
+            "responses": responses(
+                json!({ "201": answer("Answered", "Published") }),
+                &["400", "404", "408", "409", "413", "503"]
+            )
+        }
+    })
+}
+
+fn inputs() -> Value {
+    json!({
+        "get": {
+            "operationId": "listInputs",
+            "tags": ["questions"],
+            "summary": "Open questions that one may answer, in order of their tasks' ids",
+            "description": "Questions of one task come together, so a page may have more than \
+                `limit`. A page with `next` may have fewer, and none.",
+            "parameters": [
+                {
+                    "name": "status", "in": "query",
+                    "schema": { "type": "string", "enum": ["open"] }
+                },
+                {
+                    "name": "prefix", "in": "query", "schema": { "type": "string" },
+                    "description": "Only questions of tasks whose id begins so."
+                },
+                {
+                    "name": "after", "in": "query", "schema": reference("TaskId"),
+                    "description": "`next` of the page before."
+                },
+                parameter("Limit")
+            ],
+            "responses": responses(json!({ "200": answer("A page", "InputPage") }), &["400", "503"])
+        }
+    })
+}
+
+fn links() -> Value {
+    json!({
+        "parameters": [parameter("TaskId"), input_id()],
+        "post": {
+            "operationId": "makeAnswerLink",
+            "tags": ["questions"],
+            "summary": "Make a link with which a person answers this question, once",
+            "description": "For mails and chats. Whoever has the link may answer until it expires, \
+                without a token; the answer is recorded in the name that it was made for. 404 \
+                where the server has no `--answer-link-key`.",
+            "requestBody": { "required": true, "content": json_content("NewAnswerLink") },
+            "responses": responses(
+                json!({ "201": answer("The link", "AnswerLink") }),
+                &["400", "404", "408", "409", "413", "503"]
+            )
+        }
+    })
+}
+
+fn link() -> Value {
+    let page = |description: &str| {
+        json!({
+            "description": description,
+            "content": { "text/html": { "schema": { "type": "string" } } }
+        })
+    };
+    let none = page("It is no link of this server.");
+    let over = page("The link has expired, or the question has an answer.");
+    json!({
+        "parameters": [{
+            "name": "token", "in": "path", "required": true, "schema": { "type": "string" }
+        }],
+        "get": {
+            "operationId": "showAnswerLink",
+            "tags": ["questions"],
+            "summary": "A page with the question and a form; it answers nothing",
+            "responses": responses(
+                json!({ "200": page("The page"), "404": none, "409": over, "503": page("Not now.") }),
+                &[]
+            )
+        },
+        "post": {
+            "operationId": "answerByLink",
+            "tags": ["questions"],
+            "summary": "What the form of the page sends",
+            "requestBody": {
+                "required": true,
+                "content": {
+                    "application/x-www-form-urlencoded": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {
+                                "value": { "type": "string", "description": "The answer as JSON." },
+                                "text": { "type": "string", "description": "Or as text." }
+                            }
+                        }
+                    }
+                }
+            },
+            "responses": responses(
+                json!({
+                    "200": page("Answered."),
+                    "404": none,
+                    "409": over,
+                    "422": page("The value does not fit; the page has the form again."),
+                    "503": page("Not now.")
+                }),
+                &["408", "413"]
             )
         }
     })

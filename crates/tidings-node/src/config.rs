@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tidings_auth::LinkKey;
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{Authenticator, ConnectionsConfig};
 use tidings_redis::Deployment;
@@ -16,7 +17,7 @@ use tidings_store::StoreConfig;
 use tidings_transport::{Origins, TransportConfig, WEBSOCKET};
 use tower_service::Service;
 
-use crate::auth::{Auth, OwnAuthenticator};
+use crate::auth::{Auth, OwnAuthenticator, read_text};
 use crate::error::NodeConfigError;
 use crate::limits::limits;
 use crate::listen::{BoxError, Mounts};
@@ -117,7 +118,13 @@ impl NodeConfig {
         };
         let auth = Auth::from_options(&in_force)?;
         let tls = TlsFiles::from_options(&in_force)?;
-        Ok(Self::new(given, in_force, auth, tls))
+        let link_key = in_force.answer_link_key.as_deref();
+        let link_key = link_key.map(link_key_of).transpose()?;
+        let mut config = Self::new(given, in_force, auth, tls);
+        if let Some(key) = link_key {
+            config.transport = config.transport.link_signer(Arc::new(key));
+        }
+        Ok(config)
     }
 
     /// Returns the options that the configuration was made from, without the file.
@@ -248,6 +255,14 @@ macro_rules! set {
     ($config:ident: $($setter:ident = $value:expr),* $(,)?) => {
         $(if let Some(value) = $value { $config = $config.$setter(value); })*
     };
+}
+
+/// Reads the key of answer links.
+fn link_key_of(path: &Path) -> Result<LinkKey, NodeConfigError> {
+    LinkKey::new(read_text(path)?.as_bytes()).map_err(|cause| NodeConfigError::LinkKey {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 /// Whether people come in whom nobody knows.

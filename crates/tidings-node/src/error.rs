@@ -83,6 +83,15 @@ pub enum NodeConfigError {
         #[source]
         cause: tidings_auth::KeyError,
     },
+    /// A file that is to have the key of answer links has none.
+    #[error("{} has no key for answer links", .path.display())]
+    LinkKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: tidings_auth::LinkKeyError,
+    },
     /// A certificate and its key that do not work.
     #[error("the certificate in {} cannot be used", .path.display())]
     Certificate {

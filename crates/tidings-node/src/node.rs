@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidings_bus::{BusConfig, EventBus, Keeper};
+use tidings_bus::{BusConfig, EventBus, Keeper, SchemaCheck};
 use tidings_connections::ConnectionManager;
 use tidings_metrics::Served;
 use tidings_redis::{Deployment, Redis, RedisConfig};
@@ -20,6 +20,7 @@ use crate::error::{NodeConfigError, StartError};
 use crate::listen::Server;
 use crate::pages::pages;
 use crate::reload::{Reload, ReloadHandle, Reloaded};
+use crate::schemas::JsonSchemas;
 use crate::storage;
 use crate::tls;
 
@@ -62,7 +63,9 @@ impl Node {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+    pub async fn start(mut config: NodeConfig) -> Result<Self, StartError> {
+        let schemas = || Arc::new(JsonSchemas) as Arc<dyn SchemaCheck>;
+        config.bus.schemas.get_or_insert_with(schemas);
         let strangers = config.strangers();
         let given = config.given().clone();
         config.auth.check(config.listen)?;

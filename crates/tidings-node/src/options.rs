@@ -194,6 +194,11 @@ options! {
         /// The file of the API keys. The server reads it again when it changes
         api_keys: PathBuf = "FILE",
 
+        /// The file of a secret, of 32 bytes at least, that answer links are signed
+        /// with: links with which a person answers one question without a token. The
+        /// same for all servers of one Redis; without it there are no such links
+        answer_link_key: PathBuf = "FILE",
+
         /// Let every client that reaches the server connect without a token, from other
         /// machines too
         allow_anonymous: bool = "BOOL",

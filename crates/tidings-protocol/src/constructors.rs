@@ -222,6 +222,33 @@ impl NewEvent {
         Self::of(EventType::InputRequired, fields)
     }
 
+    /// `input_required`, with whatever of schema, choices and time there is.
+    ///
+    /// ```
+    /// use tidings_protocol::{InputRequired, ItemId, Json, NewEvent};
+    ///
+    /// let mut question = InputRequired::new(ItemId::new("deploy")?, "Deploy?");
+    /// question.choices = Some(vec![Json::parse("\"yes\"")?, Json::parse("\"no\"")?]);
+    /// let data = NewEvent::asked(&question).data;
+    /// assert_eq!(data.get()["choices"][1], "no");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn asked(question: &crate::InputRequired) -> Self {
+        let fields = Fields::new()
+            .put("input_id", &question.input_id)
+            .put("prompt", question.prompt.as_str())
+            .maybe("schema", question.schema.as_ref())
+            .maybe("choices", question.choices.as_ref())
+            .maybe("expires_in_ms", question.expires_in_ms);
+        Self::of(EventType::InputRequired, fields)
+    }
+
+    /// `input_expired`: only the bus publishes it.
+    pub fn input_expired(input_id: impl AsRef<str>) -> Self {
+        let fields = Fields::new().put("input_id", input_id.as_ref());
+        Self::of(EventType::InputExpired, fields)
+    }
+
     /// `input_provided`.
     pub fn input_provided(input_id: impl AsRef<str>, value: &Value, by: impl AsRef<str>) -> Self {
         let fields = Fields::new()
@@ -331,6 +358,7 @@ mod tests {
             NewEvent::artifact(&artifact),
             NewEvent::input_required("i", "sure?", json!({"type": "boolean"})),
             NewEvent::input_provided("i", &json!(null), "ann"),
+            NewEvent::input_expired("i"),
             NewEvent::log("line\n"),
             NewEvent::command_requested("c", "cancel", None, "ann"),
             NewEvent::command_accepted("c"),

@@ -105,6 +105,8 @@ event_types! {
     InputRequired => "input_required", Essential;
     /// The answer was given.
     InputProvided => "input_provided", Essential;
+    /// Made by the bus: nobody has answered in time.
+    InputExpired => "input_expired", Essential;
     /// Made by the bus: nothing was heard within the task's lease.
     TaskStalled => "task_stalled", Essential;
     /// A line of a log.
@@ -251,7 +253,7 @@ mod tests {
         for event_type in EventType::STANDARD {
             assert_eq!(event_type.as_str().parse().as_ref(), Ok(event_type));
         }
-        assert_eq!(EventType::STANDARD.len(), 23);
+        assert_eq!(EventType::STANDARD.len(), 24);
     }
 
     #[test]

@@ -98,14 +98,14 @@ pub use message::{
     ClientMessage, ClientRequest, ControlMessage, DecodeError, InvalidServerMessage, Joined,
     MAX_REFERENCE_BYTES, Reference, ReferenceError, ServerMessage, Target,
 };
-pub use outcome::{Cancelled, Outcome};
+pub use outcome::{Cancelled, InputOutcome, Outcome};
 pub use payload::{
     AgentStatus, AgentStatusChange, Artifact, CommandAccepted, CommandCompleted, CommandRejected,
-    CommandRequested, InputProvided, InputRequired, InvalidEvent, Log, LogStream,
-    MAX_COMMAND_CHARS, MAX_LEASE_MS, MIN_LEASE_MS, OutputCompleted, OutputDelta, Payload,
-    ProgressUpdate, StepCompleted, StepFailed, StepStarted, TaskCancelled, TaskCompleted,
-    TaskError, TaskFailed, TaskStarted, ToolCallCompleted, ToolCallFailed, ToolCallStarted,
-    UnknownAgentStatus, UnknownLogStream,
+    CommandRequested, InputExpired, InputProvided, InputRequired, InvalidEvent, Log, LogStream,
+    MAX_CHOICES, MAX_COMMAND_CHARS, MAX_EXPIRES_IN_MS, MAX_LEASE_MS, MAX_SCHEMA_BYTES,
+    MIN_LEASE_MS, OutputCompleted, OutputDelta, Payload, ProgressUpdate, StepCompleted, StepFailed,
+    StepStarted, TaskCancelled, TaskCompleted, TaskError, TaskFailed, TaskStarted,
+    ToolCallCompleted, ToolCallFailed, ToolCallStarted, UnknownAgentStatus, UnknownLogStream,
 };
 pub use position::{Epoch, Offset, OffsetError, Position, PositionError, Since};
 pub use producer::{
@@ -113,9 +113,9 @@ pub use producer::{
 };
 pub use secret::Secret;
 pub use snapshot::{
-    AgentState, ArtifactState, ItemState, MAX_ENDED, MAX_ENTRIES, MAX_SNAPSHOT_BYTES,
-    MAX_TEXT_BYTES, OutputState, PendingCommand, PendingInput, StepState, TaskSnapshot,
-    ToolCallState, UnknownItemState,
+    AgentState, ArtifactState, EndedInput, ItemState, MAX_ENDED, MAX_ENDED_INPUTS, MAX_ENTRIES,
+    MAX_SNAPSHOT_BYTES, MAX_TEXT_BYTES, OutputState, PendingCommand, PendingInput, StepState,
+    TaskSnapshot, ToolCallState, UnknownItemState,
 };
 pub use timestamp::{Timestamp, TimestampError};
 pub use update::{RecordedEvent, States, Update};

@@ -51,6 +51,7 @@ impl TaskStatus {
                     | EventType::ToolCallStarted
                     | EventType::OutputDelta
                     | EventType::InputRequired
+                    | EventType::InputExpired
                     | EventType::TaskCompleted
                     | EventType::TaskFailed
                     | EventType::TaskCancelled

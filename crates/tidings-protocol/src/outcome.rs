@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Event, EventType, InvalidEvent, Json, Payload, TaskError, TaskSnapshot, TaskStatus};
+use crate::{
+    Event, EventType, InvalidEvent, ItemId, Json, Payload, TaskError, TaskSnapshot, TaskStatus,
+};
 
 /// How a task has ended: what a program that waits for it gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,60 @@ impl Outcome {
     /// Returns whether the task completed.
     pub fn is_completed(&self) -> bool {
         self.status == TaskStatus::Completed
+    }
+}
+
+/// How a question has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InputOutcome {
+    /// Somebody has answered it.
+    #[non_exhaustive]
+    Answered {
+        /// The answer; `None` if it has more than 2 KiB, and only the log has it.
+        value: Option<Json>,
+        /// Who has given it.
+        by: String,
+    },
+    /// Nobody has answered it in time.
+    Expired,
+    /// It went without an answer: the task has ended, or began anew.
+    Dropped,
+}
+
+impl InputOutcome {
+    /// Returns how a question has ended; none while it is open. A question that the
+    /// state knows nothing of is dropped.
+    pub fn of(state: &TaskSnapshot, input_id: &ItemId) -> Option<Self> {
+        if state
+            .pending_inputs
+            .iter()
+            .any(|input| input.input_id == *input_id)
+        {
+            return None;
+        }
+        let ended = state.ended_inputs.iter().rev();
+        let ended = ended.into_iter().find(|input| input.input_id == *input_id);
+        Some(match ended.map(|ended| (&ended.by, &ended.value)) {
+            None => Self::Dropped,
+            Some((None, _)) => Self::Expired,
+            Some((Some(by), value)) => Self::Answered {
+                value: value.clone(),
+                by: by.clone(),
+            },
+        })
+    }
+
+    /// Returns the outcome that an event tells of a question, if it does.
+    pub fn told(event: &Event, input_id: &ItemId) -> Option<Self> {
+        match event.payload().ok()? {
+            Payload::InputProvided(input) if input.input_id == *input_id => Some(Self::Answered {
+                value: Some(input.value),
+                by: input.by,
+            }),
+            Payload::InputExpired(input) if input.input_id == *input_id => Some(Self::Expired),
+            _ => None,
+        }
     }
 }
 

@@ -215,6 +215,7 @@ fn data_of(generator: &mut SchemaGenerator, event_type: &EventType) -> Value {
         EventType::Artifact => generator.subschema_for::<payload::Artifact>(),
         EventType::InputRequired => generator.subschema_for::<payload::InputRequired>(),
         EventType::InputProvided => generator.subschema_for::<payload::InputProvided>(),
+        EventType::InputExpired => generator.subschema_for::<payload::InputExpired>(),
         EventType::Log => generator.subschema_for::<payload::Log>(),
         EventType::CommandRequested => generator.subschema_for::<payload::CommandRequested>(),
         EventType::CommandAccepted => generator.subschema_for::<payload::CommandAccepted>(),

@@ -35,6 +35,12 @@ impl Timestamp {
         }
     }
 
+    /// Returns the moment so many milliseconds later.
+    #[must_use]
+    pub const fn plus_millis(self, millis: u64) -> Self {
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
     /// Milliseconds since the start of 1970.
     pub const fn as_millis(self) -> u64 {
         self.0

@@ -88,10 +88,7 @@ impl Command {
         }
     }
 
-    fn answer(
-        &self,
-        answer: impl FnOnce(tidings_client::Command) -> Receipt,
-    ) -> PyResult<()> {
+    fn answer(&self, answer: impl FnOnce(tidings_client::Command) -> Receipt) -> PyResult<()> {
         let answered = self.command.with(|command| {
             let command = lock(command).take();
             // The client sends the answer again until the server has it.

@@ -36,6 +36,8 @@ impl Keys {
             texts: format!("{tag}:text:{task_id}"),
             channel: self.channel(task_id),
             index: format!("{tag}:index"),
+            asking: format!("{tag}:asking"),
+            due: format!("{tag}:due"),
             appeared: format!("{tag}:new"),
         }
     }
@@ -47,6 +49,16 @@ impl Keys {
 
     pub(crate) fn index(&self, bucket: u16) -> String {
         format!("{}:index", self.tag(bucket))
+    }
+
+    /// A bucket's tasks with an open question.
+    pub(crate) fn asking(&self, bucket: u16) -> String {
+        format!("{}:asking", self.tag(bucket))
+    }
+
+    /// A bucket's tasks by when a question of theirs expires.
+    pub(crate) fn due(&self, bucket: u16) -> String {
+        format!("{}:due", self.tag(bucket))
     }
 
     /// The channel where a bucket's new tasks are named.
@@ -98,6 +110,8 @@ pub(crate) struct TaskKeys {
     /// Their text, in blocks.
     pub(crate) texts: String,
     pub(crate) index: String,
+    pub(crate) asking: String,
+    pub(crate) due: String,
     pub(crate) channel: String,
     pub(crate) appeared: String,
 }
@@ -134,6 +148,8 @@ mod tests {
             &keys.outputs,
             &keys.texts,
             &keys.index,
+            &keys.asking,
+            &keys.due,
             &keys.channel,
             &keys.appeared,
         ] {

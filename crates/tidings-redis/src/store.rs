@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -14,7 +15,7 @@ use tidings_bus::{
     Append, OutputChange, OutputChanges, OutputExtent, Store, StoreError, StoredEvent, StoredRules,
     StoredTask, StoredText,
 };
-use tidings_protocol::{Epoch, ItemId, Offset, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, ItemId, Offset, TaskId, TaskSnapshot, Timestamp};
 
 use crate::config::Deployment;
 use crate::defaults::BUCKETS;
@@ -24,6 +25,10 @@ use crate::script::Scripts;
 
 /// Entries asked for at a time.
 const PAGE: usize = 128;
+
+/// How long a task is kept after its last question expires, so that a node that was
+/// away can say so.
+const GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Commands under way at a time, for one request.
 pub(crate) const CONCURRENT: usize = 32;
@@ -141,6 +146,17 @@ impl RedisStore {
         after: Option<&TaskId>,
         limit: usize,
     ) -> RedisResult<Vec<TaskId>> {
+        self.ids_in(Keys::index, prefix, after, limit).await
+    }
+
+    /// The same of one of the indexes.
+    async fn ids_in(
+        &self,
+        index: fn(&Keys, u16) -> String,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> RedisResult<Vec<TaskId>> {
         let from = match after {
             Some(after) if after.as_str() >= prefix => format!("({after}"),
             _ => format!("[{prefix}"),
@@ -150,7 +166,7 @@ impl RedisStore {
         let pages: Vec<Vec<String>> = stream::iter(0..BUCKETS)
             .map(|bucket| {
                 let mut range = redis::cmd("ZRANGE");
-                range.arg(self.keys.index(bucket)).arg(&from).arg(&to);
+                range.arg(index(&self.keys, bucket)).arg(&from).arg(&to);
                 range.arg("BYLEX").arg("LIMIT").arg(0).arg(limit);
                 async move { self.link.query(&range).await }
             })
@@ -246,6 +262,15 @@ impl Store for RedisStore {
         } else {
             config.idle_ttl
         };
+        // A question that waits is not to go before its time is up.
+        let inputs = &append.snapshot.pending_inputs;
+        let until = inputs.iter().filter_map(|input| input.expires_at);
+        let (first_until, last_until) = (until.clone().min(), until.max());
+        let now = Timestamp::from(std::time::SystemTime::now()).as_millis();
+        let keep_task = last_until.map_or(keep_task, |last| {
+            let left = Duration::from_millis(last.as_millis().saturating_sub(now));
+            keep_task.max(left + config.idle_ttl.min(GRACE))
+        });
         let keep_log = if ended {
             config.finished_events_ttl.min(keep_task)
         } else {
@@ -261,6 +286,8 @@ impl Store for RedisStore {
             .key(&keys.ids)
             .key(&keys.outputs)
             .key(&keys.texts)
+            .key(&keys.asking)
+            .key(&keys.due)
             .arg(append.epoch.as_str())
             .arg(first.get())
             .arg(snapshot)
@@ -277,6 +304,8 @@ impl Store for RedisStore {
             .arg(append.task_id.as_str())
             .arg(config.idempotency_ids)
             .arg(millis(config.idempotency_ttl))
+            .arg(i32::from(!inputs.is_empty()))
+            .arg(first_until.map_or(String::new(), |at| at.as_millis().to_string()))
             .arg(append.events.len());
         for event in &append.events {
             let keyed: Option<Keyed<'_>> = serde_json::from_slice(&event.json).ok();
@@ -315,6 +344,8 @@ impl Store for RedisStore {
             .key(&keys.log)
             .key(&keys.index)
             .key(&keys.outputs)
+            .key(&keys.asking)
+            .key(&keys.due)
             .arg(fresh_epoch())
             .arg(i32::from(self.link.is_durable()))
             .arg(self.publish)
@@ -344,6 +375,33 @@ impl Store for RedisStore {
         read()
             .map(Some)
             .ok_or_else(|| garbled("the task in Redis cannot be read"))
+    }
+
+    async fn asking(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        let ids = self.ids_in(Keys::asking, prefix, after, limit).await;
+        ids.map_err(unavailable)
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        let pages: Vec<Vec<String>> = stream::iter(0..BUCKETS)
+            .map(|bucket| {
+                let mut range = redis::cmd("ZRANGE");
+                range.arg(self.keys.due(bucket)).arg("-inf");
+                range.arg(now.as_millis()).arg("BYSCORE");
+                range.arg("LIMIT").arg(0).arg(limit);
+                async move { self.link.query(&range).await }
+            })
+            .buffer_unordered(CONCURRENT)
+            .try_collect()
+            .await
+            .map_err(unavailable)?;
+        let ids = pages.into_iter().flatten();
+        Ok(ids.filter_map(|id| id.parse().ok()).take(limit).collect())
     }
 
     async fn read(
@@ -439,6 +497,8 @@ impl Store for RedisStore {
             .key(&keys.ids)
             .key(&keys.outputs)
             .key(&keys.texts)
+            .key(&keys.asking)
+            .key(&keys.due)
             .arg(self.publish)
             .arg(&keys.channel)
             .arg(task_id.as_str());

@@ -171,7 +171,7 @@ pub(crate) fn read_rules(engine: &Engine, task_id: &TaskId) -> Result<StoredRule
 }
 
 /// Reads every row. Keeps the index of all tasks, and the states of those with a
-/// lease and of `at_once` others.
+/// lease or an open question and of `at_once` others.
 pub(crate) fn load(engine: &Engine, era: Era, at_once: usize) -> Result<Loaded, Damage> {
     let mut index = Index {
         changes: fact(engine, CHANGES)?.unwrap_or(0),
@@ -226,7 +226,8 @@ pub(crate) fn load(engine: &Engine, era: Era, at_once: usize) -> Result<Loaded, 
         index.next_number = index.next_number.max(row.number + 1);
         index.bytes += entry.bytes;
         let rules: StoredRules = rules.remove(&key[..]).unwrap_or_default();
-        if tasks.len() < at_once || rules.lease_ms.is_some() {
+        let is_due = rules.lease_ms.is_some() || !snapshot.pending_inputs.is_empty();
+        if tasks.len() < at_once || is_due {
             tasks.push(StoredTask {
                 first: entry.first_offset(),
                 snapshot: Arc::clone(&snapshot),

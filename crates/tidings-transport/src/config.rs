@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tidings_bus::Backups;
+use tidings_connections::Signer;
 
 use crate::extra_route::ExtraRoute;
 use crate::forwarded::trusts;
@@ -59,6 +60,8 @@ pub struct TransportConfig {
     pub routes: Vec<ExtraRoute>,
     /// What makes a backup when an administrator asks for one. Default: nothing.
     pub backups: Option<Arc<dyn Backups>>,
+    /// What signs answer links. Default: nothing, and there are no such links.
+    pub link_signer: Option<Arc<dyn Signer>>,
     /// What makes the spans that requests are answered in. Default: one at
     /// level `INFO` with the field `request_id`, for the log.
     pub request_spans: Arc<dyn RequestSpans>,
@@ -81,6 +84,7 @@ impl Default for TransportConfig {
             pages: None,
             routes: Vec::new(),
             backups: None,
+            link_signer: None,
             request_spans: Arc::new(Logged),
         }
     }
@@ -224,6 +228,13 @@ impl TransportConfig {
     #[must_use]
     pub fn backups(mut self, backups: Arc<dyn Backups>) -> Self {
         self.backups = Some(backups);
+        self
+    }
+
+    /// Sets what signs answer links. All nodes need the same key.
+    #[must_use]
+    pub fn link_signer(mut self, signer: Arc<dyn Signer>) -> Self {
+        self.link_signer = Some(signer);
         self
     }
 

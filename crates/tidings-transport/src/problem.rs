@@ -24,6 +24,9 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<ErrorCode>,
     detail: String,
+    /// Who has answered the question, where that is the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     /// No token was given, so none was wrong (RFC 6750 §3.1).
     #[serde(skip)]
     no_token: bool,
@@ -42,6 +45,7 @@ impl Problem {
             status: status.as_u16(),
             code: None,
             detail: detail.into(),
+            by: None,
             no_token: false,
             retry_after: None,
             allow: None,
@@ -54,6 +58,14 @@ impl Problem {
         Self {
             code: Some(code),
             ..Self::plain(status, detail)
+        }
+    }
+
+    /// Returns the problem with the name of the one who has answered a question.
+    pub(crate) fn answered_by(self, by: &str) -> Self {
+        Self {
+            by: Some(by.to_owned()),
+            ..self
         }
     }
 

@@ -14,6 +14,7 @@ use crate::publish::append::{opens_new_run, output_of};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError, StoredEvent, StoredTask};
 use crate::tasks::eviction::Lane;
+use crate::tasks::listing::Listed;
 use crate::tasks::task::{Rules, Task};
 
 /// Bytes read from a store at a time.
@@ -191,6 +192,7 @@ impl Shared {
     ) -> bool {
         let mut complete = true;
         let mut taken = false;
+        let mut heard = false;
         let mut rules = task.lock_rules();
         let mut log = task.topic().lock();
         if log.closed {
@@ -213,9 +215,11 @@ impl Shared {
             Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
             let limits = self.config.output_limits;
             log.outputs.take((&payload, event.offset), new_run, limits);
+            let event_type = event.event_type.clone();
             self.take_in(&mut rules, &mut log, event, &payload, stored.json);
             log.snapshot = Some(snapshot);
             taken = true;
+            heard |= !event_type.is_made_by_bus();
         }
         if taken {
             rules.touched = Instant::now();
@@ -224,7 +228,7 @@ impl Shared {
             if rules.finished.is_some() {
                 rules.lease = None;
                 self.schedule_lease(task, &mut rules);
-            } else if let Some(lease) = &mut rules.lease {
+            } else if let Some(lease) = rules.lease.as_mut().filter(|_| heard) {
                 lease.renew(since_start);
             }
             task.topic().mirror(&mut log);
@@ -232,8 +236,8 @@ impl Shared {
         drop(log);
         if taken {
             rules.recount();
-            let status = task.snapshot().status;
-            self.relist(task, &mut rules, Some(status));
+            let listed = Listed::of(&task.snapshot());
+            self.relist(task, &mut rules, Some(listed));
             let lane = Lane::of(rules.finished.is_some(), true);
             self.place(task, &mut rules, lane);
         }
@@ -339,7 +343,7 @@ impl Shared {
         for (event, payload, json) in loaded.events {
             self.take_in(&mut rules, &mut log, event, &payload, json);
         }
-        let status = snapshot.status;
+        let listed = Listed::of(&snapshot);
         log.snapshot = Some(Arc::new(snapshot));
         rules.touched = Instant::now();
         rules.finished = finished(&log, rules.touched);
@@ -348,7 +352,7 @@ impl Shared {
         drop(log);
         self.schedule_lease(task, &mut rules);
         rules.recount();
-        self.relist(task, &mut rules, Some(status));
+        self.relist(task, &mut rules, Some(listed));
         let lane = Lane::of(rules.finished.is_some(), has_events);
         self.place(task, &mut rules, lane);
     }

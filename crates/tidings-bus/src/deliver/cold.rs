@@ -19,6 +19,7 @@ use crate::log::{Log, View};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError, StoredEvent, StoredTask};
 use crate::tasks::eviction::Lane;
+use crate::tasks::listing::Listed;
 use crate::tasks::task::Task;
 
 /// Bytes of events in a page: a few writes to a socket.
@@ -141,7 +142,7 @@ impl Shared {
         Arc::make_mut(&mut stored.snapshot).count_bytes();
         let last = stored.snapshot.updated_at.unwrap_or_default();
         log.outputs.seed(stored.outputs, &stored.snapshot);
-        let (stalled, status) = (stored.snapshot.stalled, stored.snapshot.status);
+        let (stalled, listed) = (stored.snapshot.stalled, Listed::of(&stored.snapshot));
         log.resume_cold(stored.snapshot, stored.first);
         task.cold.store(true, Ordering::SeqCst);
         task.absent.store(false, Ordering::SeqCst);
@@ -158,7 +159,7 @@ impl Shared {
         drop(log);
         rules.recount();
         let lane = Lane::of(rules.finished.is_some(), false);
-        self.relist(task, &mut rules, Some(status));
+        self.relist(task, &mut rules, Some(listed));
         self.place(task, &mut rules, lane);
         drop(rules);
         task.topic().announce();

@@ -365,7 +365,7 @@ impl Log {
         match event_type {
             EventType::TaskStalled => self.stalled = true,
             // They come from those who watch, and are no sign of the producer's life.
-            EventType::CommandRequested | EventType::InputProvided => {}
+            EventType::CommandRequested | EventType::InputProvided | EventType::InputExpired => {}
             _ => {
                 let ended = std::mem::take(&mut self.stalled);
                 return ended && *event_type == EventType::Log;

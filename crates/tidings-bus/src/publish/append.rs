@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use tidings_protocol::{
     Admission, Epoch, ErrorCode, FenceError, IdError, InvalidEvent, InvalidTransition, ItemId,
-    Lease, NewEvent, Offset, OutputDelta, Payload, ProducerLedger, TaskSnapshot, TaskStatus,
+    Lease, NewEvent, Offset, OutputDelta, Payload, PendingInput, ProducerLedger, TaskSnapshot,
     encode_event,
 };
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::tasks::eviction::Lane;
 use crate::tasks::lease::Expiry;
+use crate::tasks::listing::Listed;
+use crate::tasks::questions::Unfit;
 use crate::tasks::task::{Rules, Task};
 
 /// What a publisher gets back.
@@ -77,10 +79,47 @@ pub enum PublishError {
     /// The task has ended: nothing can be reported of it any more.
     #[error("the task has ended: nothing more can be reported of it")]
     Ended,
+    /// The question of an answer has one already, or has expired: read the task's
+    /// state.
+    #[error("the question `{input_id}` {}", How(.by.as_deref()))]
+    QuestionEnded {
+        /// The question.
+        input_id: ItemId,
+        /// Who has answered it; `None` if it expired.
+        by: Option<String>,
+    },
+    /// The task has no such open question. It was never asked, or it went with an
+    /// older run, or more questions were asked since than a state has room for.
+    #[error("the task has no open question `{input_id}`")]
+    NoQuestion {
+        /// The question.
+        input_id: ItemId,
+    },
+    /// Another question of this id was asked meanwhile: read it, and answer that one.
+    #[error("the question `{input_id}` was asked anew meanwhile")]
+    QuestionChanged {
+        /// The question.
+        input_id: ItemId,
+    },
+    /// The schema of a question cannot be used: correct it.
+    #[error("input_required: `schema` cannot be used")]
+    Schema(#[source] Unfit),
     /// The bus was shut down. An event that was on its way to the store may have
     /// got there.
     #[error("the bus is closed")]
     Closed,
+}
+
+/// How a question ended.
+struct How<'a>(Option<&'a str>);
+
+impl std::fmt::Display for How<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(by) => write!(f, "was answered by {by}"),
+            None => f.write_str("has expired"),
+        }
+    }
 }
 
 impl PublishError {
@@ -88,7 +127,13 @@ impl PublishError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::InvalidEvent,
-            Self::Transition(_) | Self::Ended => ErrorCode::InvalidTransition,
+            Self::QuestionEnded { by: Some(_), .. } => ErrorCode::AlreadyAnswered,
+            Self::Transition(_)
+            | Self::Ended
+            | Self::QuestionEnded { .. }
+            | Self::NoQuestion { .. }
+            | Self::QuestionChanged { .. } => ErrorCode::InvalidTransition,
+            Self::Schema(_) => ErrorCode::InvalidEvent,
             Self::Fenced(error) => error.code(),
             Self::WrongRun { .. } => ErrorCode::WrongRun,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
@@ -106,6 +151,8 @@ pub(crate) struct Prepared {
     pub(crate) account: Option<Account>,
     /// The lease that it ends, where the bus publishes it for that reason.
     pub(crate) expiry: Option<Expiry>,
+    /// The very question that it ends. Boxed, because nearly no event has one.
+    pub(crate) question: Option<Box<PendingInput>>,
 }
 
 impl Prepared {
@@ -120,6 +167,7 @@ impl Prepared {
             payload,
             account: None,
             expiry: None,
+            question: None,
         })
     }
 }
@@ -194,7 +242,7 @@ impl Shared {
         let after = log.snapshot.as_mut().map(|snapshot| {
             let snapshot = Arc::make_mut(snapshot);
             snapshot.apply(&payload, offset, at);
-            (snapshot.status, snapshot.run)
+            (Listed::of(snapshot), snapshot.run)
         });
         log.outputs
             .take((&payload, offset), new_run, self.config.output_limits);
@@ -204,11 +252,11 @@ impl Shared {
             duplicate: false,
             run: opened(prepared, after.map(|(_, run)| run)),
         };
-        let status = after.map(|(status, _)| status);
+        let listed = after.map(|(listed, _)| listed);
         let waiting = log.waiting() - waiting;
         task.topic().mirror(&mut log);
         drop(log);
-        self.settle(task, rules, prepared, offset, status, now);
+        self.settle(task, rules, prepared, offset, listed, now);
         if let Some(behind) = &self.behind {
             behind.note(task, waiting);
         }
@@ -296,7 +344,9 @@ impl Shared {
         }
         snapshot
             .check(&prepared.event.event_type)
-            .map_err(|error| self.refuse(error.into()))
+            .map_err(PublishError::from)
+            .and_then(|()| self.check_question(snapshot, prepared))
+            .map_err(|error| self.refuse(error))
     }
 
     pub(crate) fn refuse(&self, error: PublishError) -> Refused {
@@ -320,7 +370,7 @@ impl Shared {
         rules: &mut Rules,
         prepared: &Prepared,
         offset: Offset,
-        status: Option<TaskStatus>,
+        listed: Option<Listed>,
         now: Instant,
     ) {
         self.counters.published.fetch_add(1, Ordering::Relaxed);
@@ -342,7 +392,7 @@ impl Shared {
             rules.changes += 1;
         }
         rules.touched = now;
-        let ended = status.is_some_and(TaskStatus::is_terminal);
+        let ended = listed.is_some_and(|listed| listed.status.is_terminal());
         if ended {
             rules.finished.get_or_insert(now);
             rules.changes += u64::from(rules.lease.take().is_some());
@@ -352,7 +402,7 @@ impl Shared {
             self.keep_lease(task, rules, prepared, now);
         }
         rules.recount();
-        self.relist(task, rules, status);
+        self.relist(task, rules, listed);
         self.place(task, rules, Lane::of(ended, true));
     }
 
@@ -368,12 +418,13 @@ impl Shared {
                 });
                 self.schedule_lease(task, rules);
             }
-            // The bus's own notice is no sign of life.
+            // The bus's own notices are no sign of life.
             Payload::TaskStalled => {
                 if let Some(expiry) = prepared.expiry {
                     rules.lease = Some(expiry.next);
                 }
             }
+            Payload::InputExpired(_) => {}
             _ => {
                 if let Some(lease) = &mut rules.lease {
                     lease.renew(since_start);

@@ -30,6 +30,7 @@ use crate::publish::append::{
 };
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
+use crate::tasks::listing::Listed;
 use crate::tasks::task::{Rules, Task};
 
 /// How often events that another node outran are decided anew.
@@ -159,8 +160,8 @@ impl Outcome {
 
 /// What was decided about an event, as long as all before it are stored.
 pub(crate) enum Verdict {
-    /// With the task's status after it, and the run that it opens.
-    Taken(Line, TaskStatus, Option<u32>),
+    /// With what the task is listed under after it, and the run that it opens.
+    Taken(Line, Listed, Option<u32>),
     /// The event repeats one of the same group, which opens this run.
     Repeats(Offset, Option<u32>),
     /// `anyway`: whatever becomes of those before it.
@@ -445,11 +446,11 @@ impl Shared {
                 let limits = self.config.output_limits;
                 extents.take((&payload, next), new_run, limits, changes);
             }
-            let status = state.status;
+            let listed = Listed::of(state);
             let before = rules_after
                 .as_ref()
                 .map_or_else(|| rules.lease_ms(), |rules| rules.lease_ms);
-            let lease_ms = lease_after(before, &prepared.payload, status);
+            let lease_ms = lease_after(before, &prepared.payload, listed.status);
             let run = opened(prepared, Some(state.run));
             if event.producer.is_some() || run.is_some() || lease_ms != before {
                 let after = rules_after.get_or_insert_with(|| rules.stored());
@@ -477,7 +478,7 @@ impl Shared {
                 output: output_of(&prepared.payload),
                 at,
             };
-            verdicts.push(Verdict::Taken(line, status, run));
+            verdicts.push(Verdict::Taken(line, listed, run));
             next = next.next();
         }
         let outputs = outputs.filter(|outputs| !outputs.changes.is_empty());
@@ -554,10 +555,10 @@ impl Shared {
         for (waiter, verdict) in group.iter().zip(verdicts) {
             answers.push(match verdict {
                 _ if closed => Err(Refused::Removed),
-                Verdict::Taken(line, status, run) => {
+                Verdict::Taken(line, listed, run) => {
                     let offset = line.offset;
                     self.lay_down(&mut log, line);
-                    settled.push((&waiter.prepared, offset, status));
+                    settled.push((&waiter.prepared, offset, listed));
                     Ok(published(offset, false, run))
                 }
                 Verdict::Repeats(offset, run) => {
@@ -577,8 +578,8 @@ impl Shared {
             task.topic().mirror(&mut log);
         }
         drop(log);
-        for (prepared, offset, status) in settled {
-            self.settle(task, &mut rules, prepared, offset, Some(status), now);
+        for (prepared, offset, listed) in settled {
+            self.settle(task, &mut rules, prepared, offset, Some(listed), now);
         }
         drop(rules);
         Outcome {

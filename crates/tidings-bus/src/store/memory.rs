@@ -5,7 +5,7 @@ use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tidings_protocol::{Epoch, ItemId, Offset, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, ItemId, Offset, TaskId, TaskSnapshot, Timestamp};
 
 use super::{
     Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredRules, StoredTask,
@@ -137,6 +137,33 @@ impl Store for MemoryStore {
             .take_while(|task_id| task_id.as_str().starts_with(prefix))
             .take(limit)
             .collect())
+    }
+
+    async fn asking(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        let mut ids = self.list(prefix, after, usize::MAX).await?;
+        let tasks = self.lock();
+        ids.retain(|id| {
+            tasks
+                .get(id)
+                .is_some_and(|task| !task.snapshot.pending_inputs.is_empty())
+        });
+        ids.truncate(limit);
+        Ok(ids)
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        let tasks = self.lock();
+        let is_due = |entry: &Entry| {
+            let mut inputs = entry.snapshot.pending_inputs.iter();
+            inputs.any(|input| input.expires_at.is_some_and(|at| at <= now))
+        };
+        let due = tasks.iter().filter(|(_, entry)| is_due(entry));
+        Ok(due.map(|(id, _)| id.clone()).take(limit).collect())
     }
 
     async fn append(&self, append: Append) -> Result<(), StoreError> {

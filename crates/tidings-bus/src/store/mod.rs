@@ -23,7 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tidings_protocol::{Epoch, ItemId, Offset, ProducerLedger, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, ItemId, Offset, ProducerLedger, TaskId, TaskSnapshot, Timestamp};
 
 pub use backups::{BackupError, BackupMade, Backups};
 pub use keeper::{KeepChange, Keeper, KeptThing};
@@ -144,7 +144,7 @@ pub enum StoreError {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The tasks that a bus has in memory from the start, in any order: all that have
-    /// a lease, and others as far as there are not too many. Called once, before
+    /// a lease or an open question, and others as far as there are not too many. Called once, before
     /// anything else.
     async fn open(&self) -> Result<Vec<StoredTask>, StoreError>;
 
@@ -186,6 +186,26 @@ pub trait Store: Send + Sync + 'static {
         ids.sort_unstable();
         ids.truncate(limit);
         Ok(ids)
+    }
+
+    /// Ids of up to `limit` tasks with an open question in order, after `after`, that
+    /// begin with `prefix`. Asked of a store that nodes share.
+    ///
+    /// By default all tasks, for a store without an index of them.
+    async fn asking(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        self.list(prefix, after, limit).await
+    }
+
+    /// Ids of up to `limit` tasks with an open question that has expired by `now`.
+    /// Asked of a store that nodes share, so that a question expires even if no node
+    /// has its task in memory.
+    async fn due(&self, _now: Timestamp, _limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// Events from `from` on, ascending, at least one if there is one, and

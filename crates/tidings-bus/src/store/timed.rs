@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tidings_protocol::{ItemId, Offset, TaskId};
+use tidings_protocol::{ItemId, Offset, TaskId, Timestamp};
 
 use super::{Append, Store, StoreError, StoredEvent, StoredTask, StoredText, Write};
 use crate::stats::Counters;
@@ -57,6 +57,19 @@ impl Store for Timed {
         limit: usize,
     ) -> Result<Vec<TaskId>, StoreError> {
         self.reading(self.inner.list(prefix, after, limit)).await
+    }
+
+    async fn asking(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        self.reading(self.inner.asking(prefix, after, limit)).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        self.reading(self.inner.due(now, limit)).await
     }
 
     async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {

@@ -113,18 +113,48 @@ pub(crate) fn judge(lease: Lease, now: Duration, refused: Option<Duration>) -> V
     Verdict::Expired(expiry, next)
 }
 
+/// Something of a task that comes due.
+pub(crate) enum Deadline {
+    /// Its lease runs out.
+    Lease(Weak<Task>),
+    /// One of its questions expires.
+    Question(Weak<Task>),
+}
+
 /// The deadlines of all tasks, and who waits for them.
 #[derive(Default)]
 pub(crate) struct Leases {
-    deadlines: Mutex<Deadlines<Weak<Task>>>,
+    deadlines: Mutex<Deadlines<Deadline>>,
     changed: Notify,
 }
 
 impl Leases {
-    fn lock(&self) -> MutexGuard<'_, Deadlines<Weak<Task>>> {
+    fn lock(&self) -> MutexGuard<'_, Deadlines<Deadline>> {
         self.deadlines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces an entry by one that comes due at `at`, or by none. Returns the name
+    /// of the new one.
+    pub(crate) fn replace(
+        &self,
+        ticket: Option<Ticket>,
+        at: Option<Instant>,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Option<Ticket> {
+        if ticket.is_none() && at.is_none() {
+            return None;
+        }
+        let mut deadlines = self.lock();
+        if let Some(ticket) = ticket {
+            deadlines.cancel(ticket);
+        }
+        let (ticket, first) = deadlines.add(at?, deadline());
+        if first {
+            self.changed.notify_one();
+        }
+        Some(ticket)
     }
 }
 
@@ -135,20 +165,10 @@ impl Shared {
         let lease = rules.lease.as_ref();
         // A deadline that no clock will reach is none.
         let at = lease.and_then(|lease| self.started.checked_add(lease.deadline()));
-        if rules.ticket.is_none() && at.is_none() {
-            return;
-        }
-        let mut deadlines = self.leases.lock();
-        if let Some(ticket) = rules.ticket.take() {
-            deadlines.cancel(ticket);
-        }
-        if let Some(at) = at {
-            let (ticket, first) = deadlines.add(at, Arc::downgrade(task));
-            rules.ticket = Some(ticket);
-            if first {
-                self.leases.changed.notify_one();
-            }
-        }
+        let ticket = rules.ticket.take();
+        rules.ticket = self
+            .leases
+            .replace(ticket, at, || Deadline::Lease(Arc::downgrade(task)));
     }
 
     /// Notes that the store made the bus refuse an event.
@@ -173,7 +193,8 @@ impl Shared {
     }
 }
 
-/// Publishes `task_stalled` and `task_failed` when leases run out.
+/// Publishes `task_stalled` and `task_failed` when leases run out, and
+/// `input_expired` when the time of questions is up.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         let next = shared.leases.lock().next();
@@ -189,10 +210,24 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         let due = shared.leases.lock().due(Instant::now());
-        let due = due.into_iter().filter_map(|task| task.upgrade());
         futures_util::stream::iter(due)
-            .for_each_concurrent(AT_A_TIME, |task| expire(&shared, task))
+            .for_each_concurrent(AT_A_TIME, |deadline| come_due(&shared, deadline))
             .await;
+    }
+}
+
+async fn come_due(shared: &Arc<Shared>, deadline: Deadline) {
+    match deadline {
+        Deadline::Lease(task) => {
+            if let Some(task) = task.upgrade() {
+                expire(shared, task).await;
+            }
+        }
+        Deadline::Question(task) => {
+            if let Some(task) = task.upgrade() {
+                shared.expire_questions(&task).await;
+            }
+        }
     }
 }
 

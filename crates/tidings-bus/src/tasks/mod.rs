@@ -4,6 +4,7 @@ pub(crate) mod eviction;
 pub(crate) mod idempotency;
 pub(crate) mod lease;
 pub(crate) mod listing;
+pub(crate) mod questions;
 pub(crate) mod registry;
 pub(crate) mod retention;
 pub(crate) mod room;

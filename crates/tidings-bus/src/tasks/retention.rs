@@ -153,7 +153,8 @@ fn sweep_shared(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) {
         let mut rules = task.lock_rules();
         rules.ids.expire(now, config.idempotency_ttl);
         rules.recount();
-        (rules.finished, rules.touched, rules.lease.is_some())
+        let leased = rules.lease.is_some() || rules.asking().until.is_some();
+        (rules.finished, rules.touched, leased)
     };
     let idle = now.duration_since(touched);
     if finished.is_some() && idle >= config.finished_events_ttl {
@@ -202,12 +203,15 @@ fn note_removal(task: &Task, removed: &Result<(), StoreError>) -> bool {
 }
 
 /// Decides whether the time of a whole task is up. A task that somebody watches
-/// by its name stays: it would vanish for no reason.
+/// by its name stays: it would vanish for no reason. So does one that waits for an
+/// answer until a time to come: the question would go without a word.
 fn is_over(shared: &Shared, task: &Task, rules: &Rules, now: Instant) -> bool {
     let config = &shared.config;
     let limit = match rules.finished {
         Some(_) => config.pinned_ttl,
         None => config.idle_ttl,
     };
-    now.duration_since(rules.touched) >= limit && task.topic().keeper_count() == 0
+    now.duration_since(rules.touched) >= limit
+        && task.topic().keeper_count() == 0
+        && rules.asking().until.is_none()
 }

@@ -24,7 +24,7 @@ pub(crate) struct Leaving {
     pub(crate) stored: bool,
     /// The store has all its events, and its rules as they are now.
     pub(crate) saved: bool,
-    /// It has a lease, which somebody has to look after.
+    /// It has a lease or an open question, which somebody has to look after.
     pub(crate) leased: bool,
     /// Somebody watches it.
     pub(crate) watched: bool,
@@ -111,7 +111,7 @@ impl Shared {
         };
         let rules = task.lock_rules();
         let rules_saved = self.behind.is_none() || rules.changes == rules.saved;
-        let leased = rules.lease.is_some();
+        let leased = rules.is_due_some_time();
         drop(rules);
         let idle = task.lock_waiting().is_idle() && !task.unsaved.load(Ordering::SeqCst);
         let left = self.tasks.remove_if(task.id(), |known| {

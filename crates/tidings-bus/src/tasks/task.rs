@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
 use crate::cluster::mirror::Incoming;
@@ -14,6 +14,8 @@ use crate::store::StoredRules;
 use crate::tasks::eviction::Place;
 use crate::tasks::idempotency::IdempotencyWindow;
 use crate::tasks::lease::Ticket;
+use crate::tasks::listing::Listed;
+use crate::tasks::questions::Asking;
 use crate::tasks::starts::Starts;
 
 /// Bytes that the stamp of one producer is charged with: two ids, two numbers,
@@ -60,8 +62,10 @@ pub(crate) struct Rules {
     pub(crate) saved: u64,
     /// The lease's entry among the deadlines; none while there is no lease.
     pub(crate) ticket: Option<Ticket>,
-    /// The status that the task is listed under.
-    pub(crate) listed: Option<TaskStatus>,
+    /// The entry of the next question that expires among the deadlines.
+    pub(crate) expiry: Option<Ticket>,
+    /// What the task is listed under.
+    pub(crate) listed: Option<Listed>,
     /// Where the task waits to give memory back; none while it cannot.
     pub(crate) place: Option<Place>,
     /// What the rules hold, and whom it is charged to.
@@ -80,6 +84,7 @@ impl Rules {
             changes: 0,
             saved: 0,
             ticket: None,
+            expiry: None,
             listed: None,
             place: None,
             tally: account.tally(),
@@ -91,16 +96,29 @@ impl Rules {
     pub(crate) fn reset(&mut self, now: Instant) {
         let changes = self.changes + 1;
         let (ticket, place) = (self.ticket.take(), self.place.take());
+        let expiry = self.expiry.take();
         let listed = self.listed;
         *self = Self {
             changes,
             // The store forgets the task, and its rules with it.
             saved: changes,
             ticket,
+            expiry,
             listed,
             place,
             ..Self::new(now, &self.tally.account().clone())
         };
+    }
+
+    /// Returns what is known of the task's open questions.
+    pub(crate) fn asking(&self) -> Asking {
+        self.listed.map(|listed| listed.asking).unwrap_or_default()
+    }
+
+    /// Whether somebody has to look after the task: it has a lease, or an open
+    /// question.
+    pub(crate) fn is_due_some_time(&self) -> bool {
+        self.lease.is_some() || self.asking().open
     }
 
     /// Charges what the rules hold now; called whenever that has changed.

@@ -28,6 +28,7 @@ fn one_of_each() -> Vec<NewEvent> {
         NewEvent::artifact(&artifact),
         NewEvent::input_required("i", "sure?", None),
         NewEvent::input_provided("i", &json!(true), "ann"),
+        NewEvent::input_expired("i"),
         NewEvent::task_stalled(),
         NewEvent::log("line"),
         NewEvent::command_requested("c", "cancel", None, "ann"),
@@ -39,7 +40,7 @@ fn one_of_each() -> Vec<NewEvent> {
 }
 
 /// What tells of work going on, or ends it once more: refused after the end.
-const AFTER_THE_END: [&str; 11] = [
+const AFTER_THE_END: [&str; 12] = [
     "progress_update",
     "step_started",
     "step_completed",
@@ -47,6 +48,7 @@ const AFTER_THE_END: [&str; 11] = [
     "tool_call_started",
     "output_delta",
     "input_required",
+    "input_expired",
     "task_completed",
     "task_failed",
     "task_cancelled",

@@ -15,6 +15,7 @@ mod ledger;
 mod lifecycle;
 mod outputs;
 mod python_event_bus;
+mod questions;
 mod retention;
 mod rules_outlive_a_restart;
 mod runs;

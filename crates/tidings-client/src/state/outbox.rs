@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use tidings_protocol::{
-    ClientMessage, ClientRequest, Data, ErrorCode, EventClass, NewEvent, Reference, TaskId,
+    ClientMessage, ClientRequest, ErrorCode, EventClass, NewEvent, Reference, TaskId,
 };
 
 use super::{Output, State, Wire};
@@ -273,16 +273,11 @@ impl State {
         Ok(id)
     }
 
-    /// Asks a task to do something.
+    /// Sends a command or an answer.
     ///
     /// # Errors
-    /// Too many commands wait, or the client has stopped.
-    pub(crate) fn command(
-        &mut self,
-        task_id: TaskId,
-        command: String,
-        args: Option<Data>,
-    ) -> Result<RequestId, CommandError> {
+    /// Too many of them wait, or the client has stopped.
+    pub(crate) fn ask(&mut self, request: ClientRequest) -> Result<RequestId, CommandError> {
         if let Some(stopped) = self.stopped() {
             return Err(CommandError::Stopped(stopped.clone()));
         }
@@ -290,11 +285,6 @@ impl State {
             return Err(CommandError::BufferFull);
         }
         let id = RequestId(self.wire.reference());
-        let request = ClientRequest::Command {
-            task_id: Some(task_id),
-            command,
-            args,
-        };
         let text = message(id, request);
         let max = self.max_message();
         if self.is_too_large(text.len()) {

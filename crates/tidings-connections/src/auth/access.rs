@@ -105,8 +105,21 @@ impl Access {
 
     /// Whether this may be done to that task.
     pub fn allows(&self, permission: Permission, task_id: &TaskId) -> bool {
-        let scope = self.scope(permission);
-        scope.is_none_or(|scope| scope.allows(task_id))
+        let principal = self.principal();
+        principal.is_none_or(|principal| principal.permissions.allow(permission, task_id))
+    }
+
+    /// Returns the tasks whose questions may be answered; none: all.
+    pub fn answerable(&self) -> Option<Scope> {
+        let permissions = &self.principal()?.permissions;
+        let [own, implied] = [&permissions.answer, &permissions.command];
+        Some(
+            own.targets()
+                .iter()
+                .chain(implied.targets())
+                .cloned()
+                .collect(),
+        )
     }
 
     /// That this may be done to that task.

@@ -10,9 +10,11 @@ mod authenticator;
 mod permissions;
 mod publishing;
 mod scope;
+mod signer;
 
 pub use access::{Access, Forbidden};
 pub use authenticator::{AuthError, Authenticator, Credentials, Principal};
 pub use permissions::{Permission, Permissions, UnknownPermission};
 pub use publishing::NotPublishable;
 pub use scope::Scope;
+pub use signer::Signer;

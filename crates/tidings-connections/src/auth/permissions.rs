@@ -10,9 +10,12 @@ use super::Scope;
 pub enum Permission {
     /// See a task: its events, history and snapshot.
     Watch,
-    /// Publish events into it, but for requests of commands.
+    /// Publish events into it, but for requests of commands and answers.
     Publish,
-    /// Ask it to cancel, pause, or whatever its agent understands.
+    /// Answer its questions.
+    Answer,
+    /// Ask it to cancel, pause, or whatever its agent understands. Whoever may do
+    /// that may answer its questions, too.
     Command,
     /// Remove it, and see who watches it. For every task (`*`): see and close
     /// all connections, send personal messages, read statistics and metrics.
@@ -21,18 +24,25 @@ pub enum Permission {
 
 /// The text names no permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a permission: watch, publish, command or admin")]
+#[error("expected a permission: watch, publish, answer, command or admin")]
 pub struct UnknownPermission;
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Watch, Self::Publish, Self::Command, Self::Admin];
+    pub const ALL: [Self; 5] = [
+        Self::Watch,
+        Self::Publish,
+        Self::Answer,
+        Self::Command,
+        Self::Admin,
+    ];
 
     /// Its name in tokens.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Watch => "watch",
             Self::Publish => "publish",
+            Self::Answer => "answer",
             Self::Command => "command",
             Self::Admin => "admin",
         }
@@ -65,6 +75,8 @@ pub struct Permissions {
     pub watch: Scope,
     /// What may be published into.
     pub publish: Scope,
+    /// What may be answered, beside what may be commanded.
+    pub answer: Scope,
     /// What may be commanded.
     pub command: Scope,
     /// What may be administered.
@@ -88,11 +100,13 @@ impl Permissions {
         self
     }
 
-    /// The tasks of one permission.
+    /// The tasks that one permission names. Another one may imply it: see
+    /// [`allow`](Self::allow).
     pub fn scope(&self, permission: Permission) -> &Scope {
         match permission {
             Permission::Watch => &self.watch,
             Permission::Publish => &self.publish,
+            Permission::Answer => &self.answer,
             Permission::Command => &self.command,
             Permission::Admin => &self.admin,
         }
@@ -102,6 +116,7 @@ impl Permissions {
         match permission {
             Permission::Watch => &mut self.watch,
             Permission::Publish => &mut self.publish,
+            Permission::Answer => &mut self.answer,
             Permission::Command => &mut self.command,
             Permission::Admin => &mut self.admin,
         }
@@ -109,14 +124,20 @@ impl Permissions {
 
     /// Whether this may be done to that task.
     pub fn allow(&self, permission: Permission, task_id: &TaskId) -> bool {
-        self.scope(permission).allows(task_id)
+        let implied = permission == Permission::Answer && self.command.allows(task_id);
+        implied || self.scope(permission).allows(task_id)
     }
 
-    /// What somebody lacks who wants to publish this: a request for a command
-    /// is an event like any other, and must not be a way around `command`.
+    /// What somebody lacks who wants to publish this: a request for a command, or an
+    /// answer, is an event like any other, and must not be a way around `command` and
+    /// `answer`.
     pub fn missing_to_publish(&self, task_id: &TaskId, event: &EventType) -> Option<Permission> {
-        let command = (*event == EventType::CommandRequested).then_some(Permission::Command);
-        [Some(Permission::Publish), command]
+        let more = match event {
+            EventType::CommandRequested => Some(Permission::Command),
+            EventType::InputProvided => Some(Permission::Answer),
+            _ => None,
+        };
+        [Some(Permission::Publish), more]
             .into_iter()
             .flatten()
             .find(|permission| !self.allow(*permission, task_id))

@@ -62,6 +62,11 @@ pub struct Arguments {
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     publish: Vec<Target>,
 
+    /// Tasks whose questions may be answered; those that may be commanded are among
+    /// them
+    #[arg(long, value_name = "TASKS", value_delimiter = ',')]
+    answer: Vec<Target>,
+
     /// Tasks that may be commanded
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     command: Vec<Target>,
@@ -93,6 +98,7 @@ impl Arguments {
         Permissions::default()
             .with(Permission::Watch, scope(&self.watch))
             .with(Permission::Publish, scope(&self.publish))
+            .with(Permission::Answer, scope(&self.answer))
             .with(Permission::Command, scope(&self.command))
             .with(Permission::Admin, scope(&self.admin))
     }

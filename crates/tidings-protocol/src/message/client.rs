@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Data, IdError, NewEvent, Pattern, Secret, Since, TaskId};
+use crate::{Data, IdError, ItemId, Json, NewEvent, Pattern, Secret, Since, TaskId};
 
 use super::Reference;
 use super::wire::client::{self as wire, Kind};
@@ -57,6 +57,15 @@ pub enum ClientRequest {
     Unsubscribe {
         /// What; none: the path's task.
         target: Option<Target>,
+    },
+    /// Answer a question that a task has asked.
+    Answer {
+        /// Of this task; none: the path's.
+        task_id: Option<TaskId>,
+        /// The question.
+        input_id: ItemId,
+        /// The answer.
+        value: Json,
     },
     /// Ask a task to do something.
     Command {
@@ -170,6 +179,7 @@ impl ClientRequest {
             Self::Publish { .. } => Kind::Publish,
             Self::Subscribe { .. } => Kind::Subscribe,
             Self::Unsubscribe { .. } => Kind::Unsubscribe,
+            Self::Answer { .. } => Kind::Answer,
             Self::Command { .. } => Kind::Command,
             Self::Authenticate { .. } => Kind::Authenticate,
         }

@@ -79,6 +79,10 @@ struct Envelope<'a> {
     #[serde(borrow)]
     args: Option<&'a RawValue>,
     #[serde(borrow)]
+    input_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
     token: Option<&'a RawValue>,
 }
 
@@ -157,6 +161,11 @@ impl<'a> Envelope<'a> {
                     args,
                 })
             }
+            Kind::Answer => Ok(ClientRequest::Answer {
+                task_id: self.task_id()?,
+                input_id: self.required(Kind::Answer, "input_id", self.input_id)?,
+                value: self.required(Kind::Answer, "value", self.value)?,
+            }),
             Kind::Authenticate => Ok(ClientRequest::Authenticate {
                 token: self.required(Kind::Authenticate, "token", self.token)?,
             }),
@@ -177,7 +186,7 @@ impl<'a> Envelope<'a> {
                 ErrorCode::UnknownType,
                 format!(
                     "no message has the type {shown:?}; there are ping, publish, subscribe, \
-                     unsubscribe, command and authenticate"
+                     unsubscribe, answer, command and authenticate"
                 ),
             )
         })

@@ -24,7 +24,9 @@ pub use command::{
     CommandAccepted, CommandCompleted, CommandRejected, CommandRequested, MAX_COMMAND_CHARS,
 };
 pub use error::InvalidEvent;
-pub use input::{InputProvided, InputRequired};
+pub use input::{
+    InputExpired, InputProvided, InputRequired, MAX_CHOICES, MAX_EXPIRES_IN_MS, MAX_SCHEMA_BYTES,
+};
 pub use output::{Artifact, Log, LogStream, OutputCompleted, OutputDelta, UnknownLogStream};
 pub use progress::ProgressUpdate;
 pub use step::{StepCompleted, StepFailed, StepStarted};
@@ -86,6 +88,8 @@ pub enum Payload {
     InputRequired(InputRequired),
     /// `input_provided`
     InputProvided(InputProvided),
+    /// `input_expired`
+    InputExpired(InputExpired),
     /// `task_stalled`
     TaskStalled,
     /// `log`
@@ -140,6 +144,7 @@ impl Payload {
             EventType::Artifact => reader.read().map(Self::Artifact),
             EventType::InputRequired => reader.read().map(Self::InputRequired),
             EventType::InputProvided => reader.read().map(Self::InputProvided),
+            EventType::InputExpired => reader.read().map(Self::InputExpired),
             EventType::TaskStalled => Ok(Self::TaskStalled),
             EventType::Log => reader.read().map(Self::Log),
             EventType::CommandRequested => reader.read().map(Self::CommandRequested),

@@ -1,15 +1,15 @@
 //! The reducer: what each event makes of a task's state.
 
 use super::TaskSnapshot;
-use super::bound::clip;
+use super::bound::{MAX_TEXT_BYTES, clip};
 use super::entries::{
-    self, AgentState, ArtifactState, ItemState, OutputState, PendingCommand, PendingInput,
-    StepState, ToolCallState,
+    self, AgentState, ArtifactState, EndedInput, ItemState, OutputState, PendingCommand,
+    PendingInput, StepState, ToolCallState,
 };
 use super::weight::{self, Weight};
 use crate::{
-    Offset, OutputCompleted, OutputDelta, Payload, ProgressUpdate, TaskError, TaskStarted,
-    TaskStatus, Timestamp,
+    ItemId, Json, Offset, OutputCompleted, OutputDelta, Payload, ProgressUpdate, TaskError,
+    TaskStarted, TaskStatus, Timestamp,
 };
 
 /// Whether an event can have made the lists or the result heavier.
@@ -36,7 +36,7 @@ impl TaskSnapshot {
         // the producer lives.
         let from_watchers = matches!(
             payload,
-            Payload::CommandRequested(_) | Payload::InputProvided(_)
+            Payload::CommandRequested(_) | Payload::InputProvided(_) | Payload::InputExpired(_)
         );
         if !from_watchers {
             self.stalled = false;
@@ -147,13 +147,22 @@ impl TaskSnapshot {
                     input_id: input.input_id.clone(),
                     prompt: clipped(&mut self.truncated, &input.prompt),
                     schema: input.schema.clone(),
+                    choices: input.choices.clone(),
                     requested_at: at,
+                    expires_at: input.expires_in_ms.map(|ms| at.plus_millis(ms)),
                 };
+                entries::take(&mut self.ended_inputs, &input.input_id);
                 entries::put(&mut self.pending_inputs, input);
             }
             Payload::InputProvided(input) => {
-                return removal(entries::take(&mut self.pending_inputs, &input.input_id));
+                let by = clipped(&mut self.truncated, &input.by);
+                let fits = input.value.as_str().len() <= MAX_TEXT_BYTES;
+                // Null is what a state reads where there is no value.
+                let value = Some(&input.value).filter(|value| fits && value.as_str() != "null");
+                let value = value.cloned();
+                self.end_input(&input.input_id, Some(by), value, at);
             }
+            Payload::InputExpired(input) => self.end_input(&input.input_id, None, None, at),
             Payload::CommandRequested(request) => {
                 let command = PendingCommand {
                     command_id: request.command_id.clone(),
@@ -236,6 +245,25 @@ impl TaskSnapshot {
         entries::interrupt(&mut self.steps, at);
         entries::interrupt(&mut self.tool_calls, at);
         self.pending_inputs.clear();
+    }
+
+    /// Ends a question, whether or not the state has it: the list of those that were
+    /// asked has a bound.
+    fn end_input(
+        &mut self,
+        input_id: &ItemId,
+        by: Option<String>,
+        value: Option<Json>,
+        at: Timestamp,
+    ) {
+        entries::take(&mut self.pending_inputs, input_id);
+        let ended = EndedInput {
+            input_id: input_id.clone(),
+            by,
+            value,
+            ended_at: at,
+        };
+        entries::begin(&mut self.ended_inputs, ended);
     }
 
     fn fail(&mut self, error: &TaskError) {

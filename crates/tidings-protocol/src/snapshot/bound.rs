@@ -19,6 +19,10 @@ pub const MAX_ENTRIES: usize = 64;
 /// began first are left out.
 pub const MAX_ENDED: usize = 32;
 
+/// Questions that have ended and are kept in a snapshot. Of more, those that ended
+/// first are left out.
+pub const MAX_ENDED_INPUTS: usize = 16;
+
 /// What is set aside for everything but lists and result: five texts of
 /// [`MAX_TEXT_BYTES`], ids, times, and the names of the fields.
 const FIXED_BYTES: usize = 12 * 1024;
@@ -48,6 +52,8 @@ impl TaskSnapshot {
     fn cap_lists(&mut self) {
         forget_ended(&mut self.steps);
         forget_ended(&mut self.tool_calls);
+        let excess = self.ended_inputs.len().saturating_sub(MAX_ENDED_INPUTS);
+        self.ended_inputs.drain(..excess);
         let dropped = cap(&mut self.agents)
             | cap(&mut self.steps)
             | cap(&mut self.tool_calls)
@@ -130,6 +136,7 @@ impl TaskSnapshot {
         over = drop_front(&mut self.tool_calls, over);
         over = drop_front(&mut self.steps, over);
         over = drop_front(&mut self.agents, over);
+        over = drop_front(&mut self.ended_inputs, over);
         over = drop_front(&mut self.pending_commands, over);
         drop_front(&mut self.pending_inputs, over);
         self.weight = weight::Weight(None);

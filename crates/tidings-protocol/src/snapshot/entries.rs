@@ -86,8 +86,44 @@ pub struct PendingInput {
     pub prompt: String,
     /// What the answer is to look like, as JSON Schema.
     pub schema: Option<Json>,
+    /// The answers to choose from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Vec<Json>>,
     /// Since when it waits.
     pub requested_at: Timestamp,
+    /// When it expires; left out if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl PendingInput {
+    /// Returns whether a value is one of the choices. Any value is, where there are
+    /// none.
+    pub fn offers(&self, value: &Json) -> bool {
+        let Some(choices) = &self.choices else {
+            return true;
+        };
+        let value = value.to_value();
+        choices.iter().any(|choice| choice.to_value() == value)
+    }
+}
+
+/// A question that has an answer, or has expired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct EndedInput {
+    /// The question.
+    pub input_id: ItemId,
+    /// Who has answered it; left out if it expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The answer; left out if it expired, and if the answer has more than 2 KiB: then
+    /// the log has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Json>,
+    /// Since when.
+    pub ended_at: Timestamp,
 }
 
 /// A request neither rejected nor completed.
@@ -164,6 +200,7 @@ entry! {
     StepState.step_id,
     ToolCallState.tool_call_id,
     PendingInput.input_id,
+    EndedInput.input_id,
     PendingCommand.command_id,
     OutputState.output_id,
     ArtifactState.artifact_id,

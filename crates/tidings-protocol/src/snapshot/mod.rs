@@ -9,10 +9,10 @@ mod weight;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use bound::is_clipped;
-pub use bound::{MAX_ENDED, MAX_ENTRIES, MAX_SNAPSHOT_BYTES, MAX_TEXT_BYTES};
+pub use bound::{MAX_ENDED, MAX_ENDED_INPUTS, MAX_ENTRIES, MAX_SNAPSHOT_BYTES, MAX_TEXT_BYTES};
 pub use entries::{
-    AgentState, ArtifactState, ItemState, OutputState, PendingCommand, PendingInput, StepState,
-    ToolCallState, UnknownItemState,
+    AgentState, ArtifactState, EndedInput, ItemState, OutputState, PendingCommand, PendingInput,
+    StepState, ToolCallState, UnknownItemState,
 };
 use weight::Weight;
 
@@ -101,6 +101,10 @@ pub struct TaskSnapshot {
     /// Questions without an answer.
     #[serde(default)]
     pub pending_inputs: Vec<PendingInput>,
+    /// The latest questions that were answered or have expired; left out if there
+    /// are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended_inputs: Vec<EndedInput>,
     /// Requests neither rejected nor completed.
     #[serde(default)]
     pub pending_commands: Vec<PendingCommand>,
@@ -150,6 +154,7 @@ impl TaskSnapshot {
             steps: Vec::new(),
             tool_calls: Vec::new(),
             pending_inputs: Vec::new(),
+            ended_inputs: Vec::new(),
             pending_commands: Vec::new(),
             outputs: Vec::new(),
             artifacts: Vec::new(),

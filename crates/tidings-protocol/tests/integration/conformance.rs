@@ -248,6 +248,34 @@ fn lives() -> Vec<(&'static str, Vec<NewEvent>)> {
             ],
         ),
         (
+            "a question with choices that expires, and one that was asked anew",
+            vec![
+                own(
+                    "input_required",
+                    json!({ "input_id": "i", "prompt": "Which?", "choices": ["a", 2],
+                        "expires_in_ms": 90_000 }),
+                ),
+                NewEvent::input_required("j", "Sure?", None),
+                NewEvent::input_expired("i"),
+                NewEvent::input_provided("j", &json!("yes"), "ann"),
+                NewEvent::input_required("j", "Really?", None),
+                NewEvent::input_provided("never asked", &json!(1), "bob"),
+            ],
+        ),
+        (
+            "a long answer is left to the log, and of questions that ended 16 stay",
+            (0..20)
+                .map(|n| {
+                    let value = if n == 18 {
+                        "x".repeat(3_000)
+                    } else {
+                        "y".to_owned()
+                    };
+                    NewEvent::input_provided(format!("q{n}"), &json!(value), "ann")
+                })
+                .collect(),
+        ),
+        (
             "commands",
             vec![
                 started(),

@@ -49,8 +49,9 @@ fn seconds(n: u64) -> Option<Timestamp> {
 #[test]
 fn the_table() {
     use EventType::{
-        InputRequired, OutputDelta, ProgressUpdate, StepCompleted, StepFailed, StepStarted,
-        TaskCancelled, TaskCompleted, TaskFailed, TaskStalled, TaskStarted, ToolCallStarted,
+        InputExpired, InputRequired, OutputDelta, ProgressUpdate, StepCompleted, StepFailed,
+        StepStarted, TaskCancelled, TaskCompleted, TaskFailed, TaskStalled, TaskStarted,
+        ToolCallStarted,
     };
     let refused_after_the_end = [
         ProgressUpdate,
@@ -60,6 +61,7 @@ fn the_table() {
         ToolCallStarted,
         OutputDelta,
         InputRequired,
+        InputExpired,
         TaskCompleted,
         TaskFailed,
         TaskCancelled,

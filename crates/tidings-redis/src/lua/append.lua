@@ -1,13 +1,15 @@
 -- Adds events to a task's log, or changes nothing.
 --
 -- KEYS 1 the task, 2 its log, 3 the index of tasks, 4 its producers' event ids,
---      5 which parts of its outputs are kept, 6 their text
+--      5 which parts of its outputs are kept, 6 their text,
+--      7 the index of tasks with an open question, 8 those by when one expires
 -- ARGV 1 epoch, 2 offset of the first event, 3 snapshot, 4 attempt,
 --      5 most events, 6 most bytes, 7 and 8 how long task and log are kept (ms),
 --      9 an epoch to go on in if it must change, 10 whether writes are durable,
 --      11 PUBLISH or SPUBLISH, 12 the task's channel, 13 the channel of new tasks,
 --      14 the task's id, 15 most event ids, 16 how long they are kept (ms),
---      17 how many events, then for each its id (or nothing), its output (or
+--      17 '1' if a question is open, 18 when the first expires (ms), or nothing,
+--      19 how many events, then for each its id (or nothing), its output (or
 --      nothing) and its JSON, then what changes in outputs, see write_outputs
 -- gives {'ok'}, {'conflict', expected offset, epoch}, {'duplicate', offset, epoch}
 local meta, log, index, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -26,8 +28,8 @@ if (at and at.epoch ~= epoch) or head + 1 ~= offset then
   end
   return { 'conflict', head + 1, at and at.epoch or '' }
 end
-local last_arg = 17 + 3 * tonumber(ARGV[17])
-for n = 18, last_arg, 3 do
+local last_arg = 19 + 3 * tonumber(ARGV[19])
+for n = 20, last_arg, 3 do
   if ARGV[n] ~= '' then
     local before = redis.call('ZSCORE', ids, ARGV[n])
     if before then
@@ -45,7 +47,7 @@ if not at then
   redis.call('DEL', log, ids, KEYS[5], KEYS[6])
   redis.call('ZADD', index, 0, ARGV[14])
 end
-for n = 18, last_arg, 3 do
+for n = 20, last_arg, 3 do
   local json = ARGV[n + 2]
   -- Adjacent deltas of one output are one event to retention by count.
   if ARGV[n + 1] ~= '' and ARGV[n + 1] == output then
@@ -76,6 +78,16 @@ end
 write_outputs(KEYS[5], KEYS[6], last_arg + 1)
 redis.call('HSET', meta, 'e', epoch, 'n', head, 'b', bytes, 'r', reign, 'd', ARGV[10], 's', ARGV[3],
   'u', units, 'o', output)
+if ARGV[17] == '1' then
+  redis.call('ZADD', KEYS[7], 0, ARGV[14])
+else
+  redis.call('ZREM', KEYS[7], ARGV[14])
+end
+if ARGV[18] ~= '' then
+  redis.call('ZADD', KEYS[8], ARGV[18], ARGV[14])
+else
+  redis.call('ZREM', KEYS[8], ARGV[14])
+end
 redis.call('PEXPIRE', meta, ARGV[7])
 redis.call('PEXPIRE', log, ARGV[8])
 redis.call('PEXPIRE', KEYS[5], ARGV[7])

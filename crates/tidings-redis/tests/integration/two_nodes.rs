@@ -144,3 +144,96 @@ async fn a_task_without_events_is_watched_on_any_node_without_gap_or_reset() {
         }
     }
 }
+
+async fn until<T>(what: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut what = what;
+    let found = async {
+        loop {
+            if let Some(found) = what().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, found)
+        .await
+        .expect("in time")
+}
+
+/// Posts until Redis has answered in time.
+async fn posted(server: &TestServer, path: &str, body: &Value) -> (u16, Value) {
+    until(async || {
+        let answer = post(server, path, body).await;
+        (answer.0 != 503).then_some(answer)
+    })
+    .await
+}
+
+fn asks(input: &str, expires_in_ms: Option<u64>) -> Value {
+    json!({"event_type": "input_required", "event_id": input,
+        "data": {"input_id": input, "prompt": "?", "expires_in_ms": expires_in_ms}})
+}
+
+#[tokio::test]
+async fn of_two_answers_on_two_nodes_exactly_one_wins() {
+    let redis = RedisServer::start();
+    let (a, b) = (start(&redis).await, start(&redis).await);
+    for round in 0..20 {
+        let name = format!("q{round}");
+        let (status, answer) = posted(&a, "/api/tasks/t/events", &asks(&name, None)).await;
+        assert_eq!(status, 201, "{answer}");
+        let path = format!("/api/tasks/t/inputs/{name}");
+        let (values, body) = ([1, 2], |n: u64| json!({ "value": n }));
+        let (one, two) = (body(values[0]), body(values[1]));
+        let (first, second) = tokio::join!(post(&a, &path, &one), post(&b, &path, &two));
+        // An answer that was not confirmed in time may have been taken.
+        let taken = [&first, &second]
+            .iter()
+            .filter(|answer| answer.0 == 201)
+            .count();
+        let unsure = [&first, &second]
+            .iter()
+            .filter(|answer| answer.0 == 503)
+            .count();
+        assert!(taken <= 1 && taken + unsure >= 1, "{first:?} {second:?}");
+        for node in [&a, &b] {
+            let (status, problem) = posted(node, &path, &json!({ "value": 3 })).await;
+            assert_eq!(
+                (status, &problem["code"]),
+                (409, &json!("already_answered"))
+            );
+        }
+        let (_, page) = get(&b, "/api/tasks/t/events?since=0&type=input_provided").await;
+        let events = page["events"].as_array().unwrap();
+        assert_eq!(events.len(), round + 1, "{page}");
+    }
+    let (_, inbox) = get(&b, "/api/inputs").await;
+    assert_eq!(inbox, json!({ "inputs": [], "next": null }));
+}
+
+#[tokio::test]
+async fn a_question_expires_though_the_node_that_took_it_is_gone() {
+    let redis = RedisServer::start();
+    let (a, b) = (start(&redis).await, start(&redis).await);
+    let (status, answer) = posted(&a, "/api/tasks/t/events", &asks("q", Some(1_500))).await;
+    assert_eq!(status, 201, "{answer}");
+    let (status, _) = posted(&a, "/api/tasks/t/events", &asks("open", None)).await;
+    assert_eq!(status, 201);
+    let (_, inbox) = get(&b, "/api/inputs?prefix=t").await;
+    assert_eq!(inbox["inputs"].as_array().unwrap().len(), 2, "{inbox}");
+    // Nobody has the task in memory any more.
+    a.stop().await;
+    let state = until(async || {
+        let (_, state) = get(&b, "/api/tasks/t").await;
+        (state["ended_inputs"][0]["input_id"] == "q").then_some(state)
+    })
+    .await;
+    assert_eq!(state["ended_inputs"][0]["by"], Value::Null, "{state}");
+    assert_eq!(state["pending_inputs"][0]["input_id"], "open");
+    let (status, problem) = posted(&b, "/api/tasks/t/inputs/q", &json!({ "value": 1 })).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("invalid_transition")),
+        "{problem}"
+    );
+}

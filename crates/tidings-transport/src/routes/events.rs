@@ -13,7 +13,7 @@ use super::batch;
 use super::commands::BY;
 use super::connect::connect_request;
 use super::filter::{EventFilter, Scanned};
-use super::tasks::{BYTES_A_UNIT, MAX_PAGE_BYTES};
+use super::page::{BYTES_A_UNIT, MAX_PAGE_BYTES};
 use crate::body::{self, Body, held_json, json};
 use crate::cloudevents;
 use crate::problem::{Problem, unavailable};

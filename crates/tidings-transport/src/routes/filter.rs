@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidings_bus::{EventBus, EventRecord, HistoryPage, SkipPolicy};
 use tidings_protocol::{ErrorCode, EventType, Since, TaskId};
 
-use super::tasks::MAX_PAGE_BYTES;
+use super::page::MAX_PAGE_BYTES;
 use crate::problem::Problem;
 use crate::query::Query;
 

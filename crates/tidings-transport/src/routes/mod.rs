@@ -8,7 +8,10 @@ mod connections;
 mod events;
 mod filter;
 mod health;
+mod inputs;
+mod links;
 mod outputs;
+mod page;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -40,6 +43,10 @@ pub(crate) enum Route {
     Events,
     Output,
     Commands,
+    Inputs,
+    Input,
+    Links,
+    Link,
     Connections,
     Connection,
     Messages,
@@ -61,6 +68,10 @@ const PATHS: &[(&str, Route)] = &[
     ("/api/tasks/{task_id}/events", Route::Events),
     ("/api/tasks/{task_id}/outputs/{output_id}", Route::Output),
     ("/api/tasks/{task_id}/commands", Route::Commands),
+    ("/api/tasks/{task_id}/inputs/{input_id}", Route::Input),
+    ("/api/tasks/{task_id}/inputs/{input_id}/links", Route::Links),
+    ("/api/inputs", Route::Inputs),
+    ("/answer/{token}", Route::Link),
     ("/api/connections", Route::Connections),
     ("/api/connections/{client_id}", Route::Connection),
     ("/api/connections/{client_id}/messages", Route::Messages),
@@ -130,8 +141,8 @@ impl Routes {
 fn allowed(route: Route) -> &'static str {
     match route {
         Route::Task | Route::Connection => "GET, HEAD, DELETE",
-        Route::Events => "GET, HEAD, POST",
-        Route::Commands | Route::Messages | Route::Backups => "POST",
+        Route::Events | Route::Link => "GET, HEAD, POST",
+        Route::Commands | Route::Input | Route::Links | Route::Messages | Route::Backups => "POST",
         Route::Watch | Route::WatchTask => "GET",
         _ => "GET, HEAD",
     }
@@ -141,7 +152,8 @@ impl Core {
     /// Returns whether a route says nothing of tasks, and so is answered to everybody.
     fn is_open(&self, route: Route) -> bool {
         match route {
-            Route::Index | Route::Healthz | Route::Readyz => true,
+            // The token in the path of a link says what it allows.
+            Route::Index | Route::Healthz | Route::Readyz | Route::Link => true,
             Route::Extra(at) => self.config.routes[at].is_open(),
             _ => false,
         }
@@ -247,7 +259,8 @@ impl Core {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if !self.lets_in(&request) {
+        // The page of a link has no cookie that another page could ride on.
+        if !matches!(route, Route::Link) && !self.lets_in(&request) {
             let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
             return Err(self.in_vain(addr, Problem::forbidden_origin()));
         }
@@ -272,6 +285,18 @@ impl Core {
                 self.get_output(&headers, (id, item), &access).await
             }
             (Route::Commands, Method::POST) => self.command(request, id, &access).await,
+            (Route::Inputs, Method::GET) => {
+                let uri = request.uri().clone();
+                drop(request);
+                self.list_inputs(&uri, &access, addr).await
+            }
+            (Route::Input, Method::POST) => self.answer_input(request, (id, item), &access).await,
+            (Route::Links, Method::POST) => self.make_link(request, (id, item), &access).await,
+            (Route::Link, Method::GET) => {
+                drop(request);
+                self.show_link(id, addr).await
+            }
+            (Route::Link, Method::POST) => self.answer_link(request, id, addr).await,
             (Route::Connections, Method::GET) => {
                 let uri = request.uri().clone();
                 drop(request);

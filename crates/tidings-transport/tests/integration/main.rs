@@ -15,6 +15,7 @@ mod pages;
 mod patterns_on_one_connection;
 mod permissions_by_route;
 mod python_connection_manager;
+mod questions;
 mod resume_tokens;
 mod searched_history;
 mod server_sent_events;

@@ -21,6 +21,7 @@ async fn server() -> TestServer {
             "commander",
             somebody("bo", "publish build-*, command build-1"),
         )
+        .with("answerer", somebody("di", "answer build-*"))
         .with("remover", somebody("cy", "admin build-*"))
         .with(
             "root",
@@ -59,6 +60,10 @@ async fn http(
 const EVENT: &str = r#"{"event_type":"log","data":{"message":"x"}}"#;
 const REQUEST: &str =
     r#"{"event_type":"command_requested","data":{"command_id":"c1","command":"cancel","by":"me"}}"#;
+const PROVIDED: &str =
+    r#"{"event_type":"input_provided","data":{"input_id":"i","value":1,"by":"me"}}"#;
+const ASKED: &str = "/api/tasks/build-1/inputs/i";
+const ANSWER: &str = r#"{"value":1}"#;
 const COMMAND: &str = r#"{"command":"cancel"}"#;
 const MESSAGE: &str = r#"{"event_type":"hello"}"#;
 
@@ -107,6 +112,28 @@ async fn every_rest_route_asks_for_its_own_permission() {
             COMMAND,
             403,
         ),
+        // So is an answer.
+        ("POST", "/api/tasks/build-1/events", "worker", PROVIDED, 403),
+        ("POST", ASKED, "watcher", ANSWER, 403),
+        ("POST", ASKED, "worker", ANSWER, 403),
+        ("POST", ASKED, "answerer", ANSWER, 404),
+        // Whoever may command may answer.
+        ("POST", ASKED, "commander", ANSWER, 404),
+        (
+            "POST",
+            "/api/tasks/build-2/inputs/i",
+            "commander",
+            ANSWER,
+            403,
+        ),
+        (
+            "POST",
+            "/api/tasks/build-1/inputs/i/links",
+            "watcher",
+            r#"{"for":"ada"}"#,
+            403,
+        ),
+        ("GET", "/api/inputs", "watcher", "", 200),
         ("DELETE", "/api/tasks/build-2", "watcher", "", 403),
         ("DELETE", "/api/tasks/secret-1", "remover", "", 403),
         ("DELETE", "/api/tasks/build-2", "remover", "", 204),

@@ -1,4 +1,4 @@
-import type { TaskError, TaskSnapshot } from "./generated/protocol.js";
+import type { EndedInput, TaskError, TaskSnapshot } from "./generated/protocol.js";
 import type { TidingsEvent } from "./types.js";
 
 /** The most entries of one list in a snapshot. If there are more, the oldest are left out. */
@@ -9,6 +9,12 @@ const MAX_ENDED = 32;
 
 /** The most characters of one output. If there are more, the end is kept, and `start` says where it begins. */
 const MAX_OUTPUT = 32 * 1024;
+
+/** Questions that ended and are kept. Of more, those that ended first are left out. */
+const MAX_ENDED_INPUTS = 16;
+
+/** Bytes of an answer that is kept. */
+const MAX_VALUE = 2 * 1024;
 
 const utf8 = new TextEncoder();
 
@@ -160,10 +166,14 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place
       input_id: data.input_id,
       prompt: data.prompt,
       schema: data.schema ?? null,
+      ...(data.choices && { choices: data.choices }),
       requested_at: at,
+      ...(data.expires_in_ms && { expires_at: later(at, data.expires_in_ms) }),
     }),
+    ended_inputs: some(without(task.ended_inputs ?? [], "input_id", data.input_id)),
   }),
-  input_provided: (task, data) => ({ pending_inputs: without(task.pending_inputs, "input_id", data.input_id) }),
+  input_provided: endOfInput,
+  input_expired: endOfInput,
   command_requested: (task, data, at) => ({
     pending_commands: put(task.pending_commands, "command_id", {
       command_id: data.command_id,
@@ -195,6 +205,7 @@ const cleared = {
   steps: [],
   tool_calls: [],
   pending_inputs: [],
+  ended_inputs: some<EndedInput>([]),
   pending_commands: [],
   outputs: [],
   artifacts: [],
@@ -224,6 +235,26 @@ function tail<T extends { start: number; text: string }>(output: T): T {
   return { ...output, start, text: output.text.slice(cut) };
 }
 
+/** A list that is left out where it is empty. */
+function some<T>(list: T[]): T[] {
+  return (list.length > 0 ? list : undefined) as T[];
+}
+
+/** The time so many milliseconds later, as the server writes it. */
+function later(at: string, ms: number): string {
+  return new Date(Date.parse(at) + ms).toISOString();
+}
+
+function endOfInput(task: TaskSnapshot, { input_id, by, value }: Fields, ended_at: string): Partial<TaskSnapshot> {
+  const rest = without(task.ended_inputs ?? [], "input_id", input_id);
+  const fits = by !== undefined && value !== null && utf8.encode(JSON.stringify(value)).length <= MAX_VALUE;
+  const ended = { input_id, ...(by !== undefined && { by }), ...(fits && { value }), ended_at };
+  return {
+    pending_inputs: without(task.pending_inputs, "input_id", input_id),
+    ended_inputs: [...rest, ended].slice(-MAX_ENDED_INPUTS),
+  };
+}
+
 function endOfCommand(task: TaskSnapshot, data: Fields): Partial<TaskSnapshot> {
   return { pending_commands: without(task.pending_commands, "command_id", data.command_id) };
 }
@@ -237,7 +268,7 @@ function endOfCommand(task: TaskSnapshot, data: Fields): Partial<TaskSnapshot> {
 export function reduce(task: TaskSnapshot, event: TidingsEvent): TaskSnapshot {
   const rule = Object.hasOwn(rules, event.event_type) ? rules[event.event_type] : undefined;
   // Watchers send commands and answers, so these do not show that the producer is alive.
-  const fromWatchers = event.event_type === "command_requested" || event.event_type === "input_provided";
+  const fromWatchers = /^(command_requested|input_(provided|expired))$/.test(event.event_type);
   return {
     ...task,
     stalled: fromWatchers ? task.stalled : false,

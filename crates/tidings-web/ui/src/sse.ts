@@ -79,6 +79,9 @@ export class SseSocket implements SocketLike {
         void this.#post(`${task}/events`, event, ref, message.task_id);
         break;
       }
+      case "answer":
+        void this.#post(`${task}/inputs/${encodeURIComponent(message.input_id!)}`, { value: message.value }, ref, message.task_id);
+        break;
       case "command":
         void this.#post(`${task}/commands`, { command: message.command, args: message.args }, ref, message.task_id);
     }

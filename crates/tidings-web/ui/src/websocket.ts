@@ -175,6 +175,15 @@ export class TidingsClient {
   }
 
   /**
+   * Answers an open question of a task. The first answer wins: a later one fails with
+   * `already_answered`. After a break it is not sent again: it fails with
+   * `connection_lost`, and the task's state says whether it was taken.
+   */
+  answer(taskId: string, inputId: string, value: unknown): Promise<Ack> {
+    return this.#request({ type: "answer", task_id: taskId, input_id: inputId, value }, false);
+  }
+
+  /**
    * Sends a newer token on the existing connection. Fails if the server does not accept it. Without
    * a connection it does nothing, because the next connection gets its own token.
    */

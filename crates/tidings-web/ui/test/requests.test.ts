@@ -95,3 +95,16 @@ test("when all is answered and nothing is watched, the connection closes", async
   expect(rig.client.status.state).toBe("idle");
   await settle();
 });
+
+test("an answer goes out once, and the one that came too late is told so", async () => {
+  const rig = scripted();
+  const answer = fails(rig.client.answer("t", "deploy", "yes"));
+  rig.socket.welcome();
+  const [sent] = rig.socket.sent;
+  expect(sent).toMatchObject({ type: "answer", task_id: "t", input_id: "deploy", value: "yes" });
+  rig.socket.says("error", { ref: sent.ref, code: "already_answered", message: "the question `deploy` was answered by ada" });
+  expect(await answer).toBe("already_answered");
+  const second = fails(rig.client.answer("t", "deploy", "no"));
+  rig.socket.breaks();
+  expect(await second).toBe("connection_lost");
+});

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_protocol::{
-    ClientId, ControlMessage, Data, Epoch, ErrorCode, EventType, Joined, NewEvent, Offset,
-    Reference, ServerMessage, TaskId, TaskSnapshot, TaskStarted, TaskStatus, Timestamp,
+    ClientId, ClientRequest, ControlMessage, Data, Epoch, ErrorCode, EventType, Joined, NewEvent,
+    Offset, Reference, ServerMessage, TaskId, TaskSnapshot, TaskStarted, TaskStatus, Timestamp,
 };
 use tokio::time::Instant;
 
@@ -509,20 +509,20 @@ fn the_greeting_says_how_large_a_message_may_be() {
 #[test]
 fn a_command_that_is_too_large_is_refused_and_never_ends_the_client() {
     let mut bench = Bench::connecting(ClientConfig::default());
-    let args = |bytes| Data::from_value(json!({ "x": "y".repeat(bytes) })).ok();
-    let task: TaskId = "t".parse().unwrap();
+    let go = |bytes| ClientRequest::Command {
+        task_id: "t".parse().ok(),
+        command: "go".into(),
+        args: Data::from_value(json!({ "x": "y".repeat(bytes) })).ok(),
+    };
     // Not known yet to be too large: it is told when it is to be sent.
-    let early = bench.state.command(task.clone(), "go".into(), args(70_000));
+    let early = bench.state.ask(go(70_000));
     assert!(early.is_ok());
     bench.greet();
     assert!(!bench.types().contains(&"command".to_owned()));
-    let late = bench.state.command(task.clone(), "go".into(), args(70_000));
+    let late = bench.state.ask(go(70_000));
     assert!(matches!(late, Err(CommandError::TooLarge { .. })));
     // A server that accepts less than it says.
-    bench
-        .state
-        .command(task, "go".into(), args(60_000))
-        .unwrap();
+    bench.state.ask(go(60_000)).unwrap();
     bench.drain();
     let (code, reason) = (Some(1009), String::new());
     let loss = Loss::Closed { code, reason };

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::message::{ClientMessage as Message, ClientRequest, Reference, Target};
-use crate::{Data, EventId, EventType, Pattern, ProducerStamp, Since, Source, TaskId};
+use crate::{
+    Data, EventId, EventType, ItemId, Json, Pattern, ProducerStamp, Since, Source, TaskId,
+};
 
 /// The `type` of a client message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,16 +16,18 @@ pub(crate) enum Kind {
     Publish,
     Subscribe,
     Unsubscribe,
+    Answer,
     Command,
     Authenticate,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Ping,
         Self::Publish,
         Self::Subscribe,
         Self::Unsubscribe,
+        Self::Answer,
         Self::Command,
         Self::Authenticate,
     ];
@@ -34,6 +38,7 @@ impl Kind {
             Self::Publish => "publish",
             Self::Subscribe => "subscribe",
             Self::Unsubscribe => "unsubscribe",
+            Self::Answer => "answer",
             Self::Command => "command",
             Self::Authenticate => "authenticate",
         }
@@ -106,6 +111,18 @@ pub(crate) enum ClientMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         pattern: Option<&'a Pattern>,
     },
+    /// Answer a question of a task; answered with `ack` if it has a `ref`.
+    Answer {
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<&'a Reference>,
+        /// The task; on `/ws/tasks/{id}` the path's if left out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        task_id: Option<&'a TaskId>,
+        /// The question.
+        input_id: &'a ItemId,
+        /// The answer: any value but null, by the question's schema or choices.
+        value: &'a Json,
+    },
     /// Ask a task to do something; answered with `ack` if it has a `ref`.
     Command {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -163,6 +180,16 @@ impl<'a> From<&'a Message> for ClientMessage<'a> {
                 reference,
                 task_id: target.as_ref().and_then(Target::task_id),
                 pattern: target.as_ref().and_then(Target::pattern),
+            },
+            ClientRequest::Answer {
+                task_id,
+                input_id,
+                value,
+            } => Self::Answer {
+                reference,
+                task_id: task_id.as_ref(),
+                input_id,
+                value,
             },
             ClientRequest::Command {
                 task_id,

@@ -289,9 +289,15 @@ pub(crate) fn reported() -> impl Strategy<Value = NewEvent> {
             });
             NewEvent::artifact(&serde_json::from_value(artifact).unwrap())
         }),
-        3 => (id(), text(), result())
-            .prop_map(|(id, text, schema)| NewEvent::input_required(id, text, schema)),
-        2 => id().prop_map(|id| NewEvent::input_provided(id, &json!(true), "ann")),
+        3 => (id(), text(), result()).prop_map(|(id, text, schema)| {
+            // A larger one is refused.
+            let fits = |schema: &Value| schema.to_string().len() <= MAX_SCHEMA_BYTES;
+            NewEvent::input_required(id, text, schema.filter(fits))
+        }),
+        2 => (id(), result(), text()).prop_map(|(id, value, by)| {
+            NewEvent::input_provided(id, &value.unwrap_or(json!(true)), by)
+        }),
+        1 => id().prop_map(NewEvent::input_expired),
         3 => (id(), option::of(data()), text())
             .prop_map(|(id, args, by)| NewEvent::command_requested(id, "pause", args.as_ref(), by)),
         1 => id().prop_map(NewEvent::command_accepted),

@@ -244,6 +244,22 @@ export type ClientMessage =
     }
   | {
       /**
+       * The question.
+       */
+      input_id: ItemId;
+      ref?: Ref | null;
+      /**
+       * The task; on `/ws/tasks/{id}` the path's if left out.
+       */
+      task_id?: TaskId | null;
+      type: "answer";
+      /**
+       * The answer: any value but null, by the question's schema or choices.
+       */
+      value: Json;
+    }
+  | {
+      /**
        * With what.
        */
       args?: Fields | null;
@@ -338,6 +354,10 @@ export type EventData =
   | {
       data: InputProvided;
       event_type: "input_provided";
+    }
+  | {
+      data: InputExpired;
+      event_type: "input_expired";
     }
   | {
       data: Fields;
@@ -454,6 +474,10 @@ export interface TaskSnapshot {
    */
   artifacts: ArtifactState[];
   /**
+   * The latest questions that were answered or have expired; left out if there are none.
+   */
+  ended_inputs?: EndedInput[];
+  /**
    * The numbering of `offset`.
    */
   epoch: Epoch;
@@ -551,6 +575,27 @@ export interface TaskSnapshot {
   updated_at: Timestamp | null;
 }
 /**
+ * A question that has an answer, or has expired.
+ */
+export interface EndedInput {
+  /**
+   * Who has answered it; left out if it expired.
+   */
+  by?: string | null;
+  /**
+   * Since when.
+   */
+  ended_at: Timestamp;
+  /**
+   * The question.
+   */
+  input_id: ItemId;
+  /**
+   * The answer; left out if it expired, and if the answer has more than 2 KiB: then the log has it.
+   */
+  value?: Json | null;
+}
+/**
  * A text that the task has put out.
  */
 export interface OutputState {
@@ -608,6 +653,14 @@ export interface PendingCommand {
  * A question without an answer.
  */
 export interface PendingInput {
+  /**
+   * The answers to choose from.
+   */
+  choices?: Json[] | null;
+  /**
+   * When it expires; left out if it does not.
+   */
+  expires_at?: Timestamp | null;
   /**
    * The question.
    */
@@ -920,6 +973,15 @@ export interface CommandRequested {
   command_id: ItemId;
 }
 /**
+ * Data of `input_expired`, which the bus makes: the question's time is up, and nobody has answered it.
+ */
+export interface InputExpired {
+  /**
+   * The question.
+   */
+  input_id: ItemId;
+}
+/**
  * Data of `input_provided`.
  */
 export interface InputProvided {
@@ -941,6 +1003,17 @@ export interface InputProvided {
  */
 export interface InputRequired {
   /**
+   * The answers to choose from: 1 to 64 values, 16 KiB together.
+   *
+   * @minItems 1
+   * @maxItems 64
+   */
+  choices?: [Json, ...Json[]] | null;
+  /**
+   * Without an answer for so many milliseconds the question expires.
+   */
+  expires_in_ms?: number | null;
+  /**
    * The question.
    */
   input_id: ItemId;
@@ -949,7 +1022,7 @@ export interface InputRequired {
    */
   prompt: string;
   /**
-   * What the answer is to look like, as JSON Schema.
+   * What the answer is to look like, as JSON Schema; at most 16 KiB.
    */
   schema?: Json | null;
 }

@@ -34,7 +34,7 @@ const KINDS: Record<string, readonly string[]> = {
   steps: ["step_started", "step_completed", "step_failed"],
   tools: ["tool_call_started", "tool_call_completed", "tool_call_failed"],
   progress: ["progress_update"],
-  agents: ["agent_status_change", "input_required", "input_provided"],
+  agents: ["agent_status_change", "input_required", "input_provided", "input_expired"],
 };
 
 const NONE: readonly string[] = [];

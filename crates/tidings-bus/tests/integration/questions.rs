@@ -1,0 +1,338 @@
+//! Questions: the first answer wins, nobody's answer is lost, and time is up for all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::{bus, event, id, quiet};
+use serde_json::json;
+use tidings_bus::protocol::{
+    ErrorCode, EventType, InputOutcome, InputRequired, ItemId, Json, NewEvent, TaskStatus,
+};
+use tidings_bus::{
+    AnswerError, BusConfig, Delivery, EventBus, ManualClock, MemoryStore, PublishError,
+    SchemaCheck, Store, Unfit, Write,
+};
+
+const MINUTE: u64 = 60_000;
+
+fn input(text: &str) -> ItemId {
+    ItemId::new(text).unwrap()
+}
+
+fn value(text: &str) -> Json {
+    Json::parse(text).unwrap()
+}
+
+fn question(text: &str) -> InputRequired {
+    InputRequired::new(input(text), "Deploy?")
+}
+
+fn expiring(text: &str, ms: u64) -> InputRequired {
+    let mut question = question(text);
+    question.expires_in_ms = Some(ms);
+    question
+}
+
+async fn ask(bus: &EventBus, question: &InputRequired) {
+    bus.publish(&id("t"), NewEvent::asked(question))
+        .await
+        .unwrap();
+}
+
+async fn answer(bus: &EventBus, text: &str, value: &str, by: &str) -> Result<u64, AnswerError> {
+    let value = Json::parse(value).unwrap();
+    let answered = bus.answer(&id("t"), &input(text), &value, by).await;
+    answered.map(|published| published.offset.get())
+}
+
+fn code(answered: Result<u64, AnswerError>) -> (ErrorCode, String) {
+    match answered {
+        Err(AnswerError::Publish(error)) => (error.code(), error.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Every way to keep a task.
+async fn everywhere() -> Vec<(&'static str, EventBus)> {
+    let mut all = vec![("memory", bus())];
+    for write in [Write::Through, Write::Behind] {
+        let store = Arc::new(MemoryStore::written(write)) as Arc<dyn Store>;
+        let bus = EventBus::open(BusConfig::default(), store).await.unwrap();
+        all.push(("a store", bus));
+    }
+    all
+}
+
+#[tokio::test]
+async fn the_first_answer_wins_and_the_second_is_told_who_gave_it() {
+    for (kept, bus) in everywhere().await {
+        ask(&bus, &question("q")).await;
+        assert_eq!(bus.find_asking("", None, 9).await.unwrap().len(), 1);
+        assert_eq!(answer(&bus, "q", "true", "ada").await.unwrap(), 2, "{kept}");
+        let (code, text) = code(answer(&bus, "q", "false", "bob").await);
+        assert_eq!(code, ErrorCode::AlreadyAnswered);
+        assert_eq!(text, "the question `q` was answered by ada");
+        let state = bus.snapshot(&id("t")).unwrap();
+        assert_eq!(state.offset.get(), 2);
+        let Some(InputOutcome::Answered { value, by, .. }) = InputOutcome::of(&state, &input("q"))
+        else {
+            panic!("{state:?}");
+        };
+        assert_eq!((value, by.as_str()), (Some(self::value("true")), "ada"));
+        assert!(bus.find_asking("", None, 9).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_answers_at_once_exactly_one_is_taken() {
+    for (kept, bus) in everywhere().await {
+        for round in 0..20 {
+            let name = format!("q{round}");
+            ask(&bus, &question(&name)).await;
+            let answers = (0..8).map(|n| {
+                let (bus, name) = (bus.clone(), name.clone());
+                tokio::spawn(async move { answer(&bus, &name, "1", &format!("p{n}")).await })
+            });
+            let mut taken = 0;
+            for answered in answers.collect::<Vec<_>>() {
+                match answered.await.unwrap() {
+                    Ok(_) => taken += 1,
+                    refused => assert_eq!(code(refused).0, ErrorCode::AlreadyAnswered),
+                }
+            }
+            assert_eq!(taken, 1, "{kept}, round {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_a_producer_publishes_counts_like_any_other() {
+    let bus = bus();
+    ask(&bus, &question("q")).await;
+    let by_hand = || NewEvent::input_provided("q", &json!(1), "worker");
+    bus.publish(&id("t"), by_hand()).await.unwrap();
+    let refused = bus.publish(&id("t"), by_hand()).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::AlreadyAnswered);
+    assert_eq!(
+        code(answer(&bus, "q", "2", "ada").await).0,
+        ErrorCode::AlreadyAnswered
+    );
+    // Nobody has asked this here.
+    let unknown = NewEvent::input_provided("elsewhere", &json!(1), "worker");
+    bus.publish(&id("t"), unknown).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_open_cannot_be_answered() {
+    let bus = bus();
+    let no_task = answer(&bus, "q", "1", "ada").await;
+    assert!(
+        matches!(no_task, Err(AnswerError::NoTask(_))),
+        "{no_task:?}"
+    );
+    ask(&bus, &question("q")).await;
+    let other = answer(&bus, "other", "1", "ada").await;
+    let no_question = matches!(
+        other,
+        Err(AnswerError::Publish(PublishError::NoQuestion { .. }))
+    );
+    assert!(no_question, "{other:?}");
+    bus.task_completed(&id("t"), None).await.unwrap();
+    assert_eq!(
+        code(answer(&bus, "q", "1", "ada").await).0,
+        ErrorCode::InvalidTransition
+    );
+    // The next run may ask under the same id.
+    bus.task_started(&id("t"), "again").await.unwrap();
+    ask(&bus, &question("q")).await;
+    answer(&bus, "q", "1", "ada").await.unwrap();
+}
+
+#[derive(Debug)]
+struct OnlyNumbers;
+
+impl SchemaCheck for OnlyNumbers {
+    fn check_schema(&self, schema: &Json) -> Result<(), Unfit> {
+        match schema.as_str() {
+            "{}" => Ok(()),
+            _ => Err(Unfit::new("not {}")),
+        }
+    }
+
+    fn check(&self, _: &Json, value: &Json) -> Result<(), Unfit> {
+        let number = value.to_value().is_number();
+        number.then_some(()).ok_or_else(|| Unfit::new("no number"))
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_is_refused_and_the_question_stays_open() {
+    let mut choices = question("c");
+    choices.choices = Some(vec![
+        value("\"yes\""),
+        value("1.0"),
+        value(r#"{"a":1,"b":2}"#),
+    ]);
+    let mut schema = question("s");
+    schema.schema = Some(value("{}"));
+    let schemas: Arc<dyn SchemaCheck> = Arc::new(OnlyNumbers);
+    let config = BusConfig::default().schemas(Some(schemas));
+    let bus = EventBus::new(config).unwrap();
+    ask(&bus, &choices).await;
+    ask(&bus, &schema).await;
+    for (name, wrong) in [("c", "\"no\""), ("c", "2"), ("s", "\"text\"")] {
+        let refused = answer(&bus, name, wrong, "ada").await;
+        assert!(
+            matches!(refused, Err(AnswerError::Unfit { .. })),
+            "{refused:?}"
+        );
+    }
+    let mut broken = question("broken");
+    broken.schema = Some(value("7"));
+    let refused = bus.publish(&id("t"), NewEvent::asked(&broken)).await;
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidEvent);
+    // The order of an object's fields says nothing.
+    answer(&bus, "c", r#"{"b":2, "a":1}"#, "ada").await.unwrap();
+    answer(&bus, "s", "3", "ada").await.unwrap();
+
+    let without = self::bus();
+    ask(&without, &schema).await;
+    let refused = answer(&without, "s", "3", "ada").await;
+    assert!(
+        matches!(refused, Err(AnswerError::Unfit { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_without_an_answer_expires_and_answered_ones_do_not() {
+    for (kept, bus) in everywhere().await {
+        let mut watching = bus.subscribe(id("t"));
+        ask(&bus, &expiring("late", 2 * MINUTE)).await;
+        ask(&bus, &expiring("soon", MINUTE)).await;
+        ask(&bus, &expiring("done", MINUTE)).await;
+        answer(&bus, "done", "1", "ada").await.unwrap();
+        for _ in 0..4 {
+            event(&mut watching).await;
+        }
+        let waiting = tokio::time::Instant::now();
+        for name in ["soon", "late"] {
+            let next = tokio::time::timeout(Duration::from_secs(300), watching.recv());
+            let next = next.await.expect("it expires");
+            let Some(Delivery::Event(expired)) = next else {
+                panic!("{next:?}");
+            };
+            assert_eq!(*expired.event_type(), EventType::InputExpired, "{kept}");
+            assert_eq!(expired.data().get()["input_id"], name);
+        }
+        let waited = waiting.elapsed();
+        assert!(waited >= Duration::from_secs(119), "{waited:?}");
+        quiet(&mut watching).await;
+        let state = bus.snapshot(&id("t")).unwrap();
+        assert!(state.pending_inputs.is_empty());
+        let outcome = InputOutcome::of(&state, &input("soon"));
+        assert_eq!(outcome, Some(InputOutcome::Expired));
+        let (code, text) = code(answer(&bus, "soon", "1", "ada").await);
+        assert_eq!(code, ErrorCode::InvalidTransition);
+        assert_eq!(text, "the question `soon` has expired");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_expires_though_the_bus_was_away_when_its_time_was_up() {
+    for write in [Write::Through, Write::Behind] {
+        let clock = Arc::new(ManualClock::new(1_000_000));
+        let store = Arc::new(MemoryStore::written(write));
+        let open = async || {
+            let config = BusConfig::default().clock(Arc::clone(&clock) as Arc<_>);
+            let store = Arc::clone(&store) as Arc<dyn Store>;
+            EventBus::open(config, store).await.unwrap()
+        };
+        let bus = open().await;
+        ask(&bus, &expiring("away", MINUTE)).await;
+        ask(&bus, &expiring("later", 10 * MINUTE)).await;
+        assert!(bus.shutdown().await);
+
+        clock.set(1_000_000 + 5 * MINUTE);
+        let bus = open().await;
+        let (task, question) = (id("t"), input("away"));
+        let away = bus.input_outcome(&task, &question);
+        let away = tokio::time::timeout(Duration::from_secs(1), away).await;
+        assert_eq!(
+            away.expect("at once").unwrap(),
+            InputOutcome::Expired,
+            "{write:?}"
+        );
+        let later = tokio::time::Instant::now();
+        let outcome = bus.input_outcome(&id("t"), &input("later")).await.unwrap();
+        assert_eq!(outcome, InputOutcome::Expired);
+        assert!(
+            later.elapsed() >= Duration::from_millis(5 * MINUTE),
+            "not before its time"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_waits_for_an_answer_is_not_removed_as_idle() {
+    let config = BusConfig::default().idle_ttl(Duration::from_secs(60));
+    let bus = EventBus::new(config).unwrap();
+    ask(&bus, &expiring("q", 10 * MINUTE)).await;
+    bus.task_started(&id("idle"), "idle").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(bus.snapshot(&id("idle")).is_none(), "its time is up");
+    answer(&bus, "q", "1", "ada").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(bus.snapshot(&id("t")).is_none(), "and so is this one's now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_learns_the_outcome_also_after_the_answer() {
+    let bus = bus();
+    let (task, q) = (id("t"), input("q"));
+    bus.task_started(&task, "work").await.unwrap();
+    let waiting = {
+        let (bus, task, q) = (bus.clone(), task.clone(), q.clone());
+        tokio::spawn(async move { bus.input_outcome(&task, &q).await.unwrap() })
+    };
+    tokio::task::yield_now().await;
+    ask(&bus, &question("q")).await;
+    let long = format!("\"{}\"", "x".repeat(5_000));
+    answer(&bus, "q", &long, "ada").await.unwrap();
+    let InputOutcome::Answered { value, .. } = waiting.await.unwrap() else {
+        panic!("it was answered");
+    };
+    assert_eq!(value.unwrap().as_str(), long);
+    // The state has no room for so long an answer.
+    let InputOutcome::Answered { value, by, .. } = bus.input_outcome(&task, &q).await.unwrap()
+    else {
+        panic!("it was answered");
+    };
+    assert_eq!((value, by.as_str()), (None, "ada"));
+
+    ask(&bus, &question("open")).await;
+    let waiting = {
+        let bus = bus.clone();
+        tokio::spawn(async move { bus.input_outcome(&task, &input("open")).await.unwrap() })
+    };
+    tokio::task::yield_now().await;
+    bus.task_completed(&id("t"), None).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), InputOutcome::Dropped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_question_is_no_sign_of_life() {
+    let bus = bus();
+    let data = json!({"name": "work", "lease_ms": 2 * MINUTE});
+    let data = tidings_bus::protocol::Data::parse(&data.to_string()).unwrap();
+    let started = NewEvent::new(EventType::TaskStarted, data);
+    bus.publish(&id("t"), started).await.unwrap();
+    ask(&bus, &expiring("q", MINUTE)).await;
+    tokio::time::sleep(Duration::from_millis(4 * MINUTE + 1_000)).await;
+    let state = bus.snapshot(&id("t")).unwrap();
+    assert_eq!(
+        state.status,
+        TaskStatus::Failed,
+        "nothing was heard of its producer"
+    );
+}
