@@ -130,9 +130,7 @@ impl Seen {
         let known = self
             .tasks
             .insert(state.task_id.clone(), (checker, state.epoch.clone()));
-        // Before the first event it is told the epoch in which the task began.
-        let delivered = known.map_or(0, |(checker, _)| checker.delivered());
-        assert_eq!(delivered, 0, "a second snapshot of {}", state.task_id);
+        assert!(known.is_none(), "a second snapshot of {}", state.task_id);
     }
 
     fn event(&mut self, event: &Event) {
@@ -177,7 +175,6 @@ impl Seen {
                     *epoch = state.epoch.clone();
                 }
             }
-            // A place without events that only a pattern keeps goes, and may come back.
             Update::Removed { task_id } => {
                 self.tasks.remove(task_id).expect("a snapshot first");
             }

@@ -259,11 +259,12 @@ impl Client {
         let Some(net) = self.net.as_mut().filter(|net| !net.stalled) else {
             return;
         };
+        // As a transport does: what is asked for is done before more is read. What comes
+        // with one read is taken together.
+        if net.connection.is_backed_up() {
+            return;
+        }
         for _ in 0..count {
-            // As a transport does: what is asked for is done before more is read.
-            if net.connection.is_backed_up() {
-                return;
-            }
             let Some(text) = net.to_server.pop_front() else {
                 return;
             };

@@ -48,6 +48,7 @@ impl Topics {
         {
             state.asked = None;
             state.confirmed = true;
+            self.confirmed = true;
         }
     }
 

@@ -42,6 +42,8 @@ pub(in crate::state) struct Topics {
     /// What was unsubscribed on this connection and not answered yet, and how often.
     leaving: HashMap<Target, usize>,
     retry: Option<Instant>,
+    /// A pattern was confirmed since the last ping.
+    confirmed: bool,
     /// The `ref` of a ping. When the server answers it, the tasks of all patterns
     /// that were asked for before it have been announced.
     announced: Option<u64>,
@@ -59,6 +61,7 @@ impl Topics {
             dirty: BTreeSet::new(),
             leaving: HashMap::new(),
             retry: None,
+            confirmed: false,
             announced: None,
             max_updates: config.watch_updates,
             last_watch: 0,
@@ -168,7 +171,6 @@ impl Topics {
                 state.asked = Some(reference);
                 let target = Target::Pattern(pattern.clone());
                 subscribe(target, &Wish::Live, reference, wire);
-                self.announced = None;
             }
         }
         for task_id in std::mem::take(&mut self.dirty) {
@@ -181,7 +183,10 @@ impl Topics {
     /// nothing of those: they are the ones that it does not announce again.
     fn ask_for_the_end_of_announcements(&mut self, wire: &mut Wire) {
         let is_unheard = |topic: &Topic| !topic.joined && topic.asked.is_none();
-        if self.announced.is_none() && self.topics.values().any(is_unheard) {
+        // Not together with the subscription: what the server reads at once it may
+        // answer before it has announced the tasks. A confirmed pattern has the server
+        // read nothing until it has.
+        if std::mem::take(&mut self.confirmed) && self.topics.values().any(is_unheard) {
             let reference = wire.reference();
             self.announced = Some(reference);
             let ping = ClientMessage::new(ClientRequest::Ping);
@@ -243,6 +248,7 @@ impl Topics {
         self.dirty.clear();
         self.leaving.clear();
         self.retry = None;
+        self.confirmed = false;
         self.announced = None;
         for queue in self.watches.values_mut() {
             if let Target::Pattern(pattern) = &queue.target {

@@ -60,8 +60,12 @@ impl Bench {
         for task in tasks {
             self.said(joined(task));
         }
-        // What was sent after the subscription is answered after it.
-        for ping in sent.iter().filter(|message| message["type"] == "ping") {
+        // What was sent after the confirmation is answered after the announcements.
+        for ping in self
+            .sent()
+            .iter()
+            .filter(|message| message["type"] == "ping")
+        {
             let reference = ping["ref"].as_u64().map(Reference::from);
             self.said(ControlMessage::pong(reference));
         }
