@@ -11,9 +11,9 @@
 //! | your program | begin with | a whole program |
 //! |---|---|---|
 //! | does work and shows it itself: a command-line tool, a desktop program | [`EventBus::run`], [`EventBus::watch`] | [`cli_tool`] |
-//! | is a web service: people log in, begin jobs, watch and cancel them | [`TidingsService`](transport::TidingsService), [`EventBus::run`] | [`axum_service`] |
+//! | is a web service: people log in, begin jobs, watch and cancel them | [`TidingsService`], [`EventBus::run`] | [`axum_service`] |
 //! | works for, or watches, a server elsewhere | [`Client::run`](client::Client::run), [`Client::watch`](client::Client::watch) | [`client`][client example] |
-//! | *is* the server, with storage, TLS and tokens | [`Node`](node::Node), or the binary `tidings` | [`embed_node`] |
+//! | *is* the server, with storage, TLS and tokens | [`Node`], or the binary `tidings` | [`embed_node`] |
 //!
 //! [`cli_tool`]: https://github.com/tidings-rs/tidings/blob/main/examples/cli_tool.rs
 //! [`axum_service`]: https://github.com/tidings-rs/tidings/blob/main/examples/axum_service.rs
