@@ -15,7 +15,6 @@ from websockets.typing import Subprotocol
 import tidings
 
 VECTORS = Path(__file__).parent / "../../../docs/conformance"
-ran = 0
 
 
 def vectors(name: str) -> list[Any]:

@@ -66,6 +66,18 @@ class Reporter:
             data = {"name": str(sender), "queued": True}
             self.client._core.send(_id(headers["id"]), "celery.published", data)
 
+    def retrying(self, headers: Any = None, **_: Any) -> None:
+        """A task is about to be published again by the worker that does it. Its run must
+        end first: another worker may begin the next attempt at once."""
+        headers = headers or {}
+        task = self._running.get(headers.get("id", ""))
+        if task is not None and headers.get("retries"):
+            error = {"code": "retry", "message": f"retry {headers['retries']}"}
+            try:
+                task._end("task_failed", {"error": error}).wait(1.0)
+            except Exception:
+                pass  # The server is away; it is told later.
+
     def started(self, task_id: str = "", task: Any = None, **_: Any) -> None:
         """A worker begins a task."""
         request = task.request
@@ -177,6 +189,7 @@ def install(app: Any, client: Client | None = None, *, lease: float = LEASE) -> 
     """
     reporter = Reporter(client, lease)
     connect = {
+        signals.before_task_publish: reporter.retrying,
         signals.after_task_publish: reporter.published,
         signals.task_prerun: reporter.started,
         signals.task_postrun: reporter.ended,
