@@ -303,6 +303,29 @@ impl Loader {
         seen
     }
 
+    /// Keeps the load up for this long, and measures until the last of it has come:
+    /// an event that comes late counts as late. None if that takes a minute.
+    pub(crate) fn run_to_the_end(&mut self, window: Duration) -> Option<Seen> {
+        self.deliveries = 0;
+        self.histogram = Histogram::default();
+        let start = Instant::now();
+        while start.elapsed() < window {
+            self.publish();
+            self.wait();
+        }
+        while self.in_flight > 0 {
+            if start.elapsed() > window + Duration::from_secs(60) {
+                return None;
+            }
+            self.wait();
+        }
+        Some(Seen {
+            deliveries: self.deliveries,
+            elapsed: start.elapsed(),
+            histogram: self.histogram.clone(),
+        })
+    }
+
     fn warm_up(&mut self) {
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(200) {

@@ -376,6 +376,8 @@ impl EventBus {
             tasks: self.shared.tasks.len() as u64,
             bytes: self.shared.ledger.held(Group::Tasks),
             bytes_clients: self.shared.ledger.held(Group::Clients),
+            memory_refused_account: self.shared.ledger.refused().0,
+            memory_refused_clients: self.shared.ledger.refused().1,
             tasks_by_status: self.shared.listing.counts(),
             handlers: self.shared.lock_handlers().len() as u64,
             bytes_unsaved: self

@@ -41,6 +41,10 @@ pub struct BusStats {
     pub bytes: u64,
     /// Bytes that clients hold now beside tasks: undeclared tasks, cursors, inboxes.
     pub bytes_clients: u64,
+    /// Requests refused because their account held as much as one account may.
+    pub memory_refused_account: u64,
+    /// Requests refused because all clients together held as much as they may.
+    pub memory_refused_clients: u64,
     /// Bytes of events that the store has yet to get, where it is written behind.
     pub bytes_unsaved: u64,
     /// Event handlers now.

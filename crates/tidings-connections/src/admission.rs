@@ -103,7 +103,9 @@ impl Inner {
 
     pub(crate) fn check(&self, request: &ConnectRequest) -> Result<(), AdmissionError> {
         self.admit(request, &self.registry.lock())?;
-        let counted = self.counted(&request.access, request.peer.remote_addr);
+        let addr = request.peer.remote_addr;
+        self.limiter.heeds(request.access.who(addr).as_ref())?;
+        let counted = self.counted(&request.access, addr);
         Ok(self.limiter.room(&counted)?)
     }
 
@@ -145,7 +147,7 @@ impl Inner {
 
     /// Has a client that asks for another owner's id get a new one: what one owner
     /// has is not another's, and nobody is kept out by somebody who was there first.
-    fn release_id_of_another(&self, request: &mut ConnectRequest) {
+    pub(crate) fn release_id_of_another(&self, request: &mut ConnectRequest) {
         let Some(id) = &request.client_id else {
             return;
         };

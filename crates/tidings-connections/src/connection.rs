@@ -237,7 +237,11 @@ impl Connection {
     /// answers, or what it asked for is still being done.
     pub fn is_backed_up(&self) -> bool {
         let out = self.lock();
-        out.waiting_answers() > self.manager.config.max_pending_answers || !out.subs.has_no_jobs()
+        let waiting = out.waiting_answers();
+        waiting > self.manager.config.max_pending_answers
+            || !out.subs.has_no_jobs()
+            // Its client, or all together, leave too much unread.
+            || (waiting > 0 && out.pending.as_ref().is_some_and(|pending| pending.is_over()))
     }
 
     /// Notes a sign of life: anything that came in.

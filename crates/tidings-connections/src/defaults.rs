@@ -26,6 +26,10 @@ pub const MAX_AWAY: usize = 100_000;
 /// start with 1,024 to 20,000 of those.
 pub const MAX_CONNECTIONS: usize = 15_000;
 
+/// How long a request waits for its turn if its client has caused much work. A
+/// client that would wait longer is told so instead.
+pub const WORK_WAIT: Duration = Duration::from_secs(5);
+
 /// Tasks and patterns that one connection may subscribe to by name.
 pub const MAX_SUBSCRIPTIONS: usize = 1_000;
 

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
 use tidings_bus::OverLimit;
 use tidings_bus::watch::{Start, Task};
@@ -68,8 +69,8 @@ pub(crate) struct Jobs {
     queue: VecDeque<Job>,
     /// Counts jobs that were begun, to tell whether the first one is still the same.
     begun: u32,
-    /// The client has caused too much work for the moment.
-    pause: Option<Pin<Box<Sleep>>>,
+    /// The next slice is paid for, and may be done after this.
+    paid: Option<Pin<Box<Sleep>>>,
 }
 
 impl Jobs {
@@ -148,17 +149,33 @@ impl Connection {
             }
             out.subs.jobs_mut().push(job);
             out.wake();
-            if self.check_work(&out).is_err() {
+            if out.subs.jobs_mut().paid.is_some() {
+                // The slice of another job comes first.
+                return;
+            }
+            let wait = self.pay_for_slice(&out);
+            if !wait.is_zero() {
+                let after = Box::pin(tokio::time::sleep(wait));
+                out.subs.jobs_mut().paid = Some(after);
                 return;
             }
         }
         self.run_slice();
     }
 
-    fn check_work(&self, out: &Outbound) -> Result<(), std::time::Duration> {
+    /// Charges a whole slice to the client before it is done, so that those who wait
+    /// for their turn have it one after the other. Returns how long to wait.
+    fn pay_for_slice(&self, out: &Outbound) -> Duration {
         let who = out.access.who(self.remote_addr());
-        let checked = self.manager().limiter.may_work(who.as_ref());
-        checked.map_err(|limited| limited.retry_after)
+        let most = self.manager().config.slice;
+        self.manager().limiter.reserve_work(who.as_ref(), most)
+    }
+
+    /// Gives back what a slice of so many units was paid for and did not cost.
+    fn settle_slice(&self, out: &Outbound, units: usize) {
+        let who = out.access.who(self.remote_addr());
+        let spared = self.manager().config.slice.saturating_sub(units.max(1));
+        self.manager().limiter.spare_work(who.as_ref(), spared);
     }
 
     /// Whether a slice may be done now; else the task is woken when it may.
@@ -166,21 +183,21 @@ impl Connection {
         if out.subs.has_no_jobs() || !out.is_open() {
             return false;
         }
-        loop {
-            if let Some(pause) = &mut out.subs.jobs_mut().pause {
-                if pause.as_mut().poll(cx).is_pending() {
-                    return false;
-                }
-                out.subs.jobs_mut().pause = None;
+        if out.subs.jobs_mut().paid.is_none() {
+            let wait = self.pay_for_slice(out);
+            if wait.is_zero() {
+                return true;
             }
-            match self.check_work(out) {
-                Ok(()) => return true,
-                Err(after) => {
-                    let pause = Box::pin(tokio::time::sleep(after));
-                    out.subs.jobs_mut().pause = Some(pause);
-                }
-            }
+            out.subs.jobs_mut().paid = Some(Box::pin(tokio::time::sleep(wait)));
         }
+        let paid = &mut out.subs.jobs_mut().paid;
+        let is_due = paid
+            .as_mut()
+            .is_none_or(|after| after.as_mut().poll(cx).is_ready());
+        if is_due {
+            *paid = None;
+        }
+        is_due
     }
 
     /// Does one slice of the first job. Takes the connection's lock by itself.
@@ -250,13 +267,8 @@ impl Connection {
         self.lock().subs.shrink();
     }
 
-    fn charge_work(&self, out: &Outbound, units: usize) {
-        let who = out.access.who(self.remote_addr());
-        self.manager().limiter.worked(who.as_ref(), units);
-    }
-
     fn restore_slice(&self, out: &mut Outbound, tasks: Vec<Found>) {
-        self.charge_work(out, tasks.len());
+        self.settle_slice(out, tasks.len());
         for (task, known) in tasks.into_iter().rev() {
             let Some(Job::Restore {
                 subscriptions,
@@ -355,7 +367,7 @@ impl Connection {
         tasks: &[Arc<Task>],
         is_last: bool,
     ) {
-        self.charge_work(out, tasks.len().max(1));
+        self.settle_slice(out, tasks.len());
         let start = match out.subs.jobs_mut().queue.front_mut() {
             Some(Job::Match { after, start, .. }) => {
                 *after = tasks.last().map(|task| task.id().clone());
@@ -482,7 +494,7 @@ impl Connection {
             _ => return,
         };
         let (keys, next) = out.subs.keys_from(from, most);
-        self.charge_work(out, keys.len().max(1));
+        self.settle_slice(out, keys.len());
         let mut gone = Vec::new();
         for key in keys {
             let Some(sub) = out.subs.get_mut(key) else {

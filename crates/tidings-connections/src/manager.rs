@@ -350,7 +350,9 @@ impl ConnectionManager {
         access: &Access,
         addr: Option<std::net::SocketAddr>,
     ) -> Result<(), Limited> {
-        self.inner.limiter.message(access.who(addr))
+        let who = access.who(addr);
+        self.inner.limiter.heeds(who.as_ref())?;
+        self.inner.limiter.messages(who, 1)
     }
 
     /// Takes note of a request that came to nothing before anybody knew who asks.
@@ -372,16 +374,37 @@ impl ConnectionManager {
         self.inner.account(access, addr)
     }
 
-    /// Checks that a client may cause more work than its requests themselves are.
+    /// Takes note of a request that was refused although it is known who asks.
+    pub fn note_refusal(&self, access: &Access, addr: Option<std::net::SocketAddr>) {
+        self.inner.limiter.refused(access.who(addr).as_ref());
+    }
+
+    /// Waits until a request may cause so many units of work: tasks matched, events
+    /// read, KiB answered. Those of one client have their turns one after the other.
     ///
     /// # Errors
-    /// The client has caused too much of it.
-    pub fn check_work(
+    /// The client has caused so much work that this would take longer than
+    /// [`WORK_WAIT`](crate::defaults::WORK_WAIT). Nothing was charged.
+    pub async fn turn(
         &self,
         access: &Access,
         addr: Option<std::net::SocketAddr>,
+        units: usize,
     ) -> Result<(), Limited> {
-        self.inner.limiter.may_work(access.who(addr).as_ref())
+        let limiter = &self.inner.limiter;
+        let most = crate::defaults::WORK_WAIT;
+        let wait = limiter.reserve_work_within(access.who(addr).as_ref(), units, most)?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// Gives back units of work that a request was charged for and did not cause.
+    pub fn spare_work(&self, access: &Access, addr: Option<std::net::SocketAddr>, units: usize) {
+        self.inner
+            .limiter
+            .spare_work(access.who(addr).as_ref(), units);
     }
 
     /// Takes note of tasks that were matched and events that were read for a client.

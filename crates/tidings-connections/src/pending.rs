@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use tidings_bus::Cursor;
+use tidings_bus::{Account, Charge, Cursor, Group, Kind};
 
 use crate::subscriptions::Opening;
 
@@ -30,9 +30,10 @@ struct Rest {
 const NOBODY: u32 = u32::MAX;
 
 /// Answers and notices.
-#[derive(Default)]
 struct Control {
     bytes: Vec<u8>,
+    /// What they hold.
+    charge: Charge,
     /// So many of them are written.
     from: usize,
     /// A cursor whose notices are among them.
@@ -63,8 +64,28 @@ impl Rest {
 }
 
 impl Control {
+    fn new(account: &Account) -> Box<Self> {
+        Box::new(Self {
+            bytes: Vec::new(),
+            charge: account.take(Kind::Answer, 0),
+            from: 0,
+            unsent: None,
+        })
+    }
+
     fn rest(&self) -> &[u8] {
         &self.bytes[self.from..]
+    }
+
+    /// Adds bytes. What is written makes room first, or a client that reads a
+    /// little now and then would make this grow for ever.
+    fn push(&mut self, bytes: &[u8]) {
+        if self.from >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.from);
+            self.from = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.charge.resize(self.bytes.len() as u64);
     }
 }
 
@@ -98,11 +119,20 @@ impl Pending {
         });
     }
 
-    pub(crate) fn push_owned(&mut self, bytes: &[u8]) {
+    /// Adds bytes, which are charged to this account.
+    pub(crate) fn push_owned(&mut self, bytes: &[u8], account: impl FnOnce() -> Account) {
         if !bytes.is_empty() {
-            let control = self.control.get_or_insert_default();
-            control.bytes.extend_from_slice(bytes);
+            let control = &mut self.control;
+            let control = control.get_or_insert_with(|| Control::new(&account()));
+            control.push(bytes);
         }
+    }
+
+    /// Whether the account that pays for answers, or all together, hold more than
+    /// they may.
+    pub(crate) fn is_over(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| control.charge.account().is_over(Group::Clients))
     }
 
     /// The bytes, for a queue that holds nothing of a log.
@@ -177,5 +207,39 @@ impl Pending {
         {
             record.key = NOBODY;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_bus::{AccountId, Ledger, LedgerLimits};
+
+    use super::*;
+
+    #[test]
+    fn answers_are_charged_and_what_was_written_does_not_stay() {
+        let ledger = Ledger::new(LedgerLimits {
+            tasks: 0,
+            clients: 10_000,
+            account: 1_000,
+        });
+        let ada = ledger.account(&AccountId::subject("ada"));
+        let mut pending = Pending::default();
+        // A client that reads a little less than it asks for.
+        for _ in 0..10_000 {
+            pending.push_owned(&[b'x'; 100], || ada.clone());
+            pending.consume(if pending.owned() > 500 { 100 } else { 99 });
+            assert!(pending.owned() <= 600);
+            assert!(
+                ada.held(Kind::Answer) <= 1_300,
+                "it holds no more than that"
+            );
+        }
+        assert!(!pending.is_over());
+        pending.push_owned(&[b'x'; 1_000], || ada.clone());
+        assert!(pending.is_over());
+        pending.consume(pending.len());
+        assert_eq!(ada.held(Kind::Answer), 0);
+        assert!(!pending.is_over());
     }
 }

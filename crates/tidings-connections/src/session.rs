@@ -24,6 +24,10 @@ const ANSWER_BYTES: usize = 16 * 1024;
 /// Events published together, at most: their answers wait for the last of them.
 const MAX_BATCH: usize = 256;
 
+/// Messages of one connection that are done before others have their turn: some
+/// hundred µs of a processor.
+const MESSAGES_A_TURN: usize = 64;
+
 /// A request that could not be done.
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
@@ -177,7 +181,13 @@ impl Connection {
     ) {
         let mut answers = Vec::new();
         let mut batch = Batch::default();
-        for message in messages {
+        for (number, message) in messages.into_iter().enumerate() {
+            if number % MESSAGES_A_TURN == MESSAGES_A_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            if !self.is_open() {
+                return;
+            }
             self.count_received();
             match self.take(message.as_ref(), &translate) {
                 Asked::Publish(reference, task_id, event) => {
@@ -263,7 +273,10 @@ impl Connection {
     /// again and again is let go.
     fn refuse(&self, reference: Option<Reference>, refusal: Refusal) -> ControlMessage {
         self.manager().counters.error(refusal.code);
-        if !self.bears_refusal() {
+        let limiter = &self.manager().limiter;
+        let who = self.access().who(self.remote_addr());
+        limiter.refused(who.as_ref());
+        if limiter.heeds(who.as_ref()).is_err() {
             self.close(CloseReason::RateLimited);
         }
         if refusal.code == ErrorCode::Forbidden {
@@ -378,7 +391,7 @@ impl Connection {
         self.own_rates(|rates| rates.messages(1))
             .map_err(|retry_after| limiter.hit_own(Limit::Messages, retry_after))?;
         let who = self.access().who(self.remote_addr());
-        limiter.message(who.clone())?;
+        limiter.messages(who.clone(), 1)?;
         limiter.bytes(who, bytes)
     }
 
@@ -395,19 +408,15 @@ impl Connection {
         ask(out.rates.get_or_insert_with(|| Box::new(limiter.own())))
     }
 
-    /// Takes note of a refused message; false if there have been too many.
-    fn bears_refusal(&self) -> bool {
-        let borne = |rates: &mut Own| rates.bears_refusal().then_some(()).ok_or(Duration::ZERO);
-        self.own_rates(borne).is_ok()
-    }
-
     /// Takes note of frames that are no message by themselves: pings, pongs, and
     /// fragments. False, and the end of the connection, if there are too many.
     pub fn take_frames(&self, count: usize) -> bool {
-        let taken = self.own_rates(|rates| rates.messages(count));
-        if let Err(retry_after) = taken {
-            let limiter = &self.manager().limiter;
-            limiter.hit_own(Limit::Messages, retry_after);
+        let limiter = &self.manager().limiter;
+        let taken = self
+            .own_rates(|rates| rates.messages(count))
+            .map_err(|retry_after| limiter.hit_own(Limit::Messages, retry_after))
+            .and_then(|()| limiter.messages(self.access().who(self.remote_addr()), count));
+        if taken.is_err() {
             self.close(CloseReason::RateLimited);
         }
         taken.is_ok()

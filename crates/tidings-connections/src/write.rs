@@ -79,7 +79,7 @@ impl Connection {
         }
         let written = self.try_write(out, &slices[..count]);
         if written < notices.len() {
-            out.pending().push_owned(&notices[written..]);
+            self.queue(out, &notices[written..]);
             return self.block(out);
         }
         let mut left = written - notices.len();
@@ -172,10 +172,16 @@ impl Connection {
         })
     }
 
+    /// Has answers and notices wait for the socket, at the client's expense.
+    fn queue(&self, out: &mut Outbound, bytes: &[u8]) {
+        let pending = out.pending.get_or_insert_default();
+        pending.push_owned(bytes, || self.account(&out.access));
+    }
+
     /// Writes answers and notices; what does not fit waits.
     pub(crate) fn write_control(&self, out: &mut Outbound, bytes: &[u8]) {
         if out.blocked || out.pending.is_some() {
-            out.pending().push_owned(bytes);
+            self.queue(out, bytes);
         } else {
             self.write_owned(out, bytes);
         }
@@ -186,7 +192,7 @@ impl Connection {
         if written == bytes.len() {
             return Flow::Clear;
         }
-        out.pending().push_owned(&bytes[written..]);
+        self.queue(out, &bytes[written..]);
         self.block(out)
     }
 

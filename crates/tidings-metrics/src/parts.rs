@@ -2,7 +2,7 @@
 
 use std::fmt::Error;
 
-use tidings_bus::{BusStats, EventBus, GapCounts, TimingCounts};
+use tidings_bus::{BusStats, EventBus, GapCounts, LedgerLimits, TimingCounts};
 use tidings_connections::{ConnectionManager, ConnectionStates, ConnectionStats, LAG_BOUNDS};
 use tidings_protocol::{CloseCode, ErrorCode};
 
@@ -11,7 +11,7 @@ use crate::families::Families;
 #[derive(Debug)]
 pub(super) struct Bus {
     stats: BusStats,
-    limit: usize,
+    limits: LedgerLimits,
     publish: TimingCounts,
     delivery: TimingCounts,
     store_read: TimingCounts,
@@ -40,7 +40,7 @@ impl Bus {
         let timings = bus.counters().timings();
         Self {
             stats: bus.stats(),
-            limit: bus.config().total_bytes,
+            limits: *bus.ledger().limits(),
             publish: timings.publish.read(),
             delivery: timings.delivery.read(),
             store_read: timings.store_read.read(),
@@ -131,12 +131,39 @@ impl Bus {
             "tidings_memory_bytes",
             "Bytes in memory now, by purpose",
             "part",
-            [("logs", stats.bytes), ("unsaved", stats.bytes_unsaved)],
+            [
+                ("logs", stats.bytes),
+                ("clients", stats.bytes_clients),
+                ("unsaved", stats.bytes_unsaved),
+            ],
         )?;
         to.gauge(
             "tidings_logs_limit_bytes",
             "Limit of bytes in logs",
-            self.limit as u64,
+            self.limits.tasks,
+        )?;
+        to.gauges(
+            "tidings_clients_limit_bytes",
+            "Bytes that clients may hold beside tasks: all of them, and one account",
+            "of",
+            [
+                ("all", self.limits.clients),
+                ("account", self.limits.account),
+            ],
+        )?;
+        to.counters(
+            "tidings_memory_refused",
+            "Requests refused because clients held as much memory as they may",
+            "limit",
+            [
+                ("account", stats.memory_refused_account),
+                ("clients", stats.memory_refused_clients),
+            ],
+        )?;
+        to.counter(
+            "tidings_tasks_shelved",
+            "Tasks that left memory for the store because memory was short",
+            stats.tasks_shelved,
         )?;
         to.histogram(
             "tidings_publish_duration_seconds",

@@ -285,6 +285,8 @@ fn bus(options: &Options) -> BusConfig {
         pinned_ttl = options.pinned_ttl.map(|time| time.get()),
         idle_ttl = options.idle_ttl.map(|time| time.get()),
         total_bytes = options.max_total_bytes.map(|size| size.to_usize()),
+        clients_bytes = options.max_clients_bytes.map(|size| Some(size.to_usize())),
+        account_bytes = options.client_bytes.map(|size| Some(size.to_usize())),
         max_event_bytes = options.max_event_bytes.map(|size| size.to_usize()),
         idempotency_ids = options.idempotency_ids.map(|count| count.to_usize()),
         idempotency_ttl = options.idempotency_ttl.map(|time| time.get()),

@@ -48,7 +48,17 @@ pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
             (count > 0).then(|| Rate::new(count, count.saturating_mul(times)))
         })
     };
-    limits.work_per_client = debt(count(options.client_work_rate), 2, limits.work_per_client);
+    // What comes at once holds others up, so it is less than comes in a second.
+    limits.work_per_client =
+        count(options.client_work_rate).map_or(limits.work_per_client, |count| {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            (count > 0).then(|| Rate::steady(count, count / 4))
+        });
+    limits.refusals_per_client = debt(
+        count(options.client_refusal_rate),
+        10,
+        limits.refusals_per_client,
+    );
     limits.failures_per_address =
         debt(count(options.failure_rate), 50, limits.failures_per_address);
     limits

@@ -248,6 +248,15 @@ options! {
         /// first lose their events first [default: 256MiB]
         max_total_bytes: Size<65_536> = "SIZE",
 
+        /// Bytes of the total for what clients hold besides tasks: subscriptions, unread
+        /// answers, clients that are away. A quarter of the total unless this is set
+        /// [default: 64MiB]
+        max_clients_bytes: Size<0> = "SIZE",
+
+        /// Bytes that one client may hold besides tasks. A quarter of what all clients
+        /// may hold unless this is set [default: 16MiB]
+        client_bytes: Size<0> = "SIZE",
+
         /// The size of the largest event that may be published [default: 64KiB]
         max_event_bytes: Size<256> = "SIZE",
 
@@ -344,13 +353,17 @@ options! {
         /// New tasks a second of one client [for strangers: 100]
         client_task_rate: Count<0> = "COUNT",
 
-        /// Tasks matched and events read a second for one client; twice as many in a
-        /// burst [for strangers: 20000]
+        /// Tasks matched and events read a second for one client; a quarter as many
+        /// in a burst [for strangers: 20000]
         client_work_rate: Count<0> = "COUNT",
 
         /// Failed requests a second from one address before the client has proved who it
         /// is; fifty times as many in a burst [for strangers: 10]
         failure_rate: Count<0> = "COUNT",
+
+        /// Refused messages and requests a second of one client before its connections
+        /// end; ten times as many in a burst [for strangers: 100]
+        client_refusal_rate: Count<0> = "COUNT",
 
         /// HTTP connections at a time. WebSockets and event streams are not counted
         /// [default: 4096]

@@ -15,7 +15,7 @@ use tidings_connections::chain;
 
 /// The options that another value takes effect of at once. Keys and certificates
 /// are read again too, from the files that the server was started with.
-const CHANGEABLE: [&str; 12] = [
+const CHANGEABLE: [&str; 13] = [
     "log",
     "allow-origin",
     "address-connections",
@@ -28,6 +28,7 @@ const CHANGEABLE: [&str; 12] = [
     "client-task-rate",
     "client-work-rate",
     "failure-rate",
+    "client-refusal-rate",
 ];
 
 /// Those of them that only work if connections were counted from the start.

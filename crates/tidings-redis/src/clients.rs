@@ -114,6 +114,7 @@ impl ClientDirectory for RedisClients {
         let stale = |value: &Value| number(value) == Some(1);
         match (answer.first().and_then(text), answer.get(1..)) {
             (Some("fresh"), Some([at])) => Ok(Claimed::Fresh { stale: stale(at) }),
+            (Some("others"), _) => Ok(Claimed::Others),
             (Some("refused"), _) => Ok(Claimed::Refused),
             (Some("held"), Some([at])) => place(at)
                 .map(Claimed::Held)

@@ -120,6 +120,11 @@ impl Problem {
         )
     }
 
+    /// Whether the request was the client's mistake, or more than it may ask for.
+    pub(crate) fn is_refusal(&self) -> bool {
+        (400..500).contains(&self.status)
+    }
+
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status == StatusCode::FORBIDDEN
     }

@@ -59,7 +59,9 @@ pub enum Claimed {
     },
     /// It is its own, and connected at this place of another node.
     Held(Place),
-    /// The id is somebody else's.
+    /// The id is another subject's. This one may have another id.
+    Others,
+    /// The id is this subject's, and the token is missing or wrong.
     Refused,
 }
 

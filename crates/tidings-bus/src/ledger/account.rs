@@ -136,6 +136,16 @@ impl Account {
         kinds.map(|kind| self.held(kind)).sum()
     }
 
+    /// Returns whether the account, or all together, hold more in one budget than
+    /// they may. [`take`](Self::take) can bring that about.
+    pub fn is_over(&self, group: Group) -> bool {
+        let book = &self.0.book;
+        let own = group == Group::Clients
+            && !self.0.id.is_own()
+            && self.held_in(group) > book.limits.account;
+        own || book.held(group) > book.limits.of(group)
+    }
+
     pub(super) fn add(&self, kind: Kind, delta: i64) {
         add(&self.0.held[kind.index()], delta);
         add(&self.0.book.groups[kind.group().index()], delta);
@@ -165,6 +175,8 @@ impl Account {
         };
         match over {
             Some(over) => {
+                let total = matches!(over, OverLimit::Total { .. });
+                book.refused[usize::from(total)].fetch_add(1, Ordering::Relaxed);
                 self.add(kind, -signed(bytes));
                 Err(over)
             }

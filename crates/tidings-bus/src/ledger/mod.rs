@@ -40,7 +40,7 @@ mod charge;
 mod kind;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub use account::{Account, AccountId};
@@ -93,6 +93,8 @@ pub struct Ledger {
 struct Book {
     limits: LedgerLimits,
     groups: [AtomicI64; Group::COUNT],
+    /// Charges refused for the limit of an account, and of a budget.
+    refused: [AtomicU64; 2],
     accounts: Mutex<HashMap<AccountId, Weak<Inner>>>,
 }
 
@@ -112,6 +114,7 @@ impl Ledger {
         let book = Arc::new(Book {
             limits,
             groups: Default::default(),
+            refused: Default::default(),
             accounts: Mutex::default(),
         });
         let own = Account::new(AccountId::own(), &book);
@@ -149,6 +152,16 @@ impl Ledger {
     /// Returns whether a budget is exceeded.
     pub fn is_over(&self, group: Group) -> bool {
         self.held(group) > self.book.limits.of(group)
+    }
+
+    /// Returns how many charges were refused: for the limit of an account, and for
+    /// that of a budget.
+    pub fn refused(&self) -> (u64, u64) {
+        let [account, total] = &self.book.refused;
+        (
+            account.load(Ordering::Relaxed),
+            total.load(Ordering::Relaxed),
+        )
     }
 
     /// Returns the bytes that all accounts hold of each kind. Looks at every account.

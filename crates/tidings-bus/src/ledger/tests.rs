@@ -158,6 +158,23 @@ fn many_at_once_never_hold_more_than_the_limit_and_leave_nothing() {
 }
 
 #[test]
+fn refusals_are_counted_by_their_limit_and_taking_can_exceed_it() {
+    let ledger = ledger();
+    let (a, b) = (subject(&ledger, "a"), subject(&ledger, "b"));
+    let limits = *ledger.limits();
+    let taken = a.take(Kind::Answer, limits.account + 1);
+    assert!(a.is_over(Group::Clients));
+    assert!(!b.is_over(Group::Clients), "each for itself");
+    assert!(a.charge(Kind::Cursor, 1).is_err());
+    let all = b.take(Kind::Answer, limits.clients);
+    assert!(subject(&ledger, "c").is_over(Group::Clients));
+    assert!(subject(&ledger, "c").charge(Kind::Cursor, 1).is_err());
+    assert_eq!(ledger.refused(), (1, 1));
+    drop((taken, all));
+    assert!(!a.is_over(Group::Clients));
+}
+
+#[test]
 fn the_budgets_of_a_bus_add_up_to_its_total() {
     let config = crate::BusConfig::default().total_bytes(1_600_000);
     let limits = config.ledger_limits();

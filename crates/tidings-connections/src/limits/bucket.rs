@@ -26,6 +26,15 @@ impl Rate {
         }
     }
 
+    /// So much a second on average, and `burst` at once, which may be less than
+    /// comes in a second; of each at least one.
+    pub fn steady(per_second: u32, burst: u32) -> Self {
+        Self {
+            burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
+            ..Self::new(per_second, per_second)
+        }
+    }
+
     /// What twice as much at once makes: the usual burst.
     pub fn per_second(per_second: u32) -> Self {
         Self::new(per_second, per_second.saturating_mul(2))
@@ -75,6 +84,34 @@ impl Bucket {
         self.full_at = from.checked_add(rate.time_for(count)).or(self.full_at);
     }
 
+    /// Takes `count` out of the bucket ahead of time. Returns how long the client
+    /// has to wait for it.
+    ///
+    /// # Errors
+    /// That is longer than `most`, and nothing was taken. The error is the time
+    /// until the client owes nothing.
+    pub(super) fn reserve(
+        &mut self,
+        rate: Rate,
+        count: usize,
+        most: Duration,
+        now: Instant,
+    ) -> Result<Duration, Duration> {
+        let wait = self.check(rate, now).err().unwrap_or_default();
+        if wait > most {
+            return Err(wait);
+        }
+        self.owe(rate, count, now);
+        Ok(wait)
+    }
+
+    /// Puts back what was reserved and not used.
+    pub(super) fn give_back(&mut self, rate: Rate, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let full_at = self.full_at;
+        self.full_at = full_at.and_then(|full_at| full_at.checked_sub(rate.time_for(count)));
+    }
+
     /// Checks that the client of the bucket owes nothing.
     ///
     /// # Errors
@@ -108,6 +145,24 @@ mod tests {
         bucket.take(rate, 1, now + 100 * MILLISECOND).unwrap();
         assert!(!bucket.is_full(now + 2_099 * MILLISECOND));
         assert!(bucket.is_full(now + 2_100 * MILLISECOND));
+    }
+
+    #[test]
+    fn those_who_reserve_wait_one_after_the_other() {
+        let (rate, now) = (Rate::steady(100, 20), Instant::now());
+        let mut bucket = Bucket::default();
+        let mut reserve = |most| bucket.reserve(rate, 10, most, now);
+        let most = 200 * MILLISECOND;
+        let waits: Vec<_> = (0..5).map(|_| reserve(most)).collect();
+        // The burst, and one more that comes when it is used up to the end.
+        assert_eq!(waits, [0, 0, 0, 100, 200].map(|ms| Ok(ms * MILLISECOND)));
+        assert_eq!(reserve(most), Err(300 * MILLISECOND));
+        bucket.give_back(rate, 20);
+        assert_eq!(
+            bucket.reserve(rate, 10, most, now),
+            Ok(100 * MILLISECOND),
+            "two of them were given back"
+        );
     }
 
     #[test]

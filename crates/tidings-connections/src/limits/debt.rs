@@ -48,15 +48,34 @@ impl Debts {
 
     /// Adds what a client has cost.
     pub(crate) fn add(&self, who: &Who, amount: usize, now: Instant) {
-        let mut buckets = self.lock();
-        if buckets.len() >= MAX_DEBTORS && !buckets.contains_key(who) {
-            buckets.retain(|_, bucket| !bucket.is_full(now));
-            if buckets.len() >= MAX_DEBTORS {
-                return;
-            }
+        if let Some(bucket) = bucket(&mut self.lock(), who, now) {
+            bucket.owe(self.rate, amount, now);
         }
-        let bucket = buckets.entry(who.clone()).or_default();
-        bucket.owe(self.rate, amount, now);
+    }
+
+    /// Adds what a client is about to cost. Returns how long the client has to
+    /// wait before it does.
+    ///
+    /// # Errors
+    /// That is longer than `most`, and nothing was added.
+    pub(crate) fn reserve(
+        &self,
+        who: &Who,
+        amount: usize,
+        most: Duration,
+        now: Instant,
+    ) -> Result<Duration, Duration> {
+        match bucket(&mut self.lock(), who, now) {
+            Some(bucket) => bucket.reserve(self.rate, amount, most, now),
+            None => Ok(Duration::ZERO),
+        }
+    }
+
+    /// Takes away what was reserved, and cost nothing.
+    pub(crate) fn give_back(&self, who: &Who, amount: usize) {
+        if let Some(bucket) = self.lock().get_mut(who) {
+            bucket.give_back(self.rate, amount);
+        }
     }
 
     /// Forgets those who owe nothing.
@@ -65,6 +84,21 @@ impl Debts {
         buckets.retain(|_, bucket| !bucket.is_full(now));
         buckets.shrink_to_fit();
     }
+}
+
+/// Returns the bucket of a client; none if too many clients are followed already.
+fn bucket<'a>(
+    buckets: &'a mut HashMap<Who, Bucket>,
+    who: &Who,
+    now: Instant,
+) -> Option<&'a mut Bucket> {
+    if buckets.len() >= MAX_DEBTORS && !buckets.contains_key(who) {
+        buckets.retain(|_, bucket| !bucket.is_full(now));
+        if buckets.len() >= MAX_DEBTORS {
+            return None;
+        }
+    }
+    Some(buckets.entry(who.clone()).or_default())
 }
 
 #[cfg(test)]

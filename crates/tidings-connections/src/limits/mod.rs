@@ -5,6 +5,7 @@
 
 mod bucket;
 mod debt;
+mod limit;
 mod rate;
 mod who;
 
@@ -13,13 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use serde::Serialize;
 use tidings_protocol::TaskId;
 use tokio::time::Instant;
 
 use crate::auth::Access;
 pub use bucket::Rate;
 use debt::Debts;
+pub use limit::{Limit, LimitStats, Limited};
 pub(crate) use rate::{Keyed, Own};
 pub(crate) use who::Who;
 
@@ -53,6 +54,9 @@ pub struct ClientLimits {
     /// Work that one client causes beyond its messages: tasks matched by patterns
     /// and lists, and events read from history, each one unit.
     pub work_per_client: Option<Rate>,
+    /// Messages and requests of one client, over all its connections, that are
+    /// refused: malformed, not allowed, or too many.
+    pub refusals_per_client: Option<Rate>,
 }
 
 impl ClientLimits {
@@ -71,161 +75,19 @@ impl ClientLimits {
             tasks_per_client: Some(Rate::new(100, 2_000)),
             // An office whose tokens have all expired comes back once, not for ever.
             failures_per_address: Some(Rate::new(10, 500)),
-            // Each takes some 10 µs: a dashboard of 40,000 tasks opens at once, and
-            // after that a client has a fifth of a core.
-            work_per_client: Some(Rate::new(20_000, 40_000)),
+            // Each takes some 10 µs, so a client has a fifth of a core: a dashboard
+            // of 40,000 tasks opens in two seconds. At once it takes no longer
+            // than others do not feel.
+            work_per_client: Some(Rate::steady(20_000, 5_000)),
+            // A client that listens has slowed down long before.
+            refusals_per_client: Some(Rate::new(100, 1_000)),
         }
     }
-}
-
-/// What a client has too much of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// Connections from one address.
-    AddressConnections,
-    /// Connections of one subject.
-    SubjectConnections,
-    /// Connections begun.
-    Handshakes,
-    /// Messages.
-    Messages,
-    /// Bytes.
-    Bytes,
-    /// Tasks made.
-    Tasks,
-    /// Requests that came to nothing.
-    Failures,
-    /// Tasks matched and events read.
-    Work,
-    /// HTTP connections at a time.
-    HttpConnections,
-}
-
-impl Limit {
-    /// All of them, in order.
-    pub const ALL: [Self; 9] = [
-        Self::AddressConnections,
-        Self::SubjectConnections,
-        Self::Handshakes,
-        Self::Messages,
-        Self::Bytes,
-        Self::Tasks,
-        Self::Failures,
-        Self::Work,
-        Self::HttpConnections,
-    ];
-
-    /// In words.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AddressConnections => "connections from this address",
-            Self::SubjectConnections => "connections of this subject",
-            Self::Handshakes => "new connections",
-            Self::Messages => "messages",
-            Self::Bytes => "bytes",
-            Self::Tasks => "new tasks",
-            Self::Failures => "failed requests from this address",
-            Self::Work => "tasks and events looked at",
-            Self::HttpConnections => "HTTP connections",
-        }
-    }
-
-    /// Returns what a client can do about it.
-    pub const fn advice(self) -> &'static str {
-        match self {
-            Self::AddressConnections | Self::SubjectConnections | Self::HttpConnections => {
-                "close connections that are not needed, or watch several tasks on one"
-            }
-            Self::Handshakes => "keep connections open and reuse them",
-            Self::Messages => "send fewer messages, or several events in one request",
-            Self::Bytes => "send smaller events, or fewer",
-            Self::Tasks => "publish to tasks that exist",
-            Self::Failures => "correct the token or the address that is asked for",
-            Self::Work => {
-                "use narrower patterns, shorter pages, and subscribe instead of asking again"
-            }
-        }
-    }
-
-    /// Returns the limit's name in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AddressConnections => "address_connections",
-            Self::SubjectConnections => "subject_connections",
-            Self::Handshakes => "handshakes",
-            Self::Messages => "messages",
-            Self::Bytes => "bytes",
-            Self::Tasks => "tasks",
-            Self::Failures => "failures",
-            Self::Work => "work",
-            Self::HttpConnections => "http_connections",
-        }
-    }
-}
-
-/// A client has used what it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "too many {}; try again in {} ms, and {}",
-    .limit.as_str(), .retry_after.as_millis(), .limit.advice()
-)]
-#[non_exhaustive]
-pub struct Limited {
-    /// What of.
-    pub limit: Limit,
-    /// When there is some again.
-    pub retry_after: Duration,
 }
 
 /// How long whoever has too many connections is told to wait: one may end any
 /// time, or never.
 const CONNECTION_RETRY: Duration = Duration::from_secs(5);
-
-/// How often each limit was hit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct LimitStats {
-    /// Connections refused for their address.
-    pub address_connections: u64,
-    /// Connections refused for their subject.
-    pub subject_connections: u64,
-    /// Connections refused for coming too fast.
-    pub handshakes: u64,
-    /// Messages and requests refused.
-    pub messages: u64,
-    /// Reads and bodies refused.
-    pub bytes: u64,
-    /// Tasks that were not made.
-    pub tasks: u64,
-    /// Requests refused unread, because too many from their address came to nothing.
-    pub failures: u64,
-    /// Requests refused, because their client had caused too much work.
-    pub work: u64,
-    /// HTTP connections that were turned away, let in for probes only, or ended
-    /// for another.
-    pub http_connections: u64,
-}
-
-impl LimitStats {
-    /// Returns how often each limit was hit, with its name in metrics.
-    pub fn each(&self) -> [(&'static str, u64); Limit::ALL.len()] {
-        Limit::ALL.map(|limit| (limit.name(), self.of(limit)))
-    }
-
-    fn of(&self, limit: Limit) -> u64 {
-        match limit {
-            Limit::AddressConnections => self.address_connections,
-            Limit::SubjectConnections => self.subject_connections,
-            Limit::Handshakes => self.handshakes,
-            Limit::Messages => self.messages,
-            Limit::Bytes => self.bytes,
-            Limit::Tasks => self.tasks,
-            Limit::Failures => self.failures,
-            Limit::Work => self.work,
-            Limit::HttpConnections => self.http_connections,
-        }
-    }
-}
 
 /// The limits in force, and who stands where.
 pub(crate) struct Limiter {
@@ -246,6 +108,7 @@ struct Rules {
     tasks: Option<Keyed>,
     failures: Option<Debts>,
     work: Option<Debts>,
+    refusals: Option<Debts>,
 }
 
 impl Rules {
@@ -258,6 +121,7 @@ impl Rules {
             tasks: limits.tasks_per_client.map(Keyed::new),
             failures: limits.failures_per_address.map(Debts::new),
             work: limits.work_per_client.map(Debts::new),
+            refusals: limits.refusals_per_client.map(Debts::new),
         }
     }
 
@@ -296,6 +160,9 @@ impl Rules {
         }
         if new.work_per_client == old.work_per_client {
             self.work = before.work.take();
+        }
+        if new.refusals_per_client == old.refusals_per_client {
+            self.refusals = before.refusals.take();
         }
     }
 }
@@ -415,9 +282,9 @@ impl Limiter {
         )
     }
 
-    /// Takes note of a message, a request or an event.
-    pub(crate) fn message(&self, who: Option<Who>) -> Result<(), Limited> {
-        self.keyed(self.rules().messages.as_ref(), who, 1, Limit::Messages)
+    /// Takes note of messages, requests, events, or frames that are none of these.
+    pub(crate) fn messages(&self, who: Option<Who>, count: usize) -> Result<(), Limited> {
+        self.keyed(self.rules().messages.as_ref(), who, count, Limit::Messages)
     }
 
     /// Takes note of bytes.
@@ -461,16 +328,64 @@ impl Limiter {
         }
     }
 
-    /// Checks that a client may cause more work.
-    pub(crate) fn may_work(&self, who: Option<&Who>) -> Result<(), Limited> {
+    /// Reserves work that a client is about to cause. Returns how long to wait
+    /// before it is done.
+    pub(crate) fn reserve_work(&self, who: Option<&Who>, units: usize) -> Duration {
         let rules = self.rules();
         let (Some(work), Some(who)) = (&rules.work, who) else {
-            return Ok(());
+            return Duration::ZERO;
         };
-        let checked = work.check(who, Instant::now());
-        checked.map_err(|retry_after| {
+        let reserved = work.reserve(who, units, Duration::MAX, Instant::now());
+        reserved.unwrap_or_default()
+    }
+
+    /// The same for a client that does not wait longer than `most`.
+    ///
+    /// # Errors
+    /// It would have to, and nothing was reserved.
+    pub(crate) fn reserve_work_within(
+        &self,
+        who: Option<&Who>,
+        units: usize,
+        most: Duration,
+    ) -> Result<Duration, Limited> {
+        let rules = self.rules();
+        let (Some(work), Some(who)) = (&rules.work, who) else {
+            return Ok(Duration::ZERO);
+        };
+        let reserved = work.reserve(who, units, most, Instant::now());
+        reserved.map_err(|retry_after| {
             self.hit(Limited {
                 limit: Limit::Work,
+                retry_after,
+            })
+        })
+    }
+
+    /// Gives back work that was reserved and not done.
+    pub(crate) fn spare_work(&self, who: Option<&Who>, units: usize) {
+        if let (Some(work), Some(who)) = (&self.rules().work, who) {
+            work.give_back(who, units);
+        }
+    }
+
+    /// Takes note of a message or request of a client that was refused.
+    pub(crate) fn refused(&self, who: Option<&Who>) {
+        if let (Some(refusals), Some(who)) = (&self.rules().refusals, who) {
+            refusals.add(who, 1, Instant::now());
+        }
+    }
+
+    /// Checks that a client is not refused all the time.
+    pub(crate) fn heeds(&self, who: Option<&Who>) -> Result<(), Limited> {
+        let rules = self.rules();
+        let (Some(refusals), Some(who)) = (&rules.refusals, who) else {
+            return Ok(());
+        };
+        let checked = refusals.check(who, Instant::now());
+        checked.map_err(|retry_after| {
+            self.hit(Limited {
+                limit: Limit::Refusals,
                 retry_after,
             })
         })
@@ -520,7 +435,8 @@ impl Limiter {
         for rates in all.into_iter().flatten() {
             rates.tidy();
         }
-        for debts in [&rules.failures, &rules.work].into_iter().flatten() {
+        let all = [&rules.failures, &rules.work, &rules.refusals];
+        for debts in all.into_iter().flatten() {
             debts.tidy(Instant::now());
         }
     }
@@ -537,6 +453,7 @@ impl Limiter {
             failures: get(Limit::Failures),
             work: get(Limit::Work),
             http_connections: get(Limit::HttpConnections),
+            refusals: get(Limit::Refusals),
         }
     }
 }
@@ -564,14 +481,14 @@ mod tests {
             ..ClientLimits::default()
         };
         let limiter = Limiter::new(limits);
-        while limiter.message(somebody()).is_ok() {}
+        while limiter.messages(somebody(), 1).is_ok() {}
         limits.bytes_per_client = Some(Rate::new(1, 10));
         limiter.set(limits);
-        assert!(limiter.message(somebody()).is_err(), "not anew");
+        assert!(limiter.messages(somebody(), 1).is_err(), "not anew");
         assert!(limiter.bytes(somebody(), 11).is_err(), "a new one");
         limits.messages_per_client = None;
         limiter.set(limits);
-        assert!(limiter.message(somebody()).is_ok());
+        assert!(limiter.messages(somebody(), 1).is_ok());
         assert_eq!(limiter.stats().bytes, 1);
     }
 

@@ -9,11 +9,6 @@ use tokio::time::Instant;
 use super::Who;
 use super::bucket::{Bucket, Rate};
 
-/// Messages of one connection that are refused and only answered, a second and at
-/// once. A client that listens has slowed down long before.
-const REFUSALS_A_SECOND: u32 = 100;
-const REFUSALS_AT_ONCE: u32 = 1_000;
-
 /// One rate for each of many clients.
 pub(crate) struct Keyed {
     rate: Rate,
@@ -55,8 +50,6 @@ impl Keyed {
 pub(crate) struct Own {
     messages: Option<(Rate, Bucket)>,
     bytes: Option<(Rate, Bucket)>,
-    /// Messages that may be refused before the connection is closed.
-    patience: Bucket,
 }
 
 fn take(own: &mut Option<(Rate, Bucket)>, count: usize) -> Result<(), Duration> {
@@ -72,19 +65,12 @@ impl Own {
         Self {
             messages: messages.map(full),
             bytes: bytes.map(full),
-            patience: Bucket::default(),
         }
     }
 
     /// Takes some messages, or frames that are none.
     pub(crate) fn messages(&mut self, count: usize) -> Result<(), Duration> {
         take(&mut self.messages, count)
-    }
-
-    /// Takes note of a message that is refused. False when its client goes on and on.
-    pub(crate) fn bears_refusal(&mut self) -> bool {
-        let patience = Rate::new(REFUSALS_A_SECOND, REFUSALS_AT_ONCE);
-        self.patience.take(patience, 1, Instant::now()).is_ok()
     }
 
     pub(crate) fn bytes(&mut self, count: usize) -> Result<(), Duration> {

@@ -129,13 +129,32 @@ impl Shared {
 
 impl Inner {
     /// Makes the client of a request this node's. Gives the tasks and patterns
-    /// that it comes back to.
+    /// that it comes back to. A client that asks for another owner's id gets a new
+    /// one, as where there is one node.
     pub(crate) async fn claim(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         request: &mut ConnectRequest,
     ) -> Result<(Vec<TaskId>, Vec<Pattern>), AdmissionError> {
         self.check(request)?;
+        self.release_id_of_another(request);
+        loop {
+            match self.claim_once(shared, request).await? {
+                Some(watched) => return Ok(watched),
+                None => {
+                    request.client_id = None;
+                    request.resume_token = None;
+                }
+            }
+        }
+    }
+
+    /// The same; none if the id is another owner's.
+    async fn claim_once(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        request: &mut ConnectRequest,
+    ) -> Result<Option<(Vec<TaskId>, Vec<Pattern>)>, AdmissionError> {
         let client_id = request
             .client_id
             .get_or_insert_with(ClientId::generate)
@@ -167,6 +186,7 @@ impl Inner {
         };
         match claim_from(self, shared, claim).await {
             Ok(Claimed::Fresh { .. }) => {}
+            Ok(Claimed::Others) => return Ok(None),
             Ok(Claimed::Resumed { kept, .. }) => {
                 // Nothing is resumed without it.
                 ticket.token = shown.unwrap_or(fresh);
@@ -185,7 +205,7 @@ impl Inner {
         ticket.claimed = true;
         let watched = ticket.watched();
         request.ticket = Some(Arc::new(ticket));
-        Ok(watched)
+        Ok(Some(watched))
     }
 
     /// After a claim that came to nothing: whether the client is this node's all

@@ -4,7 +4,7 @@
 -- ARGV 1 the place (node/mark), 2 the node, 3 the presented token's hash,
 --      4 subject, 5 the hash of a fresh token, 6 '1' to take it by force,
 --      7 how long it is kept (ms), 8 whether writes are durable
--- gives {'fresh', stale}, {'refused'}, {'held', place},
+-- gives {'fresh', stale}, {'others'}, {'refused'}, {'held', place},
 --       {'resumed', stale, kept, seen, head, messages}; stale is 1 if the client
 --       was not at this very place until now: what the node has of it is older
 --
@@ -28,7 +28,10 @@ end
 if place == ARGV[1] and known[2] == ARGV[5] then
   return { 'fresh', stale }
 end
-if known[2] ~= ARGV[3] or known[3] ~= ARGV[4] then
+if known[3] ~= ARGV[4] then
+  return { 'others' }
+end
+if known[2] ~= ARGV[3] then
   return { 'refused' }
 end
 if place ~= '' and ARGV[6] ~= '1' and string.sub(place, 1, #ARGV[2] + 1) ~= ARGV[2] .. '/' then

@@ -92,6 +92,24 @@ async fn whoever_claims_a_client_hears_whether_another_had_it_meanwhile() {
         force,
         ttl: Duration::from_secs(60),
     };
+    for (node, subject, proof, expected) in [
+        ("a", Some("ada"), "secret", None),
+        ("b", Some("bo"), "secret", Some(Claimed::Others)),
+        ("b", None, "secret", Some(Claimed::Others)),
+        ("b", Some("ada"), "wrong", Some(Claimed::Refused)),
+    ] {
+        let claim = Claim {
+            client_id: "desktop".parse().unwrap(),
+            subject: subject.map(str::to_owned),
+            proof: Some(proof.to_owned()),
+            ..claim(node, "1", "secret", false)
+        };
+        let claimed = directory.claim(&claim).await.unwrap();
+        match expected {
+            None => assert_eq!(claimed, Claimed::Fresh { stale: false }),
+            Some(expected) => assert_eq!(claimed, expected, "{subject:?} with {proof}"),
+        }
+    }
     let stale = |claimed: Claimed| match claimed {
         Claimed::Fresh { stale } | Claimed::Resumed { stale, .. } => stale,
         other => panic!("{other:?}"),

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use tidings_protocol::ErrorCode;
 
-use super::events::parse_json;
 use crate::problem::Problem;
 
 /// Items of one batch at most. Each one is answered, so a body of two-byte
@@ -30,8 +28,17 @@ fn too_many() -> Problem {
 /// # Errors
 /// The body is no array, or has more than [`MAX_ITEMS`]. Nothing beyond those is read.
 pub(super) fn array(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
-    let Items(items) = parse_json(bytes, ErrorCode::InvalidMessage)?;
-    items.ok_or_else(too_many)
+    let mut is_too_long = false;
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let seed = Items {
+        is_too_long: &mut is_too_long,
+    };
+    let items = seed.deserialize(&mut json);
+    let items = items.and_then(|items| json.end().map(|()| items));
+    items.map_err(|error| match is_too_long {
+        true => too_many(),
+        false => Problem::new(ErrorCode::InvalidMessage, format!("the body: {error}")),
+    })
 }
 
 /// Returns the lines that are not blank.
@@ -54,38 +61,36 @@ pub(super) fn answer(problem: Problem) -> Problem {
     problem.shortened(MAX_DETAIL)
 }
 
-/// An array's items; none if there are too many.
-struct Items<'a>(Option<Vec<&'a RawValue>>);
+/// Reads an array's items, and stops where there are too many.
+struct Items<'a> {
+    is_too_long: &'a mut bool,
+}
 
-impl<'de> Deserialize<'de> for Items<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bounded;
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = Vec<&'de RawValue>;
 
-        impl<'de> Visitor<'de> for Bounded {
-            type Value = Option<Vec<&'de RawValue>>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of events")
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MAX_ITEMS {
+                *self.is_too_long = true;
+                return Err(A::Error::custom("the array is too long"));
             }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while items.len() < MAX_ITEMS {
-                    match seq.next_element()? {
-                        Some(item) => items.push(item),
-                        None => return Ok(Some(items)),
-                    }
-                }
-                if seq.next_element::<&RawValue>()?.is_none() {
-                    return Ok(Some(items));
-                }
-                // The rest is only skipped.
-                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-                Ok(None)
-            }
+            items.push(item);
         }
-
-        deserializer.deserialize_seq(Bounded).map(Self)
+        Ok(items)
     }
 }
 
@@ -107,6 +112,9 @@ mod tests {
             assert_eq!(lines(text.as_bytes()).is_ok(), taken, "{count} lines");
         }
         let refused = array(format!("[{}0]", "0,".repeat(500_000)).as_bytes()).unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::TooLarge));
+        // Nothing beyond that is looked at.
+        let refused = array(format!("[{}x", "0,".repeat(MAX_ITEMS + 1)).as_bytes()).unwrap_err();
         assert_eq!(refused.code(), Some(ErrorCode::TooLarge));
         for broken in ["[", "[1,", "{}", "[1]x"] {
             let refused = array(broken.as_bytes()).unwrap_err();

@@ -27,6 +27,10 @@ const DEFAULT_LIMIT: usize = 100;
 /// Events on a page of history at most.
 const MAX_LIMIT: usize = 1_000;
 
+/// Units of work that a page of history is charged before it is read. What it cost
+/// is known afterwards.
+const TURN_UNITS: usize = 64;
+
 /// One answer of a batch.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -89,7 +93,7 @@ impl Core {
             .await
             .map_err(unavailable)?;
         let addr = parts.extensions.get().map(|PeerAddr(addr)| *addr);
-        self.manager.check_work(&access, addr)?;
+        self.manager.turn(&access, addr, TURN_UNITS).await?;
         let read = match EventFilter::of(&query)? {
             Some(filter) => filter.page(bus, &task_id, since, limit).await,
             None => bus
@@ -105,7 +109,10 @@ impl Core {
         let Scanned { page, events } = read.ok_or_else(|| Problem::task_not_found(&task_id))?;
         let text = encode_page(&page);
         let units = events + text.len() / BYTES_A_UNIT;
-        self.manager.note_work(&access, addr, units.max(1));
+        self.manager
+            .note_work(&access, addr, units.saturating_sub(TURN_UNITS));
+        self.manager
+            .spare_work(&access, addr, TURN_UNITS.saturating_sub(units.max(1)));
         held_json(StatusCode::OK, text, &self.manager.account(&access, addr))
     }
 

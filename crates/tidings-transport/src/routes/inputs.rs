@@ -12,7 +12,7 @@ use tidings_protocol::{ErrorCode, Json, PendingInput, Target, TaskId, TaskSnapsh
 
 use super::commands::BY;
 use super::events::parse_json;
-use super::page::Page;
+use super::page::{BYTES_A_UNIT, Page};
 use crate::body::{Body, json};
 use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
@@ -75,13 +75,19 @@ impl Core {
             .get::<usize>("limit", ErrorCode::InvalidMessage)?
             .unwrap_or(DEFAULT_LIMIT)
             .clamp(1, MAX_LIMIT);
-        self.manager.check_work(access, addr)?;
         let scope = access.answerable();
         let mut page = Page::new("inputs", &self.manager.account(access, addr))?;
         let (mut count, mut looked) = (0, 0);
         let next = 'page: loop {
+            match self.manager.turn(access, addr, AT_A_TIME).await {
+                Ok(()) => {}
+                Err(limited) if looked == 0 => return Err(limited.into()),
+                Err(_) => break after,
+            }
             let found = self.list_asking(scope.as_ref(), &prefix, after.as_ref(), AT_A_TIME);
             let found = found.await.map_err(unavailable)?;
+            let spared = AT_A_TIME - found.len().clamp(1, AT_A_TIME);
+            self.manager.spare_work(access, addr, spared);
             for state in &found {
                 looked += 1;
                 if state.pending_inputs.is_empty() {
@@ -102,7 +108,8 @@ impl Core {
             }
             tokio::task::yield_now().await;
         };
-        self.manager.note_work(access, addr, page.units(looked));
+        self.manager
+            .note_work(access, addr, page.bytes() / BYTES_A_UNIT);
         Ok(page.respond(next.as_ref()))
     }
 

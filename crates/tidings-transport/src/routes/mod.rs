@@ -269,6 +269,29 @@ impl Core {
         if !matches!(route, Route::Healthz | Route::Readyz) {
             self.manager.note_request(&access, addr)?;
         }
+        let asks = access.clone();
+        let answered = self.dispatch(route, method, request, (id, item), access);
+        answered.await.inspect_err(|problem| {
+            if problem.is_refusal() {
+                self.manager.note_refusal(&asks, addr);
+            }
+        })
+    }
+
+    /// Answers a request of a client that may ask now.
+    async fn dispatch<B>(
+        &self,
+        route: Route,
+        method: Method,
+        request: Request<B>,
+        (id, item): (&str, &str),
+        access: Access,
+    ) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
         match (route, method) {
             (Route::Tasks, Method::GET) => {
                 let uri = request.uri().clone();

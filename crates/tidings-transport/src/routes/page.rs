@@ -57,9 +57,9 @@ impl Page {
         self.count
     }
 
-    /// Returns the work that the page was, where so many things were looked at.
-    pub(super) fn units(&self, looked: usize) -> usize {
-        (looked + self.text.len() / BYTES_A_UNIT).max(1)
+    /// Returns the length of the text.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
     }
 
     pub(super) fn respond(mut self, next: Option<&TaskId>) -> Response<Body> {

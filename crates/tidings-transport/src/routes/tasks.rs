@@ -8,7 +8,7 @@ use tidings_bus::StoreError;
 use tidings_connections::{Access, Permission};
 use tidings_protocol::{ErrorCode, Target, TaskId, TaskSnapshot, TaskStatus};
 
-use super::page::Page;
+use super::page::{BYTES_A_UNIT, Page};
 use crate::body::{Body, full, held_json};
 use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
@@ -51,17 +51,28 @@ impl Core {
             .get::<usize>("limit", ErrorCode::InvalidMessage)?
             .unwrap_or(DEFAULT_LIMIT)
             .clamp(1, MAX_LIMIT);
-        self.manager.check_work(access, addr)?;
         let account = self.manager.account(access, addr);
         let mut page = Page::new("tasks", &account)?;
         let mut after = after;
         let next = loop {
             // Few at a time: of a store that nodes share they are copies.
             let wanted = (limit - page.count()).min(AT_A_TIME);
+            // The work is paid for before it is done. So many requests of one client
+            // take turns, and other clients have theirs in between.
+            match self.manager.turn(access, addr, wanted).await {
+                Ok(()) => {}
+                Err(limited) if page.count() == 0 => return Err(limited.into()),
+                Err(_) => break after,
+            }
+            let before = page.bytes();
             // One more than that tells whether there are others.
             let found = self.list_watched(access, &prefix, status, after.as_ref(), wanted + 1);
             let found = found.await.map_err(unavailable)?;
             let taken = take(&mut page, &found, wanted)?;
+            let kib = (page.bytes() - before) / BYTES_A_UNIT;
+            self.manager.note_work(access, addr, kib);
+            self.manager
+                .spare_work(access, addr, wanted - taken.clamp(1, wanted));
             if let Some(last) = taken.checked_sub(1) {
                 after = Some(found[last].task_id.clone());
             }
@@ -74,8 +85,6 @@ impl Core {
             // Others' turn: a long page takes ten milliseconds.
             tokio::task::yield_now().await;
         };
-        self.manager
-            .note_work(access, addr, page.units(page.count()));
         Ok(page.respond(next.as_ref()))
     }
 

@@ -47,7 +47,11 @@ async fn code(client: &mut TestClient, message: Value) -> Value {
 
 #[tokio::test]
 async fn messages_beyond_the_rate_are_refused_and_a_flood_is_the_end() {
-    let server = server(|limits| limits.messages_per_connection = Some(Rate::new(1, 5))).await;
+    let server = server(|limits| {
+        limits.messages_per_connection = Some(Rate::new(1, 5));
+        limits.refusals_per_client = Some(Rate::new(1, 1_000));
+    })
+    .await;
     let mut client = TestClient::connect(ws(&server, "ada")).await;
     client.until("connection_established").await;
     for number in 0..5 {
@@ -126,20 +130,69 @@ async fn whoever_goes_on_with_what_is_refused_is_let_go() {
             frame(OpCode::Control(Control::Ping), b"")
         }),
     ];
-    let connection = server(|limits| limits.messages_per_connection = Some(Rate::new(1, 5))).await;
-    let client = server(|limits| limits.messages_per_client = Some(Rate::new(1, 5))).await;
+    let patience = Some(Rate::new(1, 1_000));
     for (what, headers, part) in &floods {
+        let connection = server(|limits| {
+            limits.messages_per_connection = Some(Rate::new(1, 5));
+            limits.refusals_per_client = patience;
+        })
+        .await;
         flood(&connection, headers, part, what).await;
-        if !what.starts_with("frames") {
-            flood(&client, headers, part, what).await;
+        connection.stop().await;
+        let client = server(|limits| {
+            limits.messages_per_client = Some(Rate::new(1, 5));
+            limits.refusals_per_client = patience;
+        })
+        .await;
+        flood(&client, headers, part, what).await;
+        // Nobody else hears of it.
+        let mut other = TestClient::connect(ws(&client, "bo")).await;
+        other.until("connection_established").await;
+        assert_eq!(code(&mut other, json!({"type": "ping"})).await, Value::Null);
+        client.stop().await;
+    }
+}
+
+/// To connect anew does not help a client that is refused again and again.
+#[tokio::test]
+async fn refusals_count_over_all_connections_of_a_client() {
+    // No clock gives anything back before the test is over.
+    let server = server(|limits| limits.refusals_per_client = Some(Rate::new(1, 10_000))).await;
+    let malformed = frame(OpCode::Data(Data::Text), b"x");
+    for _ in 0..12 {
+        let headers = "Authorization: Bearer ada\r\n";
+        let mut client = RawClient::connect_with(server.addr(), "/ws", headers).await;
+        client.write(&malformed.repeat(1_000)).await;
+        let mut errors = 0;
+        while errors < 1_000 {
+            match client.next().await {
+                Some(RawFrame::Text(message)) => {
+                    errors += usize::from(message["event_type"] == "error");
+                }
+                Some(RawFrame::Close(code)) => {
+                    assert_eq!(code, 4429);
+                    break;
+                }
+                Some(_) => {}
+                None => break,
+            }
         }
     }
-    // Nobody else hears of it.
-    let mut other = TestClient::connect(ws(&client, "bo")).await;
-    other.until("connection_established").await;
-    assert_eq!(code(&mut other, json!({"type": "ping"})).await, Value::Null);
-    connection.stop().await;
-    client.stop().await;
+    let mut turned_away = TestClient::connect(ws(&server, "ada")).await;
+    assert_eq!(turned_away.close_code().await, Some(4429));
+    let get = async |token: &str| {
+        let value = format!("Bearer {token}");
+        let headers = [("Authorization", value.as_str())];
+        server.http("GET", "/api/tasks", &headers, "").await
+    };
+    let refused = get("ada").await;
+    assert_eq!(refused.status, 429);
+    let text = refused.text();
+    assert!(text.contains("heed the errors"), "{text}");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(get("bo").await.status, 200, "nobody else hears of it");
+    assert!(stats(&server).refusals > 0);
+    server.stop().await;
 }
 
 /// Counts how often it is asked.
