@@ -25,6 +25,7 @@ fn text(config: &NodeConfig) -> String {
             bus.idempotency_ids,
             bus.idempotency_ttl,
             bus.max_event_bytes,
+            bus.ledger_limits(),
         ),
     );
     format!(
@@ -57,7 +58,7 @@ fn the_defaults_in_the_help_are_those_in_force() {
         assert_eq!(text(&config(&[(&name, value)])), default, "{name}");
         documented += 1;
     }
-    assert_eq!(documented, 33);
+    assert_eq!(documented, 35);
 }
 
 #[test]
