@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tidings_bus::OverLimit;
@@ -17,6 +17,7 @@ use tidings_bus::watch::{Start, Task};
 use tidings_protocol::{
     ControlMessage, ErrorCode, Pattern, Reference, Target, TaskId, UnsubscribeReason,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::auth::Permission;
@@ -69,9 +70,20 @@ pub(crate) struct Jobs {
     queue: VecDeque<Job>,
     /// Counts jobs that were begun, to tell whether the first one is still the same.
     begun: u32,
-    /// The next slice is paid for, and may be done after this.
-    paid: Option<Pin<Box<Sleep>>>,
+    /// What the next slice waits for; none while it is not paid for.
+    next: Option<Next>,
 }
+
+/// A slice that is paid for.
+enum Next {
+    /// The client has caused too much work for the moment.
+    Paused(Pin<Box<Sleep>>),
+    /// Slices of others come first.
+    Queued(Pin<Box<dyn Future<Output = Option<Turn>> + Send>>),
+}
+
+/// The turn of one slice. The next one has its turn when this is dropped.
+pub(crate) type Turn = OwnedSemaphorePermit;
 
 impl Jobs {
     pub(crate) fn is_empty(&self) -> bool {
@@ -85,6 +97,12 @@ impl Jobs {
     fn pop(&mut self) {
         self.queue.pop_front();
         self.begun = self.begun.wrapping_add(1);
+    }
+
+    /// Lets the turn go that a slice has or waits for: a connection that cannot use
+    /// it must not keep it from others.
+    pub(crate) fn pass(&mut self) {
+        self.next = None;
     }
 
     /// Patterns that are asked for and not on the list yet.
@@ -142,25 +160,42 @@ enum Slice {
 impl Connection {
     /// Adds a job, and does its first slice at once.
     pub(crate) fn begin(self: &Arc<Self>, job: Job) {
-        {
+        let turn = {
             let mut out = self.lock();
             if !out.is_open() {
                 return;
             }
             out.subs.jobs_mut().push(job);
             out.wake();
-            if out.subs.jobs_mut().paid.is_some() {
+            if out.subs.jobs_mut().next.is_some() {
                 // The slice of another job comes first.
                 return;
             }
             let wait = self.pay_for_slice(&out);
             if !wait.is_zero() {
                 let after = Box::pin(tokio::time::sleep(wait));
-                out.subs.jobs_mut().paid = Some(after);
+                out.subs.jobs_mut().next = Some(Next::Paused(after));
                 return;
             }
-        }
+            let Ok(turn) = Arc::clone(&self.manager().slices).try_acquire_owned() else {
+                out.subs.jobs_mut().next = Some(self.queue_for_slice());
+                return;
+            };
+            turn
+        };
         self.run_slice();
+        drop(turn);
+    }
+
+    fn queue_for_slice(&self) -> Next {
+        let turn = Arc::clone(&self.manager().slices).acquire_owned();
+        Next::Queued(Box::pin(async {
+            let turn = turn.await.ok();
+            // A busy runtime looks at sockets after 61 tasks only: after 61 slices,
+            // if they follow one another. It looks at them before this goes on.
+            tokio::task::yield_now().await;
+            turn
+        }))
     }
 
     /// Charges a whole slice to the client before it is done, so that those who wait
@@ -178,26 +213,33 @@ impl Connection {
         self.manager().limiter.spare_work(who.as_ref(), spared);
     }
 
-    /// Whether a slice may be done now; else the task is woken when it may.
-    pub(crate) fn poll_jobs(&self, out: &mut Outbound, cx: &mut Context<'_>) -> bool {
+    /// Returns the turn of a slice that may be done now; else the task is woken when
+    /// it may.
+    pub(crate) fn poll_jobs(&self, out: &mut Outbound, cx: &mut Context<'_>) -> Option<Turn> {
         if out.subs.has_no_jobs() || !out.is_open() {
-            return false;
+            out.subs.pass_turn();
+            return None;
         }
-        if out.subs.jobs_mut().paid.is_none() {
-            let wait = self.pay_for_slice(out);
-            if wait.is_zero() {
-                return true;
-            }
-            out.subs.jobs_mut().paid = Some(Box::pin(tokio::time::sleep(wait)));
+        loop {
+            let next = match &mut out.subs.jobs_mut().next {
+                None => match self.pay_for_slice(out) {
+                    Duration::ZERO => self.queue_for_slice(),
+                    wait => Next::Paused(Box::pin(tokio::time::sleep(wait))),
+                },
+                Some(Next::Paused(pause)) => match pause.as_mut().poll(cx) {
+                    Poll::Ready(()) => self.queue_for_slice(),
+                    Poll::Pending => return None,
+                },
+                Some(Next::Queued(turn)) => match turn.as_mut().poll(cx) {
+                    Poll::Ready(turn) => {
+                        out.subs.jobs_mut().next = None;
+                        return turn;
+                    }
+                    Poll::Pending => return None,
+                },
+            };
+            out.subs.jobs_mut().next = Some(next);
         }
-        let paid = &mut out.subs.jobs_mut().paid;
-        let is_due = paid
-            .as_mut()
-            .is_none_or(|after| after.as_mut().poll(cx).is_ready());
-        if is_due {
-            *paid = None;
-        }
-        is_due
     }
 
     /// Does one slice of the first job. Takes the connection's lock by itself.

@@ -8,6 +8,7 @@ use tidings_bus::{Account, AccountId, ClientDirectory, EventBus, Keeper, Neighbo
 use tidings_protocol::{
     ClientId, CloseCode, Data, ErrorCode, EventType, Offset, Secret, Since, TaskId,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::auth::{Access, AuthError, Authenticator, Credentials, Forbidden};
@@ -47,6 +48,9 @@ pub(crate) struct Inner {
     pub(crate) stalls: Stalls,
     pub(crate) expiries: Expiries,
     pub(crate) limiter: Limiter,
+    /// Slices of jobs of all connections have their turns one after the other: what
+    /// else is due waits for one of them at most.
+    pub(crate) slices: Arc<Semaphore>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) counters: Counters,
     pub(crate) draining: AtomicBool,
@@ -223,6 +227,7 @@ impl ConnectionManager {
             stalls: Stalls::default(),
             expiries: Expiries::default(),
             limiter,
+            slices: Arc::new(Semaphore::new(1)),
             authenticator,
             counters: Counters::default(),
             draining: AtomicBool::new(false),

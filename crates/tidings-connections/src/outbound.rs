@@ -441,22 +441,33 @@ impl Connection {
     pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut view = View::default();
         let mut turns = 0;
+        // Held until what the slice brought was written, as far as this poll goes.
+        let mut slice_turn = None;
         loop {
             let mut guard = self.lock();
             let out = &mut *guard;
+            if out.broken || !out.is_open() {
+                out.subs.pass_turn();
+            }
             let flushed = self.socket().poll_flush(cx);
             if out.broken || matches!(flushed, Poll::Ready(Err(_))) {
                 return Poll::Ready(out.reason());
             }
             if !out.blocked && !out.subs.any_ready() {
                 // What the last slice brought has been taken: the next one.
-                if turns < TURNS_A_POLL && out.pending.is_none() && self.poll_jobs(out, cx) {
+                if turns < TURNS_A_POLL
+                    && slice_turn.is_none()
+                    && out.pending.is_none()
+                    && let Some(turn) = self.poll_jobs(out, cx)
+                {
                     turns += TURNS_A_POLL / 4;
+                    slice_turn = Some(turn);
                     drop(guard);
                     self.run_slice();
                     continue;
                 }
-                if turns >= TURNS_A_POLL && !out.subs.has_no_jobs() && out.is_open() {
+                let had_turn = turns >= TURNS_A_POLL || slice_turn.is_some();
+                if had_turn && !out.subs.has_no_jobs() && out.is_open() {
                     cx.waker().wake_by_ref();
                 }
                 if let (Phase::Closing(reason), None) = (out.phase, &out.pending) {
@@ -467,6 +478,7 @@ impl Connection {
                 return Poll::Pending;
             }
             if out.blocked {
+                out.subs.pass_turn();
                 out.waker = Some(cx.waker().clone());
                 if ready!(self.socket().poll_write_ready(cx)).is_err() {
                     return Poll::Ready(out.reason());

@@ -236,6 +236,13 @@ impl Subscriptions {
         &mut self.more().jobs
     }
 
+    /// Lets the turn of a slice go.
+    pub(crate) fn pass_turn(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.jobs.pass();
+        }
+    }
+
     pub(crate) fn has_no_jobs(&self) -> bool {
         self.more.as_ref().is_none_or(|more| more.jobs.is_empty())
     }
