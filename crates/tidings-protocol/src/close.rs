@@ -1,46 +1,46 @@
-//! Why a connection is closed, and what its client does next.
+//! Close codes: why a connection closes, and what its client does next.
 
-/// What a client does after the connection is closed.
+/// What a client does after its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reconnect {
-    /// Nothing: it would be the same again.
+    /// Do not reconnect: the next connection would be closed for the same reason.
     Never,
     /// Connect at once.
     Now,
-    /// Connect after the time that is given.
+    /// Connect after the time that the server has given.
     After,
     /// Connect after a pause that grows with each failure.
     Backoff,
 }
 
-crate::text::named_enum!(Reconnect, UnknownReconnect, "what to do after a close", {
+crate::text::named_enum!(Reconnect, UnknownReconnect, "a reconnect action", {
     Never => "never",
     Now => "now",
     After => "after",
     Backoff => "backoff",
 });
 
-/// A WebSocket close code that the server uses.
+/// A WebSocket close code that the server sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseCode {
-    /// 1000: nothing is left to do.
+    /// 1000: the connection is no longer needed.
     Normal,
-    /// 1001: the peer goes away.
+    /// 1001: the peer is going away.
     GoingAway,
-    /// 1002: a frame breaks RFC 6455.
+    /// 1002: a frame violates RFC 6455.
     Protocol,
-    /// 1003: a binary message.
+    /// 1003: the client sent a binary message.
     Unsupported,
-    /// 1007: text that is not UTF-8.
+    /// 1007: a text message is not UTF-8.
     InvalidPayload,
-    /// 1008: an origin or a subprotocol that is not accepted.
+    /// 1008: the server does not accept the origin or the subprotocol.
     Policy,
-    /// 1009: a message that is too large.
+    /// 1009: a message is too large.
     TooLarge,
-    /// 1011: an error of the server's own.
+    /// 1011: the server failed.
     Internal,
-    /// 1012: the service restarts.
+    /// 1012: the server restarts.
     Restart,
     /// 1013: the server is full.
     TryAgainLater,
@@ -48,16 +48,16 @@ pub enum CloseCode {
     Unauthenticated,
     /// 4403: the token does not allow this.
     Forbidden,
-    /// 4408: no answer to heartbeats.
+    /// 4408: the client did not answer heartbeats.
     HeartbeatTimeout,
-    /// 4409: a newer connection of the same client has taken over.
+    /// 4409: a newer connection of the same client replaced this one.
     Replaced,
-    /// 4429: too many requests.
+    /// 4429: the client sent too many requests.
     RateLimited,
 }
 
 impl CloseCode {
-    /// Every code.
+    /// Every code that the server uses.
     pub const ALL: &'static [Self] = &[
         Self::Normal,
         Self::GoingAway,
@@ -76,7 +76,7 @@ impl CloseCode {
         Self::RateLimited,
     ];
 
-    /// The number in the close frame.
+    /// Returns the number that goes into the close frame.
     pub const fn code(self) -> u16 {
         match self {
             Self::Normal => 1000,
@@ -97,18 +97,18 @@ impl CloseCode {
         }
     }
 
-    /// The code with this number; none for one that the server never uses.
+    /// Returns the code with this number, or `None` if the server never uses the number.
     pub fn from_code(code: u16) -> Option<Self> {
         Self::ALL.iter().copied().find(|known| known.code() == code)
     }
 
-    /// Returns what a client does next, unless `going_away` has told it otherwise.
+    /// Returns what a client does next, unless a `going_away` message said otherwise.
     ///
-    /// The one table that all clients are generated from, see `docs/schema/close-codes.json`.
-    /// A code that is not in it, such as 1005 or 1006, is followed by a try with backoff.
+    /// All clients are generated from this one table, see `docs/schema/close-codes.json`. After a
+    /// code that is not in the table, such as 1005 or 1006, a client retries with backoff.
     pub const fn reconnect(self) -> Reconnect {
         match self {
-            // It was replaced, or would make the same mistake again.
+            // The client was replaced, or it would repeat the mistake that closed the connection.
             Self::Protocol
             | Self::Unsupported
             | Self::InvalidPayload
@@ -117,10 +117,10 @@ impl CloseCode {
             | Self::Unauthenticated
             | Self::Forbidden
             | Self::Replaced => Reconnect::Never,
-            // Its network, and not the server, was at fault.
+            // The client's network failed, not the server.
             Self::HeartbeatTimeout => Reconnect::Now,
-            // The server says goodbye before each close: without that, 1000 is some
-            // proxy's idle timeout.
+            // The server sends `going_away` before each close. A 1000 without it comes from a proxy
+            // whose idle timeout expired.
             Self::Normal
             | Self::GoingAway
             | Self::Internal
@@ -130,8 +130,8 @@ impl CloseCode {
         }
     }
 
-    /// Returns whether another token may help: a client that can get one does so, and
-    /// tries once more before it gives up.
+    /// Returns whether another token may help. If so, a client that can get a new token gets one,
+    /// and tries once more before it gives up.
     pub const fn is_about_token(self) -> bool {
         matches!(self, Self::Unauthenticated | Self::Forbidden)
     }

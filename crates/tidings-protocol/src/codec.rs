@@ -1,20 +1,20 @@
-//! Events as bytes, and how large messages may be.
+//! The encoding of events, and the limits of message sizes.
 
 use std::ops::Range;
 
 use crate::{Epoch, NewEvent, Offset, Reference, TaskId, Timestamp};
 
-/// How large messages may be.
+/// Limits on the size of messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a client's message. Default 65,536: an event's data is a few
-    /// hundred bytes, and whatever is larger is better linked to than sent.
+    /// The largest message that a client may send, in bytes. Default: 65,536. The data of an event
+    /// is usually a few hundred bytes. Publish a link to anything much larger.
     pub max_message_bytes: usize,
 }
 
 impl Limits {
-    /// Sets the bytes that a client's message may have.
+    /// Sets the largest message that a client may send, in bytes.
     #[must_use]
     pub const fn with_max_message_bytes(mut self, bytes: usize) -> Self {
         self.max_message_bytes = bytes;
@@ -30,12 +30,13 @@ impl Default for Limits {
     }
 }
 
-/// Appends an event as it goes over the wire: one line of JSON without its
-/// line break. Gives where its `data` lies within `buf`.
+/// Appends an event in its wire form: one line of JSON without a line break. Returns the range of
+/// its `data` within `buf`.
 ///
-/// `text_at` is the length of an `output_delta`'s output before its text; none for
-/// other events. The same bytes as [`Event`](crate::Event) through serde_json,
-/// without the value in between. `data` comes last, so its end is the event's but for one byte.
+/// `text_at` is the length of an output before this text. Pass it for an `output_delta`, and `None`
+/// for other events. The bytes are the same as those that serde_json writes for
+/// [`Event`](crate::Event), but no `Event` is built. `data` is the last field, so it ends one byte
+/// before the event does.
 ///
 /// ```
 /// use tidings_protocol::{Event, NewEvent, Offset, TaskId, Timestamp, encode_event};
@@ -57,13 +58,13 @@ pub fn encode_event(
     text_at: Option<u64>,
     event: &NewEvent,
 ) -> Range<usize> {
-    // Neither an event type nor a task id has a character that JSON escapes.
+    // Event types and task ids contain no character that JSON escapes.
     buf.extend_from_slice(b"{\"event_type\":\"");
     buf.extend_from_slice(event.event_type.as_str().as_bytes());
     buf.extend_from_slice(b"\",\"task_id\":\"");
     buf.extend_from_slice(task_id.as_str().as_bytes());
     buf.extend_from_slice(b"\",\"offset\":");
-    // Writing to a `Vec` does not fail, and serde writes numbers faster than `write!`.
+    // Writing to a `Vec` cannot fail, and serde writes numbers faster than `write!`.
     let _ = serde_json::to_writer(&mut *buf, &offset);
     buf.extend_from_slice(b",\"timestamp\":\"");
     at.with_text(|text| buf.extend_from_slice(text.as_bytes()));
@@ -88,9 +89,9 @@ pub fn encode_event(
     start..end
 }
 
-/// Appends an `ack`, the one control message that is sent as often as events
-/// come: the same bytes as through serde, which took 2,900 of the 19,300
-/// instructions of a publish and its delivery (callgrind).
+/// Appends an `ack` with the same bytes that serde would write. An `ack` is the only control
+/// message that is as frequent as events. Through serde it took 2,900 of the 19,300 instructions of
+/// a publish and its delivery (measured with callgrind).
 #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
 pub(crate) fn encode_ack(
     buf: &mut Vec<u8>,
@@ -102,7 +103,7 @@ pub(crate) fn encode_ack(
     run: Option<u32>,
     at: Timestamp,
 ) {
-    // No epoch has a character that JSON escapes, either.
+    // Epochs contain no character that JSON escapes either.
     buf.extend_from_slice(b"{\"event_type\":\"ack\",\"task_id\":\"");
     buf.extend_from_slice(task_id.as_str().as_bytes());
     buf.extend_from_slice(b"\",\"timestamp\":\"");

@@ -1,7 +1,7 @@
-//! A constructor for each standard event.
+//! Constructors for the standard events.
 //!
-//! None of them fails: what does not fit an event's type is refused when the
-//! event is published, wherever it came from.
+//! Constructors never fail. The server checks an event when it is published, and refuses data that
+//! does not fit the event's type.
 
 use std::error::Error;
 
@@ -16,7 +16,7 @@ impl NewEvent {
         Self::new(event_type, fields.data())
     }
 
-    /// `task_started`, with the task's name.
+    /// Creates a `task_started` event with the task's name.
     pub fn task_started(name: impl AsRef<str>) -> Self {
         Self::of(
             EventType::TaskStarted,
@@ -24,7 +24,7 @@ impl NewEvent {
         )
     }
 
-    /// `task_started`, with whatever of name, total, parent and lease there is.
+    /// Creates a `task_started` event with a name, total, parent and lease, each optional.
     ///
     /// ```
     /// use tidings_protocol::{NewEvent, TaskStarted};
@@ -42,7 +42,7 @@ impl NewEvent {
         Self::of(EventType::TaskStarted, fields)
     }
 
-    /// `task_started` of a part of another task.
+    /// Creates a `task_started` event for a task that is part of another task.
     pub fn subtask_started(name: impl AsRef<str>, parent: &TaskId) -> Self {
         let fields = Fields::new()
             .put("name", name.as_ref())
@@ -50,7 +50,7 @@ impl NewEvent {
         Self::of(EventType::TaskStarted, fields)
     }
 
-    /// `progress_update` in per cent, 0–100, with a message or [`None`].
+    /// Creates a `progress_update` in per cent (0–100), with an optional message.
     ///
     /// ```
     /// use tidings_protocol::NewEvent;
@@ -64,7 +64,7 @@ impl NewEvent {
         Self::of(EventType::ProgressUpdate, fields)
     }
 
-    /// `progress_update` as so much of so much.
+    /// Creates a `progress_update` that says `current` of `total`, in any unit.
     pub fn progress_of<'a>(current: f64, total: f64, message: impl Into<Option<&'a str>>) -> Self {
         let fields = Fields::new()
             .put("current", &Number(current))
@@ -73,7 +73,7 @@ impl NewEvent {
         Self::of(EventType::ProgressUpdate, fields)
     }
 
-    /// `task_completed`.
+    /// Creates a `task_completed` event with an optional result.
     pub fn task_completed(result: impl Into<Option<Value>>) -> Self {
         Self::of(
             EventType::TaskCompleted,
@@ -89,7 +89,7 @@ impl NewEvent {
         )
     }
 
-    /// `task_cancelled`.
+    /// Creates a `task_cancelled` event with an optional reason.
     pub fn task_cancelled<'a>(reason: impl Into<Option<&'a str>>) -> Self {
         Self::of(
             EventType::TaskCancelled,
@@ -97,12 +97,12 @@ impl NewEvent {
         )
     }
 
-    /// `task_stalled`: the bus's own.
+    /// Creates a `task_stalled` event. Only the bus publishes this type.
     pub fn task_stalled() -> Self {
         Self::of(EventType::TaskStalled, Fields::new())
     }
 
-    /// `step_started`.
+    /// Creates a `step_started` event with an optional name for people.
     pub fn step_started<'a>(step_id: impl AsRef<str>, name: impl Into<Option<&'a str>>) -> Self {
         let fields = Fields::new()
             .put("step_id", step_id.as_ref())
@@ -110,7 +110,7 @@ impl NewEvent {
         Self::of(EventType::StepStarted, fields)
     }
 
-    /// `step_completed`.
+    /// Creates a `step_completed` event with an optional result.
     pub fn step_completed(step_id: impl AsRef<str>, result: impl Into<Option<Value>>) -> Self {
         let fields = Fields::new()
             .put("step_id", step_id.as_ref())
@@ -129,7 +129,7 @@ impl NewEvent {
         Self::of(EventType::StepFailed, fields)
     }
 
-    /// `agent_status_change`.
+    /// Creates an `agent_status_change` event with an optional message.
     pub fn agent_status<'a>(
         agent_id: impl AsRef<str>,
         status: AgentStatus,
@@ -142,7 +142,7 @@ impl NewEvent {
         Self::of(EventType::AgentStatusChange, fields)
     }
 
-    /// `tool_call_started`.
+    /// Creates a `tool_call_started` event with the tool's optional input.
     pub fn tool_call_started(
         tool_call_id: impl AsRef<str>,
         tool: impl AsRef<str>,
@@ -155,7 +155,7 @@ impl NewEvent {
         Self::of(EventType::ToolCallStarted, fields)
     }
 
-    /// `tool_call_completed`.
+    /// Creates a `tool_call_completed` event with the tool's optional output.
     pub fn tool_call_completed(
         tool_call_id: impl AsRef<str>,
         output: impl Into<Option<Value>>,
@@ -179,7 +179,7 @@ impl NewEvent {
         Self::of(EventType::ToolCallFailed, fields)
     }
 
-    /// `output_delta`: more of a text.
+    /// Creates an `output_delta` event, which appends text to an output.
     pub fn output_delta(output_id: impl AsRef<str>, text: impl AsRef<str>) -> Self {
         let fields = Fields::new()
             .put("output_id", output_id.as_ref())
@@ -187,7 +187,7 @@ impl NewEvent {
         Self::of(EventType::OutputDelta, fields)
     }
 
-    /// `output_completed`, with the whole text or [`None`].
+    /// Creates an `output_completed` event, with the whole text or [`None`].
     pub fn output_completed<'a>(
         output_id: impl AsRef<str>,
         text: impl Into<Option<&'a str>>,
@@ -198,7 +198,7 @@ impl NewEvent {
         Self::of(EventType::OutputCompleted, fields)
     }
 
-    /// `artifact`.
+    /// Creates an `artifact` event.
     pub fn artifact(artifact: &crate::Artifact) -> Self {
         let fields = Fields::new()
             .put("artifact_id", &artifact.artifact_id)
@@ -209,7 +209,7 @@ impl NewEvent {
         Self::of(EventType::Artifact, fields)
     }
 
-    /// `input_required`.
+    /// Creates an `input_required` event: the task asks a question.
     pub fn input_required(
         input_id: impl AsRef<str>,
         prompt: impl AsRef<str>,
@@ -258,7 +258,7 @@ impl NewEvent {
         Self::of(EventType::InputProvided, fields)
     }
 
-    /// `log`.
+    /// Creates a `log` event.
     pub fn log(message: impl AsRef<str>) -> Self {
         Self::of(
             EventType::Log,
@@ -266,7 +266,7 @@ impl NewEvent {
         )
     }
 
-    /// `command_requested`.
+    /// Creates a `command_requested` event.
     pub fn command_requested(
         command_id: impl AsRef<str>,
         command: impl AsRef<str>,
@@ -281,13 +281,13 @@ impl NewEvent {
         Self::of(EventType::CommandRequested, fields)
     }
 
-    /// `command_accepted`.
+    /// Creates a `command_accepted` event.
     pub fn command_accepted(command_id: impl AsRef<str>) -> Self {
         let fields = Fields::new().put("command_id", command_id.as_ref());
         Self::of(EventType::CommandAccepted, fields)
     }
 
-    /// `command_rejected`.
+    /// Creates a `command_rejected` event.
     pub fn command_rejected(command_id: impl AsRef<str>, reason: impl AsRef<str>) -> Self {
         let fields = Fields::new()
             .put("command_id", command_id.as_ref())
@@ -295,7 +295,7 @@ impl NewEvent {
         Self::of(EventType::CommandRejected, fields)
     }
 
-    /// `command_completed`.
+    /// Creates a `command_completed` event with an optional result.
     pub fn command_completed(
         command_id: impl AsRef<str>,
         result: impl Into<Option<Value>>,
@@ -307,7 +307,7 @@ impl NewEvent {
     }
 }
 
-/// A number that is written without a fraction when it has none: `40`, not `40.0`.
+/// A number that is written without a fraction if it is whole: `40`, not `40.0`.
 struct Number(f64);
 
 impl Serialize for Number {

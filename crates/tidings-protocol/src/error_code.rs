@@ -1,44 +1,44 @@
-//! Error codes: the same over WebSocket and HTTP.
+//! Error codes, which are the same over WebSocket and HTTP.
 
-/// Why the server refused something.
+/// Why the server refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// A newer run of the producer has taken over.
+    /// A newer run of the same producer has taken over.
     Fenced,
-    /// Events of the producer are missing before this `seq`.
+    /// Events of the producer before this `seq` are missing.
     SequenceGap,
     /// The event names a run that is not the task's current one.
     WrongRun,
-    /// The question has an answer already.
+    /// The question already has an answer.
     AlreadyAnswered,
     /// The message is malformed.
     InvalidMessage,
-    /// A task id breaks its rule.
+    /// A task id contains a character that is not allowed, or has the wrong length.
     InvalidTaskId,
     /// An event's data does not fit its type.
     InvalidEvent,
-    /// The task's state does not allow the event.
+    /// The task's status does not allow the event.
     InvalidTransition,
-    /// No message has this `type`.
+    /// No client message has this `type`.
     UnknownType,
-    /// There is no such subscription.
+    /// The connection has no such subscription.
     NotSubscribed,
-    /// A token is missing, bad or expired.
+    /// The token is missing, invalid or expired.
     Unauthenticated,
-    /// The token does not allow this.
+    /// The token does not allow the request.
     Forbidden,
-    /// Too many requests.
+    /// The client sent too many requests.
     RateLimited,
     /// The connection watches too many tasks.
     TooManySubscriptions,
     /// The message is too large.
     TooLarge,
-    /// There is no such task.
+    /// The task does not exist.
     TaskNotFound,
-    /// The position is in no log that is known.
+    /// The position belongs to no log that the server knows.
     PositionUnknown,
-    /// The server cannot do it now.
+    /// The server cannot serve the request at the moment.
     Unavailable,
 }
 
@@ -64,7 +64,7 @@ crate::text::named_enum!(ErrorCode, UnknownErrorCode, "an error code", {
 });
 
 impl ErrorCode {
-    /// The HTTP status that goes with it.
+    /// Returns the HTTP status that belongs to the code.
     pub const fn http_status(self) -> u16 {
         match self {
             Self::InvalidMessage | Self::InvalidTaskId | Self::InvalidEvent | Self::UnknownType => {

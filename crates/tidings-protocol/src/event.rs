@@ -1,13 +1,13 @@
-//! Events: as a producer gives them, and as subscribers get them.
+//! Events, as producers publish them and as subscribers receive them.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Data, EventId, EventType, Offset, ProducerStamp, Source, TaskId, Timestamp};
 
-/// An event before it has a place in a log: what a producer publishes.
+/// An event as a producer publishes it, before it has an offset in a log.
 ///
-/// As JSON it is the body of `POST /api/tasks/{id}/events`. For most standard
-/// types there is a constructor.
+/// The JSON form is the body of `POST /api/tasks/{id}/events`. Most standard types have a
+/// constructor.
 ///
 /// ```
 /// use tidings_protocol::{EventId, NewEvent};
@@ -20,28 +20,28 @@ use crate::{Data, EventId, EventType, Offset, ProducerStamp, Source, TaskId, Tim
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct NewEvent {
-    /// What kind of event it is.
+    /// The type of the event.
     pub event_type: EventType,
-    /// What it says; `{}` if left out.
+    /// The event's data; `{}` if left out.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub data: Data,
-    /// Makes a retry harmless: a second event with the same id is not taken again.
+    /// An idempotency key, which makes retries safe: the server accepts each id only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
-    /// Who made it.
+    /// The name of the program or person that made the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Keeps an older run of the same producer from interfering.
+    /// The producer's stamp, which stops an older run of the producer from interfering.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub producer: Option<ProducerStamp>,
-    /// The run of the task that the event belongs to: refused if it is not the
-    /// current one.
+    /// The run of the task that the event belongs to. The server refuses the event if another run
+    /// is the current one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<u32>,
 }
 
 impl NewEvent {
-    /// An event of any type.
+    /// Creates an event of any type.
     pub const fn new(event_type: EventType, data: Data) -> Self {
         Self {
             event_type,
@@ -53,29 +53,29 @@ impl NewEvent {
         }
     }
 
-    /// With an idempotency key.
+    /// Sets the idempotency key.
     #[must_use]
     pub fn with_event_id(mut self, event_id: EventId) -> Self {
         self.event_id = Some(event_id);
         self
     }
 
-    /// With the name of who made it.
+    /// Sets the name of the program or person that made the event.
     #[must_use]
     pub fn with_source(mut self, source: Source) -> Self {
         self.source = Some(source);
         self
     }
 
-    /// With a producer's stamp, to be fenced by.
+    /// Sets the producer's stamp, so that older runs of the producer are fenced off.
     #[must_use]
     pub fn with_producer(mut self, producer: ProducerStamp) -> Self {
         self.producer = Some(producer);
         self
     }
 
-    /// Names the run that the event belongs to, as the answer to `task_started`
-    /// told it.
+    /// Sets the run that the event belongs to. The answer to `task_started` contains the run's
+    /// number.
     #[must_use]
     pub fn with_run(mut self, run: u32) -> Self {
         self.run = Some(run);
@@ -115,32 +115,32 @@ impl<'de> Deserialize<'de> for NewEvent {
     }
 }
 
-/// An event in its task's log: what subscribers get.
+/// An event in its task's log, as subscribers receive it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
-    /// What kind of event it is.
+    /// The type of the event.
     pub event_type: EventType,
-    /// The task it belongs to.
+    /// The task that the event belongs to.
     pub task_id: TaskId,
-    /// Its place in the task's log.
+    /// The event's place in the task's log.
     pub offset: Offset,
-    /// The first offset that a merged event stands for; `offset` is the last.
+    /// The first offset that a merged event stands for. `offset` is the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Offset>,
-    /// When the server took it.
+    /// When the server accepted the event.
     pub timestamp: Timestamp,
     /// The producer's idempotency key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
-    /// Who made it.
+    /// The name of the program or person that made the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Of an `output_delta`: the length of its output in UTF-8 bytes before this
-    /// text. It shows whether text is missing or comes twice.
+    /// For an `output_delta`: the length of the output before this text, in UTF-8 bytes. It shows
+    /// whether text is missing or repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
-    /// What it says.
+    /// The event's data.
     pub data: Data,
 }
 

@@ -1,23 +1,23 @@
-//! What kinds of events there are.
+//! The types of events.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// What a lagging subscriber may miss of an event.
+/// Whether a subscriber that lags may miss an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventClass {
-    /// Adjacent ones are merged into one, without loss of state.
+    /// Adjacent events may be merged into one, without loss of state.
     Mergeable,
-    /// May be left out as a range.
+    /// The event may be left out. A gap then reports the range.
     Droppable,
-    /// Never left out while it is retained.
+    /// The event is never left out while it is retained.
     Essential,
 }
 
 macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident => $name:literal, $class:ident;)+) => {
-        /// What kind of event it is: one of the standard ones, or the application's own.
+        /// The type of an event: a standard type, or one that the application defines.
         ///
         /// ```
         /// use tidings_protocol::{EventClass, EventType};
@@ -32,7 +32,7 @@ macro_rules! event_types {
         #[non_exhaustive]
         pub enum EventType {
             $($(#[$doc])* $variant,)+
-            /// Any other: the application's own.
+            /// A type that the application defines.
             Custom(CustomEventType),
         }
 
@@ -40,7 +40,7 @@ macro_rules! event_types {
             /// The standard types, in the order of the specification.
             pub const STANDARD: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The name on the wire.
+            /// Returns the name on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $name,)+
@@ -48,7 +48,7 @@ macro_rules! event_types {
                 }
             }
 
-            /// What a lagging subscriber may miss of it.
+            /// Returns whether a subscriber that lags may miss events of this type.
             pub const fn class(&self) -> EventClass {
                 match self {
                     $(Self::$variant => EventClass::$class,)+
@@ -71,66 +71,67 @@ macro_rules! event_types {
 }
 
 event_types! {
-    /// The task runs; after its end, it runs anew.
+    /// The task starts. After its end, the same event starts a new run.
     TaskStarted => "task_started", Essential;
-    /// How far it is.
+    /// The task reports its progress.
     ProgressUpdate => "progress_update", Mergeable;
     /// A step began.
     StepStarted => "step_started", Essential;
-    /// A step is done.
+    /// A step completed.
     StepCompleted => "step_completed", Essential;
     /// A step failed.
     StepFailed => "step_failed", Essential;
-    /// The task is done.
+    /// The task completed.
     TaskCompleted => "task_completed", Essential;
     /// The task failed.
     TaskFailed => "task_failed", Essential;
     /// The task was cancelled.
     TaskCancelled => "task_cancelled", Essential;
-    /// What one of the task's agents is doing.
+    /// An agent of the task changed its status.
     AgentStatusChange => "agent_status_change", Essential;
-    /// A tool was called.
+    /// The task called a tool.
     ToolCallStarted => "tool_call_started", Essential;
-    /// A tool has answered.
+    /// A tool call completed.
     ToolCallCompleted => "tool_call_completed", Essential;
-    /// A tool failed.
+    /// A tool call failed.
     ToolCallFailed => "tool_call_failed", Essential;
-    /// More of a text, as it comes.
+    /// More text of an output.
     OutputDelta => "output_delta", Mergeable;
-    /// The text is complete.
+    /// An output is complete.
     OutputCompleted => "output_completed", Essential;
-    /// Something was made.
+    /// The task made an artifact.
     Artifact => "artifact", Essential;
-    /// The task waits for an answer.
+    /// The task asks a question and waits for the answer.
     InputRequired => "input_required", Essential;
-    /// The answer was given.
+    /// A question was answered.
     InputProvided => "input_provided", Essential;
     /// Made by the bus: nobody has answered in time.
     InputExpired => "input_expired", Essential;
     /// Made by the bus: nothing was heard within the task's lease.
     TaskStalled => "task_stalled", Essential;
-    /// A line of a log.
+    /// A log line.
     Log => "log", Droppable;
-    /// The task is asked to do something.
+    /// Somebody asks the task to do something.
     CommandRequested => "command_requested", Essential;
-    /// It will.
+    /// The task will do what the command asks.
     CommandAccepted => "command_accepted", Essential;
-    /// It will not.
+    /// The task will not do what the command asks.
     CommandRejected => "command_rejected", Essential;
-    /// It has.
+    /// The task has done what the command asked.
     CommandCompleted => "command_completed", Essential;
 }
 
 impl EventType {
-    /// An event type of the application's own; a standard name gives the standard type.
+    /// Creates an event type from its name. A standard name gives the standard type.
     ///
     /// # Errors
-    /// The name does not match `[a-z][a-z0-9_.]{0,63}`, or a control message has it.
+    /// Returns an error if the name does not match `[a-z][a-z0-9_.]{0,63}`, or if a control message
+    /// has the same name.
     pub fn new(name: impl AsRef<str>) -> Result<Self, EventTypeError> {
         name.as_ref().parse()
     }
 
-    /// Whether only the bus makes it: a client that publishes one is refused.
+    /// Returns whether only the bus makes this type. A client that publishes it is refused.
     pub fn is_made_by_bus(&self) -> bool {
         matches!(
             self.as_str(),
@@ -138,7 +139,7 @@ impl EventType {
         )
     }
 
-    /// Whether the task has ended with it.
+    /// Returns whether an event of this type ends the task.
     pub const fn is_terminal(&self) -> bool {
         matches!(
             self,
@@ -162,10 +163,10 @@ crate::schema::text!(
     "^[a-z][a-z0-9_.]{0,63}$".to_owned()
 );
 
-/// The longest name of an event type.
+/// The longest name of an event type, in characters.
 const MAX_NAME: usize = 64;
 
-/// Names of control messages: an event must not pass for one.
+/// The names of control messages. An event with such a name would look like one.
 pub(crate) const RESERVED: [&str; 11] = [
     "connection_established",
     "subscribed",
@@ -182,7 +183,7 @@ pub(crate) const RESERVED: [&str; 11] = [
 
 /// The name of an event type that is not standard: `[a-z][a-z0-9_.]{0,63}`.
 ///
-/// Made by [`EventType::new`], which knows the standard ones.
+/// Only [`EventType::new`] creates it, so it is never the name of a standard type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CustomEventType(Arc<str>);
 
@@ -206,34 +207,34 @@ impl CustomEventType {
         }
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a name is no event type. Choose another.
+/// Why a name cannot be an event type. Choose another name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventTypeError {
-    /// There is no name.
+    /// The name is empty.
     #[error("event_type is empty")]
     Empty,
-    /// It does not begin with a letter.
-    #[error("event_type begins with a lower-case letter a–z")]
+    /// The name does not begin with a letter a–z.
+    #[error("event_type must begin with a lower-case letter a–z")]
     Start,
-    /// A character is not allowed.
-    #[error("event_type has {found:?} at character {at}, allowed is a–z 0–9 _ .")]
+    /// The name contains a character that is not allowed.
+    #[error("event_type has {found:?} at character {at}, allowed are a–z 0–9 _ .")]
     Character {
         /// The character.
         found: char,
-        /// Its place, counted from 1.
+        /// The character's place, counted from 1.
         at: usize,
     },
-    /// It is too long.
+    /// The name is too long.
     #[error("event_type has {length} characters, at most 64 are allowed")]
     TooLong {
-        /// Its length.
+        /// The length of the name in characters.
         length: usize,
     },
     /// A control message has this name.

@@ -1,14 +1,14 @@
-//! What a watcher knows of a task: everything that it receives, folded.
+//! Folding: computing a task's state from the messages that a subscriber receives.
 
 use std::sync::Arc;
 
 use crate::{ControlMessage, Event, InvalidEvent, Payload, ServerMessage, TaskSnapshot};
 
-/// Folds what a subscriber receives of one task into the task's state.
+/// Computes a task's state from the messages that a subscriber receives about it.
 ///
-/// Snapshots replace the state; an event above the state's offset is applied to it;
-/// an event at or below it is history, which the state counts already. The state is
-/// the server's own at that offset.
+/// A snapshot replaces the state. An event above the state's offset is applied to the state. An
+/// event at or below that offset is ignored, because the state already contains it. At each offset
+/// the result equals the server's own state.
 ///
 /// ```
 /// use tidings_protocol::{Epoch, Event, Fold, TaskId, TaskSnapshot};
@@ -29,16 +29,15 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// Returns the state so far; none before the first snapshot.
+    /// Returns the state so far, or `None` before the first snapshot.
     pub fn state(&self) -> Option<&Arc<TaskSnapshot>> {
         self.state.as_ref()
     }
 
-    /// Takes a message that is about the task. Messages that do not change its state
-    /// are ignored.
+    /// Applies a message about the task. Messages that do not change its state are ignored.
     ///
     /// # Errors
-    /// The data of an event does not fit its type.
+    /// Returns an error if an event's data does not fit its type.
     pub fn message(&mut self, message: &ServerMessage) -> Result<(), InvalidEvent> {
         match message {
             ServerMessage::Event(event) => return self.event(event),
@@ -61,15 +60,15 @@ impl Fold {
         Ok(())
     }
 
-    /// Takes a snapshot: the state from here on.
+    /// Replaces the state with a snapshot.
     pub fn snapshot(&mut self, snapshot: Arc<TaskSnapshot>) {
         self.state = Some(snapshot);
     }
 
-    /// Takes an event; without a snapshot before it nothing is known of the task.
+    /// Applies an event. Events before the first snapshot are ignored.
     ///
     /// # Errors
-    /// The data of the event does not fit its type.
+    /// Returns an error if the event's data does not fit its type.
     pub fn event(&mut self, event: &Event) -> Result<(), InvalidEvent> {
         if let Some(state) = &mut self.state
             && event.offset > state.offset

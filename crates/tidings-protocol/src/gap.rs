@@ -1,4 +1,4 @@
-//! What a subscriber did not get, and why.
+//! Gaps and resets: what a subscriber did not receive, and why.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,75 +6,76 @@ use crate::Offset;
 
 /// Why offsets were not delivered.
 ///
-/// As wide as what lies beside it: what holds a gap or something else is told
-/// apart by this field, and a processor waits when it reads eight bytes of which
-/// one was just written.
+/// The enum is eight bytes wide on purpose. An enum that contains a gap uses this field as its tag.
+/// If the tag were one byte wide, the processor would stall when eight bytes are read right after
+/// the one byte was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
 pub enum GapReason {
-    /// They are no longer retained.
+    /// The events are no longer retained.
     Expired,
-    /// The subscriber was slower than retention.
+    /// The subscriber was slower than retention deletes events.
     Overrun,
-    /// `log` events were left out for a subscriber that lags.
+    /// `log` events were left out because the subscriber lags.
     Conflated,
 }
 
-crate::text::named_enum!(GapReason, UnknownGapReason, "the reason of a gap", {
+crate::text::named_enum!(GapReason, UnknownGapReason, "a reason for a gap", {
     Expired => "expired",
     Overrun => "overrun",
     Conflated => "conflated",
 });
 
-/// A range of offsets that a subscriber does not get, both ends included; never empty.
+/// A range of offsets that a subscriber does not receive. Both ends are included, and the range is
+/// never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gap {
-    /// The first offset missing.
+    /// The first missing offset.
     pub from: Offset,
-    /// The last offset missing.
+    /// The last missing offset.
     pub to: Offset,
-    /// Why.
+    /// Why the offsets are missing.
     pub reason: GapReason,
 }
 
 impl Gap {
-    /// Offsets missing.
+    /// Returns the number of missing offsets.
     pub const fn count(&self) -> u64 {
         (self.to.get() + 1).saturating_sub(self.from.get())
     }
 }
 
-/// Why a subscriber's position is void.
+/// Why a subscriber's position is not valid any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ResetReason {
-    /// The numbering has started over.
+    /// The task's log started a new epoch.
     #[default]
     EpochChanged,
     /// The task was removed.
     Removed,
-    /// The position was after the newest event.
+    /// The position was beyond the newest event.
     Ahead,
 }
 
-crate::text::named_enum!(ResetReason, UnknownResetReason, "the reason of a reset", {
+crate::text::named_enum!(ResetReason, UnknownResetReason, "a reason for a reset", {
     EpochChanged => "epoch_changed",
     Removed => "removed",
     Ahead => "ahead",
 });
 
-/// Why a subscription is over.
+/// Why a subscription ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UnsubscribeReason {
     /// The client asked for it.
     Asked,
-    /// The client's token does not allow it any more.
+    /// The client's token no longer allows the subscription.
     Forbidden,
-    /// The task is gone. A pattern that matched it goes on.
+    /// The task was removed. A pattern that matched the task remains subscribed.
     Removed,
 }
 
-crate::text::named_enum!(UnsubscribeReason, UnknownUnsubscribeReason, "the reason of an unsubscription", {
+crate::text::named_enum!(UnsubscribeReason, UnknownUnsubscribeReason, "a reason for an unsubscription", {
     Asked => "asked",
     Forbidden => "forbidden",
     Removed => "removed",

@@ -1,13 +1,13 @@
-//! Leases: a task that falls silent is noticed.
+//! Leases: how the bus notices that a task has fallen silent.
 
 use std::time::Duration;
 
-/// What a lease that has run out asks for.
+/// What to do about a lease that expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseExpiry {
-    /// Nothing was heard for as long as the lease: say that the task stalls.
+    /// The producer was silent for one lease: report that the task stalls.
     Stalled,
-    /// Nor for as long again: the task is lost.
+    /// The producer was silent for a second lease after that: the task is lost.
     Lost,
 }
 
@@ -18,7 +18,7 @@ enum State {
     Lost,
 }
 
-/// One task's lease. Times are distances from a start that the caller chooses.
+/// The lease of one task. Times are durations since a moment that the caller chooses.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease that begins at `now`.
+    /// Creates a lease that begins at `now`.
     pub fn new(duration: Duration, now: Duration) -> Self {
         Self {
             duration,
@@ -49,9 +49,9 @@ impl Lease {
         }
     }
 
-    /// A lease that goes on at `now`, after whoever keeps it was away: that was
-    /// no silence of the producer's, so it has all of its time once more.
-    /// `stalled` if the first expiry was told before.
+    /// Creates a lease that continues at `now`, after the process that keeps it was away. The
+    /// producer gets the full duration again, because it could not be heard in the meantime.
+    /// `stalled` says whether the first expiry was already reported.
     pub fn resume(duration: Duration, now: Duration, stalled: bool) -> Self {
         let state = if stalled {
             State::Stalled
@@ -64,21 +64,21 @@ impl Lease {
         }
     }
 
-    /// The producer was heard.
+    /// Restarts the lease, because the producer was heard.
     pub fn renew(&mut self, now: Duration) {
         *self = Self::new(self.duration, now);
     }
 
-    /// Gives the producer all of its time once more from `now` on, because it
-    /// could not be heard before. What was told about it stays told.
+    /// Gives the producer the full duration again from `now` on, because it could not be heard
+    /// before. An expiry that was already reported is not reported again.
     pub fn extend(&mut self, now: Duration) {
         if self.state != State::Lost {
             self.deadline = now.saturating_add(self.duration);
         }
     }
 
-    /// What has come due: each expiry once, and the second never before the
-    /// first was told as long ago as the lease lasts.
+    /// Returns the expiry that is due at `now`, each one once. The second expiry comes at least one
+    /// lease after the first was reported.
     pub fn poll(&mut self, now: Duration) -> Option<LeaseExpiry> {
         if now < self.deadline {
             return None;
@@ -86,8 +86,8 @@ impl Lease {
         match self.state {
             State::Alive => {
                 self.state = State::Stalled;
-                // From now and not from the deadline: whoever polls late has
-                // given the producer no notice before.
+                // Count from now, not from the deadline: a late poll has not warned the producer
+                // earlier.
                 self.deadline = now.saturating_add(self.duration);
                 Some(LeaseExpiry::Stalled)
             }
@@ -100,12 +100,12 @@ impl Lease {
         }
     }
 
-    /// When to poll next; `Duration::MAX` once the task is lost.
+    /// Returns when to poll next: `Duration::MAX` once the task is lost.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
 
-    /// How long it lasts.
+    /// Returns the duration of the lease.
     pub fn duration(&self) -> Duration {
         self.duration
     }

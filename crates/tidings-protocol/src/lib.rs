@@ -1,20 +1,20 @@
 //! The `tidings.v1` wire protocol as Rust types, with the rules that need no I/O.
 //!
-//! A task's events lie in a log, each with an [`Offset`]; whoever watches gets
-//! every offset in order, or a [`Gap`] that says which are missing and why.
-//! This crate has what both sides must agree on:
+//! Each task has a log of events, and each event has an [`Offset`] in it. A subscriber receives
+//! every offset in order, or a [`Gap`] that says which offsets are missing and why. This crate
+//! contains everything that client and server must agree on:
 //!
-//! - ids and places: [`TaskId`], [`ClientId`], [`Pattern`], [`Position`], [`Since`]
-//! - events: [`NewEvent`] as published, [`Event`] as delivered, [`Payload`] for
-//!   what the standard types promise
-//! - messages: [`ClientMessage`], [`ControlMessage`], [`ServerMessage`],
-//!   [`ErrorCode`], [`CloseCode`]
-//! - rules: [`TaskSnapshot`] reduces events to a task's state, [`TaskStatus`]
-//!   says which events make sense, [`ProducerLedger`] fences, [`Lease`] notices silence
-//! - bytes: [`encode_event`], [`ClientMessage::decode`], [`Limits`]
+//! - ids and positions: [`TaskId`], [`ClientId`], [`Pattern`], [`Position`], [`Since`]
+//! - events: [`NewEvent`] as published, [`Event`] as delivered, [`Payload`] for the typed data of
+//!   the standard types
+//! - messages: [`ClientMessage`], [`ControlMessage`], [`ServerMessage`], [`ErrorCode`],
+//!   [`CloseCode`]
+//! - rules: [`TaskSnapshot`] computes a task's state from its events, [`TaskStatus`] says which
+//!   events are allowed, [`ProducerLedger`] fences producers, [`Lease`] notices silence
+//! - encoding: [`encode_event`], [`ClientMessage::decode`], [`Limits`]
 //!
-//! It is not a client and not a server: it opens no socket, reads no clock and
-//! spawns nothing. Time comes in as an argument.
+//! This crate is neither a client nor a server. It opens no socket, reads no clock and spawns no
+//! task. The caller passes the time as an argument.
 //!
 //! ```
 //! use tidings_protocol::{
@@ -43,9 +43,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Its neighbour is `tidings-bus`, which keeps the logs and wakes the watchers.
+//! The crate `tidings-bus` builds on this one: it keeps the logs and wakes the subscribers.
 //!
-//! With the feature `schema` there are JSON Schemas of all of it.
+//! The feature `schema` adds JSON Schemas of all messages.
 
 mod close;
 mod codec;
@@ -75,7 +75,7 @@ mod text;
 mod timestamp;
 mod update;
 
-/// The WebSocket subprotocol, and the name of this version of the protocol.
+/// The name of the WebSocket subprotocol, and of this version of the protocol.
 pub const PROTOCOL: &str = "tidings.v1";
 
 pub use close::{CloseCode, Reconnect, UnknownReconnect};

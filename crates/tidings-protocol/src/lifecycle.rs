@@ -1,20 +1,20 @@
-//! A task's life: which events make sense when.
+//! The life of a task: which events are allowed in which status.
 
 use crate::EventType;
 
-/// Where a task is in its life.
+/// The status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TaskStatus {
-    /// Not started; perhaps nothing was heard of it but that someone watches.
+    /// The task has not started. It may exist only because somebody watches it.
     #[default]
     Pending,
-    /// Started.
+    /// The task has started.
     Running,
-    /// Ended well.
+    /// The task ended well.
     Completed,
-    /// Ended badly.
+    /// The task ended with an error.
     Failed,
-    /// Ended early, on purpose.
+    /// The task was ended early, on purpose.
     Cancelled,
 }
 
@@ -27,17 +27,16 @@ crate::text::named_enum!(TaskStatus, UnknownTaskStatus, "a task's status", {
 });
 
 impl TaskStatus {
-    /// Whether the task has ended.
+    /// Returns whether the task has ended.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// Whether an event of this type makes sense now.
+    /// Returns whether an event of this type is allowed in this status.
     ///
-    /// Before the start everything does, because a task may receive its first
-    /// event without having been declared. After the end, late answers and
-    /// whatever is about the outcome still do; what tells of work going on
-    /// does not, and a `task_started` opens a new run.
+    /// Before the start, every type is allowed, because a task may receive events without being
+    /// declared first. After the end, late answers and events about the outcome are allowed, but
+    /// events about work in progress are not. A `task_started` opens a new run.
     pub const fn allows(self, event_type: &EventType) -> bool {
         match self {
             Self::Pending => true,
@@ -61,19 +60,19 @@ impl TaskStatus {
     }
 }
 
-/// An event that makes no sense in the task's state: a late or a doubled report.
+/// An event that the task's status does not allow: a late or repeated report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{event_type}` makes no sense while the task is {status}")]
+#[error("`{event_type}` is not allowed while the task is {status}")]
 #[non_exhaustive]
 pub struct InvalidTransition {
-    /// Where the task is in its life.
+    /// The task's status.
     pub status: TaskStatus,
     /// The event's type.
     pub event_type: EventType,
 }
 
 impl InvalidTransition {
-    /// Makes the error for an event that comes while a task is `status`.
+    /// Creates the error for an event of a task with this status.
     pub fn new(status: TaskStatus, event_type: EventType) -> Self {
         Self { status, event_type }
     }

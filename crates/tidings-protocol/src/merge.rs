@@ -1,4 +1,4 @@
-//! Merging adjacent events for a subscriber that lags, without loss of state.
+//! Merging: one event replaces adjacent ones for a subscriber that lags, without loss of state.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use serde_json::value::RawValue;
 use crate::snapshot::is_clipped;
 use crate::{Data, Event, Offset, OutputDelta, Payload, ProgressUpdate};
 
-/// Bytes that the data of a merged event may have: as many as fit a message with
-/// what goes around them.
+/// The most bytes that the data of a merged event may have. The event and its envelope still fit
+/// into one message.
 pub const MAX_MERGED_BYTES: usize = 48 * 1024;
 
-/// Fields of `progress_update` that say nothing where they are null.
+/// The fields of `progress_update` for which `null` means the same as leaving them out.
 const OPTIONAL: [&str; 5] = ["progress", "current", "total", "message", "stage"];
 
-/// Merges adjacent `progress_update`s, or adjacent `output_delta`s of one output,
-/// into one event.
+/// Merges adjacent `progress_update` events, or adjacent `output_delta` events of one output, into
+/// one event.
 ///
-/// Reducing the merged event gives the same state as reducing each of them: it has
-/// the latest value of every field, or all of the text.
+/// The merged event has the latest value of every field, or all of the text. Applying it to a state
+/// gives the same result as applying each of the events.
 ///
 /// ```
 /// use tidings_protocol::{Event, Merger};
@@ -40,7 +40,7 @@ pub struct Merger {
     last: Event,
     fields: BTreeMap<String, Box<RawValue>>,
     content: Content,
-    /// More than one event.
+    /// Whether more than one event was merged.
     merged: bool,
 }
 
@@ -51,7 +51,7 @@ enum Content {
 }
 
 impl Merger {
-    /// Begins with one event; none if events of its type are not merged.
+    /// Starts with one event. Returns `None` if events of this type cannot be merged.
     pub fn begin(event: &Event) -> Option<Self> {
         let content = match Payload::of(event).ok()? {
             Payload::ProgressUpdate(update) if is_whole(&update) => Content::Progress(update),
@@ -70,8 +70,8 @@ impl Merger {
         })
     }
 
-    /// Adds the next event. False, and nothing has changed, if it cannot be merged:
-    /// it is of another type or output, or the state would not be the same.
+    /// Adds the next event. Returns `false`, and changes nothing, if the event cannot be merged:
+    /// its type or output differs, or the resulting state would differ.
     pub fn push(&mut self, event: &Event) -> bool {
         if event.first_offset() != self.last.offset.next() {
             return false;
@@ -121,7 +121,7 @@ impl Merger {
         true
     }
 
-    /// Returns the one event that stands for all of them.
+    /// Returns the event that stands for all merged events.
     pub fn finish(mut self) -> Event {
         if !self.merged {
             return self.last;
@@ -135,28 +135,28 @@ impl Merger {
         let data = Data::from_serialize(&self.fields);
         Event {
             from: Some(self.from),
-            // They were data before, so nothing can fail.
+            // Each part was valid data before, so the merged object is valid too.
             data: data.unwrap_or_default(),
             ..self.last
         }
     }
 }
 
-/// Whether one update can stand for two, whatever the state before them.
+/// Returns whether one update can replace the two, whatever the state before them.
 fn follows(before: &ProgressUpdate, update: &ProgressUpdate) -> bool {
     if update.progress.is_some() {
         return true;
     }
-    // Per cent are computed from a total. Without one here it depends on an earlier
-    // event whether they are, and a total of 0 leaves those from before.
+    // A percentage is computed from a total. Without a total in these updates, an earlier event
+    // decides whether there is one. A total of 0 keeps the earlier percentage.
     match update.total.or(before.total) {
         Some(total) => total > 0.0,
         None => before.progress.is_none(),
     }
 }
 
-/// Whether a snapshot has all of the update's text: a text that is cut marks the
-/// state as truncated, even if a later one takes its place.
+/// Returns whether a snapshot keeps the update's texts in full. A text that is cut marks the state
+/// as truncated, even after a later text has replaced it.
 fn is_whole(update: &ProgressUpdate) -> bool {
     let texts = [&update.message, &update.stage];
     !texts.into_iter().flatten().any(|text| is_clipped(text))

@@ -1,7 +1,7 @@
 //! Structs that are read from JSON objects only.
 //!
-//! Serde's derive also takes an array for a struct, field by field; on the wire
-//! that would be a second spelling that nobody has agreed on.
+//! Serde's derive also accepts an array as a struct, field by field. On the wire that would be a
+//! second form of each message that no specification mentions.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// Reads `T` from an object.
+/// Reads `T` from a JSON object.
 pub(crate) fn deserialize<'de, T, D>(deserializer: D, what: &'static str) -> Result<T, D::Error>
 where
     T: Deserialize<'de>,
@@ -38,7 +38,7 @@ where
     })
 }
 
-/// Reads `T` from the text of an object.
+/// Reads `T` from the text of a JSON object.
 pub(crate) fn from_str<'de, T: Deserialize<'de>>(
     text: &'de str,
     what: &'static str,

@@ -1,4 +1,4 @@
-//! How a task has ended.
+//! The outcome of a task.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::{
     Event, EventType, InvalidEvent, ItemId, Json, Payload, TaskError, TaskSnapshot, TaskStatus,
 };
 
-/// How a task has ended: what a program that waits for it gets.
+/// The outcome of a task that has ended, for a program that waited for it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Outcome {
@@ -16,12 +16,12 @@ pub struct Outcome {
     pub result: Option<Json>,
     /// The error of a task that failed.
     pub error: Option<TaskError>,
-    /// The task's state at its end.
+    /// The task's final state.
     pub state: Arc<TaskSnapshot>,
 }
 
 impl Outcome {
-    /// Returns the outcome of a task that has ended; none while it has not.
+    /// Returns the outcome of a task that has ended, or `None` if the task has not ended.
     pub fn of(state: &Arc<TaskSnapshot>) -> Option<Self> {
         state.status.is_terminal().then(|| Self {
             status: state.status,
@@ -92,7 +92,7 @@ impl InputOutcome {
 }
 
 impl EventType {
-    /// Returns the status that a task has after this event, if the event ends it.
+    /// Returns the task's status after this event, or `None` if the event does not end the task.
     ///
     /// ```
     /// use tidings_protocol::{EventType, TaskStatus};
@@ -111,26 +111,26 @@ impl EventType {
 }
 
 impl Event {
-    /// Reads the event's data by its type.
+    /// Reads the event's data according to its type.
     ///
     /// # Errors
-    /// The data does not fit the type.
+    /// Returns an error if the data does not fit the type.
     pub fn payload(&self) -> Result<Payload, InvalidEvent> {
         Payload::parse(&self.event_type, &self.data)
     }
 }
 
-/// A task is to stop: somebody has asked for it, or its program ends.
+/// Tells a task to stop, because somebody asked for it or because the program ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the task was cancelled by {by}")]
 #[non_exhaustive]
 pub struct Cancelled {
-    /// The one who asked for it; `shutdown` if the program ends.
+    /// Who asked for it; `shutdown` if the program ends.
     pub by: String,
 }
 
 impl Cancelled {
-    /// A cancellation that this one has asked for.
+    /// Creates a cancellation that `by` has asked for.
     pub fn new(by: impl Into<String>) -> Self {
         Self { by: by.into() }
     }

@@ -1,4 +1,4 @@
-//! Places in a task's log: offset, epoch, position.
+//! Places in a task's log: offset, epoch and position.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,26 +8,26 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::ids::{Alphabet, IdError, Rule};
 
-/// An event's number within its task's log: 1, 2, 3 … without holes.
+/// The number of an event within its task's log: 1, 2, 3 … without holes.
 ///
-/// [`Offset::ZERO`] is the place before the first event. At most 2⁵³−1, which
-/// JavaScript still holds exactly.
+/// [`Offset::ZERO`] is the place before the first event. The largest offset is 2⁵³−1, the largest
+/// integer that JavaScript represents exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(transparent)]
 pub struct Offset(u64);
 
 impl Offset {
-    /// Before the first event.
+    /// The place before the first event.
     pub const ZERO: Self = Self(0);
-    /// The first event's.
+    /// The offset of the first event.
     pub const FIRST: Self = Self(1);
-    /// The largest there is: 2⁵³−1.
+    /// The largest offset: 2⁵³−1.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// Takes a number up to 2⁵³−1.
+    /// Creates an offset from a number up to 2⁵³−1.
     ///
     /// # Errors
-    /// The number is larger.
+    /// Returns an error if the number is larger.
     pub const fn new(value: u64) -> Result<Self, OffsetError> {
         if value <= Self::MAX.0 {
             Ok(Self(value))
@@ -36,12 +36,12 @@ impl Offset {
         }
     }
 
-    /// The number.
+    /// Returns the offset as a number.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The offset after this one; [`MAX`](Self::MAX) has none and stays.
+    /// Returns the next offset. [`MAX`](Self::MAX) returns itself.
     #[must_use]
     pub const fn next(self) -> Self {
         if self.0 < Self::MAX.0 {
@@ -51,7 +51,7 @@ impl Offset {
         }
     }
 
-    /// The offset before this one; [`ZERO`](Self::ZERO) has none and stays.
+    /// Returns the previous offset. [`ZERO`](Self::ZERO) returns itself.
     #[must_use]
     pub const fn prev(self) -> Self {
         Self(self.0.saturating_sub(1))
@@ -68,7 +68,7 @@ impl FromStr for Offset {
     type Err = OffsetError;
 
     fn from_str(text: &str) -> Result<Self, OffsetError> {
-        // `u64::from_str` takes a leading `+`; an offset has one spelling.
+        // `u64::from_str` accepts a leading `+`, but an offset has only one spelling.
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(OffsetError::NotANumber);
         }
@@ -85,18 +85,18 @@ impl<'de> Deserialize<'de> for Offset {
     }
 }
 
-/// Why a number is no offset.
+/// Why a value is not an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OffsetError {
-    /// More than 2⁵³−1.
+    /// The number is larger than 2⁵³−1.
     #[error("an offset is at most {}, not {value}", Offset::MAX)]
     TooLarge {
-        /// The number; `u64::MAX` stands for anything above.
+        /// The number. `u64::MAX` stands for anything larger than that.
         value: u64,
     },
-    /// Not a run of decimal digits.
-    #[error("an offset is a decimal number")]
+    /// The text is not a sequence of decimal digits.
+    #[error("an offset must be a decimal number")]
     NotANumber,
 }
 
@@ -106,25 +106,26 @@ const EPOCH: Rule = Rule {
     max: 32,
 };
 
-/// The numbering that a task's offsets belong to: 1–32 of `A–Z a–z 0–9 . _ -`.
+/// Identifies one numbering of a task's offsets: 1–32 of `A–Z a–z 0–9 . _ -`.
 ///
-/// It changes when a log cannot continue the old numbers. Opaque: compare for
-/// equality, nothing else.
+/// A log that cannot continue its old numbers gets a new epoch. Epochs can only be compared for
+/// equality.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Epoch(Arc<str>);
 
 impl Epoch {
-    /// Takes text that keeps to the rule.
+    /// Creates an epoch from text.
     ///
     /// # Errors
-    /// Empty, too long, or a character that is not allowed.
+    /// Returns an error if the text is empty or too long, or contains a character that is not
+    /// allowed.
     pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
         let text = text.as_ref();
         EPOCH.check(text)?;
         Ok(Self(text.into()))
     }
 
-    /// The epoch as text.
+    /// Returns the epoch as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -152,7 +153,7 @@ impl AsRef<str> for Epoch {
 
 crate::text::text_serde!(Epoch, "an epoch", as_str);
 
-/// An offset and the epoch it counts in; `epoch:offset` as text.
+/// An offset together with its epoch. Its text form is `epoch:offset`.
 ///
 /// ```
 /// use tidings_protocol::Position;
@@ -164,14 +165,14 @@ crate::text::text_serde!(Epoch, "an epoch", as_str);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The numbering.
+    /// The epoch of the offset.
     pub epoch: Epoch,
-    /// The place in it: of the last event seen, so that what comes next is after it.
+    /// The offset of the last event seen. The events that follow come after it.
     pub offset: Offset,
 }
 
 impl Position {
-    /// The place of `offset` in `epoch`.
+    /// Creates a position from an epoch and an offset.
     pub const fn new(epoch: Epoch, offset: Offset) -> Self {
         Self { epoch, offset }
     }
@@ -197,25 +198,25 @@ impl FromStr for Position {
 
 crate::text::text_serde!(Position, "a position `epoch:offset`");
 
-/// Why text is no position.
+/// Why text is not a position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PositionError {
-    /// No colon between epoch and offset.
+    /// There is no colon between epoch and offset.
     #[error("a position is `epoch:offset`, or `0` for the start")]
     NoColon,
-    /// The part before the colon.
+    /// The part before the colon is not an epoch.
     #[error(transparent)]
     Epoch(#[from] IdError),
-    /// The part after the colon.
+    /// The part after the colon is not an offset.
     #[error(transparent)]
     Offset(#[from] OffsetError),
 }
 
-/// Where a watcher wants to go on: after a position, or at the start.
+/// Where a subscriber continues: after a position, or at the start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Since {
-    /// All that is retained; `0` as text.
+    /// At the oldest retained event. Its text form is `0`.
     Start,
     /// After the last event seen.
     After(Position),

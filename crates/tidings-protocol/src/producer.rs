@@ -6,49 +6,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ErrorCode, Offset, ProducerId};
 
-/// Producers remembered for each task. The least recently heard is forgotten
-/// first; should it publish again, it starts anew, as an unknown one.
+/// The number of producers that are remembered for each task. The ledger forgets the producer that
+/// published least recently. If that producer publishes again, it counts as a new one.
 pub const MAX_PRODUCERS: usize = 64;
 
-/// Which producer publishes, in which run of it, and the number of the event in that run.
+/// The stamp of an event: its producer, the run of the producer, and the event's number in that
+/// run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProducerStamp {
-    /// The producer, the same after it was restarted.
+    /// The producer's id, which stays the same after a restart.
     pub id: ProducerId,
-    /// Its run: each restart takes a higher one.
+    /// The number of the producer's run. Each restart uses a higher one.
     pub epoch: u64,
-    /// Counts its events within the run, one by one, from wherever it likes.
+    /// The number of the event in its run. The first may be any number, then each is one higher.
     pub seq: u64,
 }
 
 impl ProducerStamp {
-    /// The stamp of one event.
+    /// Creates the stamp of one event.
     pub const fn new(id: ProducerId, epoch: u64, seq: u64) -> Self {
         Self { id, epoch, seq }
     }
 }
 
-/// Why a producer's event is refused.
+/// Why a producer's event was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FenceError {
-    /// A newer run has taken over: stop.
-    #[error("a newer run of this producer has taken over, with epoch {current}")]
+    /// A newer run of the producer has taken over. Stop publishing.
+    #[error("a newer run of this producer has taken over, with epoch {current}: stop publishing")]
     Fenced {
-        /// The newer run's epoch.
+        /// The epoch of the newer run.
         current: u64,
     },
-    /// Events before this one are missing: go on from `expected`.
-    #[error("events of this producer are missing: its next seq is {expected}")]
+    /// Events before this one are missing. Continue with `expected`.
+    #[error("events of this producer are missing: continue with seq {expected}")]
     SequenceGap {
-        /// The only `seq` that is accepted next.
+        /// The only `seq` that the server accepts next.
         expected: u64,
     },
 }
 
 impl FenceError {
-    /// The protocol's code for this.
+    /// Returns the protocol's code for this error.
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Fenced { .. } => ErrorCode::Fenced,
@@ -57,38 +58,40 @@ impl FenceError {
     }
 }
 
-/// Offsets remembered for each producer, so that a retry gets its original answer.
+/// The number of offsets that are remembered for each producer. A retry of one of these events gets
+/// its original answer.
 pub const MAX_REPEATS: usize = 64;
 
-/// What the ledger says to an event that it does not refuse.
+/// The ledger's decision about an event that it does not refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// The event is the producer's next one.
     New,
-    /// The event was accepted before: this is a retry after a lost answer.
+    /// The event was accepted before. The producer retries because the answer was lost.
     Repeat {
-        /// The offset that the event got; none if it is not among the producer's
-        /// last [`MAX_REPEATS`].
+        /// The event's offset. `None` if the event is not among the producer's last [`MAX_REPEATS`]
+        /// events.
         offset: Option<Offset>,
     },
 }
 
-/// One producer, as the ledger remembers it.
+/// What the ledger remembers about one producer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     id: ProducerId,
     epoch: u64,
     /// The first `seq` that was accepted in this epoch.
     first: u64,
-    /// The last one.
+    /// The last `seq` that was accepted in this epoch.
     seq: u64,
-    /// The offsets of the newest events, the last one's at the end.
+    /// The offsets of the newest events, in order.
     offsets: VecDeque<Offset>,
 }
 
-/// The newest events of each of a task's producers.
+/// Remembers the newest events of each of a task's producers.
 ///
-/// Bounded by [`MAX_PRODUCERS`] and [`MAX_REPEATS`]; an empty one holds no memory.
+/// Its size is bounded by [`MAX_PRODUCERS`] and [`MAX_REPEATS`]. An empty ledger allocates no
+/// memory.
 ///
 /// ```
 /// use tidings_protocol::{Admission, FenceError, Offset, ProducerId, ProducerLedger, ProducerStamp};
@@ -107,15 +110,16 @@ struct Known {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProducerLedger {
-    /// The most recently heard comes last: with few producers, every search is short.
+    /// The producers, ordered by their last event, newest last. There are few, so a search is
+    /// short.
     last: Vec<Known>,
 }
 
 impl ProducerLedger {
-    /// Decides whether an event with this stamp is new or a retry. Changes nothing.
+    /// Decides whether an event with this stamp is new or a retry. Does not change the ledger.
     ///
     /// # Errors
-    /// A newer run has taken over, or events before this one are missing.
+    /// Returns an error if a newer run has taken over, or if events before this one are missing.
     pub fn check(&self, stamp: &ProducerStamp) -> Result<Admission, FenceError> {
         let Some(known) = self.last.iter().rev().find(|known| known.id == stamp.id) else {
             return Ok(Admission::New);
@@ -141,7 +145,7 @@ impl ProducerLedger {
         }
     }
 
-    /// Remembers the stamp of an event that was accepted at `offset`.
+    /// Records that an event with this stamp was accepted at `offset`.
     pub fn record(&mut self, stamp: &ProducerStamp, offset: Offset) {
         let known = self.last.iter().rposition(|known| known.id == stamp.id);
         let mut known = match known.map(|at| self.last.remove(at)) {
@@ -167,12 +171,12 @@ impl ProducerLedger {
         self.last.push(known);
     }
 
-    /// Producers remembered.
+    /// Returns the number of remembered producers.
     pub fn len(&self) -> usize {
         self.last.len()
     }
 
-    /// Whether none is remembered.
+    /// Returns whether no producer is remembered.
     pub fn is_empty(&self) -> bool {
         self.last.is_empty()
     }

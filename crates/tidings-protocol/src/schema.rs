@@ -1,6 +1,6 @@
-//! JSON Schemas of everything on the wire, generated from the types.
+//! JSON Schemas of all messages, generated from the Rust types.
 //!
-//! The files in `docs/schema/` are what [`all`] gives; a test keeps them so.
+//! The files in `docs/schema/` contain the output of [`all`]. A test checks that they do.
 //!
 //! ```
 //! let names: Vec<_> = tidings_protocol::schema::all().into_iter().map(|(name, _)| name).collect();
@@ -16,7 +16,7 @@ use crate::message::wire::client::ClientMessage;
 use crate::message::wire::control;
 use crate::{CloseCode, Event, EventType, NewEvent, TaskSnapshot, payload};
 
-/// A schema that is written out by hand, where serde is too.
+/// Implements `JsonSchema` by hand, for types whose serde is written by hand as well.
 macro_rules! custom {
     ($type:ident, { $($json:tt)* }) => {
         impl ::schemars::JsonSchema for $type {
@@ -31,7 +31,7 @@ macro_rules! custom {
     };
 }
 
-/// Text that keeps to a regular expression.
+/// Implements `JsonSchema` for text that matches a regular expression.
 macro_rules! text {
     ($type:ident, $title:literal, $pattern:expr) => {
         $crate::schema::custom!($type, {
@@ -40,7 +40,7 @@ macro_rules! text {
     };
 }
 
-/// One of several names.
+/// Implements `JsonSchema` for an enum of names.
 macro_rules! names {
     ($type:ident, $title:literal, [$($name:literal),+]) => {
         $crate::schema::custom!($type, {
@@ -51,9 +51,9 @@ macro_rules! names {
 
 pub(crate) use {custom, names, text};
 
-/// Every schema: the name of its file, and its text.
+/// Returns every schema: the name of its file, and its text.
 pub fn all() -> Vec<(&'static str, String)> {
-    // What is written has all the keys it promises; what is read may lack some.
+    // Serialized values have all the keys of a type. Deserialized values may lack some.
     let settings = || SchemaSettings::draft2020_12().with_transform(RecursiveTransform(summarize));
     let written = || settings().for_serialize().into_generator();
     let read = || settings().for_deserialize().into_generator();
@@ -75,8 +75,8 @@ pub fn all() -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// The close codes and what a client does after each: the table that the clients are
-/// generated from.
+/// Returns the table of close codes and of what a client does after each. The clients are generated
+/// from it.
 pub fn close_codes() -> String {
     let codes = CloseCode::ALL.iter().map(|code| {
         json!({
@@ -106,7 +106,7 @@ fn summarize(schema: &mut Schema) {
     }
 }
 
-/// ``[`a`](b)`` and ``[`a`]`` as `` `a` ``: nothing in a schema can be clicked.
+/// Replaces the links ``[`a`](b)`` and ``[`a`]`` by `` `a` ``, because a schema has no links.
 fn without_links(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -190,7 +190,7 @@ fn event_data(mut generator: SchemaGenerator) -> Schema {
     root(
         generator,
         "EventData",
-        "What the standard event types promise of their data. Further fields are allowed and kept.",
+        "The data of each standard event type. Additional fields are allowed and kept.",
         "oneOf",
         &alternatives,
     )

@@ -1,10 +1,10 @@
-//! Text that proves who somebody is, and that no log may show.
+//! Secrets: text that proves an identity, and that no log may show.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A token or a key: its `Debug` says only that there is one.
+/// A token or a key. Its `Debug` output does not contain the text.
 ///
 /// ```
 /// use tidings_protocol::Secret;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// The text itself, for whoever has to check or to send it.
+    /// Returns the text itself, for code that checks or sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

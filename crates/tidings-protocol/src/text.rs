@@ -1,4 +1,4 @@
-//! Serde for types that are text on the wire: `Display` out, `FromStr` in.
+//! Serde for types that are text on the wire: `Display` writes them and `FromStr` reads them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::de;
 
-/// Reads a string and hands it to the type's own `FromStr`.
+/// Reads a string and passes it to the type's `FromStr`.
 pub(crate) struct TextVisitor<T> {
     expecting: &'static str,
     output: PhantomData<T>,
@@ -37,8 +37,8 @@ where
     }
 }
 
-/// `Serialize` from `Display`, or from text that the type has ready under
-/// `as_str` or lends by `with_text`; `Deserialize` from `FromStr`.
+/// Implements `Deserialize` through `FromStr`, and `Serialize` through `Display`. If the type has
+/// its text ready in `as_str`, or lends it through `with_text`, `Serialize` uses that instead.
 macro_rules! text_serde {
     ($type:ty, $expecting:literal) => {
         $crate::text::text_serde!(@ $type, $expecting, |value, serializer| {
@@ -76,14 +76,14 @@ macro_rules! text_serde {
     };
 }
 
-/// A closed set of names: `as_str`, `Display`, `FromStr` and serde for a plain enum.
+/// Implements `as_str`, `Display`, `FromStr` and serde for an enum of names.
 macro_rules! named_enum {
     ($type:ident, $error:ident, $what:literal, { $($variant:ident => $name:literal),+ $(,)? }) => {
         impl $type {
             /// Every value, in the order of the specification.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The name on the wire.
+            /// Returns the name on the wire.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name),+
@@ -108,7 +108,7 @@ macro_rules! named_enum {
             }
         }
 
-        #[doc = concat!("The text names no ", $what, ".")]
+        #[doc = concat!("Returned when a text is not the name of ", $what, ".")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, ::thiserror::Error)]
         #[error("expected {what}, one of{names}", what = $what, names = concat!($(" `", $name, "`"),+))]
         #[non_exhaustive]

@@ -1,14 +1,14 @@
-//! Times of events: milliseconds of UTC.
+//! Times of events, in milliseconds of UTC.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-/// A moment in milliseconds since the Unix epoch; RFC 3339 UTC as text.
+/// A moment in milliseconds since the Unix epoch. Its text form is RFC 3339 in UTC.
 ///
-/// From 1970 to the end of the year 9999: what lies outside is moved to the
-/// nearer end, so that no clock can make an event unreadable.
+/// It lies between 1970 and the end of the year 9999. Moments outside are moved to the nearer end,
+/// so that a wrong clock cannot make an event unreadable.
 ///
 /// ```
 /// use tidings_protocol::Timestamp;
@@ -26,7 +26,7 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999Z.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// The moment so many milliseconds after the start of 1970.
+    /// Creates the moment this many milliseconds after the start of 1970.
     pub const fn from_millis(millis: u64) -> Self {
         if millis > Self::MAX.0 {
             Self::MAX
@@ -68,26 +68,26 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// `2026-11-23T04:45:12.123Z`.
+/// The length of `2026-11-23T04:45:12.123Z`.
 const TEXT_LEN: usize = 24;
 
-/// Where the milliseconds are in it.
+/// Where the milliseconds are in that text.
 const MILLIS: std::ops::Range<usize> = 20..23;
 
 thread_local! {
-    /// The last second that was made into text, and its text. Thousands of
-    /// events fall into the same one, and only their milliseconds differ.
+    /// The last second that was formatted, and its text. Thousands of events fall into the same
+    /// second, and only their milliseconds differ.
     static LAST: RefCell<(u64, [u8; TEXT_LEN])> = const { RefCell::new((u64::MAX, [0; TEXT_LEN])) };
 }
 
 impl Timestamp {
-    /// Its text, without a string of its own.
+    /// Passes the text to `take`, without allocating a string.
     pub(crate) fn with_text<R>(self, take: impl FnOnce(&str) -> R) -> R {
         let text = LAST.with_borrow_mut(|(second, text)| {
             if *second != self.0 / 1_000 {
                 let rounded = Self(self.0 / 1_000 * 1_000);
                 let whole = humantime::format_rfc3339_millis(rounded.into()).to_string();
-                // Years of four digits: MAX sees to that.
+                // The year has four digits, because `MAX` limits it.
                 text.copy_from_slice(whole.as_bytes());
                 *second = self.0 / 1_000;
             }
@@ -104,7 +104,7 @@ impl Timestamp {
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// Takes RFC 3339 in UTC (`Z`); what is finer than a millisecond is dropped.
+    /// Reads RFC 3339 in UTC (`Z`). Digits beyond milliseconds are dropped.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         humantime::parse_rfc3339(text)
             .map(Self::from)
@@ -112,7 +112,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// The text is no RFC 3339 time in UTC between 1970 and 9999.
+/// The text is not an RFC 3339 time in UTC between 1970 and 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time such as `2026-11-23T04:45:12.123Z`")]
 #[non_exhaustive]

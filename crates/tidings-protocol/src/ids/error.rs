@@ -1,13 +1,13 @@
-//! What an id may look like, and how one that does not is refused.
+//! The rules for ids, and the errors for text that violates them.
 
-/// The characters of an id.
+/// The set of characters that an id may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alphabet {
-    /// `A–Z a–z 0–9 . _ : - ~`: safe in a URL's path and in JSON without escapes.
+    /// `A–Z a–z 0–9 . _ : - ~`: safe in the path of a URL, and in JSON without escapes.
     Token,
-    /// `A–Z a–z 0–9 . _ -`: a token without the colon that ends it in a position.
+    /// `A–Z a–z 0–9 . _ -`: a token without the colon, which ends the epoch in a position.
     Epoch,
-    /// Anything but control characters.
+    /// All characters except control characters.
     Printable,
 }
 
@@ -38,7 +38,7 @@ impl Alphabet {
     }
 }
 
-/// The rule of one kind of id: 1 to `max` characters of an alphabet.
+/// The rule for one kind of id: 1 to `max` characters of an alphabet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
     pub(crate) id: &'static str,
@@ -57,9 +57,9 @@ impl Rule {
         self.check_characters(text)
     }
 
-    /// As [`check`](Self::check), with empty text allowed.
+    /// Does the same as [`check`](Self::check), but accepts empty text.
     pub(crate) fn check_characters(self, text: &str) -> Result<(), IdError> {
-        // Bytes are an upper bound of characters: most ids need no count.
+        // The length in bytes is an upper bound. Most ids need no count of characters.
         let length = if text.len() > self.max {
             text.chars().count()
         } else {
@@ -87,7 +87,7 @@ impl Rule {
         }
     }
 
-    /// The rule as a regular expression.
+    /// Returns the rule as a regular expression.
     #[cfg(feature = "schema")]
     pub(crate) fn pattern(self) -> String {
         let folders = match self.alphabet {
@@ -98,46 +98,46 @@ impl Rule {
     }
 }
 
-/// Why text is no valid id. Correct the text; nothing else helps.
+/// Why text is not a valid id. Correct the text; a retry does not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
-    /// There is no text.
+    /// The text is empty.
     #[error("{id} is empty")]
     Empty {
         /// The kind of id.
         id: &'static str,
     },
-    /// There is too much text.
+    /// The text is too long.
     #[error("{id} has {length} characters, at most {max} are allowed")]
     TooLong {
         /// The kind of id.
         id: &'static str,
-        /// Characters in the text.
+        /// The length of the text in characters.
         length: usize,
-        /// Characters allowed.
+        /// The greatest number of characters allowed.
         max: usize,
     },
-    /// A character is not allowed.
-    #[error("{id} has {found:?} at character {at}, allowed is {allowed}")]
+    /// The text contains a character that is not allowed.
+    #[error("{id} has {found:?} at character {at}, allowed: {allowed}")]
     Character {
         /// The kind of id.
         id: &'static str,
         /// The character.
         found: char,
-        /// Its place, counted in characters from 1.
+        /// The character's place, counted in characters from 1.
         at: usize,
-        /// What is allowed.
+        /// The characters that are allowed.
         allowed: &'static str,
     },
-    /// The text is `.` or `..`, which a URL's path takes for a folder.
+    /// The text is `.` or `..`. In a URL's path both mean folders.
     #[error("{id} cannot be `.` or `..`: a URL's path takes them for folders")]
     Dots {
         /// The kind of id.
         id: &'static str,
     },
-    /// A pattern without its star.
-    #[error("a pattern ends with `*`")]
+    /// A pattern has no `*` at its end.
+    #[error("a pattern must end with `*`")]
     NoStar,
 }
 

@@ -1,4 +1,4 @@
-//! Ids: text with a checked alphabet and length, cheap to clone.
+//! Ids: text with a checked alphabet and length. Clones are cheap.
 
 mod error;
 mod pattern;
@@ -9,7 +9,7 @@ pub use error::IdError;
 pub(crate) use error::{Alphabet, Rule};
 pub use pattern::Pattern;
 
-/// One id: a private `Arc<str>` that has passed its rule.
+/// Defines an id type: a private `Arc<str>` that was checked against its rule.
 macro_rules! text_id {
     ($(#[$doc:meta])* $type:ident, $name:literal, $alphabet:ident, $max:literal) => {
         $(#[$doc])*
@@ -20,17 +20,18 @@ macro_rules! text_id {
             pub(crate) const RULE: Rule =
                 Rule { id: $name, alphabet: Alphabet::$alphabet, max: $max };
 
-            /// Takes text that keeps to the rule.
+            /// Creates an id from text, after checking the text against the rule above.
             ///
             /// # Errors
-            /// Empty, too long, or a character that is not allowed.
+            /// Returns an error if the text is empty or too long, or contains a character that is
+            /// not allowed.
             pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
                 let text = text.as_ref();
                 Self::RULE.check(text)?;
                 Ok(Self(text.into()))
             }
 
-            /// The id as text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -124,44 +125,44 @@ text_id! {
 }
 
 text_id! {
-    /// A producer's idempotency key: 1–128 characters, none of them a control character.
+    /// An idempotency key of a producer: 1–128 characters, none of them a control character.
     EventId, "event_id", Printable, 128
 }
 
 text_id! {
-    /// Who made an event, as it calls itself: 1–128 characters, none of them a control character.
+    /// The name that the maker of an event gives itself: 1–128 characters, none of them a control
+    /// character.
     Source, "source", Printable, 128
 }
 
 text_id! {
-    /// Names a producer whose publishes are fenced: 1–64 characters, none of them
-    /// a control character.
+    /// Names a producer whose publishes are fenced: 1–64 characters, none of them a control
+    /// character.
     ProducerId, "producer.id", Printable, 64
 }
 
 text_id! {
-    /// Names a thing inside a task: a step, an agent, a tool call, an output, an
-    /// artifact, an input that is asked for, a command. 1–128 characters, none of
-    /// them a control character.
+    /// Names a thing inside a task: a step, agent, tool call, output, artifact, question or
+    /// command. 1–128 characters, none of them a control character.
     ItemId, "an item's id", Printable, 128
 }
 
 impl ClientId {
-    /// A fresh id: `client_` and a version 4 UUID in hexadecimal.
+    /// Generates a new id: `client_` and a version 4 UUID in hexadecimal.
     pub fn generate() -> Self {
         Self(format!("client_{}", uuid::Uuid::new_v4().simple()).into())
     }
 }
 
 impl CommandId {
-    /// A fresh id: `command_` and a version 4 UUID in hexadecimal.
+    /// Generates a new id: `command_` and a version 4 UUID in hexadecimal.
     pub fn generate() -> Self {
         Self(format!("command_{}", uuid::Uuid::new_v4().simple()).into())
     }
 }
 
 impl From<CommandId> for ItemId {
-    /// Every command id is a valid item id: fewer characters of a smaller alphabet.
+    /// Every command id is a valid item id: an item id may be longer and allows more characters.
     fn from(id: CommandId) -> Self {
         Self(id.0)
     }

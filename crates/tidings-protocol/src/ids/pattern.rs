@@ -1,4 +1,4 @@
-//! Patterns: which tasks a subscription is about.
+//! Patterns: subscriptions to all tasks with a common prefix.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ const RULE: Rule = Rule {
     max: 128,
 };
 
-/// All tasks whose id begins with a prefix: `build-*`, or `*` for every task.
+/// A pattern for all tasks whose id begins with a prefix: `build-*`, or `*` for every task.
 ///
 /// ```
 /// use tidings_protocol::{Pattern, TaskId};
@@ -28,10 +28,12 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Takes a prefix of 0–128 characters of a task id's alphabet, with its `*`.
+    /// Creates a pattern from a prefix and its `*`. The prefix has 0–128 characters of a task id's
+    /// alphabet.
     ///
     /// # Errors
-    /// No `*` at the end, too long, or a character that no task id has.
+    /// Returns an error if the text does not end with `*`, is too long, or contains a character
+    /// that no task id contains.
     pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
         let prefix = text.as_ref().strip_suffix('*').ok_or(IdError::NoStar)?;
         RULE.check_characters(prefix)?;
@@ -40,17 +42,17 @@ impl Pattern {
         })
     }
 
-    /// `*`: every task.
+    /// Returns `*`, which matches every task.
     pub fn everything() -> Self {
         Self { prefix: "".into() }
     }
 
-    /// The text in front of the `*`.
+    /// Returns the text before the `*`.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// Whether the task's id begins with the prefix.
+    /// Returns whether the task's id begins with the prefix.
     pub fn matches(&self, task_id: &TaskId) -> bool {
         task_id.as_str().starts_with(&*self.prefix)
     }

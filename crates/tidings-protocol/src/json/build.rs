@@ -1,10 +1,10 @@
-//! Objects put together field by field, in the order given.
+//! A builder for JSON objects, which keeps the fields in the order of the calls.
 
 use serde::Serialize;
 
 use super::Data;
 
-/// Writes an object's text. What cannot be written as JSON is left out.
+/// Writes the text of a JSON object. A value that JSON cannot express is left out.
 pub(crate) struct Fields(String);
 
 impl Fields {
@@ -12,7 +12,7 @@ impl Fields {
         Self(String::from("{"))
     }
 
-    /// Adds a field under a name that needs no escapes.
+    /// Adds a field. `name` must not need escapes.
     pub(crate) fn put(mut self, name: &'static str, value: &(impl Serialize + ?Sized)) -> Self {
         if let Ok(text) = serde_json::to_string(value) {
             if self.0.len() > 1 {
@@ -26,7 +26,7 @@ impl Fields {
         self
     }
 
-    /// Adds a field if there is something to add.
+    /// Adds a field, unless the value is `None`.
     pub(crate) fn maybe(self, name: &'static str, value: Option<impl Serialize>) -> Self {
         match value {
             Some(value) => self.put(name, &value),

@@ -1,4 +1,4 @@
-//! An event's data: a JSON object, kept verbatim.
+//! An event's data: a JSON object that is kept verbatim.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::{Json, JsonError};
 
-/// An event's JSON object as the producer wrote it, unknown fields included.
+/// An event's data: the JSON object as the producer wrote it, unknown fields included.
 ///
-/// As [`Json`], its text is on one line and of bounded depth; it goes to
-/// subscribers without having been parsed into anything.
+/// Like [`Json`], the text is on one line and its depth is bounded. Subscribers receive this text;
+/// the server never parses it into a value.
 ///
 /// ```
 /// use tidings_protocol::Data;
@@ -26,23 +26,23 @@ use super::{Json, JsonError};
 pub struct Data(Json);
 
 impl Data {
-    /// `{}`.
+    /// Returns `{}`.
     pub fn empty() -> Self {
         Self::assembled(String::from("{}"))
     }
 
-    /// Takes the text of a JSON object.
+    /// Creates data from the text of a JSON object.
     ///
     /// # Errors
-    /// Not JSON, not an object, or nested too deeply.
+    /// Returns an error if the text is not JSON, not an object, or nested too deeply.
     pub fn parse(text: &str) -> Result<Self, DataError> {
         Self::try_from(Json::parse(text)?)
     }
 
-    /// Takes an object.
+    /// Creates data from a JSON value.
     ///
     /// # Errors
-    /// Not an object, or nested too deeply.
+    /// Returns an error if the value is not an object, or is nested too deeply.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "callers write `json!({ … })`"
@@ -51,10 +51,11 @@ impl Data {
         Self::from_serialize(&value)
     }
 
-    /// Takes whatever is an object when written as JSON.
+    /// Creates data from any value that serializes to a JSON object.
     ///
     /// # Errors
-    /// It cannot be written as JSON, is not an object, or is nested too deeply.
+    /// Returns an error if the value cannot be serialized, is not an object, or is nested too
+    /// deeply.
     pub fn from_serialize(value: &(impl Serialize + ?Sized)) -> Result<Self, DataError> {
         Self::try_from(Json::from_serialize(value)?)
     }
@@ -63,18 +64,18 @@ impl Data {
         Self::try_from(Json::from_raw(raw)?)
     }
 
-    /// Takes an object that this crate has put together.
+    /// Wraps the text of an object that this crate has written.
     pub(crate) fn assembled(text: String) -> Self {
         let raw = RawValue::from_string(text).expect("fields put together make an object");
         Self(Json(raw))
     }
 
-    /// The text: one line of JSON.
+    /// Returns the text: one line of JSON.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The object, parsed.
+    /// Returns the object, parsed.
     pub fn get(&self) -> Map<String, Value> {
         match self.0.to_value() {
             Value::Object(map) => map,
@@ -82,15 +83,15 @@ impl Data {
         }
     }
 
-    /// The object as a type of yours.
+    /// Reads the object as a type of your own.
     ///
     /// # Errors
-    /// It does not have that shape.
+    /// Returns an error if the object does not have that shape.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         self.0.deserialize()
     }
 
-    /// Whether it has no fields.
+    /// Returns whether the object has no fields.
     pub fn is_empty(&self) -> bool {
         self.as_str()[1..].trim_start().starts_with('}')
     }
@@ -106,7 +107,7 @@ impl TryFrom<Json> for Data {
     type Error = DataError;
 
     fn try_from(json: Json) -> Result<Self, DataError> {
-        // Carried JSON has no space in front.
+        // `Json` has no leading space, so the first byte shows the kind of value.
         match json.as_str().as_bytes().first() {
             Some(b'{') => Ok(Self(json)),
             first => Err(DataError::NotAnObject {
@@ -149,17 +150,17 @@ impl<'de> Deserialize<'de> for Data {
 #[cfg(feature = "schema")]
 crate::schema::custom!(Data, { "type": "object" });
 
-/// Why something cannot be an event's data.
+/// Why a value cannot be an event's data.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// No JSON that can be carried.
+    /// The text is not JSON, or is nested too deeply.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// JSON of another kind: wrap it in an object.
+    /// The JSON is not an object. Wrap it in one.
     #[error("expected a JSON object, found {found}")]
     NotAnObject {
-        /// What was there.
+        /// The kind of value that was found.
         found: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! JSON that is carried verbatim: checked once, then never parsed again on the way.
+//! JSON that is carried verbatim. It is checked once, and never parsed again on its way.
 
 mod build;
 mod data;
@@ -16,15 +16,15 @@ pub use data::{Data, DataError};
 pub(crate) use scan::key_at;
 use scan::{Scan, on_one_line};
 
-/// Nesting levels that carried JSON may have. Enough for any data made by a
-/// person, few enough that no reader's stack is at risk.
+/// The greatest number of nesting levels in carried JSON. It is enough for data that people make,
+/// and small enough that no parser's stack overflows.
 pub const MAX_DEPTH: usize = 64;
 
-/// Any JSON value, kept as the text it came in: a task's result, a tool's input.
+/// Any JSON value, kept as text: a task's result, a tool's input.
 ///
-/// The text is on one line (line breaks between its tokens become spaces, and
-/// inside strings JSON has none), nests at most [`MAX_DEPTH`] levels, and can
-/// be read as a [`Value`]. Equal are two whose text is equal.
+/// The text is on one line, because line breaks between tokens are replaced by spaces. It nests at
+/// most [`MAX_DEPTH`] levels, and can be read as a [`Value`]. Two values are equal if their texts
+/// are equal.
 ///
 /// ```
 /// use tidings_protocol::Json;
@@ -38,19 +38,19 @@ pub const MAX_DEPTH: usize = 64;
 pub struct Json(Box<RawValue>);
 
 impl Json {
-    /// Takes JSON text.
+    /// Creates a value from JSON text.
     ///
     /// # Errors
-    /// Not JSON, or nested too deeply.
+    /// Returns an error if the text is not JSON, or is nested too deeply.
     pub fn parse(text: &str) -> Result<Self, JsonError> {
-        // The scan comes first: it bounds the nesting for whatever reads the text next.
+        // Scan first: the scan bounds the nesting for the parsers that follow.
         let scan = Scan::of(text);
         scan.check()?;
         let raw = serde_json::from_str::<&RawValue>(text).map_err(JsonError::Syntax)?;
         Self::checked(raw, scan)
     }
 
-    /// Takes text that a parser has found to be one JSON value.
+    /// Wraps text that a parser has already accepted as one JSON value.
     pub(crate) fn from_raw(raw: &RawValue) -> Result<Self, JsonError> {
         let scan = Scan::of(raw.get());
         scan.check()?;
@@ -59,8 +59,8 @@ impl Json {
 
     fn checked(raw: &RawValue, scan: Scan) -> Result<Self, JsonError> {
         if scan.suspicious {
-            // A lone surrogate or a number beyond all bounds: valid as text, but
-            // no reader could make anything of it.
+            // A lone surrogate or an enormous number follows the grammar, but no parser can turn it
+            // into a value.
             serde_json::from_str::<Value>(raw.get()).map_err(JsonError::Syntax)?;
         }
         if scan.line_breaks {
@@ -72,32 +72,32 @@ impl Json {
         Ok(Self(raw.to_owned()))
     }
 
-    /// What `value` is as JSON.
+    /// Serializes `value` as JSON.
     ///
     /// # Errors
-    /// It cannot be written as JSON, or is nested too deeply.
+    /// Returns an error if the value cannot be serialized, or is nested too deeply.
     pub fn from_serialize(value: &(impl Serialize + ?Sized)) -> Result<Self, JsonError> {
         let raw = to_raw_value(value).map_err(JsonError::Syntax)?;
         Scan::of(raw.get()).check()?;
         Ok(Self(raw))
     }
 
-    /// The text: one line of JSON.
+    /// Returns the text: one line of JSON.
     pub fn as_str(&self) -> &str {
         self.0.get()
     }
 
-    /// The value, parsed.
+    /// Returns the value, parsed.
     pub fn to_value(&self) -> Value {
-        // Checked when the text was taken; `null` keeps a mistake there from
-        // becoming a panic here.
+        // The text was checked when the value was created, so this cannot fail. If that check had a
+        // bug, `null` is better than a panic.
         serde_json::from_str(self.as_str()).unwrap_or_default()
     }
 
-    /// The value as a type of yours.
+    /// Reads the value as a type of your own.
     ///
     /// # Errors
-    /// It does not have that shape.
+    /// Returns an error if the value does not have that shape.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.as_str())
     }
@@ -153,14 +153,14 @@ impl<'de> Deserialize<'de> for Json {
 #[cfg(feature = "schema")]
 crate::schema::custom!(Json, {});
 
-/// Why text or a value cannot be carried.
+/// Why text or a value cannot be carried as JSON.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// It is not JSON: correct it where the message says.
+    /// The text is not JSON. The message says where.
     #[error("{0}")]
     Syntax(serde_json::Error),
-    /// It nests too deeply: flatten it.
+    /// The value is nested too deeply. Flatten it.
     #[error("JSON is nested more than {MAX_DEPTH} levels deep")]
     TooDeep,
 }

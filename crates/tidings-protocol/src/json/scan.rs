@@ -1,18 +1,18 @@
-//! One pass over JSON text, without recursion: what it is like, and where.
+//! A scan of JSON text in one pass, without recursion.
 
 use super::{JsonError, MAX_DEPTH};
 
-/// A run of digits this long may be beyond every number's range.
+/// A number with this many digits may be out of range.
 const LONG_NUMBER: usize = 300;
 
-/// What a look at JSON text shows. Says nothing of whether it is valid.
+/// What a scan of JSON text found. The scan does not check whether the text is valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
-    /// More levels than allowed.
+    /// The text has more nesting levels than are allowed.
     pub(crate) too_deep: bool,
-    /// Line breaks between tokens.
+    /// The text has line breaks between tokens.
     pub(crate) line_breaks: bool,
-    /// Escapes and numbers that are valid by the grammar but may not be readable.
+    /// The text has escapes or numbers that follow the grammar, but may not be readable.
     pub(crate) suspicious: bool,
 }
 
@@ -41,7 +41,7 @@ impl Scan {
                 }
                 b'}' | b']' => depth = depth.saturating_sub(1),
                 b'\n' | b'\r' => scan.line_breaks = true,
-                // An exponent, unless the letter belongs to `true` or `false`.
+                // This is an exponent, unless the letter belongs to `true` or `false`.
                 b'e' | b'E' => scan.suspicious |= digits > 0,
                 _ => {}
             }
@@ -50,7 +50,7 @@ impl Scan {
         scan
     }
 
-    /// Where the string that begins before `at` is over.
+    /// Returns the index after the string that begins before `at`.
     fn skip_string(&mut self, bytes: &[u8], mut at: usize) -> usize {
         while let Some(&byte) = bytes.get(at) {
             match byte {
@@ -74,13 +74,13 @@ impl Scan {
     }
 }
 
-/// Valid JSON with its line breaks, which can only lie between tokens, as spaces.
+/// Replaces line breaks by spaces. In valid JSON they occur only between tokens.
 pub(crate) fn on_one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// The top-level key of an object, on one line, whose value lies at or ends
-/// before `column` (counted in bytes from 1, as serde_json does).
+/// Returns the top-level key whose value contains or ends before `column`. The text is an object on
+/// one line. Columns are bytes, counted from 1 as in serde_json.
 pub(crate) fn key_at(text: &str, column: usize) -> Option<&str> {
     let bytes = text.as_bytes();
     let mut scan = Scan::default();

@@ -1,4 +1,4 @@
-//! What clients say.
+//! Messages from clients.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use crate::{Data, IdError, ItemId, Json, NewEvent, Pattern, Secret, Since, TaskI
 use super::Reference;
 use super::wire::client::{self as wire, Kind};
 
-/// A message from a client: a request, and its mark on it.
+/// A message from a client: a request, and an optional reference to match the answer.
 ///
 /// ```
 /// use tidings_protocol::{ClientMessage, ClientRequest, Limits};
@@ -25,37 +25,37 @@ use super::wire::client::{self as wire, Kind};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientMessage {
-    /// Comes back with the answer.
+    /// The client's own reference. The server sends it back with the answer.
     pub reference: Option<Reference>,
-    /// What is asked.
+    /// The request.
     pub kind: ClientRequest,
 }
 
-/// What a client asks.
+/// What a client requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientRequest {
-    /// To be answered with a `pong`.
+    /// Asks the server for a `pong`.
     Ping,
-    /// Publish an event.
+    /// Publishes an event.
     Publish {
-        /// To this task; none: the path's.
+        /// The task. `None` means the task in the connection's path.
         task_id: Option<TaskId>,
         /// The event.
         event: NewEvent,
     },
-    /// Watch a task, or all that match a pattern.
+    /// Subscribes to a task, or to all tasks that match a pattern.
     Subscribe {
-        /// What; none: the path's task.
+        /// The task or pattern. `None` means the task in the connection's path.
         target: Option<Target>,
-        /// Where to go on; none: with what comes next.
+        /// Where to continue. `None` starts with the next new event.
         since: Option<Since>,
-        /// So many events from before as well.
+        /// How many earlier events to receive as well.
         history: Option<u32>,
     },
-    /// Watch no more.
+    /// Ends a subscription.
     Unsubscribe {
-        /// What; none: the path's task.
+        /// The task or pattern. `None` means the task in the connection's path.
         target: Option<Target>,
     },
     /// Answer a question that a task has asked.
@@ -69,31 +69,31 @@ pub enum ClientRequest {
     },
     /// Ask a task to do something.
     Command {
-        /// This task; none: the path's.
+        /// The task. `None` means the task in the connection's path.
         task_id: Option<TaskId>,
-        /// What to do: 1–64 characters.
+        /// The name of the command, 1–64 characters.
         command: String,
-        /// With what.
+        /// The command's arguments.
         args: Option<Data>,
     },
-    /// Renew the permission to be connected.
+    /// Renews the connection's permissions with a new token.
     Authenticate {
-        /// Whatever the server's authenticator understands.
+        /// The token, in any form that the server's authenticator accepts.
         token: Secret,
     },
 }
 
-/// What a subscription is about.
+/// The object of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// One task.
     Task(TaskId),
-    /// Every task that matches, those to come included.
+    /// Every task that matches, including tasks that start later.
     Pattern(Pattern),
 }
 
 impl Target {
-    /// The task, if it is one.
+    /// Returns the task, or `None` for a pattern.
     pub fn task_id(&self) -> Option<&TaskId> {
         match self {
             Self::Task(task_id) => Some(task_id),
@@ -101,7 +101,7 @@ impl Target {
         }
     }
 
-    /// The pattern, if it is one.
+    /// Returns the pattern, or `None` for a task.
     pub fn pattern(&self) -> Option<&Pattern> {
         match self {
             Self::Task(_) => None,
@@ -122,7 +122,8 @@ impl fmt::Display for Target {
 impl FromStr for Target {
     type Err = IdError;
 
-    /// A pattern if it ends in `*`, which no task id has; else a task.
+    /// Reads a pattern if the text ends with `*`, which no task id contains. Otherwise reads a task
+    /// id.
     fn from_str(text: &str) -> Result<Self, IdError> {
         if text.ends_with('*') {
             text.parse().map(Self::Pattern)
@@ -145,7 +146,7 @@ impl From<Pattern> for Target {
 }
 
 impl ClientMessage {
-    /// A request without a mark.
+    /// Creates a request without a reference.
     pub const fn new(kind: ClientRequest) -> Self {
         Self {
             reference: None,
@@ -153,22 +154,23 @@ impl ClientMessage {
         }
     }
 
-    /// With a mark that comes back with the answer.
+    /// Sets a reference, which the server sends back with the answer.
     #[must_use]
     pub fn with_reference(mut self, reference: Reference) -> Self {
         self.reference = Some(reference);
         self
     }
 
-    /// The text that goes over the wire: one line of JSON.
+    /// Returns the message's wire form: one line of JSON.
     pub fn encode(&self) -> String {
-        // Only text, numbers and JSON that was checked before: nothing can fail.
+        // The message contains only text, numbers and JSON that was checked before, so this cannot
+        // fail.
         serde_json::to_string(&wire::ClientMessage::from(self)).unwrap_or_default()
     }
 }
 
 impl ClientRequest {
-    /// The message's `type`.
+    /// Returns the message's `type`.
     pub const fn type_name(&self) -> &'static str {
         self.wire_kind().as_str()
     }

@@ -1,4 +1,4 @@
-//! What the server says beside events.
+//! Control messages: what the server sends besides events.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::{
     ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
 };
 
-/// A control message: it has no offset, and belongs to one connection.
+/// A control message. It belongs to one connection and has no offset in a task's log.
 ///
 /// ```
 /// use tidings_protocol::{ControlMessage, ErrorCode, Timestamp};
@@ -29,13 +29,13 @@ use crate::{
 pub enum ControlMessage {
     /// The first message on every connection.
     ConnectionEstablished {
-        /// The client, as it called itself or was called.
+        /// The id that the client gave itself, or that the server gave it.
         client_id: ClientId,
         /// The version of the protocol: `tidings.v1`.
         protocol: Cow<'static, str>,
-        /// Shown on the next connection, it lets the client go on where it was.
+        /// A token for the next connection, which continues the client's subscriptions.
         resume_token: String,
-        /// Silence for longer than this means that the server is gone.
+        /// If the server is silent for longer than this, it is gone.
         heartbeat_interval_ms: u64,
         /// Bytes of a message that the server accepts; a larger one closes the
         /// connection. None from a server that does not say.
@@ -43,100 +43,100 @@ pub enum ControlMessage {
         /// The path's task.
         task: Option<Joined>,
     },
-    /// A subscription holds from here on.
+    /// A subscription has begun.
     Subscribed {
-        /// The client's mark on its request.
+        /// The client's reference from its request.
         reference: Option<Reference>,
-        /// What was asked for.
+        /// The task or pattern that the client asked for.
         target: Target,
-        /// A task that it has brought; none for a pattern by itself.
+        /// The task that this message is about. `None` if the message confirms a pattern.
         task: Option<Joined>,
     },
-    /// A subscription holds no more.
+    /// A subscription has ended.
     Unsubscribed {
-        /// The client's mark on its request.
+        /// The client's reference from its request.
         reference: Option<Reference>,
-        /// What it was about.
+        /// The task or pattern of the subscription.
         target: Target,
-        /// Why.
+        /// Why the subscription ended.
         reason: UnsubscribeReason,
     },
-    /// The client's position is void: the task goes on after another one.
+    /// The client's position is not valid any more. The task continues after another one.
     Reset {
         /// The task.
         task_id: TaskId,
-        /// Why.
+        /// Why the position is not valid.
         reason: ResetReason,
-        /// What comes next comes after this offset, in the snapshot's epoch.
+        /// The following events come after this offset, in the snapshot's epoch.
         offset: Offset,
         /// The task's state.
         snapshot: Arc<TaskSnapshot>,
     },
-    /// What is not delivered, before the event that comes after it.
+    /// Offsets that are not delivered. This message comes before the event after them.
     Gap {
-        /// The task; none: the client's own inbox.
+        /// The task. `None` means the client's own inbox.
         task_id: Option<TaskId>,
-        /// What, and why.
+        /// The missing offsets, and why they are missing.
         gap: Gap,
-        /// The task's state, which makes up for it.
+        /// The task's state, which makes up for the missing events.
         snapshot: Option<Arc<TaskSnapshot>>,
     },
-    /// The server lives.
+    /// The server is alive.
     Heartbeat {
-        /// The newest offsets of the tasks of which nothing was sent since the last.
+        /// The newest offsets of tasks for which nothing was sent since the last heartbeat.
         heads: BTreeMap<TaskId, Offset>,
     },
-    /// A publish or a command was taken.
+    /// The server has accepted an event or a command.
     Ack {
-        /// The client's mark on its request.
+        /// The client's reference from its request.
         reference: Option<Reference>,
         /// The task.
         task_id: TaskId,
-        /// The numbering of `offset`.
+        /// The epoch of `offset`.
         epoch: Epoch,
-        /// The event's place.
+        /// The offset of the event.
         offset: Offset,
-        /// The event was accepted before, under its `event_id` or its producer's `seq`.
+        /// Whether the event was accepted before, under its `event_id` or its producer's `seq`.
         duplicate: bool,
-        /// The run that a `task_started` has opened.
+        /// The run that a `task_started` event has opened.
         run: Option<u32>,
     },
-    /// A request was refused.
+    /// The server refused a request.
     Error {
-        /// The client's mark on its request.
+        /// The client's reference from its request.
         reference: Option<Reference>,
-        /// Why.
+        /// The kind of error, for programs.
         code: ErrorCode,
-        /// Why, for people.
+        /// A description for people.
         message: String,
     },
-    /// A message for this client alone.
+    /// A message for one client only.
     PersonalMessage {
-        /// Its place in the client's inbox.
+        /// The message's offset in the client's inbox.
         offset: Offset,
-        /// What kind of message it is.
+        /// The type of the message.
         event_type: EventType,
-        /// What it says.
+        /// The message's data.
         data: Data,
     },
     /// The answer to `ping`.
     Pong {
-        /// The client's mark on its request.
+        /// The client's reference from its request.
         reference: Option<Reference>,
     },
-    /// The server is about to close the connection.
+    /// The server will close the connection next.
     GoingAway {
-        /// Why, for people.
+        /// The reason, for people.
         reason: Cow<'static, str>,
-        /// What to do then.
+        /// What the client does after the close.
         reconnect: Reconnect,
-        /// How long to wait first.
+        /// How many milliseconds to wait before reconnecting.
         reconnect_after_ms: Option<u64>,
     },
 }
 
 impl ControlMessage {
-    /// `connection_established`.
+    /// Creates a `connection_established` message.
     pub fn connection_established(
         client_id: ClientId,
         resume_token: impl Into<String>,
@@ -183,7 +183,7 @@ impl ControlMessage {
         }
     }
 
-    /// `subscribed` to a pattern: its tasks follow, each with a message of its own.
+    /// Creates a `subscribed` message for a pattern. Each of its tasks follows in its own message.
     pub const fn subscribed_pattern(reference: Option<Reference>, pattern: Pattern) -> Self {
         Self::Subscribed {
             reference,
@@ -192,7 +192,7 @@ impl ControlMessage {
         }
     }
 
-    /// `unsubscribed`.
+    /// Creates an `unsubscribed` message.
     pub fn unsubscribed(
         reference: Option<Reference>,
         target: impl Into<Target>,
@@ -205,7 +205,7 @@ impl ControlMessage {
         }
     }
 
-    /// `reset`: the task goes on after `offset` of the snapshot's epoch.
+    /// Creates a `reset` message: the task continues after `offset` in the snapshot's epoch.
     pub const fn reset(
         task_id: TaskId,
         reason: ResetReason,
@@ -220,7 +220,7 @@ impl ControlMessage {
         }
     }
 
-    /// `gap`; without a task it is in the client's inbox.
+    /// Creates a `gap` message. Without a task, the gap is in the client's inbox.
     pub const fn gap(
         task_id: Option<TaskId>,
         gap: Gap,
@@ -233,14 +233,14 @@ impl ControlMessage {
         }
     }
 
-    /// `heartbeat`.
+    /// Creates a `heartbeat` message.
     pub fn heartbeat(heads: impl IntoIterator<Item = (TaskId, Offset)>) -> Self {
         Self::Heartbeat {
             heads: heads.into_iter().collect(),
         }
     }
 
-    /// `ack`.
+    /// Creates an `ack` message.
     pub const fn ack(
         reference: Option<Reference>,
         task_id: TaskId,
@@ -259,7 +259,7 @@ impl ControlMessage {
         }
     }
 
-    /// `error`.
+    /// Creates an `error` message.
     pub fn error(
         reference: Option<Reference>,
         code: ErrorCode,
@@ -272,7 +272,7 @@ impl ControlMessage {
         }
     }
 
-    /// `personal_message`.
+    /// Creates a `personal_message`.
     pub const fn personal_message(offset: Offset, event_type: EventType, data: Data) -> Self {
         Self::PersonalMessage {
             offset,
@@ -281,12 +281,12 @@ impl ControlMessage {
         }
     }
 
-    /// `pong`.
+    /// Creates a `pong` message.
     pub const fn pong(reference: Option<Reference>) -> Self {
         Self::Pong { reference }
     }
 
-    /// `going_away`.
+    /// Creates a `going_away` message.
     pub fn going_away(
         reason: impl Into<Cow<'static, str>>,
         reconnect: Reconnect,
@@ -300,7 +300,7 @@ impl ControlMessage {
         }
     }
 
-    /// The `event_type` on the wire.
+    /// Returns the message's `event_type` on the wire.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::ConnectionEstablished { .. } => "connection_established",
@@ -317,7 +317,7 @@ impl ControlMessage {
         }
     }
 
-    /// The task that it is about, at the message's top level.
+    /// Returns the task that the message names at its top level.
     pub fn task_id(&self) -> Option<&TaskId> {
         match self {
             Self::ConnectionEstablished { task, .. } => task.as_ref().map(|task| &task.task_id),
@@ -331,9 +331,9 @@ impl ControlMessage {
         }
     }
 
-    /// The text that goes over the wire: one line of JSON.
+    /// Returns the message's wire form: one line of JSON.
     pub fn encode(&self, at: Timestamp) -> String {
-        // As long as most are: to grow is to copy.
+        // Allocate as much as most messages of the kind need, because growing copies the text.
         let mut text = Vec::with_capacity(match self {
             Self::ConnectionEstablished { .. }
             | Self::Subscribed { .. }
@@ -355,7 +355,8 @@ impl ControlMessage {
                 &mut text, reference, task_id, epoch, *offset, *duplicate, *run, at,
             );
         } else {
-            // Only text, numbers and JSON that was checked before: nothing can fail.
+            // The message contains only text, numbers and JSON that was checked before, so this
+            // cannot fail.
             let _ = serde_json::to_writer(&mut text, &wire::Envelope::of(self, at));
         }
         String::from_utf8(text).unwrap_or_default()

@@ -1,9 +1,8 @@
-//! Reading client messages.
+//! Decoding of client messages.
 //!
-//! The envelope is parsed once, its fields kept as the raw text they are; each
-//! field is then read as what the message's type says it is. So a bad field is
-//! named, the reference is there to answer with, and an event's data is looked
-//! at once and copied once.
+//! The envelope is parsed once, and its fields stay raw text. The message's `type` then decides how
+//! each field is read. This way an error names the field, the reference is known when an error is
+//! answered, and an event's data is scanned once and copied once.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -16,17 +15,17 @@ use super::{ClientMessage, ClientRequest, Reference, Target};
 use crate::payload::check_command_name;
 use crate::{Data, ErrorCode, EventType, Limits, NewEvent, TaskId};
 
-/// Why a client's message cannot be read. The connection lives on; `message`
-/// goes back to the client, with the reference if it was readable.
+/// Why a client's message cannot be decoded. The connection stays open. The server answers with
+/// `message`, and with the reference if that was readable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 #[non_exhaustive]
 pub struct DecodeError {
-    /// The kind of mistake.
+    /// The kind of error.
     pub code: ErrorCode,
-    /// What was wrong and where: for the person who wrote the client.
+    /// What is wrong and where, for the author of the client.
     pub message: Cow<'static, str>,
-    /// The client's mark on the message.
+    /// The client's reference from the message.
     pub reference: Option<Reference>,
 }
 
@@ -87,11 +86,11 @@ struct Envelope<'a> {
 }
 
 impl ClientMessage {
-    /// Reads a client's message.
+    /// Decodes a client's message.
     ///
     /// # Errors
-    /// `too_large`, or `invalid_message`, `unknown_type`, `invalid_task_id` or
-    /// `invalid_event` with what was wrong and where.
+    /// Returns `too_large`, `invalid_message`, `unknown_type`, `invalid_task_id` or
+    /// `invalid_event`. The error's text says what is wrong and where.
     pub fn decode(text: &str, limits: &Limits) -> Result<Self, DecodeError> {
         let envelope = Envelope::read(text, limits)?;
         let reference = envelope.reference()?;
@@ -112,7 +111,7 @@ impl<'a> Envelope<'a> {
         let invalid = |error: serde_json::Error| {
             DecodeError::new(ErrorCode::InvalidMessage, format!("not a message: {error}"))
         };
-        // Serde would also take an array for a struct.
+        // Serde would also accept an array as a struct.
         if !text.trim_start().starts_with('{') {
             serde_json::from_str::<&RawValue>(text).map_err(invalid)?;
             return Err(DecodeError::new(
@@ -264,14 +263,14 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A string that has nothing escaped, as nearly all have not: what lies between
-/// the quotes is all of it, and no parser needs to look at it once more.
+/// Returns the content of a string without escapes. Nearly all strings have none, so the text
+/// between the quotes needs no second parse.
 fn plain(raw: &RawValue) -> Option<&str> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     (!inner.contains('\\')).then_some(inner)
 }
 
-/// Reads what is text on the wire.
+/// Reads a type whose wire form is text.
 fn text<'a, T: FromStr + Deserialize<'a>>(
     field: &str,
     raw: &'a RawValue,
@@ -279,7 +278,7 @@ fn text<'a, T: FromStr + Deserialize<'a>>(
 ) -> Result<T, DecodeError> {
     match plain(raw).map(str::parse) {
         Some(Ok(value)) => Ok(value),
-        // Parsed anew for an error as serde words it.
+        // Parse the field again, because serde then words the error.
         _ => read(field, raw, code),
     }
 }

@@ -1,20 +1,20 @@
-//! Where a watcher stands when it joins a task.
+//! The state that a subscriber starts from.
 
 use std::sync::Arc;
 
 use crate::{Epoch, Offset, TaskId, TaskSnapshot};
 
-/// A task's state at the moment a watcher joins: what it starts from.
+/// A task's state at the moment at which a subscriber joins it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joined {
     /// The task.
     pub task_id: TaskId,
-    /// The numbering of its offsets.
+    /// The epoch of the task's offsets.
     pub epoch: Epoch,
-    /// Its newest event.
+    /// The offset of the task's newest event.
     pub offset: Offset,
-    /// Nothing is missing between the watcher's position and what follows.
+    /// Whether nothing is missing between the subscriber's position and what follows.
     pub recovered: bool,
-    /// Its state at `offset`.
+    /// The task's state at `offset`.
     pub snapshot: Arc<TaskSnapshot>,
 }

@@ -1,15 +1,15 @@
-//! A client's own mark on a message, which comes back with the answer.
+//! References: a client marks a request, and the answer carries the same mark.
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
 use crate::{Json, JsonError};
 
-/// Bytes that a reference may have as JSON.
+/// The most bytes that a reference may have as JSON.
 pub const MAX_REFERENCE_BYTES: usize = 256;
 
-/// `ref`: any JSON that a client puts on a message, given back verbatim with
-/// the answer. At most [`MAX_REFERENCE_BYTES`].
+/// The `ref` of a message: any JSON that a client chooses. The server sends it back verbatim with
+/// the answer. It has at most [`MAX_REFERENCE_BYTES`] bytes.
 ///
 /// ```
 /// use tidings_protocol::Reference;
@@ -23,21 +23,21 @@ pub const MAX_REFERENCE_BYTES: usize = 256;
 pub struct Reference(Json);
 
 impl Reference {
-    /// Takes JSON text.
+    /// Creates a reference from JSON text.
     ///
     /// # Errors
-    /// Not JSON, nested too deeply, or too long.
+    /// Returns an error if the text is not JSON, nested too deeply, or too long.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         Self::try_from(Json::parse(text)?)
     }
 
     pub(crate) fn from_raw(raw: &RawValue) -> Result<Self, ReferenceError> {
-        // Before the text is looked at: length is all that a long one costs.
+        // Check the length before scanning, so that a long text costs nothing.
         check_length(raw.get())?;
         Ok(Self(Json::from_raw(raw)?))
     }
 
-    /// The text.
+    /// Returns the reference as JSON text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for Reference {
 
 #[cfg(feature = "schema")]
 crate::schema::custom!(Reference, {
-    "description": "Any JSON of at most 256 bytes; it comes back with the answer."
+    "description": "Any JSON of at most 256 bytes. The server sends it back with the answer."
 });
 
 fn check_length(text: &str) -> Result<(), ReferenceError> {
@@ -77,17 +77,17 @@ fn check_length(text: &str) -> Result<(), ReferenceError> {
     }
 }
 
-/// Why something cannot be a reference.
+/// Why a value cannot be a reference.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
-    /// No JSON that can be carried.
+    /// The text is not JSON, or is nested too deeply.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// Too long: use a number.
+    /// The reference is too long. Use a number.
     #[error("`ref` has {length} bytes, at most {MAX_REFERENCE_BYTES} are allowed")]
     TooLong {
-        /// Its length in bytes.
+        /// The length of the reference in bytes.
         length: usize,
     },
 }

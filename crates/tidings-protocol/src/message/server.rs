@@ -1,4 +1,4 @@
-//! What clients read: events and control messages.
+//! Messages from the server: events and control messages.
 
 use std::borrow::Cow;
 
@@ -24,32 +24,32 @@ use crate::{Data, Event, EventId, EventTypeError, Offset, Source, TaskId, Timest
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ServerMessage {
-    /// An event of a task: it has an offset.
+    /// An event of a task. It has an offset.
     Event(Event),
     /// A control message.
     Control {
-        /// When it was sent.
+        /// When the server sent the message.
         timestamp: Timestamp,
-        /// What it says.
+        /// The control message.
         message: ControlMessage,
     },
-    /// A control message of a newer protocol: to be left alone.
+    /// A control message of a newer protocol. Ignore it.
     Unknown {
-        /// Its name.
+        /// The name of the message.
         event_type: String,
-        /// What it says.
+        /// The message's data.
         data: Data,
     },
 }
 
-/// Why text is no message from a server.
+/// Why text is not a server's message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidServerMessage {
-    /// Not JSON, or a field is missing or of the wrong kind.
+    /// The text is not JSON, or a field is missing or has the wrong type.
     #[error("not a server's message")]
     Json(#[from] serde_json::Error),
-    /// An event with a name that no event can have.
+    /// An event has a name that no event can have.
     #[error(transparent)]
     EventType(#[from] EventTypeError),
 }
@@ -70,11 +70,11 @@ struct Envelope<'a> {
 }
 
 impl ServerMessage {
-    /// Reads a server's message. What has an offset is an event; what has none
-    /// and no known name is [`Unknown`](Self::Unknown).
+    /// Decodes a server's message. A message with an offset is an event. A message without an
+    /// offset and without a known name is [`Unknown`](Self::Unknown).
     ///
     /// # Errors
-    /// Not a message, or one that lacks what its kind must have.
+    /// Returns an error if the text is not a message, or lacks a field that its kind requires.
     pub fn decode(text: &str) -> Result<Self, InvalidServerMessage> {
         let envelope = crate::object::from_str::<Envelope<'_>>(text, "a server's message")?;
         match envelope.offset {

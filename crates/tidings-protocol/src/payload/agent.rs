@@ -1,26 +1,26 @@
-//! Agents and the tools they call.
+//! Payloads about agents and the tools that they call.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Broken, Check, TaskError, check_amount};
 use crate::{ItemId, Json};
 
-/// What an agent is doing.
+/// The status of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AgentStatus {
-    /// It has nothing to do.
+    /// The agent has nothing to do.
     Idle,
-    /// It works.
+    /// The agent is working.
     Working,
-    /// It waits for something.
+    /// The agent waits for something.
     Waiting,
-    /// It cannot go on.
+    /// The agent cannot continue.
     Error,
-    /// It is gone.
+    /// The agent is gone.
     Offline,
 }
 
-crate::text::named_enum!(AgentStatus, UnknownAgentStatus, "an agent's status", {
+crate::text::named_enum!(AgentStatus, UnknownAgentStatus, "an agent status", {
     Idle => "idle",
     Working => "working",
     Waiting => "waiting",
@@ -33,11 +33,11 @@ crate::text::named_enum!(AgentStatus, UnknownAgentStatus, "an agent's status", {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AgentStatusChange {
-    /// The agent.
+    /// The agent's id.
     pub agent_id: ItemId,
-    /// What it does now.
+    /// The agent's new status.
     pub status: AgentStatus,
-    /// More about that, for people.
+    /// A message for people about the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -49,11 +49,11 @@ impl Check for AgentStatusChange {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ToolCallStarted {
-    /// The call.
+    /// The id of the tool call.
     pub tool_call_id: ItemId,
     /// The tool's name.
     pub tool: String,
-    /// What it was given.
+    /// The tool's input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Json>,
 }
@@ -65,12 +65,12 @@ impl Check for ToolCallStarted {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ToolCallCompleted {
-    /// The call.
+    /// The id of the tool call.
     pub tool_call_id: ItemId,
-    /// What the tool answered.
+    /// The tool's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
-    /// How long it took, in milliseconds.
+    /// The duration of the call in milliseconds.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<f64>,
@@ -87,9 +87,9 @@ impl Check for ToolCallCompleted {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ToolCallFailed {
-    /// The call.
+    /// The id of the tool call.
     pub tool_call_id: ItemId,
-    /// Why.
+    /// Why the call failed.
     pub error: TaskError,
 }
 

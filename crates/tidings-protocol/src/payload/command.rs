@@ -1,11 +1,11 @@
-//! What a task is asked to do, and what it says to that.
+//! Payloads about commands: requests to a task, and the task's answers.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Broken, Check};
 use crate::{ItemId, Json};
 
-/// Characters that the name of a command may have.
+/// The most characters that the name of a command may have.
 pub const MAX_COMMAND_CHARS: usize = 64;
 
 /// Data of `command_requested`.
@@ -13,15 +13,16 @@ pub const MAX_COMMAND_CHARS: usize = 64;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CommandRequested {
-    /// The request.
+    /// The id of the command.
     pub command_id: ItemId,
-    /// What to do: `cancel`, `pause`, `resume`, or anything the task's agent understands.
+    /// The name of the command: `cancel`, `pause`, `resume`, or any other that the task's agent
+    /// understands.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
     pub command: String,
-    /// With what.
+    /// The command's arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub args: Option<Json>,
-    /// Who asks.
+    /// Who sent the command.
     pub by: String,
 }
 
@@ -31,7 +32,7 @@ impl Check for CommandRequested {
     }
 }
 
-/// The rule of a command's name.
+/// Checks the name of a command.
 pub(crate) fn check_name(command: &str) -> Result<(), Broken> {
     let short = command.chars().nth(MAX_COMMAND_CHARS).is_none();
     if command.is_empty() || !short || command.chars().any(char::is_control) {
@@ -49,7 +50,7 @@ pub(crate) fn check_name(command: &str) -> Result<(), Broken> {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CommandAccepted {
-    /// The request.
+    /// The id of the command.
     pub command_id: ItemId,
 }
 
@@ -60,9 +61,9 @@ impl Check for CommandAccepted {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CommandRejected {
-    /// The request.
+    /// The id of the command.
     pub command_id: ItemId,
-    /// Why not.
+    /// Why the task will not do it.
     pub reason: String,
 }
 
@@ -73,9 +74,9 @@ impl Check for CommandRejected {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CommandCompleted {
-    /// The request.
+    /// The id of the command.
     pub command_id: ItemId,
-    /// What came of it.
+    /// The result of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Json>,
 }

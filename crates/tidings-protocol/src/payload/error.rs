@@ -1,4 +1,4 @@
-//! Why an event's data does not fit its type.
+//! The error for data that does not fit an event's type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,35 +6,35 @@ use std::sync::Arc;
 use crate::json::key_at;
 use crate::{Data, EventType};
 
-/// An event's data does not fit its type: correct the field that is named.
+/// The data does not fit the event's type. Correct the field that the error names.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidEvent {
-    /// A field is missing or of the wrong kind.
+    /// A field is missing or has the wrong type.
     #[error("{event_type}: {}{cause}", At(.field.as_deref()))]
     Malformed {
-        /// The event's type.
+        /// The type of the event.
         event_type: EventType,
-        /// The field of `data` in which it was noticed; none if one is missing.
+        /// The field of `data` with the error. `None` if a field is missing.
         field: Option<Arc<str>>,
         /// What was expected, what was found, and where in the text of `data`.
         cause: Arc<serde_json::Error>,
     },
-    /// A field is out of range.
+    /// The value of a field is out of range.
     #[error("{event_type}: `{field}` must be {expected}")]
     Field {
-        /// The event's type.
+        /// The type of the event.
         event_type: EventType,
         /// The field of `data`.
         field: &'static str,
-        /// What it must be.
+        /// The values that are allowed.
         expected: &'static str,
     },
 }
 
 impl InvalidEvent {
     pub(crate) fn malformed(event_type: &EventType, data: &Data, cause: serde_json::Error) -> Self {
-        // serde_json notices a missing field at the end of the object, and says which.
+        // serde_json reports a missing field at the end of the object, and names the field.
         let at_end = cause.column() >= data.as_str().len();
         let field = if at_end {
             None
@@ -48,7 +48,7 @@ impl InvalidEvent {
         }
     }
 
-    /// The type of the event.
+    /// Returns the type of the event.
     pub fn event_type(&self) -> &EventType {
         match self {
             Self::Malformed { event_type, .. } | Self::Field { event_type, .. } => event_type,

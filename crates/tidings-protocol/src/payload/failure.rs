@@ -1,4 +1,4 @@
-//! Any error as the error of a task.
+//! Conversion of any error to a task's error.
 
 use std::error::Error;
 
@@ -7,8 +7,8 @@ use super::TaskError;
 impl Error for TaskError {}
 
 impl TaskError {
-    /// Makes a task's error from a text, from any error, or from another
-    /// `TaskError`, whose code is kept. The message has the error's causes behind it.
+    /// Creates a task's error from a text, from any error, or from another `TaskError`, whose code
+    /// is kept. The message is followed by the messages of the error's causes.
     ///
     /// ```
     /// use tidings_protocol::TaskError;
@@ -23,8 +23,8 @@ impl TaskError {
         Self::chain(error.as_ref())
     }
 
-    /// Makes a task's error from an error that is kept: its text with its causes
-    /// behind it, or the `TaskError` that it is.
+    /// Creates a task's error from a borrowed error. The message is followed by the messages of its
+    /// causes. If the error is a `TaskError`, the result is a copy of it.
     pub fn chain(error: &(dyn Error + 'static)) -> Self {
         if let Some(known) = error.downcast_ref::<Self>() {
             return known.clone();
@@ -33,7 +33,7 @@ impl TaskError {
         let mut next = Some(error);
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Some errors repeat the text of their cause.
+            // Some errors already contain the text of their cause.
             if !message.ends_with(&text) {
                 if !message.is_empty() {
                     message.push_str(": ");

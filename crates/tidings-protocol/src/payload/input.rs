@@ -1,4 +1,4 @@
-//! Questions that a task puts to whoever watches it.
+//! Payloads about questions that a task asks, and their answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,9 @@ pub const MAX_SCHEMA_BYTES: usize = 16 * 1024;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct InputRequired {
-    /// The question.
+    /// The id of the question.
     pub input_id: ItemId,
-    /// What to ask.
+    /// The question itself.
     pub prompt: String,
     /// What the answer is to look like, as JSON Schema; at most 16 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,11 +77,11 @@ impl Check for InputRequired {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct InputProvided {
-    /// The question.
+    /// The id of the question.
     pub input_id: ItemId,
     /// The answer.
     pub value: Json,
-    /// Who gave it.
+    /// Who gave the answer.
     pub by: String,
 }
 

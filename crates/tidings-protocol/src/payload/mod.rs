@@ -1,7 +1,7 @@
-//! What the standard events say, typed and checked.
+//! Typed, checked data of the standard events.
 //!
-//! An event's [`Data`] is carried as it came, with fields that nobody here
-//! knows; a [`Payload`] is what its type promises about it.
+//! An event's [`Data`] is carried as it came, with all unknown fields. A [`Payload`] contains the
+//! fields that the event's type defines.
 
 mod agent;
 mod command;
@@ -36,7 +36,7 @@ pub use task::{
 
 use crate::{Data, Event, EventType};
 
-/// The data of an event, by its type.
+/// The data of an event, read according to the event's type.
 ///
 /// ```
 /// use tidings_protocol::{Data, EventType, Payload};
@@ -54,63 +54,64 @@ use crate::{Data, Event, EventType};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Payload {
-    /// `task_started`
+    /// Data of `task_started`.
     TaskStarted(TaskStarted),
-    /// `progress_update`
+    /// Data of `progress_update`.
     ProgressUpdate(ProgressUpdate),
-    /// `step_started`
+    /// Data of `step_started`.
     StepStarted(StepStarted),
-    /// `step_completed`
+    /// Data of `step_completed`.
     StepCompleted(StepCompleted),
-    /// `step_failed`
+    /// Data of `step_failed`.
     StepFailed(StepFailed),
-    /// `task_completed`
+    /// Data of `task_completed`.
     TaskCompleted(TaskCompleted),
-    /// `task_failed`
+    /// Data of `task_failed`.
     TaskFailed(TaskFailed),
-    /// `task_cancelled`
+    /// Data of `task_cancelled`.
     TaskCancelled(TaskCancelled),
-    /// `agent_status_change`
+    /// Data of `agent_status_change`.
     AgentStatusChange(AgentStatusChange),
-    /// `tool_call_started`
+    /// Data of `tool_call_started`.
     ToolCallStarted(ToolCallStarted),
-    /// `tool_call_completed`
+    /// Data of `tool_call_completed`.
     ToolCallCompleted(ToolCallCompleted),
-    /// `tool_call_failed`
+    /// Data of `tool_call_failed`.
     ToolCallFailed(ToolCallFailed),
-    /// `output_delta`
+    /// Data of `output_delta`.
     OutputDelta(OutputDelta),
-    /// `output_completed`
+    /// Data of `output_completed`.
     OutputCompleted(OutputCompleted),
-    /// `artifact`
+    /// Data of `artifact`.
     Artifact(Artifact),
-    /// `input_required`
+    /// Data of `input_required`.
     InputRequired(InputRequired),
-    /// `input_provided`
+    /// Data of `input_provided`.
     InputProvided(InputProvided),
     /// `input_expired`
     InputExpired(InputExpired),
     /// `task_stalled`
     TaskStalled,
-    /// `log`
+    /// Data of `log`.
     Log(Log),
-    /// `command_requested`
+    /// Data of `command_requested`.
     CommandRequested(CommandRequested),
-    /// `command_accepted`
+    /// Data of `command_accepted`.
     CommandAccepted(CommandAccepted),
-    /// `command_rejected`
+    /// Data of `command_rejected`.
     CommandRejected(CommandRejected),
-    /// `command_completed`
+    /// Data of `command_completed`.
     CommandCompleted(CommandCompleted),
-    /// The application's own: nothing is known of its data.
+    /// A type of the application's own, whose data has no defined fields.
     Custom,
 }
 
 impl Payload {
-    /// Reads what an event in a log says, its place in an output included.
+    /// Reads the data of an event in a log. For an `output_delta`, it includes `at`, the text's
+    /// place in its output.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse).
+    /// Returns the same errors as [`parse`](Self::parse).
     pub fn of(event: &Event) -> Result<Self, InvalidEvent> {
         let mut payload = Self::parse(&event.event_type, &event.data)?;
         if let Self::OutputDelta(delta) = &mut payload {
@@ -119,11 +120,10 @@ impl Payload {
         Ok(payload)
     }
 
-    /// Reads what the event's type promises, and checks it. Fields that the
-    /// type does not know are left alone.
+    /// Reads and checks the fields that the event's type defines. Unknown fields are ignored.
     ///
     /// # Errors
-    /// A field is missing, of the wrong kind, or out of range.
+    /// Returns an error if a field is missing, has the wrong type, or is out of range.
     pub fn parse(event_type: &EventType, data: &Data) -> Result<Self, InvalidEvent> {
         let reader = Reader { event_type, data };
         match event_type {
@@ -156,27 +156,27 @@ impl Payload {
     }
 }
 
-/// What a payload's fields must keep to beyond their types.
+/// Checks fields beyond what their Rust types guarantee.
 pub(crate) trait Check {
-    /// The first field that breaks its rule, and the rule.
+    /// Returns the first field that violates its rule, and the rule.
     fn check(&self) -> Result<(), Broken> {
         Ok(())
     }
 
-    /// Words a broken rule after a look at the data as it came.
+    /// Words a violated rule more precisely, with a look at the original data.
     fn explain(broken: Broken, _: &Data) -> Broken {
         broken
     }
 }
 
-/// A field and what was expected of it.
+/// A field that violates a rule, and the rule.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Broken {
     pub(crate) field: &'static str,
     pub(crate) expected: &'static str,
 }
 
-/// A number that counts or measures: finite and not negative.
+/// Checks a number that counts or measures: it must be finite and not negative.
 pub(crate) fn check_amount(field: &'static str, amount: Option<f64>) -> Result<(), Broken> {
     match amount {
         Some(amount) if !amount.is_finite() || amount < 0.0 => Err(Broken {

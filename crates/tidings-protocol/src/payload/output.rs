@@ -1,4 +1,4 @@
-//! What a task puts out: text as it comes, artifacts, log lines.
+//! Payloads about what a task puts out: streamed text, artifacts and log lines.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +12,10 @@ use crate::{ItemId, Json};
 pub struct OutputDelta {
     /// The output that the text belongs to.
     pub output_id: ItemId,
-    /// What comes after the text so far.
+    /// The text to append to the output.
     pub text: String,
-    /// The length of the output in bytes before this text, as the event says it;
-    /// none: the text comes after what is there.
+    /// The length of the output before this text, in UTF-8 bytes, as the event says it. `None`
+    /// appends the text to what is there.
     #[serde(skip)]
     pub at: Option<u64>,
 }
@@ -27,9 +27,9 @@ impl Check for OutputDelta {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct OutputCompleted {
-    /// The output.
+    /// The output's id.
     pub output_id: ItemId,
-    /// Its whole text; else it is what the deltas made.
+    /// The whole text of the output. If left out, the text is that of the deltas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -41,25 +41,25 @@ impl Check for OutputCompleted {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Artifact {
-    /// The artifact; a later event with the same id replaces it.
+    /// The artifact's id. A later event with the same id replaces the artifact.
     pub artifact_id: ItemId,
-    /// What to call it.
+    /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it is, such as `image/png`.
+    /// The media type, such as `image/png`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// Where it is to be had.
+    /// Where to download the artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The thing itself, if small.
+    /// The artifact itself, if it is small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Json>,
 }
 
 impl Check for Artifact {}
 
-/// Where a log line was written.
+/// The stream on which a log line was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogStream {
     /// Standard output.
@@ -68,7 +68,7 @@ pub enum LogStream {
     Stderr,
 }
 
-crate::text::named_enum!(LogStream, UnknownLogStream, "a log's stream", {
+crate::text::named_enum!(LogStream, UnknownLogStream, "a log stream", {
     Stdout => "stdout",
     Stderr => "stderr",
 });
@@ -78,12 +78,12 @@ crate::text::named_enum!(LogStream, UnknownLogStream, "a log's stream", {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Log {
-    /// The line, or lines.
+    /// One log line, or several.
     pub message: String,
-    /// How grave it is, in the application's words.
+    /// The severity, in the application's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
-    /// Where it was written.
+    /// The stream on which the line was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<LogStream>,
 }

@@ -1,4 +1,4 @@
-//! How far a task is.
+//! The payload about a task's progress.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,18 +6,18 @@ use serde_json::Value;
 use super::{Broken, Check, check_amount};
 use crate::Data;
 
-/// The rule that an update without `progress` and `current` breaks.
+/// The rule for an update that has neither `progress` nor `current`.
 const MISSING: &str = "given, or `current`";
 
-/// The rule that an update with `"progress":null` breaks.
+/// The rule for an update with `"progress":null`.
 const NULL: &str =
     "a number from 0 to 100, not null (NaN and infinity have no JSON and are written as null)";
 
-/// The rule that an update with nothing but `"current":null` breaks.
+/// The rule for an update whose only field is `"current":null`.
 const NULL_AMOUNT: &str =
     "a finite number, not null (NaN and infinity have no JSON and are written as null)";
 
-/// Data of `progress_update`: `progress` or `current`, or both.
+/// Data of `progress_update`. It has `progress`, `current`, or both.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(
     feature = "schema",
@@ -26,38 +26,38 @@ const NULL_AMOUNT: &str =
 )]
 #[non_exhaustive]
 pub struct ProgressUpdate {
-    /// Per cent, 0–100.
+    /// The progress in per cent, 0–100.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
-    /// How much is done, in the unit of `total`.
+    /// The amount of work done, in the unit of `total`.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<f64>,
-    /// How much there is to do; else as `task_started` said.
+    /// The whole amount of work. If left out, the amount from `task_started` holds.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<f64>,
-    /// What is being done, for people.
+    /// What the task is doing, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The part of the work that it is in.
+    /// The stage of the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
 }
 
 impl ProgressUpdate {
-    /// How far the task is in per cent: as given, or from `current` and a total,
-    /// the update's own before the one that is `known` from before.
+    /// Returns the progress in per cent: as given, or computed from `current` and a total. The
+    /// update's own total takes precedence over `known`, the total from earlier events.
     ///
-    /// None if neither tells.
+    /// Returns `None` if the progress cannot be computed.
     pub fn percent(&self, known: Option<f64>) -> Option<f64> {
         if self.progress.is_some() {
             return self.progress;
         }
         let total = self.total.or(known).filter(|total| *total > 0.0)?;
         let current = self.current?;
-        // Multiplied first, 22 of 40 gives 55 and not 55.00000000000001.
+        // Multiply first: 22 of 40 then gives 55, not 55.00000000000001.
         let percent = current * 100.0 / total;
         let percent = if percent.is_finite() {
             percent
@@ -71,7 +71,7 @@ impl ProgressUpdate {
 impl Check for ProgressUpdate {
     fn check(&self) -> Result<(), Broken> {
         match self.progress {
-            // Written so that it also refuses what is no number.
+            // This form of the condition also refuses NaN.
             Some(progress) if !(0.0..=100.0).contains(&progress) => {
                 return Err(Broken {
                     field: "progress",

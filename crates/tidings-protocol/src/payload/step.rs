@@ -1,4 +1,4 @@
-//! The steps of a task.
+//! Payloads about the steps of a task.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,12 +10,12 @@ use crate::{ItemId, Json};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StepStarted {
-    /// The step.
+    /// The step's id.
     pub step_id: ItemId,
-    /// What to call it.
+    /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The step that this one is a part of.
+    /// The step that contains this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_step_id: Option<ItemId>,
 }
@@ -27,9 +27,9 @@ impl Check for StepStarted {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StepCompleted {
-    /// The step.
+    /// The step's id.
     pub step_id: ItemId,
-    /// What came of it.
+    /// The result of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Json>,
 }
@@ -41,9 +41,9 @@ impl Check for StepCompleted {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StepFailed {
-    /// The step.
+    /// The step's id.
     pub step_id: ItemId,
-    /// Why.
+    /// Why the step failed.
     pub error: TaskError,
 }
 

@@ -1,4 +1,4 @@
-//! A task's beginning and its end.
+//! Payloads about a task's start and its end.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::{Broken, Check, check_amount};
 use crate::{Json, TaskId};
 
-/// The shortest lease: anything less and a busy machine's pauses look like a death.
+/// The shortest lease. With a shorter one, pauses of a busy machine would look like a crash.
 pub const MIN_LEASE_MS: u64 = 100;
 
 /// The longest lease: seven days.
@@ -19,17 +19,18 @@ pub const MAX_LEASE_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TaskStarted {
-    /// What to call the task.
+    /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// How much there is to do, in any unit; `current` in later updates counts in it.
+    /// The whole amount of work, in any unit. `current` in later updates uses the same unit.
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<f64>,
-    /// The task that this one is a part of.
+    /// The task that contains this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_task_id: Option<TaskId>,
-    /// Silence for so many milliseconds makes the task stall; for as long again, fail.
+    /// The lease in milliseconds. After one lease of silence the task stalls; after a second one it
+    /// fails.
     #[cfg_attr(feature = "schema", schemars(range(min = 100, max = 604_800_000)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
@@ -53,7 +54,7 @@ impl Check for TaskStarted {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TaskCompleted {
-    /// What came of it.
+    /// The result of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Json>,
 }
@@ -65,7 +66,7 @@ impl Check for TaskCompleted {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TaskFailed {
-    /// Why.
+    /// Why the task failed.
     pub error: TaskError,
 }
 
@@ -76,7 +77,7 @@ impl Check for TaskFailed {}
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TaskCancelled {
-    /// Why.
+    /// Why the task was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -85,7 +86,7 @@ impl Check for TaskCancelled {}
 
 /// Why a task, a step or a tool call failed.
 ///
-/// On the wire `{code?, message}`; plain text is read as the message.
+/// The JSON form is `{code?, message}`. Plain text is read as the message.
 ///
 /// ```
 /// use tidings_protocol::TaskError;
@@ -97,15 +98,15 @@ impl Check for TaskCancelled {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TaskError {
-    /// For programs: a short name of the kind of failure.
+    /// A short name for the kind of failure, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// For people.
+    /// A description for people.
     pub message: String,
 }
 
 impl TaskError {
-    /// An error without a code.
+    /// Creates an error without a code.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             code: None,
@@ -113,14 +114,14 @@ impl TaskError {
         }
     }
 
-    /// With a code.
+    /// Sets the code.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self
     }
 
-    /// What the bus gives a task whose producer has fallen silent for good.
+    /// Creates the error that the bus gives a task whose lease has expired for good.
     pub fn lost() -> Self {
         Self::new("nothing was heard within twice the task's lease").with_code("lost")
     }
@@ -180,7 +181,7 @@ impl<'de> Deserialize<'de> for TaskError {
 
 #[cfg(feature = "schema")]
 crate::schema::custom!(TaskError, {
-    "description": "Why it failed; plain text is read as the message.",
+    "description": "Why it failed. Plain text is read as the message.",
     "anyOf": [
         { "type": "string" },
         {

@@ -1,4 +1,4 @@
-//! The reducer: what each event makes of a task's state.
+//! The reducer: how each event changes a task's state.
 
 use super::TaskSnapshot;
 use super::bound::{MAX_TEXT_BYTES, clip};
@@ -12,28 +12,27 @@ use crate::{
     TaskStarted, TaskStatus, Timestamp,
 };
 
-/// Whether an event can have made the lists or the result heavier.
+/// How an event changed the weight of the lists and the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Growth {
     None,
-    /// By so many bytes, in an entry that was there.
+    /// An entry that existed grew by this many bytes.
     Text(usize),
-    /// It has made them lighter: count again, when next needed.
+    /// An entry was removed. Count the weight again when it is needed next.
     Removed,
-    /// Somehow: count again.
+    /// Lists or the result changed in another way. Count the weight again now.
     Lists,
 }
 
 impl TaskSnapshot {
-    /// Takes in one event, which [`check`](Self::check) has let through.
+    /// Applies one event. The event must have passed [`check`](Self::check).
     ///
-    /// Cheap for `progress_update`: nothing is counted and nothing allocated
-    /// that was not before.
+    /// A `progress_update` is cheap: it counts no bytes, and it allocates only for texts that the
+    /// state did not have before.
     pub fn apply(&mut self, payload: &Payload, offset: Offset, at: Timestamp) {
         self.offset = offset;
         self.updated_at = Some(at);
-        // Requests and answers come from those who watch: they are no sign that
-        // the producer lives.
+        // Subscribers send commands and answers, so these do not show that the producer is alive.
         let from_watchers = matches!(
             payload,
             Payload::CommandRequested(_) | Payload::InputProvided(_) | Payload::InputExpired(_)
@@ -199,7 +198,7 @@ impl TaskSnapshot {
 
     fn start(&mut self, started: &TaskStarted, at: Timestamp) {
         if self.status.is_terminal() {
-            // A new run: nothing of the old one is left but how many there were.
+            // A new run keeps nothing of the old one but the number of runs.
             let fresh = Self::new(self.task_id.clone(), self.epoch.clone());
             *self = Self {
                 run: self.run,
@@ -272,8 +271,8 @@ impl TaskSnapshot {
         self.error = Some(TaskError { code, message });
     }
 
-    /// Adds text to an output, but for what is there already: a merged event may
-    /// begin before the state's own offset.
+    /// Appends the part of the text that the output does not have yet. A merged event may begin
+    /// before the state's own offset.
     fn add_output(&mut self, delta: &OutputDelta) -> Growth {
         let Some(output) = entries::find(&mut self.outputs, &delta.output_id) else {
             let start = delta.at.unwrap_or(0);
@@ -289,7 +288,7 @@ impl TaskSnapshot {
         let reopened = std::mem::replace(&mut output.complete, false);
         let at = delta.at.unwrap_or(output.length);
         if at > output.length {
-            // Text is missing in between: what comes after it is what is known.
+            // The text in between is missing. The output starts again after the hole.
             output.start = at;
             output.length = at;
             output.text.clear();
@@ -343,7 +342,7 @@ fn removal(removed: bool) -> Growth {
     }
 }
 
-/// Half a link leads nowhere: one that is too long is left out.
+/// Returns the link, or `None` if it is too long: a link that is cut is useless.
 fn whole(truncated: &mut bool, link: &str) -> Option<String> {
     let (text, whole) = clip(link);
     *truncated |= !whole;
@@ -360,7 +359,7 @@ fn maybe_clipped(truncated: &mut bool, text: Option<&str>) -> Option<String> {
     text.map(|text| clipped(truncated, text))
 }
 
-/// Overwrites a text in the memory that it has.
+/// Overwrites a text and reuses its memory.
 fn set(slot: &mut Option<String>, truncated: &mut bool, text: &str) {
     let (text, whole) = clip(text);
     *truncated |= !whole;

@@ -1,21 +1,21 @@
-//! How a snapshot stays within its bound.
+//! The limits on the size of a snapshot.
 
 use super::TaskSnapshot;
 use super::entries::{Ends, Entry, OutputState};
 use super::weight;
 use crate::Json;
 
-/// Bytes that a snapshot may have as JSON: as many as a message may.
+/// The most bytes that a snapshot may have as JSON: as many as a message.
 pub const MAX_SNAPSHOT_BYTES: usize = 64 * 1024;
 
-/// Bytes of a single text in a snapshot (a name, a message, a prompt; not an
-/// output), as JSON. The rest of a longer one is left out.
+/// The most bytes that a single text in a snapshot may have as JSON: a name, a message or a prompt,
+/// but not an output. The end of a longer text is cut off.
 pub const MAX_TEXT_BYTES: usize = 2 * 1024;
 
-/// Entries of one list in a snapshot. Of more, the oldest are left out.
+/// The most entries in one list of a snapshot. If there are more, the oldest are left out.
 pub const MAX_ENTRIES: usize = 64;
 
-/// Steps, and tool calls, that ended and are kept in a snapshot. Of more, those that
+/// The most ended steps, and ended tool calls, that a snapshot keeps. If there are more, those that
 /// began first are left out.
 pub const MAX_ENDED: usize = 32;
 
@@ -27,11 +27,11 @@ pub const MAX_ENDED_INPUTS: usize = 16;
 /// [`MAX_TEXT_BYTES`], ids, times, and the names of the fields.
 const FIXED_BYTES: usize = 12 * 1024;
 
-/// What lists and result may weigh.
+/// The most bytes that the lists and the result may have.
 const BUDGET: usize = MAX_SNAPSHOT_BYTES - FIXED_BYTES;
 
 impl TaskSnapshot {
-    /// Leaves out what does not fit.
+    /// Removes content until the snapshot fits its limits.
     pub(super) fn bound(&mut self) {
         self.cap_lists();
         if self.weigh() <= BUDGET {
@@ -67,7 +67,7 @@ impl TaskSnapshot {
         }
     }
 
-    /// One huge value must not push out everything else before it goes itself.
+    /// Removes huge values first, so that one of them does not displace everything else.
     fn drop_what_can_never_fit(&mut self) {
         let huge = |json: &Json| json.as_str().len() > BUDGET / 2;
         let inline = self.artifacts.iter_mut().map(|artifact| &mut artifact.data);
@@ -94,8 +94,8 @@ impl TaskSnapshot {
         self.weight = weight::Weight(None);
     }
 
-    /// Cuts no more than it must, so that the result does not depend on how the
-    /// text came: word by word, or merged.
+    /// Cuts the outputs no more than necessary. The result then does not depend on whether the text
+    /// came word by word or merged.
     fn cut_outputs(&mut self) {
         let mut excess = self.weigh().saturating_sub(BUDGET);
         let mut cut = 0;
@@ -143,8 +143,8 @@ impl TaskSnapshot {
     }
 }
 
-/// Forgets what ended first, where more has ended than is kept. That is no loss
-/// that `truncated` speaks of: open entries are all there.
+/// Removes the oldest ended entries beyond [`MAX_ENDED`]. This does not set `truncated`, because
+/// all open entries remain.
 fn forget_ended<T: Ends>(entries: &mut Vec<T>) {
     let ended = entries.iter().filter(|entry| !entry.is_open()).count();
     let mut excess = ended.saturating_sub(MAX_ENDED);
@@ -161,7 +161,8 @@ fn cap<T>(entries: &mut Vec<T>) -> bool {
     excess > 0
 }
 
-/// Takes `excess` bytes, or all there is, off the start of the text; says how many.
+/// Removes `excess` bytes from the start of the text, or the whole text if it is shorter. Returns
+/// the number of bytes removed.
 fn cut_front(output: &mut OutputState, excess: usize) -> usize {
     let mut bytes = 0;
     let mut end = output.text.len();
@@ -177,7 +178,8 @@ fn cut_front(output: &mut OutputState, excess: usize) -> usize {
     bytes
 }
 
-/// Takes entries off the front until `over` bytes are gone; says what is left of it.
+/// Removes entries from the front until `over` bytes are gone. Returns how many bytes of `over`
+/// remain.
 fn drop_front<T: Entry>(entries: &mut Vec<T>, mut over: usize) -> usize {
     let mut count = 0;
     for entry in entries.iter() {
@@ -191,14 +193,14 @@ fn drop_front<T: Entry>(entries: &mut Vec<T>, mut over: usize) -> usize {
     over
 }
 
-/// Whether a snapshot would hold only part of a text.
+/// Returns whether a snapshot would keep only part of the text.
 pub(crate) fn is_clipped(text: &str) -> bool {
     !clip(text).1
 }
 
-/// As much of a text as fits into [`MAX_TEXT_BYTES`]; whether that is all of it.
+/// Returns the part of a text that fits into [`MAX_TEXT_BYTES`], and whether that is all of it.
 pub(super) fn clip(text: &str) -> (&str, bool) {
-    // Six bytes is the most that one byte becomes: most texts need no count.
+    // One byte becomes at most six, so most texts need no count.
     if text.len() * 6 <= MAX_TEXT_BYTES {
         return (text, true);
     }

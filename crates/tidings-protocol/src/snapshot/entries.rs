@@ -1,4 +1,4 @@
-//! What the lists of a snapshot hold.
+//! The entries of a snapshot's lists.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,30 +9,30 @@ use crate::{AgentStatus, ItemId, Json, Timestamp};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct AgentState {
-    /// The agent.
+    /// The agent's id.
     pub agent_id: ItemId,
-    /// What it does.
+    /// The agent's status.
     pub status: AgentStatus,
-    /// More about that.
+    /// A message for people about the status.
     pub message: Option<String>,
-    /// Since when.
+    /// When the status was reported.
     pub updated_at: Timestamp,
 }
 
-/// How far a step or a tool call is.
+/// The state of a step or a tool call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ItemState {
-    /// Begun and not ended.
+    /// It has begun and has not ended.
     Running,
     /// Ended well.
     Completed,
     /// Ended badly.
     Failed,
-    /// The task ended before it did.
+    /// The task ended before the step or tool call did.
     Interrupted,
 }
 
-crate::text::named_enum!(ItemState, UnknownItemState, "the state of a step or a tool call", {
+crate::text::named_enum!(ItemState, UnknownItemState, "a state of a step or tool call", {
     Running => "running",
     Completed => "completed",
     Failed => "failed",
@@ -44,17 +44,17 @@ crate::text::named_enum!(ItemState, UnknownItemState, "the state of a step or a 
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StepState {
-    /// The step.
+    /// The step's id.
     pub step_id: ItemId,
-    /// What it is called.
+    /// The step's name.
     pub name: Option<String>,
-    /// The step that it is a part of.
+    /// The step that contains this one.
     pub parent_step_id: Option<ItemId>,
-    /// Whether it is open, or how it ended.
+    /// Whether the step is running, or how it ended.
     pub state: ItemState,
-    /// When it began.
+    /// When the step began.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When the step ended.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -63,28 +63,28 @@ pub struct StepState {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ToolCallState {
-    /// The call.
+    /// The id of the tool call.
     pub tool_call_id: ItemId,
     /// The tool's name.
     pub tool: String,
-    /// Whether it is open, or how it ended.
+    /// Whether the call is running, or how it ended.
     pub state: ItemState,
-    /// When it began.
+    /// When the call began.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When the call ended.
     pub ended_at: Option<Timestamp>,
 }
 
-/// A question without an answer.
+/// A question that has no answer yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PendingInput {
-    /// The question.
+    /// The id of the question.
     pub input_id: ItemId,
-    /// What to ask.
+    /// The question itself.
     pub prompt: String,
-    /// What the answer is to look like, as JSON Schema.
+    /// The form of the answer, as JSON Schema.
     pub schema: Option<Json>,
     /// The answers to choose from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,61 +126,61 @@ pub struct EndedInput {
     pub ended_at: Timestamp,
 }
 
-/// A request neither rejected nor completed.
+/// A command that is neither rejected nor completed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PendingCommand {
-    /// The request.
+    /// The id of the command.
     pub command_id: ItemId,
-    /// What to do.
+    /// The name of the command.
     pub command: String,
-    /// With what.
+    /// The command's arguments.
     pub args: Option<Json>,
-    /// Who asks.
+    /// Who sent the command.
     pub by: String,
-    /// The task has said that it will.
+    /// Whether the task has accepted the command.
     pub accepted: bool,
-    /// Since when it waits.
+    /// When the command was sent.
     pub requested_at: Timestamp,
 }
 
-/// A text that the task has put out.
+/// An output of the task: text that it streams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct OutputState {
-    /// The output.
+    /// The output's id.
     pub output_id: ItemId,
-    /// Where `text` begins in the whole output, in UTF-8 bytes: 0 while all of it is
-    /// here. What comes before can be read at `/api/tasks/{id}/outputs/{output_id}`.
+    /// Where `text` begins in the whole output, in UTF-8 bytes. It is 0 unless the start was cut
+    /// off; then `/api/tasks/{id}/outputs/{output_id}` returns the earlier text.
     pub start: u64,
     /// The length of the whole output, in UTF-8 bytes.
     pub length: u64,
     /// The output from `start` to its end.
     pub text: String,
-    /// No more will come.
+    /// Whether the output is complete.
     pub complete: bool,
 }
 
-/// A thing that the task has made.
+/// An artifact that the task has made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ArtifactState {
-    /// The artifact.
+    /// The artifact's id.
     pub artifact_id: ItemId,
-    /// What it is called.
+    /// The artifact's name.
     pub name: Option<String>,
-    /// What it is, such as `image/png`.
+    /// The media type, such as `image/png`.
     pub media_type: Option<String>,
-    /// Where it is to be had.
+    /// Where to download the artifact.
     pub url: Option<String>,
-    /// The thing itself, if small.
+    /// The artifact itself, if it is small.
     pub data: Option<Json>,
 }
 
-/// An entry that is found by its id.
+/// An entry that has an id.
 pub(super) trait Entry: Serialize {
     fn id(&self) -> &ItemId;
 }
@@ -206,12 +206,13 @@ entry! {
     ArtifactState.artifact_id,
 }
 
-/// The entry with this id. Searched from the end: news is mostly about what is new.
+/// Returns the entry with this id. Searches from the end, because most events concern recent
+/// entries.
 pub(super) fn find<'a, T: Entry>(entries: &'a mut [T], id: &ItemId) -> Option<&'a mut T> {
     entries.iter_mut().rev().find(|entry| entry.id() == id)
 }
 
-/// An entry that has an end.
+/// An entry that can end.
 pub(super) trait Ends: Entry {
     fn state(&mut self) -> (&mut ItemState, &mut Option<Timestamp>);
 
@@ -234,7 +235,7 @@ macro_rules! ends {
 
 ends!(StepState, ToolCallState);
 
-/// Ends an open entry; says whether there was one.
+/// Ends an open entry. Returns whether there was one.
 pub(super) fn end<T: Ends>(
     entries: &mut [T],
     id: &ItemId,
@@ -245,7 +246,7 @@ pub(super) fn end<T: Ends>(
     found.map(|entry| finish(entry, state, at)).is_some()
 }
 
-/// Ends every entry that is open.
+/// Marks every open entry as interrupted.
 pub(super) fn interrupt<T: Ends>(entries: &mut [T], at: Timestamp) {
     for entry in entries.iter_mut().filter(|entry| entry.is_open()) {
         finish(entry, ItemState::Interrupted, at);
@@ -258,13 +259,13 @@ fn finish(entry: &mut impl Ends, state: ItemState, at: Timestamp) {
     *ended_at = Some(at);
 }
 
-/// Begins an entry: at the end of the list, also if it was there before.
+/// Appends an entry to the list. If the list has an entry with the same id, that one is removed.
 pub(super) fn begin<T: Entry>(entries: &mut Vec<T>, entry: T) {
     take(entries, entry.id());
     entries.push(entry);
 }
 
-/// Replaces the entry with the same id where it stands, or adds one at the end.
+/// Replaces the entry with the same id in its place, or appends the entry.
 pub(super) fn put<T: Entry>(entries: &mut Vec<T>, entry: T) {
     match find(entries, entry.id()) {
         Some(known) => *known = entry,
@@ -272,7 +273,7 @@ pub(super) fn put<T: Entry>(entries: &mut Vec<T>, entry: T) {
     }
 }
 
-/// Removes the entry with this id; says whether there was one.
+/// Removes the entry with this id. Returns whether there was one.
 pub(super) fn take<T: Entry>(entries: &mut Vec<T>, id: &ItemId) -> bool {
     match entries.iter().rposition(|entry| entry.id() == id) {
         Some(at) => {

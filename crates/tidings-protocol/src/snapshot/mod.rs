@@ -1,4 +1,4 @@
-//! A task's state, kept current event by event.
+//! Snapshots: a task's state, kept current event by event.
 
 mod apply;
 mod bound;
@@ -20,13 +20,13 @@ use crate::{
     Epoch, EventType, InvalidTransition, Json, Offset, TaskError, TaskId, TaskStatus, Timestamp,
 };
 
-/// A task's state: the reduction of its events up to [`offset`](Self::offset).
+/// A task's state: the result of applying its events up to [`offset`](Self::offset).
 ///
-/// Never more than [`MAX_SNAPSHOT_BYTES`] as JSON. What does not fit goes:
-/// text of outputs first, of which the end stays, then artifacts' inline data,
-/// then the result, then the oldest entries; [`truncated`](Self::truncated)
-/// says so. The state depends on the events alone, not on when or where they
-/// were applied, nor on whether adjacent ones were [merged](crate::Merger).
+/// A snapshot never has more than [`MAX_SNAPSHOT_BYTES`] as JSON. If it would be larger, content is
+/// left out in this order: the start of outputs' texts, inline data of artifacts, the result, then
+/// the oldest entries. [`truncated`](Self::truncated) says so. The state depends only on the
+/// events. It does not depend on when or where they were applied, or on whether adjacent events
+/// were [merged](crate::Merger).
 ///
 /// ```
 /// use tidings_protocol::{Epoch, NewEvent, Offset, Payload, TaskId, TaskSnapshot, Timestamp};
@@ -47,55 +47,54 @@ use crate::{
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct TaskSnapshot {
-    /// The task.
+    /// The task's id.
     pub task_id: TaskId,
-    /// Where it is in its life.
+    /// The task's status.
     pub status: TaskStatus,
-    /// How often it was started: 0 before the first time.
+    /// How many times the task was started; 0 before the first time.
     pub run: u32,
-    /// What it is called.
+    /// The task's name.
     #[serde(default)]
     pub name: Option<String>,
-    /// The task that it is a part of.
+    /// The task that contains this one.
     #[serde(default)]
     pub parent_task_id: Option<TaskId>,
-    /// How far it is, in per cent.
+    /// The progress in per cent.
     #[serde(default, with = "number")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
     pub progress: Option<f64>,
-    /// How much there is to do, as `task_started` or the last update said; left
-    /// out while unknown.
+    /// The whole amount of work, from `task_started` or the last update. Left out while unknown.
     #[serde(default, with = "number", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
     pub total: Option<f64>,
-    /// What it is doing; after a cancellation, the reason.
+    /// What the task is doing. After a cancellation, the reason for it.
     #[serde(default)]
     pub message: Option<String>,
-    /// The part of the work that it is in.
+    /// The stage of the work.
     #[serde(default)]
     pub stage: Option<String>,
     /// When the run began.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
-    /// When the last event came.
+    /// When the last event was accepted.
     #[serde(default)]
     pub updated_at: Option<Timestamp>,
-    /// When the last `progress_update` came.
+    /// When the last `progress_update` was accepted.
     #[serde(default)]
     pub progress_at: Option<Timestamp>,
     /// When the run ended.
     #[serde(default)]
     pub finished_at: Option<Timestamp>,
-    /// Nothing was heard from its producer within the lease.
+    /// Whether the producer has been silent for longer than the lease.
     #[serde(default)]
     pub stalled: bool,
-    /// Its agents, each with its last status.
+    /// The task's agents, each with its last status.
     #[serde(default)]
     pub agents: Vec<AgentState>,
-    /// Steps that are open, and the latest that ended.
+    /// The open steps, and the steps that ended last.
     #[serde(default)]
     pub steps: Vec<StepState>,
-    /// Tool calls that are open, and the latest that ended.
+    /// The open tool calls, and the tool calls that ended last.
     #[serde(default)]
     pub tool_calls: Vec<ToolCallState>,
     /// Questions without an answer.
@@ -108,32 +107,32 @@ pub struct TaskSnapshot {
     /// Requests neither rejected nor completed.
     #[serde(default)]
     pub pending_commands: Vec<PendingCommand>,
-    /// Texts that it has put out.
+    /// The task's outputs.
     #[serde(default)]
     pub outputs: Vec<OutputState>,
-    /// Things that it has made.
+    /// The task's artifacts.
     #[serde(default)]
     pub artifacts: Vec<ArtifactState>,
-    /// What came of it.
+    /// The result of the task.
     #[serde(default)]
     pub result: Option<Json>,
-    /// Why it failed.
+    /// Why the task failed.
     #[serde(default)]
     pub error: Option<TaskError>,
-    /// The numbering of `offset`.
+    /// The epoch of `offset`.
     pub epoch: Epoch,
-    /// The last event that is counted in.
+    /// The last event that the snapshot contains.
     pub offset: Offset,
-    /// Something did not fit and was left out.
+    /// Whether something did not fit and was left out.
     #[serde(default)]
     pub truncated: bool,
-    /// Bytes of what can grow, as JSON.
+    /// The number of bytes of the lists and the result as JSON.
     #[serde(skip)]
     weight: Weight,
 }
 
 impl TaskSnapshot {
-    /// A task of which nothing is known yet.
+    /// Creates the state of a task without events.
     pub fn new(task_id: TaskId, epoch: Epoch) -> Self {
         Self {
             task_id,
@@ -167,10 +166,10 @@ impl TaskSnapshot {
         }
     }
 
-    /// Whether the event makes sense in this state. Changes nothing.
+    /// Checks whether the task's status allows the event. Does not change the state.
     ///
     /// # Errors
-    /// It does not: see [`TaskStatus::allows`].
+    /// Returns an error if it does not: see [`TaskStatus::allows`].
     pub fn check(&self, event_type: &EventType) -> Result<(), InvalidTransition> {
         if self.status.allows(event_type) {
             Ok(())

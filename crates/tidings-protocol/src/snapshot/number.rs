@@ -1,7 +1,7 @@
-//! Numbers that must come back exactly.
+//! Numbers that must be read back exactly.
 //!
-//! serde_json's own reader may be off by the last bit, and a snapshot that was
-//! stored and read back must equal the one that was kept in memory.
+//! serde_json's own reader may be off by the last bit. A snapshot that was stored and read back
+//! must equal the one that stayed in memory.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! Bytes of what can grow in a snapshot, counted as the JSON that it becomes.
+//! The weight of a snapshot: the number of bytes of its lists and its result as JSON.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::{OutputState, TaskSnapshot};
 
-/// A running count, or none where it is to be made anew when next needed.
+/// The weight so far, or `None` if it must be counted again before it is needed next.
 ///
-/// All weights are equal: it follows from the rest of the snapshot, and whether
-/// it has been counted yet makes no difference to anyone.
+/// All weights compare as equal. The weight follows from the rest of the snapshot, so whether it
+/// was already counted must not matter in a comparison.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Weight(pub(super) Option<usize>);
 
@@ -20,7 +20,7 @@ impl PartialEq for Weight {
 }
 
 impl TaskSnapshot {
-    /// The exact weight: lists, and the result.
+    /// Returns the exact weight of the lists and the result.
     pub(super) fn weigh(&mut self) -> usize {
         if let Some(weight) = self.weight.0 {
             return weight;
@@ -41,8 +41,8 @@ impl TaskSnapshot {
         weight
     }
 
-    /// Returns about how many bytes the snapshot's texts and lists take in memory,
-    /// or `None` where they would have to be counted.
+    /// Returns roughly how many bytes the snapshot's texts and lists take in memory. Returns `None`
+    /// if they would have to be counted first.
     pub fn known_bytes(&self) -> Option<usize> {
         let lists = match self.weight.0 {
             Some(weight) => weight,
@@ -58,7 +58,7 @@ impl TaskSnapshot {
         Some(lists + texts.map(String::len).sum::<usize>())
     }
 
-    /// Counts about how many bytes the snapshot's texts and lists take in memory.
+    /// Counts roughly how many bytes the snapshot's texts and lists take in memory.
     pub fn count_bytes(&mut self) -> usize {
         self.weigh();
         self.known_bytes().unwrap_or(0)
@@ -75,12 +75,12 @@ impl TaskSnapshot {
             && self.artifacts.is_empty()
     }
 
-    /// Takes note that text was added to an entry.
+    /// Adds the bytes of text that was added to an entry.
     pub(super) fn grow(&mut self, bytes: usize) {
         self.weight = Weight(self.weight.0.map(|weight| weight + bytes));
     }
 
-    /// Takes note that something was taken out.
+    /// Subtracts the bytes of something that was removed.
     pub(super) fn shrink(&mut self, bytes: usize) {
         self.weight = Weight(self.weight.0.map(|weight| weight.saturating_sub(bytes)));
     }
@@ -90,23 +90,23 @@ fn list<T: Serialize>(entries: &[T]) -> usize {
     entries.iter().map(entry).sum()
 }
 
-/// What an output takes beside its id and its text, with the largest numbers.
+/// The bytes of an output besides its id and its text, with the longest numbers.
 const OUTPUT_FIELDS: usize = concat!(
     r#"{"output_id":"","start":18446744073709551615,"length":18446744073709551615,"#,
     r#""text":"","complete":false},"#
 )
 .len();
 
-/// Bytes of an output and its comma, at most: it does not depend on how long the
-/// output's numbers are, so that only text makes it heavier.
+/// Returns the most bytes that an output and its comma can take. It does not depend on the length
+/// of the output's numbers, so only text makes an output heavier.
 fn output(output: &OutputState) -> usize {
     OUTPUT_FIELDS + text(output.output_id.as_str()) + text(&output.text)
 }
 
-/// Bytes of one entry and its comma.
+/// Returns the bytes of one entry and its comma.
 pub(super) fn entry(entry: &impl Serialize) -> usize {
     let mut count = Count(1);
-    // Counting does not fail, and neither does writing plain structs.
+    // Counting cannot fail, and neither can serializing plain structs.
     let _ = serde_json::to_writer(&mut count, entry);
     count.0
 }
@@ -124,7 +124,7 @@ impl io::Write for Count {
     }
 }
 
-/// Bytes of text within a JSON string, as serde_json escapes it.
+/// Returns the bytes of text within a JSON string, escaped as serde_json does it.
 pub(super) fn text(text: &str) -> usize {
     text.bytes().map(byte).sum()
 }

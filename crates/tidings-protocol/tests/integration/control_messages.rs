@@ -1,4 +1,4 @@
-//! Control messages look on the wire as the specification has them.
+//! Control messages have the wire form of the specification.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ fn snapshot() -> Value {
     serde_json::to_value(joined().snapshot).unwrap()
 }
 
-/// The message, in which `timestamp` has been checked and taken out.
+/// Returns the message without its `timestamp`, after checking that field.
 fn wire(message: &ControlMessage) -> Value {
     let text = message.encode(Timestamp::from_millis(1_795_409_112_123));
     let mut value: Value = serde_json::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! A producer that was replaced cannot publish, and none can skip an event.
+//! A producer that was replaced cannot publish, and no producer can skip an event.
 
 use proptest::prelude::*;
 use tidings_protocol::{
@@ -133,7 +133,7 @@ fn a_ledger_is_read_back_as_it_was() {
 }
 
 proptest! {
-    /// Of whatever is offered, what is taken never goes back and has no holes.
+    /// Whatever events are offered, the accepted ones never go back and have no holes.
     #[test]
     fn what_is_taken_is_in_order(
         offers in proptest::collection::vec((0..3_u64, 0..4_u64, 0..4_u64), 0..200),

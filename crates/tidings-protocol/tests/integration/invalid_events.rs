@@ -1,4 +1,4 @@
-//! An event that does not fit its type is refused with its field and what was expected.
+//! The error for an event that does not fit its type names the field and the rule.
 
 use tidings_protocol::{Data, EventType, Payload};
 
@@ -113,7 +113,7 @@ fn each_mistake_is_named() {
         (
             Log,
             r#"{"message":"x","stream":"stdin"}"#,
-            "`stream`: expected a log's stream, one of",
+            "`stream`: expected a log stream, one of",
         ),
         (
             InputProvided,

@@ -1,4 +1,4 @@
-//! Silence is noticed once as a stall and once as a loss, never too early.
+//! Silence is reported once as a stall and once as a loss, never too early.
 
 use std::time::Duration;
 

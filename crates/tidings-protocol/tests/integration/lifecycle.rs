@@ -1,4 +1,4 @@
-//! Which events make sense when, and what they make of a task's state.
+//! Which events a status allows, and how they change a task's state.
 
 use serde_json::json;
 use tidings_protocol::{
@@ -16,7 +16,7 @@ impl Task {
         ))
     }
 
-    /// A task on which these events were reported, one a second.
+    /// Returns a task after these events, which came one second apart.
     fn after(events: impl IntoIterator<Item = NewEvent>) -> TaskSnapshot {
         let mut task = Self::new();
         for event in events {
@@ -97,7 +97,7 @@ fn a_refusal_names_status_and_event() {
     let error = task.report(&NewEvent::progress(99.0, None)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`progress_update` makes no sense while the task is completed"
+        "`progress_update` is not allowed while the task is completed"
     );
     assert_eq!(task.0, before);
 }

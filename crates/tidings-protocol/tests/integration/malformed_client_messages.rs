@@ -1,4 +1,4 @@
-//! A client is told what was wrong with its message, and where.
+//! The error for a malformed message says what is wrong, and where.
 
 use tidings_protocol::{ClientMessage, ErrorCode, Limits, Reference};
 
@@ -33,7 +33,7 @@ fn each_mistake_has_its_code_and_its_place() {
             InvalidMessage,
             "duplicate field `type`",
         ),
-        // The type.
+        // Errors in `type`.
         ("{}", InvalidMessage, "needs a `type`"),
         ("{\"type\":null}", InvalidMessage, "needs a `type`"),
         (
@@ -51,7 +51,7 @@ fn each_mistake_has_its_code_and_its_place() {
             UnknownType,
             "there are ping, publish",
         ),
-        // Publish.
+        // Errors in `publish`.
         (
             "{\"type\":\"publish\"}",
             InvalidEvent,
@@ -60,7 +60,7 @@ fn each_mistake_has_its_code_and_its_place() {
         (
             r#"{"type":"publish","event_type":"No"}"#,
             InvalidEvent,
-            "`event_type`: event_type begins",
+            "`event_type`: event_type must begin",
         ),
         (
             r#"{"type":"publish","event_type":"gap"}"#,
@@ -122,7 +122,7 @@ fn each_mistake_has_its_code_and_its_place() {
             InvalidTaskId,
             "`task_id`: invalid type: integer `7`",
         ),
-        // Subscribe.
+        // Errors in `subscribe`.
         (
             r#"{"type":"subscribe","task_id":""}"#,
             InvalidTaskId,
@@ -131,7 +131,7 @@ fn each_mistake_has_its_code_and_its_place() {
         (
             r#"{"type":"subscribe","pattern":"build-"}"#,
             InvalidTaskId,
-            "`pattern`: a pattern ends with `*`",
+            "`pattern`: a pattern must end with `*`",
         ),
         (
             r#"{"type":"subscribe","task_id":"a","pattern":"*"}"#,
@@ -151,7 +151,7 @@ fn each_mistake_has_its_code_and_its_place() {
         (
             r#"{"type":"subscribe","since":"e:-1"}"#,
             InvalidMessage,
-            "`since`: an offset is a decimal number",
+            "`since`: an offset must be a decimal number",
         ),
         (
             r#"{"type":"subscribe","history":-1}"#,
@@ -168,7 +168,7 @@ fn each_mistake_has_its_code_and_its_place() {
             InvalidTaskId,
             "task_id has '*' at character 1",
         ),
-        // Command and authenticate.
+        // Errors in `command` and `authenticate`.
         (
             r#"{"type":"command"}"#,
             InvalidMessage,
@@ -252,7 +252,8 @@ fn size_and_depth_are_bounded() {
     assert!(error.message.contains("64 levels"), "{error}");
     assert!(nested(10_000).is_err());
 
-    // A field that nobody reads may be as deep as it likes: it is skipped without recursion.
+    // A field that nobody reads may be nested without limit, because it is skipped without
+    // recursion.
     let deep = format!(
         r#"{{"type":"ping","x":{}{}}}"#,
         "[".repeat(20_000),

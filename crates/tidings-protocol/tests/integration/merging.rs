@@ -1,4 +1,4 @@
-//! Merged events leave the state that each of them leaves, one after the other.
+//! A merged event leads to the same state as the events that it replaces.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn fresh() -> TaskSnapshot {
     TaskSnapshot::new(TaskId::new("task").unwrap(), Epoch::new("e1").unwrap())
 }
 
-/// Publishes what makes sense: the log, and the state after each event.
+/// Publishes the events that are allowed. Returns the log, and the state after each event.
 fn publish(events: impl IntoIterator<Item = NewEvent>) -> Vec<(Event, TaskSnapshot)> {
     let mut state = fresh();
     let mut log = Vec::new();
@@ -45,7 +45,7 @@ fn publish(events: impl IntoIterator<Item = NewEvent>) -> Vec<(Event, TaskSnapsh
     log
 }
 
-/// Merges as much as can be.
+/// Merges as many events as possible.
 fn merge(log: &[(Event, TaskSnapshot)]) -> Vec<Event> {
     let mut merged = Vec::new();
     let mut at = 0;
@@ -65,7 +65,7 @@ fn merge(log: &[(Event, TaskSnapshot)]) -> Vec<Event> {
     merged
 }
 
-/// Folds events from a snapshot on, and compares the state after each.
+/// Folds events, starting from a snapshot, and compares the state after each event.
 fn check(log: &[(Event, TaskSnapshot)], events: &[Event], from: &TaskSnapshot) {
     let mut fold = Fold::default();
     fold.snapshot(from.clone().into());

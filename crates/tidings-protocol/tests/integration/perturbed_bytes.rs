@@ -1,4 +1,4 @@
-//! Damaged messages are refused or read as something else; they never panic.
+//! Damaged messages are refused or decoded as something else. They never cause a panic.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -9,7 +9,7 @@ use tidings_protocol::{
 
 use crate::strategies;
 
-/// One thing that happens to bytes.
+/// One kind of damage to bytes.
 #[derive(Debug, Clone)]
 enum Damage {
     Flip(Index, u8),
@@ -20,7 +20,7 @@ enum Damage {
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
-    // Bytes that mean something to a reader are more likely to matter.
+    // Bytes with a meaning in JSON are more likely to cause trouble.
     let byte = || {
         prop_oneof![
             any::<u8>(),
@@ -58,7 +58,7 @@ fn damaged(text: String, damage: &[Damage]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Every reader there is; what one of them takes must hold its promises.
+/// Passes the text to every decoder, and checks what a decoder accepts.
 fn read_everywhere(text: &str) {
     let _ = ClientMessage::decode(text, &Limits::default());
     let _ = ServerMessage::decode(text);

@@ -1,4 +1,4 @@
-//! Whatever is written is read back as it was.
+//! Every value that is encoded is decoded to the same value.
 
 use proptest::prelude::*;
 use tidings_protocol::{ClientMessage, Event, Limits, NewEvent, ServerMessage, encode_event};

@@ -1,4 +1,4 @@
-//! The schemas know the fields that messages have.
+//! The schemas describe the fields of the messages.
 #![cfg(feature = "schema")]
 
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ impl Schema {
         }
     }
 
-    /// The alternative of the root whose `tag` is `name`, or the one without such a constant.
+    /// Returns the alternative whose `tag` is `name`, or the alternative without a constant tag.
     fn alternative(&self, tag: &str, name: &Value) -> &Value {
         let alternatives = self.0["oneOf"]
             .as_array()
@@ -36,7 +36,7 @@ impl Schema {
         self.resolve(found.unwrap_or_else(|| panic!("no schema for {name}")))
     }
 
-    /// All keys of the object are known, and all required keys are there.
+    /// Checks that the schema knows all keys of the object, and that no required key is missing.
     fn check(&self, schema: &Value, object: &Value) -> Result<(), TestCaseError> {
         let object = object.as_object().unwrap();
         for (key, value) in object {

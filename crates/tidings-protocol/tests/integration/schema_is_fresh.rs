@@ -1,4 +1,4 @@
-//! The schemas in `docs/schema` are those of the types.
+//! The schemas in `docs/schema` match the Rust types.
 #![cfg(feature = "schema")]
 
 use std::fs;
@@ -22,7 +22,7 @@ fn the_files_are_what_the_types_give() {
             fs::write(&path, &text).unwrap();
         }
         let file = fs::read_to_string(&path).unwrap_or_default();
-        // As values: the order of keys depends on how serde_json was built.
+        // Compare values, because the order of keys depends on how serde_json was built.
         let [file, fresh] = [&file, &text].map(|text| serde_json::from_str::<Value>(text).ok());
         assert!(
             file == fresh,

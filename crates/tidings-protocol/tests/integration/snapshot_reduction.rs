@@ -1,5 +1,4 @@
-//! A snapshot is the reduction of its events: the same however it came about,
-//! and never larger than its bound.
+//! A snapshot depends only on its events, and is never larger than its limit.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,7 +13,7 @@ fn fresh() -> TaskSnapshot {
     TaskSnapshot::new(TaskId::new("task").unwrap(), Epoch::new("e1").unwrap())
 }
 
-/// Applies what makes sense; says whether it did.
+/// Applies the event if it is allowed. Returns whether it was.
 fn offer(snapshot: &mut TaskSnapshot, event: &NewEvent) -> bool {
     let payload = Payload::parse(&event.event_type, &event.data).unwrap();
     if snapshot.check(&event.event_type).is_err() {
@@ -138,7 +137,7 @@ fn outputs_go_before_inline_data_and_inline_data_before_the_result() {
     assert_eq!(snapshot.artifacts[0].name.as_deref(), Some("a"));
     assert!(snapshot.result.is_some() && snapshot.truncated);
 
-    // A result that can never fit does not push out the rest first.
+    // A result that can never fit must not displace the rest before it goes itself.
     let snapshot = reduce([text(), NewEvent::task_completed(big(60_000))]);
     assert!(snapshot.result.is_none() && snapshot.truncated);
     assert_eq!(snapshot.outputs[0].text.len(), 20_000);

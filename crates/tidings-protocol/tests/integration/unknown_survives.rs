@@ -1,4 +1,4 @@
-//! What this version does not know is kept or left alone, never refused.
+//! Types and fields that this version does not know are kept or ignored, never refused.
 
 use tidings_protocol::{
     ClientMessage, ClientRequest, Data, Event, EventType, Limits, NewEvent, Payload, ServerMessage,

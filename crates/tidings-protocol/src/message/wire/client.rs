@@ -1,4 +1,4 @@
-//! Client messages as JSON.
+//! The JSON form of client messages.
 
 use std::borrow::Cow;
 
@@ -54,60 +54,61 @@ impl Kind {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ClientMessage<'a> {
-    /// To be answered with `pong`.
+    /// Asks the server for a `pong`.
     Ping {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
     },
-    /// Publish an event; answered with `ack` if it has a `ref`.
+    /// Publishes an event. The server answers with `ack` if the message has a `ref`.
     Publish {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
-        /// The task; on `/ws/tasks/{id}` the path's if left out.
+        /// The task. If left out on `/ws/tasks/{id}`, it is the task in the path.
         #[serde(skip_serializing_if = "Option::is_none")]
         task_id: Option<&'a TaskId>,
         event_type: &'a EventType,
-        /// What the event says; `{}` if left out.
+        /// The event's data; `{}` if left out.
         #[serde(skip_serializing_if = "is_empty")]
         data: Cow<'a, Data>,
-        /// Makes a retry harmless.
+        /// An idempotency key, which makes retries safe.
         #[serde(skip_serializing_if = "Option::is_none")]
         event_id: Option<&'a EventId>,
-        /// Who made the event.
+        /// The name of the program or person that made the event.
         #[serde(skip_serializing_if = "Option::is_none")]
         source: Option<&'a Source>,
-        /// Fences off older runs of the same producer.
+        /// The producer's stamp, which fences off older runs of the same producer.
         #[serde(skip_serializing_if = "Option::is_none")]
         producer: Option<&'a ProducerStamp>,
-        /// The run that the event belongs to: refused if it is not the current one.
+        /// The run that the event belongs to. The server refuses the event if another run is
+        /// current.
         #[serde(skip_serializing_if = "Option::is_none")]
         run: Option<u32>,
     },
-    /// Watch a task or a pattern; answered with `subscribed`.
+    /// Subscribes to a task or a pattern. The server answers with `subscribed`.
     Subscribe {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
-        /// The task; or give a pattern.
+        /// The task. Give either a task or a pattern.
         #[serde(skip_serializing_if = "Option::is_none")]
         task_id: Option<&'a TaskId>,
-        /// A prefix of task ids and `*`.
+        /// A prefix of task ids, followed by `*`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pattern: Option<&'a Pattern>,
-        /// Where to go on: a position, or 0 for all that is retained.
+        /// Where to continue: a position, or 0 for all retained events.
         #[serde(skip_serializing_if = "Option::is_none")]
         since: Option<&'a Since>,
-        /// So many events from before as well.
+        /// How many earlier events to receive as well.
         #[serde(skip_serializing_if = "Option::is_none")]
         history: Option<u32>,
     },
-    /// Watch no more; answered with `unsubscribed`.
+    /// Ends a subscription. The server answers with `unsubscribed`.
     Unsubscribe {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
-        /// The task; or give a pattern.
+        /// The task. Give either a task or a pattern.
         #[serde(skip_serializing_if = "Option::is_none")]
         task_id: Option<&'a TaskId>,
-        /// A prefix of task ids and `*`.
+        /// A prefix of task ids, followed by `*`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pattern: Option<&'a Pattern>,
     },
@@ -127,17 +128,17 @@ pub(crate) enum ClientMessage<'a> {
     Command {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
-        /// The task; on `/ws/tasks/{id}` the path's if left out.
+        /// The task. If left out on `/ws/tasks/{id}`, it is the task in the path.
         #[serde(skip_serializing_if = "Option::is_none")]
         task_id: Option<&'a TaskId>,
-        /// What to do: 1 to 64 characters.
+        /// The name of the command, 1 to 64 characters.
         #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
         command: &'a str,
-        /// With what.
+        /// The command's arguments.
         #[serde(skip_serializing_if = "Option::is_none")]
         args: Option<&'a Data>,
     },
-    /// Renew the permission to be connected.
+    /// Renews the connection's permissions with a new token.
     Authenticate {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,

@@ -1,7 +1,7 @@
-//! How messages look as JSON: plain structs, one for each shape.
+//! The JSON form of messages: plain structs, one for each shape.
 //!
-//! Private, so that the public types can be what is convenient in Rust. The
-//! schemas are generated from these.
+//! They are private, so that the public types can have the form that suits Rust. The JSON Schemas
+//! are generated from these structs.
 
 pub(crate) mod client;
 pub(crate) mod control;

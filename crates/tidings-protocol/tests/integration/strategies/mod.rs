@@ -1,4 +1,4 @@
-//! Random values of everything on the wire.
+//! Random values of every type on the wire.
 
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
 }
 
 fn reference() -> impl Strategy<Value = Reference> {
-    // `null` is the same as none.
+    // `null` means the same as no reference.
     value().prop_filter_map("too long, or null", |value| {
         Reference::parse(&value.to_string())
             .ok()
@@ -238,7 +238,7 @@ pub(crate) fn control_message() -> impl Strategy<Value = ControlMessage> {
     ]
 }
 
-/// Ids from a small set, so that events meet.
+/// Ids from a small set, so that several events concern the same thing.
 fn id() -> impl Strategy<Value = String> {
     prop_oneof![
         (0..4_u8).prop_map(|n| format!("id-{n}")),
@@ -246,7 +246,7 @@ fn id() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Mostly short text, now and then one that puts the bounds to the test.
+/// Mostly short texts, and sometimes one that reaches the limits.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => "\\PC{0,32}",
@@ -259,7 +259,7 @@ fn result() -> impl Strategy<Value = Option<Value>> {
     option::of(prop_oneof![4 => value(), 1 => text().prop_map(Value::from)])
 }
 
-/// Standard events that are valid by themselves, in no sensible order.
+/// Standard events that are valid by themselves, in random order.
 pub(crate) fn reported() -> impl Strategy<Value = NewEvent> {
     prop_oneof![
         2 => text().prop_map(NewEvent::task_started),

@@ -134,7 +134,7 @@ fn malformed() -> Vec<Row> {
         row(
             r#"{"type":"publish","ref":"late","event_type":"progress_update","data":{"progress":1}}"#,
             "invalid_transition",
-            "`progress_update` makes no sense while the task is completed",
+            "`progress_update` is not allowed while the task is completed",
         )
         .on("/ws/tasks/ended")
         .after(&[r#"{"type":"publish","ref":0,"event_type":"task_completed","data":{}}"#])

@@ -6,7 +6,7 @@
 export type Epoch = string;
 export type Offset = number;
 /**
- * Any JSON of at most 256 bytes; it comes back with the answer.
+ * Any JSON of at most 256 bytes. The server sends it back with the answer.
  */
 export type Ref = unknown;
 /**
@@ -14,7 +14,7 @@ export type Ref = unknown;
  */
 export type ItemId = string;
 /**
- * an agent's status
+ * an agent status
  */
 export type AgentStatus = "idle" | "working" | "waiting" | "error" | "offline";
 export type Timestamp = string;
@@ -24,7 +24,7 @@ export type Json = unknown;
  */
 export type ClientId = string;
 /**
- * Why it failed; plain text is read as the message.
+ * Why it failed. Plain text is read as the message.
  */
 export type TaskError =
   | string
@@ -41,7 +41,7 @@ export type TaskId = string;
  */
 export type TaskStatus = "pending" | "running" | "completed" | "failed" | "cancelled";
 /**
- * the state of a step or a tool call
+ * a state of a step or tool call
  */
 export type ItemState = "running" | "completed" | "failed" | "interrupted";
 export type Fields = Record<string, unknown>;
@@ -80,11 +80,11 @@ export type EventType = string;
  */
 export type Source = string;
 /**
- * the reason of a gap
+ * a reason for a gap
  */
 export type GapReason = "expired" | "overrun" | "conflated";
 /**
- * what to do after a close
+ * a reconnect action
  */
 export type Reconnect = "never" | "now" | "after" | "backoff";
 /**
@@ -92,11 +92,11 @@ export type Reconnect = "never" | "now" | "after" | "backoff";
  */
 export type Pattern = string;
 /**
- * the reason of a reset
+ * a reason for a reset
  */
 export type ResetReason = "epoch_changed" | "removed" | "ahead";
 /**
- * the reason of an unsubscription
+ * a reason for an unsubscription
  */
 export type UnsubscribeReason = "asked" | "forbidden" | "removed";
 /**
@@ -183,61 +183,61 @@ export type ClientMessage =
     }
   | {
       /**
-       * What the event says; `{}` if left out.
+       * The event's data; `{}` if left out.
        */
       data?: Fields;
       /**
-       * Makes a retry harmless.
+       * An idempotency key, which makes retries safe.
        */
       event_id?: EventId | null;
       event_type: EventType;
       /**
-       * Fences off older runs of the same producer.
+       * The producer's stamp, which fences off older runs of the same producer.
        */
       producer?: ProducerStamp | null;
       ref?: Ref | null;
       /**
-       * The run that the event belongs to: refused if it is not the current one.
+       * The run that the event belongs to. The server refuses the event if another run is current.
        */
       run?: number | null;
       /**
-       * Who made the event.
+       * The name of the program or person that made the event.
        */
       source?: Source | null;
       /**
-       * The task; on `/ws/tasks/{id}` the path's if left out.
+       * The task. If left out on `/ws/tasks/{id}`, it is the task in the path.
        */
       task_id?: TaskId | null;
       type: "publish";
     }
   | {
       /**
-       * So many events from before as well.
+       * How many earlier events to receive as well.
        */
       history?: number | null;
       /**
-       * A prefix of task ids and `*`.
+       * A prefix of task ids, followed by `*`.
        */
       pattern?: Pattern | null;
       ref?: Ref | null;
       /**
-       * Where to go on: a position, or 0 for all that is retained.
+       * Where to continue: a position, or 0 for all retained events.
        */
       since?: Since | null;
       /**
-       * The task; or give a pattern.
+       * The task. Give either a task or a pattern.
        */
       task_id?: TaskId | null;
       type: "subscribe";
     }
   | {
       /**
-       * A prefix of task ids and `*`.
+       * A prefix of task ids, followed by `*`.
        */
       pattern?: Pattern | null;
       ref?: Ref | null;
       /**
-       * The task; or give a pattern.
+       * The task. Give either a task or a pattern.
        */
       task_id?: TaskId | null;
       type: "unsubscribe";
@@ -264,12 +264,12 @@ export type ClientMessage =
        */
       args?: Fields | null;
       /**
-       * What to do: 1 to 64 characters.
+       * The name of the command, 1 to 64 characters.
        */
       command: string;
       ref?: Ref | null;
       /**
-       * The task; on `/ws/tasks/{id}` the path's if left out.
+       * The task. If left out on `/ws/tasks/{id}`, it is the task in the path.
        */
       task_id?: TaskId | null;
       type: "command";
@@ -280,11 +280,11 @@ export type ClientMessage =
       type: "authenticate";
     };
 /**
- * a log's stream
+ * a log stream
  */
 export type LogStream = "stdout" | "stderr";
 /**
- * What the standard event types promise of their data. Further fields are allowed and kept.
+ * The data of each standard event type. Additional fields are allowed and kept.
  */
 export type EventData =
   | {
@@ -393,7 +393,7 @@ export interface Ack {
   offset: Offset;
   ref?: Ref | null;
   /**
-   * The run that a `task_started` has opened.
+   * The run that a `task_started` event has opened.
    */
   run?: number | null;
 }
@@ -402,49 +402,49 @@ export interface Ack {
  */
 export interface AgentState {
   /**
-   * The agent.
+   * The agent's id.
    */
   agent_id: ItemId;
   /**
-   * More about that.
+   * A message for people about the status.
    */
   message: string | null;
   /**
-   * What it does.
+   * The agent's status.
    */
   status: AgentStatus;
   /**
-   * Since when.
+   * When the status was reported.
    */
   updated_at: Timestamp;
 }
 /**
- * A thing that the task has made.
+ * An artifact that the task has made.
  */
 export interface ArtifactState {
   /**
-   * The artifact.
+   * The artifact's id.
    */
   artifact_id: ItemId;
   /**
-   * The thing itself, if small.
+   * The artifact itself, if it is small.
    */
   data: Json | null;
   /**
-   * What it is, such as `image/png`.
+   * The media type, such as `image/png`.
    */
   media_type: string | null;
   /**
-   * What it is called.
+   * The artifact's name.
    */
   name: string | null;
   /**
-   * Where it is to be had.
+   * Where to download the artifact.
    */
   url: string | null;
 }
 /**
- * Data of `connection_established`; the last four with a task in the path.
+ * Data of `connection_established`. The last four fields occur if the path names a task.
  */
 export interface ConnectionEstablished {
   client_id: ClientId;
@@ -462,15 +462,15 @@ export interface ConnectionEstablished {
   snapshot?: TaskSnapshot | null;
 }
 /**
- * A task's state: the reduction of its events up to `offset`.
+ * A task's state: the result of applying its events up to `offset`.
  */
 export interface TaskSnapshot {
   /**
-   * Its agents, each with its last status.
+   * The task's agents, each with its last status.
    */
   agents: AgentState[];
   /**
-   * Things that it has made.
+   * The task's artifacts.
    */
   artifacts: ArtifactState[];
   /**
@@ -482,7 +482,7 @@ export interface TaskSnapshot {
    */
   epoch: Epoch;
   /**
-   * Why it failed.
+   * Why the task failed.
    */
   error: TaskError | null;
   /**
@@ -490,27 +490,27 @@ export interface TaskSnapshot {
    */
   finished_at: Timestamp | null;
   /**
-   * What it is doing; after a cancellation, the reason.
+   * What the task is doing. After a cancellation, the reason for it.
    */
   message: string | null;
   /**
-   * What it is called.
+   * The task's name.
    */
   name: string | null;
   /**
-   * The last event that is counted in.
+   * The last event that the snapshot contains.
    */
   offset: Offset;
   /**
-   * Texts that it has put out.
+   * The task's outputs.
    */
   outputs: OutputState[];
   /**
-   * The task that it is a part of.
+   * The task that contains this one.
    */
   parent_task_id: TaskId | null;
   /**
-   * Requests neither rejected nor completed.
+   * Commands that are neither rejected nor completed.
    */
   pending_commands: PendingCommand[];
   /**
@@ -518,27 +518,27 @@ export interface TaskSnapshot {
    */
   pending_inputs: PendingInput[];
   /**
-   * How far it is, in per cent.
+   * The progress in per cent.
    */
   progress: number | null;
   /**
-   * When the last `progress_update` came.
+   * When the last `progress_update` was accepted.
    */
   progress_at: Timestamp | null;
   /**
-   * What came of it.
+   * The result of the task.
    */
   result: Json | null;
   /**
-   * How often it was started: 0 before the first time.
+   * How many times the task was started; 0 before the first time.
    */
   run: number;
   /**
-   * The part of the work that it is in.
+   * The stage of the work.
    */
   stage: string | null;
   /**
-   * Nothing was heard from its producer within the lease.
+   * Whether the producer has been silent for longer than the lease.
    */
   stalled: boolean;
   /**
@@ -546,31 +546,31 @@ export interface TaskSnapshot {
    */
   started_at: Timestamp | null;
   /**
-   * Where it is in its life.
+   * The task's status.
    */
   status: TaskStatus;
   /**
-   * Steps that are open, and the latest that ended.
+   * The open steps, and the steps that ended last.
    */
   steps: StepState[];
   /**
-   * The task.
+   * The task's id.
    */
   task_id: TaskId;
   /**
-   * Tool calls that are open, and the latest that ended.
+   * The open tool calls, and the tool calls that ended last.
    */
   tool_calls: ToolCallState[];
   /**
-   * How much there is to do, as `task_started` or the last update said; left out while unknown.
+   * The whole amount of work, from `task_started` or the last update. Left out while unknown.
    */
   total?: number | null;
   /**
-   * Something did not fit and was left out.
+   * Whether something did not fit and was left out.
    */
   truncated: boolean;
   /**
-   * When the last event came.
+   * When the last event was accepted.
    */
   updated_at: Timestamp | null;
 }
@@ -600,7 +600,7 @@ export interface EndedInput {
  */
 export interface OutputState {
   /**
-   * No more will come.
+   * Whether the output is complete.
    */
   complete: boolean;
   /**
@@ -608,11 +608,11 @@ export interface OutputState {
    */
   length: number;
   /**
-   * The output.
+   * The output's id.
    */
   output_id: ItemId;
   /**
-   * Where `text` begins in the whole output, in UTF-8 bytes: 0 while all of it is here. What comes before can be read at `/api/tasks/{id}/outputs/{output_id}`.
+   * Where `text` begins in the whole output, in UTF-8 bytes. It is 0 unless the start was cut off; then `/api/tasks/{id}/outputs/{output_id}` returns the earlier text.
    */
   start: number;
   /**
@@ -621,36 +621,36 @@ export interface OutputState {
   text: string;
 }
 /**
- * A request neither rejected nor completed.
+ * A command that is neither rejected nor completed.
  */
 export interface PendingCommand {
   /**
-   * The task has said that it will.
+   * Whether the task has accepted the command.
    */
   accepted: boolean;
   /**
-   * With what.
+   * The command's arguments.
    */
   args: Json | null;
   /**
-   * Who asks.
+   * Who sent the command.
    */
   by: string;
   /**
-   * What to do.
+   * The name of the command.
    */
   command: string;
   /**
-   * The request.
+   * The id of the command.
    */
   command_id: ItemId;
   /**
-   * Since when it waits.
+   * When the command was sent.
    */
   requested_at: Timestamp;
 }
 /**
- * A question without an answer.
+ * A question that has no answer yet.
  */
 export interface PendingInput {
   /**
@@ -666,15 +666,15 @@ export interface PendingInput {
    */
   input_id: ItemId;
   /**
-   * What to ask.
+   * The question itself.
    */
   prompt: string;
   /**
-   * Since when it waits.
+   * When the question was asked.
    */
   requested_at: Timestamp;
   /**
-   * What the answer is to look like, as JSON Schema.
+   * The form of the answer, as JSON Schema.
    */
   schema: Json | null;
 }
@@ -683,27 +683,27 @@ export interface PendingInput {
  */
 export interface StepState {
   /**
-   * When it ended.
+   * When the step ended.
    */
   ended_at: Timestamp | null;
   /**
-   * What it is called.
+   * The step's name.
    */
   name: string | null;
   /**
-   * The step that it is a part of.
+   * The step that contains this one.
    */
   parent_step_id: ItemId | null;
   /**
-   * When it began.
+   * When the step began.
    */
   started_at: Timestamp;
   /**
-   * Whether it is open, or how it ended.
+   * Whether the step is running, or how it ended.
    */
   state: ItemState;
   /**
-   * The step.
+   * The step's id.
    */
   step_id: ItemId;
 }
@@ -712,15 +712,15 @@ export interface StepState {
  */
 export interface ToolCallState {
   /**
-   * When it ended.
+   * When the call ended.
    */
   ended_at: Timestamp | null;
   /**
-   * When it began.
+   * When the call began.
    */
   started_at: Timestamp;
   /**
-   * Whether it is open, or how it ended.
+   * Whether the call is running, or how it ended.
    */
   state: ItemState;
   /**
@@ -728,7 +728,7 @@ export interface ToolCallState {
    */
   tool: string;
   /**
-   * The call.
+   * The id of the tool call.
    */
   tool_call_id: ItemId;
 }
@@ -741,15 +741,15 @@ export interface RequestError {
   ref?: Ref | null;
 }
 /**
- * An event in its task's log: what subscribers get.
+ * An event in its task's log, as subscribers receive it.
  */
 export interface EventRecord {
   /**
-   * Of an `output_delta`: the length of its output in UTF-8 bytes before this text. It shows whether text is missing or comes twice.
+   * For an `output_delta`: the length of the output before this text, in UTF-8 bytes. It shows whether text is missing or repeated.
    */
   at?: number | null;
   /**
-   * What it says.
+   * The event's data.
    */
   data: Fields;
   /**
@@ -757,37 +757,37 @@ export interface EventRecord {
    */
   event_id?: EventId | null;
   /**
-   * What kind of event it is.
+   * The type of the event.
    */
   event_type: EventType;
   /**
-   * The first offset that a merged event stands for; `offset` is the last.
+   * The first offset that a merged event stands for. `offset` is the last one.
    */
   from?: Offset | null;
   /**
-   * Its place in the task's log.
+   * The event's place in the task's log.
    */
   offset: Offset;
   /**
-   * Who made it.
+   * The name of the program or person that made the event.
    */
   source?: Source | null;
   /**
-   * The task it belongs to.
+   * The task that the event belongs to.
    */
   task_id: TaskId;
   /**
-   * When the server took it.
+   * When the server accepted the event.
    */
   timestamp: Timestamp;
 }
 /**
- * Data of `gap`: offsets that are not delivered, both ends included.
+ * Data of `gap`: offsets that are not delivered. Both ends are included.
  */
 export interface Gap {
   from: Offset;
   /**
-   * The offsets are those of the client's inbox.
+   * Whether the offsets belong to the client's inbox.
    */
   inbox?: boolean;
   reason: GapReason;
@@ -795,7 +795,7 @@ export interface Gap {
   to: Offset;
 }
 /**
- * Data of `going_away`, sent before every close by the server.
+ * Data of `going_away`, which the server sends before it closes a connection.
  */
 export interface GoingAway {
   reason: string;
@@ -803,7 +803,7 @@ export interface GoingAway {
   reconnect_after_ms?: number | null;
 }
 /**
- * Data of `heartbeat`: newest offsets by task.
+ * Data of `heartbeat`: the newest offsets by task.
  */
 export interface Heartbeat {
   heads: {
@@ -811,7 +811,7 @@ export interface Heartbeat {
   };
 }
 /**
- * Data of `personal_message`; the offset is the inbox's.
+ * Data of `personal_message`. The offset belongs to the client's inbox.
  */
 export interface PersonalMessage {
   data: Fields;
@@ -825,12 +825,12 @@ export interface Pong {
   ref?: Ref | null;
 }
 /**
- * Data of `reset`: the client's position is void.
+ * Data of `reset`: the client's position is not valid any more.
  */
 export interface Reset {
   epoch: Epoch;
   /**
-   * What comes next comes after this offset.
+   * The following events come after this offset.
    */
   offset: Offset;
   reason: ResetReason;
@@ -858,19 +858,19 @@ export interface Unsubscribed {
   task_id?: TaskId | null;
 }
 /**
- * Which producer publishes, in which run of it, and the number of the event in that run.
+ * The stamp of an event: its producer, the run of the producer, and the event's number in that run.
  */
 export interface ProducerStamp {
   /**
-   * Its run: each restart takes a higher one.
+   * The number of the producer's run. Each restart uses a higher one.
    */
   epoch: number;
   /**
-   * The producer, the same after it was restarted.
+   * The producer's id, which stays the same after a restart.
    */
   id: ProducerId;
   /**
-   * Counts its events within the run, one by one, from wherever it likes.
+   * The number of the event in its run. The first may be any number, then each is one higher.
    */
   seq: number;
 }
@@ -879,15 +879,15 @@ export interface ProducerStamp {
  */
 export interface AgentStatusChange {
   /**
-   * The agent.
+   * The agent's id.
    */
   agent_id: ItemId;
   /**
-   * More about that, for people.
+   * A message for people about the status.
    */
   message?: string | null;
   /**
-   * What it does now.
+   * The agent's new status.
    */
   status: AgentStatus;
 }
@@ -896,23 +896,23 @@ export interface AgentStatusChange {
  */
 export interface Artifact {
   /**
-   * The artifact; a later event with the same id replaces it.
+   * The artifact's id. A later event with the same id replaces the artifact.
    */
   artifact_id: ItemId;
   /**
-   * The thing itself, if small.
+   * The artifact itself, if it is small.
    */
   data?: Json | null;
   /**
-   * What it is, such as `image/png`.
+   * The media type, such as `image/png`.
    */
   media_type?: string | null;
   /**
-   * What to call it.
+   * A name for people.
    */
   name?: string | null;
   /**
-   * Where it is to be had.
+   * Where to download the artifact.
    */
   url?: string | null;
 }
@@ -921,7 +921,7 @@ export interface Artifact {
  */
 export interface CommandAccepted {
   /**
-   * The request.
+   * The id of the command.
    */
   command_id: ItemId;
 }
@@ -930,11 +930,11 @@ export interface CommandAccepted {
  */
 export interface CommandCompleted {
   /**
-   * The request.
+   * The id of the command.
    */
   command_id: ItemId;
   /**
-   * What came of it.
+   * The result of the command.
    */
   result?: Json | null;
 }
@@ -943,11 +943,11 @@ export interface CommandCompleted {
  */
 export interface CommandRejected {
   /**
-   * The request.
+   * The id of the command.
    */
   command_id: ItemId;
   /**
-   * Why not.
+   * Why the task will not do it.
    */
   reason: string;
 }
@@ -956,19 +956,19 @@ export interface CommandRejected {
  */
 export interface CommandRequested {
   /**
-   * With what.
+   * The command's arguments.
    */
   args?: Json | null;
   /**
-   * Who asks.
+   * Who sent the command.
    */
   by: string;
   /**
-   * What to do: `cancel`, `pause`, `resume`, or anything the task's agent understands.
+   * The name of the command: `cancel`, `pause`, `resume`, or any other that the task's agent understands.
    */
   command: string;
   /**
-   * The request.
+   * The id of the command.
    */
   command_id: ItemId;
 }
@@ -986,11 +986,11 @@ export interface InputExpired {
  */
 export interface InputProvided {
   /**
-   * Who gave it.
+   * Who gave the answer.
    */
   by: string;
   /**
-   * The question.
+   * The id of the question.
    */
   input_id: ItemId;
   /**
@@ -1018,7 +1018,7 @@ export interface InputRequired {
    */
   input_id: ItemId;
   /**
-   * What to ask.
+   * The question itself.
    */
   prompt: string;
   /**
@@ -1031,15 +1031,15 @@ export interface InputRequired {
  */
 export interface Log {
   /**
-   * How grave it is, in the application's words.
+   * The severity, in the application's own words.
    */
   level?: string | null;
   /**
-   * The line, or lines.
+   * One log line, or several.
    */
   message: string;
   /**
-   * Where it was written.
+   * The stream on which the line was written.
    */
   stream?: LogStream | null;
 }
@@ -1048,11 +1048,11 @@ export interface Log {
  */
 export interface OutputCompleted {
   /**
-   * The output.
+   * The output's id.
    */
   output_id: ItemId;
   /**
-   * Its whole text; else it is what the deltas made.
+   * The whole text of the output. If left out, the text is that of the deltas.
    */
   text?: string | null;
 }
@@ -1065,32 +1065,32 @@ export interface OutputDelta {
    */
   output_id: ItemId;
   /**
-   * What comes after the text so far.
+   * The text to append to the output.
    */
   text: string;
 }
 /**
- * Data of `progress_update`: `progress` or `current`, or both.
+ * Data of `progress_update`. It has `progress`, `current`, or both.
  */
 export interface ProgressUpdate {
   /**
-   * How much is done, in the unit of `total`.
+   * The amount of work done, in the unit of `total`.
    */
   current?: number | null;
   /**
-   * What is being done, for people.
+   * What the task is doing, for people.
    */
   message?: string | null;
   /**
-   * Per cent, 0–100.
+   * The progress in per cent, 0–100.
    */
   progress?: number | null;
   /**
-   * The part of the work that it is in.
+   * The stage of the work.
    */
   stage?: string | null;
   /**
-   * How much there is to do; else as `task_started` said.
+   * The whole amount of work. If left out, the amount from `task_started` holds.
    */
   total?: number | null;
 }
@@ -1099,11 +1099,11 @@ export interface ProgressUpdate {
  */
 export interface StepCompleted {
   /**
-   * What came of it.
+   * The result of the step.
    */
   result?: Json | null;
   /**
-   * The step.
+   * The step's id.
    */
   step_id: ItemId;
 }
@@ -1112,11 +1112,11 @@ export interface StepCompleted {
  */
 export interface StepFailed {
   /**
-   * Why.
+   * Why the step failed.
    */
   error: TaskError;
   /**
-   * The step.
+   * The step's id.
    */
   step_id: ItemId;
 }
@@ -1125,15 +1125,15 @@ export interface StepFailed {
  */
 export interface StepStarted {
   /**
-   * What to call it.
+   * A name for people.
    */
   name?: string | null;
   /**
-   * The step that this one is a part of.
+   * The step that contains this one.
    */
   parent_step_id?: ItemId | null;
   /**
-   * The step.
+   * The step's id.
    */
   step_id: ItemId;
 }
@@ -1142,7 +1142,7 @@ export interface StepStarted {
  */
 export interface TaskCancelled {
   /**
-   * Why.
+   * Why the task was cancelled.
    */
   reason?: string | null;
 }
@@ -1151,7 +1151,7 @@ export interface TaskCancelled {
  */
 export interface TaskCompleted {
   /**
-   * What came of it.
+   * The result of the task.
    */
   result?: Json | null;
 }
@@ -1160,7 +1160,7 @@ export interface TaskCompleted {
  */
 export interface TaskFailed {
   /**
-   * Why.
+   * Why the task failed.
    */
   error: TaskError;
 }
@@ -1169,19 +1169,19 @@ export interface TaskFailed {
  */
 export interface TaskStarted {
   /**
-   * Silence for so many milliseconds makes the task stall; for as long again, fail.
+   * The lease in milliseconds. After one lease of silence the task stalls; after a second one it fails.
    */
   lease_ms?: number | null;
   /**
-   * What to call the task.
+   * A name for people.
    */
   name?: string | null;
   /**
-   * The task that this one is a part of.
+   * The task that contains this one.
    */
   parent_task_id?: TaskId | null;
   /**
-   * How much there is to do, in any unit; `current` in later updates counts in it.
+   * The whole amount of work, in any unit. `current` in later updates uses the same unit.
    */
   total?: number | null;
 }
@@ -1190,15 +1190,15 @@ export interface TaskStarted {
  */
 export interface ToolCallCompleted {
   /**
-   * How long it took, in milliseconds.
+   * The duration of the call in milliseconds.
    */
   duration_ms?: number | null;
   /**
-   * What the tool answered.
+   * The tool's output.
    */
   output?: Json | null;
   /**
-   * The call.
+   * The id of the tool call.
    */
   tool_call_id: ItemId;
 }
@@ -1207,11 +1207,11 @@ export interface ToolCallCompleted {
  */
 export interface ToolCallFailed {
   /**
-   * Why.
+   * Why the call failed.
    */
   error: TaskError;
   /**
-   * The call.
+   * The id of the tool call.
    */
   tool_call_id: ItemId;
 }
@@ -1220,7 +1220,7 @@ export interface ToolCallFailed {
  */
 export interface ToolCallStarted {
   /**
-   * What it was given.
+   * The tool's input.
    */
   input?: Json | null;
   /**
@@ -1228,36 +1228,36 @@ export interface ToolCallStarted {
    */
   tool: string;
   /**
-   * The call.
+   * The id of the tool call.
    */
   tool_call_id: ItemId;
 }
 /**
- * An event before it has a place in a log: what a producer publishes.
+ * An event as a producer publishes it, before it has an offset in a log.
  */
 export interface NewEvent {
   /**
-   * What it says; `{}` if left out.
+   * The event's data; `{}` if left out.
    */
   data?: Fields;
   /**
-   * Makes a retry harmless: a second event with the same id is not taken again.
+   * An idempotency key, which makes retries safe: the server accepts each id only once.
    */
   event_id?: EventId | null;
   /**
-   * What kind of event it is.
+   * The type of the event.
    */
   event_type: EventType;
   /**
-   * Keeps an older run of the same producer from interfering.
+   * The producer's stamp, which stops an older run of the producer from interfering.
    */
   producer?: ProducerStamp | null;
   /**
-   * The run of the task that the event belongs to: refused if it is not the current one.
+   * The run of the task that the event belongs to. The server refuses the event if another run is the current one.
    */
   run?: number | null;
   /**
-   * Who made it.
+   * The name of the program or person that made the event.
    */
   source?: Source | null;
 }

@@ -1,4 +1,4 @@
-//! Control messages as JSON.
+//! The JSON form of control messages.
 
 mod read;
 
@@ -16,7 +16,7 @@ use crate::{
     Reconnect, ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
 };
 
-/// The outer object.
+/// The outer object of every control message.
 #[derive(Serialize)]
 pub(crate) struct Envelope<'a> {
     event_type: &'static str,
@@ -53,7 +53,7 @@ enum Data<'a> {
     GoingAway(GoingAway<'a>),
 }
 
-/// Data of `connection_established`; the last four with a task in the path.
+/// Data of `connection_established`. The last four fields occur if the path names a task.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct ConnectionEstablished<'a> {
@@ -108,32 +108,32 @@ pub(crate) struct Unsubscribed<'a> {
     reason: UnsubscribeReason,
 }
 
-/// Data of `reset`: the client's position is void.
+/// Data of `reset`: the client's position is not valid any more.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Reset<'a> {
     reason: ResetReason,
     epoch: Cow<'a, Epoch>,
-    /// What comes next comes after this offset.
+    /// The following events come after this offset.
     offset: Offset,
     snapshot: Cow<'a, Arc<TaskSnapshot>>,
 }
 
-/// Data of `gap`: offsets that are not delivered, both ends included.
+/// Data of `gap`: offsets that are not delivered. Both ends are included.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Gap<'a> {
     from: Offset,
     to: Offset,
     reason: GapReason,
-    /// The offsets are those of the client's inbox.
+    /// Whether the offsets belong to the client's inbox.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     inbox: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<Cow<'a, Arc<TaskSnapshot>>>,
 }
 
-/// Data of `heartbeat`: newest offsets by task.
+/// Data of `heartbeat`: the newest offsets by task.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Heartbeat<'a> {
@@ -149,7 +149,7 @@ pub(crate) struct Ack<'a> {
     epoch: Cow<'a, Epoch>,
     offset: Offset,
     duplicate: bool,
-    /// The run that a `task_started` has opened.
+    /// The run that a `task_started` event has opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<u32>,
 }
@@ -164,7 +164,7 @@ pub(crate) struct Error<'a> {
     message: Cow<'a, str>,
 }
 
-/// Data of `personal_message`; the offset is the inbox's.
+/// Data of `personal_message`. The offset belongs to the client's inbox.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct PersonalMessage<'a> {
@@ -181,7 +181,7 @@ pub(crate) struct Pong<'a> {
     reference: Option<Cow<'a, Reference>>,
 }
 
-/// Data of `going_away`, sent before every close by the server.
+/// Data of `going_away`, which the server sends before it closes a connection.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct GoingAway<'a> {

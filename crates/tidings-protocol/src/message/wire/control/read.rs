@@ -1,4 +1,4 @@
-//! From JSON to control messages.
+//! Conversion of JSON to control messages.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::{
 use crate::message::{ControlMessage, Joined, Target};
 use crate::{Epoch, Gap as Range, Offset, Pattern, TaskId, TaskSnapshot};
 
-/// The control message `name`, from its data and the task at the top level;
-/// none if there is no control message of this name.
+/// Returns the control message `name`, made from its data and the task at its top level. Returns
+/// `None` if no control message has this name.
 pub(crate) fn read(
     name: &str,
     task_id: Option<TaskId>,
@@ -123,7 +123,7 @@ pub(crate) fn read(
     Some(message)
 }
 
-/// All of it, or nothing.
+/// Returns the joined task if all of its fields are present, otherwise `None`.
 fn joined(
     task_id: Option<TaskId>,
     epoch: Option<Cow<'_, Epoch>>,
