@@ -1,13 +1,13 @@
-//! `/api/asyncapi.json`: what is said over WebSocket, as AsyncAPI 3.
+//! `/api/asyncapi.json`: the WebSocket messages as an AsyncAPI 3 document.
 //!
-//! A message for each kind there is, made from the schemas of the protocol's
-//! types: what is new there is new here.
+//! The document has one message for each variant in the schemas of the protocol's types. A new
+//! message type appears in it without further work.
 
 use serde_json::{Map, Value, json};
 
 use crate::components;
 
-/// Returns the document.
+/// Returns the AsyncAPI document.
 pub fn document() -> Value {
     at("")
 }
@@ -33,13 +33,13 @@ pub fn at(prefix: &str) -> Value {
     };
     let query = |of_task: bool| {
         let mut properties = json!({
-            "client_id": { "type": "string", "description": "What the client calls itself." },
-            "resume_token": { "type": "string", "description": "The proof that came with the id." }
+            "client_id": { "type": "string", "description": "The id that the client gives itself." },
+            "resume_token": { "type": "string", "description": "The token that the server sent with the id." }
         });
         if of_task {
             properties["since"] = json!({
                 "type": "string",
-                "description": "Go on after this position; `0` for everything that is retained."
+                "description": "The position after which to continue. `0` sends all retained events."
             });
             properties["history"] = json!({ "type": "integer", "minimum": 0 });
         }
@@ -59,8 +59,8 @@ pub fn at(prefix: &str) -> Value {
             "title": "Tidings",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "The protocol `tidings.v1`: the progress of long-running work, live and \
-                in order. One JSON object a text message. Server-sent events carry what the \
-                server sends as well.",
+                in order. Each text message is one JSON object. Server-sent events carry the same \
+                messages from the server.",
             "license": { "name": "MIT" }
         },
         "defaultContentType": "application/json",
@@ -68,30 +68,30 @@ pub fn at(prefix: &str) -> Value {
             "task": {
                 "address": format!("{prefix}/ws/tasks/{{task_id}}"),
                 "title": "One task",
-                "description": "Messages without a `task_id` are about the path's.",
-                "parameters": { "task_id": { "description": "The task to watch." } },
+                "description": "Messages without a `task_id` concern the task in the path.",
+                "parameters": { "task_id": { "description": "The id of the task to watch." } },
                 "messages": in_channel(),
                 "bindings": query(true)
             },
             "any": {
                 "address": format!("{prefix}/ws"),
                 "title": "Many tasks",
-                "description": "Subscribe by message: to tasks, and to patterns of them.",
+                "description": "The client subscribes to tasks and patterns by message.",
                 "messages": in_channel(),
                 "bindings": query(false)
             }
         },
         "operations": {
-            "sendOfTask": operation("send", "task", &sent, "What a watcher of a task gets"),
-            "receiveOfTask": operation("receive", "task", &received, "What it may ask for"),
-            "sendOfAny": operation("send", "any", &sent, "What a watcher of many tasks gets"),
-            "receiveOfAny": operation("receive", "any", &received, "What it may ask for")
+            "sendOfTask": operation("send", "task", &sent, "Messages to a subscriber of one task"),
+            "receiveOfTask": operation("receive", "task", &received, "Messages from the client"),
+            "sendOfAny": operation("send", "any", &sent, "Messages to a subscriber of many tasks"),
+            "receiveOfAny": operation("receive", "any", &received, "Messages from the client")
         },
         "components": { "messages": all, "schemas": used(&schemas, &sent, &received) }
     })
 }
 
-/// A message for each variant of a schema, named after the variant's tag.
+/// Returns a message for each variant of a schema, named after the variant's tag.
 fn messages(
     schemas: &Map<String, Value>,
     of: &str,
@@ -114,7 +114,7 @@ fn messages(
         .collect()
 }
 
-/// The schemas that messages lead to.
+/// Returns the schemas that the messages refer to, directly or indirectly.
 fn used(
     schemas: &Map<String, Value>,
     sent: &Map<String, Value>,

@@ -1,9 +1,9 @@
-//! What is said more than once: schemas, parameters, responses.
+//! The shared parts of the OpenAPI document: schemas, parameters and responses.
 
 use serde_json::{Map, Value, json};
 use tidings_protocol::schema;
 
-/// The schemas of the protocol that are of use over HTTP.
+/// The protocol's schemas that the HTTP routes use.
 const SCHEMAS: &[&str] = &[
     "server-message.json",
     "client-message.json",
@@ -17,14 +17,14 @@ pub(crate) fn all() -> Value {
         "parameters": parameters(),
         "responses": {
             "Problem": {
-                "description": "The request was refused; `detail` says why.",
+                "description": "The request was refused. `detail` says why.",
                 "content": { "application/problem+json": { "schema": reference("Problem") } }
             }
         }
     })
 }
 
-/// A reference to a schema.
+/// Returns a reference to a schema.
 pub(crate) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
@@ -56,7 +56,7 @@ pub(crate) fn schemas() -> Map<String, Value> {
     schemas
 }
 
-/// Schemas by themselves keep their definitions elsewhere.
+/// Rewrites the references of a schema, because a schema file keeps its definitions elsewhere.
 fn relocate(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -70,14 +70,14 @@ fn relocate(value: &mut Value) {
     }
 }
 
-/// What only HTTP has.
+/// Returns the schemas that only HTTP uses.
 fn own() -> Value {
     let count = json!({ "type": "integer", "minimum": 0 });
     let text = json!({ "type": "string" });
     let text_or_null = json!({ "type": ["string", "null"] });
     let position = json!({
         "type": "string",
-        "description": "A position, `epoch:offset`.",
+        "description": "A position: `epoch:offset`.",
         "examples": ["3f9c1d20:42"]
     });
     let object = |properties: Value| -> Value {
@@ -109,11 +109,11 @@ fn own() -> Value {
         "Published": of_several(object(json!({
             "epoch": reference("Epoch"),
             "offset": reference("Offset"),
-            "duplicate": { "type": "boolean", "description": "The event was accepted before; nothing was sent. `offset` is the original one, or 0 if it is not known any more." }
+            "duplicate": { "type": "boolean", "description": "Whether the event was accepted before. If so, it was not published again. `offset` is the original one, or 0 if it is no longer known." }
         })), json!({ "run": { "type": "integer", "minimum": 0, "description": "The run that a `task_started` has opened." } })),
         "CloudEvent": {
             "type": "object",
-            "description": "CloudEvents 1.0 in JSON format; `type` becomes the `event_type`.",
+            "description": "A CloudEvent 1.0 in JSON format. `type` becomes the `event_type`.",
             "required": ["specversion", "id", "source", "type"],
             "properties": {
                 "specversion": { "const": "1.0" },
@@ -140,7 +140,7 @@ fn own() -> Value {
         })),
         "TaskPage": object(json!({
             "tasks": { "type": "array", "items": reference("TaskSnapshot") },
-            "next": { "type": ["string", "null"], "description": "The `after` of the next page." }
+            "next": { "type": ["string", "null"], "description": "The value of `after` for the next page." }
         })),
         "NewCommand": {
             "type": "object",
@@ -212,8 +212,8 @@ fn own() -> Value {
         "ConnectionList": of_several(object(json!({
             "connections": { "type": "array", "items": reference("ConnectionInfo") }
         })), json!({
-            "unanswered": { "type": "array", "items": text, "description": "Of several nodes, those that did not answer in time: what they have is missing." },
-            "truncated": { "type": "array", "items": text, "description": "Of several nodes, those that have more than they could list." }
+            "unanswered": { "type": "array", "items": text, "description": "In a cluster: the nodes that did not answer in time. Their entries are missing." },
+            "truncated": { "type": "array", "items": text, "description": "In a cluster: the nodes that have more entries than they could list." }
         })),
         "ConnectionInfo": of_several(object(json!({
             "client_id": reference("ClientId"),
@@ -228,7 +228,7 @@ fn own() -> Value {
             "received": count,
             "lag": count,
             "blocked": { "type": "boolean" }
-        })), json!({ "node": { "type": "string", "description": "Of several nodes, the one that it is connected to." } })),
+        })), json!({ "node": { "type": "string", "description": "In a cluster: the node that the client is connected to." } })),
         "SubscriptionInfo": object(json!({
             "task_id": reference("TaskId"),
             "offset": count,
@@ -244,10 +244,10 @@ fn own() -> Value {
         },
         "PersonalMessageTaken": object(json!({ "offset": reference("Offset") })),
         "BackupMade": object(json!({
-            "directory": { "type": "string", "description": "Where it is, on the server." },
+            "directory": { "type": "string", "description": "The directory of the backup on the server." },
             "tasks": count,
             "events": count,
-            "bytes": { "type": "integer", "minimum": 0, "description": "Of the events." }
+            "bytes": { "type": "integer", "minimum": 0, "description": "The size of the events in bytes." }
         })),
         "Stats": of_several(object(json!({
             "version": text,
@@ -257,13 +257,13 @@ fn own() -> Value {
         })), json!({
             "nodes": {
                 "type": "array",
-                "description": "Of several nodes, each one's; what stands above is their sum. A task that several nodes have is counted by each.",
+                "description": "In a cluster: the counters of each node. The counters above are the sum. A task that several nodes have is counted by each of them.",
                 "items": object(json!({
                     "node": text,
-                    "stats": { "type": ["object", "null"], "description": "null if it did not answer in time." }
+                    "stats": { "type": ["object", "null"], "description": "`null` if the node did not answer in time." }
                 }))
             },
-            "unanswered": { "type": "array", "items": text, "description": "Nodes that the sum lacks." }
+            "unanswered": { "type": "array", "items": text, "description": "The nodes that are missing from the sum." }
         })),
         "Index": object(json!({
             "name": { "const": "tidings" },
@@ -284,27 +284,27 @@ fn parameters() -> Value {
         "Since": query(
             "since",
             reference("Since"),
-            "Go on after this position; `0` for everything that is retained."
+            "The position after which to continue. `0` returns all retained events."
         ),
         "History": query(
             "history",
             json!({ "type": "integer", "minimum": 0, "maximum": 4_294_967_295_u64 }),
-            "Begin with up to so many of the newest events. `since` wins over it."
+            "Start with up to this many of the newest events. `since` takes precedence."
         ),
         "Client": query(
             "client_id",
             reference("ClientId"),
-            "What the client calls itself; made up by the server if left out."
+            "The id that the client gives itself. If left out, the server generates one."
         ),
         "ResumeToken": query(
             "resume_token",
             json!({ "type": "string" }),
-            "The proof that came with `connection_established`: needed for a `client_id` in use."
+            "The token from `connection_established`. It is required for a `client_id` that is in use."
         ),
         "Type": query(
             "type",
             json!({ "type": "string" }),
-            "Only events of these types, separated by commas. `next` goes on past those left out."
+            "Return only events of these types, separated by commas. `next` continues after the events left out."
         ),
         "Text": query(
             "text",
@@ -315,12 +315,12 @@ fn parameters() -> Value {
         "Limit": query(
             "limit",
             json!({ "type": "integer", "minimum": 0, "default": 100 }),
-            "How many at most, 1 to 1,000; what is outside the range is moved into it."
+            "The most entries to return, 1 to 1,000. A value outside this range is moved to its nearer end."
         )
     })
 }
 
-/// Adds what is said only where several nodes act as one.
+/// Adds the properties that are present only in a cluster.
 fn of_several(mut schema: Value, more: Value) -> Value {
     if let (Some(properties), Value::Object(more)) = (schema["properties"].as_object_mut(), more) {
         properties.extend(more);

@@ -1,7 +1,7 @@
-//! Descriptions of Tidings for programs: OpenAPI, AsyncAPI and JSON Schemas.
+//! Descriptions of the Tidings server for programs: OpenAPI, AsyncAPI and JSON Schemas.
 //!
-//! The documents are built from the protocol's types. [`routes`] serves them as
-//! routes of a `tidings-transport` service, to everybody:
+//! The documents are built from the protocol's types. [`routes`] serves them as routes of a
+//! `tidings-transport` service. They need no token:
 //!
 //! ```
 //! use tidings_transport::TransportConfig;
@@ -10,7 +10,8 @@
 //! config.routes.extend(tidings_describe::routes());
 //! ```
 //!
-//! A service that serves them describes the routes of a whole server: those of
+//! The documents describe the routes of a whole server: those of the transport, `/metrics` of
+//! `tidings-metrics`, and these two.
 //! the transport, `/metrics` of `tidings-metrics`, and these two.
 
 mod components;
@@ -30,7 +31,7 @@ pub use tidings_protocol::schema::all as schemas;
 
 /// Returns the routes `/api/openapi.json` and `/api/asyncapi.json`.
 pub fn routes() -> [ExtraRoute; 2] {
-    // Each text is made once, and by the first request: nobody waits for it at the start.
+    // The first request builds the text, so the start of the server does not wait for it.
     static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| text(&openapi::document()));
     static ASYNCAPI: LazyLock<Bytes> = LazyLock::new(|| text(&asyncapi::document()));
     [

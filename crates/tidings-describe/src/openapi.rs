@@ -1,13 +1,13 @@
-//! `/api/openapi.json`: what there is over HTTP, for programs that ask.
+//! `/api/openapi.json`: the HTTP routes as an OpenAPI document.
 //!
-//! Built from code, so that the schemas are those of the protocol's types; a
-//! test holds the paths and the routes together.
+//! The document is built from the protocol's types, so its schemas match them. A test checks that
+//! the paths match the routes of the server.
 
 use serde_json::{Value, json};
 
 use crate::{components, paths};
 
-/// Returns the document.
+/// Returns the OpenAPI document.
 pub fn document() -> Value {
     json!({
         "openapi": "3.1.0",
@@ -16,8 +16,8 @@ pub fn document() -> Value {
             "title": "Tidings",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Carries the progress of long-running work to the people who watch it. \
-                Errors are RFC 9457 problem details; where the protocol has a code for one, it is \
-                in `code`. HEAD is answered wherever GET is.",
+                Errors are RFC 9457 problem details. If the protocol has a code for an error, \
+                `code` contains it. Every route that answers GET also answers HEAD.",
             "license": { "name": "MIT", "identifier": "MIT" }
         },
         "tags": [
@@ -49,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// Lists the routes of a server, and the methods that each has.
+    /// Returns the routes of a server, and the methods of each.
     fn served() -> Vec<(&'static str, &'static str)> {
         let mut config = TransportConfig::default();
         config.routes.extend(crate::routes());

@@ -1,4 +1,4 @@
-//! Every path with its methods, parameters, bodies and answers.
+//! The paths of the OpenAPI document, with methods, parameters, bodies and responses.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::components::reference;
 
 pub(crate) fn all() -> Value {
     json!({
-        "/": { "get": get("index", "server", "What there is here", "Index") },
+        "/": { "get": get("index", "server", "The routes of the server", "Index") },
         "/ws": watch("watch", "Open a WebSocket and subscribe by message", false),
         "/ws/tasks/{task_id}": watch("watchTask", "Open a WebSocket to one task", true),
         "/api/tasks": tasks(),
@@ -22,16 +22,16 @@ pub(crate) fn all() -> Value {
         "/api/connections/{client_id}": connection(),
         "/api/connections/{client_id}/messages": messages(),
         "/api/backups": backups(),
-        "/api/stats": { "get": get("stats", "server", "Counters, and what they stand at", "Stats") },
-        "/healthz": { "get": get("healthz", "server", "Whether the process answers", "Status") },
+        "/api/stats": { "get": get("stats", "server", "The server's counters", "Stats") },
+        "/healthz": { "get": get("healthz", "server", "Liveness: whether the process answers", "Status") },
         "/readyz": readyz(),
         "/metrics": metrics(),
         "/api/openapi.json": description("openapi", "This document"),
-        "/api/asyncapi.json": description("asyncapi", "What is said over WebSocket, as AsyncAPI 3")
+        "/api/asyncapi.json": description("asyncapi", "The AsyncAPI 3 description of the WebSocket messages")
     })
 }
 
-/// A reference to a parameter.
+/// Returns a reference to a parameter.
 fn parameter(name: &str) -> Value {
     json!({ "$ref": format!("#/components/parameters/{name}") })
 }
@@ -48,7 +48,7 @@ fn answer(description: &str, schema: &str) -> Value {
     json!({ "description": description, "content": json_content(schema) })
 }
 
-/// Answers: the good ones, and problems of these kinds.
+/// Returns the responses: the given successful ones, and problems with these status codes.
 fn responses(good: Value, problems: &[&str]) -> Value {
     let mut responses = good;
     for status in problems {
@@ -77,14 +77,15 @@ fn watch(id: &str, summary: &str, of_task: bool) -> Value {
             "operationId": id,
             "tags": ["watch"],
             "summary": summary,
-            "description": "A WebSocket upgrade (RFC 6455), subprotocol `tidings.v1` optional. \
-                The server sends `x-server-message`, the client `x-client-message`, one JSON \
-                object a text message. A refusal after the upgrade is a close code.",
+            "description": "Upgrades to a WebSocket (RFC 6455). The subprotocol `tidings.v1` is optional. \
+                The server sends `x-server-message` and the client sends `x-client-message`. Each \
+                text message is one JSON object. After the upgrade, the server refuses a client \
+                with a close code.",
             "x-server-message": reference("ServerMessage"),
             "x-client-message": reference("ClientMessage"),
             "parameters": parameters,
             "responses": responses(
-                json!({ "101": { "description": "It is a WebSocket from here on." } }),
+                json!({ "101": { "description": "The connection is now a WebSocket." } }),
                 &["400", "410", "426"]
             )
         }
@@ -100,16 +101,16 @@ fn tasks() -> Value {
         "get": {
             "operationId": "listTasks",
             "tags": ["tasks"],
-            "summary": "States of tasks, in order of their ids",
+            "summary": "List the states of tasks, ordered by id",
             "parameters": [
                 { "name": "status", "in": "query", "schema": reference("TaskStatus") },
                 {
                     "name": "prefix", "in": "query", "schema": { "type": "string" },
-                    "description": "Only tasks whose id begins so."
+                    "description": "Return only tasks whose id begins with this text."
                 },
                 {
                     "name": "after", "in": "query", "schema": reference("TaskId"),
-                    "description": "`next` of the page before."
+                    "description": "The `next` value of the previous page."
                 },
                 parameter("Limit")
             ],
@@ -124,9 +125,9 @@ fn task() -> Value {
         "get": {
             "operationId": "getTask",
             "tags": ["tasks"],
-            "summary": "The state of a task",
+            "summary": "Return the state of a task",
             "responses": responses(
-                json!({ "200": answer("Its snapshot", "TaskSnapshot") }),
+                json!({ "200": answer("The task's snapshot", "TaskSnapshot") }),
                 &["400", "404"]
             )
         },
@@ -134,9 +135,9 @@ fn task() -> Value {
             "operationId": "deleteTask",
             "tags": ["tasks"],
             "summary": "Remove a task and its events",
-            "description": "Those who watch it are told by a `reset` (`removed`).",
+            "description": "The task's subscribers receive a `reset` with the reason `removed`.",
             "responses": responses(
-                json!({ "204": { "description": "It is gone." } }),
+                json!({ "204": { "description": "The task was removed." } }),
                 &["400", "404", "503"]
             )
         }
@@ -149,11 +150,11 @@ fn events() -> Value {
         "get": {
             "operationId": "getEvents",
             "tags": ["tasks"],
-            "summary": "A page of history, or a live stream",
-            "description": "With `Accept: text/event-stream` it is server-sent events: the same \
-                messages as over WebSocket, one in each `data:`; `id:` is the position. A stream \
-                takes `since`, `history`, `client_id` and `resume_token`, a page `since`, `limit`, \
-                `type` and `text`.",
+            "summary": "Read a page of history, or a live stream",
+            "description": "With `Accept: text/event-stream` the answer is a stream of server-sent \
+                events. Each `data:` is one message, the same as over WebSocket, and `id:` is the \
+                position. A stream accepts `since`, `history`, `client_id` and `resume_token`. A \
+                page accepts `since`, `limit`, `type` and `text`.",
             "parameters": [
                 parameter("Since"),
                 parameter("Limit"),
@@ -164,7 +165,7 @@ fn events() -> Value {
                 parameter("ResumeToken"),
                 {
                     "name": "Last-Event-ID", "in": "header", "schema": reference("Since"),
-                    "description": "Where a stream goes on; wins over `since`."
+                    "description": "The position after which a stream continues. It takes precedence over `since`."
                 }
             ],
             "responses": responses(
@@ -192,14 +193,15 @@ fn publish() -> Value {
     json!({
         "operationId": "publish",
         "tags": ["tasks"],
-        "summary": "Publish one event, or several",
-        "description": "CloudEvents are taken in structured, batched and binary mode. An array and NDJSON are answered by an array, an answer for each event in \
-            its place: a refused one does not keep the rest from being published. What a standard \
-            type promises of its `data` is `x-event-data`.",
+        "summary": "Publish one or more events",
+        "description": "The body may be a CloudEvent in structured, batched or binary mode. The answer to \
+            an array or NDJSON is an array with one answer for each event, in the same order. If an \
+            event is refused, the others are still published. `x-event-data` describes the `data` \
+            of the standard types.",
         "x-event-data": reference("EventData"),
         "parameters": [{
             "name": "Idempotency-Key", "in": "header", "schema": reference("EventId"),
-            "description": "Serves as `event_id`; in a batch as `key:0`, `key:1`, …"
+            "description": "The event's `event_id`. In a batch, the ids are `key:0`, `key:1`, …"
         }],
         "requestBody": {
             "required": true,
@@ -239,7 +241,7 @@ fn publish() -> Value {
                     }
                 },
                 "207": {
-                    "description": "Some elements were refused: each answer says which",
+                    "description": "Some events were refused. The array has an answer for each event.",
                     "content": {
                         "application/json": {
                             "schema": { "type": "array", "items": answer }
@@ -259,7 +261,7 @@ fn output() -> Value {
             "headers": {
                 "Content-Range": {
                     "schema": { "type": "string" },
-                    "description": "The part that this is, in bytes of the whole output."
+                    "description": "The range that the answer contains, in bytes of the whole output."
                 }
             },
             "content": { "text/plain": { "schema": { "type": "string" } } }
@@ -270,15 +272,15 @@ fn output() -> Value {
             parameter("TaskId"),
             {
                 "name": "output_id", "in": "path", "required": true,
-                "schema": reference("ItemId"), "description": "The output."
+                "schema": reference("ItemId"), "description": "The id of the output."
             }
         ],
         "get": {
             "operationId": "readOutput",
             "tags": ["tasks"],
-            "summary": "An output's text as it stands",
-            "description": "`Range` counts bytes of the whole output, also where its beginning \
-                is not kept any more: then the answer is 206 and `Content-Range` says where it \
+            "summary": "Read the current text of an output",
+            "description": "`Range` counts bytes of the whole output. If the start of the output is \
+                no longer kept, the answer is 206 and `Content-Range` says where the returned text \
                 begins.",
             "parameters": [
                 { "name": "Range", "in": "header", "schema": { "type": "string" } }
@@ -286,8 +288,8 @@ fn output() -> Value {
             "responses": responses(
                 json!({
                     "200": text("The whole output."),
-                    "206": text("The part asked for, or what is kept of it."),
-                    "416": { "description": "The output has no such part, or it is not kept." }
+                    "206": text("The requested range, or the part of it that is kept."),
+                    "416": { "description": "The output has no such range, or the range is no longer kept." }
                 }),
                 &["404"]
             )
@@ -301,11 +303,11 @@ fn commands() -> Value {
         "post": {
             "operationId": "command",
             "tags": ["tasks"],
-            "summary": "Ask a task for something",
-            "description": "It becomes a `command_requested` event; the answer comes as an event, too.",
+            "summary": "Send a command to a task",
+            "description": "The server publishes a `command_requested` event. The task answers with another event.",
             "requestBody": { "required": true, "content": json_content("NewCommand") },
             "responses": responses(
-                json!({ "202": answer("Asked", "CommandTaken") }),
+                json!({ "202": answer("The command was published", "CommandTaken") }),
                 &["400", "404", "408", "413", "503"]
             )
         }
@@ -444,13 +446,13 @@ fn connections() -> Value {
         "get": {
             "operationId": "listConnections",
             "tags": ["connections"],
-            "summary": "Who is connected",
+            "summary": "List the connected clients",
             "parameters": [{
                 "name": "task", "in": "query", "schema": reference("TaskId"),
-                "description": "Only those that watch this task."
+                "description": "Return only connections that watch this task."
             }],
             "responses": responses(
-                json!({ "200": answer("Connections", "ConnectionList") }),
+                json!({ "200": answer("The connections", "ConnectionList") }),
                 &["400"]
             )
         }
@@ -463,7 +465,7 @@ fn connection() -> Value {
         "get": {
             "operationId": "getConnection",
             "tags": ["connections"],
-            "summary": "What is known of a client's connection",
+            "summary": "Return the connection of a client",
             "responses": responses(
                 json!({ "200": answer("The connection", "ConnectionInfo") }),
                 &["400", "404", "503"]
@@ -472,9 +474,9 @@ fn connection() -> Value {
         "delete": {
             "operationId": "kick",
             "tags": ["connections"],
-            "summary": "Close a client's connection and forget what was kept of it",
+            "summary": "Close a client's connection and delete the client's stored state",
             "responses": responses(
-                json!({ "204": { "description": "It is closed." } }),
+                json!({ "204": { "description": "The connection was closed." } }),
                 &["400", "404", "503"]
             )
         }
@@ -488,10 +490,10 @@ fn messages() -> Value {
             "operationId": "sendMessage",
             "tags": ["connections"],
             "summary": "Send a client a personal message",
-            "description": "It gets it now, or when it comes back within the offline time.",
+            "description": "The client receives the message at once, or when it reconnects within the offline time.",
             "requestBody": { "required": true, "content": json_content("NewPersonalMessage") },
             "responses": responses(
-                json!({ "202": answer("In its inbox", "PersonalMessageTaken") }),
+                json!({ "202": answer("The message is in the client's inbox", "PersonalMessageTaken") }),
                 &["400", "404", "408", "413", "503"]
             )
         }
@@ -503,12 +505,13 @@ fn backups() -> Value {
         "post": {
             "operationId": "backUp",
             "tags": ["server"],
-            "summary": "Make a backup of all that is kept",
-            "description": "A data directory, beside those made before; what is stored at one \
-                moment, while publishers go on. The answer comes when it is on disk. 404 where \
-                the server has no directory for backups, 409 while another one is being made.",
+            "summary": "Make a backup of all stored data",
+            "description": "Writes the data of one moment to a new data directory next to earlier \
+                backups. Publishing continues meanwhile. The answer is sent when the backup is on \
+                disk. It is 404 if no directory for backups is configured, and 409 while another \
+                backup is being made.",
             "responses": responses(
-                json!({ "201": answer("It is made", "BackupMade") }),
+                json!({ "201": answer("The backup was made", "BackupMade") }),
                 &["404", "409", "503"]
             )
         }
@@ -519,10 +522,10 @@ fn readyz() -> Value {
     let mut operation = get(
         "readyz",
         "server",
-        "Whether new connections are welcome",
+        "Readiness: whether the server accepts new connections",
         "Status",
     );
-    operation["responses"]["503"] = answer("The server is about to stop", "Status");
+    operation["responses"]["503"] = answer("The server is shutting down", "Status");
     json!({ "get": operation })
 }
 
