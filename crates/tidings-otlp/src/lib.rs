@@ -1,10 +1,9 @@
-//! Spans of requests, sent to a collector by OTLP over HTTP.
+//! Export of request spans to an OpenTelemetry collector, with OTLP over HTTP.
 //!
-//! A span goes on in its client's trace, by `traceparent`, and has the names of
-//! OpenTelemetry's semantic conventions for HTTP servers. How many are kept
-//! (`OTEL_TRACES_SAMPLER`), what the service is called (`OTEL_SERVICE_NAME`) and
-//! what a collector wants to see (`OTEL_EXPORTER_OTLP_HEADERS`) is said by the
-//! variables that every program with OpenTelemetry has.
+//! A span continues the trace of its client through `traceparent`. It has the names of
+//! OpenTelemetry's semantic conventions for HTTP servers. The usual environment variables of
+//! OpenTelemetry set the sampling (`OTEL_TRACES_SAMPLER`), the name of the service
+//! (`OTEL_SERVICE_NAME`) and the headers for the collector (`OTEL_EXPORTER_OTLP_HEADERS`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,38 +29,38 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// The target of the spans that are sent; nothing else has it.
+/// The target of the exported spans. No other span has it.
 const TARGET: &str = "tidings::request";
 
-/// How long a collector may take to answer, and to take what is left at a stop.
+/// How long the collector may take to answer a request, and to receive the last spans at shutdown.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why spans cannot be sent.
+/// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// The system's certificates, by which a collector is known, cannot be read.
+    /// The system's certificates cannot be read. They are needed to verify the collector.
     #[error("the system's certificates cannot be read")]
     Certificates(#[source] std::io::Error),
-    /// The address or a variable of OpenTelemetry is wrong.
-    #[error("the way to the collector cannot be made")]
+    /// The address, or an environment variable of OpenTelemetry, is wrong.
+    #[error("the exporter cannot be created: check the address and the OTEL_ variables")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
 }
 
-/// The way to a collector.
+/// A running export of spans to a collector.
 #[derive(Debug)]
 pub struct Export(SdkTracerProvider);
 
 impl Export {
-    /// Sends from now on, in batches, from a thread of its own. A collector that
-    /// is away costs the spans that find no room meanwhile, and nothing else.
+    /// Starts the export, in batches, on a thread of its own. While the collector is unreachable,
+    /// spans that do not fit into the buffer are lost. Nothing else is affected.
     ///
-    /// `to` is the address that takes spans, path included, such as
-    /// `http://127.0.0.1:4318/v1/traces`. Call it inside a tokio runtime, which
-    /// the requests to the collector run on.
+    /// `to` is the address that accepts spans, path included, such as
+    /// `http://127.0.0.1:4318/v1/traces`. Call this inside a tokio runtime; the requests to the
+    /// collector run on it.
     ///
     /// # Errors
-    /// See [`ExportError`].
+    /// Returns [`ExportError`] if the exporter cannot be created.
     pub fn start(to: &str) -> Result<Self, ExportError> {
         let https = HttpsConnectorBuilder::new()
             .with_native_roots()
@@ -92,7 +91,7 @@ impl Export {
         Ok(Self(provider))
     }
 
-    /// Returns the layer that takes the spans, for the application's subscriber.
+    /// Returns the layer that exports the spans, for the application's subscriber.
     pub fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -106,14 +105,14 @@ impl Export {
             .with_filter(filter_fn(|span| span.target() == TARGET))
     }
 
-    /// Returns what makes the spans, for `TransportConfig::request_spans`.
+    /// Returns the span factory for `TransportConfig::request_spans`.
     pub fn spans(&self) -> Arc<dyn RequestSpans> {
         Arc::new(Spans::default())
     }
 
-    /// Sends the spans that are left, within five seconds.
+    /// Sends the remaining spans, within five seconds.
     pub async fn stop(self) {
-        // It waits for its thread, which needs the runtime for the way out.
+        // `shutdown` blocks on the exporter's thread, and that thread needs the runtime.
         let stopped = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(TIMEOUT));
         if let Ok(Err(error)) = stopped.await {
             tracing::warn!(%error, "the last spans were not sent");
@@ -121,13 +120,13 @@ impl Export {
     }
 }
 
-/// Makes the spans that are sent. They are the log's too.
+/// Creates the spans that are exported. They appear in the log as well.
 #[derive(Debug, Default)]
 struct Spans(TraceContextPropagator);
 
 impl RequestSpans for Spans {
     fn begin(&self, request: &RequestHead<'_>) -> Span {
-        // Any word may come as a method, and names are to be few.
+        // A client may send any word as the method, but the set of span names must stay small.
         let (name, method) = match is_known(request.method) {
             true => (request.method.as_str(), request.method.as_str()),
             false => ("HTTP", "_OTHER"),
@@ -142,13 +141,13 @@ impl RequestSpans for Spans {
             http.response.status_code = Empty,
             request_id = request.request_id,
         );
-        // Fails where nobody takes it, sampling or not: then there is no trace.
+        // This fails if no layer accepts the span, or if it is not sampled. It then has no trace.
         let _ = span.set_parent(self.0.extract(&HeaderExtractor(request.headers)));
         span
     }
 }
 
-/// Whether it is one of RFC 9110 or RFC 5789.
+/// Returns whether the method is defined in RFC 9110 or RFC 5789.
 fn is_known(method: &Method) -> bool {
     matches!(
         *method,
@@ -164,8 +163,8 @@ fn is_known(method: &Method) -> bool {
     )
 }
 
-/// A client whose requests run on the server's runtime, since the thread that
-/// sends is none of it.
+/// A client whose requests run on the server's runtime. The exporter's thread is not part of that
+/// runtime.
 #[derive(Debug)]
 struct OnRuntime {
     client: HyperClient<HttpsConnector<HttpConnector>>,

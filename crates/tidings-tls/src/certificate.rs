@@ -1,4 +1,4 @@
-//! The certificate of the moment.
+//! The certificate in use and its private key.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,21 +9,21 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-/// What is wrong with a certificate or its key.
+/// Why a certificate or its key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
     /// The file of certificates is not PEM.
     #[error("the certificates are not PEM")]
     Chain(#[source] pem::Error),
-    /// It has none.
+    /// The file contains no certificate.
     #[error("there is no certificate (`-----BEGIN CERTIFICATE-----`)")]
     Empty,
-    /// The file of the key is not PEM, or has no private key.
+    /// The key file is not PEM, or contains no private key.
     #[error("there is no private key as PEM")]
     NoKey(#[source] pem::Error),
-    /// The key is of an unknown kind, or another certificate's.
-    #[error("the private key does not go with the certificate")]
+    /// The key has an unknown kind, or belongs to another certificate.
+    #[error("the private key does not belong to the certificate")]
     Key(#[source] rustls::Error),
 }
 
@@ -42,7 +42,7 @@ fn certified(
         return Err(CertificateError::Empty);
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateError::NoKey)?;
-    // Checks that the two belong together.
+    // This also checks that the certificate and the key belong together.
     let certified = CertifiedKey::from_der(chain, key, provider);
     certified.map(Arc::new).map_err(CertificateError::Key)
 }

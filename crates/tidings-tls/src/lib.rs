@@ -1,12 +1,11 @@
-//! TLS in front of Tidings, by rustls.
+//! TLS for a Tidings server, built on rustls.
 //!
-//! [`Tls`] shakes hands on a stream. It speaks TLS 1.2 and 1.3, and offers HTTP/2
-//! and HTTP/1.1 (ALPN). Its certificate can be exchanged at any time: connections
-//! that are there keep the one that they have, those that come get the new one.
+//! [`Tls`] performs the handshake on a stream. It supports TLS 1.2 and 1.3, and offers HTTP/2 and
+//! HTTP/1.1 through ALPN. The certificate can be replaced at any time. Existing connections keep
+//! the old certificate, and new connections get the new one.
 //!
-//! TLS is a crate of its own, so that a program with TLS in front of it, or with
-//! TLS of its own, pulls in none. Its neighbour is `tidings-node`, whose accept
-//! loop takes a [`Tls`].
+//! TLS is a separate crate, so that a program behind a TLS proxy, or with its own TLS, does not
+//! need it. Its neighbour is `tidings-node`, whose accept loop uses a [`Tls`].
 
 mod certificate;
 
@@ -22,10 +21,10 @@ use tokio_rustls::server::TlsStream;
 pub use certificate::CertificateError;
 use certificate::Current;
 
-/// What is offered, the best first.
+/// The protocols that the server offers, the preferred one first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// TLS with one certificate at a time. Clones share it.
+/// A TLS server with one replaceable certificate. Clones share it.
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
@@ -33,11 +32,11 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// With a chain of certificates, the server's own first, and its private
-    /// key, both as PEM.
+    /// Creates a TLS server from a chain of certificates and its private key, both as PEM. The
+    /// server's own certificate comes first in the chain.
     ///
     /// # Errors
-    /// See [`CertificateError`].
+    /// Returns [`CertificateError`] if the certificate or the key cannot be used.
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         let provider = Arc::new(ring::default_provider());
         let current = Arc::new(Current::new(&provider, chain, key)?);
@@ -54,20 +53,24 @@ impl Tls {
         })
     }
 
-    /// Takes another certificate for the connections to come.
+    /// Replaces the certificate for future connections.
     ///
     /// # Errors
-    /// See [`CertificateError`]; the one that there is stays then.
+    /// Returns [`CertificateError`] if the new certificate or key cannot be used. The old one then
+    /// stays in use.
     pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), CertificateError> {
         let provider = ring::default_provider();
         self.current.replace(&provider, chain, key)
     }
 
-    /// Shakes hands; returns the stream, and whether both sides have agreed on
-    /// HTTP/2. The caller bounds the time that this takes.
+    /// Performs the handshake. Returns the encrypted stream, and whether both sides agreed on
+    /// HTTP/2. The caller must limit the time.
     ///
     /// # Errors
-    /// The client speaks something else, or went away.
+    /// Returns an error if the client does not speak TLS, or if it disconnects.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropping the future drops the stream, which closes the connection.
     pub async fn accept<S>(&self, stream: S) -> io::Result<(TlsStream<S>, bool)>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,4 @@
-//! What a program says through [`tracing`] about its work, as a Tidings task.
+//! A [`tracing`] layer that reports a program's spans and events as Tidings tasks.
 //!
 //! ```no_run
 //! use tidings_client::Client;
@@ -22,19 +22,19 @@
 //! # }
 //! ```
 //!
-//! A span with the field `tidings.task` is a task: it starts when the span is made,
-//! or when the field is recorded, and ends when the span closes. It has failed if a
-//! panic closed the span, or if an event at the level `ERROR` was its last word; else
-//! it is completed. Spans inside it are steps, which fail in the same way. Events
-//! inside it are lines of its log. A field `progress` (per cent), of an event or
-//! recorded in a span, is progress. Spans and events outside of any such span are
-//! not reported.
+//! A span with the field `tidings.task` is a task. The task starts when the span is created, or
+//! when the field is recorded, and it ends when the span closes. It fails if a panic closed the
+//! span, or if the last event in it had the level `ERROR`. Otherwise it completes.
 //!
-//! Nothing waits: reports go into the client's bounded buffer. When it is full the
-//! oldest lines and progress give way; room for the task's end is always kept. The
-//! client's own events are left out, or it would report that it reports.
+//! Spans inside the task's span are steps, which fail by the same rule. Events inside it are lines
+//! of the task's log. A field `progress` (in per cent) of an event or a span is progress. Spans and
+//! events outside of such a span are not reported.
 //!
-//! What it is not: a logger. Its neighbour is `tidings-client`.
+//! Nothing blocks: reports go into the client's bounded buffer. When the buffer is full, the oldest
+//! log lines and progress are dropped, but there is always room for the end of the task. Events of
+//! the client itself are not reported, because reporting them would create more of them.
+//!
+//! This crate is not a logger. Its neighbour is `tidings-client`.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +48,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
-/// The field that makes a span a task.
+/// The field that turns a span into a task.
 const TASK: &str = "tidings.task";
 
 /// What the client and its libraries say of themselves.
@@ -60,34 +60,34 @@ const OWN: [&str; 5] = [
     "rustls",
 ];
 
-/// Numbers the steps of this program: the ids of spans are used again.
+/// Numbers the steps of this program, because `tracing` reuses the ids of spans.
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// Reports spans and events through a client.
+/// A layer that reports spans and events through a client.
 #[derive(Debug, Clone)]
 pub struct TaskLayer {
     client: Client,
 }
 
 impl TaskLayer {
-    /// Makes a layer that reports through this client.
+    /// Creates a layer that reports through this client.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
 }
 
-/// What a span is to the layer.
+/// The role of a span: a task, or a step of one.
 struct Role {
     reporter: Reporter,
     part: Part,
-    /// What the last event inside said, if it was an error.
+    /// The message of the last event inside the span, if it was an error.
     error: Option<String>,
 }
 
 enum Part {
     /// The task itself, which ends with the span.
     Whole(Task),
-    /// A step, with its id.
+    /// A step of a task, with its id.
     Step(String),
 }
 
@@ -100,7 +100,7 @@ impl Role {
         }
     }
 
-    /// Begins a step of what is around it.
+    /// Starts a step of the surrounding task or step.
     fn step(around: &Self, name: &str) -> Self {
         let id = format!("span-{}", STEPS.fetch_add(1, Ordering::Relaxed));
         let mut fields = vec![("step_id", id.as_str()), ("name", name)];
@@ -116,13 +116,13 @@ impl Role {
         }
     }
 
-    /// Ends with the span.
+    /// Ends the task or step, because its span closed.
     fn end(self) {
         let panics = std::thread::panicking();
         let panicked = || "the program panicked".to_owned();
         let error = self.error.or_else(|| panics.then(panicked));
         match (self.part, error) {
-            // Dropped in a panic, a task says so itself.
+            // A task that is dropped during a panic reports the panic itself.
             (Part::Whole(task), _) if panics => drop(task),
             (Part::Whole(task), None) => drop(task.complete(None)),
             (Part::Whole(task), Some(error)) => drop(task.fail(error)),
@@ -205,13 +205,13 @@ where
 }
 
 impl TaskLayer {
-    /// Makes a span a task, if its fields say so, or a step of what is around it.
+    /// Makes a span a task if it has the task field, or otherwise a step of the surrounding task.
     fn begin<'a, S: LookupSpan<'a>>(&self, span: &SpanRef<'a, S>, fields: &Fields) {
         let known = span.extensions_mut().remove::<Role>();
-        // A field that is no id makes the span no task.
+        // If the field is not a valid task id, the span is not a task.
         let task_id = fields.task.as_deref().map(TaskId::new).and_then(Result::ok);
         let role = match (known, task_id) {
-            // It is a task, and stays that one.
+            // The span is already a task, and stays that task.
             (
                 Some(
                     role @ Role {
@@ -271,10 +271,10 @@ fn texts<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Data {
     Data::from_serialize(&fields).unwrap_or_default()
 }
 
-/// The fields of a span or an event, as far as they matter.
+/// The fields of a span or an event that this layer uses.
 #[derive(Debug, Default)]
 struct Fields {
-    /// The message, and the other fields behind it as `key=value`.
+    /// The message, followed by the other fields as `key=value`.
     text: String,
     task: Option<String>,
     progress: Option<f64>,
@@ -284,7 +284,7 @@ impl Fields {
     fn add(&mut self, field: &Field, value: &dyn fmt::Debug) {
         use fmt::Write as _;
 
-        // Writing to a `String` does not fail.
+        // Writing to a `String` cannot fail.
         let _ = if field.name() == "message" {
             let rest = std::mem::take(&mut self.text);
             write!(self.text, "{value:?}{rest}")

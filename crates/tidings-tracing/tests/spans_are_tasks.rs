@@ -1,4 +1,4 @@
-//! Spans and events, as the server sees them.
+//! How the server sees spans and events.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,10 +1,8 @@
-//! Tidings carries the progress of long-running work — builds, renders, agents,
-//! VMs — from the processes that do it to the people who watch it, live and in
-//! order.
+//! Tidings carries the progress of long-running work — builds, renders, agents, VMs — from the
+//! processes that do it to the people who watch it, live and in order.
 //!
-//! Every task has a log, every subscriber a cursor in it. A subscriber gets
-//! every event in order, exactly once, or is told by a gap which ones it did
-//! not get and why.
+//! Every task has a log, and every subscriber has a cursor in it. A subscriber receives every event
+//! in order, exactly once. If it cannot receive some events, a gap says which ones and why.
 //!
 //! # Where to begin
 //!
@@ -58,8 +56,8 @@
 //!
 //! # Features
 //!
-//! None is on by default: what you get then is the bus and the protocol, with
-//! no socket and no HTTP.
+//! No feature is on by default. Without features you get the bus and the protocol, with no socket
+//! and no HTTP.
 //!
 //! * `connections`: sessions, subscriptions, heartbeats, resume and inboxes,
 //!   for a transport of your own.
@@ -71,23 +69,22 @@
 //! * `metrics`: everything that is counted, as Prometheus text. Implies
 //!   `connections`.
 //! * `describe`: OpenAPI, AsyncAPI and JSON Schemas. Implies `transport`.
-//! * `auth`: who may come in, by JSON Web Tokens and API keys. Implies
-//!   `connections`.
-//! * `store`: tasks and clients' positions that outlive the process, on an
-//!   embedded engine, see [`store`].
-//! * `redis`: several nodes over Redis, see [`redis`].
-//! * `client`: the client of a server elsewhere; `client-tls` with TLS, `list`
-//!   with lists of tasks over HTTP, `indicatif` with reports of progress bars.
-//! * `tracing`: spans of `tracing` as tasks. Implies `client`.
-//! * `tls`: TLS, with certificates that are exchanged while connections stay.
-//! * `node`: a whole server as a library, with its listener, storage, Redis, TLS
-//!   and configuration. Implies every feature that a server has.
+//! * `auth`: authentication with JSON Web Tokens and API keys. Implies `connections`.
+//! * `store`: tasks and clients' positions outlive the process, on an embedded engine. See
+//!   [`store`].
+//! * `redis`: several nodes over Redis. See [`redis`].
+//! * `client`: a client for a remote server. `client-tls` adds TLS, `list` adds lists of tasks over
+//!   HTTP, and `indicatif` reports progress bars.
+//! * `tracing`: reports spans of `tracing` as tasks. Implies `client`.
+//! * `tls`: TLS with certificates that can be replaced while connections stay open.
+//! * `node`: a whole server as a library, with listener, storage, Redis, TLS and configuration.
+//!   Implies every feature of a server.
 //! * `full`: all of the above.
 //!
-//! Each crate is here as a module under its own name; what most programs need
-//! of it is at the top. The server is the binary of `tidings-server`.
+//! Each crate is a module of this one under its own name. The types that most programs need are
+//! exported at the top level. The server program is the binary of `tidings-server`.
 
-/// Ids, events, messages and their pure rules: `tidings-protocol`.
+/// Ids, events, messages and the rules of the protocol: `tidings-protocol`.
 #[doc(inline)]
 pub use tidings_protocol as protocol;
 
@@ -130,7 +127,7 @@ pub use tidings_tls as tls;
 #[doc(inline)]
 pub use tidings_auth as auth;
 
-/// Tasks on disk: `tidings-store`.
+/// Storage of tasks on disk: `tidings-store`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -159,7 +156,7 @@ pub use tidings_auth as auth;
 #[doc(inline)]
 pub use tidings_store as store;
 
-/// The client of a server elsewhere: `tidings-client`.
+/// The client for a remote server: `tidings-client`.
 #[cfg(feature = "client")]
 #[doc(inline)]
 pub use tidings_client as client;
@@ -195,7 +192,7 @@ pub use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
 #[cfg(feature = "node")]
 pub use tidings_node::{Node, NodeConfig, Server};
 
-/// The code in the README and in `docs/` is compiled and run with the tests.
+/// Compiles and runs the code in the README and in `docs/` with the tests.
 #[cfg(all(doctest, feature = "full"))]
 mod documents {
     #[doc = include_str!("../../../README.md")]

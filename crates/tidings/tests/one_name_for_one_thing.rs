@@ -1,12 +1,12 @@
-//! No two things of the facade have one name: all can be imported at once.
+//! All names of the facade differ, so that all of them can be imported at once.
 //!
-//! The compiler checks it: two globs that bring different things by one name are an
-//! error here.
+//! The compiler checks it: two glob imports that bring different things under one name are an error
+//! in this file.
 
 #![cfg(feature = "full")]
 #![deny(ambiguous_glob_reexports)]
 
-/// Every name of every crate.
+/// Imports every name of every crate.
 pub mod everything {
     pub use tidings::auth::*;
     pub use tidings::bus::*;
@@ -23,15 +23,15 @@ pub mod everything {
     pub use tidings::transport::*;
     pub use tidings::*;
 
-    /// Modules may share a name: each crate has its own defaults.
+    /// Modules may share a name, because each crate has its own defaults.
     pub mod defaults {}
-    /// The client's module and a feature of the facade.
+    /// The client has a module `indicatif`, and the facade has a feature of that name.
     pub mod indicatif {}
 }
 
 #[test]
 fn everything_is_imported_at_once() {
     use everything::{BusConfig, ClientConfig, NodeConfig};
-    // One of each of three crates, to see that the globs bring something.
+    // One type from each of three crates shows that the glob imports bring something.
     let _: (Option<BusConfig>, Option<ClientConfig>, Option<NodeConfig>) = (None, None, None);
 }

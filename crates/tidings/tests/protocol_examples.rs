@@ -1,5 +1,5 @@
-//! The messages in `docs/protocol.md` are what the code writes, byte for byte,
-//! and no name of the protocol is missing there.
+//! The messages in `docs/protocol.md` are byte for byte what the code writes, and the page contains
+//! every name of the protocol.
 
 use tidings::protocol::{
     ClientMessage, CloseCode, ErrorCode, EventType, GapReason, Limits, ResetReason, ServerMessage,
@@ -8,7 +8,7 @@ use tidings::protocol::{
 
 const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
 
-/// Lines within fences marked as JSON.
+/// Returns the lines within fences that are marked as JSON.
 fn examples() -> Vec<&'static str> {
     let mut inside = false;
     let mut examples = Vec::new();
