@@ -1,4 +1,4 @@
-//! The options as arguments of a command line.
+//! The node's options as command line arguments.
 
 use std::ffi::{OsStr, OsString};
 
@@ -16,7 +16,7 @@ fn argument(info: &OptionInfo) -> Arg {
         .help(info.help())
         .value_name(info.value_name)
         .value_parser(ValueParser::os_string())
-        // For the help: the values are read by `Options::from_env`.
+        // Shown in the help only. `Options::from_env` reads the variables.
         .env(info.variable())
         .hide_env_values(true);
     let argument = match info.heading {
@@ -45,7 +45,7 @@ impl Args for Options {
     }
 }
 
-/// Takes the flags alone; the variables are [`Options::from_env`]'s.
+/// Reads the flags only. [`Options`] reads the environment variables itself.
 impl FromArgMatches for Options {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let mut options = Self::default();

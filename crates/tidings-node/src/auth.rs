@@ -1,4 +1,4 @@
-//! Who may come in, from the options.
+//! Authentication as the options configure it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,24 +14,25 @@ use crate::options::Options;
 use crate::value::AuthKind;
 use tidings_connections::chain;
 
-/// Who may come in.
+/// The way in which clients are authenticated.
 #[derive(Debug, Clone)]
 pub(crate) enum Auth {
-    /// Whoever reaches the server.
+    /// No authentication: everybody who reaches the server has access.
     Nobody {
-        /// Others than this machine too: somebody has said that they want that.
+        /// Whether the server may be reachable from other machines. An operator allowed it
+        /// explicitly.
         anonymous: bool,
     },
-    /// Who shows a JSON Web Token.
+    /// Clients need a JSON Web Token.
     Jwt {
-        /// How tokens are checked.
+        /// How tokens are verified.
         config: JwtConfig,
-        /// A file or an address.
+        /// The file or the address of the verification keys.
         key: String,
     },
-    /// Who shows one of these keys.
+    /// Clients need an API key from this file.
     Keys(PathBuf),
-    /// Whom the program lets in.
+    /// The program that embeds the node authenticates clients itself.
     Own(OwnAuthenticator),
 }
 
@@ -41,7 +42,7 @@ impl Default for Auth {
     }
 }
 
-/// What the program has that asks people who they are.
+/// The authenticator of the program that embeds the node.
 #[derive(Clone)]
 pub(crate) struct OwnAuthenticator(pub(crate) Arc<dyn Authenticator>);
 
@@ -51,12 +52,12 @@ impl std::fmt::Debug for OwnAuthenticator {
     }
 }
 
-/// What asks people who they are.
+/// An authenticator together with the source of its keys.
 pub(crate) struct Asking {
     pub(crate) authenticator: Arc<dyn Authenticator>,
-    /// Its keys, if they can be read again while it runs.
+    /// The keys in files, if they can be read again while the node runs.
     pub(crate) keys: Option<Keys>,
-    /// Who has the keys, if they are not in a file, and where.
+    /// The authenticator and the address of its keys, if they come from a provider.
     provider: Option<(Arc<JwtAuthenticator>, String)>,
 }
 
@@ -69,36 +70,39 @@ impl Asking {
         }
     }
 
-    /// Asks for keys that are elsewhere, so that a wrong address is known early.
+    /// Fetches keys from their provider, so that a wrong address is noticed early.
     pub(crate) async fn warm_up(&self) {
         let Some((asking, url)) = &self.provider else {
             return;
         };
         if let Err(error) = asking.warm_up().await {
-            // It may come up after us; tokens are refused until then.
+            // The provider may start after the node. Until then, tokens are refused.
             let error = chain(&error);
-            tracing::warn!(%url, error, "the keys for tokens cannot be had yet");
+            tracing::warn!(%url, error, "the keys for tokens cannot be fetched yet");
         }
     }
 }
 
-/// Keys from a file.
+/// Keys that come from a file.
 #[derive(Clone)]
 pub(crate) enum Keys {
-    /// The file of API keys, which is looked at now and then as well.
+    /// The file of API keys. The node also checks regularly whether the file has changed.
     Api(ApiKeys, PathBuf),
-    /// The key of tokens.
+    /// The key that verifies tokens.
     Jwt(Arc<JwtAuthenticator>, Algorithm, PathBuf),
 }
 
 impl Keys {
-    /// Reads them again, and says so; those that there are stay if they cannot be.
+    /// Reads the keys again and logs the result. If that fails, the old keys stay in use.
     pub(crate) fn read_again(&self) {
         match self.replace() {
             Ok(path) => tracing::info!(path = %path.display(), "the keys were read again"),
             Err(error) => {
                 let error = chain(&error);
-                tracing::warn!(error, "the keys stay as they were");
+                tracing::warn!(
+                    error,
+                    "the keys could not be read; the old keys stay in use"
+                );
             }
         }
     }
@@ -127,18 +131,18 @@ impl Auth {
         let wrong = |text| Err(NodeConfigError::Auth(text));
         match options.auth.unwrap_or(AuthKind::None) {
             AuthKind::None if options.jwt_key.is_some() => {
-                wrong("a key for tokens is of no use without asking for tokens: add --auth jwt")
+                wrong("--jwt-key has no effect without authentication by tokens: add --auth jwt")
             }
             AuthKind::None if options.api_keys.is_some() => {
-                wrong("keys are of no use without asking for them: add --auth keys")
+                wrong("--api-keys has no effect without authentication by keys: add --auth keys")
             }
             AuthKind::None => Ok(Self::Nobody { anonymous }),
             _ if anonymous => {
-                wrong("--allow-anonymous lets everybody in, and --auth only some: choose one")
+                wrong("--allow-anonymous and --auth contradict each other: choose one")
             }
             AuthKind::Jwt => {
                 let Some(key) = options.jwt_key.clone() else {
-                    return wrong("--auth jwt needs the key of the tokens: --jwt-key FILE|URL");
+                    return wrong("--auth jwt needs the key of the tokens: add --jwt-key FILE|URL");
                 };
                 let algorithm = options
                     .jwt_algorithm
@@ -152,32 +156,33 @@ impl Auth {
                 Ok(Self::Jwt { config, key })
             }
             AuthKind::Keys => options.api_keys.clone().map_or_else(
-                || wrong("--auth keys needs the file with the keys: --api-keys FILE"),
+                || wrong("--auth keys needs the file with the keys: add --api-keys FILE"),
                 |path| Ok(Self::Keys(path)),
             ),
         }
     }
 
-    /// Whether people are asked who they are.
+    /// Returns whether clients are authenticated.
     pub(crate) fn asks(&self) -> bool {
         !matches!(self, Self::Nobody { .. })
     }
 
-    /// That nobody listens to strangers by mistake.
+    /// Refuses to listen for other machines without authentication, unless that was allowed.
     pub(crate) fn check(&self, addr: SocketAddr) -> Result<(), NodeConfigError> {
         match self {
             Self::Nobody { anonymous: false } if !addr.ip().is_loopback() => {
                 Err(NodeConfigError::Exposed { addr })
             }
             Self::Nobody { anonymous: true } if !addr.ip().is_loopback() => {
-                tracing::warn!(%addr, "whoever reaches this address can watch and publish");
+                tracing::warn!(%addr, "no authentication: everybody who reaches this address can watch and publish");
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// What asks; none if nobody is asked. Reads files, and asks nobody yet.
+    /// Returns the authenticator, or `None` without authentication. Reads files, but makes no
+    /// request to a provider.
     pub(crate) fn read(&self) -> Result<Option<Asking>, NodeConfigError> {
         match self {
             Self::Nobody { .. } => Ok(None),
@@ -223,7 +228,7 @@ fn from_file(algorithm: Algorithm, path: &Path) -> Result<KeySource, NodeConfigE
     })
 }
 
-/// The bytes of a file that an option names.
+/// Reads the bytes of a file that an option names.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, NodeConfigError> {
     fs::read(path).map_err(|cause| NodeConfigError::Unreadable {
         path: path.to_owned(),
@@ -231,7 +236,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, NodeConfigError> {
     })
 }
 
-/// The text of a file that an option names.
+/// Reads the text of a file that an option names.
 pub(crate) fn read_text(path: &Path) -> Result<String, NodeConfigError> {
     fs::read_to_string(path).map_err(|cause| NodeConfigError::Unreadable {
         path: path.to_owned(),
@@ -239,11 +244,11 @@ pub(crate) fn read_text(path: &Path) -> Result<String, NodeConfigError> {
     })
 }
 
-/// Between two looks at files that may have changed.
+/// The time between two checks of files that may have changed.
 pub(crate) const LOOK: Duration = Duration::from_secs(5);
 
-/// Reads API keys again when their file changes: a key that is taken out of it
-/// is refused from then on.
+/// Reads API keys again when their file changes. A key that was removed from the file is refused
+/// from then on.
 pub(crate) async fn follow(keys: Keys) {
     let Keys::Api(_, path) = &keys else {
         return;
@@ -257,7 +262,7 @@ pub(crate) async fn follow(keys: Keys) {
     }
 }
 
-/// Tells whether a file is another one than at the last look.
+/// Detects whether a file has changed since the last check.
 pub(crate) struct Changed {
     path: PathBuf,
     seen: Option<(std::time::SystemTime, u64)>,
@@ -270,8 +275,8 @@ impl Changed {
         changed
     }
 
-    /// True if it has changed. A file that is not there, as for a moment while
-    /// it is replaced, has not.
+    /// Returns whether the file has changed. A missing file counts as unchanged, because it may be
+    /// missing for a moment while it is replaced.
     pub(crate) fn look(&mut self) -> bool {
         let Ok(about) = fs::metadata(&self.path) else {
             return false;

@@ -1,4 +1,4 @@
-//! Would a node start with this configuration, and what is in force?
+//! A dry run: checks whether a node would start, and shows the options in effect.
 
 use std::io;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::error::NodeConfigError;
 use crate::options::{Options, Source};
 
 impl NodeConfig {
-    /// Checks what [`Node::start`](crate::Node::start) would find wrong before it
-    /// listens. Reads files and asks nobody: neither Redis, nor a provider of keys.
-    /// Call it inside a tokio runtime.
+    /// Reports the errors that [`Node::start`](crate::Node::start) would report before it listens.
+    /// Reads files, but contacts neither Redis nor a provider of keys. Call this inside a tokio
+    /// runtime.
     ///
     /// # Errors
-    /// See [`NodeConfigError`].
+    /// Returns [`NodeConfigError`] if a node would not start.
     pub fn check(&self) -> Result<(), NodeConfigError> {
         self.auth.check(self.listen)?;
         self.check_homes()?;
@@ -28,7 +28,7 @@ impl NodeConfig {
         if let Some(path) = &self.data_dir {
             check_folder(path)?;
         }
-        // What only the libraries know: made, and thrown away.
+        // Some settings are only checked by their libraries. Create the parts and drop them.
         let bus = EventBus::new(self.bus.clone()).map_err(NodeConfigError::setting)?;
         let manager = ConnectionManager::new(bus, self.connections.clone())
             .map_err(NodeConfigError::setting)?;
@@ -37,11 +37,11 @@ impl NodeConfig {
     }
 }
 
-/// One that is not there is made when the server starts.
+/// Checks the path of a directory. A directory that does not exist is created at the start.
 fn check_folder(path: &Path) -> Result<(), NodeConfigError> {
     match path.metadata() {
         Ok(about) if !about.is_dir() => Err(NodeConfigError::Setting(
-            format!("{} is to be a directory, and is a file", path.display()).into(),
+            format!("{} must be a directory, but is a file", path.display()).into(),
         )),
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(NodeConfigError::Unreadable {
             path: path.to_owned(),
@@ -52,8 +52,8 @@ fn check_folder(path: &Path) -> Result<(), NodeConfigError> {
 }
 
 impl NodeConfig {
-    /// Returns every option with its value and where that is from, as a file would
-    /// have it. Passwords are left out.
+    /// Returns every option with its value and the source of the value, in the format of a
+    /// configuration file. Passwords are left out.
     pub fn in_force(&self) -> String {
         let strangers = self.strangers();
         let mut text = String::new();
@@ -74,7 +74,7 @@ impl NodeConfig {
     }
 }
 
-/// Keys are in files; what is left is who one is in an address.
+/// Removes the user and password from an address. All other secrets are in files.
 fn without_secrets(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else {
         return value.to_owned();

@@ -1,4 +1,4 @@
-//! What a node is run with: from options to the settings of each crate.
+//! The configuration of a node: turns options into the settings of each crate.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,22 +26,22 @@ use crate::options::Options;
 use crate::tls::TlsFiles;
 use crate::value::{Collector, Log, LogFormat, Origin};
 
-/// Over how long reconnects are spread when the server stops: a few thousand
-/// clients come back to the next one at a rate that it does not notice.
+/// The time over which reconnects are spread when the server stops. A few thousand clients then
+/// come to the next server at a rate that causes no load.
 const DRAIN_WINDOW: Duration = Duration::from_secs(5);
 
-/// How long stopping may take: below the 10 s and more that container runtimes
-/// and service managers wait before they kill.
+/// The time limit for stopping. Container runtimes and service managers wait 10 s or more before
+/// they kill a process.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a node is run with.
+/// The configuration of a node.
 ///
-/// [`load`](Self::load) makes it from options: values, variables and a file. The
-/// fields and setters are for what a program decides by itself.
+/// [`load`](Self::load) creates it from options: values, environment variables and a file. The
+/// fields and setters are for settings that a program chooses itself.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NodeConfig {
-    /// Where to listen; port 0 takes a free one. Default: 127.0.0.1:8000.
+    /// The address to listen on. Port 0 chooses a free port. Default: 127.0.0.1:8000.
     pub listen: SocketAddr,
     /// The settings of the bus. A reload does not change them.
     pub bus: BusConfig,
@@ -49,24 +49,24 @@ pub struct NodeConfig {
     pub connections: ConnectionsConfig,
     /// The settings of the HTTP service. A reload changes the origins.
     pub transport: TransportConfig,
-    /// Where Redis is, to be one of several nodes. Default: none.
+    /// The address of Redis, which makes the node part of a cluster. Default: none.
     pub redis: Option<Deployment>,
-    /// The name of the node among several. Default: its machine's name and port.
+    /// The node's name in the cluster. Default: the name of its machine and its port.
     pub node_name: Option<String>,
-    /// The directory where tasks are kept. Default: none, tasks are in memory.
+    /// The directory where tasks are stored. Default: none, tasks are kept in memory only.
     pub data_dir: Option<PathBuf>,
     /// The settings of the data directory.
     pub store: StoreConfig,
-    /// The directory where backups go. Default: none, no backups are made.
+    /// The directory for backups. Default: none, no backups can be made.
     pub backup_dir: Option<PathBuf>,
-    /// Over how long clients are told to spread their coming back. Default: 5 s.
+    /// The time over which clients spread their reconnects when the node stops. Default: 5 s.
     pub drain_window: Duration,
-    /// How long stopping may take. Default: 10 s.
+    /// The time limit for stopping. Default: 10 s.
     pub drain_deadline: Duration,
-    /// Whether the dashboard is served, where [`TransportConfig::pages`] has no
-    /// other pages. Default: yes.
+    /// Whether the dashboard is served. It is not served if [`TransportConfig::pages`] has other
+    /// pages. Default: yes.
     pub dashboard: bool,
-    /// The address that spans of requests are sent to. The node does not send them:
+    /// The address to which request spans are exported. The node does not export them itself:
     /// `tidings-otlp` does.
     pub otlp: Option<String>,
     pub(crate) log: Log,
@@ -76,9 +76,9 @@ pub struct NodeConfig {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) shared_bus: Option<EventBus>,
     pub(crate) mounts: Mounts,
-    /// The options that the configuration was made from, without the file.
+    /// The options that the configuration was created from, without the file.
     given: Options,
-    /// The same with the file.
+    /// The same options, with those of the file.
     pub(crate) in_force: Options,
 }
 
@@ -94,8 +94,8 @@ impl Default for NodeConfig {
 }
 
 impl NodeConfig {
-    /// Makes a configuration from options, and from the file that they name. Values
-    /// that are set win over those of the file.
+    /// Creates a configuration from options, and from the file that they name. Values that are set
+    /// take precedence over the file.
     ///
     /// ```no_run
     /// use tidings_node::{NodeConfig, Options};
@@ -110,7 +110,8 @@ impl NodeConfig {
     /// ```
     ///
     /// # Errors
-    /// The file cannot be read or is wrong, or options do not go together.
+    /// Returns an error if the file cannot be read or contains an error, or if options contradict
+    /// each other.
     pub fn load(given: Options) -> Result<Self, NodeConfigError> {
         let in_force = match &given.config {
             Some(path) => given.clone().or(&Options::from_file(path)?),
@@ -127,7 +128,7 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// Returns the options that the configuration was made from, without the file.
+    /// Returns the options that the configuration was created from, without the file.
     pub(crate) fn given(&self) -> &Options {
         &self.given
     }
@@ -167,47 +168,45 @@ impl NodeConfig {
         }
     }
 
-    /// Sets where to listen; port 0 takes a free one.
+    /// Sets the address to listen on. Port 0 chooses a free port.
     #[must_use]
     pub fn listen(mut self, addr: SocketAddr) -> Self {
         self.listen = addr;
         self
     }
 
-    /// Sets who asks people who they are, in place of the options' way.
+    /// Sets an authenticator of the program's own, which replaces the one in the options.
     #[must_use]
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.auth = Auth::Own(OwnAuthenticator(authenticator));
         self
     }
 
-    /// Sets the bus: one that the program has already. The node neither opens a
-    /// store nor joins Redis, and stops the bus when it stops.
+    /// Uses a bus that the program has created. The node then neither opens a store nor joins
+    /// Redis. It stops the bus when it stops.
     #[must_use]
     pub fn over(mut self, bus: EventBus) -> Self {
         self.shared_bus = Some(bus);
         self
     }
 
-    /// Lets a reload exchange which lines are logged, by what
-    /// [`logging::start`](crate::logging::start) returned.
+    /// Lets a reload change which lines are logged. `filter` is the result of
+    /// [`logging::start`](crate::logging::start).
     #[must_use]
     pub fn log_filter(mut self, filter: LogFilter) -> Self {
         self.log_filter = Some(filter);
         self
     }
 
-    /// Adds routes of the program's own: the service that `make` returns answers
-    /// `prefix` and every path below it. `make` runs when the node starts and gets
-    /// the node's bus.
+    /// Adds routes of the program's own: the service that `make` returns answers `prefix` and every
+    /// path below it. `make` runs when the node starts, and receives the node's bus.
     ///
-    /// The service is any tower service, such as an axum `Router`. It sees whole
-    /// paths. The node checks the name of the host first, and nothing else: the
-    /// service decides who may ask. The longest prefix wins, over the node's own
-    /// routes too.
+    /// The service can be any tower service, such as an axum `Router`. It sees whole paths. The
+    /// node only checks the host name before it calls the service, so the service must authenticate
+    /// its own clients. The longest prefix wins, also over the node's own routes.
     ///
     /// # Panics
-    /// `prefix` does not begin with a slash.
+    /// Panics if `prefix` does not begin with a slash.
     #[must_use]
     pub fn mount<S, B>(
         mut self,
@@ -232,7 +231,7 @@ impl NodeConfig {
         has_strangers(&self.auth, self.listen)
     }
 
-    /// Checks that tasks are in one place, and backups of that place.
+    /// Checks that tasks are stored in one place only, and that backups have a data directory.
     pub(crate) fn check_homes(&self) -> Result<(), NodeConfigError> {
         if self.data_dir.is_some() && self.redis.is_some() {
             return Err(NodeConfigError::Setting(
@@ -243,14 +242,14 @@ impl NodeConfig {
         }
         if self.backup_dir.is_some() && self.data_dir.is_none() {
             return Err(NodeConfigError::Setting(
-                "--backup-dir: there is nothing to back up without --data-dir".into(),
+                "--backup-dir needs --data-dir: there is nothing to back up without it".into(),
             ));
         }
         Ok(())
     }
 }
 
-/// Sets what is given, by the setter's name.
+/// Calls a setter for each value that is set. The setter has the name of the field.
 macro_rules! set {
     ($config:ident: $($setter:ident = $value:expr),* $(,)?) => {
         $(if let Some(value) = $value { $config = $config.$setter(value); })*

@@ -1,4 +1,4 @@
-//! Why a node does not start.
+//! The errors that keep a node from starting.
 
 use std::error::Error;
 use std::io;
@@ -9,60 +9,60 @@ use tidings_store::OpenError;
 
 use crate::value::InvalidValue;
 
-/// A configuration that cannot work.
+/// A configuration that does not work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeConfigError {
-    /// A variable that looks like an option and is none.
+    /// An environment variable has the prefix of an option, but is not one.
     #[error(
-        "{name} is not an option of tidings; unset it, or see `tidings --help` for the names there are"
+        "{name} is not an option of tidings; unset it, or see `tidings --help` for the valid names"
     )]
     UnknownVariable {
         /// The variable.
         name: String,
     },
-    /// A variable whose value cannot be.
-    #[error("the variable {name} is wrong")]
+    /// An environment variable has an invalid value.
+    #[error("the environment variable {name} is invalid")]
     Variable {
         /// The variable.
         name: String,
-        /// What is wrong.
+        /// Why the value is invalid.
         #[source]
         cause: InvalidValue,
     },
-    /// The file cannot be read.
+    /// The configuration file cannot be read.
     #[error("the configuration file {} cannot be read", .path.display())]
     FileUnreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// The file says something that cannot be.
-    #[error("the configuration file {} is wrong", .path.display())]
+    /// The configuration file contains an error.
+    #[error("the configuration file {} contains an error", .path.display())]
     FileWrong {
         /// The file.
         path: PathBuf,
-        /// What and where; over several lines, with the line in question.
+        /// The error and its place. The text has several lines and shows the line of the file.
         #[source]
         cause: toml::de::Error,
     },
-    /// A setting that only the library behind it found wrong.
-    #[error("the configuration cannot work")]
+    /// A library refused its settings.
+    #[error("the configuration is invalid")]
     Setting(#[source] Box<dyn Error + Send + Sync>),
-    /// Options that say who may come in, and do not go together.
+    /// Options for authentication contradict each other.
     #[error("{0}")]
     Auth(&'static str),
-    /// Others could come in without being asked who they are.
+    /// Other machines would have access without authentication.
     #[error(
-        "refusing to listen on {addr} without authentication: others than this machine reach it, \
+        "refusing to listen on {addr} without authentication: other machines can reach it, \
          and could watch and publish everything. Give --auth jwt --jwt-key FILE (tokens by \
-         `tidings token`) or --auth keys --api-keys FILE; or listen on 127.0.0.1; or, if everybody \
-         may come in, say so with --allow-anonymous"
+         `tidings token`) or --auth keys --api-keys FILE; or listen on 127.0.0.1; or allow everybody \
+         with --allow-anonymous"
     )]
     Exposed {
-        /// The address.
+        /// The address to listen on.
         addr: SocketAddr,
     },
     /// A file that an option names cannot be read.
@@ -70,16 +70,16 @@ pub enum NodeConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// A file that is to have a key for tokens has none.
-    #[error("{} has no key that works", .path.display())]
+    /// A file should contain a key for tokens, but does not.
+    #[error("{} contains no usable key", .path.display())]
     Key {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why the key cannot be used.
         #[source]
         cause: tidings_auth::KeyError,
     },
@@ -97,48 +97,48 @@ pub enum NodeConfigError {
     Certificate {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why the certificate cannot be used.
         #[source]
         cause: tidings_tls::CertificateError,
     },
-    /// A file of API keys is none.
-    #[error("{} has no keys that work", .path.display())]
+    /// A file is not a list of API keys.
+    #[error("{} contains no usable keys", .path.display())]
     Keys {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why the list cannot be used.
         #[source]
         cause: tidings_auth::ApiKeysError,
     },
 }
 
 impl NodeConfigError {
-    /// Wraps the error of a library that found a setting wrong.
+    /// Wraps the error of a library that refused its settings.
     pub(crate) fn setting(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Setting(Box::new(error))
     }
 }
 
-/// What keeps a node from starting.
+/// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration cannot work.
+    /// The configuration does not work.
     #[error(transparent)]
     Config(#[from] NodeConfigError),
-    /// The port is taken, or the address is not this machine's.
+    /// The port is in use, or the address does not belong to this machine.
     #[error("cannot listen on {addr}")]
     Listen {
         /// The address.
         addr: SocketAddr,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// The data directory is in use, damaged, or not ours.
-    #[error("tasks cannot be kept")]
+    /// The data directory is in use, damaged, or of another program.
+    #[error("the data directory cannot be opened")]
     Store(#[source] OpenError),
-    /// What is in the store cannot be taken in.
-    #[error("what is stored cannot be read")]
+    /// The content of the store cannot be loaded.
+    #[error("the stored data cannot be loaded")]
     Recovery(#[source] tidings_bus::StoreError),
 }

@@ -1,4 +1,4 @@
-//! Exit codes of errors: those of BSD's `sysexits.h`.
+//! Exit codes for errors, from BSD's `sysexits.h`.
 
 #[cfg(feature = "clap")]
 use tidings_store::CopyError;
@@ -18,7 +18,7 @@ const IO: u8 = 74;
 const TRY_AGAIN: u8 = 75;
 
 impl NodeConfigError {
-    /// Returns the code that a program exits with because of this error.
+    /// Returns the exit code of a program that ends because of this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::FileUnreadable { .. } | Self::Unreadable { .. } => NO_INPUT,
@@ -28,7 +28,7 @@ impl NodeConfigError {
 }
 
 impl StartError {
-    /// Returns the code that a program exits with because of this error.
+    /// Returns the exit code of a program that ends because of this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(error) => error.exit_code(),
@@ -41,7 +41,7 @@ impl StartError {
 
 #[cfg(feature = "clap")]
 impl FileError {
-    /// Returns the code that a program exits with because of this error.
+    /// Returns the exit code of a program that ends because of this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Arguments(_)
@@ -63,7 +63,7 @@ impl FileError {
     }
 }
 
-/// For a data directory that cannot be opened.
+/// Returns the exit code for a data directory that cannot be opened.
 fn directory(error: &OpenError) -> u8 {
     match error {
         OpenError::InUse { .. } => TRY_AGAIN,

@@ -1,10 +1,9 @@
 //! A whole Tidings server as a library.
 //!
-//! [`Node::start`] wires the bus, its connections, storage, Redis, TLS and the
-//! HTTP service together, and listens. [`Node::run`] serves until a token is
-//! cancelled, then drains. [`NodeConfig`] comes from a file, the environment and
-//! values. Signals, exit codes and the command line are the application's; so is
-//! logging, unless it calls [`logging::start`].
+//! [`Node::start`] connects the bus, its connections, storage, Redis, TLS and the HTTP service, and
+//! listens. [`Node::run`] serves until a token is cancelled, then drains. [`NodeConfig`] is created
+//! from a file, environment variables and values. The application handles signals, exit codes and
+//! the command line. It also sets up logging, for which it may call [`logging::start`].
 //!
 //! ```no_run
 //! use tidings_node::{Node, NodeConfig, Options};
@@ -20,8 +19,8 @@
 //! # }
 //! ```
 //!
-//! Its neighbours are `tidings-transport`, the HTTP service for an accept loop of
-//! one's own, and `tidings-server`, the program around a node.
+//! Its neighbours are `tidings-transport`, the HTTP service for your own accept loop, and
+//! `tidings-server`, the program around a node.
 
 #[cfg(feature = "clap")]
 mod args;

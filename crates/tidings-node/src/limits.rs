@@ -1,12 +1,12 @@
-//! What one client may use, from the options.
+//! The limits of a single client, from the options.
 
 use tidings_connections::{ClientLimits, Rate};
 
 use crate::options::Options;
 use crate::value::Count;
 
-/// Limits are for strangers: where nobody is asked who they are and nobody but
-/// this machine gets in, there are none but those that were asked for.
+/// Limits are meant for strangers. A server without authentication that only its own machine can
+/// reach has no limits except those that are set.
 pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
     let mut limits = if strangers {
         ClientLimits::for_strangers()
@@ -41,7 +41,7 @@ pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
     );
     limits.bytes_per_client = rate(size(options.client_byte_rate), limits.bytes_per_client);
     limits.tasks_per_client = rate(count(options.client_task_rate), limits.tasks_per_client);
-    // What comes at once, as when an office opens its dashboards, is much more.
+    // Allow much larger bursts, as when an office opens its dashboards in the morning.
     let debt = |given: Option<u64>, times: u32, default: Option<Rate>| {
         given.map_or(default, |count| {
             let count = u32::try_from(count).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! Where log lines go, how they look, and which there are.
+//! Logging: the target, the format and the filter of log lines.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use crate::config::NodeConfig;
 use crate::value::{Log, LogFormat};
 
-/// Which lines there are; it can be exchanged.
+/// The filter of log lines, which can be replaced while the program runs.
 #[derive(Clone)]
 pub struct LogFilter(Arc<dyn Fn(EnvFilter) + Send + Sync>);
 
@@ -26,20 +26,20 @@ impl LogFilter {
     }
 }
 
-/// Logs to standard error from now on, once in a process. `more` gets every span,
-/// whatever is logged: a layer that exports those of requests, for example.
+/// Starts logging to standard error. Call it once in a process. `more` receives every span,
+/// whatever the filter says, for example to export the spans of requests.
 ///
-/// A host with a subscriber of its own does not call this.
+/// A program with its own subscriber does not call this.
 ///
 /// # Panics
-/// The process has a subscriber already.
+/// Panics if the process already has a subscriber.
 pub fn start(
     config: &NodeConfig,
     more: Option<Box<dyn Layer<Registry> + Send + Sync>>,
 ) -> LogFilter {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        // It would panic where standard error is a pipe that nobody reads any more.
+        // Otherwise a closed pipe at standard error would cause a panic.
         .log_internal_errors(false);
     let lines = match config.log_format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
@@ -55,6 +55,6 @@ pub fn start(
         .with(more)
         .with(lines.with_filter(filter))
         .init();
-    // What cannot be reloaded is a subscriber that is gone, and this one stays.
+    // A reload fails only if the subscriber is gone, and this subscriber is never dropped.
     LogFilter(Arc::new(move |filter| _ = handle.reload(filter)))
 }

@@ -1,4 +1,4 @@
-//! A whole server: a bus, its connections and a listener, until a token says stop.
+//! A whole server: a bus, its connections and a listener, until a token stops it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -24,25 +24,24 @@ use crate::schemas::JsonSchemas;
 use crate::storage;
 use crate::tls;
 
-/// How long the bus may take to stop once nobody is connected, at least. It
-/// waits for nothing but its store, so this is only not to hang whatever happens.
+/// The minimum time for the bus to stop after all connections have ended. The bus waits only for
+/// its store, so this limit only prevents a hang.
 const BUS_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long the start waits for Redis, so that a server that is not ready is
-/// the exception.
+/// How long the start waits for Redis, so that a started server is normally ready.
 const REDIS_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A server that listens, and serves while [`run`](Self::run) runs.
+/// A server that listens. It serves while [`run`](Self::run) runs.
 #[derive(Debug)]
 pub struct Node {
     bus: EventBus,
     server: Server,
-    /// Keeps the connections to Redis.
+    /// Keeps the connections to Redis open.
     _redis: Option<Redis>,
     manager: ConnectionManager,
     reload: ReloadHandle,
     secured: bool,
-    /// What follows files. It ends with the node.
+    /// The background tasks that watch files. They end with the node.
     _background: JoinSet<()>,
     window: Duration,
     deadline: Duration,
@@ -52,14 +51,14 @@ pub struct Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StopReport {
-    /// Connections that did not end in time.
+    /// The number of connections that did not end in time.
     pub aborted: usize,
-    /// Whether the bus stopped in time, and its store has everything.
+    /// Whether the bus stopped in time and its store has written everything.
     pub in_order: bool,
 }
 
 impl Node {
-    /// Wires the crates together and listens.
+    /// Creates all parts of the server and listens.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -119,7 +118,7 @@ impl Node {
                     .await
                     .map_err(StartError::Recovery)?;
                 if clients > 0 {
-                    tracing::info!(clients, "clients may come back to where they were");
+                    tracing::info!(clients, "clients can resume where they were");
                 }
             }
             if let Some(redis) = &redis {
@@ -161,21 +160,21 @@ impl Node {
         };
         let started = started.await;
         if started.is_err() {
-            // A stop in order: what is stored is as good as it was.
+            // Shut down in order, so that the stored data stays as good as it was.
             bus.shutdown().await;
         }
         started
     }
 
-    /// Returns where it listens.
+    /// Returns the address on which the node listens.
     pub fn addr(&self) -> SocketAddr {
         self.server.local_addr()
     }
 
-    /// Returns a URL that this machine reaches it by, such as `http://127.0.0.1:8000`.
+    /// Returns a URL that reaches the node from this machine, such as `http://127.0.0.1:8000`.
     pub fn url(&self) -> String {
         let addr = self.addr();
-        // What cannot be connected to is listened on all the same.
+        // The unspecified address can be listened on, but not connected to. Use loopback.
         let ip = match addr.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -185,31 +184,30 @@ impl Node {
         format!("{scheme}://{}", SocketAddr::new(ip, addr.port()))
     }
 
-    /// Returns its bus.
+    /// Returns the node's bus.
     pub fn bus(&self) -> &EventBus {
         &self.bus
     }
 
-    /// Returns its connections.
+    /// Returns the manager of the node's connections.
     pub fn manager(&self) -> &ConnectionManager {
         &self.manager
     }
 
-    /// Reads the configuration, the keys and the certificate again: see
-    /// [`ReloadHandle::reload`].
+    /// Reads the configuration, the keys and the certificate again, see [`ReloadHandle::reload`].
     ///
     /// # Errors
-    /// The configuration is wrong. What was in force stays so.
+    /// Returns an error if the configuration is wrong. The old one then stays in effect.
     pub fn reload(&self) -> Result<Reloaded, NodeConfigError> {
         self.reload.reload()
     }
 
-    /// Returns what reloads the node while it runs.
+    /// Returns a handle that reloads the node while it runs.
     pub fn reload_handle(&self) -> ReloadHandle {
         self.reload.clone()
     }
 
-    /// Serves until `drain` is cancelled and the drain is done.
+    /// Serves until `drain` is cancelled and the drain is complete.
     pub async fn run(self, drain: CancellationToken) -> StopReport {
         let aborted = self.server.run(drain, self.window, self.deadline).await;
         let deadline = BUS_DEADLINE.max(self.deadline);
@@ -218,7 +216,7 @@ impl Node {
             Ok(Err(error)) => tracing::warn!(%error, "clients' positions were not written"),
             Err(_) => tracing::warn!("clients' positions were not written in time"),
         }
-        // With a store it writes what is left.
+        // If the bus has a store, the store writes its remaining data now.
         let in_order = tokio::time::timeout(deadline, self.bus.shutdown())
             .await
             .unwrap_or(false);
@@ -226,7 +224,7 @@ impl Node {
     }
 }
 
-/// Adds the routes of a server to those of the transport.
+/// Adds the routes of a whole server to those of the transport.
 fn routes(config: TransportConfig) -> TransportConfig {
     let metrics = ExtraRoute::admin("/metrics", |asked| {
         let served = Served::new(asked.uptime(), asked.is_ready(), asked.requests());
@@ -237,7 +235,7 @@ fn routes(config: TransportConfig) -> TransportConfig {
     config
 }
 
-/// The bus, alone or as one of several over Redis.
+/// Creates the bus, alone or as a node of a cluster over Redis.
 async fn open(
     config: BusConfig,
     deployment: Option<Deployment>,
@@ -255,21 +253,21 @@ async fn open(
             .node_name(name),
     );
     if !redis.wait(REDIS_DEADLINE).await {
-        tracing::warn!("Redis does not answer yet; the server starts, and is not ready");
+        tracing::warn!("Redis does not answer yet; the server starts, but is not ready");
     }
     let config = config.broker(Some(redis.broker()));
     let bus = EventBus::open(config, redis.store()).await;
     Ok((bus.map_err(NodeConfigError::setting)?, Some(redis)))
 }
 
-/// What a server is called if nobody says: its machine and its port.
+/// Returns the default name of a node: its machine and its port.
 fn named(listen: SocketAddr) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
         .or_else(|| std::env::var("HOSTNAME").ok());
     let host = host.as_deref().map_or("tidings", str::trim);
     match listen.port() {
-        // The system chooses one later; this is its own too.
+        // The system chooses the port later, so use the process id, which is also unique.
         0 => format!("{host}-{}", std::process::id()),
         port => format!("{host}:{port}"),
     }

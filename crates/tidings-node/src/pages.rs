@@ -1,14 +1,14 @@
-//! The dashboard, as the transport serves it.
+//! The dashboard, in the form that the transport serves.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use tidings_transport::Pages;
 
-/// Returns the files that `tidings-web` embeds, each in the smallest encoding
-/// that the client accepts.
+/// Returns the files that `tidings-web` embeds, each in the smallest encoding that the client
+/// accepts.
 ///
-/// A browser that asks for a page that does not exist gets the dashboard, which
-/// says so. Other clients, and everybody below `/api/`, get a problem in JSON.
+/// A browser that requests a page that does not exist gets the dashboard, which says so. Other
+/// clients, and all requests below `/api/`, get a problem in JSON.
 pub(crate) fn pages() -> Pages {
     Pages::new(|path, headers| {
         let (asset, status) = match tidings_web::asset(path) {

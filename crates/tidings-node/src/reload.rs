@@ -1,4 +1,4 @@
-//! What can change while a node runs is read again.
+//! Reloading: reads again what can change while a node runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,37 +31,37 @@ const CHANGEABLE: [&str; 13] = [
     "client-refusal-rate",
 ];
 
-/// Those of them that only work if connections were counted from the start.
+/// The changeable options that work only if connections were counted from the start.
 const COUNTED: [&str; 2] = ["address-connections", "subject-connections"];
 
-/// Has a node read its configuration, keys and certificate again. Clones are of
-/// one node.
+/// A handle that makes a node read its configuration, keys and certificate again. Clones belong to
+/// the same node.
 #[derive(Debug, Clone)]
 pub struct ReloadHandle(Arc<Reload>);
 
-/// What a reload came to.
+/// The result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// The options that have another value from now on.
+    /// The options whose new value is now in effect.
     pub changed: Vec<String>,
-    /// The options that were given another value, which takes a restart.
+    /// The options that have a new value, which takes effect only after a restart.
     pub kept: Vec<String>,
 }
 
-/// What is read again, and what it changes.
+/// The sources of a reload, and the parts of the node that it changes.
 pub(crate) struct Reload {
-    /// Flags and variables, which cannot change.
+    /// The flags and environment variables, which cannot change.
     pub(crate) given: Options,
-    /// Those, with the file as it was when it was read last.
+    /// The same options together with those of the file, as it was when it was last read.
     pub(crate) in_force: Mutex<Options>,
-    /// Whether there were strangers at the start: who may come in, and where
-    /// from, does not change.
+    /// Whether clients without authentication could connect from other machines at the start. A
+    /// reload does not change that.
     pub(crate) strangers: bool,
     pub(crate) filter: Option<LogFilter>,
     pub(crate) service: TidingsService,
     pub(crate) keys: Option<Keys>,
-    /// Has the certificate read again.
+    /// Asks for the certificate to be read again.
     pub(crate) certificate: Arc<Notify>,
 }
 
@@ -78,12 +78,12 @@ impl ReloadHandle {
         Self(Arc::new(reload))
     }
 
-    /// Reads the configuration file, the keys and the certificate again, and logs
-    /// what came of it. All of the file counts or nothing: a file with a mistake
-    /// changes nothing.
+    /// Reads the configuration file, the keys and the certificate again, and logs the result. The
+    /// file is applied as a whole or not at all: a file with an error changes nothing.
     ///
     /// # Errors
-    /// The file cannot be read or is wrong. What was in force stays so.
+    /// Returns an error if the file cannot be read or contains an error. The old configuration then
+    /// stays in effect.
     pub fn reload(&self) -> Result<Reloaded, NodeConfigError> {
         if let Some(keys) = &self.0.keys {
             keys.read_again();
@@ -94,14 +94,20 @@ impl ReloadHandle {
             Ok(Reloaded { changed, kept }) => {
                 if !kept.is_empty() {
                     let options = kept.join(", ");
-                    tracing::warn!(options, "these options only change with a restart");
+                    tracing::warn!(
+                        options,
+                        "these options have changed, but take effect only after a restart"
+                    );
                 }
                 let options = changed.join(", ");
                 tracing::info!(options, "the configuration was read again");
             }
             Err(error) => {
                 let error = chain(error);
-                tracing::warn!(error, "the configuration stays as it was");
+                tracing::warn!(
+                    error,
+                    "the configuration could not be reloaded; the old one stays in effect"
+                );
             }
         }
         read

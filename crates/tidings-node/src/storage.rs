@@ -1,4 +1,4 @@
-//! A bus whose tasks are kept in a directory.
+//! A bus whose tasks are stored in a directory.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tidings_store::{DiskStore, StoreConfig};
 
 use crate::error::{NodeConfigError, StartError};
 
-/// Opens the directory, takes in what is there, and says what that was.
+/// Opens the directory, loads its content, and logs what it found.
 pub(crate) async fn open(
     path: &Path,
     config: StoreConfig,
@@ -21,7 +21,7 @@ pub(crate) async fn open(
     let store = Arc::new(store);
     let opened = EventBus::open(bus, Arc::clone(&store) as Arc<dyn Store>).await;
     if opened.is_err() {
-        // A stop in order: what is stored is as good as it was.
+        // Close the store in order, so that the stored data stays as good as it was.
         let _ = store.close().await;
     }
     let bus = opened.map_err(|error| match error {
@@ -30,7 +30,7 @@ pub(crate) async fn open(
     })?;
     let shown = path.display();
     if found.created {
-        tracing::info!(path = %shown, %sync, "made a data directory");
+        tracing::info!(path = %shown, %sync, "created a data directory");
         return Ok((bus, store));
     }
     tracing::info!(
@@ -42,7 +42,7 @@ pub(crate) async fn open(
         took_ms = found.took.as_millis(),
         after = match (found.backup, found.clean) {
             (true, _) => "a backup",
-            (false, true) => "a stop in order",
+            (false, true) => "an orderly stop",
             (false, false) => "a crash",
         },
         "recovered"

@@ -1,4 +1,4 @@
-//! The certificate, from its files, now and whenever they change.
+//! The certificate: loading it from its files, now and when they change.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::error::NodeConfigError;
 use crate::options::Options;
 use tidings_connections::chain;
 
-/// Where the certificate and its key are.
+/// The files of the certificate and its key.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsFiles {
     chain: PathBuf,
@@ -27,7 +27,7 @@ impl TlsFiles {
                 key: key.clone(),
             })),
             _ => Err(NodeConfigError::Setting(
-                "a certificate and its key go together: --tls-cert FILE --tls-key FILE".into(),
+                "a certificate needs its key, and a key its certificate: --tls-cert FILE --tls-key FILE".into(),
             )),
         }
     }
@@ -50,8 +50,8 @@ impl TlsFiles {
     }
 }
 
-/// Takes another certificate when its file changes, or when asked to. What is there
-/// stays if the new one does not work, as between the writing of the two files.
+/// Replaces the certificate when its file changes, or on request. If the new certificate does not
+/// work, the old one stays in use. That happens between the writing of its two files, for example.
 pub(crate) async fn follow(files: TlsFiles, tls: Tls, asked_to: Arc<Notify>) {
     let mut certificate = Changed::new(files.chain.clone());
     let mut key = Changed::new(files.key.clone());
@@ -73,7 +73,10 @@ pub(crate) async fn follow(files: TlsFiles, tls: Tls, asked_to: Arc<Notify>) {
             Err(error) => {
                 let error = chain(&error);
                 if asked || !pending {
-                    tracing::warn!(error, "the certificate stays as it was");
+                    tracing::warn!(
+                        error,
+                        "the certificate could not be read; the old one stays in use"
+                    );
                 }
                 pending = true;
             }

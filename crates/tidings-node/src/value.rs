@@ -1,8 +1,8 @@
-//! The kinds of values that options have, as text: the same on the command
-//! line, in the environment and in the file.
+//! The types of option values, with the same text form on the command line, in the environment and
+//! in the file.
 //!
-//! Each kind knows its bounds, so that what cannot work is refused where it was
-//! written and under the name that it was written under.
+//! Each type knows its limits. A value that cannot work is refused where it was written, and the
+//! error names the option.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -19,32 +19,32 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use tidings_redis::{AddressError, Deployment};
 use tracing_subscriber::EnvFilter;
 
-/// Ten years: longer waits come near the end of what the system's clocks count.
+/// Ten years. Longer times approach the limits of the system's clocks.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Why a text is not such a value.
+/// Why a text is not a valid value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidValue {
-    /// It is of another kind.
+    /// The text has the wrong form.
     #[error("expected {0}")]
     Malformed(&'static str),
-    /// What the crate behind it says.
+    /// The error of the crate that uses the value.
     #[error("{0}")]
     Other(String),
-    /// Too small.
+    /// The value is too small.
     #[error("must be at least {0}")]
     TooSmall(String),
-    /// Too large.
+    /// The value is too large.
     #[error("must be at most {0}")]
     TooLarge(String),
 }
 
-/// A value of an option, as a flag or a variable has it.
+/// A value of an option, as written in a flag or a variable.
 pub(crate) trait OptionValue: Sized {
-    /// Several values may be given, separated by commas.
+    /// Whether several values may be given, separated by commas.
     const IS_LIST: bool = false;
-    /// The option stands for `true` without a value.
+    /// Whether the option without a value means `true`.
     const IS_SWITCH: bool = false;
 
     fn read(text: &OsStr) -> Result<Self, InvalidValue>;
@@ -90,9 +90,9 @@ impl OptionValue for bool {
     }
 }
 
-/// What can be read from text, and in a file from a whole number as well.
+/// A type that can be read from text, and in a file also from a whole number.
 pub(crate) trait Value: FromStr<Err = InvalidValue> {
-    /// What is expected, with an example.
+    /// The expected form, with an example.
     const EXPECTED: &'static str;
 
     fn malformed() -> InvalidValue {
@@ -130,7 +130,7 @@ macro_rules! deserialize_from_text {
 
 deserialize_from_text!(Count<const LEAST>, Size<const LEAST>, Time<const LEAST>, Collector, Listen, Log, LogFormat, Origin, AuthKind, JwtAlgorithm, Network, RedisUrl, SyncMode);
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     /// For people.
@@ -156,7 +156,7 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Where spans go.
+/// The address of the collector of spans.
 #[derive(Debug, Clone)]
 pub(crate) struct Collector(Uri);
 
@@ -177,7 +177,7 @@ impl FromStr for Collector {
 }
 
 impl Collector {
-    /// Where it takes spans: at the path of the specification, if none is given.
+    /// Returns the address that receives spans. Without a path, it uses the specification's path.
     pub(crate) fn traces(&self) -> String {
         let text = self.0.to_string();
         match self.0.path() {
@@ -187,7 +187,7 @@ impl Collector {
     }
 }
 
-/// Where Redis is.
+/// The address of Redis.
 #[derive(Debug, Clone)]
 pub(crate) struct RedisUrl(pub(crate) Deployment);
 
@@ -215,7 +215,7 @@ impl<const LEAST: u64> Count<LEAST> {
         self.0
     }
 
-    /// Returns the number, or the largest that there is room for.
+    /// Returns the number as `usize`, or the largest `usize`.
     pub(crate) fn to_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -247,7 +247,7 @@ impl<const LEAST: u64> Size<LEAST> {
         self.0
     }
 
-    /// Returns the number, or the largest that there is room for.
+    /// Returns the number as `usize`, or the largest `usize`.
     pub(crate) fn to_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -271,12 +271,12 @@ impl<const LEAST: u64> FromStr for Size<LEAST> {
     }
 }
 
-/// A length of time, at least `LEAST` milliseconds.
+/// A duration, at least `LEAST` milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Time<const LEAST: u64>(Duration);
 
 impl<const LEAST: u64> Time<LEAST> {
-    /// Returns the length of time.
+    /// Returns the duration.
     pub(crate) fn get(self) -> Duration {
         self.0
     }
@@ -304,7 +304,7 @@ impl<const LEAST: u64> FromStr for Time<LEAST> {
     }
 }
 
-/// When what is stored is on disk.
+/// When stored data is written to disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SyncMode(pub(crate) tidings_store::Sync);
 
@@ -321,7 +321,7 @@ impl FromStr for SyncMode {
     }
 }
 
-/// Where to listen.
+/// The address to listen on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listen(pub(crate) SocketAddr);
 
@@ -338,7 +338,7 @@ impl FromStr for Listen {
     }
 }
 
-/// What is logged.
+/// The filter of log lines.
 #[derive(Debug, Clone)]
 pub(crate) struct Log(String);
 
@@ -369,12 +369,12 @@ impl FromStr for Log {
     }
 }
 
-/// Web pages that may connect.
+/// The web pages that may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// All of them.
+    /// All pages.
     Any,
-    /// Those of one origin.
+    /// The pages of one origin.
     One(String),
 }
 
@@ -390,8 +390,8 @@ impl FromStr for Origin {
         if text == "*" {
             return Ok(Self::Any);
         }
-        // A browser sends scheme, host and port and nothing more (RFC 6454 §7):
-        // with anything else the entry would never match.
+        // A browser sends only scheme, host and port (RFC 6454 §7). An entry with anything else
+        // would never match.
         let uri: http::Uri = text.parse().map_err(|_| Self::malformed())?;
         match (uri.scheme_str(), uri.authority()) {
             (Some(scheme), Some(authority)) if text == format!("{scheme}://{authority}") => {
@@ -402,14 +402,14 @@ impl FromStr for Origin {
     }
 }
 
-/// How people are asked who they are.
+/// The kind of authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthKind {
-    /// Not at all.
+    /// No authentication.
     None,
-    /// By JSON Web Tokens.
+    /// JSON Web Tokens.
     Jwt,
-    /// By API keys.
+    /// API keys.
     Keys,
 }
 
@@ -430,7 +430,7 @@ impl FromStr for AuthKind {
     }
 }
 
-/// A network.
+/// A network: a range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network(pub(crate) IpNet);
 
@@ -450,7 +450,7 @@ impl FromStr for Network {
     }
 }
 
-/// How tokens are signed.
+/// The signature algorithm of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JwtAlgorithm(pub(crate) tidings_auth::Algorithm);
 

@@ -1,4 +1,4 @@
-//! `tidings backup`: a copy of what a server keeps.
+//! `tidings backup`: copies the data of a server.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,18 +9,18 @@ use tidings_node::copy_data;
 
 use crate::failure::Failure;
 
-/// Make a backup: of a running server, or of a data directory that no server has
+/// Make a backup of a running server, or of a data directory that no server has open
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("../help/backup.txt").trim_ascii_end())]
 pub(crate) struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// Copy this data directory, which no server has, in place of asking one
+    /// Copy this data directory instead of asking a server. No server may have it open
     #[arg(long, value_name = "DIR", requires = "into")]
     data_dir: Option<PathBuf>,
 
-    /// Where the copy goes; nothing may be there
+    /// The directory of the copy. It must not exist yet
     #[arg(value_name = "INTO", requires = "data_dir")]
     into: Option<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! `tidings demo`: the server, with simulated tasks to watch.
+//! `tidings demo`: a server with simulated tasks to watch.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tidings_protocol::{CommandRequested, EventType, NewEvent, TaskId};
 use crate::failure::Failure;
 use crate::serve::serve;
 
-/// Serves until a signal, or until all tasks have run once.
+/// Serves until a signal arrives or, with `once`, until all tasks have run once.
 pub(crate) async fn run(config: NodeConfig, once: bool) -> Result<(), Failure> {
     let length = if once { Length::Once } else { Length::Endless };
     serve(config, |bus, stop| {
@@ -22,7 +22,7 @@ pub(crate) async fn run(config: NodeConfig, once: bool) -> Result<(), Failure> {
     .await
 }
 
-/// The simulated tasks publish through the bus, as an embedding application would.
+/// Publishes the simulated tasks through the bus, as an embedding application does.
 struct OnBus(EventBus);
 
 #[async_trait]
@@ -39,11 +39,12 @@ impl Stage for OnBus {
         let requests = Filter::from(task).event_types([EventType::CommandRequested]);
         stream::unfold(self.0.subscribe(requests), async |mut requests| {
             loop {
-                // After a gap the sender sees in the task's state that its command is pending.
+                // After a gap, the sender sees in the task's state that its command is still
+                // pending.
                 let Delivery::Event(event) = requests.recv().await? else {
                     continue;
                 };
-                // The bus has checked that the data fits the type.
+                // The bus has already checked that the data fits the event's type.
                 match event.data().deserialize() {
                     Ok(request) => return Some((request, requests)),
                     Err(error) => tracing::debug!(%error, "a command could not be read"),

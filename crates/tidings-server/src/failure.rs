@@ -1,4 +1,4 @@
-//! Why a command did not do what was asked, and how that is told.
+//! The errors that end a command, their messages and their exit codes.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use tidings_cli::chain;
 use tidings_node::{FileError, NodeConfigError, StartError};
 
-/// What ends the program with something else than success. Exit codes are
-/// those of BSD's `sysexits.h`.
+/// An error that ends the program. The exit codes are those of BSD's `sysexits.h`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("the command line is wrong")]
+    #[error("the command line is invalid")]
     Usage(#[source] clap::Error),
     #[error(transparent)]
     Config(#[from] NodeConfigError),
@@ -20,8 +19,8 @@ pub(crate) enum Failure {
     Files(#[from] FileError),
     #[error(transparent)]
     Client(#[from] tidings_cli::Failure),
-    /// The system refused threads or signal handlers.
-    #[error("the system does not let the server start")]
+    /// The system refused to create threads or signal handlers.
+    #[error("the system refused threads or signal handlers")]
     System(#[from] io::Error),
 }
 
@@ -39,9 +38,9 @@ impl Failure {
         }
     }
 
-    /// Says it on standard error; gives the code to exit with.
+    /// Prints the error to standard error. Returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        // Nobody is left to be told that standard error is closed.
+        // If standard error is closed, there is no other place to report that.
         let _ = match self {
             Self::Usage(error) => error.print(),
             Self::Client(failure) => return failure.report(),

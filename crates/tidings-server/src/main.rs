@@ -1,7 +1,7 @@
-//! `tidings`: the server, and what one does with a server that runs.
+//! `tidings`: the server, and commands for a running server.
 //!
-//! Here are only the command line, signals and exit codes. The server is
-//! `tidings-node`; the client commands are `tidings-cli`.
+//! This crate contains only the command line, signals and exit codes. The server is in
+//! `tidings-node`, and the client commands are in `tidings-cli`.
 
 mod backup;
 mod demo;
@@ -21,8 +21,8 @@ use failure::Failure;
 use options::{Command, definition};
 use serve::{block_on, check, serve};
 
-/// Thousands of parked connections are thousands of small objects: this one wastes
-/// less on each of them (measured in `docs/performance.md`).
+/// Thousands of idle connections are thousands of small objects. This allocator wastes less memory
+/// on each of them (measured in `docs/performance.md`).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

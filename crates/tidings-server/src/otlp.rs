@@ -1,15 +1,15 @@
-//! Spans of requests, sent by `tidings-otlp` in a program with the feature `otlp`.
+//! Export of request spans through `tidings-otlp`, if the program has the feature `otlp`.
 
 use tidings_node::{NodeConfig, NodeConfigError};
 use tracing_subscriber::{Layer, Registry};
 
 use crate::failure::Failure;
 
-/// The way to a collector, if there is one.
+/// The running export, if one is configured.
 #[derive(Default)]
 pub(crate) struct Export(#[cfg(feature = "otlp")] Option<tidings_otlp::Export>);
 
-/// Checks that this program can send what the configuration asks for.
+/// Checks that this program can export spans if the configuration asks for it.
 pub(crate) fn available(config: &NodeConfig) -> Result<(), NodeConfigError> {
     let Some(to) = config.otlp.as_ref().filter(|_| cfg!(not(feature = "otlp"))) else {
         return Ok(());

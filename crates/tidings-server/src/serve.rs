@@ -1,4 +1,4 @@
-//! `tidings serve`: a node, until a signal.
+//! `tidings serve`: runs a node until a signal arrives.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::otlp::{self, Export};
 use crate::signals;
 
-/// Serves until a signal, or until `beside` cancels the token that it gets.
+/// Serves until a signal arrives, or until `beside` cancels the token that it receives.
 pub(crate) async fn serve<F: Future<Output = ()>>(
     mut config: NodeConfig,
     beside: impl FnOnce(EventBus, CancellationToken) -> F,
@@ -23,7 +23,7 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
     signals::install(drain.clone())?;
     let node = Node::start(config.log_filter(filter)).await?;
     let reload = node.reload_handle();
-    // What came of it is logged.
+    // `reload` logs its own result.
     signals::on_hangup(move || _ = reload.reload())?;
     announce(&node);
     let beside = beside(node.bus().clone(), drain.clone());
@@ -36,9 +36,9 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
     Ok(())
 }
 
-/// Checks as `serve` would, up to listening; prints what is in force.
+/// Makes the same checks as `serve` before it listens. Prints the options in effect.
 pub(crate) fn check(config: Result<NodeConfig, NodeConfigError>) -> Result<ExitCode, Failure> {
-    /// Wrong configuration (`EX_USAGE`), whatever is wrong with it.
+    /// The exit code for any error in the configuration (`EX_USAGE`).
     const WRONG: u8 = 64;
     let checked = block_on(async {
         let config = config?;
@@ -58,7 +58,7 @@ pub(crate) fn check(config: Result<NodeConfig, NodeConfigError>) -> Result<ExitC
     }
 }
 
-/// Runs `main` on a runtime.
+/// Runs `main` on a new runtime.
 pub(crate) fn block_on<T>(main: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -66,7 +66,7 @@ pub(crate) fn block_on<T>(main: impl Future<Output = Result<T, Failure>>) -> Res
     runtime?.block_on(main)
 }
 
-/// Says where the server is and where to look.
+/// Prints the address of the server and of its dashboard.
 fn announce(node: &Node) {
     let http = node.url();
     let ws = http.replacen("http", "ws", 1);
@@ -85,6 +85,6 @@ API              {http}/api/openapi.json
         addr = node.addr(),
     );
     let mut out = io::stdout().lock();
-    // The server serves just as well when nobody reads this.
+    // The server also works if nobody reads this output.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,13 +1,14 @@
-//! SIGINT and SIGTERM stop the server in order, a second one at once; SIGHUP reloads.
+//! Signals: the first SIGINT or SIGTERM stops the server in order, the second at once. SIGHUP
+//! reloads.
 
 use std::io;
 
 use tokio_util::sync::CancellationToken;
 
-/// Ctrl-C, and its exit code by the shell's convention (128 + 2).
+/// The exit code after Ctrl-C, by the convention of shells (128 + 2).
 const INTERRUPTED: i32 = 130;
 
-/// A service manager's wish (128 + 15).
+/// The exit code after a service manager's SIGTERM (128 + 15).
 const TERMINATED: i32 = 143;
 
 #[cfg(unix)]
@@ -26,7 +27,7 @@ fn stops() -> io::Result<(
     Ok((ctrl_c()?, ctrl_shutdown()?))
 }
 
-/// Cancels `drain` on the first signal from now on; the second ends the process.
+/// Cancels `drain` on the first signal. The second signal ends the process.
 pub(crate) fn install(drain: CancellationToken) -> io::Result<()> {
     let (mut interrupt, mut terminate) = stops()?;
     tokio::spawn(async move {
@@ -44,7 +45,7 @@ pub(crate) fn install(drain: CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-/// Calls `reload` on every SIGHUP from now on, where there is that signal.
+/// Calls `reload` on every SIGHUP, on systems that have this signal.
 pub(crate) fn on_hangup(reload: impl Fn() + Send + 'static) -> io::Result<()> {
     #[cfg(unix)]
     {

@@ -1,8 +1,8 @@
-//! Which names this server answers to.
+//! The host names for which this server answers requests.
 //!
-//! A page of any site can have its own name lead to 127.0.0.1 (DNS rebinding):
-//! to a browser the server on this machine is then part of that site. The name
-//! is in the `Host` header, and nobody can have the browser change that.
+//! The owner of any web site can let the site's name resolve to 127.0.0.1 (DNS rebinding). A
+//! browser then treats the server on this machine as part of that site. The `Host` header contains
+//! the site's name, and a page cannot change that header.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,15 +51,15 @@ impl Hosts {
         }
     }
 
-    /// Returns why a request is refused, by the host that it went to.
+    /// Returns the reason for refusing a request because of its host, or `None` to accept it.
     pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<Problem> {
         let bad_request = |why: String| Some(Problem::plain(StatusCode::BAD_REQUEST, why));
         match host(request) {
             Err(error) => bad_request(error.to_string()),
             Ok(Some(host)) if self.allow(host) => None,
-            // RFC 9112 §3.2. A probe that speaks HTTP/1.0 often names no host.
+            // RFC 9112 §3.2 requires the header. A health probe with HTTP/1.0 often sends none.
             Ok(None) if request.version() == Version::HTTP_11 => {
-                bad_request("a request of HTTP/1.1 has a Host header; send one".to_owned())
+                bad_request("an HTTP/1.1 request needs a Host header; send one".to_owned())
             }
             Ok(None) if !self.are_checked() => None,
             Ok(_) => Some(Problem::plain(
@@ -70,7 +70,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a request for this host, with or without a port, is answered.
+    /// Returns whether requests for this host, with or without a port, are accepted.
     pub(crate) fn allow(&self, host: &str) -> bool {
         if !self.are_checked() {
             return true;
@@ -87,7 +87,7 @@ impl Hosts {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
-            // Not a colon within an IPv6 address.
+            // Cut off the port, but do not cut at a colon within an IPv6 address.
             if name.contains(':') && !name.ends_with(']') {
                 host
             } else {

@@ -1,4 +1,4 @@
-//! `tidings inspect`: what is in a data directory.
+//! `tidings inspect`: shows the content of a data directory.
 
 use std::path::PathBuf;
 
@@ -15,15 +15,15 @@ Examples:
 Nothing in the directory is changed. Exit codes: 0 told, 65 it is damaged or not
 ours, 66 there is none, 75 a server has it.";
 
-/// Say what is in a data directory: tasks, sizes, positions, and how it was left
+/// Show the content of a data directory: tasks, sizes, positions, and how it was closed
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The data directory; no server may have it
+    /// The data directory. No server may have it open
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 
-    /// One object, as JSON
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Told, FileError> {
 
 fn tell(found: &Inspected) -> String {
     let left = match found.left {
-        Left::Clean => "by a stop in order",
+        Left::Clean => "by an orderly stop",
         Left::Unclean => "by a crash",
         _ => "as a backup",
     };

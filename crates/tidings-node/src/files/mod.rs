@@ -1,4 +1,4 @@
-//! Commands for the files of a node, which work without one that runs.
+//! Commands for the files of a node. They work without a running node.
 
 mod inspect;
 mod token;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use tidings_store::{Copied, CopyError, OpenError, back_up};
 
-/// What can be done with the files of a node.
+/// A command for the files of a node.
 #[derive(Debug, Subcommand)]
 #[expect(
     missing_docs,
@@ -21,10 +21,10 @@ pub enum FileCommand {
 }
 
 impl FileCommand {
-    /// Runs the command, and returns what it found or made.
+    /// Runs the command and returns its result.
     ///
     /// # Errors
-    /// See [`FileError`].
+    /// Returns [`FileError`] if the command fails.
     pub async fn run(self) -> Result<Told, FileError> {
         match self {
             Self::Token(arguments) => token::run(&arguments).await.map(Told::Text),
@@ -33,19 +33,19 @@ impl FileCommand {
     }
 }
 
-/// What a command for files has to tell.
+/// The result of a command for files.
 #[derive(Debug)]
 pub enum Told {
-    /// Lines for people. They may hold text of others.
+    /// Lines for people. They may contain text from untrusted sources.
     Text(String),
     /// One JSON object.
     Json(String),
 }
 
-/// Copies a data directory that no server has.
+/// Copies a data directory that no server has open.
 ///
 /// # Errors
-/// See [`FileError`].
+/// Returns [`FileError`] if the directory cannot be copied.
 pub async fn copy_data(from: &Path, into: &Path) -> Result<Copied, FileError> {
     back_up(from, into).await.map_err(|error| match error {
         CopyError::Source(OpenError::InUse { path }) => FileError::Running { path },
@@ -53,20 +53,20 @@ pub async fn copy_data(from: &Path, into: &Path) -> Result<Copied, FileError> {
     })
 }
 
-/// Why a command for files did not do what was asked.
+/// Why a command for files failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// Arguments that do not go together.
+    /// The arguments contradict each other.
     #[error("{0}")]
     Arguments(&'static str),
-    /// No token is made from these arguments.
-    #[error("no token can be made")]
+    /// A token cannot be created from these arguments.
+    #[error("the token cannot be created")]
     Issue(#[source] tidings_auth::IssueError),
-    /// No API key is made from these arguments.
-    #[error("no API key can be made")]
+    /// An API key cannot be created from these arguments.
+    #[error("the API key cannot be created")]
     NewKey(#[source] tidings_auth::ApiKeysError),
-    /// The text is no token.
+    /// The text is not a token.
     #[error("the token cannot be read")]
     Explain(#[source] tidings_auth::ExplainError),
     /// A file that an argument names cannot be read.
@@ -74,43 +74,43 @@ pub enum FileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// A file that is to be added to cannot be.
+    /// A file cannot be written to.
     #[error("{} cannot be written", .path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// A file that is to have a key for tokens has none.
-    #[error("{} has no key that works", .path.display())]
+    /// A file should contain a key for tokens, but does not.
+    #[error("{} contains no usable key", .path.display())]
     Key {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why the key cannot be used.
         #[source]
         cause: tidings_auth::KeyError,
     },
-    /// A directory that is to be looked at, and that a server has.
+    /// A server has the data directory open.
     #[error(
-        "a server has the data directory {} open: have it make a backup, by `tidings backup --url \
-         URL` (it must have been started with --backup-dir), and look at that; or stop it first",
+        "a server has the data directory {} open: let it make a backup with `tidings backup --url \
+         URL` (it must have been started with --backup-dir), and use that; or stop the server first",
         .path.display()
     )]
     Running {
         /// The directory.
         path: PathBuf,
     },
-    /// The data directory is damaged, or not ours.
-    #[error("tasks cannot be kept")]
+    /// The data directory is damaged, or of another program.
+    #[error("the data directory cannot be opened")]
     Store(#[source] OpenError),
-    /// A copy of a data directory was not made.
-    #[error("no backup was made")]
+    /// The data directory could not be copied.
+    #[error("the backup failed")]
     Copy(#[source] CopyError),
     /// Standard input cannot be read.
     #[error("standard input cannot be read")]

@@ -1,4 +1,4 @@
-//! `tidings token`: makes a token, or reads one.
+//! `tidings token`: creates a token, or decodes one.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
@@ -14,7 +14,7 @@ use tidings_protocol::{Target, Timestamp};
 use super::{FileError, read};
 use crate::value::{JwtAlgorithm, Time};
 
-/// How long a token holds unless it is said.
+/// The default lifetime of a token.
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 const EXAMPLES: &str = "\
@@ -29,36 +29,36 @@ The token stands alone on standard output. A permission takes task ids and
 patterns such as 'build-*', several separated by commas; what is not given is
 not allowed.";
 
-/// Make a token or an API key for a server, or read a token
+/// Create a token or an API key for a server, or decode a token
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The key to sign with: for HS256 the file of the secret that the server
-    /// has, else a private key as PEM
+    /// The key that signs the token. For HS256 this is the server's secret file, otherwise a
+    /// private key as PEM
     #[arg(long, env = "TIDINGS_JWT_KEY", value_name = "FILE")]
     jwt_key: Option<PathBuf>,
 
-    /// How to sign: HS256, RS256, ES256 or EdDSA [default: HS256]
+    /// The signature algorithm: HS256, RS256, ES256 or EdDSA [default: HS256]
     #[arg(long, env = "TIDINGS_JWT_ALGORITHM", value_name = "ALG")]
     jwt_algorithm: Option<JwtAlgorithm>,
 
-    /// Whom the token is for
+    /// The audience of the token
     #[arg(long, env = "TIDINGS_JWT_AUDIENCE", value_name = "NAME")]
     jwt_audience: Option<String>,
 
-    /// Who says so
+    /// The issuer of the token
     #[arg(long, env = "TIDINGS_JWT_ISSUER", value_name = "NAME")]
     jwt_issuer: Option<String>,
 
-    /// Make an API key instead of a token, and append its hash to this file
+    /// Create an API key instead of a token, and append its hash to this file
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
 
-    /// Tasks that may be watched
+    /// Tasks that the token's owner may watch
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     watch: Vec<Target>,
 
-    /// Tasks that may be published into
+    /// Tasks that the token's owner may publish events to
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     publish: Vec<Target>,
 
@@ -71,19 +71,19 @@ pub struct Arguments {
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     command: Vec<Target>,
 
-    /// Tasks that may be removed; `*` also for connections, messages and metrics
+    /// Tasks that the token's owner may remove; `*` also allows connections, messages and metrics
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     admin: Vec<Target>,
 
-    /// Whom the token stands for
+    /// The person or program that the token identifies
     #[arg(long, value_name = "NAME")]
     subject: Option<String>,
 
-    /// How long it holds [default: 1h; API keys: without end]
+    /// The lifetime of the token [default: 1h; API keys: unlimited]
     #[arg(long, value_name = "TIME")]
     expires: Option<Time<1_000>>,
 
-    /// Say what a token says; `-` reads it from standard input
+    /// Show the content of a token; `-` reads it from standard input
     #[arg(long, value_name = "TOKEN")]
     explain: Option<String>,
 }
@@ -104,7 +104,7 @@ impl Arguments {
     }
 }
 
-/// Does what was asked for.
+/// Runs the command.
 pub(crate) async fn run(options: &Arguments) -> Result<String, FileError> {
     if let Some(token) = &options.explain {
         read_token(options, token).await
@@ -114,7 +114,7 @@ pub(crate) async fn run(options: &Arguments) -> Result<String, FileError> {
         make_token(options, path)
     } else {
         Err(FileError::Arguments(
-            "say what to sign with: --jwt-key FILE, or TIDINGS_JWT_KEY; or --api-keys FILE for a key",
+            "a token needs a key to sign it: --jwt-key FILE or TIDINGS_JWT_KEY (for an API key: --api-keys FILE)",
         ))
     }
 }
@@ -138,7 +138,7 @@ fn make_token(options: &Arguments, path: &Path) -> Result<String, FileError> {
 fn make_key(options: &Arguments, path: &Path) -> Result<String, FileError> {
     let Some(subject) = &options.subject else {
         return Err(FileError::Arguments(
-            "an API key needs somebody to stand for: --subject NAME",
+            "an API key needs a subject: add --subject NAME",
         ));
     };
     let end = options
@@ -167,10 +167,10 @@ async fn read_token(options: &Arguments, token: &str) -> Result<String, FileErro
     let said = explain(token).map_err(FileError::Explain)?;
     let now = Timestamp::from(SystemTime::now());
     let time = if said.has_expired(now) {
-        "it has expired".to_owned()
+        "the token has expired".to_owned()
     } else {
         let left = std::time::Duration::from_secs(said.left(now).as_secs());
-        format!("it holds for another {}", humantime::format_duration(left))
+        format!("valid for another {}", humantime::format_duration(left))
     };
     Ok(format!(
         "{said}\ntime       {time}\nsignature  {}",
@@ -178,13 +178,13 @@ async fn read_token(options: &Arguments, token: &str) -> Result<String, FileErro
     ))
 }
 
-/// Whether the token is what it says, as far as that can be told.
+/// Returns the result of verifying the token, as far as the arguments allow.
 async fn signature(options: &Arguments, token: &str) -> Result<String, FileError> {
     let Some(path) = &options.jwt_key else {
-        return Ok("not checked; give --jwt-key FILE for that".to_owned());
+        return Ok("not checked; to check it, add --jwt-key FILE".to_owned());
     };
     let Ok(keys) = KeySource::file(options.algorithm(), &read(path)?) else {
-        return Ok("not checked; that takes the public key, as the server has it".to_owned());
+        return Ok("not checked; this needs the public key, which the server has".to_owned());
     };
     let config = JwtConfig::new(options.algorithm())
         .audience(options.jwt_audience.clone())
@@ -194,7 +194,7 @@ async fn signature(options: &Arguments, token: &str) -> Result<String, FileError
         .authenticate(Credentials::new(Some(token), None))
         .await;
     Ok(match answer {
-        Ok(_) => "good: a server with this key takes it".to_owned(),
+        Ok(_) => "good: a server with this key accepts it".to_owned(),
         Err(error) => format!("a server with this key refuses it: {error}"),
     })
 }

@@ -1,4 +1,4 @@
-//! What stands between a TCP socket and HTTP: the seam for TLS.
+//! The seam for TLS, between a TCP socket and HTTP.
 
 use std::io;
 
@@ -11,33 +11,32 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 
-/// A stream of whatever kind.
+/// A boxed stream of any kind.
 pub type BoxedStream = Box<dyn Stream>;
 
 /// A connection after its handshake.
 #[non_exhaustive]
 pub struct Accepted {
-    /// What HTTP is spoken over.
+    /// The stream that carries HTTP.
     pub stream: BoxedStream,
-    /// Both sides have agreed on HTTP/2; else it is HTTP/1.1.
+    /// Whether both sides agreed on HTTP/2. Otherwise the connection uses HTTP/1.1.
     pub h2: bool,
 }
 
 impl Accepted {
-    /// A connection after its handshake.
+    /// Creates an accepted connection.
     pub fn new(stream: BoxedStream, h2: bool) -> Self {
         Self { stream, h2 }
     }
 }
 
-/// Shakes hands on a connection before HTTP: TLS, as `tidings-tls` does it.
+/// Performs a handshake on a connection before HTTP starts. `tidings-tls` implements it for TLS.
 #[async_trait]
 pub trait Acceptor: Send + Sync + 'static {
-    /// Shakes hands.
+    /// Performs the handshake. The caller limits the time.
     ///
     /// # Errors
-    /// The client speaks something else, or went away. The time that this may
-    /// take is bounded by the caller.
+    /// Returns an error if the client uses another protocol, or if it disconnects.
     async fn accept(&self, stream: BoxedStream) -> io::Result<Accepted>;
 }
 

@@ -1,5 +1,5 @@
-//! From a TCP port to requests: the accept loop, the PROXY protocol, TLS, HTTP/1.1
-//! and HTTP/2, and which names are answered to.
+//! From a TCP port to requests: the accept loop, the PROXY protocol, TLS, HTTP/1.1 and HTTP/2, and
+//! the check of host names.
 
 mod acceptor;
 mod mounts;

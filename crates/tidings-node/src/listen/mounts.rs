@@ -1,4 +1,4 @@
-//! Routes of the program around a node.
+//! Routes that the program around a node adds.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,20 +13,20 @@ use hyper::body::Incoming;
 use tidings_bus::EventBus;
 use tower_service::Service;
 
-/// An error of the body of a mounted service.
+/// An error in the body of a mounted service.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body of an answer of a mounted service.
+/// The response body of a mounted service.
 pub(crate) type MountedBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// The answer of a mounted service.
+/// The response of a mounted service, as a future.
 pub(crate) type Mounted =
     Pin<Box<dyn Future<Output = Result<Response<MountedBody>, Infallible>> + Send>>;
 
 type Answer = dyn Fn(Request<Incoming>) -> Mounted + Send + Sync;
 type Make = dyn Fn(EventBus) -> Box<Answer> + Send + Sync;
 
-/// Services by the prefixes of the paths that they answer, to be made.
+/// Constructors of services, by the path prefixes that the services answer.
 #[derive(Clone, Default)]
 pub(crate) struct Mounts(Vec<(String, Arc<Make>)>);
 
@@ -49,12 +49,12 @@ impl Mounts {
         let prefix = prefix.trim_end_matches('/').to_owned();
         let make = move |bus| answer(make(bus));
         self.0.push((prefix, Arc::new(make)));
-        // The longest comes first.
+        // Keep the longest prefix first.
         self.0
             .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
     }
 
-    /// Makes the services.
+    /// Creates the services.
     pub(crate) fn make(&self, bus: &EventBus) -> MountedServices {
         let made = |(prefix, make): &(String, Arc<Make>)| (prefix.clone(), make(bus.clone()));
         MountedServices(self.0.iter().map(made).collect())
@@ -85,12 +85,12 @@ where
     })
 }
 
-/// Services by the prefixes of the paths that they answer, the longest first.
+/// Services by the path prefixes that they answer, the longest prefix first.
 #[derive(Default)]
 pub(crate) struct MountedServices(Vec<(String, Box<Answer>)>);
 
 impl MountedServices {
-    /// Returns what answers a path.
+    /// Returns the service that answers a path, if there is one.
     pub(crate) fn find(&self, path: &str) -> Option<&Answer> {
         let (_, answer) = self.0.iter().find(|(prefix, _)| {
             path.strip_prefix(prefix.as_str())

@@ -1,4 +1,4 @@
-//! Places for HTTP connections, held by guards.
+//! Places for HTTP connections, which guards hold.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,17 +17,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::slots::{Entry, SlotId, Slots};
 
-/// Places for connections that only ask whether the server lives, beyond the
-/// others: a full server is not a dead one.
+/// Extra places for connections that only request a health check. A server that is full must not
+/// look dead.
 const PROBES: usize = 16;
 
-/// Bytes of an answer that hyper takes at once. A connection that still writes a
-/// longer one is not idle.
+/// The largest response in bytes that hyper buffers at once. A connection that still writes a
+/// longer response is not idle.
 const AT_ONCE: u64 = 64 * 1024;
 
 struct State {
     slots: Slots,
-    /// What ends each connection.
+    /// The token that ends each connection.
     ends: HashMap<SlotId, CancellationToken>,
 }
 
@@ -35,12 +35,12 @@ struct State {
 #[derive(Clone)]
 pub(crate) struct Places(Arc<Mutex<State>>);
 
-/// The reason why a newcomer has no place.
+/// Why a new connection gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoPlace {
-    /// Its address has as many connections as one may.
+    /// Its address already has as many connections as one address may have.
     AddressFull,
-    /// The server has.
+    /// The server already has as many connections as it may have.
     Full,
 }
 
@@ -56,7 +56,7 @@ impl Places {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a newcomer a place, for which an idle connection may have to end.
+    /// Gives a new connection a place. An idle connection may have to end for it.
     pub(crate) fn enter(&self, ip: IpAddr, is_proxy: bool) -> Result<Place, NoPlace> {
         let mut state = self.lock();
         let (id, probes_only, victim) = match state.slots.enter(ip, is_proxy) {
@@ -92,7 +92,7 @@ struct Inner {
     end: CancellationToken,
     probes_only: bool,
     makes_room: bool,
-    /// Requests.
+    /// The number of requests that have begun.
     begun: AtomicU64,
     ended: AtomicU64,
 }
@@ -105,27 +105,27 @@ impl Drop for Inner {
     }
 }
 
-/// The place of one connection. Clones are one place.
+/// The place of one connection. Clones share the place.
 #[derive(Clone)]
 pub(crate) struct Place(Arc<Inner>);
 
 impl Place {
-    /// Whether it may only ask for `/healthz` and `/readyz`.
+    /// Returns whether the connection may only request `/healthz` and `/readyz`.
     pub(crate) fn is_for_probes(&self) -> bool {
         self.0.probes_only
     }
 
-    /// Whether another connection was ended for it.
+    /// Returns whether another connection was ended for this one.
     pub(crate) fn makes_room(&self) -> bool {
         self.0.makes_room
     }
 
-    /// Returns when the connection has to make room for another.
+    /// Waits until the connection must end to make room for another.
     pub(crate) async fn ended(&self) {
         self.0.end.cancelled().await;
     }
 
-    /// Returns when there was no request for so long.
+    /// Waits until the connection has had no request for `limit`.
     pub(crate) async fn idle_for(&self, limit: Duration) {
         loop {
             let begun = self.0.begun.load(Ordering::Acquire);
@@ -137,7 +137,7 @@ impl Place {
         }
     }
 
-    /// Notes a request, until the guard is dropped.
+    /// Records a request until the guard is dropped.
     pub(crate) fn begin(&self) -> Held {
         self.0.begun.fetch_add(1, Ordering::AcqRel);
         self.0.places.lock().slots.begin(self.0.id);
@@ -148,18 +148,18 @@ impl Place {
     }
 }
 
-/// An answer that may hold the place of its connection.
+/// A response that may hold the place of its connection.
 pub(crate) type Kept<E> = Response<UnsyncBoxBody<Bytes, E>>;
 
 /// A request that is being answered.
 pub(crate) struct Held {
     place: Place,
-    /// Its answer is a stream of events, which is counted elsewhere.
+    /// Whether the response is an event stream, which is counted as a client connection instead.
     elsewhere: bool,
 }
 
 impl Held {
-    /// Has an answer hold the request while it is still being written.
+    /// Keeps the request recorded until the response has been written completely.
     pub(crate) fn hold<E: 'static>(mut self, response: Kept<E>) -> Kept<E> {
         let kind = response.headers().get(header::CONTENT_TYPE);
         let is_stream = kind.is_some_and(|kind| kind == "text/event-stream");

@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2: who is behind a proxy that passes bytes on.
+//! The PROXY protocol, version 2, which tells the address of a client behind a TCP proxy.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use ppp::v2::{Addresses, Command, Header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What every header begins with, the length of the rest at its end.
+/// The length of the fixed part of a header. It ends with the length of the rest.
 const MINIMUM_LENGTH: usize = 16;
 
-/// Addresses and what proxies add to them, in bytes at most.
+/// The most bytes of the rest: the addresses, and the fields that proxies add.
 const MAX_BODY: usize = 4 * 1024;
 
-/// Reads the header, and not a byte more; gives the client's address, none if
-/// the proxy speaks for itself, as in its health checks.
+/// Reads exactly the header and returns the client's address. Returns `None` if the proxy itself is
+/// the client, as in its health checks.
 ///
 /// # Errors
-/// Something else comes, or nothing more.
+/// Returns an error if the stream does not begin with a header, or ends.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut bytes = vec![0; MINIMUM_LENGTH];
     stream.read_exact(&mut bytes).await?;

@@ -1,4 +1,4 @@
-//! The accept loop: a listener, connections with deadlines, and a drain.
+//! The accept loop: a listener, connections with deadlines, and the drain.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,34 +28,34 @@ use super::mounts::{Mounted, MountedBody, MountedServices};
 use super::places::{Held, Kept, NoPlace, Place, Places};
 use super::proxy_protocol;
 
-/// A request's head at most, in bytes: URL, cookies and tokens fit well.
+/// The largest request head in bytes. It has room for URL, cookies and tokens.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The same for HTTP/2, where each field counts 32 bytes more (RFC 9113 §6.5.2).
+/// The same limit for HTTP/2, which counts 32 bytes more for each field (RFC 9113 §6.5.2).
 const MAX_HEAD_H2: u32 = 32 * 1024;
 
-/// Requests at a time on one HTTP/2 connection; each may be a stream of events.
+/// The most concurrent requests on one HTTP/2 connection. Each may be a stream of events.
 const MAX_STREAMS: u32 = 128;
 
-/// Bytes that one HTTP/2 stream holds for a client that does not read: 2 MiB for
-/// all streams of a connection.
+/// The bytes that one HTTP/2 stream buffers for a client that does not read. All streams of a
+/// connection together buffer up to 2 MiB.
 const SEND_BUFFER_H2: usize = 16 * 1024;
 
-/// How long an HTTP/2 connection may be open without a request. HTTP/1.1 has the
-/// time for a request's head.
+/// How long an HTTP/2 connection may stay open without a request. For HTTP/1.1, the deadline for a
+/// request's head limits this.
 const IDLE_H2: Duration = Duration::from_secs(60);
 
-/// How long a connection that makes room may take to end in order.
+/// How long a connection that makes room for another may take to end properly.
 const MAKING_ROOM: Duration = Duration::from_secs(1);
 
-/// The first and the longest pause after accepting failed, as it does when the
-/// process has no file descriptor left.
+/// The first and the longest pause after `accept` failed, for example because the process has no
+/// file descriptors left.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Connections that wait for `accept`: a storm of reconnects comes in one burst.
+/// The most connections that may wait for `accept`. Many clients may reconnect in one burst.
 const BACKLOG: u32 = 4_096;
 
-/// Runs a [`TidingsService`] on a TCP port of its own.
+/// Serves a [`TidingsService`] on its own TCP port.
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
@@ -73,16 +73,16 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Listens on `addr`; port 0 takes a free one, see [`local_addr`](Self::local_addr).
+    /// Listens on `addr`. Port 0 chooses a free port, see [`local_addr`](Self::local_addr).
     ///
     /// # Errors
-    /// The address is in use, or not one of this machine's.
+    /// Returns an error if the address is in use, or does not belong to this machine.
     pub async fn bind(addr: SocketAddr, service: TidingsService) -> io::Result<Self> {
         let socket = match addr {
             SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
             SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
         };
-        // A restart must not wait for old connections' TIME_WAIT.
+        // Without this, a restart would have to wait for old connections in TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(addr)?;
         let listener = socket.listen(BACKLOG)?;
@@ -96,28 +96,28 @@ impl Server {
         })
     }
 
-    /// Sets the routes of the program's own.
+    /// Sets the routes of the program around the node.
     pub(crate) fn mounts(mut self, mounts: MountedServices) -> Self {
         self.mounts = mounts;
         self
     }
 
-    /// Has every connection shake hands first: TLS.
+    /// Sets the handshake that every connection performs first, such as TLS.
     #[must_use]
     pub fn secured(mut self, acceptor: Arc<dyn Acceptor>) -> Self {
         self.acceptor = Some(acceptor);
         self
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Accepts until `drain` is cancelled. Then it stops accepting, closes
-    /// WebSockets with 1012, telling each to come back after another part of
-    /// `window`, lets requests finish, and returns when all are gone or
-    /// `deadline` has passed: with how many had to be aborted.
+    /// Accepts connections until `drain` is cancelled, then drains. A drain stops accepting and
+    /// closes WebSockets with 1012. Each client is told to reconnect after a different part of
+    /// `window`. Running requests are finished. Returns when all connections have ended or
+    /// `deadline` has passed, with the number of connections that had to be aborted.
     pub async fn run(
         self,
         drain: CancellationToken,
@@ -169,8 +169,8 @@ impl Server {
                     }
                 }
                 Err(error) => {
-                    // One client's trouble (reset before accept) needs no pause,
-                    // but a pause does it no harm either.
+                    // An error that concerns only one client, such as a reset before `accept`,
+                    // needs no pause, but a pause does no harm.
                     tracing::warn!(%error, ?pause, "a connection could not be accepted");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(ACCEPT_PAUSE.1);
@@ -195,24 +195,24 @@ impl Server {
     }
 }
 
-/// Says no without reading anything, in the one write that a new socket always
-/// takes; over TLS that would take a handshake, which is what is too much.
+/// Sends a refusal without reading anything. One write to a new socket always succeeds. Over TLS
+/// nothing is sent, because that would need a handshake, and handshakes are the load to avoid.
 fn turn_away(stream: &TcpStream, secured: bool, answer: &[u8]) {
     if !secured {
-        // Whether it is heard changes nothing.
+        // The connection is closed whether or not the client reads the answer.
         let _ = stream.try_write(answer);
     }
 }
 
-/// An address begins, or has, more connections than it may.
+/// The answer to an address that opens too many connections at a time, or has too many.
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n\
     Content-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// There is no place for another connection.
+/// The answer if no place is left for another connection.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
     Content-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// What all connections of a server have in common.
+/// The state that all connections of a server share.
 struct Shared {
     service: TidingsService,
     acceptor: Option<Arc<dyn Acceptor>>,
@@ -222,7 +222,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Returns the place of a newcomer; else it is told that there is none.
+    /// Returns a place for a new connection, or sends the client a refusal.
     fn place(
         &self,
         places: &Places,
@@ -254,14 +254,14 @@ async fn serve(
     places: Places,
     mut place: Place,
 ) {
-    // Events are small and must not wait for more to come.
+    // Events are small, and must not wait for more data to fill a packet.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
     }
     let limit = shared.service.config().header_read_timeout;
     if shared.service.config().proxy_protocol {
         if !shared.service.config().trusts(peer.ip()) {
-            tracing::debug!(%peer, "no trusted proxy");
+            tracing::debug!(%peer, "the connection does not come from a trusted proxy");
             return;
         }
         let header = proxy_protocol::read(&mut stream);
@@ -273,17 +273,17 @@ async fn serve(
                     tracing::debug!(%peer, error = %limited, "turned away");
                     return;
                 }
-                // It was counted as the proxy's so far.
+                // Up to here the connection was counted for the proxy's address.
                 drop(place);
                 match shared.place(&places, &stream, peer, false) {
                     Some(own) => place = own,
                     None => return,
                 }
             }
-            // The proxy itself, about its own health.
+            // The proxy itself connects, to check the server's health.
             Ok(Ok(None)) => {}
             _ => {
-                tracing::debug!(%peer, "no header of the PROXY protocol");
+                tracing::debug!(%peer, "the connection has no header of the PROXY protocol");
                 return;
             }
         }
@@ -308,10 +308,10 @@ async fn serve(
     }
 }
 
-/// The body of an answer: the service's, or that of a mounted one.
+/// The body of a response: from the service, or from a mounted service.
 type AnswerBody = Either<Body, MountedBody>;
 
-/// An answer under way.
+/// A response that is being computed.
 enum Answer {
     Service(ResponseFuture, Option<Held>),
     Mounted(Mounted, Option<Held>),
@@ -322,7 +322,7 @@ impl Future for Answer {
     type Output = Result<Response<AnswerBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        /// Has an answer hold its connection's place while it is written.
+        /// Lets a response hold the place of its connection while it is written.
         fn hold<E: 'static>(held: &mut Option<Held>, response: Kept<E>) -> Kept<E> {
             match held.take() {
                 Some(held) => held.hold(response),
@@ -346,7 +346,7 @@ impl Future for Answer {
     }
 }
 
-/// Returns what answers the requests of one connection.
+/// Returns the function that answers the requests of one connection.
 fn answer(
     peer: SocketAddr,
     hold: Option<HandshakeHold>,
@@ -431,8 +431,9 @@ async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>, plac
     drive(connection, finish, end, peer, shared).await;
 }
 
-/// Lets a connection run to its end, or, when the server drains, finish. Lent:
-/// passed on, it would be here twice, and be carried along.
+/// Drives a connection to its end. When the server drains, the connection finishes its requests
+/// first. The connection is passed by reference, because moving it would copy it and enlarge the
+/// future.
 async fn drive<C, E>(
     mut connection: Pin<&mut C>,
     finish: impl FnOnce(Pin<&mut C>),
@@ -445,7 +446,7 @@ async fn drive<C, E>(
 {
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        // Idle, and another needs the place.
+        // The connection is idle, and another connection needs its place.
         () = end => {
             finish(connection.as_mut());
             match tokio::time::timeout(MAKING_ROOM, connection).await {

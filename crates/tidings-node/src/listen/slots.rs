@@ -1,19 +1,18 @@
-//! Places for HTTP connections: who has one, who may have one more, and who is
-//! to make room.
+//! Places for HTTP connections: which connections have one, and which must make room.
 //!
-//! A pure machine. When all places are taken, an idle connection of the address
-//! that holds most makes room for a newcomer of another address. Some places are
-//! kept for health probes: where nobody can make room, a newcomer may still ask
-//! whether the server lives.
+//! This is a state machine without I/O. When all places are taken, a new connection may replace an
+//! idle one. The replaced connection belongs to the address that holds the most places, and the new
+//! one to another address. Some places are reserved for health probes: if no connection can make
+//! room, a new one may still check the server's health.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-/// Names a place. No two connections ever have the same one.
+/// The id of a place. It is never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SlotId(u64);
 
-/// Whom places are counted by: an IPv6 host has at least a /64.
+/// The unit by which places are counted. An IPv6 host has at least a /64 network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Network(IpAddr);
 
@@ -29,29 +28,29 @@ impl Network {
     }
 }
 
-/// What a newcomer may do.
+/// What a new connection may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// It has a place.
+    /// The connection has a place.
     Admitted(SlotId),
-    /// It has a place, and this connection is to be ended for it.
+    /// The connection has a place, and the second connection must end for it.
     InsteadOf(SlotId, SlotId),
-    /// It has one of the places for health probes.
+    /// The connection has one of the places for health probes.
     ProbesOnly(SlotId),
-    /// Its address has as many connections as one may, and none of them is idle.
+    /// The address has as many connections as one may have, and none of them is idle.
     AddressFull,
-    /// There is no place left.
+    /// No place is left.
     Full,
 }
 
 #[derive(Debug)]
 struct Slot {
     network: Network,
-    /// Requests that are being answered.
+    /// The number of requests that are being answered.
     requests: usize,
-    /// When it was last idle, on the machine's own clock.
+    /// When the connection became idle, on the state machine's own clock.
     idle_since: u64,
-    /// It is counted elsewhere: a stream of events.
+    /// Whether the connection is counted elsewhere, because it carries a stream of events.
     elsewhere: bool,
     probes_only: bool,
 }
@@ -59,7 +58,7 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Holder {
     count: usize,
-    /// Its idle connections, that longest idle first.
+    /// The idle connections, the one that has been idle longest first.
     idle: BTreeSet<(u64, SlotId)>,
 }
 
@@ -90,8 +89,8 @@ impl Slots {
         }
     }
 
-    /// Lets a newcomer in, or not. A proxy that is trusted stands for many, so it
-    /// has no limit of its own.
+    /// Decides about a new connection. A trusted proxy stands for many clients, so its address has
+    /// no limit of its own.
     pub(crate) fn enter(&mut self, ip: IpAddr, is_proxy: bool) -> Entry {
         let network = Network::of(ip);
         let own = self.holders.get(&network).map_or(0, |holder| holder.count);
@@ -110,7 +109,8 @@ impl Slots {
             .filter(|(_, holder)| !holder.idle.is_empty());
         let most = most.max_by_key(|(_, holder)| holder.count);
         let most = most.map(|(network, holder)| (*network, holder.count));
-        // Nobody makes room for an address that holds more than they do.
+        // An address that already holds more places than the others cannot displace their
+        // connections.
         if let Some((from, count)) = most
             && (count > own || from == network)
             && let Some(victim) = self.take_idle(from)
@@ -125,7 +125,7 @@ impl Slots {
 
     fn insert(&mut self, network: Network, probes_only: bool) -> SlotId {
         self.clock += 1;
-        // The clock never stands still, so its time is a name as well.
+        // The clock advances on every call, so its time is also a unique id.
         let id = SlotId(self.clock);
         let slot = Slot {
             network,
@@ -144,7 +144,7 @@ impl Slots {
         id
     }
 
-    /// Takes the place of the connection that is idle longest.
+    /// Takes the place of the connection that has been idle longest.
     fn take_idle(&mut self, network: Network) -> Option<SlotId> {
         let (_, victim) = *self.holders.get(&network)?.idle.first()?;
         self.leave(victim);
@@ -186,7 +186,7 @@ impl Slots {
         }
     }
 
-    /// Notes that a request came. Nothing happens to a place that was taken away.
+    /// Records that a request began. Does nothing if the place was taken away.
     pub(crate) fn begin(&mut self, id: SlotId) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
@@ -197,7 +197,7 @@ impl Slots {
         }
     }
 
-    /// Notes that a request was answered.
+    /// Records that a request was answered.
     pub(crate) fn end(&mut self, id: SlotId) {
         self.clock += 1;
         let clock = self.clock;
@@ -216,8 +216,8 @@ impl Slots {
         }
     }
 
-    /// Gives the place back for as long as the connection is a stream of events,
-    /// which is counted with the WebSockets.
+    /// Returns the place while the connection is a stream of events, which counts among the
+    /// WebSockets.
     pub(crate) fn give_back(&mut self, id: SlotId) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
@@ -229,7 +229,7 @@ impl Slots {
         }
     }
 
-    /// Takes the place again. There may be more than allowed for a moment.
+    /// Takes the place back. For a moment there may be more connections than allowed.
     pub(crate) fn take_back(&mut self, id: SlotId) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
@@ -243,7 +243,7 @@ impl Slots {
         }
     }
 
-    /// Notes that a connection is over.
+    /// Records that a connection ended.
     pub(crate) fn leave(&mut self, id: SlotId) {
         let Some(slot) = self.slots.get(&id) else {
             return;
@@ -257,7 +257,7 @@ impl Slots {
         self.slots.remove(&id);
     }
 
-    /// How many places are taken.
+    /// Returns how many places are taken.
     #[cfg(test)]
     fn taken(&self) -> usize {
         self.taken
@@ -287,12 +287,12 @@ mod tests {
         let third = admitted(slots.enter(ip(1), false));
         admitted(slots.enter(ip(2), false));
         slots.begin(first);
-        // The first one is busy; the second has been idle longer than the third.
+        // The first connection is busy. The second has been idle longer than the third.
         assert!(
             matches!(slots.enter(ip(3), false), Entry::InsteadOf(_, victim) if victim == second)
         );
         slots.end(first);
-        // Now the third has.
+        // Now the third has been idle longest.
         assert!(
             matches!(slots.enter(ip(3), false), Entry::InsteadOf(_, victim) if victim == third)
         );
@@ -344,7 +344,7 @@ mod tests {
         assert!(slots.holders.is_empty() && slots.slots.is_empty());
     }
 
-    /// Whatever happens in whatever order, the counts are those of what is there.
+    /// The counts match the places after any sequence of calls.
     #[test]
     fn counts_equal_what_is_there() {
         for seed in 0..200 {

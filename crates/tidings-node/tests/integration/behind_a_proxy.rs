@@ -1,4 +1,4 @@
-//! Who is who behind a proxy, and which names the server answers to.
+//! Client addresses behind a proxy, and the host names that the server accepts.
 
 use serde_json::Value;
 use tidings_testkit::{TestClient, TestConfig, TestServer, http_exchange};
@@ -16,7 +16,7 @@ async fn server(trusted: &[&str], proxy_protocol: bool) -> TestServer {
     TestServer::start(config).await
 }
 
-/// Where the server says that its one connection comes from.
+/// Returns the address that the server reports for its only connection.
 async fn seen(server: &TestServer) -> String {
     let infos = server.manager().connections(None);
     let info = serde_json::to_value(&infos[0]).unwrap();
@@ -45,7 +45,7 @@ async fn only_a_trusted_proxy_is_believed_who_is_behind_it() {
     }
 }
 
-/// A header of the PROXY protocol for a client at 192.0.2.7.
+/// Returns a PROXY protocol header for a client at 192.0.2.7.
 fn header() -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
     header.extend([192, 0, 2, 7, 127, 0, 0, 1, 0x12, 0x34, 0x1f, 0x40]);
@@ -61,7 +61,7 @@ async fn the_proxy_protocol_says_who_is_behind() {
     let (client, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
     assert_eq!(seen(&server).await, "192.0.2.7");
     drop(client);
-    // A proxy that asks whether we live speaks for itself.
+    // A proxy that checks the server's health is itself the client.
     let mut local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec();
     local.extend_from_slice(
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",

@@ -1,4 +1,4 @@
-//! The tables of options in `docs/configuration.md` are those of the program.
+//! The tables of options in `docs/configuration.md` match the program.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,14 +8,14 @@ use tidings_node::{OptionInfo, Options};
 
 const RENEW: &str = "TIDINGS_BLESS=1 cargo test -p tidings-node configuration_page::";
 
-/// The line after which the table of a heading begins.
+/// Returns the line after which the table of a heading begins.
 fn start(heading: &str) -> String {
     format!("<!-- options: {heading} -->\n")
 }
 
 const END: &str = "<!-- end of options -->";
 
-/// Returns the default of an option and its help without that default.
+/// Returns the default of an option, and its help text without that default.
 fn default_and_help(info: &OptionInfo) -> (String, String) {
     let help = info.help();
     for mark in ["[default: ", "[for strangers: "] {
@@ -28,7 +28,7 @@ fn default_and_help(info: &OptionInfo) -> (String, String) {
     (none.to_owned(), help)
 }
 
-/// Puts addresses of no language into backticks, so that no renderer makes links.
+/// Puts addresses into backticks, so that no renderer turns them into links.
 fn quote_urls(help: &str) -> String {
     let words: Vec<String> = help
         .split(' ')

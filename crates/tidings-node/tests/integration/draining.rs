@@ -1,4 +1,4 @@
-//! A server that stops tells everyone, and stops in time.
+//! A server that stops tells all clients, and stops in time.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ async fn everyone_is_told_when_to_come_back() {
     assert_eq!(stopping.await.unwrap(), 0, "none had to be aborted");
 }
 
-/// A client that reads nothing cannot hold a server up.
+/// A client that does not read cannot delay the drain.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_not_waited_for() {
     let mut config = TestConfig::default();
@@ -66,7 +66,7 @@ async fn a_client_that_does_not_read_is_not_waited_for() {
     );
 }
 
-/// Who asks is told that this server is about to go, and who comes is sent away.
+/// During a drain, health checks report it, and new connections are refused.
 #[tokio::test]
 async fn a_draining_service_says_so() {
     let server = TestServer::start(TestConfig::default()).await;
@@ -97,7 +97,7 @@ async fn a_draining_service_says_so() {
     server.stop().await;
 }
 
-/// A request that is under way is answered; then its connection goes.
+/// A running request is answered, and then its connection closes.
 #[tokio::test]
 async fn a_request_under_way_is_finished() {
     let server = TestServer::start(TestConfig::default()).await;
@@ -135,8 +135,8 @@ async fn a_request_under_way_is_finished() {
     assert_eq!(bus.stats().events_published, 1);
 }
 
-/// Whatever clients do, the server returns when its time is up, and says how
-/// many it left behind.
+/// Whatever clients do, the server stops at its deadline, and reports how many connections it
+/// aborted.
 #[tokio::test]
 async fn the_deadline_holds() {
     let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
@@ -154,7 +154,7 @@ async fn the_deadline_holds() {
     let drain = CancellationToken::new();
     let deadline = Duration::from_millis(300);
     let running = tokio::spawn(server.run(drain.clone(), Duration::ZERO, deadline));
-    // Neither closes, whatever it is told; and a body that never comes.
+    // Two clients that ignore every close, and a request whose body never arrives.
     let deaf = [
         RawClient::connect(addr, "/ws").await,
         RawClient::connect(addr, "/ws").await,
@@ -168,7 +168,7 @@ async fn the_deadline_holds() {
     eventually("they are there", || manager.connected() == 2).await;
     let begin = Instant::now();
     drain.cancel();
-    // Whoever waits for one of the three waits an hour.
+    // The server would wait for these three for an hour.
     let left = tokio::time::timeout(DEADLINE, running).await;
     let left = left.expect("the drain ends at its deadline").unwrap();
     assert!(begin.elapsed() >= deadline, "they had their time");

@@ -1,4 +1,4 @@
-//! What the accept loop answers before a service does, and what a node leaves.
+//! What the accept loop answers before a service does, and what remains after a node.
 
 use std::io;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ async fn a_request_names_one_host_that_is_the_servers() {
     named.stop().await;
 }
 
-/// Passes everything on, as an acceptor that only counts would.
+/// An acceptor that passes every stream on unchanged.
 struct Plain;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! A program's own routes beside those of the node.
+//! Routes of the program itself next to those of the node.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ use tower::service_fn;
 
 type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
-/// Answers with its name and the path that it was asked for.
+/// A service that answers with its name and the requested path.
 fn named(
     name: &'static str,
 ) -> impl tower::Service<

@@ -1,4 +1,4 @@
-//! Nobody takes all the places for HTTP connections from the others.
+//! No client can take all places for HTTP connections.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tidings_testkit::{DEADLINE, TestConfig, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Connects from an address of this machine, and sends.
+/// Connects from an address of this machine, and sends some bytes.
 async fn connect(server: &TestServer, from: [u8; 4], bytes: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((from, 0))).unwrap();
@@ -15,7 +15,7 @@ async fn connect(server: &TestServer, from: [u8; 4], bytes: &str) -> TcpStream {
     stream
 }
 
-/// What comes until there is this in it, or nothing more.
+/// Reads until the text contains `end`, or until the stream ends.
 async fn until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     let reading = async {
@@ -43,7 +43,7 @@ async fn status(server: &TestServer, from: [u8; 4], path: &str) -> u16 {
 const ADA: [u8; 4] = [127, 0, 0, 1];
 const BO: [u8; 4] = [127, 0, 0, 2];
 
-/// A request that is answered when its body comes.
+/// A request that is answered only when its body arrives.
 const WAITS: &str = "POST /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\n\
     Expect: 100-continue\r\nContent-Length: 100\r\n\r\n";
 
@@ -56,7 +56,7 @@ async fn server(max: usize, per_address: usize) -> TestServer {
     TestServer::start(config).await
 }
 
-/// 4,096 connections that asked for `/healthz` every nine seconds kept everybody out.
+/// 4,096 connections that requested `/healthz` every nine seconds once kept all others out.
 #[tokio::test]
 async fn idle_connections_make_room_for_others() {
     let server = server(4, 100).await;
@@ -69,7 +69,7 @@ async fn idle_connections_make_room_for_others() {
     }
     let mut other = connect(&server, BO, keep).await;
     assert!(until(&mut other, "ok").await.contains("200 OK"));
-    // That one was idle longest, and the others stay.
+    // The first connection was idle longest. The others stay.
     assert_eq!(until(&mut idle[0], "never").await, "");
     for stream in &mut idle[1..] {
         stream.write_all(keep.as_bytes()).await.unwrap();
@@ -92,7 +92,7 @@ async fn where_nobody_is_idle_only_probes_get_in() {
     assert_eq!(status(&server, BO, "/healthz").await, 200);
     assert_eq!(status(&server, BO, "/readyz").await, 200);
     assert_eq!(status(&server, BO, "/api/tasks").await, 503);
-    // What was under way is not cut.
+    // The running request is not interrupted.
     let mut stream = busy.pop().unwrap();
     stream.write_all(&[b' '; 100]).await.unwrap();
     assert!(until(&mut stream, "\r\n").await.contains("400"));

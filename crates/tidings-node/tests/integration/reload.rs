@@ -1,4 +1,4 @@
-//! A reload changes what can change, names what cannot, and is all or nothing.
+//! A reload changes what can change, names what cannot, and is applied as a whole or not at all.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tidings_node::NodeConfigError;
 use tidings_testkit::TestServer;
 
-/// A node with a file that is written anew.
+/// A node with a configuration file that the test rewrites.
 struct Running {
     server: TestServer,
     file: PathBuf,
@@ -26,7 +26,7 @@ impl Running {
         }
     }
 
-    /// Gives it another file; returns the options that changed and those that stay.
+    /// Writes another file and reloads. Returns the options that changed and those that did not.
     fn reload(&self, file: &str) -> Result<(Vec<String>, Vec<String>), NodeConfigError> {
         fs::write(&self.file, file).unwrap();
         let reloaded = self.server.reload_handle().reload()?;
@@ -60,7 +60,7 @@ async fn what_cannot_change_is_named_and_kept_and_a_mistake_changes_nothing() {
         );
         assert_eq!(node.status_for_a_friend().await, 200);
     }
-    // Nothing has changed since the last file that was right.
+    // Nothing has changed since the last valid file.
     let (changed, kept) = node.reload(file).unwrap();
     assert_eq!((changed.len(), kept.len()), (0, 0));
     node.server.stop().await;

@@ -1,4 +1,4 @@
-//! `wss://` and HTTP/2 with a test CA, and certificates that are exchanged.
+//! `wss://` and HTTP/2 with a test CA, and certificates that are replaced.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-/// An authority, and what it has signed.
+/// A certificate authority, and the certificates that it has signed.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -36,7 +36,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    /// A certificate for this machine and its key, as PEM.
+    /// Returns a certificate for this machine and its key, as PEM.
     fn sign(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -213,9 +213,9 @@ async fn rest_and_streams_go_over_http2_where_it_is_agreed_on() {
 async fn who_does_not_shake_hands_is_let_go() {
     let authority = Authority::new();
     let running = start(&authority).await;
-    // Another authority's certificate is not believed: the client ends it.
+    // The client does not trust another authority's certificate and ends the connection.
     assert!(Authority::new().connect(running.addr, b"h2").await.is_err());
-    // Plain HTTP, and nothing at all.
+    // Plain HTTP, a broken TLS hello, and nothing at all.
     for hello in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01", b""] {
         let mut stream = TcpStream::connect(running.addr).await.unwrap();
         stream.write_all(hello).await.unwrap();
@@ -236,7 +236,7 @@ fn what_is_no_certificate_is_refused_by_what_is_wrong() {
         (&key, &key, Some("no certificate")),
         (&chain, "", Some("no private key")),
         (&chain, &chain, Some("no private key")),
-        (&chain, &other, Some("does not go with")),
+        (&chain, &other, Some("does not belong to")),
     ] {
         let made = Tls::new(chain.as_bytes(), key.as_bytes());
         let error = made.err().map(|error| error.to_string());

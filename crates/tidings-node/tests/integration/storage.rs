@@ -1,4 +1,4 @@
-//! Tasks in a directory: the next node finds them, and two nodes never share one.
+//! Tasks in a directory: the next node finds them, and two nodes never share a directory.
 
 use tidings_node::{Node, NodeConfig, NodeConfigError, Options, StartError};
 use tidings_testkit::TestServer;
@@ -36,14 +36,14 @@ async fn what_cannot_work_is_refused_before_anything_is_opened() {
     for (options, expected) in [
         (&[("listen", "0.0.0.0:0")][..], "refusing to listen"),
         (&[("auth", "jwt")], "--jwt-key"),
-        (&[("auth", "jwt"), ("jwt-key", file)], "no key that works"),
+        (&[("auth", "jwt"), ("jwt-key", file)], "no usable key"),
         (
             &[("auth", "keys"), ("api-keys", "/nowhere")],
             "cannot be read",
         ),
         (&[("tls-cert", file), ("tls-key", file)], "no certificate"),
         (&[("tls-cert", file)], "--tls-key"),
-        (&[("data-dir", file)], "is to be a directory"),
+        (&[("data-dir", file)], "must be a directory"),
         (
             &[("data-dir", "data"), ("redis", "redis://127.0.0.1:1")],
             "not in both",

@@ -1,5 +1,5 @@
-//! `tidings backup` and `tidings inspect`, with the real binary: a copy of a
-//! server that is published to flat out, and a server started from it.
+//! `tidings backup` and `tidings inspect` with the real binary: a copy of a server under full load,
+//! and a server started from that copy.
 #![cfg(unix)]
 
 use std::path::Path;
@@ -23,7 +23,7 @@ fn start(data: &Path, sync: &str, more: &[&str]) -> Server {
     Server::start(tidings(&arguments).args(["--sync", sync]).args(more))
 }
 
-/// Publishes as fast as it is acknowledged, until the connection breaks.
+/// Publishes as fast as the server acknowledges, until the connection breaks.
 async fn publish(addr: String, task: String) {
     let (mut stream, _) = tokio_tungstenite::connect_async(format!("ws://{addr}/ws"))
         .await
@@ -62,7 +62,7 @@ async fn get(addr: &str, path: &str) -> Value {
     response.json()
 }
 
-/// The state as the server has it, and as its events make it.
+/// Returns the state as the server has it, and the state computed from its events.
 async fn states(addr: &str, task: &str) -> (TaskSnapshot, TaskSnapshot) {
     let state = get(addr, &format!("/api/tasks/{task}")).await;
     let state: TaskSnapshot = serde_json::from_value(state).unwrap();
@@ -86,7 +86,7 @@ async fn states(addr: &str, task: &str) -> (TaskSnapshot, TaskSnapshot) {
     }
 }
 
-/// What a command prints; it must succeed.
+/// Returns the output of a command, which must succeed.
 async fn printed(arguments: Vec<String>) -> String {
     let run = move || {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -125,7 +125,7 @@ async fn restored_after_a_backup_under_load(sync: &str) {
     assert!(counts.starts_with("3 tasks, "), "{said}");
     assert_eq!(Path::new(made).parent(), Some(backups.as_path()), "{said}");
 
-    // What is seen after it was made is what it must not give out again.
+    // The restored server must not reuse the offsets of events seen after the backup.
     let seen = client.checker().task("t0").unwrap().position().unwrap();
     client.until_offset("t0", seen.offset.get() + 500).await;
     let position = client.checker().task("t0").unwrap().position().unwrap();
@@ -195,7 +195,7 @@ fn a_directory_that_a_server_has_is_neither_copied_nor_looked_at() {
         let said = refusal(&mut tidings(arguments), 75);
         assert!(said.contains("tidings backup --url"), "{said}");
     }
-    // And a server that has no place for backups says what it takes.
+    // A server without a directory for backups says which option it needs.
     let said = refusal(&mut tidings(&["backup", "--url", &url]), 69);
     assert!(said.contains("--backup-dir"), "{said}");
 
@@ -216,7 +216,7 @@ fn a_directory_that_a_server_has_is_neither_copied_nor_looked_at() {
     let output = finish(&mut tidings(&["inspect", text(&data)]));
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(
-        told.starts_with("left by a stop in order, sync os, epochs go on"),
+        told.starts_with("left by an orderly stop, sync os, epochs go on"),
         "{told}"
     );
     refusal(

@@ -1,4 +1,4 @@
-//! `tidings bench`, from outside.
+//! `tidings bench` as a command.
 
 use crate::support::{Server, finish, refusal, tidings};
 
@@ -26,12 +26,12 @@ fn it_loads_a_running_server_and_says_what_came_of_it() {
     ]));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    // It has told how it goes.
+    // The command has reported its progress.
     assert!(stderr.contains("deliveries/s"), "{stderr}");
     let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["connections"], 20);
     assert_eq!(result["refused"], 0);
-    // Each event goes to the six or seven watchers of its task.
+    // Each event goes to the six or seven subscribers of its task.
     let (published, deliveries) = (&result["published"], &result["deliveries"]);
     assert!(published.as_u64().unwrap() > 0, "{result}");
     assert!(

@@ -1,4 +1,4 @@
-//! `tidings check-config`: what `serve` would say, without serving.
+//! `tidings check-config` reports the same errors as `serve`, without serving.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ fn prints(arguments: &[&str], variables: &[(&str, &str)]) -> Vec<(String, String
     let output = finish(tidings(&words).envs(variables.iter().copied()));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    // It can be read back as a file.
+    // The output is a valid configuration file.
     text.parse::<toml::Table>().unwrap();
     text.lines()
         .map(|line| {
@@ -45,7 +45,7 @@ fn what_is_in_force_is_told_with_where_it_is_from() {
             "file",
         ),
         ("heartbeat-interval = \"25s\"", "default"),
-        // Nobody but this machine: no limits.
+        // The server is reachable from its own machine only, so there are no limits.
         ("message-rate = \"0\"", "default"),
         ("redis = \"redis://\u{2026}@127.0.0.1:1\"", "variable"),
     ] {
@@ -75,22 +75,19 @@ fn what_would_not_start_is_refused_and_says_why() {
         (&["--config", nothing], "cannot be read"),
         (&["--listen", "0.0.0.0:8000"], "refusing to listen"),
         (&["--auth", "jwt"], "--jwt-key"),
-        (&["--auth", "jwt", "--jwt-key", &empty], "no key that works"),
+        (&["--auth", "jwt", "--jwt-key", &empty], "no usable key"),
         (&["--auth", "jwt", "--jwt-key", nothing], "cannot be read"),
         (
             &["--auth", "jwt", "--jwt-key", "http://keys.example/"],
-            "cannot work",
+            "is invalid",
         ),
-        (
-            &["--auth", "keys", "--api-keys", &file],
-            "no keys that work",
-        ),
+        (&["--auth", "keys", "--api-keys", &file], "no usable keys"),
         (
             &["--tls-cert", &empty, "--tls-key", &empty],
             "no certificate",
         ),
         (&["--tls-cert", &empty], "--tls-key"),
-        (&["--data-dir", &empty], "is to be a directory"),
+        (&["--data-dir", &empty], "must be a directory"),
         (
             &["--data-dir", "data", "--redis", "redis://127.0.0.1:1"],
             "not in both",

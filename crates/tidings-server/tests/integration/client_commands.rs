@@ -1,4 +1,4 @@
-//! `tidings watch`, `publish`, `tasks`, `command`, `completions` and `man`, from outside.
+//! The commands `watch`, `publish`, `tasks`, `command`, `completions` and `man`.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -147,7 +147,7 @@ fn the_outcome_of_a_task_is_the_exit_code_of_a_watch() {
         let output = server.client(&["watch", task, "--until-end"]);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
     }
-    // The worst of several, patterns included.
+    // With several tasks, the exit code is that of the worst outcome. Patterns count as well.
     for (targets, code) in [(&["end-1", "end-2"][..], 2), (&["end-*"], 1)] {
         let output = server.client(&[&["watch", "--until-end"], targets].concat());
         assert_eq!(output.status.code(), Some(code), "{output:?}");

@@ -1,5 +1,5 @@
-//! With `--data-dir`, a client comes back to its own cursors and its inbox
-//! after the server was restarted.
+//! With `--data-dir`, a client gets its own cursors and its inbox back after a restart of the
+//! server.
 #![cfg(unix)]
 
 use std::path::Path;
@@ -61,7 +61,7 @@ async fn to_its_cursors_and_its_inbox() {
     let message = json!({"event_type": "note", "data": {"n": 1}});
     post(&addr, "/api/connections/me/messages", &message).await;
     client.until("personal_message").await;
-    // It goes, and what happens then is for when it is back.
+    // The client disconnects. It receives the events that follow when it is back.
     let before = client.cut();
     until_away(&addr).await;
     step(&addr, "b", 3).await;
@@ -93,13 +93,13 @@ async fn to_its_cursors_and_its_inbox() {
     }
 }
 
-/// Whether a connection is closed as somebody else's.
+/// Returns whether a connection is refused because the client id belongs to another client.
 async fn refused(url: &str) -> bool {
     let mut stranger = TestClient::connect(url).await;
     stranger.close_code().await == Some(4403)
 }
 
-/// Waits until the server has noticed that the client went.
+/// Waits until the server has noticed that the client disconnected.
 async fn until_away(addr: &str) {
     let request = format!("GET /api/stats HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
     let waited = tokio::time::timeout(tidings_testkit::DEADLINE, async {

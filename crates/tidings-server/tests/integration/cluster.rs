@@ -1,5 +1,5 @@
-//! Clients of several servers over one Redis: wherever a client comes back, it
-//! goes on; whoever is asked knows all of them; and each is at one place.
+//! Clients of several servers over one Redis. A client continues on whichever server it reconnects
+//! to, each server knows all clients, and each client is connected in one place only.
 #![cfg(unix)]
 
 use crate::support::{DEADLINE, Server, tidings};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidings_client::protocol::Position;
 use tidings_testkit::{RedisServer, TestClient, WireChecker, http_exchange};
 
-/// A server of this name.
+/// Starts a server with this name.
 fn start(redis: &RedisServer, name: &str) -> Server {
     let url = redis.url();
     let arguments = ["--listen", "127.0.0.1:0", "--redis", &url];
@@ -43,8 +43,7 @@ async fn step(server: &Server, n: u64) {
         loop {
             let path = "/api/tasks/t/events";
             let (status, answer) = ask(server, "POST", path, Some(&event)).await;
-            // On a busy machine Redis may not answer in time; the id makes
-            // another attempt harmless.
+            // On a busy machine Redis may not answer in time. The event id makes a retry safe.
             if status != 503 {
                 return (status, answer);
             }
@@ -66,13 +65,13 @@ async fn note(server: &Server, client: &str, n: u64) -> (u16, Value) {
     ask(server, "POST", &path, Some(&message)).await
 }
 
-/// Sends a message that must be taken, under this offset.
+/// Sends a personal message, which must be accepted under this offset.
 async fn send(server: &Server, client: &str, n: u64) {
     let (status, answer) = note(server, client, n).await;
     assert_eq!((status, &answer["offset"]), (202, &json!(n)), "{answer}");
 }
 
-/// The next messages, which must have these offsets, and say so.
+/// Expects the next personal messages to have these offsets and contents.
 async fn expect_notes(client: &mut TestClient, numbers: std::ops::RangeInclusive<u64>) {
     for n in numbers {
         let note = client.until("personal_message").await;
@@ -85,7 +84,7 @@ fn ws(server: &Server, path: &str) -> String {
     format!("ws://{}{path}", server.addr())
 }
 
-/// Connects a client; gives it and its token.
+/// Connects a client. Returns the client and its resume token.
 async fn connect(server: &Server, path: &str) -> (TestClient, String) {
     let mut client = TestClient::connect(ws(server, path)).await;
     let hello = client.until("connection_established").await;
@@ -93,7 +92,7 @@ async fn connect(server: &Server, path: &str) -> (TestClient, String) {
     (client, token)
 }
 
-/// Waits until `done`, asking again and again.
+/// Calls `done` repeatedly until it returns `true`.
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let asked = tokio::time::timeout(DEADLINE, async {
         while !done().await {
@@ -103,7 +102,7 @@ async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     assert!(asked.await.is_ok(), "in time: {what}");
 }
 
-/// What Redis has under a field of a client.
+/// Returns a field of a client's record in Redis.
 fn field(redis: &RedisServer, client: &str, field: &str) -> String {
     let keys = redis.command(&format!("KEYS *:client:{client}")).unwrap();
     let Some(key) = keys.lines().find(|line| line.starts_with('{')) else {
@@ -113,7 +112,7 @@ fn field(redis: &RedisServer, client: &str, field: &str) -> String {
     got.lines().nth(1).unwrap_or_default().to_owned()
 }
 
-/// Waits until what a client watches is written, wherever its cursor stands by then.
+/// Waits until the client's watched tasks are written to Redis, at any position.
 async fn until_written(redis: &RedisServer, client: &str) {
     until("the client is written", async || {
         field(redis, client, "k").contains("task_id")
@@ -186,7 +185,7 @@ async fn a_newer_connection_elsewhere_replaces_the_older_one() {
     expect_notes(&mut new, 2..=2).await;
     step(&a, 6).await;
     new.until_offset("t", 6).await;
-    // And back again, at once.
+    // The client returns to the first server at once.
     let resumed = new.checker().resumed(|_| true);
     let mut newest = TestClient::connect_as(ws(&a, &path), resumed).await;
     assert_eq!(new.close_code().await, Some(4409));
@@ -214,11 +213,11 @@ async fn a_client_of_a_killed_server_loses_nothing() {
     for n in 11..=15 {
         step(&b, n).await;
     }
-    // Its server is dead, and nobody has noticed.
+    // The client's server is dead, and no other server has noticed.
     send(&b, "me", 1).await;
     send(&b, "me", 2).await;
-    // Where it was is written every few seconds: from there it goes on, and
-    // may get some again.
+    // A client's positions are written every few seconds. The client continues there, so it may
+    // receive some messages again.
     let kept: Value = serde_json::from_str(&field(&redis, "me", "k")).unwrap();
     let since = &kept["subscriptions"][0]["since"];
     let since: Position = serde_json::from_value(since.clone()).unwrap();
@@ -230,7 +229,7 @@ async fn a_client_of_a_killed_server_loses_nothing() {
     let hello = back.until("connection_established").await;
     assert_eq!(hello["data"]["recovered"], true, "{hello}");
     send(&b, "me", 3).await;
-    // Events and messages come side by side.
+    // Events and personal messages arrive in any order relative to each other.
     let mut notes = Vec::new();
     while notes.len() < 3 || back.checker().task("t").unwrap().checker.expected() < Some(16) {
         let message = back.next().await.expect("the connection lives");
@@ -288,7 +287,7 @@ async fn every_server_knows_who_is_where() {
     let (mut on_a, _) = connect(&a, "/ws/tasks/t?client_id=one").await;
     let (_on_b, _) = connect(&b, "/ws/tasks/u?client_id=two").await;
     for server in [&a, &b] {
-        // A machine that is busy enough keeps a node from answering in time.
+        // On a busy machine a node may not answer in time.
         let (mut stats, mut all, mut some) = (Value::Null, Value::Null, Value::Null);
         until("both answer", async || {
             stats = get(server, "/api/stats").await;
@@ -325,7 +324,7 @@ async fn every_server_knows_who_is_where() {
     assert_eq!(ask(&b, "DELETE", "/api/connections/one", None).await.0, 404);
     assert_eq!(note(&a, "one", 1).await.0, 404, "nothing is kept of it");
 
-    // One that stands still is named, and the others answer.
+    // A node that is stopped is named in the answer, and the others answer.
     a.signal("STOP");
     let all = get(&b, "/api/connections").await;
     a.signal("CONT");
@@ -376,7 +375,7 @@ async fn clients_outlive_a_redis_that_stands_still_and_one_that_restarts() {
         ready(&a).await && ready(&b).await
     })
     .await;
-    // What was refused may have been taken; numbers go on either way.
+    // The server may have stored a message and still refused it. The numbers continue either way.
     let (status, answer) = note(&b, "me", 9).await;
     assert_eq!(status, 202, "{answer}");
     let last = answer["offset"].as_u64();

@@ -1,8 +1,8 @@
-//! The server is killed again and again while it is published to and watched:
-//! what was acknowledged is there, in order and once, and nobody is misled.
+//! The server is killed again and again while clients publish and watch. Every acknowledged event
+//! survives, in order and exactly once, and no subscriber receives anything wrong.
 //!
-//! `CRASHES` says how often (in all; CI takes many), `TIDINGS_SEED` brings a
-//! run's moments back.
+//! `CRASHES` sets the number of crashes (CI uses many). `TIDINGS_SEED` repeats the random moments
+//! of a run.
 #![cfg(unix)]
 #![allow(clippy::print_stdout, reason = "its summary is what it is for")]
 
@@ -20,28 +20,28 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Tasks published to at a time, and publishers to them.
+/// The number of tasks at a time, each with its publishers.
 const TASKS: usize = 3;
 const PUBLISHERS: usize = 4;
 
-/// Publishes of one publisher without an answer.
+/// The number of unanswered publishes of one publisher.
 const IN_FLIGHT: usize = 8;
 
-/// Crashes after which other tasks are taken, so that their history stays retained.
+/// The number of crashes after which new tasks are used, so that all history stays retained.
 const CRASHES_A_TASK: u64 = 6;
 
-/// An event by its place: task, epoch, offset.
+/// The place of an event: task, epoch, offset.
 type Place = (String, String, u64);
 
 #[derive(Default)]
 struct Seen {
-    /// Acknowledged, by key.
+    /// The keys of acknowledged events, by place.
     acknowledged: HashMap<Place, String>,
-    /// What each place holds, wherever it was seen.
+    /// The content of each place, as seen by any client.
     events: HashMap<Place, String>,
-    /// Published and not answered.
+    /// The events that were published and not answered.
     open: HashMap<String, Value>,
-    /// Acknowledged before the server said that nothing waits to be stored.
+    /// The places that were acknowledged before the server reported that no write is pending.
     handed_over: HashSet<Place>,
 }
 
@@ -108,7 +108,7 @@ impl Text {
     }
 }
 
-/// What the driver knows of a task: the reduction of all that it has read.
+/// The driver's model of a task: the state computed from all events read so far.
 struct Model {
     state: TaskSnapshot,
     keys: HashSet<String>,
@@ -118,7 +118,7 @@ struct Run {
     sync: &'static str,
     seen: Arc<Mutex<Seen>>,
     models: BTreeMap<String, Model>,
-    /// By task: a watcher that was cut off.
+    /// The subscriber of each task that was cut off.
     watchers: BTreeMap<String, WireChecker>,
     published: u64,
     crashes: u64,
@@ -154,7 +154,7 @@ impl Run {
         (0..TASKS).map(|n| format!("t{generation}-{n}")).collect()
     }
 
-    /// Starts the server, checks what it has, uses it, and kills it.
+    /// Starts the server, checks its data, uses it, and kills it.
     async fn cycle(&mut self, path: &Path, random: &mut fastrand::Rng) {
         let data = path.to_str().unwrap();
         let arguments = ["--listen", "127.0.0.1:0", "--data-dir", data, "--sync"];
@@ -196,7 +196,7 @@ impl Run {
             publishing.spawn(publish(addr.clone(), events, Arc::clone(&self.seen)));
         }
         let asking = tokio::spawn(note_handed_over(addr.clone(), Arc::clone(&self.seen)));
-        // The moment is random, and nothing depends on how long it is.
+        // The moment of the crash is random. No result depends on the duration.
         tokio::time::sleep(Duration::from_micros(random.u64(1_000..90_000))).await;
         drop(server); // With SIGKILL.
         for published in publishing.join_all().await {
@@ -209,11 +209,11 @@ impl Run {
         self.crashes += 1;
     }
 
-    /// Joins a task again where its watcher was, or at its beginning.
+    /// Subscribes to a task again, at its subscriber's position or at the beginning.
     async fn watch(&self, addr: &str, task: &str) -> TestClient {
         let url = format!("ws://{addr}/ws/tasks/{task}");
         let before = self.watchers.get(task);
-        // Before its first event a task is on no disk.
+        // Before its first event, a task is not on disk.
         let position = before
             .and_then(|checker| checker.task(task)?.position())
             .filter(|position| position.offset.get() > 0);
@@ -237,7 +237,7 @@ impl Run {
         client
     }
 
-    /// Compares what the server has with what was seen of it.
+    /// Compares the server's data with what its clients have seen.
     async fn check(&mut self, addr: &str) {
         let seen = Arc::clone(&self.seen);
         let mut seen = seen.lock().unwrap().take_acknowledged();
@@ -299,12 +299,12 @@ impl Run {
         if self.crashes == 0 {
             return Vec::new();
         }
-        // Those of the last crash.
+        // The tasks at the time of the last crash.
         let generation = (self.crashes - 1) / CRASHES_A_TASK;
         (0..TASKS).map(|n| format!("t{generation}-{n}")).collect()
     }
 
-    /// The next events of a task that the driver has not read.
+    /// Returns the next events of a task that the driver has not read yet.
     async fn page(&mut self, addr: &str, task: &str) -> Option<Value> {
         let body = get(addr, &format!("/api/tasks/{task}")).await?;
         let epoch: Epoch = body["epoch"].as_str().unwrap().parse().unwrap();
@@ -383,9 +383,9 @@ impl Seen {
     }
 }
 
-/// What one publisher has to say, without an end.
+/// The endless events of one publisher.
 struct Events {
-    /// What was not answered before the last crash comes again.
+    /// The events that were not answered before the last crash, which are published again.
     again: Vec<(String, Value)>,
     name: String,
     tasks: Vec<String>,
@@ -421,7 +421,7 @@ impl Events {
     }
 }
 
-/// Publishes until the connection breaks; gives how many events that were.
+/// Publishes until the connection breaks. Returns the number of events published.
 async fn publish(addr: String, mut events: Events, seen: Arc<Mutex<Seen>>) -> u64 {
     let url = format!("ws://{addr}/ws");
     let again = |events: &mut Events| {
@@ -475,8 +475,8 @@ async fn publish(addr: String, mut events: Events, seen: Arc<Mutex<Seen>>) -> u6
     }
 }
 
-/// Asks until the server is gone. What was acknowledged before a question, and
-/// waits for nothing by the answer, a crash of the process may not take.
+/// Asks for statistics until the server is gone. Suppose an event is acknowledged before a request,
+/// and the answer reports no pending write. Then a crash of the process must not lose that event.
 async fn note_handed_over(addr: String, seen: Arc<Mutex<Seen>>) {
     loop {
         let before: Vec<Place> = {
@@ -496,7 +496,7 @@ async fn note_handed_over(addr: String, seen: Arc<Mutex<Seen>>) {
     }
 }
 
-/// The server's statistics; none if it is gone.
+/// Returns the server's statistics, or `None` if the server is gone.
 async fn ask(mut stream: tokio::net::TcpStream) -> Option<Value> {
     let request = "GET /api/stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -507,7 +507,7 @@ async fn ask(mut stream: tokio::net::TcpStream) -> Option<Value> {
     serde_json::from_str(body).ok()
 }
 
-/// Reads what a watcher is sent until the connection breaks.
+/// Reads the messages to a subscriber until the connection breaks.
 async fn follow(
     mut client: TestClient,
     task: String,
@@ -526,7 +526,7 @@ async fn follow(
     (task, client.cut())
 }
 
-/// A JSON resource; none if it is not there.
+/// Returns a JSON resource, or `None` if it does not exist.
 async fn get(addr: &str, path: &str) -> Option<Value> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
     let response = http_exchange(addr.parse().unwrap(), request.as_bytes()).await;
@@ -551,7 +551,7 @@ async fn what_was_acknowledged_survives_and_no_offset_means_two_events() {
         for _ in 0..(crashes * share).div_ceil(5) {
             run.cycle(&directory.path().join("data"), &mut random).await;
         }
-        // A last start, to look at what the last crash has left.
+        // Start the server once more, to check what the last crash has left.
         let data = directory.path().join("data");
         let arguments = [
             "--listen",

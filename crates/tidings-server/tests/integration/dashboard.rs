@@ -1,4 +1,4 @@
-//! The real server shows its pages.
+//! The real server serves its dashboard.
 
 use crate::support::{Server, exchange, tidings};
 
@@ -28,7 +28,7 @@ fn a_browser_finds_the_dashboard_a_tasks_page_and_the_client() {
     assert!(client.contains("content-type: text/javascript"));
 }
 
-/// The head of an answer, with these lines in the request.
+/// Returns the head of a response to a request with these header lines.
 fn head(addr: &str, path: &str, lines: &str) -> String {
     let request =
         format!("HEAD {path} HTTP/1.1\r\nhost: {addr}\r\n{lines}connection: close\r\n\r\n");

@@ -1,4 +1,4 @@
-//! `tidings demo`, from outside; what the simulated tasks do is tested beside them.
+//! `tidings demo` as a command. The simulated tasks have tests of their own.
 
 use std::io::{BufRead, BufReader, Write};
 

@@ -1,4 +1,4 @@
-//! `--log-format json`: one object a line, with ids, and never a secret.
+//! `--log-format json` writes one object per line, with ids, and never a secret.
 
 #![cfg(unix)]
 
@@ -16,7 +16,7 @@ fn requests_and_connections_can_be_followed_by_their_ids_and_no_secret_is_in_any
 
 #[test]
 fn no_secret_is_in_any_line_of_a_server_that_cannot_reach_redis() {
-    // It lets nobody connect, as it cannot know who is connected elsewhere.
+    // The server refuses connections, because it cannot know who is connected to other nodes.
     follow(&["--redis", "redis://ada:s3cr3t@127.0.0.1:1"], false);
 }
 
@@ -35,7 +35,7 @@ fn follow(options: &[&str], connects: bool) {
     ];
     let made = finish(tidings(&words).arg("--jwt-key").arg(&key));
     let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
-    // As talkative as it gets, with everything that could leak on the way.
+    // The most verbose log, with every secret that could leak.
     let mut command = tidings(&[
         "--listen",
         "127.0.0.1:0",
@@ -103,7 +103,7 @@ fn follow(options: &[&str], connects: bool) {
 }
 
 fn follow_connection(logs: &mut Logs, addr: &str, token: &str) {
-    // The server waits for the close, and the test for the lines about it.
+    // The server waits for the client's close, and the test waits for the log lines about it.
     let mut stream = connect(addr);
     let request = format!(
         "GET /ws?client_id=laptop&token={token} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\

@@ -1,4 +1,4 @@
-//! `--otlp`: a collector gets a span of every request, in its client's trace.
+//! With `--otlp`, a collector receives a span of every request, in the trace of its client.
 
 #![cfg(unix)]
 
@@ -35,10 +35,10 @@ mod built_with_it {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const PARENT: &str = "00f067aa0ba902b7";
 
-    /// A span, and the name of the service that it is of.
+    /// A span, and the name of its service.
     type Got = (String, Span);
 
-    /// Something that takes what a collector takes, and passes it on.
+    /// Starts a collector that passes on everything that it receives.
     fn collector() -> (String, mpsc::Receiver<Got>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -127,7 +127,7 @@ mod built_with_it {
         }
     }
 
-    /// The next span of this name.
+    /// Returns the next span with this name.
     fn next(got: &mpsc::Receiver<Got>, name: &str) -> Got {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -142,7 +142,7 @@ mod built_with_it {
     #[test]
     fn a_publish_is_a_span_in_its_clients_trace_and_so_says_its_id_route_and_status() {
         let (to, got) = collector();
-        // Not a line is logged, and the spans come all the same.
+        // Nothing is logged, and the spans are exported nevertheless.
         let server = Server::start(exporting(&to).args(["--log", "off"]));
         publish(&server);
         let (service, span) = next(&got, "POST /api/tasks/{task_id}/events");
@@ -181,7 +181,7 @@ mod built_with_it {
         assert!(span.name.starts_with("HTTP "), "{}", span.name);
         let method = text_of(&span, "http.request.method");
         assert_eq!(method.as_deref(), Some("_OTHER"));
-        // A client that is in no trace begins one.
+        // A client without a trace starts a new one.
         assert!(span.parent_span_id.is_empty());
         assert_ne!(hex(&span.trace_id), "0".repeat(32));
     }

@@ -1,4 +1,4 @@
-//! What a command does when its output cannot be written, and what data may do to a terminal.
+//! Commands whose output cannot be written, and data that contains terminal control characters.
 
 #![cfg(target_os = "linux")]
 
@@ -7,21 +7,21 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Server, finish, tidings};
 
-/// A server with one task that has ended.
+/// Starts a server with one task that has ended.
 fn server() -> (Server, String) {
     let server = Server::start(&mut tidings(&["--listen", "127.0.0.1:0", "--log", "error"]));
     let url = format!("http://{}", server.addr());
     (server, url)
 }
 
-/// Publishes an event whose data is this JSON.
+/// Publishes an event with this JSON as its data.
 fn publish(url: &str, task: &str, event_type: &str, data: &str) {
     let arguments = ["publish", "--url", url, task, event_type, data];
     let output = finish(&mut tidings(&arguments));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-/// Runs a command whose standard output has no room; gives its code and its words.
+/// Runs a command whose standard output is full. Returns its exit code and its error output.
 fn into_full(mut command: Command) -> (Option<i32>, String) {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     command.stdout(full).stderr(Stdio::piped());
@@ -93,7 +93,7 @@ fn a_pipe_that_nobody_reads_any_more_is_no_failure() {
 #[test]
 fn data_cannot_control_a_terminal() {
     let (_server, url) = server();
-    // Clears the screen by C0 and by C1, hides text by DEL, turns it around.
+    // Clears the screen with C0 and C1 codes, hides text with DEL, and reverses the direction.
     let evil = r"\u001b[2J\u009b2J\u007f\u202e\r\n\u0007end";
     let text = |key: &str| format!(r#"{{"{key}":"{evil}"}}"#);
     publish(&url, "evil", "task_started", &text("name"));
@@ -113,7 +113,7 @@ fn data_cannot_control_a_terminal() {
         assert!(text.contains("end"), "{arguments:?} {text:?}");
         let harmful = |c: &char| (c.is_control() && *c != '\n') || *c == '\u{202e}';
         let found: Vec<char> = text.chars().filter(harmful).collect();
-        // JSON keeps the direction marks: it is for programs.
+        // JSON output keeps the direction marks, because it is for programs.
         let found: Vec<_> = if arguments.contains(&"--json") {
             found.into_iter().filter(|c| c.is_control()).collect()
         } else {
@@ -130,7 +130,7 @@ fn what_a_task_says_to_a_command_cannot_control_a_terminal() {
     let mut asking = tidings(&["command", "job", "dance", "--url", &url]);
     asking.stdout(Stdio::piped()).stderr(Stdio::piped());
     let asking = asking.spawn().unwrap();
-    // The command is pending as soon as the server has it.
+    // The command is pending as soon as the server has received it.
     let id = loop {
         let output = finish(tidings(&["tasks", "--json"]).env("TIDINGS_URL", &url));
         let task: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -1,15 +1,15 @@
-//! A Redis that asks who one is, and one that is reached over TLS.
+//! A Redis that requires a password, and a Redis behind TLS.
 #![cfg(unix)]
 
 use crate::support::{self, Server, tidings};
 use serde_json::json;
 use tidings_testkit::{RedisServer, TestClient, http_exchange};
 
-/// What the page on clustering says that a user needs.
+/// The permissions that the page on clustering lists for the Redis user.
 const MAY: &str = "~{tidings:* &{tidings:* +@read +@write +@scripting +@pubsub +@connection \
                    +info +role +time +publish +spublish +cluster +config|get";
 
-/// Two nodes over it do all that they do over any: publish, watch, send, list.
+/// Checks that two nodes over this Redis can publish, watch, send and list.
 async fn works(url: &str, variables: &[(&str, &str)]) {
     let start = || {
         let mut command = tidings(&["--listen", "127.0.0.1:0"]);
@@ -79,7 +79,7 @@ async fn over_tls_to_a_certificate_of_ones_own() {
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    // A port that is free now; the server's own is plain, for the test to ask.
+    // A free port for TLS. The server's own port stays plain, so that the test can query it.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);

@@ -1,5 +1,5 @@
-//! SIGHUP has the file, the keys and what else can change read again. What a reload
-//! changes and keeps is tested in `tidings-node`.
+//! SIGHUP makes the server read its file and keys again. The tests of `tidings-node` check what a
+//! reload changes.
 
 #![cfg(unix)]
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::support::{Logs, exchange, finish, tidings};
 use serde_json::Value;
 
-/// A server with a file that is written anew, and what it logs.
+/// A server with a configuration file that the test rewrites, and its log.
 struct Running {
     logs: Logs,
     folder: tempfile::TempDir,
@@ -40,14 +40,14 @@ impl Running {
         self.folder.path().join(name)
     }
 
-    /// Gives it another file and waits until it says what came of that.
+    /// Writes another file and waits until the server logs the result.
     fn reload(&mut self, file: &str) -> Value {
         fs::write(self.path("tidings.toml"), file).unwrap();
         self.logs.signal("HUP");
         self.logs.line("the configuration")
     }
 
-    /// The head of an answer.
+    /// Returns the head of a response.
     fn ask(&self, path: &str, headers: &str) -> String {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");

@@ -1,4 +1,4 @@
-//! `tidings run`: what passes through it, and what is told of it.
+//! `tidings run`: the output that passes through it, and the events that it publishes.
 
 #![cfg(unix)]
 
@@ -9,12 +9,12 @@ use std::sync::mpsc::Receiver;
 use crate::support::{DEADLINE, Server, finish, lines, tidings};
 use serde_json::Value;
 
-/// A server on a free port, or on one where another was.
+/// Starts a server on a free port, or on a port that another server had.
 fn server(addr: &str) -> Server {
     Server::start(&mut tidings(&["--listen", addr, "--log", "error"]))
 }
 
-/// `tidings run` of a shell script.
+/// Returns the command `tidings run` for a shell script.
 fn run(addr: &str, options: &[&str], script: &str) -> Command {
     let url = format!("http://{addr}");
     let mut command = tidings(&["run", "--url", &url, "--task", "job"]);
@@ -22,7 +22,7 @@ fn run(addr: &str, options: &[&str], script: &str) -> Command {
     command
 }
 
-/// All that happened to the task, once it has ended.
+/// Returns all events of the task, once it has ended.
 fn events(addr: &str) -> Vec<Value> {
     let url = format!("http://{addr}");
     let mut watch = tidings(&["watch", "job", "--since", "0", "--json", "--until-end"]);
@@ -41,7 +41,7 @@ fn types(events: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-/// A run in the background, with a pipe to it and its lines.
+/// A run in the background, with its standard input and its output lines.
 struct Background {
     child: Child,
     lines: Receiver<String>,
@@ -175,7 +175,7 @@ fn lines_progress_and_outcome_are_told() {
     assert_eq!(output.status.code(), Some(3));
     let events = events(server.addr());
     assert_eq!(events[0]["data"]["name"], "A job");
-    // Of what comes within a tenth of a second, the last is enough.
+    // Progress that comes within a tenth of a second may be reduced to the last update.
     let progress = events
         .iter()
         .rfind(|event| event["event_type"] == "progress_update");
@@ -191,7 +191,7 @@ fn lines_progress_and_outcome_are_told() {
             )
         })
         .collect();
-    // Two pipes: nothing says which was written to first.
+    // The lines come from two pipes, so their order is not defined.
     logs.sort_unstable();
     assert_eq!(logs, [("stderr", "[3/4] third"), ("stdout", "[1/4] first")]);
     let last = events.last().unwrap();
@@ -199,14 +199,14 @@ fn lines_progress_and_outcome_are_told() {
     assert_eq!(last["data"]["error"]["code"], "exit_3");
 }
 
-/// Cancels a run of this script; gives its code, and what was told.
+/// Cancels a run of this script. Returns its exit code and the published events.
 fn cancelled(options: &[&str], script: &str) -> (Option<i32>, Vec<Value>) {
     let server = server("127.0.0.1:0");
     let mut running = Background::start(&mut run(server.addr(), options, script));
     assert_eq!(running.line(), "ready");
     let url = format!("http://{}", server.addr());
     let ask = |command: &str| {
-        // Until the task is known there.
+        // Retry until the server knows the task.
         loop {
             let output = finish(&mut tidings(&["command", "--url", &url, "job", command]));
             if output.status.code() != Some(66) {
@@ -260,7 +260,7 @@ fn what_happened_while_the_server_was_away_is_told_when_it_returns() {
     first.wait();
     let script = "echo one; read go; echo two";
     let mut running = Background::start(&mut run(&addr, &["--linger", "30s"], script));
-    // The command runs although nobody is there.
+    // The command runs although no server is reachable.
     assert_eq!(running.line(), "one");
     let second = server(&addr);
     running
@@ -278,7 +278,7 @@ fn what_happened_while_the_server_was_away_is_told_when_it_returns() {
         .map(|event| event["offset"].as_u64().unwrap())
         .collect();
     assert_eq!(offsets, (1..=offsets.len() as u64).collect::<Vec<_>>());
-    // Lines that come close together go as one event.
+    // Lines that come close together may be in one event.
     let mut kinds = types(&events);
     kinds.dedup();
     assert_eq!(kinds, ["task_started", "log", "task_completed"]);
@@ -298,17 +298,17 @@ fn a_server_that_dies_in_the_middle_harms_nothing() {
     let script = "echo one; read go; echo '[2/2] two'";
     let mut watch = tidings(&["watch", "job", "--url", &url, "--json", "--until-end"]);
     let mut watching = Background::start(&mut watch);
-    // It watches before there is anything to miss.
+    // The subscriber is connected before the first event.
     watching.line();
     let mut running = Background::start(&mut run(&addr, &["--linger", "30s"], script));
     assert_eq!(running.line(), "one");
-    // It has told that it runs.
+    // The runner has reported that the task runs.
     while !watching.line().contains("\"one\"") {}
     first.signal("KILL");
     first.wait();
     assert!(watching.line().contains("\"disconnected\""));
     let _second = server(&addr);
-    // The new server knows nothing; the runner tells it again that the task runs.
+    // The new server has no data. The runner reports again that the task runs.
     let mut told = String::new();
     while !told.contains("\"task_started\"") {
         told.push_str(&watching.line());

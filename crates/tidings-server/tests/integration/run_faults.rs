@@ -1,4 +1,4 @@
-//! `tidings run`: what goes wrong around a command, and what must not be lost then.
+//! `tidings run` under faults: which events must not be lost.
 
 #![cfg(target_os = "linux")]
 
@@ -27,7 +27,7 @@ impl World {
         }
     }
 
-    /// `tidings run` as the task `job`.
+    /// Returns the command `tidings run` for the task `job`.
     fn run(&self, options: &[&str], command: &[&str]) -> Command {
         let mut run = tidings(&[
             "run", "--url", &self.url, "--task", "job", "--linger", "60s",
@@ -36,7 +36,7 @@ impl World {
         run
     }
 
-    /// What is retained of the task, as events.
+    /// Returns the retained events of the task.
     fn events(&self) -> Vec<Value> {
         let watch = ["watch", "job", "--since", "0", "--json", "--until-end"];
         let output = finish(tidings(&watch).env("TIDINGS_URL", &self.url));
@@ -52,7 +52,7 @@ impl World {
         serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
     }
 
-    /// Waits until the task is like this.
+    /// Waits until the task satisfies the condition.
     fn until(&self, is: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -91,7 +91,7 @@ fn a_runner_that_is_killed_shows_as_lost() {
     let mut pid = String::new();
     let stdout = child.stdout.take().unwrap();
     BufReader::new(stdout).read_line(&mut pid).unwrap();
-    // A quiet command is no lost one: its runner renews the lease.
+    // A command without output is not lost, because its runner renews the lease.
     let renewed = |task: &Value| task["offset"].as_u64() >= Some(6);
     world.until(|task| renewed(task) && task["status"] == "running");
     child.kill().unwrap();
@@ -120,7 +120,7 @@ fn a_runner_that_was_asleep_for_long_goes_on_with_a_new_run() {
     let task = world.until(|task| task["status"] == "failed");
     assert_eq!(task["error"]["code"], "lost");
     signal("CONT");
-    // On a busy machine it may have been lost more than once.
+    // On a busy machine the task may have been lost more than once.
     let is_anew = |task: &Value| task["run"].as_u64() >= Some(2);
     world.until(|task| task["status"] == "running" && is_anew(task));
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
@@ -142,7 +142,7 @@ fn the_end_of_a_flood_is_told_and_what_is_missing_before_it() {
         messages.last().unwrap().ends_with("2500000\nTHE-ERROR"),
         "{messages:?}"
     );
-    // What is retained has no hole that is not named.
+    // Every hole in the retained events is announced by a gap.
     let mut expected: Option<u64> = None;
     for message in messages {
         for line in message.lines() {
@@ -155,7 +155,7 @@ fn the_end_of_a_flood_is_told_and_what_is_missing_before_it() {
                     expected = Some(number + 1);
                 }
                 Err(_) if line.contains("bytes of output are missing here") => expected = None,
-                // Half a line, before or after what is missing.
+                // A gap may cut a line in half.
                 Err(_) => assert_eq!(line, "THE-ERROR"),
             }
             if line.contains("missing") {
@@ -258,7 +258,7 @@ fn after_a_cancel_no_process_of_the_command_lives() {
         "echo ready; setsid sleep 600 & wait",
         "echo ready; set -m; sleep 600 & wait",
         "bash -ic 'sleep 600 & sleep 600' 2>/dev/null & echo ready; wait",
-        // Two forks and a session of its own, as daemons do.
+        // The script forks twice and starts a session of its own, as daemons do.
         "echo ready; (setsid sh -c 'sleep 600 & sleep 600 & wait' &) ; sleep 600",
         "trap '' TERM; echo ready; setsid sh -c 'trap \"\" TERM; sleep 600; sleep 600' & sleep 600",
     ]

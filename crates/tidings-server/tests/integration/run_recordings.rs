@@ -1,4 +1,4 @@
-//! `tidings run` changes no byte of what real tools write, with and without a terminal.
+//! `tidings run` does not change the output of real tools, with and without a terminal.
 
 #![cfg(unix)]
 

@@ -1,11 +1,11 @@
-//! Where the server listens, and who decides that.
+//! The address on which the server listens, and the option that sets it.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::support::{Server, exchange, finish, refusal, tidings};
 
-/// What the server answers to a request.
+/// Returns the server's response to a request.
 fn get(addr: &str, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     exchange(addr, request.as_bytes())
@@ -63,7 +63,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
             file.first_line
         );
 
-        // The file may itself be named by a variable.
+        // An environment variable may name the configuration file.
         let variable = Server::start(
             tidings(&arguments(&[]))
                 .env("TIDINGS_CONFIG", config)
@@ -112,11 +112,14 @@ fn a_second_server_on_the_same_port_says_so() {
 
 #[test]
 fn listening_beyond_this_machine_is_warned_of() {
-    // An address of no machine here, so that it ends by itself.
+    // The address does not belong to this machine, so the command ends by itself.
     let listen = ["--listen", "192.0.2.1:0", "--allow-anonymous"];
     let output = finish(&mut tidings(&listen));
     assert_eq!(output.status.code(), Some(69));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("whoever reaches this address"), "{stderr}");
+    assert!(
+        stderr.contains("everybody who reaches this address"),
+        "{stderr}"
+    );
     assert!(stderr.contains("cannot listen on 192.0.2.1:0"), "{stderr}");
 }

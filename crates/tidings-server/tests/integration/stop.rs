@@ -7,7 +7,7 @@ use std::net::TcpStream;
 
 use crate::support::{Server, connect, tidings};
 
-/// Opens a WebSocket by hand and reads until the greeting is there.
+/// Opens a WebSocket by hand and reads until the greeting arrives.
 fn watch(addr: &str) -> TcpStream {
     let mut stream = connect(addr);
     let request = format!(
@@ -33,7 +33,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 #[test]
 fn a_signal_stops_a_quiet_server_quickly() {
     for (command, signal) in [("serve", "TERM"), ("serve", "INT"), ("demo", "TERM")] {
-        // Whoever waits for the deadline waits longer than the test.
+        // If the server waited for its deadline, the test would time out.
         let arguments = [command, "--listen", "127.0.0.1:0", "--drain-deadline", "1h"];
         let server = Server::start(&mut tidings(&arguments));
         server.signal(signal);
@@ -47,7 +47,7 @@ fn watchers_are_told_to_come_back() {
     let mut watcher = watch(server.addr());
     server.signal("TERM");
     let mut seen = Vec::new();
-    // A close frame: its opcode, its length, its code.
+    // A close frame: opcode, length, code.
     let [high, low] = 1012_u16.to_be_bytes();
     let is_close = |seen: &[u8]| {
         seen.windows(4)
@@ -116,10 +116,11 @@ fn a_second_signal_stops_at_once() {
         let head =
             "POST /api/tasks/a/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
         hanging.write_all(head.as_bytes()).unwrap();
-        // Accepted in order: once the second is served, the first has been taken.
+        // Connections are accepted in order. When the second is served, the first has been
+        // accepted.
         let mut watcher = watch(&addr);
         server.signal("TERM");
-        // The watcher's end says that the first signal has arrived.
+        // When the watcher's connection ends, the first signal has arrived.
         let mut byte = [0];
         assert_ne!(watcher.read(&mut byte).unwrap(), 0);
         server.signal(signal);

@@ -1,4 +1,4 @@
-//! `--data-dir`: what a restart finds, and what is refused.
+//! `--data-dir`: the data that a restart finds, and directories that are refused.
 #![cfg(unix)]
 
 use std::path::Path;
@@ -32,7 +32,7 @@ async fn publish(addr: &str, body: &Value) -> Value {
     response.json()
 }
 
-/// Watches, publishes, kills, and comes back: the hello, the checker and the client.
+/// Watches, publishes, kills the server and reconnects. Returns the greeting and the client.
 async fn back_after_a_kill(sync: &str) -> (Value, TestClient) {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
@@ -109,7 +109,7 @@ fn a_directory_of_something_else_is_refused_and_left_alone() {
 }
 
 fn refusal_of(arguments: &[&str], code: i32) -> String {
-    // What it logs on its way is not what it refuses with.
+    // The refusal is on standard error even if logging is off.
     let mut command = tidings(arguments);
     refusal(command.args(["--log", "off"]), code)
 }

@@ -1,5 +1,5 @@
-//! `wss://` of the real server with a private authority: certificates are
-//! exchanged under a watcher that stays, and clients are told whom to believe.
+//! `wss://` of the real server with a private certificate authority. Certificates are replaced
+//! while a client stays connected, and clients are told which authority to trust.
 
 #![cfg(unix)]
 
@@ -13,7 +13,7 @@ use tidings_client::protocol::TaskId;
 use tidings_client::{Client, Status, Update, Watch};
 use tidings_testkit::{Checker, DEADLINE};
 
-/// An authority, and what it has signed.
+/// A certificate authority, and the certificates that it has signed.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -24,13 +24,13 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    /// What its clients believe.
+    /// Returns the authority's certificate, which clients trust.
     fn pem(&self) -> String {
         self.0.as_ref().pem()
     }
 }
 
-/// A server with a certificate in files that can be written anew.
+/// A server with a certificate in files that the test can rewrite.
 struct Secured {
     server: Server,
     folder: tempfile::TempDir,
@@ -52,7 +52,7 @@ impl Secured {
         format!("https://localhost:{port}")
     }
 
-    /// A file with what clients are to believe.
+    /// Returns a file with the certificate that clients are to trust.
     fn ca(&self, authority: &Authority) -> PathBuf {
         let path = self.folder.path().join("ca.pem");
         fs::write(&path, authority.pem()).unwrap();
@@ -66,15 +66,15 @@ impl Secured {
             .unwrap()
     }
 
-    /// A client that believes this authority gets in, at the latest after the
-    /// files have been looked at.
+    /// Waits until a client that trusts this authority can connect. The server checks its files
+    /// regularly.
     async fn accepts(&self, authority: &Authority) {
         let client = self.client(authority);
         let connected = tokio::time::timeout(DEADLINE, client.connected()).await;
         connected.expect("the certificate is exchanged").unwrap();
     }
 
-    /// A client that believes only this authority ends the handshake.
+    /// Checks that a client that trusts only this authority ends the handshake.
     async fn is_not_believed(&self, authority: &Authority) {
         let client = self.client(authority);
         let mut status = client.watch_status();
@@ -91,7 +91,7 @@ impl Secured {
     }
 }
 
-/// Another certificate for this machine and its key.
+/// Writes another certificate for this machine, and its key.
 fn write(folder: &Path, authority: &Authority) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -104,7 +104,7 @@ fn task() -> TaskId {
     "build-1".parse().unwrap()
 }
 
-/// The next event is the next offset, and the connection was there all along.
+/// Expects the next event to have the next offset, on the same connection.
 async fn next(watch: &mut Watch, checker: &mut Checker) {
     loop {
         let update = tokio::time::timeout(DEADLINE, watch.recv()).await.unwrap();
@@ -134,7 +134,7 @@ async fn a_watcher_stays_while_the_certificate_is_exchanged_by_signal_and_by_fil
     secured.publish(&authorities[1]).await;
     next(&mut watch, &mut checker).await;
 
-    // Nobody says so: the files are looked at.
+    // No signal is sent: the server notices the new files by itself.
     write(secured.folder.path(), &authorities[2]);
     secured.accepts(&authorities[2]).await;
     secured.is_not_believed(&authorities[1]).await;

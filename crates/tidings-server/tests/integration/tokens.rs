@@ -1,4 +1,4 @@
-//! Tokens and keys: made by one command, asked for by another.
+//! Tokens and keys: one command creates them, and another requires them.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ fn file(name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// What a command prints that succeeds.
+/// Returns the output of a command that must succeed.
 fn printed(arguments: &[&str]) -> String {
     let output = finish(&mut tidings(arguments));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -21,7 +21,7 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Sends a request, and reads until the answer has this in it, or its end.
+/// Sends a request, and reads until the response contains `until` or ends.
 fn ask(addr: &str, request: &str, until: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -256,7 +256,7 @@ fn a_token_is_explained() {
         "watch      a-*, b",
         "publish    nothing",
         "admin      *",
-        "holds for another 1h 59m",
+        "valid for another 1h 59m",
         "not checked",
         "HS256",
     ] {
@@ -325,7 +325,7 @@ fn a_key_is_made_and_taken_and_withdrawn() {
         assert_eq!(publish("/api/tasks/secret-1/events", key), "403");
     }
     assert_eq!(publish("/api/tasks/build-1/events", "tdk_guess"), "401");
-    // Only the first entry is left.
+    // Remove all entries but the first.
     let end = text.rfind("\n[[key]]").unwrap();
     fs::write(&keys, &text[..end]).unwrap();
     let deadline = std::time::Instant::now() + DEADLINE;

@@ -1,5 +1,5 @@
-//! Two servers over one Redis: one is killed. What two nodes know of each other is
-//! tested in `tidings-redis`.
+//! Two servers over one Redis, of which one is killed. The tests of `tidings-redis` check what two
+//! nodes know about each other.
 
 #![cfg(unix)]
 
@@ -28,8 +28,8 @@ async fn publish(server: &Server, n: u64) {
     let published = tokio::time::timeout(support::DEADLINE, async {
         loop {
             let (status, answer) = post(server, "/api/tasks/t/events", &event).await;
-            // A machine that is busy enough may keep Redis from answering in
-            // time; a producer tries again, and its id makes that harmless.
+            // On a busy machine Redis may not answer in time. The producer retries, and the event
+            // id makes that safe.
             if status != 503 {
                 return (status, answer);
             }
@@ -39,7 +39,7 @@ async fn publish(server: &Server, n: u64) {
     assert_eq!((status, &answer["offset"]), (201, &json!(n)), "{answer}");
 }
 
-/// Reads up to this offset; the client's checker looks at all of it.
+/// Reads up to this offset. The client's checker checks everything.
 async fn watch_to(client: &mut TestClient, head: u64) {
     loop {
         let message = client.next().await.expect("the connection lives");

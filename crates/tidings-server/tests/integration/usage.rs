@@ -1,4 +1,4 @@
-//! Help, and what is refused: with exit code 64 and the name of what was wrong.
+//! Help, and refusals: they have exit code 64 and name what is wrong.
 
 use std::fs;
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ const OPTIONS: &[&str] = &[
     "drain-deadline",
 ];
 
-/// A file of this text, which Cargo's clean removes.
+/// Writes a file with this text into a directory that `cargo clean` removes.
 fn file(name: &str, text: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, text).unwrap();
@@ -84,7 +84,7 @@ fn help_names_every_option_and_its_variable() {
     for arguments in [&["--help"][..], &["serve", "--help"], &["demo", "--help"]] {
         let output = finish(&mut tidings(arguments));
         assert_eq!(output.status.code(), Some(0));
-        // Lines are broken anywhere.
+        // The help text may be wrapped at any word.
         let help = String::from_utf8(output.stdout).unwrap();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for option in OPTIONS {
@@ -210,7 +210,7 @@ fn an_impossible_value_is_refused_under_its_name() {
             "impossible-{option}-{}.toml",
             value.replace(['/', ':'], "_")
         );
-        // A list over several lines: the line in question does not have the key.
+        // The value is a list over several lines, so the line with the error does not show the key.
         let value = if option == "allow-origin" {
             format!("[\n{value:?}\n]")
         } else {

@@ -1,4 +1,4 @@
-//! Too much, too slow, too often.
+//! Attacks with too much data, with data that comes too slowly, and with too many requests.
 
 use std::io::{Read as _, Write as _};
 use std::thread;
@@ -32,7 +32,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         run: |target| flood(target, &frame(0x00, b"x"), &frame(0x01, b"x"), &[]),
     },
     Attack {
-        // Read one by one they may be fewer than the limit, and no sign of life.
+        // The server may read fewer than its limit at a time. Empty fragments are no sign of life.
         name: "a flood of empty fragments",
         run: |target| flood(target, &frame(0x00, b""), &frame(0x01, b"x"), &[4408]),
     },
@@ -89,7 +89,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// Dribbles on many connections until the server has ended them all.
+/// Sends bytes slowly on many connections, until the server has ended all of them.
 fn dribble(mut streams: Vec<std::net::TcpStream>, part: &[u8]) -> Vec<String> {
     let deadline = Instant::now() + DEADLINE;
     let mut answers = Vec::new();
@@ -152,7 +152,7 @@ fn slow_bodies(target: &Target) -> String {
     "408, all cut".to_owned()
 }
 
-/// Each byte of a message comes by itself, and none of them is a sign of life.
+/// Sends each byte of a message by itself. Single bytes are no sign of life.
 fn slow_frames(target: &Target) -> String {
     let token = good();
     let head = [0x81, 0x80 | 126, 0xff, 0x00, 0, 0, 0, 0];
@@ -175,8 +175,8 @@ fn slow_frames(target: &Target) -> String {
     "closed 4408".to_owned()
 }
 
-/// Up to 64 MiB of the same, or until the server has had enough.
-/// Beside the usual ends one of these is good.
+/// Sends up to 64 MiB of the same bytes, or until the server closes the connection. One of the
+/// codes in `also` is as good as the usual ones.
 fn flood(target: &Target, part: &[u8], first: &[u8], also: &[u16]) -> String {
     let mut ws = target.ws("/ws", &good(), "");
     let chunk = part.repeat(64 * 1024 / part.len());
@@ -185,8 +185,8 @@ fn flood(target: &Target, part: &[u8], first: &[u8], also: &[u16]) -> String {
     while sent < 64 << 20 && ws.write(&chunk) {
         sent += chunk.len();
     }
-    // After its goodbye the server reads on for a moment, and forgets what it
-    // reads; and the goodbye may be lost with what it did not read.
+    // After its close frame the server still reads for a moment and discards the data. The close
+    // frame may be lost together with unread data.
     let code = ws.close_code();
     assert!(
         [4429, 1009, 0].contains(&code) || also.contains(&code),
@@ -195,8 +195,8 @@ fn flood(target: &Target, part: &[u8], first: &[u8], also: &[u16]) -> String {
     "closed, the rest forgotten".to_owned()
 }
 
-/// Sends messages of which most are refused, until the connection is closed for it.
-/// Gives how many refusals were told.
+/// Sends messages, most of which are refused, until the server closes the connection for that.
+/// Returns the number of refusals that the server sent.
 fn until_let_go(ws: &mut Ws, count: usize, message: impl Fn(usize) -> Value, code: &str) -> usize {
     let mut refused = 0;
     for number in 0..count {
@@ -223,7 +223,7 @@ fn until_let_go(ws: &mut Ws, count: usize, message: impl Fn(usize) -> Value, cod
     panic!("it goes on after {refused} refusals");
 }
 
-/// An answer to each item would be a hundred times as large as the body.
+/// The answers to all items would be a hundred times as large as the body.
 fn batches(target: &Target) -> String {
     let zeros = format!("[{}0]", "0,".repeat(500_000));
     for (kind, body) in [
@@ -234,7 +234,7 @@ fn batches(target: &Target) -> String {
         let headers = format!("Content-Type: {kind}\r\n");
         let ask = || target.http("POST", "/api/tasks/build-1/events", &good(), &headers, body);
         let mut answer = ask();
-        // The refused tokens of the attack before this one count against the address.
+        // The refused tokens of the previous attack count against the same address.
         while status(&answer) == 429 {
             thread::sleep(Duration::from_millis(20));
             answer = ask();
@@ -244,13 +244,13 @@ fn batches(target: &Target) -> String {
     "413 at each".to_owned()
 }
 
-/// Each would have 2,000 cursors, and an announcement for each of them.
+/// Each of these connections would have 2,000 cursors, and one announcement for each cursor.
 fn unread_watchers(target: &Target) -> String {
     let mut publisher = target.ws("/ws", &owner(), "");
     for number in 0..2_000 {
         let event = json!({"type": "publish", "task_id": format!("many-{number}"),
             "event_type": "own", "data": {}, "ref": number});
-        // At the rate that a client may make tasks.
+        // Stay within the rate at which a client may create tasks.
         while publisher.ask(event.clone()) != "ack" {
             thread::sleep(Duration::from_millis(20));
         }
@@ -274,7 +274,7 @@ fn subscriptions(target: &Target) -> String {
     format!("{refused} refused, then closed 4429")
 }
 
-/// Each pattern matches all tasks there are, and is looked up anew.
+/// Each pattern matches all tasks, and each is looked up again.
 fn patterns(target: &Target) -> String {
     let mut ws = target.ws("/ws", &good(), "");
     let mut answers = 0;
@@ -303,7 +303,7 @@ fn connections(target: &Target) -> String {
         let mut ws = target.ws("/ws", &token, "");
         match ws.next() {
             Got::Text(text) if text.contains("connection_established") => held.push(ws),
-            // Why, and then the end.
+            // The server says why, and then closes.
             first => {
                 let code = ws.close_code();
                 assert!(code == 4429, "{first:?}, then {code}");
@@ -311,15 +311,15 @@ fn connections(target: &Target) -> String {
             }
         }
     }
-    // Those that are held answer no heartbeat, and so make room again.
+    // Connections that are held do not answer heartbeats, so the server closes them in time.
     assert!(refused > 0 && held.len() >= 1_000, "{refused} refused");
-    // Nobody else is kept out by that.
+    // Another client can still connect.
     let mut other = target.ws("/ws", &owner(), "");
     assert_eq!(other.ask(json!({"type": "ping"})), "pong");
     format!("{refused} closed 4429")
 }
 
-/// What they do not take stays in the log, and they fall off its end.
+/// Events that these clients do not read stay in the log until retention removes them.
 fn deaf(target: &Target) -> String {
     let watchers = (0..100).map(|_| target.ws("/ws/tasks/build-1", &good(), ""));
     let mut watchers: Vec<_> = watchers.collect();
@@ -349,18 +349,18 @@ fn drops(target: &Target) -> String {
     let addr = target.addr();
     for _ in 0..100_000 {
         let stream = std::net::TcpStream::connect(addr).unwrap();
-        // Reset, so that this side does not run out of ports.
+        // Reset the connection, so that this side does not run out of ports.
         socket2::SockRef::from(&stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
     }
-    // Whoever comes after them, at the rate that one address has, gets in.
+    // A later client gets in, within the rate that one address may use.
     let deadline = Instant::now() + DEADLINE;
     while !target.lives() {
         assert!(Instant::now() < deadline, "nobody gets in any more");
     }
-    // That was all that the address may for the moment; after a second it may
-    // more, and whoever looks next is to get in at once.
+    // The attack has used up the rate of this address. Wait for a second, so that the next check
+    // gets in at once.
     std::thread::sleep(Duration::from_secs(1));
     "the server answers after them".to_owned()
 }

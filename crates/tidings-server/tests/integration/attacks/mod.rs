@@ -1,5 +1,5 @@
-//! Attacks on a running server, over real sockets: what each gets, and what it
-//! costs the server in memory. Run with `--no-capture` for the table.
+//! Attacks on a running server over real sockets, each with its outcome and its cost in memory. Run
+//! with `--no-capture` to see the table.
 
 mod floods;
 mod permissions;
@@ -11,16 +11,15 @@ use std::io::Write as _;
 
 use target::Target;
 
-/// What the server may have in memory at the worst moment of an attack beyond
-/// what it had before, in KiB, and what it may keep after it: the allocator keeps
-/// some of what was in use.
+/// The most memory in KiB that an attack may add at its peak, and the most that may remain after
+/// it. Some memory remains because the allocator keeps freed pages.
 const MAX_PEAK_KIB: u64 = 24 * 1024;
 const MAX_GROWTH_KIB: u64 = 16 * 1024;
 
-/// One attack: what it is, and what is to come of it.
+/// An attack and its expected outcome.
 struct Attack {
     name: &'static str,
-    /// What came of it, in words; it panics where that is not what should.
+    /// Runs the attack and returns its outcome in words. Panics if the outcome is wrong.
     run: fn(&Target) -> String,
 }
 
@@ -42,7 +41,7 @@ fn every_attack_gets_what_it_should_and_memory_holds() {
     for attack in &attacks {
         let before = target.resident_kib();
         target.forget_peak();
-        // What one attack has used up is not missing in the next, however soon it begins.
+        // Use a new subject, so that limits that one attack has used up do not affect the next.
         target::next_attacker();
         let outcome = (attack.run)(&target);
         let peak = target.peak_kib().saturating_sub(before);
@@ -60,6 +59,6 @@ fn every_attack_gets_what_it_should_and_memory_holds() {
          {MAX_GROWTH_KIB})",
         attacks.len()
     ));
-    // The table is what a reader of the log wants to see.
+    // The table is meant for a reader of the log.
     let _ = writeln!(std::io::stdout(), "{table}");
 }

@@ -1,4 +1,4 @@
-//! Somebody with a good token for `build-*` at what is not theirs.
+//! A client with a valid token for `build-*` tries to access other tasks.
 
 use serde_json::json;
 
@@ -108,8 +108,8 @@ fn publishing(target: &Target) -> String {
     let message =
         json!({"type": "publish", "task_id": "secret-1", "event_type": "own", "data": {}});
     assert_eq!(ws.ask(message), "forbidden");
-    // As CloudEvents: in the body, in headers, and by a subject that is another
-    // task than the one of the path.
+    // As CloudEvents: in the body, in headers, and with a subject that names another task than the
+    // path.
     let event = json!({"specversion": "1.0", "id": "asked", "source": "/x", "type": "own",
         "subject": "secret-1", "data": {}});
     for (headers, body) in [
@@ -194,7 +194,7 @@ fn takeover(target: &Target) -> String {
         let hello = other.until("connection_established").expect("a greeting");
         assert!(!hello.contains("\"laptop\""), "an id of its own: {hello}");
     }
-    // The id and a wrong proof are not enough for the subject itself, either.
+    // Even the subject itself needs more than its id and a wrong resume token.
     for query in ["", "&resume_token=00000000000000000000000000000000"] {
         let path = format!("/ws?client_id=laptop{query}");
         assert_eq!(target.ws(&path, &owner(), "").close_code(), 4403, "{path}");

@@ -1,4 +1,4 @@
-//! Requests and messages of shapes that nobody sends by accident.
+//! Requests and messages with shapes that do not occur by accident.
 
 use crate::attacks::Attack;
 use crate::attacks::target::{Got, Target, exchange, good, status};
@@ -127,8 +127,8 @@ fn smuggling(target: &Target) -> String {
         );
         let answer = exchange(target.addr(), request.as_bytes());
         let answers = answer.matches("HTTP/1.1 ").count();
-        // A chunked body that ends properly may be followed by another request,
-        // of the same sender; what must not be is that two readers differ.
+        // A chunked body with a proper end may be followed by another request of the same client.
+        // The danger is a message that two parsers read differently.
         let ambiguous = headers.matches("ength").count() + headers.matches("hunked").count() > 1
             || !headers.starts_with("Transfer-Encoding: chunked\r\n");
         let told = status(&answer) >= 400 || answers == 0;
@@ -138,7 +138,7 @@ fn smuggling(target: &Target) -> String {
             "{headers:?}: {answer}"
         );
     }
-    // Chunks that two readers could read differently.
+    // Chunk sizes that two parsers could read differently.
     for chunks in ["ffffffffffffffff1\r\n", "-1\r\n"] {
         let token = good();
         let request = format!(
@@ -167,7 +167,7 @@ fn large_body(target: &Target) -> String {
     "413, unread".to_owned()
 }
 
-/// By REST and by message, as an event's data.
+/// Sends a JSON value as an event's data, by REST and by message.
 fn json(target: &Target, value: &str) -> String {
     let event = format!(r#"{{"event_type":"own","data":{{"x":{value}}}}}"#);
     let answer = target.http("POST", "/api/tasks/build-1/events", &good(), "", &event);

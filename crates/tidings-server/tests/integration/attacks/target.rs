@@ -1,4 +1,4 @@
-//! The server under attack, and ways to talk to it.
+//! The server under attack, and functions to talk to it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::support::{self, Server, tidings};
 
 pub(crate) const SECRET: &[u8] = b"a secret of more than 32 bytes, for tests";
 
-/// Two servers: one with a secret, one with a public key.
+/// Two servers: one verifies tokens with a secret, the other with a public key.
 pub(crate) struct Target {
     server: Server,
     rsa: Server,
@@ -46,17 +46,18 @@ impl Target {
                     "5s",
                     "--jwt-algorithm",
                     algorithm,
-                    // Short, so that slow clients are found out while one waits.
+                    // A short timeout, so that the test does not wait long for slow clients to be
+                    // closed.
                     "--header-timeout",
                     "500ms",
                     "--body-timeout",
                     "500ms",
                     "--heartbeat-interval",
                     "500ms",
-                    // The attacks that are no floods come fast, too.
+                    // The attacks that are not floods also connect quickly.
                     "--handshake-rate",
                     "2000",
-                    // Everybody comes from one address here.
+                    // All clients in these tests come from one address.
                     "--address-connections",
                     "5000",
                 ])
@@ -78,18 +79,18 @@ impl Target {
         self.rsa.addr().parse().unwrap()
     }
 
-    /// What the server has in memory.
+    /// Returns the memory that the server uses now.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.memory("VmRSS:")
     }
 
-    /// The most that it ever had since the peak was forgotten.
+    /// Returns the server's peak memory since the last reset of the peak.
     pub(crate) fn peak_kib(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
     pub(crate) fn forget_peak(&self) {
-        // proc(5): 5 sets the peak to what there is now.
+        // proc(5): writing 5 resets the peak to the current value.
         fs::write(format!("/proc/{}/clear_refs", self.server.id()), "5").unwrap();
     }
 
@@ -104,7 +105,7 @@ impl Target {
             .starts_with("HTTP/1.1 200")
     }
 
-    /// A request's whole answer; `headers` each with its line end.
+    /// Sends a request and returns the whole response. Each of `headers` includes its line break.
     pub(crate) fn http(
         &self,
         method: &str,
@@ -138,7 +139,7 @@ impl Target {
         exchange(addr, request.as_bytes())
     }
 
-    /// A WebSocket after its handshake.
+    /// Opens a WebSocket.
     pub(crate) fn ws(&self, path: &str, token: &str, headers: &str) -> Ws {
         self.ws_at(self.addr(), path, token, headers)
     }
@@ -176,18 +177,18 @@ pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
     support::connect(&addr.to_string())
 }
 
-/// Sends bytes, and gives all that comes until the server closes.
+/// Sends bytes, and returns everything that the server sends until it closes.
 pub(crate) fn exchange(addr: SocketAddr, request: &[u8]) -> String {
     support::exchange(&addr.to_string(), request)
 }
 
-/// The status of an answer; 0 for none.
+/// Returns the status of a response, or 0 if there is none.
 pub(crate) fn status(answer: &str) -> u16 {
     let code = answer.split(' ').nth(1);
     code.and_then(|code| code.parse().ok()).unwrap_or_default()
 }
 
-/// What a server has sent: a text, or the code of a close.
+/// Something that the server sent: a text, or the code of a close frame.
 #[derive(Debug)]
 pub(crate) enum Got {
     Text(String),
@@ -212,7 +213,7 @@ impl Ws {
         }
     }
 
-    /// A masked frame goes out; false if nobody takes it any more.
+    /// Sends a masked frame. Returns `false` if the connection is gone.
     pub(crate) fn send(&mut self, first: u8, payload: &[u8]) -> bool {
         self.stream.write_all(&frame(first, payload)).is_ok()
     }
@@ -251,7 +252,7 @@ impl Ws {
         }
     }
 
-    /// The code that it is closed with; 0 if it is cut.
+    /// Returns the close code, or 0 if the connection was cut.
     pub(crate) fn close_code(&mut self) -> u16 {
         loop {
             match self.next() {
@@ -262,7 +263,7 @@ impl Ws {
         }
     }
 
-    /// The next text with this in it; none if the end comes first.
+    /// Returns the next text that contains `wanted`, or `None` if the connection ends first.
     pub(crate) fn until(&mut self, wanted: &str) -> Option<String> {
         loop {
             match self.next() {
@@ -273,7 +274,7 @@ impl Ws {
         }
     }
 
-    /// The code of the answer to a message, or what it is.
+    /// Returns the error code of the answer to a message, or the answer's type.
     pub(crate) fn ask(&mut self, mut message: Value) -> String {
         message["ref"] = json!("asked");
         self.text(&message);
@@ -284,7 +285,7 @@ impl Ws {
     }
 }
 
-/// A frame as a client sends it; the mask is all zeros, which is one too.
+/// Returns a frame as a client sends it. The mask of zeros is valid, and changes nothing.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -310,15 +311,15 @@ fn now() -> u64 {
         .as_secs()
 }
 
-/// The number of the attack, as each has a subject of its own.
+/// The number of the current attack. Each attack has its own subject.
 static ATTACKER: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes the tokens from now on those of another subject.
+/// Makes later tokens name another subject.
 pub(crate) fn next_attacker() {
     ATTACKER.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Claims that hold, changed by the attack.
+/// Returns valid claims, changed by the attack.
 pub(crate) fn claims(change: impl FnOnce(&mut Value, u64)) -> Value {
     let mut claims = json!({
         "sub": format!("mallory-{}", ATTACKER.load(Ordering::Relaxed)), "aud": "tidings", "exp": now() + 600,
@@ -338,12 +339,12 @@ pub(crate) fn sign(header: &Header, claims: &Value, secret: &[u8]) -> String {
     format!("{text}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
 }
 
-/// A token that is good, for `build-*`.
+/// Returns a valid token for `build-*`.
 pub(crate) fn good() -> String {
     sign(&Header::new(Algorithm::HS256), &claims(|_, _| {}), SECRET)
 }
 
-/// A good token of somebody else, for everything.
+/// Returns a valid token of another subject, for everything.
 pub(crate) fn owner() -> String {
     let claims = claims(|claims, _| {
         claims["sub"] = json!("owner");

@@ -1,4 +1,4 @@
-//! Tokens that are none, by every way that there is to show one.
+//! Invalid tokens, presented in every possible way.
 
 use std::net::SocketAddr;
 
@@ -82,7 +82,7 @@ fn hs256() -> Header {
     Header::new(Algorithm::HS256)
 }
 
-/// REST, SSE and WebSocket, and all of them refuse.
+/// Checks that REST, SSE and WebSocket all refuse the token.
 fn refused(target: &Target, addr: SocketAddr, token: &str) -> String {
     let rest = target.http_at(addr, "GET", "/api/tasks/build-1", token, "", "");
     assert_eq!(status(&rest), 401, "{rest}");
@@ -122,7 +122,7 @@ fn with_kid(target: &Target, kid: &str, secret: &[u8]) -> String {
     forged(target, &header, secret)
 }
 
-/// The header says where the key is, or brings it: nobody looks.
+/// The token's header names the address of a key, or contains a key. The server ignores both.
 fn own_key(target: &Target) -> String {
     let secret = b"the attacker's own, of more than 32 bytes";
     let jwk = json!({"kty": "oct", "alg": "HS256", "k": "dGhlIGF0dGFja2VyJ3Mgb3duLCBvZiBtb3JlIHRoYW4gMzIgYnl0ZXM"});

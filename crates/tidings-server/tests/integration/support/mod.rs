@@ -1,4 +1,4 @@
-//! Runs the real binary, with nothing of ours in its environment but what a test sets.
+//! Runs the real binary. Its environment contains only the variables that a test sets.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpStream;
@@ -7,10 +7,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything that a test waits for may take.
+/// The longest time that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
-/// The binary, to be given arguments and variables.
+/// Returns the command for the binary with these arguments.
 pub(crate) fn tidings(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
     command.args(arguments);
@@ -23,7 +23,7 @@ pub(crate) fn tidings(arguments: &[&str]) -> Command {
     command
 }
 
-/// A connection on which nothing is waited for longer than [`DEADLINE`].
+/// Opens a connection with [`DEADLINE`] as the limit of every wait.
 pub(crate) fn connect(addr: &str) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -31,18 +31,18 @@ pub(crate) fn connect(addr: &str) -> TcpStream {
     stream
 }
 
-/// Sends bytes, and gives all that comes until the server closes; nothing, if it
-/// turns the connection away.
+/// Sends bytes and returns everything that the server sends until it closes. The result is empty if
+/// the server refuses the connection.
 pub(crate) fn exchange(addr: &str, request: &[u8]) -> String {
     let mut stream = connect(addr);
-    // Who is refused early may not get it all out.
+    // The server may refuse the connection before it has read everything.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Runs it to its end, which must come by itself.
+/// Runs the command to its end, which must come without help.
 pub(crate) fn finish(command: &mut Command) -> Output {
     let child = command
         .stdout(Stdio::piped())
@@ -62,8 +62,8 @@ pub(crate) fn finish(command: &mut Command) -> Output {
     }
 }
 
-/// What it says on standard error when it ends with this code; it must be plain
-/// words and not a panic.
+/// Returns the error output of a command that must fail with this exit code. The output must be a
+/// message and not a panic.
 pub(crate) fn refusal(command: &mut Command, code: i32) -> String {
     let output = finish(command);
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -91,17 +91,17 @@ fn collect(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-/// A server that listens; killed when the test is over.
+/// A running server, which is killed at the end of the test.
 pub(crate) struct Server {
     child: Running,
     lines: mpsc::Receiver<String>,
-    /// The first line that it printed.
+    /// The first line that the server printed.
     pub(crate) first_line: String,
 }
 
 impl Server {
-    /// Starts it, and waits for its first line. Nobody reads what it logs, and
-    /// it is to be none the worse for that.
+    /// Starts the server and waits for its first line. No test reads the server's log here, and the
+    /// server must work nevertheless.
     pub(crate) fn start(command: &mut Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Running(command.spawn().unwrap());
@@ -115,24 +115,24 @@ impl Server {
         }
     }
 
-    /// `ADDR:PORT`, from the first line.
+    /// Returns `ADDR:PORT` from the first line.
     pub(crate) fn addr(&self) -> &str {
         let url = self.first_line.strip_prefix("listening on http");
         url.and_then(|url| url.trim_start_matches('s').strip_prefix("://"))
             .expect("the first line's form")
     }
 
-    /// Its process.
+    /// Returns the id of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.0.id()
     }
 
-    /// The line that it prints next.
+    /// Returns the next line that the server prints.
     pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("another line")
     }
 
-    /// Sends it a signal, by name.
+    /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.0.id().to_string();
         let status = Command::new("kill")
@@ -142,13 +142,13 @@ impl Server {
         assert!(status.success());
     }
 
-    /// Waits until it has ended; gives its exit code.
+    /// Waits until the server has ended. Returns its exit code.
     pub(crate) fn wait(mut self) -> Option<i32> {
         self.child.wait().code()
     }
 }
 
-/// A server of which one reads what it logs, as JSON.
+/// A server whose JSON log the test reads.
 pub(crate) struct Logs {
     child: Running,
     lines: mpsc::Receiver<String>,
@@ -157,7 +157,7 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Starts it, and waits until it listens.
+    /// Starts the server and waits until it listens.
     pub(crate) fn start(command: &mut Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Running(command.spawn().unwrap());
@@ -173,19 +173,19 @@ impl Logs {
         }
     }
 
-    /// `ADDR:PORT`.
+    /// Returns `ADDR:PORT`.
     pub(crate) fn addr(&self) -> &str {
         &self.addr
     }
 
-    /// Sends it a signal, by name.
+    /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.0.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(status.unwrap().success());
     }
 
-    /// The next line with these words in it.
+    /// Returns the next line that contains these words.
     pub(crate) fn line(&mut self, words: &str) -> serde_json::Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -199,7 +199,7 @@ impl Logs {
         }
     }
 
-    /// Every line, to the end, which must come by itself.
+    /// Returns all lines up to the end, which must come without help.
     pub(crate) fn all(mut self) -> Vec<String> {
         self.child.wait();
         self.seen.extend(self.lines.iter());
@@ -207,7 +207,7 @@ impl Logs {
     }
 }
 
-/// The lines of a pipe, for one who waits for each no longer than a deadline.
+/// Returns the lines of a pipe as a channel, so that a test can wait with a deadline.
 pub(crate) fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -220,7 +220,7 @@ pub(crate) fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> 
     receiver
 }
 
-/// A child that does not outlive its test.
+/// A child process that is killed at the end of its test.
 struct Running(Child);
 
 impl Running {
@@ -238,7 +238,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already in most tests.
+        // In most tests the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
