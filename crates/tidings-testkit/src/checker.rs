@@ -1,9 +1,9 @@
-//! The invariant of Tidings, checked from what one subscriber receives.
+//! The invariant of Tidings, checked from the messages to one subscriber.
 //!
-//! For one subscriber of one task, delivered offsets, merged ranges and gap ranges,
-//! in the order received, are contiguous and do not overlap. What it receives,
-//! folded, is the task's state (see [`StateChecker`]). Every test at every level,
-//! and every bench, feeds what it sees to one of these.
+//! Take the delivered offsets, merged ranges and gap ranges of one task, in the order in which one
+//! subscriber receives them. They are contiguous and do not overlap. Folding the messages gives the
+//! task's state (see [`StateChecker`]). Every test and every bench passes its messages to a
+//! checker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,50 +12,50 @@ use tidings_protocol::{Epoch, Gap, GapReason, Offset, Pattern, Position, TaskId,
 
 use crate::state::{StateChecker, StateViolation};
 
-/// What a subscriber saw that it must not see.
+/// A violation of the promise to a subscriber.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
-    /// An offset came that is not the next one.
+    /// An offset arrived that is not the next one.
     #[error("offset {got} came where {expected} was due: {}", if got > expected { "offsets were lost" } else { "offsets came twice" })]
     Offset {
-        /// The next offset by what came before.
+        /// The offset that was due.
         expected: u64,
-        /// What came.
+        /// The offset that arrived.
         got: u64,
     },
-    /// A gap does not begin where it must.
+    /// A gap does not begin at the offset that was due.
     #[error("gap {gap:?} came where {expected} was due")]
     Gap {
-        /// The next offset by what came before.
+        /// The offset that was due.
         expected: u64,
-        /// What came.
+        /// The gap that arrived.
         gap: Gap,
     },
-    /// An event came before the subscriber was told where it stands.
+    /// An event arrived before the subscription was confirmed.
     #[error("offset {got} came before the subscription began")]
     NotJoined {
-        /// What came.
+        /// The offset that arrived.
         got: u64,
     },
-    /// History began beyond the head.
+    /// The history began after the task's newest event.
     #[error("history began at {got}, after the head {head}")]
     BeyondHead {
-        /// The head at the join.
+        /// The task's newest offset at the time of the subscription.
         head: u64,
-        /// What came.
+        /// The offset that arrived.
         got: u64,
     },
-    /// A gap must bring the task's state along.
+    /// A gap arrived without the task's state.
     #[error("gap {gap:?} came without a snapshot")]
     NoSnapshot {
-        /// What came.
+        /// The gap that arrived.
         gap: Gap,
     },
-    /// What was received does not amount to the task's state.
+    /// Folding the messages did not give the task's state.
     #[error(transparent)]
     State(#[from] StateViolation),
-    /// A message of the wire is not as the protocol says.
+    /// A message does not follow the protocol.
     #[error("not as the protocol says ({what}): {message}")]
     Malformed {
         /// What is wrong.
@@ -70,11 +70,11 @@ pub enum Violation {
 enum Next {
     /// This offset is due.
     Exactly(u64),
-    /// History of unknown length: anything up to one past the head.
+    /// A history of unknown length: any offset up to one after the newest is due.
     UpTo(u64),
 }
 
-/// Checks one log of one subscriber.
+/// Checks the messages about one task to one subscriber.
 #[derive(Debug, Clone, Default)]
 pub struct Checker {
     next: Option<Next>,
@@ -84,7 +84,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A subscriber that is due everything from `next` on.
+    /// Creates a checker for a subscriber that receives everything from `next` on.
     pub fn from(next: u64) -> Self {
         Self {
             next: Some(Next::Exactly(next)),
@@ -92,7 +92,7 @@ impl Checker {
         }
     }
 
-    /// A subscriber that asked for some history before `head`.
+    /// Creates a checker for a subscriber that asked for some history before `head`.
     pub fn with_history(head: u64) -> Self {
         Self {
             next: Some(Next::UpTo(head + 1)),
@@ -100,35 +100,35 @@ impl Checker {
         }
     }
 
-    /// The offset that is due.
+    /// Returns the offset that is due.
     pub fn expected(&self) -> Option<u64> {
         match self.next? {
             Next::Exactly(next) | Next::UpTo(next) => Some(next),
         }
     }
 
-    /// Events that came.
+    /// Returns the number of events that arrived.
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// Gaps that came.
+    /// Returns the gaps that arrived.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
     }
 
-    /// An event came.
+    /// Checks an event.
     ///
     /// # Errors
-    /// It was not the one that was due.
+    /// Returns an error if another offset was due.
     pub fn event(&mut self, got: u64) -> Result<(), Violation> {
         self.merged(got, got)
     }
 
-    /// An event came that stands for all offsets from `got` to `to`.
+    /// Checks a merged event that stands for all offsets from `got` to `to`.
     ///
     /// # Errors
-    /// The first of them was not the one that was due.
+    /// Returns an error if another offset than `got` was due.
     pub fn merged(&mut self, got: u64, to: u64) -> Result<(), Violation> {
         if to < got {
             return Err(Violation::Offset {
@@ -154,10 +154,10 @@ impl Checker {
         Ok(())
     }
 
-    /// A gap came.
+    /// Checks a gap.
     ///
     /// # Errors
-    /// It does not begin where it must, or has no snapshot although it needs one.
+    /// Returns an error if another offset was due, or if a required snapshot is missing.
     pub fn gap(&mut self, gap: Gap, has_snapshot: bool) -> Result<(), Violation> {
         let (from, to) = (gap.from.get(), gap.to.get());
         let expected = match self.next {
@@ -175,51 +175,51 @@ impl Checker {
         Ok(())
     }
 
-    /// The position became void: what comes next comes after `offset`.
+    /// Records a reset: the following events come after `offset`.
     pub fn reset(&mut self, offset: u64) {
         self.next = Some(Next::Exactly(offset + 1));
         self.resets += 1;
     }
 
-    /// Resets that came.
+    /// Returns the number of resets that arrived.
     pub fn resets(&self) -> u64 {
         self.resets
     }
 }
 
-/// Checks everything that one connection receives, over all of its tasks.
+/// Checks all messages of one connection, about all of its tasks.
 #[derive(Debug, Clone, Default)]
 pub struct WireChecker {
     tasks: BTreeMap<String, TaskChecker>,
-    /// Positions that the client has asked to go on from, by task.
+    /// The positions after which the client asked to continue, by task.
     since: BTreeMap<String, Asked>,
     inbox: Option<Checker>,
-    /// Patterns that the server has confirmed.
+    /// The patterns that the server has confirmed.
     patterns: BTreeSet<String>,
     going_away: Option<Value>,
 }
 
-/// One task of a connection.
+/// What a connection's checker knows about one task.
 #[derive(Debug, Clone, Default)]
 pub struct TaskChecker {
-    /// The invariant.
+    /// Checks the offsets.
     pub checker: Checker,
-    /// The epoch that offsets count in.
+    /// The epoch of the offsets.
     pub epoch: Option<Epoch>,
-    /// The epoch of the client's position: a reset must have a reason.
+    /// The epoch of the client's position. If the epoch differs, a reset must say why.
     claim: Option<Epoch>,
     /// The last snapshot.
     pub snapshot: Option<Value>,
-    /// Everything received, folded.
+    /// Folds everything that arrived.
     pub state: StateChecker,
-    /// Heads that heartbeats told.
+    /// The newest offset, according to heartbeats.
     pub head: u64,
-    /// Event types that came, in order.
+    /// The types of the events that arrived, in order.
     pub event_types: Vec<String>,
 }
 
 impl TaskChecker {
-    /// Where to go on from after a break.
+    /// Returns the position after which to continue on the next connection.
     pub fn position(&self) -> Option<Position> {
         let next = self.checker.expected()?;
         let offset = tidings_protocol::Offset::new(next - 1).ok()?;
@@ -238,32 +238,32 @@ enum Asked {
 }
 
 impl WireChecker {
-    /// The client asks to go on after a position.
+    /// Records that the client asks to continue after a position.
     pub fn ask_since(&mut self, task_id: &str, position: Position) {
         self.since
             .insert(task_id.to_owned(), Asked::After(position));
     }
 
-    /// The client asks for all that is retained (`since=0`).
+    /// Records that the client asks for all retained events (`since=0`).
     pub fn ask_retained(&mut self, task_id: &str) {
         self.since.insert(task_id.to_owned(), Asked::Retained);
     }
 
-    /// The client asks for some history.
+    /// Records that the client asks for some history.
     pub fn ask_history(&mut self, task_id: &str) {
         self.since.insert(task_id.to_owned(), Asked::History);
     }
 
-    /// A checker for the same client on its next connection, where the server
-    /// goes on at the client's cursors: for the tasks that it still watches,
-    /// what it has seen so far is what the server must know.
+    /// Returns a checker for the client's next connection, on which the server continues at the
+    /// client's cursors. For each task that the client still watches, the server must know what the
+    /// client has seen so far.
     #[must_use]
     pub fn resumed(&self, watches: impl Fn(&str) -> bool) -> Self {
         let mut since = self.since.clone();
         for (task_id, task) in &self.tasks {
             let asked = match (task.checker.next, task.position()) {
                 (None, _) => continue,
-                // Of its history nothing has come yet, so only the server knows.
+                // No history has arrived yet, so only the server knows where it begins.
                 (Some(Next::UpTo(_)), _) => Asked::History,
                 (Some(Next::Exactly(_)), Some(position)) => Asked::After(position),
                 (Some(Next::Exactly(_)), None) => continue,
@@ -279,22 +279,22 @@ impl WireChecker {
         }
     }
 
-    /// Whether some request to go on somewhere was not answered yet.
+    /// Returns whether a request to continue at some position is still unanswered.
     pub fn is_asking(&self) -> bool {
         !self.since.is_empty()
     }
 
-    /// The client unsubscribes: what is still on its way may come, then nothing.
+    /// Records that the client unsubscribes. Messages that are already on their way may still come.
     pub fn forget(&mut self, task_id: &str) {
         self.tasks.remove(task_id);
     }
 
-    /// What is known of a task.
+    /// Returns the checker of a task.
     pub fn task(&self, task_id: &str) -> Option<&TaskChecker> {
         self.tasks.get(task_id)
     }
 
-    /// All tasks.
+    /// Returns the checkers of all tasks.
     pub fn tasks(&self) -> impl Iterator<Item = (&str, &TaskChecker)> {
         self.tasks.iter().map(|(id, task)| (id.as_str(), task))
     }
@@ -314,10 +314,10 @@ impl WireChecker {
         self.going_away.as_ref()
     }
 
-    /// Takes one message; gives it back parsed.
+    /// Checks a message and returns it parsed.
     ///
     /// # Errors
-    /// It breaks the invariant or the protocol.
+    /// Returns an error if the message violates the invariant or the protocol.
     pub fn message(&mut self, text: &str) -> Result<Value, Violation> {
         let malformed = |what: &'static str| Violation::Malformed {
             what,
@@ -361,7 +361,7 @@ impl WireChecker {
                     if reason == "removed" {
                         self.tasks.remove(task_id);
                     }
-                    // A pattern that matches the task goes on bringing it.
+                    // If a subscribed pattern also matches the task, its events continue.
                     if !self.is_matched(task_id) {
                         self.tasks.remove(task_id);
                     }
@@ -438,7 +438,7 @@ impl WireChecker {
             return Err(malformed("subscribed again, with events before it"));
         }
         let checker = match asked {
-            // It has appeared under a pattern, anew perhaps: all of it follows.
+            // The task appeared under a pattern, perhaps again. All of its events follow.
             _ if appeared => Checker::from(1),
             None => Checker::from(offset + 1),
             Some(Asked::History) => Checker::with_history(offset),
@@ -459,7 +459,7 @@ impl WireChecker {
             checker,
             state,
             epoch: Some(epoch),
-            // What was not recovered, the server goes on to explain.
+            // If the position was not recovered, the server explains that in the next messages.
             claim: recovered.then_some(claim),
             snapshot: Some(data["snapshot"].clone()),
             head: offset,

@@ -1,5 +1,5 @@
-//! A WebSocket client for tests, built on someone else's WebSocket, with the
-//! checker on everything that it receives.
+//! A WebSocket client for tests. It uses an independent WebSocket implementation, and checks every
+//! message that it receives.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use tungstenite::protocol::CloseFrame;
 use crate::checker::WireChecker;
 use crate::server::DEADLINE;
 
-/// A connected client.
+/// A connected test client.
 #[derive(Debug)]
 pub struct TestClient {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -22,10 +22,10 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    /// Connects to a URL, or with a request that has headers of its own.
+    /// Connects to a URL, or with a request that has its own headers.
     ///
     /// # Panics
-    /// When the handshake fails.
+    /// Panics if the handshake fails.
     pub async fn connect(request: impl IntoClientRequest + Unpin) -> Self {
         Self::connect_as(request, WireChecker::default()).await
     }
@@ -33,7 +33,7 @@ impl TestClient {
     /// Connects with a checker that knows what the URL asks for.
     ///
     /// # Panics
-    /// When the handshake fails.
+    /// Panics if the handshake fails.
     pub async fn connect_as(request: impl IntoClientRequest + Unpin, checker: WireChecker) -> Self {
         let (stream, _) = connect_async(request).await.expect("a WebSocket handshake");
         Self {
@@ -43,27 +43,27 @@ impl TestClient {
         }
     }
 
-    /// What was seen so far.
+    /// Returns the checker with everything seen so far.
     pub fn checker(&self) -> &WireChecker {
         &self.checker
     }
 
-    /// The checker, to tell it what is asked for next.
+    /// Returns the checker, to record the client's next requests.
     pub fn checker_mut(&mut self) -> &mut WireChecker {
         &mut self.checker
     }
 
-    /// Compares what was received of a task, folded, with the server's state.
+    /// Compares the folded state of a task with the server's state.
     ///
     /// # Panics
-    /// When they differ.
+    /// Panics if they differ.
     pub fn assert_state(&self, server: &TaskSnapshot) {
         if let Err(violation) = self.checker.compare(server) {
             panic!("{violation}");
         }
     }
 
-    /// The close frame, if one came.
+    /// Returns the close frame, if one arrived.
     pub fn closed(&self) -> Option<&CloseFrame> {
         self.closed.as_ref()
     }
@@ -71,15 +71,15 @@ impl TestClient {
     /// Sends JSON.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// Panics if the connection is gone.
     pub async fn send(&mut self, message: &Value) {
         self.send_raw(Message::text(message.to_string())).await;
     }
 
-    /// Sends any message.
+    /// Sends any WebSocket message.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// Panics if the connection is gone.
     pub async fn send_raw(&mut self, message: Message) {
         self.stream
             .send(message)
@@ -87,10 +87,10 @@ impl TestClient {
             .expect("the connection takes a message");
     }
 
-    /// The next message, checked; none when the connection has ended.
+    /// Returns the next message, after checking it, or `None` if the connection has ended.
     ///
     /// # Panics
-    /// When nothing comes in time, or something that breaks the invariant.
+    /// Panics if no message arrives in time, or if a message violates the invariant.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
             let received = tokio::time::timeout(DEADLINE, self.stream.next());
@@ -106,10 +106,10 @@ impl TestClient {
         }
     }
 
-    /// The next message of this type; others are checked and passed over.
+    /// Returns the next message of this type. Other messages are checked and skipped.
     ///
     /// # Panics
-    /// As [`next`](Self::next), or when the connection ends first.
+    /// Panics like [`next`](Self::next), or if the connection ends first.
     pub async fn until(&mut self, event_type: &str) -> Value {
         loop {
             let message = self.next().await;
@@ -120,10 +120,10 @@ impl TestClient {
         }
     }
 
-    /// Reads until a task's event of this offset (or a gap past it) was seen.
+    /// Reads until an event of a task with this offset has arrived, or a gap beyond it.
     ///
     /// # Panics
-    /// As [`next`](Self::next), or when the connection ends first.
+    /// Panics like [`next`](Self::next), or if the connection ends first.
     pub async fn until_offset(&mut self, task_id: &str, offset: u64) {
         while self
             .checker
@@ -138,23 +138,23 @@ impl TestClient {
         }
     }
 
-    /// Reads to the end; gives the close code.
+    /// Reads to the end. Returns the close code.
     ///
     /// # Panics
-    /// As [`next`](Self::next).
+    /// Panics like [`next`](Self::next).
     pub async fn close_code(&mut self) -> Option<u16> {
         while self.next().await.is_some() {}
         self.closed.as_ref().map(|frame| frame.code.into())
     }
 
-    /// Closes politely.
+    /// Closes the connection with a close frame.
     pub async fn close(mut self) -> WireChecker {
         let _ = self.stream.close(None).await;
         while let Some(Ok(_)) = self.stream.next().await {}
         self.checker
     }
 
-    /// Drops the connection without a word.
+    /// Drops the connection without a close frame.
     pub fn cut(self) -> WireChecker {
         self.checker
     }

@@ -1,4 +1,4 @@
-//! A reader of server-sent events, byte for byte.
+//! A reader of server-sent events that sees every byte.
 
 use std::net::SocketAddr;
 
@@ -7,38 +7,38 @@ use tokio::net::TcpStream;
 
 use crate::server::DEADLINE;
 
-/// One event of a stream.
+/// One server-sent event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SseEvent {
-    /// The `data:` line; events have one.
+    /// The `data:` line. Each event has exactly one.
     pub data: String,
     /// The `id:` line.
     pub id: Option<String>,
-    /// A `retry:` that came before it.
+    /// The value of `retry:`, if one came before the event.
     pub retry: Option<u32>,
-    /// Comments that came before it.
+    /// The number of comments before the event.
     pub comments: usize,
 }
 
-/// A response of server-sent events over a connection of its own.
+/// A response of server-sent events on its own connection.
 #[derive(Debug)]
 pub struct EventStream {
     stream: TcpStream,
     head: String,
-    /// Bytes off the socket, with their chunk headers.
+    /// Bytes from the socket, including chunk headers.
     raw: Vec<u8>,
-    /// The body's bytes that were not parsed yet.
+    /// The bytes of the body that are not parsed yet.
     body: String,
-    /// All of the body so far.
+    /// The whole body so far.
     seen: String,
     ended_well: bool,
 }
 
 impl EventStream {
-    /// Asks for a stream, with headers of its own, each with its line end.
+    /// Requests a stream with these headers. Each header includes its line break.
     ///
     /// # Panics
-    /// When it is not granted.
+    /// Panics if the server refuses the stream.
     pub async fn open(addr: SocketAddr, path: &str, headers: &str) -> Self {
         let mut stream = TcpStream::connect(addr).await.expect("a connection");
         let request = format!(
@@ -65,7 +65,7 @@ impl EventStream {
         opened
     }
 
-    /// The first header of this name.
+    /// Returns the first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -73,12 +73,12 @@ impl EventStream {
         })
     }
 
-    /// The whole body so far.
+    /// Returns the whole body so far.
     pub fn seen(&self) -> &str {
         &self.seen
     }
 
-    /// Whether the body was ended, and not cut.
+    /// Returns whether the body ended properly, instead of being cut.
     pub fn ended_well(&self) -> bool {
         self.ended_well
     }
@@ -89,7 +89,7 @@ impl EventStream {
         read.expect("bytes in time").unwrap_or(0) > 0
     }
 
-    /// Takes the chunks that are whole out of the raw bytes.
+    /// Moves complete chunks from the raw bytes to the body.
     fn unchunk(&mut self) {
         while let Some(line) = self.raw.windows(2).position(|at| at == b"\r\n") {
             let size = std::str::from_utf8(&self.raw[..line]).expect("a chunk's size");
@@ -111,10 +111,10 @@ impl EventStream {
         }
     }
 
-    /// The next event; none at the end of the stream.
+    /// Returns the next event, or `None` at the end of the stream.
     ///
     /// # Panics
-    /// When nothing comes in time, or a line of no known kind.
+    /// Panics if nothing arrives in time, or if a line has an unknown form.
     pub async fn next(&mut self) -> Option<SseEvent> {
         let mut event = SseEvent::default();
         loop {

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: what a test says is what goes over the wire.
+//! HTTP/1.1 by hand: a test decides about every byte on the wire.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::server::{DEADLINE, TestServer};
 
-/// A response, whole.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub struct HttpResponse {
     /// The status code.
@@ -19,7 +19,7 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// The first header of this name.
+    /// Returns the first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -27,12 +27,12 @@ impl HttpResponse {
         })
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("a body of text")
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&self.body)))
@@ -53,14 +53,14 @@ impl HttpResponse {
     }
 }
 
-/// Sends bytes, and reads what comes until the server closes the connection.
+/// Sends bytes, and reads the response until the server closes the connection.
 ///
 /// # Panics
-/// When the server does not within the deadline, or answers with no HTTP.
+/// Panics if the server does not close within the deadline, or does not answer with HTTP.
 pub async fn http_exchange(addr: SocketAddr, request: &[u8]) -> HttpResponse {
     let exchange = async {
         let mut stream = TcpStream::connect(addr).await.expect("a connection");
-        // A server that refuses a request may close before it has all of it.
+        // A server that refuses a request may close before it has read all of it.
         let _ = stream.write_all(request).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
@@ -71,10 +71,10 @@ pub async fn http_exchange(addr: SocketAddr, request: &[u8]) -> HttpResponse {
 }
 
 impl TestServer {
-    /// One request on a connection of its own.
+    /// Sends one request on its own connection.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// Panics if no response arrives.
     pub async fn http(
         &self,
         method: &str,
@@ -94,10 +94,10 @@ impl TestServer {
         http_exchange(self.addr(), request.as_bytes()).await
     }
 
-    /// A GET.
+    /// Sends a GET request.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// Panics if no response arrives.
     pub async fn get(&self, path: &str) -> HttpResponse {
         self.http("GET", path, &[], "").await
     }

@@ -1,16 +1,16 @@
-//! What Tidings' tests are made of.
+//! Tools for the tests of Tidings.
 //!
-//! * [`Checker`] and [`WireChecker`]: the invariant, for one subscriber of one
-//!   task and for everything that one connection receives.
-//! * [`PipeSocket`] with [`LineWire`]: connections without a transport, as slow
-//!   as a test wants them.
-//! * [`TestServer`] and [`TestClient`]: the real thing over real sockets, on a
-//!   free port; [`RawClient`] and [`http_exchange`] for clients that misbehave.
-//! * [`FaultProxy`]: a network between them that breaks at seeded moments.
-//! * [`simulate_seeds`]: simulations in paused time, replayable by their seed.
-//! * [`RedisServer`]: a real Redis on a free port.
+//! * [`Checker`] and [`WireChecker`] check the invariant, for one subscriber of one task and for
+//!   all messages of one connection.
+//! * [`PipeSocket`] with [`LineWire`] makes connections without a transport, as slow as a test
+//!   needs.
+//! * [`TestServer`] and [`TestClient`] use real sockets on a free port. [`RawClient`] and
+//!   [`http_exchange`] are clients that misbehave.
+//! * [`FaultProxy`] is a network between them that fails at seeded moments.
+//! * [`simulate_seeds`] runs simulations in paused time, which can be repeated by their seed.
+//! * [`RedisServer`] is a real Redis on a free port.
 //!
-//! Not published; a dev-dependency of the other crates.
+//! This crate is not published. It is a dev-dependency of the other crates.
 
 #![allow(
     clippy::missing_panics_doc,

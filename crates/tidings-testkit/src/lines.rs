@@ -1,17 +1,17 @@
-//! The simplest wire: one message a line. For tests of connections without a transport.
+//! The simplest wire format, one message per line, for tests of connections without a transport.
 
 use tidings_bus::{EventRecord, Framing};
 use tidings_connections::Wire;
 use tidings_protocol::CloseCode;
 
-/// Frames each message by a newline *in front*, so that the log's own bytes can
-/// go out as they lie there, like WebSocket's headers do.
+/// Puts a newline *in front* of each message. The bytes of the log can then be sent as they are, as
+/// with the headers of WebSocket frames.
 pub const LINES: Framing = Framing {
     name: "lines",
     write_header: |_, out| out.push(b'\n'),
 };
 
-/// Messages as lines.
+/// Encodes messages as lines.
 #[derive(Debug, Clone, Copy)]
 pub struct LineWire;
 
@@ -42,17 +42,17 @@ impl Wire for LineWire {
     }
 }
 
-/// Puts bytes back together into lines.
+/// Assembles lines from received bytes.
 #[derive(Debug, Default, Clone)]
 pub struct LineReader {
     partial: Vec<u8>,
 }
 
 impl LineReader {
-    /// Takes bytes; gives the messages that are whole by now.
+    /// Adds bytes. Returns the messages that are complete now.
     ///
-    /// A message is whole when its braces are closed: the newline stands in
-    /// front, so the last message is not followed by one.
+    /// A message is complete when its braces are closed. The newline comes before a message, so no
+    /// newline follows the last one.
     pub fn take(&mut self, bytes: &[u8]) -> Vec<String> {
         self.partial.extend_from_slice(bytes);
         let mut lines = Vec::new();

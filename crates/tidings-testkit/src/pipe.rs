@@ -1,4 +1,4 @@
-//! A socket in memory, as small as a test wants it.
+//! A socket in memory, with a buffer as small as a test needs.
 
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,13 +15,13 @@ struct State {
     broken: bool,
 }
 
-/// The server's end of a pipe; what it writes is taken out by the test, which
-/// thereby plays a slow or a fast client, or one that is gone.
+/// The server's end of a pipe. The test takes out what the server writes, and so plays a fast or
+/// slow client, or one that has disconnected.
 #[derive(Debug, Clone)]
 pub struct PipeSocket(Arc<Mutex<State>>);
 
 impl PipeSocket {
-    /// A pipe that holds `capacity` bytes.
+    /// Creates a pipe that holds `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             capacity,
@@ -35,7 +35,7 @@ impl PipeSocket {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Takes up to `count` of the bytes that were written.
+    /// Takes up to `count` of the bytes that the server wrote.
     pub fn take(&self, count: usize) -> Vec<u8> {
         let mut state = self.lock();
         let count = count.min(state.sent.len());
@@ -46,7 +46,7 @@ impl PipeSocket {
         taken
     }
 
-    /// Breaks the connection: what was not taken is lost.
+    /// Breaks the connection. Bytes that were not taken are lost.
     pub fn break_off(&self) {
         let mut state = self.lock();
         state.broken = true;

@@ -11,23 +11,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// What happens to a connection, after so many bytes in one of its directions.
+/// The fault of a connection, which happens after some bytes in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// Both sides are closed.
     Cut,
-    /// Nothing arrives any more, in either direction, and nobody is told.
+    /// Nothing arrives any more in either direction, and neither side is told.
     Stall,
-    /// This direction ends; the other goes on.
+    /// This direction ends, and the other continues.
     HalfClose,
-    /// It is slow, all the time.
+    /// The connection is slow all the time.
     Delay,
 }
 
-/// Bytes in a direction before the fault: within a handshake or long after it.
+/// The most bytes before the fault, which happens during a handshake or long after it.
 const BYTES: usize = 12_000;
 
-/// How long a slow connection holds what it passes on.
+/// The most milliseconds by which a slow connection delays its data.
 const DELAY_MS: u64 = 15;
 
 /// A proxy in front of a server.
@@ -42,16 +42,16 @@ pub struct FaultProxy {
 struct Shared {
     upstream: SocketAddr,
     healed: AtomicBool,
-    /// Connections are to end.
+    /// Notifies connections that they must end.
     broken: Notify,
     faults: AtomicUsize,
 }
 
 impl FaultProxy {
-    /// Starts one on a free port; what fails when depends on the seed alone.
+    /// Starts a proxy on a free port. The seed alone decides which connections fail, and when.
     ///
     /// # Panics
-    /// When no port is free.
+    /// Panics if no port is free.
     pub async fn start(upstream: SocketAddr, seed: u64) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
         let listener = listener.expect("a free port");
@@ -70,17 +70,17 @@ impl FaultProxy {
         }
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Faults so far.
+    /// Returns the number of faults so far.
     pub fn faults(&self) -> usize {
         self.shared.faults.load(Ordering::Acquire)
     }
 
-    /// From now on nothing fails; connections that were doomed end.
+    /// Stops all faults. Connections that were going to fail end now.
     pub fn heal(&self) {
         self.shared.healed.store(true, Ordering::Release);
         self.shared.broken.notify_waiters();
@@ -102,7 +102,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, seed: u64) {
     }
 }
 
-/// What is to happen to one connection.
+/// The planned fault of one connection.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     fault: Fault,
@@ -117,7 +117,7 @@ impl Plan {
         Self {
             fault: faults[rng.usize(..faults.len())],
             to_server: rng.bool(),
-            // More often early than late.
+            // Faults happen early more often than late.
             after: rng.usize(..BYTES) * rng.usize(..BYTES) / BYTES,
             delay: Duration::from_millis(rng.u64(..DELAY_MS)),
         }
@@ -158,7 +158,7 @@ async fn connection(client: TcpStream, plan: Option<Plan>, shared: Arc<Shared>) 
     };
     tokio::select! {
         () = both => {}
-        // A stalled connection ends so, and any other that is doomed.
+        // A stalled connection ends this way, and so does any other with a planned fault.
         () = shared.broken.notified(), if plan.is_some() => {}
     }
 }
@@ -166,7 +166,7 @@ async fn connection(client: TcpStream, plan: Option<Plan>, shared: Arc<Shared>) 
 /// How a direction ended.
 enum Ended {
     ByPeer,
-    /// With its sockets, which are closed only when the fault closes them.
+    /// Contains the sockets, which close only when the fault closes them.
     ByFault(Fault, (OwnedReadHalf, OwnedWriteHalf)),
 }
 
@@ -187,7 +187,7 @@ async fn relay(
         let doomed = plan.filter(|plan| plan.fault != Fault::Delay);
         let doomed = doomed.filter(|plan| passed + count > plan.after);
         if let Some(plan) = doomed {
-            // The fault is in the middle of a message as likely as anywhere.
+            // Cut at the exact byte, so that faults also happen in the middle of a message.
             bytes = &bytes[..plan.after.saturating_sub(passed)];
         }
         if let Some(delay) = delay {

@@ -1,5 +1,5 @@
-//! A WebSocket client with no manners: it sends whatever bytes a test likes,
-//! and answers nothing by itself.
+//! A WebSocket client that follows no rules. It sends any bytes that a test likes, and answers
+//! nothing by itself.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use crate::server::DEADLINE;
 
-/// A frame as it is sent by a client: masked.
+/// Returns a frame as a client sends it: masked.
 pub fn masked_frame(header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [7, 77, 177, 217];
     let header = FrameHeader {
@@ -27,7 +27,7 @@ pub fn masked_frame(header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A whole frame of one kind, masked.
+/// Returns a complete, masked frame with this opcode.
 pub fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader {
         opcode,
@@ -36,7 +36,7 @@ pub fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     masked_frame(&header, payload)
 }
 
-/// The request that begins a WebSocket connection, with headers of one's own.
+/// Returns the request that opens a WebSocket, with additional headers.
 pub fn handshake(path: &str, headers: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -44,16 +44,16 @@ pub fn handshake(path: &str, headers: &str) -> String {
     )
 }
 
-/// What a server has sent.
+/// A frame that the server sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RawFrame {
     /// A text message, parsed.
     Text(Value),
-    /// A ping, which nobody answers unless the test does.
+    /// A ping. The test must answer it if it wants to.
     Ping,
-    /// A close, with its code.
+    /// A close frame with its code.
     Close(u16),
-    /// Anything else, by its opcode.
+    /// Any other frame, by its opcode.
     Other(u8),
 }
 
@@ -65,28 +65,29 @@ pub struct RawClient {
 }
 
 impl RawClient {
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     ///
     /// # Panics
-    /// When that fails.
+    /// Panics if that fails.
     pub async fn connect(addr: SocketAddr, path: &str) -> Self {
         Self::connect_with(addr, path, "").await
     }
 
-    /// As [`connect`](Self::connect), with headers of its own, each with its line end.
+    /// Connects like [`connect`](Self::connect), with additional headers. Each header includes its
+    /// line break.
     ///
     /// # Panics
-    /// When that fails.
+    /// Panics if that fails.
     pub async fn connect_with(addr: SocketAddr, path: &str, headers: &str) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a connection");
         Self::shake(stream, path, headers).await
     }
 
-    /// As [`connect`](Self::connect), with a receive buffer as small as it gets,
-    /// so that a client that does not read is soon full.
+    /// Connects like [`connect`](Self::connect), with the smallest possible receive buffer. A
+    /// client that does not read then soon blocks the server.
     ///
     /// # Panics
-    /// When that fails.
+    /// Panics if that fails.
     pub async fn connect_narrow(addr: SocketAddr, path: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -117,7 +118,7 @@ impl RawClient {
         client
     }
 
-    /// Sends bytes. An error is no surprise: the server may have closed.
+    /// Sends bytes. Ignores errors, because the server may have closed the connection.
     pub async fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
     }
@@ -134,23 +135,23 @@ impl RawClient {
             .await;
     }
 
-    /// The socket.
+    /// Returns the socket.
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }
 
-    /// Reads once; false at the end.
+    /// Reads once. Returns `false` at the end of the stream.
     async fn fill(&mut self) -> bool {
         let read = self.stream.read_buf(&mut self.buffer);
         let read = tokio::time::timeout(DEADLINE, read).await;
-        // A reset is an end, too.
+        // A reset also ends the stream.
         read.expect("bytes in time").unwrap_or(0) > 0
     }
 
-    /// The next frame; none at the end of the stream.
+    /// Returns the next frame, or `None` at the end of the stream.
     ///
     /// # Panics
-    /// When nothing comes in time.
+    /// Panics if nothing arrives in time.
     pub async fn next(&mut self) -> Option<RawFrame> {
         loop {
             let mut cursor = std::io::Cursor::new(&self.buffer[..]);
@@ -178,10 +179,10 @@ impl RawClient {
         }
     }
 
-    /// The next text message.
+    /// Returns the next text message.
     ///
     /// # Panics
-    /// As [`next`](Self::next), or when the stream ends first.
+    /// Panics like [`next`](Self::next), or if the stream ends first.
     pub async fn next_text(&mut self) -> Value {
         loop {
             if let RawFrame::Text(message) = self.next().await.expect("a message before the end") {
@@ -190,10 +191,10 @@ impl RawClient {
         }
     }
 
-    /// Reads to the end: everything that was said, and the close code.
+    /// Reads to the end. Returns all text messages and the close code.
     ///
     /// # Panics
-    /// As [`next`](Self::next).
+    /// Panics like [`next`](Self::next).
     pub async fn to_end(mut self) -> (Vec<Value>, Option<u16>) {
         let mut messages = Vec::new();
         let mut code = None;

@@ -1,4 +1,4 @@
-//! A real Redis for a test: its own process, port and directory.
+//! A real Redis for a test, with its own process, port and directory.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::DEADLINE;
 
-/// Ports tried before something else must be wrong.
+/// The number of ports to try before giving up.
 const ATTEMPTS: usize = 20;
 
-/// A `redis-server` on a free port; killed when the test is over.
+/// A `redis-server` on a free port. It is killed at the end of the test.
 #[derive(Debug)]
 pub struct RedisServer {
     program: &'static str,
@@ -22,18 +22,18 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one that keeps nothing on disk.
+    /// Starts a server that stores nothing on disk.
     ///
     /// # Panics
-    /// When there is no `redis-server`: it is Debian's package of that name.
+    /// Panics if `redis-server` is missing. Install Debian's package of that name.
     pub fn start() -> Self {
         Self::with(&["--save", ""])
     }
 
-    /// Starts one with these arguments.
+    /// Starts a server with these arguments.
     ///
     /// # Panics
-    /// As [`start`](Self::start).
+    /// Panics like [`start`](Self::start).
     pub fn with(arguments: &[&str]) -> Self {
         Self::run("redis-server", arguments, &[])
     }
@@ -41,7 +41,7 @@ impl RedisServer {
     /// Starts a sentinel that watches this server under the name `main`.
     ///
     /// # Panics
-    /// When there is no `redis-sentinel`: it is Debian's package of that name.
+    /// Panics if `redis-sentinel` is missing. Install Debian's package of that name.
     pub fn sentinel_of(master: &RedisServer, quorum: usize) -> Self {
         let port = master.port;
         let config = [
@@ -58,11 +58,11 @@ impl RedisServer {
             .iter()
             .map(|&argument| argument.to_owned())
             .collect();
-        // Between the look for a free port and its use somebody else may take it.
+        // Another process may take the port between the search for it and its use.
         for _ in 0..ATTEMPTS {
             let port = free_port();
             let dir = std::env::temp_dir().join(format!("tidings-{program}-{port}"));
-            // What a killed test may have left under the same number.
+            // A killed test may have left a directory with the same number.
             let _ = std::fs::remove_dir_all(&dir);
             std::fs::create_dir_all(&dir).expect("a temporary directory can be made");
             let mut text = format!("port {port}\nbind 127.0.0.1\ndir {}\n", dir.display());
@@ -85,7 +85,7 @@ impl RedisServer {
         panic!("{program} found no port in {ATTEMPTS} attempts");
     }
 
-    /// Starts it and waits until it answers; false if it has ended instead.
+    /// Starts the process and waits until it answers. Returns `false` if the process has ended.
     fn spawn(&mut self) -> bool {
         let log = std::fs::File::create(self.dir.join("log")).expect("a log can be written");
         let child = Command::new(self.program)
@@ -101,7 +101,7 @@ impl RedisServer {
                 self.program
             )
         });
-        // Another server may answer under this port: it must be this one.
+        // Another server may answer on this port, so compare the process id.
         let itself = format!("process_id:{}\r", child.id());
         let deadline = Instant::now() + DEADLINE;
         while !self
@@ -122,26 +122,26 @@ impl RedisServer {
         true
     }
 
-    /// `redis://…`, as clients take it.
+    /// Returns the address for clients: `redis://…`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it keeps its files.
+    /// Returns the directory of the server's files.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Sends one command, its words separated by spaces; gives the answer as it
-    /// came, the first part of it if it is long.
+    /// Sends one command, whose words are separated by spaces. Returns the raw answer, or the first
+    /// part of a long one.
     ///
     /// # Errors
-    /// The server does not answer within [`DEADLINE`].
+    /// Returns an error if the server does not answer within [`DEADLINE`].
     pub fn command(&self, line: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(DEADLINE))?;
@@ -151,10 +151,10 @@ impl RedisServer {
         Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
     }
 
-    /// Waits until `done` says so.
+    /// Waits until `done` returns `true`.
     ///
     /// # Panics
-    /// When it does not in time.
+    /// Panics if it does not in time.
     pub fn wait_until(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !done(self) {
@@ -163,16 +163,16 @@ impl RedisServer {
         }
     }
 
-    /// Ends it at once, as a crash does.
+    /// Kills the server, like a crash.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
+            // The process may already have ended.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    /// Starts it again, with what its disk has.
+    /// Starts the server again, with the data on its disk.
     pub fn start_again(&mut self) {
         self.kill();
         let log = self.dir.join("log");
@@ -183,12 +183,12 @@ impl RedisServer {
         );
     }
 
-    /// Stops it without ending it: it neither answers nor hangs up.
+    /// Stops the process without ending it. It neither answers nor closes its connections.
     pub fn pause(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Lets a paused process continue.
     pub fn resume(&self) {
         self.signal("CONT");
     }
@@ -211,9 +211,9 @@ impl Drop for RedisServer {
     }
 }
 
-/// A port that is free, and so is the one 10,000 higher, on which a cluster's
-/// servers talk. Both lie below those that the system gives to connections that
-/// go out: a server that is started again finds its port as it left it.
+/// Returns a port that is free, and whose port 10,000 higher is free too. Servers of a Redis
+/// cluster talk on that one. Both are below the ports that the system uses for outgoing
+/// connections, so a server that is restarted finds its port still free.
 fn free_port() -> u16 {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {

@@ -1,15 +1,15 @@
-//! Simulations by seed: one that fails is printed, and can be replayed.
+//! Simulations by seed. A failing seed is printed, and can be repeated.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Simulates every `parts`-th of the seeds `0..seeds`, from `part` on, each on a
-/// runtime of its own whose time is paused; as parts they share the cores.
+/// Simulates every `parts`-th of the seeds `0..seeds`, starting with `part`. Each simulation has
+/// its own runtime with paused time. Dividing the seeds into parts uses several cores.
 ///
-/// `TIDINGS_SEEDS` sets another number of seeds, `TIDINGS_SEED` replays one.
+/// `TIDINGS_SEEDS` sets another number of seeds. `TIDINGS_SEED` repeats a single seed.
 ///
 /// # Panics
 ///
-/// As the first seed's simulation does that fails; its seed is printed first.
+/// Panics with the first simulation that panics, after printing its seed.
 pub fn simulate_seeds<F: Future<Output = ()>>(
     part: u64,
     parts: usize,

@@ -1,4 +1,4 @@
-//! A whole node on port 0.
+//! A whole node on a free port.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use tidings_transport::{TransportConfig, WEBSOCKET};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How long anything that a test waits for may take. Minutes, so that a machine that
-/// compiles something else meanwhile makes no test fail.
+/// The longest time that a test waits for anything. It is minutes, so that a machine that is busy
+/// compiling does not make tests fail.
 pub const DEADLINE: Duration = Duration::from_secs(300);
 
 /// A free port of the loopback interface.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// What a test server is made with.
+/// The configuration of a test server.
 #[derive(Debug, Clone)]
 pub struct TestConfig {
-    /// The bus; its framing is set by the server.
+    /// The settings of the bus. The server sets its framing.
     pub bus: BusConfig,
-    /// The connections.
+    /// The settings of the connections.
     pub connections: ConnectionsConfig,
-    /// The transport.
+    /// The settings of the transport.
     pub transport: TransportConfig,
 }
 
@@ -33,8 +33,7 @@ impl Default for TestConfig {
     fn default() -> Self {
         Self {
             bus: BusConfig::default(),
-            // Test clients that are not reading when a server stops are not
-            // waited for as long as people's.
+            // A test client may not be reading when the server stops. Wait for it only briefly.
             connections: ConnectionsConfig::default().close_timeout(Duration::from_millis(200)),
             transport: TransportConfig::default(),
         }
@@ -42,7 +41,7 @@ impl Default for TestConfig {
 }
 
 impl TestConfig {
-    /// Returns the configuration of a node with these settings, without a dashboard.
+    /// Returns the configuration of a node with these settings and without a dashboard.
     fn node(self) -> NodeConfig {
         let mut node = NodeConfig::default();
         node.bus = self.bus.framing(WEBSOCKET);
@@ -68,33 +67,33 @@ impl TestServer {
     /// Starts a server.
     ///
     /// # Panics
-    /// When that fails.
+    /// Panics if that fails.
     pub async fn start(config: TestConfig) -> Self {
         Self::start_at(config, LOCAL).await
     }
 
-    /// Starts a server at an address: where another one was.
+    /// Starts a server at an address that another server had.
     ///
     /// # Panics
-    /// When that fails.
+    /// Panics if that fails.
     pub async fn start_at(config: TestConfig, addr: SocketAddr) -> Self {
         Self::start_node(config.node().listen(addr)).await
     }
 
-    /// Starts a server that asks everybody who they are.
+    /// Starts a server that authenticates all clients.
     ///
     /// # Panics
-    /// When that fails.
+    /// Panics if that fails.
     pub async fn start_asking(config: TestConfig, authenticator: impl Authenticator) -> Self {
         let config = config.node().listen(LOCAL);
         Self::start_node(config.authenticator(Arc::new(authenticator))).await
     }
 
-    /// Starts a node with options, by their names in a file. Without `listen` it
-    /// takes a free port.
+    /// Starts a node with options, which have the names of the configuration file. Without
+    /// `listen`, the node uses a free port.
     ///
     /// # Panics
-    /// When an option is wrong, or the node does not start.
+    /// Panics if an option is wrong, or if the node does not start.
     pub async fn start_with(options: &[(&str, &str)]) -> Self {
         let mut set = Options::default();
         for (name, value) in [("listen", "127.0.0.1:0")].iter().chain(options) {
@@ -106,7 +105,7 @@ impl TestServer {
     /// Starts a node.
     ///
     /// # Panics
-    /// When that fails.
+    /// Panics if that fails.
     pub async fn start_node(mut config: NodeConfig) -> Self {
         config.drain_window = Duration::from_secs(2);
         config.drain_deadline = DEADLINE;
@@ -122,48 +121,48 @@ impl TestServer {
         }
     }
 
-    /// Where it listens.
+    /// Returns the address on which the node listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The bus.
+    /// Returns the bus.
     pub fn bus(&self) -> &EventBus {
         &self.bus
     }
 
-    /// The connections.
+    /// Returns the connection manager.
     pub fn manager(&self) -> &ConnectionManager {
         &self.manager
     }
 
-    /// What has the node read its configuration again.
+    /// Returns the handle that reloads the node's configuration.
     pub fn reload_handle(&self) -> &ReloadHandle {
         &self.reload
     }
 
-    /// A WebSocket URL: `path` begins with a slash.
+    /// Returns a WebSocket URL. `path` begins with a slash.
     pub fn ws(&self, path: &str) -> String {
         format!("ws://{}{path}", self.addr)
     }
 
-    /// Drains and stops; gives how many connections had to be aborted.
+    /// Drains and stops the server. Returns how many connections had to be aborted.
     ///
     /// # Panics
-    /// When the server panicked.
+    /// Panics if the server panicked.
     pub async fn stop(self) -> usize {
         self.drain.cancel();
         let stopped = self.running.await.expect("the node does not panic");
         stopped.aborted
     }
 
-    /// Stops at once, as a crash would: nothing that is under way is finished.
+    /// Stops the server at once, like a crash. Running work is not finished.
     pub async fn crash(self) {
         self.running.abort();
-        // The task's end is what frees the port.
+        // The port is free when the task has ended.
         let _ = self.running.await;
-        // A process takes its sockets along when it dies; here they must be closed,
-        // or they would go on answering for a bus that is gone.
+        // When a process dies, the system closes its sockets. Here they must be closed explicitly,
+        // or they would keep answering for a bus that is gone.
         let closed = self.manager.drain(std::time::Duration::ZERO);
         let _ = tokio::time::timeout(std::time::Duration::from_secs(2), closed).await;
         self.bus.shutdown().await;
@@ -171,15 +170,15 @@ impl TestServer {
 }
 
 impl TestServer {
-    /// Stops at once, as a crash would, and starts where it was with the memory
-    /// that it had: as a server whose store is durable.
+    /// Stops the server at once, like a crash. Then starts it at the same address with the same
+    /// memory, like a server with a durable store.
     ///
     /// # Panics
-    /// When it cannot be started again.
+    /// Panics if the server cannot be started again.
     pub async fn crash_and_return(self) -> Self {
         let connections = self.manager.config().clone();
         self.running.abort();
-        // The task's end is what frees the port.
+        // The port is free when the task has ended.
         let _ = self.running.await;
         let config = TestConfig {
             connections,
@@ -193,7 +192,7 @@ impl TestServer {
 /// Waits until a condition holds.
 ///
 /// # Panics
-/// When it does not within [`DEADLINE`].
+/// Panics if it does not hold within [`DEADLINE`].
 pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let wait = async {
         while !condition() {

@@ -1,63 +1,63 @@
-//! The state promise, checked from what one subscriber receives.
+//! The promise about state, checked from the messages to one subscriber.
 //!
-//! Whoever folds the messages that it receives has the server's own state, outputs
-//! included, however slow or late it is and however often it comes back.
+//! A subscriber that folds its messages has the same state as the server, outputs included. This
+//! holds however slow or late the subscriber is, and however often it reconnects.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use tidings_protocol::{Event, Fold, ServerMessage, TaskSnapshot};
 
-/// How the folded state differs from the server's.
+/// A difference between the folded state and the server's state.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateViolation {
-    /// A field is not what the server has.
+    /// A field differs from the server's.
     #[error("at {epoch}:{offset} `{field}` is {got} where the server has {expected}")]
     Differs {
-        /// The epoch of both.
+        /// The epoch of both states.
         epoch: String,
-        /// The offset of both.
+        /// The offset of both states.
         offset: u64,
         /// The field of the snapshot.
         field: String,
-        /// What the folded state has, shortened.
+        /// The value in the folded state, shortened.
         got: String,
-        /// What the server has, shortened.
+        /// The value in the server's state, shortened.
         expected: String,
     },
-    /// The states to compare are of different places.
+    /// The two states have different offsets.
     #[error("the folded state is at {got}, the server's at {expected}")]
     Elsewhere {
-        /// Where the folded state is.
+        /// The position of the folded state.
         got: String,
-        /// Where the server's state is.
+        /// The position of the server's state.
         expected: String,
     },
-    /// There is no folded state: no snapshot came.
+    /// There is no folded state, because no snapshot arrived.
     #[error("no snapshot came")]
     Nothing,
     /// A message cannot be folded.
     #[error("{cause}: {message}")]
     Unreadable {
-        /// Why.
+        /// The error.
         cause: String,
         /// The message.
         message: String,
     },
-    /// An output has a hole, or text comes twice.
+    /// An output has a hole, or text was repeated.
     #[error("output `{output}` has {known} bytes where a delta begins at {at}")]
     Output {
         /// The output.
         output: String,
-        /// Its length so far.
+        /// The length of the output so far.
         known: u64,
-        /// Where the delta says it begins.
+        /// The place where the delta says that it begins.
         at: u64,
     },
 }
 
-/// Folds everything that one subscriber receives of one task.
+/// Folds all messages about one task to one subscriber.
 #[derive(Debug, Clone, Default)]
 pub struct StateChecker {
     fold: Fold,
@@ -69,10 +69,10 @@ impl StateChecker {
         self.fold.state()
     }
 
-    /// Takes a message as it came over the wire.
+    /// Folds a message in its wire form.
     ///
     /// # Errors
-    /// It cannot be folded, or contradicts what came before.
+    /// Returns an error if the message cannot be folded, or contradicts earlier messages.
     pub fn text(&mut self, text: &str) -> Result<(), StateViolation> {
         let unreadable = |cause: String| StateViolation::Unreadable {
             cause,
@@ -90,10 +90,10 @@ impl StateChecker {
             .map_err(|error| unreadable(error.to_string()))
     }
 
-    /// Takes an event.
+    /// Folds an event.
     ///
     /// # Errors
-    /// As [`text`](Self::text).
+    /// Returns the same errors as [`text`](Self::text).
     pub fn event(&mut self, event: &Event) -> Result<(), StateViolation> {
         self.check_output(event)?;
         self.fold
@@ -104,12 +104,12 @@ impl StateChecker {
             })
     }
 
-    /// Takes a snapshot.
+    /// Folds a snapshot.
     pub fn snapshot(&mut self, snapshot: &Arc<TaskSnapshot>) {
         self.fold.snapshot(Arc::clone(snapshot));
     }
 
-    /// A delta begins where its output ends; only a merged one may begin before.
+    /// Checks that a delta begins where its output ends. Only a merged delta may begin before.
     fn check_output(&self, event: &Event) -> Result<(), StateViolation> {
         let (Some(at), Some(state)) = (event.at, self.fold.state()) else {
             return Ok(());
@@ -132,10 +132,10 @@ impl StateChecker {
         })
     }
 
-    /// Compares the folded state with the server's at the same offset, field by field.
+    /// Compares the folded state with the server's state at the same offset, field by field.
     ///
     /// # Errors
-    /// They differ, or are of different offsets.
+    /// Returns an error if the states differ, or have different offsets.
     pub fn compare(&self, server: &TaskSnapshot) -> Result<(), StateViolation> {
         let state = self.fold.state().ok_or(StateViolation::Nothing)?;
         let place = |state: &TaskSnapshot| format!("{}:{}", state.epoch, state.offset);

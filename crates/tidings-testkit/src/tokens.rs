@@ -1,4 +1,4 @@
-//! An authenticator that knows a list of tokens.
+//! An authenticator with a fixed list of tokens.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use tidings_connections::{
     AuthError, Authenticator, Credentials, Permission, Permissions, Principal,
 };
 
-/// Tokens, and whom each stands for.
+/// Tokens, and the principal of each.
 #[derive(Debug, Default)]
 pub struct Tokens(HashMap<String, Result<Principal, AuthError>>);
 
 impl Tokens {
-    /// With a token for somebody.
+    /// Adds a token for a principal.
     #[must_use]
     pub fn with(mut self, token: &str, principal: Principal) -> Self {
         self.0.insert(token.to_owned(), Ok(principal));
         self
     }
 
-    /// With a token that is refused for this reason.
+    /// Adds a token that is refused with this error.
     #[must_use]
     pub fn refusing(mut self, token: &str, error: AuthError) -> Self {
         self.0.insert(token.to_owned(), Err(error));
@@ -36,11 +36,11 @@ impl Authenticator for Tokens {
     }
 }
 
-/// Permissions as `watch build-* x, admin *`: names of permissions, each
-/// followed by its tasks.
+/// Parses permissions such as `watch build-* x, admin *`: names of permissions, each followed by
+/// its tasks.
 ///
 /// # Panics
-/// When the text is something else.
+/// Panics if the text has another form.
 pub fn permissions(text: &str) -> Permissions {
     text.split(',').fold(Permissions::default(), |known, part| {
         let mut words = part.split_whitespace();

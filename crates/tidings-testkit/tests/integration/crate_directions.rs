@@ -1,4 +1,4 @@
-//! Which crate may depend on which, transitively, as `docs/architecture.md` draws it.
+//! The dependencies that are allowed between crates, as drawn in `docs/architecture.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// A crate, the crates of ours that it may see, and others that it must not.
+/// A crate, the Tidings crates that it may depend on, and the other crates that it must not.
 const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "tidings-protocol",
@@ -163,17 +163,16 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
-/// What no library may force on its users.
+/// Crates that no library may force on its users.
 const NEVER: &[&str] = &["clap", "anyhow", "tracing-subscriber"];
 
-/// Except for a crate that is about just that: a layer needs the crate that defines
-/// the trait of a layer, and a command line needs its parser. A node has options and
-/// may log, and the facade has a node among its features. No other library of ours
-/// may depend on these crates.
+/// Exceptions for crates whose purpose needs such a dependency. A layer needs the crate that
+/// defines layers, and a command line needs its parser. A node has options and may log, and the
+/// facade has a node among its features. No other library may depend on these crates.
 const ABOUT: &[(&str, &str)] = &[
     ("tidings-tracing", "tracing-subscriber"),
     ("tidings-cli", "clap"),
-    // OpenTelemetry brings it along.
+    // OpenTelemetry depends on it.
     ("tidings-otlp", "anyhow"),
     ("tidings-otlp", "tracing-subscriber"),
     ("tidings-node", "tracing-subscriber"),
@@ -186,7 +185,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The platform that this runs on.
+/// Returns the platform on which the test runs.
 fn host() -> String {
     let output = Command::new("rustc")
         .arg("-vV")
@@ -197,7 +196,7 @@ fn host() -> String {
     host.expect("rustc names its host").to_owned()
 }
 
-/// Every package of the workspace and all that it depends on, dev-dependencies aside.
+/// Returns every package of the workspace with its dependencies, except dev-dependencies.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -207,7 +206,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
             "--all-features",
             "--locked",
         ])
-        // Else it asks for crates of other platforms, which nobody has fetched.
+        // Without the filter, cargo would need crates of other platforms, which are not downloaded.
         .args(["--filter-platform", &host()])
         .current_dir(root())
         .output()

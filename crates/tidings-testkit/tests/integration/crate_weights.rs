@@ -1,10 +1,10 @@
-//! How many crates of others each of ours brings along, as `cargo tree` counts.
+//! The number of third-party crates that each crate depends on, as `cargo tree` counts them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-/// A choice of crate and features, and the most crates of others that it may need.
+/// Crates and features, and the most third-party crates that they may need.
 const MOST: &[(&[&str], usize)] = &[
     (&["tidings-protocol"], 22),
     (&["tidings"], 37),
@@ -16,8 +16,8 @@ const MOST: &[(&[&str], usize)] = &[
     (&["tidings", "--features", "client"], 55),
 ];
 
-/// Crates that no embedder of the choices above is forced to have: what needs a C
-/// compiler, and what a single purpose needs.
+/// Crates that none of the choices above may depend on: crates that need a C compiler, and crates
+/// that serve a single purpose.
 const LEFT_OUT: &[&str] = &[
     "aws-lc-sys",
     "axum",
@@ -30,14 +30,14 @@ const LEFT_OUT: &[&str] = &[
     "schemars",
 ];
 
-/// Returns the crates that a choice needs, build scripts' included.
+/// Returns the crates that a choice needs, including those of build scripts.
 fn needed(choice: &[&str], edges: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--prefix", "none", "--edges", edges])
         .arg("--package")
         .args(choice)
-        // Counted as an embedder gets them, also where the workspace's features are
-        // united to compile it once.
+        // Count without feature unification, because an embedder does not have this workspace's
+        // features.
         .env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION")
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
         .output()
@@ -47,7 +47,7 @@ fn needed(choice: &[&str], edges: &str) -> BTreeSet<String> {
     let text = String::from_utf8(output.stdout).expect("cargo tree writes text");
     text.lines()
         .filter_map(|line| line.split_once(' '))
-        // Two versions of a crate are two to compile.
+        // Two versions of a crate count as two, because both are compiled.
         .map(|(name, rest)| format!("{name} {}", rest.split(' ').next().unwrap_or_default()))
         .filter(|name| !name.starts_with("tidings"))
         .collect()
@@ -78,7 +78,7 @@ fn no_choice_needs_more_crates_than_it_may() {
 #[test]
 fn no_choice_needs_a_c_compiler_or_what_it_has_no_use_for() {
     for (choice, _) in MOST {
-        // Metrics are what prometheus-client and procfs are for.
+        // Only the feature `metrics` needs prometheus-client and procfs.
         let metrics = choice.contains(&"metrics");
         for name in needed(choice, "normal,build") {
             let (name, _) = name.split_once(' ').expect("a name and a version");

@@ -1,10 +1,9 @@
-//! Every decoder that sees bytes from outside, fed with mutations of a corpus.
+//! Fuzzing of every decoder that reads bytes from outside, with mutations of a corpus.
 //!
-//! A run is bounded by time, a second for each decoder unless
-//! `FUZZ_SECONDS` says otherwise. Its seed is printed, and
-//! `TIDINGS_FUZZ_SEED` repeats it. What makes one panic or hang is written to a
-//! file, belongs into the corpus, and becomes a test. Coverage-guided fuzzers
-//! need a compiler of another channel; these mutations need none.
+//! Each decoder runs for one second, or for `FUZZ_SECONDS`. The seed is printed, and
+//! `TIDINGS_FUZZ_SEED` repeats a run. Input that causes a panic or a hang is written to a file. It
+//! belongs into the corpus, and becomes a test. Coverage-guided fuzzers need another compiler
+//! channel; these mutations do not.
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,10 +22,10 @@ use tidings_testkit::{DEADLINE, handshake};
 use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// The largest input: what is larger is refused by its size.
+/// The largest input. Larger input is refused because of its size.
 const MAX_INPUT: usize = 8 * 1024;
 
-/// Pieces that mean something to one decoder or another.
+/// Pieces of text that have a meaning for some decoder.
 const WORDS: &[&[u8]] = &[
     b"{",
     b"}",
@@ -121,7 +120,7 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().expect("a number"))
 }
 
-/// Feeds one decoder for its time. The corpus itself comes first, as it is.
+/// Feeds one decoder for its time. The corpus itself comes first, unchanged.
 fn fuzz(name: &str, decode: impl Fn(&[u8])) {
     let seed = number("TIDINGS_FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
     let time = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(1));
@@ -207,9 +206,9 @@ fn service() -> TidingsService {
     TidingsService::new(manager, config).unwrap()
 }
 
-/// Everything that a server makes of bytes, over a pipe; it must come to an end,
-/// an event stream once its client has gone: that is seen at the next heartbeat
-/// at the latest, where the client has sent more than its request.
+/// Passes bytes to the whole server over a pipe. The exchange must end. An event stream must end
+/// after its client disconnects. If the client sent more than its request, the server notices that
+/// at the next heartbeat.
 async fn serve(service: &TidingsService, start: &[u8], input: &[u8]) {
     let (mut client, server) = tokio::io::duplex(64 * 1024);
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -251,13 +250,13 @@ async fn serve(service: &TidingsService, start: &[u8], input: &[u8]) {
 fn http_requests() {
     let runtime = runtime();
     let service = runtime.block_on(async { service() });
-    // Without a body's end there is no end, but the client's: see `serve`.
+    // A body without an end lasts until its client disconnects, see `serve`.
     fuzz("http", |input| {
         runtime.block_on(serve(&service, b"", input));
     });
 }
 
-/// Found by `http_requests`.
+/// A case that `http_requests` found.
 #[test]
 fn an_event_stream_ends_though_its_client_sent_more_than_a_request() {
     let runtime = runtime();

@@ -1,11 +1,11 @@
-//! What the dependencies' licences ask for, and which crates are never to be among them.
+//! The licences of dependencies, and crates that must not become dependencies again.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-/// Licences that ask for no more than to be named.
+/// Licences that only require to be named.
 const ALLOWED: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -23,14 +23,14 @@ const ALLOWED: &[&str] = &[
     "Zlib",
 ];
 
-/// Crates that are not to come back in: what they do is done by another here.
+/// Crates that must not come back, because another crate does their work.
 const BANNED: &[(&str, &str)] = &[
     ("openssl", "TLS is rustls"),
     ("native-tls", "TLS is rustls"),
     ("chrono", "times are humantime's"),
 ];
 
-/// The packages that are built for this platform, dev-dependencies included.
+/// Returns the packages that are built for this platform, including dev-dependencies.
 fn packages() -> Vec<Value> {
     let host = Command::new("rustc")
         .arg("-vV")
