@@ -1,4 +1,4 @@
-//! How clients come, come back and go.
+//! Admission: how clients connect, reconnect and disconnect.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::resume::{Away, Kept, ResumeToken, TokenHash};
 use crate::socket::{Socket, Wire};
 use crate::subscriptions::{OpeningKind, Source};
 
-/// The token that a request brings, if it is one.
+/// Returns the resume token of a request, if it has a valid form.
 fn presented(request: &ConnectRequest) -> Option<ResumeToken> {
     request.resume_token.as_ref()?.reveal().parse().ok()
 }
@@ -43,7 +43,7 @@ impl Inner {
         };
         let address = credentials.remote_addr.map(|addr| Who::of(addr.ip()));
         if let Some(address) = &address {
-            // Before anything that costs more than this look.
+            // Check this first, because everything that follows costs more.
             self.limiter.may_fail(address).map_err(AuthError::Limited)?;
         }
         let known = authenticator.authenticate(credentials).await;
@@ -52,14 +52,14 @@ impl Inner {
             self.counters
                 .unauthenticated
                 .fetch_add(1, Ordering::Relaxed);
-            // Nobody can help it that tokens cannot be checked.
+            // Do not count this against the client: the failure to check tokens is the server's.
             if let Some(address) = address.filter(|_| *error != AuthError::Unavailable) {
                 self.limiter.failed(&address);
             }
         })
     }
 
-    /// What a connection is counted by.
+    /// Returns the subject and the address by which a connection is counted.
     fn counted(&self, access: &Access, addr: Option<SocketAddr>) -> Vec<Who> {
         if !self.limiter.counts_connections() {
             return Vec::new();
@@ -79,7 +79,7 @@ impl Inner {
         self.limiter.task(access.who(addr), task_id, known)
     }
 
-    /// Where a subscription starts, from what its request says.
+    /// Returns where a subscription starts, according to the request.
     pub(crate) fn start(&self, since: Option<Since>, history: Option<u32>) -> Start {
         match (since, history) {
             (Some(since), _) => since.into(),
@@ -88,7 +88,7 @@ impl Inner {
         }
     }
 
-    /// The tasks and patterns that a client which is away comes back to.
+    /// Returns the tasks and patterns that a disconnected client will resume.
     pub(crate) fn kept_by(&self, client_id: Option<&ClientId>) -> (Vec<TaskId>, Vec<Pattern>) {
         let clients = self.registry.lock();
         match client_id.and_then(|id| clients.by_id.get(id)) {
@@ -133,7 +133,7 @@ impl Inner {
         let mut replaces = matches!(clients.by_id.get(id), Some(Client::Connected { .. }));
         if let Some((token, owner)) = owner {
             if owner != request.access.owner() {
-                // It will have another id.
+                // The client will get another id, so it replaces no connection.
                 replaces = false;
             } else if !presented(request).is_some_and(|shown| token.is_of(&shown)) {
                 return Err(AdmissionError::ClientIdInUse);
@@ -173,26 +173,26 @@ impl Inner {
         let expires_at = request.access.expires_at();
         self.release_id_of_another(&mut request);
         let client_id = request.client_id.clone().unwrap_or_else(ClientId::generate);
-        // One text for all of a task's connections, if it is known.
+        // If the task exists, all of its connections share one copy of its id.
         let path_task = request.task_id.clone().map(|task_id| {
             let known = self.bus.task(&task_id);
             known.map_or(task_id, |task| task.id().clone())
         });
         let counted = self.counted(&request.access, request.peer.remote_addr);
         let _settling = self.registry.settle(&client_id);
-        // The new connection holds the id before the old one is gone, so a
-        // third cannot slip in; both hold the same proof by now.
+        // The new connection holds the id before the old one is gone, so no third connection can
+        // take it in between. Both have the same resume token by now.
         let (connection, kept, replaced) = {
             let mut clients = self.registry.lock();
             self.admit(&request, &clients)?;
-            // Of both sides of a change one is counted too much, for a moment.
+            // While a client moves to a new connection, both connections count for a moment.
             self.limiter.join(&counted)?;
             let mut replaced = None;
             let mut kept = None;
             if let Some(Client::Connected { connection, .. }) = clients.by_id.get(&client_id)
                 && connection.owner() != request.access.owner()
             {
-                // Somebody else has taken the id just now.
+                // Another client has taken the id in the meantime.
                 return Err(AdmissionError::ClientIdInUse);
             }
             let token = match clients.by_id.get(&client_id) {
@@ -200,7 +200,7 @@ impl Inner {
                     replaced = Some(Arc::clone(connection));
                     Some(*connection.token())
                 }
-                // It is the one: it was admitted.
+                // The token is the right one, because `admit` has checked it.
                 Some(Client::Away(_)) => presented(&request),
                 None => ticket.as_ref().map(|ticket| ticket.token),
             };
@@ -221,7 +221,7 @@ impl Inner {
                 path_task,
                 request.keep_when_gone,
             );
-            // Whatever is sent to it from now on waits behind the greeting.
+            // From here on, messages to the connection wait until the greeting is written.
             clients.insert(Arc::clone(&connection));
             (connection, kept, replaced)
         };
@@ -233,8 +233,8 @@ impl Inner {
                 old.close(CloseReason::Replaced);
                 Some(self.take_subscriptions(&old))
             }
-            // What this node has itself is newer than what it has written: what
-            // is older was lost at the claim.
+            // The state in this node's memory is newer than the state in the shared directory.
+            // State that was older was removed by the claim.
             None => kept.or_else(|| ticket.as_ref()?.kept()),
         };
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
@@ -262,7 +262,7 @@ impl Inner {
         Ok(guard)
     }
 
-    /// Joins the path's task, if there is one, and says hello.
+    /// Joins the task in the path, if there is one, and sends the greeting.
     fn establish(
         &self,
         connection: &Arc<Connection>,
@@ -278,7 +278,7 @@ impl Inner {
             connection.greet(None, &hello);
             return;
         };
-        // Its own cursor goes on, unless the client says better.
+        // The client's own cursor continues, unless the request names another position.
         let own = kept
             .subscriptions
             .iter()
@@ -306,7 +306,7 @@ impl Inner {
             let kind = OpeningKind::Established {
                 preface: preface.clone(),
             };
-            // The one in line is not charged, so there is room for it.
+            // The first cursor is not charged, so there is always room for it.
             if let Ok(Some(key)) = connection.add_task(&task, start.clone(), kind, true) {
                 connection.greet(Some(key), &[]);
                 return;
@@ -314,8 +314,8 @@ impl Inner {
         }
     }
 
-    /// Takes up the rest of what a client had: some of it at once, and the rest
-    /// while its connection goes on.
+    /// Restores the rest of a client's state. Some of it is restored at once, the rest while the
+    /// connection is already in use.
     fn restore(&self, connection: &Arc<Connection>, kept: Kept) {
         if let Some((inbox, seen)) = kept.inbox {
             let epoch = inbox.standing().epoch;
@@ -330,7 +330,7 @@ impl Inner {
         }
     }
 
-    /// Takes a connection's cursors away from the bus and writes down where they were.
+    /// Detaches a connection's cursors from the bus, and returns where they were.
     pub(crate) fn take_subscriptions(&self, connection: &Connection) -> Kept {
         let drained = connection.lock().take_subs();
         let mut kept = Kept::default();
@@ -354,7 +354,7 @@ impl Inner {
         kept
     }
 
-    /// What happens when a connection's task ends.
+    /// Cleans up after a connection's task has ended.
     pub(crate) fn disconnected(&self, connection: &Arc<Connection>) {
         let _settling = self.registry.settle(connection.client_id());
         let kept = self.take_subscriptions(connection);
@@ -366,13 +366,13 @@ impl Inner {
         let registered = clients.remove(connection);
         let ttl = self.config.offline_ttl;
         let draining = self.draining.load(Ordering::Acquire);
-        // One that goes because the process stops comes back to the next one,
-        // if that will know of it.
+        // If the process is stopping, the client will reconnect to the next process. Keep its state
+        // only if that process can know about it.
         let shared = self.shared.get();
         let ends = draining && self.keeper.get().is_none() && shared.is_none();
         if !registered || connection.keep() == Keep::Nothing || ttl.is_zero() || ends {
             drop(clients);
-            // Nobody else has taken it.
+            // No other connection has taken the inbox.
             self.release_inbox(&kept);
             if registered && let Some(shared) = shared {
                 shared.gone(connection.client_id(), self.config.max_away);
@@ -383,7 +383,7 @@ impl Inner {
         let token = TokenHash::of(connection.token());
         let account = connection.account(&access);
         let limits = self.bus.ledger().limits();
-        // Most of what an account may hold is for those who are here.
+        // Most of an account's quota is reserved for connected clients.
         let most = if account == *self.bus.ledger().own() {
             limits.clients
         } else {
@@ -407,7 +407,7 @@ impl Inner {
         }
     }
 
-    /// Forgets clients that were away too long.
+    /// Deletes clients that have been disconnected for too long.
     pub(crate) fn expire_away(&self, now: Instant) {
         loop {
             let expired = self.registry.lock().take_expired(now, self.config.max_away);

@@ -1,4 +1,4 @@
-//! Why a connection ends: one type, one mapping to codes and words.
+//! The reasons for closing a connection, with their codes and texts.
 
 use std::time::Duration;
 
@@ -10,44 +10,44 @@ use tidings_protocol::{CloseCode, ErrorCode, Reconnect};
 pub enum CloseReason {
     /// The client closed it, or its connection broke.
     ClientGone,
-    /// No answer to heartbeats.
+    /// The client did not answer heartbeats.
     HeartbeatTimeout,
-    /// Writes made no progress for the write timeout.
+    /// A write made no progress within the write timeout.
     WriteTimeout,
     /// The same client connected again.
     Replaced,
     /// An operator closed it.
     Kicked,
-    /// The server drains; come back after this long.
+    /// The server drains. The client should reconnect after this time.
     Restart(Duration),
-    /// The client may not do this.
+    /// The client has no permission for this.
     Forbidden,
-    /// Token missing, bad or expired.
+    /// The token is missing, invalid or expired.
     Unauthenticated,
-    /// The token's time is over.
+    /// The token has expired.
     TokenExpired,
-    /// The client sends more than it may, or has too many connections.
+    /// The client sent more than it may, or has too many connections.
     RateLimited,
     /// The server is full.
     Full,
-    /// The store that nodes share cannot be read just now.
+    /// The store that the nodes share cannot be read at the moment.
     Unavailable,
-    /// A binary message came.
+    /// The client sent a binary message.
     Binary,
-    /// A text message was not UTF-8.
+    /// A text message is not UTF-8.
     InvalidPayload,
-    /// The origin or the subprotocol is not one of ours.
+    /// The server does not accept the origin or the subprotocol.
     Policy,
-    /// A message was too large.
+    /// A message is too large.
     TooLarge,
-    /// RFC 6455 was broken.
+    /// The client violated RFC 6455.
     Protocol,
-    /// Something went wrong here.
+    /// The server failed.
     Internal,
 }
 
 impl CloseReason {
-    /// The WebSocket close code.
+    /// Returns the WebSocket close code.
     pub fn code(self) -> CloseCode {
         match self {
             Self::ClientGone | Self::Kicked => CloseCode::Normal,
@@ -67,19 +67,19 @@ impl CloseReason {
         }
     }
 
-    /// The reason in a word or three, for `going_away` and the close frame.
+    /// Returns the reason as a short text, for `going_away` and the close frame.
     pub fn text(self) -> &'static str {
         match self {
             Self::ClientGone => "goodbye",
             Self::HeartbeatTimeout => "no answer to heartbeats",
-            Self::WriteTimeout => "the connection does not read",
+            Self::WriteTimeout => "the client does not read",
             Self::Replaced => "replaced by a newer connection",
             Self::Kicked => "closed by an operator",
             Self::Restart(_) => "the service restarts",
             Self::Forbidden => "not allowed",
             Self::Unauthenticated => "a valid token is needed",
             Self::TokenExpired => "the token has expired",
-            Self::RateLimited => "more than a client may",
+            Self::RateLimited => "the client exceeded a limit",
             Self::Full => "the server is full",
             Self::Unavailable => "the service is not available",
             Self::Binary => "binary messages are not supported",
@@ -91,7 +91,7 @@ impl CloseReason {
         }
     }
 
-    /// What the client is to do next.
+    /// Returns what the client should do after the close.
     pub fn reconnect(self) -> Reconnect {
         match self {
             Self::Restart(_) => Reconnect::After,
@@ -100,7 +100,7 @@ impl CloseReason {
         }
     }
 
-    /// How long the client is to wait first.
+    /// Returns how long the client should wait before it reconnects.
     pub fn reconnect_after(self) -> Option<Duration> {
         match self {
             Self::Restart(after) => Some(after),
@@ -108,7 +108,7 @@ impl CloseReason {
         }
     }
 
-    /// The error that is sent before the close, where the client did something wrong.
+    /// Returns the error that is sent before the close, if the client caused it.
     pub fn error(self) -> Option<ErrorCode> {
         match self {
             Self::Forbidden => Some(ErrorCode::Forbidden),

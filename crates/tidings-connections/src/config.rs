@@ -1,4 +1,4 @@
-//! What can be set on a [`ConnectionManager`](crate::ConnectionManager).
+//! The settings of a [`ConnectionManager`](crate::ConnectionManager).
 
 use std::time::Duration;
 
@@ -7,39 +7,39 @@ use tidings_bus::{LogLimits, SkipPolicy};
 use crate::defaults;
 use crate::limits::ClientLimits;
 
-/// Settings; see [`defaults`] for the reasons.
+/// The settings of connections. [`defaults`] explains the default values.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectionsConfig {
-    /// Between two heartbeats. Default 25 s.
+    /// The time between two heartbeats. Default: 25 s.
     pub heartbeat_interval: Duration,
-    /// How long a write may make no progress; noticed within twice that. Default 30 s.
+    /// How long a write may make no progress. It is noticed within twice this time. Default: 30 s.
     pub write_timeout: Duration,
-    /// How long a close may take to be written. Default 5 s.
+    /// How long the writing of a close may take. Default: 5 s.
     pub close_timeout: Duration,
-    /// How long a client that went away is kept; zero keeps none. Default 5 min.
+    /// How long a disconnected client is kept. Zero keeps none. Default: 5 min.
     pub offline_ttl: Duration,
-    /// Clients kept while away. Default 100,000.
+    /// The most disconnected clients to keep. Default: 100,000.
     pub max_away: usize,
-    /// Connections at a time. Default 15,000.
+    /// The most connections at a time. Default: 15,000.
     pub max_connections: usize,
-    /// Tasks and patterns subscribed to by name on one connection. Default 1,000.
+    /// The most tasks and patterns that one connection may subscribe to by name. Default: 1,000.
     pub max_subscriptions: usize,
-    /// The largest message from a client, in bytes. Default 64 KiB.
+    /// The largest message from a client, in bytes. Default: 64 KiB.
     pub max_message_bytes: usize,
-    /// From how far behind a connection skips what it may miss. Default 256 events.
+    /// How far behind a connection must be to skip events that it may miss. Default: 256 events.
     pub skip: SkipPolicy,
-    /// What an inbox keeps. Default 100 messages, 256 KiB.
+    /// The limits of an inbox. Default: 100 messages, 256 KiB.
     pub inbox: LogLimits,
-    /// Bytes of answers that may wait for a client that does not read. Default 64 KiB.
+    /// The most bytes of answers that may wait for a client that does not read. Default: 64 KiB.
     pub max_pending_answers: usize,
-    /// Tasks that a change of subscriptions looks at before others have their turn.
-    /// Default 64: a tenth of a millisecond. More is faster for one, and longer for
-    /// everybody else.
+    /// The number of tasks that a change of subscriptions visits before it yields to others.
+    /// Default: 64, which takes a tenth of a millisecond. A higher number makes the change faster,
+    /// but others wait longer.
     pub slice: usize,
-    /// What one client may use. Default: as much as it likes.
+    /// The limits of a single client. Default: no limits.
     pub limits: ClientLimits,
-    /// The most events that `history=N` gives. Default 1,000.
+    /// The most events that `history=N` returns. Default: 1,000.
     pub max_history: u32,
 }
 
@@ -67,22 +67,22 @@ impl Default for ConnectionsConfig {
     }
 }
 
-/// A setting that cannot work.
+/// A setting that does not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} must be at least {least}")]
 pub struct ConnectionsConfigError {
-    /// The field's name.
+    /// The name of the field.
     pub field: &'static str,
-    /// The least value that works.
+    /// The smallest value that works.
     pub least: u64,
 }
 
 macro_rules! setters {
     ($($name:ident: $type:ty),* $(,)?) => {
-        /// Chained setters, one per field; see the fields for their meaning.
+        /// Chained setters, one per field. The fields explain their meaning.
         impl ConnectionsConfig {
             $(
-                /// Sets the field of this name.
+                /// Sets the field with this name.
                 #[must_use]
                 pub fn $name(mut self, value: $type) -> Self {
                     self.$name = value;

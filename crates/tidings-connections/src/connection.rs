@@ -1,4 +1,4 @@
-//! One connection: who it is, what it is written to, what it watches.
+//! One connection: its client, its socket and its subscriptions.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -21,31 +21,30 @@ use crate::socket::{Socket, Wire};
 use crate::stats::{ConnectionStates, LAG_BOUNDS};
 use crate::subscriptions::{Mark, Opening, OpeningKind, Source, Sub};
 
-/// One live connection.
+/// A live connection.
 ///
-/// Made by [`ConnectionManager::connect`](crate::ConnectionManager::connect);
-/// driven by a task of the transport's that polls
-/// [`poll_drive`](Connection::poll_drive), feeds
-/// [`receive`](Connection::receive), and drops its guard at the end.
+/// [`ConnectionManager::connect`](crate::ConnectionManager::connect) creates it. A task of the
+/// transport drives it: the task polls [`poll_drive`](Connection::poll_drive), passes messages to
+/// [`receive`](Connection::receive), and drops the guard at the end.
 ///
-/// Laid out as written: a delivery touches the beginning of one connection after
-/// the other, and what it costs beside the system call is the cache's misses.
+/// The order of the fields is intentional. A delivery touches the first bytes of one connection
+/// after the other. Besides the system call, cache misses are its main cost.
 #[repr(C)]
 pub struct Connection {
     socket: Box<dyn Socket>,
     manager: Arc<Inner>,
-    /// The wire's framing is the bus's: bytes go out as they lie in the log.
+    /// Whether the wire has the bus's framing, so that the bytes of the log can be sent unchanged.
     as_is: bool,
     keep: Keep,
-    /// Heartbeats since the client last gave a sign of life.
+    /// The number of heartbeats since the client's last sign of life.
     unanswered: AtomicU8,
-    /// Messages received.
+    /// The number of messages received.
     received: AtomicU32,
     out: Mutex<Outbound>,
     wire: &'static dyn Wire,
     me: Weak<Connection>,
     client_id: ClientId,
-    /// The task of the path, to which messages without a task refer.
+    /// The task in the path. Messages without a task refer to it.
     path_task: Option<TaskId>,
     token: ResumeToken,
     since: Timestamp,
@@ -53,48 +52,48 @@ pub struct Connection {
     remote_addr: Option<RemoteAddr>,
 }
 
-/// With the counts of its `Arc` it fits a size of the allocator's, of which the
-/// next is 64 bytes larger.
+/// With the counters of its `Arc`, the struct fits into one size class of the allocator. The next
+/// size class is 64 bytes larger.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Connection>() + 2 * size_of::<usize>() <= 320);
 
-/// What is known of a connection.
+/// A description of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectionInfo {
-    /// The client.
+    /// The client's id.
     pub client_id: ClientId,
-    /// Since when.
+    /// When the client connected.
     pub connected_at: Timestamp,
-    /// From where.
+    /// The client's address.
     pub remote_addr: Option<SocketAddr>,
-    /// What it says it is.
+    /// The name of the client's software, as the client sent it.
     pub user_agent: Option<Arc<str>>,
-    /// Who it proved to be.
+    /// The name that the client's token proved.
     pub subject: Option<Arc<str>>,
-    /// `websocket` or `sse`.
+    /// The kind of transport: `websocket` or `sse`.
     pub transport: &'static str,
-    /// What it watches.
+    /// The tasks that the client watches.
     pub subscriptions: Vec<SubscriptionInfo>,
-    /// Patterns it watches.
+    /// The patterns that the client watches.
     pub patterns: Vec<Pattern>,
-    /// Events handed to its socket.
+    /// The number of events handed to the client's socket.
     pub delivered: u64,
-    /// Messages it has sent.
+    /// The number of messages that the client sent.
     pub received: u32,
-    /// Events that it has still to get, over all subscriptions.
+    /// The number of undelivered events, over all subscriptions.
     pub lag: u64,
-    /// Its socket takes nothing at the moment.
+    /// Whether the client's socket is full at the moment.
     pub blocked: bool,
 }
 
-/// One subscription of a connection.
+/// A subscription of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SubscriptionInfo {
-    /// The task.
+    /// The id of the task.
     pub task_id: TaskId,
-    /// The last offset that it got or was told about.
+    /// The last offset that the client received or was told about.
     pub offset: u64,
-    /// How many events it has still to get.
+    /// The number of undelivered events.
     pub lag: u64,
 }
 
@@ -136,27 +135,27 @@ impl Connection {
         })
     }
 
-    /// The client at the other end.
+    /// Returns the id of the client.
     pub fn client_id(&self) -> &ClientId {
         &self.client_id
     }
 
-    /// The task that messages without a task refer to.
+    /// Returns the task to which messages without a task refer.
     pub fn path_task(&self) -> Option<&TaskId> {
         self.path_task.as_ref()
     }
 
-    /// What it is written to.
+    /// Returns the socket.
     pub fn socket(&self) -> &dyn Socket {
         self.socket.as_ref()
     }
 
-    /// The largest message that its client may send.
+    /// Returns the size of the largest message that the client may send, in bytes.
     pub fn max_message_bytes(&self) -> usize {
         self.manager.config.max_message_bytes
     }
 
-    /// How long a close may take.
+    /// Returns how long a close may take.
     pub fn close_timeout(&self) -> std::time::Duration {
         self.manager.config.close_timeout
     }
@@ -173,22 +172,22 @@ impl Connection {
         &self.manager
     }
 
-    /// Where its client comes from.
+    /// Returns the client's address.
     pub(crate) fn remote_addr(&self) -> Option<SocketAddr> {
         self.remote_addr.map(SocketAddr::from)
     }
 
-    /// What its client may do. Lent out: a renewed token may change it.
+    /// Returns a copy of the client's permissions, because a renewed token may change them.
     pub fn access(&self) -> Access {
         self.lock().access.clone()
     }
 
-    /// Whom its client belongs to.
+    /// Returns the owner of the client.
     pub(crate) fn owner(&self) -> Option<Arc<str>> {
         self.lock().access.owner()
     }
 
-    /// Whether its client's cursors outlive it.
+    /// Returns whether the client's cursors outlive the connection.
     pub(crate) fn keep(&self) -> Keep {
         self.keep
     }
@@ -215,7 +214,7 @@ impl Connection {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Has the manager's timer look whether writes get anywhere from here on.
+    /// Makes the manager's timer check whether writes progress from here on.
     pub(crate) fn watch_progress(&self, progress: u32) {
         self.manager
             .stalls
@@ -233,8 +232,8 @@ impl Connection {
         .with_max_message_bytes(self.max_message_bytes())
     }
 
-    /// Whether the client is not to be read from for now: it has not taken its
-    /// answers, or what it asked for is still being done.
+    /// Returns whether the transport should stop reading from the client for now. Either the client
+    /// has not read its answers, or an earlier request is still being processed.
     pub fn is_backed_up(&self) -> bool {
         let out = self.lock();
         let waiting = out.waiting_answers();
@@ -244,12 +243,12 @@ impl Connection {
             || (waiting > 0 && out.pending.as_ref().is_some_and(|pending| pending.is_over()))
     }
 
-    /// Notes a sign of life: anything that came in.
+    /// Records a sign of life, which any received data is.
     pub fn saw_life(&self) {
         self.unanswered.store(0, Ordering::Relaxed);
     }
 
-    /// Counts bytes that came in.
+    /// Counts received bytes.
     pub fn count_bytes_in(&self, bytes: usize) {
         let counter = &self.manager.counters.bytes_in;
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -263,8 +262,8 @@ impl Connection {
             .fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a heartbeat that is about to be sent; gives how many before it
-    /// went unanswered.
+    /// Counts a heartbeat that is about to be sent. Returns how many heartbeats before it had no
+    /// answer.
     pub(crate) fn count_heartbeat(&self) -> u8 {
         let unanswered = self.unanswered.load(Ordering::Relaxed);
         self.unanswered
@@ -272,7 +271,7 @@ impl Connection {
         unanswered
     }
 
-    /// Sends a control message; dropped if the connection is closing.
+    /// Sends a control message. The message is dropped if the connection is closing.
     pub fn send(&self, message: &ControlMessage) {
         let mut bytes = Vec::new();
         self.encode(message, &mut bytes);
@@ -282,17 +281,18 @@ impl Connection {
         }
     }
 
-    /// Sends bytes that are framed already: a transport's own answer, such as a pong.
+    /// Sends bytes that are already framed, such as a pong of the transport.
     pub fn send_framed(&self, bytes: &[u8]) {
         let mut out = self.lock();
         self.write_control(&mut out, bytes);
     }
 
-    /// Ends the connection: error if there is one to tell, `going_away`, close.
+    /// Closes the connection. Sends an error if the reason has one, then `going_away`, then the
+    /// close.
     ///
-    /// The one way a connection is closed. Later calls change nothing. The
-    /// transport's task sees [`poll_drive`](Self::poll_drive) complete once it
-    /// is written, or when it could not be within the close timeout.
+    /// This is the only way in which a connection is closed. Later calls have no effect.
+    /// [`poll_drive`](Self::poll_drive) completes when the close is written, or when the close
+    /// timeout has passed.
     pub fn close(&self, reason: CloseReason) {
         let mut out = self.lock();
         if !out.is_open() {
@@ -326,7 +326,7 @@ impl Connection {
         self.manager.counters.closed(reason);
     }
 
-    /// Notes that its task has ended: nothing is written from here on.
+    /// Records that the connection's task has ended. Nothing is written from here on.
     pub(crate) fn end(&self) {
         let mut out = self.lock();
         if out.is_open() {
@@ -335,12 +335,12 @@ impl Connection {
         }
     }
 
-    /// Whether the connection has been closed from this side or the other.
+    /// Returns whether neither side has closed the connection.
     pub fn is_open(&self) -> bool {
         self.lock().is_open()
     }
 
-    /// What is known of the connection.
+    /// Returns a description of the connection.
     pub fn info(&self) -> ConnectionInfo {
         let out = self.lock();
         let subscriptions: Vec<_> = out
@@ -374,7 +374,7 @@ impl Connection {
         }
     }
 
-    /// Adds what it stands at.
+    /// Adds the connection's state to the totals.
     pub(crate) fn add_to(&self, states: &mut ConnectionStates) {
         let out = self.lock();
         if !out.is_open() {
@@ -393,7 +393,7 @@ impl Connection {
         states.by_lag[LAG_BOUNDS.partition_point(|bound| *bound < lag)] += 1;
     }
 
-    /// Whether it watches this task, by name or by pattern.
+    /// Returns whether the client watches this task, by name or by a pattern.
     pub fn watches(&self, task_id: &TaskId) -> bool {
         self.lock().subs.find(task_id).is_some()
     }
@@ -410,11 +410,11 @@ impl Connection {
         Some(self.me.upgrade()?)
     }
 
-    /// Adds a cursor, to be opened when the socket has room; gives its key, or
-    /// none if the source has left the registry.
+    /// Adds a cursor, which opens when the socket has room. Returns its key, or `None` if the
+    /// source has left the registry.
     ///
     /// # Errors
-    /// The client holds as much as it may.
+    /// Returns an error if the client already holds as much as it may.
     pub(crate) fn add(
         &self,
         out: &mut Outbound,
@@ -453,22 +453,22 @@ impl Connection {
         Ok(Some(key))
     }
 
-    /// Returns the account that pays for what this connection makes the server hold.
+    /// Returns the account that is charged for what this connection makes the server hold.
     pub(crate) fn account(&self, access: &Access) -> Account {
         self.manager.account(access, self.remote_addr())
     }
 
-    /// Notes that what it watches has changed, where others are to know.
+    /// Records that the subscriptions have changed, if other nodes need to know.
     pub(crate) fn changed(&self) {
         if let Some(shared) = self.manager.shared.get() {
             shared.write_soon(&self.client_id);
         }
     }
 
-    /// Adds a cursor on a task that has appeared under a pattern and has none.
+    /// Adds a cursor on a task that appeared under a pattern, unless the connection has one.
     ///
     /// # Errors
-    /// The client holds as much as it may.
+    /// Returns an error if the client already holds as much as it may.
     pub(crate) fn add_new(
         &self,
         out: &mut Outbound,
@@ -480,12 +480,11 @@ impl Connection {
         self.add(out, source, Start::Retained, kind, false)
     }
 
-    /// Adds a cursor on a task, in place of one that there may be: a pattern
-    /// brings one at the very moment that a task is made. None if the task was
-    /// forgotten meanwhile.
+    /// Adds a cursor on a task. It replaces a cursor that a pattern may have added at the moment at
+    /// which the task was created. Returns `None` if the task was removed in the meantime.
     ///
     /// # Errors
-    /// The client holds as much as it may.
+    /// Returns an error if the client already holds as much as it may.
     pub(crate) fn add_task(
         &self,
         task: &Arc<Task>,
@@ -516,7 +515,7 @@ impl Connection {
         added
     }
 
-    /// The client's inbox, if it has one.
+    /// Returns the client's inbox, if it has one.
     pub(crate) fn inbox(&self) -> Option<Arc<Topic>> {
         self.lock()
             .subs
@@ -527,12 +526,12 @@ impl Connection {
             })
     }
 
-    /// Gives up on what is not yet written.
+    /// Discards data that is not written yet.
     pub(crate) fn abandon(&self) {
         self.lock().abandon();
     }
 
-    /// Takes the client's inbox away; gives the last message that it got.
+    /// Removes the client's inbox. Returns the number of the last message that the client received.
     pub(crate) fn drop_inbox(&self) -> u64 {
         let mut out = self.lock();
         let mut subs = out.subs.iter();
@@ -550,8 +549,8 @@ impl Connection {
         let mut out = self.lock();
         if out.is_open() {
             let source = Source::Inbox(Arc::clone(inbox));
-            // Its messages are charged, and so bounded. Its one cursor is not worth
-            // losing them for.
+            // The inbox's messages are charged, and therefore bounded. It would be wrong to lose
+            // them because its one cursor exceeds a limit.
             if let Err(over) = self.add(&mut out, source, start, OpeningKind::Silent, false) {
                 tracing::debug!(client_id = %self.client_id, %over, "an inbox has no cursor");
                 drop(out);

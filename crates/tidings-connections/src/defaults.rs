@@ -1,29 +1,30 @@
-//! Every default of connections, with its unit and its reason.
+//! The default settings of connections, with units and reasons.
 
 use std::time::Duration;
 
-/// Between two heartbeats: below the 30 s and 60 s after which common proxies
-/// drop an idle connection.
+/// The time between two heartbeats. Common proxies drop idle connections after 30 s or 60 s, so it
+/// is shorter than that.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(25);
 
-/// Heartbeats without any sign of life before a connection is given up.
+/// The number of heartbeats without any sign of life after which a connection is closed.
 pub const UNANSWERED_HEARTBEATS: u8 = 2;
 
-/// How long a write may make no progress at all. A slow reader drains
-/// something in this time; a dead one does not.
+/// How long a write may make no progress at all. A slow reader reads something in this time. A dead
+/// one does not.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a close may take to be written.
+/// How long the writing of a close may take.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the cursors and the inbox of a client that went away are kept.
+/// How long the cursors and the inbox of a disconnected client are kept.
 pub const OFFLINE_TTL: Duration = Duration::from_secs(5 * 60);
 
-/// Clients kept while they are away; the one away longest goes first.
+/// The most disconnected clients to keep. The one that has been disconnected longest is deleted
+/// first.
 pub const MAX_AWAY: usize = 100_000;
 
-/// Connections at a time. Each costs a file descriptor, and most systems
-/// start with 1,024 to 20,000 of those.
+/// The most connections at a time. Each needs a file descriptor, and most systems allow 1,024 to
+/// 20,000 of those by default.
 pub const MAX_CONNECTIONS: usize = 15_000;
 
 /// How long a request waits for its turn if its client has caused much work. A
@@ -36,34 +37,35 @@ pub const MAX_SUBSCRIPTIONS: usize = 1_000;
 /// The largest message accepted from a client, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// A subscriber this many events behind starts to skip what it may miss.
+/// The number of undelivered events from which on a subscriber skips events that it may miss.
 pub const SKIP_BEHIND: u64 = tidings_bus::defaults::SKIP_BEHIND;
 
-/// Messages kept in the inbox of one client.
+/// The most messages in the inbox of one client.
 pub const INBOX_MESSAGES: u64 = 100;
 
-/// Bytes kept in the inbox of one client.
+/// The most bytes in the inbox of one client.
 pub const INBOX_BYTES: usize = 256 * 1024;
 
-/// Bytes of answers that may wait for a client that does not read; past it the
-/// client is not read from either, so it cannot make the server hold more.
+/// The most bytes of answers that may wait for a client that does not read. Beyond it, the server
+/// does not read from the client either, so the client cannot make the server hold more.
 pub const MAX_PENDING_ANSWERS: usize = 64 * 1024;
 
-/// Tasks that a change of subscriptions looks at before others have their turn.
+/// The number of tasks that a change of subscriptions visits before it yields to others.
 pub const SLICE: usize = 64;
 
-/// Bytes that one more cursor of a connection is charged for: the cursor, its
+/// The bytes that are charged for each further cursor of a connection. They cover the cursor, its
 /// announcement while that waits, and its entries in two lists.
 pub const CURSOR_BYTES: u64 = 320;
 
-/// Bytes that a client is charged for while it is kept: its entries in the registry.
+/// The bytes that are charged for a disconnected client: its entries in the registry.
 pub const KEPT_CLIENT_BYTES: u64 = 512;
 
-/// Bytes that each position of a client that is kept is charged for.
+/// The bytes that are charged for each position of a disconnected client.
 pub const KEPT_POSITION_BYTES: u64 = 96;
 
-/// Events that `history=N` may ask for.
+/// The most events that `history=N` may request.
 pub const MAX_HISTORY: u32 = 1_000;
 
-/// Heads told in one heartbeat; a connection with more quiet tasks gets them in turn.
+/// The most offsets in one heartbeat. A connection with more quiet tasks gets their offsets in
+/// turn.
 pub const MAX_HEADS: usize = 256;

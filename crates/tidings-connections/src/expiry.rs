@@ -1,7 +1,7 @@
-//! When tokens expire: one entry for each connection whose token does.
+//! The expiry of tokens: one entry for each connection whose token expires.
 //!
-//! Looked at by the manager's one timer. Connections without an end, which are
-//! all where nobody is asked for a token, are not in it.
+//! The manager's single timer checks the entries. Connections without an expiry have no entry.
+//! Without authentication, no connection has one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -12,8 +12,8 @@ use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::manager::Inner;
 
-/// By time, and then by where the connection lies, which is its own for as
-/// long as its entry is there.
+/// Sorted by time, then by the address of the connection in memory. The address is unique as long
+/// as the entry exists.
 type Key = (Timestamp, usize);
 
 #[derive(Default)]
@@ -30,7 +30,7 @@ impl Expiries {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Follows a connection whose token ended at `before` and now ends at `now`.
+    /// Moves the entry of a connection whose token expired at `before` and now expires at `now`.
     pub(crate) fn follow(
         &self,
         connection: &Arc<Connection>,
@@ -49,7 +49,7 @@ impl Expiries {
         }
     }
 
-    /// Takes the connections out whose time is over.
+    /// Removes the connections whose tokens have expired, and returns them.
     fn take_due(&self, now: Timestamp) -> Vec<Weak<Connection>> {
         let mut entries = self.lock();
         let mut due = Vec::new();
@@ -63,7 +63,7 @@ impl Expiries {
 }
 
 impl Inner {
-    /// Closes the connections whose token has expired.
+    /// Closes the connections whose tokens have expired.
     pub(crate) fn end_expired(&self) {
         let now = self.bus.config().clock.now();
         for connection in self.expiries.take_due(now) {

@@ -1,7 +1,7 @@
-//! Signs of life both ways, for all connections from one timer.
+//! Heartbeats for all connections from one timer.
 //!
-//! The timer ticks [`SLOTS`] times per interval and serves the connections
-//! whose number falls on that tick: the load is spread, and a connection costs
+//! The timer ticks [`SLOTS`] times per interval. Each tick serves the connections whose number
+//! belongs to it. This spreads the load, and a connection needs no timer of its own.
 //! no timer of its own.
 
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::defaults::{MAX_HEADS, UNANSWERED_HEARTBEATS};
 use crate::manager::Inner;
 use crate::subscriptions::Mark;
 
-/// Ticks per heartbeat interval.
+/// The number of ticks per heartbeat interval.
 const SLOTS: u32 = 25;
 
-/// Connections served between two yields.
+/// The number of connections that are served between two yields.
 const BATCH: usize = 128;
 
-/// How often deadlines are looked at, at least.
+/// The longest time between two checks of deadlines.
 const DEADLINE_CHECK: Duration = Duration::from_millis(500);
 
-/// Looks at deadlines between two times that limits forget who has been quiet:
-/// a minute, mostly.
+/// The number of deadline checks between two cleanups of the limits, which remove quiet clients. It
+/// amounts to about a minute.
 const CHECKS_A_TIDY: u32 = 120;
 
-/// Runs the timer until the manager goes.
+/// Runs the timer until the manager is dropped.
 pub(crate) async fn run(
     manager: std::sync::Weak<Inner>,
     interval: Duration,
@@ -61,7 +61,7 @@ pub(crate) async fn run(
             }
         }
         if now >= next_beat {
-            // A timer that fell behind does not fire in a burst.
+            // If the timer falls behind, it does not catch up in a burst.
             next_beat = (next_beat + period).max(now);
             for (count, connection) in manager
                 .registry
@@ -80,15 +80,15 @@ pub(crate) async fn run(
 }
 
 impl Connection {
-    /// Sends a ping and a heartbeat in one write, unless the last ones were
-    /// not answered; then the connection is given up.
+    /// Sends a ping and a heartbeat in one write. If earlier ones were not answered, closes the
+    /// connection instead.
     pub(crate) fn heartbeat(self: &Arc<Self>) {
         if self.wire().answers_pings() && self.count_heartbeat() >= UNANSWERED_HEARTBEATS {
             self.close(CloseReason::HeartbeatTimeout);
             return;
         }
         let mut out = self.lock();
-        // A full socket has its own deadline, and heartbeats must not pile up.
+        // A full socket has its own deadline, and heartbeats must not pile up behind it.
         if out.blocked || !out.is_open() {
             return;
         }

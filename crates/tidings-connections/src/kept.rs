@@ -1,9 +1,9 @@
-//! Clients beyond the process: what is written of them, and read again.
+//! Storage of clients beyond the life of the process.
 //!
-//! A client that is away is written as it is kept in memory, and a connected
-//! one where it would be if it went now. Every few seconds, what has changed;
-//! and all of it at a stop in order. So a crash takes a connected client back
-//! by seconds: it gets again what came since, and misses nothing.
+//! A disconnected client is written as it is kept in memory. A connected client is written as if it
+//! disconnected now. Changes are written every few seconds, and everything is written on an orderly
+//! stop. After a crash, a connected client continues a few seconds back. It receives the events
+//! since then again, and misses none.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,17 +23,17 @@ use crate::registry::{AT_ONCE, Expiry};
 use crate::resume::{Away, Kept, KeptSubscription, TokenHash};
 use crate::subscriptions::Source;
 
-/// How often what has changed of clients is written.
+/// How often changes of clients are written.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// A client as it is written.
+/// The stored form of a client.
 #[derive(Serialize, Deserialize)]
 struct Record {
     token: TokenHash,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
-    /// Until when it may come back, in milliseconds since 1970; none while it
-    /// is connected.
+    /// Until when the client may reconnect, in milliseconds since 1970. `None` while it is
+    /// connected.
     until: Option<u64>,
     subscriptions: Vec<Subscription>,
     patterns: Vec<Pattern>,
@@ -43,7 +43,8 @@ struct Record {
 #[derive(Serialize, Deserialize)]
 struct Subscription {
     task_id: TaskId,
-    /// Where it goes on; `history` where it has yet to begin, none for live.
+    /// The position to continue at. If the cursor has not opened yet, `history` says where it
+    /// starts; without either it starts live.
     since: Option<Since>,
     history: Option<u64>,
     explicit: bool,
@@ -52,32 +53,32 @@ struct Subscription {
 
 #[derive(Serialize, Deserialize)]
 struct Inbox {
-    /// The last message that the client got.
+    /// The last message that the client received.
     seen: u64,
-    /// The number of the first of these.
+    /// The number of the first message.
     first: u64,
     messages: Vec<String>,
 }
 
-/// What was last written, so that only what has changed is.
+/// What was last written, so that only changes are written.
 #[derive(Default)]
 pub(crate) struct Written {
     clients: HashMap<ClientId, Last>,
-    /// Counts the times that all clients were looked at.
+    /// Counts the rounds over all clients.
     round: u64,
 }
 
-/// What was last written of a client.
+/// What was last written for a client.
 struct Last {
-    /// Of the record of one that is connected, and of what alone can change of one
-    /// that is away; none where it is to be written again.
+    /// A hash of the last write, or `None` to write the client again. For a connected client it
+    /// covers the whole record. For a disconnected client it covers only the parts that can change.
     hash: Option<u64>,
-    /// When it was seen last.
+    /// The last round in which the client existed.
     round: u64,
 }
 
 impl Written {
-    /// Notes what is to be written next; false if it is there already.
+    /// Records the next write of a client. Returns `false` if the same data was already written.
     fn note(&mut self, id: &ClientId, made_by: impl Hash) -> bool {
         let mut hasher = DefaultHasher::new();
         made_by.hash(&mut hasher);
@@ -89,22 +90,22 @@ impl Written {
         }
     }
 
-    /// Leaves what was written as it is.
+    /// Records that the client still exists, without writing it.
     fn leave(&mut self, id: &ClientId) {
         if let Some(known) = self.clients.get_mut(id) {
             known.round = self.round;
         }
     }
 
-    /// Has all written again. Whom a store may still have stays known, or nobody
-    /// would ever forget it there.
+    /// Marks all clients to be written again. The entries stay, because the store may still have
+    /// the clients, and their deletion is found by comparing with these entries.
     fn doubt(&mut self) {
         for known in self.clients.values_mut() {
             known.hash = None;
         }
     }
 
-    /// Those that were not seen in this round.
+    /// Returns the clients that did not occur in this round.
     fn unseen(&self) -> Vec<ClientId> {
         let all = self.clients.iter();
         all.filter(|(_, last)| last.round != self.round)
@@ -113,7 +114,7 @@ impl Written {
     }
 }
 
-/// What a client watches and where it was, as nodes that share clients write it.
+/// What a client watches, and its positions, in the form that nodes share.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Watching {
     subscriptions: Vec<Subscription>,
@@ -132,13 +133,13 @@ impl Watching {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Nothing yet, if it was not written since the client came.
+    /// Reads the stored form. It is empty if nothing was written since the client connected.
     pub(crate) fn read(json: &[u8]) -> Self {
         if json.is_empty() {
             return Self::default();
         }
         serde_json::from_slice(json).unwrap_or_else(|error| {
-            tracing::warn!(%error, "what a client watched cannot be read");
+            tracing::warn!(%error, "the stored subscriptions of a client cannot be read");
             Self::default()
         })
     }
@@ -212,8 +213,8 @@ impl Inner {
         }
     }
 
-    /// What has changed of clients that are away since it was last written, after
-    /// the one named; the last one looked at goes into its place.
+    /// Returns the changes of disconnected clients since the last write, starting after `after`.
+    /// Sets `after` to the last client visited.
     fn changes_of_away(
         &self,
         after: &mut Option<Expiry>,
@@ -245,7 +246,7 @@ impl Inner {
         encoded.collect()
     }
 
-    /// What has changed of these clients since it was last written.
+    /// Returns the changes of these clients since the last write.
     fn changes_of(&self, connected: &[Arc<Connection>], written: &mut Written) -> Vec<KeepChange> {
         let mut changes = Vec::new();
         for connection in connected {
@@ -256,8 +257,8 @@ impl Inner {
                 }
                 continue;
             }
-            // Where it really is will be known when its socket has taken what
-            // waits: what was written before holds.
+            // Bytes still wait for the socket, so the client's position is not known yet. The last
+            // written position stays valid.
             let Some(kept) = self.standing_of(connection) else {
                 written.leave(id);
                 continue;
@@ -273,14 +274,14 @@ impl Inner {
         changes
     }
 
-    /// Those of these clients that are here no more, nor on their way.
+    /// Returns those of the clients that are neither registered nor connecting.
     fn gone<'a>(&self, ids: &'a [ClientId]) -> Vec<&'a ClientId> {
         let clients = self.registry.lock();
         ids.iter().filter(|id| !clients.knows(id)).collect()
     }
 
-    /// Where a connected client would be if it went now; none while something
-    /// waits for its socket.
+    /// Returns the state with which the client could resume if it disconnected now. Returns `None`
+    /// while bytes wait for its socket.
     pub(crate) fn standing_of(&self, connection: &Connection) -> Option<Kept> {
         let out = connection.lock();
         if out.pending.is_some() {
@@ -302,12 +303,12 @@ impl Inner {
         Some(kept)
     }
 
-    /// Takes in a client that was written; false if its time is up.
+    /// Loads a stored client. Returns `false` if its time to reconnect has passed.
     fn take_in(&self, id: ClientId, record: Record) -> bool {
         let ttl = self.config.offline_ttl;
         let left = match record.until {
             Some(until) => Duration::from_millis(until.saturating_sub(self.wall())).min(ttl),
-            // It was connected until the stop.
+            // The client was connected until the process stopped.
             None => ttl,
         };
         if left.is_zero() {
@@ -317,7 +318,7 @@ impl Inner {
             let topic = self.bus.detached_topic_from(inbox.first);
             let limits = self.config.inbox;
             for message in inbox.messages {
-                // What cannot be read is as if it ended there.
+                // Treat a message that cannot be read as the end of the inbox.
                 let Some(kind) = kind_of(&message) else { break };
                 self.bus.append_detached(&topic, &limits, kind, |_, text| {
                     text.extend_from_slice(message.as_bytes());
@@ -338,7 +339,7 @@ impl Inner {
             Some(subject) => self.bus.ledger().account(&AccountId::subject(subject)),
             None => self.bus.ledger().own().clone(),
         };
-        // It was there before, so it is not refused.
+        // The client existed before, so it is not refused even if the account is full.
         let charge = account.take(Kind::KeptClient, kept.bytes());
         if let Some((inbox, _)) = &kept.inbox {
             self.bus.charge_detached(inbox, &account);
@@ -349,13 +350,13 @@ impl Inner {
     }
 }
 
-/// What kind of event a personal message carries.
+/// Returns the event type of a stored personal message.
 fn kind_of(message: &str) -> Option<EventType> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
     message["data"]["event_type"].as_str()?.parse().ok()
 }
 
-/// Reads the clients that were kept; gives how many may still come back.
+/// Loads all stored clients. Returns how many of them may still reconnect.
 pub(crate) async fn restore(inner: &Inner, keeper: &dyn Keeper) -> Result<usize, StoreError> {
     let mut forgotten = Vec::new();
     let mut count = 0;
@@ -371,7 +372,7 @@ pub(crate) async fn restore(inner: &Inner, keeper: &dyn Keeper) -> Result<usize,
             }
             (_, read) => {
                 let error = read.err();
-                tracing::warn!(%name, ?error, "what was kept of a client cannot be read");
+                tracing::warn!(%name, ?error, "the stored state of a client cannot be read");
                 forgotten.push((name, None));
             }
         }
@@ -380,13 +381,13 @@ pub(crate) async fn restore(inner: &Inner, keeper: &dyn Keeper) -> Result<usize,
     Ok(count)
 }
 
-/// Writes what has changed, once; so many clients at a time that a publisher does
-/// not wait long for the store, either.
+/// Writes all changes once. Each write contains a limited number of clients, so that a publisher
+/// does not wait long for the store.
 pub(crate) async fn save(inner: &Inner) -> Result<(), StoreError> {
     let Some(keeper) = inner.keeper.get() else {
         return Ok(());
     };
-    // One at a time; a round that fails is repeated whole by the next.
+    // Only one save runs at a time. If a round fails, the next one repeats it completely.
     let mut written = inner.written.lock().await;
     let saved = save_changes(inner, &**keeper, &mut written).await;
     if saved.is_err() {
@@ -426,14 +427,14 @@ async fn save_changes(
 
 async fn write(keeper: &dyn Keeper, changes: Vec<KeepChange>) -> Result<(), StoreError> {
     if changes.is_empty() {
-        // Others have their turn here as well.
+        // Yield, so that other tasks run in between.
         tokio::task::yield_now().await;
         return Ok(());
     }
     keeper.keep(changes).await
 }
 
-/// Writes what has changed, again and again.
+/// Writes the changes periodically.
 pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
     loop {
         tokio::select! {

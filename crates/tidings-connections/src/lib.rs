@@ -1,15 +1,14 @@
-//! Connections of Tidings: who is connected, what each one watches, and how
-//! bytes get from the bus's logs to its socket.
+//! Connections of Tidings: who is connected, what each client watches, and how bytes get from the
+//! logs of the bus to a socket.
 //!
-//! [`ConnectionManager`] registers connections, resumes clients that come back,
-//! keeps inboxes for personal messages, sends heartbeats and closes what does
-//! not answer. A [`Connection`] holds cursors into the logs of
-//! [`tidings_bus`] and writes from them straight to its [`Socket`]; there is no
-//! queue per connection, so a slow client costs no memory. What a client sends
-//! goes to [`Connection::receive`].
+//! [`ConnectionManager`] registers connections, resumes clients that reconnect, keeps inboxes for
+//! personal messages, sends heartbeats and closes connections that do not answer. A [`Connection`]
+//! holds cursors into the logs of [`tidings_bus`] and writes from them directly to its [`Socket`].
+//! There is no queue per connection, so a slow client costs no memory. Messages from a client go to
+//! [`Connection::receive`].
 //!
-//! This crate knows neither HTTP nor WebSocket frames nor a socket type: those
-//! are `tidings-transport`'s, behind the traits [`Socket`] and [`Wire`].
+//! This crate knows neither HTTP, WebSocket frames nor a socket type. `tidings-transport`
+//! implements those behind the traits [`Socket`] and [`Wire`].
 //!
 //! ```
 //! use tidings_bus::{BusConfig, EventBus};

@@ -1,4 +1,4 @@
-//! The handle: who connects, who comes back, who is told what.
+//! The manager of all connections: connecting, resuming, and personal messages.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,14 +26,14 @@ use crate::socket::{Socket, Wire};
 use crate::stalls::Stalls;
 use crate::stats::{ConnectionStates, ConnectionStats, Counters};
 
-/// The least that a client is told to wait when the server restarts: nobody is
-/// back before the port is, and a client that doubles its pauses needs one to double.
+/// The shortest wait that a client is told when the server restarts. The new server needs some time
+/// to listen, and a client that doubles its pauses needs a pause to start with.
 const RECONNECT_FLOOR: Duration = Duration::from_millis(250);
 
-/// Connections to one bus.
+/// The connections of one bus.
 ///
-/// A handle: clones are cheap and share one manager. Sockets and framing come
-/// from the transport, see [`Socket`] and [`Wire`].
+/// Clones are cheap and share one manager. The transport provides sockets and framing, see
+/// [`Socket`] and [`Wire`].
 #[derive(Clone)]
 pub struct ConnectionManager {
     pub(crate) inner: Arc<Inner>,
@@ -54,10 +54,10 @@ pub(crate) struct Inner {
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) counters: Counters,
     pub(crate) draining: AtomicBool,
-    /// Where clients are kept beyond the process.
+    /// The storage of clients beyond the process, if there is one.
     pub(crate) keeper: OnceLock<Arc<dyn Keeper>>,
     pub(crate) written: tokio::sync::Mutex<Written>,
-    /// What this node shares with others, where there are any.
+    /// The state that this node shares with other nodes, in a cluster.
     pub(crate) shared: OnceLock<Arc<Shared>>,
 }
 
@@ -65,36 +65,36 @@ pub(crate) struct Inner {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectRequest {
-    /// The task of the path; none for a connection that subscribes by message.
+    /// The task in the path. `None` for a connection that subscribes by message.
     pub task_id: Option<TaskId>,
-    /// The id that the client has chosen, or got before.
+    /// The id that the client has chosen, or received on an earlier connection.
     pub client_id: Option<ClientId>,
-    /// The proof that it got with the id.
+    /// The token that the client received together with the id.
     pub resume_token: Option<Secret>,
-    /// Where to go on in the path's task.
+    /// Where to continue in the task of the path.
     pub since: Option<Since>,
-    /// How many of the newest events to begin with.
+    /// How many of the newest events to start with.
     pub history: Option<u32>,
-    /// Where it comes from.
+    /// The other side of the socket.
     pub peer: Peer,
-    /// What it may do, from [`ConnectionManager::authenticate`].
+    /// The client's permissions, from [`ConnectionManager::authenticate`].
     pub access: Access,
-    /// Whether its cursors outlive the connection.
+    /// Whether the client's cursors outlive the connection.
     pub keep_when_gone: Keep,
-    /// Written before the greeting, and in one call with it: what is left of the
-    /// transport's own handshake. Not written if the connection does not come about.
+    /// Bytes to write before the greeting and in the same call, such as the response of the
+    /// transport's handshake. They are not written if the connection is refused.
     pub preface: Vec<u8>,
-    /// The right to connect its client here, where nodes share clients.
+    /// In a cluster, the right to connect the client to this node.
     pub(crate) ticket: Option<Arc<Ticket>>,
 }
 
-/// Whether a client's cursors are kept when it goes.
+/// Whether a client's cursors are kept after it disconnects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// For the offline time.
+    /// The cursors are kept for the offline time.
     #[default]
     Resumable,
-    /// Not at all: the transport's clients come back by position (SSE).
+    /// Nothing is kept, because the transport's clients reconnect with a position (SSE).
     Nothing,
 }
 
@@ -124,32 +124,32 @@ impl ConnectRequest {
     }
 }
 
-/// Why a connection did not come about.
+/// Why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdmissionError {
-    /// The client id is in use, and the token that proves it one's own is missing or wrong.
+    /// The client id is in use, and the resume token is missing or wrong.
     #[error("this client id is in use; connect with its resume_token, or with another id")]
     ClientIdInUse,
-    /// The token does not allow to watch the path's task.
+    /// The token does not allow to watch the task in the path.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     /// The client has too many connections.
     #[error(transparent)]
     Limited(#[from] Limited),
-    /// As many connections as allowed are there.
+    /// The server has as many connections as it may have.
     #[error("the server is full; try again later")]
     Full,
-    /// The store that nodes share cannot be read just now.
+    /// The store that the nodes share cannot be read at the moment.
     #[error("the service is not available; try again later")]
     Unavailable,
-    /// The server is about to stop.
+    /// The server is stopping.
     #[error("the server is restarting")]
     Draining,
 }
 
 impl AdmissionError {
-    /// How a transport that can only close tells it.
+    /// Returns the reason with which a transport closes a connection after this error.
     pub fn close_reason(self) -> CloseReason {
         match self {
             Self::ClientIdInUse | Self::Forbidden(_) => CloseReason::Forbidden,
@@ -161,20 +161,20 @@ impl AdmissionError {
     }
 }
 
-/// There is no such client.
+/// The client does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no client {0} is connected or away")]
+#[error("client {0} is neither connected nor able to resume")]
 pub struct UnknownClient(pub ClientId);
 
-/// Keeps a connection registered; dropping it, on whatever way out, takes the
-/// connection out and keeps what its client may come back for.
+/// Keeps a connection registered. Dropping the guard always unregisters the connection, and keeps
+/// the state with which its client can resume.
 #[derive(Debug)]
 pub struct ConnectionGuard {
     pub(crate) connection: Arc<Connection>,
 }
 
 impl ConnectionGuard {
-    /// The connection.
+    /// Returns the connection.
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
@@ -190,19 +190,18 @@ impl Drop for ConnectionGuard {
 }
 
 impl ConnectionManager {
-    /// A manager of connections to `bus`; must be made inside a tokio runtime.
+    /// Creates a manager for the connections of `bus`. Call this inside a tokio runtime.
     ///
     /// # Errors
-    /// A setting that cannot work.
+    /// Returns an error if a setting does not work.
     pub fn new(bus: EventBus, config: ConnectionsConfig) -> Result<Self, ConnectionsConfigError> {
         Self::start(bus, config, None)
     }
 
-    /// A manager that asks everybody who they are; must be made inside a tokio
-    /// runtime.
+    /// Creates a manager that authenticates all clients. Call this inside a tokio runtime.
     ///
     /// # Errors
-    /// A setting that cannot work.
+    /// Returns an error if a setting does not work.
     pub fn with_authenticator(
         bus: EventBus,
         config: ConnectionsConfig,
@@ -247,37 +246,38 @@ impl ConnectionManager {
         })
     }
 
-    /// The bus behind it.
+    /// Returns the bus.
     pub fn bus(&self) -> &EventBus {
         &self.inner.bus
     }
 
-    /// The settings it was made with.
+    /// Returns the settings.
     pub fn config(&self) -> &ConnectionsConfig {
         &self.inner.config
     }
 
-    /// Puts other limits of one client in force. Rates of a connection stay as
-    /// they were at its first message; a manager that was made without limits of
-    /// connections goes on without, as it has not counted those that are there.
+    /// Replaces the limits of a single client. A connection keeps the rates that held at its first
+    /// message. A manager that was created without limits on connections has not counted its
+    /// connections, so it ignores limits on connections that are set later.
     pub fn set_limits(&self, limits: ClientLimits) {
         self.inner.limiter.set(limits);
     }
 
-    /// Whether everybody is asked who they are.
+    /// Returns whether clients are authenticated.
     pub fn asks_for_tokens(&self) -> bool {
         self.inner.authenticator.is_some()
     }
 
-    /// What somebody may do: everything, if nobody is asked who they are.
+    /// Returns the permissions that belong to the credentials. Without authentication everything is
+    /// allowed.
     ///
     /// # Errors
-    /// See [`AuthError`].
+    /// Returns [`AuthError`] if the client is not authenticated.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Access, AuthError> {
         self.inner.authenticate(credentials).await
     }
 
-    /// Counts a request that was refused for what its token does not allow.
+    /// Counts a request that was refused because its token lacks a permission.
     pub fn count_forbidden(&self) {
         self.inner
             .counters
@@ -285,23 +285,22 @@ impl ConnectionManager {
             .fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Brings what a request asks for to this node, where nodes share tasks and
-    /// clients: call it before [`connect`](Self::connect), so that the client is
-    /// greeted with all there is. A client that is connected to another node is
-    /// taken over from there. Alone it does nothing.
+    /// Prepares a connection in a cluster: fetches the task of the request and takes the client
+    /// over from another node. Call this before [`connect`](Self::connect), so that the greeting is
+    /// complete. Without a cluster it does nothing.
     ///
     /// # Errors
-    /// [`AdmissionError::Unavailable`] while what is shared cannot be read: what
-    /// this node has may lie behind what the client has seen on another. Where
-    /// clients are shared, whatever [`connect`](Self::connect) would refuse.
+    /// Returns [`AdmissionError::Unavailable`] while the shared state cannot be read. This node's
+    /// own state may be older than what the client has seen on another node. If nodes share
+    /// clients, it also returns the errors of [`connect`](Self::connect).
     ///
     /// # Cancel safety
-    /// A client that was taken over, and then not connected, is given back.
+    /// Cancel safe. A client that was taken over but not connected is given back.
     pub async fn prepare(&self, request: &mut ConnectRequest) -> Result<(), AdmissionError> {
         if !self.inner.bus.is_shared() {
             return Ok(());
         }
-        // Boxed: most are alone, and would carry along what that takes.
+        // Most servers are no cluster. The box keeps the cluster's future out of theirs.
         Box::pin(self.prepare_shared(request)).await
     }
 
@@ -312,7 +311,7 @@ impl ConnectionManager {
             None => Default::default(),
         };
         let unavailable = |error| {
-            tracing::debug!(%error, "a client is sent away: tasks cannot be fetched");
+            tracing::debug!(%error, "a client is refused: its tasks cannot be fetched");
             AdmissionError::Unavailable
         };
         let (mut tasks, mut patterns) = self.inner.kept_by(request.client_id.as_ref());
@@ -333,23 +332,23 @@ impl ConnectionManager {
         Ok(())
     }
 
-    /// Takes note of a connection that somebody begins, before anything is read.
+    /// Counts a new connection, before anything is read from it.
     ///
     /// # Errors
-    /// Too many come from there.
+    /// Returns an error if too many connections come from this address.
     pub fn note_handshake(&self, ip: std::net::IpAddr) -> Result<(), Limited> {
         self.inner.limiter.handshake(Who::of(ip))
     }
 
-    /// Counts a refusal by a limit that the caller keeps.
+    /// Counts a refusal by a limit that the caller enforces.
     pub fn count_limited(&self, limit: Limit) {
         self.inner.limiter.count(limit);
     }
 
-    /// Takes note of a request, or of an event in one.
+    /// Counts a request, or one event of a request.
     ///
     /// # Errors
-    /// The client has sent more than it may.
+    /// Returns an error if the client has sent more than it may.
     pub fn note_request(
         &self,
         access: &Access,
@@ -360,10 +359,10 @@ impl ConnectionManager {
         self.inner.limiter.messages(who, 1)
     }
 
-    /// Takes note of a request that came to nothing before anybody knew who asks.
+    /// Counts a request that failed before the client was authenticated.
     ///
     /// # Errors
-    /// Too many requests from this address came to nothing.
+    /// Returns an error if too many requests from this address failed.
     pub fn note_failure(&self, addr: Option<std::net::SocketAddr>) -> Result<(), Limited> {
         let Some(address) = addr.map(|addr| Who::of(addr.ip())) else {
             return Ok(());
@@ -373,8 +372,8 @@ impl ConnectionManager {
         Ok(())
     }
 
-    /// Returns the account that pays for what a client makes the server hold: its
-    /// subject's, else its address's. Where no limit is in force it is the bus's own.
+    /// Returns the account that is charged for what a client makes the server hold. It is the
+    /// account of the subject, or else of the address. Without limits it is the bus's own account.
     pub fn account(&self, access: &Access, addr: Option<std::net::SocketAddr>) -> Account {
         self.inner.account(access, addr)
     }
@@ -412,15 +411,15 @@ impl ConnectionManager {
             .spare_work(access.who(addr).as_ref(), units);
     }
 
-    /// Takes note of tasks that were matched and events that were read for a client.
+    /// Counts tasks that were matched and events that were read for a client.
     pub fn note_work(&self, access: &Access, addr: Option<std::net::SocketAddr>, units: usize) {
         self.inner.limiter.worked(access.who(addr).as_ref(), units);
     }
 
-    /// Takes note of the bytes of a request's body.
+    /// Counts the bytes of a request's body.
     ///
     /// # Errors
-    /// The client has sent more than it may.
+    /// Returns an error if the client has sent more than it may.
     pub fn note_bytes(
         &self,
         access: &Access,
@@ -430,10 +429,10 @@ impl ConnectionManager {
         self.inner.limiter.bytes(access.who(addr), bytes)
     }
 
-    /// Takes note of a task that is about to be made by publishing to it.
+    /// Counts a task that a publish is about to create.
     ///
     /// # Errors
-    /// The client has made more than it may.
+    /// Returns an error if the client has created more tasks than it may.
     pub fn note_task(
         &self,
         access: &Access,
@@ -443,13 +442,13 @@ impl ConnectionManager {
         self.inner.note_task(access, addr, task_id)
     }
 
-    /// Registers a connection. Its first message, `connection_established`, is
-    /// on its way when this returns; the cursor was set in the same moment.
+    /// Registers a connection. When this returns, its cursor is set and the greeting
+    /// `connection_established` is on its way.
     ///
-    /// The caller spawns what drives it, and holds the guard there.
+    /// The caller spawns the task that drives the connection, and holds the guard in it.
     ///
     /// # Errors
-    /// See [`AdmissionError`]; the socket is dropped then.
+    /// Returns [`AdmissionError`] if the connection is refused. The socket is then dropped.
     pub fn connect(
         &self,
         request: ConnectRequest,
@@ -461,35 +460,34 @@ impl ConnectionManager {
         })
     }
 
-    /// Whether a request would be refused now, without a socket yet.
+    /// Checks whether a request would be refused now. Needs no socket.
     ///
     /// # Errors
-    /// See [`AdmissionError`].
+    /// Returns [`AdmissionError`] if it would be refused.
     pub fn check(&self, request: &ConnectRequest) -> Result<(), AdmissionError> {
         self.inner.check(request).inspect_err(|_| {
             self.inner.counters.rejected.fetch_add(1, Ordering::Relaxed);
         })
     }
 
-    /// What is known of a client's connection; none if it is not connected.
+    /// Returns a description of a client's connection, or `None` if the client is not connected.
     pub fn connection(&self, client_id: &ClientId) -> Option<ConnectionInfo> {
         self.inner
             .find(client_id)
             .map(|connection| connection.info())
     }
 
-    /// What is known of all connections, or of those that watch a task.
+    /// Returns descriptions of all connections, or of those that watch a task.
     pub fn connections(&self, task_id: Option<&TaskId>) -> Vec<ConnectionInfo> {
         self.inner.connections(task_id)
     }
 
-    /// Puts a message into a client's inbox: it gets it now, or when it comes
-    /// back within the offline time, to whichever node. Gives the message's
-    /// offset there.
+    /// Puts a message into a client's inbox, and returns the message's offset there. The client
+    /// receives the message at once, or when it reconnects to any node within the offline time.
     ///
     /// # Errors
-    /// The client is neither connected nor away; or, where nodes share clients,
-    /// what they share cannot be reached.
+    /// Returns an error if the client is neither connected nor kept. In a cluster, it also returns
+    /// an error if the shared state cannot be reached.
     pub async fn send_personal(
         &self,
         client_id: &ClientId,
@@ -507,13 +505,13 @@ impl ConnectionManager {
         }
     }
 
-    /// Counters, and what they stand at now; of this node, where there are several.
+    /// Returns the counters and the current values, of this node only.
     pub fn stats(&self) -> ConnectionStats {
         self.inner.stats()
     }
 
-    /// What connections stand at now. Looks at every one of them, each for a
-    /// moment: for a scrape, not for a loop.
+    /// Returns the current states of the connections. Locks each connection for a moment, so do not
+    /// call it in a loop.
     pub fn states(&self) -> ConnectionStates {
         let all: Vec<_> = self.inner.registry.lock().connections().cloned().collect();
         let mut states = ConnectionStates::default();
@@ -523,38 +521,38 @@ impl ConnectionManager {
         states
     }
 
-    /// How connections have ended, by close code; none where the client ended
-    /// it or it broke.
+    /// Returns how many connections ended with each close code. The code is `None` if the client
+    /// closed the connection or the connection broke.
     pub fn ends(&self) -> Vec<(Option<CloseCode>, u64)> {
         self.inner.counters.ends()
     }
 
-    /// Errors told to clients, by code.
+    /// Returns the number of errors sent to clients, by code.
     pub fn errors(&self) -> Vec<(ErrorCode, u64)> {
         self.inner.counters.errors()
     }
 
-    /// Counts an error that a transport has told by itself.
+    /// Counts an error that a transport has sent by itself.
     pub fn count_error(&self, code: ErrorCode) {
         self.inner.counters.error(code);
     }
 
-    /// How many connections there are.
+    /// Returns the number of connections.
     pub fn connected(&self) -> usize {
         self.inner.registry.lock().connected()
     }
 
-    /// Whether connections are no longer accepted.
+    /// Returns whether new connections are refused because of a drain.
     pub fn is_draining(&self) -> bool {
         self.inner.draining.load(Ordering::Acquire)
     }
 
-    /// Takes in the clients that `keeper` has, and keeps them there from now on,
-    /// so that they come back to where they were after a restart too. Gives how
-    /// many may. To be called once, before anybody connects.
+    /// Loads the clients from `keeper` and stores clients there from now on. Clients can then
+    /// resume after a restart of the process. Returns how many clients may still reconnect. Call
+    /// this once, before the first connection.
     ///
     /// # Errors
-    /// What is kept cannot be read.
+    /// Returns an error if the stored clients cannot be read.
     pub async fn restore(&self, keeper: Arc<dyn Keeper>) -> Result<usize, StoreError> {
         let count = kept::restore(&self.inner, &*keeper).await?;
         if self.inner.keeper.set(keeper).is_ok() {
@@ -564,8 +562,8 @@ impl ConnectionManager {
         Ok(count)
     }
 
-    /// Makes this node one of several: from now on clients are theirs together.
-    /// To be called once, before anybody connects.
+    /// Makes this node part of a cluster, whose nodes share their clients. Call this once, before
+    /// the first connection.
     pub fn join(&self, directory: Arc<dyn ClientDirectory>, neighbours: Arc<dyn Neighbours>) {
         let shared = Shared::new(directory, neighbours);
         if self.inner.shared.set(Arc::clone(&shared)).is_err() {
@@ -582,11 +580,11 @@ impl ConnectionManager {
         tokio::spawn(shared::run(inner, shared, stop));
     }
 
-    /// Writes where clients are; after a drain, so that a stop in order loses
-    /// nothing of it. Without a keeper and alone it does nothing.
+    /// Writes the positions of all clients. Call this after a drain, so that an orderly stop loses
+    /// nothing. Does nothing without a keeper and without a cluster.
     ///
     /// # Errors
-    /// They could not be written: what was written before holds.
+    /// Returns an error if the positions cannot be written. Earlier writes stay valid.
     pub async fn save(&self) -> Result<(), StoreError> {
         if let Some(shared) = self.inner.shared.get() {
             self.inner.write_clients(shared).await?;
@@ -594,9 +592,9 @@ impl ConnectionManager {
         kept::save(&self.inner).await
     }
 
-    /// Refuses new connections and closes those there are with 1012, each told
-    /// to come back after another part of `window`, so that they do not all
-    /// come at once. Returns when they have gone; the caller sets the deadline.
+    /// Refuses new connections and closes the existing ones with 1012. Each client is told to
+    /// reconnect after a different part of `window`, so that they do not all come at once. Returns
+    /// when all connections have ended. The caller sets the deadline.
     pub async fn drain(&self, window: Duration) {
         self.inner.draining.store(true, Ordering::Release);
         let connections: Vec<_> = self.inner.registry.lock().connections().cloned().collect();
@@ -616,11 +614,11 @@ impl ConnectionManager {
 }
 
 impl Inner {
-    /// Returns the account that pays for what a client makes the server hold.
+    /// Returns the account that is charged for what a client makes the server hold.
     pub(crate) fn account(&self, access: &Access, addr: Option<std::net::SocketAddr>) -> Account {
         let ledger = self.bus.ledger();
         if !self.limiter.limits_anything() {
-            // Whoever runs the server for themselves knows their clients.
+            // Without limits the operator trusts all clients.
             return ledger.own().clone();
         }
         match (access.subject(), addr) {
@@ -630,7 +628,7 @@ impl Inner {
         }
     }
 
-    /// This node's connections; only those that watch the task, if one is named.
+    /// Returns this node's connections. If a task is named, only those that watch it.
     pub(crate) fn connections(&self, task_id: Option<&TaskId>) -> Vec<ConnectionInfo> {
         let all: Vec<_> = self.registry.lock().connections().cloned().collect();
         all.iter()
@@ -639,8 +637,7 @@ impl Inner {
             .collect()
     }
 
-    /// Closes a client's connection to this node, and forgets what this node
-    /// has of it.
+    /// Closes a client's connection to this node, and deletes this node's state of the client.
     pub(crate) fn kick(&self, client_id: &ClientId) -> bool {
         let taken = self.registry.lock().take(client_id);
         match taken {
@@ -649,7 +646,7 @@ impl Inner {
             None => return false,
         }
         if let Some(shared) = self.shared.get() {
-            // Finds that it is gone, and lets go of its place.
+            // The writer then finds that the client is gone, and removes it from the directory.
             shared.write_soon(client_id);
         }
         true

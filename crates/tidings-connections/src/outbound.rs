@@ -1,8 +1,8 @@
-//! The write side of a connection: cursors, the rest of a record, notices.
+//! The write side of a connection: cursors, unfinished records and notices.
 //!
-//! One lock, held for the length of one non-blocking write. The fan-out pass,
-//! the connection's own task and whoever sends it a message take turns; what a
-//! socket did not take whole is finished before anything else is written.
+//! One lock is held for the time of one non-blocking write. The fan-out pass, the connection's own
+//! task and senders of messages take turns. If the socket takes only part of a write, the rest is
+//! written before anything else.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -21,43 +21,43 @@ use crate::limits::Own;
 use crate::pending::{Pending, Unsent};
 use crate::subscriptions::{Drained, Opening, OpeningKind, Source, Sub, Subscriptions};
 
-/// Cursors served in one poll of a connection's task.
+/// The number of cursors that one poll of a connection's task serves.
 const TURNS_A_POLL: usize = 64;
 
 /// Whether a connection still carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
-    /// The goodbye is on its way out; nothing follows it.
+    /// The close is being written, and nothing follows it.
     Closing(CloseReason),
 }
 
-/// What the lock of a connection guards.
+/// The state that the lock of a connection guards.
 ///
-/// Laid out as written: what the pass needs for a delivery comes first, and
-/// with the lock before it fills two lines of a processor's cache.
+/// The order of the fields is intentional. Everything that a delivery needs comes first, and
+/// together with the lock it fills two cache lines.
 #[repr(C)]
 pub(crate) struct Outbound {
     pub(crate) phase: Phase,
-    /// The socket took less than it was offered; its task waits for room.
-    /// So it begins, too: nothing goes out before the greeting.
+    /// The socket took less than it was offered, and the connection's task waits for room. A new
+    /// connection also starts in this state, so that nothing is sent before the greeting.
     pub(crate) blocked: bool,
-    /// The socket failed; nothing more can be written.
+    /// The socket failed, and nothing more can be written.
     pub(crate) broken: bool,
-    /// The timer will look whether writes get anywhere: one entry there a
-    /// connection, however often its socket fills up.
+    /// Whether the timer will check the progress of writes. A connection has at most one entry
+    /// there, however often its socket fills up.
     pub(crate) watched: bool,
-    /// Counts writes that got somewhere.
+    /// Counts the writes that made progress.
     pub(crate) progress: u32,
-    /// Events handed to the socket.
+    /// The number of events handed to the socket.
     pub(crate) delivered: u64,
     pub(crate) subs: Subscriptions,
     pub(crate) pending: Option<Box<Pending>>,
     /// Wakes the connection's task.
     waker: Option<Waker>,
-    /// What the client may do.
+    /// The client's permissions.
     pub(crate) access: Access,
-    /// What it may send, from its first message on.
+    /// The client's rates, from its first message on.
     pub(crate) rates: Option<Box<Own>>,
 }
 
@@ -82,25 +82,25 @@ impl Outbound {
         self.phase == Phase::Open
     }
 
-    /// Has the connection's task look.
+    /// Wakes the connection's task.
     pub(crate) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    /// Has the connection's task end without writing what is left.
+    /// Makes the connection's task end without writing the remaining bytes.
     pub(crate) fn abandon(&mut self) {
         self.broken = true;
         self.wake();
     }
 
-    /// Puts a cursor on the ready list.
+    /// Adds a cursor to the list of cursors that wait for the socket.
     pub(crate) fn mark_ready(&mut self, key: usize) {
         self.subs.mark_ready(key);
     }
 
-    /// Takes a cursor out. Its key may pass to another.
+    /// Removes a cursor. Another cursor may reuse its key.
     pub(crate) fn remove_sub(&mut self, key: usize) -> Option<Sub> {
         if let Some(pending) = &mut self.pending {
             pending.disown(key);
@@ -108,9 +108,9 @@ impl Outbound {
         self.subs.remove(key)
     }
 
-    /// Makes way for a cursor on this task: false if there is one. One on a task
-    /// of the same id that is no more goes; what is said of the new one says
-    /// that the old one is over.
+    /// Makes way for a cursor on this task. Returns `false` if the connection already has one. A
+    /// cursor on a removed task with the same id is dropped, because the new subscription's
+    /// announcement also says that the old task has ended.
     pub(crate) fn drop_older(&mut self, task: &Arc<Task>) -> bool {
         let Some(key) = self.subs.find(task.id()) else {
             return true;
@@ -124,9 +124,9 @@ impl Outbound {
         true
     }
 
-    /// Takes all cursors out, each where its client really is, and all patterns.
-    /// What waits for the socket is given back with its cursor, so it must not
-    /// arrive after all.
+    /// Removes all cursors and patterns. Each cursor is set back to what the client has really
+    /// received. Bytes that still wait for the socket are discarded, because the cursor will
+    /// deliver them again.
     pub(crate) fn take_subs(&mut self) -> Drained {
         let unsent = self.pending.as_mut().and_then(|p| p.take_unsent());
         if let Some((key, unsent)) = unsent
@@ -142,7 +142,7 @@ impl Outbound {
         self.subs.drain()
     }
 
-    /// Notes whose bytes have just come to wait.
+    /// Records which cursor owns the bytes that have just started to wait.
     fn note_unsent(&mut self, key: usize, unsent: Unsent) {
         if let Some(pending) = &mut self.pending {
             pending.note_unsent(key, unsent);
@@ -153,7 +153,7 @@ impl Outbound {
         self.pending.get_or_insert_default()
     }
 
-    /// Why the connection ends: what was decided here, or that the client went.
+    /// Returns why the connection ends: the server's reason, or that the client is gone.
     fn reason(&self) -> CloseReason {
         match self.phase {
             Phase::Closing(reason) => reason,
@@ -161,16 +161,16 @@ impl Outbound {
         }
     }
 
-    /// Bytes of answers and notices that wait for the socket.
+    /// Returns the number of bytes of answers and notices that wait for the socket.
     pub(crate) fn waiting_answers(&self) -> usize {
         self.pending.as_ref().map_or(0, |pending| pending.owned())
     }
 }
 
-/// How a write went.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
-    /// All of it went out.
+    /// Everything was written.
     Clear,
     /// The rest waits for the socket.
     Blocked,
@@ -198,7 +198,7 @@ impl Watcher for Connection {
         if !out.is_open() {
             return Advance::Gone;
         }
-        // The key may have passed to another task since the pass copied it.
+        // The key may have passed to another task since the fan-out pass copied it.
         match out.subs.get_mut(key) {
             Some(sub) if Arc::ptr_eq(sub.source.topic(), topic) => {}
             _ => return Advance::Done,
@@ -212,8 +212,7 @@ impl Watcher for Connection {
     }
 }
 
-/// Whether a cursor waits to be taken away, because its task may not be watched
-/// any more.
+/// Returns whether a cursor is going to be removed because its task may no longer be watched.
 fn is_lost(out: &mut Outbound, key: usize) -> bool {
     if !out.subs.is_narrowing() {
         return false;
@@ -224,7 +223,7 @@ fn is_lost(out: &mut Outbound, key: usize) -> bool {
 }
 
 impl Connection {
-    /// Writes what one cursor has before it, until it is caught up or the socket is full.
+    /// Writes everything that lies before one cursor, until it has caught up or the socket is full.
     fn pump(&self, out: &mut Outbound, key: usize, topic: &Arc<Topic>, view: &mut View) -> Flow {
         if is_lost(out, key) {
             return Flow::Clear;
@@ -277,7 +276,7 @@ impl Connection {
                 }
             };
             if flow == Flow::Blocked {
-                // A page goes: memory is not to grow with sockets that are full.
+                // Drop the page, so that memory does not grow with the number of full sockets.
                 out.note_unsent(key, unsent);
                 if let Some(sub) = out.subs.get_mut(key) {
                     sub.reader.drop_page();
@@ -304,8 +303,8 @@ impl Connection {
         }
     }
 
-    /// Has the next events of a cursor brought from the store; it goes on when
-    /// they are there.
+    /// Fetches the next events of a cursor from the store. The cursor continues when they have
+    /// arrived.
     fn fetch_page(&self, key: usize, sub: &mut Sub) {
         let Source::Task(task) = &sub.source else {
             return;
@@ -343,15 +342,15 @@ impl Connection {
         }
     }
 
-    /// Joins the log and says so: from here on the cursor counts.
+    /// Joins the log and announces the subscription. The cursor is valid from here on.
     fn open(&self, sub: &mut Sub, opening: &Opening, notices: &mut Vec<u8>) {
         let topic = Arc::clone(sub.source.topic());
         let mut joined = topic.join(&opening.start);
         if let OpeningKind::Appeared { .. } = opening.kind
             && !joined.recovered
         {
-            // It is announced anew, from its first event on: that says already that
-            // what was before is over.
+            // The task is announced from its first event on. This already says that its earlier log
+            // has ended.
             joined = topic.join(&Start::Retained);
         }
         sub.reader.set_cursor(joined.cursor);
@@ -391,7 +390,7 @@ impl Connection {
         }
     }
 
-    /// Says that a task is gone, to a client whose pattern had brought it.
+    /// Tells a client whose pattern matched the task that the task is gone.
     fn tell_removed(&self, out: &mut Outbound, task_id: Option<TaskId>) -> Flow {
         let Some(task_id) = task_id else {
             return Flow::Clear;
@@ -410,7 +409,7 @@ impl Connection {
         offset: Offset,
         notices: &mut Vec<u8>,
     ) {
-        // Only an inbox has no snapshot, and an inbox does not start over.
+        // Only an inbox has no snapshot, and the log of an inbox never starts over.
         let Some(snapshot) = topic.snapshot() else {
             return;
         };
@@ -433,11 +432,11 @@ impl Connection {
         self.wire().control(&message.encode(self.now()), into);
     }
 
-    /// Drives the write side from the connection's task: waits for room, then
-    /// writes the rest and serves the cursors that waited.
+    /// Drives the write side from the connection's task. Waits until the socket has room, then
+    /// writes the waiting bytes and serves the waiting cursors.
     ///
-    /// Pending while the connection is open; ready with the reason once it has
-    /// closed and everything that could be written is written.
+    /// Returns `Pending` while the connection is open. Returns the reason when the connection has
+    /// closed and everything that can be written has been written.
     pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut view = View::default();
         let mut turns = 0;
@@ -471,7 +470,7 @@ impl Connection {
                     cx.waker().wake_by_ref();
                 }
                 if let (Phase::Closing(reason), None) = (out.phase, &out.pending) {
-                    // Bytes that the socket itself still holds go first.
+                    // Bytes that the socket itself buffers come first.
                     return self.socket().poll_flush(cx).map(|_| reason);
                 }
                 out.waker = Some(cx.waker().clone());
@@ -490,7 +489,7 @@ impl Connection {
             }
             turns += self.serve_ready(out, &mut view, TURNS_A_POLL.saturating_sub(turns));
             if turns >= TURNS_A_POLL {
-                // Others' turn; this is the runtime's way of asking for another.
+                // Yield to other tasks, and ask the runtime to poll this one again.
                 cx.waker().wake_by_ref();
                 out.waker = Some(cx.waker().clone());
                 return Poll::Pending;
@@ -498,7 +497,7 @@ impl Connection {
         }
     }
 
-    /// Serves cursors that wait, as long as the socket takes it.
+    /// Serves the waiting cursors as long as the socket accepts data.
     fn serve_ready(&self, out: &mut Outbound, view: &mut View, limit: usize) -> usize {
         let mut turns = 0;
         while turns < limit && !out.blocked {
@@ -516,8 +515,8 @@ impl Connection {
         turns
     }
 
-    /// Says hello: with the path's cursor if there is one, else as given. What
-    /// others sent meanwhile follows.
+    /// Writes the greeting, with the cursor of the path's task if there is one, or else as `hello`.
+    /// Messages that were sent in the meantime follow.
     pub(crate) fn greet(&self, path: Option<usize>, hello: &[u8]) {
         let mut out = self.lock();
         let out = &mut *out;

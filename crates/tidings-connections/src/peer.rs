@@ -1,4 +1,4 @@
-//! Who is at the other end of a socket.
+//! The other side of a socket.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Peer {
-    /// The address on the other side of the socket.
+    /// The address of the other side.
     pub remote_addr: Option<SocketAddr>,
-    /// What the client says it is, cut to 256 bytes.
+    /// The name of the client's software, as the client sent it. It is cut to 256 bytes.
     pub user_agent: Option<Arc<str>>,
 }
 
 impl Peer {
-    /// A peer of which only the address is known.
+    /// Creates a peer of which only the address is known.
     pub fn new(remote_addr: Option<SocketAddr>) -> Self {
         Self {
             remote_addr,
@@ -22,7 +22,7 @@ impl Peer {
         }
     }
 
-    /// Sets what the client says it is.
+    /// Sets the name of the client's software.
     #[must_use]
     pub fn user_agent(mut self, user_agent: Option<&str>) -> Self {
         self.user_agent = user_agent.map(|text| {
@@ -35,8 +35,8 @@ impl Peer {
     }
 }
 
-/// The other side of a socket, without an IPv6 address's flow and scope: 20 bytes
-/// where [`SocketAddr`] takes 32.
+/// The address of the other side, without the flow and scope of IPv6. It has 20 bytes instead of
+/// the 32 of [`SocketAddr`].
 #[derive(Clone, Copy)]
 pub(crate) struct RemoteAddr {
     ip: IpAddr,

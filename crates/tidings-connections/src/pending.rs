@@ -1,4 +1,4 @@
-//! Bytes that a socket did not take yet.
+//! Bytes that a socket has not accepted yet.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use tidings_bus::{Account, Charge, Cursor, Group, Kind};
 
 use crate::subscriptions::Opening;
 
-/// The rest of one record, and control messages behind it. Events never queue
-/// here: they stay in the log.
+/// The rest of one record, and control messages after it. Events never queue here, because they
+/// stay in the log.
 ///
-/// Exists only while a socket is full, which may be for thousands of
-/// connections at a time, so that what is rare is boxed.
+/// It exists only while a socket is full. That may be the case for thousands of connections at a
+/// time, so rare parts are boxed.
 #[derive(Default)]
 pub(crate) struct Pending {
     record: Option<Rest>,
@@ -21,9 +21,9 @@ pub(crate) struct Pending {
 /// The rest of a record.
 struct Rest {
     frame: Arc<[u8]>,
-    /// So many of its bytes are written.
+    /// The number of bytes that are already written.
     written: u32,
-    /// The cursor that it is of; [`NOBODY`] if that is no more.
+    /// The cursor that the record belongs to, or [`NOBODY`] if the cursor is gone.
     key: u32,
 }
 
@@ -36,22 +36,22 @@ struct Control {
     charge: Charge,
     /// So many of them are written.
     from: usize,
-    /// A cursor whose notices are among them.
+    /// The cursor that has notices among these bytes.
     unsent: Option<UnsentBy>,
 }
 
 struct UnsentBy {
     key: usize,
     unsent: Unsent,
-    /// So many bytes until it is sent.
+    /// The number of bytes until the cursor's part is sent.
     bytes: usize,
 }
 
-/// What a client has not got of what its cursor has handed over.
+/// What a cursor has handed over, but its client has not received.
 pub(crate) enum Unsent {
-    /// The announcement: the subscription has yet to open.
+    /// The announcement. The subscription has not opened yet.
     Opening(Box<Opening>),
-    /// What came after the cursor stood here.
+    /// Everything after this position of the cursor.
     After(Cursor),
     /// The last record before the cursor.
     Record,
@@ -98,18 +98,18 @@ impl Pending {
         self.control.as_ref().map_or(&[], |control| control.rest())
     }
 
-    /// All bytes.
+    /// Returns the number of bytes.
     pub(crate) fn len(&self) -> usize {
         self.record().len() + self.owned()
     }
 
-    /// Bytes held here and nowhere else.
+    /// Returns the number of bytes that are stored only here, and not in a log.
     pub(crate) fn owned(&self) -> usize {
         self.control().len()
     }
 
-    /// Takes the rest of a record, of which only part went out. It is the first
-    /// to wait: a cursor writes only when nothing else does.
+    /// Adds the rest of a record that was written in part. Nothing waits before it, because a
+    /// cursor writes only if nothing waits.
     pub(crate) fn push_record(&mut self, key: usize, frame: Arc<[u8]>, written: usize) {
         debug_assert!(self.record.is_none() && self.control.is_none());
         self.record = Some(Rest {
@@ -140,12 +140,12 @@ impl Pending {
         self.control().to_vec()
     }
 
-    /// What to offer the socket.
+    /// Returns the bytes to offer to the socket.
     pub(crate) fn slices(&self) -> [IoSlice<'_>; 2] {
         [IoSlice::new(self.record()), IoSlice::new(self.control())]
     }
 
-    /// Forgets what was written.
+    /// Removes bytes that were written.
     pub(crate) fn consume(&mut self, written: usize) {
         let of_record = written.min(self.record().len());
         match &mut self.record {
@@ -171,7 +171,8 @@ impl Pending {
         }
     }
 
-    /// Notes whose bytes have just come to wait, unless that is known already.
+    /// Records which cursor owns the bytes that have just started to wait, unless that is already
+    /// known.
     pub(crate) fn note_unsent(&mut self, key: usize, unsent: Unsent) {
         if let (None, Some(control)) = (&self.record, &mut self.control)
             && control.unsent.is_none()
@@ -181,7 +182,7 @@ impl Pending {
         }
     }
 
-    /// The cursor that has handed over what its client has not got.
+    /// Returns the cursor that has handed over bytes which its client has not received.
     pub(crate) fn take_unsent(&mut self) -> Option<(usize, Unsent)> {
         let control = self.control.as_mut();
         if let Some(unsent) = control.and_then(|control| control.unsent.take()) {
@@ -192,7 +193,7 @@ impl Pending {
         Some((usize::try_from(key).ok()?, Unsent::Record))
     }
 
-    /// Forgets whose bytes these are: the cursor is no more.
+    /// Forgets the cursor that owns these bytes, because it is gone.
     pub(crate) fn disown(&mut self, key: usize) {
         if let Some(control) = &mut self.control
             && control

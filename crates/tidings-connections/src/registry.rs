@@ -1,4 +1,4 @@
-//! Who is connected, and who is away: one map by client, one list by number.
+//! The registry of clients, connected and disconnected: a map by client, and a list by number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use crate::connection::Connection;
 use crate::resume::{Away, Kept};
 
-/// Clients gone through at a time by what looks at all of them: who connects
-/// meanwhile waits no longer than these take.
+/// The number of clients that a pass over all clients visits under one lock. A client that connects
+/// meanwhile waits no longer than that takes.
 pub(crate) const AT_ONCE: usize = 256;
 
-/// When a client's time is up that is away.
+/// When a disconnected client expires.
 pub(crate) type Expiry = (Instant, ClientId);
 
-/// What is known of a client.
+/// What is known about a client.
 pub(crate) enum Client {
     Connected {
         connection: Arc<Connection>,
@@ -28,7 +28,7 @@ pub(crate) enum Client {
     Away(Box<Away>),
 }
 
-/// A client that is in the registry no more.
+/// A client that was removed from the registry.
 pub(crate) enum Taken {
     Connected(Arc<Connection>),
     Away(Box<Away>),
@@ -38,13 +38,13 @@ pub(crate) enum Taken {
 pub(crate) struct Clients {
     pub(crate) by_id: HashMap<ClientId, Client>,
     connected: Slab<Arc<Connection>>,
-    /// When which client's time is up; one entry a client that is away.
+    /// The expiries of the disconnected clients, one entry for each.
     expiries: BTreeMap<Expiry, ()>,
-    /// The same for each account that has such clients.
+    /// The same, for each account that has disconnected clients.
     by_account: HashMap<AccountId, BTreeSet<Expiry>>,
-    /// Clients that are just coming or going: at most one a thread.
+    /// The clients whose state is being handed over. There is at most one per thread.
     settling: Vec<ClientId>,
-    /// Threads that wait for one of them.
+    /// The number of threads that wait for one of them.
     waiting: usize,
 }
 
@@ -57,7 +57,7 @@ impl Clients {
         self.expiries.len()
     }
 
-    /// Whether a client is here, or just coming or going.
+    /// Returns whether a client is registered, or its state is being handed over.
     pub(crate) fn knows(&self, id: &ClientId) -> bool {
         self.by_id.contains_key(id) || self.settling.contains(id)
     }
@@ -69,7 +69,7 @@ impl Clients {
             .insert(id, Client::Connected { connection, slot });
     }
 
-    /// Takes a connection out; false if its client is someone else's by now.
+    /// Removes a connection. Returns `false` if its client has another connection by now.
     pub(crate) fn remove(&mut self, connection: &Arc<Connection>) -> bool {
         match self.by_id.get(connection.client_id()) {
             Some(Client::Connected {
@@ -88,7 +88,7 @@ impl Clients {
         }
     }
 
-    /// Takes a client out, wherever it is.
+    /// Removes a client, connected or not.
     pub(crate) fn take(&mut self, id: &ClientId) -> Option<Taken> {
         match self.by_id.get(id)? {
             Client::Connected { connection, .. } => {
@@ -111,7 +111,7 @@ impl Clients {
         self.by_id.insert(id, Client::Away(away));
     }
 
-    /// Takes a client that is away out.
+    /// Removes a disconnected client.
     pub(crate) fn take_away(&mut self, id: &ClientId) -> Option<Box<Away>> {
         if !matches!(self.by_id.get(id), Some(Client::Away(_))) {
             return None;
@@ -133,9 +133,10 @@ impl Clients {
         }
     }
 
-    /// Charges a client that is to be kept. Where there is no room, clients that are
-    /// away longest make some: of this account if it keeps more than `most` bytes,
-    /// else of the account that has most of them. Gives those, too.
+    /// Charges the account for a client that will be kept. If there is no room, clients that have
+    /// been disconnected longest are deleted and returned. The account's own clients go first. If
+    /// it has none and keeps no more than `most` bytes, the clients of the account with the most
+    /// clients go.
     pub(crate) fn make_room(
         &mut self,
         account: &Account,
@@ -164,14 +165,14 @@ impl Clients {
             let Some(away) = victim.and_then(|id| self.take_away(&id)) else {
                 return (None, gone);
             };
-            // Its charge goes before the next try.
+            // Dropping `away` frees its charge before the next attempt.
             let Away { kept, .. } = *away;
             gone.push(kept);
         }
     }
 
-    /// Clients whose time is up, and those over `max`, the longest away first; not
-    /// more than [`AT_ONCE`] of them.
+    /// Removes up to [`AT_ONCE`] clients that have expired or exceed `max`, and returns them. Those
+    /// that have been disconnected longest come first.
     pub(crate) fn take_expired(&mut self, now: Instant, max: usize) -> Vec<Kept> {
         let mut expired = Vec::new();
         while expired.len() < AT_ONCE
@@ -186,7 +187,7 @@ impl Clients {
         expired
     }
 
-    /// [`AT_ONCE`] of the clients that are away, after the one named.
+    /// Returns up to [`AT_ONCE`] disconnected clients after the given one.
     pub(crate) fn away_after(&self, after: Option<&Expiry>) -> Vec<(&Expiry, &Away)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let some = self.expiries.range((from, Bound::Unbounded)).take(AT_ONCE);
@@ -209,7 +210,7 @@ pub(crate) struct Registry {
     settled: Condvar,
 }
 
-/// While it lives, nobody else hands over what this client has.
+/// While this guard exists, no other connection can take over the client's state.
 pub(crate) struct Settling<'a> {
     registry: &'a Registry,
     id: ClientId,
@@ -221,7 +222,7 @@ impl Drop for Settling<'_> {
         clients.settling.retain(|id| *id != self.id);
         let waited_for = clients.waiting > 0;
         drop(clients);
-        // A system call, needed by nobody as a rule.
+        // Skip this system call in the usual case that no thread waits.
         if waited_for {
             self.registry.settled.notify_all();
         }
@@ -233,9 +234,9 @@ impl Registry {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody else is handing over what this client has: cursors
-    /// and inbox pass from a connection to the next in several steps, and one
-    /// that came in between would find nothing. Short: no step awaits.
+    /// Waits until no other thread is handing over the client's state. Cursors and inbox pass from
+    /// one connection to the next in several steps. A connection that came in between would find
+    /// nothing. The wait is short, because no step awaits.
     pub(crate) fn settle(&self, id: &ClientId) -> Settling<'_> {
         let mut clients = self.lock();
         while clients.settling.contains(id) {
@@ -253,8 +254,8 @@ impl Registry {
         }
     }
 
-    /// The connections of the next [`AT_ONCE`] numbers, which may be none; no list
-    /// after the last.
+    /// Returns the connections of the next [`AT_ONCE`] numbers, possibly none. Returns `None` after
+    /// the last number.
     pub(crate) fn connected_from(&self, number: &mut usize) -> Option<Vec<Arc<Connection>>> {
         let clients = self.lock();
         let end = clients.connected.capacity().min(*number + AT_ONCE);
@@ -266,7 +267,7 @@ impl Registry {
         Some(connected.cloned().collect())
     }
 
-    /// The connections whose number falls on this slot of the heartbeat wheel.
+    /// Returns the connections whose number belongs to this slot of the heartbeat wheel.
     pub(crate) fn in_slot(&self, slot: u32, slots: u32) -> Vec<Arc<Connection>> {
         self.lock()
             .connected

@@ -1,4 +1,4 @@
-//! `authenticate`: another token for a connection that goes on.
+//! `authenticate`: a new token for an existing connection.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::jobs::Job;
 use crate::session::Refusal;
 
 impl Connection {
-    /// Takes another token in place of the one there is. A token that is
-    /// refused changes nothing: the one there is holds until its own end.
+    /// Replaces the connection's token. If the new token is refused, nothing changes, and the old
+    /// token stays valid until it expires.
     ///
-    /// What the new one does not allow is unsubscribed, with a word; what it
-    /// allows in addition appears under the patterns there are.
+    /// Subscriptions that the new token does not allow end with a message. Tasks that it allows in
+    /// addition appear under the existing patterns.
     pub(crate) async fn renew(self: &Arc<Self>, token: &Secret) -> Result<(), Refusal> {
         let manager = self.manager();
         let credentials = Credentials::new(Some(token.reveal()), self.remote_addr());
@@ -27,7 +27,7 @@ impl Connection {
             if out.access.subject() != access.subject() {
                 return Err(Refusal::new(
                     ErrorCode::Forbidden,
-                    "the token is somebody else's: connect anew to be another subject",
+                    "the token belongs to another subject: open a new connection for it",
                 ));
             }
             let changed = out.access.scope(Permission::Watch) != access.scope(Permission::Watch);
@@ -45,7 +45,7 @@ impl Connection {
         for pattern in lost {
             self.end_without_request(&mut self.lock(), pattern);
         }
-        // What it does not allow is taken away before anything else is done.
+        // Take away what the new token does not allow before anything else happens.
         self.begin(Job::Narrow { from: 0 });
         let known = self
             .lock()
@@ -65,10 +65,10 @@ impl Connection {
     }
 }
 
-/// Returns these patterns less those within another: the tasks of those are among
-/// its tasks.
+/// Returns the patterns that no other pattern contains. The tasks of the others are among their
+/// tasks.
 fn outermost(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
-    // A prefix comes before what it is a prefix of.
+    // Sorting puts a prefix before the texts that begin with it.
     patterns.sort_unstable();
     patterns.dedup_by(|next, kept| next.prefix().starts_with(kept.prefix()));
     patterns

@@ -1,4 +1,4 @@
-//! Clients that went away and may come back.
+//! Clients that have disconnected and may reconnect.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,20 +15,21 @@ use tokio::time::Instant;
 
 use crate::defaults::{KEPT_CLIENT_BYTES, KEPT_POSITION_BYTES};
 
-/// The secret by which a client proves that it is the one it was.
+/// The secret with which a client proves that it is the same client as before.
 #[derive(Clone, Copy)]
 pub(crate) struct ResumeToken([u8; 16]);
 
 impl ResumeToken {
-    /// 122 random bits, from a generator made for secrets (`rand`'s of the thread,
-    /// which the system's seeds): the system's own would be a system call each.
+    /// Generates 122 random bits with `rand`'s thread-local generator, which is made for secrets
+    /// and seeded by the system. The system's own generator would need a system call for each
+    /// token.
     pub(crate) fn generate() -> Self {
         Self(*uuid::Uuid::new_v4().as_bytes())
     }
 }
 
-/// What is kept of a token beyond its connection: enough to know it again, and
-/// nothing to come back with for whoever reads it.
+/// The hash of a token, which outlives the connection. It identifies the token, but nobody who
+/// reads the hash can resume with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TokenHash([u8; 32]);
 
@@ -37,13 +38,13 @@ impl TokenHash {
         Self(Sha256::digest(token.0).into())
     }
 
-    /// Whether this is the token, without telling by the time how near it is.
+    /// Returns whether this is the hash of the token. The comparison takes constant time.
     pub(crate) fn is_of(&self, token: &ResumeToken) -> bool {
         self.0.ct_eq(&Self::of(token).0).into()
     }
 }
 
-/// As it lies in a directory that nodes share.
+/// The form in the directory that nodes share.
 impl fmt::Display for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -56,9 +57,9 @@ impl fmt::Display for ResumeToken {
     }
 }
 
-/// The text is no token of ours.
+/// Returned when a text is not a resume token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a resume token is 32 hexadecimal digits")]
+#[error("a resume token must have 32 hexadecimal digits")]
 pub(crate) struct ResumeTokenError;
 
 impl FromStr for ResumeToken {
@@ -71,47 +72,47 @@ impl FromStr for ResumeToken {
     }
 }
 
-/// What is kept of a client.
+/// The state with which a client resumes.
 #[derive(Default)]
 pub(crate) struct Kept {
-    /// Where it was in each task.
+    /// The client's position in each task.
     pub(crate) subscriptions: Vec<KeptSubscription>,
-    /// Patterns it watched.
+    /// The patterns that the client watched.
     pub(crate) patterns: Vec<Pattern>,
-    /// Its messages, and the last one it got.
+    /// The client's inbox, and the last message that the client received.
     pub(crate) inbox: Option<(Arc<Topic>, u64)>,
 }
 
 impl Kept {
-    /// Returns the bytes that it is charged for: what it takes in the registry, and
-    /// its positions.
+    /// Returns the bytes that are charged for the client: its entries in the registry and its
+    /// positions.
     pub(crate) fn bytes(&self) -> u64 {
         let positions = self.subscriptions.len() + self.patterns.len();
         KEPT_CLIENT_BYTES + KEPT_POSITION_BYTES * positions as u64
     }
 }
 
-/// A subscription to go on with.
+/// A subscription with which a client resumes.
 #[derive(Clone)]
 pub(crate) struct KeptSubscription {
     pub(crate) task_id: TaskId,
-    /// After the last event that it got; or, if its client never heard of it,
-    /// where it was to start.
+    /// After the last event that the client received. If the client never heard of the
+    /// subscription, where it was going to start.
     pub(crate) start: Start,
-    /// Asked for by name, and not only matched by a pattern.
+    /// Whether the client subscribed by name, and not only through a pattern.
     pub(crate) explicit: bool,
-    /// The client has seen nothing of the task yet.
+    /// Whether the client has seen nothing of the task yet.
     pub(crate) appeared: bool,
 }
 
-/// A client that is away.
+/// A disconnected client.
 pub(crate) struct Away {
     pub(crate) token: TokenHash,
-    /// Whom it belongs to: nobody else may go on in its place.
+    /// The owner of the client. No other owner may resume it.
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) kept: Kept,
     pub(crate) until: Instant,
-    /// What pays for it.
+    /// The charge for the client.
     pub(crate) charge: Charge,
 }
 
@@ -123,7 +124,7 @@ impl Away {
         ttl: Duration,
         charge: Charge,
     ) -> Box<Self> {
-        // Most have one subscription, and a vector grows to four at once.
+        // Most clients have one subscription, but a vector allocates room for four.
         kept.subscriptions.shrink_to_fit();
         kept.patterns.shrink_to_fit();
         Box::new(Self {

@@ -1,4 +1,4 @@
-//! What a connection is written to, and how its bytes are framed.
+//! The traits between a connection and its transport: a socket, and its framing.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
@@ -6,57 +6,56 @@ use std::task::{Context, Poll};
 use tidings_bus::{EventRecord, Framing};
 use tidings_protocol::CloseCode;
 
-/// A byte stream that is tried, not awaited.
+/// A byte stream with non-blocking writes.
 ///
-/// The fan-out pass writes with [`try_write`](Self::try_write) and moves on
-/// when it would block; the connection's own task then waits with
-/// [`poll_write_ready`](Self::poll_write_ready). Implemented by the transport
-/// for a TCP socket, for any `AsyncRead + AsyncWrite`, for an SSE body, and by
-/// the test kit for a pipe in memory.
+/// The fan-out pass writes with [`try_write`](Self::try_write) and moves on if the socket is full.
+/// The connection's own task then waits with [`poll_write_ready`](Self::poll_write_ready). The
+/// transport implements this for a TCP socket, for any `AsyncRead + AsyncWrite` and for an SSE
+/// body. The test kit implements it for a pipe in memory.
 pub trait Socket: Send + Sync + 'static {
-    /// Writes what it takes at once; `WouldBlock` when that is nothing.
+    /// Writes as much as fits at once. Returns `WouldBlock` if nothing fits.
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Ready when a write may get somewhere. Spurious readiness is allowed.
+    /// Waits until a write may make progress. It may return too early.
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Moves bytes that the socket itself holds. Sockets that hold none are always ready.
+    /// Flushes bytes that the socket buffers itself. A socket without a buffer is always ready.
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _ = cx;
         Poll::Ready(Ok(()))
     }
 
-    /// Says that nothing more will be written. Reading goes on.
+    /// Ends the write side. Reading continues.
     fn shutdown(&self) {}
 
-    /// Reads what is there at once: `WouldBlock` for nothing, 0 for the end.
+    /// Reads what is available at once. Returns `WouldBlock` for nothing, and 0 for the end.
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// Ready when a read may get somewhere. Spurious readiness is allowed.
+    /// Waits until a read may make progress. It may return too early.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// How messages become bytes on one kind of transport.
+/// The framing of messages on one kind of transport.
 pub trait Wire: Send + Sync + 'static {
-    /// The framing under which bytes can go out as the bus laid them down.
-    /// With another framing on the bus, [`event`](Self::event) is called instead.
+    /// Returns the framing in which the bus may store events, so that their bytes can be sent
+    /// unchanged. If the bus uses another framing, [`event`](Self::event) frames each event.
     fn framing(&self) -> Option<Framing>;
 
-    /// One event of a log.
+    /// Appends one event of a log.
     fn event(&self, record: &EventRecord, out: &mut Vec<u8>);
 
-    /// One control message.
+    /// Appends one control message.
     fn control(&self, json: &str, out: &mut Vec<u8>);
 
-    /// A probe that the peer answers by itself, or at least a sign of life.
+    /// Appends a probe. The peer answers it by itself, or it is at least a sign of life.
     fn ping(&self, out: &mut Vec<u8>);
 
-    /// The end of the stream.
+    /// Appends the end of the stream.
     fn close(&self, code: CloseCode, reason: &str, out: &mut Vec<u8>);
 
-    /// Whether the peer answers pings, so that silence means it is gone.
+    /// Returns whether the peer answers pings, so that silence means that it is gone.
     fn answers_pings(&self) -> bool;
 
-    /// What to call it in connection info: `websocket`, `sse`.
+    /// Returns the transport's name in connection info: `websocket` or `sse`.
     fn name(&self) -> &'static str;
 }

@@ -1,7 +1,7 @@
 //! Write deadlines, for the connections that need one.
 //!
-//! A connection enters when its socket is full and leaves at the next look
-//! that finds it moving or gone; the idle thousands are never touched.
+//! A connection enters the list when its socket is full. It leaves at the next check that finds it
+//! progressing or gone. Idle connections are never touched.
 
 use std::sync::{Mutex, MutexGuard, Weak};
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::outbound::Phase;
 
-/// The longest that is waited, in milliseconds: twelve days.
+/// The longest deadline in milliseconds: twelve days.
 const LONGEST: u32 = 1 << 30;
 
 struct Stall {
     connection: Weak<Connection>,
-    /// The connection's count of writes when the clock was started.
+    /// The connection's count of writes when its deadline was set.
     progress: u32,
-    /// Of the list's clock. Short, for thousands may wait.
+    /// The deadline, on the list's own clock. It is a short integer, because thousands may wait.
     deadline: u32,
 }
 
-/// Connections whose sockets are full, and goodbyes on their way out.
+/// Connections whose sockets are full, and closes that are being written.
 pub(crate) struct Stalls {
     began: Instant,
     waiting: Mutex<Vec<Stall>>,
@@ -45,7 +45,7 @@ impl Stalls {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// A moment as entries have it: milliseconds that start over after fifty days.
+    /// Returns a moment as entries store it: milliseconds, which wrap around after fifty days.
     fn at(&self, moment: Instant) -> u32 {
         let since = moment.saturating_duration_since(self.began);
         u32::try_from(since.as_millis() % (1 << u32::BITS)).unwrap_or(0)
@@ -61,13 +61,13 @@ impl Stalls {
         });
     }
 
-    /// Ends what has stood still for too long.
+    /// Ends connections that have made no progress for too long.
     pub(crate) fn check(&self, now: Instant) {
         let now = self.at(now);
         let due: Vec<Stall> = {
             let mut waiting = self.lock();
             let due = waiting.extract_if(.., |stall| {
-                // Over when not ahead, on a clock that starts over.
+                // On a clock that wraps around, a deadline is over if it is not ahead.
                 now.wrapping_sub(stall.deadline) <= LONGEST
             });
             let due = due.collect();
@@ -80,7 +80,7 @@ impl Stalls {
             };
             let (blocked, phase, progress) = {
                 let mut out = connection.lock();
-                // Looked at again, if it is full but has moved.
+                // Keep watching a socket that is full but has made progress.
                 out.watched = out.blocked && out.is_open() && out.progress != stall.progress;
                 (out.blocked, out.phase, out.progress)
             };
@@ -89,7 +89,7 @@ impl Stalls {
                 Phase::Open if progress != stall.progress => connection.watch_progress(progress),
                 Phase::Open => {
                     connection.close(CloseReason::WriteTimeout);
-                    // The goodbye will not be taken either, most likely.
+                    // The close is unlikely to be accepted either.
                     connection.abandon();
                 }
                 Phase::Closing(_) => connection.abandon(),

@@ -8,37 +8,37 @@ use tidings_protocol::{CloseCode, ErrorCode};
 use crate::close::CloseReason;
 use crate::limits::LimitStats;
 
-/// Counts since the manager was made, unless said otherwise.
+/// Counters since the manager was created. Some fields are current values, as they say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// Connections now.
+    /// The current number of connections.
     pub connected: u64,
-    /// Clients that are away and may resume, now.
+    /// The current number of disconnected clients that may resume.
     pub away: u64,
-    /// Connections ever made.
+    /// The number of connections accepted.
     pub accepted: u64,
-    /// Connections refused before they began.
+    /// The number of connections refused.
     pub rejected: u64,
-    /// Connections that went on where their client had been.
+    /// The number of connections that resumed their client's state.
     pub resumed: u64,
-    /// Connections closed for no answer, or because they did not read.
+    /// The number of connections closed because the client did not answer or did not read.
     pub timed_out: u64,
-    /// Personal messages put into inboxes.
+    /// The number of personal messages put into inboxes.
     pub personal_messages: u64,
-    /// Tokens refused, and requests without one.
+    /// The number of tokens refused and of requests without a token.
     pub unauthenticated: u64,
-    /// Requests that the token did not allow.
+    /// The number of requests that the token did not allow.
     pub forbidden: u64,
-    /// Connections closed because their token had expired.
+    /// The number of connections closed because their token had expired.
     pub tokens_expired: u64,
-    /// Messages received from clients.
+    /// The number of messages received from clients.
     pub messages: u64,
-    /// Bytes received from clients, framing included.
+    /// The number of bytes received from clients, including framing.
     pub bytes_in: u64,
-    /// Bytes handed to sockets, framing included.
+    /// The number of bytes handed to sockets, including framing.
     pub bytes_out: u64,
-    /// How often limits of clients were hit.
+    /// How often each limit of clients was reached.
     pub limited: LimitStats,
 }
 
@@ -55,10 +55,10 @@ pub(crate) struct Counters {
     pub(crate) messages: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
-    /// By the place in `CloseCode::ALL`, and those that the client ended.
+    /// Indexed by the place in `CloseCode::ALL`. The client's own closes are counted separately.
     closes: [AtomicU64; CloseCode::ALL.len()],
     gone: AtomicU64,
-    /// By the place in `ErrorCode::ALL`.
+    /// Indexed by the place in `ErrorCode::ALL`.
     errors: [AtomicU64; ErrorCode::ALL.len()],
 }
 
@@ -138,25 +138,25 @@ impl Counters {
     }
 }
 
-/// What connections stand at, by state and by how far they are behind.
+/// The current connections, by state and by number of undelivered events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionStates {
-    /// Connections whose socket takes what it is offered.
+    /// Connections whose socket accepts data.
     pub flowing: u64,
     /// Connections whose socket is full.
     pub blocked: u64,
-    /// Connections that are being closed.
+    /// Connections that are closing.
     pub closing: u64,
-    /// Connections by the events that they have still to get, over all of their
-    /// subscriptions: [`LAG_BOUNDS`], and more.
+    /// Connections by their number of undelivered events over all subscriptions. The bounds are
+    /// [`LAG_BOUNDS`]; the last entry counts the rest.
     pub by_lag: [u64; LAG_BOUNDS.len() + 1],
-    /// The events that all of them have still to get.
+    /// The number of undelivered events of all connections.
     pub lag: u64,
-    /// Cursors: subscriptions by name and by pattern, and inboxes.
+    /// The number of cursors: subscriptions by name and by pattern, and inboxes.
     pub subscriptions: u64,
 }
 
-/// Upper bounds for [`ConnectionStates::by_lag`]: caught up, a burst behind,
-/// beginning to skip, and at the end of what a log keeps by default.
+/// The upper bounds of [`ConnectionStates::by_lag`]: caught up, behind by a burst, starting to
+/// skip, and at the end of what a log keeps by default.
 pub const LAG_BOUNDS: [u64; 4] = [0, 16, 256, 1_000];

@@ -12,7 +12,7 @@ use crate::defaults::CURSOR_BYTES;
 use crate::jobs::Jobs;
 use crate::resume::KeptSubscription;
 
-/// From so many subscriptions on, an index by task pays for itself.
+/// The number of subscriptions from which on an index by task pays off.
 const INDEX_FROM: usize = 16;
 
 /// What a cursor reads.
@@ -39,36 +39,35 @@ impl Source {
     }
 }
 
-/// How a subscription is announced, once the socket has room: the join happens
-/// at that moment, so the announcement is never older than what follows it.
+/// How a subscription is announced once the socket has room. The cursor joins the log at that
+/// moment, so the announcement is never older than the events after it.
 pub(crate) struct Opening {
     pub(crate) start: Start,
     pub(crate) kind: OpeningKind,
 }
 
 pub(crate) enum OpeningKind {
-    /// As part of `connection_established`, after what the transport has still to
-    /// say.
+    /// In `connection_established`, after the bytes that the transport still has to write.
     Established { preface: Vec<u8> },
-    /// As `subscribed`, with the request's reference or the pattern that matched.
+    /// In `subscribed`, with the request's reference, or with the pattern that matched.
     Subscribed {
         reference: Option<Reference>,
         pattern: Option<Pattern>,
     },
-    /// As `subscribed` at offset 0: the task has appeared under a pattern.
+    /// In `subscribed` at offset 0, because the task has appeared under a pattern.
     Appeared { pattern: Option<Pattern> },
-    /// Not at all: an inbox goes on where it was.
+    /// Not at all, because an inbox continues where it was.
     Silent,
 }
 
-/// One cursor. What a delivery needs comes first, and what is small lies together.
+/// A cursor. The fields that a delivery needs come first, and small fields are adjacent.
 #[repr(C)]
 pub(crate) struct Sub {
     pub(crate) source: Source,
     pub(crate) reader: Reader,
     /// Where the cursor was at the last heartbeat: no move means quiet.
     pub(crate) last_heartbeat: Mark,
-    /// Asked for by name, and not only matched by a pattern.
+    /// Whether the client subscribed by name, and not only through a pattern.
     pub(crate) explicit: bool,
     /// Waits for the socket.
     pub(crate) ready: bool,
@@ -77,8 +76,8 @@ pub(crate) struct Sub {
 }
 
 impl Sub {
-    /// The last message of an inbox that its client got. Until it is opened, the
-    /// cursor says nothing.
+    /// Returns the last message of an inbox that its client received. Before the cursor opens, its
+    /// own position says nothing.
     pub(crate) fn seen(&self) -> u64 {
         match self.opening.as_deref().map(|opening| &opening.start) {
             Some(Start::After(position)) => position.offset.get(),
@@ -87,7 +86,7 @@ impl Sub {
         }
     }
 
-    /// Where its client comes back to, as a watcher of this task.
+    /// Returns the subscription with which the client would resume.
     pub(crate) fn kept(&self, task: &Task) -> KeptSubscription {
         let (start, appeared) = match self.opening.as_deref() {
             Some(opening) => (
@@ -108,7 +107,7 @@ impl Sub {
     }
 }
 
-/// Where a cursor was, by its offset's lower half: enough to see it move.
+/// A cursor's position, as the lower half of its offset. It suffices to see that the cursor moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Mark(u32);
 
@@ -119,13 +118,13 @@ impl From<Cursor> for Mark {
     }
 }
 
-/// A pattern subscribed to.
+/// A subscription to a pattern.
 pub(crate) struct PatternSub {
     pub(crate) pattern: Pattern,
     pub(crate) id: PatternId,
 }
 
-/// What a connection had.
+/// All cursors and patterns that were removed from a connection.
 pub(crate) struct Drained {
     pub(crate) subs: Vec<Sub>,
     pub(crate) patterns: Vec<PatternSub>,
@@ -134,9 +133,9 @@ pub(crate) struct Drained {
 
 /// All cursors and patterns of one connection.
 ///
-/// Most connections watch one task. Its cursor lies in line, under key 0, where
-/// the pass finds it without another look into memory; whatever else there is
-/// lies in a box that such a connection does not have.
+/// Most connections watch one task. Its cursor is stored inline, under key 0, where a delivery
+/// finds it without another memory access. Everything else is in a box, which such a connection
+/// does not have.
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct Subscriptions {
@@ -144,27 +143,27 @@ pub(crate) struct Subscriptions {
     more: Option<Box<More>>,
 }
 
-/// What a connection with more than one cursor has.
+/// The part that only a connection with more than one cursor has.
 #[derive(Default)]
 struct More {
-    /// Cursors under keys from 1 on.
+    /// The cursors with keys from 1 on.
     subs: Slab<Sub>,
-    /// Made when there are many.
+    /// An index by task, which exists only if there are many cursors.
     index: Option<HashMap<TaskId, usize>>,
     patterns: Slab<PatternSub>,
-    /// Keys of cursors that wait for the socket: they take turns. A key may
-    /// have passed to another cursor since; that one then has a turn for nothing.
+    /// The keys of cursors that wait for the socket, in the order of their turns. A key may have
+    /// passed to another cursor in the meantime. That cursor then gets an unneeded turn.
     ready: VecDeque<usize>,
-    /// Work that is left to do.
+    /// The jobs that remain to be done.
     jobs: Jobs,
-    /// Cursors that were asked for by name.
+    /// The number of cursors that were subscribed by name.
     explicit: usize,
-    /// What the cursors here are charged to; the one in line is free.
+    /// The charge for these cursors. The inline cursor is free.
     charge: Option<Charge>,
 }
 
 impl More {
-    /// Charges for so many cursors in all.
+    /// Sets the charge to this number of cursors.
     fn charge(&mut self, count: usize, account: impl FnOnce() -> Account) -> Result<(), OverLimit> {
         let bytes = CURSOR_BYTES * count as u64;
         match &mut self.charge {
@@ -198,7 +197,7 @@ impl Subscriptions {
         }
     }
 
-    /// What the second cursor or the first pattern needs.
+    /// Returns the box, which the second cursor or the first pattern creates.
     fn more(&mut self) -> &mut More {
         let waits = self.first.as_ref().is_some_and(|first| first.ready);
         self.more.get_or_insert_with(|| {
@@ -208,10 +207,10 @@ impl Subscriptions {
         })
     }
 
-    /// Charges for one more cursor, unless it is the one in line.
+    /// Charges for one more cursor, unless it is the inline one.
     ///
     /// # Errors
-    /// The account, or all together, hold as much as they may.
+    /// Returns an error if the account, or all accounts together, hold as much as they may.
     pub(crate) fn reserve(&mut self, account: impl FnOnce() -> Account) -> Result<(), OverLimit> {
         if self.first.is_none() {
             return Ok(());
@@ -224,7 +223,7 @@ impl Subscriptions {
         reserved
     }
 
-    /// Gives a reservation back that no cursor came to use.
+    /// Returns a reservation that no cursor used.
     pub(crate) fn unreserve(&mut self) {
         if let Some(more) = &mut self.more {
             more.release();
@@ -251,12 +250,12 @@ impl Subscriptions {
         Some(&self.more.as_ref()?.jobs)
     }
 
-    /// Whether cursors may be there that the client's token does not allow.
+    /// Returns whether there may still be cursors that the client's token does not allow.
     pub(crate) fn is_narrowing(&self) -> bool {
         self.jobs().is_some_and(Jobs::narrows)
     }
 
-    /// Keys of some cursors, from this one on, and the key to go on with.
+    /// Returns some keys of cursors, starting with `from`, and the key to continue with.
     pub(crate) fn keys_from(&self, from: usize, most: usize) -> (Vec<usize>, Option<usize>) {
         let more = self.more.as_ref();
         let end = more.map_or(1, |more| more.subs.capacity() + 1);
@@ -316,7 +315,7 @@ impl Subscriptions {
         Some(sub)
     }
 
-    /// Lets the box go that a connection with one cursor does not need.
+    /// Drops the box if the connection has only the inline cursor.
     pub(crate) fn shrink(&mut self) {
         let needed = |more: &More| {
             !more.subs.is_empty() || !more.patterns.is_empty() || !more.jobs.is_empty()
@@ -337,7 +336,7 @@ impl Subscriptions {
         }
     }
 
-    /// Whether this cursor reads this very task, and not an older one of its id.
+    /// Returns whether this cursor reads this very task, and not an older one with the same id.
     pub(crate) fn is_of(&self, key: usize, task: &Arc<Task>) -> bool {
         let sub = self.get(key);
         sub.is_some_and(|sub| Arc::ptr_eq(sub.source.topic(), task.topic()))
@@ -355,7 +354,7 @@ impl Subscriptions {
         first.chain(more.map(|(key, sub)| (key + 1, sub)))
     }
 
-    /// Takes all cursors and patterns out, and what was left to do.
+    /// Removes all cursors, patterns and jobs, and returns them.
     pub(crate) fn drain(&mut self) -> Drained {
         let mut drained = Drained {
             subs: Vec::from_iter(self.first.take()),
@@ -378,7 +377,7 @@ impl Subscriptions {
         drained
     }
 
-    /// Notes that a cursor is asked for by name, or no longer is; gives what it was.
+    /// Sets whether a cursor was subscribed by name. Returns the old value.
     pub(crate) fn set_explicit(&mut self, key: usize, explicit: bool) -> Option<bool> {
         let sub = self.get_mut(key)?;
         let before = std::mem::replace(&mut sub.explicit, explicit);
@@ -389,7 +388,7 @@ impl Subscriptions {
         Some(before)
     }
 
-    /// Puts a cursor on the list of those that wait.
+    /// Adds a cursor to the list of waiting cursors.
     pub(crate) fn mark_ready(&mut self, key: usize) {
         let Some(sub) = self.get_mut(key).filter(|sub| !sub.ready) else {
             return;
@@ -400,7 +399,7 @@ impl Subscriptions {
         }
     }
 
-    /// Whether a cursor waits.
+    /// Returns whether a cursor waits.
     pub(crate) fn any_ready(&self) -> bool {
         match &self.more {
             Some(more) => !more.ready.is_empty(),
@@ -408,7 +407,7 @@ impl Subscriptions {
         }
     }
 
-    /// The cursor that has waited longest.
+    /// Returns the cursor that has waited longest.
     pub(crate) fn next_ready(&mut self) -> Option<usize> {
         let Some(more) = &mut self.more else {
             let first = self.first.as_mut()?;
@@ -423,12 +422,12 @@ impl Subscriptions {
                 return Some(key);
             }
         }
-        // At rest a connection has no list.
+        // An idle connection keeps no list.
         more.ready = VecDeque::new();
         None
     }
 
-    /// Tasks and patterns asked for by name.
+    /// Returns the number of tasks and patterns subscribed by name.
     pub(crate) fn explicit(&self) -> usize {
         let more = self.more.as_ref().map_or(0, |more| {
             more.explicit + more.patterns.len() + more.jobs.asked()
@@ -455,7 +454,7 @@ impl Subscriptions {
             .flat_map(|more| more.patterns.iter().map(|(_, pattern)| pattern))
     }
 
-    /// A pattern that wants this task.
+    /// Returns a pattern that matches this task.
     pub(crate) fn matching(&self, task_id: &TaskId) -> Option<&Pattern> {
         let mut patterns = self.patterns().map(|known| &known.pattern);
         patterns.find(|pattern| pattern.matches(task_id))

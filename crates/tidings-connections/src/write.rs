@@ -1,4 +1,4 @@
-//! Tries at the socket: from the log as it lies, framed anew, or from what waits.
+//! Writes to the socket: bytes of the log unchanged, events framed anew, and waiting bytes.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
@@ -8,10 +8,10 @@ use tidings_bus::{Chunk, View};
 use crate::connection::Connection;
 use crate::outbound::{Flow, Outbound};
 
-/// Slices of the log handed to the socket in one call.
+/// The most slices of the log in one system call.
 const MAX_SLICES: usize = 16;
 
-/// Bytes re-framed at a time where the log's own bytes cannot go out as they are.
+/// The bytes that are framed at a time if the bytes of the log cannot be sent unchanged.
 const REFRAME_BYTES: usize = 32 * 1024;
 
 impl Connection {
@@ -203,8 +203,8 @@ impl Connection {
         }
     }
 
-    /// One try at the socket. A broken one takes nothing more, and the
-    /// connection's task ends it, by the one way there is.
+    /// Tries to write once. After an error nothing more is written, and the connection's task ends
+    /// the connection in the usual way.
     fn try_write(&self, out: &mut Outbound, slices: &[IoSlice<'_>]) -> usize {
         loop {
             match self.socket().try_write(slices) {
@@ -239,7 +239,7 @@ impl Connection {
         Flow::Blocked
     }
 
-    /// Writes what waits; true when nothing is left.
+    /// Writes the waiting bytes. Returns `true` if none are left.
     pub(crate) fn flush_pending(&self, out: &mut Outbound) -> bool {
         let Some(mut pending) = out.pending.take() else {
             return true;
@@ -256,7 +256,7 @@ impl Connection {
     }
 }
 
-/// The part of a chunk that lies between two offsets.
+/// Returns the part of a chunk between two offsets.
 fn within(chunk: &Chunk, from: u64, to: u64) -> (u64, u64) {
     (from.max(chunk.first_offset()), to.min(chunk.last_offset()))
 }

@@ -1,4 +1,4 @@
-//! What a connection or a request may do.
+//! The permissions of a connection or a request.
 
 use std::sync::Arc;
 
@@ -13,39 +13,38 @@ use super::{Permission, Principal, Scope};
 /// [`unrestricted`](Self::unrestricted).
 #[derive(Debug, Clone)]
 pub struct Access(
-    /// One pointer: every connection holds one of these.
+    /// A single pointer, because every connection stores one.
     Option<Arc<Known>>,
 );
 
-/// Somebody who was let in.
+/// An authenticated client.
 #[derive(Debug)]
 struct Known {
     principal: Principal,
-    /// A fingerprint of the token, where it says of nobody who that is.
+    /// A fingerprint of the token, if the token names no subject.
     print: Option<Box<str>>,
 }
 
-/// Returns enough of a token's hash to know the token again, and nothing to sign
-/// in with.
+/// Returns a part of the token's hash. It identifies the token, but nobody can log in with it.
 fn fingerprint(token: &str) -> Box<str> {
     use std::fmt::Write as _;
 
     let hash = Sha256::digest(token.as_bytes());
     let text = hash.iter().take(16).fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     });
     text.into()
 }
 
-/// What is missing.
+/// The permission that the token lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the token does not give the permission `{0}` here")]
 pub struct Forbidden(pub Permission);
 
 impl Access {
-    /// Everything is allowed.
+    /// Returns an access that allows everything.
     pub fn unrestricted() -> Self {
         Self(None)
     }
@@ -55,7 +54,7 @@ impl Access {
         Self::of(Principal::default())
     }
 
-    /// What somebody may do.
+    /// Returns the access of a principal.
     pub fn of(principal: Principal) -> Self {
         Self(Some(Arc::new(Known {
             principal,
@@ -63,7 +62,7 @@ impl Access {
         })))
     }
 
-    /// What somebody may do who shows this token.
+    /// Returns the access of a principal that showed this token.
     pub(crate) fn by_token(principal: Principal, token: Option<&str>) -> Self {
         let print = match (&principal.subject, token) {
             (None, Some(token)) => Some(fingerprint(token)),
@@ -72,8 +71,8 @@ impl Access {
         Self(Some(Arc::new(Known { principal, print })))
     }
 
-    /// Returns whom a client id and what is kept of a client belong to: the
-    /// subject, else whoever has this very token; none where nobody is asked for one.
+    /// Returns the owner of a client id and of the client's state: the subject, or else the holder
+    /// of this very token. Returns `None` without authentication.
     pub(crate) fn owner(&self) -> Option<Arc<str>> {
         let known = self.0.as_ref()?;
         match (&known.principal.subject, &known.print) {
@@ -83,27 +82,27 @@ impl Access {
         }
     }
 
-    /// Who it is, where that is known.
+    /// Returns the principal, or `None` without authentication.
     pub fn principal(&self) -> Option<&Principal> {
         Some(&self.0.as_ref()?.principal)
     }
 
-    /// Who it is, by name.
+    /// Returns the name of the principal, if it has one.
     pub fn subject(&self) -> Option<&Arc<str>> {
         self.0.as_ref()?.principal.subject.as_ref()
     }
 
-    /// Until when.
+    /// Returns when the access ends, if it ends.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.0.as_ref()?.principal.expires_at
     }
 
-    /// The tasks of a permission; none: all, because nobody is asked.
+    /// Returns the tasks of a permission. Returns `None` without authentication, which means all.
     pub fn scope(&self, permission: Permission) -> Option<&Scope> {
         Some(self.0.as_ref()?.principal.permissions.scope(permission))
     }
 
-    /// Whether this may be done to that task.
+    /// Returns whether the permission covers the task.
     pub fn allows(&self, permission: Permission, task_id: &TaskId) -> bool {
         let principal = self.principal();
         principal.is_none_or(|principal| principal.permissions.allow(permission, task_id))
@@ -122,10 +121,10 @@ impl Access {
         )
     }
 
-    /// That this may be done to that task.
+    /// Checks that the permission covers the task.
     ///
     /// # Errors
-    /// What is missing.
+    /// Returns the missing permission.
     pub fn check(&self, permission: Permission, task_id: &TaskId) -> Result<(), Forbidden> {
         if self.allows(permission, task_id) {
             Ok(())
@@ -134,10 +133,10 @@ impl Access {
         }
     }
 
-    /// That this may be done to every task.
+    /// Checks that the permission covers every task.
     ///
     /// # Errors
-    /// What is missing.
+    /// Returns the missing permission.
     pub fn check_everything(&self, permission: Permission) -> Result<(), Forbidden> {
         match self.scope(permission) {
             Some(scope) if !scope.is_everything() => Err(Forbidden(permission)),
@@ -145,10 +144,10 @@ impl Access {
         }
     }
 
-    /// That some task of this pattern may be watched.
+    /// Checks that at least one task of the pattern may be watched.
     ///
     /// # Errors
-    /// None may.
+    /// Returns the missing permission.
     pub fn check_pattern(&self, pattern: &Pattern) -> Result<(), Forbidden> {
         match self.scope(Permission::Watch) {
             Some(scope) if !scope.overlaps(pattern) => Err(Forbidden(Permission::Watch)),

@@ -1,4 +1,4 @@
-//! From a token to somebody.
+//! Authentication: from a token to a principal.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -11,19 +11,19 @@ use super::Permissions;
 use crate::close::CloseReason;
 use crate::limits::Limited;
 
-/// What somebody shows who wants to be let in.
+/// What a client presents to be authenticated.
 #[derive(Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Credentials<'a> {
-    /// The token, if there is one. Whoever gets it must not log it.
+    /// The token, if there is one. Never log it.
     pub token: Option<&'a str>,
-    /// Where they come from.
+    /// The address of the client.
     pub remote_addr: Option<SocketAddr>,
     request: Option<&'a (dyn Any + Send + Sync)>,
 }
 
 impl<'a> Credentials<'a> {
-    /// Of somebody who shows this token.
+    /// Creates credentials from a token and the client's address.
     pub fn new(token: Option<&'a str>, remote_addr: Option<SocketAddr>) -> Self {
         Self {
             token,
@@ -58,22 +58,22 @@ impl std::fmt::Debug for Credentials<'_> {
     }
 }
 
-/// Somebody who was let in.
+/// An authenticated person or program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Principal {
-    /// Who it is: shown in connection info, the `by` of commands, and what
-    /// limits per subject count by.
+    /// The principal's name. It appears in connection info and as the `by` of commands. Limits per
+    /// subject are counted by it.
     pub subject: Option<Arc<str>>,
-    /// What they may do.
+    /// The principal's permissions.
     pub permissions: Permissions,
-    /// Until when, any allowance for clocks that differ included; none: for as
-    /// long as they stay connected.
+    /// When the authentication ends, including any tolerance for clocks. `None` lasts as long as
+    /// the connection.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Principal {
-    /// Somebody with these permissions, without a name and without an end.
+    /// Creates a principal with these permissions, without a name and without an end.
     pub fn new(permissions: Permissions) -> Self {
         Self {
             permissions,
@@ -81,14 +81,14 @@ impl Principal {
         }
     }
 
-    /// Sets who it is.
+    /// Sets the principal's name.
     #[must_use]
     pub fn subject(mut self, subject: impl Into<Arc<str>>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
-    /// Sets until when.
+    /// Sets when the authentication ends.
     #[must_use]
     pub fn expires_at(mut self, at: Option<Timestamp>) -> Self {
         self.expires_at = at;
@@ -96,39 +96,39 @@ impl Principal {
     }
 }
 
-/// Why somebody is not let in. The text is meant for them: it says what is
-/// wrong with the token, and nothing of what would be right.
+/// Why a client was not authenticated. The text is meant for the client. It says what is wrong with
+/// the token, but not what a valid token would look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// There is no token; get one.
+    /// The request has no token. Get one.
     #[error("a token is needed")]
     Missing,
-    /// It is not a token of the kind that is used here.
+    /// The token does not have the expected form.
     #[error("the token is malformed")]
     Malformed,
-    /// It is not one of ours: signed by another key, changed, or unknown.
+    /// The token is unknown, was changed, or is signed with another key.
     #[error("the token is not valid")]
     Invalid,
-    /// It is ours, but made for another audience or by another issuer.
+    /// The token is genuine, but for another audience or from another issuer.
     #[error("the token is not for this server")]
     NotForHere,
-    /// Its time is over; get another.
+    /// The token has expired. Get another one.
     #[error("the token has expired")]
     Expired,
-    /// Its time has not come.
+    /// The token is not valid yet.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// Too many tokens from this address were refused; wait, and correct the token.
+    /// Too many tokens from this address were refused. Wait, and correct the token.
     #[error(transparent)]
     Limited(Limited),
-    /// It cannot be checked now; try again later.
+    /// The server cannot check tokens at the moment. Try again later.
     #[error("tokens cannot be checked at the moment")]
     Unavailable,
 }
 
 impl AuthError {
-    /// The protocol's code.
+    /// Returns the protocol's code for this error.
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Unavailable => ErrorCode::Unavailable,
@@ -137,7 +137,7 @@ impl AuthError {
         }
     }
 
-    /// How a transport that can only close tells it.
+    /// Returns the reason with which a transport closes a connection after this error.
     pub fn close_reason(self) -> CloseReason {
         match self {
             Self::Unavailable => CloseReason::Full,
@@ -159,13 +159,13 @@ impl AuthError {
 )]
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
-    /// Says who shows these credentials.
+    /// Returns the principal that these credentials belong to.
     ///
-    /// Called for every HTTP request, every connection, and every
-    /// `authenticate` message, so it is to be quick; without a token too, for
-    /// those who let strangers in with permissions of their own.
+    /// This is called for every HTTP request, every connection and every `authenticate` message, so
+    /// it must be fast. It is also called without a token. An implementation may then grant
+    /// permissions to strangers.
     ///
     /// # Errors
-    /// See [`AuthError`].
+    /// Returns [`AuthError`] if the client is not authenticated.
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, AuthError>;
 }

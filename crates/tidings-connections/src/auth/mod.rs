@@ -1,9 +1,8 @@
-//! Who somebody is, and what that allows.
+//! Authentication, and the permissions that result from it.
 //!
-//! An [`Authenticator`] turns a token into a [`Principal`]; a connection, or a
-//! request, then carries an [`Access`] that says what it may do. Without an
-//! authenticator everything is allowed. What a token looks like is not known
-//! here: `tidings-auth` has JWTs and API keys.
+//! An [`Authenticator`] turns a token into a [`Principal`]. A connection or a request then carries
+//! an [`Access`], which says what it may do. Without an authenticator everything is allowed. This
+//! module does not know what a token looks like: `tidings-auth` implements JWTs and API keys.
 
 mod access;
 mod authenticator;

@@ -1,14 +1,14 @@
-//! What may be done to which tasks.
+//! Permissions: which actions are allowed on which tasks.
 
 use serde::{Deserialize, Serialize};
 use tidings_protocol::{EventType, TaskId};
 
 use super::Scope;
 
-/// What can be allowed.
+/// A permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// See a task: its events, history and snapshot.
+    /// Watch a task: its events, history and snapshot.
     Watch,
     /// Publish events into it, but for requests of commands and answers.
     Publish,
@@ -17,12 +17,12 @@ pub enum Permission {
     /// Ask it to cancel, pause, or whatever its agent understands. Whoever may do
     /// that may answer its questions, too.
     Command,
-    /// Remove it, and see who watches it. For every task (`*`): see and close
-    /// all connections, send personal messages, read statistics and metrics.
+    /// Remove a task, and see who watches it. For every task (`*`): see and close all connections,
+    /// send personal messages, and read statistics and metrics.
     Admin,
 }
 
-/// The text names no permission.
+/// Returned when a text is not the name of a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a permission: watch, publish, answer, command or admin")]
 pub struct UnknownPermission;
@@ -37,7 +37,7 @@ impl Permission {
         Self::Admin,
     ];
 
-    /// Its name in tokens.
+    /// Returns the permission's name in tokens.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Watch => "watch",
@@ -66,25 +66,25 @@ impl std::str::FromStr for Permission {
     }
 }
 
-/// What somebody may do, and to which tasks; what is not named is not allowed.
+/// The permissions of a principal, each with its tasks. Anything not listed is forbidden.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Permissions {
-    /// What may be watched.
+    /// The tasks that may be watched.
     pub watch: Scope,
-    /// What may be published into.
+    /// The tasks to which events may be published.
     pub publish: Scope,
     /// What may be answered, beside what may be commanded.
     pub answer: Scope,
     /// What may be commanded.
     pub command: Scope,
-    /// What may be administered.
+    /// The tasks that may be administered.
     pub admin: Scope,
 }
 
 impl Permissions {
-    /// Everything, of every task.
+    /// Returns every permission for every task.
     pub fn all() -> Self {
         let mut all = Self::default();
         for permission in Permission::ALL {
@@ -122,7 +122,7 @@ impl Permissions {
         }
     }
 
-    /// Whether this may be done to that task.
+    /// Returns whether the permission covers the task.
     pub fn allow(&self, permission: Permission, task_id: &TaskId) -> bool {
         let implied = permission == Permission::Answer && self.command.allows(task_id);
         implied || self.scope(permission).allows(task_id)

@@ -1,4 +1,4 @@
-//! What a client may publish, and in whose name.
+//! The rules for events that clients publish, and the name under which they publish.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tidings_protocol::{Data, ErrorCode, EventType, NewEvent, TaskId};
 
 use super::{Access, Forbidden};
 
-/// The reason why a client may not publish an event.
+/// Why a client may not publish an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotPublishable {
@@ -20,7 +20,7 @@ pub enum NotPublishable {
 }
 
 impl NotPublishable {
-    /// Returns the protocol's code.
+    /// Returns the protocol's code for this error.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Forbidden(_) => ErrorCode::Forbidden,
@@ -30,14 +30,14 @@ impl NotPublishable {
 }
 
 impl Access {
-    /// Checks that a client may publish this event into that task, and writes the
-    /// client's name into events that say who asked or answered.
+    /// Checks that a client may publish this event to the task. Writes the client's name into
+    /// events that say who asked or answered.
     ///
-    /// `by` is the name of a client whose token has no subject. Where nobody is
-    /// asked for a token, events keep the name that they have.
+    /// `by` is the name of a client whose token has no subject. Without authentication, events keep
+    /// the name that they contain.
     ///
     /// # Errors
-    /// The token lacks a permission, or only the bus makes such events.
+    /// Returns an error if the token lacks a permission, or if only the bus makes such events.
     pub fn check_publish(
         &self,
         task_id: &TaskId,
@@ -64,7 +64,7 @@ impl Access {
     }
 }
 
-/// Whether the field `by` of such events says who made them.
+/// Returns whether the field `by` of this type says who made the event.
 fn says_who(event_type: &EventType) -> bool {
     matches!(
         event_type,
@@ -72,7 +72,7 @@ fn says_who(event_type: &EventType) -> bool {
     )
 }
 
-/// Returns the data with this name as `by`. Other fields stay as they were written.
+/// Returns the data with this name as `by`. All other fields stay unchanged.
 fn signed(data: &Data, by: &str) -> Data {
     let Ok(mut fields) = data.deserialize::<BTreeMap<String, Box<RawValue>>>() else {
         return data.clone();

@@ -1,11 +1,11 @@
-//! A set of tasks, as ids and patterns.
+//! A set of tasks, described by ids and patterns.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidings_protocol::{Pattern, Target, TaskId};
 
-/// The tasks that something is allowed for: ids, and patterns.
+/// The set of tasks that a permission covers: ids and patterns.
 ///
 /// ```
 /// use tidings_connections::Scope;
@@ -18,12 +18,12 @@ use tidings_protocol::{Pattern, Target, TaskId};
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Scope(
-    /// In order of their text, and none within another: what they stand for
-    /// are disjoint ranges of ids, in order.
+    /// The targets, sorted by text. No target contains another, so they are disjoint, sorted ranges
+    /// of task ids.
     Box<[Target]>,
 );
 
-/// The ids that a target stands for begin so, and a task's are nothing more.
+/// Returns the text with which the ids of a target begin. For a task it is the whole id.
 fn start(target: &Target) -> &str {
     match target {
         Target::Task(task_id) => task_id.as_str(),
@@ -32,28 +32,28 @@ fn start(target: &Target) -> &str {
 }
 
 impl Scope {
-    /// No task at all.
+    /// Returns the empty set.
     pub fn nothing() -> Self {
         Self::default()
     }
 
-    /// Every task.
+    /// Returns the set of all tasks.
     pub fn everything() -> Self {
         Self(Box::new([Target::Pattern(Pattern::everything())]))
     }
 
-    /// Whether it is empty.
+    /// Returns whether the set is empty.
     pub fn is_nothing(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether every task is in it.
+    /// Returns whether the set contains every task.
     pub fn is_everything(&self) -> bool {
-        // Whatever else there was lies within it, and so has gone.
+        // The pattern `*` contains every other target, so no other target remains beside it.
         matches!(&*self.0, [Target::Pattern(pattern)] if pattern.prefix().is_empty())
     }
 
-    /// Whether this task is in it.
+    /// Returns whether the set contains the task.
     pub fn allows(&self, task_id: &TaskId) -> bool {
         self.0.iter().any(|target| match target {
             Target::Task(known) => known == task_id,
@@ -61,12 +61,12 @@ impl Scope {
         })
     }
 
-    /// Whether a task that this pattern matches can be in it.
+    /// Returns whether the set contains at least one task that the pattern could match.
     pub fn overlaps(&self, pattern: &Pattern) -> bool {
         !self.within(pattern.prefix()).is_empty()
     }
 
-    /// The part of it whose ids begin with `prefix`, in order of the ids.
+    /// Returns the part of the set whose ids begin with `prefix`, sorted by id.
     pub fn within(&self, prefix: &str) -> Vec<Target> {
         let mut found = Vec::new();
         for target in &self.0 {
@@ -82,7 +82,7 @@ impl Scope {
         found
     }
 
-    /// What it is made of.
+    /// Returns the ids and patterns of the set.
     pub fn targets(&self) -> &[Target] {
         &self.0
     }
@@ -91,8 +91,8 @@ impl Scope {
 impl FromIterator<Target> for Scope {
     fn from_iter<I: IntoIterator<Item = Target>>(targets: I) -> Self {
         let mut targets: Vec<_> = targets.into_iter().collect();
-        // A pattern comes before what lies within it: its text is a prefix of
-        // theirs, and of two equal texts it is the wider.
+        // Sort a pattern before the targets that it contains. Its text is a prefix of theirs. If
+        // the texts are equal, the pattern is the wider one.
         targets.sort_by(|a, b| {
             let order = start(a).cmp(start(b));
             order.then_with(|| a.pattern().is_none().cmp(&b.pattern().is_none()))

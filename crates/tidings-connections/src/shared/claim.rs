@@ -1,4 +1,4 @@
-//! How a client comes to this node.
+//! Claims: how a client moves to this node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,17 +13,17 @@ use crate::kept::Watching;
 use crate::manager::{AdmissionError, ConnectRequest, Inner};
 use crate::resume::{Kept, ResumeToken, TokenHash};
 
-/// The right to connect a client here. Given back if nobody connects by it.
+/// The right to connect a client to this node. If no connection uses it, it is given back.
 pub(crate) struct Ticket {
     inner: Arc<Inner>,
     shared: Arc<Shared>,
     client_id: ClientId,
     mark: String,
-    /// Its token from now on.
+    /// The resume token that the client has from now on.
     pub(crate) token: ResumeToken,
     subject: Option<String>,
     resumed: Option<KeptClient>,
-    /// Whether the directory said that the client is this node's now.
+    /// Whether the directory has confirmed the claim.
     claimed: bool,
     used: AtomicBool,
 }
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Ticket {
 }
 
 impl Ticket {
-    /// What was kept of the client, if it was known.
+    /// Returns the client's stored state, if the client was known.
     pub(crate) fn kept(&self) -> Option<Kept> {
         let resumed = self.resumed.as_ref()?;
         let mut kept = Watching::read(&resumed.record).into_kept();
@@ -46,7 +46,7 @@ impl Ticket {
         Some(kept)
     }
 
-    /// Tasks and patterns that it comes back to.
+    /// Returns the tasks and patterns that the client will resume.
     fn watched(&self) -> (Vec<TaskId>, Vec<Pattern>) {
         let kept = self.resumed.as_ref();
         let kept = kept.map(|resumed| Watching::read(&resumed.record).into_kept());
@@ -55,7 +55,7 @@ impl Ticket {
         (tasks.collect(), kept.patterns)
     }
 
-    /// Notes that the client is connected, registered and greeted.
+    /// Records that the client is connected, registered and greeted.
     pub(crate) fn used(&self) {
         self.used.store(true, Ordering::Release);
         let looked = self.shared.arrived(&self.client_id);
@@ -76,8 +76,8 @@ impl Drop for Ticket {
             return;
         }
         if !self.claimed {
-            // There is nothing to give back. If the answer was lost on its way,
-            // the next who claims asks this node, and goes on.
+            // There is nothing to give back. If the confirmation was lost, the next node that
+            // claims the client asks this node to release it.
             return;
         }
         let resumed = self.resumed.take();
@@ -103,7 +103,7 @@ impl Drop for Ticket {
 }
 
 impl Shared {
-    /// Notes that a client is about to come; gives what its place here is called.
+    /// Records that a client is about to connect. Returns the mark of its stay at this node.
     fn coming(&self, client_id: &ClientId) -> String {
         let mut held = lock(&self.held);
         let held = held.entry(client_id.clone()).or_insert_with(|| Held {
@@ -116,7 +116,7 @@ impl Shared {
         held.mark.clone()
     }
 
-    /// Notes that it has come, or will not; whether it is to look for messages.
+    /// Records that the client has connected, or will not. Returns whether to check for messages.
     fn arrived(&self, client_id: &ClientId) -> bool {
         let mut held = lock(&self.held);
         let Some(held) = held.get_mut(client_id) else {
@@ -188,7 +188,7 @@ impl Inner {
             Ok(Claimed::Fresh { .. }) => {}
             Ok(Claimed::Others) => return Ok(None),
             Ok(Claimed::Resumed { kept, .. }) => {
-                // Nothing is resumed without it.
+                // A client can resume only with its token, so `shown` is present.
                 ticket.token = shown.unwrap_or(fresh);
                 ticket.resumed = Some(kept);
             }
@@ -196,7 +196,7 @@ impl Inner {
                 return Err(match refused {
                     Ok(_) => AdmissionError::ClientIdInUse,
                     Err(error) => {
-                        tracing::debug!(%error, "a client is sent away: it cannot be looked up");
+                        tracing::debug!(%error, "a client is refused: the directory cannot be reached");
                         AdmissionError::Unavailable
                     }
                 });
@@ -208,8 +208,8 @@ impl Inner {
         Ok(Some(watched))
     }
 
-    /// After a claim that came to nothing: whether the client is this node's all
-    /// the same; if not, this node lets go of it.
+    /// Called after an unused claim. Returns whether the client stays with this node for another
+    /// reason. If not, the node releases the client.
     fn stays(&self, shared: &Shared, client_id: &ClientId) -> bool {
         let clients = self.registry.lock();
         let is_here = clients.by_id.contains_key(client_id);
@@ -235,14 +235,14 @@ impl Inner {
             return;
         };
         shared.left(client_id);
-        // If it cannot be written, what was written before holds.
+        // If the write fails, the last written state stays valid.
         if let Err(error) = shared.directory.write(&standing).await {
-            tracing::debug!(%error, "a client goes to another node without its last steps");
+            tracing::debug!(%error, "a client moved to another node without its latest position");
         }
     }
 }
 
-/// Claims; from another node, by asking that one first to let go.
+/// Claims the client. If another node holds it, asks that node first to release it.
 async fn claim_from(
     inner: &Inner,
     shared: &Shared,
@@ -253,7 +253,7 @@ async fn claim_from(
             let _turn = shared.turn(&claim.client_id).await;
             let claimed = shared.directory.claim(&claim).await?;
             if let Claimed::Fresh { stale: true } | Claimed::Resumed { stale: true, .. } = claimed {
-                // What another node wrote since is newer than what is here.
+                // Another node has written newer state than this node has.
                 inner.lose(&claim.client_id, CloseReason::Replaced);
             }
             match claimed {
@@ -267,8 +267,8 @@ async fn claim_from(
             mark,
         };
         let question = question.encode();
-        // A node that does not answer is dead, or cut off: what it wrote last
-        // holds, and what it writes from now on is refused.
+        // A node that does not answer is dead or cut off. Its last written state is valid, and its
+        // later writes are refused.
         shared
             .neighbours
             .ask(Some(&node), &question, PATIENCE)

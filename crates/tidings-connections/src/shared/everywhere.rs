@@ -1,4 +1,4 @@
-//! What is asked of all nodes, and how this one answers.
+//! Questions to all nodes, and this node's answers to them.
 
 use std::sync::Arc;
 
@@ -12,25 +12,25 @@ use crate::connection::ConnectionInfo;
 use crate::manager::{ConnectionManager, Inner, UnknownClient};
 use crate::stats::ConnectionStats;
 
-/// Bytes of connections that one node lists for another.
+/// The most bytes of connections that one node lists for another.
 const LIST_BYTES: usize = 3 * 1024 * 1024;
 
-/// What nodes ask of each other. Nodes of two versions run side by side while
-/// they are replaced, so answers are read as the JSON that they are.
+/// A question from one node to another. During an upgrade, nodes of two versions run side by side.
+/// Therefore answers are read as plain JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
-    /// Who is connected, or who watches a task.
+    /// Who is connected, or who watches a task?
     Connections { task_id: Option<TaskId> },
-    /// What is known of one.
+    /// What is known about a client?
     Connection { client_id: ClientId },
-    /// Close it, and forget the client.
+    /// Close a client's connection, and delete the client.
     Kick { client_id: ClientId },
-    /// Counters.
+    /// What do the counters say?
     Stats,
-    /// Hand a client over; the mark says which of its stays is meant.
+    /// Hand a client over. The mark identifies the stay of the client that is meant.
     Yield { client_id: ClientId, mark: String },
-    /// There are messages for a client. Wants no answer.
+    /// There are messages for a client. This needs no answer.
     Look { client_id: ClientId },
 }
 
@@ -44,42 +44,42 @@ impl Question {
     }
 }
 
-/// Connections of all nodes, as far as they answered.
+/// The connections of all nodes that answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Connections {
-    /// Each as [`ConnectionInfo`] is written, with the name of its `node`.
+    /// Each connection in the form of [`ConnectionInfo`], with the name of its `node`.
     pub connections: Vec<Value>,
-    /// Nodes that did not answer in time.
+    /// The nodes that did not answer in time.
     pub unanswered: Vec<String>,
-    /// Nodes that have more than they could list.
+    /// The nodes that have more connections than they could list.
     pub truncated: Vec<String>,
 }
 
-/// Counters of one node.
+/// The counters of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct NodeStats {
-    /// Its name.
+    /// The name of the node.
     pub node: String,
-    /// What it counts: `bus` as [`BusStats`], `connections` as [`ConnectionStats`];
-    /// none if it did not answer in time.
+    /// The counters: `bus` as [`BusStats`], `connections` as [`ConnectionStats`]. `None` if the
+    /// node did not answer in time.
     pub stats: Option<Value>,
 }
 
-/// A node that has the client does not answer.
+/// The node that the client is connected to does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the node that the client is connected to ({0}) does not answer")]
 pub struct Unanswered(pub String);
 
-/// A personal message could not be sent.
+/// Why a personal message could not be sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// There is no such client.
+    /// The client does not exist.
     #[error(transparent)]
     Unknown(#[from] UnknownClient),
-    /// What nodes share cannot be reached; whether it was sent is not known.
+    /// The shared state cannot be reached. The message may or may not have been sent.
     #[error("the message could not be put into the client's inbox")]
     Unavailable(#[source] StoreError),
 }
@@ -167,14 +167,14 @@ impl Inner {
 }
 
 impl ConnectionManager {
-    /// This node's name among several; none if it is alone.
+    /// Returns this node's name in the cluster, or `None` without a cluster.
     pub fn node_name(&self) -> Option<&str> {
         let shared = self.inner.shared.get()?;
         Some(shared.neighbours.name())
     }
 
-    /// What is known of all connections of all nodes, or of those that watch a
-    /// task. Waits a second at most for those that do not answer, and names them.
+    /// Returns the connections of all nodes, or those that watch a task. Waits at most one second
+    /// for nodes that do not answer, and names these.
     pub async fn all_connections(&self, task_id: Option<&TaskId>) -> Connections {
         let Some(shared) = self.inner.shared.get() else {
             let connections = self.connections(task_id);
@@ -208,12 +208,11 @@ impl ConnectionManager {
         all
     }
 
-    /// What is known of a client's connection, wherever it is, as
-    /// [`ConnectionInfo`] is written, with the name of its `node` if there are
-    /// several; none if it is not connected.
+    /// Returns a client's connection on any node, or `None` if the client is not connected. It has
+    /// the form of [`ConnectionInfo`]; in a cluster, the name of its `node` is added.
     ///
     /// # Errors
-    /// Its node does not answer, or the directory does not.
+    /// Returns an error if the client's node or the directory does not answer.
     pub async fn any_connection(&self, client_id: &ClientId) -> Result<Option<Value>, Unanswered> {
         let Some(shared) = self.inner.shared.get() else {
             let info = self.connection(client_id);
@@ -228,7 +227,7 @@ impl ConnectionManager {
             return Ok(None);
         };
         if place.node == shared.neighbours.node() {
-            // It has just gone.
+            // The client has just disconnected.
             return Ok(None);
         }
         let question = Question::Connection {
@@ -252,7 +251,7 @@ impl ConnectionManager {
         Err(Unanswered(name))
     }
 
-    /// Counters of all nodes, this one first; none if it is alone.
+    /// Returns the counters of all nodes, this node first, or `None` without a cluster.
     pub async fn all_stats(&self) -> Option<Vec<NodeStats>> {
         let shared = self.inner.shared.get()?;
         let mut all = vec![NodeStats {
@@ -270,12 +269,12 @@ impl ConnectionManager {
         Some(all)
     }
 
-    /// Closes a client's connection, wherever it is, and forgets what was kept
-    /// of the client. False if there is no such client.
+    /// Closes a client's connection on any node, and deletes the client's stored state. Returns
+    /// `false` if the client does not exist.
     ///
     /// # Errors
-    /// The directory that nodes share cannot be reached. A node that cannot be
-    /// reached closes the connection when it can.
+    /// Returns an error if the shared directory cannot be reached. If the client's node cannot be
+    /// reached, it closes the connection later.
     pub async fn kick(&self, client_id: &ClientId) -> Result<bool, StoreError> {
         let here = self.inner.kick(client_id);
         let Some(shared) = self.inner.shared.get() else {
@@ -292,7 +291,7 @@ impl ConnectionManager {
                 client_id: client_id.clone(),
             };
             let (node, question) = (place.node, question.encode());
-            // If it does not hear, it is refused when it writes the client next.
+            // If the node does not receive this, its next write of the client is refused.
             shared
                 .neighbours
                 .ask(Some(&node), &question, PATIENCE)

@@ -1,4 +1,4 @@
-//! Personal messages: numbered in the directory, copied to the client's node.
+//! Personal messages: the directory numbers them, and the client's node keeps a copy.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{Shared, lock};
 use crate::connection::Connection;
 use crate::manager::{Inner, UnknownClient};
 
-/// A message as it lies in the directory.
+/// A message as stored in the directory.
 #[derive(Serialize, Deserialize)]
 struct Letter {
     event_type: EventType,
@@ -52,14 +52,14 @@ impl Inner {
                 let look = Question::Look {
                     client_id: client_id.clone(),
                 };
-                // If it does not hear, it looks when it writes the client next.
+                // If the node does not receive this, it checks when it writes the client next.
                 shared.neighbours.tell(&place.node, &look.encode()).await;
             }
         }
         Ok(Offset::new(number).unwrap_or(Offset::MAX))
     }
 
-    /// There are messages for a client of this node's.
+    /// Records that there are messages for a client of this node.
     pub(crate) fn look_for_messages(&self, shared: &Shared, client_id: &ClientId) {
         if let Some(held) = lock(&shared.held).get_mut(client_id) {
             held.looked = true;
@@ -67,7 +67,7 @@ impl Inner {
         shared.pull_soon(client_id);
     }
 
-    /// Brings a connection's copy of its inbox in step.
+    /// Updates a connection's copy of its inbox.
     pub(crate) async fn pull(&self, shared: &Shared, client_id: &ClientId) {
         let _turn = shared.turn(client_id).await;
         let Some(connection) = self.find(client_id) else {
@@ -77,7 +77,7 @@ impl Inner {
         match shared.directory.inbox(client_id, head).await {
             Ok(messages) => {
                 let _settling = self.registry.settle(client_id);
-                // Another connection of the client goes on with the same copy.
+                // A newer connection of the client continues with the same copy.
                 if let Some(connection) = self.find(client_id) {
                     self.take_messages(&connection, &messages);
                 }
@@ -94,7 +94,8 @@ impl Inner {
             let inbox = match connection.inbox() {
                 Some(inbox) if *number <= inbox.head() => continue,
                 Some(inbox) if *number == inbox.head() + 1 => inbox,
-                // There is a hole, or there was none: what is before it is named.
+                // There is no copy yet, or messages are missing in between. A gap announces the
+                // missing ones.
                 known => {
                     let inbox = self.bus.detached_topic_from(*number);
                     let epoch = inbox.standing().epoch;
@@ -111,7 +112,7 @@ impl Inner {
         }
     }
 
-    /// The copy of an inbox that a client comes back to.
+    /// Returns the copy of an inbox for a client that resumes.
     pub(crate) fn copy_of_inbox(&self, messages: &[InboxMessage], head: u64) -> Arc<Topic> {
         let first = messages.first().map_or(head + 1, |(number, _)| *number);
         let mut inbox = self.bus.detached_topic_from(first);
@@ -127,7 +128,7 @@ impl Inner {
 
     fn append_letter(&self, inbox: &Arc<Topic>, text: &str) {
         let letter = serde_json::from_str::<Letter>(text).unwrap_or_else(|error| {
-            // Numbers have no holes, so something stands in its place.
+            // Numbers must have no holes, so a placeholder replaces the message.
             tracing::warn!(%error, "a message in the directory cannot be read");
             Letter {
                 event_type: EventType::Log,

@@ -1,17 +1,17 @@
-//! Clients of several nodes that act as one.
+//! Clients that the nodes of a cluster share.
 //!
-//! A client belongs to the node that has *claimed* it, in a directory that all
-//! nodes share. Its node writes where it stands; another that claims it takes
-//! over from there, and whatever the first one writes later is refused. So no
-//! two nodes ever speak for one client, whatever they know of each other.
+//! A client belongs to the node that has *claimed* it, in a directory that all nodes share. Its
+//! node writes the client's state there. A node that claims the client continues from that state,
+//! and later writes of the previous node are refused. So two nodes never speak for the same client,
+//! whatever they know about each other.
 //!
-//! Its inbox lies in the directory too, which numbers the messages; its node
-//! keeps a copy that the connection reads, as it reads tasks.
+//! The client's inbox is in the directory too, which numbers the messages. The client's node keeps
+//! a copy for the connection, which reads it like a task.
 //!
-//! * `claim` how a client comes: from nowhere, from away, from another node
-//! * `writer` where clients stand, written as it changes
-//! * `inbox` personal messages
-//! * `everywhere` what is asked of all nodes, and how this one answers
+//! * `claim`: how a client moves to a node, whether it is new, disconnected or on another node
+//! * `writer`: writes the state of clients as it changes
+//! * `inbox`: personal messages
+//! * `everywhere`: questions to all nodes, and this node's answers
 
 mod claim;
 mod everywhere;
@@ -32,18 +32,18 @@ pub(crate) use claim::Ticket;
 pub use everywhere::{Connections, NodeStats, SendError, Unanswered};
 pub(crate) use writer::{hear, run};
 
-/// Clients are worked on one step at a time each; these locks are shared by
-/// those whose ids fall together.
+/// The number of locks by which steps concerning the same client are serialised. Clients whose ids
+/// hash to the same number share a lock.
 const TURNS: usize = 256;
 
-/// How long other nodes are waited for: some round trips, and a pause of theirs.
+/// How long to wait for other nodes: some round trips, and a pause of the other node.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a client that is connected counts as that without being written
-/// again, at least; a node that lives writes each one well within it.
+/// How long a connected client counts as connected without being written again, at least. A living
+/// node writes each client well within this time.
 pub(crate) const PRESENCE_TTL: Duration = Duration::from_secs(120);
 
-/// What this node has in common with the others.
+/// The state that this node shares with the others.
 pub(crate) struct Shared {
     pub(crate) directory: Arc<dyn ClientDirectory>,
     pub(crate) neighbours: Arc<dyn Neighbours>,
@@ -51,27 +51,27 @@ pub(crate) struct Shared {
     todo: Mutex<Todo>,
     wake: Notify,
     turns: Vec<tokio::sync::Mutex<()>>,
-    /// Held by whoever does what is to be done, until it is.
+    /// Held while the pending work is done, so that it is done once.
     working: tokio::sync::Mutex<()>,
 }
 
 /// A client that this node has claimed.
 struct Held {
     mark: String,
-    /// Connections of it that are on their way.
+    /// The number of connections of the client that are being set up.
     coming: u32,
-    /// What was last written, by its hash, and when.
+    /// The hash of the last written state, and when it was written.
     written: Option<(u64, Instant)>,
-    /// There may be messages that this node does not have.
+    /// Whether the directory may have messages that this node does not have.
     looked: bool,
 }
 
-/// What is to be done soon: at most one entry of each for a client.
+/// Pending work. A client has at most one entry of each kind.
 #[derive(Default)]
 struct Todo {
     writes: HashSet<ClientId>,
     pulls: HashSet<ClientId>,
-    /// Standings of clients that are no longer here.
+    /// The final states of clients that have left this node.
     owed: VecDeque<ClientStanding>,
 }
 
@@ -95,7 +95,7 @@ impl Shared {
         })
     }
 
-    /// Waits until nobody else works on this client.
+    /// Waits until no other step concerning this client runs.
     async fn turn(&self, client_id: &ClientId) -> tokio::sync::MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         client_id.hash(&mut hasher);
@@ -110,7 +110,7 @@ impl Shared {
         }
     }
 
-    /// Notes that something about a client is to be written.
+    /// Records that the state of a client has changed and must be written.
     pub(crate) fn write_soon(&self, client_id: &ClientId) {
         if lock(&self.todo).writes.insert(client_id.clone()) {
             self.wake.notify_one();
@@ -123,8 +123,8 @@ impl Shared {
         }
     }
 
-    /// Notes that a client is here no more, unless it is coming again; gives
-    /// what it was held by.
+    /// Records that a client has left this node, unless it is connecting again. Returns the node's
+    /// entry of the client.
     fn left(&self, client_id: &ClientId) -> Option<Held> {
         let mut held = lock(&self.held);
         if held.get(client_id)?.coming > 0 {
@@ -133,7 +133,7 @@ impl Shared {
         held.remove(client_id)
     }
 
-    /// Notes that a client of this node's went for good.
+    /// Records that a client of this node is gone for good.
     pub(crate) fn gone(&self, client_id: &ClientId, most: usize) {
         let Some(held) = self.left(client_id) else {
             return;
@@ -152,7 +152,7 @@ impl Shared {
         self.owe(standing, most);
     }
 
-    /// What cannot be written for so long that this overflows expires by itself.
+    /// Adds a final state to write. If the queue is full, the directory's own expiry handles it.
     fn owe(&self, standing: ClientStanding, most: usize) {
         let mut todo = lock(&self.todo);
         if todo.owed.len() < most {

@@ -1,8 +1,8 @@
-//! Where clients stand, written as it changes.
+//! Writes the state of clients as it changes.
 //!
-//! What is new about a client is written at once, positions every few seconds,
-//! so many a round: a node with many busy clients writes each one less often,
-//! and after a crash they get again what came since. Nothing is missed by it.
+//! New facts about a client are written at once. Positions are written every few seconds, for a
+//! limited number of clients per round. A node with many busy clients therefore writes each of them
+//! less often. After a crash the clients receive the events since then again, and miss none.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,20 +25,20 @@ use crate::manager::{Inner, Keep};
 use crate::registry::{Client, Taken};
 use crate::resume::{Kept, TokenHash};
 
-/// Between two rounds.
+/// The time between two rounds.
 const ROUND: Duration = Duration::from_secs(5);
 
-/// Clients looked at in a round, at least; with more of them an eighth, so that
-/// each has its turn well within the time that it counts as connected.
+/// The least number of clients in a round. If there are more, a round covers an eighth of them.
+/// Each client is then written well within the time for which it counts as connected.
 const A_ROUND: usize = 2_000;
 
-/// How long what has just changed is collected.
+/// How long changes are collected before they are written.
 const COLLECT: Duration = Duration::from_millis(20);
 
-/// The pause after the directory could not be reached.
+/// The pause after a failure to reach the directory.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Clients worked on at a time.
+/// The number of clients that are processed at the same time.
 const CONCURRENT: usize = 32;
 
 impl Shared {
@@ -46,7 +46,7 @@ impl Shared {
         lock(&self.todo).pulls.insert(client_id.clone());
     }
 
-    /// What is written again even if it has not changed.
+    /// Writes all clients again, even if they have not changed.
     fn write_all_again(&self) {
         let mut held = lock(&self.held);
         let mut todo = lock(&self.todo);
@@ -73,7 +73,7 @@ fn hash(json: &[u8], more: impl Hash) -> u64 {
 }
 
 impl Inner {
-    /// What to write of a client, from what it would come back to.
+    /// Returns the state to write for a client, from the state with which it would resume.
     fn standing(
         &self,
         shared: &Shared,
@@ -104,7 +104,7 @@ impl Inner {
         }
     }
 
-    /// Takes a client out of this node, to be another's.
+    /// Removes a client from this node, so that another node can have it.
     pub(super) fn let_go(
         &self,
         shared: &Shared,
@@ -127,7 +127,7 @@ impl Inner {
         Some(standing)
     }
 
-    /// Ends what is here of a client that is another node's by now, or nobody's.
+    /// Removes a client that by now belongs to another node, or to none.
     pub(super) fn lose(&self, client_id: &ClientId, why: CloseReason) {
         let _settling = self.registry.settle(client_id);
         let taken = self.registry.lock().take(client_id);
@@ -142,11 +142,11 @@ impl Inner {
         }
     }
 
-    /// Writes where one client stands; an error means that it is to be done again.
+    /// Writes the state of one client. After an error, it must be done again.
     async fn write_client(&self, shared: &Shared, client_id: &ClientId) -> Result<(), StoreError> {
         let _turn = shared.turn(client_id).await;
         let mark = match lock(&shared.held).get(client_id) {
-            // It is written when it has come.
+            // The client is connecting. Its state is written when it has connected.
             Some(held) if held.coming > 0 => return Ok(()),
             Some(held) => held.mark.clone(),
             None => return Ok(()),
@@ -159,8 +159,8 @@ impl Inner {
                 } else {
                     self.standing_of(connection)
                 };
-                // Where it really is will be known when its socket has taken
-                // what waits: the next round looks again.
+                // Bytes still wait for the socket, so the client's position is not known yet. The
+                // next round tries again.
                 let Some(kept) = kept else { return Ok(()) };
                 let owner = (TokenHash::of(connection.token()), connection.owner());
                 let state = ClientState::Connected;
@@ -204,8 +204,8 @@ impl Inner {
         Ok(())
     }
 
-    /// The inbox of a connection, and no more: all that is kept of a client
-    /// that comes back by position.
+    /// Returns the inbox of a connection. Nothing else is kept for a client that reconnects with a
+    /// position.
     fn inbox_of(&self, connection: &Connection) -> Kept {
         let mut kept = self.standing_of(connection).unwrap_or_default();
         kept.subscriptions.clear();
@@ -213,7 +213,7 @@ impl Inner {
         kept
     }
 
-    /// Does what is to be done; false if some of it is left for later.
+    /// Does the pending work. Returns `false` if some of it must be done later.
     async fn work(self: &Arc<Self>, shared: &Arc<Shared>) -> bool {
         let _one = shared.working.lock().await;
         let (writes, pulls, owed) = {
@@ -229,11 +229,11 @@ impl Inner {
         for (at, standing) in owed.iter().enumerate() {
             let _turn = shared.turn(&standing.client_id).await;
             if lock(&shared.held).contains_key(&standing.client_id) {
-                // It came back here meanwhile, by a claim that took all in.
+                // The client has returned to this node, and its new claim includes everything.
                 continue;
             }
             if let Err(error) = shared.directory.write(standing).await {
-                tracing::debug!(%error, "what became of clients is written later");
+                tracing::debug!(%error, "the final states of clients will be written later");
                 lock(&shared.todo)
                     .owed
                     .extend(owed.iter().skip(at).cloned());
@@ -250,7 +250,7 @@ impl Inner {
                     if pull {
                         inner.pull(&shared, &id).await;
                     } else if let Err(error) = inner.write_client(&shared, &id).await {
-                        tracing::debug!(%error, "where a client stands is written later");
+                        tracing::debug!(%error, "the state of a client will be written later");
                         lock(&shared.todo).writes.insert(id);
                     }
                 });
@@ -264,7 +264,7 @@ impl Inner {
         before == 0 || todo.writes.len() + todo.owed.len() < before
     }
 
-    /// Notes the clients whose turn it is in this round.
+    /// Adds the clients whose turn it is in this round to the pending work.
     fn note_round(&self, shared: &Shared, from: &mut usize) {
         let ids: Vec<ClientId> = {
             let clients = self.registry.lock();
@@ -279,23 +279,25 @@ impl Inner {
         lock(&shared.todo).writes.extend(turn);
     }
 
-    /// Writes all that is to be written, for a stop in order.
+    /// Writes everything that is pending, for an orderly stop.
     pub(crate) async fn write_clients(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
     ) -> Result<(), StoreError> {
         let deadline = Instant::now() + ROUND;
-        // Once at least: what is being written is not to be done any more.
+        // Run at least once, because work that has started is no longer in the queue.
         while self.work(shared).await && Instant::now() < deadline {
             if shared.is_done() {
                 return Ok(());
             }
         }
-        Err(StoreError::Unavailable("clients are left to write".into()))
+        Err(StoreError::Unavailable(
+            "some clients' states were not written".into(),
+        ))
     }
 }
 
-/// Works for as long as the manager is there.
+/// Does the pending work until the manager is dropped.
 pub(crate) async fn run(inner: Weak<Inner>, shared: Arc<Shared>, stop: CancellationToken) {
     let mut round = Instant::now() + ROUND;
     let mut from = 0;
@@ -320,7 +322,7 @@ pub(crate) async fn run(inner: Weak<Inner>, shared: Arc<Shared>, stop: Cancellat
     }
 }
 
-/// Takes what other nodes say for as long as the manager is there.
+/// Answers the questions of other nodes until the manager is dropped.
 pub(crate) async fn hear(
     inner: Weak<Inner>,
     shared: Arc<Shared>,
@@ -344,13 +346,13 @@ pub(crate) async fn hear(
             }
             Heard::Asked { question, answer } => {
                 let Some(question) = Question::decode(&question) else {
-                    // Of a newer node's: no answer is an honest one.
+                    // The question comes from a newer version. This node cannot answer it.
                     continue;
                 };
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     let said = inner.answer(&shared, question).await;
-                    // Whoever asked may have given up.
+                    // The node that asked may no longer be waiting.
                     let _ = answer.send(said);
                 });
             }

@@ -1,4 +1,4 @@
-//! Clients are written a few at a time, and only those of whom something is new.
+//! Clients are written a few at a time, and only those that have changed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,10 +13,10 @@ use tidings_protocol::{ClientId, Data, TaskId};
 use tidings_testkit::{LineWire, PipeSocket};
 
 const CLIENTS: usize = 1_000;
-/// More at a time would have publishers and newcomers wait for them.
+/// With a higher number, publishers and new clients would wait.
 const AT_ONCE: usize = 256;
 
-/// Keeps in memory, and remembers what it was asked.
+/// A keeper in memory that records its calls.
 #[derive(Default)]
 struct Watched {
     kept: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -76,7 +76,7 @@ impl World {
         guard
     }
 
-    /// Saves; how many clients each call to the keeper was about.
+    /// Saves. Returns the number of clients in each call to the keeper.
     async fn save(&self) -> Vec<usize> {
         self.keeper.calls.lock().unwrap().clear();
         self.manager.save().await.unwrap();
@@ -111,7 +111,7 @@ async fn a_few_at_a_time_and_only_what_is_new() {
     for number in 0..CLIENTS {
         here.push(world.come(number).await);
     }
-    // All but the first ten go again.
+    // All clients but the first ten disconnect again.
     here.truncate(10);
     let calls = world.save().await;
     assert_eq!(calls.iter().sum::<usize>(), CLIENTS);
@@ -119,13 +119,13 @@ async fn a_few_at_a_time_and_only_what_is_new() {
     assert_eq!(world.kept(), CLIENTS);
     assert!(world.save().await.is_empty(), "nothing is new");
 
-    // An event moves the cursor of one that is here.
+    // An event moves the cursor of a connected client.
     let event = tidings_protocol::NewEvent::progress(10.0, "a start");
     world.bus.publish(&task(3), event).await.unwrap();
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
-    // A message waits for one that is away.
+    // A message waits for a disconnected client.
     let kind = "note".parse().unwrap();
     let away = client(20);
     let sent = world.manager.send_personal(&away, kind, Data::empty());
@@ -133,14 +133,14 @@ async fn a_few_at_a_time_and_only_what_is_new() {
     assert_eq!(world.save().await.iter().sum::<usize>(), 2);
     assert!(world.save().await.is_empty(), "nothing is new");
 
-    // What could not be written is written again, with all the rest.
+    // After a failed write, all clients are written again.
     *world.keeper.broken.lock().unwrap() = true;
     here.pop();
     assert!(world.manager.save().await.is_err());
     *world.keeper.broken.lock().unwrap() = false;
     assert_eq!(world.save().await.iter().sum::<usize>(), CLIENTS);
 
-    // Whose time is up is forgotten, here and there, though not at the first try.
+    // Expired clients are deleted here and in the store, even if the first attempt fails.
     *world.keeper.broken.lock().unwrap() = true;
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert!(world.manager.save().await.is_err());

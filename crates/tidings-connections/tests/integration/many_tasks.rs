@@ -1,5 +1,5 @@
-//! Patterns over many tasks: what a client makes the server hold and do is
-//! bounded, charged to it, and given back.
+//! Patterns over many tasks: what a client makes the server hold and do is bounded, charged to the
+//! client, and given back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Client {
         self.guard.connection().receive(&text).await;
     }
 
-    /// Lets the connection's task run until it waits for something else than its turn.
+    /// Polls the connection's task until it waits for something other than its next turn.
     async fn drive(&self) {
         for _ in 0..TASKS {
             let turn = std::future::poll_fn(|cx| {
@@ -95,7 +95,7 @@ impl Client {
     async fn read(&mut self) -> Vec<Value> {
         let mut lines = Vec::new();
         loop {
-            // The fan-out has its turns.
+            // Let the fan-out run.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
@@ -126,12 +126,12 @@ fn tasks_of(messages: &[Value], event_type: &str) -> BTreeSet<String> {
 
 fn strangers() -> ClientLimits {
     let mut limits = ClientLimits::for_strangers();
-    // Time stands still in these tests, and so would whoever has to wait for it.
+    // Time is paused in these tests, so a client that had to wait would wait forever.
     limits.work_per_client = None;
     limits
 }
 
-/// A watcher of 20,900 tasks that read nothing cost 4.5 MB before.
+/// A client that watched 20,900 tasks and read nothing once cost 4.5 MB.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_gets_no_cursors_for_it() {
     let world = World::new(BusConfig::default(), strangers()).await;
@@ -145,8 +145,8 @@ async fn a_client_that_does_not_read_gets_no_cursors_for_it() {
         client.guard.connection().is_backed_up(),
         "nothing more is read from it"
     );
-    // What it watches comes all the same, as fast as it takes it; and what happens
-    // meanwhile is not lost.
+    // The client receives everything as fast as it reads, and loses no event that happens
+    // meanwhile.
     let fresh = TaskId::new("new").unwrap();
     for id in [&task(0), &task(TASKS - 1), &fresh] {
         let event = NewEvent::new("own".parse().unwrap(), Data::empty());
@@ -174,7 +174,7 @@ async fn a_client_that_does_not_read_gets_no_cursors_for_it() {
     assert_eq!(world.held("ada", Kind::Cursor), 0);
 }
 
-/// Answers come in the order of what was asked, however long each takes.
+/// Answers come in the order of the requests, however long each request takes.
 #[tokio::test(start_paused = true)]
 async fn a_pattern_on_and_off_is_answered_in_order() {
     let world = World::new(BusConfig::default(), ClientLimits::default()).await;
@@ -212,8 +212,8 @@ async fn a_pattern_on_and_off_is_answered_in_order() {
     );
 }
 
-/// A client at the limit of its account is told so, and keeps nothing of the
-/// pattern; nobody else notices.
+/// A client at the limit of its account receives an error and keeps nothing of the pattern. No
+/// other client is affected.
 #[tokio::test(start_paused = true)]
 async fn a_pattern_that_does_not_fit_is_refused_and_leaves_nothing() {
     let bus = BusConfig::default().account_bytes(Some(100_000));
@@ -238,7 +238,7 @@ async fn a_pattern_that_does_not_fit_is_refused_and_leaves_nothing() {
     assert_eq!(end["data"]["pattern"], "*");
     assert_eq!(client.cursors(), 0);
     assert_eq!(world.held("ada", Kind::Cursor), 0);
-    // A narrower one fits, and so does what others ask for.
+    // A narrower pattern fits, and so do the requests of other clients.
     client
         .send(json!({"type": "subscribe", "pattern": "task-00*"}))
         .await;
@@ -252,8 +252,8 @@ async fn a_pattern_that_does_not_fit_is_refused_and_leaves_nothing() {
     assert_eq!(other.cursors(), 100);
 }
 
-/// Clients that come, watch everything and go were kept for five minutes each:
-/// 1.6 GB after 19 s.
+/// Clients that connected, watched everything and disconnected were once kept for five minutes
+/// each. They used 1.6 GB after 19 s.
 #[tokio::test(start_paused = true)]
 async fn clients_that_are_kept_are_bounded_for_each_account() {
     let bus = BusConfig::default().account_bytes(Some(2_000_000));
@@ -284,8 +284,8 @@ async fn clients_that_are_kept_are_bounded_for_each_account() {
     assert_eq!(world.bus.ledger().held(Group::Clients), 0);
 }
 
-/// What a token does not allow any more is not delivered for a moment longer,
-/// though it takes some turns until its cursors are gone.
+/// Tasks that a new token does not allow are no longer delivered at once, although it takes some
+/// turns until their cursors are gone.
 #[tokio::test(start_paused = true)]
 async fn a_narrower_token_holds_at_once_and_a_pattern_that_is_lost_is_over() {
     let world = World::new(BusConfig::default(), ClientLimits::default()).await;
@@ -299,7 +299,7 @@ async fn a_narrower_token_holds_at_once_and_a_pattern_that_is_lost_is_over() {
     client
         .send(json!({"type": "authenticate", "token": "narrow"}))
         .await;
-    // Nothing was driven since: most cursors are there still.
+    // The connection has not been driven since, so most cursors still exist.
     for id in [task(0), task(TASKS - 1), task(1_000)] {
         let event = NewEvent::new("own".parse().unwrap(), Data::empty());
         world.bus.publish(&id, event).await.unwrap();
@@ -316,7 +316,7 @@ async fn a_narrower_token_holds_at_once_and_a_pattern_that_is_lost_is_over() {
         .collect();
     assert_eq!(lost, ["task-00*"].into());
     assert_eq!(client.cursors(), 1_000);
-    // And what it allows again appears.
+    // Tasks that the token allows again appear.
     client
         .send(json!({"type": "authenticate", "token": "ada"}))
         .await;
@@ -324,7 +324,7 @@ async fn a_narrower_token_holds_at_once_and_a_pattern_that_is_lost_is_over() {
     assert_eq!(client.cursors(), TASKS);
 }
 
-/// A client that causes too much work waits for it, and is not refused.
+/// A client that causes too much work has to wait, but is not refused.
 #[tokio::test(start_paused = true)]
 async fn whoever_causes_much_work_is_served_slower() {
     let mut limits = ClientLimits::default();
@@ -351,7 +351,7 @@ async fn whoever_causes_much_work_is_served_slower() {
         let messages = client.read().await;
         last = messages.iter().any(|message| message["data"]["ref"] == 5);
     }
-    // By the paused clock: 12,000 tasks were looked at, 3,000 of them at once.
+    // By the paused clock, 12,000 tasks were visited, of which 3,000 at once.
     assert!(
         began.elapsed() > Duration::from_secs(60),
         "{:?}",

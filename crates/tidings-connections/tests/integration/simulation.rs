@@ -1,4 +1,4 @@
-//! The invariant under everything at once: a seeded simulation.
+//! The invariant under many faults at once: a seeded simulation.
 //!
 //! Slow readers, cuts, resumes by position and by token, newcomers, subscriptions
 //! that come and go, tight retention, conflation, deleted tasks and restarts, in an
@@ -6,11 +6,11 @@
 //! client must have come to the head of everything it watches, and what it received,
 //! folded, must be the server's state, outputs included.
 //!
-//! A few clients of several tasks show what one connection can meet; a crowd of one
-//! task, more than a slice of the pass, what its walks can.
+//! A few clients with several tasks test a single connection. A crowd on one task, larger than a
+//! slice of the fan-out pass, tests the pass.
 //!
-//! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`; run more or
-//! fewer with `TIDINGS_SEEDS=<count>`.
+//! A failing seed is printed. `TIDINGS_SEED=<seed>` repeats it, and `TIDINGS_SEEDS=<count>` sets
+//! the number of seeds.
 
 #![allow(
     clippy::print_stderr,
@@ -29,19 +29,19 @@ use tidings_connections::{
 use tidings_protocol::{Data, EventType, NewEvent, Since, TaskError, TaskId};
 use tidings_testkit::{LINES, LineReader, LineWire, PipeSocket, WireChecker, simulate_seeds};
 
-/// Steps of a seed.
+/// The number of steps for each seed.
 const STEPS: usize = 60;
 const TASKS: [&str; 4] = ["a-1", "a-2", "b-1", "c"];
 const PATTERNS: [&str; 3] = ["a-*", "*", "b-*"];
 
-/// Who takes part.
+/// The participants of a simulation.
 #[derive(Clone, Copy)]
 struct Cast {
-    /// Seeds in CI.
+    /// The number of seeds in CI.
     seeds: u64,
-    /// Clients from the beginning.
+    /// The number of clients at the start.
     clients: usize,
-    /// Newcomers come until there are so many.
+    /// The greatest number of clients. New ones connect until it is reached.
     most: usize,
     tasks: &'static [&'static str],
 }
@@ -84,7 +84,7 @@ impl Node {
         let bus = EventBus::new(config).unwrap();
         let config = ConnectionsConfig::default()
             .skip(skip)
-            // One task a slice: whatever can come between two of them does.
+            // One task per slice, so that every interleaving between two slices occurs.
             .slice(1)
             .heartbeat_interval(Duration::from_secs(1))
             .write_timeout(Duration::from_secs(1_000_000));
@@ -103,9 +103,9 @@ struct Client {
     checker: WireChecker,
     explicit: BTreeSet<String>,
     patterns: BTreeSet<String>,
-    /// Tasks (un)subscribed from without an answer yet, each as often as that.
+    /// Tasks with an unanswered subscribe or unsubscribe, one entry for each request.
     changed: Vec<String>,
-    /// Patterns that hold as far as the messages read so far say.
+    /// The patterns that are active according to the messages read so far.
     confirmed: BTreeSet<String>,
     token: Option<String>,
     path: Option<String>,
@@ -114,7 +114,7 @@ struct Client {
 async fn drive(guard: ConnectionGuard) {
     let connection = guard.connection().clone();
     std::future::poll_fn(|cx| {
-        // A broken pipe is noticed by its read side, as a socket's end is.
+        // A broken pipe is noticed when it is read, like the end of a real socket.
         let mut byte = [0];
         if connection.socket().poll_read_ready(cx).is_ready()
             && matches!(connection.socket().try_read(&mut byte), Ok(0))
@@ -161,7 +161,7 @@ impl Client {
         self.driver = Some(tokio::spawn(drive(guard)));
     }
 
-    /// A new connection without memory of the old, perhaps with a position.
+    /// Connects without memory of the old connection, perhaps with a position.
     fn connect_fresh(&mut self, node: &Node, rng: &mut Rng) {
         let task = self.cast.some_task(rng);
         let known = self
@@ -198,13 +198,13 @@ impl Client {
         self.connect(node, rng, request);
     }
 
-    /// The same client again: its cursors go on on the server.
+    /// Connects as the same client again. Its cursors continue on the server.
     fn resume(&mut self, node: &Node, rng: &mut Rng) {
         let (Some(token), Some(connection)) = (self.token.clone(), &self.connection) else {
             return self.connect_fresh(node, rng);
         };
-        // Whether a change that was not answered took place, only the server
-        // knows; so does a client that is careful start afresh.
+        // Only the server knows whether an unanswered change took effect, so a careful client
+        // starts from scratch.
         if !self.changed.is_empty() {
             return self.connect_fresh(node, rng);
         }
@@ -221,8 +221,8 @@ impl Client {
         self.connect(node, rng, request);
     }
 
-    /// The connection breaks; what the client had not taken is lost, or comes
-    /// first, as it is when TCP closes in order.
+    /// Breaks the connection. Unread messages are lost, or are read first, as when TCP closes in
+    /// order.
     async fn cut(&mut self, in_order: bool) {
         if in_order {
             self.read(usize::MAX);
@@ -284,7 +284,7 @@ impl Client {
         }
     }
 
-    /// One change of what is watched of a task has taken place.
+    /// Records that one change of the subscription to a task took effect.
     fn answered(&mut self, task: &str) {
         if let Some(at) = self.changed.iter().position(|changed| changed == task) {
             self.changed.swap_remove(at);
@@ -297,7 +297,7 @@ impl Client {
     }
 
     async fn change_subscriptions(&mut self, rng: &mut Rng) {
-        // An answer on its way to an older question would be taken for this one's.
+        // The answer to an earlier request could be mistaken for the answer to this one.
         if self.checker.is_asking() {
             return;
         }
@@ -321,7 +321,7 @@ impl Client {
             1 if self.explicit.contains(&task) => {
                 self.explicit.remove(&task);
                 if self.watches(&task) {
-                    // A pattern keeps it: nothing changes for the client.
+                    // A pattern still matches the task, so nothing changes for the client.
                     self.explicit.insert(task);
                     return;
                 }
@@ -347,7 +347,7 @@ impl Client {
     }
 }
 
-/// With `TIDINGS_TRACE` set, a replayed seed tells its story.
+/// Prints what happens when a seed is repeated with `TIDINGS_TRACE` set.
 fn trace(line: impl FnOnce() -> String) {
     if std::env::var_os("TIDINGS_TRACE").is_some() {
         eprintln!("{}", line());
@@ -393,7 +393,7 @@ async fn simulate(cast: Cast, seed: u64) {
             0..=11 => {
                 let task = TaskId::new(cast.some_task(&mut rng)).unwrap();
                 for _ in 0..rng.usize(1..30) {
-                    // An event that makes no sense now is refused, and changes nothing.
+                    // An event that is not allowed now is refused and changes nothing.
                     let _ = node.bus.publish(&task, random_event(&mut rng)).await;
                     if rng.u8(..4) == 0 {
                         tokio::task::yield_now().await;
@@ -421,7 +421,7 @@ async fn simulate(cast: Cast, seed: u64) {
             }
             30 => tokio::time::advance(Duration::from_millis(rng.u64(..2_000))).await,
             31..=32 => {
-                // An event is perhaps still on its way to those who were there before.
+                // An event may still be on its way to the earlier clients.
                 let task = TaskId::new(cast.some_task(&mut rng)).unwrap();
                 let _ = node.bus.publish(&task, random_event(&mut rng)).await;
                 for _ in 0..rng.usize(..4) {
@@ -447,7 +447,7 @@ async fn simulate(cast: Cast, seed: u64) {
     node.bus.shutdown().await;
 }
 
-/// So many newcomers connect, one right after the other.
+/// Connects several new clients, one directly after the other.
 fn come(count: usize, cast: Cast, clients: &mut Vec<Client>, node: &Node, rng: &mut Rng) {
     for _ in 0..count {
         let mut client = Client::new(cast, clients.len());
@@ -456,7 +456,7 @@ fn come(count: usize, cast: Cast, clients: &mut Vec<Client>, node: &Node, rng: &
     }
 }
 
-/// Everyone reads to the end; then everyone must be at the head, with the right state.
+/// Lets every client read to the end. Checks that each has the newest event and the right state.
 async fn finish(node: &Node, clients: &mut [Client]) {
     let mut quiet = 0;
     while quiet < 3 {

@@ -1,5 +1,4 @@
-//! Messages wait for their client, also for one that went before it could be
-//! told of any.
+//! Messages wait for their client, even if it disconnected before it was told about any of them.
 
 use serde_json::Value;
 use tidings_bus::{BusConfig, EventBus};
@@ -15,7 +14,7 @@ struct World {
 }
 
 impl World {
-    /// The client comes, over a pipe that holds so many bytes.
+    /// Connects the client over a pipe with this capacity in bytes.
     fn connect(&self, capacity: usize) -> (ConnectionGuard, PipeSocket) {
         let pipe = PipeSocket::new(capacity);
         let mut request = ConnectRequest::new(Access::unrestricted());
@@ -37,7 +36,7 @@ impl World {
     }
 }
 
-/// Lets the connection's task run until it waits, and reads what it wrote.
+/// Polls the connection's task until it waits, and reads what it wrote.
 async fn read(guard: &ConnectionGuard, pipe: &PipeSocket) -> Vec<Value> {
     std::future::poll_fn(|cx| {
         assert!(guard.connection().poll_drive(cx).is_pending(), "it lives");
@@ -68,7 +67,7 @@ async fn a_client_that_goes_before_its_inbox_was_opened_gets_all_of_it_later() {
         world.send(number).await;
     }
 
-    // Its socket takes one byte of the greeting, and then it is gone.
+    // The socket accepts one byte of the greeting, and then breaks.
     let (second, pipe) = world.connect(1);
     pipe.break_off();
     drop(second);
