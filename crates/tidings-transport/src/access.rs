@@ -10,8 +10,8 @@ use tidings_protocol::Secret;
 use crate::query::Query;
 use crate::service::{Core, PeerAddr};
 
-/// What a token is offered as among the subprotocols: the one way in which a
-/// page can send it with a WebSocket handshake.
+/// The prefix of a token among the subprotocols. It is the only way in which a web page can send a
+/// token with a WebSocket handshake.
 const SUBPROTOCOL_PREFIX: &str = "bearer.";
 
 /// The client's certificate, as a request extension: DER, its own first.
@@ -85,7 +85,7 @@ fn token(request: &Parts, in_query: bool) -> Option<Secret> {
         .map(Secret::from)
 }
 
-/// `Authorization: Bearer …`; the scheme's case does not matter (RFC 9110 §11.1).
+/// Reads `Authorization: Bearer …`. The scheme is case-insensitive (RFC 9110 §11.1).
 fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.trim().split_once(' ')?;

@@ -1,4 +1,4 @@
-//! Bodies: what is answered, and what is read within limits.
+//! Response bodies, and request bodies that are read within limits.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -43,10 +43,11 @@ pub(crate) fn raw_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response<
     response
 }
 
-/// Bytes that an answer hands on at a time, when its client has taken those before.
+/// The number of bytes that a response hands over at a time, when the client has taken those
+/// before.
 const FRAME: usize = 64 * 1024;
 
-/// An answer that is charged to its client until the client has taken it.
+/// A response that is charged to its client until the client has received it.
 struct Held {
     bytes: Bytes,
     charge: Charge,
@@ -79,10 +80,10 @@ impl http_body::Body for Held {
     }
 }
 
-/// Answers with JSON that is charged to a client until it has taken it.
+/// Creates a JSON response that is charged to a client until the client has received it.
 ///
 /// # Errors
-/// The client has not taken other answers, and there is no room for this one.
+/// Returns an error if unread responses leave no room for this one in the client's account.
 pub(crate) fn held_json(
     status: StatusCode,
     bytes: impl Into<Bytes>,
@@ -93,7 +94,7 @@ pub(crate) fn held_json(
     Ok(charged_json(status, bytes, charge))
 }
 
-/// The same, of what is charged already.
+/// Creates a JSON response whose charge already exists.
 pub(crate) fn charged_json(
     status: StatusCode,
     bytes: impl Into<Bytes>,
@@ -127,7 +128,7 @@ where
                 if error.is::<LengthLimitError>() {
                     too_large()
                 } else {
-                    Problem::bad_request(format!("the request's body broke off: {error}"))
+                    Problem::bad_request(format!("the request's body ended early: {error}"))
                 }
             })
     };
@@ -135,7 +136,7 @@ where
         .await
         .unwrap_or_else(|_| {
             Err(Problem::timeout(format!(
-                "the request's body did not come within {timeout:?}"
+                "the request's body did not arrive within {timeout:?}"
             )))
         })
 }

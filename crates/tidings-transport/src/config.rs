@@ -1,4 +1,4 @@
-//! What can be set on the transport.
+//! The settings of the transport.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::origin::Origins;
 use crate::pages::Pages;
 use crate::spans::{Logged, RequestSpans};
 
-/// Settings of a [`TidingsService`](crate::TidingsService) and of the accept loop
-/// of `tidings-node`.
+/// The settings of a [`TidingsService`](crate::TidingsService) and of the accept loop of
+/// `tidings-node`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TransportConfig {
-    /// Which web pages may connect. Default: those of the same origin.
+    /// The web pages that may connect. Default: pages of the same origin.
     pub allowed_origins: Origins,
     /// Names that the service answers to, beside those of this machine
     /// itself. Looked at where it listens on this machine only (see
@@ -33,32 +33,32 @@ pub struct TransportConfig {
     /// Networks of proxies whose word is taken on who is behind them
     /// (`Forwarded`, `X-Forwarded-For`, the PROXY protocol). Default none.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether connections from trusted proxies begin with a header of the
-    /// PROXY protocol, version 2; others are then refused. Default no.
+    /// Whether connections from trusted proxies begin with a header of the PROXY protocol, version
+    /// 2. Other connections are then refused. Default: no.
     pub proxy_protocol: bool,
-    /// Whether a token may be in the query (`?token=`). It then lies in the logs
-    /// of whatever is on the way, so only for clients that can send it in no
-    /// other way. Default no.
+    /// Whether a token may be in the query (`?token=`). It may then appear in the logs of every
+    /// proxy on the way, so allow it only for clients that cannot send a token in another way.
+    /// Default: no.
     pub token_in_query: bool,
-    /// The largest body of a request. Default 1 MiB: a batch of events.
+    /// The largest body of a request, in bytes. Default: 1 MiB, which is enough for a batch of
+    /// events.
     pub max_body_bytes: usize,
-    /// How long a client may take to send a request's head, from when the
-    /// connection is idle. Default 15 s.
+    /// How long a client may take to send a request's head. An idle connection also counts.
+    /// Default: 15 s.
     pub header_read_timeout: Duration,
-    /// How long a client may take to send a request's body. Default 15 s.
+    /// How long a client may take to send a request's body. Default: 15 s.
     pub body_read_timeout: Duration,
-    /// HTTP connections at a time; WebSockets and streams of events are not counted.
-    /// Default 4,096. When all are there, an idle one of the address that has most
-    /// ends for a newcomer.
+    /// The most HTTP connections at a time, without WebSockets and event streams. Default: 4,096.
+    /// If all are in use, an idle connection of the address that has the most ends for a new one.
     pub max_http_connections: usize,
-    /// The same for one address (IPv6: one /64). Default 1,024. Trusted proxies
+    /// The same limit for one address (for IPv6, one /64 network). Default: 1,024. Trusted proxies
     /// have no such limit.
     pub max_http_connections_per_address: usize,
-    /// What is served at paths that are no routes. Default: nothing.
+    /// The pages that are served at paths without a route. Default: none.
     pub pages: Option<Pages>,
-    /// Routes of the application, beside those of Tidings. Default: none.
+    /// Routes of the application, in addition to those of Tidings. Default: none.
     pub routes: Vec<ExtraRoute>,
-    /// What makes a backup when an administrator asks for one. Default: nothing.
+    /// The code that makes a backup when an administrator requests one. Default: none.
     pub backups: Option<Arc<dyn Backups>>,
     /// What signs answer links. Default: nothing, and there are no such links.
     pub link_signer: Option<Arc<dyn Signer>>,
@@ -90,28 +90,28 @@ impl Default for TransportConfig {
     }
 }
 
-/// A setting that cannot work.
+/// A setting that does not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportConfigError {
-    /// A bound that is too small to let anything through.
+    /// A limit is too small to let anything through.
     #[error("{field} must be at least {least}")]
     TooSmall {
-        /// The field's name.
+        /// The name of the field.
         field: &'static str,
-        /// The least value that works.
+        /// The smallest value that works.
         least: u64,
     },
-    /// Not an origin.
+    /// A text is not an origin.
     #[error("allowed_origins: {origin:?} is not an origin such as https://example.org")]
     Origin {
-        /// What was given.
+        /// The text.
         origin: String,
     },
-    /// A route of the application that cannot be added.
-    #[error("the route {path} cannot be added: it is no path, or another route has it already")]
+    /// A route of the application cannot be added.
+    #[error("the route {path} cannot be added: it is not a path, or another route already has it")]
     Route {
-        /// The path.
+        /// The path of the route.
         path: &'static str,
     },
 }
@@ -121,14 +121,14 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl TransportConfig {
-    /// Sets which web pages may connect.
+    /// Sets the web pages that may connect.
     #[must_use]
     pub fn allowed_origins(mut self, origins: Origins) -> Self {
         self.allowed_origins = origins;
         self
     }
 
-    /// Sets the names that the server answers to.
+    /// Sets the host names that the server accepts.
     #[must_use]
     pub fn allowed_hosts<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.allowed_hosts = names.into_iter().map(Into::into).collect();
@@ -142,14 +142,14 @@ impl TransportConfig {
         self
     }
 
-    /// Sets whose word is taken on who is behind them.
+    /// Sets the networks of trusted proxies.
     #[must_use]
     pub fn trusted_proxies(mut self, networks: Vec<IpNet>) -> Self {
         self.trusted_proxies = networks;
         self
     }
 
-    /// Sets whether trusted proxies speak the PROXY protocol.
+    /// Sets whether trusted proxies use the PROXY protocol.
     #[must_use]
     pub fn proxy_protocol(mut self, spoken: bool) -> Self {
         self.proxy_protocol = spoken;
@@ -170,35 +170,35 @@ impl TransportConfig {
         self
     }
 
-    /// Sets how long a request's head may take.
+    /// Sets how long a client may take to send a request's head.
     #[must_use]
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.header_read_timeout = timeout;
         self
     }
 
-    /// Sets how long a request's body may take.
+    /// Sets how long a client may take to send a request's body.
     #[must_use]
     pub fn body_read_timeout(mut self, timeout: Duration) -> Self {
         self.body_read_timeout = timeout;
         self
     }
 
-    /// Sets how many HTTP connections there may be.
+    /// Sets the most HTTP connections at a time.
     #[must_use]
     pub fn max_http_connections(mut self, count: usize) -> Self {
         self.max_http_connections = count;
         self
     }
 
-    /// Sets how many HTTP connections there may be from one address.
+    /// Sets the most HTTP connections from one address.
     #[must_use]
     pub fn max_http_connections_per_address(mut self, count: usize) -> Self {
         self.max_http_connections_per_address = count;
         self
     }
 
-    /// Sets what is served at paths that are no routes.
+    /// Sets the pages that are served at paths without a route.
     #[must_use]
     pub fn pages(mut self, pages: Pages) -> Self {
         self.pages = Some(pages);
@@ -212,7 +212,7 @@ impl TransportConfig {
         self
     }
 
-    /// Sets what makes the spans that requests are answered in.
+    /// Sets the factory of the spans in which requests are answered.
     #[must_use]
     pub fn request_spans(mut self, spans: Arc<dyn RequestSpans>) -> Self {
         self.request_spans = spans;
@@ -224,7 +224,7 @@ impl TransportConfig {
         trusts(&self.trusted_proxies, ip)
     }
 
-    /// Sets what makes backups.
+    /// Sets the code that makes backups.
     #[must_use]
     pub fn backups(mut self, backups: Arc<dyn Backups>) -> Self {
         self.backups = Some(backups);

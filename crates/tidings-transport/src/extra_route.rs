@@ -11,10 +11,10 @@ use tidings_connections::ConnectionManager;
 
 use crate::service::Core;
 
-/// A route that an application adds to those of Tidings: metrics, for example.
+/// A route that an application adds to those of Tidings, for example for metrics.
 ///
-/// A route answers `GET` and `HEAD`. Every answer gets the headers that the
-/// answers of Tidings have, is counted, and is in a span.
+/// A route answers `GET` and `HEAD`. Its responses get the same headers as those of Tidings. They
+/// are counted, and they belong to a span.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -37,10 +37,9 @@ pub struct ExtraRoute {
 type Answer = dyn Fn(&Asked<'_>) -> Response<Bytes> + Send + Sync;
 
 impl ExtraRoute {
-    /// Creates a route that is answered to everybody, also without a token.
+    /// Creates a route that answers every client, even without a token.
     ///
-    /// `answer` runs for each request on a thread of the runtime, so it must not
-    /// block.
+    /// `answer` runs on a thread of the runtime for each request, so it must not block.
     pub fn open(
         path: &'static str,
         answer: impl Fn(&Asked<'_>) -> Response<Bytes> + Send + Sync + 'static,
@@ -52,10 +51,9 @@ impl ExtraRoute {
         }
     }
 
-    /// Creates a route for those who may administer every task.
+    /// Creates a route for clients with the permission `admin` for every task.
     ///
-    /// `answer` runs for each request on a thread of the runtime, so it must not
-    /// block.
+    /// `answer` runs on a thread of the runtime for each request, so it must not block.
     pub fn admin(
         path: &'static str,
         answer: impl Fn(&Asked<'_>) -> Response<Bytes> + Send + Sync + 'static,
@@ -71,7 +69,7 @@ impl ExtraRoute {
         self.path
     }
 
-    /// Returns whether the route is answered to everybody.
+    /// Returns whether the route answers every client.
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }
@@ -94,7 +92,7 @@ impl fmt::Debug for ExtraRoute {
     }
 }
 
-/// A request for an [`ExtraRoute`], and the service that was asked.
+/// A request for an [`ExtraRoute`], and the service that received it.
 pub struct Asked<'a> {
     core: &'a Core,
     headers: &'a HeaderMap,
@@ -113,7 +111,7 @@ impl Asked<'_> {
         self.headers
     }
 
-    /// Returns the connections of the service; they lead to its bus.
+    /// Returns the connection manager of the service, which also leads to the bus.
     pub fn manager(&self) -> &ConnectionManager {
         &self.core.manager
     }
@@ -123,13 +121,13 @@ impl Asked<'_> {
         self.core.started.elapsed()
     }
 
-    /// Returns whether new connections are welcome, as `/readyz` says.
+    /// Returns whether new connections are accepted, as `/readyz` says.
     pub fn is_ready(&self) -> bool {
         self.core.not_ready().is_none()
     }
 
-    /// Returns the number of requests answered, by route and status. A path
-    /// without a route counts as `none`.
+    /// Returns the number of requests answered, by route and status. Paths without a route count as
+    /// `none`.
     pub fn requests(&self) -> BTreeMap<(&'static str, u16), u64> {
         self.core.http.read()
     }

@@ -1,8 +1,8 @@
-//! Who is behind a proxy.
+//! The address of a client behind a proxy.
 //!
-//! A proxy says so in `X-Forwarded-For` or `Forwarded` (RFC 7239), and so can
-//! anybody: only what trusted networks say is believed, read from the end, up to
-//! the first address that is not trusted itself.
+//! A proxy tells the address in `X-Forwarded-For` or `Forwarded` (RFC 7239), but any client can
+//! send these headers too. Only addresses that trusted networks added are believed. The headers are
+//! read from the end, up to the first address that is not trusted.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,13 +10,13 @@ use http::HeaderMap;
 use ipnet::IpNet;
 use rfc7239::{Forwarded, NodeName};
 
-/// Whether an address is in one of these networks; IPv4 within IPv6 is IPv4.
+/// Returns whether an address is in one of these networks. IPv4 within IPv6 counts as IPv4.
 pub(crate) fn trusts(networks: &[IpNet], ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     networks.iter().any(|network| network.contains(&ip))
 }
 
-/// The client behind `peer`: what trusted proxies say, or `peer` itself.
+/// Returns the address of the client: the one that trusted proxies tell, or else `peer`.
 pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[IpNet]) -> SocketAddr {
     if trusted.is_empty() || !trusts(trusted, peer.ip()) {
         return peer;
@@ -25,19 +25,19 @@ pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[IpNet]) -
     const STANDARD: &str = "forwarded";
     let legacy = walk(headers, LEGACY, trusted, legacy);
     let standard = walk(headers, STANDARD, trusted, standard);
-    // One that cannot be read is there all the same.
+    // A header that cannot be parsed still counts as present.
     match (legacy, standard) {
         (Some(ip), None) if !headers.contains_key(STANDARD) => SocketAddr::new(ip, 0),
         (None, Some(ip)) if !headers.contains_key(LEGACY) => SocketAddr::new(ip, 0),
         (Some(one), Some(other)) if one == other => SocketAddr::new(one, 0),
-        // Proxies set one of the two and hand the other on as it came: from
-        // whoever would like to be somebody else.
+        // A proxy sets one of the two headers and passes the other on. That one may come from a
+        // client that pretends to have another address.
         _ => peer,
     }
 }
 
-/// The last address that is not a trusted proxy's; none if something on the way
-/// to it is no address.
+/// Returns the last address that is not a trusted proxy's. Returns `None` if an entry on the way to
+/// it is not an address.
 fn walk(
     headers: &HeaderMap,
     name: &str,
@@ -56,7 +56,7 @@ fn walk(
     None
 }
 
-/// `X-Forwarded-For`: addresses, some proxies add a port.
+/// Reads `X-Forwarded-For`: a list of addresses, to which some proxies add a port.
 fn legacy(line: &str) -> Vec<Option<IpAddr>> {
     let address = |text: &str| {
         let text = text.trim();
@@ -85,13 +85,14 @@ mod tests {
     fn believes_only_whom_it_should() {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         for (peer, headers, expected) in [
-            // The one that the proxy set hides who it is: the other is the client's.
+            // The header that the proxy set hides the address. The other header comes from the
+            // client.
             (
                 "10.0.0.1:9",
                 &[("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=_hidden")][..],
                 "10.0.0.1:9",
             ),
-            // From nobody in particular: whatever it says.
+            // The peer is not a trusted proxy, so its headers are ignored.
             (
                 "192.0.2.1:9",
                 &[("x-forwarded-for", "1.1.1.1")][..],
@@ -103,7 +104,7 @@ mod tests {
                 &[("x-forwarded-for", "1.1.1.1")],
                 "1.1.1.1:0",
             ),
-            // A client that says it is somebody else is put in front.
+            // A client that pretends to have another address puts it in front.
             (
                 "10.0.0.1:9",
                 &[("x-forwarded-for", "6.6.6.6, 1.1.1.1")],

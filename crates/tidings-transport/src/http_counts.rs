@@ -1,13 +1,13 @@
-//! Requests, by route and status.
+//! Counts of requests, by route and status.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The label of a path that no route has.
+/// The label for paths without a route.
 pub(crate) const NO_ROUTE: &str = "none";
 
-/// Counts answers. Routes are those of the router, statuses those that the code
-/// gives, so there are a hundred series at most.
+/// Counts responses. Routes and statuses come from fixed sets in the code, so there are at most a
+/// hundred series.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct HttpCounts(Arc<Mutex<BTreeMap<(&'static str, u16), u64>>>);
 
@@ -17,7 +17,7 @@ impl HttpCounts {
         *counts.entry((route, status)).or_default() += 1;
     }
 
-    /// Returns the number of answers of each route and status.
+    /// Returns the number of responses for each route and status.
     pub(crate) fn read(&self) -> BTreeMap<(&'static str, u16), u64> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.clone()

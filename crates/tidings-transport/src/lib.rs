@@ -1,10 +1,10 @@
 //! Tidings over HTTP: WebSocket, server-sent events and REST.
 //!
-//! [`TidingsService`] answers requests. It is a hyper and a tower service, so it
-//! mounts in hyper, in axum and under any tower router, over any I/O that hyper
-//! is given. It accepts no connections itself: hyper, axum or `tidings-node` does
-//! that. Connections themselves are `tidings-connections`', logs
-//! `tidings-bus`'s; signals, flags and logging are the application's.
+//! [`TidingsService`] answers requests. It is a hyper service and a tower service. It can be
+//! mounted in hyper, in axum and under any tower router, over any I/O that hyper supports. It does
+//! not accept connections itself: hyper, axum or `tidings-node` does that. `tidings-connections`
+//! implements connections, and `tidings-bus` implements logs. The application handles signals,
+//! flags and logging.
 //!
 //! ```no_run
 //! use hyper::server::conn::http1;

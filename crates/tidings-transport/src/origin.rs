@@ -1,4 +1,4 @@
-//! Which web pages may talk to the server (RFC 6454, RFC 6455 §10.2).
+//! The web pages that may use the server (RFC 6454, RFC 6455 §10.2).
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -9,17 +9,17 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::config::TransportConfigError;
 
-/// Origins of web pages that are let in. Clients that are no browsers send no
-/// origin, and are always let in.
+/// The origins of web pages that may connect. Clients that are not browsers send no origin, and may
+/// always connect.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Origins {
-    /// Pages served by this server itself.
+    /// Pages that this server itself serves.
     #[default]
     SameOrigin,
-    /// These, such as `https://example.org`, and the server's own.
+    /// Pages of these origins, such as `https://example.org`, and of the server itself.
     List(Vec<String>),
-    /// Any page at all.
+    /// All pages.
     Any,
 }
 
@@ -44,8 +44,9 @@ impl Origins {
         Ok(())
     }
 
-    /// Whether a page may ask for this at all. CORS only keeps an answer from
-    /// a page: it covers no WebSocket, and what a request does is done.
+    /// Returns whether a page may make this request at all. CORS is not enough: it only hides the
+    /// response from the page, after the request has taken effect. It also does not apply to
+    /// WebSockets.
     pub(crate) fn allow(&self, headers: &HeaderMap, host: Option<&str>) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return true;
@@ -58,7 +59,7 @@ impl Origins {
         listed || is_same(origin, host)
     }
 
-    /// The CORS answers for REST and SSE.
+    /// Returns the CORS layer for REST and SSE, if one is needed.
     pub(crate) fn cors(&self) -> Option<CorsLayer> {
         let allow = match self {
             Self::SameOrigin => return None,
@@ -84,19 +85,19 @@ impl Origins {
     }
 }
 
-/// Refused origins that the log names. A page can make up any number of them.
+/// The most refused origins that the log mentions. A page can invent any number of origins.
 const MAX_TOLD: usize = 32;
 
-/// Bytes of an origin that the log shows.
+/// The most bytes of an origin that the log shows.
 const MAX_SHOWN: usize = 200;
 
-/// Remembers which refused origins were told to the operator.
+/// Remembers which refused origins the log has already mentioned.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<HashSet<Vec<u8>>>);
 
 impl Refusals {
-    /// Logs that a page was refused, and how to let it in: once for each origin,
-    /// and for at most [`MAX_TOLD`] origins.
+    /// Logs that a page was refused, and how to allow it. It logs each origin once, and at most
+    /// [`MAX_TOLD`] origins.
     pub(crate) fn tell(&self, headers: &HeaderMap) {
         let Some(origin) = headers.get(header::ORIGIN).map(HeaderValue::as_bytes) else {
             return;
@@ -106,7 +107,7 @@ impl Refusals {
             let origin = String::from_utf8_lossy(shown);
             tracing::warn!(
                 %origin,
-                "refused a page of this origin; to let it in, start the server with `--allow-origin {origin}`"
+                "refused a page of this origin; to allow it, start the server with `--allow-origin {origin}`"
             );
         }
     }
@@ -117,28 +118,28 @@ impl Refusals {
     }
 }
 
-/// A request that does not say which host it went to.
+/// Why the host of a request is not clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHost {
-    /// There are several `Host` headers, and a proxy may have taken another one.
+    /// There are several `Host` headers. A proxy may have used another one than the server.
     #[error("the request has several Host headers; send one")]
     Several,
-    /// The `Host` header holds no host and port.
-    #[error("the Host header holds no host such as localhost:8000")]
+    /// The `Host` header is not a host with an optional port.
+    #[error("the Host header must contain a host such as localhost:8000")]
     Malformed,
     /// The `Host` header and the target of an HTTP/2 request name different hosts.
     #[error("the Host header and :authority name different hosts; send the same")]
     Different,
 }
 
-/// Returns the host, with its port, that a request went to; none if it names none.
+/// Returns the host of a request, with its port, or `None` if the request names no host.
 ///
-/// Where the target names a host, as in HTTP/2 and in the absolute form of HTTP/1.1,
-/// that host counts and the header does not (RFC 9112 §3.2.2).
+/// If the target names a host, it takes precedence over the header (RFC 9112 §3.2.2). That is the
+/// case in HTTP/2 and in the absolute form of HTTP/1.1.
 ///
 /// # Errors
-/// See [`InvalidHost`].
+/// Returns [`InvalidHost`] if the host is not clear.
 pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, InvalidHost> {
     let mut headers = request.headers().get_all(header::HOST).iter();
     let header = headers.next();
@@ -166,14 +167,14 @@ pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, InvalidHost> {
     }
 }
 
-/// Whether these are bytes that a host and its port consist of (RFC 3986 §3.2).
+/// Returns whether all bytes may occur in a host with a port (RFC 3986 §3.2).
 fn is_host(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .all(|byte| byte.is_ascii_graphic() && !b"@/?#\\,<>\"".contains(byte))
 }
 
-/// Whether an origin names the host that the request went to.
+/// Returns whether an origin names the host of the request.
 fn is_same(origin: &HeaderValue, host: Option<&str>) -> bool {
     let (Ok(origin), Some(host)) = (origin.to_str(), host) else {
         return false;
@@ -184,7 +185,7 @@ fn is_same(origin: &HeaderValue, host: Option<&str>) -> bool {
     })
 }
 
-/// Whether two texts name one origin: a browser leaves the scheme's own port out,
+/// Returns whether two texts name the same origin. A browser leaves out the scheme's default port,
 /// and writes names in lower case.
 fn are_one(known: &str, origin: &[u8]) -> bool {
     let Some((origin, known)) = std::str::from_utf8(origin)

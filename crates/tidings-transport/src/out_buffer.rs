@@ -1,9 +1,9 @@
-//! A bounded buffer between a writer that tries and a stream that is awaited.
+//! A bounded buffer between a non-blocking writer and an asynchronous stream.
 
 use std::io::{self, IoSlice};
 
-/// Bytes it takes before it counts as full. About one socket buffer's worth:
-/// what lies here is late already, and the log keeps the rest for free.
+/// The number of bytes from which on the buffer counts as full. It is about the size of a socket
+/// buffer. Bytes in it are already delayed, and the log stores the rest at no cost.
 const CAPACITY: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl OutBuffer {
         &self.bytes[self.start..]
     }
 
-    /// Takes what fits.
+    /// Appends as many bytes as fit.
     pub(crate) fn push(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.is_full() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -49,7 +49,7 @@ impl OutBuffer {
         }
     }
 
-    /// Everything that is there.
+    /// Removes and returns all bytes.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let mut taken = std::mem::take(self);
         taken.bytes.drain(..taken.start);

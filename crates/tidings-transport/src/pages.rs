@@ -1,4 +1,4 @@
-//! Pages that an application serves beside the routes of Tidings.
+//! Pages that an application serves in addition to the routes of Tidings.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,11 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 
 use crate::body::{Body, full};
 
-/// Static pages by path: a dashboard, for example.
+/// Static pages by path, for example a dashboard.
 ///
-/// Asked for `GET` and `HEAD` at paths that are no routes of Tidings, and at
-/// `/` when the client prefers HTML. Paths come percent-encoded and without a
-/// query; the request's headers say which encodings the client accepts. A page
-/// with an `ETag` is answered with 304 where the client has it.
+/// They answer `GET` and `HEAD` at paths without a route, and at `/` if the client prefers HTML.
+/// Paths are percent-encoded and have no query. The request's headers say which encodings the
+/// client accepts. If the client already has a page with the same `ETag`, the answer is 304.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -31,15 +30,15 @@ pub struct Pages(Arc<Find>);
 type Find = dyn Fn(&str, &HeaderMap) -> Option<Response<Bytes>> + Send + Sync;
 
 impl Pages {
-    /// Pages that `find` knows. It is called for each request, so it should
-    /// only look something up.
+    /// Creates pages from a function that finds a page by path. The function is called for each
+    /// request, so it should only look something up.
     pub fn new(
         find: impl Fn(&str, &HeaderMap) -> Option<Response<Bytes>> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(find))
     }
 
-    /// The page at a path, for a request with these headers.
+    /// Returns the page at a path, for a request with these headers.
     pub(crate) fn answer(
         &self,
         method: &Method,
@@ -67,8 +66,7 @@ impl fmt::Debug for Pages {
     }
 }
 
-/// Whether the client has this content already (RFC 9110, section 13.1.2: a
-/// weak comparison).
+/// Returns whether the client already has this content, by a weak comparison (RFC 9110 §13.1.2).
 fn is_known(headers: &HeaderMap, etag: &[u8]) -> bool {
     let strong = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
     headers
@@ -79,8 +77,8 @@ fn is_known(headers: &HeaderMap, etag: &[u8]) -> bool {
         .any(|known| known == b"*" || strong(known) == strong(etag))
 }
 
-/// Whether a client at `/` is to see a page and not the list of routes: a
-/// browser names HTML, other programs take anything.
+/// Returns whether a client at `/` wants a page instead of the list of routes. Browsers ask for
+/// HTML, and other programs accept anything.
 pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)

@@ -13,14 +13,14 @@ use tidings_protocol::ErrorCode;
 
 use crate::body::{Body, full};
 
-/// An error of a request, sent as `application/problem+json` (RFC 9457).
+/// The error of a request, sent as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
     status: u16,
-    /// The protocol's code, where there is one.
+    /// The protocol's code for the error, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<ErrorCode>,
     detail: String,
@@ -37,7 +37,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Makes a problem without a code of the protocol.
+    /// Creates a problem without a protocol code.
     pub fn plain(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
@@ -52,7 +52,7 @@ impl Problem {
         }
     }
 
-    /// A problem with one of the protocol's codes, and the status that goes with it.
+    /// Creates a problem with a protocol code, and the HTTP status that belongs to it.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
         Self {
@@ -83,14 +83,14 @@ impl Problem {
     pub(crate) fn no_route(path: &str) -> Self {
         Self::plain(
             StatusCode::NOT_FOUND,
-            format!("there is nothing at {path}; GET / lists what there is"),
+            format!("no route for {path}; GET / lists all routes"),
         )
     }
 
     pub(crate) fn no_backups() -> Self {
         Self::plain(
             StatusCode::NOT_FOUND,
-            "this server makes no backups; it does with --data-dir and --backup-dir",
+            "this server makes no backups; start it with --data-dir and --backup-dir",
         )
     }
 
@@ -109,14 +109,14 @@ impl Problem {
     pub(crate) fn forbidden_origin() -> Self {
         Self::new(
             ErrorCode::Forbidden,
-            "pages of this origin are not let in; see --allow-origin",
+            "pages of this origin are not allowed; see --allow-origin",
         )
     }
 
     pub(crate) fn uri_too_long(max: usize) -> Self {
         Self::plain(
             StatusCode::URI_TOO_LONG,
-            format!("a path with its query has {max} bytes at most"),
+            format!("a path with its query may have at most {max} bytes"),
         )
     }
 
@@ -141,8 +141,8 @@ impl Problem {
         Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
-    /// Returns the problem with a detail that takes at most `max` bytes as JSON: a
-    /// library's text may repeat what a client sent.
+    /// Shortens the detail to at most `max` bytes as JSON. The text of a library may repeat what a
+    /// client sent.
     pub(crate) fn shortened(mut self, max: usize) -> Self {
         let mut length = 0;
         let end = self.detail.char_indices().find_map(|(at, char)| {
@@ -168,7 +168,7 @@ impl Problem {
         self.code
     }
 
-    /// Returns the response that says it.
+    /// Returns the response for this problem.
     pub fn into_response(self) -> Response<Body> {
         let json = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(full(json));
@@ -183,7 +183,7 @@ impl Problem {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if let Some(after) = self.retry_after {
-            // Whole seconds, and not one too few (RFC 9110 §10.2.3).
+            // Round up to whole seconds (RFC 9110 §10.2.3).
             let seconds = after.as_secs() + 1;
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -198,14 +198,14 @@ impl Problem {
                     }),
                 );
             }
-            // Whoever goes on has to connect anew, and that has a limit of its own.
+            // The client must open a new connection, and these have a limit of their own.
             408 | 429 => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             426 => {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-                // RFC 6455 §4.4: for those who asked for another one.
+                // RFC 6455 §4.4 requires this for clients that asked for another version.
                 headers.insert(
                     header::SEC_WEBSOCKET_VERSION,
                     HeaderValue::from_static("13"),
@@ -244,7 +244,7 @@ impl From<Forbidden> for Problem {
     }
 }
 
-/// The client has not taken what it was answered before.
+/// The client has not read earlier responses.
 impl From<OverLimit> for Problem {
     fn from(error: OverLimit) -> Self {
         Self {
@@ -303,7 +303,7 @@ impl From<SendError> for Problem {
     }
 }
 
-/// The store that nodes share cannot be asked just now.
+/// Creates the problem for a shared store that cannot be reached at the moment.
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(crate) fn unavailable(error: tidings_bus::StoreError) -> Problem {
     Problem::new(ErrorCode::Unavailable, tidings_connections::chain(&error))

@@ -1,4 +1,4 @@
-//! Query strings and path parts, parsed with errors that name the parameter.
+//! Query strings and path segments, parsed with errors that name the parameter.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ impl<'a> Query<'a> {
         Self(uri.query().unwrap_or_default())
     }
 
-    /// The first parameter of this name, decoded.
+    /// Returns the first parameter with this name, decoded.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         form_urlencoded::parse(self.0.as_bytes())
             .find(|(key, _)| key == name)
@@ -24,7 +24,7 @@ impl<'a> Query<'a> {
             .filter(|value| !value.is_empty())
     }
 
-    /// The parameter parsed; an error names it.
+    /// Returns the parameter, parsed. An error names the parameter.
     pub(crate) fn get<T>(&self, name: &str, code: ErrorCode) -> Result<Option<T>, Problem>
     where
         T: FromStr<Err: Display>,
@@ -38,7 +38,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// A part of the path, decoded.
+/// Decodes a segment of the path.
 pub(crate) fn path_part(raw: &str) -> Result<String, Problem> {
     percent_decode_str(raw)
         .decode_utf8()
@@ -46,14 +46,14 @@ pub(crate) fn path_part(raw: &str) -> Result<String, Problem> {
         .map_err(|_| Problem::bad_request(format!("the path part {raw:?} is not UTF-8")))
 }
 
-/// A task id from the path.
+/// Reads a task id from the path.
 pub(crate) fn task_id(raw: &str) -> Result<TaskId, Problem> {
     path_part(raw)?
         .parse()
         .map_err(|error| Problem::new(ErrorCode::InvalidTaskId, format!("{error}")))
 }
 
-/// The id of an item from the path.
+/// Reads the id of an item from the path.
 pub(crate) fn item_id(raw: &str) -> Result<ItemId, Problem> {
     path_part(raw)?
         .parse()

@@ -1,4 +1,4 @@
-//! A name for each request: the client's, or one that is made.
+//! The id of a request: the client's own, or a generated one.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,13 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Where it comes from and goes to.
+/// The header that carries the id in requests and responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest that is taken over.
+/// The longest id that is accepted from a client, in bytes.
 const LONGEST: usize = 128;
 
-/// The request's id as a header's value, readable as text.
+/// Returns the request's id as a header value that is readable text.
 pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(&REQUEST_ID).filter(|value| {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:-".contains(byte);
@@ -21,7 +21,7 @@ pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
     given.cloned().unwrap_or_else(made)
 }
 
-/// Unique over the restarts of one server, and short enough to read out.
+/// Generates an id that is unique across restarts of a server, and short enough to read aloud.
 fn made() -> HeaderValue {
     static LIFE: OnceLock<u64> = OnceLock::new();
     static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -1,41 +1,41 @@
-//! The span that a request is answered in.
+//! The spans in which requests are answered.
 
 use std::fmt::Debug;
 
 use http::{HeaderMap, Method};
 use tracing::Span;
 
-/// The field of a span that the answer's status is recorded in, if it has it.
+/// The field of a span that records the response's status, if the span has the field.
 pub(crate) const STATUS: &str = "http.response.status_code";
 
-/// What a request's span can be made from.
+/// The parts of a request from which its span is created.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The route's pattern, such as `/api/tasks/{task_id}`: the path without
-    /// what clients put into it.
+    /// The pattern of the route, such as `/api/tasks/{task_id}`: the path without the parts that
+    /// clients choose.
     pub route: &'static str,
-    /// The headers, among them `traceparent` where the client is in a trace.
+    /// The headers, including `traceparent` if the client is in a trace.
     pub headers: &'a HeaderMap,
-    /// What the answer will have as `x-request-id`.
+    /// The value of `x-request-id` in the response.
     pub request_id: &'a str,
 }
 
-/// Makes the spans that requests are answered in, for a service that sends them
-/// somewhere: see [`TransportConfig::request_spans`](crate::TransportConfig::request_spans).
+/// Creates the spans in which requests are answered, for example to export them. See
+/// [`TransportConfig::request_spans`](crate::TransportConfig::request_spans).
 ///
-/// A span begins with the request and ends when the answer's head is ready. Then
-/// the status is recorded in its field `http.response.status_code`, if it has it.
-/// What is logged meanwhile is in the span.
+/// A span begins with the request and ends when the head of the response is ready. The status is
+/// then recorded in its field `http.response.status_code`, if it has that field. Log lines in
+/// between belong to the span.
 pub trait RequestSpans: Debug + Send + Sync {
-    /// The span of one request. Called for each, before anything is known of who
-    /// sends it; must not block.
+    /// Creates the span of a request. It is called for each request, before the client is
+    /// authenticated, and must not block.
     fn begin(&self, request: &RequestHead<'_>) -> Span;
 }
 
-/// Spans for the log: what is in them is logged under the request's id.
+/// Creates spans for the log. Log lines within a span show the request's id.
 #[derive(Debug)]
 pub(crate) struct Logged;
 

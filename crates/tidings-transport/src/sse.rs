@@ -1,8 +1,8 @@
-//! Server-sent events: the same messages over plain HTTP, one way.
+//! Server-sent events: the same messages in one direction over plain HTTP.
 //!
-//! An SSE response is a connection like any other; only its bytes go through a
-//! small buffer that hyper empties, and its client comes back by position
-//! (`Last-Event-ID`) and not by token.
+//! An SSE response is a connection like any other, with two differences. Its bytes go through a
+//! small buffer that hyper empties. Its client reconnects with a position (`Last-Event-ID`) and not
+//! with a token.
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -18,10 +18,10 @@ use tidings_protocol::CloseCode;
 
 use crate::out_buffer::OutBuffer;
 
-/// How long a browser's `EventSource` waits before it comes back.
+/// How long a browser's `EventSource` waits before it reconnects, in milliseconds.
 const RETRY_MS: u32 = 2_000;
 
-/// Messages as `data:` lines (WHATWG HTML, server-sent events).
+/// Encodes messages as `data:` lines (WHATWG HTML, server-sent events).
 pub(crate) struct SseWire;
 
 impl Wire for SseWire {
@@ -37,7 +37,7 @@ impl Wire for SseWire {
     }
 
     fn control(&self, json: &str, out: &mut Vec<u8>) {
-        // Every message is one line: `Data` sees to that when it is made.
+        // Every message is one line, because `Data` removes line breaks.
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(json.as_bytes());
         out.extend_from_slice(b"\n\n");
@@ -61,7 +61,7 @@ impl Wire for SseWire {
 #[derive(Default)]
 struct Pipe {
     out: OutBuffer,
-    /// hyper's task, waiting for bytes.
+    /// Wakes hyper's task, which waits for bytes.
     reader: Option<Waker>,
 }
 
@@ -73,7 +73,7 @@ impl SseSocket {
     pub(crate) fn new() -> Self {
         let socket = Self::default();
         let retry = format!("retry: {RETRY_MS}\n\n");
-        // An empty buffer takes this.
+        // The buffer is empty, so this fits.
         let _ = socket.lock().out.push(&[IoSlice::new(retry.as_bytes())]);
         socket
     }
@@ -115,9 +115,9 @@ impl Socket for SseSocket {
     }
 }
 
-/// The response body: drives its connection whenever hyper asks for more.
+/// The response body. It drives its connection whenever hyper asks for more bytes.
 ///
-/// hyper drops it when the client goes, and the guard with it.
+/// hyper drops the body when the client disconnects, and the guard is dropped with it.
 pub(crate) struct SseBody {
     guard: ConnectionGuard,
     socket: SseSocket,

@@ -1,21 +1,20 @@
-//! Where a publisher's trace goes on: W3C trace context, carried in an event's data.
+//! Propagation of a publisher's trace: W3C trace context in an event's data.
 //!
-//! The envelope of an event is fixed, its data is open, so `traceparent` is a
-//! field of the data: watchers, handlers and stores get it like everything else.
-//! Data that has such a field already is left as it is.
+//! The envelope of an event has fixed fields, but its data does not. So `traceparent` becomes a
+//! field of the data, and subscribers, handlers and stores receive it like any other field. If the
+//! data already has this field, it is not changed.
 
 use http::HeaderMap;
 use tidings_protocol::Data;
 
-/// The trace that a request belongs to, if it says so in a way that can be read.
+/// Returns the trace that a request belongs to, if its header is valid.
 pub(crate) fn parent(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     is_parent(text).then_some(text)
 }
 
-/// `version-trace-parent-flags`, in lower-case hexadecimal, ids not zero
-/// (W3C Trace Context §3.2). A later version may have more behind it, which
-/// this one cannot vouch for.
+/// Checks the form `version-trace-parent-flags`: lower-case hexadecimal, ids not zero (W3C Trace
+/// Context §3.2). A later version may append more, which this version cannot check.
 fn is_parent(text: &str) -> bool {
     let parts: Vec<_> = text.split('-').collect();
     let [version, trace, parent, flags] = parts[..] else {
@@ -37,14 +36,14 @@ fn is_parent(text: &str) -> bool {
         && hex(flags, 2)
 }
 
-/// The data with the trace in it.
+/// Returns the data with the trace added.
 pub(crate) fn carry(data: Data, parent: &str) -> Data {
     if !is_parent(parent) || data.get().contains_key("traceparent") {
         return data;
     }
     let rest = data.as_str()[1..].trim_start();
     let comma = if data.is_empty() { "" } else { "," };
-    // Too deep it cannot be: it is as deep as it was.
+    // The data cannot become too deep, because its depth does not change.
     Data::parse(&format!("{{\"traceparent\":\"{parent}\"{comma}{rest}")).unwrap_or(data)
 }
 

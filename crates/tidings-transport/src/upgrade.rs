@@ -1,4 +1,4 @@
-//! From an HTTP request to a WebSocket connection.
+//! The upgrade of an HTTP request to a WebSocket connection.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use crate::service::Core;
 use crate::websocket::{Driver, Incoming, StreamSocket, TcpSocket, WebSocketWire};
 use crate::write_deadline::{HandshakeHold, WriteDeadline};
 
-/// How long a client may take to be told that it is refused.
+/// How long sending a refusal to a client may take.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a connection ends as it begins.
+/// Why a connection is closed immediately after the handshake.
 struct Refused {
     reason: CloseReason,
     text: String,
@@ -57,8 +57,8 @@ impl From<AdmissionError> for Refused {
     }
 }
 
-/// Answers with 101 and, once hyper has let go of the socket, starts the
-/// connection on a task of its own; the HTTP connection's memory is gone by then.
+/// Answers with 101. When hyper has released the socket, starts the connection on a task of its
+/// own. At that time the memory of the HTTP connection has been freed.
 pub(crate) fn websocket<M: Incoming, B>(
     core: &Core,
     mut request: Request<B>,
@@ -68,11 +68,12 @@ pub(crate) fn websocket<M: Incoming, B>(
     let mut response =
         create_response_with_body(&request, || full(Vec::new())).map_err(|error| {
             Problem::upgrade_required(format!(
-                "only WebSocket handshakes are answered here ({error})"
+                "this route only accepts WebSocket handshakes ({error})"
             ))
         })?;
     let offered = subprotocol(request.headers(), M::SUBPROTOCOL);
-    // Answered to who is refused as well, or a page would never hear why.
+    // Answer the subprotocol even if the client is refused. Otherwise a page would not see the
+    // reason.
     if let Ok(Some(accepted)) = &offered {
         let name = HeaderName::from_static("sec-websocket-protocol");
         response.headers_mut().insert(name, accepted.clone());
@@ -88,7 +89,7 @@ pub(crate) fn websocket<M: Incoming, B>(
         hold.arm();
     }
     let upgrade = hyper::upgrade::on(&mut request);
-    // Under the request's id in logs, as long as this short task lives.
+    // Log lines of this short task show the request's id.
     let span = tracing::Span::current();
     let upgrade = async move {
         match upgrade.await {
@@ -106,7 +107,7 @@ pub(crate) fn websocket<M: Incoming, B>(
     Ok(response)
 }
 
-/// The subprotocols that a client asks for, the one it likes best first.
+/// Returns the subprotocols that a client offers, in its order of preference.
 pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
@@ -116,10 +117,10 @@ pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
-/// The subprotocol to answer with, if the client asks for one.
+/// Returns the subprotocol to answer with, if the client offers a known one.
 ///
-/// A browser fails a connection whose subprotocol is not answered, without a
-/// word; a close code says more.
+/// A browser drops a connection whose offered subprotocol is not answered, and shows no reason. A
+/// close code is more useful.
 fn subprotocol(
     headers: &HeaderMap,
     spoken: &'static str,
@@ -135,15 +136,14 @@ fn subprotocol(
     }
 }
 
-/// The stream under an upgraded connection.
+/// The stream of an upgraded connection.
 enum Stream {
-    /// A bare TCP socket, where that is what hyper was given, by whichever of its
-    /// servers.
+    /// A bare TCP socket, if hyper was given one, by any of its servers.
     Tcp {
         stream: TcpStream,
-        /// The end of the handshake, where it has still to be written.
+        /// The end of the handshake, if it is not written yet.
         held: Vec<u8>,
-        /// What hyper has read beyond the handshake.
+        /// Bytes that hyper has read after the handshake.
         early: bytes::Bytes,
     },
     Other(Upgraded),
@@ -241,20 +241,20 @@ fn register<M: Incoming>(
             tracing::debug!(client_id = %guard.connection().client_id(), "a client is connected");
             spawn::<M>(guard, early);
         }
-        // Decided anew since the check a moment ago; the client sees a reset.
+        // `connect` repeats the earlier checks. If it refuses now, the client sees a reset.
         Err(error) => tracing::debug!(%error, "a connection was refused"),
     }
 }
 
 fn spawn<M: Incoming>(guard: ConnectionGuard, early: &[u8]) {
     let driver = Driver::<M>::new(guard, early);
-    // Not tracked with the HTTP tasks: its guard is its registration, and the
-    // manager's drain waits for that.
+    // This task is not tracked with the HTTP tasks. Its guard registers it with the manager, whose
+    // drain waits for it.
     tokio::spawn(driver);
 }
 
-/// Writes what is held, says why, closes, and waits a moment for the client to
-/// hear it.
+/// Writes the held bytes, the error and the close. Then waits a short time for the client to read
+/// them.
 fn spawn_refusal<T>(mut stream: T, held: Vec<u8>, refused: &Refused)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -278,7 +278,7 @@ where
             while stream.read(&mut rest).await? > 0 {}
             std::io::Result::Ok(())
         };
-        // Whether it heard us changes nothing here.
+        // The result does not matter, because the connection ends either way.
         let _ = tokio::time::timeout(REFUSAL_TIMEOUT, tell).await;
     });
 }

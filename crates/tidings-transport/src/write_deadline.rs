@@ -1,5 +1,5 @@
-//! The TCP stream under hyper: a write that gets nowhere fails in the end, and the
-//! end of a handshake is held for the greeting that follows it.
+//! The TCP stream under hyper. It has a deadline for writes, and it can delay the end of a
+//! handshake until the greeting is ready.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,36 +12,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// A TCP stream whose writes fail when the client takes nothing of them in time.
+/// A TCP stream whose writes fail if the client accepts no data within a time limit.
 ///
-/// hyper waits for ever for a client that takes nothing of its answer, and
-/// does not look at a response's body meanwhile; so this ends the connection.
+/// hyper waits forever for a client that does not read its response, and does not poll the response's
+/// body meanwhile. This deadline ends the connection.
 ///
-/// A server that gives its requests [`handshake_hold`](Self::handshake_hold) as an
-/// extension saves a system call for each WebSocket: the service has the end of the
-/// handshake wait for the greeting, and writes both in one call.
+/// A server that adds [`handshake_hold`](Self::handshake_hold) to its requests as an extension saves
+/// a system call for each WebSocket. The service then delays the end of the handshake and writes it
+/// together with the greeting.
 pub struct WriteDeadline {
     stream: TcpStream,
     limit: Duration,
-    /// Runs while a write waits; none while writes get through.
+    /// The deadline, which exists only while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Whether what is written is held.
+    /// Whether written bytes are held back.
     hold: HandshakeHold,
     /// The end of a handshake, not written yet.
     held: Vec<u8>,
 }
 
-/// Holds what is written to a [`WriteDeadline`] from the moment when the service
-/// has decided to answer a handshake: a request extension.
+/// Tells a [`WriteDeadline`] to hold back bytes. It is a request extension, and the service uses it
+/// when it has decided to accept a handshake.
 ///
-/// Only for HTTP/1.1 straight over the stream. Under TLS the service would get
-/// the stream without its keys.
+/// Use it only for HTTP/1.1 directly over the stream. Under TLS, the service would get the stream
+/// without its keys.
 #[derive(Debug, Clone, Default)]
 pub struct HandshakeHold(Arc<AtomicBool>);
 
 impl HandshakeHold {
-    /// Has everything held that is written from now on. What hyper still has of
-    /// earlier answers is held as well, and keeps its place before the handshake.
+    /// Holds back all bytes that are written from now on. Bytes of earlier responses that hyper
+    /// still has are also held back, in their order before the handshake.
     pub(crate) fn arm(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -52,7 +52,7 @@ impl HandshakeHold {
 }
 
 impl WriteDeadline {
-    /// Wraps a stream; `limit` is how long a write may wait for the client.
+    /// Wraps a stream. `limit` is how long a write may wait for the client.
     pub fn new(stream: TcpStream, limit: Duration) -> Self {
         Self {
             stream,
@@ -63,19 +63,19 @@ impl WriteDeadline {
         }
     }
 
-    /// Returns what holds the end of a handshake on this stream.
+    /// Returns the switch that holds back the end of a handshake on this stream.
     pub fn handshake_hold(&self) -> HandshakeHold {
         self.hold.clone()
     }
 
-    /// The stream, and what is to be written to it before anything else.
+    /// Returns the stream, and the bytes to write to it before anything else.
     pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.held)
     }
 
-    /// Takes what the greeting follows, or a goodbye, instead of writing it: one
-    /// call for both saves the server a system call and the client a wake-up. hyper
-    /// lets go of the stream once it has written this.
+    /// Stores the bytes instead of writing them. They are later written in one call with the
+    /// greeting or the refusal. This saves the server a system call and the client a wake-up. hyper
+    /// releases the stream after this write.
     fn hold(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
         if !self.hold.is_armed() {
             return None;
@@ -148,7 +148,7 @@ impl AsyncWrite for WriteDeadline {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper closes where the upgrade did not take place.
+        // hyper closes the stream if the upgrade did not take place.
         while !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
             let written = self.write(cx, |stream, cx| stream.poll_write(cx, &held));
@@ -190,7 +190,7 @@ mod tests {
     async fn a_body_that_looks_like_a_handshake_gets_through() {
         let (mut near, far) = pair().await;
         near.write_all(b"a body about ").await.unwrap();
-        // The rest of a body, after a write that took a part of it.
+        // The rest of a body, after a write that accepted only a part of it.
         near.write_all(TEXT).await.unwrap();
         let (stream, held) = near.into_parts();
         assert!(held.is_empty(), "{:?}", String::from_utf8_lossy(&held));

@@ -1,4 +1,4 @@
-//! From a CloudEvent to an event to publish.
+//! Conversion of CloudEvents to events.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::problem::Problem;
 /// How an HTTP request carries CloudEvents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One, in the body.
+    /// The body is one CloudEvent.
     Structured,
-    /// An array of them, in the body.
+    /// The body is an array of CloudEvents.
     Batch,
-    /// Attributes in headers, data in the body.
+    /// The attributes are in headers, and the body is the data.
     Binary,
 }
 
-/// Whether a request carries CloudEvents, and how.
+/// Returns how a request carries CloudEvents, or `None` if it does not.
 pub(crate) fn kind(headers: &HeaderMap) -> Option<Kind> {
     let media = headers
         .get(header::CONTENT_TYPE)
@@ -36,8 +36,8 @@ pub(crate) fn kind(headers: &HeaderMap) -> Option<Kind> {
     }
 }
 
-/// An event in JSON format. Attributes of others' extensions are left out: what
-/// an event says is its data.
+/// A CloudEvent in JSON format. Attributes of unknown extensions are ignored; only its data becomes
+/// the event's data.
 #[derive(Deserialize)]
 struct Json<'a> {
     specversion: String,
@@ -53,7 +53,7 @@ struct Json<'a> {
     data_base64: Option<&'a RawValue>,
 }
 
-/// What a CloudEvent says.
+/// The content of a CloudEvent.
 pub(crate) struct Read {
     pub(crate) event: NewEvent,
     pub(crate) subject: Option<String>,
@@ -63,11 +63,13 @@ fn wrong(what: impl std::fmt::Display) -> Problem {
     Problem::new(ErrorCode::InvalidEvent, format!("CloudEvent: {what}"))
 }
 
-/// Reads one in JSON format.
+/// Reads a CloudEvent in JSON format.
 pub(crate) fn one(bytes: &[u8]) -> Result<Read, Problem> {
     let json: Json<'_> = serde_json::from_slice(bytes).map_err(wrong)?;
     if json.data_base64.is_some() {
-        return Err(wrong("`data_base64` is not supported; `data` is an object"));
+        return Err(wrong(
+            "`data_base64` is not supported; send an object in `data`",
+        ));
     }
     if let Some(media) = &json.datacontenttype
         && !is_json(media)
@@ -87,7 +89,7 @@ pub(crate) fn one(bytes: &[u8]) -> Result<Read, Problem> {
     })
 }
 
-/// Reads one whose attributes are headers.
+/// Reads a CloudEvent whose attributes are headers.
 pub(crate) fn binary(headers: &HeaderMap, body: &[u8]) -> Result<Read, Problem> {
     let mut attributes = BTreeMap::new();
     for (name, value) in headers {
@@ -141,10 +143,10 @@ fn is_json(media: &str) -> bool {
     media.eq_ignore_ascii_case("application/json") || media.ends_with("+json")
 }
 
-/// Returns one id for a source and an id within it. No two pairs give the same text.
+/// Returns one id for a source and an id within it. Different pairs always give different texts.
 ///
-/// A source is a URI and has no space, so the first space ends it. In front of a
-/// source that has spaces all the same stand a space and its length.
+/// A source is a URI and contains no space, so the first space ends it. If a source contains spaces
+/// anyway, the text starts with a space and the source's length.
 fn event_id(source: &str, id: &str) -> String {
     if source.contains(' ') {
         format!(" {} {source} {id}", source.len())

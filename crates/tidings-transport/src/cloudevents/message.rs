@@ -1,4 +1,4 @@
-//! What a client with the subprotocol `cloudevents.json` sends.
+//! Messages from clients with the subprotocol `cloudevents.json`.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use super::inbound;
 use super::wire::CloudEventsWire;
 use crate::websocket::Incoming;
 
-/// A CloudEvent to publish, or a message of `tidings.v1`: to subscribe, for
-/// which CloudEvents have no words.
+/// A CloudEvent to publish, or a message of `tidings.v1`. CloudEvents have no way to subscribe, so
+/// clients use `tidings.v1` for that.
 pub(crate) struct CloudEventMessage(Utf8Bytes);
 
-/// Returns the message of `tidings.v1` that asks for the same; none if it is one already.
+/// Translates a CloudEvent to the equivalent message of `tidings.v1`. Returns `None` if the text
+/// already is one.
 fn translate(text: &str) -> Result<Option<String>, (ErrorCode, String)> {
     let fields = serde_json::from_str::<Marks>(text).unwrap_or_default();
     if fields.specversion.is_none() {
@@ -34,7 +35,7 @@ fn translate(text: &str) -> Result<Option<String>, (ErrorCode, String)> {
     };
     let event = read.event;
     let message = ClientMessage::new(ClientRequest::Publish { task_id, event });
-    // The answer says which one it is about.
+    // The answer contains the CloudEvent's id as its reference.
     let message = match fields.id.as_ref().and_then(reference) {
         Some(reference) => message.with_reference(reference),
         None => message,
@@ -42,14 +43,14 @@ fn translate(text: &str) -> Result<Option<String>, (ErrorCode, String)> {
     Ok(Some(message.encode()))
 }
 
-/// What tells the two kinds apart.
+/// The fields that distinguish the two kinds of messages.
 #[derive(Default, serde::Deserialize)]
 struct Marks {
     specversion: Option<serde_json::Value>,
     id: Option<serde_json::Value>,
 }
 
-/// None for an id that is longer than a reference may be.
+/// Returns `None` for an id that is longer than a reference may be.
 fn reference(id: &serde_json::Value) -> Option<Reference> {
     Reference::parse(&id.to_string()).ok()
 }

@@ -1,17 +1,17 @@
-//! CloudEvents 1.0, for those who have an SDK of it.
+//! CloudEvents 1.0, for clients that use a CloudEvents SDK.
 //!
 //! | CloudEvents | Tidings |
 //! |---|---|
-//! | `type` | `event_type`, as it is |
+//! | `type` | `event_type`, unchanged |
 //! | `subject` | `task_id` |
-//! | `id` | out: the position, `epoch:offset`; in: `event_id`, with `source` before it |
-//! | `source` | out: the task's address here; in: `source` |
+//! | `id` | outgoing: the position, `epoch:offset`; incoming: `event_id`, with `source` before it |
+//! | `source` | outgoing: the address of the task on this server; incoming: `source` |
 //! | `time` | `timestamp` |
 //! | `data` | `data` |
-//! | `tidingssource`, `tidingsid` | out: `source` and `event_id` as the producer gave them |
+//! | `tidingssource`, `tidingsid` | outgoing: `source` and `event_id` as the producer set them |
 //!
-//! Out: WebSocket with the subprotocol `cloudevents.json`. In: HTTP in
-//! structured, batched and binary mode, and WebSocket.
+//! CloudEvents leave the server over WebSocket with the subprotocol `cloudevents.json`. They arrive
+//! over HTTP in structured, batched and binary mode, and over WebSocket.
 
 mod inbound;
 mod message;

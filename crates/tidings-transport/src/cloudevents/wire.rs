@@ -1,4 +1,4 @@
-//! Messages as CloudEvents in JSON format, one a text frame.
+//! Messages as CloudEvents in JSON format, one per text frame.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use tidings_protocol::CloseCode;
 
 use crate::websocket::WebSocketWire;
 
-/// What is said of a message, in the order of the specification.
+/// The attributes of a CloudEvent, in the order of the specification.
 #[derive(Serialize)]
 struct CloudEvent<'a> {
     specversion: &'static str,
@@ -33,7 +33,7 @@ struct CloudEvent<'a> {
     data: &'a RawValue,
 }
 
-/// A message of `tidings.v1`: an event, or a control message.
+/// A message of `tidings.v1`: an event or a control message.
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(borrow)]
@@ -47,16 +47,16 @@ struct Message<'a> {
     data: &'a RawValue,
 }
 
-/// The same frames, other words in them.
+/// Writes WebSocket frames that contain CloudEvents.
 pub(crate) struct CloudEventsWire;
 
 impl CloudEventsWire {
-    /// Events have a position; what only one connection is told has a number
-    /// of its own, since an id must not be used twice.
+    /// Writes one CloudEvent. The id of an event is its position. Other messages get a number as
+    /// their id, because an id must not be used twice.
     fn write(json: &str, position: Option<String>, out: &mut Vec<u8>) {
         let Ok(message) = serde_json::from_str::<Message<'_>>(json) else {
-            // Everything here was encoded by this server; better another
-            // vocabulary than a message that goes missing.
+            // This server has encoded the message, so this cannot happen. If it does, a message in
+            // the other format is better than a missing message.
             return WebSocketWire.control(json, out);
         };
         let task = message.task_id.as_deref();
@@ -95,7 +95,7 @@ fn control_id() -> String {
 }
 
 impl Wire for CloudEventsWire {
-    /// What lies in the log is not what goes out.
+    /// Returns `None`, because the bytes in the log cannot be sent unchanged.
     fn framing(&self) -> Option<Framing> {
         None
     }

@@ -1,4 +1,4 @@
-//! `/api/backups`: a copy of all that is kept.
+//! `/api/backups`: copies all stored data.
 
 use http::{Response, StatusCode};
 use tidings_bus::BackupError;
@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use crate::service::Core;
 
 impl Core {
-    /// Makes one more, where the server was told to put them.
+    /// Makes another backup, if the server has a directory for backups.
     pub(crate) async fn back_up(&self) -> Result<Response<Body>, Problem> {
         let backups = self
             .config

@@ -1,4 +1,4 @@
-//! Batches: so many items, in an array or one a line.
+//! Batches of events, as an array or one per line.
 
 use std::fmt;
 
@@ -8,25 +8,26 @@ use tidings_protocol::ErrorCode;
 
 use crate::problem::Problem;
 
-/// Items of one batch at most. Each one is answered, so a body of two-byte
-/// items would otherwise make an answer a hundred times its size.
+/// The most items in one batch. Each item gets an answer. Without this limit, a body of two-byte
+/// items would get an answer a hundred times its size.
 pub(crate) const MAX_ITEMS: usize = 1_000;
 
-/// Bytes of the text that says what is wrong with one item. With it the answer
-/// to the largest batch has less than 1 MiB.
+/// The most bytes of the text that describes the error of one item. With this limit, the answer to
+/// the largest batch has less than 1 MiB.
 const MAX_DETAIL: usize = 600;
 
 fn too_many() -> Problem {
     Problem::new(
         ErrorCode::TooLarge,
-        format!("a batch has at most {MAX_ITEMS} events; send the rest in another request"),
+        format!("a batch may have at most {MAX_ITEMS} events; send the rest in another request"),
     )
 }
 
-/// Returns the items of a JSON array, not parsed yet.
+/// Returns the items of a JSON array, unparsed.
 ///
 /// # Errors
-/// The body is no array, or has more than [`MAX_ITEMS`]. Nothing beyond those is read.
+/// Returns an error if the body is not an array, or has more than [`MAX_ITEMS`] items. Items beyond
+/// the limit are not read.
 pub(super) fn array(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
     let mut is_too_long = false;
     let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -44,7 +45,7 @@ pub(super) fn array(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
 /// Returns the lines that are not blank.
 ///
 /// # Errors
-/// There are more than [`MAX_ITEMS`].
+/// Returns an error if there are more than [`MAX_ITEMS`] lines.
 pub(super) fn lines(bytes: &[u8]) -> Result<Vec<&[u8]>, Problem> {
     let lines = bytes
         .split(|byte| *byte == b'\n')
@@ -56,7 +57,7 @@ pub(super) fn lines(bytes: &[u8]) -> Result<Vec<&[u8]>, Problem> {
     Ok(lines)
 }
 
-/// Returns the answer to one item: the problem, with a text of bounded length.
+/// Returns the answer to one item: the problem, with a text of limited length.
 pub(super) fn answer(problem: Problem) -> Problem {
     problem.shortened(MAX_DETAIL)
 }

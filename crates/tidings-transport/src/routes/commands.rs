@@ -25,11 +25,11 @@ struct Accepted {
     offset: Offset,
 }
 
-/// The name of those who have none: they show no token, or one without a subject.
+/// The name of clients without one: they have no token, or a token without a subject.
 pub(crate) const BY: &str = "http";
 
 impl Core {
-    /// Asks a task's agent for something; the answer comes as an event.
+    /// Sends a command to a task. The task answers with an event.
     pub(crate) async fn command<B>(
         &self,
         request: Request<B>,

@@ -1,4 +1,4 @@
-//! `GET /ws` and `GET /ws/tasks/{task_id}`; and the SSE side of events.
+//! `GET /ws` and `GET /ws/tasks/{task_id}`, and the event streams of `GET …/events`.
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt;
@@ -44,7 +44,7 @@ impl Core {
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Problem> {
         connect.keep_when_gone = Keep::Nothing;
-        // What a reconnecting EventSource says is newer than its address.
+        // When an `EventSource` reconnects, its header is newer than the position in its URL.
         if let Some(last) = header_text(headers, "last-event-id") {
             let since = last
                 .parse()
@@ -62,19 +62,19 @@ impl Core {
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/event-stream"),
         );
-        // A proxy that compressed the stream would hold events back until its
-        // block is full (RFC 9111, section 5.2.2.6).
+        // `no-transform`: a proxy that compressed the stream would delay events until its block is
+        // full (RFC 9111 §5.2.2.6).
         headers.insert(
             header::CACHE_CONTROL,
             HeaderValue::from_static("no-cache, no-transform"),
         );
-        // Asks nginx not to hold events back until its buffer is full.
+        // Asks nginx not to delay events until its buffer is full.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         Ok(response)
     }
 }
 
-/// What a request asks for, from its query and its headers.
+/// Returns the connection that a request asks for, from its query and its headers.
 pub(crate) fn connect_request<B>(
     request: &Request<B>,
     task_id: Option<TaskId>,

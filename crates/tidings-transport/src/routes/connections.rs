@@ -1,4 +1,4 @@
-//! `/api/connections`: who is here; kick; personal messages.
+//! `/api/connections`: lists and closes connections, and sends personal messages.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
@@ -26,7 +26,7 @@ struct Message {
 
 #[derive(Serialize)]
 struct Sent {
-    /// The message's place in the client's inbox.
+    /// The message's offset in the client's inbox.
     offset: Offset,
 }
 
@@ -43,7 +43,7 @@ impl Core {
         access: &Access,
     ) -> Result<Response<Body>, Problem> {
         let task: Option<TaskId> = Query::of(uri).get("task", ErrorCode::InvalidTaskId)?;
-        // What else they watch is shown too, so one task is not enough.
+        // The answer also shows what else the clients watch, so `admin` for one task is not enough.
         access.check_everything(Permission::Admin)?;
         if self.manager.node_name().is_some() {
             let all = self.manager.all_connections(task.as_ref()).await;
@@ -87,7 +87,7 @@ impl Core {
         let bytes = self.read_body(request, access).await?;
         let max = self.manager.config().max_message_bytes;
         if bytes.len() > max {
-            let detail = format!("a personal message may have {max} bytes");
+            let detail = format!("a personal message may have at most {max} bytes");
             return Err(Problem::new(ErrorCode::TooLarge, detail));
         }
         let Message { event_type, data } = parse_json(&bytes, ErrorCode::InvalidEvent)?;

@@ -1,4 +1,4 @@
-//! `/api/tasks/{task_id}/events`: publish, read history, stream.
+//! `/api/tasks/{task_id}/events`: publishes events, reads history, and streams.
 
 use std::net::SocketAddr;
 
@@ -21,10 +21,10 @@ use crate::query::{self, Query};
 use crate::service::{BoxError, Core, PeerAddr};
 use crate::trace;
 
-/// Events on a page of history, unless asked for otherwise.
+/// The default number of events on a page of history.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Events on a page of history at most.
+/// The most events on a page of history.
 const MAX_LIMIT: usize = 1_000;
 
 /// Units of work that a page of history is charged before it is read. What it cost
@@ -39,14 +39,14 @@ enum Answer {
     Problem(Problem),
 }
 
-/// What a body holds.
+/// The content of a request's body.
 enum Publish {
     One(Box<NewEvent>),
     Many(Vec<Result<NewEvent, Problem>>),
 }
 
 impl Publish {
-    /// Has the events go on in the publisher's trace.
+    /// Adds the publisher's trace to the events.
     fn in_trace(self, parent: Option<&str>) -> Self {
         let Some(parent) = parent else {
             return self;
@@ -65,7 +65,7 @@ impl Publish {
 }
 
 impl Core {
-    /// History as JSON, or live as SSE, by what the client accepts.
+    /// Returns history as JSON, or a live stream as SSE, depending on what the client accepts.
     pub(crate) async fn get_events<B>(
         &self,
         request: Request<B>,
@@ -77,7 +77,7 @@ impl Core {
         let connect = wants_stream(request.headers())
             .then(|| connect_request(&request, Some(task_id.clone()), access.clone()))
             .transpose()?;
-        // The body is not awaited with: it need not be shareable between threads.
+        // Drop the body before the first await, because it need not be `Sync`.
         let (parts, _) = request.into_parts();
         if let Some(connect) = connect {
             return self.stream_events(connect, &parts.headers).await;
@@ -128,7 +128,7 @@ impl Core {
         B::Error: Into<BoxError>,
     {
         let task_id = query::task_id(id)?;
-        // Before a body is read for somebody who may not publish it anyway.
+        // Check the permission before reading the body.
         access.check(Permission::Publish, &task_id)?;
         let key = idempotency_key(request.headers())?;
         let headers = request.headers().clone();
@@ -166,7 +166,7 @@ impl Core {
     ) -> Result<Response<Body>, Problem> {
         let ids = key.map(|key| batch_ids(&key, events.len())).transpose()?;
         let mut allowed = Vec::with_capacity(events.len());
-        // By their places; those that are published are answered in them below.
+        // The refused events, by their place. The published ones are filled in below.
         let mut refused = Vec::with_capacity(events.len());
         for (number, event) in events.into_iter().enumerate() {
             let event = event.and_then(|mut event| {
@@ -207,8 +207,8 @@ impl Core {
         held_json(status, json, &account)
     }
 
-    /// Reads a request's body within this service's limits, and charges it to the
-    /// client: before it is read, where its length is known.
+    /// Reads a request's body within the limits of this service, and charges it to the client. If
+    /// the length is known, the charge comes before the reading.
     pub(crate) async fn read_body<B>(
         &self,
         request: Request<B>,
@@ -224,7 +224,7 @@ impl Core {
         let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
         if !codings.iter().all(is_plain) {
             return Err(Problem::unsupported_media(
-                "the body has a Content-Encoding, and none is read; send it without",
+                "a Content-Encoding is not supported; send the body without one",
             ));
         }
         let body = request.into_body();
@@ -242,7 +242,7 @@ impl Core {
     }
 }
 
-/// Parses a JSON body; an error says where it went wrong.
+/// Parses a JSON body. An error says where it went wrong.
 pub(crate) fn parse_json<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
     code: ErrorCode,
@@ -303,7 +303,7 @@ fn is_ndjson(headers: &HeaderMap) -> Result<bool, Problem> {
         .next()
         .unwrap_or_default()
         .trim();
-    // curl sends the form type unless told otherwise; the body is what counts.
+    // curl sends the form type by default, so look at the body instead.
     match kind.to_ascii_lowercase().as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(true),
         "application/json" | "application/x-www-form-urlencoded" | "text/plain" | "" => Ok(false),
@@ -320,7 +320,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
     let text = value
         .to_str()
         .map_err(|_| Problem::bad_request("header Idempotency-Key: not readable as text"))?;
-    // The draft standard quotes it as a structured-field string; most clients do not.
+    // The draft standard quotes the key as a structured-field string. Most clients do not.
     let text = text.trim().trim_matches('"');
     EventId::new(text)
         .map(Some)
@@ -346,7 +346,7 @@ fn wants_stream(headers: &HeaderMap) -> bool {
         .any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
 }
 
-/// A page as JSON; events go in as they lie in the log.
+/// Encodes a page as JSON. The bytes of events are copied from the log.
 fn encode_page(page: &HistoryPage) -> String {
     let events: Vec<_> = page
         .events

@@ -1,4 +1,4 @@
-//! `type=` and `text=` of a history page: only some of the events.
+//! The filters `type=` and `text=` of a page of history.
 
 use serde_json::Value;
 use tidings_bus::{EventBus, EventRecord, HistoryPage, SkipPolicy};
@@ -8,40 +8,40 @@ use super::page::MAX_PAGE_BYTES;
 use crate::problem::Problem;
 use crate::query::Query;
 
-/// Events that one request reads at most. The answer then says where to go on,
-/// even if it found nothing.
+/// The most events that one request reads. The answer then says where to continue, even if it
+/// contains no events.
 const MAX_SCANNED: usize = 20_000;
 
-/// Events that are read from the bus at a time.
+/// The number of events that are read from the bus at a time.
 const STEP: usize = 1_000;
 
-/// A page, and what it cost to find.
+/// A page, and the work that it took to find.
 pub(crate) struct Scanned {
     pub(crate) page: HistoryPage,
-    /// Events that were read, those left out included.
+    /// The number of events that were read, including those left out.
     pub(crate) events: usize,
 }
 
 impl Scanned {
-    /// Wraps a page of which nothing was left out.
+    /// Wraps a page from which nothing was left out.
     pub(crate) fn of(page: HistoryPage) -> Self {
         let events = page.events.len();
         Self { page, events }
     }
 }
 
-/// Chooses events by their type and by a text that their data hold.
+/// Selects events by their type and by a text in their data.
 #[derive(Debug, Default)]
 pub(crate) struct EventFilter {
-    /// The types to keep; empty for all.
+    /// The types to keep. Empty keeps all types.
     types: Vec<EventType>,
-    /// The text to look for, in lower case.
+    /// The text to search for, in lower case.
     text: Option<String>,
 }
 
 impl EventFilter {
-    /// Reads the filter from a query: `type` names types, separated by commas.
-    /// Returns `None` for a query that leaves nothing out.
+    /// Reads the filter from a query. `type` lists types, separated by commas. Returns `None` if
+    /// the query leaves nothing out.
     pub(crate) fn of(query: &Query<'_>) -> Result<Option<Self>, Problem> {
         let named = query.text("type").unwrap_or_default();
         let types = named
@@ -73,10 +73,10 @@ impl EventFilter {
             || serde_json::from_str(event.data_json()).is_ok_and(|data| holds(&data, text))
     }
 
-    /// Reads on until `limit` events match, the log ends, or [`MAX_SCANNED`]
-    /// events were read. Returns `None` for a task without events.
+    /// Reads events until `limit` of them match, the log ends, or [`MAX_SCANNED`] events were read.
+    /// Returns `None` for a task without events.
     ///
-    /// `next` goes on past events that are left out, without a gap for them.
+    /// `next` continues after events that were left out. There is no gap for them.
     pub(crate) async fn page(
         &self,
         bus: &EventBus,
@@ -84,7 +84,7 @@ impl EventFilter {
         since: Option<Since>,
         limit: usize,
     ) -> Option<Scanned> {
-        // The newest events are not what a search begins with.
+        // A search starts with the oldest events, not with the newest.
         let since = since.unwrap_or(Since::Start);
         // A merged event has lost texts that a search may be for.
         let bounds = (STEP, MAX_PAGE_BYTES);
@@ -124,7 +124,7 @@ impl EventFilter {
     }
 }
 
-/// Returns whether a text is in a string or a number anywhere in the data.
+/// Returns whether a string or a number anywhere in the data contains the text.
 fn holds(data: &Value, text: &str) -> bool {
     match data {
         Value::String(string) => string.to_lowercase().contains(text),

@@ -7,7 +7,7 @@ use crate::body::{Body, json as respond};
 use crate::service::Core;
 
 impl Core {
-    /// What there is to see here.
+    /// Returns the list of routes.
     pub(crate) fn index(&self) -> Response<Body> {
         let routes: Vec<_> = self.routes.all().map(|(path, _)| path).collect();
         respond(
@@ -21,7 +21,7 @@ impl Core {
         )
     }
 
-    /// Counters; of several nodes their sums, and each one's.
+    /// Returns the counters. In a cluster, returns their sums and the counters of each node.
     pub(crate) async fn stats(&self) -> Response<Body> {
         if let Some(nodes) = self.manager.all_stats().await {
             let mut sum = json!({ "bus": {}, "connections": {} });
@@ -57,12 +57,12 @@ impl Core {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Alive: the process answers.
+    /// Liveness: the process answers.
     pub(crate) fn healthz(&self) -> Response<Body> {
         respond(StatusCode::OK, &json!({ "status": "ok" }))
     }
 
-    /// Ready: new connections are welcome, and publishes can be taken.
+    /// Readiness: new connections are accepted, and events can be published.
     pub(crate) fn readyz(&self) -> Response<Body> {
         match self.not_ready() {
             None => respond(StatusCode::OK, &json!({ "status": "ready" })),
@@ -73,7 +73,7 @@ impl Core {
         }
     }
 
-    /// Why new connections are not welcome, in a word.
+    /// Returns why new connections are refused, in one word, or `None` if they are accepted.
     pub(crate) fn not_ready(&self) -> Option<&'static str> {
         let manager = &self.manager;
         if manager.is_draining() {
@@ -89,7 +89,7 @@ impl Core {
     }
 }
 
-/// Adds numbers to numbers, all the way down.
+/// Adds numbers to numbers, at all levels.
 fn add(sum: &mut Value, more: &Value) {
     match more {
         Value::Object(fields) => {

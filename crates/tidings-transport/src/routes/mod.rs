@@ -1,4 +1,4 @@
-//! Which path is answered by what.
+//! Routing of paths.
 
 mod backups;
 mod batch;
@@ -29,10 +29,10 @@ use crate::pages::wants_html;
 use crate::problem::Problem;
 use crate::service::{BoxError, Core, PeerAddr};
 
-/// Bytes of a path with its query at most: a token in it fits.
+/// The longest path with its query, in bytes. It has room for a token.
 const MAX_URI: usize = 10 * 1024;
 
-/// What there is.
+/// A route of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Index,
@@ -54,11 +54,11 @@ pub(crate) enum Route {
     Stats,
     Healthz,
     Readyz,
-    /// One of the application's, by its place in the configuration.
+    /// A route of the application, by its place in the configuration.
     Extra(usize),
 }
 
-/// Paths of Tidings' own routes and what they lead to, as the index lists them.
+/// The paths of Tidings' own routes, in the order of the index.
 const PATHS: &[(&str, Route)] = &[
     ("/", Route::Index),
     ("/ws", Route::Watch),
@@ -81,21 +81,21 @@ const PATHS: &[(&str, Route)] = &[
     ("/readyz", Route::Readyz),
 ];
 
-/// Every route: those of Tidings, and those that the application adds.
+/// All routes: those of Tidings, and those that the application adds.
 pub(crate) struct Routes {
     all: Vec<(&'static str, Route)>,
-    /// Its values are places in `all`.
+    /// The values are places in `all`.
     router: Router<usize>,
 }
 
-/// A route, as a path leads to it.
+/// The route that a path leads to.
 pub(crate) struct Found {
     route: Route,
-    /// The route's pattern: the path without what clients put into it.
+    /// The pattern of the route: the path without the parts that clients choose.
     pub(crate) label: &'static str,
-    /// The id in the path; empty if it has none.
+    /// The id in the path, or empty if there is none.
     id: String,
-    /// The second id in the path; empty if it has none.
+    /// The second id in the path, or empty if there is none.
     item: String,
 }
 
@@ -103,7 +103,7 @@ impl Routes {
     /// Builds the router.
     ///
     /// # Errors
-    /// Two routes have the same path, or a path cannot be one.
+    /// Returns an error if two routes have the same path, or if a path is not valid.
     pub(crate) fn new(extra: &[ExtraRoute]) -> Result<Self, TransportConfigError> {
         let mut all = PATHS.to_vec();
         let extra = extra.iter().enumerate();
@@ -116,14 +116,14 @@ impl Routes {
         Ok(Self { all, router })
     }
 
-    /// Lists paths and the methods that they have.
+    /// Returns all paths, with the methods of each.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.all
             .iter()
             .map(|(path, route)| (*path, allowed(*route)))
     }
 
-    /// Where a path leads to.
+    /// Returns the route that a path leads to.
     pub(crate) fn find(&self, path: &str) -> Option<Found> {
         let found = self.router.at(path).ok()?;
         let (label, route) = self.all[*found.value];
@@ -137,7 +137,7 @@ impl Routes {
     }
 }
 
-/// The methods that a route has.
+/// Returns the methods of a route.
 fn allowed(route: Route) -> &'static str {
     match route {
         Route::Task | Route::Connection => "GET, HEAD, DELETE",
@@ -149,7 +149,7 @@ fn allowed(route: Route) -> &'static str {
 }
 
 impl Core {
-    /// Returns whether a route says nothing of tasks, and so is answered to everybody.
+    /// Returns whether a route reveals nothing about tasks, so that it needs no token.
     fn is_open(&self, route: Route) -> bool {
         match route {
             // The token in the path of a link says what it allows.
@@ -159,7 +159,7 @@ impl Core {
         }
     }
 
-    /// The application's page, where there is no route, or for a browser at `/`.
+    /// Returns the application's page at a path without a route, or for a browser at `/`.
     fn page<B>(&self, found: Option<&Found>, request: &Request<B>) -> Option<Response<Body>> {
         let pages = self.config.pages.as_ref()?;
         let at_root = match found.map(|found| found.route) {
@@ -176,7 +176,7 @@ impl Core {
         Some(page)
     }
 
-    /// Answers a request, of which the path leads there.
+    /// Answers a request whose path leads to this route.
     pub(crate) async fn route<B>(
         &self,
         found: Option<Found>,
@@ -218,13 +218,12 @@ impl Core {
                 access
             }
         };
-        // hyper leaves the body of an answer to HEAD out by itself.
+        // hyper removes the body of a response to HEAD by itself.
         let method = match request.method() {
             method if method == Method::HEAD => Method::GET,
             method => method.clone(),
         };
-        // A browser's page learns nothing from a refused handshake, and much
-        // from a close code.
+        // A web page cannot see the reason of a refused handshake, but it can see a close code.
         match (route, &method) {
             (Route::Watch, &Method::GET) => return self.watch(request, None, access),
             (Route::WatchTask, &Method::GET) => {
@@ -233,12 +232,12 @@ impl Core {
             }
             _ => {}
         }
-        // Apart, and boxed: what all these need is kilobytes, and a handshake
-        // would carry them from place to place.
+        // Keep this future in a box of its own. It takes kilobytes, and the future of a handshake
+        // would otherwise contain it.
         Box::pin(self.answer(route, method, request, (&id, &item), access)).await
     }
 
-    /// Charges a request that came to nothing to its address, and returns the answer.
+    /// Counts a failed request against its address, and returns the answer.
     fn in_vain(&self, addr: Option<SocketAddr>, problem: Problem) -> Problem {
         match self.manager.note_failure(addr) {
             Ok(()) => problem,
@@ -246,7 +245,7 @@ impl Core {
         }
     }
 
-    /// Answers a request that is no WebSocket handshake.
+    /// Answers a request that is not a WebSocket handshake.
     async fn answer<B>(
         &self,
         route: Route,

@@ -1,4 +1,4 @@
-//! `/api/tasks/{task_id}/outputs/{output_id}`: an output's text, whole or in part.
+//! `/api/tasks/{task_id}/outputs/{output_id}`: the text of an output, or a part of it.
 
 use std::ops::Range;
 
@@ -12,18 +12,18 @@ use crate::problem::{Problem, unavailable};
 use crate::query;
 use crate::service::Core;
 
-/// The bytes that a request asks for, counted in the whole output.
+/// The range of bytes that a request asks for, counted in the whole output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     All,
-    /// From here to there, both included; none: to the end.
+    /// From one byte to another, both included. `None` means to the end.
     From(u64, Option<u64>),
-    /// So many at the end.
+    /// This number of bytes at the end.
     Last(u64),
 }
 
 impl Asked {
-    /// Reads the header `Range`. What is malformed, of another unit, or of several
+    /// Reads the header `Range`. A header that is malformed, uses another unit or has several
     /// ranges is ignored, as RFC 9110 §14.2 allows.
     fn of(headers: &HeaderMap) -> Self {
         let text = headers.get(header::RANGE).map(HeaderValue::to_str);
@@ -45,7 +45,7 @@ impl Asked {
         }
     }
 
-    /// The bytes of an output of this length; none if it has none of them.
+    /// Returns the range in an output of this length, or `None` if the output has no such bytes.
     fn range(self, length: u64) -> Option<Range<u64>> {
         match self {
             Self::All => Some(0..length),
@@ -58,8 +58,8 @@ impl Asked {
 }
 
 impl Core {
-    /// An output's text as it stands. `Range` counts bytes of the whole output, also
-    /// where its beginning is not kept any more.
+    /// Returns the current text of an output. `Range` counts bytes of the whole output, even if its
+    /// start is no longer kept.
     pub(crate) async fn get_output(
         &self,
         headers: &HeaderMap,

@@ -14,10 +14,10 @@ use crate::problem::{Problem, unavailable};
 use crate::query::{self, Query};
 use crate::service::Core;
 
-/// Tasks on a page, unless asked for otherwise.
+/// The default number of tasks on a page.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Tasks on a page at most: snapshots may have 64 KiB each.
+/// The most tasks on a page. Each snapshot may have 64 KiB.
 const MAX_LIMIT: usize = 1_000;
 
 /// Snapshots looked up at a time.
@@ -36,7 +36,7 @@ fn take(page: &mut Page, found: &[Arc<TaskSnapshot>], wanted: usize) -> Result<u
 }
 
 impl Core {
-    /// A page of snapshots, in order of the tasks' ids.
+    /// Returns a page of snapshots, sorted by task id.
     pub(crate) async fn list_tasks(
         &self,
         uri: &Uri,
@@ -82,13 +82,13 @@ impl Core {
             if taken < wanted || page.count() == limit {
                 break after;
             }
-            // Others' turn: a long page takes ten milliseconds.
+            // Yield, because a long page takes ten milliseconds.
             tokio::task::yield_now().await;
         };
         Ok(page.respond(next.as_ref()))
     }
 
-    /// The tasks that may be watched, range by range of their ids.
+    /// Returns the tasks that the client may watch, one range of ids after the other.
     async fn list_watched(
         &self,
         access: &Access,
@@ -115,7 +115,7 @@ impl Core {
                         .filter(|known| status.is_none_or(|status| known.status == status)),
                 ),
                 Target::Pattern(pattern) => {
-                    // A range that lies behind us yields nothing by itself.
+                    // A range that ends before `after` returns nothing.
                     let range = bus.find_all(pattern.prefix(), status, after, wanted);
                     found.extend(range.await?);
                 }
@@ -124,7 +124,7 @@ impl Core {
         Ok(found)
     }
 
-    /// A task's snapshot.
+    /// Returns the snapshot of a task.
     pub(crate) async fn get_task(
         &self,
         id: &str,

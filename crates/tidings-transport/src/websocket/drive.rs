@@ -13,34 +13,34 @@ use tokio::time::Sleep;
 use super::inbound::Inbound;
 use super::incoming::Incoming;
 
-/// Bytes taken from a socket at a time, into one buffer a thread.
+/// The number of bytes that are read from a socket at a time, into one buffer per thread.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Reads in one poll, before other tasks have their turn.
+/// The number of reads in one poll, before the task yields to others.
 const READS_A_POLL: usize = 8;
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// Reads, has messages handled, and drives the write side.
+/// Reads messages, has them handled, and drives the write side.
 ///
-/// This future is what a parked connection costs, so it is two pointers: with
-/// them the runtime's task fits into 128 bytes, with one more it takes 256.
+/// The size of this future is what an idle connection costs. It is two pointers, so that the
+/// runtime's task fits into 128 bytes. With one pointer more, the task would take 256 bytes.
 pub(crate) struct Driver<M> {
     guard: ConnectionGuard,
     active: Option<Box<Active>>,
     messages: PhantomData<fn() -> M>,
 }
 
-/// What a connection has only while something is going on.
+/// The state that a connection needs only while something is going on.
 #[derive(Default)]
 struct Active {
     inbound: Inbound,
-    /// Messages being handled. Nothing is read meanwhile: TCP's own flow
-    /// control is what slows a client down.
+    /// The handling of messages. Nothing is read meanwhile, so TCP's flow control slows the client
+    /// down.
     busy: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// The goodbye is written; waiting for the peer to see it.
+    /// The timeout for the peer to read the close, which is already written.
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
@@ -51,7 +51,7 @@ impl Active {
 }
 
 impl<M: Incoming> Driver<M> {
-    /// Drives `guard`'s connection, of which `early` had been read already.
+    /// Creates a driver for the guard's connection. `early` are bytes that were already read.
     pub(crate) fn new(guard: ConnectionGuard, early: &[u8]) -> Self {
         let mut driver = Self {
             guard,
@@ -73,7 +73,7 @@ impl<M: Incoming> Driver<M> {
         active.is_some_and(|active| active.lingering.is_some())
     }
 
-    /// Takes bytes from the client.
+    /// Processes bytes from the client.
     fn take(&mut self, bytes: &[u8]) {
         let connection = Arc::clone(self.guard.connection());
         if !connection.take_bytes(bytes.len()) {
@@ -84,12 +84,13 @@ impl<M: Incoming> Driver<M> {
         let fed = active
             .inbound
             .feed::<M>(bytes, connection.max_message_bytes());
-        // A frame that comes byte by byte is no sign of life: whoever sends one
-        // for longer than heartbeats may go unanswered is let go.
+        // An incomplete frame is no sign of life. A client that sends one frame for longer than
+        // heartbeats may stay unanswered is disconnected.
         if fed.frames > 0 {
             connection.saw_life();
         }
-        // A message is charged when it is handled; other frames are nothing but cost.
+        // A message is charged when it is handled. Other frames only cause work, so charge them
+        // here.
         let others = fed.frames.saturating_sub(fed.messages.len());
         if others > 0 && !connection.take_frames(others) {
             return self.rest();
@@ -103,14 +104,14 @@ impl<M: Incoming> Driver<M> {
         self.rest();
     }
 
-    /// Lets go of what is not needed at rest.
+    /// Frees the state that an idle connection does not need.
     fn rest(&mut self) {
         if self.active.as_ref().is_some_and(|active| active.is_over()) {
             self.active = None;
         }
     }
 
-    /// Reads once; false at the end of the stream.
+    /// Reads once. Returns `false` at the end of the stream.
     fn read(&mut self) -> io::Result<bool> {
         READ_BUFFER.with_borrow_mut(|buffer| {
             let count = self.guard.connection().socket().try_read(buffer)?;
@@ -121,9 +122,8 @@ impl<M: Incoming> Driver<M> {
         })
     }
 
-    /// Waits, for a bounded time, until the peer has closed too: closing a
-    /// socket with unread bytes in it would reset the connection and may take
-    /// the goodbye with it.
+    /// Waits for a limited time until the peer has closed too. If the socket were closed with
+    /// unread bytes, the connection would be reset, and the close frame could be lost.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let active = self.active.as_mut();
         let Some(timer) = active.and_then(|active| active.lingering.as_mut()) else {
@@ -133,7 +133,7 @@ impl<M: Incoming> Driver<M> {
             return Poll::Ready(());
         }
         for _ in 0..READS_A_POLL {
-            // A stream that buffers may have the end still to write.
+            // A stream with a buffer may still have to write the end.
             let _ = self.guard.connection().socket().poll_flush(cx);
             if ready!(self.guard.connection().socket().poll_read_ready(cx)).is_err() {
                 return Poll::Ready(());
@@ -188,8 +188,8 @@ impl<M: Incoming> Future for Driver<M> {
                 this.rest();
                 continue;
             }
-            // A client that does not take its answers is not read from; the
-            // write side wakes us when it has taken some.
+            // Do not read from a client that does not read its answers. The write side wakes this
+            // task when the client has read some.
             if this.guard.connection().is_backed_up() {
                 return Poll::Pending;
             }
@@ -202,7 +202,7 @@ impl<M: Incoming> Future for Driver<M> {
                 Ok(false) | Err(_) => return Poll::Ready(()),
             }
         }
-        // Others' turn.
+        // Yield to other tasks.
         cx.waker().wake_by_ref();
         Poll::Pending
     }

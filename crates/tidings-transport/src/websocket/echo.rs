@@ -1,7 +1,7 @@
-//! A connection that sends back what it gets, for protocol test suites.
+//! A connection that echoes messages, for protocol test suites.
 //!
-//! Everything but the meaning of a message is a session's: the handshake, the
-//! socket, the parser, the frames, what waits for a full socket, the close.
+//! It shares everything with a session except the meaning of messages: the handshake, the socket,
+//! the parser, the frames, the waiting bytes, and the close.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use super::WebSocketWire;
 use super::incoming::Incoming;
 
-/// A message that goes back as it came.
+/// A message that is sent back unchanged.
 pub(crate) enum Echoed {
     Text(Utf8Bytes),
     Binary(Bytes),
@@ -57,7 +57,7 @@ impl Incoming for Echoed {
     }
 }
 
-/// A session's frames without its own messages, of which a test suite knows nothing.
+/// Writes a session's frames without its own messages, which a test suite does not expect.
 struct EchoWire;
 
 impl Wire for EchoWire {

@@ -1,4 +1,4 @@
-//! The read side: bytes in, messages out, and no memory in between.
+//! The read side: turns bytes into messages, and uses no memory between messages.
 
 use std::io::{self, Cursor, Read, Write};
 use std::ops::RangeInclusive;
@@ -11,15 +11,15 @@ use tungstenite::{Error, Message};
 
 use super::incoming::Incoming;
 
-/// tungstenite zero-fills its buffer at each of its reads (measured: several µs
-/// at its default of 128 KiB), and we hand it bytes that are in memory anyway. So
-/// it gets one as large as what has come, between these.
+/// The size of tungstenite's read buffer. tungstenite fills the buffer with zeros at each read,
+/// which takes several µs for its default of 128 KiB (measured). The bytes are already in memory
+/// here. So the buffer is as large as the received bytes, within this range.
 const READ_BUFFER: RangeInclusive<usize> = 256..=4 * 1024;
 
 /// The largest frame header: two bytes, eight of length, four of mask (RFC 6455 §5.2).
 const MAX_HEADER: usize = 14;
 
-/// Parses what a client sends. At rest, that is between messages, it holds nothing.
+/// Parses what a client sends. Between messages it uses no memory.
 #[derive(Default)]
 pub(crate) struct Inbound {
     partial: Option<Box<Partial>>,
@@ -30,25 +30,25 @@ struct Partial {
     boundary: Boundary,
 }
 
-/// What came of some bytes.
+/// The result of parsing some bytes.
 pub(crate) struct Fed<M> {
-    /// Messages, in order.
+    /// The complete messages, in order.
     pub(crate) messages: Vec<M>,
-    /// Frames to answer with: pongs, the close.
+    /// Frames to answer with: pongs, and the close.
     pub(crate) replies: Vec<u8>,
-    /// Frames that came to their end.
+    /// The number of frames that are complete.
     pub(crate) frames: usize,
-    /// Why the connection is to end after these.
+    /// Why the connection must end after these messages.
     pub(crate) end: Option<CloseReason>,
 }
 
 impl Inbound {
-    /// Whether it is between messages.
+    /// Returns whether the parser is between messages.
     pub(crate) fn is_empty(&self) -> bool {
         self.partial.is_none()
     }
 
-    /// Takes bytes as they came from the socket.
+    /// Parses bytes as they came from the socket.
     pub(crate) fn feed<M: Incoming>(&mut self, bytes: &[u8], max_message_bytes: usize) -> Fed<M> {
         let mut partial = self
             .partial
@@ -72,7 +72,7 @@ impl Inbound {
                     Some(message) => fed.messages.push(message),
                     None => break Some(CloseReason::Binary),
                 },
-                // tungstenite has answered these, or will at the next read.
+                // tungstenite has answered these frames, or will at the next read.
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => {}
                 Ok(Message::Frame(_)) => {}
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break None,
@@ -110,8 +110,8 @@ impl Partial {
     }
 }
 
-/// Bytes in memory as the stream that tungstenite reads from, and the frames
-/// that it answers with.
+/// A stream for tungstenite: it reads from bytes in memory, and collects the frames that
+/// tungstenite answers with.
 struct Feed<'a> {
     input: &'a [u8],
     replies: &'a mut Vec<u8>,
@@ -137,16 +137,16 @@ impl Write for Feed<'_> {
     }
 }
 
-/// Follows frame headers through the stream, to know when everything that came
-/// in has been used up, so that the context can go.
+/// Follows frame headers through the stream. It finds out when all received bytes are used, so that
+/// the parser's context can be dropped.
 #[derive(Default)]
 struct Boundary {
-    /// A header of which only part has come, and how much.
+    /// A header that has arrived only in part, and how much of it has arrived.
     header: [u8; MAX_HEADER],
     held: usize,
-    /// Payload bytes of the current frame that are still to come.
+    /// The payload bytes of the current frame that are still missing.
     payload: u64,
-    /// Within a fragmented message.
+    /// Whether the position is within a fragmented message.
     fragmented: bool,
 }
 
@@ -155,9 +155,8 @@ impl Boundary {
         self.held == 0 && self.payload == 0 && !self.fragmented
     }
 
-    /// Follows these bytes and returns how many frames came to their end. A header
-    /// that breaks the protocol ends the connection elsewhere, so here it only has
-    /// to be survived.
+    /// Follows these bytes and returns how many frames are complete. An invalid header ends the
+    /// connection elsewhere. Here it only must not cause a panic.
     fn scan(&mut self, mut bytes: &[u8]) -> usize {
         let mut whole = 0;
         while !bytes.is_empty() {

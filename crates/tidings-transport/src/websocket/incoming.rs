@@ -1,4 +1,4 @@
-//! What messages are for: the one thing in which an echo differs from a session.
+//! The meaning of messages, which is the only difference between an echo and a session.
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use tungstenite::Utf8Bytes;
 
 use super::WebSocketWire;
 
-/// A message as one kind of connection takes it.
+/// A message in the form that one kind of connection receives.
 pub(crate) trait Incoming: Sized + Send + 'static {
-    /// What it is negotiated by.
+    /// The subprotocol that selects this kind of connection.
     const SUBPROTOCOL: &'static str;
 
-    /// How such a connection is written to.
+    /// The wire format for messages to the client.
     const WIRE: &'static dyn Wire;
 
     fn text(text: Utf8Bytes) -> Self;
 
-    /// None where binary messages end the connection.
+    /// Returns `None` if binary messages end the connection.
     fn binary(bytes: Bytes) -> Option<Self>;
 
-    /// Does what messages ask for, in order.
+    /// Handles messages in order.
     fn handle(connection: &Arc<Connection>, messages: Vec<Self>)
     -> impl Future<Output = ()> + Send;
 }
 
-/// The messages of `tidings.v1`, which are text.
+/// The messages of `tidings.v1` are text.
 impl Incoming for Utf8Bytes {
     const SUBPROTOCOL: &'static str = "tidings.v1";
 

@@ -1,8 +1,8 @@
-//! WebSocket over a socket that has left HTTP behind (RFC 6455).
+//! WebSocket on a socket that hyper has released (RFC 6455).
 //!
-//! Writing goes past tungstenite: frames lie ready in the log, their headers
-//! written by `FrameHeader::format`. Reading goes through a
-//! `WebSocketContext` that exists only while part of a message is in.
+//! Writing does not use tungstenite. Frames are stored in the log, with headers from
+//! `FrameHeader::format`. Reading uses a `WebSocketContext`, which exists only while a message is
+//! incomplete.
 
 mod drive;
 mod echo;

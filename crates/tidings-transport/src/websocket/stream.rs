@@ -1,4 +1,4 @@
-//! Any other stream: TLS, a pipe in memory, whatever hyper was given.
+//! Sockets for streams other than TCP: TLS, a pipe in memory, and any other that hyper supports.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::out_buffer::OutBuffer;
 
-/// Bytes read ahead of the parser.
+/// The number of bytes that are read ahead of the parser.
 const READ_BYTES: usize = 4 * 1024;
 
 /// An `AsyncRead + AsyncWrite` as a [`Socket`].
 ///
-/// Such a stream can only be awaited, not tried, so a bounded buffer stands
-/// between: the pass writes into it, the connection's task empties it.
+/// Such a stream has no non-blocking writes, so there is a bounded buffer in between. The fan-out
+/// pass writes into it, and the connection's task empties it.
 pub(crate) struct StreamSocket<T> {
     state: Mutex<State<T>>,
 }
@@ -25,10 +25,10 @@ struct State<T> {
     io: T,
     out: OutBuffer,
     read: Vec<u8>,
-    /// Reading has come to its end.
+    /// Whether the stream has ended.
     ended: bool,
     shutdown: bool,
-    /// The connection's task, to empty the buffer.
+    /// Wakes the connection's task, which empties the buffer.
     task: Option<Waker>,
 }
 

@@ -9,16 +9,16 @@ use tidings_connections::Socket;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Written and read straight, without a buffer.
+/// Reads and writes the socket directly, without a buffer.
 pub(crate) struct TcpSocket(pub(crate) TcpStream);
 
 impl Socket for TcpSocket {
     fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         if let [one] = bufs {
-            // Without a look at what the runtime knows of the socket: that lies
-            // elsewhere in memory, and a socket is seldom full.
+            // Skip the runtime's state of the socket. It is elsewhere in memory, and a socket is
+            // rarely full.
             match rustix::net::send(&self.0, one, SendFlags::NOSIGNAL) {
-                // Tried again there, so that the runtime learns that it is full.
+                // Try again through the runtime, so that it learns that the socket is full.
                 Err(rustix::io::Errno::WOULDBLOCK) => self.0.try_write(one),
                 other => Ok(other?),
             }
@@ -32,7 +32,7 @@ impl Socket for TcpSocket {
     }
 
     fn shutdown(&self) {
-        // Fails only where the connection is broken already.
+        // This fails only if the connection is already broken.
         let _ = socket2::SockRef::from(&self.0).shutdown(Shutdown::Write);
     }
 
@@ -44,8 +44,8 @@ impl Socket for TcpSocket {
             if count == 0 || count == room {
                 return Ok(count);
             }
-            // It had no more: whatever comes next makes the socket readable
-            // anew. Saying that it would block now saves the read that finds out.
+            // The socket had no more bytes. New bytes will make it readable again. Returning
+            // `WouldBlock` now saves a read that would find nothing.
             partial = Some(count);
             Err(io::ErrorKind::WouldBlock.into())
         });

@@ -7,15 +7,15 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 
-/// The framing to build a bus with, so that WebSocket connections write its
-/// bytes as they lie in the log: `BusConfig::default().framing(WEBSOCKET)`.
+/// The framing for a bus whose events go to WebSockets. Connections can then send the bytes of the
+/// log unchanged: `BusConfig::default().framing(WEBSOCKET)`.
 pub const WEBSOCKET: Framing = Framing {
     name: "websocket",
     write_header: text_header,
 };
 
-/// One unfragmented, unmasked text frame: a server does not mask (RFC 6455 §5.1),
-/// so the bytes are the same for every client.
+/// Appends the header of an unfragmented, unmasked text frame. A server does not mask frames (RFC
+/// 6455 §5.1), so the bytes are the same for every client.
 fn text_header(payload_len: usize, out: &mut Vec<u8>) {
     let header = FrameHeader {
         opcode: OpCode::Data(Data::Text),
@@ -30,7 +30,7 @@ fn append(frame: Frame, out: &mut Vec<u8>) {
     frame.format(out).expect("writing to a Vec does not fail");
 }
 
-/// Frames for a server's side of a WebSocket.
+/// Writes frames for the server's side of a WebSocket.
 pub(crate) struct WebSocketWire;
 
 impl Wire for WebSocketWire {

@@ -1,5 +1,5 @@
-//! The service over a stream that is no TCP socket: a pipe in memory, as small
-//! as a slow link, in place of TLS or whatever else hyper may be given.
+//! The service over a stream that is not a TCP socket: a pipe in memory with a small buffer, like a
+//! slow link. It stands for TLS and any other stream that hyper supports.
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::server::conn::http1;
@@ -77,7 +77,7 @@ async fn a_pipe_carries_everything_in_order() {
         let mut checker = WireChecker::default();
         publish(&server.bus, 3).await;
         read_to(&mut watcher, &mut checker, 3).await;
-        // More than pipe and buffer hold, while nobody reads.
+        // More than the pipe and the buffer hold, while the client does not read.
         publish(&server.bus, 600).await;
         read_to(&mut watcher, &mut checker, 603).await;
         let ask = r#"{"type":"publish","ref":1,"event_type":"log","data":{"message":"m"}}"#;
@@ -92,7 +92,7 @@ async fn a_pipe_carries_everything_in_order() {
     }
 }
 
-/// A bus that was built without WebSocket frames in mind serves them all the same.
+/// A bus that was created without WebSocket framing serves WebSockets nevertheless.
 #[tokio::test]
 async fn a_bus_without_our_framing_is_framed_anew() {
     let server = Embedded::new(BusConfig::default());

@@ -1,4 +1,4 @@
-//! CloudEvents go in by HTTP and WebSocket, and come out by WebSocket.
+//! CloudEvents arrive over HTTP and WebSocket, and are sent over WebSocket.
 
 use serde_json::{Value, json};
 use tidings_protocol::{NewEvent, Source, TaskId};
@@ -19,7 +19,7 @@ async fn connect(server: &TestServer, path: &str, protocols: &str) -> (Stream, O
     (stream, chosen)
 }
 
-/// The next message, which must be a good CloudEvent.
+/// Returns the next message, which must be a valid CloudEvent.
 async fn next(stream: &mut Stream) -> Value {
     use futures_util::StreamExt;
     let message = tokio::time::timeout(tidings_testkit::DEADLINE, stream.next());
@@ -185,8 +185,8 @@ async fn http_takes_all_three_modes_and_the_same_event_once() {
     server.stop().await;
 }
 
-/// An id belongs to its source: another source may use the same one, whatever
-/// either of them looks like.
+/// An id belongs to its source. Another source may use the same id, whatever characters the two
+/// contain.
 #[tokio::test]
 async fn no_two_sources_share_an_id() {
     let server = TestServer::start(TestConfig::default()).await;

@@ -1,4 +1,4 @@
-//! An application adds routes of its own to those of Tidings.
+//! An application adds its own routes to those of Tidings.
 
 use bytes::Bytes;
 use http::Response;

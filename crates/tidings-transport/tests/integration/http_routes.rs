@@ -1,4 +1,4 @@
-//! Every route of the HTTP table, as a script would use it.
+//! Every HTTP route, used as in a script.
 
 use serde_json::{Value, json};
 use tidings_bus::LogLimits;
@@ -19,7 +19,7 @@ async fn publish(server: &TestServer, id: &str, body: &Value) -> Value {
     answered(server, id, body, 201).await
 }
 
-/// Publishes, and checks the answer's status.
+/// Publishes, and checks the status of the answer.
 async fn answered(server: &TestServer, id: &str, body: &Value, status: u16) -> Value {
     let answer = post(server, &format!("/api/tasks/{id}/events"), body).await;
     assert_eq!(answer.status, status, "{}", answer.text());
@@ -76,7 +76,7 @@ async fn one_event_is_published_and_seen() {
     for field in ["event_type", "data", "event_id", "source"] {
         assert_eq!(seen[field], event[field], "{field}");
     }
-    // A retry is harmless.
+    // A retry is safe.
     let again = publish(&server, "t", &event).await;
     assert_eq!(
         again,
@@ -112,7 +112,7 @@ async fn the_header_idempotency_key_serves_as_event_id() {
         "quoted, as the draft says"
     );
     assert_eq!(send(&step(1), "other").await["offset"], 2);
-    // A batch that is sent again whole.
+    // A complete batch that is sent again.
     let batch = json!([step(3), step(4)]);
     let offsets = |answer: &Value| {
         let all = answer.as_array().unwrap().iter();
@@ -268,7 +268,7 @@ async fn bodies_have_a_size_and_a_type() {
         (known.status, known.json()["code"].as_str()),
         (413, Some("too_large"))
     );
-    // Of unknown length, it is refused as soon as it is too long.
+    // A body of unknown length is refused as soon as it is too long.
     let chunked = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\
          Connection: close\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
@@ -279,7 +279,7 @@ async fn bodies_have_a_size_and_a_type() {
         (unknown.status, unknown.json()["code"].as_str()),
         (413, Some("too_large"))
     );
-    // A length that is announced and never meant: nothing is waited for.
+    // A body with a huge announced length is refused at once, without waiting for it.
     let announced = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n"
     );
@@ -335,7 +335,7 @@ async fn history_is_read_page_by_page() {
             .map(|event| event["offset"].as_u64().unwrap())
             .collect()
     };
-    // What is no longer there is named, then the rest comes in pages.
+    // The first page names the events that are no longer retained. The others follow in pages.
     let mut at = format!("{epoch}:10");
     let first = page(format!("?since={at}&limit=8")).await;
     assert_eq!(first["gap"]["reason"], "expired");
@@ -575,7 +575,7 @@ async fn the_server_tells_of_itself() {
     let openapi = server.get("/api/openapi.json").await.json();
     for path in index["routes"].as_array().unwrap() {
         let path = path.as_str().unwrap();
-        // Every route that is listed is described, and what is described exists.
+        // Every listed route is described, and every described route exists.
         let described = openapi["paths"].get(path).is_some();
         assert!(
             described || path == "/api/openapi.json" || path == "/",
@@ -633,7 +633,7 @@ async fn cors_answers_listed_pages_only() {
     assert_eq!(other.header("access-control-allow-origin"), None);
     server.stop().await;
 
-    // Without a list no page of another origin is let in at all.
+    // Without a list of origins, pages of other origins are refused.
     let server = start().await;
     let answer = server
         .http("GET", "/healthz", &[("Origin", page)], "")
@@ -643,8 +643,8 @@ async fn cors_answers_listed_pages_only() {
     server.stop().await;
 }
 
-/// An answer is as long as its batch has items, so both are bounded: a body of
-/// 1 MiB had an answer of 91 MiB.
+/// The length of an answer is proportional to the number of items, so both are bounded. A body of 1
+/// MiB once got an answer of 91 MiB.
 #[tokio::test]
 async fn a_batch_and_its_answer_are_bounded() {
     const MOST: usize = 1 << 20;
@@ -668,7 +668,7 @@ async fn a_batch_and_its_answer_are_bounded() {
     }
     let tasks = server.get("/api/tasks").await.json();
     assert_eq!(tasks["tasks"], json!([]), "nothing of it was taken");
-    // The longest text about an item that there can be.
+    // The longest possible error text for one item.
     let name = "ü".repeat(500);
     let wrong = format!(r#"{{"event_type":"{name}","data":{{}}}}"#);
     for (kind, separator, around) in [
@@ -685,8 +685,8 @@ async fn a_batch_and_its_answer_are_bounded() {
     server.stop().await;
 }
 
-/// A page has so many bytes, whatever it is made of: a hundred unread lists of
-/// large snapshots took 3.8 GB.
+/// The bytes of a page are limited, whatever it contains. A hundred unread lists of large snapshots
+/// once took 3.8 GB.
 #[tokio::test]
 async fn pages_are_bounded_by_their_bytes_and_go_on_where_they_end() {
     const MOST: usize = (1 << 20) + (64 << 10);
@@ -747,7 +747,7 @@ async fn pages_are_bounded_by_their_bytes_and_go_on_where_they_end() {
     server.stop().await;
 }
 
-/// Answers that a client does not take are charged to it until it does.
+/// Responses that a client does not read are charged to it until it reads them.
 #[tokio::test]
 async fn unread_answers_are_charged_to_whoever_leaves_them() {
     use tidings_bus::{EventBus, Group};

@@ -1,4 +1,4 @@
-//! Where a watcher starts, and where it goes on after a break.
+//! Where a subscriber starts, and where it continues after a break.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ async fn publish(bus: &EventBus, count: u64) {
     }
 }
 
-/// A server whose tasks keep ten events.
+/// Starts a server whose tasks keep ten events.
 async fn short_memory() -> TestServer {
     let limits = LogLimits {
         max_events: 10,
@@ -135,8 +135,8 @@ async fn a_live_join_begins_after_the_snapshot() {
     server.stop().await;
 }
 
-/// Whoever comes after the end gets the end: as the event while it is retained,
-/// in the snapshot always; and a new run goes on from there.
+/// A client that connects after the end of a task learns the end, from the event while it is
+/// retained, and always from the snapshot. A new run continues after it.
 #[tokio::test]
 async fn the_end_is_there_for_whoever_comes_after_it() {
     let mut config = TestConfig::default();
@@ -247,8 +247,8 @@ async fn a_claim_ahead_of_the_head_is_answered_with_the_state() {
     server.stop().await;
 }
 
-/// With publishers running flat out, `snapshot.offset + 1` is the first event,
-/// whenever one joins: the checker of each client sees to it.
+/// While publishers run at full speed, `snapshot.offset + 1` is the first event, at whatever time a
+/// client joins. The checker of each client verifies it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joining_has_no_seam() {
     const JOINS: usize = 1_000;
@@ -278,8 +278,8 @@ async fn joining_has_no_seam() {
     server.stop().await;
 }
 
-/// One call of the server's, and one wake-up of the client; also where what follows
-/// is a goodbye.
+/// The server writes the handshake and the first message in one call, and the client wakes up once.
+/// This also holds if the first message is a refusal.
 #[tokio::test]
 async fn what_is_said_first_comes_with_the_end_of_the_handshake() {
     use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Clients that use more than they may: each limit refuses, says so and counts.
+//! Clients that exceed a limit: each limit refuses, names the reason, and is counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,7 +67,7 @@ async fn messages_beyond_the_rate_are_refused_and_a_flood_is_the_end() {
     let refusal = client.until("error").await;
     assert_eq!(refusal["data"]["code"], "rate_limited");
     assert_eq!(refusal["data"]["ref"], "one too many");
-    // Somebody else, and the same client on another connection, are not held to it.
+    // Another client, and the same client on another connection, are not affected.
     for token in ["bo", "ada"] {
         let mut other = TestClient::connect(ws(&server, token)).await;
         other.until("connection_established").await;
@@ -90,11 +90,11 @@ async fn messages_beyond_the_rate_are_refused_and_a_flood_is_the_end() {
     server.stop().await;
 }
 
-/// Sends the same frame many times, and reads until the server has had enough.
+/// Sends the same frame many times, and reads until the server closes the connection.
 async fn flood(server: &TestServer, headers: &str, part: &[u8], what: &str) {
     let headers = format!("Authorization: Bearer ada\r\n{headers}");
     let mut client = RawClient::connect_with(server.addr(), "/ws", &headers).await;
-    // So many that a busy machine, on which rates refill meanwhile, changes nothing.
+    // The number is so large that the rate's refill on a slow machine makes no difference.
     client.write(&part.repeat(4_000)).await;
     loop {
         match client.next().await {
@@ -105,8 +105,8 @@ async fn flood(server: &TestServer, headers: &str, part: &[u8], what: &str) {
     }
 }
 
-/// A message costs before it is looked at, whatever comes of it, and a client
-/// whose messages are refused again and again is let go.
+/// A message is charged before it is parsed. A client whose messages are refused again and again is
+/// disconnected.
 #[tokio::test]
 async fn whoever_goes_on_with_what_is_refused_is_let_go() {
     let text = |json: &str| frame(OpCode::Data(Data::Text), json.as_bytes());
@@ -195,7 +195,7 @@ async fn refusals_count_over_all_connections_of_a_client() {
     server.stop().await;
 }
 
-/// Counts how often it is asked.
+/// Counts how often the authenticator is called.
 struct Counting(Arc<AtomicUsize>, Tokens);
 
 #[async_trait]
@@ -206,8 +206,8 @@ impl Authenticator for Counting {
     }
 }
 
-/// What comes to nothing before anybody is known is charged to the address, and
-/// over its limit nothing is looked at any more.
+/// Requests that fail before authentication are charged to the address. Beyond the limit, the
+/// server does not examine requests of that address.
 #[tokio::test]
 async fn an_address_whose_requests_come_to_nothing_is_not_listened_to() {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -251,7 +251,7 @@ async fn an_address_whose_requests_come_to_nothing_is_not_listened_to() {
         refused.text()
     );
     assert!(stats(&server).failures > 0);
-    // A handshake hears of it as well.
+    // A handshake is refused as well.
     let header = "Authorization: Bearer guess\r\n";
     let mut told = None;
     for _ in 0..1_000 {
@@ -264,7 +264,7 @@ async fn an_address_whose_requests_come_to_nothing_is_not_listened_to() {
         assert_eq!(code, Some(4401));
     }
     assert_eq!(told, Some(json!("rate_limited")));
-    // Nobody is asked while it lasts, and probes are answered all the same.
+    // Meanwhile the authenticator is not called, and health probes are still answered.
     let before = asked.load(Ordering::Relaxed);
     let mut seen = 0;
     for _ in 0..20 {
@@ -402,7 +402,7 @@ async fn requests_events_bytes_and_tasks_of_one_client_have_rates() {
     tasks.stop().await;
 
     let requests = server(|limits| limits.messages_per_client = Some(Rate::new(1, 5))).await;
-    // A request and four events; the fifth event is one too many.
+    // One request and four events are allowed. The fifth event exceeds the limit.
     let batch = format!("[{}]", [event; 6].join(","));
     let answer = publish(&requests, "ada", "a", &batch).await;
     let answers = answer.json();
@@ -422,7 +422,7 @@ async fn requests_events_bytes_and_tasks_of_one_client_have_rates() {
     assert_eq!(publish(&bytes, "ada", "a", &large).await.status, 201);
     assert_eq!(publish(&bytes, "ada", "a", &large).await.status, 429);
     assert_eq!(publish(&bytes, "bo", "a", &large).await.status, 201);
-    // Every body counts, whichever route it is for.
+    // The body of every route is counted.
     let command = format!(r#"{{"command":"x","args":{{"x":"{}"}}}}"#, "x".repeat(900));
     let headers = [("Authorization", "Bearer ada")];
     for path in ["/api/tasks/a/commands", "/api/connections/x/messages"] {

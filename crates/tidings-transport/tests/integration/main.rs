@@ -1,4 +1,4 @@
-//! One program for all the tests of the public interface: each more would be one more link.
+//! One test program for the whole public interface, because each program must be linked.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Clients that vanish at any point leave nothing behind: no connection, no
-//! task, no byte in a log, no tokio task.
+//! Clients that vanish at any point leave nothing behind: no connection, no task, no byte in a log,
+//! no tokio task.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tungstenite::protocol::frame::coding::{Data as Kind, OpCode};
 
-/// Clients of each way to vanish.
+/// The number of clients for each way to vanish.
 const CLIENTS: usize = 300;
 
-/// Clients at a time: a test has two descriptors for each.
+/// The number of clients at a time. Each needs two descriptors in the test's process.
 const BATCH: usize = 100;
 
-/// How a client vanishes.
+/// The moment at which a client vanishes.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    /// Without a byte.
+    /// Before it sends a byte.
     Silent,
     /// In the middle of its request's head.
     MidHandshake,
-    /// With the request sent and no answer read.
+    /// After it sent the request, before it read the answer.
     UnreadHandshake,
     /// When it is connected.
     Connected,
@@ -38,15 +38,15 @@ enum Way {
     MidMessage,
     /// In the middle of a request's body.
     MidBody,
-    /// While it streams.
+    /// While it receives a stream.
     Streaming,
-    /// It says that it sends no more, and goes later.
+    /// After it closed its write side.
     HalfOpen,
-    /// Subscribed to a pattern and to tasks of its own.
+    /// When it is subscribed to a pattern and to tasks of its own.
     Subscribed,
-    /// With its socket full.
+    /// When its socket is full.
     Blocked,
-    /// With answers piled up that it does not read.
+    /// When it has not read many answers.
     Unanswered,
 }
 
@@ -66,7 +66,7 @@ impl Way {
         Self::Unanswered,
     ];
 
-    /// Comes, and goes as far as its way says; gives the socket to vanish with.
+    /// Connects, and acts up to the moment at which it vanishes. Returns the socket.
     async fn go(self, addr: SocketAddr, number: usize) -> TcpStream {
         let path = format!("/ws/tasks/left-{self:?}-{}", number % 7);
         let after = |request: String| async move {
@@ -82,7 +82,7 @@ impl Way {
             Self::Connected => RawClient::connect(addr, &path).await.into_stream(),
             Self::MidFrame => {
                 let mut client = RawClient::connect(addr, &path).await;
-                // A text of 100 bytes is announced, three come.
+                // The frame announces a text of 100 bytes, but only three follow.
                 client
                     .write(&[0x81, 0x80 | 100, 1, 2, 3, 4, b'x', b'x', b'x'])
                     .await;
@@ -136,7 +136,7 @@ impl Way {
     }
 }
 
-/// What there is to leave behind.
+/// The counts of everything that could be left behind.
 #[derive(Debug, PartialEq)]
 struct Left {
     connected: u64,
@@ -157,7 +157,7 @@ fn left(server: &TestServer) -> Left {
     }
 }
 
-/// A server with one task that fills sockets, and one that somebody watches.
+/// Starts a server with one task that fills sockets, and one task that a bystander watches.
 async fn server(offline_ttl: Duration) -> (TestServer, TestClient) {
     let mut config = TestConfig::default();
     config.connections = config
@@ -182,7 +182,7 @@ async fn server(offline_ttl: Duration) -> (TestServer, TestClient) {
 
 #[derive(Debug, Clone, Copy)]
 enum Cut {
-    /// A FIN, or a RST where unread bytes were left.
+    /// A FIN, or a RST if unread bytes were left.
     Dropped,
     /// A RST at once.
     Reset,
@@ -196,7 +196,7 @@ async fn come_and_go(server: &TestServer, way: Way, cut: Cut, clients: usize) {
             coming.spawn(async move {
                 let stream = way.go(addr, batch * BATCH + number).await;
                 if let Cut::Reset = cut {
-                    // No lingering: what is on its way is thrown away, RST goes out.
+                    // Without lingering, bytes in transit are discarded, and a RST is sent.
                     let socket = socket2::SockRef::from(&stream);
                     socket.set_linger(Some(Duration::ZERO)).unwrap();
                 }
@@ -208,11 +208,11 @@ async fn come_and_go(server: &TestServer, way: Way, cut: Cut, clients: usize) {
     }
 }
 
-/// 300 clients for each of twelve ways and two kinds of cut: 7,200.
+/// 300 clients for each of twelve moments and two kinds of cut: 7,200 clients.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_way_they_vanish() {
     let (server, mut bystander) = server(Duration::ZERO).await;
-    // The client whose handshake opened the bystander's connection has gone.
+    // The client whose handshake opened the bystander's connection has disconnected.
     eventually("the server is at rest", || left(&server).connected == 1).await;
     let before = left(&server);
     let mut events = 0;
@@ -240,7 +240,7 @@ async fn whatever_way_they_vanish() {
     let mut last = left(&server);
     eventually("no tokio task and no byte is left", || {
         last = left(&server);
-        // The bystander's own events are the only thing that was added.
+        // The only addition is the bystander's own events.
         last.bytes = before.bytes;
         last == before
     })
@@ -255,14 +255,14 @@ async fn whatever_way_they_vanish() {
     server.stop().await;
 }
 
-/// Those that may come back are kept for a while, and then no longer.
+/// Clients that may reconnect are kept for a while, and then deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_come_back_is_forgotten() {
     let (server, bystander) = server(Duration::from_millis(300)).await;
     let before = left(&server);
     come_and_go(&server, Way::Subscribed, Cut::Dropped, CLIENTS).await;
     let manager = server.manager().clone();
-    // The offline time of the first may be up before the last has gone.
+    // The offline time of the first client may end before the last client has disconnected.
     let mut most = 0;
     eventually("all have gone", || {
         most = most.max(manager.stats().away);

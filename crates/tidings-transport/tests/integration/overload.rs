@@ -1,5 +1,5 @@
-//! More than the server can carry: it refuses by its limits, keeps what it has
-//! accepted, can be looked at all the while, and comes back by itself.
+//! More load than the server can carry. It refuses by its limits, keeps what it has accepted, stays
+//! observable, and recovers by itself.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 const CONNECTIONS: usize = 60;
 const WATCHERS: usize = 40;
 const TASKS: usize = 4;
-/// Connections that flood, and what each of them sends at once.
+/// The number of connections that flood the server, and what each sends at once.
 const FLOODS: usize = 8;
 const BURST: usize = 400;
 
@@ -30,7 +30,7 @@ async fn server() -> TestServer {
         .connections
         .max_connections(CONNECTIONS)
         .limits(limits);
-    // Whoever lags will fall off the end of the logs.
+    // Subscribers that lag will miss events at the end of the logs.
     config.bus = config.bus.log_limits(LogLimits {
         max_events: 64,
         max_bytes: 64 * 1024,
@@ -57,8 +57,8 @@ async fn watch(server: &TestServer, task: &str) -> TestClient {
     client
 }
 
-/// What the answers to a flood say: the highest offset that was promised of
-/// each task, how many events were, and how many were refused.
+/// The answers to a flood: the highest acknowledged offset of each task, and the numbers of
+/// acknowledged and refused events.
 #[derive(Default)]
 struct Answers {
     heads: BTreeMap<String, u64>,
@@ -66,7 +66,7 @@ struct Answers {
     refused: usize,
 }
 
-/// Publishes as fast as the socket takes it, and reads every answer.
+/// Publishes as fast as the socket accepts data, and reads every answer.
 async fn flood(mut client: RawClient, number: usize) -> Answers {
     let task = task(number);
     let bytes: Vec<u8> = (0..BURST)
@@ -112,7 +112,7 @@ async fn what_is_too_much_is_refused_what_was_accepted_is_kept_and_it_passes_by_
         floods.push(RawClient::connect_with(server.addr(), "/ws", FLOOD).await);
     }
 
-    // More connections than there may be: the surplus is told to come later.
+    // More connections than allowed. The surplus is told to come back later.
     let mut crowd = Vec::new();
     for _ in 0..3 * CONNECTIONS {
         crowd.push(RawClient::connect_with(server.addr(), "/ws", FLOOD).await);
@@ -132,7 +132,7 @@ async fn what_is_too_much_is_refused_what_was_accepted_is_kept_and_it_passes_by_
         .map(|(number, client)| tokio::spawn(flood(client, number)))
         .collect();
 
-    // Looked at while all of that goes on.
+    // Query the server while all of that happens.
     let metrics = server.http("GET", "/metrics", &OPERATOR, "").await;
     assert_eq!(metrics.status, 200);
     assert_eq!(server.get("/healthz").await.status, 200);
@@ -159,7 +159,7 @@ async fn what_is_too_much_is_refused_what_was_accepted_is_kept_and_it_passes_by_
     let mut turned_away = 0;
     let mut inside = Vec::new();
     for (number, mut client) in crowd.into_iter().enumerate() {
-        // Those that got in are there before the others; they stay.
+        // These were connected before the others, so they are served.
         if number < CONNECTIONS - WATCHERS - FLOODS {
             let hello = client.next_text().await;
             assert_eq!(hello["event_type"], "connection_established");
@@ -174,13 +174,13 @@ async fn what_is_too_much_is_refused_what_was_accepted_is_kept_and_it_passes_by_
     let line = format!("tidings_connections_rejected_total {turned_away}");
     assert!(metrics.text().contains(&line), "{line}");
 
-    // Everything that was promised reaches everybody, or is named in a gap.
+    // Every acknowledged event reaches every subscriber, or a gap names it.
     for (number, client) in watchers.iter_mut().enumerate() {
         let task = task(number);
         client.until_offset(&task, all.heads[&task]).await;
     }
 
-    // The crowd goes, and nobody has to do anything.
+    // The crowd disconnects, and the server recovers by itself.
     drop(inside);
     eventually("there is room again", || {
         server.manager().connected() == WATCHERS

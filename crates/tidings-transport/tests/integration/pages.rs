@@ -1,4 +1,4 @@
-//! Pages of the application's own, beside the routes.
+//! Pages of the application in addition to the routes.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -18,7 +18,7 @@ fn service(pages: Option<Pages>) -> TidingsService {
     TidingsService::new(manager, config).unwrap()
 }
 
-/// Every path but one has a page that says which path it is.
+/// Every path but one has a page, which contains the path.
 fn pages() -> Pages {
     Pages::new(|path, _| {
         let page = Response::builder()

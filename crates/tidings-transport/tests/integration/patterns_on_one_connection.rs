@@ -1,4 +1,4 @@
-//! Many tasks on one connection, by name and by pattern: each event comes once.
+//! Many tasks on one connection, by name and by pattern. Each event arrives once.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ async fn ask(client: &mut TestClient, request: Value, answer: &str) -> Value {
     }
 }
 
-/// Nothing but a pong is on its way.
+/// Checks that nothing but a pong is on its way.
 async fn is_quiet(client: &mut TestClient) {
     client.send(&json!({ "type": "ping" })).await;
     let message = client.next().await.unwrap();
@@ -98,7 +98,7 @@ async fn a_thousand_tasks_under_one_pattern() {
         "subscribed",
     )
     .await;
-    // Half of them appear later.
+    // Half of the tasks appear later.
     for round in 0..3 {
         for id in &ids {
             publish(server.bus(), id, 1).await;
@@ -204,7 +204,7 @@ async fn a_pattern_goes_and_what_was_asked_for_by_name_stays() {
     assert_eq!(delivered(&client, "build-3"), 2, "another pattern wants it");
     assert_eq!(delivered(&client, "build-4"), 0, "it appeared afterwards");
 
-    // The other way round: the name goes, the pattern keeps it.
+    // The reverse: the subscription by name ends, and the pattern keeps the task.
     ask(
         &mut client,
         json!({ "type": "subscribe", "pattern": "*" }),
@@ -238,7 +238,7 @@ async fn a_pattern_goes_and_what_was_asked_for_by_name_stays() {
     server.stop().await;
 }
 
-/// A task that is deleted while it is watched, and one of its name that comes after.
+/// A task that is deleted while a client watches it, and a later task with the same id.
 #[tokio::test]
 async fn a_task_that_is_removed_and_made_anew_starts_from_one() {
     let server = TestServer::start(TestConfig::default()).await;
@@ -261,7 +261,7 @@ async fn a_task_that_is_removed_and_made_anew_starts_from_one() {
             .unwrap()
     );
     publish(server.bus(), "build-1", 2).await;
-    // Announced again, in another epoch, and complete.
+    // The task is announced again, in another epoch, and from its first event on.
     let message = client.until("subscribed").await;
     assert_eq!(message["data"]["offset"], 0);
     client.until_offset("build-1", 2).await;

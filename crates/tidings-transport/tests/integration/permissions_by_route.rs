@@ -1,4 +1,4 @@
-//! What a token allows, and what it does not, by every way there is to a task.
+//! What a token allows and forbids, on every route to a task.
 
 use serde_json::{Value, json};
 use tidings_connections::{AuthError, Principal};
@@ -82,7 +82,7 @@ async fn every_rest_route_asks_for_its_own_permission() {
         ("POST", "/api/tasks/build-1/events", "worker", EVENT, 201),
         ("POST", "/api/tasks/secret-1/events", "worker", EVENT, 403),
         ("POST", "/api/tasks/build-1/events", "watcher", EVENT, 403),
-        // A request for a command is an event, and no way around the permission.
+        // A request for a command is an event, but it needs the permission `command`.
         ("POST", "/api/tasks/build-1/events", "worker", REQUEST, 403),
         (
             "POST",
@@ -154,7 +154,7 @@ async fn every_rest_route_asks_for_its_own_permission() {
         ("POST", "/api/connections/x/messages", "root", MESSAGE, 404),
         ("POST", "/api/backups", "watcher", "", 403),
         ("POST", "/api/backups", "remover", "", 403),
-        // Who may, learns that this server has no place for it.
+        // A client with the permission learns that the server has no directory for backups.
         ("POST", "/api/backups", "root", "", 404),
         ("GET", "/api/stats", "watcher", "", 403),
         ("GET", "/api/stats", "root", "", 200),
@@ -262,7 +262,7 @@ async fn a_connection_is_refused_by_a_close_code_that_a_page_can_see() {
         ("/ws/tasks/build-1", "old", 4401),
         ("/ws/tasks/secret-1", "watcher", 4403),
         ("/ws/tasks/build-1", "worker", 4403),
-        // Not in the query, unless that was allowed.
+        // A token in the query is ignored, unless the server allows it.
         ("/ws/tasks/build-1?token=watcher", "", 4401),
     ] {
         let mut client = TestClient::connect(ws(&server, path, token)).await;
@@ -317,8 +317,8 @@ async fn who_is_refused_by_subprotocol_hears_why() {
         request
             .headers_mut()
             .insert("sec-websocket-protocol", value);
-        // As a browser does, this client takes no connection whose subprotocol
-        // was not answered.
+        // Like a browser, this client refuses a connection whose offered subprotocol was not
+        // answered.
         let mut client = TestClient::connect(request).await;
         let error = client.until("error").await;
         assert_eq!(error["data"]["code"], "unauthenticated", "{offered}");
@@ -327,7 +327,7 @@ async fn who_is_refused_by_subprotocol_hears_why() {
     server.stop().await;
 }
 
-/// The answer to a message with a `ref`.
+/// Returns the answer to a message with a `ref`.
 async fn ask(client: &mut TestClient, mut message: Value) -> Value {
     message["ref"] = json!(1);
     client.send(&message).await;
@@ -408,7 +408,7 @@ async fn messages_are_held_to_the_same_permissions() {
         let mut client = TestClient::connect(ws(&server, "/ws", token)).await;
         let answer = ask(&mut client, message.clone()).await;
         assert_eq!(outcome(&answer), expected, "{token}: {message} → {answer}");
-        // Being refused something is not the end.
+        // The connection stays open after a refusal.
         let pong = ask(&mut client, json!({"type": "ping"})).await;
         assert_eq!(pong["event_type"], "pong");
     }
@@ -449,7 +449,7 @@ async fn a_pattern_brings_what_may_be_watched_and_nothing_that_appears_later() {
             .unwrap();
     }
     client.until_offset("build-3", 1).await;
-    // Whatever else there was would have come before the answer to this.
+    // Any other message would have arrived before the answer to this one.
     ask(&mut client, json!({"type": "ping"})).await;
     let seen: Vec<_> = [
         "a", "build-1", "build-2", "build-3", "secret-1", "secret-2", "zzz",
@@ -507,8 +507,8 @@ async fn what_a_client_left_is_not_another_subjects() {
     let hello = client.until("connection_established").await;
     let resume = hello["data"]["resume_token"].as_str().unwrap().to_owned();
     let path = format!("/ws?client_id=laptop&resume_token={resume}");
-    // Connected or away, a stolen resume token is not enough: the thief is another
-    // client.
+    // A stolen resume token is not sufficient, whether the client is connected or not. The thief
+    // becomes another client.
     let steal = async || {
         let mut thief = TestClient::connect(ws(&server, &path, "root")).await;
         let hello = thief.until("connection_established").await;
@@ -535,7 +535,7 @@ async fn pages_of_other_origins_may_not_even_ask() {
         ("http://evil.example", 403),
         ("null", 403),
     ] {
-        // What a page can send without the browser asking first.
+        // A request that a page can send without a preflight request of the browser.
         let headers = [("Origin", origin), ("Content-Type", "text/plain")];
         let answer = server
             .http("POST", "/api/tasks/t/events", &headers, EVENT)
@@ -555,8 +555,8 @@ async fn pages_of_other_origins_may_not_even_ask() {
     server.stop().await;
 }
 
-/// Who asked and who answered is what the token says, and what the bus makes is
-/// made by nobody else, by every way there is to publish.
+/// Events name the requester or answerer from the token, and only the bus makes its own events.
+/// This holds for every way to publish.
 #[tokio::test]
 async fn nobody_publishes_in_anothers_name_or_in_the_servers() {
     let server = server().await;

@@ -1,4 +1,5 @@
-//! What the connection manager of the Python version was tested for, over real sockets.
+//! The behaviour that the tests of the Python version's connection manager checked, over real
+//! sockets.
 
 use std::time::SystemTime;
 
@@ -280,7 +281,7 @@ async fn connection_info_tracking() {
     let now = Timestamp::from(SystemTime::now());
     assert!((begin..=now).contains(&info.connected_at), "{info:?}");
 
-    // Whoever does not read falls behind, and it shows.
+    // A client that does not read falls behind, and the list of connections shows it.
     let stuck = RawClient::connect_narrow(server.addr(), "/ws/tasks/t2?client_id=stuck").await;
     let text = "x".repeat(32 * 1024);
     let manager = server.manager().clone();

@@ -1,4 +1,4 @@
-//! A client proves with its resume token that it is the one it was, and goes on there.
+//! A client proves with its resume token that it is the same client, and continues.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ async fn publish(bus: &EventBus, id: &str, count: u64) {
     }
 }
 
-/// A client that has connected and its token.
+/// Connects a client. Returns the client and its token.
 async fn connect(server: &TestServer, path: &str) -> (TestClient, String) {
     let mut client = TestClient::connect(server.ws(path)).await;
     let hello = client.until("connection_established").await;
@@ -32,7 +32,7 @@ async fn all_away(server: &TestServer, count: u64) {
     .await;
 }
 
-/// Refused, as `error`, `going_away` and a close code say.
+/// Checks a refusal: `error`, `going_away` and a close code.
 async fn forbidden(server: &TestServer, query: &str) {
     let client = RawClient::connect(server.addr(), &format!("/ws/tasks/t?{query}")).await;
     let (messages, code) = client.to_end().await;
@@ -42,13 +42,13 @@ async fn forbidden(server: &TestServer, query: &str) {
     assert_eq!(messages[1]["data"]["reconnect"], "never", "{query}");
 }
 
-/// The same client connects again and again while publishers run: each
-/// connection goes on exactly where the one before it ended.
+/// The same client connects again and again while publishers run. Each connection continues exactly
+/// where the previous one ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_connection_replaces_the_older_without_loss_or_doubling() {
     const REPLACEMENTS: usize = 50;
     let mut config = TestConfig::default();
-    // All of it is retained, so that nothing excuses a loss.
+    // All events are retained, so there is no excuse for a loss.
     config.bus = config.bus.log_limits(LogLimits {
         max_events: u64::MAX,
         max_bytes: 200 << 20,
@@ -82,7 +82,7 @@ async fn a_newer_connection_replaces_the_older_without_loss_or_doubling() {
             messages.insert(0, hello);
             (messages, code)
         }));
-        // It gets something before it is replaced.
+        // The connection receives something before it is replaced.
         let seen = server.bus().stats().deliveries;
         eventually("events flow", || {
             server.bus().stats().deliveries > seen + 20
@@ -105,8 +105,8 @@ async fn a_newer_connection_replaces_the_older_without_loss_or_doubling() {
 
 type Connection = tokio::task::JoinHandle<(Vec<Value>, Option<u16>)>;
 
-/// Stops, and checks what one client got over all of its connections; gives
-/// how many were cut within an event, so that no goodbye could follow.
+/// Stops the server, and checks everything that one client received on all of its connections.
+/// Returns how many connections were cut within an event, so that no close frame could follow.
 async fn stop_and_check(server: TestServer, connections: Vec<Connection>) -> usize {
     let task = TaskId::new("t").unwrap();
     let head = server.bus().snapshot(&task).unwrap().offset;
@@ -141,8 +141,8 @@ async fn stop_and_check(server: TestServer, connections: Vec<Connection>) -> usi
     cut
 }
 
-/// A connection that does not read is replaced in the middle of an event:
-/// whatever it still gets, the newer one goes on exactly there.
+/// A connection that does not read is replaced in the middle of an event. The newer connection
+/// continues exactly after the last event that the older one still receives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_connection_is_replaced_without_loss_or_doubling() {
     let mut config = TestConfig::default();
@@ -177,8 +177,8 @@ async fn a_stuck_connection_is_replaced_without_loss_or_doubling() {
             .is_some_and(|info| !info.blocked && info.lag == 0)
     })
     .await;
-    // Only now does the older one read: it was cut off within an event, which
-    // no close code can follow.
+    // Only now does the older connection read. It was cut within an event, so no close frame could
+    // follow.
     let (mut messages, code) = old.to_end().await;
     assert_eq!(code, None);
     messages.insert(0, hello);
@@ -186,8 +186,8 @@ async fn a_stuck_connection_is_replaced_without_loss_or_doubling() {
     assert_eq!(stop_and_check(server, vec![older, newer]).await, 1);
 }
 
-/// Many connections of one client at the same moment: one is left, and the
-/// others have been told so.
+/// Many connections of one client at the same time. One remains, and the others were told that they
+/// were replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_race_one_is_left() {
     const RACERS: usize = 40;
@@ -207,7 +207,7 @@ async fn of_a_race_one_is_left() {
     .await;
     eventually("one is left", || manager.stats().connected == 1).await;
     publish(server.bus(), "t", 1).await;
-    // A stop takes whom the pass has not come to yet; it would get it when it is back.
+    // A client that the fan-out has not reached yet would receive the event after it reconnects.
     eventually("one has it", || server.bus().stats().deliveries > 0).await;
     server.stop().await;
     let mut codes = Vec::new();
@@ -250,7 +250,7 @@ async fn without_the_right_token_an_id_is_not_given_away() {
     for query in &wrong {
         forbidden(&server, query).await;
     }
-    // Connected or away, it is the same.
+    // The result is the same whether the owner is connected or not.
     owner.send(&json!({ "type": "ping" })).await;
     owner.until("pong").await;
     let seen = owner.close().await;
@@ -283,7 +283,7 @@ async fn a_client_is_forgotten_after_the_offline_time() {
     client.close().await;
     all_away(&server, 0).await;
     publish(server.bus(), "t", 4).await;
-    // The id is free, the token is of no use, and what was missed is not made up.
+    // The id is free, the token is useless, and missed events are not delivered.
     let path = format!("/ws/tasks/t?client_id=mine&resume_token={token}");
     let (mut back, fresh) = connect(&server, &path).await;
     assert_ne!(fresh, token);
@@ -323,7 +323,7 @@ async fn tasks_that_appeared_meanwhile_under_a_pattern_come_from_their_first_eve
     assert_eq!(delivered("build-1"), Some(3), "from where it was");
     assert_eq!(delivered("build-2"), Some(4), "from the first");
     assert_eq!(delivered("render-1"), None);
-    // And the pattern goes on.
+    // The pattern is still active.
     publish(server.bus(), "build-3", 1).await;
     back.until_offset("build-3", 1).await;
     server.stop().await;

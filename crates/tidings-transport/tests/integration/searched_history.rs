@@ -26,7 +26,7 @@ fn log(message: &str) -> Value {
     json!({ "event_type": "log", "data": { "message": message } })
 }
 
-/// The offsets of a page, and where it says to go on.
+/// Returns the offsets of a page, and the position to continue at.
 async fn found(server: &TestServer, query: &str) -> (Vec<u64>, String) {
     let answer = server
         .get(&format!("/api/tasks/t/events?since=0&{query}"))

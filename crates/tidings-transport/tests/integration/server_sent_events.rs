@@ -23,7 +23,7 @@ fn position(server: &TestServer, offset: u64) -> String {
     format!("{epoch}:{offset}")
 }
 
-/// Opens a stream at a task, where the client says it was.
+/// Opens a stream of a task at the position that the client has.
 async fn open(server: &TestServer, query: &str, last: Option<&str>) -> EventStream {
     let headers = last.map(|id| format!("Last-Event-ID: {id}\r\n"));
     let path = format!("/api/tasks/t/events{query}");
@@ -75,7 +75,7 @@ async fn the_last_event_id_resumes_exactly() {
     let server = TestServer::start(TestConfig::default()).await;
     publish(server.bus(), 9).await;
     let at = position(&server, 4);
-    // The header is newer than the address that a browser comes back to.
+    // The header is newer than the position in the URL that the browser reconnects to.
     let old = position(&server, 1);
     let mut stream = open(&server, &format!("?since={old}"), Some(&at)).await;
     let mut checker = WireChecker::default();
@@ -139,7 +139,8 @@ async fn comments_keep_an_idle_stream_awake() {
     let mut stream = open(&server, "", None).await;
     stream.next().await.unwrap();
     for _ in 0..4 {
-        // Nothing is asked back: far more beats than a WebSocket may leave unanswered.
+        // The client need not answer: there are far more heartbeats than a WebSocket may leave
+        // unanswered.
         let beat = stream.next().await.unwrap();
         assert!(beat.comments > 0, "a comment goes before it");
         assert_eq!(beat.id, None);
@@ -173,7 +174,7 @@ async fn a_client_that_goes_frees_everything() {
     server.stop().await;
 }
 
-/// A stream ends with a goodbye when the server drains, and as HTTP wants it.
+/// When the server drains, a stream ends with `going_away` and a proper end of the HTTP body.
 #[tokio::test]
 async fn a_drain_ends_the_stream() {
     let server = TestServer::start(TestConfig::default()).await;

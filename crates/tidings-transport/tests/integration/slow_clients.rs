@@ -1,5 +1,5 @@
-//! Clients that are slow, silent or stuck: they cost nothing but their own
-//! connection, and that not for long.
+//! Clients that are slow, silent or stuck cost only their own connection, and only for a limited
+//! time.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use tidings_testkit::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Bytes that fill any socket: the kernel's largest send buffer is 4 MiB.
+/// More bytes than any socket holds. The kernel's largest send buffer is 4 MiB.
 const FLOOD: usize = 16 * 1024 * 1024;
 
-/// Bytes of one event's text.
+/// The number of bytes of one event's text.
 const EVENT: usize = 16 * 1024;
 
 fn task() -> TaskId {
@@ -28,7 +28,7 @@ fn own(text: &str) -> NewEvent {
     NewEvent::new("own".parse().unwrap(), data)
 }
 
-/// Publishes more than a socket takes.
+/// Publishes more than a socket holds.
 async fn flood(bus: &EventBus) {
     let text = "x".repeat(EVENT);
     for _ in 0..FLOOD / EVENT {
@@ -37,7 +37,7 @@ async fn flood(bus: &EventBus) {
     }
 }
 
-/// Until it has missed so much that a gap says so.
+/// Waits until the client has missed so much that a gap reports it.
 async fn is_blocked(server: &TestServer, id: &str) {
     let (manager, id) = (server.manager().clone(), ClientId::new(id).unwrap());
     eventually("its socket is full", || {
@@ -69,7 +69,7 @@ async fn memory_does_not_grow_with_lag_and_a_gap_says_what_was_missed() {
         server.bus().publish(&task(), own(&text)).await.unwrap();
         most = most.max(server.bus().stats().bytes);
         for other in &mut others {
-            // They get everything, live, while another does not read at all.
+            // The others receive everything live while one client does not read at all.
             other.until_offset("t", number).await;
         }
     }
@@ -88,7 +88,7 @@ async fn memory_does_not_grow_with_lag_and_a_gap_says_what_was_missed() {
         .unwrap();
     assert!(info.lag > 50 && info.delivered < events, "{info:?}");
 
-    // Now it reads: what it got, what it did not, and the rest, without a hole.
+    // Now the client reads: the delivered events, the gap, and the rest, without a hole.
     let mut stuck = stuck;
     let mut checker = WireChecker::default();
     while checker.task("t").and_then(|task| task.checker.expected()) != Some(events + 1) {
@@ -114,8 +114,8 @@ async fn memory_does_not_grow_with_lag_and_a_gap_says_what_was_missed() {
     server.stop().await;
 }
 
-/// Progress that was superseded while a client did not read is merged; the latest
-/// and everything that matters comes.
+/// Outdated progress is merged while a client does not read. The client receives the latest
+/// progress, and all essential events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn superseded_progress_is_merged() {
     let mut config = TestConfig::default();
@@ -177,8 +177,8 @@ async fn a_write_without_progress_ends_the_connection() {
     let stuck = RawClient::connect_narrow(server.addr(), "/ws/tasks/t?client_id=stuck").await;
     let streaming = stuck_stream(&server).await;
     eventually("both are connected", || server.manager().connected() == 2).await;
-    // A single flood may outrun the fan-out: most of it is then a gap, and the
-    // sockets are not full.
+    // A single flood may be faster than the fan-out. Most of it is then a gap, and the sockets are
+    // not full.
     let bus = server.bus().clone();
     let flooding = tokio::spawn(async move {
         loop {
@@ -197,7 +197,7 @@ async fn a_write_without_progress_ends_the_connection() {
     server.stop().await;
 }
 
-/// An SSE client that asks and does not read.
+/// Opens an SSE stream that the client does not read.
 async fn stuck_stream(server: &TestServer) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -208,7 +208,7 @@ async fn stuck_stream(server: &TestServer) -> TcpStream {
     stream
 }
 
-/// Whoever reads slowly, but reads, is not given up.
+/// A client that reads slowly is not disconnected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_is_not_given_up() {
     const LIMIT: Duration = Duration::from_millis(600);
@@ -229,7 +229,7 @@ async fn a_slow_reader_is_not_given_up() {
     let mut tick = tokio::time::interval(Duration::from_millis(10));
     let mut blocked = 0;
     let id = ClientId::new("slow").unwrap();
-    // It takes a little at a time, for several times the limit.
+    // The client reads a little at a time, for several times the limit.
     while begin.elapsed() < 4 * LIMIT {
         assert!(slow.read(&mut space).await.unwrap() > 0, "it was given up");
         let info = server.manager().connection(&id);
@@ -261,7 +261,7 @@ async fn an_idle_client_hears_a_ping_and_the_heads_of_its_quiet_tasks() {
     for _ in 0..3 {
         server.bus().publish(&task(), own("x")).await.unwrap();
     }
-    // It lives on for far more than two heartbeats, because it answers.
+    // The client stays connected for far more than two heartbeats, because it answers.
     let mut told = 0;
     while told < 6 {
         assert_eq!(
@@ -273,7 +273,7 @@ async fn an_idle_client_hears_a_ping_and_the_heads_of_its_quiet_tasks() {
             panic!("a heartbeat follows in the same write");
         };
         assert_eq!(message["event_type"], "heartbeat");
-        // The first may find the task moving still.
+        // The task may still be moving at the first heartbeat.
         let heads = &message["data"]["heads"];
         assert!(*heads == json!({ "t": 3 }) || told == 0, "{heads}");
         idle.pong().await;
@@ -284,7 +284,7 @@ async fn an_idle_client_hears_a_ping_and_the_heads_of_its_quiet_tasks() {
     server.stop().await;
 }
 
-/// The next frame that is no event and no greeting.
+/// Returns the next frame that is neither an event nor the greeting.
 async fn next_beat(client: &mut RawClient) -> RawFrame {
     loop {
         match client.next().await.unwrap() {
@@ -370,7 +370,7 @@ async fn slow_heads_and_silence_are_timed_out() {
         let end = tokio::time::timeout(DEADLINE / 4, stream.read_to_end(&mut answer)).await;
         assert!(end.is_ok(), "{what} is not waited for");
     }
-    // A byte now and then does not help.
+    // A byte now and then does not extend the deadline.
     let mut stream = TcpStream::connect(server.addr()).await.unwrap();
     let begin = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(20));
@@ -400,8 +400,7 @@ async fn a_slow_body_is_answered_with_408() {
     server.stop().await;
 }
 
-/// A client that asks and does not take the answer holds its connection no
-/// longer than the write timeout.
+/// A client that does not read its response holds its connection no longer than the write timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_nobody_takes_is_given_up() {
     let mut config = TestConfig::default();
@@ -418,10 +417,10 @@ async fn an_answer_that_nobody_takes_is_given_up() {
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stuck = socket.connect(server.addr()).await.unwrap();
     let request = "GET /api/tasks/t/events?since=0&limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    // More than the system takes off the server's hands.
+    // More than the system's buffers hold.
     let requests = request.repeat(32);
     stuck.write_all(requests.as_bytes()).await.unwrap();
-    // The one place is free again, although the first client has never read.
+    // The only place is free again, although the first client has never read.
     let deadline = tokio::time::Instant::now() + tidings_testkit::DEADLINE;
     while server.get("/api/tasks").await.status != 200 {
         assert!(tokio::time::Instant::now() < deadline, "it is never free");

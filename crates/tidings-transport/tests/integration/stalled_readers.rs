@@ -1,4 +1,4 @@
-//! A reader that stalls has the task's state when it reads on, every word of it.
+//! A reader that stalls has the task's complete state when it continues.
 
 use serde_json::{Value, json};
 use tidings_bus::LogLimits;
@@ -9,7 +9,7 @@ fn task() -> TaskId {
     TaskId::new("t").unwrap()
 }
 
-/// Reads all that is due up to `head`, and compares the folded state with the server's.
+/// Reads everything up to `head`, and compares the folded state with the server's.
 async fn read_on(server: &TestServer, mut reader: RawClient) -> WireChecker {
     let state = server.bus().snapshot(&task()).unwrap();
     let due = Some(state.offset.get() + 1);
@@ -53,7 +53,7 @@ async fn a_long_answer_is_whole_or_its_missing_beginning_is_named() {
     let start = usize::try_from(answer.start).unwrap();
     assert_eq!(answer.text, whole[start..], "every word from `start` on");
 
-    // What the snapshot has no room for is read from the whole output.
+    // Text that does not fit into the snapshot is read from the output's route.
     let path = "/api/tasks/t/outputs/answer";
     let from = start - 100_000;
     let range = format!("bytes={from}-{}", start - 1);
@@ -62,7 +62,7 @@ async fn a_long_answer_is_whole_or_its_missing_beginning_is_named() {
     let said = format!("bytes {from}-{}/5400000", start - 1);
     assert_eq!(part.header("content-range"), Some(&*said));
     assert_eq!(part.text(), &whole[from..start]);
-    // Of more than 1 MiB the beginning is not kept, and is said to be missing.
+    // The start of an output beyond 1 MiB is not kept, and the answer says so.
     let all = server.http("GET", path, &[], "").await;
     assert_eq!(all.status, 206);
     let kept = all.text();

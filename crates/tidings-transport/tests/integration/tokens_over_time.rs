@@ -1,4 +1,4 @@
-//! Tokens that end, and tokens that are renewed in place.
+//! Tokens that expire, and tokens that are renewed on an existing connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn server() -> (TestServer, Arc<ManualClock>) {
     config.bus = config
         .bus
         .clock(Arc::clone(&clock) as Arc<dyn tidings_bus::Clock>);
-    // Deadlines are looked at once in a 25th of this.
+    // Deadlines are checked once in a 25th of this time.
     config.connections = config
         .connections
         .heartbeat_interval(Duration::from_secs(1));
@@ -53,7 +53,7 @@ async fn publish(server: &TestServer, id: &str) {
     server.bus().publish(&task, event).await.unwrap();
 }
 
-/// Has everything handled that was sent before.
+/// Waits until everything that was sent before has been handled.
 async fn settle(client: &mut TestClient) {
     client
         .send(&json!({"type": "ping", "ref": "settled"}))
@@ -206,7 +206,7 @@ async fn a_clock_that_jumps_back_ends_nothing_and_one_that_jumps_ahead_no_more_t
     settle(&mut client).await;
     clock.set(NOW + DAYS);
     assert_eq!(client.close_code().await, Some(4401));
-    // Once the clock is right again, so is the token, and nothing was lost.
+    // When the clock is right again, the token is valid again, and nothing was lost.
     clock.set(NOW);
     publish(&server, "build-1").await;
     let path = "/ws/tasks/build-1?since=0";
@@ -218,8 +218,8 @@ async fn a_clock_that_jumps_back_ends_nothing_and_one_that_jumps_ahead_no_more_t
     server.stop().await;
 }
 
-/// A client id belongs to whoever had it first, and nobody else is kept out for
-/// that: whoever asks for another's id gets one of their own.
+/// A client id belongs to its first owner. Another owner who asks for it is not refused, but gets
+/// another id.
 #[tokio::test]
 async fn a_client_belongs_to_its_subject_or_to_its_very_token() {
     let everything = || Principal::new(permissions("watch *, publish *, admin *"));
@@ -259,7 +259,7 @@ async fn a_client_belongs_to_its_subject_or_to_its_very_token() {
             server.http("POST", &path, &headers, message).await.status,
             202
         );
-        // With the id, and with the proof as well: nothing of the other's.
+        // Neither the id nor the id with the resume token gives access to the other client's state.
         for query in [
             format!("client_id={id}"),
             format!("client_id={id}&resume_token={proof}"),

@@ -1,4 +1,4 @@
-//! A request has an id, and a publisher's trace goes on in its events.
+//! A request has an id, and the events of a publisher carry its trace.
 
 use serde_json::json;
 use tidings_testkit::{TestConfig, TestServer};

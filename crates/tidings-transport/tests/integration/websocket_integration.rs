@@ -1,4 +1,4 @@
-//! The classic flow, end to end: a producer and two watchers over WebSocket.
+//! The classic flow from end to end: a producer and two subscribers over WebSocket.
 
 use serde_json::json;
 use tidings_testkit::{TestClient, TestConfig, TestServer};
@@ -39,7 +39,7 @@ async fn websocket_integration() {
             assert_eq!(event["data"], *data);
         }
     }
-    // A retry is answered with the first offset, and sends nothing.
+    // A retry gets the first offset, and is not published again.
     producer
         .send(&json!({
             "type": "publish", "ref": "again", "event_type": "task_completed",
@@ -52,7 +52,7 @@ async fn websocket_integration() {
         (&json!(7), &json!(true))
     );
 
-    // Whoever comes after the end still gets the end.
+    // A client that connects after the end still learns the end.
     let mut late = TestClient::connect(server.ws("/ws/tasks/test_001")).await;
     let hello = late.until("connection_established").await;
     assert_eq!(hello["data"]["snapshot"]["status"], "completed");
@@ -66,7 +66,7 @@ async fn what_is_pipelined_is_answered_in_order() {
     let server = TestServer::start(TestConfig::default()).await;
     let mut producer = TestClient::connect(server.ws("/ws")).await;
     producer.until("connection_established").await;
-    // More than are published together, with what is none in between.
+    // More events than are published together, mixed with other messages.
     let count = 600;
     for number in 0..count {
         let publish = |progress| {
@@ -117,7 +117,7 @@ async fn only_what_has_a_ref_is_acknowledged() {
     producer
         .send(&json!({ "type": "command", "task_id": "t", "command": "cancel" }))
         .await;
-    // A refusal is told whether it was asked for or not.
+    // A refusal is sent even if the message has no `ref`.
     producer.send(&event("late")).await;
     let refused = producer.next().await.unwrap();
     assert_eq!(refused["event_type"], "error", "{refused}");

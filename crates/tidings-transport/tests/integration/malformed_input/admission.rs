@@ -1,4 +1,4 @@
-//! Handshakes: who is turned away, and what comes along with one.
+//! Handshakes: which are refused, and data that arrives together with one.
 
 use serde_json::json;
 use tidings_testkit::{DEADLINE, RawClient, TestClient, TestConfig, TestServer, frame, handshake};
@@ -79,7 +79,7 @@ async fn refused(client: RawClient, what: &str, code: u16, error: Option<&str>, 
     }
 }
 
-/// RFC 6455 §4.4: whoever speaks another version is told which one is spoken.
+/// RFC 6455 §4.4: a client with another version learns which version the server supports.
 #[tokio::test]
 async fn another_version_of_the_protocol_is_told_the_right_one() {
     let server = server().await;
@@ -95,8 +95,8 @@ async fn another_version_of_the_protocol_is_told_the_right_one() {
     server.stop().await;
 }
 
-/// Messages that come in the same segment as the handshake are not lost, and a
-/// ping's payload comes back.
+/// Messages in the same segment as the handshake are not lost, and the payload of a ping comes
+/// back.
 #[tokio::test]
 async fn what_comes_along_with_the_handshake_counts() {
     let server = server().await;

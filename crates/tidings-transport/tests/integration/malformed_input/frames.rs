@@ -1,4 +1,4 @@
-//! What ends a connection, and with which code.
+//! Frames that end a connection, and the close code of each.
 
 use serde_json::json;
 use tidings_testkit::{RawClient, eventually, frame, masked_frame};
@@ -7,7 +7,7 @@ use tungstenite::protocol::frame::coding::{Control, Data as Kind, OpCode};
 
 use super::{Bystander, MAX_MESSAGE, server};
 
-/// The header of a text message of one frame.
+/// The header of a text message in one frame.
 const TEXT: FrameHeader = FrameHeader {
     is_final: true,
     rsv1: false,
@@ -28,7 +28,7 @@ fn unmasked(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What breaks RFC 6455 or a hard limit: the bytes, the close code, the error before it.
+/// Violations of RFC 6455 or of a limit: the bytes, the close code, and the error before it.
 fn fatal() -> Vec<(&'static str, Vec<u8>, u16, Option<&'static str>)> {
     let with = |change: fn(&mut FrameHeader), payload: &[u8]| {
         let mut header = TEXT;
@@ -152,7 +152,7 @@ async fn what_breaks_the_protocol_or_a_limit_closes_with_its_code() {
     let mut bystander = Bystander::join(&server).await;
     for (what, bytes, code, error) in fatal() {
         let mut client = RawClient::connect(server.addr(), "/ws").await;
-        // What came before it is answered first.
+        // An earlier message is answered first.
         client.send(&json!({ "type": "ping", "ref": what })).await;
         client.write(&bytes).await;
         let (messages, closed) = client.to_end().await;
@@ -181,7 +181,7 @@ async fn what_breaks_the_protocol_or_a_limit_closes_with_its_code() {
     server.stop().await;
 }
 
-/// A client's close is answered in kind; one that breaks the rules, with 1002.
+/// A client's close is answered with the same code, or with 1002 if it violates the rules.
 #[tokio::test]
 async fn a_close_is_answered() {
     let server = server().await;

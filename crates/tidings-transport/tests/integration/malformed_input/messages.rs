@@ -1,4 +1,4 @@
-//! Messages that are refused, on a connection that lives on.
+//! Messages that are refused on a connection that stays open.
 
 use serde_json::{Value, json};
 use tidings_protocol::TaskId;
@@ -7,14 +7,14 @@ use tungstenite::Message;
 
 use super::{Bystander, server};
 
-/// One message that is refused.
+/// A message that is refused.
 struct Row {
     path: &'static str,
-    /// Sent first, and answered without an error.
+    /// Messages that are sent before it, and answered without an error.
     before: &'static [&'static str],
     text: String,
     code: &'static str,
-    /// What the error's message must name.
+    /// The text that the error's message must contain.
     part: &'static str,
     reference: Value,
 }
@@ -59,7 +59,7 @@ fn malformed() -> Vec<Row> {
         "x".repeat(2_000)
     );
     vec![
-        // No message at all.
+        // Not a message at all.
         row("", "invalid_message", "line 1 column 0"),
         row("hello", "invalid_message", "line 1 column 1"),
         row(r#"{"type":"ping""#, "invalid_message", "line 1"),
@@ -67,13 +67,13 @@ fn malformed() -> Vec<Row> {
         row("[1]", "invalid_message", "JSON object"),
         row("null", "invalid_message", "JSON object"),
         row(r#""ping""#, "invalid_message", "JSON object"),
-        // The type.
+        // Errors in `type`.
         row(r#"{"ref":"a"}"#, "invalid_message", "`type`").answering(json!("a")),
         row(r#"{"type":7,"ref":1}"#, "invalid_message", "`type`").answering(json!(1)),
         row(r#"{"type":"dance","ref":{"n":[1]}}"#, "unknown_type", "dance")
             .answering(json!({ "n": [1] })),
         row(long_ref, "invalid_message", "`ref`"),
-        // Publish.
+        // Errors in `publish`.
         row(r#"{"type":"publish","ref":2,"task_id":"t"}"#, "invalid_event", "`event_type`")
             .answering(json!(2)),
         row(
@@ -178,7 +178,7 @@ fn malformed() -> Vec<Row> {
             "`run`",
         )
         .on("/ws/tasks/runs"),
-        // Subscribe and unsubscribe.
+        // Errors in `subscribe` and `unsubscribe`.
         row(r#"{"type":"subscribe","ref":8,"task_id":"ü"}"#, "invalid_task_id", "`task_id`")
             .answering(json!(8)),
         row(r#"{"type":"subscribe","pattern":"build-"}"#, "invalid_task_id", "`pattern`"),
@@ -214,7 +214,7 @@ fn malformed() -> Vec<Row> {
         .answering(json!(11)),
         row(r#"{"type":"unsubscribe","pattern":"never-*"}"#, "not_subscribed", "never-*"),
         row(r#"{"type":"unsubscribe"}"#, "invalid_message", "`task_id` is missing"),
-        // Command and authenticate.
+        // Errors in `command` and `authenticate`.
         row(r#"{"type":"command","task_id":"t"}"#, "invalid_message", "`command`"),
         row(
             r#"{"type":"command","ref":12,"task_id":"nobody","command":"cancel"}"#,

@@ -1,4 +1,4 @@
-//! Whatever a client sends: it is told what was wrong, and nobody else notices.
+//! Whatever a client sends, it is told what is wrong, and no other client is affected.
 
 mod admission;
 mod frames;
@@ -21,7 +21,7 @@ async fn server() -> TestServer {
     TestServer::start(config).await
 }
 
-/// Somebody who watches a task of its own, while others make mistakes.
+/// A client that watches its own task while other clients make errors.
 struct Bystander {
     client: TestClient,
     events: u64,
@@ -34,7 +34,7 @@ impl Bystander {
         Self { client, events: 0 }
     }
 
-    /// One more event, and nothing but that, comes to the bystander.
+    /// Checks that the bystander receives exactly one more event.
     async fn is_undisturbed(&mut self, server: &TestServer, after: &str) {
         let event = NewEvent::new("step".parse().unwrap(), Data::empty());
         let task = TaskId::new("bystander").unwrap();

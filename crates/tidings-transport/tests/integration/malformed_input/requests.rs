@@ -1,4 +1,4 @@
-//! Requests over HTTP.
+//! Malformed HTTP requests.
 
 use super::server;
 
