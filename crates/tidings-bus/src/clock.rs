@@ -1,17 +1,16 @@
-//! The wall clock, as something that tests can hold.
+//! The wall clock, which tests can replace.
 //!
-//! Only timestamps on events come from here. Durations (retention, leases,
-//! windows) are measured with `tokio::time::Instant`, which a jump of the wall
-//! clock does not move.
+//! It is only used for the timestamps of events. Durations (retention, leases, windows) are
+//! measured with `tokio::time::Instant`, which does not jump with the wall clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use tidings_protocol::Timestamp;
 
-/// Tells the time of day.
+/// A wall clock.
 pub trait Clock: Send + Sync + 'static {
-    /// Now, in UTC.
+    /// Returns the current time in UTC.
     fn now(&self) -> Timestamp;
 }
 
@@ -30,7 +29,7 @@ impl Clock for SystemClock {
 pub struct ManualClock(AtomicU64);
 
 impl ManualClock {
-    /// A clock that shows `millis` milliseconds after the Unix epoch.
+    /// Creates a clock that shows `millis` milliseconds after the Unix epoch.
     pub fn new(millis: u64) -> Self {
         Self(AtomicU64::new(millis))
     }

@@ -1,4 +1,4 @@
-//! What can be set on a bus.
+//! The settings of a bus.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,49 +11,48 @@ use crate::ledger::LedgerLimits;
 use crate::log::{Framing, LogLimits, OutputLimits};
 use crate::tasks::questions::SchemaCheck;
 
-/// Settings of an [`EventBus`](crate::EventBus); see [`defaults`] for the reasons.
+/// The settings of an [`EventBus`](crate::EventBus). [`defaults`] explains the default values.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct BusConfig {
-    /// Events and bytes kept per task. Default 1,000 events, 256 KiB.
+    /// The most events and bytes that are kept per task. Default: 1,000 events, 256 KiB.
     pub log_limits: LogLimits,
-    /// Bytes of outputs kept whole, beside the snapshot's part of them and for as long
-    /// as the snapshot. Default 1 MiB each, 4 MiB a task.
+    /// The most bytes of whole outputs. A snapshot holds only a part of a long output; the whole
+    /// output is kept as long as the snapshot. Default: 1 MiB per output, 4 MiB per task.
     pub output_limits: OutputLimits,
-    /// How long a finished task's events stay. Default 1 h.
+    /// How long the events of a finished task are kept. Default: 1 h.
     pub finished_events_ttl: Duration,
-    /// How long a finished task's snapshot stays. Default 24 h.
+    /// How long the snapshot of a finished task is kept. Default: 24 h.
     pub pinned_ttl: Duration,
-    /// How long a task that did not end stays after its last event. Default 24 h.
+    /// How long an unfinished task is kept after its last event. Default: 24 h.
     pub idle_ttl: Duration,
-    /// Bytes over all tasks and clients. Default 256 MiB. Past it the account that
-    /// holds most gives back first: events of tasks that have ended, then events
-    /// of running tasks and states of ended ones, longest quiet first, and at last
-    /// its longest quiet running tasks.
+    /// The most bytes of all tasks and clients. Default: 256 MiB. Beyond it, the account that holds
+    /// the most gives back first. Events of ended tasks go first. Events of running tasks and
+    /// states of ended tasks follow, those that have been quiet longest first. The running tasks
+    /// that have been quiet longest go last.
     pub total_bytes: usize,
-    /// Bytes of `total_bytes` for what clients hold beside tasks: undeclared
-    /// tasks, cursors, patterns, inboxes, unread answers, clients that are
-    /// offline. The rest is for tasks. Default `None`: a quarter. A larger part
-    /// allows more subscribers and leaves less room for history.
+    /// The part of `total_bytes` for what clients hold besides tasks: undeclared tasks, cursors,
+    /// patterns, inboxes, unread answers and disconnected clients. The rest is for tasks. Default:
+    /// `None`, a quarter. A larger part allows more subscribers, and leaves less room for history.
     pub clients_bytes: Option<usize>,
-    /// Bytes of `clients_bytes` that one account may hold. Default `None`: a
-    /// quarter. A smaller part means that more accounts have to join to fill it.
+    /// The part of `clients_bytes` that one account may hold. Default: `None`, a quarter. With a
+    /// smaller part, more accounts must act together to use up everything.
     pub account_bytes: Option<usize>,
-    /// Event ids remembered per task. Default 1,024.
+    /// The number of event ids that are remembered per task. Default: 1,024.
     pub idempotency_ids: usize,
-    /// How long an event id is remembered. Default 5 min.
+    /// How long an event id is remembered. Default: 5 min.
     pub idempotency_ttl: Duration,
-    /// The largest encoded event, in bytes. Default 64 KiB.
+    /// The largest encoded event, in bytes. Default: 64 KiB.
     pub max_event_bytes: usize,
-    /// When in-process subscribers skip, unless they say otherwise. Default never:
-    /// code that reads events usually wants them all.
+    /// When a subscriber in the process skips events, unless it chooses its own policy. Default:
+    /// never, because code that reads events usually wants all of them.
     pub skip: SkipPolicy,
-    /// How long handlers may go on after the bus stops. Default 10 s. What they
-    /// have not handled by then is counted, and lost to them.
+    /// How long handlers may continue after the bus stops. Default: 10 s. Events that they have not
+    /// handled by then are counted, and the handlers do not receive them.
     pub handler_drain: Duration,
-    /// How often retention by time is applied. Default 1 s.
+    /// How often retention by time is applied. Default: 1 s.
     pub sweep_interval: Duration,
-    /// Fan-out workers; 0 takes one per worker thread of the runtime. Default 0.
+    /// The number of fan-out workers. 0 means one per worker thread of the runtime. Default: 0.
     pub fanout_workers: usize,
     /// The frame header laid in front of each event. Default: that of the transport
     /// which uses the bus, or none.
@@ -109,26 +108,26 @@ impl std::fmt::Debug for BusConfig {
     }
 }
 
-/// A setting that cannot work.
+/// A setting that does not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusConfigError {
-    /// A bound of zero would keep nothing and deliver nothing.
+    /// A limit of zero would keep nothing and deliver nothing.
     #[error("{field} must be at least {least}")]
     TooSmall {
-        /// The field's name.
+        /// The name of the field.
         field: &'static str,
-        /// The least value that works.
+        /// The smallest value that works.
         least: u64,
     },
     /// `clients_bytes` is a part of `total_bytes`, and tasks need the rest.
     #[error("clients_bytes must be less than total_bytes: nothing is left for tasks")]
     NoRoomForTasks,
-    /// What other nodes publish is taken in from a store that decides about
-    /// offsets; one that is written behind does not.
+    /// A bus of a cluster takes in the events of other nodes from a store that decides about
+    /// offsets. A store that is written behind does not decide about offsets.
     #[error("a store that is written behind cannot be shared with other nodes")]
     BehindIsShared,
-    /// The bus spawns its fan-out workers on the runtime it is made in.
+    /// The bus spawns its fan-out workers on the runtime in which it is created.
     #[error("the bus must be made inside a tokio runtime")]
     NoRuntime,
 }

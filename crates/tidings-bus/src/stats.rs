@@ -1,4 +1,4 @@
-//! Counters of a bus: plain atomics, read as one [`BusStats`].
+//! The counters of a bus: atomics that are read together as [`BusStats`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,39 +7,39 @@ use tidings_protocol::{Gap, GapReason, ResetReason};
 
 use crate::timing::Timings;
 
-/// Counts since the bus was made, unless said otherwise.
+/// Counters since the bus was created. Some fields are current values, as they say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BusStats {
-    /// Events accepted into logs.
+    /// The number of events accepted into logs.
     pub events_published: u64,
-    /// Publishes answered with an earlier event's offset.
+    /// The number of publishes that repeated an event accepted before.
     pub duplicates: u64,
-    /// Publishes refused, whatever the reason.
+    /// The number of publishes refused, for any reason.
     pub refused: u64,
-    /// Events handed to subscribers, sockets included.
+    /// The number of events handed to subscribers, including sockets.
     pub deliveries: u64,
-    /// Gaps announced, by reason.
+    /// The number of gaps reported, by reason.
     pub gaps: GapCounts,
-    /// Events that those gaps stood for, by reason.
+    /// The number of events that those gaps replaced, by reason.
     pub gap_events: GapCounts,
-    /// Resets that subscribers were told of.
+    /// The number of resets reported to subscribers.
     pub resets: ResetCounts,
-    /// Bytes of `data` of the events accepted.
+    /// The number of bytes of `data` in accepted events.
     pub bytes_published: u64,
-    /// Events that retention has dropped.
+    /// The number of events that retention has removed.
     pub events_dropped: u64,
-    /// Tasks that retention or a deletion has removed.
+    /// The number of tasks removed, by retention or by a deletion.
     pub tasks_removed: u64,
-    /// Tasks that have left memory because it was short, and are in the store.
+    /// The number of tasks that left memory because it was short, and that remain in the store.
     pub tasks_shelved: u64,
-    /// Tasks known now, watched but undeclared ones included.
+    /// The current number of tasks, including undeclared tasks that are only watched.
     pub tasks: u64,
-    /// Tasks now, by status.
+    /// The current number of tasks, by status.
     pub tasks_by_status: StatusCounts,
-    /// Bytes that tasks hold now: logs, snapshots and rules, bookkeeping included.
+    /// The bytes that tasks use now: logs, snapshots, rules and bookkeeping.
     pub bytes: u64,
-    /// Bytes that clients hold now beside tasks: undeclared tasks, cursors, inboxes.
+    /// The bytes that clients use now besides tasks: undeclared tasks, cursors, inboxes.
     pub bytes_clients: u64,
     /// Requests refused because their account held as much as one account may.
     pub memory_refused_account: u64,
@@ -47,13 +47,13 @@ pub struct BusStats {
     pub memory_refused_clients: u64,
     /// Bytes of events that the store has yet to get, where it is written behind.
     pub bytes_unsaved: u64,
-    /// Event handlers now.
+    /// The current number of event handlers.
     pub handlers: u64,
-    /// Errors that handlers have returned.
+    /// The number of errors that handlers have returned.
     pub handler_errors: u64,
-    /// Panics that handlers have raised.
+    /// The number of panics in handlers.
     pub handler_panics: u64,
-    /// Events that handlers had not handled when the bus stopped.
+    /// The number of events that handlers had not handled when the bus stopped.
     pub handler_unhandled: u64,
 }
 
@@ -131,13 +131,13 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts events handed to a subscriber. Watchers outside the bus call this
-    /// (a socket's writer), with as many as went out in one go.
+    /// Counts events handed to a subscriber. Code outside of the bus, such as the writer of a
+    /// socket, calls this with the number of events of one write.
     pub fn delivered(&self, events: u64) {
         self.deliveries.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// Counts a gap that a subscriber was told of.
+    /// Counts a gap that was reported to a subscriber.
     pub fn gap(&self, gap: &Gap) {
         let at = match gap.reason {
             GapReason::Expired => 0,
@@ -149,7 +149,7 @@ impl Counters {
         self.gap_events[at].fetch_add(events, Ordering::Relaxed);
     }
 
-    /// Counts a reset that a subscriber was told of.
+    /// Counts a reset that was reported to a subscriber.
     pub fn reset(&self, reason: ResetReason) {
         let at = match reason {
             ResetReason::EpochChanged => 0,
@@ -159,7 +159,7 @@ impl Counters {
         self.resets[at].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How long things take.
+    /// Returns the measured durations.
     pub fn timings(&self) -> &Timings {
         &self.timings
     }

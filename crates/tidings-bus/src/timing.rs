@@ -1,38 +1,38 @@
-//! How long things take, as counts in buckets: what a histogram is drawn from.
+//! Measured durations, counted in buckets for a histogram.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets, in microseconds: from what a publish takes in
-/// memory to what nobody waits for any more.
+/// The upper limits of the buckets in microseconds, from the time of a publish in memory up to
+/// times that nobody would accept.
 const BOUNDS_MICROS: [u64; 15] = [
     5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000,
     10_000_000,
 ];
 
-/// Durations, counted. Atomics only, so that it can be noted from anywhere.
+/// Counts durations. It uses only atomics, so every thread can record durations.
 #[derive(Debug, Default)]
 pub struct Timing {
-    /// One a bound, and one for what is beyond the last.
+    /// One bucket for each limit, and one for longer durations.
     buckets: [AtomicU64; BOUNDS_MICROS.len() + 1],
     nanos: AtomicU64,
 }
 
-/// What a [`Timing`] stands at.
+/// The values of a [`Timing`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TimingCounts {
-    /// Each bucket's upper bound in seconds, the last one infinite, and how many
-    /// durations fell into it and into none before it.
+    /// The upper limit of each bucket in seconds, and the number of durations in it. The last limit
+    /// is infinite. Each duration is counted in one bucket only.
     pub buckets: Vec<(f64, u64)>,
-    /// All durations together, in seconds.
+    /// The sum of all durations, in seconds.
     pub sum: f64,
-    /// How many there were.
+    /// The number of durations.
     pub count: u64,
 }
 
 impl Timing {
-    /// Notes one duration.
+    /// Records one duration.
     pub fn note(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_MICROS.partition_point(|bound| *bound < micros);
@@ -41,7 +41,7 @@ impl Timing {
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// What it stands at.
+    /// Returns the current values.
     pub fn read(&self) -> TimingCounts {
         let bounds = BOUNDS_MICROS
             .iter()
@@ -60,13 +60,13 @@ impl Timing {
     }
 }
 
-/// The durations that a bus notes.
+/// The durations that a bus measures.
 #[derive(Debug, Default)]
 pub struct Timings {
     /// From a call of [`publish`](crate::EventBus::publish) to its answer.
     pub publish: Timing,
-    /// From the publish that sets a log's watchers going until all of them have
-    /// been visited. A watcher whose socket is full counts as visited.
+    /// From the publish that wakes a log's subscribers until all of them have been visited. A
+    /// subscriber whose socket is full counts as visited.
     pub delivery: Timing,
     /// Calls of the store that write.
     pub store_write: Timing,

@@ -23,57 +23,57 @@ use crate::tasks::listing::Listed;
 use crate::tasks::questions::Unfit;
 use crate::tasks::task::{Rules, Task};
 
-/// What a publisher gets back.
+/// The answer to a publish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Published {
-    /// The epoch that `offset` counts in.
+    /// The epoch of `offset`.
     pub epoch: Epoch,
     /// The event's place in its task's log.
     pub offset: Offset,
-    /// The event was accepted before, under its `event_id` or its producer's `seq`;
-    /// nothing was sent. Then `offset` is the original one, or 0 if it is not known
-    /// any more.
+    /// Whether the event was accepted before, under its `event_id` or its producer's `seq`. If so,
+    /// it was not published again. `offset` is then the original one, or 0 if it is no longer
+    /// known.
     pub duplicate: bool,
-    /// The run that a `task_started` has opened; none for other events.
+    /// The run that a `task_started` event has opened, or `None` for other events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<u32>,
 }
 
-/// Why an event was not taken. Nothing has changed after any of these, except where
-/// a variant says that this is not known.
+/// Why an event was refused. Unless a variant says that the outcome is not known, nothing has
+/// changed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The event's data does not fit its type: correct it.
+    /// The event's data does not fit its type. Correct the data.
     #[error(transparent)]
     Invalid(#[from] InvalidEvent),
-    /// The task is not in a state that allows this: a late or doubled report.
+    /// The task's status does not allow the event: the report is late or repeated.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
-    /// Another run of this producer has taken over, or one of its events is missing.
+    /// Another run of the producer has taken over, or one of its events is missing.
     #[error(transparent)]
     Fenced(#[from] FenceError),
-    /// The event belongs to a run that is over or never was: stop reporting it.
+    /// The event names a run that has ended or never existed. Stop reporting for that run.
     #[error("the event belongs to run {named}, the task's current run is {current}")]
     WrongRun {
         /// The run that the event names.
         named: u32,
-        /// The task's current run; 0 before the first.
+        /// The task's current run, or 0 before the first.
         current: u32,
     },
-    /// The event is too large: send a link in its place.
+    /// The event is too large. Publish a link instead.
     #[error("the event has {size} bytes, {max} are allowed")]
     TooLarge {
-        /// Bytes of its data.
+        /// The size of the event's data in bytes.
         size: usize,
-        /// Bytes allowed.
+        /// The largest size allowed, in bytes.
         max: usize,
     },
-    /// The store did not confirm that it took the event. It may have: try again under
-    /// the same `event_id`, and the answer says what is so.
+    /// The store did not confirm the event, but it may have stored it. Try again with the same
+    /// `event_id`. The answer then says whether the event was stored.
     #[error("the event could not be stored")]
     Unavailable(#[source] Arc<StoreError>),
-    /// The id is none that a task can have: correct it.
+    /// No task can have this id. Correct the id.
     #[error("the task has no valid id")]
     InvalidTaskId(#[from] IdError),
     /// The task has ended: nothing can be reported of it any more.
@@ -123,7 +123,7 @@ impl std::fmt::Display for How<'_> {
 }
 
 impl PublishError {
-    /// The protocol's code for this.
+    /// Returns the protocol's code for this error.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::InvalidEvent,
@@ -143,13 +143,13 @@ impl PublishError {
     }
 }
 
-/// An event that has passed every check that needs no task.
+/// An event that has passed every check that does not involve a task.
 pub(crate) struct Prepared {
     pub(crate) event: NewEvent,
     pub(crate) payload: Payload,
-    /// The account that the task is charged to if this is its first event; `None` is the bus.
+    /// The account that is charged for the task if this is its first event. `None` charges the bus.
     pub(crate) account: Option<Account>,
-    /// The lease that it ends, where the bus publishes it for that reason.
+    /// The expiry that this event ends, if the bus publishes the event for that reason.
     pub(crate) expiry: Option<Expiry>,
     /// The very question that it ends. Boxed, because nearly no event has one.
     pub(crate) question: Option<Box<PendingInput>>,
@@ -178,21 +178,22 @@ impl From<PublishError> for Refused {
     }
 }
 
-/// Why nothing was appended yet.
+/// Why an event was not appended.
 pub(crate) enum Refused {
-    /// The answer is known without an append: an error, or a duplicate's offset.
+    /// The answer is known without an append: an error, or the offset of a repeated event.
     Answer(Result<Published, PublishError>),
-    /// The task has left the registry meanwhile: look it up again.
+    /// The task has left the registry in the meantime. Look it up again.
     Removed,
 }
 
 thread_local! {
-    /// Where an event's text is laid down before it goes to its log.
+    /// The buffer in which an event's text is written before it goes to its log.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Shared {
-    /// Publishes to a task whose rules the caller holds; the caller wakes the topic.
+    /// Publishes to a task. The caller holds the lock of the task's rules, and wakes the topic
+    /// afterwards.
     pub(crate) fn append(
         self: &Arc<Self>,
         task: &Arc<Task>,
@@ -263,8 +264,8 @@ impl Shared {
         Ok(published)
     }
 
-    /// Finds the offset of an event that was accepted before, under its id or its
-    /// producer's `seq`; zero if the offset is not known any more.
+    /// Returns the offset of an event that was accepted before, under its id or its producer's
+    /// `seq`. Returns zero if the offset is no longer known.
     pub(crate) fn accepted_before(
         &self,
         rules: &mut Rules,
@@ -302,8 +303,8 @@ impl Shared {
         }))
     }
 
-    /// Asks the ledger about the event's producer: none for a new event, the offset
-    /// of one that was accepted before.
+    /// Checks the event's producer against the ledger. Returns `None` for a new event, and the
+    /// offset of an event that was accepted before.
     pub(crate) fn fence(
         &self,
         producers: &ProducerLedger,
@@ -319,7 +320,7 @@ impl Shared {
         }
     }
 
-    /// What the log's state says to the event.
+    /// Checks the event against the state of the log.
     pub(crate) fn check(&self, log: &Log, prepared: &Prepared) -> Result<(), Refused> {
         if log.closed {
             return Err(Refused::Removed);
@@ -330,7 +331,7 @@ impl Shared {
         }
     }
 
-    /// What a task's state says to the event.
+    /// Checks the event against the task's state.
     pub(crate) fn check_state(
         &self,
         snapshot: &TaskSnapshot,
@@ -353,7 +354,7 @@ impl Shared {
         Refused::Answer(Err(error))
     }
 
-    /// Changes a log, then keeps to its limits. The caller mirrors the log.
+    /// Changes a log, then applies its limits. The caller mirrors the log.
     pub(crate) fn edit<T>(&self, log: &mut Log, change: impl FnOnce(&mut Log) -> T) -> T {
         let result = change(log);
         let dropped = log.trim(&self.config.log_limits);
@@ -406,7 +407,7 @@ impl Shared {
         self.place(task, rules, Lane::of(ended, true));
     }
 
-    /// Begins or renews the lease of a task that runs.
+    /// Starts or renews the lease of a running task.
     fn keep_lease(&self, task: &Arc<Task>, rules: &mut Rules, prepared: &Prepared, now: Instant) {
         let since_start = now.duration_since(self.started);
         match &prepared.payload {
@@ -478,7 +479,7 @@ pub(crate) fn output_of(payload: &Payload) -> Option<ItemId> {
     }
 }
 
-/// The payload with the place of its text in the output.
+/// Returns the payload with the place of its text in the output.
 pub(crate) fn placed(payload: &Payload, text_at: Option<u64>) -> Cow<'_, Payload> {
     match payload {
         Payload::OutputDelta(delta) if delta.at != text_at => {
@@ -490,7 +491,7 @@ pub(crate) fn placed(payload: &Payload, text_at: Option<u64>) -> Cow<'_, Payload
     }
 }
 
-/// The run that an accepted event has opened: `run` after a `task_started`.
+/// Returns the run that an accepted event has opened: `run` for `task_started`.
 pub(crate) fn opened(prepared: &Prepared, run: Option<u32>) -> Option<u32> {
     run.filter(|_| matches!(prepared.payload, Payload::TaskStarted(_)))
 }

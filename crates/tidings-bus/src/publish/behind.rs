@@ -1,11 +1,9 @@
-//! Handing over to a store that is written behind: the store is one more
-//! cursor into each log.
+//! Writing behind: the store is one more cursor into each log.
 //!
-//! A publish appends to memory and puts its task into a list. The writer takes
-//! the list every few milliseconds and hands over, of each task, all that its
-//! log has past what was saved. So order is the log's own, nothing is queued
-//! twice, and a burst becomes one commit. A log keeps what was not yet saved,
-//! whatever its limits say; how much that may be is bounded here.
+//! A publish appends to memory and adds its task to a list. Every few milliseconds the writer takes
+//! the list. For each task it writes everything in the log after the last saved event. The log
+//! itself keeps the order, nothing is queued twice, and a burst becomes one commit. A log keeps
+//! unsaved events even beyond its limits. This module limits the number of unsaved bytes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -21,31 +19,32 @@ use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent};
 use crate::tasks::task::Task;
 
-/// Bytes of events that may wait. Publishers wait for room past it: a disk that
-/// takes 100 MB/s needs less than a second for it.
+/// The most bytes of unsaved events. Beyond it, publishers wait. A disk that writes 100 MB/s needs
+/// less than a second for this amount.
 const MAX_UNSAVED: usize = 64 * 1024 * 1024;
 
-/// Between two rounds: long enough to make one commit of many events, short
-/// against any interval at which a disk is synced.
+/// The pause between two rounds. It is long enough to put many events into one commit, and short
+/// compared to any interval at which a disk is synced.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Until a store that refused is tried again.
+/// The pause after a store that failed.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Tasks handed over at a time.
+/// The number of tasks that are written at a time.
 const TASKS_AT_ONCE: usize = 512;
 
-/// How often the store's view of where a task stands is followed in one round.
+/// How many times in one round the writer continues from the offset that the store reports.
 const MAX_CONFLICTS: usize = 4;
 
-/// What waits to be handed over.
+/// The tasks with unsaved events.
 #[derive(Default)]
 pub(crate) struct Behind {
     tasks: Mutex<Vec<Arc<Task>>>,
     waiting: AtomicUsize,
     ready: Notify,
     room: Notify,
-    /// Set once nothing is taken any more; read while an event is appended.
+    /// Whether publishing is closed. Publishers hold the lock for reading while they append an
+    /// event.
     closed: RwLock<bool>,
 }
 
@@ -54,29 +53,29 @@ impl Behind {
         self.closed.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes nothing from here on; whoever was inside has finished.
+    /// Closes publishing. When this returns, no append is running.
     pub(crate) fn close(&self) {
         *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
-    /// Bytes that wait.
+    /// Returns the number of unsaved bytes.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Notes that so many bytes were appended to `task`.
+    /// Records that bytes were appended to `task`.
     pub(crate) fn note(&self, task: &Arc<Task>, bytes: usize) {
         self.waiting.fetch_add(bytes, Ordering::Relaxed);
         self.queue(task);
     }
 
-    /// Notes that so many bytes need not wait any more.
+    /// Records that bytes have been saved or no longer need to be.
     pub(crate) fn settle(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         self.room.notify_waiters();
     }
 
-    /// Notes how many bytes of a task waited before, and how many do now.
+    /// Records how many bytes of a task were unsaved before, and how many are now.
     fn changed(&self, before: usize, after: usize) {
         match before.checked_sub(after) {
             Some(less) => self.settle(less),
@@ -91,8 +90,8 @@ impl Behind {
         }
     }
 
-    /// Waits until there is room for another event; false if the store takes
-    /// nothing meanwhile, so that there will be none for nobody knows how long.
+    /// Waits until there is room for another event. Returns `false` if the store is not available,
+    /// because the wait could then be endless.
     pub(crate) async fn room(&self, store: &dyn Store) -> bool {
         while self.waiting() > MAX_UNSAVED {
             let room = self.room.notified();
@@ -115,7 +114,7 @@ impl Behind {
     }
 }
 
-/// The writer.
+/// Runs the writer until it is stopped.
 pub(crate) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, stop: CancellationToken) {
     let Some(behind) = &shared.behind else { return };
     loop {
@@ -137,7 +136,7 @@ pub(crate) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, stop: Cancel
     }
 }
 
-/// Hands over what waits now; what is refused waits on.
+/// Writes everything that is unsaved now. Events that the store refuses stay unsaved.
 async fn save_all(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), StoreError> {
     let Some(behind) = &shared.behind else {
         return Ok(());
@@ -155,13 +154,14 @@ async fn save_all(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), St
     }
     shared.keep_to_limit();
     if result.is_err() {
-        // Whoever waits for room is to see whether there will be any.
+        // Wake the publishers that wait for room, so that they check whether the store is
+        // available.
         behind.room.notify_waiters();
     }
     result
 }
 
-/// Hands over the last of it, and closes the store.
+/// Writes the remaining events, and closes the store.
 pub(crate) async fn finish(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), StoreError> {
     if let Some(behind) = &shared.behind {
         behind.close();
@@ -170,16 +170,16 @@ pub(crate) async fn finish(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Resu
     store.close().await
 }
 
-/// Hands over all that the store does not have of one task.
+/// Writes all unsaved events of one task.
 async fn save(
     shared: &Arc<Shared>,
     store: &Arc<dyn Store>,
     task: &Arc<Task>,
 ) -> Result<(), StoreError> {
-    // So that the task is not removed from the store, or forgotten, in between.
+    // Holding this lock prevents that the task is removed or forgotten in the meantime.
     let _turn = task.commit.lock().await;
     for _ in 0..MAX_CONFLICTS {
-        // Whatever is appended from here on is noted anew.
+        // An append from here on adds the task to the list again.
         task.unsaved.store(false, Ordering::SeqCst);
         let Some((append, changes)) = collect(task) else {
             return Ok(());
@@ -192,8 +192,8 @@ async fn save(
             && let Some(stored) = store.find(task.id()).await?
             && stored.snapshot.epoch != epoch
         {
-            // A removal that failed left the task's former life there. The store is
-            // this bus's alone, so nobody else goes on with it.
+            // A removal failed, so the store still has an earlier task with this id. The store
+            // belongs to this bus alone, so no other node uses that data.
             store.remove(task.id()).await?;
             continue;
         }
@@ -203,11 +203,12 @@ async fn save(
                     let mut rules = task.lock_rules();
                     rules.saved = rules.saved.max(changes);
                 }
-                // It may have been asked for memory while it could not give any.
+                // The task may have been asked to free memory while it had unsaved events. Ask
+                // again.
                 shared.place_again(task);
                 return Ok(());
             }
-            // The rules that went with what it has lost are to go again.
+            // After a failed write, send the task's rules again with the next write.
             Outcome::Again => task.lock_rules().changes += 1,
             Outcome::Lost => {
                 store.remove(task.id()).await?;
@@ -217,15 +218,15 @@ async fn save(
         }
     }
     Err(StoreError::Unavailable(
-        "it says another offset each time".into(),
+        "the store reports another offset at each attempt".into(),
     ))
 }
 
-/// What a try to save a task came to.
+/// The result of an attempt to save a task.
 enum Outcome {
     Done,
     Again,
-    /// The store lacks events that memory has no more.
+    /// The store lacks events that memory no longer has.
     Lost,
 }
 
@@ -239,7 +240,7 @@ impl Shared {
     ) -> Result<Outcome, StoreError> {
         let mut log = task.topic().lock();
         if log.epoch() != epoch {
-            // Removed meanwhile; what was written goes with it.
+            // The task was removed in the meantime. What was written is removed with it.
             return Ok(Outcome::Done);
         }
         let expected = match answer {
@@ -254,9 +255,9 @@ impl Shared {
             Err(error) => return Err(error),
         };
         if (log.first()..=log.head() + 1).contains(&expected.get()) {
-            // It kept more of an earlier try than it said, or lost what it had
-            // not synced when it failed. The log still has it.
-            tracing::warn!(task_id = %task.id(), %expected, "the store stands elsewhere");
+            // The store kept more of an earlier attempt than it reported. Or it lost events that
+            // were not synced when it failed. The log still has these events.
+            tracing::warn!(task_id = %task.id(), %expected, "the store reports another offset than expected");
             let before = log.set_saved(expected.get() - 1);
             self.note_waiting(before, log.waiting());
             return Ok(Outcome::Again);
@@ -275,11 +276,11 @@ impl Shared {
     }
 }
 
-/// What the log has past what was saved, and how often the rules had changed by
-/// then; none if nothing.
+/// Returns the unsaved part of the log, and the number of changes of the rules so far. Returns
+/// `None` if nothing is unsaved.
 fn collect(task: &Arc<Task>) -> Option<(Append, u64)> {
     let mut view = View::default();
-    // Held along, so that they are the rules after the newest of the events.
+    // Hold this lock as well, so that the rules are those after the newest of the events.
     let rules = task.lock_rules();
     let (epoch, snapshot, saved, outputs) = {
         let mut log = task.topic().lock();

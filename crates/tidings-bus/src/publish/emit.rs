@@ -1,4 +1,4 @@
-//! Convenience for producers inside the process.
+//! Methods with which a producer inside the process publishes standard events.
 
 use serde_json::Value;
 use tidings_protocol::{AgentStatus, NewEvent, TaskError, TaskId};
@@ -6,9 +6,9 @@ use tidings_protocol::{AgentStatus, NewEvent, TaskError, TaskId};
 use crate::bus::EventBus;
 use crate::publish::append::{PublishError, Published};
 
-/// Each of these publishes one standard event; see [`EventBus::publish`] for errors.
+/// Each of these methods publishes one standard event. See [`EventBus::publish`] for errors.
 impl EventBus {
-    /// `task_started`.
+    /// Publishes a `task_started` event.
     pub async fn task_started(
         &self,
         task_id: &TaskId,
@@ -17,7 +17,7 @@ impl EventBus {
         self.publish(task_id, NewEvent::task_started(name)).await
     }
 
-    /// `progress_update`, in per cent (0–100).
+    /// Publishes a `progress_update` in per cent (0–100).
     pub async fn progress(
         &self,
         task_id: &TaskId,
@@ -28,7 +28,7 @@ impl EventBus {
             .await
     }
 
-    /// `task_completed`.
+    /// Publishes a `task_completed` event.
     pub async fn task_completed(
         &self,
         task_id: &TaskId,
@@ -38,7 +38,7 @@ impl EventBus {
             .await
     }
 
-    /// `task_failed`.
+    /// Publishes a `task_failed` event.
     pub async fn task_failed(
         &self,
         task_id: &TaskId,
@@ -47,7 +47,7 @@ impl EventBus {
         self.publish(task_id, NewEvent::task_failed(error)).await
     }
 
-    /// `agent_status_change`.
+    /// Publishes an `agent_status_change` event.
     pub async fn agent_status(
         &self,
         task_id: &TaskId,
@@ -59,7 +59,7 @@ impl EventBus {
             .await
     }
 
-    /// `tool_call_started`.
+    /// Publishes a `tool_call_started` event.
     pub async fn tool_call_started(
         &self,
         task_id: &TaskId,
@@ -74,7 +74,7 @@ impl EventBus {
         .await
     }
 
-    /// `tool_call_completed`.
+    /// Publishes a `tool_call_completed` event.
     pub async fn tool_call_completed(
         &self,
         task_id: &TaskId,
@@ -86,7 +86,7 @@ impl EventBus {
         self.publish(task_id, event).await
     }
 
-    /// `tool_call_failed`.
+    /// Publishes a `tool_call_failed` event.
     pub async fn tool_call_failed(
         &self,
         task_id: &TaskId,

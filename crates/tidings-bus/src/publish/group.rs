@@ -1,15 +1,15 @@
-//! Publishing through a store: first there, then visible here.
+//! Publishing through a store: an event is stored first and becomes visible afterwards.
 //!
-//! Events of one task that come at the same time share one append, and so one
-//! sync: while some are on their way to the store the rest wait, and go together
-//! next. They are decided one after the other, each against what those before it
-//! would make of the task; stored together; and made visible together. If the
-//! store refuses, all are refused, and it is as if none of them had been decided.
+//! Events of one task that arrive at the same time share one append, and therefore one sync. While
+//! some are on their way to the store, the others wait, and go together in the next append. They
+//! are checked one after the other, each against the state that those before it would create. They
+//! are stored together and become visible together. If the store refuses, all are refused, as if
+//! none had been checked.
 //!
-//! A task with events that wait has one worker, which is no publisher: the store
-//! may have an event by the time its publisher stops waiting, so this goes to its
-//! end without them; and one that is not polled for a while would hold up others.
-//! Where it can, a worker has several tasks, see `together.rs`.
+//! A task with waiting events has one worker. The worker is not the publisher, for two reasons. The
+//! store may have an event even if its publisher stops waiting, so the work must be finished
+//! without the publisher. And a publisher that is not polled for a while would delay the others. If
+//! possible, one worker serves several tasks, see `together.rs`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -33,48 +33,49 @@ use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
 use crate::tasks::listing::Listed;
 use crate::tasks::task::{Rules, Task};
 
-/// How often events that another node outran are decided anew.
+/// How many times events are checked again because another node was faster.
 const MAX_CONFLICTS: usize = 16;
 
-/// Events that are stored together, and bytes of their data, at most: a few
-/// milliseconds of a processor, for which the first of them waits.
+/// The most events, and the most bytes of their data, that are stored together. They take a few
+/// milliseconds of CPU time, for which the first event waits.
 const MAX_EVENTS: usize = 256;
 const MAX_BYTES: usize = 1024 * 1024;
 
 type Answer = Result<Published, Refused>;
 
-/// An event on its way to the store, and who waits for the answer.
+/// An event on its way to the store, and the channel for its answer.
 pub(crate) struct Waiter {
     prepared: Arc<Prepared>,
     answer: oneshot::Sender<Answer>,
 }
 
-/// What waits for a task's turn.
+/// The waiting events of a task.
 #[derive(Default)]
 pub(crate) struct Waiting {
     events: VecDeque<Waiter>,
-    /// The task has a worker, which goes on until there are none.
+    /// Whether the task has a worker, which continues until no events wait.
     working: bool,
 }
 
 impl Waiting {
-    /// Whether an event has an id, by which it may be there already.
+    /// Returns whether an event has an id under which it may already be stored.
     pub(crate) fn has_ids(&self) -> bool {
         self.events.iter().any(Waiter::has_id)
     }
 
-    /// Whether nothing waits, and nobody is at it.
+    /// Returns whether no events wait and no worker runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.events.is_empty() && !self.working
     }
 
-    /// Whether nothing waits, which is the worker's end.
+    /// Returns whether no events wait. If so, the worker's work is over.
     pub(crate) fn is_over(&mut self) -> bool {
         self.working = !self.events.is_empty();
         !self.working
     }
 
-    /// Takes the first of what waits; none, and the worker's end, if nothing does.
+    /// Takes the first waiting events. Returns `None`, and ends the worker's work, if there are
+    /// none.
     pub(crate) fn take(&mut self) -> Option<Vec<Waiter>> {
         let mut bytes = 0;
         let fits = |waiter: &&Waiter| {
@@ -94,10 +95,10 @@ impl Waiter {
     }
 }
 
-/// A worker's word that it takes what waits of its task.
+/// The right of a worker to take the waiting events of its task.
 pub(crate) struct Worker {
     task: Arc<Task>,
-    /// There was nothing left: whatever comes now gets another worker.
+    /// Whether no events were left. Later events get another worker.
     done: bool,
 }
 
@@ -108,25 +109,26 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// A store that panics, or a runtime that ends, takes the worker along: those
-    /// who wait are told, and the next publisher gets another.
+    /// If the store panics or the runtime ends, the worker is dropped. The waiting publishers get
+    /// an error, and the next publisher starts another worker.
     fn drop(&mut self) {
         if !self.done {
-            // Dropped when the lock is free again: that wakes whoever waits.
+            // Drop the waiters after the lock is released, because dropping them wakes their
+            // publishers.
             let _left = std::mem::take(&mut *self.task.lock_waiting());
         }
     }
 }
 
-/// What became of a group.
+/// The result of storing a group.
 pub(crate) struct Outcome {
     answers: Vec<(Waiter, Answer)>,
-    /// What the others are to be told, if anything has changed.
+    /// The announcement to other nodes, if anything has changed.
     grown: Option<Announcement>,
 }
 
 impl Outcome {
-    /// Nothing has changed.
+    /// Creates a result that changes nothing.
     fn unchanged(answers: impl Iterator<Item = (Waiter, Answer)>) -> Self {
         Self {
             answers: answers.collect(),
@@ -134,17 +136,17 @@ impl Outcome {
         }
     }
 
-    /// Nothing of it was to be stored.
+    /// Creates the result of a group of which nothing had to be stored.
     pub(crate) fn nothing_stored(group: Vec<Waiter>, verdicts: Vec<Verdict>) -> Self {
         let answers = group.into_iter().zip(verdicts);
         Self::unchanged(answers.filter_map(|(waiter, verdict)| match verdict {
             Verdict::Refused { why, .. } => Some((waiter, Err(why))),
-            // Only what is stored is taken or repeated.
+            // These two only occur if something is stored.
             Verdict::Taken(..) | Verdict::Repeats(..) => None,
         }))
     }
 
-    /// The store did not take it.
+    /// Creates the result of a group that the store refused.
     pub(crate) fn refused(group: Vec<Waiter>, verdicts: Vec<Verdict>, error: StoreError) -> Self {
         let error = PublishError::Unavailable(Arc::new(error));
         let mut verdicts = verdicts.into_iter();
@@ -158,21 +160,22 @@ impl Outcome {
     }
 }
 
-/// What was decided about an event, as long as all before it are stored.
+/// The decision about an event. It assumes that all events before it are stored.
 pub(crate) enum Verdict {
     /// With what the task is listed under after it, and the run that it opens.
     Taken(Line, Listed, Option<u32>),
     /// The event repeats one of the same group, which opens this run.
     Repeats(Offset, Option<u32>),
-    /// `anyway`: whatever becomes of those before it.
+    /// The event is refused. `anyway` means that the refusal does not depend on the events before
+    /// it.
     Refused { why: Refused, anyway: bool },
 }
 
-/// Events that are decided but not yet stored.
+/// Events that are checked, but not stored yet.
 pub(crate) struct Staged {
-    /// In the order of the group.
+    /// The decisions, in the order of the group.
     pub(crate) verdicts: Vec<Verdict>,
-    /// None if there is nothing to store.
+    /// The append for the store, or `None` if nothing needs to be stored.
     pub(crate) append: Option<Append>,
     /// The same.
     pub(crate) after: Option<After>,
@@ -212,7 +215,7 @@ impl Shared {
                 match answered.await {
                     Ok(Ok(published)) => answers.push(Ok(published)),
                     Ok(Err(Refused::Answer(answer))) => answers.push(answer),
-                    // So are all that come after it.
+                    // All later events are refused as well.
                     Ok(Err(Refused::Removed)) => break,
                     Err(_) => answers.push(Err(PublishError::Closed)),
                 }
@@ -225,7 +228,7 @@ impl Shared {
         if let Some(task) = self.fetch_own(task_id).await? {
             return Ok(task);
         }
-        // Where nodes share a store it may be there, and only unknown here.
+        // If nodes share a store, the task may be stored and only unknown to this node.
         if self.interest.is_some()
             && let Some(task) = self.fetch(task_id, None).await?
         {
@@ -234,8 +237,8 @@ impl Shared {
         Ok(self.task_or_new(task_id))
     }
 
-    /// Has events stored and made visible after those that wait for the task
-    /// already, whatever becomes of who waits for the answers.
+    /// Adds events to the waiting events of the task. They are stored and become visible even if
+    /// their publishers stop waiting for the answers.
     fn enqueue(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
@@ -264,7 +267,7 @@ impl Shared {
         answered
     }
 
-    /// Takes what waits for a task to the store, until nothing does.
+    /// Stores the waiting events of a task until none are left.
     pub(crate) async fn work(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
         let task = Arc::clone(&worker.task);
         loop {
@@ -277,13 +280,13 @@ impl Shared {
         self.leave(worker);
     }
 
-    /// Ends the work for a task of which nothing waits.
+    /// Ends the work for a task without waiting events.
     pub(crate) fn leave(&self, mut worker: Worker) {
         worker.done = true;
         self.forget_if_unused(&worker.task);
     }
 
-    /// Stores a group and tells everybody what became of it, the turn given back.
+    /// Stores a group, and sends all answers after releasing the task's turn.
     pub(crate) async fn store_and_finish(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
@@ -298,7 +301,7 @@ impl Shared {
             }
             Err(group) => {
                 for waiter in group {
-                    // Alone it is always answered.
+                    // An event that is stored alone always gets an answer.
                     if let Ok(outcome) = self.store_group(store, task, vec![waiter]).await {
                         self.finish(task, outcome).await;
                     }
@@ -307,7 +310,7 @@ impl Shared {
         }
     }
 
-    /// Tells everybody what became of a group, its publishers last.
+    /// Announces the result of a group, and then answers its publishers.
     pub(crate) async fn finish(self: &Arc<Self>, task: &Arc<Task>, outcome: Outcome) {
         if let Some(grown) = outcome.grown {
             task.topic().announce();
@@ -315,13 +318,13 @@ impl Shared {
             self.keep_to_limit();
         }
         for (waiter, answer) in outcome.answers {
-            // The receiver may have stopped waiting: that is no error.
+            // The publisher may have stopped waiting, which is not an error.
             let _ = waiter.answer.send(answer);
         }
     }
 
-    /// Stores a group and makes it visible; called with the task's turn. Gives it
-    /// back if the store speaks of one event of several.
+    /// Stores a group and makes it visible. The caller holds the task's turn. Returns the group if
+    /// the store's answer concerns one event of several.
     async fn store_group(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
@@ -345,7 +348,7 @@ impl Shared {
             match store.append(append).await {
                 Ok(()) => return Ok(self.reveal(task, group, verdicts, after)),
                 Err(StoreError::Conflict { .. }) => {
-                    // Another node was first: take in what it wrote, decide anew.
+                    // Another node was faster. Take in what it wrote, and check the events again.
                     if let Err(error) = self.catch_up(store, task).await {
                         return Ok(Outcome::refused(group, verdicts, error));
                     }
@@ -371,12 +374,12 @@ impl Shared {
         Ok(Outcome::refused(group, Vec::new(), error))
     }
 
-    /// What the events would make of the task, without making it yet.
+    /// Computes how the events would change the task, without changing it.
     pub(crate) fn stage(&self, task: &Arc<Task>, group: &[Waiter]) -> Staged {
         let now = Instant::now();
         let mut rules = task.lock_rules();
-        // Encoding a group takes a while, and only publishers wait for it: they
-        // are kept out by the rules, so readers may have the log meanwhile.
+        // Encoding a group takes a while. Publishers wait for it, because the lock of the rules is
+        // held. Readers need only the log, whose lock is free.
         let log = task.topic().lock();
         let closed = log.closed;
         let epoch = log.epoch().clone();
@@ -409,7 +412,7 @@ impl Shared {
                 (None, None) => self.accepted_before(&mut rules, prepared, now),
             };
             if let Ok(Some(offset)) = before {
-                // Of this group, it stands and falls with the event that it repeats.
+                // The repeated event is in this group, so both are stored or neither is.
                 let here = offset > head || (offset == Offset::ZERO && next > head.next());
                 verdicts.push(if here {
                     let starts = rules_after.as_ref().map(|rules| &rules.starts);
@@ -504,8 +507,8 @@ impl Shared {
         }
     }
 
-    /// Whether the lease that an event ends is still the task's. `alone`: no event
-    /// of the same group comes before it.
+    /// Returns whether the lease that an event ends is still the task's lease. `alone` means that
+    /// no event of the same group comes before it.
     fn still_due(
         &self,
         rules: &Rules,
@@ -593,7 +596,7 @@ impl Shared {
     }
 }
 
-/// The lease of a task, in milliseconds, after an event that made it `status`.
+/// Returns a task's lease in milliseconds, after an event that gave the task this status.
 fn lease_after(before: Option<u64>, payload: &Payload, status: TaskStatus) -> Option<u64> {
     match payload {
         _ if status.is_terminal() => None,

@@ -1,4 +1,4 @@
-//! The way of an event into its log.
+//! Publishing: the way of an event into its log.
 
 pub(crate) mod append;
 pub(crate) mod behind;

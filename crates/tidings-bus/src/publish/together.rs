@@ -1,12 +1,12 @@
-//! Tasks whose events go to a store in one call.
+//! Storing events of several tasks in one call.
 //!
-//! Publishers of many tasks that come at the same time share a sync, and without
-//! this each would still pay for a worker, a call of the store and a wake-up of
-//! its own. So a worker takes up all tasks that wait for one. With 256 publishers,
-//! a task each, a publish took 13 to 15 µs of two cores instead of 17 to 20.
+//! Publishers of different tasks that publish at the same time share a sync anyway. Without this
+//! module each task would also need its own worker, its own call of the store, and its own wake-up.
+//! So one worker takes all tasks that wait. With 256 publishers, one task each, a publish took 13
+//! to 15 µs of two cores instead of 17 to 20.
 //!
-//! Not where nodes share a store: there a call is a message to another machine,
-//! and one task's answer would wait for all others'.
+//! It is not used if nodes share a store. There a call is a message to another machine, and the
+//! answer of one task would delay all others.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,16 +18,16 @@ use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::tasks::task::Task;
 
-/// Tasks that one worker takes up, at most: the rest are another core's. On two
-/// cores 32, 64 and 256 made no difference that was larger than the noise.
+/// The most tasks that one worker takes. The rest is left for another core. On two cores, 32, 64
+/// and 256 made no difference that was larger than the noise.
 const MAX_TASKS: usize = 32;
 
-/// Tasks with events that wait, which nobody has taken up yet.
+/// Tasks with waiting events that no worker has taken yet.
 #[derive(Default)]
 pub(crate) struct Ready(Mutex<Vec<Worker>>);
 
 impl Ready {
-    /// True for the first, with which somebody is to be sent.
+    /// Adds a task. Returns `true` for the first one, for which the caller must start a worker.
     fn push(&self, worker: Worker) -> bool {
         let mut ready = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ready.push(worker);
@@ -39,7 +39,7 @@ impl Ready {
     }
 }
 
-/// Somebody on the way to take up what is ready.
+/// A worker that is about to take the ready tasks.
 struct Errand {
     shared: Arc<Shared>,
     done: bool,
@@ -53,7 +53,7 @@ impl Errand {
 }
 
 impl Drop for Errand {
-    /// A runtime that ended on the way: those who wait are told.
+    /// The runtime ended before the worker started. The waiting publishers get an error.
     fn drop(&mut self) {
         if !self.done {
             drop(self.shared.ready.take());
@@ -61,7 +61,7 @@ impl Drop for Errand {
     }
 }
 
-/// A task whose turn is taken.
+/// A task whose turn the worker holds.
 struct Member<'a> {
     worker: Worker,
     task: &'a Arc<Task>,
@@ -73,7 +73,7 @@ struct Member<'a> {
 }
 
 impl Shared {
-    /// Has a task's events taken to the store, soon, perhaps with other tasks'.
+    /// Lets a worker store the task's events soon, possibly together with those of other tasks.
     pub(crate) fn take_up(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
         if self.interest.is_some() {
             self.take_up_alone(store, worker);
@@ -88,7 +88,7 @@ impl Shared {
         };
         let (shared, store) = (Arc::clone(self), Arc::clone(store));
         self.spawn(async move {
-            // Those that are about to publish as well come along.
+            // Yield once, so that publishers that are about to publish are included.
             tokio::task::yield_now().await;
             let mut workers = errand.run();
             while workers.len() > MAX_TASKS {
@@ -106,7 +106,7 @@ impl Shared {
         self.spawn(async move { shared.work(&store, worker).await });
     }
 
-    /// Takes what waits for these tasks to the store.
+    /// Stores the waiting events of these tasks.
     async fn work_together(self: &Arc<Self>, store: &Arc<dyn Store>, mut workers: Vec<Worker>) {
         if workers.len() == 1
             && let Some(worker) = workers.pop()
@@ -117,7 +117,7 @@ impl Shared {
         let mut members = Vec::with_capacity(tasks.len());
         let mut appends = Vec::with_capacity(tasks.len());
         for (worker, task) in workers.into_iter().zip(&tasks) {
-            // Whoever has to wait, or to read first, does so alone.
+            // A task that must wait, or must be read first, is handled by a worker of its own.
             let Ok(turn) = task.commit.try_lock() else {
                 self.take_up_alone(store, worker);
                 continue;
@@ -159,8 +159,7 @@ impl Shared {
         }
     }
 
-    /// Tells a task's publishers what the store said, and goes on with what has
-    /// come meanwhile.
+    /// Answers a task's publishers, and continues with events that have arrived in the meantime.
     async fn settle_member(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
@@ -196,7 +195,7 @@ impl Shared {
         self.go_on(store, worker);
     }
 
-    /// Takes up what has come meanwhile, if anything has.
+    /// Takes the task again if events have arrived in the meantime.
     fn go_on(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
         if worker.task().lock_waiting().is_over() {
             self.leave(worker);

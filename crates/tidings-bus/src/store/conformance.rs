@@ -1,4 +1,4 @@
-//! What every [`Store`] does, as tests to run against it.
+//! A conformance suite for every [`Store`].
 //!
 //! ```no_run
 //! # async fn test() {
@@ -28,10 +28,10 @@ fn offset(value: u64) -> Offset {
     Offset::new(value).expect("small offsets are valid")
 }
 
-/// Events to try a store with: of one task, in an epoch, with these offsets.
+/// Returns example events for tests of a store: one task, one epoch, these offsets.
 ///
 /// # Panics
-/// When the texts are no id and no epoch.
+/// Panics if the texts are not a task id and an epoch.
 pub fn example(id: &str, at: &str, offsets: std::ops::RangeInclusive<u64>) -> Append {
     append(id, at, offsets)
 }
@@ -65,10 +65,10 @@ async fn offsets(store: &Arc<dyn Store>, id: &str, from: u64, bytes: usize) -> V
     events.iter().map(|event| event.offset.get()).collect()
 }
 
-/// Runs every check, each on a fresh store from `make`.
+/// Runs every check, each on a new store from `make`.
 ///
 /// # Panics
-/// When the store does not conform, with what it did.
+/// Panics if the store does not conform. The message says what it did.
 pub async fn run<S: Store>(make: impl Fn() -> Arc<S>) {
     let fresh = || make() as Arc<dyn Store>;
     keeps_what_it_takes(&fresh()).await;
@@ -82,11 +82,11 @@ pub async fn run<S: Store>(make: impl Fn() -> Arc<S>) {
     keeps_order_under_concurrency(fresh()).await;
 }
 
-/// Runs the checks of a store that keeps rules and answers to
-/// [`first`](Store::first), each on a fresh store from `make`.
+/// Runs the checks for a store that keeps rules and implements [`first`](Store::first). Each check
+/// uses a new store from `make`.
 ///
 /// # Panics
-/// When the store does not conform, with what it did.
+/// Panics if the store does not conform. The message says what it did.
 pub async fn run_rules<S: Store>(make: impl Fn() -> Arc<S>) {
     let fresh = || make() as Arc<dyn Store>;
     keeps_rules(&fresh()).await;
@@ -342,7 +342,7 @@ async fn keeps_order_under_concurrency(store: Arc<dyn Store>) {
             tokio::spawn(async move {
                 let mut next = 1;
                 for _ in 0..EACH {
-                    // Optimistic, as several nodes are: take the number that is free.
+                    // Act like several nodes: take the offset that seems to be free.
                     while let Err(error) = store.append(append("a", "e1", next..=next)).await {
                         let StoreError::Conflict { expected, .. } = error else {
                             panic!("a writer got {error:?}");
@@ -372,10 +372,10 @@ async fn keeps_order_under_concurrency(store: Arc<dyn Store>) {
     );
 }
 
-/// Runs every check of a [`Keeper`](super::Keeper), on a fresh one.
+/// Runs every check of a [`Keeper`](super::Keeper), which must be new.
 ///
 /// # Panics
-/// When it does not conform, with what it did.
+/// Panics if the keeper does not conform. The message says what it did.
 pub async fn run_keeper(keeper: &dyn super::Keeper) {
     let kept = async || {
         let mut kept = keeper.kept().await.expect("what is kept can be read");
