@@ -33,7 +33,7 @@ class Document:
         self.document = document
 
     def find(self, node):
-        """What a node says, or what it refers to."""
+        """Returns the node, or the node that it refers to."""
         while "$ref" in node:
             at = self.document
             for part in node["$ref"].removeprefix("#/").split("/"):
@@ -42,7 +42,7 @@ class Document:
         return node
 
     def kind(self, schema):
-        """A schema in a few words, with links to those that have names."""
+        """Returns a schema in a few words, with links to named schemas."""
         if schema is True or not schema:
             return "anything"
         if "$ref" in schema:
@@ -157,7 +157,7 @@ def main(port, folder, check):
     }
     stale = []
     for name, text in pages.items():
-        # One blank line at a time, and a line's end at the end.
+        # Keep at most one blank line at a time, and one line break at the end.
         lines = [line.rstrip() for line in text.split("\n")]
         kept = [line for at, line in enumerate(lines) if line or at == 0 or lines[at - 1]]
         text = "\n".join(kept).rstrip() + "\n"

@@ -1,4 +1,4 @@
-"""Prints what Autobahn found, a line a section; fails where a case failed."""
+"""Prints the results of Autobahn, one line per section. Fails if a case has failed."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ def main(path):
         for case, result in cases.items():
             section = case.split(".")[0]
             verdict = result["behavior"]
-            # How it closed counts too; 1.* to 6.* say so in the same words.
+            # The way of closing counts too. The cases 1.* to 6.* report it in the same words.
             if verdict in GOOD and result["behaviorClose"] not in GOOD:
                 verdict = "CLOSE " + result["behaviorClose"]
             counts[section][verdict if verdict in GOOD else "FAILED"] += 1

@@ -1,7 +1,7 @@
-"""Holds the book together: every page is listed, every link leads somewhere.
+"""Checks the book: every page is listed, and every link has a target.
 
-What mdBook itself would refuse, for machines that have none, and what it would
-not notice: a relative link or an anchor that leads nowhere.
+It refuses what mdBook would refuse, for machines without mdBook. It also finds
+relative links and anchors without a target, which mdBook does not notice.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def anchors(text):
-    """The ids that headings get, as mdBook and GitHub both make them."""
+    """Returns the ids that mdBook and GitHub both give to headings."""
     found = set()
     for heading in re.findall(r"^#+ (.+)$", text, re.M):
         heading = re.sub(r"[`*]|\[|\]\([^)]*\)", "", heading).lower()

@@ -1,6 +1,6 @@
 """Runs the commands of pages as a reader would, against the server on a port.
 
-The command that starts the server is the reader's first; here it runs already.
+The reader's first command starts the server. Here the server is already running.
 """
 
 import re
@@ -17,7 +17,7 @@ def main(port, *pages):
             if text.startswith("cargo run"):
                 continue
             text = text.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
-            # A refusal by the server is a failure of the page.
+            # If the server refuses a command, the page is wrong.
             command = ["bash", "-euc", 'curl() { command curl --silent --show-error --fail-with-body "$@"; }\n' + text]
             if kind == "python":
                 command = [sys.executable, "-c", text]

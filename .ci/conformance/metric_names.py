@@ -1,6 +1,6 @@
-"""Holds alerts and dashboard to the metrics that the server has.
+"""Checks that alerts and dashboard use only metrics that the server has.
 
-Writes the dashboard's queries as rules too, so that promtool can parse them.
+It also writes the dashboard's queries as rules, so that promtool can parse them.
 """
 
 import json

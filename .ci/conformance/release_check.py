@@ -1,4 +1,4 @@
-"""What `cargo metadata` says of what is to be published.
+"""Checks what `cargo metadata` says about the crates to publish.
 
     cargo metadata … | python3 .ci/conformance/release_check.py            checks it
     cargo metadata … | python3 .ci/conformance/release_check.py features   lists `crate feature` lines
@@ -32,7 +32,7 @@ def main(metadata, features):
     promised = {}
     for package in ours:
         promise = promised[package["name"]] = package["rust_version"] or "0"
-        # What comes by another crate of ours is held to the promise of that one.
+        # A dependency of another Tidings crate is checked against that crate's promise.
         seen, open_ = set(), [package["id"]]
         while open_:
             for found in set(needs[open_.pop()]) - seen - members:

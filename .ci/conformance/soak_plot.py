@@ -1,4 +1,4 @@
-"""Draws what a soak has sampled: one small chart a column, as one SVG."""
+"""Draws the samples of a soak as one SVG, with one small chart per column."""
 
 import csv
 import sys
