@@ -1,5 +1,5 @@
-//! A service of your own with axum: people log in, begin jobs, watch and cancel
-//! them, and a stop cancels the jobs and tells every watcher when to come back.
+//! A service of your own with axum. Users log in, start jobs, and watch and cancel them. A stop
+//! cancels the jobs and tells every watcher when to reconnect.
 //!
 //! ```text
 //! curl -c jar -d ada http://127.0.0.1:8000/login
@@ -41,7 +41,7 @@ impl App {
 
 #[async_trait::async_trait]
 impl Authenticator for App {
-    /// Lets everybody watch and command the own tasks.
+    /// Allows all users to watch and command their own tasks.
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, AuthError> {
         let request: &RequestParts = credentials.request().ok_or(AuthError::Missing)?;
         let user = self
@@ -80,7 +80,7 @@ async fn main() -> Result<(), BoxError> {
         .into_make_service_with_connect_info::<PeerAddr>();
     let stopping = async move {
         let _ = tokio::signal::ctrl_c().await;
-        // Jobs report that they are cancelled, then watchers are sent away.
+        // Jobs report that they are cancelled. Then the watchers are disconnected.
         bus.shutdown().await;
         stop.cancel();
     };
@@ -110,7 +110,7 @@ async fn begin(
     Ok((StatusCode::ACCEPTED, place))
 }
 
-/// The work: what it returns is the task's end.
+/// The work of a job. Its return value is the outcome of the task.
 async fn job(task: Reporter) -> Result<&'static str, BoxError> {
     for (percent, stage) in [(20.0, "fetching"), (60.0, "compiling"), (90.0, "linking")] {
         task.progress(percent, stage);

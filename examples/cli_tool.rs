@@ -1,5 +1,5 @@
-//! A command-line tool with only the bus: worker threads report, one line shows how
-//! far they are, Ctrl-C cancels, and the exit code is the task's outcome.
+//! A command-line tool that uses only the bus. Worker threads report, one line shows the progress,
+//! Ctrl-C cancels, and the exit code is the outcome of the task.
 //!
 //! ```text
 //! cargo run --example cli_tool
@@ -48,7 +48,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The work, on threads: reports may come from anywhere, and harm nothing.
+/// Does the work on threads. Every thread may report, and reporting never fails the work.
 async fn count(task: Reporter, files: Vec<PathBuf>) -> Result<usize, BoxError> {
     let total = files.len() as f64;
     let mut bytes = 0;
@@ -72,7 +72,7 @@ async fn count(task: Reporter, files: Vec<PathBuf>) -> Result<usize, BoxError> {
     Ok(bytes)
 }
 
-/// Shows how far the task is, in one line, until the bus is shut down.
+/// Shows the task's progress in one line, until the bus is shut down.
 async fn show(bus: EventBus, id: TaskId) {
     let mut watch = bus.watch(&id);
     while watch.recv().await.is_some() {

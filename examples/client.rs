@@ -1,5 +1,4 @@
-//! A worker and a watcher of a server elsewhere. Ctrl-C, or the command `cancel`,
-//! cancels the work.
+//! A worker and a watcher of a remote server. Ctrl-C, or the command `cancel`, cancels the work.
 //!
 //! ```text
 //! cargo run -p tidings-server
@@ -37,7 +36,7 @@ async fn main() -> Result<(), BoxError> {
     let stopping = client.clone();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            // Cancels the work, and waits until the server knows.
+            // Cancel the work, and wait until the server knows about it.
             stopping.close(Duration::from_secs(5)).await;
         }
     });

@@ -1,7 +1,7 @@
-//! Tidings under an axum router, beside routes of your own.
+//! Tidings in an axum router, next to your own routes.
 //!
-//! `TidingsService` is a tower service, so the router takes it as its fallback:
-//! whatever is not yours is Tidings'. Runs until Ctrl-C.
+//! `TidingsService` is a tower service, so the router uses it as its fallback. It answers every
+//! request that has no route of your own. It runs until Ctrl-C.
 //!
 //! ```text
 //! cargo run --example embed_axum
@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The route of one's own: begins the work and says at once where to watch it.
+/// Your own route: starts the work and answers at once where to watch it.
 async fn start_build(
     State(bus): State<EventBus>,
     Path(number): Path<u32>,
@@ -62,7 +62,7 @@ async fn start_build(
     let task: TaskId = id
         .parse()
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))?;
-    // A build that is running already is refused by the bus itself.
+    // The bus refuses a second start of a running build.
     bus.publish(&task, NewEvent::task_started(format!("Build {number}")))
         .await
         .map_err(|error| (StatusCode::CONFLICT, format!("{error}\n")))?;

@@ -1,7 +1,7 @@
 //! The bus alone, inside one process: no socket and no HTTP.
 //!
-//! A worker reports; one watcher follows from the start, another comes in the
-//! middle and still ends up with the same state. Ends by itself.
+//! A worker reports. One watcher follows from the start. Another joins in the middle and reaches
+//! the same state. The program ends by itself.
 //!
 //! ```text
 //! cargo run --example embed_bus
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let worker = tokio::spawn(render(bus.clone(), task.clone()));
     tokio::time::sleep(Duration::from_millis(250)).await;
 
-    // Whoever comes late reads the state, and needs no replay to be right.
+    // A late watcher reads the state, so it needs no replay.
     if let Some(state) = bus.snapshot(&task) {
         let progress = state.progress.unwrap_or_default();
         println!(
@@ -29,7 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             "late", state.offset
         );
     }
-    // The last two events from before, then live: one log, so there is no seam.
+    // The last two earlier events, then live events. They come from one log, so none is missing or
+    // repeated.
     let late = tokio::spawn(watch(
         "late",
         bus.clone(),
@@ -40,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     early.await?;
     late.await?;
 
-    // The end is refused a second time, and so is progress after it.
+    // After the end, a second end is refused, and so is progress.
     if let Err(refused) = bus.publish(&task, NewEvent::progress(50.0, None)).await {
         println!("refused: {refused}");
     }
@@ -50,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The work: it reports and never waits for anyone who watches.
+/// Does the work. It reports, and never waits for a watcher.
 async fn render(bus: EventBus, task: TaskId) -> Result<(), PublishError> {
     bus.publish(&task, NewEvent::task_started("Render")).await?;
     for frame in 1..=5 {
@@ -66,7 +67,7 @@ async fn render(bus: EventBus, task: TaskId) -> Result<(), PublishError> {
     Ok(())
 }
 
-/// Prints what comes until the task has ended.
+/// Prints what arrives until the task has ended.
 async fn watch(name: &str, bus: EventBus, filter: Filter) {
     let mut updates = bus.subscribe(filter);
     while let Some(update) = updates.recv().await {

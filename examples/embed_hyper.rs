@@ -1,7 +1,7 @@
-//! Tidings on an accept loop of your own, with hyper.
+//! Tidings on your own accept loop, with hyper.
 //!
-//! What matters: `TidingsService` is a hyper service, and `with_upgrades` lets
-//! WebSockets through. Runs until Ctrl-C.
+//! `TidingsService` is a hyper service, and `with_upgrades` allows WebSockets. It runs until
+//! Ctrl-C.
 //!
 //! ```text
 //! cargo run --example embed_hyper
@@ -45,11 +45,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             accepted = listener.accept() => accepted?,
             signal = tokio::signal::ctrl_c() => { signal?; break }
         };
-        // Events are small and must not wait for more to come.
+        // Events are small, and must not wait for more data to fill a packet.
         stream.set_nodelay(true)?;
         let service = service.clone();
         let answer = service_fn(move |mut request: Request<Incoming>| {
-            // For `GET /api/connections`, which says from where.
+            // `GET /api/connections` shows this address.
             request.extensions_mut().insert(PeerAddr(peer));
             service.call(request)
         });
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         });
     }
-    // Watchers are told to come back, and when; then requests may finish.
+    // Watchers are told when to reconnect. Then running requests may finish.
     stop.cancel();
     connections.close();
     let drain = async { tokio::join!(manager.drain(Duration::from_secs(1)), connections.wait()) };
@@ -81,7 +81,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Something to watch.
+/// Publishes something to watch.
 async fn tick(bus: EventBus) -> Result<(), Box<dyn Error + Send + Sync>> {
     let task: TaskId = "clock".parse()?;
     bus.publish(&task, NewEvent::task_started("Clock")).await?;

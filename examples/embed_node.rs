@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Begins a task; whoever watches it sees that.
+/// Starts a task. Its watchers see that.
 async fn start_build(State(bus): State<EventBus>, Path(number): Path<u32>) -> StatusCode {
     let task: TaskId = format!("build-{number}").parse().expect("an id");
     match bus.publish(&task, NewEvent::task_started("Build")).await {

@@ -1,7 +1,7 @@
-//! An event handler: every event of every task goes to a file, one line each.
+//! An event handler that writes every event of every task to a file, one per line.
 //!
-//! A handler has a cursor of its own. A slow one lags, and a broken one is
-//! counted; publishers and watchers notice neither. Ends by itself.
+//! A handler has its own cursor. A slow handler lags, and the errors of a broken one are counted.
+//! Neither affects publishers or watchers. The program ends by itself.
 //!
 //! ```text
 //! cargo run --example file_handler
@@ -20,7 +20,7 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
-/// Appends to a file in NDJSON: one JSON object a line.
+/// Appends to a file in NDJSON format: one JSON object per line.
 struct FileHandler {
     file: Mutex<File>,
 }
@@ -75,7 +75,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         PathBuf::from,
     );
     let bus = EventBus::new(BusConfig::default())?;
-    // Dropping the guard would unsubscribe the handler.
+    // If the guard were dropped, the handler would be unsubscribed.
     let guard = bus.subscribe_handler(Filter::everything(), FileHandler::open(&path).await?);
 
     for name in ["build-1", "build-2"] {
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         bus.publish(&task, NewEvent::task_completed(None)).await?;
     }
 
-    // Publishing does not wait for handlers; here the program does.
+    // Publishing does not wait for handlers, but this program does.
     while bus.handlers().iter().any(|handler| handler.handled < 6) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -1,5 +1,5 @@
-//! A machine that is watched and controlled: its figures as a task's progress,
-//! and commands that change what it does.
+//! A machine that is watched and controlled. Its measurements are the progress of a task, and
+//! commands change what it does.
 //!
 //! Start a server, then this, then watch it and tell it what to do:
 //!
@@ -93,7 +93,7 @@ fn obey(mut command: Command, machine: &mut Machine) -> Option<Duration> {
     }
 }
 
-/// The figures of this machine.
+/// The measurements of this machine.
 #[derive(Default)]
 struct Machine {
     system: System,
@@ -101,7 +101,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// Looks anew: in per cent, in bytes, and as counts.
+    /// Measures again, in per cent, in bytes, and as counts.
     fn look(&mut self) -> Value {
         self.system.refresh_all();
         self.disks.refresh(true);
@@ -117,7 +117,7 @@ impl Machine {
         })
     }
 
-    /// The figures as an event, and in a line for people.
+    /// Publishes the measurements as an event, and prints them in one line.
     fn tell(&mut self, task: &Task) -> Result<(), Box<dyn Error>> {
         let figures = self.look();
         let gib = |key: &str| figures[key].as_f64().unwrap_or(0.0) / f64::from(1 << 30);

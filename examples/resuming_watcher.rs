@@ -1,9 +1,8 @@
 //! A watcher that loses its connection and misses nothing.
 //!
-//! It keeps the position of the last event it has seen, connects again after a
-//! growing pause, and goes on with `since=`. With `TIDINGS_URL` it watches a
-//! task there; without, it starts a server of its own and restarts it
-//! once in the middle. Ends when the task has ended, or on Ctrl-C.
+//! It remembers the position of the last event, reconnects after a growing pause, and continues
+//! with `since=`. With `TIDINGS_URL` it watches a task on that server. Otherwise it starts its own
+//! server and restarts it once. It ends when the task has ended, or on Ctrl-C.
 //!
 //! ```text
 //! cargo run --example resuming_watcher
@@ -23,7 +22,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-/// The first pause before another try, and the longest.
+/// The first and the longest pause before another attempt.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 #[tokio::main]
@@ -43,12 +42,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Watches until the task has ended, over as many connections as it takes.
+/// Watches until the task has ended, over as many connections as necessary.
 async fn watch(url: &str, task: &TaskId) {
     let mut seen: Option<Position> = None;
     let mut pause = PAUSE.0;
     loop {
-        // `since=0` is everything that is retained.
+        // `since=0` starts with all retained events.
         let since = seen
             .as_ref()
             .map_or_else(|| "0".to_owned(), ToString::to_string);
@@ -69,7 +68,7 @@ async fn watch(url: &str, task: &TaskId) {
     }
 }
 
-/// Follows one connection; breaks when the task has ended.
+/// Follows one connection. Breaks when the task has ended.
 async fn follow(
     url: &str,
     seen: &mut Option<Position>,
@@ -105,7 +104,7 @@ async fn follow(
                         "     {} to {} will not come: {}",
                         gap.from, gap.to, gap.reason
                     );
-                    // The snapshot makes up for it, and may be of a new epoch.
+                    // The snapshot makes up for the missing events, and may belong to a new epoch.
                     epoch = snapshot.map(|state| state.epoch.clone()).or(epoch);
                     *seen = epoch.clone().map(|epoch| Position::new(epoch, gap.to));
                 }
@@ -116,7 +115,7 @@ async fn follow(
                 } => {
                     println!("     going away: {reason}");
                     let after = reconnect_after_ms.map_or(*pause, Duration::from_millis);
-                    // Never no pause at all: the doubling would get nowhere.
+                    // The pause must not be zero, or doubling it would have no effect.
                     *pause = after.max(PAUSE.0);
                 }
                 _ => {}
@@ -127,7 +126,7 @@ async fn follow(
     Ok(ControlFlow::Continue(()))
 }
 
-/// A server with one task, which restarts once while the task goes on.
+/// Starts a server with one task. The server restarts once while the task continues.
 async fn start_server(task: TaskId) -> Result<String, Box<dyn Error>> {
     let bus = EventBus::new(BusConfig::default())?;
     let server = bind(&bus, ([127, 0, 0, 1], 0).into())
@@ -143,7 +142,7 @@ async fn start_server(task: TaskId) -> Result<String, Box<dyn Error>> {
         stop.cancel();
         let _ = running.await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        // The bus has lived on, so the positions still hold.
+        // The bus was not restarted, so the positions are still valid.
         match bind(&bus, addr).await {
             Ok(server) => drop(server.run(CancellationToken::new(), window, deadline).await),
             Err(error) => eprintln!("the server did not come back: {error}"),

@@ -1,4 +1,4 @@
-//! The examples run, and those that serve let a WebSocket through.
+//! The examples run, and those with a server accept WebSockets.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// An example; cargo builds them all before it runs the tests of a package.
+/// Returns the command for an example. cargo builds all examples before it runs the tests of a
+/// package.
 fn example(name: &str) -> Command {
     let mut path: PathBuf = std::env::current_exe().expect("a test has a path");
     path.pop();
@@ -46,7 +47,7 @@ async fn output(name: &str) -> String {
 
 type WebSocket = tokio_tungstenite::WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
-/// Starts an example that serves, and gives its address.
+/// Starts an example with a server. Returns its address.
 async fn serve(name: &str) -> (tokio::process::Child, String) {
     let mut server = example(name)
         .arg("127.0.0.1:0")
@@ -64,12 +65,12 @@ async fn serve(name: &str) -> (tokio::process::Child, String) {
         .strip_prefix("listening on http://")
         .expect("an address")
         .to_owned();
-    // What the example prints later must not fail.
+    // Keep the pipe open, so that the example can still print.
     server.stdout = Some(lines.into_inner().into_inner());
     (server, addr)
 }
 
-/// Starts an example that serves, and opens a WebSocket on `path`.
+/// Starts an example with a server, and opens a WebSocket on `path`.
 async fn connect(name: &str, path: &str) -> (tokio::process::Child, WebSocket) {
     let (server, addr) = serve(name).await;
     let connect = tokio_tungstenite::connect_async(format!("ws://{addr}{path}"));
@@ -80,7 +81,7 @@ async fn connect(name: &str, path: &str) -> (tokio::process::Child, WebSocket) {
     (server, stream)
 }
 
-/// What a WebSocket on `path` says first.
+/// Returns the first message of a WebSocket on `path`.
 async fn first_message(name: &str, path: &str) -> serde_json::Value {
     let (_server, mut stream) = connect(name, path).await;
     let message = timeout(DEADLINE, stream.next())
@@ -330,7 +331,7 @@ async fn host_monitor_does_as_it_is_told() {
                         asked.expect("the command is taken");
                     }
                 }
-                // Two more at the new interval, then enough.
+                // Wait for two more at the new interval.
                 "host.figures" => {
                     figures += 1;
                     if figures == 2 {

@@ -1,5 +1,5 @@
-//! An echo over the same sockets, parser and writer as a session's: what test
-//! suites of RFC 6455, such as Autobahn's, talk to. Runs until Ctrl-C.
+//! An echo server that uses the sockets, parser and writer of a session. Test suites of RFC 6455,
+//! such as Autobahn's, connect to it. It runs until Ctrl-C.
 //!
 //! ```text
 //! cargo run --release -p tidings-testkit --example echo 127.0.0.1:9001
@@ -28,7 +28,7 @@ use tidings_connections::{ConnectionManager, ConnectionsConfig};
 use tidings_transport::{Origins, TidingsService, TransportConfig, WEBSOCKET};
 use tokio::net::TcpListener;
 
-/// Suites send messages of up to 16 MiB, and want them back.
+/// Suites send messages of up to 16 MiB, and expect them back.
 const LARGEST: usize = 32 * 1024 * 1024;
 
 #[tokio::main]
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let connections = ConnectionsConfig::default()
         .max_message_bytes(LARGEST)
         .max_pending_answers(2 * LARGEST)
-        // A suite knows of every frame that is to come.
+        // A suite does not expect additional frames.
         .heartbeat_interval(Duration::from_secs(24 * 3600));
     let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET))?;
     let manager = ConnectionManager::new(bus, connections)?;

@@ -1,4 +1,4 @@
-//! A node of a cluster dies: how long until its watchers are back?
+//! A node of a cluster dies. How long does it take until its watchers are back?
 //!
 //! `cargo run -p tidings-testkit --example reconnect_storm` prints a table; a seed may follow. No
 //! socket is opened: clients, nodes and Redis are numbers in one queue of
@@ -23,11 +23,11 @@ use std::collections::BinaryHeap;
 
 use fastrand::Rng;
 
-/// What is assumed of one node and of Redis, in microseconds of one core each.
+/// The assumed costs of one node and of Redis, in microseconds of one core each.
 const HANDSHAKE_US: u64 = 250;
 const CLAIM_US: u64 = 40;
 
-/// Watchers that one stands for.
+/// The number of watchers that one simulated watcher stands for.
 const EACH: u64 = 10;
 
 const BASE_US: u64 = 250_000;
@@ -36,21 +36,21 @@ const FLOOR_US: u64 = 50_000;
 const PATIENCE_US: u64 = 5_000_000;
 const DRAIN_US: u64 = 10_000_000;
 
-/// How clients learn that they have to go.
+/// How clients lose their node.
 #[derive(Clone, Copy)]
 enum Loss {
-    /// All at once, and each draws its own pause.
+    /// All at once. Each client chooses its own pause.
     Killed,
-    /// One after the other over the drain window.
+    /// One after another over the drain window.
     Drained,
 }
 
 struct Outcome {
-    /// When so many were back, in seconds.
+    /// The time until half of the watchers were back, in seconds.
     half: f64,
     all: f64,
     attempts: u64,
-    /// The busiest second of one node, in handshakes.
+    /// The handshakes of one node in its busiest second.
     peak: u64,
 }
 
@@ -59,11 +59,11 @@ fn pause(rng: &mut Rng, failures: u32) -> u64 {
     rng.u64(0..=bound).max(FLOOR_US)
 }
 
-/// `cut` clients come back to `nodes` nodes that share `shards` masters of Redis.
+/// Simulates `cut` clients that reconnect to `nodes` nodes, which share `shards` Redis masters.
 fn storm(cut: u64, nodes: u64, shards: u64, loss: Loss, seed: u64) -> Outcome {
     let mut rng = Rng::with_seed(seed);
     let cut = cut / EACH;
-    // When whose attempt is due, after how many failures.
+    // The time of each client's next attempt, and the number of its failures.
     let mut due = BinaryHeap::new();
     for client in 0..cut {
         let at = match loss {
@@ -88,7 +88,7 @@ fn storm(cut: u64, nodes: u64, shards: u64, loss: Loss, seed: u64) -> Outcome {
             continue;
         }
         node_free[node] = starts + EACH * HANDSHAKE_US;
-        // Redis is waited for, and the node does something else meanwhile.
+        // While a handshake waits for Redis, the node does other work.
         shard_free[shard] = shard_free[shard].max(starts) + EACH * CLAIM_US;
         let done = (starts + EACH * HANDSHAKE_US).max(shard_free[shard]);
         let second = usize::try_from(starts / 1_000_000).unwrap_or(usize::MAX);
@@ -140,7 +140,7 @@ fn main() {
                 outcome.peak,
             );
         }
-        // The load balancer is back, and so is everybody.
+        // The load balancer is back, and so are all watchers.
         let outcome = storm(watchers, nodes, shards, Loss::Killed, seed);
         println!(
             "{watchers:<10}  {watchers:<8}  {nodes:<10}  {shards:<6}  {:<7}  {:>7.1} s  {:>6.1} s  {:>8}  {:>8}",

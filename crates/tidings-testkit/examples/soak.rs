@@ -1,17 +1,17 @@
-//! Endurance: a server under churn, and whether it stays as it was.
+//! Endurance: does a server under churn stay the same?
 //!
-//! Watchers come, go, drop without a word, read slowly, follow patterns and
-//! come back where they were, every message checked against the invariant;
-//! publishers finish tasks and start new ones. Meanwhile the server's memory,
-//! descriptors and tasks are read from its `/metrics`, into a file to plot.
+//! Watchers connect, disconnect with and without a close, read slowly, follow patterns and resume.
+//! Every message is checked against the invariant. Publishers finish tasks and start new ones.
+//! Meanwhile the server's memory, descriptors and tasks are read from its `/metrics` and written to
+//! a file for a plot.
 //!
 //! ```text
 //! cargo run --release --package tidings-server -- --listen 127.0.0.1:8000 --max-total-bytes 32MiB --finished-ttl 10s --pinned-ttl 20s
 //! cargo run --release -p tidings-testkit --example soak -- 127.0.0.1:8000 --seconds 1200 --out soak.csv
 //! ```
 //!
-//! Fails on a broken promise, or when what the server holds in the last third
-//! of the run is more than in the third before it, beyond noise.
+//! Fails if a promise is broken. Also fails if the server holds more in the last third of the run
+//! than in the second third, beyond noise.
 
 #![allow(
     clippy::print_stdout,
@@ -40,11 +40,11 @@ use tokio_tungstenite::tungstenite::Message;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Tasks that are alive at a time; each ends after [`EVENTS`] and another begins.
+/// The number of tasks at a time. Each ends after [`EVENTS`] events, and another one starts.
 const TASKS: u64 = 40;
 const EVENTS: u64 = 150;
 
-/// Watchers of each kind.
+/// The number of watchers of each kind.
 const WATCHERS: u64 = 120;
 const SLOW: u64 = 20;
 const DROPPERS: u64 = 40;
@@ -132,11 +132,11 @@ impl Soak {
     }
 }
 
-/// Publishes tasks from their start to their end, one after the other.
+/// Publishes tasks from start to end, one after another.
 async fn publisher(soak: Arc<Soak>, number: u64) {
     let mut run = 0;
     while !soak.over() {
-        // The same few ids again and again, and some that never come back.
+        // Most ids are used again and again, and some are used only once.
         let task = if number.is_multiple_of(4) {
             format!("once-{number}-{run}")
         } else {
@@ -172,7 +172,7 @@ async fn publish(soak: &Soak, task: &str) -> Result<(), Failure> {
     post(&mut stream, task, &end).await
 }
 
-/// One request on a connection that stays open.
+/// Sends one request on a connection that stays open.
 async fn post(stream: &mut TcpStream, task: &str, body: &Value) -> Result<(), Failure> {
     let body = body.to_string();
     let request = format!(
@@ -188,7 +188,7 @@ async fn post(stream: &mut TcpStream, task: &str, body: &Value) -> Result<(), Fa
             return Err("the server closed the connection".into());
         }
         filled += count;
-        // Every answer here ends with its JSON object.
+        // Every answer here ends with a JSON object.
         if answer[..filled].ends_with(b"}") {
             let accepted = answer.starts_with(b"HTTP/1.1 2");
             return if accepted {
@@ -200,7 +200,7 @@ async fn post(stream: &mut TcpStream, task: &str, body: &Value) -> Result<(), Fa
     }
 }
 
-/// Connects, watches for a while, goes, and does it again.
+/// Connects, watches for a while, disconnects, and starts again.
 async fn watcher(soak: Arc<Soak>, number: u64) {
     let mut round = 0;
     while !soak.over() {
@@ -235,7 +235,7 @@ async fn watch(soak: &Soak, number: u64, round: u64) -> Result<(), Ended> {
     };
     let mut checker = WireChecker::default();
     let mut position = None;
-    // Twice on each round: the second time where the first one left off.
+    // Connect twice per round. The second connection continues where the first one ended.
     for part in 0..2 {
         let mut url = format!("ws://{}{path}", soak.addr);
         if let Some(position) = position.take() {
@@ -278,7 +278,7 @@ async fn watch(soak: &Soak, number: u64, round: u64) -> Result<(), Ended> {
             }
         }
         position = checker.task(&task).and_then(|task| task.position());
-        // Some say goodbye, some are cut off.
+        // Some clients send a close, and others are cut off.
         if number.is_multiple_of(3) {
             let _ = timeout(Duration::from_secs(2), stream.close(None)).await;
         }
@@ -289,7 +289,7 @@ async fn watch(soak: &Soak, number: u64, round: u64) -> Result<(), Ended> {
     Ok(())
 }
 
-/// What is read off the server, by the name of its metric.
+/// The values that are read from the server, by the name of their metric.
 const WATCHED: [&str; 7] = [
     "process_resident_memory_bytes",
     "process_open_fds",
@@ -351,7 +351,7 @@ fn table(samples: &[(f64, Sample)]) -> String {
     text
 }
 
-/// The last third against the one before it, by the most of each.
+/// Compares the maximum of each value in the last third with that in the second third.
 fn judge(samples: &[(f64, Sample)]) -> bool {
     let third = samples.len() / 3;
     let mut flat = third > 0;
