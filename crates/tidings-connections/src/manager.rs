@@ -595,6 +595,10 @@ impl ConnectionManager {
     /// Refuses new connections and closes the existing ones with 1012. Each client is told to
     /// reconnect after a different part of `window`, so that they do not all come at once. Returns
     /// when all connections have ended. The caller sets the deadline.
+    ///
+    /// # Cancel safety
+    /// Cancel safe. New connections stay refused, and connections that were told to close keep
+    /// closing. Call it again to close the others.
     pub async fn drain(&self, window: Duration) {
         self.inner.draining.store(true, Ordering::Release);
         let connections: Vec<_> = self.inner.registry.lock().connections().cloned().collect();

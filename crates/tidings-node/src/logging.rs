@@ -31,6 +31,17 @@ impl LogFilter {
 ///
 /// A program with its own subscriber does not call this.
 ///
+/// ```no_run
+/// use tidings_node::{NodeConfig, Options, logging};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = NodeConfig::load(Options::default())?;
+/// let filter = logging::start(&config, None);
+/// let config = config.log_filter(filter);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Panics
 /// Panics if the process already has a subscriber.
 pub fn start(

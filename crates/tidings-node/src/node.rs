@@ -32,6 +32,24 @@ const BUS_DEADLINE: Duration = Duration::from_secs(1);
 const REDIS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A server that listens. It serves while [`run`](Self::run) runs.
+///
+/// ```
+/// use tidings_node::{Node, NodeConfig, Options};
+/// use tokio_util::sync::CancellationToken;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = NodeConfig::load(Options::default())?.listen("127.0.0.1:0".parse()?);
+/// let node = Node::start(config).await?;
+/// println!("the dashboard is at {}", node.url());
+///
+/// let drain = CancellationToken::new();
+/// let running = tokio::spawn(node.run(drain.clone()));
+/// drain.cancel();
+/// assert!(running.await?.in_order);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Node {
     bus: EventBus,
@@ -208,6 +226,10 @@ impl Node {
     }
 
     /// Serves until `drain` is cancelled and the drain is complete.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe. Dropping the future stops accepting connections, but does not drain and
+    /// does not stop the bus. Cancel `drain` instead.
     pub async fn run(self, drain: CancellationToken) -> StopReport {
         let aborted = self.server.run(drain, self.window, self.deadline).await;
         let deadline = BUS_DEADLINE.max(self.deadline);

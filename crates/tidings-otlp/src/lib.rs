@@ -48,6 +48,21 @@ pub enum ExportError {
 }
 
 /// A running export of spans to a collector.
+///
+/// ```no_run
+/// use tidings_otlp::Export;
+/// use tidings_transport::TransportConfig;
+/// use tracing_subscriber::prelude::*;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let export = Export::start("http://127.0.0.1:4318/v1/traces")?;
+/// tracing_subscriber::registry().with(export.layer()).init();
+/// let config = TransportConfig::default().request_spans(export.spans());
+/// // Serve with this configuration, then send the remaining spans:
+/// export.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Export(SdkTracerProvider);
 

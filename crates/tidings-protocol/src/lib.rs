@@ -47,6 +47,8 @@
 //!
 //! The feature `schema` adds JSON Schemas of all messages.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod close;
 mod codec;
 mod constructors;

@@ -25,6 +25,18 @@ use certificate::Current;
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// A TLS server with one replaceable certificate. Clones share it.
+///
+/// ```no_run
+/// use std::fs;
+/// use tidings_tls::Tls;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tls = Tls::new(&fs::read("chain.pem")?, &fs::read("key.pem")?)?;
+/// // The files have been renewed:
+/// tls.replace(&fs::read("chain.pem")?, &fs::read("key.pem")?)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,

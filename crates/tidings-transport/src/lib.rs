@@ -29,6 +29,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod access;
 #[cfg(feature = "axum")]
 mod axum_listener;

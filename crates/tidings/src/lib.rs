@@ -84,6 +84,8 @@
 //! Each crate is a module of this one under its own name. The types that most programs need are
 //! exported at the top level. The server program is the binary of `tidings-server`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 /// Ids, events, messages and the rules of the protocol: `tidings-protocol`.
 #[doc(inline)]
 pub use tidings_protocol as protocol;

@@ -56,6 +56,31 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration:
 const BACKLOG: u32 = 4_096;
 
 /// Serves a [`TidingsService`] on its own TCP port.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidings_bus::{BusConfig, EventBus};
+/// use tidings_connections::{ConnectionManager, ConnectionsConfig};
+/// use tidings_node::Server;
+/// use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
+/// use tokio_util::sync::CancellationToken;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET))?;
+/// let manager = ConnectionManager::new(bus, ConnectionsConfig::default())?;
+/// let service = TidingsService::new(manager, TransportConfig::default())?;
+/// let server = Server::bind("127.0.0.1:0".parse()?, service).await?;
+/// println!("listening on http://{}", server.local_addr());
+///
+/// let drain = CancellationToken::new();
+/// let (window, deadline) = (Duration::from_secs(5), Duration::from_secs(10));
+/// let running = tokio::spawn(server.run(drain.clone(), window, deadline));
+/// drain.cancel();
+/// assert_eq!(running.await?, 0);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
@@ -118,6 +143,10 @@ impl Server {
     /// closes WebSockets with 1012. Each client is told to reconnect after a different part of
     /// `window`. Running requests are finished. Returns when all connections have ended or
     /// `deadline` has passed, with the number of connections that had to be aborted.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe. Dropping the future stops accepting connections, but does not drain.
+    /// Cancel `drain` instead.
     pub async fn run(
         self,
         drain: CancellationToken,
