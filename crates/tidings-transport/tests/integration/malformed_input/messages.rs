@@ -159,7 +159,7 @@ fn malformed() -> Vec<Row> {
         row(
             r#"{"type":"publish","event_type":"own","data":{},"producer":{"id":"p","epoch":2,"seq":3}}"#,
             "sequence_gap",
-            "next seq is 2",
+            "continue with seq 2",
         )
         .on("/ws/tasks/gap")
         .after(&[
