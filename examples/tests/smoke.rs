@@ -173,7 +173,7 @@ async fn embed_node_answers_its_own_route_and_those_of_the_server() {
     assert_eq!(next().await["event_type"], "task_started");
 }
 
-/// A server of this test's own; gives its URL.
+/// Starts a server for this test. Returns its URL.
 async fn server() -> String {
     let bus = BusConfig::default().framing(tidings::WEBSOCKET);
     let bus = EventBus::new(bus).expect("a bus");

@@ -54,10 +54,10 @@ pub struct BusConfig {
     pub sweep_interval: Duration,
     /// The number of fan-out workers. 0 means one per worker thread of the runtime. Default: 0.
     pub fanout_workers: usize,
-    /// The frame header laid in front of each event. Default: that of the transport
-    /// which uses the bus, or none.
+    /// The frame header that is stored in front of each event. Default: that of the transport that
+    /// uses the bus, or none.
     pub framing: Option<Framing>,
-    /// Where timestamps come from. Default the system's clock.
+    /// The clock for timestamps. Default: the system's clock.
     pub clock: Arc<dyn Clock>,
     /// Checks answers against the schemas of questions. Default none: a question
     /// with a schema cannot be answered.

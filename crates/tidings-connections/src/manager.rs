@@ -61,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) shared: OnceLock<Arc<Shared>>,
 }
 
-/// What a client asks for when it connects.
+/// The parameters of a new connection.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectRequest {
@@ -99,7 +99,7 @@ pub enum Keep {
 }
 
 impl ConnectRequest {
-    /// Asks for a connection to one task.
+    /// Creates a request for a connection to one task.
     pub fn to_task(task_id: TaskId, access: Access) -> Self {
         Self {
             task_id: Some(task_id),
@@ -107,7 +107,7 @@ impl ConnectRequest {
         }
     }
 
-    /// Asks for a connection that subscribes by message.
+    /// Creates a request for a connection that subscribes by message.
     pub fn new(access: Access) -> Self {
         Self {
             task_id: None,

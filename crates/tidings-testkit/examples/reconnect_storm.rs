@@ -1,9 +1,9 @@
 //! A node of a cluster dies. How long does it take until its watchers are back?
 //!
-//! `cargo run -p tidings-testkit --example reconnect_storm` prints a table; a seed may follow. No
-//! socket is opened: clients, nodes and Redis are numbers in one queue of
-//! events, and a seed gives the same again. One watcher stands for ten, and costs
-//! what ten do.
+//! `cargo run -p tidings-testkit --example reconnect_storm` prints a table. An optional argument is
+//! the seed. No socket is opened: clients, nodes and Redis are simulated with one queue of events,
+//! and the same seed gives the same result. One simulated watcher stands for ten, and costs as much
+//! as ten.
 //!
 //! A client draws its pauses as `tidings-client` does: full jitter below a
 //! bound that doubles from 250 ms to 15 s. A node serves one handshake after

@@ -51,7 +51,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 /// The field that turns a span into a task.
 const TASK: &str = "tidings.task";
 
-/// What the client and its libraries say of themselves.
+/// The targets of the client and of the libraries that it uses.
 const OWN: [&str; 5] = [
     "tidings_client",
     "tidings_scope",

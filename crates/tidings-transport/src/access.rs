@@ -1,4 +1,4 @@
-//! What a request shows, and what that allows.
+//! Finding the credentials of a request, and the permissions that they give.
 
 use std::net::SocketAddr;
 
@@ -14,10 +14,10 @@ use crate::service::{Core, PeerAddr};
 /// token with a WebSocket handshake.
 const SUBPROTOCOL_PREFIX: &str = "bearer.";
 
-/// The client's certificate, as a request extension: DER, its own first.
+/// The client's certificates in DER form, its own first, as a request extension.
 ///
-/// Insert it where you accept TLS connections, to see it in an
-/// [`Authenticator`](tidings_connections::Authenticator).
+/// Insert this where you accept TLS connections, so that an
+/// [`Authenticator`](tidings_connections::Authenticator) can see it.
 #[derive(Debug, Clone)]
 pub struct PeerCertificates(pub std::sync::Arc<[Vec<u8>]>);
 
@@ -40,7 +40,7 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .find_map(|(known, value)| (known == name).then(|| value.trim_matches('"')))
 }
 
-/// Returns where a request comes from: what the listener has noted, or axum.
+/// Returns the address of the client, from the listener or from axum.
 pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     if let Some(PeerAddr(addr)) = extensions.get() {
         return Some(*addr);
@@ -60,8 +60,8 @@ pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
 }
 
 impl Core {
-    /// What somebody may do who shows this request. An [`Access`] that a middleware of
-    /// the host's has put into its extensions counts as it is.
+    /// Returns the permissions of a request. If a middleware of the application has put an
+    /// [`Access`] into the request's extensions, that one is used.
     pub(crate) async fn access(&self, request: &Parts) -> Result<Access, AuthError> {
         if let Some(access) = request.extensions.get::<Access>() {
             return Ok(access.clone());
@@ -74,7 +74,7 @@ impl Core {
     }
 }
 
-/// The token of a request: the first of header, subprotocol and query.
+/// Returns the token from the header, the subprotocol or the query, whichever is found first.
 fn token(request: &Parts, in_query: bool) -> Option<Secret> {
     bearer(&request.headers)
         .or_else(|| subprotocol(&request.headers))

@@ -1,4 +1,4 @@
-//! A listener for `axum::serve` that serves Tidings as well as a node's own does.
+//! A listener for `axum::serve` that serves Tidings as well as a node's own listener.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,13 +11,13 @@ use tokio::net::TcpListener;
 use crate::service::{PeerAddr, TidingsService};
 use crate::write_deadline::WriteDeadline;
 
-/// The pause after a connection could not be accepted: other ones may have to end
-/// before there are descriptors again.
+/// The pause after a connection could not be accepted. Other connections may have to end before
+/// there are descriptors again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A listener for `axum::serve`. Its connections have `TCP_NODELAY`, fail when the
-/// client takes nothing of an answer in time, and answer to names of this machine
-/// alone where it listens on this machine only.
+/// A listener for `axum::serve`. Its connections have `TCP_NODELAY`, and fail if the client does
+/// not read a response in time. If it listens on the loopback address, it accepts only names of
+/// this machine.
 ///
 /// ```no_run
 /// use axum::Router;
@@ -39,10 +39,10 @@ pub struct AxumListener {
 }
 
 impl AxumListener {
-    /// Makes a listener for this service.
+    /// Creates a listener for this service.
     ///
     /// # Errors
-    /// The listener has no address.
+    /// Returns an error if the listener has no address.
     pub fn new(listener: TcpListener, service: &TidingsService) -> io::Result<Self> {
         service.listening_on(listener.local_addr()?);
         Ok(Self {
@@ -60,7 +60,7 @@ impl Listener for AxumListener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    // Events are small and must not wait for more to come.
+                    // Events are small, and must not wait for more data to fill a packet.
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
                     }

@@ -21,17 +21,17 @@ use crate::spans::{Logged, RequestSpans};
 pub struct TransportConfig {
     /// The web pages that may connect. Default: pages of the same origin.
     pub allowed_origins: Origins,
-    /// Names that the service answers to, beside those of this machine
-    /// itself. Looked at where it listens on this machine only (see
-    /// [`listening_on`](crate::TidingsService::listening_on)), against
-    /// pages that have their own name lead here, and wherever any is given.
+    /// The host names that the service accepts, besides the names of this machine itself. They are
+    /// checked if the service listens on the loopback address, as a protection against DNS
+    /// rebinding (see [`listening_on`](crate::TidingsService::listening_on)). They are also checked
+    /// if any name is set.
     pub allowed_hosts: Vec<String>,
-    /// The path under which a router or a proxy has the service, such as `/tidings`.
-    /// Default none. Needed for right URLs where the router takes the path away, and is
-    /// not axum's `nest_service` with the feature `axum`.
+    /// The path under which a router or a proxy mounts the service, such as `/tidings`. Default:
+    /// none. It is needed for correct URLs if the router removes this path. With the feature
+    /// `axum`, axum's `nest_service` does not need it.
     pub prefix: String,
-    /// Networks of proxies whose word is taken on who is behind them
-    /// (`Forwarded`, `X-Forwarded-For`, the PROXY protocol). Default none.
+    /// The networks of proxies that are trusted to tell the client's address (`Forwarded`,
+    /// `X-Forwarded-For`, the PROXY protocol). Default: none.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections from trusted proxies begin with a header of the PROXY protocol, version
     /// 2. Other connections are then refused. Default: no.

@@ -12,12 +12,12 @@ use http::{Request, StatusCode, Version};
 use crate::origin::host;
 use crate::problem::Problem;
 
-/// The names that a server is asked for by.
+/// The host names that the server accepts.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    /// It listens on this machine only.
+    /// Whether the server listens on this machine's loopback address only.
     near: AtomicBool,
-    /// Other names.
+    /// The further names that the options allow.
     names: Vec<String>,
 }
 
@@ -29,20 +29,20 @@ impl Hosts {
         }
     }
 
-    /// Notes where the server listens. Of several places, one on this machine only is
-    /// enough to look at names.
+    /// Records an address on which the server listens. If one of several is a loopback address,
+    /// names are checked.
     pub(crate) fn listening_on(&self, addr: SocketAddr) {
         self.near
             .fetch_or(addr.ip().is_loopback(), Ordering::Relaxed);
     }
 
-    /// Whether the names are looked at.
+    /// Returns whether the `Host` header is checked.
     fn are_checked(&self) -> bool {
         self.near.load(Ordering::Relaxed) || !self.names.is_empty()
     }
 
-    /// Returns why a request is refused, by the name that it asks for. A request that
-    /// names no host is the listener's business.
+    /// Returns the reason for refusing a request because of its host, or `None` to accept it. The
+    /// listener handles requests that name no host.
     pub(crate) fn refusal_of_name<B>(&self, request: &Request<B>) -> Option<Problem> {
         match host(request) {
             Ok(None) => None,

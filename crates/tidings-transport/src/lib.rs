@@ -62,8 +62,7 @@ pub use axum_listener::AxumListener;
 pub use body::Body;
 pub use config::{TransportConfig, TransportConfigError};
 pub use extra_route::{Asked, ExtraRoute};
-/// A request's head, as an authenticator sees it:
-/// `credentials.request::<RequestParts>()`.
+/// The head of a request, as an authenticator sees it: `credentials.request::<RequestParts>()`.
 pub use http::request::Parts as RequestParts;
 pub use origin::{InvalidHost, Origins, host};
 pub use pages::Pages;

@@ -163,7 +163,8 @@ fn unwrap(upgraded: Upgraded) -> Stream {
     };
     let tcp = |stream: TokioIo<TcpStream>, early| {
         let stream = stream.into_inner();
-        // A listener of somebody else's: events are small and must not wait for more.
+        // The application's own listener may not have set this. Events are small, and must not
+        // wait.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }

@@ -76,7 +76,7 @@ pub enum PublishError {
     /// No task can have this id. Correct the id.
     #[error("the task has no valid id")]
     InvalidTaskId(#[from] IdError),
-    /// The task has ended: nothing can be reported of it any more.
+    /// The task has ended, so nothing can be reported for it any more.
     #[error("the task has ended: nothing more can be reported of it")]
     Ended,
     /// The question of an answer has one already, or has expired: read the task's

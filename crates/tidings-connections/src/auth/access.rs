@@ -7,9 +7,9 @@ use tidings_protocol::{Pattern, TaskId, Timestamp};
 
 use super::{Permission, Principal, Scope};
 
-/// What may be done: by somebody, or everything where nobody is asked who they are.
+/// The permissions of a client. Without authentication, everything is allowed.
 ///
-/// There is no default: whoever allows everything says so, with
+/// There is no default value. Code that allows everything says so with
 /// [`unrestricted`](Self::unrestricted).
 #[derive(Debug, Clone)]
 pub struct Access(
@@ -49,7 +49,7 @@ impl Access {
         Self(None)
     }
 
-    /// Nothing is allowed.
+    /// Returns an access that allows nothing.
     pub fn nothing() -> Self {
         Self::of(Principal::default())
     }

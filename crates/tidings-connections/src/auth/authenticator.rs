@@ -32,18 +32,17 @@ impl<'a> Credentials<'a> {
         }
     }
 
-    /// Adds the request that they came with, as the transport knows it.
+    /// Adds the request that contained the credentials.
     #[must_use]
     pub fn with_request(mut self, request: &'a (impl Any + Send + Sync)) -> Self {
         self.request = Some(request);
         self
     }
 
-    /// Returns the request that they came with: cookies, other headers, what a
-    /// middleware has put into its extensions. Over HTTP, `T` is
-    /// `http::request::Parts`; see `tidings_transport::RequestParts`. None where the
-    /// transport's requests are of another type, and for the message `authenticate`,
-    /// which brings a token alone.
+    /// Returns the request that contained the credentials, with its cookies, other headers and
+    /// extensions. Over HTTP, `T` is `http::request::Parts`, see `tidings_transport::RequestParts`.
+    /// Returns `None` if the transport's requests have another type. Also returns `None` for the
+    /// message `authenticate`, which contains only a token.
     pub fn request<T: Any>(&self) -> Option<&'a T> {
         self.request?.downcast_ref()
     }
@@ -148,11 +147,10 @@ impl AuthError {
     }
 }
 
-/// Knows who may come in: the seam for one's own way of checking tokens, cookies or
-/// certificates.
+/// Authenticates clients. Implement this trait to check your own tokens, cookies or certificates.
 ///
-/// A service whose own middleware knows already who asks needs none: it puts an
-/// [`Access`](super::Access) into the extensions of the request.
+/// If your own middleware already authenticates requests, you need no authenticator. Put an
+/// [`Access`](super::Access) into the extensions of the request instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no authenticator",
     note = "implement `Authenticator` for it, with `#[async_trait]` above the `impl`"

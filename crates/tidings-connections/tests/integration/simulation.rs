@@ -213,7 +213,8 @@ impl Client {
         let mut request = ConnectRequest::new(Access::unrestricted());
         if let Some(path) = &self.path {
             request = ConnectRequest::to_task(TaskId::new(path).unwrap(), Access::unrestricted());
-            // Its path subscribes again, if it has unsubscribed meanwhile.
+            // The task in the path is subscribed again, even if the client had unsubscribed from
+            // it.
             self.explicit.insert(path.clone());
         }
         request.client_id = Some(client_id);

@@ -37,10 +37,10 @@ pub enum ControlMessage {
         resume_token: String,
         /// If the server is silent for longer than this, it is gone.
         heartbeat_interval_ms: u64,
-        /// Bytes of a message that the server accepts; a larger one closes the
-        /// connection. None from a server that does not say.
+        /// The largest message that the server accepts, in bytes. A larger one closes the
+        /// connection. `None` if the server does not say.
         max_message_bytes: Option<u64>,
-        /// The path's task.
+        /// The task in the connection's path.
         task: Option<Joined>,
     },
     /// A subscription has begun.
@@ -153,8 +153,7 @@ impl ControlMessage {
         }
     }
 
-    /// Sets the bytes of a message that the server accepts, in
-    /// `connection_established`.
+    /// Sets the largest message that the server accepts, in bytes, in `connection_established`.
     #[must_use]
     pub fn with_max_message_bytes(mut self, bytes: usize) -> Self {
         if let Self::ConnectionEstablished {
@@ -166,7 +165,7 @@ impl ControlMessage {
         self
     }
 
-    /// `subscribed` to a task: asked for by itself, or brought by a pattern.
+    /// Creates a `subscribed` message for a task, whether a client or a pattern subscribed to it.
     pub fn subscribed(
         reference: Option<Reference>,
         pattern: Option<Pattern>,

@@ -1,4 +1,4 @@
-//! A server that is killed under a task, and comes back without its memory.
+//! A server is killed while a task runs, and restarts without its memory.
 #![cfg(unix)]
 
 use std::time::Duration;

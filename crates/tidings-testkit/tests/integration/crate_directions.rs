@@ -58,8 +58,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "tidings-scope",
             "tidings-protocol",
         ],
-        // axum is there by the feature `axum` alone, for those who have it already:
-        // `crate_weights` holds the rest to do without.
+        // axum is needed only for the feature `axum`, for applications that already use it.
+        // `crate_weights` checks that other features do without.
         &["rustls", "jsonwebtoken", "prometheus-client", "procfs"],
     ),
     (
@@ -107,7 +107,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     (
         "tidings-tracing",
         &["tidings-client", "tidings-scope", "tidings-protocol"],
-        // hyper comes with the client's `list`, which is off by default.
+        // hyper is needed only for the client's feature `list`, which is off by default.
         &[],
     ),
     ("tidings-tls", &[], &["jsonwebtoken"]),

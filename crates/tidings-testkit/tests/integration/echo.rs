@@ -1,4 +1,4 @@
-//! The echo for suites of RFC 6455 echoes.
+//! The echo server for test suites of RFC 6455 echoes messages.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-/// The program; cargo builds it before it runs the tests of this package.
+/// Returns the path of the program, which cargo builds before it runs the tests of this package.
 fn echo() -> Command {
     let mut path: PathBuf = std::env::current_exe().unwrap();
     path.pop();

@@ -211,7 +211,7 @@ impl Core {
         let access = match route {
             route if self.is_open(route) => Ok(Access::unrestricted()),
             _ => {
-                // Apart, for the body need not be `Sync` and so is not to be lent out.
+                // Drop the body before the first await, because it need not be `Sync`.
                 let (parts, body) = request.into_parts();
                 let access = self.access(&parts).await;
                 request = Request::from_parts(parts, body);

@@ -1,4 +1,4 @@
-//! The service in an axum program: its login, its router, its listener, its stop.
+//! The service in an axum application: its login, its router, its listener and its stop.
 #![cfg(feature = "axum")]
 
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// Knows people by a cookie.
+/// An authenticator that recognises users by a cookie.
 struct Sessions;
 
 #[async_trait]
@@ -38,7 +38,7 @@ impl Authenticator for Sessions {
     }
 }
 
-/// Somebody who may watch the own tasks.
+/// Returns a user who may watch the user's own tasks.
 fn person(user: &str) -> Principal {
     let own: Scope = format!("{user}-*").parse().into_iter().collect();
     let permissions = Permissions::default().with(Permission::Watch, own);
@@ -150,7 +150,7 @@ async fn a_prefix_and_the_clients_address_are_read_by_themselves() {
     let _client = TestClient::connect(format!("ws://{addr}/deep/tidings/ws")).await;
     let (_, connections) = get(addr, "/deep/tidings/api/connections", HOST).await;
     assert!(connections.contains("127.0.0.1"), "{connections}");
-    // Nobody has named the framing, and the service has set it.
+    // The test has not set the framing, so the service has.
     assert_eq!(bus.framing().name, WEBSOCKET.name);
 }
 

@@ -451,8 +451,7 @@ export interface ConnectionEstablished {
   epoch?: Epoch | null;
   heartbeat_interval_ms: number;
   /**
-   * Bytes of a message that the server accepts. A larger one closes the connection
-   * with 1009.
+   * The largest message that the server accepts, in bytes. A larger one closes the connection with 1009.
    */
   max_message_bytes?: number | null;
   offset?: Offset | null;

@@ -61,7 +61,7 @@ pub(crate) struct ConnectionEstablished<'a> {
     protocol: Cow<'a, str>,
     resume_token: Cow<'a, str>,
     heartbeat_interval_ms: u64,
-    /// Bytes of a message that the server accepts. A larger one closes the connection
+    /// The largest message that the server accepts, in bytes. A larger one closes the connection
     /// with 1009.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_message_bytes: Option<u64>,
