@@ -90,7 +90,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Any name will do here; a real service checks a password.
+/// Any name is accepted here. A real service checks a password.
 async fn login(State(app): State<App>, user: String) -> impl axum::response::IntoResponse {
     let session = format!("{:032x}", fastrand::u128(..));
     let cookie = format!("session={session}; HttpOnly; SameSite=Strict; Path=/");

@@ -42,9 +42,9 @@ impl FileHandler {
 impl EventHandler for FileHandler {
     async fn handle(&self, update: Delivery) -> Result<(), HandlerError> {
         let line = match update {
-            // An event is one line of JSON as it lies in the log.
+            // The log stores an event as one line of JSON.
             Update::Event(event) => format!("{}\n", event.json()),
-            // A file with a hole must say so, too.
+            // A file with missing events must say so.
             Update::Gap { task_id, gap, .. } => {
                 let gap = serde_json::json!({ "task_id": task_id, "gap": gap });
                 format!("{gap}\n")

@@ -81,7 +81,7 @@ impl NewEvent {
         )
     }
 
-    /// `task_failed`.
+    /// Creates a `task_failed` event.
     pub fn task_failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(
             EventType::TaskFailed,
@@ -118,7 +118,7 @@ impl NewEvent {
         Self::of(EventType::StepCompleted, fields)
     }
 
-    /// `step_failed`.
+    /// Creates a `step_failed` event.
     pub fn step_failed(
         step_id: impl AsRef<str>,
         error: impl Into<Box<dyn Error + Send + Sync>>,
@@ -168,7 +168,7 @@ impl NewEvent {
         Self::of(EventType::ToolCallCompleted, fields)
     }
 
-    /// `tool_call_failed`.
+    /// Creates a `tool_call_failed` event.
     pub fn tool_call_failed(
         tool_call_id: impl AsRef<str>,
         error: impl Into<Box<dyn Error + Send + Sync>>,

@@ -145,24 +145,23 @@ pub struct Event {
 }
 
 impl Event {
-    /// Returns the event's place in its task's log. The methods with the names of
-    /// fields are there for code that also runs in the process of a bus, where an event
-    /// is a record of the log.
+    /// Returns the event's place in its task's log. Some methods have the names of fields. They
+    /// allow the same code to run in the process of a bus, where an event is a record of the log.
     pub fn offset(&self) -> Offset {
         self.offset
     }
 
-    /// Returns what kind of event it is.
+    /// Returns the type of the event.
     pub fn event_type(&self) -> &EventType {
         &self.event_type
     }
 
-    /// Returns what the event says.
+    /// Returns the event's data.
     pub fn data(&self) -> Data {
         self.data.clone()
     }
 
-    /// Returns when the event got its place.
+    /// Returns when the server accepted the event.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
     }
@@ -172,7 +171,8 @@ impl Event {
         Some(&self.task_id)
     }
 
-    /// Returns the first offset that the event stands for: its own, unless it is merged.
+    /// Returns the first offset that the event stands for. It differs from `offset` only for merged
+    /// events.
     pub fn first_offset(&self) -> Offset {
         self.from.unwrap_or(self.offset)
     }

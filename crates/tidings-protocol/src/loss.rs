@@ -1,13 +1,13 @@
-//! Why a client has no connection.
+//! The reasons why a client has no connection.
 
 use std::error::Error;
 use std::sync::Arc;
 
-/// Why a connection is not there.
+/// Why a client has no connection.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Loss {
-    /// Nobody answers there, or not in the way of a WebSocket server.
+    /// No server answers at the address, or it is not a WebSocket server.
     #[error("the server cannot be reached")]
     Unreachable(#[source] Arc<dyn Error + Send + Sync>),
     /// The server answered the handshake with an HTTP status.
@@ -24,16 +24,16 @@ pub enum Loss {
     Closed {
         /// The WebSocket close code, if one came.
         code: Option<u16>,
-        /// Why, in the server's words; may be empty.
+        /// The server's reason, in its own words. It may be empty.
         reason: String,
     },
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] Arc<dyn Error + Send + Sync>),
-    /// The server has said nothing for too long.
+    /// The server has been silent for too long.
     #[error("the server has fallen silent")]
     Silent,
-    /// The token source failed, or did not answer in time. It is asked again.
+    /// The token source failed, or did not answer in time. The client asks it again.
     #[error("the token source has given no token")]
     NoToken,
 }

@@ -1,4 +1,4 @@
-//! What a subscriber gets, in the process of a bus and through a client.
+//! Updates: what a subscriber receives, from a bus in its process or through a client.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use crate::{Event, Fold, Gap, Loss, Offset, ResetReason, TaskId, TaskSnapshot};
 
-/// What a subscriber gets: of a bus in its own process, or through a client.
+/// What a subscriber receives, from a bus in its own process or through a client.
 ///
-/// For each task: a [`Snapshot`](Self::Snapshot) first, then every offset in
-/// order, as an [`Event`](Self::Event) or inside of a [`Gap`](Self::Gap), also
-/// when the connection broke in between. A task's state is the latest
-/// snapshot, with the events above the snapshot's own offset applied.
+/// For each task, a [`Snapshot`](Self::Snapshot) comes first. Then every offset comes in order, as
+/// an [`Event`](Self::Event) or inside of a [`Gap`](Self::Gap), even if the connection broke in
+/// between. A task's state is the latest snapshot, with the events above the snapshot's own offset
+/// applied.
 ///
-/// `E` is the event: an [`Event`] through a client, a record of the log in the process
-/// of the bus. Both have the same methods.
+/// `E` is the type of events. Through a client it is an [`Event`]. In the process of a bus it is a
+/// record of the log. Both have the same methods.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Update<E = Arc<Event>> {
@@ -25,43 +25,42 @@ pub enum Update<E = Arc<Event>> {
     Snapshot(Arc<TaskSnapshot>),
     /// The next event of a task.
     Event(E),
-    /// Offsets that will not come.
+    /// Offsets that will not be delivered.
     Gap {
         /// The task.
         task_id: TaskId,
-        /// Which, and why.
+        /// The missing offsets, and why they are missing.
         gap: Gap,
-        /// The task's state, newer than the gap; none if all that is missing
-        /// was superseded.
+        /// The task's state, newer than the gap. `None` if all missing events are outdated.
         snapshot: Option<Arc<TaskSnapshot>>,
     },
-    /// A task that a pattern matched is gone: it was removed, or may not be watched
-    /// any more. If it comes back, it begins with a [`Snapshot`](Self::Snapshot).
+    /// A task that a pattern matched is gone: it was removed, or may no longer be watched. If it
+    /// returns, a [`Snapshot`](Self::Snapshot) comes first.
     Removed {
         /// The task.
         task_id: TaskId,
     },
-    /// The watch's position is void: the task has started over, or the position was
-    /// after its newest event.
+    /// The watch's position is not valid any more. The task has started over, or the position was
+    /// beyond its newest event.
     Reset {
         /// The task.
         task_id: TaskId,
-        /// Why.
+        /// Why the position is not valid.
         reason: ResetReason,
-        /// What comes next comes after this offset, in the snapshot's epoch.
+        /// The following events come after this offset, in the snapshot's epoch.
         offset: Offset,
         /// The task's state.
         snapshot: Arc<TaskSnapshot>,
     },
-    /// The connection is gone, of a client. The client comes back by itself; nothing is lost
-    /// by that, or a gap will say what.
+    /// A client has lost its connection. The client reconnects by itself. Nothing is lost, or a gap
+    /// will report what is missing.
     Disconnected {
-        /// Why.
+        /// Why the connection was lost.
         loss: Loss,
-        /// When the next attempt is; none when it waits for a token.
+        /// The time until the next attempt. `None` if the client waits for a token.
         retry_in: Option<Duration>,
     },
-    /// The connection is there again, of a client.
+    /// A client has connected again.
     Reconnected,
 }
 
@@ -80,7 +79,7 @@ impl<E: RecordedEvent> Update<E> {
 }
 
 impl<E> Update<E> {
-    /// The snapshot that it brings, if it brings one.
+    /// Returns the snapshot that the update contains, if there is one.
     pub fn snapshot(&self) -> Option<&Arc<TaskSnapshot>> {
         match self {
             Self::Snapshot(snapshot) | Self::Reset { snapshot, .. } => Some(snapshot),
@@ -95,7 +94,7 @@ pub trait RecordedEvent {
     /// Returns the task that the event belongs to.
     fn task_id(&self) -> Option<&TaskId>;
 
-    /// Returns the event, decoded; none if it cannot be read.
+    /// Returns the event, decoded, or `None` if it cannot be read.
     fn event(&self) -> Option<Cow<'_, Event>>;
 }
 
@@ -109,7 +108,7 @@ impl RecordedEvent for Arc<Event> {
     }
 }
 
-/// The tasks that a subscriber was told of, each as it is after the last update.
+/// The states of all tasks for which a subscriber received updates.
 ///
 /// ```
 /// use tidings_protocol::{Event, States, Update};
@@ -124,7 +123,7 @@ impl RecordedEvent for Arc<Event> {
 pub struct States(BTreeMap<TaskId, Fold>);
 
 impl States {
-    /// Returns the state of a task; none if there was no update of it yet.
+    /// Returns the state of a task, or `None` if no update of the task has arrived.
     pub fn get(&self, task_id: &TaskId) -> Option<&Arc<TaskSnapshot>> {
         self.0.get(task_id)?.state()
     }

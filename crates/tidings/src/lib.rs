@@ -6,7 +6,7 @@
 //!
 //! # Where to begin
 //!
-//! | your program | begin with | a whole program |
+//! | your program | start with | a complete program |
 //! |---|---|---|
 //! | does work and shows it itself: a command-line tool, a desktop program | [`EventBus::run`], [`EventBus::watch`] | [`cli_tool`] |
 //! | is a web service: people log in, begin jobs, watch and cancel them | [`TidingsService`], [`EventBus::run`] | [`axum_service`] |
@@ -18,8 +18,8 @@
 //! [client example]: https://github.com/tidings-rs/tidings/blob/main/examples/client.rs
 //! [`embed_node`]: https://github.com/tidings-rs/tidings/blob/main/examples/embed_node.rs
 //!
-//! Work is a scope, on the bus as on the client. How it returns is how its task ends,
-//! a panic and a cancellation included, and reports cannot harm it:
+//! Work is a scope, both on the bus and on the client. The way in which the work returns decides
+//! how its task ends. This includes a panic and a cancellation. Reports cannot harm the work:
 //!
 //! ```
 //! use tidings::bus::guard::BoxError;
@@ -59,15 +59,12 @@
 //! No feature is on by default. Without features you get the bus and the protocol, with no socket
 //! and no HTTP.
 //!
-//! * `connections`: sessions, subscriptions, heartbeats, resume and inboxes,
-//!   for a transport of your own.
-//! * `transport`: WebSocket, SSE and REST as a hyper and tower service.
-//!   Implies `connections`.
-//! * `axum`: WebSockets under `axum::serve` are as fast as under hyper itself, axum's
-//!   `ConnectInfo` and prefixes are read, and `AxumListener` has write deadlines.
-//!   Implies `transport`.
-//! * `metrics`: everything that is counted, as Prometheus text. Implies
-//!   `connections`.
+//! * `connections`: sessions, subscriptions, heartbeats, resume and inboxes, for a transport of
+//!   your own.
+//! * `transport`: WebSocket, SSE and REST as a hyper and tower service. Implies `connections`.
+//! * `axum`: makes WebSockets under `axum::serve` as fast as under hyper itself, and reads axum's
+//!   `ConnectInfo` and prefixes. `AxumListener` has write deadlines. Implies `transport`.
+//! * `metrics`: all counters as Prometheus text. Implies `connections`.
 //! * `describe`: OpenAPI, AsyncAPI and JSON Schemas. Implies `transport`.
 //! * `auth`: authentication with JSON Web Tokens and API keys. Implies `connections`.
 //! * `store`: tasks and clients' positions outlive the process, on an embedded engine. See

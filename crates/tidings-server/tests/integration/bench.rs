@@ -70,7 +70,7 @@ fn at_a_rate_it_publishes_that_many() {
 fn what_cannot_be_measured_is_said_in_words() {
     let said = refusal(&mut tidings(&["bench", "--url", "localhost"]), 64);
     assert!(said.contains("\"localhost\" is no URL"), "{said}");
-    // Nobody listens there: the port was free a moment ago.
+    // No server listens there: the port was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);

@@ -89,7 +89,7 @@ fn lines_of_standard_input_are_published_in_order() {
     let good = "{\"event_type\":\"count\"}\n".repeat(50);
     let output = publish(&format!("{good}not json\n{good}"));
     assert_eq!(output.status.code(), Some(65));
-    // What was good before is published, and told.
+    // The valid lines before it are published, and the command says so.
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(told.lines().count(), 50);
     assert!(told.trim_end().ends_with(":650"), "{told}");
@@ -98,7 +98,7 @@ fn lines_of_standard_input_are_published_in_order() {
     let snapshot = server.text(&["get", "build-1", "--json"]);
     let snapshot: Value = serde_json::from_str(&snapshot).unwrap();
     assert_eq!(snapshot["offset"], 650);
-    // A line that the server refuses is named, too.
+    // The error also names a line that the server refuses.
     let end = "{\"event_type\":\"task_completed\"}\n";
     let output = publish(&format!(
         "{end}{{\"event_type\":\"progress_update\",\"data\":{{\"progress\":1}}}}\n"
@@ -261,7 +261,7 @@ fn help_teaches_by_examples() {
     }
 }
 
-/// What a shell is told when it asks what can come next, with this typed.
+/// Returns the completions that a shell gets for this command line.
 fn completed(words: &[&str]) -> Vec<String> {
     let mut asking = tidings(&["--", "tidings"]);
     asking.args(words).env("TIDINGS_COMPLETE", "fish");
@@ -283,7 +283,7 @@ fn ids_of_tasks_are_completed_from_the_server() {
         let words = completed(&[command, "--url", url, "build"]);
         assert_eq!(words, ["build-1", "build-2"], "{command}");
     }
-    // A server that is away makes nobody wait for long.
+    // If the server is unreachable, completion does not wait for long.
     assert!(completed(&["watch", "--url", "http://127.0.0.1:1", "build"]).is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! `tidings logs`, `get`, `wait`, `rm`, `connections`, `kick` and `send`, from outside.
+//! The commands `logs`, `get`, `wait`, `rm`, `connections`, `kick` and `send`.
 
 use std::process::{Child, Output, Stdio};
 
@@ -78,7 +78,7 @@ fn the_whole_history_is_printed_as_it_was_written() {
         world.text(&["logs", "job", "--stream", "stderr"]),
         "error\n"
     );
-    // Followed, a task that has ended is told whole, and ends the command.
+    // With `--follow`, an ended task is shown completely, and ends the command.
     assert_eq!(
         world
             .text(&["logs", "job", "-f", "--stream", "stdout"])
@@ -143,7 +143,7 @@ fn a_server_without_time_is_waited_for() {
 fn what_comes_is_followed_until_the_task_has_ended() {
     let world = World::start();
     let (mut child, lines) = world.background(&["logs", "later", "-f", "--timestamps"]);
-    // The task is not there yet.
+    // The task does not exist yet.
     world.start_task("later");
     world.log(
         "later",
@@ -221,7 +221,7 @@ fn a_task_that_is_removed_while_it_is_waited_for_has_an_end_of_its_own() {
     ] {
         world.start_task("d");
         let (mut child, lines) = world.background(arguments);
-        // A waiting command says nothing before the end: it is connected when it watches.
+        // A waiting command prints nothing before the end. It is connected when it watches.
         while !world
             .text(&["connections", "-o", "json"])
             .lines()
@@ -255,7 +255,7 @@ fn a_task_that_does_not_end_in_time_is_named() {
             "{stderr}"
         );
     }
-    // Nothing is known of a task while the server is away.
+    // While the server is unreachable, nothing is known about a task.
     let away = [
         "wait",
         "slow",
@@ -338,7 +338,7 @@ fn a_client_is_listed_gets_a_message_and_is_kicked() {
     assert_eq!(child.wait().unwrap().code(), Some(69));
 }
 
-/// What a command shows in a terminal of this width.
+/// Returns what a command shows in a terminal of this width.
 #[cfg(unix)]
 fn shown(world: &World, columns: u16, arguments: &[&str], no_color: bool) -> String {
     let (pty, pts) = pty_process::blocking::open().unwrap();
@@ -353,7 +353,7 @@ fn shown(world: &World, columns: u16, arguments: &[&str], no_color: bool) -> Str
     };
     let mut child = command.spawn(pts).unwrap();
     let mut bytes = Vec::new();
-    // A terminal whose last user is gone says EIO.
+    // A terminal whose last process has ended returns EIO.
     let _ = std::io::Read::read_to_end(&mut &pty, &mut bytes);
     child.wait().unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
@@ -373,13 +373,13 @@ fn rows_fit_the_terminal_and_colours_can_be_turned_off() {
         "{table}"
     );
     assert!(table.contains('…'), "{table}");
-    // In a pipe nothing is cut.
+    // Lines are not cut in a pipe.
     assert!(
         world
             .text(&["tasks"])
             .contains(&"a long message ".repeat(19))
     );
-    // `wait` with a child of it: bars of two tasks, one under the other.
+    // `wait` for a task with a child: the bars of both tasks are below each other.
     world.text(&[
         "publish",
         "sub",

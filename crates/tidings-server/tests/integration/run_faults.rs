@@ -348,7 +348,7 @@ fn a_signal_that_is_ignored_stays_ignored() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-/// A server that takes connections, and does this with each.
+/// Starts a server that accepts connections and calls this function with each.
 fn listener(with: impl Fn(std::net::TcpStream) + Send + 'static) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -378,7 +378,7 @@ fn a_command_does_not_notice_what_the_server_does() {
     let options = ["--listen", "127.0.0.1:0", "--log", "error", "--auth", "jwt"];
     let locked = Server::start(tidings(&options).arg("--jwt-key").arg(&key));
     let locked = format!("http://{}", locked.addr());
-    // No event of more than a few bytes is taken.
+    // The server accepts only events of a few bytes.
     let options = [
         "--listen",
         "127.0.0.1:0",

@@ -114,7 +114,7 @@ fn a_token_opens_what_it_names_and_nothing_else_by_every_way() {
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
 
-/// `tidings run` of a script has the file of the token, and its children too.
+/// `tidings run` gives the token's file to a script, and to the script's children.
 #[test]
 fn a_token_comes_from_a_file_with_whatever_editors_add_to_it() {
     let key = file("file.key", "a secret of more than 32 bytes, for tests\n");

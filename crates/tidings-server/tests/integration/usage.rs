@@ -137,7 +137,7 @@ fn an_unknown_variable_is_refused() {
     assert!(stderr.contains("tidings --help"), "{stderr}");
 }
 
-/// A Kubernetes Service that is named `tidings` has these in every pod beside it.
+/// A Kubernetes Service with the name `tidings` sets these variables in every pod next to it.
 #[test]
 fn variables_of_services_are_left_alone() {
     let injected = [
