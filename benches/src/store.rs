@@ -281,6 +281,7 @@ fn batch(task_id: &TaskId, first: u64, count: u64, snapshot: &mut TaskSnapshot) 
         events,
         snapshot: Arc::new(snapshot.clone()),
         rules: None,
+        outputs: None,
     }
 }
 

@@ -19,8 +19,8 @@ fn connects(after_ms: u64, token: Option<&str>) -> Value {
     json!({ "connects": { "after_ms": after_ms, "token": token } })
 }
 
-fn says(message: Value) -> Value {
-    json!({ "server": message })
+fn says(message: impl Into<Value>) -> Value {
+    json!({ "server": message.into() })
 }
 
 /// The client connects, and the server greets it.
