@@ -169,12 +169,13 @@ mod tests {
             "publish",
             "subscribe",
             "unsubscribe",
+            "answer",
             "command",
             "authenticate",
         ] {
             assert!(messages.contains_key(name), "{name}");
         }
-        assert_eq!(messages.len(), 18);
+        assert_eq!(messages.len(), 19);
     }
 
     #[test]

@@ -431,9 +431,9 @@ impl WireChecker {
         let appeared = data.get("pattern").is_some() && offset == 0;
         // Without a request: the server names the epoch of a task's first event.
         let known = self.tasks.get(&task_id);
-        if let Some(known) = known.filter(|_| asked.is_none() && data.get("ref").is_none())
-            && !appeared
-            && (known.checker.expected() != Some(1) || offset != 0 || !recovered)
+        if let Some(known) = known.filter(|_| {
+            asked.is_none() && data.get("ref").is_none() && data.get("pattern").is_none()
+        }) && (known.checker.expected() != Some(1) || offset != 0 || !recovered)
         {
             return Err(malformed("subscribed again, with events before it"));
         }

@@ -5,68 +5,68 @@ use crate::asset::{Asset, Representation};
 /// The embedded files.
 pub(crate) static ASSETS: &[Asset] = &[
     Asset {
-        path: "/assets/Coloured-DO5JMcuX.js",
+        path: "/assets/Coloured-CQbrqV_T.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"UgsniTqr5IubM_jQ7iGMZY-br\"",
-                body: include_bytes!("../ui/dist/assets/Coloured-DO5JMcuX.js.br"),
+                etag: "\"f0H-h3da7x-WGggVqjdPcs-br\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-CQbrqV_T.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"UgsniTqr5IubM_jQ7iGMZY-gzip\"",
-                body: include_bytes!("../ui/dist/assets/Coloured-DO5JMcuX.js.gzip"),
+                etag: "\"f0H-h3da7x-WGggVqjdPcs-gzip\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-CQbrqV_T.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"UgsniTqr5IubM_jQ7iGMZY\"",
-                body: include_bytes!("../ui/dist/assets/Coloured-DO5JMcuX.js"),
+                etag: "\"f0H-h3da7x-WGggVqjdPcs\"",
+                body: include_bytes!("../ui/dist/assets/Coloured-CQbrqV_T.js"),
             },
         ],
     },
     Asset {
-        path: "/assets/Found-Bij5sDZA.js",
+        path: "/assets/Found-CYUYqqh9.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"sV4lepueoOJh20wKBjqmyK-br\"",
-                body: include_bytes!("../ui/dist/assets/Found-Bij5sDZA.js.br"),
+                etag: "\"Uwptvf6M3cp0TY4GWNBpwF-br\"",
+                body: include_bytes!("../ui/dist/assets/Found-CYUYqqh9.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"sV4lepueoOJh20wKBjqmyK-gzip\"",
-                body: include_bytes!("../ui/dist/assets/Found-Bij5sDZA.js.gzip"),
+                etag: "\"Uwptvf6M3cp0TY4GWNBpwF-gzip\"",
+                body: include_bytes!("../ui/dist/assets/Found-CYUYqqh9.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"sV4lepueoOJh20wKBjqmyK\"",
-                body: include_bytes!("../ui/dist/assets/Found-Bij5sDZA.js"),
+                etag: "\"Uwptvf6M3cp0TY4GWNBpwF\"",
+                body: include_bytes!("../ui/dist/assets/Found-CYUYqqh9.js"),
             },
         ],
     },
     Asset {
-        path: "/assets/Markdown-DTJeQEMx.js",
+        path: "/assets/Markdown-CdT5OwmK.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"NJQBOiz2eSgewAqpzKDN79-br\"",
-                body: include_bytes!("../ui/dist/assets/Markdown-DTJeQEMx.js.br"),
+                etag: "\"N-718e-byPoEOpg_C0NXO_-br\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-CdT5OwmK.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"NJQBOiz2eSgewAqpzKDN79-gzip\"",
-                body: include_bytes!("../ui/dist/assets/Markdown-DTJeQEMx.js.gzip"),
+                etag: "\"N-718e-byPoEOpg_C0NXO_-gzip\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-CdT5OwmK.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"NJQBOiz2eSgewAqpzKDN79\"",
-                body: include_bytes!("../ui/dist/assets/Markdown-DTJeQEMx.js"),
+                etag: "\"N-718e-byPoEOpg_C0NXO_\"",
+                body: include_bytes!("../ui/dist/assets/Markdown-CdT5OwmK.js"),
             },
         ],
     },
@@ -93,68 +93,68 @@ pub(crate) static ASSETS: &[Asset] = &[
         ],
     },
     Asset {
-        path: "/assets/dashboard-LYNrSM8j.js",
+        path: "/assets/dashboard-CuoBQCeN.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"CjuPXvzi16cB6TQv6PKnLs-br\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-LYNrSM8j.js.br"),
+                etag: "\"PpZVYoTWptRwzPiAuiKHCo-br\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-CuoBQCeN.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"CjuPXvzi16cB6TQv6PKnLs-gzip\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-LYNrSM8j.js.gzip"),
+                etag: "\"PpZVYoTWptRwzPiAuiKHCo-gzip\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-CuoBQCeN.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"CjuPXvzi16cB6TQv6PKnLs\"",
-                body: include_bytes!("../ui/dist/assets/dashboard-LYNrSM8j.js"),
+                etag: "\"PpZVYoTWptRwzPiAuiKHCo\"",
+                body: include_bytes!("../ui/dist/assets/dashboard-CuoBQCeN.js"),
             },
         ],
     },
     Asset {
-        path: "/assets/sse-C5LOcEbM.js",
+        path: "/assets/sse-BVg6HFLJ.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"X5u95SEtvhzX99ONNPyFJB-br\"",
-                body: include_bytes!("../ui/dist/assets/sse-C5LOcEbM.js.br"),
+                etag: "\"nKA372ecJT0U-ihHyW-ibI-br\"",
+                body: include_bytes!("../ui/dist/assets/sse-BVg6HFLJ.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"X5u95SEtvhzX99ONNPyFJB-gzip\"",
-                body: include_bytes!("../ui/dist/assets/sse-C5LOcEbM.js.gzip"),
+                etag: "\"nKA372ecJT0U-ihHyW-ibI-gzip\"",
+                body: include_bytes!("../ui/dist/assets/sse-BVg6HFLJ.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"X5u95SEtvhzX99ONNPyFJB\"",
-                body: include_bytes!("../ui/dist/assets/sse-C5LOcEbM.js"),
+                etag: "\"nKA372ecJT0U-ihHyW-ibI\"",
+                body: include_bytes!("../ui/dist/assets/sse-BVg6HFLJ.js"),
             },
         ],
     },
     Asset {
-        path: "/assets/sse-dvyam-dc.js",
+        path: "/assets/sse-D6VR9uPk.js",
         content_type: "text/javascript; charset=utf-8",
         is_immutable: true,
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"RtvvYXNGFgMQTt_UITg_yy-br\"",
-                body: include_bytes!("../ui/dist/assets/sse-dvyam-dc.js.br"),
+                etag: "\"BEbdEzWqbo1rDIwDdHS4pu-br\"",
+                body: include_bytes!("../ui/dist/assets/sse-D6VR9uPk.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"RtvvYXNGFgMQTt_UITg_yy-gzip\"",
-                body: include_bytes!("../ui/dist/assets/sse-dvyam-dc.js.gzip"),
+                etag: "\"BEbdEzWqbo1rDIwDdHS4pu-gzip\"",
+                body: include_bytes!("../ui/dist/assets/sse-D6VR9uPk.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"RtvvYXNGFgMQTt_UITg_yy\"",
-                body: include_bytes!("../ui/dist/assets/sse-dvyam-dc.js"),
+                etag: "\"BEbdEzWqbo1rDIwDdHS4pu\"",
+                body: include_bytes!("../ui/dist/assets/sse-D6VR9uPk.js"),
             },
         ],
     },
@@ -187,17 +187,17 @@ pub(crate) static ASSETS: &[Asset] = &[
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"W5dbVVpDZK6iDoGxu1iQ4U-br\"",
+                etag: "\"nGfrQTV1mq8aCmNONUxD1i-br\"",
                 body: include_bytes!("../ui/dist/index.html.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"W5dbVVpDZK6iDoGxu1iQ4U-gzip\"",
+                etag: "\"nGfrQTV1mq8aCmNONUxD1i-gzip\"",
                 body: include_bytes!("../ui/dist/index.html.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"W5dbVVpDZK6iDoGxu1iQ4U\"",
+                etag: "\"nGfrQTV1mq8aCmNONUxD1i\"",
                 body: include_bytes!("../ui/dist/index.html"),
             },
         ],
@@ -209,17 +209,17 @@ pub(crate) static ASSETS: &[Asset] = &[
         representations: &[
             Representation {
                 encoding: Some("br"),
-                etag: "\"_BzxsRG9kGdxhcqsQ4q3Y6-br\"",
+                etag: "\"sNdjAnVJDo4oC0l2Fk6B9X-br\"",
                 body: include_bytes!("../ui/dist/tidings.js.br"),
             },
             Representation {
                 encoding: Some("gzip"),
-                etag: "\"_BzxsRG9kGdxhcqsQ4q3Y6-gzip\"",
+                etag: "\"sNdjAnVJDo4oC0l2Fk6B9X-gzip\"",
                 body: include_bytes!("../ui/dist/tidings.js.gzip"),
             },
             Representation {
                 encoding: None,
-                etag: "\"_BzxsRG9kGdxhcqsQ4q3Y6\"",
+                etag: "\"sNdjAnVJDo4oC0l2Fk6B9X\"",
                 body: include_bytes!("../ui/dist/tidings.js"),
             },
         ],

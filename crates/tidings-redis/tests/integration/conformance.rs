@@ -141,6 +141,9 @@ async fn a_run_of_deltas_counts_once_against_the_limit() {
     let config = bus.broker(Some(redis.broker()));
     let bus = EventBus::open(config, redis.store()).await.unwrap();
     let task = "t".parse().unwrap();
+    while redis.store().find(&task).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     let publish = async |event: NewEvent| {
         bus.publish(&task, event).await.unwrap();
     };

@@ -75,7 +75,7 @@ async fn states(addr: &str, task: &str) -> (TaskSnapshot, TaskSnapshot) {
         let events = page["events"].as_array().unwrap();
         for event in events {
             let event: Event = serde_json::from_value(event.clone()).unwrap();
-            assert_eq!(event.offset, replay.offset.next(), "no hole");
+            assert_eq!(event.first_offset(), replay.offset.next(), "no hole");
             let payload = Payload::of(&event).unwrap();
             replay.apply(&payload, event.offset, event.timestamp);
         }

@@ -21,6 +21,7 @@ const OPTIONS: &[&str] = &[
     "jwt-issuer",
     "jwt-leeway",
     "api-keys",
+    "answer-link-key",
     "allow-anonymous",
     "token-in-query",
     "tls-cert",

@@ -260,7 +260,7 @@ export type ClientMessage =
     }
   | {
       /**
-       * With what.
+       * The command's arguments.
        */
       args?: Fields | null;
       /**
@@ -477,7 +477,7 @@ export interface TaskSnapshot {
    */
   ended_inputs?: EndedInput[];
   /**
-   * The numbering of `offset`.
+   * The epoch of `offset`.
    */
   epoch: Epoch;
   /**
@@ -509,7 +509,7 @@ export interface TaskSnapshot {
    */
   parent_task_id: TaskId | null;
   /**
-   * Commands that are neither rejected nor completed.
+   * Requests neither rejected nor completed.
    */
   pending_commands: PendingCommand[];
   /**
@@ -595,7 +595,7 @@ export interface EndedInput {
   value?: Json | null;
 }
 /**
- * A text that the task has put out.
+ * An output of the task: text that it streams.
  */
 export interface OutputState {
   /**
@@ -661,7 +661,7 @@ export interface PendingInput {
    */
   expires_at?: Timestamp | null;
   /**
-   * The question.
+   * The id of the question.
    */
   input_id: ItemId;
   /**
@@ -669,7 +669,7 @@ export interface PendingInput {
    */
   prompt: string;
   /**
-   * When the question was asked.
+   * Since when it waits.
    */
   requested_at: Timestamp;
   /**
@@ -1013,7 +1013,7 @@ export interface InputRequired {
    */
   expires_in_ms?: number | null;
   /**
-   * The question.
+   * The id of the question.
    */
   input_id: ItemId;
   /**
