@@ -5,6 +5,7 @@
 //! its own command line and passes it to [`run`]. The server itself is not here.
 
 mod age;
+mod answer;
 mod bench;
 mod code;
 mod command;
@@ -58,6 +59,7 @@ pub enum ClientCommand {
     Get(get::Arguments),
     Publish(publish::Arguments),
     Command(command::Arguments),
+    Answer(answer::Arguments),
     Rm(remove::Arguments),
     Connections(connections::Arguments),
     Kick(connections::kick::Arguments),
@@ -85,6 +87,7 @@ pub fn run(command: ClientCommand, cli: clap::Command) -> Result<ExitCode, Failu
         ClientCommand::Logs(arguments) => block_on(logs::run(arguments)),
         ClientCommand::Wait(arguments) => block_on(watch::wait::run(arguments)),
         ClientCommand::Command(arguments) => block_on(command::run(arguments)),
+        ClientCommand::Answer(arguments) => block_on(answer::run(arguments)),
         ClientCommand::Rm(arguments) => block_on(remove::run(arguments)),
         ClientCommand::Connections(arguments) => block_on(connections::run(arguments)),
         ClientCommand::Kick(arguments) => block_on(connections::kick::run(arguments)),

@@ -7,7 +7,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
-use tidings_client::protocol::{Data, EventId, NewEvent, Source, Target, TaskId, TaskSnapshot};
+use tidings_client::protocol::{
+    Data, EventId, ItemId, Json, NewEvent, Source, Target, TaskId, TaskSnapshot,
+};
 use tidings_client::{
     BoxError, ClientBuilder, ClientConfig, ReceiptError, Status, Stopped, TaskBuilder, TaskQuery,
     WatchError,
@@ -209,6 +211,14 @@ impl Client {
         let args = args.map(Data::parse).transpose();
         let args = args.map_err(|error| wrong(&error))?;
         self.spawn(|client| async move { client.command(&task, command, args).await })
+    }
+
+    /// Answers an open question of a task. `value` is JSON.
+    fn answer(&self, task: &str, input: &str, value: &str) -> PyResult<Operation> {
+        let task = task_id(task)?;
+        let input: ItemId = input.parse().map_err(|error| wrong(&error))?;
+        let value = Json::parse(value).map_err(|error| wrong(&error))?;
+        self.spawn(|client| async move { client.answer(&task, &input, value).await })
     }
 
     /// Watches a task, or all that match a pattern.

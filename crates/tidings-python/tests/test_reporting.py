@@ -248,3 +248,14 @@ def test_losing_the_server_is_logged_once(
     server.start()
     until("it is back", lambda: "connected to" in caplog.text)
     assert caplog.text.count("no connection") == 1
+
+
+def test_the_first_answer_to_a_question_wins(client: tidings.Client) -> None:
+    question = {"input_id": "confirm", "prompt": "Deploy?", "choices": ["yes", "no"]}
+    client.publish("deploy", "input_required", question, timeout=DEADLINE)
+    with pytest.raises(tidings.Refused):
+        client.answer("deploy", "confirm", "perhaps", timeout=DEADLINE)
+    client.answer("deploy", "confirm", "yes", timeout=DEADLINE)
+    with pytest.raises(tidings.Refused) as refused:
+        client.answer("deploy", "confirm", "no", timeout=DEADLINE)
+    assert refused.value.code == "already_answered"

@@ -191,6 +191,17 @@ class Client:
         )
         return Published(*wait(operation, timeout, f"asking {task_id}"))
 
+    def answer(
+        self, task_id: str, input_id: str, value: Any, *, timeout: float | None = None
+    ) -> Published:
+        """Answers an open question of a task: the first answer wins.
+
+        Returns the place of the answer in the task's log. Raises `Refused` if the
+        question is answered already or not open, or if the value does not fit it.
+        """
+        operation = self._core.native().answer(task_id, input_id, dumps(value))
+        return Published(*wait(operation, timeout, f"answering {task_id}"))
+
     @property
     def pending(self) -> int:
         """How many publishes and reports the server has not answered yet."""

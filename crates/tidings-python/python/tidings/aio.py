@@ -193,6 +193,11 @@ class Client:
         text = None if args is None else dumps(args)
         return Published(*await _result(self._core.native().command(task_id, command, text)))
 
+    async def answer(self, task_id: str, input_id: str, value: Any) -> Published:
+        """Answers an open question of a task: see `tidings.Client.answer`."""
+        native = self._core.native()
+        return Published(*await _result(native.answer(task_id, input_id, dumps(value))))
+
     @property
     def pending(self) -> int:
         """How many publishes and reports the server has not answered yet."""

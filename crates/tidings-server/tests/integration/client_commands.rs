@@ -191,6 +191,30 @@ fn a_command_without_an_agent_is_not_waited_for_for_ever() {
 }
 
 #[test]
+fn the_first_answer_to_a_question_wins() {
+    let server = Running::start();
+    let question = [
+        "publish",
+        "deploy",
+        "input_required",
+        "input_id=confirm",
+        "prompt=Deploy?",
+        "choices:=[\"yes\", \"no\"]",
+    ];
+    server.text(&question);
+    let wrong = server.client(&["answer", "deploy", "confirm", "perhaps"]);
+    assert_eq!(wrong.status.code(), Some(76), "{wrong:?}");
+    let told = server.text(&["answer", "deploy", "confirm", "yes"]);
+    assert_eq!(told, "confirm of deploy answered\n");
+    let late = server.client(&["answer", "deploy", "confirm", "no"]);
+    assert_eq!(late.status.code(), Some(76));
+    let stderr = String::from_utf8_lossy(&late.stderr);
+    assert!(stderr.contains("already_answered"), "{stderr}");
+    let unknown = server.client(&["answer", "nobody", "confirm", "yes"]);
+    assert_eq!(unknown.status.code(), Some(66), "{unknown:?}");
+}
+
+#[test]
 fn a_server_that_is_away_is_named_with_what_to_do() {
     for arguments in [
         &["publish", "a", "log", "message=a", "--timeout", "300ms"][..],
