@@ -24,13 +24,13 @@ class AgentState:
     """An agent and its last status."""
 
     agent_id: str
-    """The agent."""
+    """The agent's id."""
     message: str | None
-    """More about that."""
+    """A message for people about the status."""
     status: Literal["idle", "working", "waiting", "error", "offline"]
-    """What it does."""
+    """The agent's status."""
     updated_at: str
-    """Since when."""
+    """When the status was reported."""
 
     @staticmethod
     def _of(fields: dict[str, Any]) -> AgentState:
@@ -45,18 +45,18 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactState:
-    """A thing that the task has made."""
+    """An artifact that the task has made."""
 
     artifact_id: str
-    """The artifact."""
+    """The artifact's id."""
     data: Any
-    """The thing itself, if small."""
+    """The artifact itself, if it is small."""
     media_type: str | None
-    """What it is, such as `image/png`."""
+    """The media type, such as `image/png`."""
     name: str | None
-    """What it is called."""
+    """The artifact's name."""
     url: str | None
-    """Where it is to be had."""
+    """Where to download the artifact."""
 
     @staticmethod
     def _of(fields: dict[str, Any]) -> ArtifactState:
@@ -88,16 +88,16 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class OutputState:
-    """A text that the task has put out."""
+    """An output of the task: text that it streams."""
 
     complete: bool
-    """No more will come."""
+    """Whether the output is complete."""
     length: int
     """The length of the whole output, in UTF-8 bytes."""
     output_id: str
-    """The output."""
+    """The output's id."""
     start: int
-    """Where `text` begins in the whole output, in UTF-8 bytes: 0 while all of it is here. What comes before can be read at `/api/tasks/{id}/outputs/{output_id}`."""
+    """Where `text` begins in the whole output, in UTF-8 bytes. It is 0 unless the start was cut off; then `/api/tasks/{id}/outputs/{output_id}` returns the earlier text."""
     text: str
     """The output from `start` to its end."""
 
@@ -115,20 +115,20 @@ class OutputState:
 
 @dataclass(frozen=True, slots=True)
 class PendingCommand:
-    """A request neither rejected nor completed."""
+    """A command that is neither rejected nor completed."""
 
     accepted: bool
-    """The task has said that it will."""
+    """Whether the task has accepted the command."""
     args: Any
-    """With what."""
+    """The command's arguments."""
     by: str
-    """Who asks."""
+    """Who sent the command."""
     command: str
-    """What to do."""
+    """The name of the command."""
     command_id: str
-    """The request."""
+    """The id of the command."""
     requested_at: str
-    """Since when it waits."""
+    """When the command was sent."""
 
     @staticmethod
     def _of(fields: dict[str, Any]) -> PendingCommand:
@@ -145,16 +145,20 @@ class PendingCommand:
 
 @dataclass(frozen=True, slots=True)
 class PendingInput:
-    """A question without an answer."""
+    """A question that has no answer yet."""
 
     input_id: str
-    """The question."""
+    """The id of the question."""
     prompt: str
-    """What to ask."""
+    """The question itself."""
     requested_at: str
     """Since when it waits."""
     schema: Any
-    """What the answer is to look like, as JSON Schema."""
+    """The form of the answer, as JSON Schema."""
+    choices: list[Any] | None = field(default_factory=list)
+    """The answers to choose from."""
+    expires_at: str | None = None
+    """When it expires; left out if it does not."""
 
     @staticmethod
     def _of(fields: dict[str, Any]) -> PendingInput:
@@ -164,6 +168,8 @@ class PendingInput:
             "prompt": fields["prompt"],
             "requested_at": fields["requested_at"],
             "schema": fields["schema"],
+            "choices": fields.get("choices", _ABSENT),
+            "expires_at": fields.get("expires_at", _ABSENT),
         }))
 
 
@@ -172,17 +178,17 @@ class StepState:
     """A step and its state."""
 
     ended_at: str | None
-    """When it ended."""
+    """When the step ended."""
     name: str | None
-    """What it is called."""
+    """The step's name."""
     parent_step_id: str | None
-    """The step that it is a part of."""
+    """The step that contains this one."""
     started_at: str
-    """When it began."""
+    """When the step began."""
     state: Literal["running", "completed", "failed", "interrupted"]
-    """Whether it is open, or how it ended."""
+    """Whether the step is running, or how it ended."""
     step_id: str
-    """The step."""
+    """The step's id."""
 
     @staticmethod
     def _of(fields: dict[str, Any]) -> StepState:
@@ -202,15 +208,15 @@ class ToolCallState:
     """A tool call and its state."""
 
     ended_at: str | None
-    """When it ended."""
+    """When the call ended."""
     started_at: str
-    """When it began."""
+    """When the call began."""
     state: Literal["running", "completed", "failed", "interrupted"]
-    """Whether it is open, or how it ended."""
+    """Whether the call is running, or how it ended."""
     tool: str
     """The tool's name."""
     tool_call_id: str
-    """The call."""
+    """The id of the tool call."""
 
     @staticmethod
     def _of(fields: dict[str, Any]) -> ToolCallState:
@@ -225,61 +231,87 @@ class ToolCallState:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedInput:
+    """A question that has an answer, or has expired."""
+
+    ended_at: str
+    """Since when."""
+    input_id: str
+    """The question."""
+    by: str | None = None
+    """Who has answered it; left out if it expired."""
+    value: Any = None
+    """The answer; left out if it expired, and if the answer has more than 2 KiB: then the log has it."""
+
+    @staticmethod
+    def _of(fields: dict[str, Any]) -> EndedInput:
+        """Reads what the server sends. Fields that are not known are ignored."""
+        return EndedInput(**_known({
+            "ended_at": fields["ended_at"],
+            "input_id": fields["input_id"],
+            "by": fields.get("by", _ABSENT),
+            "value": fields.get("value", _ABSENT),
+        }))
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSnapshot:
-    """A task's state: the reduction of its events up to `offset`."""
+    """A task's state: the result of applying its events up to `offset`."""
 
     agents: list[AgentState]
-    """Its agents, each with its last status."""
+    """The task's agents, each with its last status."""
     artifacts: list[ArtifactState]
-    """Things that it has made."""
+    """The task's artifacts."""
     epoch: str
-    """The numbering of `offset`."""
+    """The epoch of `offset`."""
     error: TaskError | None
-    """Why it failed."""
+    """Why the task failed."""
     finished_at: str | None
     """When the run ended."""
     message: str | None
-    """What it is doing; after a cancellation, the reason."""
+    """What the task is doing. After a cancellation, the reason for it."""
     name: str | None
-    """What it is called."""
+    """The task's name."""
     offset: int
-    """The last event that is counted in."""
+    """The last event that the snapshot contains."""
     outputs: list[OutputState]
-    """Texts that it has put out."""
+    """The task's outputs."""
     parent_task_id: str | None
-    """The task that it is a part of."""
+    """The task that contains this one."""
     pending_commands: list[PendingCommand]
     """Requests neither rejected nor completed."""
     pending_inputs: list[PendingInput]
     """Questions without an answer."""
     progress: float | None
-    """How far it is, in per cent."""
+    """The progress in per cent."""
     progress_at: str | None
-    """When the last `progress_update` came."""
+    """When the last `progress_update` was accepted."""
     result: Any
-    """What came of it."""
+    """The result of the task."""
     run: int
-    """How often it was started: 0 before the first time."""
+    """How many times the task was started; 0 before the first time."""
     stage: str | None
-    """The part of the work that it is in."""
+    """The stage of the work."""
     stalled: bool
-    """Nothing was heard from its producer within the lease."""
+    """Whether the producer has been silent for longer than the lease."""
     started_at: str | None
     """When the run began."""
     status: Literal["pending", "running", "completed", "failed", "cancelled"]
-    """Where it is in its life."""
+    """The task's status."""
     steps: list[StepState]
-    """Steps that are open, and the latest that ended."""
+    """The open steps, and the steps that ended last."""
     task_id: str
-    """The task."""
+    """The task's id."""
     tool_calls: list[ToolCallState]
-    """Tool calls that are open, and the latest that ended."""
+    """The open tool calls, and the tool calls that ended last."""
     truncated: bool
-    """Something did not fit and was left out."""
+    """Whether something did not fit and was left out."""
     updated_at: str | None
-    """When the last event came."""
+    """When the last event was accepted."""
+    ended_inputs: list[EndedInput] = field(default_factory=list)
+    """The latest questions that were answered or have expired; left out if there are none."""
     total: float | None = None
-    """How much there is to do, as `task_started` or the last update said; left out while unknown."""
+    """The whole amount of work, from `task_started` or the last update. Left out while unknown."""
 
     @staticmethod
     def _of(fields: dict[str, Any]) -> TaskSnapshot:
@@ -310,6 +342,7 @@ class TaskSnapshot:
             "tool_calls": [ToolCallState._of(each) for each in fields.get("tool_calls") or ()],
             "truncated": fields["truncated"],
             "updated_at": fields["updated_at"],
+            "ended_inputs": [EndedInput._of(each) for each in fields.get("ended_inputs") or ()],
             "total": fields.get("total", _ABSENT),
         }))
 
@@ -318,104 +351,104 @@ class TaskStartedData(TypedDict, total=False):
     """Data of `task_started`."""
 
     lease_ms: int | None
-    """Silence for so many milliseconds makes the task stall; for as long again, fail."""
+    """The lease in milliseconds. After one lease of silence the task stalls; after a second one it fails."""
     name: str | None
-    """What to call the task."""
+    """A name for people."""
     parent_task_id: str | None
-    """The task that this one is a part of."""
+    """The task that contains this one."""
     total: float | None
-    """How much there is to do, in any unit; `current` in later updates counts in it."""
+    """The whole amount of work, in any unit. `current` in later updates uses the same unit."""
 
 
 class ProgressUpdateData(TypedDict, total=False):
-    """Data of `progress_update`: `progress` or `current`, or both."""
+    """Data of `progress_update`. It has `progress`, `current`, or both."""
 
     current: float | None
-    """How much is done, in the unit of `total`."""
+    """The amount of work done, in the unit of `total`."""
     message: str | None
-    """What is being done, for people."""
+    """What the task is doing, for people."""
     progress: float | None
-    """Per cent, 0–100."""
+    """The progress in per cent, 0–100."""
     stage: str | None
-    """The part of the work that it is in."""
+    """The stage of the work."""
     total: float | None
-    """How much there is to do; else as `task_started` said."""
+    """The whole amount of work. If left out, the amount from `task_started` holds."""
 
 
 class _StepStartedDataRequired(TypedDict):
     """Data of `step_started`."""
 
     step_id: str
-    """The step."""
+    """The step's id."""
 
 
 class StepStartedData(_StepStartedDataRequired, total=False):
     """Data of `step_started`."""
 
     name: str | None
-    """What to call it."""
+    """A name for people."""
     parent_step_id: str | None
-    """The step that this one is a part of."""
+    """The step that contains this one."""
 
 
 class _StepCompletedDataRequired(TypedDict):
     """Data of `step_completed`."""
 
     step_id: str
-    """The step."""
+    """The step's id."""
 
 
 class StepCompletedData(_StepCompletedDataRequired, total=False):
     """Data of `step_completed`."""
 
     result: Any
-    """What came of it."""
+    """The result of the step."""
 
 
 class StepFailedData(TypedDict):
     """Data of `step_failed`."""
 
     error: str | dict[str, Any]
-    """Why."""
+    """Why the step failed."""
     step_id: str
-    """The step."""
+    """The step's id."""
 
 
 class TaskCompletedData(TypedDict, total=False):
     """Data of `task_completed`."""
 
     result: Any
-    """What came of it."""
+    """The result of the task."""
 
 
 class TaskFailedData(TypedDict):
     """Data of `task_failed`."""
 
     error: str | dict[str, Any]
-    """Why."""
+    """Why the task failed."""
 
 
 class TaskCancelledData(TypedDict, total=False):
     """Data of `task_cancelled`."""
 
     reason: str | None
-    """Why."""
+    """Why the task was cancelled."""
 
 
 class _AgentStatusChangeDataRequired(TypedDict):
     """Data of `agent_status_change`."""
 
     agent_id: str
-    """The agent."""
+    """The agent's id."""
     status: Literal["idle", "working", "waiting", "error", "offline"]
-    """What it does now."""
+    """The agent's new status."""
 
 
 class AgentStatusChangeData(_AgentStatusChangeDataRequired, total=False):
     """Data of `agent_status_change`."""
 
     message: str | None
-    """More about that, for people."""
+    """A message for people about the status."""
 
 
 class _ToolCallStartedDataRequired(TypedDict):
@@ -424,39 +457,39 @@ class _ToolCallStartedDataRequired(TypedDict):
     tool: str
     """The tool's name."""
     tool_call_id: str
-    """The call."""
+    """The id of the tool call."""
 
 
 class ToolCallStartedData(_ToolCallStartedDataRequired, total=False):
     """Data of `tool_call_started`."""
 
     input: Any
-    """What it was given."""
+    """The tool's input."""
 
 
 class _ToolCallCompletedDataRequired(TypedDict):
     """Data of `tool_call_completed`."""
 
     tool_call_id: str
-    """The call."""
+    """The id of the tool call."""
 
 
 class ToolCallCompletedData(_ToolCallCompletedDataRequired, total=False):
     """Data of `tool_call_completed`."""
 
     duration_ms: float | None
-    """How long it took, in milliseconds."""
+    """The duration of the call in milliseconds."""
     output: Any
-    """What the tool answered."""
+    """The tool's output."""
 
 
 class ToolCallFailedData(TypedDict):
     """Data of `tool_call_failed`."""
 
     error: str | dict[str, Any]
-    """Why."""
+    """Why the call failed."""
     tool_call_id: str
-    """The call."""
+    """The id of the tool call."""
 
 
 class OutputDeltaData(TypedDict):
@@ -465,132 +498,143 @@ class OutputDeltaData(TypedDict):
     output_id: str
     """The output that the text belongs to."""
     text: str
-    """What comes after the text so far."""
+    """The text to append to the output."""
 
 
 class _OutputCompletedDataRequired(TypedDict):
     """Data of `output_completed`."""
 
     output_id: str
-    """The output."""
+    """The output's id."""
 
 
 class OutputCompletedData(_OutputCompletedDataRequired, total=False):
     """Data of `output_completed`."""
 
     text: str | None
-    """Its whole text; else it is what the deltas made."""
+    """The whole text of the output. If left out, the text is that of the deltas."""
 
 
 class _ArtifactDataRequired(TypedDict):
     """Data of `artifact`."""
 
     artifact_id: str
-    """The artifact; a later event with the same id replaces it."""
+    """The artifact's id. A later event with the same id replaces the artifact."""
 
 
 class ArtifactData(_ArtifactDataRequired, total=False):
     """Data of `artifact`."""
 
     data: Any
-    """The thing itself, if small."""
+    """The artifact itself, if it is small."""
     media_type: str | None
-    """What it is, such as `image/png`."""
+    """The media type, such as `image/png`."""
     name: str | None
-    """What to call it."""
+    """A name for people."""
     url: str | None
-    """Where it is to be had."""
+    """Where to download the artifact."""
 
 
 class _InputRequiredDataRequired(TypedDict):
     """Data of `input_required`."""
 
     input_id: str
-    """The question."""
+    """The id of the question."""
     prompt: str
-    """What to ask."""
+    """The question itself."""
 
 
 class InputRequiredData(_InputRequiredDataRequired, total=False):
     """Data of `input_required`."""
 
+    choices: list[Any] | None
+    """The answers to choose from: 1 to 64 values, 16 KiB together."""
+    expires_in_ms: int | None
+    """Without an answer for so many milliseconds the question expires."""
     schema: Any
-    """What the answer is to look like, as JSON Schema."""
+    """What the answer is to look like, as JSON Schema; at most 16 KiB."""
 
 
 class InputProvidedData(TypedDict):
     """Data of `input_provided`."""
 
     by: str
-    """Who gave it."""
+    """Who gave the answer."""
     input_id: str
-    """The question."""
+    """The id of the question."""
     value: Any
     """The answer."""
+
+
+class InputExpiredData(TypedDict):
+    """Data of `input_expired`, which the bus makes: the question's time is up, and nobody has answered it."""
+
+    input_id: str
+    """The question."""
 
 
 class _LogDataRequired(TypedDict):
     """Data of `log`."""
 
     message: str
-    """The line, or lines."""
+    """One log line, or several."""
 
 
 class LogData(_LogDataRequired, total=False):
     """Data of `log`."""
 
     level: str | None
-    """How grave it is, in the application's words."""
+    """The severity, in the application's own words."""
     stream: Literal["stdout", "stderr"] | None
-    """Where it was written."""
+    """The stream on which the line was written."""
 
 
 class _CommandRequestedDataRequired(TypedDict):
     """Data of `command_requested`."""
 
     by: str
-    """Who asks."""
+    """Who sent the command."""
     command: str
-    """What to do: `cancel`, `pause`, `resume`, or anything the task's agent understands."""
+    """The name of the command: `cancel`, `pause`, `resume`, or any other that the task's agent understands."""
     command_id: str
-    """The request."""
+    """The id of the command."""
 
 
 class CommandRequestedData(_CommandRequestedDataRequired, total=False):
     """Data of `command_requested`."""
 
     args: Any
-    """With what."""
+    """The command's arguments."""
 
 
 class CommandAcceptedData(TypedDict):
     """Data of `command_accepted`."""
 
     command_id: str
-    """The request."""
+    """The id of the command."""
 
 
 class CommandRejectedData(TypedDict):
     """Data of `command_rejected`."""
 
     command_id: str
-    """The request."""
+    """The id of the command."""
     reason: str
-    """Why not."""
+    """Why the task will not do it."""
 
 
 class _CommandCompletedDataRequired(TypedDict):
     """Data of `command_completed`."""
 
     command_id: str
-    """The request."""
+    """The id of the command."""
 
 
 class CommandCompletedData(_CommandCompletedDataRequired, total=False):
     """Data of `command_completed`."""
 
     result: Any
-    """What came of it."""
+    """The result of the command."""
 
 
 #: The data of a standard event.
@@ -612,6 +656,7 @@ EventData = Union[
     ArtifactData,
     InputRequiredData,
     InputProvidedData,
+    InputExpiredData,
     LogData,
     CommandRequestedData,
     CommandAcceptedData,
