@@ -273,11 +273,13 @@ async fn an_idle_client_hears_a_ping_and_the_heads_of_its_quiet_tasks() {
             panic!("a heartbeat follows in the same write");
         };
         assert_eq!(message["event_type"], "heartbeat");
-        // The task may still be moving at the first heartbeat.
-        let heads = &message["data"]["heads"];
-        assert!(*heads == json!({ "t": 3 }) || told == 0, "{heads}");
         idle.pong().await;
-        told += 1;
+        // The task moves as long as its events are delivered. A task that moves is not named.
+        let heads = &message["data"]["heads"];
+        if told > 0 || *heads != json!({}) {
+            assert_eq!(*heads, json!({ "t": 3 }));
+            told += 1;
+        }
     }
     assert_eq!(server.manager().stats().timed_out, 0);
     drop(idle);
