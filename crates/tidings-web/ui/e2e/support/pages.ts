@@ -45,11 +45,12 @@ export async function openHarness(page: Page, url: string): Promise<void> {
 export function told(page: Page, name: string) {
   return page.evaluate((name) => {
     const { watched, states, handle, client } = window.harness.watches[name]!;
-    const { offsets, gaps, violations, expected } = watched;
+    const { offsets, gaps, resets, violations, expected } = watched;
     const { transport } = client.status;
     return {
       offsets: offsets.length > 2_000 ? offsets.slice(-10) : offsets,
       gaps: gaps.map(({ from, to, reason }) => ({ from, to, reason })),
+      resets: resets.map(({ reason }) => reason),
       violations,
       expected,
       states,
