@@ -159,8 +159,10 @@ with tidings.Client("http://127.0.0.1:9", exit_timeout=1000).task("t") as task:
 
 
 def test_ctrl_c_ends_a_wait_and_cancels_the_task(server: Server, client: tidings.Client) -> None:
+    # A shell without job control has its background commands ignore SIGINT.
     script = """
-import tidings
+import signal, tidings
+signal.signal(signal.SIGINT, signal.default_int_handler)
 client = tidings.client()
 with client.task("interrupted") as task:
     client.wait("never")
