@@ -111,6 +111,8 @@ test("without a server", async () => {
   const { context, page } = await open(browser, { ...AXE, viewport: { width: 390, height: 800 } });
   await page.goto(`${proxy.url}/tasks/hostile`);
   await page.locator(".td-dot[data-state=connected]").waitFor();
+  // The page is loaded part by part: the task has to be there before the server goes.
+  await page.locator("main h1").waitFor();
   proxy.cut();
   await page.getByRole("button", { name: "Try now" }).waitFor();
   await page.getByText(/^as of \d\d:\d\d:\d\d$/).waitFor();
