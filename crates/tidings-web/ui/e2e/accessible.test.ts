@@ -106,7 +106,7 @@ test.each([
   await context.close();
 });
 
-test("without a server", async () => {
+test("without a server", { retry: 2 }, async () => {
   const proxy = await Proxy.to(server.port);
   const { context, page } = await open(browser, { ...AXE, viewport: { width: 390, height: 800 } });
   await page.goto(`${proxy.url}/tasks/hostile`);
