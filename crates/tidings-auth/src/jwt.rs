@@ -18,7 +18,7 @@ use crate::signatures;
 /// The most characters of a subject, which appears in lists and commands.
 const MAX_SUBJECT_CHARS: usize = 256;
 
-/// Which tokens are accepted.
+/// The rules that a token must meet.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct JwtConfig {

@@ -5,7 +5,7 @@
 pub(crate) const FAILED: u8 = 1;
 /// The task was cancelled, or has rejected the command.
 pub(crate) const CANCELLED: u8 = 2;
-/// What was waited for did not happen in time.
+/// The awaited state was not reached in time.
 pub(crate) const NOT_IN_TIME: u8 = 3;
 /// The task was removed while it was waited for.
 pub(crate) const REMOVED: u8 = 4;

@@ -7,7 +7,7 @@ use tidings_protocol::{EventType, Pattern, Since, Target, TaskId};
 use crate::deliver::cursor::SkipPolicy;
 use crate::deliver::topic::Start;
 
-/// Which tasks.
+/// The tasks that a filter selects.
 #[derive(Debug, Clone)]
 pub(crate) enum Subject {
     Task(TaskId),

@@ -64,7 +64,7 @@ impl Reader {
         Self { cursor, page: None }
     }
 
-    /// Where it is.
+    /// The position of the reader.
     pub fn cursor(&self) -> &Cursor {
         &self.cursor
     }

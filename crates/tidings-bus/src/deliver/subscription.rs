@@ -290,7 +290,7 @@ pub struct Subscription {
     ended: bool,
     /// Events count as taken until somebody says that they are done with.
     handled_later: bool,
-    /// Of a watch: the tasks as they are after what was taken from the stream.
+    /// The state of each task of a watch, after the updates taken from the stream.
     states: Option<States>,
 }
 

@@ -184,7 +184,7 @@ pub(crate) struct Staged {
 /// What a task will be once its events are stored.
 pub(crate) struct After {
     pub(crate) snapshot: Arc<TaskSnapshot>,
-    /// Which parts of its outputs are kept, and what changes, if anything does.
+    /// The kept parts of the outputs, and their changes, if there are any.
     outputs: Option<(Extents, Arc<OutputChanges>)>,
 }
 

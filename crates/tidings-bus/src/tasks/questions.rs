@@ -101,7 +101,7 @@ pub enum AnswerError {
     Unfit {
         /// The question.
         input_id: ItemId,
-        /// What is wrong with the value.
+        /// The reason why the value does not fit.
         #[source]
         reason: Unfit,
     },

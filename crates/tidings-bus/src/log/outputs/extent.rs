@@ -24,7 +24,7 @@ pub struct OutputLimits {
     pub task: usize,
 }
 
-/// Which part of an output is kept.
+/// The part of an output that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputExtent {
     /// The output.
