@@ -8,13 +8,14 @@
 
 use std::time::Duration;
 
+use tidings::client::protocol::Target;
 use tidings::client::{BoxError, Client, Update};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let url = std::env::var("TIDINGS_URL").unwrap_or_else(|_| "http://127.0.0.1:8000".to_owned());
     let client = Client::connect(url).await?;
-    let mut watch = client.watch(&"render-7".parse()?);
+    let mut watch = client.watch("render-7".parse::<Target>()?);
     tokio::spawn(async move {
         while let Ok(Some(update)) = watch.recv().await {
             if let Update::Event(event) = update {

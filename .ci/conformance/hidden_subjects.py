@@ -65,14 +65,20 @@ def counts():
 
 
 def comments():
-    """Prints how many such words the comments of each crate have; not checked yet."""
+    """Prints how many such words the comments of each crate have, and where; not checked."""
     for crate in sorted((ROOT / "crates").iterdir()):
-        number = 0
-        for path in crate.rglob("*.rs"):
-            lines = re.findall(r"^ *//[/!]? ?(.*)$", path.read_text(encoding="utf-8"), re.M)
-            text = re.sub(r"`[^`\n]*`", "CODE", "\n".join(lines))
-            number += sum(len(pattern.findall(text)) for pattern in HIDING.values())
-        print(f"{number}\t{crate.name}")
+        places = []
+        for path in sorted(crate.rglob("*.rs")):
+            code = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            found = ((number, re.match(r" *//[/!]? ?(.*)$", line)) for number, line in code)
+            lines = [(number, comment[1]) for number, comment in found if comment]
+            text = re.sub(r"`[^`\n]*`", "CODE", "\n".join(line for _, line in lines))
+            for name, pattern in HIDING.items():
+                for match in pattern.finditer(text):
+                    number, line = lines[text.count("\n", 0, match.start())]
+                    places.append(f"\t{path.relative_to(ROOT)}:{number}\t{name}\t{line}")
+        print(f"{len(places)}\t{crate.name}")
+        print(*places, sep="\n", end="\n" if places else "")
 
 
 def show(found):

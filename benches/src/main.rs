@@ -7,6 +7,7 @@
 mod support;
 
 mod behind;
+mod children;
 mod codec;
 mod fanout;
 mod flood;
@@ -22,8 +23,9 @@ mod redis;
 mod store;
 mod summary;
 
-const BENCHES: [(&str, fn()); 15] = [
+const BENCHES: [(&str, fn()); 16] = [
     ("behind", behind::main),
+    ("children", children::main),
     ("codec", codec::main),
     ("fanout", fanout::main),
     ("flood", flood::main),

@@ -111,7 +111,7 @@ class Writer:
             groups = [(name, "TypedDict", list(fields))]
         lines = []
         for group, bases, names in groups:
-            text = schema.get("description", name)
+            text = self.text(name, schema) if group == name else schema.get("description", name)
             body = [f"    {f}: {self.kind(fields[f])}\n{self.comment(fields[f])}" for f in names]
             lines.append(f'class {group}({bases}):\n    """{text}"""\n\n' + "".join(body) + "\n")
         return lines
@@ -125,7 +125,7 @@ class Writer:
             default = "" if f in required else self.default(kind, fields[f])
             body.append(f"    {f}: {kind}{default}\n{self.comment(fields[f])}")
             reads.append(self.read(f, kind, f in required))
-        text = schema.get("description", name)
+        text = self.text(name, schema)
         return [
             f'@dataclass(frozen=True, slots=True)\nclass {name}:\n    """{text}"""\n\n'
             + "".join(body)
@@ -156,6 +156,14 @@ class Writer:
         if required:
             return f'            "{name}": fields["{name}"],\n'
         return f'            "{name}": fields.get("{name}", _ABSENT),\n'
+
+    def text(self, name: str, schema: Schema) -> str:
+        """Describes a class with its fields. `help` shows nothing else of them."""
+        fields = schema["properties"]
+        lines = [schema.get("description", name), "", "Attributes:"]
+        for f in sorted(fields, key=lambda f: f not in schema.get("required", [])):
+            lines.append(f"    {f} ({self.kind(fields[f])}): {fields[f].get('description', '')}".rstrip(": "))
+        return "\n    ".join(lines).replace("\n    \n", "\n\n") + "\n    "
 
     @staticmethod
     def comment(schema: Schema) -> str:
@@ -209,7 +217,10 @@ def event_data(taken: set[str]) -> str:
         names.append((option["properties"]["event_type"]["const"], name + "Data"))
     unique = list(dict.fromkeys(name for _, name in names))
     text = "#: The data of a standard event.\nEventData = Union[\n"
-    return "\n".join(writer.lines) + "\n" + text + "".join(f"    {name},\n" for name in unique) + "]\n"
+    classes = [name for name in sorted(taken) if not name.startswith("_")]
+    exported = "\n__all__ = [\n" + "".join(f'    "{name}",\n' for name in ["EventData", *classes]) + "]\n"
+    union = text + "".join(f"    {name},\n" for name in unique) + "]\n"
+    return "\n".join(writer.lines) + "\n" + union + exported
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """A FastAPI service with live progress, without a ConnectionManager and an EventBus.
 
-    pip install tidings fastapi uvicorn
+    pip install tidings[fastapi] uvicorn
     tidings serve                         the server, or TIDINGS_URL
     uvicorn app:app --port 9000
     open http://127.0.0.1:9000
@@ -21,6 +21,8 @@ import tidings.fastapi as live
 app = FastAPI(lifespan=live.lifespan())
 # was: @app.websocket("/ws/{task_id}") with manager.connect, .disconnect and a loop
 app.include_router(live.router())
+# The server's pages, below /tidings: the React panel of each task.
+app.include_router(live.panel())
 
 
 async def make_report(client: tidings.aio.Client, task_id: str, pages: int) -> None:
@@ -36,15 +38,19 @@ async def make_report(client: tidings.aio.Client, task_id: str, pages: int) -> N
 async def report(client: live.Client, work: BackgroundTasks, pages: int = 50) -> dict[str, str]:
     task_id = f"report-{uuid.uuid4().hex[:8]}"
     work.add_task(make_report, client, task_id, pages)
-    return {"task_id": task_id}
+    # `examples/react-panel` shows the panel in a page of your own.
+    return {"task_id": task_id, "panel": f"/tidings/tasks/{task_id}"}
 
 
 PAGE = """<!doctype html><title>Report</title>
 <button id="go">Make a report</button> <progress id="bar" max="100" value="0"></progress>
+<a id="panel" target="_blank" hidden>everything about it</a>
 <pre id="log"></pre>
 <script>
 go.onclick = async () => {
-  const { task_id } = await (await fetch("/reports", { method: "POST" })).json();
+  const report = await (await fetch("/reports", { method: "POST" })).json();
+  const { task_id } = report;
+  Object.assign(panel, { href: report.panel, hidden: false });
   const events = new EventSource(`/live/${task_id}/events`);   // resumes by itself
   events.onmessage = ({ data }) => {
     const { event_type, data: said } = JSON.parse(data);

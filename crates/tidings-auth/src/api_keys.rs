@@ -33,7 +33,7 @@ type Hash = [u8; 32];
 
 type Id = [u8; ID_BYTES];
 
-/// Why a list of keys is not valid.
+/// The reason why a list of keys is not valid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeysError {
@@ -281,7 +281,7 @@ impl NewKey {
         let hash = HEXLOWER.encode(&hash(&key));
         let mut entry =
             format!("\n[[key]]\nsubject = {quoted}\nid = \"{id}\"\nhash = \"sha256:{hash}\"\n");
-        for permission in Permission::ALL {
+        for permission in Permission::ALL.iter().copied() {
             let scope = permissions.scope(permission);
             if !scope.is_nothing() {
                 let list: Vec<_> = scope.targets().iter().map(ToString::to_string).collect();

@@ -11,11 +11,11 @@ use tidings_protocol::Timestamp;
 use crate::MAX_TOKEN_BYTES;
 use crate::claims::{Claims, OneOrMany};
 
-/// Why a text cannot be decoded as a token.
+/// The reason why a text cannot be decoded as a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExplainError {
-    /// The text does not consist of three parts of base64url, of which the first two are JSON.
+    /// The text does not consist of three parts of base64url, or its first two parts are not JSON.
     #[error("this is not a JSON Web Token")]
     NoToken,
     /// The text is a JSON Web Token, but its claims are not those of Tidings.
@@ -23,7 +23,7 @@ pub enum ExplainError {
     Claims,
 }
 
-/// What a token says about itself. Nothing in it has been verified.
+/// The unverified content of a token.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Explained {
@@ -79,12 +79,12 @@ fn seconds(seconds: f64) -> Timestamp {
 }
 
 impl Explained {
-    /// Returns whether the token has expired at `now`.
+    /// Returns true if the token has expired at `now`.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at <= now
     }
 
-    /// Returns how long the token is still valid.
+    /// Returns the time for which the token is still valid.
     pub fn left(&self, now: Timestamp) -> Duration {
         let left = self.expires_at.as_millis().saturating_sub(now.as_millis());
         Duration::from_millis(left)
@@ -102,7 +102,7 @@ impl fmt::Display for Explained {
             )
         };
         writeln!(f, "subject    {}", quoted(&self.subject))?;
-        for permission in Permission::ALL {
+        for permission in Permission::ALL.iter().copied() {
             let name = permission.as_str();
             writeln!(f, "{name:<10} {}", self.permissions.scope(permission))?;
         }

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most bytes of a key set. A provider publishes only a few keys.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Why a request has no usable answer.
+/// The reason why a request has no usable answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {

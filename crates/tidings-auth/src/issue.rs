@@ -12,7 +12,7 @@ use crate::jwt::is_subject;
 use crate::key::{self, Algorithm, KeyError};
 use crate::signatures;
 
-/// Why a token cannot be created.
+/// The reason why a token cannot be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {

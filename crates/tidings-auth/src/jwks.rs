@@ -18,17 +18,17 @@ use crate::key::Algorithm;
 /// is accepted for at most this long.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// The minimum time between two requests to the provider, whatever tokens arrive. A rotation is
-/// noticed within this time, and a flood of tokens does not reach the provider.
+/// The minimum time between two requests to the provider. Even a flood of tokens causes no more
+/// requests. A rotation of keys is noticed within this time.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How long old keys stay in use while the provider cannot be reached.
+/// The time for which old keys stay in use while the provider cannot be reached.
 const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// The most keys of one set.
 const MAX_KEYS: usize = 100;
 
-/// Why an address cannot be used as a source of keys.
+/// The reason why an address cannot be used as a source of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwksUrlError {
@@ -59,8 +59,8 @@ pub(crate) struct Jwks {
     algorithm: Algorithm,
     url: Uri,
     keys: RwLock<Option<Arc<Keys>>>,
-    /// When the provider was last asked. The lock is held during a request, so that one request
-    /// serves all waiting callers.
+    /// The time of the last request to the provider. The lock is held during a request, so that one
+    /// request serves all waiting callers.
     asked: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -128,8 +128,8 @@ impl Jwks {
 
     /// Starts a request to the provider, unless one is running or was made just now.
     ///
-    /// The spawned task ends by itself, because a request has a time limit. The task does not
-    /// belong to the caller, which may be cancelled.
+    /// The spawned task always ends, because a request has a time limit. The task does not belong
+    /// to the caller, which may be cancelled.
     fn renew(self: &Arc<Self>) {
         let Ok(mut asked) = Arc::clone(&self.asked).try_lock_owned() else {
             return;
@@ -159,8 +159,8 @@ impl Jwks {
 impl Keys {
     /// Returns the keys of a set that fit the algorithm, or `None` if there are none.
     fn parse(algorithm: Algorithm, body: &[u8]) -> Option<Self> {
-        // A provider may list keys of kinds that this code does not know. Parse each key by itself
-        // and skip those.
+        // A provider may list keys of kinds that this code does not know. Parse each key
+        // separately, and skip unknown kinds.
         let set: serde_json::Value = serde_json::from_slice(body).ok()?;
         let listed = set.get("keys")?.as_array()?;
         let fit: Vec<_> = listed

@@ -169,6 +169,10 @@ impl JwtAuthenticator {
     /// # Errors
     /// Returns an error if the keys cannot be fetched. Until they can be, tokens are refused as
     /// unavailable.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the request. The next request follows ten seconds later at the
+    /// earliest.
     pub async fn warm_up(&self) -> Result<(), crate::FetchError> {
         match &self.keys().0 {
             Source::One(_) => Ok(()),
@@ -190,7 +194,7 @@ impl JwtAuthenticator {
     }
 }
 
-/// Returns whether a name is safe to display: not too long, and without control characters.
+/// Returns true if a name is safe to display: not too long, and without control characters.
 pub(crate) fn is_subject(name: &str) -> bool {
     !name.is_empty()
         && name.chars().count() <= MAX_SUBJECT_CHARS

@@ -78,7 +78,7 @@ impl FromStr for Algorithm {
 /// The minimum length of a secret in bytes: the length of the hash (RFC 7518 §3.2).
 const MIN_SECRET: usize = 32;
 
-/// Why a key cannot be used.
+/// The reason why a key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -94,7 +94,7 @@ pub enum KeyError {
         /// The length of the secret in bytes.
         bytes: usize,
     },
-    /// The file contains a public or private key instead of a secret. Others may know it.
+    /// The file contains a public or private key instead of a secret. Other people may know it.
     #[error(
         "this is a key of another algorithm, not a secret for HS256: name its algorithm with \
          --jwt-algorithm RS256, ES256 or EdDSA"
@@ -114,7 +114,7 @@ pub enum KeyError {
 ///
 /// # Errors
 /// Returns an error if the secret is empty or too short, or if it is a public or private key. A
-/// server that used a public key as its secret would accept tokens from everybody.
+/// server that used a public key as its secret would accept everyone's tokens.
 fn secret(bytes: &[u8]) -> Result<&[u8], KeyError> {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -130,7 +130,7 @@ fn secret(bytes: &[u8]) -> Result<&[u8], KeyError> {
     Ok(bytes)
 }
 
-/// Returns whether these bytes are a key file: PEM, DER, JWK, JWKS or SSH.
+/// Returns true if these bytes are a key file: PEM, DER, JWK, JWKS or SSH.
 fn is_known_format(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii();
     // Text may precede the first line of a PEM (RFC 7468 §5.2).
@@ -142,7 +142,7 @@ fn is_known_format(bytes: &[u8]) -> bool {
         || (text.starts_with(b"{") && json().is_ok())
 }
 
-/// Returns whether these bytes are one ASN.1 sequence of exactly this length, like a DER key.
+/// Returns true if these bytes are one ASN.1 sequence of exactly this length, like a DER key.
 fn is_der(bytes: &[u8]) -> bool {
     match bytes {
         [0x30, length @ 0..=0x7f, rest @ ..] => rest.len() == usize::from(*length),
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(secret(&two).unwrap(), &two[..33]);
     }
 
-    /// Random bytes are not mistaken for a key file, whatever they begin with.
+    /// Random bytes are not mistaken for a key file, even if they begin like one.
     #[test]
     fn random_bytes_are_a_secret() {
         for first in 0..=u8::MAX {

@@ -1,31 +1,32 @@
-//! The key that answer links are signed with.
+//! The key that signs answer links.
 
 use ring::hmac;
 use tidings_connections::Signer;
 
-/// Bytes of a key at least: as many as a signature has.
+/// The smallest length of a key, in bytes: the length of a signature.
 const MIN_BYTES: usize = 32;
 
 /// A key that signs answer links, by HMAC-SHA256.
 ///
-/// All nodes of an installation need the same one. Another key makes all links of the
-/// one before void.
+/// All nodes of an installation need the same key. Another key makes all earlier links
+/// void.
 pub struct LinkKey(hmac::Key);
 
-/// The text cannot be a key.
+/// Returned when a secret is too short for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the key has {bytes} bytes, and needs at least 32")]
 #[non_exhaustive]
 pub struct LinkKeyError {
-    /// Bytes that the key has.
+    /// The length of the secret in bytes.
     pub bytes: usize,
 }
 
 impl LinkKey {
-    /// Takes a secret of at least 32 bytes. White space around it does not count.
+    /// Creates a key from a secret of at least 32 bytes. White space around the secret
+    /// does not count.
     ///
     /// # Errors
-    /// The secret is too short.
+    /// Returns an error if the secret is too short.
     pub fn new(secret: &[u8]) -> Result<Self, LinkKeyError> {
         let secret = secret.trim_ascii();
         let bytes = secret.len();

@@ -66,8 +66,8 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     Ok(Box::new(Verifying(*algorithm, key.clone())))
 }
 
-/// Hides why a key or a signature was refused. `ring` does not say it, and an attacker could use
-/// it.
+/// Hides the reason why a key or a signature was refused. `ring` does not reveal it, and an
+/// attacker could use it.
 fn refused<E>(_: E) -> signature::Error {
     signature::Error::new()
 }
@@ -87,7 +87,7 @@ fn of_curve(algorithm: Algorithm) -> &'static EcdsaSigningAlgorithm {
     }
 }
 
-/// Returns how RSA signs and how it verifies, for one of its algorithms.
+/// Returns the algorithms with which RSA signs and verifies.
 fn of_rsa(algorithm: Algorithm) -> (&'static dyn RsaEncoding, &'static RsaParameters) {
     use algorithms as a;
     match algorithm {

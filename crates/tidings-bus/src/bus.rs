@@ -1,4 +1,4 @@
-//! The handle that everything goes through.
+//! The handle of a bus. Every call to a bus starts here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use futures_util::future::join_all;
 use tidings_protocol::{NewEvent, Offset, Pattern, TaskId, TaskSnapshot, TaskStatus};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use crate::cluster::broker::Announcement;
+use crate::cluster::broker::{Announcement, Notice};
 use crate::cluster::mirror;
 use crate::config::{BusConfig, BusConfigError};
 use crate::defaults::SCOPES_WINDOW;
@@ -27,11 +28,12 @@ use crate::tasks::questions;
 use crate::tasks::registry::{PatternId, PatternWatcher};
 use crate::tasks::retention;
 use crate::tasks::task::Task;
+use crate::tasks::trees;
 
-/// Tasks and their logs, and everyone who publishes to them or watches them.
+/// The tasks of a process, their logs, their publishers and their watchers.
 ///
-/// A handle: clones are cheap and share one bus. When the last one is dropped
-/// the bus's own tasks end, and streams and handlers with them.
+/// An `EventBus` is a handle. Clones are cheap and share one bus. When the last handle is
+/// dropped, the bus stops its own tasks, and its streams and handlers end.
 ///
 /// ```
 /// use tidings_bus::{BusConfig, Delivery, EventBus};
@@ -56,7 +58,7 @@ use crate::tasks::task::Task;
 #[derive(Clone)]
 pub struct EventBus {
     pub(crate) shared: Arc<Shared>,
-    /// Ends the bus's tasks with the last handle.
+    /// Stops the bus's own tasks when the last handle is dropped.
     _alive: Arc<DropGuard>,
 }
 
@@ -69,22 +71,27 @@ impl std::fmt::Debug for EventBus {
 }
 
 impl EventBus {
-    /// A bus that keeps its tasks in memory.
+    /// Creates a bus that keeps its tasks in memory.
     ///
     /// # Errors
-    /// A setting that cannot work, or no tokio runtime to run on.
+    /// Fails if a setting cannot work, or if there is no tokio runtime.
     pub fn new(config: BusConfig) -> Result<Self, BusConfigError> {
-        Self::build(config, None)
+        let bus = Self::build(config, None)?;
+        bus.start(bus.notices());
+        Ok(bus)
     }
 
-    /// A bus whose tasks outlive it in `store`; takes in what is there.
+    /// Opens a bus that keeps its tasks in `store`, and loads the store's tasks.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or a store that cannot be read.
+    /// Fails as [`new`](Self::new) does, and if the store cannot be read.
     pub async fn open(config: BusConfig, store: Arc<dyn Store>) -> Result<Self, BusOpenError> {
         let bus = Self::build(config, Some(Arc::clone(&store)))?;
+        // What other nodes publish while the store is read waits here.
+        let notices = bus.notices();
         if bus.shared.interest.is_some() {
-            // Tasks are read when somebody asks for them.
+            // The bus reads a task from this store when a caller asks for the task.
+            bus.start(notices);
             return Ok(bus);
         }
         let found = store.open().await?;
@@ -95,80 +102,98 @@ impl EventBus {
             bus.shared.adopt_cold(&task, stored);
             bus.shared.keep_to_limit();
         }
+        bus.shared.read_trees(&store).await?;
+        // Start the workers last. They publish, and the trees just read would replace the sums that
+        // such an event changes.
+        bus.start(notices);
         Ok(bus)
     }
 
     fn build(config: BusConfig, store: Option<Arc<dyn Store>>) -> Result<Self, BusConfigError> {
         config.validate()?;
         let runtime = Handle::try_current().map_err(|_| BusConfigError::NoRuntime)?;
-        let workers = match config.fanout_workers {
-            0 => runtime.metrics().num_workers(),
-            workers => workers,
-        };
-        let broker = config.broker.clone();
         let shared = Shared::new(config, store, runtime);
-        if broker.is_some() && shared.behind.is_some() {
+        if shared.config.broker.is_some() && shared.behind.is_some() {
             return Err(BusConfigError::BehindIsShared);
         }
         let stop = shared.stop.clone();
-        for _ in 0..workers {
-            let counters = Arc::clone(&shared.counters);
-            let tasks = Arc::clone(&shared.tasks);
-            shared.spawn(Arc::clone(&shared.fanout).run(tasks, counters, stop.clone()));
-        }
-        shared.spawn(lease::run(Arc::clone(&shared), stop.clone()));
-        shared.spawn(questions::run(Arc::clone(&shared), stop.clone()));
-        shared.spawn(retention::run(Arc::clone(&shared), stop.clone()));
-        if let (Some(store), Some(_)) = (&shared.store, &shared.behind) {
-            shared.spawn(behind::run(
-                Arc::clone(&shared),
-                Arc::clone(store),
-                stop.clone(),
-            ));
-        }
-        if let Some(broker) = broker {
-            shared.spawn(mirror::run(Arc::clone(&shared), broker, stop.clone()));
-        }
         Ok(Self {
             shared,
             _alive: Arc::new(stop.drop_guard()),
         })
     }
 
+    fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        let broker = self.shared.config.broker.as_ref()?;
+        Some(broker.notices())
+    }
+
+    /// Starts the bus's background tasks and its fan-out workers.
+    fn start(&self, notices: Option<mpsc::Receiver<Notice>>) {
+        let shared = &self.shared;
+        let stop = &shared.stop;
+        let workers = match shared.config.fanout_workers {
+            0 => shared.runtime().metrics().num_workers(),
+            workers => workers,
+        };
+        for _ in 0..workers {
+            let counters = Arc::clone(&shared.counters);
+            let tasks = Arc::clone(&shared.tasks);
+            let told = (tasks, Arc::clone(&shared.trees.watchers));
+            shared.spawn(Arc::clone(&shared.fanout).run(told, counters, stop.clone()));
+        }
+        shared.spawn(lease::run(Arc::clone(shared), stop.clone()));
+        shared.spawn(lease::take_overdue(Arc::clone(shared), stop.clone()));
+        shared.spawn(questions::run(Arc::clone(shared), stop.clone()));
+        shared.spawn(trees::publish::run(Arc::clone(shared), stop.clone()));
+        shared.spawn(retention::run(Arc::clone(shared), stop.clone()));
+        if let (Some(store), Some(_)) = (&shared.store, &shared.behind) {
+            shared.spawn(behind::run(
+                Arc::clone(shared),
+                Arc::clone(store),
+                stop.clone(),
+            ));
+        }
+        if let Some(notices) = notices {
+            shared.spawn(mirror::run(Arc::clone(shared), notices, stop.clone()));
+        }
+    }
+
     /// Publishes one event.
     ///
     /// # Errors
-    /// See [`PublishError`]. After `Unavailable` and `Closed` the event may have
-    /// been stored all the same: try again under the same `event_id`. After any
-    /// other error nothing has changed.
+    /// See [`PublishError`]. After `Unavailable` and `Closed`, the store may still have stored
+    /// the event. Publish it again with the same `event_id`. After any other error nothing has
+    /// changed.
     ///
     /// # Cancel safety
-    /// Without a store the event is published when the future is first polled.
-    /// With one, a dropped future leaves open whether it was; a retry under the
-    /// same `event_id` is harmless.
-    pub async fn publish(
+    /// Without a store, the first poll publishes the event. With a store, a dropped future
+    /// leaves open whether the event was published. A retry with the same `event_id` is
+    /// harmless.
+    // No `async fn`: it would move the event once more.
+    pub fn publish(
         &self,
         task_id: &TaskId,
         event: NewEvent,
-    ) -> Result<Published, PublishError> {
-        self.publish_as(None, task_id, event).await
+    ) -> impl Future<Output = Result<Published, PublishError>> + Send {
+        self.publish_as(None, task_id, event)
     }
 
-    /// Publishes one event as [`publish`](Self::publish) does. A task that this
-    /// declares is charged to `account`, with all that it will hold.
+    /// Publishes one event as [`publish`](Self::publish) does. If the event declares a task,
+    /// `account` pays for the task and for everything that the task will hold.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
     ///
     /// # Cancel safety
     /// As [`publish`](Self::publish).
-    pub async fn publish_for(
+    pub fn publish_for(
         &self,
         account: &Account,
         task_id: &TaskId,
         event: NewEvent,
-    ) -> Result<Published, PublishError> {
-        self.publish_as(Some(account), task_id, event).await
+    ) -> impl Future<Output = Result<Published, PublishError>> + Send {
+        self.publish_as(Some(account), task_id, event)
     }
 
     async fn publish_as(
@@ -178,27 +203,28 @@ impl EventBus {
         event: NewEvent,
     ) -> Result<Published, PublishError> {
         let began = Instant::now();
-        let mut prepared = self.shared.prepare(event)?;
-        prepared.account = account.cloned();
+        let payload = self.shared.read(&event)?;
+        let prepared = Prepared::of(account, event, payload);
         let result = match self.shared.store {
             None => self.shared.publish_alone(task_id, &prepared, began),
-            // Boxed: a publish in memory would move about what a store takes.
+            // Boxed, because otherwise a publish in memory would move the large future of a
+            // store.
             Some(_) => Box::pin(self.shared.publish_prepared(task_id, prepared)).await,
         };
         self.shared.counters.timings.publish.note(began.elapsed());
-        // A loop of publishes must let others run, too.
+        // A loop of publishes must let other tasks of the runtime run.
         tokio::task::coop::consume_budget().await;
         result
     }
 
-    /// Publishes events, those of one task in order; each gets its own answer, in
-    /// its place, and a refused one does not keep the rest from being published.
+    /// Publishes events. Events of one task are published in order. Each event gets its own
+    /// answer, at its own place. A refused event does not stop the other events.
     ///
-    /// Where a store has events first they go there together: a batch takes as
-    /// long as one event does.
+    /// If events go to a store first, they go there together. A batch then takes as long as one
+    /// event.
     ///
     /// # Cancel safety
-    /// As [`publish`](Self::publish), for each of them.
+    /// As [`publish`](Self::publish), for each event.
     pub async fn publish_batch(
         &self,
         events: Vec<(TaskId, NewEvent)>,
@@ -206,11 +232,11 @@ impl EventBus {
         self.publish_batch_as(None, events).await
     }
 
-    /// Publishes events as [`publish_batch`](Self::publish_batch) does. Tasks that
-    /// they declare are charged to `account`.
+    /// Publishes events as [`publish_batch`](Self::publish_batch) does. `account` pays for the
+    /// tasks that the events declare.
     ///
     /// # Cancel safety
-    /// As [`publish`](Self::publish), for each of them.
+    /// As [`publish`](Self::publish), for each event.
     pub async fn publish_batch_for(
         &self,
         account: &Account,
@@ -236,11 +262,18 @@ impl EventBus {
         let mut known = HashMap::new();
         let mut tasks: Vec<(TaskId, Vec<usize>, Vec<Arc<Prepared>>)> = Vec::new();
         for (place, (task_id, event)) in events.into_iter().enumerate() {
-            // Until the store has answered, this is what becomes of it.
+            // The answer of this event until the store has answered.
             answers.push(Err(PublishError::Closed));
-            match self.shared.prepare(event) {
-                Ok(mut prepared) => {
-                    prepared.account = account.cloned();
+            let prepared = match self.shared.read(&event) {
+                Ok(payload) => {
+                    let prepared = Prepared::of(account, event, payload);
+                    let checked = self.shared.check_shared_tree(&task_id, &prepared).await;
+                    checked.map(|()| prepared)
+                }
+                Err(refused) => Err(refused),
+            };
+            match prepared {
+                Ok(prepared) => {
                     let task = *known.entry(task_id.clone()).or_insert_with(|| {
                         tasks.push((task_id, Vec::new(), Vec::new()));
                         tasks.len() - 1
@@ -265,16 +298,16 @@ impl EventBus {
         answers
     }
 
-    /// The task with this id, if the bus knows it.
+    /// Returns the task with this id, if the bus knows it.
     pub fn task(&self, task_id: &TaskId) -> Option<Arc<Task>> {
         self.shared.tasks.get(task_id)
     }
 
-    /// The task with this id, made if it is new, so that it can be watched.
+    /// Returns the task with this id. Creates the task if it is new, so that it can be watched.
     ///
-    /// Attach to its topic next; if that gives none, the task was forgotten
-    /// meanwhile and this is to be called again. A task that is neither watched
-    /// nor published to is forgotten by [`detach`](Self::detach).
+    /// Attach to the task's topic next. If that returns `None`, the bus forgot the task in the
+    /// meantime: call this method again. [`detach`](Self::detach) forgets a task without
+    /// watchers and events.
     pub fn task_or_new(&self, task_id: &TaskId) -> Arc<Task> {
         self.shared.task_or_new(task_id)
     }
@@ -284,22 +317,22 @@ impl EventBus {
     /// [`task_or_new`](Self::task_or_new), which charges the bus's own account.
     ///
     /// # Errors
-    /// The account, or all clients together, hold as much as they may. The task
-    /// was not made.
+    /// Fails if the account, or all clients together, have reached their limit. The bus has then
+    /// not created the task.
     pub fn task_for(&self, account: &Account, task_id: &TaskId) -> Result<Arc<Task>, OverLimit> {
         self.shared.task_for(account, task_id)
     }
 
-    /// The task's state; none for a task to which nothing was published, and for
-    /// one that is in the store alone: [`find`](Self::find) looks there too.
+    /// Returns the task's state. Returns `None` if no event was published to the task, or if
+    /// only the store has it. [`find`](Self::find) reads the store too.
     pub fn snapshot(&self, task_id: &TaskId) -> Option<Arc<TaskSnapshot>> {
         self.task(task_id)
             .filter(|task| task.is_declared())
             .map(|task| task.snapshot())
     }
 
-    /// States of up to `limit` tasks in order of their ids, after `after`, whose
-    /// id begins with `prefix` and whose status is `status`.
+    /// Returns the states of up to `limit` tasks, in order of their ids, after `after`. The ids
+    /// begin with `prefix`, and the tasks have the status `status`.
     pub fn list(
         &self,
         prefix: &str,
@@ -330,16 +363,16 @@ impl EventBus {
         found
     }
 
-    /// Removes a task. Those who watch it are told by a reset (`removed`)
-    /// and see it start over if it comes back. False if it was not known.
+    /// Removes a task. Its watchers receive a reset (`removed`). If the task comes back, they
+    /// see it from its start. Returns false if the bus did not know the task.
     ///
     /// # Errors
-    /// The store did not confirm the removal. The task is still known here, and the
-    /// store may have removed it: remove it again.
+    /// Fails if the store did not confirm the removal. The bus still knows the task, and the
+    /// store may have removed it. Remove the task again.
     ///
     /// # Cancel safety
-    /// The removal goes on to its end. A dropped future leaves open whether it
-    /// has got there.
+    /// The removal continues after the future is dropped. The caller cannot tell whether it has
+    /// finished.
     pub async fn remove(&self, task_id: &TaskId) -> Result<bool, StoreError> {
         let known = self.shared.fetch(task_id, None).await?;
         let Some(task) = known.filter(|task| task.is_declared()) else {
@@ -348,7 +381,7 @@ impl EventBus {
         let shared = Arc::clone(&self.shared);
         let removing = self.shared.to_its_end(async move {
             let task_id = task.id().clone();
-            // Held to the end: a publish in between would go on in the old numbers.
+            // Held to the end. A publish during the removal would continue the old numbers.
             let turn = task.commit.lock().await;
             if let Some(store) = &shared.store {
                 store.remove(&task_id).await?;
@@ -370,7 +403,7 @@ impl EventBus {
         })
     }
 
-    /// Counters, and what they stand at now.
+    /// Returns the counters of the bus, with their current values.
     pub fn stats(&self) -> BusStats {
         BusStats {
             tasks: self.shared.tasks.len() as u64,
@@ -389,46 +422,46 @@ impl EventBus {
         }
     }
 
-    /// The counters, for a watcher that delivers by itself.
+    /// Returns the counters, for a watcher that delivers events without a stream of the bus.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.shared.counters
     }
 
-    /// Returns the ledger: who makes the server hold how much memory.
+    /// Returns the ledger. The ledger records how much memory each account holds.
     pub fn ledger(&self) -> &Ledger {
         &self.shared.ledger
     }
 
-    /// Has the bus lay this header in front of events, if its configuration names none
-    /// and there were no events yet. Returns whether it does: a transport that frames
-    /// otherwise has to frame each event anew.
+    /// Sets the header that the bus writes in front of events. This works only if the
+    /// configuration names no header and no event was published. Returns whether the bus uses
+    /// `framing`. If it does not, a transport with another framing must frame each event anew.
     pub fn use_framing(&self, framing: Framing) -> bool {
         self.shared.use_framing(framing)
     }
 
-    /// Returns the header that the bus lays in front of events.
+    /// Returns the header that the bus writes in front of events.
     pub fn framing(&self) -> &Framing {
         self.shared.framing()
     }
 
-    /// The settings the bus was made with.
+    /// Returns the settings of the bus.
     pub fn config(&self) -> &BusConfig {
         &self.shared.config
     }
 
-    /// Detaches a watcher; an undeclared task that nobody watches any more is forgotten.
+    /// Detaches a watcher. Forgets the task if it is undeclared and has no other watcher.
     pub fn detach(&self, task: &Arc<Task>, id: AttachId) {
         task.topic().detach(id);
         self.shared.forget_if_unused(task);
     }
 
-    /// Forgets a task that has no events, and no watcher that keeps it.
+    /// Forgets a task that has no events and no watcher that keeps it.
     pub fn forget_if_unused(&self, task: &Arc<Task>) {
         self.shared.forget_if_unused(task);
     }
 
-    /// Attaches a pattern: gives the tasks that match now, and `watcher` hears
-    /// of those that appear later.
+    /// Attaches a pattern. Returns the tasks that match now. `watcher` is told of matching tasks
+    /// that appear later.
     pub fn watch_pattern(
         &self,
         pattern: &Pattern,
@@ -443,14 +476,14 @@ impl EventBus {
         };
         let watched = self.shared.tasks.watch(pattern, watcher, key, comes);
         if interest.is_some() {
-            // What has appeared since the caller fetched them, if it did.
+            // Fetch tasks that appeared after the caller fetched the pattern.
             self.shared.spawn_fetch_matching(pattern.clone());
         }
         watched
     }
 
-    /// Attaches a pattern: `watcher` hears of tasks that appear from here on. Those
-    /// that match already are given by [`tasks_matching`](Self::tasks_matching).
+    /// Attaches a pattern. `watcher` is told of matching tasks that appear from now on.
+    /// [`tasks_matching`](Self::tasks_matching) returns the tasks that match already.
     pub fn attach_pattern(
         &self,
         pattern: &Pattern,
@@ -465,14 +498,14 @@ impl EventBus {
         };
         let id = self.shared.tasks.attach(pattern, watcher, key, comes);
         if interest.is_some() {
-            // What has appeared since the caller fetched them, if it did.
+            // Fetch tasks that appeared after the caller fetched the pattern.
             self.shared.spawn_fetch_matching(pattern.clone());
         }
         id
     }
 
-    /// Returns up to `limit` tasks that a pattern matches, in order of their ids,
-    /// after the one named. Tasks without events are among them.
+    /// Returns up to `limit` tasks that match a pattern, in order of their ids, after the given
+    /// id. Tasks without events are included.
     pub fn tasks_matching(
         &self,
         pattern: &Pattern,
@@ -482,17 +515,17 @@ impl EventBus {
         self.shared.tasks.page(pattern.prefix(), after, limit)
     }
 
-    /// Detaches a pattern. Cursors on its tasks are the watcher's to detach.
+    /// Detaches a pattern. The watcher itself must detach its cursors on the pattern's tasks.
     pub fn unwatch_pattern(&self, id: PatternId) {
         self.shared.unwatch_pattern(id);
     }
 
-    /// A log outside the registry, such as a client's inbox.
+    /// Creates a log outside the registry, such as a client's inbox.
     pub fn detached_topic(&self) -> Arc<Topic> {
         self.detached_topic_from(1)
     }
 
-    /// The same, of which the first offset is `first`.
+    /// Creates a log outside the registry. Its first offset is `first`.
     pub fn detached_topic_from(&self, first: u64) -> Arc<Topic> {
         let log = Log::new(None, self.shared.epoch());
         let mut log = Log::part(&log, first.max(1));
@@ -500,23 +533,27 @@ impl EventBus {
         Topic::new(log, Arc::clone(&self.shared.fanout))
     }
 
-    /// Charges what a detached log holds to an account from here on. It is the
-    /// bus's own account before.
+    /// Charges the memory of a detached log to `account` from now on. Before this call, the
+    /// bus's own account pays for it.
     pub fn charge_detached(&self, topic: &Arc<Topic>, account: &Account) {
         topic.lock().charge_to(account);
     }
 
-    /// Appends one line of JSON to a detached log; gives its offset.
+    /// Appends one line of JSON to a detached log. Returns its offset, or `None` if the log was
+    /// [released](Self::release_detached).
     pub fn append_detached(
         &self,
         topic: &Arc<Topic>,
         limits: &LogLimits,
         event_type: tidings_protocol::EventType,
         write: impl FnOnce(u64, &mut Vec<u8>),
-    ) -> u64 {
+    ) -> Option<u64> {
         let at = self.shared.config.clock.now();
         let offset = {
             let mut log = topic.lock();
+            if log.closed {
+                return None;
+            }
             let offset = log.append(
                 self.shared.framing(),
                 |offset, text| {
@@ -535,39 +572,47 @@ impl EventBus {
             offset
         };
         topic.announce();
-        offset
+        Some(offset)
     }
 
-    /// Drops a detached log's records, for the count of bytes.
+    /// Drops the records of a detached log, releases their bytes and closes the log.
     pub fn release_detached(&self, topic: &Arc<Topic>) {
         let mut log = topic.lock();
         log.trim_all();
-        log.recount();
+        log.closed = true;
+        topic.mirror(&mut log);
     }
 
-    /// Whether a publish can be taken: false while the store refuses.
+    /// Returns whether the bus can accept a publish. Returns false while the store refuses
+    /// events.
     pub fn is_available(&self) -> bool {
         let store = self.shared.store.as_ref();
         store.is_none_or(|store| store.is_available())
     }
 
-    /// Stops the bus as [`finish`](Self::finish) does. Returns whether nothing is
-    /// left: the store has everything, and handlers have handled everything.
+    /// Stops the bus as [`finish`](Self::finish) does. Returns true if nothing is left: the
+    /// store has every event, and the handlers have handled every event.
+    ///
+    /// # Cancel safety
+    /// As [`finish`](Self::finish).
     pub async fn shutdown(&self) -> bool {
         self.finish().await.is_complete()
     }
 
-    /// Cancels work that is [run](Self::run) as tasks and lets it report that, for up
-    /// to [`SCOPES_WINDOW`](crate::defaults::SCOPES_WINDOW). Then stops the bus's own
-    /// tasks and waits for them. Publishes are refused, and streams end after what was
-    /// published before. Handlers go on until they have handled that, for
-    /// [`handler_drain`](BusConfig::handler_drain) at most. The store gets what it has
-    /// yet to get, and is closed.
+    /// Cancels the tasks that this process [runs](Self::run), and lets them report it for up to
+    /// [`SCOPES_WINDOW`](crate::defaults::SCOPES_WINDOW). Then stops the bus's own tasks and
+    /// waits for them. The bus refuses publishes. Streams end after the events that were
+    /// published before. Handlers continue until they have handled those events, for at most
+    /// [`handler_drain`](BusConfig::handler_drain). The bus writes the remaining events to the
+    /// store and closes the store.
+    ///
+    /// # Cancel safety
+    /// A dropped future may leave the bus partly stopped, with unsaved events and an open store.
     pub async fn finish(&self) -> Finished {
         self.shared.closing.cancel();
         self.shared.scopes.close();
         let _ = tokio::time::timeout(SCOPES_WINDOW, self.shared.scopes.wait()).await;
-        self.shared.stop.cancel();
+        self.shared.stop();
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
         let saved = match &self.shared.store {
@@ -588,19 +633,22 @@ impl EventBus {
     }
 
     /// Completes when the bus has been shut down.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
     pub async fn closed(&self) {
         self.shared.stop.cancelled().await;
     }
 }
 
-/// What a bus had left when it stopped.
+/// The remainder of a bus that has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "what is left is lost if nobody looks"]
 pub struct Finished {
-    /// Whether the store took everything and was closed. Otherwise the next start
-    /// is one after a crash.
+    /// True if the store took everything and was closed. If false, the next start recovers as
+    /// after a crash.
     pub saved: bool,
-    /// Events that handlers had yet to handle when their time was up.
+    /// The number of events that handlers had not handled when their time was over.
     pub unhandled: u64,
 }
 
@@ -611,14 +659,14 @@ impl Finished {
     }
 }
 
-/// Why a bus could not take in a store.
+/// The reason why a bus could not open a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusOpenError {
-    /// The settings.
+    /// The settings do not work.
     #[error(transparent)]
     Config(#[from] BusConfigError),
-    /// The store.
+    /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -24,7 +24,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is set.
+/// A clock that shows the same time until it is set.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicU64);
 

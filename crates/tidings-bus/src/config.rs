@@ -26,10 +26,10 @@ pub struct BusConfig {
     pub pinned_ttl: Duration,
     /// How long an unfinished task is kept after its last event. Default: 24 h.
     pub idle_ttl: Duration,
-    /// The most bytes of all tasks and clients. Default: 256 MiB. Beyond it, the account that holds
-    /// the most gives back first. Events of ended tasks go first. Events of running tasks and
-    /// states of ended tasks follow, those that have been quiet longest first. The running tasks
-    /// that have been quiet longest go last.
+    /// The most bytes of all tasks and clients. Default: 256 MiB. Beyond it, the account that
+    /// holds the most bytes gives memory back first. Events of ended tasks go first. Events of
+    /// running tasks and states of ended tasks follow. Running tasks go last. Within each group,
+    /// the tasks that have been quiet longest go first.
     pub total_bytes: usize,
     /// The part of `total_bytes` for what clients hold besides tasks: undeclared tasks, cursors,
     /// patterns, inboxes, unread answers and disconnected clients. The rest is for tasks. Default:
@@ -59,8 +59,9 @@ pub struct BusConfig {
     pub framing: Option<Framing>,
     /// The clock for timestamps. Default: the system's clock.
     pub clock: Arc<dyn Clock>,
-    /// Checks answers against the schemas of questions. Default none: a question
-    /// with a schema cannot be answered.
+    /// Checks answers against the schemas of questions. Default none: a question with a schema is
+    /// refused. A node that shares its store takes the question, because another node may check
+    /// the answer, and refuses the answers.
     pub schemas: Option<Arc<dyn SchemaCheck>>,
     /// The other nodes. Default none: [`LocalBroker`](crate::LocalBroker).
     pub broker: Option<Arc<dyn Broker>>,

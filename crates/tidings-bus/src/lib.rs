@@ -1,21 +1,21 @@
 //! The event bus of Tidings: one log per task, one cursor per subscriber.
 //!
-//! Publishing appends one record to the task's log, encoded once, and has its
-//! subscribers look. A subscriber is a cursor into that log. Ordering, history,
-//! late joins, recovery, slow consumers and conflation all follow from this.
+//! A publish appends one encoded record to the task's log and wakes the log's subscribers. A
+//! subscriber is a cursor into the log. Ordering, history, late joins, recovery, slow consumers
+//! and conflation all follow from this.
 //!
-//! > Every subscriber gets every offset in order, exactly once, or is told by a
-//! > gap which offsets it did not get and why.
+//! > Every subscriber receives every offset in order, exactly once. For offsets that it does not
+//! > receive, it receives a gap that names them and the reason.
 //!
 //! * [`EventBus`] publishes, lists, reads history and hands out
 //!   [`Subscription`]s and [`EventHandler`]s.
-//! * [`Watcher`] and [`Topic`] are the seam for those that deliver by
-//!   themselves: `tidings-connections` writes from the log to sockets with it.
+//! * [`Watcher`] and [`Topic`] are for code that delivers events without a stream of the bus.
+//!   `tidings-connections` uses them to write from the log to sockets.
 //! * [`EventBus::run`] does work as a task and reports how it ends; see [`guard`].
 //! * [`Store`] keeps tasks beyond the process; [`Broker`] joins several nodes.
 //!
-//! This crate knows no socket and no HTTP; for those see `tidings-connections`
-//! and `tidings-transport`. Start with the example at [`EventBus`].
+//! This crate knows no socket and no HTTP. `tidings-connections` and `tidings-transport` do.
+//! Start with the example at [`EventBus`].
 
 mod bus;
 mod clock;
@@ -25,6 +25,7 @@ pub mod defaults;
 mod deliver;
 pub mod guard;
 mod ledger;
+pub mod lock;
 mod log;
 mod publish;
 mod shared;
@@ -67,6 +68,10 @@ pub use store::{
 pub use tasks::questions::{AnswerError, SchemaCheck, Unfit};
 pub use tasks::registry::{PatternId, PatternWatcher};
 pub use tasks::starts::Starts;
+pub use tasks::trees::families::{Counted, Families};
+pub use tasks::trees::forest::{MAX_TREE_DEPTH, TreeError};
+pub use tasks::trees::kin::{Kin, Related, Sums};
+pub use tasks::trees::watchers::{ChildWatchId, ChildWatcher};
 pub use tidings_protocol as protocol;
 pub use tidings_protocol::Update;
 pub use timing::{Timing, TimingCounts, Timings};
@@ -76,7 +81,8 @@ pub mod blocks {
     pub use crate::log::{BlockPlan, OUTPUT_BLOCK, blocks_in, blocks_of, cut_out, kept_part};
 }
 
-/// What a [`Watcher`] needs beside its [`Topic`]: the task, and how it joins the log.
+/// The types that a [`Watcher`] needs in addition to its [`Topic`]: the task, and the way it
+/// joins the log.
 pub mod watch {
     pub use crate::deliver::topic::{Joined, Start};
     pub use crate::tasks::task::Task;

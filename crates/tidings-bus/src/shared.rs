@@ -1,9 +1,9 @@
-//! What all handles of a bus share, and the ways a publish can take.
+//! The state that all handles of a bus share, and the ways of a publish.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock};
 
-use tidings_protocol::{Epoch, NewEvent, ResetReason, TaskId, Timestamp};
+use tidings_protocol::{Epoch, NewEvent, Payload, ResetReason, TaskId, Timestamp};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +17,9 @@ use crate::deliver::handler::Handlers;
 use crate::deliver::pass::Fanout;
 use crate::deliver::topic::Topic;
 use crate::ledger::{Account, Kind, Ledger, OverLimit};
+use crate::lock::{Guard, Lock, Reading, place};
 use crate::log::{Framing, Log};
-use crate::publish::append::{Prepared, PublishError, Published, Refused};
+use crate::publish::append::{Prepared, PublishError, Published, Refused, payload_of};
 use crate::publish::behind::Behind;
 use crate::publish::together::Ready;
 use crate::stats::Counters;
@@ -28,49 +29,54 @@ use crate::tasks::listing::Listing;
 use crate::tasks::registry::{PatternId, Tasks};
 use crate::tasks::room::Room;
 use crate::tasks::task::{Rules, Task};
+use crate::tasks::trees::Trees;
+use crate::tasks::trees::families::Families;
 
 /// One bus.
 pub(crate) struct Shared {
     pub(crate) config: BusConfig,
-    /// The header in front of events: fixed with the first one.
+    /// The header in front of events. The first event fixes it.
     framing: OnceLock<Framing>,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) ledger: Ledger,
     pub(crate) leases: Leases,
-    pub(crate) handlers: Mutex<Handlers>,
+    pub(crate) handlers: Lock<Handlers, place::Handlers>,
     pub(crate) store: Option<Arc<dyn Store>>,
-    /// Where the store is shared, and tasks are read when they are asked for.
+    /// Set if nodes share the store and tasks are read on demand.
     pub(crate) interest: Option<Arc<dyn Interest>>,
-    /// How many tasks are brought up to others' news at a time.
+    /// Limits how many tasks take in events of other nodes at the same time.
     pub(crate) mirroring: tokio::sync::Semaphore,
-    /// What has yet to be handed to a store that is written behind.
+    /// Events and tasks that a write-behind store does not have yet.
     pub(crate) behind: Option<Behind>,
-    /// Tasks with events that are to go to a store first.
+    /// Tasks with events that must go to a store first.
     pub(crate) ready: Ready,
     pub(crate) started: Instant,
-    /// What the clock said then.
+    /// The wall-clock time at which the bus was created.
     pub(crate) started_at: Timestamp,
     pub(crate) room: Room,
-    /// The own store has no task that is not in memory.
+    /// True if every task of the bus's own store is in memory.
     pub(crate) all_here: AtomicBool,
     pub(crate) listing: Listing,
+    pub(crate) trees: Trees,
     /// When the store last made the bus refuse an event.
-    pub(crate) refused_at: Mutex<Option<Instant>>,
+    pub(crate) refused_at: Lock<Option<Instant>, place::Leaf>,
     pub(crate) stop: CancellationToken,
-    /// The bus is about to stop: work that is run as tasks is cancelled.
+    /// Whether `stop` is cancelled. A publish reads this, because the token has a lock.
+    stopped: AtomicBool,
+    /// Cancelled when the bus is about to stop. This cancels the tasks that this process runs.
     pub(crate) closing: CancellationToken,
-    /// Work that is run as tasks.
+    /// The tasks that this process runs.
     pub(crate) scopes: TaskTracker,
     pub(crate) tracker: TaskTracker,
     runtime: Handle,
     /// Random text for this life of the bus.
     boot: String,
-    /// Counts removals: a task made after one may be the removed one again,
-    /// and must not go on in its numbers.
+    /// Counts removals. A task that is created after a removal may be the removed task again,
+    /// and must not continue its numbers.
     removals: AtomicU64,
-    epoch: Mutex<(u64, Epoch)>,
+    epoch: Lock<(u64, Epoch), place::Leaf>,
 }
 
 impl Shared {
@@ -87,17 +93,23 @@ impl Shared {
         let store = store
             .map(|store| -> Arc<dyn Store> { Arc::new(Timed::new(store, Arc::clone(&counters))) });
         let behind = store.as_ref().map(|store| store.write()) == Some(Write::Behind);
+        let limits = config.ledger_limits();
+        let ledger = Ledger::new(limits);
+        if let Some(store) = &store {
+            store.charge_to(ledger.own());
+        }
         Arc::new(Self {
-            ledger: Ledger::new(config.ledger_limits()),
+            trees: Trees::new(ledger.own()),
+            ledger,
             tasks: Arc::default(),
             fanout: Arc::new(Fanout::default()),
             counters,
             leases: Leases::default(),
-            handlers: Mutex::default(),
+            handlers: Lock::default(),
             store,
             interest,
             mirroring: tokio::sync::Semaphore::new(mirror::AT_A_TIME),
-            behind: behind.then(Behind::default),
+            behind: behind.then(|| Behind::new(limits.tasks)),
             framing: config.framing.map(OnceLock::from).unwrap_or_default(),
             config,
             ready: Ready::default(),
@@ -106,15 +118,16 @@ impl Shared {
             room: Room::default(),
             all_here: AtomicBool::new(true),
             listing: Listing::default(),
-            refused_at: Mutex::default(),
+            refused_at: Lock::default(),
             stop: CancellationToken::new(),
+            stopped: AtomicBool::new(false),
             closing: CancellationToken::new(),
             scopes: TaskTracker::new(),
             tracker: TaskTracker::new(),
             runtime,
             boot,
             removals: AtomicU64::new(0),
-            epoch: Mutex::new((0, epoch)),
+            epoch: Lock::new((0, epoch)),
         })
     }
 
@@ -135,35 +148,32 @@ impl Shared {
         &self.runtime
     }
 
-    pub(crate) fn lock_handlers(&self) -> MutexGuard<'_, Handlers> {
-        self.handlers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn lock_handlers(&self) -> Guard<'_, Handlers, place::Handlers> {
+        self.handlers.lock()
     }
 
-    pub(crate) fn prepare(&self, event: NewEvent) -> Result<Prepared, PublishError> {
-        Prepared::new(event, self.config.max_event_bytes)
-            .and_then(|prepared| {
-                self.check_schema(&prepared.payload)?;
-                Ok(prepared)
-            })
-            .inspect_err(|error| self.note_refusal(error))
+    /// Reads an event's data, and makes the checks that involve no task.
+    pub(crate) fn read(&self, event: &NewEvent) -> Result<Payload, PublishError> {
+        let read = payload_of(event, self.config.max_event_bytes);
+        let checked = read.and_then(|payload| self.check_schema(&payload).map(|()| payload));
+        checked.inspect_err(|error| self.note_refusal(error))
     }
 
     fn note_refusal(&self, error: &PublishError) {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
         if matches!(error, PublishError::Unavailable(_)) {
-            // A producer that is refused for this reason is not silent.
+            // A producer whose events are refused for this reason is not silent.
             self.note_refused();
         }
     }
 
-    /// Publishes where there is a store: it has the event first, or later.
+    /// Publishes an event on a bus with a store. The store gets the event first, or later.
     pub(crate) async fn publish_prepared(
         self: &Arc<Self>,
         task_id: &TaskId,
         prepared: Prepared,
     ) -> Result<Published, PublishError> {
+        self.check_shared_tree(task_id, &prepared).await?;
         if let Some(store) = self.writes_through() {
             let mut answers = self
                 .publish_all(store, task_id, vec![Arc::new(prepared)])
@@ -180,14 +190,14 @@ impl Shared {
         }
     }
 
-    /// Publishes to one task, in order, where a store has events first.
+    /// Publishes events to one task, in order, if the store gets events first.
     pub(crate) async fn publish_all(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
         task_id: &TaskId,
         events: Vec<Arc<Prepared>>,
     ) -> Vec<Result<Published, PublishError>> {
-        let refusal = if self.stop.is_cancelled() {
+        let refusal = if self.is_stopped() {
             Some(PublishError::Closed)
         } else {
             (!store.is_available()).then(unavailable)
@@ -202,13 +212,13 @@ impl Shared {
         answers
     }
 
-    /// Waits until an event can be taken that is to be saved later.
+    /// Waits until the bus can accept an event that will be saved later.
     async fn ready_behind(
         self: &Arc<Self>,
         task_id: &TaskId,
         prepared: &Prepared,
     ) -> Result<(), PublishError> {
-        if self.stop.is_cancelled() {
+        if self.is_stopped() {
             return Err(PublishError::Closed);
         }
         let (Some(store), Some(behind)) = (&self.store, &self.behind) else {
@@ -224,7 +234,7 @@ impl Shared {
         read.map_err(|error| PublishError::Unavailable(Arc::new(error)))
     }
 
-    /// Publishes where memory has events first, and perhaps a store later.
+    /// Publishes an event that memory gets first. A store may get it later.
     pub(crate) fn publish_alone(
         self: &Arc<Self>,
         task_id: &TaskId,
@@ -233,22 +243,32 @@ impl Shared {
     ) -> Result<Published, PublishError> {
         let published = self.publish_present(task_id, prepared, now);
         // Without a store no task is absent.
-        published.unwrap_or(Err(PublishError::Closed))
+        published.unwrap_or_else(|| Err(PublishError::Closed))
     }
 
-    /// The same; none if the task has yet to be read from the store.
+    /// Publishes an event to a task in memory. Returns `None` if the task must first be read
+    /// from the store.
     fn publish_present(
         self: &Arc<Self>,
         task_id: &TaskId,
         prepared: &Prepared,
         now: Instant,
     ) -> Option<Result<Published, PublishError>> {
-        let result = if self.stop.is_cancelled() {
-            Err(PublishError::Closed)
-        } else {
-            self.publish_in_memory(task_id, prepared, now)?
-        };
-        Some(result.inspect_err(|error| self.note_refusal(error)))
+        let result = self.publish_in_memory(task_id, prepared, now);
+        if let Some(Err(error)) = &result {
+            self.note_refusal(error);
+        }
+        result
+    }
+
+    /// Stops the bus's own tasks, and refuses publishes from now on.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.stop.cancel();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
     }
 
     fn publish_in_memory(
@@ -257,6 +277,9 @@ impl Shared {
         prepared: &Prepared,
         now: Instant,
     ) -> Option<Result<Published, PublishError>> {
+        if self.is_stopped() {
+            return Some(Err(PublishError::Closed));
+        }
         loop {
             let task = self.task_or_absent(task_id);
             if task.is_absent() {
@@ -280,8 +303,8 @@ impl Shared {
         }
     }
 
-    /// Reads the ids of a task's events from the store, if this event has one
-    /// and they are not known.
+    /// Reads the ids of a task's events from the store, if this event has an id and they are not
+    /// known.
     async fn read_ids_for(&self, task_id: &TaskId, prepared: &Prepared) -> Result<(), StoreError> {
         let Some(store) = &self.store else {
             return Ok(());
@@ -298,14 +321,21 @@ impl Shared {
         }
     }
 
-    /// The store, if events are to be there before they are seen.
+    /// Returns the trees of the store, if nodes share it.
+    pub(crate) fn families(&self) -> Option<&dyn Families> {
+        self.interest.as_ref()?;
+        self.store.as_ref()?.families()
+    }
+
+    /// Returns the store, if it must have events before subscribers see them.
     pub(crate) fn writes_through(&self) -> Option<&Arc<dyn Store>> {
         self.store.as_ref().filter(|_| self.behind.is_none())
     }
 
-    /// Keeps the bus from being closed while an event is appended that is to be
-    /// saved later.
-    pub(crate) fn enter(&self) -> Result<Option<RwLockReadGuard<'_, bool>>, PublishError> {
+    /// Keeps the bus open while the caller appends an event that will be saved later.
+    pub(crate) fn enter(
+        &self,
+    ) -> Result<Option<Reading<'_, bool, place::Publishing>>, PublishError> {
         let entered = self.behind.as_ref().map(Behind::enter);
         match entered {
             Some(closed) if *closed => Err(PublishError::Closed),
@@ -331,13 +361,13 @@ impl Shared {
         task
     }
 
-    /// The task with this id. The caller has it read if it is absent.
+    /// Returns the task with this id. If the task is absent, the caller has it read.
     pub(crate) fn task_or_absent(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
         let make = || self.new_task(task_id, self.ledger.own());
         self.get_or_insert(task_id, make).0
     }
 
-    /// The task, made by `make` if it is new; says whether it is.
+    /// Returns the task, and whether it is new. `make` creates a new task.
     pub(crate) fn get_or_insert(
         &self,
         task_id: &TaskId,
@@ -358,7 +388,7 @@ impl Shared {
         });
     }
 
-    /// The task with this id. If it is new, it is charged to `account`.
+    /// Returns the task with this id. A new task is charged to `account`.
     pub(crate) fn task_for(
         self: &Arc<Self>,
         account: &Account,
@@ -367,7 +397,7 @@ impl Shared {
         if let Some(task) = self.tasks.get(task_id) {
             return Ok(task);
         }
-        // Asks for the room. The task has its own charge as soon as it is made.
+        // Checks the limit. The task has its own charge as soon as it is created.
         let _room = account.charge(Kind::Undeclared, crate::defaults::TASK_BYTES as u64)?;
         let make = || self.new_task(task_id, account);
         let task = self.get_or_insert(task_id, make).0;
@@ -392,33 +422,31 @@ impl Shared {
         task
     }
 
-    /// The epoch for logs made now.
+    /// Returns the epoch for logs that are created now.
     pub(crate) fn epoch(&self) -> Epoch {
         if self.interest.is_some() {
-            // A task that this node forgot may have been removed elsewhere and
-            // come back: no log's numbers may look like another's.
+            // A task that this node forgot may have been removed and created again on another
+            // node. Its numbers must not look like those of the old log.
             return fresh_epoch();
         }
         let removals = self.removals.load(Ordering::SeqCst);
-        let mut epoch = self
-            .epoch
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut epoch = self.epoch.lock();
         if epoch.0 != removals {
             *epoch = (removals, epoch_text(&self.boot, removals));
         }
         epoch.1.clone()
     }
 
-    /// Ends a task's life: out of the registry, or, while it is watched, back to offset 0.
+    /// Ends a task's life. The task leaves the registry, or starts again at offset 0 if it is
+    /// watched.
     pub(crate) fn discard(&self, task: &Arc<Task>) {
         self.discard_if(task, |_| true);
         self.forget_empty(task);
     }
 
-    /// Ends a task's life if `still` holds under its rules, so that no event comes
-    /// between the decision and the end. The task stays in the registry: the caller
-    /// forgets it when the store has.
+    /// Ends a task's life if `still` holds under its rules. No event can come between the
+    /// decision and the end. The task stays in the registry. The caller forgets it when the
+    /// store has forgotten it.
     pub(crate) fn discard_if(&self, task: &Arc<Task>, still: impl FnOnce(&Rules) -> bool) -> bool {
         {
             let mut rules = task.lock_rules();
@@ -428,6 +456,7 @@ impl Shared {
             self.removals.fetch_add(1, Ordering::SeqCst);
             self.counters.removed.fetch_add(1, Ordering::Relaxed);
             self.displace(&mut rules);
+            self.forget_kin(task);
             self.relist(task, &mut rules, None);
             rules.reset(Instant::now());
             self.schedule_lease(task, &mut rules);
@@ -443,24 +472,23 @@ impl Shared {
         true
     }
 
-    /// Runs work to its end, whatever becomes of who waits for it.
+    /// Runs work to its end, even if the caller drops the returned future.
     pub(crate) async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         let (done, result) = tokio::sync::oneshot::channel();
         self.spawn(async move {
-            // The receiver may have stopped waiting: that is no error.
+            // The receiver may have been dropped. This is no error.
             let _ = done.send(work.await);
         });
         result.await.ok()
     }
 
-    /// Forgets a task that has no events, no watcher that keeps it, and no
-    /// publisher.
+    /// Forgets a task without events, without a publisher, and without a watcher that keeps it.
     pub(crate) fn forget_if_unused(&self, task: &Arc<Task>) {
-        // A publisher whose turn it is may have its event in the store already:
-        // if the task went now, it would publish it once more.
+        // A publisher with the turn may have stored its event already. If the task left now, the
+        // publisher would publish the event twice.
         if let Ok(_turn) = task.commit.try_lock() {
             self.forget_empty(task);
         }
@@ -475,7 +503,7 @@ impl Shared {
                 return false;
             }
             let mut log = task.topic().lock();
-            // Whoever attaches first inserts its entry, so the count is true here.
+            // The first watcher inserts its entry under this lock, so the count is correct here.
             if log.closed || log.head() > 0 || task.topic().keeper_count() > 0 {
                 return false;
             }
@@ -484,7 +512,7 @@ impl Shared {
             true
         });
         if removed {
-            // Followers have a last look, and let go.
+            // Followers look a last time and detach.
             task.topic().announce();
         }
     }

@@ -45,7 +45,7 @@ pub struct BusStats {
     pub memory_refused_account: u64,
     /// Requests refused because all clients together held as much as they may.
     pub memory_refused_clients: u64,
-    /// Bytes of events that the store has yet to get, where it is written behind.
+    /// The bytes of events that a write-behind store does not have yet.
     pub bytes_unsaved: u64,
     /// The current number of event handlers.
     pub handlers: u64,

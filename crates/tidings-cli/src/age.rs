@@ -1,4 +1,4 @@
-//! Ages and lengths of time, as short as a column needs them.
+//! Formats ages and lengths of time, short enough for a column.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,8 +24,8 @@ pub(crate) fn short(time: Duration) -> String {
     }
 }
 
-/// Returns how long ago a moment was. A clock that is behind the server's sees no
-/// negative ages.
+/// Returns the time since a moment. If the clock is behind the server's, the result is
+/// zero and never negative.
 pub(crate) fn since(moment: Timestamp) -> Duration {
     between(moment, Timestamp::from(SystemTime::now()))
 }
@@ -34,7 +34,7 @@ fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::from_millis(to.as_millis().saturating_sub(from.as_millis()))
 }
 
-/// Returns how long the last run of a task has gone on, or went on.
+/// Returns the duration of a task's last run, so far or until its end.
 pub(crate) fn took(task: &TaskSnapshot) -> Option<Duration> {
     let started = task.started_at?;
     Some(match task.finished_at {

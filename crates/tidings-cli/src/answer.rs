@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tidings_client::protocol::{ItemId, Json, TaskId};
 
 use crate::connect::Server;
+use crate::data::checked;
 use crate::format::Format;
 use crate::{Failure, complete, print, print_json, value};
 
@@ -16,10 +17,10 @@ Examples:
   tidings answer deploy confirm yes
   tidings answer deploy replicas :=3
 
-The first answer wins. Exit codes: 0 answered; 64 wrong usage; 66 there is no such
-task; 69 no answer from the server; 76 refused, because the question is answered
-already, is not open, or the value does not fit it; 77 the token is missing or not
-enough.";
+The first answer wins. Exit codes: 0 answered; 64 wrong usage; 65 no event can have such
+a value; 66 there is no such task; 69 no answer from the server; 76 refused, because the
+question is answered already, is not open, or the value does not fit it; 77 the token is
+missing or not enough.";
 
 /// Answer a question that a task asks
 #[derive(Debug, clap::Args)]
@@ -69,16 +70,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a text, or JSON after `:=`.
+/// Parses a text, or JSON after `:=`.
 fn parse(text: &str) -> Result<Json, Failure> {
-    let json = match text.strip_prefix(":=") {
+    let value = match text.strip_prefix(":=") {
         None => Value::from(text).to_string(),
-        Some(json) => json.to_owned(),
+        Some(value) => value.to_owned(),
     };
-    Json::parse(&json).map_err(|error| Failure::Argument {
-        what: "VALUE",
-        why: error.to_string(),
-    })
+    checked("the answer", &value).map_err(|wrong| wrong.of("VALUE"))
 }
 
 #[cfg(test)]

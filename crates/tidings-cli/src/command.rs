@@ -1,10 +1,10 @@
-//! `tidings command`: asks a task to do something, and tells what it says to that.
+//! `tidings command`: sends a command to a task and prints the task's answer.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_client::protocol::{Event, EventType, TaskId};
+use tidings_client::protocol::{Event, EventType, ResetReason, TaskCommanded, TaskId};
 use tidings_client::{Acknowledged, Client, Update};
 use tokio::time::Instant;
 
@@ -19,13 +19,18 @@ Examples:
   tidings command build-1 cancel grace_ms:=2000
   tidings command host set_interval seconds:=5 reason='too slow'
   tidings command agent-7 pause --no-wait
+  tidings command release-7 cancel --tree       and all tasks below it
 
 What a command does is up to whoever does the task; `tidings run` knows cancel,
-pause and resume. Exit codes: 0 done or, with --no-wait, taken; 2 rejected by the task;
-3 no answer from the task in time; 66 there is no such task; 64 wrong usage; 69 no
-answer from the server; 76 refused by the server; 77 the token is missing or not enough.";
+pause and resume. With --tree all tasks below the task that have not ended are asked as
+well, the deepest first. It prints whether each was asked, and waits for none of them.
 
-/// Ask a task to do something: cancel, pause, or whatever its agent understands
+Exit codes: 0 done or, with --no-wait, taken; 2 rejected by the task; 3 no answer from
+the task in time; 4 the task was removed before its answer; 66 there is no such task; 64
+wrong usage; 65 no command can have such a value; 69 no answer from the server; 76
+refused by the server; 77 the token is missing or not enough.";
+
+/// Ask a task to do something: cancel, pause, or another command of its agent
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -36,16 +41,20 @@ pub struct Arguments {
     #[arg(add = complete::tasks())]
     task: TaskId,
 
-    /// What to do
+    /// The name of the command
     command: String,
 
-    /// With what: a JSON object, or key=text and key:=json as often as needed
+    /// The command's arguments: a JSON object, or key=text and key:=json as often as needed
     #[arg(value_name = "ARGS")]
     args: Vec<String>,
 
-    /// Do not wait for what the task says to it
+    /// Do not wait for the task's answer
     #[arg(long)]
     no_wait: bool,
+
+    /// Send the command to all tasks below the task as well
+    #[arg(long)]
+    tree: bool,
 
     /// How long to wait, for the server and for the task [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = value::time::<1>)]
@@ -64,7 +73,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         [] => None,
         words => {
             let data = Words::parse(words).and_then(|words| words.data(&[]));
-            Some(data.map_err(|why| Failure::Argument { what: "ARGS", why })?)
+            Some(data.map_err(|wrong| wrong.of("ARGS"))?)
         }
     };
     let task = &arguments.task;
@@ -73,7 +82,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         url: arguments.server.url.clone(),
         after: timeout,
     };
-    // Watched from before it is sent: the answer may come faster than the ack.
+    if arguments.tree {
+        let sent = client.command_tree(task, arguments.command.as_str(), args);
+        let answers = tokio::time::timeout_at(deadline, sent).await;
+        let code = tell_tree(&answers.map_err(|_| away())??, &arguments)?;
+        close(client).await;
+        return Ok(ExitCode::from(code));
+    }
+    // Begin the watch before the command is sent, because the answer may arrive before
+    // the ack.
     let mut watch = client.watch(task);
     let first = tokio::time::timeout_at(deadline, joined(&mut watch)).await;
     first.map_err(|_| away())??;
@@ -120,7 +137,7 @@ async fn joined(watch: &mut tidings_client::Watch) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what has come of the command.
+/// Prints the outcome of the command.
 fn tell(json: bool, state: &str, more: &Value, text: &str) -> Result<(), Failure> {
     if !json {
         return print(text);
@@ -132,7 +149,32 @@ fn tell(json: bool, state: &str, more: &Value, text: &str) -> Result<(), Failure
     print_json(&told.to_string())
 }
 
-/// Follows the command at this place of the log to its end.
+/// Prints for each task of a tree whether the server has passed the command on. Returns
+/// the exit code.
+fn tell_tree(answers: &[TaskCommanded], arguments: &Arguments) -> Result<u8, Failure> {
+    let mut code = 0;
+    for answer in answers {
+        let text = match answer {
+            TaskCommanded::Asked { task_id, .. } => {
+                format!("{} requested of {task_id}", arguments.command)
+            }
+            TaskCommanded::Refused {
+                task_id, message, ..
+            } => {
+                code = code::REFUSED;
+                format!("{task_id} was not asked: {message}")
+            }
+        };
+        if arguments.format.is_json() {
+            print_json(&serde_json::to_string(answer).unwrap_or_default())?;
+        } else {
+            print(&crate::clean(&text))?;
+        }
+    }
+    Ok(code)
+}
+
+/// Follows the command at this place in the log until it has ended.
 async fn answer(
     watch: &mut tidings_client::Watch,
     sent: &Acknowledged,
@@ -140,8 +182,18 @@ async fn answer(
 ) -> Result<u8, Failure> {
     let mut id = None;
     while let Some(update) = watch.recv().await? {
-        let Update::Event(event) = update else {
-            continue;
+        let event = match update {
+            Update::Event(event) => event,
+            Update::Reset {
+                task_id,
+                reason: ResetReason::Removed,
+                ..
+            } => {
+                let text = format!("{task_id} was removed");
+                tell(json, "removed", &json!({}), &text)?;
+                return Ok(code::REMOVED);
+            }
+            _ => continue,
         };
         if event.offset == sent.offset {
             id = command_id(&event);

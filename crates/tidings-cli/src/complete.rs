@@ -1,5 +1,5 @@
-//! Completion of the ids of tasks: the shell asks this program, and this program asks
-//! the server.
+//! Completes the ids of tasks. The shell asks this program, and this program asks the
+//! server.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use tidings_client::protocol::TaskSnapshot;
 
 use crate::connect::Server;
 
-/// Nobody waits longer for a completion.
+/// The time limit for a completion. A person does not wait longer.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Candidates at most: a shell shows no more than a screen.
+/// The largest number of candidates. A shell shows at most one screen of them.
 const MOST: usize = 200;
 
-/// Completes an argument that is a task.
+/// Completes an argument that names a task.
 pub(crate) fn tasks() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| {
         let words = std::env::args_os();
@@ -56,7 +56,7 @@ fn candidate(task: &TaskSnapshot) -> CompletionCandidate {
     CompletionCandidate::new(task.task_id.as_str()).help(Some(help.into()))
 }
 
-/// Reads where the server is from the words that were typed so far, and from variables.
+/// Reads the server's address from the words typed so far and from the environment.
 fn server(words: impl Iterator<Item = OsString>) -> Option<Server> {
     let command = Server::augment_args(clap::Command::new("tidings"));
     let mut known = vec![OsString::from("tidings")];

@@ -1,4 +1,4 @@
-//! How the client commands reach the server.
+//! Connects the client commands to the server.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::output::say;
 use crate::token::Token;
 
-/// Where the server is, and who asks.
+/// The address of the server, and the token for it.
 #[derive(Debug, clap::Args)]
 pub struct Server {
     /// The address of the server: http, https, ws or wss
@@ -32,7 +32,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A client with settings of one's own.
+    /// Returns a builder with the address, the token and the certificates. The caller
+    /// may add settings.
     pub(crate) fn builder(&self) -> Result<ClientBuilder, Failure> {
         let mut builder = Client::builder(self.url.clone());
         if let Some(token) = self.token.read()? {
@@ -48,12 +49,12 @@ impl Server {
         Ok(builder)
     }
 
-    /// The token to show.
+    /// Returns the token for the server.
     pub(crate) fn token(&self) -> Result<Option<String>, Failure> {
         self.token.read()
     }
 
-    /// Waits for an answer of the server, for so long at most.
+    /// Waits for an answer of the server, up to a time limit.
     pub(crate) async fn within<T>(
         &self,
         timeout: Duration,
@@ -66,8 +67,9 @@ impl Server {
         })
     }
 
-    /// What a command that is run needs, in order to reach the same server as this one.
-    /// A token that is no file is not passed on: it would show in the environment.
+    /// Returns the variables with which a child command reaches the same server as this
+    /// one. A token is passed on only as a file, because a token in a variable would be
+    /// visible.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let absolute = |path: &Path| {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -81,10 +83,11 @@ impl Server {
         variables
     }
 
-    /// A client that says on standard error when the server is away.
+    /// Returns a client that reports on standard error when the server is away.
     ///
     /// # Errors
-    /// The address is none, or a file of certificates cannot be read.
+    /// Returns an error if the address is not valid or a certificate file cannot be
+    /// read.
     pub fn client(&self) -> Result<Client, Failure> {
         let client = self.builder()?.build()?;
         tokio::spawn(tell(self.url.clone(), client.watch_status()));
@@ -92,7 +95,7 @@ impl Server {
     }
 }
 
-/// Says once that the server is away, and once that it is there again.
+/// Prints once that the server is away, and once that the server is back.
 async fn tell(url: String, mut status: tokio::sync::watch::Receiver<Status>) {
     let mut away = false;
     loop {
@@ -114,16 +117,17 @@ async fn tell(url: String, mut status: tokio::sync::watch::Receiver<Status>) {
     }
 }
 
-/// That the server is away, why, and what to do.
+/// Returns a message that the server is away, with the reason and the remedy.
 pub(crate) fn away_message(url: &str, loss: &tidings_client::Loss) -> String {
     let reason = crate::chain(loss);
     format!("{url} is away, trying again (is it running? --url says where): {reason}")
 }
 
-/// Runs a command on a runtime that does not outlive it.
+/// Runs a command on a new runtime, which ends with the command.
 ///
 /// # Errors
-/// The system refuses the runtime its threads, or the command failed.
+/// Returns an error if the system refuses threads to the runtime, or if the command
+/// fails.
 pub fn block_on(
     main: impl Future<Output = Result<ExitCode, Failure>>,
 ) -> Result<ExitCode, Failure> {
@@ -133,7 +137,7 @@ pub fn block_on(
         .build()
         .map_err(Failure::System)?;
     let done = runtime.block_on(main);
-    // A thread that reads standard input would never end.
+    // Do not wait for threads: one that reads standard input would never end.
     runtime.shutdown_background();
     done
 }

@@ -1,4 +1,4 @@
-//! Why a client command did not do what was asked.
+//! The errors of the client commands.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -12,16 +12,24 @@ use crate::BenchError;
 use crate::code;
 use crate::text::clean;
 
-/// What ends a client command; the exit codes are those of BSD's `sysexits.h`,
-/// but for those that a command gives a meaning of its own.
+/// An error that ends a client command. The exit codes are those of BSD's `sysexits.h`,
+/// unless a command defines its own meaning.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The address of the server is none.
+    /// The address of the server is not valid.
     #[error(transparent)]
     Url(#[from] InvalidUrl),
-    /// An argument is not what it has to be.
+    /// An argument is not valid.
     #[error("{what} is wrong: {why}")]
     Argument {
+        /// The argument.
+        what: &'static str,
+        /// The reason.
+        why: String,
+    },
+    /// A value is well-formed, but no event can have it.
+    #[error("{what} is wrong: {why}")]
+    Data {
         /// The argument.
         what: &'static str,
         /// The reason.
@@ -44,13 +52,13 @@ pub enum Failure {
         #[source]
         cause: ReceiptError,
     },
-    /// There is no such task.
+    /// The task does not exist.
     #[error("there is no task {task}")]
     NoTask {
         /// The task, or the pattern that no task matches.
         task: String,
     },
-    /// There is no such client.
+    /// The client does not exist.
     #[error("there is no client {client}")]
     NoClient {
         /// The client.
@@ -65,7 +73,7 @@ pub enum Failure {
     /// A watch ended.
     #[error(transparent)]
     Watch(#[from] WatchError),
-    /// A request over HTTP came to nothing.
+    /// A request over HTTP failed.
     #[error(transparent)]
     List(#[from] ListError),
     /// The server did not answer in time.
@@ -73,10 +81,10 @@ pub enum Failure {
     Timeout {
         /// The address of the server.
         url: String,
-        /// The time that was waited.
+        /// The time that the command waited.
         after: std::time::Duration,
     },
-    /// The command to run does not start.
+    /// The command to run could not be started.
     #[error("{program} cannot be run")]
     Spawn {
         /// The program.
@@ -106,7 +114,7 @@ pub enum Failure {
     /// Standard output cannot be written.
     #[error("standard output cannot be written")]
     Output(#[source] io::Error),
-    /// A stream of a command that is run cannot be written.
+    /// A stream of the command that runs cannot be written.
     #[error("the command's output cannot be written to standard {}", name(*.stream))]
     Unwritten {
         /// The stream.
@@ -118,33 +126,33 @@ pub enum Failure {
     /// The system refused threads or memory.
     #[error("the system does not let the command start")]
     System(#[source] io::Error),
-    /// A measurement came to nothing.
+    /// A measurement failed.
     #[error(transparent)]
     Bench(BenchError),
 }
 
 impl Failure {
-    /// Says on standard error what happened, and returns the code to exit with.
+    /// Prints the error on standard error, and returns the exit code.
     pub fn report(&self) -> ExitCode {
         if !self.is_closed_pipe() {
             let text = chain(self);
-            // Nobody is left to be told that standard error is closed.
+            // If standard error is closed, there is no reader to tell.
             let _ = writeln!(io::stderr(), "error: {}", clean(text.trim_end()));
         }
         ExitCode::from(self.code())
     }
 
-    /// Returns whether standard output is a pipe that nobody reads any more, as
-    /// behind `| head`. That is a quiet end, and no failure.
+    /// Returns true if the reader of standard output has closed the pipe, as `| head`
+    /// does. The command then ends without an error message.
     fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Returns the code to exit with.
+    /// Returns the exit code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Url(_) | Self::Argument { .. } => code::USAGE,
-            Self::Input { .. } => code::DATA,
+            Self::Data { .. } | Self::Input { .. } => code::DATA,
             Self::NoTask { .. } | Self::NoClient { .. } => code::NO_INPUT,
             Self::Publish(error) | Self::Line { cause: error, .. } => match error {
                 ReceiptError::Stopped(stopped) => ended(stopped),
@@ -165,12 +173,12 @@ impl Failure {
             Self::List(ListError::Refused { status, .. }) => match status {
                 401 | 403 => code::NO_PERMISSION,
                 400 | 413 | 422 => code::REFUSED,
-                // The server does not do this, or not now.
+                // The server does not offer this, or not at the moment.
                 _ => code::UNAVAILABLE,
             },
             Self::List(_) | Self::Timeout { .. } => code::UNAVAILABLE,
             Self::Spawn { cause, .. } => match cause.kind() {
-                // As a shell says it.
+                // Use the exit code of a shell.
                 io::ErrorKind::NotFound => 127,
                 _ => 126,
             },
@@ -207,12 +215,12 @@ fn name(stream: LogStream) -> &'static str {
     }
 }
 
-/// Returns an error with its causes, each behind a colon.
+/// Formats an error with its causes, separated by colons.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // What the error before it has quoted already is not said twice.
+        // Leave out a cause that the error before has already quoted.
         let message = error.to_string();
         if !text.ends_with(&message) {
             text.push_str(": ");

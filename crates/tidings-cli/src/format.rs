@@ -1,6 +1,6 @@
 //! `--output`: for people or for programs.
 
-/// How results are printed.
+/// The format of printed results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {
     /// Tables and text for people.
@@ -9,7 +9,7 @@ pub(crate) enum Output {
     Json,
 }
 
-/// The options that choose it.
+/// The options that choose the format.
 #[derive(Debug, clap::Args)]
 pub struct Format {
     /// How to print results
@@ -22,7 +22,7 @@ pub struct Format {
 }
 
 impl Format {
-    /// Returns whether JSON is wanted.
+    /// Returns true if the user has asked for JSON.
     pub fn is_json(&self) -> bool {
         self.json || self.output == Output::Json
     }

@@ -54,7 +54,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names the task that is not there.
+/// Turns the status 404 into an error that names the missing task.
 pub(crate) fn absent(error: ListError, task: &TaskId) -> Failure {
     match error {
         ListError::Refused { status: 404, .. } => Failure::NoTask {

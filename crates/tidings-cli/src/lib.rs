@@ -1,8 +1,8 @@
-//! What one does with a Tidings server that runs, from a command line.
+//! The commands for a running Tidings server, from a command line.
 //!
-//! Each subcommand is a file or a folder here, thin over
-//! [`tidings_client`]. The binary `tidings` parses [`ClientCommand`] as part of
-//! its own command line and passes it to [`run`]. The server itself is not here.
+//! Each subcommand is a file or a folder in this crate, and a thin layer over
+//! [`tidings_client`]. The binary `tidings` parses [`ClientCommand`] as part of its
+//! command line and passes it to [`run`]. This crate does not contain the server.
 
 mod age;
 mod answer;
@@ -43,7 +43,14 @@ pub use man::complete;
 pub use output::{print, print_bytes, print_json};
 pub use text::clean;
 
-/// What can be done with a server that runs.
+/// The variable with the task's id, which `tidings run` sets for its command.
+const TASK_VARIABLE: &str = "TIDINGS_TASK";
+
+/// The variable with the number of the run. With the number, a late report cannot change
+/// another run.
+const RUN_VARIABLE: &str = "TIDINGS_RUN";
+
+/// The commands for a running server.
 #[derive(Debug, Subcommand)]
 #[expect(
     missing_docs,
@@ -52,6 +59,18 @@ pub use text::clean;
 pub enum ClientCommand {
     #[cfg(unix)]
     Run(run::Arguments),
+    #[cfg(unix)]
+    #[command(hide = true)]
+    PassOn(run::pass_on::Arguments),
+    #[cfg(unix)]
+    #[command(hide = true)]
+    Lead(run::lead::Arguments),
+    #[cfg(unix)]
+    #[command(hide = true)]
+    Enter(run::lead::Arguments),
+    #[cfg(unix)]
+    #[command(hide = true)]
+    Die(run::death::Arguments),
     Watch(watch::Arguments),
     Logs(logs::Arguments),
     Wait(watch::wait::Arguments),
@@ -64,16 +83,17 @@ pub enum ClientCommand {
     Connections(connections::Arguments),
     Kick(connections::kick::Arguments),
     Send(connections::send::Arguments),
-    /// Put load on a running server and see what it carries
+    /// Put load on a running server and measure its limits
     Bench(Box<BenchOptions>),
     Completions(man::Completions),
     Man(man::Man),
 }
 
-/// Runs a command and returns the code to exit with. `cli` is the whole command
-/// line, for man pages.
+/// Runs a command and returns the exit code. `cli` is the whole command line, from
+/// which man pages are made.
 ///
 /// # Errors
+/// Returns an error if the command failed.
 /// The command did not do what was asked.
 pub fn run(command: ClientCommand, cli: clap::Command) -> Result<ExitCode, Failure> {
     match command {
@@ -82,6 +102,14 @@ pub fn run(command: ClientCommand, cli: clap::Command) -> Result<ExitCode, Failu
         ClientCommand::Publish(arguments) => block_on(publish::run(arguments)),
         #[cfg(unix)]
         ClientCommand::Run(arguments) => block_on(run::run(arguments)),
+        #[cfg(unix)]
+        ClientCommand::PassOn(arguments) => run::pass_on::run(&arguments),
+        #[cfg(unix)]
+        ClientCommand::Lead(arguments) => run::lead::lead(&arguments),
+        #[cfg(unix)]
+        ClientCommand::Enter(arguments) => run::lead::enter(&arguments),
+        #[cfg(unix)]
+        ClientCommand::Die(arguments) => Ok(run::death::run(&arguments)),
         ClientCommand::Tasks(arguments) => block_on(tasks::run(arguments)),
         ClientCommand::Get(arguments) => block_on(get::run(arguments)),
         ClientCommand::Logs(arguments) => block_on(logs::run(arguments)),

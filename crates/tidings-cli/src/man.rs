@@ -1,4 +1,5 @@
-//! `tidings completions` and `tidings man`: made from the command line's own definition.
+//! `tidings completions` and `tidings man`, generated from the definition of the
+//! command line.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ pub struct Completions {
     shell: Shell,
 }
 
-/// A shell that asks this program for completions.
+/// A shell that can ask this program for completions.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Shell {
     Bash,
@@ -58,13 +59,13 @@ pub struct Man {
     out: Option<PathBuf>,
 }
 
-/// Answers a shell that asks what can come next, and ends the program then. A program
-/// that was not asked goes on.
+/// Answers a shell that asks for completions, and then ends the program. Without such a
+/// request, returns and the program continues.
 pub fn complete(cli: fn() -> clap::Command) {
     CompleteEnv::with_factory(cli).var(ASKED).complete();
 }
 
-/// The variable by which a shell asks.
+/// The variable that a shell sets to ask for completions.
 const ASKED: &str = "TIDINGS_COMPLETE";
 
 pub(super) fn completions(arguments: &Completions) -> Result<ExitCode, Failure> {

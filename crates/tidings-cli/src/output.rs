@@ -1,16 +1,16 @@
-//! Standard output: the one place where the commands write to it.
+//! Standard output. All commands write to it through this module.
 //!
-//! Text is cleaned here, and a write that fails ends the command.
+//! The module cleans text. A failed write ends the command.
 
 use std::io::{self, Write};
 
 use crate::Failure;
 use crate::text::{clean, clean_json};
 
-/// Prints a line for people. Text in it cannot control the terminal.
+/// Prints a line for people. The text cannot control the terminal.
 ///
 /// # Errors
-/// The line was not written.
+/// Returns an error if the line could not be written.
 pub fn print(line: &str) -> Result<(), Failure> {
     print_bytes(format!("{}\n", clean(line)).as_bytes())
 }
@@ -18,15 +18,15 @@ pub fn print(line: &str) -> Result<(), Failure> {
 /// Prints a JSON text on one line.
 ///
 /// # Errors
-/// The line was not written.
+/// Returns an error if the line could not be written.
 pub fn print_json(json: &str) -> Result<(), Failure> {
     print_bytes(format!("{}\n", clean_json(json)).as_bytes())
 }
 
-/// Prints bytes as they are.
+/// Prints bytes unchanged.
 ///
 /// # Errors
-/// The bytes were not written.
+/// Returns an error if the bytes could not be written.
 pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)
@@ -34,8 +34,8 @@ pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(Failure::Output)
 }
 
-/// Prints a line on standard error, marked as ours.
+/// Prints a line on standard error that begins with `tidings:`.
 pub(crate) fn say(text: &str) {
-    // Nobody is left to be told that standard error is closed.
+    // If standard error is closed, there is no reader to tell.
     let _ = writeln!(io::stderr(), "tidings: {}", clean(text));
 }

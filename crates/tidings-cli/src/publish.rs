@@ -1,4 +1,4 @@
-//! `tidings publish`: an event, or a stream of them.
+//! `tidings publish`: publishes one event or a stream of events.
 
 mod input;
 mod target;
@@ -30,10 +30,11 @@ numbers by the protocol, such as progress, take a number by = as well.
 
 Prints the event's place in the task's log. The first line of the input that is wrong
 ends it; the events before it are published, and their places are printed.
-Exit codes: 0 published; 64 wrong usage; 65 a line of the input is wrong; 69 no answer
-from the server in time; 76 refused by the server; 77 the token is missing or not enough.";
+Exit codes: 0 published; 64 wrong usage; 65 a line of the input is wrong, or no event can
+have such a value; 69 no answer from the server in time; 76 refused by the server; 77 the
+token is missing or not enough.";
 
-/// Lines read ahead of the server's answers.
+/// The number of lines read before the server answers them.
 const AHEAD: usize = 256;
 
 /// Publish an event to a task, or every line of standard input as one
@@ -73,7 +74,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let timeout = arguments.timeout.unwrap_or(TIMEOUT);
-    let own = Own::from_environment();
+    let own = Own::from_environment()?;
     let target = target::parse(&arguments.words, own)?;
     let client = match (&target.event, &arguments.event_id) {
         (None, Some(_)) => {
@@ -114,7 +115,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How long an answer is waited for, and how it is told.
+/// The time limit for an answer, and the format of its output.
 struct Limit {
     url: String,
     timeout: Duration,
@@ -155,8 +156,8 @@ impl Limit {
     }
 }
 
-/// Publishes each line, many at a time, and prints the answers in order. The first line
-/// that is wrong ends it, when the answers to the lines before are printed.
+/// Publishes each line, many at a time, and prints the answers in order. The first wrong line ends
+/// the command, after the answers to the lines before it are printed.
 async fn lines(
     client: &Client,
     task: &TaskId,
@@ -174,10 +175,10 @@ async fn lines(
                 let told = match answer {
                     (_, Ok(Ok(published))) => limit.tell(&published),
                     (line, Ok(Err(cause))) => Err(Failure::Line { line, cause }),
-                    // Nobody else is waited for as long again.
+                    // After one timeout, do not wait the same time again for each further line.
                     (_, Err(failure)) => return Err(failure),
                 };
-                // Lines after a refused one are on their way: their answers are told.
+                // Lines after a refused one are already on their way, so print their answers too.
                 match told {
                     Err(failure @ Failure::Output(_)) => return Err(failure),
                     Err(failure) => ended = Some(earlier(ended, failure)),
@@ -213,8 +214,8 @@ fn wrong(line: usize, why: String) -> Failure {
     Failure::Input { line, why }
 }
 
-/// Returns the failure of the earlier line: a refusal is of a line before the one that
-/// ended the input.
+/// Returns the failure of the earlier line. A refusal always concerns an earlier line than the one
+/// that ended the input.
 fn earlier(ended: Option<Result<(), Failure>>, refusal: Failure) -> Result<(), Failure> {
     match ended {
         Some(Err(known @ Failure::Line { .. })) => Err(known),
@@ -222,7 +223,7 @@ fn earlier(ended: Option<Result<(), Failure>>, refusal: Failure) -> Result<(), F
     }
 }
 
-/// Waits for the answer to the oldest line. Without one it never returns.
+/// Waits for the answer to the oldest line. If no line waits, the future never completes.
 async fn front(
     receipts: &mut VecDeque<(usize, Receipt)>,
     limit: &Limit,

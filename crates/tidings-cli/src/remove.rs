@@ -1,5 +1,6 @@
-//! `tidings rm`: removes tasks and all that is known of them.
+//! `tidings rm`: removes tasks with their logs and states.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,14 +23,14 @@ The events and the state of a task are gone; its watchers are told. It takes the
 permission `admin`. Exit codes: 0 removed; 66 there is no such task; 64 wrong usage; 69
 no answer from the server in time; 77 the token is missing or not enough.";
 
-/// Remove tasks with all that is known of them
+/// Remove tasks, with their events and states
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// A task, or a pattern such as `bench-*` for all tasks whose id begins so
+    /// A task, or a pattern: `bench-*` means all tasks whose id begins with `bench-`
     #[arg(value_name = "TASK|PATTERN", required = true, value_parser = target,
           add = complete::tasks())]
     targets: Vec<Target>,
@@ -43,26 +44,31 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let client = arguments.server.client()?;
     let mut absence = None;
+    // Find all tasks before the first one is removed. Targets may overlap.
+    let mut tasks = Vec::new();
     for target in &arguments.targets {
-        let tasks = match target.task_id() {
+        let found = match target.task_id() {
             Some(task) => vec![task.clone()],
             None => matching(&arguments.server, &client, target).await?,
         };
-        if tasks.is_empty() {
+        if found.is_empty() {
             let task = target.to_string();
             absence = absence.or(Some(Failure::NoTask { task }));
         }
-        for task in &tasks {
-            let removed = arguments
-                .server
-                .within(TIMEOUT, client.remove(task))
-                .await?;
-            match removed.map_err(|error| absent(error, task)) {
-                Ok(()) => tell(task, &arguments.format)?,
-                // The others are removed all the same.
-                Err(failure @ Failure::NoTask { .. }) => absence = absence.or(Some(failure)),
-                Err(failure) => return Err(failure),
-            }
+        tasks.extend(found);
+    }
+    let mut told = HashSet::new();
+    tasks.retain(|task| told.insert(task.clone()));
+    for task in &tasks {
+        let removed = arguments
+            .server
+            .within(TIMEOUT, client.remove(task))
+            .await?;
+        match removed.map_err(|error| absent(error, task)) {
+            Ok(()) => tell(task, &arguments.format)?,
+            // Remove the other tasks even if one is missing.
+            Err(failure @ Failure::NoTask { .. }) => absence = absence.or(Some(failure)),
+            Err(failure) => return Err(failure),
         }
     }
     match absence {
@@ -78,7 +84,7 @@ fn tell(task: &TaskId, format: &Format) -> Result<(), Failure> {
     print(&format!("{task} removed"))
 }
 
-/// Lists the tasks of a pattern before the first of them is removed.
+/// Lists all tasks of a pattern.
 async fn matching(
     server: &Server,
     client: &Client,

@@ -1,4 +1,5 @@
-//! Tables that fit the terminal. A row is a line: what does not fit is cut.
+//! Tables that fit the terminal. Each row is one line, and cells that do not fit are
+//! cut.
 
 use comfy_table::{ContentArrangement, Row, presets};
 
@@ -34,8 +35,8 @@ impl Table {
         self.0.row_count() == 0
     }
 
-    /// Prints it: as wide as the terminal if standard output is one, and otherwise as
-    /// wide as its text.
+    /// Prints the table. The table is as wide as the terminal if standard output is
+    /// one, and as wide as its text otherwise.
     pub(crate) fn print(mut self) -> Result<(), Failure> {
         if let Some(width) = width() {
             self.0.set_width(width);
@@ -48,7 +49,8 @@ impl Table {
     }
 }
 
-/// Returns the columns of the terminal; none if standard output is no terminal.
+/// Returns the number of columns of the terminal. Returns `None` if standard output is
+/// not a terminal.
 fn width() -> Option<u16> {
     let terminal = console::Term::stdout();
     let (_, columns) = terminal.is_term().then(|| terminal.size_checked())??;

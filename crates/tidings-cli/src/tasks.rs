@@ -1,22 +1,23 @@
-//! `tidings tasks`: which tasks there are, and how they stand.
+//! `tidings tasks`: lists tasks and their states.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tidings_client::TaskQuery;
-use tidings_client::protocol::{Pattern, TaskSnapshot, TaskStatus};
+use tidings_client::protocol::{Pattern, TaskId, TaskSnapshot, TaskStatus};
 
 use crate::connect::Server;
 use crate::format::Format;
 use crate::table::Table;
 use crate::watch::percent;
-use crate::{Failure, age, print_json};
+use crate::{Failure, age, complete, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
   tidings tasks                        all tasks
   tidings tasks 'build-*'              those whose id begins with build-
   tidings tasks --status running
+  tidings tasks --parent release-7     the tasks directly below release-7
   tidings tasks -o json | jq .task_id  a snapshot a line
 
 AGE is the time since the last run began, TOOK how long it lasted. In a terminal each
@@ -29,18 +30,22 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// Only tasks whose id begins so: `build-*` [default: all tasks]
+    /// Only tasks that match this pattern, such as `build-*` [default: all tasks]
     pattern: Option<Pattern>,
 
     /// Only tasks in this state: pending, running, completed, failed or cancelled
     #[arg(long)]
     status: Option<TaskStatus>,
 
+    /// Only tasks directly below this task
+    #[arg(long, value_name = "TASK", add = complete::tasks())]
+    parent: Option<TaskId>,
+
     #[command(flatten)]
     format: Format,
 }
 
-/// For one page of the list.
+/// The time limit for one page of the list.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -48,6 +53,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let mut query = TaskQuery::default();
     query.prefix = arguments.pattern.map(|pattern| pattern.prefix().to_owned());
     query.status = arguments.status;
+    query.parent = arguments.parent;
     let mut table = Table::new(&["TASK", "STATUS", "DONE", "AGE", "TOOK", "DOING"]);
     loop {
         let page = arguments.server.within(TIMEOUT, client.tasks(&query));
@@ -88,7 +94,7 @@ fn row(task: &TaskSnapshot) -> [String; 6] {
     ]
 }
 
-/// Returns what a task is at, or why it has failed.
+/// Returns the present work of a task, or the reason of its failure.
 pub(crate) fn doing(task: &TaskSnapshot) -> String {
     let doing = match (&task.error, &task.message) {
         (Some(error), _) => error.to_string(),

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Returns text that moves no cursor, changes no colour and reverses no
-/// direction: one line, with a visible mark in place of each such character.
+/// Returns a single line of text that cannot move the cursor, change colours or reverse
+/// the direction. Each such character is replaced with a visible mark.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if text.chars().any(|c| mark(c).is_some()) {
         text.chars().map(|c| mark(c).unwrap_or(c)).collect()
@@ -12,8 +12,8 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns a JSON text in which no control character stands as itself. Such
-/// characters occur only within strings, where an escape means the same.
+/// Returns a JSON text without raw control characters. Such characters only occur
+/// within strings, where an escape has the same meaning.
 pub(crate) fn clean_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(char::is_control) {
         return Cow::Borrowed(json);
@@ -29,14 +29,14 @@ pub(crate) fn clean_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// Returns what is shown in place of a character; none if it is harmless.
+/// Returns the replacement of a character, or `None` if the character is harmless.
 fn mark(c: char) -> Option<char> {
     match c {
         '\n' => Some('⏎'),
         '\t' => Some(' '),
         // C0, DEL and C1.
         c if c.is_control() => Some('·'),
-        // Separators of lines, and marks that reverse the direction of text.
+        // Line separators, and marks that reverse the direction of text.
         '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some('·'),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! The token that a command shows: itself, or a file that holds it.
+//! The token of a command, given directly or in a file.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -11,14 +11,14 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::Failure;
 
-/// Bytes of a token file at most: more than any header may have.
+/// The largest token file, in bytes. No HTTP header may be as large.
 const MAX_BYTES: u64 = 64 * 1024;
 
 const TEXT: &str = "token";
 const FILE: &str = "token-file";
 
-/// Where the token is. A flag wins over a variable, and of two variables the token
-/// itself over the file.
+/// The source of the token. A flag takes precedence over a variable. The variable with
+/// the token takes precedence over the variable with a file.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) enum Token {
     #[default]
@@ -28,7 +28,7 @@ pub(crate) enum Token {
 }
 
 impl Token {
-    /// Returns the token, without what editors and tools add to one.
+    /// Returns the token, without characters that editors and tools add.
     pub(crate) fn read(&self) -> Result<Option<String>, Failure> {
         match self {
             Self::None => Ok(None),
@@ -37,7 +37,7 @@ impl Token {
         }
     }
 
-    /// Returns the file, if the token is in one.
+    /// Returns the file, if the token is in a file.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -62,12 +62,12 @@ fn read(path: &Path) -> Result<String, Failure> {
     }
 }
 
-/// Returns the token without a byte order mark, line ends and blanks around it.
+/// Returns the token without a surrounding byte order mark, line ends and blanks.
 fn trimmed(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text).trim()
 }
 
-/// A token does not belong in what is printed for debugging.
+/// Hides the token in debug output.
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

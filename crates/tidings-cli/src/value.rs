@@ -1,10 +1,10 @@
-//! Parses the values that options have, as the server's options are parsed.
+//! Parses the values of options in the same way as the server's options.
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
-/// Ten years. Longer waits come near the end of what the system's clocks count.
+/// The longest time: ten years. Longer times approach the limits of the system's clocks.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Parses a length of time of at least `LEAST` milliseconds.
@@ -22,7 +22,7 @@ pub(crate) fn time<const LEAST: u64>(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// Parses a number of things, at least `LEAST`.
+/// Parses a count of at least `LEAST`.
 pub(crate) fn count<const LEAST: u64>(text: &str) -> Result<u64, String> {
     let count = text
         .parse()
@@ -40,7 +40,8 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         .map_err(|_| "expected a size such as 256KiB, 64KB or 1048576 (bytes)".to_owned())
 }
 
-/// Converts a number for use as a length; what is too large for this machine is the largest.
+/// Converts a number to a length. A number that is too large for this machine becomes the largest
+/// length.
 pub(crate) fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

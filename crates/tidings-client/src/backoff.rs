@@ -1,4 +1,5 @@
-//! How long to wait before the next attempt: full-jitter exponential backoff.
+//! Full-jitter exponential backoff: computes the pause before the next connection
+//! attempt.
 
 use std::time::Duration;
 
@@ -6,10 +7,11 @@ use fastrand::Rng;
 
 use crate::defaults::BACKOFF_FLOOR;
 
-/// Counts failures; a pause is drawn from nothing to twice as much as the last bound.
+/// Counts failed attempts and draws a random pause for each.
 ///
-/// Full jitter, because clients that lost the same server at the same moment
-/// must not come back at the same moment.
+/// The upper bound of the pause doubles with every failure. The pause is random between
+/// zero and this bound. Clients that lost the same server at the same moment therefore
+/// come back at different moments.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -28,8 +30,8 @@ impl Backoff {
         }
     }
 
-    /// The pause after one more failure. Never less than [`BACKOFF_FLOOR`],
-    /// unless the cap is.
+    /// Counts one more failure and returns the pause before the next attempt. The pause
+    /// is at least [`BACKOFF_FLOOR`], or the cap if the cap is smaller.
     pub(crate) fn pause(&mut self) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
@@ -38,7 +40,7 @@ impl Backoff {
         drawn.max(BACKOFF_FLOOR.min(self.cap))
     }
 
-    /// Things have gone well for a while.
+    /// Forgets the failures, after a connection has stayed up for a while.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! Asking a server for a backup of what it keeps.
+//! Asks a server for a backup of its tasks.
 
 use hyper::Method;
 use serde::Deserialize;
@@ -10,26 +10,27 @@ use crate::http::ListError;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct ServerBackup {
-    /// Where it is, on the server's machine.
+    /// The directory of the backup, on the server's machine.
     pub directory: String,
-    /// Tasks in it.
+    /// The number of tasks in the backup.
     pub tasks: u64,
-    /// Their events.
+    /// The number of events in the backup.
     pub events: u64,
-    /// Bytes of these.
+    /// The size of the events, in bytes.
     pub bytes: u64,
 }
 
 impl Client {
-    /// Has the server make a backup, in the directory that it was given for that.
-    /// Takes as long as copying all that it keeps.
+    /// Makes the server write a backup to the directory that its operator has
+    /// configured. The call takes as long as the server needs to copy all its data.
     ///
     /// # Errors
-    /// The server cannot be reached, may not be asked for this (it wants the
-    /// permission `admin`), makes no backups, makes one just now, or failed.
+    /// Returns an error if the server cannot be reached, refuses the request, or fails.
+    /// The request needs the permission `admin`. The server also refuses if backups are
+    /// not configured or if another backup is running.
     ///
     /// # Cancel safety
-    /// A backup that was begun is made to its end.
+    /// If the future is dropped, the server still completes a backup that it has begun.
     pub async fn back_up(&self) -> Result<ServerBackup, ListError> {
         let body = self.exchange(Method::POST, "/api/backups").await?;
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))

@@ -1,11 +1,11 @@
-//! The client: a handle, cheap to clone.
+//! The client: a handle that is cheap to clone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tidings_protocol::{
-    ClientRequest, Data, EventId, IdError, NewEvent, Pattern, Secret, Target, TaskId,
+    ClientRequest, Data, EventId, IdError, NewEvent, Secret, Target, TaskCommanded, TaskId,
 };
 use tidings_scope::BoxError;
 use tokio::sync::oneshot;
@@ -25,10 +25,10 @@ use crate::trust::Trust;
 use crate::update::Start;
 use crate::watch::Watch;
 
-/// A connection to a Tidings server that comes back by itself.
+/// A connection to a Tidings server. The client reconnects after a loss.
 ///
-/// Cheap to clone; all clones share one WebSocket. It is closed when the last
-/// clone and the last [`Watch`] are gone.
+/// Clones are cheap, and all clones share one WebSocket. The WebSocket closes when the last clone
+/// and the last [`Watch`] are dropped.
 ///
 /// ```no_run
 /// use tidings_client::Client;
@@ -47,16 +47,16 @@ pub struct Client {
     handle: Arc<Handle>,
 }
 
-/// What all clones and watches hold; when it goes, the client ends.
+/// The part that all clones and watches share. Dropping the last handle ends the client.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     #[cfg(feature = "list")]
     endpoint: Endpoint,
     when_full: WhenFull,
-    /// What the client's own tasks run on, wherever they are asked for.
+    /// The runtime that runs the client's own tasks, whichever thread asks for them.
     runtime: tokio::runtime::Handle,
-    /// What the ids of this client's events begin with.
+    /// The common prefix of the ids of this client's events.
     prefix: String,
 }
 
@@ -66,7 +66,8 @@ impl Drop for Handle {
     }
 }
 
-/// How a [`Client`] is made.
+/// Builds a [`Client`].
+#[must_use = "call connect() or build() to create the client"]
 #[derive(Debug)]
 pub struct ClientBuilder {
     url: String,
@@ -78,17 +79,17 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// With a token, which goes into the `Authorization` header.
-    #[must_use]
+    /// Sets the token. The client sends the token in the `Authorization` header.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(Secret::from(token.into()));
         self
     }
 
-    /// With a source of tokens. It is asked at the beginning, if no token is
-    /// given, and whenever the server has refused the last one; without a
-    /// source the client then stops. If it fails it is asked again after a pause.
-    #[must_use]
+    /// Sets a source of tokens.
+    ///
+    /// The client asks the source at the beginning if no token is set, and again whenever the
+    /// server has refused the last token. If the source fails, the client asks again after a pause.
+    /// Without a source, a refused token stops the client.
     pub fn token_source<F, T>(mut self, source: F) -> Self
     where
         F: Fn() -> T + Send + Sync + 'static,
@@ -100,31 +101,33 @@ impl ClientBuilder {
         self
     }
 
-    /// With authorities whose certificates are believed beside the system's, as
-    /// PEM: for servers with a certificate of a private authority.
+    /// Trusts these certificate authorities in addition to the system's. The authorities are given
+    /// as PEM. Use this for servers whose certificate comes from a private authority.
     #[cfg(feature = "tls")]
-    #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots = Some(pem.into());
         self
     }
 
-    /// With other than the default settings.
-    #[must_use]
+    /// Replaces the default settings.
     pub fn config(mut self, config: ClientConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Connects, and waits until the server has greeted.
+    /// Connects and waits until the server has sent its greeting.
+    ///
+    /// A program that may start before the server uses [`build`](Self::build) instead.
     ///
     /// # Errors
-    /// A setting is wrong, or the first attempt came to nothing: the server is not
-    /// there, or refuses this client. For a program that may begin before the
-    /// server does there is [`build`](Self::build).
+    /// Returns an error if a setting is wrong or the first attempt fails. The attempt fails if the
+    /// server cannot be reached or refuses this client.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics if no tokio runtime is running.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the client is dropped and its connection is closed.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let url = self.url.clone();
         let client = self.build()?;
@@ -151,15 +154,15 @@ impl ClientBuilder {
         Ok(client)
     }
 
-    /// Makes the client. It connects in the background, and keeps trying; see
-    /// [`Client::status`] and [`Client::connected`]. The first attempt that comes to
-    /// nothing is logged as a warning.
+    /// Makes the client and returns at once. The client connects in the background and keeps
+    /// trying. [`Client::status`] and [`Client::connected`] report its progress. If the first
+    /// attempt fails, the client logs a warning.
     ///
     /// # Errors
-    /// The URL, the token or the root certificates cannot be.
+    /// Returns an error if the URL, the token or the root certificates are not valid.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics if no tokio runtime is running.
     pub fn build(self) -> Result<Client, InvalidUrl> {
         let endpoint = self.endpoint()?;
         if let Some(token) = &self.token {
@@ -183,11 +186,11 @@ impl ClientBuilder {
         })
     }
 
-    /// Returns what opens connections to the server, for a program that speaks the
-    /// protocol itself. Of the settings only the URL and the certificates count.
+    /// Returns a dialer, which opens connections for a program that speaks the protocol on its own.
+    /// The dialer uses only the URL and the certificates and ignores all other settings.
     ///
     /// # Errors
-    /// The URL or the root certificates cannot be.
+    /// Returns an error if the URL or the root certificates are not valid.
     pub fn dialer(&self) -> Result<Dialer, InvalidUrl> {
         Ok(Dialer(self.endpoint()?))
     }
@@ -206,31 +209,35 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// Connects to the server at a URL, `http`, `https`, `ws` or `wss`, and waits
-    /// until it has greeted. Later the client reconnects by itself.
+    /// Connects to the server at a URL and waits until the server has sent its greeting. The URL
+    /// begins with `http`, `https`, `ws` or `wss`. After a later loss, the client reconnects.
     ///
     /// # Errors
-    /// The URL cannot be, the server is not there, or it refuses this client.
+    /// Returns an error if the URL is not valid, the server cannot be reached, or the server
+    /// refuses this client.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics if no tokio runtime is running.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the client is dropped and its connection is closed.
     pub async fn connect(url: impl Into<String>) -> Result<Self, ConnectError> {
         Self::builder(url).connect().await
     }
 
-    /// Makes a client of the server at a URL that connects in the background, and
-    /// keeps trying: for programs that may begin before the server does.
+    /// Makes a client and returns at once. The client connects in the background and keeps trying.
+    /// Use this in programs that may start before the server.
     ///
     /// # Errors
-    /// The URL cannot be.
+    /// Returns an error if the URL is not valid.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics if no tokio runtime is running.
     pub fn new(url: impl Into<String>) -> Result<Self, InvalidUrl> {
         Self::builder(url).build()
     }
 
-    /// A client with a token or settings of its own.
+    /// Returns a builder, which sets a token, certificates and other settings.
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder {
             url: url.into(),
@@ -242,18 +249,18 @@ impl Client {
         }
     }
 
-    /// How client and server stand now.
+    /// Returns the present state of the connection.
     pub fn status(&self) -> Status {
         self.handle.shared.with(|core| core.state.status())
     }
 
-    /// Waits until the server has greeted.
+    /// Waits until the client is connected and the server has sent its greeting.
     ///
     /// # Errors
-    /// The client has stopped: it will not be connected any more.
+    /// Returns an error if the client has stopped and will not connect again.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn connected(&self) -> Result<(), Stopped> {
         let mut status = self.handle.shared.status.subscribe();
         let settled = status
@@ -266,16 +273,16 @@ impl Client {
         }
     }
 
-    /// Follows how client and server stand. The first value is the present one.
+    /// Returns a receiver of the connection's state. Its first value is the present state.
     pub fn watch_status(&self) -> tokio::sync::watch::Receiver<Status> {
         self.handle.shared.status.subscribe()
     }
 
-    /// Shows another token from now on; on a connection that is there, at once.
-    /// A client that has stopped stays so.
+    /// Replaces the token. An open connection sends the new token to the server at once; otherwise
+    /// the next attempt uses it. A client that has stopped stays stopped.
     ///
     /// # Errors
-    /// The token has characters that a header cannot carry.
+    /// Returns an error if the token has characters that an HTTP header cannot carry.
     pub fn set_token(&self, token: impl Into<String>) -> Result<(), InvalidUrl> {
         let token = token.into();
         HeaderValue::from_str(&token).map_err(|_| InvalidUrl::Token)?;
@@ -286,20 +293,31 @@ impl Client {
         Ok(())
     }
 
-    /// Watches a task: its state, then what comes next.
-    pub fn watch(&self, task_id: &TaskId) -> Watch {
-        self.watch_from(task_id.clone(), Start::Live)
+    /// Watches a task, or all present and future tasks that match a pattern. The watch yields the
+    /// state of each task and then its new events.
+    ///
+    /// ```no_run
+    /// # use tidings_client::{Client, protocol::{Pattern, TaskId}};
+    /// # fn example(client: Client, task: TaskId) -> Result<(), tidings_client::protocol::IdError> {
+    /// let one = client.watch(&task);
+    /// let many = client.watch("render-*".parse::<Pattern>()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch(&self, target: impl Into<Target>) -> Watch {
+        self.watch_from(target, Start::Live)
     }
 
-    /// Watches all tasks that match, those to come included.
-    pub fn watch_pattern(&self, pattern: &Pattern) -> Watch {
-        self.watch_from(pattern.clone(), Start::Live)
+    /// Watches a task and all present and future tasks below it. The watch leaves out tasks that
+    /// the token does not allow to watch.
+    pub fn watch_tree(&self, task_id: &TaskId) -> Watch {
+        self.watch_from(Target::Tree(task_id.clone()), Start::Live)
     }
 
-    /// Watches from a place of one's own choice.
-    pub fn watch_from(&self, target: impl Into<Target>, start: Start) -> Watch {
+    /// Watches from a chosen place in the log.
+    pub fn watch_from(&self, target: impl Into<Target>, start: impl Into<Start>) -> Watch {
         let now = Instant::now();
-        let target = target.into();
+        let (target, start) = (target.into(), start.into());
         let id = self
             .handle
             .shared
@@ -307,16 +325,17 @@ impl Client {
         Watch::new(Arc::clone(&self.handle), id)
     }
 
-    /// Publishes an event and waits for the server's answer, through
-    /// reconnects if need be. An event without an `event_id` is given one, so
-    /// that it can be sent again without being taken twice.
+    /// Publishes an event and waits for the server's answer, across reconnects if necessary. The
+    /// client gives an event without an `event_id` an id of its own. With the id, the server
+    /// recognises an event that is sent twice as a duplicate.
     ///
     /// # Errors
-    /// The server refused it, there is no room, or the client has stopped.
+    /// Returns an error if the server refuses the event, the buffer has no room, or the client has
+    /// stopped.
     ///
     /// # Cancel safety
-    /// Once it waits for the answer the event is on its way: dropping the
-    /// future takes nothing back.
+    /// Once the future waits for the server's answer, the event is queued. Dropping the future then
+    /// does not take the event back.
     pub async fn publish(
         &self,
         task_id: &TaskId,
@@ -325,15 +344,16 @@ impl Client {
         self.queue(task_id, event).await?.await
     }
 
-    /// Waits for room, if the policy is to wait, and sends: the answer may be
-    /// waited for later, which makes a pipeline of several. They arrive in the
-    /// order in which they were queued.
+    /// Queues an event and returns a receipt for the server's answer. With [`WhenFull::Wait`], the
+    /// call first waits for room. A program can queue several events before it waits for their
+    /// answers. The server receives events in the order in which they were queued.
     ///
     /// # Errors
-    /// There is no room, the event is too large, or the client has stopped.
+    /// Returns an error if the buffer has no room, the event is too large, or the client has
+    /// stopped.
     ///
     /// # Cancel safety
-    /// Dropped before it is done, it has published nothing.
+    /// If the future is dropped before it completes, nothing is published.
     pub async fn queue(&self, task_id: &TaskId, event: NewEvent) -> Result<Receipt, ReceiptError> {
         loop {
             let room = self.handle.shared.room.notified();
@@ -348,15 +368,17 @@ impl Client {
         }
     }
 
-    /// Sends without waiting for anything.
+    /// Queues an event without waiting, neither for room nor for the server.
     ///
     /// # Errors
-    /// There is no room, the event is too large, or the client has stopped.
+    /// Returns an error if the buffer has no room, the event is too large, or the client has
+    /// stopped.
     pub fn send(&self, task_id: &TaskId, event: NewEvent) -> Result<Receipt, ReceiptError> {
         self.send_as(task_id, event, false)
     }
 
-    /// Sends, and keeps room for it if it is to be `kept`.
+    /// Queues an event without waiting. With `kept`, the event is accepted even when the buffer is
+    /// full.
     pub(crate) fn send_as(
         &self,
         task_id: &TaskId,
@@ -381,16 +403,16 @@ impl Client {
         self.handle.shared.token()
     }
 
-    /// Publishes that the server has not answered yet.
+    /// Returns the number of publishes and reports that the server has not answered yet.
     pub fn pending(&self) -> usize {
         self.handle.shared.pending()
     }
 
-    /// Waits until every publish so far is answered, for so long at most;
-    /// gives how many are not.
+    /// Waits until the server has answered every publish, for `timeout` at most. Returns the number
+    /// of publishes without an answer.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn flush(&self, timeout: Duration) -> usize {
         let flush = async {
             loop {
@@ -407,33 +429,67 @@ impl Client {
         self.pending()
     }
 
-    /// Asks a task to do something: `cancel`, or whatever its agent understands.
-    /// The answer is the place of the request in the task's log; what the task
-    /// says to it comes as events.
+    /// Sends a command to a task: `cancel`, or any other command that the task's agent understands.
+    /// Returns the command's place in the task's log. The task's own answer comes later, as events.
     ///
-    /// A command is sent once: it has no id under which it could be sent again.
+    /// The client sends a command only once, because a command has no id that would reveal a
+    /// duplicate.
     ///
     /// # Errors
-    /// The server refused it, the connection broke before it had answered, too
-    /// many commands wait, or the client has stopped.
+    /// Returns an error if the server refuses the command, the connection breaks before the answer,
+    /// too many commands wait, or the client has stopped.
     ///
     /// # Cancel safety
-    /// Dropped, the command may still be sent.
+    /// If the future is dropped, the command may still be sent.
     pub async fn command(
         &self,
         task_id: &TaskId,
         command: impl Into<String>,
-        args: Option<Data>,
+        args: impl Into<Option<Data>>,
     ) -> Result<Acknowledged, CommandError> {
         self.ask_once(ClientRequest::Command {
             task_id: Some(task_id.clone()),
             command: command.into(),
-            args,
+            args: args.into(),
+            tree: false,
         })
         .await
     }
 
-    /// Sends a command or an answer, and waits for what the server says to it.
+    /// Sends a command to a task and to all tasks below it, the deepest first. The result says for
+    /// each task whether the server has passed the command on. The server skips tasks below that
+    /// have ended, and leaves out tasks that the token does not allow to watch.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`command`](Self::command). After an error, no task has received
+    /// the command.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the command may still be sent.
+    pub async fn command_tree(
+        &self,
+        task_id: &TaskId,
+        command: impl Into<String>,
+        args: Option<Data>,
+    ) -> Result<Vec<TaskCommanded>, CommandError> {
+        let (answer, receipt) = oneshot::channel();
+        let request = ClientRequest::Command {
+            task_id: Some(task_id.clone()),
+            command: command.into(),
+            args,
+            tree: true,
+        };
+        self.handle.shared.with(|core| {
+            let id = core.state.ask(request)?;
+            core.tree_commands.insert(id, answer);
+            Ok::<_, CommandError>(())
+        })?;
+        receipt
+            .await
+            .unwrap_or(Err(CommandError::Stopped(Stopped::Closed)))
+    }
+
+    /// Sends a command or an answer once, and waits for the server's reply.
     pub(crate) async fn ask_once(
         &self,
         request: ClientRequest,
@@ -449,12 +505,12 @@ impl Client {
             .unwrap_or(Err(CommandError::Stopped(Stopped::Closed)))
     }
 
-    /// The commands that a task is given: for whoever does the work.
+    /// Returns the commands given to a task. The program that does the work reads them.
     pub fn commands(&self, task_id: &TaskId) -> Commands {
         Commands::of_other(self.clone(), task_id.clone())
     }
 
-    /// Begins a task that this program does; see [`Task`](crate::Task).
+    /// Prepares a task that this program performs; see [`Task`](crate::Task).
     pub fn task<I>(&self, task_id: I) -> TaskBuilder
     where
         I: TryInto<TaskId>,
@@ -471,7 +527,7 @@ impl Client {
         &self.handle.shared
     }
 
-    /// Asks for something that is answered later.
+    /// Makes a request and returns the receipt of its later answer.
     pub(crate) fn receipt(
         &self,
         ask: impl FnOnce(&mut Core) -> Result<RequestId, ReceiptError>,
@@ -494,7 +550,7 @@ impl Client {
         })
     }
 
-    /// Does work as a task; see [`TaskBuilder::run`](tidings_scope::TaskBuilder::run).
+    /// Runs work as a task; see [`TaskBuilder::run`](tidings_scope::TaskBuilder::run).
     ///
     /// ```no_run
     /// # async fn example(client: tidings_client::Client) -> Result<(), tidings_client::RunError> {
@@ -509,10 +565,10 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// The task was not started, failed, or was cancelled.
+    /// Returns an error if the task could not be started, failed, or was cancelled.
     ///
     /// # Cancel safety
-    /// Dropped, the work is dropped and the task is reported as failed.
+    /// If the future is dropped, the work is dropped and the task is reported as failed.
     pub async fn run<I, F, W, T>(&self, task_id: I, work: F) -> Result<T, RunError>
     where
         I: TryInto<TaskId>,
@@ -524,9 +580,13 @@ impl Client {
         self.task(task_id).run(work).await
     }
 
-    /// Cancels the tasks that are [run](Self::run), sends what waits, for so long at
-    /// most, and stops. Returns how many publishes and reports were not answered.
-    /// Watches end.
+    /// Cancels the tasks that are [run](Self::run), sends all waiting events, and stops the client.
+    /// The call takes `timeout` at most. Returns the number of publishes and reports without an
+    /// answer. All watches end.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the tasks are cancelled, but the client stays connected until its
+    /// last clone is dropped.
     pub async fn close(self, timeout: Duration) -> usize {
         let began = Instant::now();
         self.handle.shared.closing.send_replace(true);
@@ -538,7 +598,7 @@ impl Client {
     }
 }
 
-/// Counts a scope that [`Client::close`] waits for, while it lives.
+/// Counts an open scope while this guard exists. [`Client::close`] waits for all open scopes.
 #[derive(Debug)]
 pub struct OpenScope(Client);
 

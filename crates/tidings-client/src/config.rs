@@ -1,54 +1,59 @@
-//! What a client is made with.
+//! The settings of a client.
 
 use std::time::Duration;
 
 use crate::defaults;
 
-/// What happens to a publish for which there is no room: the server is away,
-/// or slower than the program.
+/// Decides about a publish when the buffer is full. The buffer fills while the server
+/// is away or slower than the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// It waits for room; what does not wait ([`Client::send`](crate::Client::send))
-    /// is refused.
+    /// The call waits for room. A call that never waits, such as
+    /// [`Client::send`](crate::Client::send), refuses the publish.
     #[default]
     Wait,
-    /// It is refused with [`ReceiptError::BufferFull`](crate::ReceiptError::BufferFull).
+    /// The publish is refused with
+    /// [`ReceiptError::BufferFull`](crate::ReceiptError::BufferFull).
     Refuse,
-    /// The oldest `progress_update`, `log` or `output_delta` that was not sent yet
-    /// gives way; its answer is [`ReceiptError::Dropped`](crate::ReceiptError::Dropped).
-    /// If all that waits is more important than that, a new one of these kinds is
-    /// dropped itself, any other refused.
+    /// The oldest unsent `progress_update`, `log` or `output_delta` is dropped to make
+    /// room. Its receipt yields
+    /// [`ReceiptError::Dropped`](crate::ReceiptError::Dropped). If every waiting event
+    /// is of another type, a new event of these three types is dropped, and any other
+    /// new event is refused.
     DropOldest,
 }
 
-/// How a client behaves. Times are bounded below by a millisecond, counts by 1.
+/// Settings of a client. Every time is at least one millisecond, and every count is at
+/// least 1.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// The pause before the first reconnect, at most; it doubles with every failure
-    /// and is drawn between nothing and that ("full jitter").
+    /// The upper bound of the pause before the first reconnect. The bound doubles with
+    /// every failure. The pause is random between zero and the bound ("full jitter").
     pub backoff_base: Duration,
     /// The longest pause between two attempts.
     pub backoff_cap: Duration,
-    /// How long connecting may take.
+    /// The time limit for connecting.
     pub connect_timeout: Duration,
-    /// How long the token source may take to answer; then it is asked again.
+    /// The time limit for the token source. After it, the client asks the source again.
     pub token_timeout: Duration,
-    /// Without any answer for this long a connection is given up.
+    /// The time limit for any answer of the server. After it, the client closes the
+    /// connection.
     pub silence_timeout: Duration,
-    /// Publishes that may wait for their answer; as many reports of tasks may wait
-    /// beside them.
+    /// The number of publishes that may wait for their answer. The same number of task
+    /// reports may wait in addition.
     pub max_pending: usize,
-    /// Bytes of publishes that may wait for their answer, and of reports.
+    /// The bytes of publishes that may wait for their answer. Task reports may use the
+    /// same number of bytes in addition.
     pub max_pending_bytes: usize,
-    /// What happens to a publish beyond that. Reports of tasks always make room: the
-    /// oldest progress, log line or output that was not sent yet gives way, and is
-    /// counted.
+    /// The policy for a publish beyond these limits. Task reports do not follow it. For
+    /// a report, the oldest unsent progress, log line or output is dropped and counted.
     pub when_full: WhenFull,
-    /// Updates that may wait in one watch.
+    /// The number of updates that may wait in one watch.
     pub watch_updates: usize,
-    /// Where randomness starts; none: anew each time. For tests.
+    /// The seed of all randomness, for tests. Without a seed, each client starts with a
+    /// random one.
     pub seed: Option<u64>,
 }
 
@@ -72,7 +77,8 @@ impl Default for ClientConfig {
 const SHORTEST: Duration = Duration::from_millis(1);
 
 impl ClientConfig {
-    /// The first pause before a reconnect, at most, and the longest of all.
+    /// Sets the bound of the first pause before a reconnect, and the longest pause of
+    /// all.
     #[must_use]
     pub fn backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.backoff_base = base.max(SHORTEST);
@@ -80,28 +86,28 @@ impl ClientConfig {
         self
     }
 
-    /// How long connecting may take.
+    /// Sets the time limit for connecting.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.max(SHORTEST);
         self
     }
 
-    /// How long the token source may take to answer.
+    /// Sets the time limit for the token source.
     #[must_use]
     pub fn token_timeout(mut self, timeout: Duration) -> Self {
         self.token_timeout = timeout.max(SHORTEST);
         self
     }
 
-    /// Without any answer for how long a connection is given up.
+    /// Sets the time without any answer after which the client closes a connection.
     #[must_use]
     pub fn silence_timeout(mut self, timeout: Duration) -> Self {
         self.silence_timeout = timeout.max(SHORTEST);
         self
     }
 
-    /// How many publishes, and bytes of them, may wait for their answer.
+    /// Sets the number and the bytes of publishes that may wait for their answer.
     #[must_use]
     pub fn pending(mut self, publishes: usize, bytes: usize) -> Self {
         self.max_pending = publishes.max(1);
@@ -109,21 +115,21 @@ impl ClientConfig {
         self
     }
 
-    /// What happens to a publish for which there is no room.
+    /// Sets the policy for a publish when the buffer is full.
     #[must_use]
     pub fn when_full(mut self, policy: WhenFull) -> Self {
         self.when_full = policy;
         self
     }
 
-    /// How many updates may wait in one watch.
+    /// Sets the number of updates that may wait in one watch.
     #[must_use]
     pub fn watch_updates(mut self, updates: usize) -> Self {
         self.watch_updates = updates.max(1);
         self
     }
 
-    /// Where randomness starts.
+    /// Sets the seed of all randomness.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);

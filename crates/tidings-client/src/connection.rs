@@ -1,4 +1,4 @@
-//! One WebSocket: texts in, texts out.
+//! One WebSocket that sends and receives text messages.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -20,22 +20,24 @@ use crate::endpoint::Endpoint;
 use crate::error::Loss;
 use crate::stream::ServerStream;
 
-/// Bytes read at a time. tungstenite's own 128 KiB are for bulk.
+/// The number of bytes read at a time. The default of tungstenite, 128 KiB, suits bulk
+/// data.
 const READ_BUFFER: usize = 16 * 1024;
 
-/// How long a goodbye may take.
+/// The time limit for closing the connection in order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection whose handshake is done.
+/// A connection whose handshake is complete.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: WebSocketStream<ServerStream>,
-    /// Bounded by what the state machine sends without an answer.
+    /// Messages that wait to be written. The state machine bounds the number that it
+    /// sends without an answer.
     outgoing: VecDeque<Message>,
 }
 
 impl Connection {
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     pub(crate) async fn open(endpoint: Endpoint, token: Option<Secret>) -> Result<Self, Loss> {
         let unreachable = |error: tungstenite::Error| Loss::Unreachable(Arc::new(error));
         let mut request = endpoint
@@ -75,7 +77,7 @@ impl Connection {
         }
     }
 
-    /// Sends a text, as soon as the socket takes it.
+    /// Queues a text. The socket sends the text as soon as it can.
     pub(crate) fn send(&mut self, text: String) {
         self.outgoing.push_back(Message::text(text));
     }
@@ -96,16 +98,18 @@ impl Connection {
         }
     }
 
-    /// The next message from the server. Writes what there is to write meanwhile.
+    /// Returns the next message from the server. Meanwhile, the connection writes
+    /// queued messages.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// Dropping the future loses no message.
     pub(crate) async fn next(&mut self) -> Result<ServerMessage, Loss> {
         let broken = |error: tungstenite::Error| Loss::Broken(Arc::new(error));
         std::future::poll_fn(|cx| {
             loop {
                 if let Err(error) = self.poll_write(cx) {
-                    // What the server said before it closed may still be unread.
+                    // The server may have sent messages before it closed. Read them
+                    // first.
                     tracing::debug!(%error, "a write failed");
                     self.outgoing.clear();
                 }
@@ -114,8 +118,10 @@ impl Connection {
                     Poll::Ready(Some(Ok(Message::Text(text)))) => {
                         match ServerMessage::decode(&text) {
                             Ok(message) => return Poll::Ready(Ok(message)),
-                            // Of a newer protocol, perhaps: one message is not
-                            // worth the connection, and a hole will be noticed.
+                            // A newer protocol may have sent this message. One unknown
+                            // message does not justify closing the connection. If the
+                            // message was an event, the client notices the missing
+                            // offset.
                             Err(error) => tracing::warn!(%error, "not a message: {text:.200}"),
                         }
                     }
@@ -131,7 +137,7 @@ impl Connection {
         .await
     }
 
-    /// Says goodbye, for a bounded time.
+    /// Closes the connection in order, within a time limit.
     pub(crate) async fn close(mut self) {
         let close = async {
             while !self.outgoing.is_empty() {

@@ -1,4 +1,4 @@
-//! Who is connected to a server: requests over HTTP, for administrators.
+//! The clients that are connected to a server: requests over HTTP, for administrators.
 
 use hyper::Method;
 use serde::{Deserialize, Serialize};
@@ -12,30 +12,34 @@ use crate::http::ListError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConnectedClient {
-    /// Its id.
+    /// The client's id.
     pub client_id: ClientId,
-    /// When it connected.
+    /// The time at which the client connected.
     pub connected_at: Timestamp,
-    /// Its address.
+    /// The client's network address.
     pub remote_addr: Option<String>,
-    /// The name of its program, as the program says.
+    /// The name of the client's program, as the program states it.
     pub user_agent: Option<String>,
-    /// The subject of its token.
+    /// The subject of the client's token.
     pub subject: Option<String>,
-    /// `websocket` or `sse`.
+    /// The transport: `websocket` or `sse`.
     pub transport: String,
-    /// The tasks that it watches.
+    /// The tasks that the client watches.
     pub subscriptions: Vec<WatchedTask>,
-    /// The patterns that it watches.
+    /// The patterns that the client watches.
     #[serde(default)]
     pub patterns: Vec<Pattern>,
-    /// Events that it has still to get, over all its subscriptions.
+    /// The topmost tasks of the trees that the client watches.
+    #[serde(default)]
+    pub trees: Vec<TaskId>,
+    /// The number of events that the client has still to receive, over all its
+    /// subscriptions.
     #[serde(default)]
     pub lag: u64,
-    /// Whether its socket takes nothing at the moment.
+    /// True if the client's socket accepts no data at the moment.
     #[serde(default)]
     pub blocked: bool,
-    /// All that the server tells beside this.
+    /// All other fields of the server's answer.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -44,11 +48,11 @@ pub struct ConnectedClient {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WatchedTask {
-    /// The task.
+    /// The task's id.
     pub task_id: TaskId,
-    /// The last offset that the client got, or was told of.
+    /// The last offset that the server has sent to the client, as an event or in a gap.
     pub offset: Offset,
-    /// Events that it has still to get.
+    /// The number of events that the client has still to receive.
     pub lag: u64,
 }
 
@@ -63,14 +67,16 @@ struct Sent {
 }
 
 impl Client {
-    /// Lists who is connected, or who watches a task. While the server cannot be
-    /// reached it is tried again, so bound the time from outside.
+    /// Lists all connected clients, or the clients that watch a task. If the server
+    /// cannot be reached, the call tries again without end. Use a timeout to limit the
+    /// time.
     ///
     /// # Errors
-    /// The server refused it: it wants the permission `admin`.
+    /// Returns an error if the server refuses the request. The request needs the
+    /// permission `admin`.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn connections(
         &self,
         task_id: Option<&TaskId>,
@@ -85,27 +91,29 @@ impl Client {
             .map_err(|error| ListError::Answer(error.into()))
     }
 
-    /// Closes a client's connection, and has the server forget what it kept of it.
+    /// Closes a client's connection and deletes the state that the server keeps for the
+    /// client.
     ///
     /// # Errors
-    /// There is no such client (HTTP status 404), the server cannot be reached, or it
-    /// refused it.
+    /// Returns an error if the client does not exist (HTTP status 404), the server
+    /// cannot be reached, or the server refuses the request.
     ///
     /// # Cancel safety
-    /// Dropped, the connection may still be closed.
+    /// If the future is dropped, the server may still close the connection.
     pub async fn kick(&self, client_id: &ClientId) -> Result<(), ListError> {
         let path = format!("/api/connections/{client_id}");
         self.exchange(Method::DELETE, &path).await.map(drop)
     }
 
-    /// Sends a client a personal message. Returns its place in the client's inbox.
+    /// Sends a client a personal message. Returns the message's place in the client's
+    /// inbox.
     ///
     /// # Errors
-    /// There is no such client (HTTP status 404), the server cannot be reached, or it
-    /// refused it.
+    /// Returns an error if the client does not exist (HTTP status 404), the server
+    /// cannot be reached, or the server refuses the request.
     ///
     /// # Cancel safety
-    /// Dropped, the message may still be sent.
+    /// If the future is dropped, the message may still be sent.
     pub async fn send_personal(
         &self,
         client_id: &ClientId,

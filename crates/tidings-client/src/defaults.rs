@@ -1,62 +1,67 @@
-//! Every default of the client, with its unit and its reason.
+//! All defaults of the client, with their units and reasons.
 
 use std::time::Duration;
 
-/// The pause before the first reconnect, at most: a server that restarts is
-/// back within a second or so.
+/// The upper bound of the pause before the first reconnect. A server that restarts is
+/// back within about a second.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(250);
 
-/// The longest pause between two attempts: somebody who watches a server come
-/// back does not want to wait longer.
+/// The longest pause between two attempts. A person who waits for a server to come back
+/// should not wait longer.
 pub const BACKOFF_CAP: Duration = Duration::from_secs(15);
 
-/// The shortest pause before a reconnect, whatever the server says: a hundred
-/// clients that are all told `now` must not become a flood.
+/// The shortest pause before a reconnect, even if the server asks for less. A hundred
+/// clients that are told to reconnect at once must not overload the server.
 pub const BACKOFF_FLOOR: Duration = Duration::from_millis(50);
 
-/// A connection that lived this long makes the next pause a first one again.
+/// The age at which a connection counts as stable. After a stable connection, the
+/// pauses start again with the shortest bound.
 pub const STABLE_AFTER: Duration = Duration::from_secs(5);
 
-/// How long connecting may take, the greeting included.
+/// The time limit for connecting, including the greeting.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a token source may take: a slow identity provider answers within
-/// seconds, and one that hangs must not be waited for.
+/// The time limit for a token source. A slow identity provider answers within seconds.
+/// The client must not wait for one that hangs.
 pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Without any answer for this long the connection is given up. A ping asks for
-/// one at half the time, so the server's own heartbeats do not matter.
+/// The time without any answer after which the client closes the connection. The client
+/// sends a ping at half this time, so the server's heartbeat interval does not matter.
 pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Publishes that may wait for their answer, sent or not.
+/// The number of publishes that may wait for their answer, sent or unsent.
 pub const MAX_PENDING: usize = 8_192;
 
-/// Bytes of publishes that may wait for their answer, sent or not.
+/// The bytes of publishes that may wait for their answer, sent or unsent.
 pub const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
 
-/// Publishes that are sent and not answered. Half of the 1,024 ids of a task
-/// that a server remembers, so what is sent again is known to it as a duplicate.
+/// The number of publishes that are sent and not yet answered. A server remembers 1,024
+/// event ids per task. The client uses half, so the server recognises every publish
+/// that is sent again as a duplicate.
 pub const MAX_IN_FLIGHT: usize = 512;
 
-/// Commands that may wait for their answer.
+/// The number of commands that may wait for their answer.
 pub const MAX_COMMANDS: usize = 256;
 
-/// Updates that wait in one watch for the program to take them. Past it the
-/// server's log is the queue: the watch goes on from there.
+/// The number of updates that may wait in one watch. Further updates stay in the
+/// server's log, and the watch reads them from there later.
 pub const WATCH_UPDATES: usize = 1_024;
 
-/// Bytes of updates that wait in one watch, likewise.
+/// The bytes of updates that may wait in one watch. Further updates stay in the
+/// server's log.
 pub const WATCH_BYTES: usize = 1024 * 1024;
 
-/// Bytes of a message that is published, where the server's greeting does not say how
-/// many it accepts.
+/// The largest message that the client publishes, in bytes. It applies if the server's
+/// greeting names no limit.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Bytes of a message from the server. Snapshots have 64 KiB at most.
+/// The largest message that the client accepts from the server, in bytes. A snapshot
+/// has at most 64 KiB.
 pub const MAX_INCOMING_BYTES: usize = 1024 * 1024;
 
-/// After a subscription was refused for the moment, when to ask again.
+/// The pause before the client repeats a subscription that the server has temporarily
+/// refused.
 pub const RETRY_SUBSCRIBE: Duration = Duration::from_secs(1);
 
-/// Bytes of a page of tasks: a hundred snapshots of 64 KiB at most each.
+/// The largest page of tasks, in bytes: a hundred snapshots of at most 64 KiB each.
 pub const MAX_LIST_BYTES: usize = 8 * 1024 * 1024;

@@ -1,4 +1,5 @@
-//! The one task behind a client: carries out what the state machine asks for.
+//! The tokio task behind a client. The driver carries out the outputs of the state
+//! machine.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use crate::shared::Shared;
 use crate::state::{Input, Output};
 use crate::token::TokenSource;
 
-/// How long what was published goes on being sent when nobody holds the client
-/// any more: long enough for a server that is there.
+/// The time that the driver has to send waiting events after the last handle is
+/// dropped. A server that can be reached answers within this time.
 const LINGER: Duration = Duration::from_secs(5);
 
 type Opening = Pin<Box<dyn Future<Output = Result<Connection, Loss>> + Send>>;
@@ -35,7 +36,7 @@ pub(crate) struct Driver {
     link: Link,
     refreshing: Option<Refreshing>,
     until: Option<Instant>,
-    /// No attempt has come to anything, or to nothing, yet.
+    /// True until the first connection attempt has succeeded or failed.
     is_new: bool,
 }
 
@@ -91,7 +92,8 @@ impl Driver {
                 }
             }
             Output::Disconnect => {
-                // At the end the connection is closed in order; else it is of no use.
+                // When the client stops, close the connection in order. After a loss,
+                // the connection cannot be used any more.
                 if !self.shared.is_stopped() {
                     self.link = Link::None;
                 }
@@ -101,11 +103,12 @@ impl Driver {
                     self.refreshing = Some(Box::pin(async move { source.fetch().await }));
                 }
             }
-            // Carried out where they arise.
+            // [`Shared::with`] carries out these outputs when they arise.
             Output::Wake(_)
             | Output::Acknowledged(..)
             | Output::Reported
             | Output::Commanded(..)
+            | Output::TreeCommanded(..)
             | Output::Room
             | Output::Status => {}
         }
@@ -173,7 +176,7 @@ enum Event {
     Message(tidings_protocol::ServerMessage),
 }
 
-/// An error with its causes.
+/// Formats an error together with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let texts: Vec<_> = causes.map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! Where the server is, and a stream of bytes to it.
+//! The address of the server, and a byte stream to it.
 
 use std::fmt;
 
@@ -11,19 +11,20 @@ use crate::error::InvalidUrl;
 use crate::stream::ServerStream;
 use crate::trust::Trust;
 
-/// A server's address, from a URL.
+/// The address of a server, parsed from a URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     authority: Authority,
-    /// What comes before `/ws`: empty, or with a slash in front and none behind.
+    /// The path before `/ws`. The prefix is empty, or begins with a slash and ends
+    /// without one.
     prefix: String,
     secure: bool,
     trust: Trust,
 }
 
 impl Endpoint {
-    /// Takes `http://`, `https://`, `ws://` and `wss://`, with a path under which
-    /// a proxy has the server, perhaps.
+    /// Parses a URL with the scheme `http://`, `https://`, `ws://` or `wss://`. The URL
+    /// may have a path, if a proxy serves Tidings below this path.
     pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let malformed = || InvalidUrl::Malformed {
             url: url.to_owned(),
@@ -45,7 +46,8 @@ impl Endpoint {
             });
         }
         let authority = uri.authority().cloned().ok_or_else(malformed)?;
-        // A name and a password in a URL end up in logs; there is the token for that.
+        // Logs often contain URLs, so a URL must not carry a name and a password. Use
+        // the token instead.
         if authority.host().is_empty() || authority.as_str().contains('@') || uri.query().is_some()
         {
             return Err(malformed());
@@ -60,25 +62,25 @@ impl Endpoint {
         })
     }
 
-    /// With authorities that are believed beside the system's.
+    /// Adds authorities that are trusted in addition to the system's.
     pub(crate) fn trusting(mut self, trust: Trust) -> Self {
         self.trust = trust;
         self
     }
 
-    /// Where the WebSocket is.
+    /// Returns the URL of the WebSocket.
     pub(crate) fn websocket(&self) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
         format!("{scheme}://{}{}/ws", self.authority, self.prefix)
     }
 
-    /// Host and port, as in the URL.
+    /// Returns host and port, as in the URL.
     #[cfg(feature = "list")]
     pub(crate) fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
-    /// A path of the server's, as it is asked for.
+    /// Returns the request path of one of the server's paths, with the prefix.
     #[cfg(feature = "list")]
     pub(crate) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
@@ -93,11 +95,11 @@ impl Endpoint {
         self.authority.port_u16().unwrap_or(default)
     }
 
-    /// Connects, with TLS where the URL asks for it.
+    /// Connects, with TLS if the URL asks for it.
     pub(crate) async fn connect(&self) -> Result<ServerStream, std::io::Error> {
         let host = self.host().trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((host, self.port())).await?;
-        // Messages are small and wanted at once.
+        // Messages are small and urgent, so do not delay them to fill packets.
         stream.set_nodelay(true)?;
         if self.secure {
             ServerStream::secure(stream, host, &self.trust).await
@@ -107,8 +109,9 @@ impl Endpoint {
     }
 }
 
-/// Opens connections to a server for programs that speak the protocol themselves, as a
-/// load generator does; from [`ClientBuilder::dialer`](crate::ClientBuilder::dialer).
+/// Opens connections to a server for programs that speak the protocol on their own,
+/// such as a load generator. [`ClientBuilder::dialer`](crate::ClientBuilder::dialer)
+/// returns a dialer.
 #[derive(Debug, Clone)]
 pub struct Dialer(pub(crate) Endpoint);
 
@@ -121,10 +124,11 @@ impl Dialer {
     /// Opens a connection, with TLS if the URL asks for it.
     ///
     /// # Errors
-    /// The server cannot be reached, or its certificate is not trusted.
+    /// Returns an error if the server cannot be reached or its certificate is not
+    /// trusted.
     ///
     /// # Cancel safety
-    /// Dropped, no connection is left open.
+    /// If the future is dropped, no connection stays open.
     pub async fn dial(&self) -> Result<ServerStream, std::io::Error> {
         self.0.connect().await
     }

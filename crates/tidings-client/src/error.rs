@@ -1,159 +1,165 @@
-//! What can go wrong, and what to do about it.
+//! The errors of the client. Each describes its remedy.
 
 pub use tidings_protocol::Loss;
 use tidings_protocol::{ErrorCode, IdError};
 
-/// The URL is none that a client can connect to.
+/// Returned when a client cannot connect to a URL or with a setting.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidUrl {
-    /// It cannot be read: write it as `http://127.0.0.1:8000`.
+    /// The URL cannot be parsed. Write it as `http://127.0.0.1:8000`.
     #[error("{url:?} is no URL such as http://127.0.0.1:8000")]
     Malformed {
         /// The URL.
         url: String,
     },
-    /// Not `http`, `https`, `ws` or `wss`.
+    /// The scheme is not `http`, `https`, `ws` or `wss`.
     #[error("{url:?} begins with none of http, https, ws and wss")]
     Scheme {
         /// The URL.
         url: String,
     },
-    /// The program was built without the feature `tls`.
+    /// The URL asks for TLS, but the program was built without the feature `tls`.
     #[error("{url:?} needs TLS, which this program was built without")]
     NoTls {
         /// The URL.
         url: String,
     },
-    /// The token has characters that no HTTP header may have.
+    /// The token has characters that an HTTP header cannot carry.
     #[error("the token has characters that a header cannot carry")]
     Token,
-    /// What is to be believed as an authority is no certificate as PEM.
+    /// The root certificates are not certificates in PEM format.
     #[error("there is no certificate of an authority as PEM (`-----BEGIN CERTIFICATE-----`)")]
     RootCertificates,
 }
 
-/// Why a client could not connect the first time.
+/// Returned when a client could not connect the first time.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// A setting is wrong.
     #[error(transparent)]
     Setting(#[from] InvalidUrl),
-    /// There is no connection: start the server, or correct the URL.
+    /// The connection could not be made. Start the server, or correct the URL.
     #[error("there is no connection to {url}: is the server running there?")]
     Lost {
         /// The server's URL.
         url: String,
-        /// The reason.
+        /// The reason for the loss.
         #[source]
         loss: Loss,
     },
-    /// The server does not want this client.
+    /// The server refuses this client.
     #[error("{url} refuses this client")]
     Stopped {
         /// The server's URL.
         url: String,
-        /// The reason.
+        /// The reason for the refusal.
         #[source]
         stopped: Stopped,
     },
 }
 
-/// Why a client does not connect any more.
+/// The reason why a client has stopped. A stopped client does not connect again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Stopped {
-    /// [`Client::close`](crate::Client::close) was called, or the last handle is gone.
+    /// The program has called [`Client::close`](crate::Client::close), or has dropped
+    /// the last handle.
     #[error("the client was closed")]
     Closed,
-    /// The token is missing, bad or expired, and there is no way to a new one:
-    /// give the client another token or a token source.
+    /// The token is missing, bad or expired, and the client has no source for a new
+    /// one. Set another token or a token source.
     #[error("the server wants a valid token")]
     Unauthenticated,
     /// The token does not allow this connection.
     #[error("the server does not allow this client to connect")]
     Forbidden,
-    /// The server said that this client shall not come back.
+    /// The server has told this client not to come back.
     #[error("the server closed the connection for good{}{reason}", if reason.is_empty() { "" } else { ": " })]
     Dismissed {
-        /// Why, in the server's words; may be empty.
+        /// The reason in the server's words; may be empty.
         reason: String,
     },
 }
 
-/// Why a publish did not succeed.
+/// Returned when a publish did not succeed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiptError {
-    /// The server refused it: correct the event, or the task's state is another
-    /// than thought. It has changed nothing.
+    /// The server refused the event. Correct the event, or read the task's state, which
+    /// may differ from the expected one. The refused event has changed nothing.
     #[error("the server refused the event ({code}): {message}")]
     Refused {
         /// The protocol's code.
         code: ErrorCode,
-        /// Why, in the server's words.
+        /// The reason in the server's words.
         message: String,
     },
-    /// The event is larger than a message may be: link to what is large.
+    /// The event is larger than a message may be. Store large data elsewhere and
+    /// publish a link.
     #[error("the event has {bytes} bytes as a message, {max} are allowed")]
     TooLarge {
-        /// Its bytes.
+        /// The size of the message, in bytes.
         bytes: usize,
-        /// The bytes allowed.
+        /// The largest size allowed, in bytes.
         max: usize,
     },
-    /// Too much waits for the server: try again later, or drop it.
+    /// The buffer of unanswered publishes is full. Try again later, or drop the event.
     #[error("too many publishes wait for the server")]
     BufferFull,
-    /// It had to give way to newer ones while the server was away.
+    /// The client dropped the event to make room for newer ones while the server was
+    /// away.
     #[error("it was dropped: too many publishes wait for the server")]
     Dropped,
-    /// The id is none that a task can have: correct it.
+    /// The text is not a valid task id. Correct it.
     #[error("the task has no valid id")]
     InvalidTaskId(#[from] IdError),
-    /// The task has ended: nothing can be reported of it any more.
+    /// The task has ended and accepts no more reports.
     #[error("the task has ended: nothing more can be reported of it")]
     Ended,
-    /// The client does not connect any more. If it was on its way, whether the
-    /// server took it is not known.
+    /// The client has stopped. If the event was sent before, the server may or may not
+    /// have accepted it.
     #[error("the client has stopped")]
     Stopped(#[from] Stopped),
 }
 
-/// Why a command was not taken.
+/// Returned when a command did not succeed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// The server refused it; with `task_not_found` there is no such task.
+    /// The server refused the command. The code `task_not_found` means that the task
+    /// does not exist.
     #[error("the server refused the command ({code}): {message}")]
     Refused {
         /// The protocol's code.
         code: ErrorCode,
-        /// Why, in the server's words.
+        /// The reason in the server's words.
         message: String,
     },
-    /// The connection broke before the server's answer. A command is not sent
-    /// twice: look at the task's `pending_commands` before asking again.
+    /// The connection broke before the server's answer. The client does not send a
+    /// command twice. Read the task's `pending_commands` before you send the command
+    /// again.
     #[error("the connection broke before the server had answered: it may have been taken")]
     Unconfirmed,
-    /// The command is larger than a message may be: link to what is large.
+    /// The command is larger than a message may be. Store large data elsewhere and send
+    /// a link.
     #[error("the command has {bytes} bytes as a message, {max} are allowed")]
     TooLarge {
-        /// Its bytes.
+        /// The size of the message, in bytes.
         bytes: usize,
-        /// The bytes allowed.
+        /// The largest size allowed, in bytes.
         max: usize,
     },
-    /// Too many commands wait for the server.
+    /// Too many commands wait for the server's answer. Try again later.
     #[error("too many commands wait for the server")]
     BufferFull,
-    /// The client does not connect any more.
+    /// The client has stopped.
     #[error("the client has stopped")]
     Stopped(#[from] Stopped),
 }
 
-/// Why a watch has ended.
+/// The reason why a watch has ended.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
@@ -162,10 +168,10 @@ pub enum WatchError {
     Refused {
         /// The protocol's code.
         code: ErrorCode,
-        /// Why, in the server's words.
+        /// The reason in the server's words.
         message: String,
     },
-    /// The client does not connect any more.
+    /// The client has stopped.
     #[error("the client has stopped")]
     Stopped(#[from] Stopped),
 }

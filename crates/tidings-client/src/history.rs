@@ -1,4 +1,4 @@
-//! Reading the state and the history of a task: requests over HTTP.
+//! Reads the state and the history of a task with requests over HTTP.
 
 use hyper::Method;
 use serde::Deserialize;
@@ -7,54 +7,57 @@ use tidings_protocol::{Event, EventType, Gap, Position, Since, TaskId, TaskSnaps
 use crate::client::Client;
 use crate::http::ListError;
 
-/// Which events of a task to read. Its fields may be set one by one.
+/// Selects the events of a task to read. Set the fields one by one.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct EventQuery {
-    /// Only events after this place; none for the newest ones.
+    /// Selects only events after this place. `None` selects the newest events.
     pub since: Option<Since>,
-    /// Only events of these types; empty for all.
+    /// Selects only events of these types. An empty list selects all types.
     pub types: Vec<EventType>,
-    /// How many events at most; none for as many as a page holds.
+    /// The largest number of events. `None` asks for as many as a page holds.
     pub limit: Option<u32>,
 }
 
-/// Some of the events of a task.
+/// One page of a task's events.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct EventPage {
-    /// The events, in order.
+    /// The events, in the order of their offsets.
     pub events: Vec<Event>,
-    /// The events that are missing before the first one.
+    /// The gap that stands for the events missing before the first one.
     pub gap: Option<Gap>,
-    /// Where to go on, as [`EventQuery::since`]. A page that ends at the head of the
-    /// log names the head.
+    /// The value of [`EventQuery::since`] for the next page. If the page ends at the
+    /// head of the log, this is the position of the head.
     pub next: Position,
 }
 
 impl Client {
-    /// Returns the state of a task that is there. While the server cannot be reached,
-    /// or has no time for this client, it is tried again, so bound the time from outside.
+    /// Returns the state of an existing task. If the server cannot be reached or is too
+    /// busy, the call tries again without end. Use a timeout to limit the time.
     ///
     /// # Errors
-    /// There is no such task (HTTP status 404), or the server refused it.
+    /// Returns an error if the task does not exist (HTTP status 404) or the server
+    /// refuses the request.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn find(&self, task_id: &TaskId) -> Result<TaskSnapshot, ListError> {
         let path = format!("/api/tasks/{task_id}");
         let body = self.read(&path).await?;
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))
     }
 
-    /// Returns a page of the events that are retained of a task. While the server
-    /// cannot be reached it is tried again, so bound the time from outside.
+    /// Returns a page of the events that the server retains of a task. If the server
+    /// cannot be reached or is too busy, the call tries again without end. Use a
+    /// timeout to limit the time.
     ///
     /// # Errors
-    /// There is no such task (HTTP status 404), or the server refused it.
+    /// Returns an error if the task does not exist (HTTP status 404) or the server
+    /// refuses the request.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn history(
         &self,
         task_id: &TaskId,
@@ -65,21 +68,21 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))
     }
 
-    /// Removes a task and all that is known of it. Its watchers are told.
+    /// Removes a task with its log and its state. The server tells the task's watchers.
     ///
     /// # Errors
-    /// There is no such task (HTTP status 404), the server cannot be reached, or it
-    /// refused it.
+    /// Returns an error if the task does not exist (HTTP status 404), the server cannot
+    /// be reached, or the server refuses the request.
     ///
     /// # Cancel safety
-    /// Dropped, the task may still be removed.
+    /// If the future is dropped, the server may still remove the task.
     pub async fn remove(&self, task_id: &TaskId) -> Result<(), ListError> {
         let path = format!("/api/tasks/{task_id}");
         self.exchange(Method::DELETE, &path).await.map(drop)
     }
 }
 
-/// Nothing in a task's id, a position or a type needs an escape.
+/// Builds the path of the request. A task's id, a position and a type need no escaping.
 fn path(task_id: &TaskId, query: &EventQuery) -> String {
     let limit = query.limit.unwrap_or(1_000);
     let mut path = format!("/api/tasks/{task_id}/events?limit={limit}");

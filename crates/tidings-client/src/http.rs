@@ -1,4 +1,4 @@
-//! A request over HTTP, on a short connection of its own.
+//! Sends a request over HTTP, on a short connection of its own.
 
 use std::time::Duration;
 
@@ -11,53 +11,53 @@ use serde::Deserialize;
 use crate::client::Client;
 use crate::defaults::MAX_LIST_BYTES;
 
-/// Why a request over HTTP came to nothing.
+/// Returned when a request over HTTP did not succeed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListError {
-    /// Nobody answers there.
+    /// The server cannot be reached.
     #[error("{url} cannot be reached")]
     Unreachable {
-        /// The server.
+        /// The URL of the server.
         url: String,
-        /// Why.
+        /// The reason of the failure.
         #[source]
         cause: std::io::Error,
     },
-    /// The connection broke, or what came back is no HTTP.
+    /// The connection broke, or the answer is not HTTP.
     #[error("the server's answer broke off")]
     Http(#[from] hyper::Error),
-    /// The server said no.
+    /// The server refused the request.
     #[error("the server answered with HTTP status {status}: {detail}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What it said about it.
+        /// The server's explanation.
         detail: String,
     },
-    /// The answer is none of this protocol, or larger than an answer may be.
+    /// The answer does not follow the protocol, or is too large.
     #[error("the server's answer is none that was asked for")]
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The HTTP status of a server that has no time for this client now.
+/// The HTTP status of a server that is too busy for this client at the moment.
 const TOO_MANY: u16 = 429;
 
-/// Between two tries of a server that is away or has no time.
+/// The pause between two attempts, while a server is away or too busy.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What of a refusal is read: RFC 9457.
+/// The part of a refusal that the client reads: RFC 9457.
 #[derive(Deserialize)]
 struct Problem {
     detail: String,
 }
 
 impl Client {
-    /// Reads a path, and tries again while the server cannot be reached, or has no
-    /// time for this client.
+    /// Reads a path. While the server cannot be reached or is too busy, the call tries
+    /// again.
     ///
-    /// This takes no closure: the future of an async closure that borrows is not known
-    /// to be `Send`, and programs spawn what they read.
+    /// This function takes no closure. The compiler cannot prove that the future of a
+    /// borrowing async closure is `Send`, and programs spawn such reads.
     pub(crate) async fn read(&self, path: &str) -> Result<Bytes, ListError> {
         loop {
             match self.exchange(Method::GET, path).await {
@@ -75,12 +75,13 @@ impl Client {
         }
     }
 
-    /// The body of the answer to a request without one.
+    /// Sends a request without a body, and returns the body of the answer.
     pub(crate) async fn exchange(&self, method: Method, path: &str) -> Result<Bytes, ListError> {
         self.exchange_body(method, path, String::new()).await
     }
 
-    /// The body of the answer to a request whose body is JSON, or empty.
+    /// Sends a request with a JSON body or an empty one, and returns the body of the
+    /// answer.
     pub(crate) async fn exchange_body(
         &self,
         method: Method,

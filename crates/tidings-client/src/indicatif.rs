@@ -1,9 +1,9 @@
-//! Progress bars that a program has already, reported as a task's progress.
+//! Reports an existing progress bar as a task's progress.
 //!
-//! [`report`] gives a [`ProgressStyle`] that draws as before and tells a task
-//! how far the bar is, ten times a second at most. It rests on
-//! [`ProgressTracker`], which indicatif calls for every change of a bar, drawn
-//! or not: so it works where there is no terminal, too.
+//! [`report`] returns a [`ProgressStyle`] that draws the bar as before. In addition, the style
+//! reports the bar's position to a task, at most ten times a second. The style uses
+//! [`ProgressTracker`], which indicatif calls for every change of a bar. indicatif does so even if
+//! the bar is not drawn, so no terminal is necessary.
 //!
 //! ```no_run
 //! # async fn example(client: tidings_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -26,14 +26,14 @@ use tidings_protocol::NewEvent;
 
 use crate::task::Reporter;
 
-/// Between two reports of one bar.
+/// The shortest time between two reports of one bar.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The key under which the style calls us; templates need not name it.
+/// The key under which the style calls this tracker. Templates need not name the key.
 const KEY: &str = "tidings";
 
-/// A style that draws as `style` does, and reports the bar's place to a task.
-/// The last place is always reported.
+/// Returns a style that draws like `style` and reports the bar's position to a task. The last
+/// position is always reported.
 pub fn report(style: ProgressStyle, task: &Reporter) -> ProgressStyle {
     style.with_key(
         KEY,
@@ -46,7 +46,7 @@ pub fn report(style: ProgressStyle, task: &Reporter) -> ProgressStyle {
 
 struct Reports {
     task: Reporter,
-    /// When what was reported.
+    /// The last report: its time, position and length.
     last: Option<(Instant, u64, u64)>,
 }
 

@@ -1,4 +1,5 @@
-//! Questions: answered by those who watch, waited for by those who ask.
+//! Questions of a task: watchers answer them, and the asking program waits for the
+//! answer.
 
 use tidings_protocol::{ClientRequest, InputOutcome, ItemId, Json, TaskId};
 
@@ -8,20 +9,21 @@ use crate::publish::Acknowledged;
 use crate::update::Update;
 
 impl Client {
-    /// Answers an open question of a task. The first answer wins; the answer is the
-    /// place of it in the task's log.
+    /// Answers an open question of a task. The first answer wins. Returns the answer's
+    /// place in the task's log.
     ///
-    /// An answer is sent once. After [`CommandError::Unconfirmed`] the task's state
-    /// says whether it was taken.
+    /// The client sends an answer only once. After [`CommandError::Unconfirmed`], the
+    /// task's state says whether the server accepted the answer.
     ///
     /// # Errors
-    /// The server refused it: with `already_answered` somebody else was first, with
-    /// `invalid_event` the value does not fit the question, with `invalid_transition`
-    /// the question is not open. Or the connection broke before the server had
-    /// answered, too many requests wait, or the client has stopped.
+    /// Returns an error if the server refuses the answer. With `already_answered`,
+    /// another answer was first. With `invalid_event`, the value does not fit the
+    /// question. With `input_not_open`, nobody waits for the answer. Other errors: the
+    /// connection broke before the server's answer, too many requests wait, or the
+    /// client has stopped.
     ///
     /// # Cancel safety
-    /// Dropped, the answer may still be sent.
+    /// If the future is dropped, the answer may still be sent.
     pub async fn answer(
         &self,
         task_id: &TaskId,
@@ -36,15 +38,16 @@ impl Client {
         .await
     }
 
-    /// Waits until a question of a task has ended, whether it was asked by this
-    /// program or by one before it. A question that is not known yet is waited for,
-    /// as long as the task runs.
+    /// Waits until a question of a task has ended, and returns its outcome. Another
+    /// program may have asked the question. If the question does not exist yet, the
+    /// call waits for it while the task runs.
     ///
     /// # Errors
-    /// The task may not be watched, or the client has stopped.
+    /// Returns an error if the token does not allow to watch the task, or if the client
+    /// has stopped.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn input_outcome(
         &self,
         task_id: &TaskId,
@@ -63,7 +66,7 @@ impl Client {
             };
             match InputOutcome::of(state, input_id) {
                 None => asked = true,
-                // It may be on its way.
+                // The question may still be on its way to the server.
                 Some(InputOutcome::Dropped) if !asked && !state.status.is_terminal() => {}
                 Some(outcome) => return Ok(outcome),
             }

@@ -1,8 +1,9 @@
-//! The client of a Tidings server: publish, watch, and be asked to do things,
-//! over one WebSocket that comes back by itself.
+//! The client of a Tidings server. A program uses it to publish events, watch tasks and receive
+//! commands. All of this shares one WebSocket, which reconnects after a loss.
 //!
 //! ```no_run
 //! use futures_util::TryStreamExt;
+//! use tidings_client::protocol::Target;
 //! use tidings_client::{Client, Update};
 //!
 //! # #[tokio::main]
@@ -15,7 +16,7 @@
 //! task.complete(None).await?;
 //!
 //! // … or watch others do it.
-//! let mut watch = client.watch_pattern(&"render-*".parse()?);
+//! let mut watch = client.watch("render-*".parse::<Target>()?);
 //! while let Some(update) = watch.try_next().await? {
 //!     match update {
 //!         Update::Snapshot(state) => println!("{} is {}", state.task_id, state.status),
@@ -29,28 +30,30 @@
 //! # }
 //! ```
 //!
-//! What it takes care of:
+//! The client guarantees:
 //!
-//! - It reconnects, with exponential backoff and full jitter, at the time that
-//!   the server asks for if it does, and never with a token that was refused.
-//! - A [`Watch`] goes on where it was: every offset comes, in order and once,
-//!   or inside of a [`Gap`](Update::Gap).
-//! - A publish that was not answered is sent again, under the same `event_id`,
-//!   and so is in the log once. What waits meanwhile is bounded, and
-//!   [`WhenFull`] says what happens then.
+//! - After a loss, the client reconnects with exponential backoff and full jitter, or at the time
+//!   that the server asks for. The client never shows a refused token again.
+//! - A [`Watch`] continues at its cursors after a reconnect. Every offset arrives once and in
+//!   order, as an event or inside a [`Gap`](Update::Gap).
+//! - The client sends an unanswered publish again under the same `event_id`, so the log contains
+//!   the event once. The buffer of unanswered publishes is bounded. [`WhenFull`] decides about
+//!   publishes beyond the bound.
 //! - A [`Task`] that is dropped, by an error or a panic, is reported as failed.
-//! - [`Commands`] come once each, and their answers are in the log once.
+//! - Each of the [`Commands`] arrives once, and its answer is in the log once.
 //!
-//! What it is not: a server, or a bus inside the process; those are
-//! `tidings-server` and `tidings-bus`. Its one neighbour is [`protocol`].
+//! This crate is neither a server nor a bus inside the process. Those are `tidings-server` and
+//! `tidings-bus`. Its one neighbour is [`protocol`].
 //!
 //! # Limits of "once"
 //!
-//! A server knows an `event_id` for 5 minutes or 1,024 of a task's events. A
-//! publish that was taken, whose answer was lost, and that is sent again only
-//! after that, is in the log twice; the client keeps fewer than that in flight,
-//! so it takes an outage of more than 5 minutes of the network alone, not of
-//! the server.
+//! A server remembers an `event_id` for 5 minutes, or for 1,024 events of a task. Suppose the
+//! server accepts a publish, and its answer is lost. If the client sends the publish again after
+//! that time, the log contains the event twice. The client keeps fewer than 1,024 publishes in
+//! flight. A duplicate therefore needs a network outage of more than 5 minutes during which the
+//! server keeps running.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
 #[cfg(feature = "list")]
@@ -84,7 +87,7 @@ mod update;
 mod wait;
 mod watch;
 
-/// Ids, events and messages: `tidings-protocol`.
+/// Ids, events and messages, from `tidings-protocol`.
 #[doc(inline)]
 pub use tidings_protocol as protocol;
 

@@ -1,4 +1,4 @@
-//! Listing tasks: a request over HTTP, on a short connection of its own.
+//! Lists tasks with a request over HTTP, on a short connection of its own.
 
 use serde::Deserialize;
 use tidings_protocol::{TaskId, TaskSnapshot, TaskStatus};
@@ -6,45 +6,49 @@ use tidings_protocol::{TaskId, TaskSnapshot, TaskStatus};
 use crate::client::Client;
 use crate::http::ListError;
 
-/// Which tasks to list. Its fields may be set one by one.
+/// Selects the tasks to list. Set the fields one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskQuery {
-    /// Only those in this state.
+    /// Selects only tasks with this status.
     pub status: Option<TaskStatus>,
-    /// Only those whose id begins so.
+    /// Selects only tasks whose id begins with this prefix.
     pub prefix: Option<String>,
-    /// Only those after this one, in the order of ids: for the next page.
+    /// Selects only tasks directly below this task.
+    pub parent: Option<TaskId>,
+    /// Selects only tasks whose id follows this one in the order of ids. Use it for the
+    /// next page.
     pub after: Option<TaskId>,
 }
 
-/// Some of the tasks.
+/// One page of tasks.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct TaskPage {
-    /// In the order of their ids.
+    /// The tasks, in the order of their ids.
     pub tasks: Vec<TaskSnapshot>,
-    /// What to ask for the next page with, as [`TaskQuery::after`]; none on the last.
+    /// The value of [`TaskQuery::after`] for the next page. `None` on the last page.
     pub next: Option<TaskId>,
 }
 
 impl Client {
-    /// A page of the tasks that there are. While the server cannot be reached
-    /// it is tried again, so bound the time from outside.
+    /// Returns a page of the server's tasks. If the server cannot be reached, the call
+    /// tries again without end. Use a timeout to limit the time.
     ///
     /// # Errors
-    /// The server refused it, or answered with something else.
+    /// Returns an error if the server refuses the request, or if its answer does not
+    /// follow the protocol.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, ListError> {
         let body = self.read(&path(query)).await?;
         serde_json::from_slice(&body).map_err(|error| ListError::Answer(error.into()))
     }
 }
 
-/// What follows the prefix. Nothing in it needs an escape but the prefix, which
-/// begins a task's id or matches none.
+/// Builds the path of the request. Only the prefix needs escaping, and a valid prefix
+/// contains no such characters. A prefix with such characters matches no task.
 fn path(query: &TaskQuery) -> String {
     let mut path = String::from("/api/tasks?limit=100");
     if let Some(status) = query.status {
@@ -61,6 +65,9 @@ fn path(query: &TaskQuery) -> String {
             }
         }
     }
+    if let Some(parent) = &query.parent {
+        path.push_str(&format!("&parent={parent}"));
+    }
     if let Some(after) = &query.after {
         path.push_str(&format!("&after={after}"));
     }
@@ -71,7 +78,7 @@ fn path(query: &TaskQuery) -> String {
 mod tests {
     use super::*;
 
-    /// Compiles only if it is so.
+    /// This function compiles only if the future is `Send`.
     #[test]
     fn what_a_list_is_read_by_can_be_spawned() {
         fn is_send<T: Send>(_: impl FnOnce(Client, TaskQuery, TaskId) -> T) {}
@@ -85,11 +92,12 @@ mod tests {
         let query = TaskQuery {
             status: Some(TaskStatus::Running),
             prefix: Some("a b&c=ü".to_owned()),
+            parent: Some("top".parse().unwrap()),
             after: Some("a:1".parse().unwrap()),
         };
         assert_eq!(
             path(&query),
-            "/api/tasks?limit=100&status=running&prefix=a%20b%26c%3D%C3%BC&after=a:1"
+            "/api/tasks?limit=100&status=running&prefix=a%20b%26c%3D%C3%BC&parent=top&after=a:1"
         );
     }
 }

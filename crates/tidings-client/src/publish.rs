@@ -1,4 +1,4 @@
-//! Publishing: what comes back, at once or later.
+//! Publishing: the server's answer, and the receipt that waits for it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,34 +8,34 @@ use tokio::sync::oneshot;
 
 use crate::error::{ReceiptError, Stopped};
 
-/// A publish that the server has taken.
+/// The server's answer to an accepted publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Acknowledged {
-    /// The task.
+    /// The task's id.
     pub task_id: TaskId,
-    /// The numbering of `offset`.
+    /// The epoch of `offset`.
     pub epoch: Epoch,
     /// The event's place in the task's log.
     pub offset: Offset,
-    /// The server had it already: an earlier answer was lost on its way.
+    /// True if the server had the event already, because an earlier answer was lost.
     pub duplicate: bool,
-    /// The run that a `task_started` has opened: name it in the run's other events,
-    /// so that they cannot touch another worker's run.
+    /// The run that a `task_started` has opened. Name the run in its other events, so
+    /// that they cannot change another worker's run.
     pub run: Option<u32>,
 }
 
-/// The answer to a publish that is on its way: a future.
+/// The future answer to a publish.
 ///
-/// Dropping it takes nothing back: the event is published all the same.
+/// Dropping the receipt does not take the event back.
 #[derive(Debug)]
 pub struct Receipt(pub(crate) oneshot::Receiver<Result<Acknowledged, ReceiptError>>);
 
 impl Receipt {
-    /// Returns the receipt of something that was refused at once.
+    /// Returns the receipt of a publish that was refused at once.
     pub(crate) fn refused(error: ReceiptError) -> Self {
         let (answer, receipt) = oneshot::channel();
-        // The receiver is there.
+        // The receiver still exists, so the send succeeds.
         let _ = answer.send(Err(error));
         Self(receipt)
     }

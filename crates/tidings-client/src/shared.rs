@@ -1,12 +1,12 @@
-//! What handles, watches and the driver share: the state machine, and who waits
-//! for what of it.
+//! The state that handles, watches and the driver share: the state machine, and the
+//! waiters for its outputs.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use tidings_protocol::Secret;
+use tidings_protocol::{Secret, TaskCommanded};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
@@ -14,23 +14,24 @@ use crate::error::{CommandError, ReceiptError};
 use crate::publish::Acknowledged;
 use crate::state::{Input, Output, RequestId, State, Status, WatchId};
 
+type TreeAnswer = oneshot::Sender<Result<Vec<TaskCommanded>, CommandError>>;
 type Answer<E> = oneshot::Sender<Result<Acknowledged, E>>;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     core: Mutex<Core>,
-    /// The driver has something to do.
+    /// Notifies the driver of new work.
     pub(crate) work: Notify,
-    /// There is room for publishes again.
+    /// Notifies publishers that the buffer has room again.
     pub(crate) room: Notify,
-    /// Publishes were answered, or the client has stopped.
+    /// Notifies waiters that publishes were answered, or that the client has stopped.
     pub(crate) answered: Notify,
     pub(crate) status: watch::Sender<Status>,
-    /// Nobody holds the client any more.
+    /// True after the last handle was dropped.
     pub(crate) abandoned: AtomicBool,
-    /// The program closes the client: scopes are cancelled.
+    /// Becomes true when the program closes the client. Scopes are then cancelled.
     pub(crate) closing: watch::Sender<bool>,
-    /// Tasks that are run as scopes.
+    /// The number of tasks that are run as scopes.
     pub(crate) scopes: watch::Sender<usize>,
 }
 
@@ -41,11 +42,12 @@ pub(crate) struct Core {
     pub(crate) wakers: HashMap<WatchId, Waker>,
     pub(crate) publishes: HashMap<RequestId, Answer<ReceiptError>>,
     pub(crate) commands: HashMap<RequestId, Answer<CommandError>>,
+    pub(crate) tree_commands: HashMap<RequestId, TreeAnswer>,
     events: u64,
 }
 
 impl Core {
-    /// Counts the events that were given an id.
+    /// Returns the number of the next event that needs an id.
     pub(crate) fn next_event(&mut self) -> u64 {
         self.events += 1;
         self.events
@@ -61,6 +63,7 @@ impl Shared {
                 wakers: HashMap::new(),
                 publishes: HashMap::new(),
                 commands: HashMap::new(),
+                tree_commands: HashMap::new(),
                 events: 0,
             }),
             work: Notify::new(),
@@ -77,7 +80,7 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the state, and carries out what comes of it.
+    /// Changes the state machine, and carries out the resulting outputs.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
         let mut core = self.lock();
         let result = act(&mut core);
@@ -88,7 +91,7 @@ impl Shared {
         while let Some(output) = core_ref.state.poll_output() {
             match output {
                 Output::Wake(watch) => wake.extend(core_ref.wakers.remove(&watch)),
-                // Whoever has lost interest in an answer has dropped its end.
+                // A send fails if the waiter has dropped its receiver. Ignore this.
                 Output::Acknowledged(id, answer) => {
                     answered = true;
                     if let Some(waiting) = core_ref.publishes.remove(&id) {
@@ -100,6 +103,15 @@ impl Shared {
                 Output::Commanded(id, answer) => {
                     if let Some(waiting) = core_ref.commands.remove(&id) {
                         let _ = waiting.send(answer);
+                    } else if let Some(waiting) = core_ref.tree_commands.remove(&id)
+                        && let Err(error) = answer
+                    {
+                        let _ = waiting.send(Err(error));
+                    }
+                }
+                Output::TreeCommanded(id, tasks) => {
+                    if let Some(waiting) = core_ref.tree_commands.remove(&id) {
+                        let _ = waiting.send(Ok(tasks));
                     }
                 }
                 Output::Reported => answered = true,
@@ -118,7 +130,8 @@ impl Shared {
             }
         }
         drop(core);
-        // Whoever wakes may come straight back for the lock.
+        // Wake after the lock is released, because a woken task may take the lock at
+        // once.
         wake.into_iter().for_each(Waker::wake);
         if room {
             self.room.notify_waiters();
@@ -140,7 +153,7 @@ impl Shared {
         self.with(|core| core.state.handle(input, Instant::now()));
     }
 
-    /// The next thing for the driver to do.
+    /// Returns the next output for the driver.
     pub(crate) fn next_todo(&self) -> Option<Output> {
         self.lock().todo.pop_front()
     }
@@ -161,7 +174,8 @@ impl Shared {
         self.lock().state.token().cloned()
     }
 
-    /// The last handle is gone: the driver sends what waits, and stops.
+    /// Marks the client as abandoned after its last handle was dropped. The driver then
+    /// sends the waiting events and stops.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
         self.work.notify_one();

@@ -1,4 +1,4 @@
-//! A stream of bytes: TCP, with or without TLS.
+//! A byte stream over TCP, with or without TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::trust::Trust;
 
-/// A connection to a server, without or with TLS.
+/// A connection to a server, with or without TLS.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerStream {
@@ -21,8 +21,8 @@ pub enum ServerStream {
 }
 
 impl ServerStream {
-    /// Shakes hands with TLS; the certificate must be one that the system or the
-    /// program trusts.
+    /// Performs the TLS handshake. The system or the program must trust the server's
+    /// certificate.
     #[cfg(feature = "tls")]
     pub(crate) async fn secure(stream: TcpStream, host: &str, trust: &Trust) -> io::Result<Self> {
         use tokio_rustls::rustls::pki_types::ServerName;
@@ -34,8 +34,8 @@ impl ServerStream {
         Ok(Self::Tls(Box::new(stream)))
     }
 
-    /// There is no TLS in this build; [`Endpoint::parse`](crate::endpoint::Endpoint)
-    /// has refused such a URL before.
+    /// This build has no TLS. [`Endpoint::parse`](crate::endpoint::Endpoint) has
+    /// already refused such a URL.
     #[cfg(not(feature = "tls"))]
     #[expect(clippy::unused_async, reason = "as its counterpart with TLS")]
     pub(crate) async fn secure(_: TcpStream, _: &str, _: &Trust) -> io::Result<Self> {
@@ -43,7 +43,7 @@ impl ServerStream {
     }
 }
 
-/// Hands a call on to whichever stream it is.
+/// Passes a call on to the stream inside.
 macro_rules! on {
     ($self:expr, $stream:ident => $call:expr) => {
         match $self.get_mut() {

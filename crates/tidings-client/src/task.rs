@@ -1,4 +1,4 @@
-//! A task that this program does: begun, reported on, and ended whatever happens.
+//! A task that this program performs. Its end is reported in every case.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,7 +17,7 @@ use crate::state::{self, JobId, Status};
 use crate::update::Update;
 use crate::watch::Watch;
 
-/// A running task, and the duty to say how it ended: see [`tidings_scope::Task`].
+/// A running task, whose owner must report its end: see [`tidings_scope::Task`].
 ///
 /// ```no_run
 /// # async fn example(client: tidings_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -31,36 +31,36 @@ use crate::watch::Watch;
 /// # }
 /// ```
 ///
-/// The end is sent by the client's own task, so the runtime must live a moment longer:
-/// [`Client::close`] waits for it. If the server loses its memory, the task is started
-/// anew there first.
+/// The client's own tokio task sends the end, so the runtime must live a moment longer.
+/// [`Client::close`] waits for it. If the server has lost its memory, the client first starts the
+/// task there again.
 pub type Task = tidings_scope::Task<Client>;
-/// How a [`Task`] begins.
+/// Builds and starts a [`Task`].
 pub type TaskBuilder = tidings_scope::TaskBuilder<Client>;
-/// A handle to report on a task with.
+/// A handle that reports on a task.
 pub type Reporter = tidings_scope::Reporter<Client>;
-/// A step of a task, and the duty to say how it ended.
+/// A step of a task, whose owner must report its end.
 pub type TaskStep = tidings_scope::TaskStep<Client>;
 /// A text of a task that grows.
 pub type Output = tidings_scope::Output<Client>;
 /// The commands given to a task.
 pub type Commands = tidings_scope::Commands<Client>;
-/// A command, to be answered.
+/// A command that the program must answer.
 pub type Command = tidings_scope::Command<Client>;
-/// The end of a task on its way: a future.
+/// A future that completes when the end of a task is in the log.
 pub type Ending = tidings_scope::Ending<Client>;
 /// A task whose end is in its log.
 pub type Ended = tidings_scope::Ended<Acknowledged, ReceiptError>;
 /// Reports of a task that are not in its log.
 pub type Losses = tidings_scope::Losses<ReceiptError>;
-/// A report that was refused for good.
+/// A report that the server has refused for good.
 pub type Refusal = tidings_scope::Refusal<ReceiptError>;
-/// Why the work of a task came to nothing.
+/// The reason why the work of a task failed.
 pub type RunError = tidings_scope::RunError<ReceiptError>;
-/// Why a question has no answer.
+/// The reason why a question has no answer.
 pub type AskError = tidings_scope::AskError<ReceiptError>;
 
-/// What happens to a task, as its worker hears it.
+/// The updates of a task, for its worker.
 #[derive(Debug)]
 pub struct Updates(Watch);
 
@@ -87,7 +87,7 @@ impl Stream for Updates {
     }
 }
 
-/// Lets a task go that was begun, unless its start was accepted.
+/// Drops a begun task, unless the server has accepted its start.
 struct Starting<'a> {
     client: &'a Client,
     job: Option<JobId>,
@@ -102,7 +102,7 @@ impl Drop for Starting<'_> {
 }
 
 impl Client {
-    /// Returns the receipt of something that was asked for, or refused at once.
+    /// Returns the receipt of a request, or of its immediate refusal.
     fn asked(
         &self,
         ask: impl FnOnce(&mut state::State, Instant) -> Result<state::RequestId, ReceiptError>,

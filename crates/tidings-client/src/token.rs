@@ -1,4 +1,4 @@
-//! Where tokens come from.
+//! The source of tokens.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -12,8 +12,8 @@ use tidings_scope::BoxError;
 
 type Fetched = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
 
-/// Asked for a token at the beginning, if there is none, and whenever the
-/// server has refused the one that was shown.
+/// Returns tokens. The client asks the source at the beginning if it has no token, and
+/// whenever the server has refused the shown token.
 #[derive(Clone)]
 pub(crate) struct TokenSource(Arc<dyn Fn() -> Fetched + Send + Sync>);
 
@@ -27,7 +27,7 @@ impl TokenSource {
     }
 
     pub(crate) async fn fetch(&self) -> Option<Secret> {
-        // The source is the program's own code: its panic must not end the client.
+        // The source is the program's own code. Its panic must not end the client.
         let fetch = AssertUnwindSafe(async { (self.0)().await }).catch_unwind();
         match fetch.await {
             Ok(Ok(token)) => Some(token.into()),

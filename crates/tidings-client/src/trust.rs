@@ -1,4 +1,4 @@
-//! Which certificates of servers are believed.
+//! The certificate authorities that a client trusts.
 
 #[cfg(feature = "tls")]
 use std::{io, sync::Arc};
@@ -12,21 +12,21 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Authorities that are believed beside the system's. Cheap to clone.
+/// Authorities that are trusted in addition to the system's. Clones are cheap.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trust {
     #[cfg(feature = "tls")]
     extra: Arc<[CertificateDer<'static>]>,
-    /// Made once and shared by all connections: reading the system's certificates
-    /// takes long, and the sessions that TLS resumes are kept in here.
+    /// The TLS settings, made once and shared by all connections. Reading the system's
+    /// certificates takes long, and the settings hold the sessions that TLS resumes.
     #[cfg(feature = "tls")]
     config: Arc<OnceCell<Arc<ClientConfig>>>,
 }
 
 #[cfg(feature = "tls")]
 impl Trust {
-    /// Takes the authorities of a PEM file; none if it has no certificate, or one
-    /// that cannot be read.
+    /// Parses the authorities of a PEM file. Returns `None` if the file has no
+    /// certificate, or an unreadable one.
     pub(crate) fn parse(pem: &[u8]) -> Option<Self> {
         use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
@@ -46,7 +46,7 @@ impl Trust {
     pub(crate) async fn config(&self) -> io::Result<Arc<ClientConfig>> {
         let make = || async {
             let extra = Arc::clone(&self.extra);
-            // The system's certificates are files, some hundreds on some systems.
+            // The system's certificates are files, several hundred on some systems.
             tokio::task::spawn_blocking(move || make(&extra))
                 .await
                 .map_err(io::Error::other)?

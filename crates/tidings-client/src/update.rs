@@ -1,21 +1,21 @@
-//! Where a watch begins, and what it yields.
+//! The start of a watch, and its updates.
 
 pub use tidings_protocol::Update;
 use tidings_protocol::{Position, Since};
 
-/// Where a watch begins in a task.
+/// The place in a task at which a watch begins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Start {
-    /// With the task's state, then with what comes next.
+    /// The task's present state, then new events.
     #[default]
     Live,
-    /// With the task's state, then up to so many events from before, then with
-    /// what comes next.
+    /// The task's present state, then this number of older events at most, then new
+    /// events.
     History(u32),
-    /// With everything that is retained.
+    /// All events that the server retains.
     Retained,
-    /// After an event seen before.
+    /// The events after this position.
     After(Position),
 }
 
@@ -28,11 +28,17 @@ impl From<Since> for Start {
     }
 }
 
-/// Bytes that an update holds, roughly.
+impl From<Position> for Start {
+    fn from(position: Position) -> Self {
+        Self::After(position)
+    }
+}
+
+/// Returns the approximate size of an update, in bytes.
 pub(crate) fn weight(update: &Update) -> usize {
     const SMALL: usize = 256;
-    // A snapshot is a few KiB as a rule, 64 KiB at most; its exact size is
-    // not worth serialising it.
+    // A snapshot usually has a few KiB, and 64 KiB at most. Serialising it to learn its
+    // exact size costs too much.
     const SNAPSHOT: usize = 4 * 1024;
     match update {
         Update::Event(event) => SMALL + event.data.as_str().len(),

@@ -1,4 +1,4 @@
-//! Waiting for a task, and its state.
+//! Waits for a task, and returns its state.
 
 use std::sync::Arc;
 
@@ -9,14 +9,15 @@ use crate::error::{Stopped, WatchError};
 use crate::update::Update;
 
 impl Client {
-    /// Waits until a task has ended. A task that has ended already is not waited for;
-    /// one that is not known yet is.
+    /// Waits until a task has ended. If the task has ended already, the call returns at
+    /// once. If the task does not exist yet, the call waits for it.
     ///
     /// # Errors
-    /// The task may not be watched, or the client has stopped.
+    /// Returns an error if the token does not allow to watch the task, or the client
+    /// has stopped.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn wait(&self, task_id: &TaskId) -> Result<Outcome, WatchError> {
         let mut watch = self.watch(task_id);
         while watch.recv().await?.is_some() {
@@ -27,14 +28,15 @@ impl Client {
         Err(WatchError::Stopped(Stopped::Closed))
     }
 
-    /// Returns the state of a task now. A task that nothing was published to is
-    /// pending, at offset 0.
+    /// Returns the present state of a task. A task without any event is pending, at
+    /// offset 0.
     ///
     /// # Errors
-    /// The task may not be watched, or the client has stopped.
+    /// Returns an error if the token does not allow to watch the task, or the client
+    /// has stopped.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn snapshot(&self, task_id: &TaskId) -> Result<Arc<TaskSnapshot>, WatchError> {
         let mut watch = self.watch(task_id);
         while let Some(update) = watch.recv().await? {

@@ -14,14 +14,15 @@ use crate::error::WatchError;
 use crate::state::WatchId;
 use crate::update::Update;
 
-/// What happens to a task, or to all that match a pattern: a stream of [`Update`]s.
+/// The updates of a task, a pattern or a tree: a stream of [`Update`]s.
 ///
-/// It ends with an error, and only then. As long as it is there the client
-/// stays connected; dropping it ends the subscription.
+/// The stream ends only with an error. While the watch exists, the client stays
+/// connected. Dropping the watch ends the subscription.
 ///
-/// A program that does not take its updates makes nobody wait and fills no
-/// memory: past [`WATCH_UPDATES`](crate::defaults::WATCH_UPDATES) the watch
-/// stands still and later goes on from there, out of the server's log.
+/// A program that does not take its updates delays no other program and uses bounded
+/// memory. After [`WATCH_UPDATES`](crate::defaults::WATCH_UPDATES) waiting updates, the
+/// watch pauses. It later continues from the server's log.
+#[must_use = "dropping the watch ends the subscription"]
 #[derive(Debug)]
 pub struct Watch {
     handle: Arc<Handle>,
@@ -38,19 +39,20 @@ impl Watch {
         }
     }
 
-    /// Returns the state of a task after the last update that was taken; none if the
-    /// watch has not told of the task yet.
+    /// Returns the state of a task after the last update that the program has taken.
+    /// Returns `None` if the watch has not reported the task yet.
     pub fn state(&self, task_id: &TaskId) -> Option<&Arc<TaskSnapshot>> {
         self.states.get(task_id)
     }
 
-    /// The next update; none after the watch has ended.
+    /// Returns the next update, or `None` after the watch has ended.
     ///
     /// # Errors
-    /// The server refused the subscription, or the client has stopped.
+    /// Returns an error if the server refuses the subscription or the client has
+    /// stopped.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// Dropping the future loses no update.
     pub async fn recv(&mut self) -> Result<Option<Update>, WatchError> {
         self.next().await.transpose()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_protocol::{CloseCode, ErrorCode, Reconnect};
 
-/// Why the server closes a connection, or found it closed.
+/// The reason for which the server closes a connection, or found it closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {

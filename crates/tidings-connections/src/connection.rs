@@ -1,15 +1,18 @@
 //! One connection: its client, its socket and its subscriptions.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use serde::Serialize;
+use tidings_bus::lock::{Guard, Lock, place};
 use tidings_bus::watch::{Start, Task};
 use tidings_bus::{
-    Account, Counters, Hold, OverLimit, PatternWatcher, Reader, SkipPolicy, Topic, Watcher,
+    Account, ChildWatcher, Counters, Hold, OverLimit, PatternWatcher, Reader, SkipPolicy, Topic,
+    Watcher,
 };
-use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, TaskId, Timestamp};
+use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, Target, TaskId, Timestamp};
 
 use crate::auth::{Access, Permission};
 use crate::close::CloseReason;
@@ -23,7 +26,7 @@ use crate::subscriptions::{Mark, Opening, OpeningKind, Source, Sub};
 
 /// A live connection.
 ///
-/// [`ConnectionManager::connect`](crate::ConnectionManager::connect) creates it. A task of the
+/// [`Admitted::connect`](crate::Admitted::connect) creates it. A task of the
 /// transport drives it: the task polls [`poll_drive`](Connection::poll_drive), passes messages to
 /// [`receive`](Connection::receive), and drops the guard at the end.
 ///
@@ -33,14 +36,18 @@ use crate::subscriptions::{Mark, Opening, OpeningKind, Source, Sub};
 pub struct Connection {
     socket: Box<dyn Socket>,
     manager: Arc<Inner>,
-    /// Whether the wire has the bus's framing, so that the bytes of the log can be sent unchanged.
+    /// `true` if the wire has the bus's framing, so that the bytes of the log can be sent
+    /// unchanged.
     as_is: bool,
     keep: Keep,
     /// The number of heartbeats since the client's last sign of life.
     unanswered: AtomicU8,
+    /// `true` while messages of the client are being processed. Nothing is read from the client
+    /// meanwhile.
+    receiving: AtomicBool,
     /// The number of messages received.
     received: AtomicU32,
-    out: Mutex<Outbound>,
+    out: Lock<Outbound, place::Subscriber>,
     wire: &'static dyn Wire,
     me: Weak<Connection>,
     client_id: ClientId,
@@ -76,13 +83,15 @@ pub struct ConnectionInfo {
     pub subscriptions: Vec<SubscriptionInfo>,
     /// The patterns that the client watches.
     pub patterns: Vec<Pattern>,
+    /// The topmost tasks of the trees that the client watches.
+    pub trees: Vec<TaskId>,
     /// The number of events handed to the client's socket.
     pub delivered: u64,
     /// The number of messages that the client sent.
     pub received: u32,
     /// The number of undelivered events, over all subscriptions.
     pub lag: u64,
-    /// Whether the client's socket is full at the moment.
+    /// `true` while the client's socket is full.
     pub blocked: bool,
 }
 
@@ -128,8 +137,9 @@ impl Connection {
             since,
             path_task,
             keep,
-            out: Mutex::new(Outbound::new(access)),
+            out: Lock::new(Outbound::new(access)),
             unanswered: AtomicU8::new(0),
+            receiving: AtomicBool::new(false),
             received: AtomicU32::new(0),
             me: me.clone(),
         })
@@ -208,10 +218,8 @@ impl Connection {
         self.manager.bus.config().clock.now()
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Outbound> {
-        self.out
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Guard<'_, Outbound, place::Subscriber> {
+        self.out.lock()
     }
 
     /// Makes the manager's timer check whether writes progress from here on.
@@ -239,7 +247,8 @@ impl Connection {
         let waiting = out.waiting_answers();
         waiting > self.manager.config.max_pending_answers
             || !out.subs.has_no_jobs()
-            // Its client, or all together, leave too much unread.
+            // The answers that wait for this account, or for all accounts together, exceed their
+            // limit.
             || (waiting > 0 && out.pending.as_ref().is_some_and(|pending| pending.is_over()))
     }
 
@@ -260,6 +269,17 @@ impl Connection {
             .counters
             .messages
             .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records that messages of the client are being processed, until the guard is dropped.
+    pub(crate) fn receiving(&self) -> Receiving<'_> {
+        self.receiving.store(true, Ordering::Relaxed);
+        Receiving(self)
+    }
+
+    /// Returns whether messages of the client are being processed.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.receiving.load(Ordering::Relaxed)
     }
 
     /// Counts a heartbeat that is about to be sent. Returns how many heartbeats before it had no
@@ -294,7 +314,18 @@ impl Connection {
     /// [`poll_drive`](Self::poll_drive) completes when the close is written, or when the close
     /// timeout has passed.
     pub fn close(&self, reason: CloseReason) {
-        let mut out = self.lock();
+        self.close_locked(self.lock(), reason);
+    }
+
+    /// Closes the connection if its token has expired by `now`.
+    pub(crate) fn expire(&self, now: Timestamp) {
+        let out = self.lock();
+        if out.access.expires_at().is_some_and(|at| at <= now) {
+            self.close_locked(out, CloseReason::TokenExpired);
+        }
+    }
+
+    fn close_locked(&self, mut out: Guard<'_, Outbound, place::Subscriber>, reason: CloseReason) {
         if !out.is_open() {
             return;
         }
@@ -326,6 +357,17 @@ impl Connection {
         self.manager.counters.closed(reason);
     }
 
+    /// Makes the connection's task end at once, whether or not a close was sent.
+    pub(crate) fn abort(&self) {
+        let mut out = self.lock();
+        if out.is_open() {
+            let restart = CloseReason::Restart(Duration::ZERO);
+            self.manager.counters.closed(restart);
+        }
+        out.phase = Phase::Aborted;
+        out.abandon();
+    }
+
     /// Records that the connection's task has ended. Nothing is written from here on.
     pub(crate) fn end(&self) {
         let mut out = self.lock();
@@ -354,6 +396,11 @@ impl Connection {
                 })
             })
             .collect();
+        let targets: Vec<Target> = out
+            .subs
+            .groups()
+            .map(|known| known.group().into())
+            .collect();
         ConnectionInfo {
             client_id: self.client_id.clone(),
             connected_at: self.since,
@@ -363,11 +410,12 @@ impl Connection {
             transport: self.wire.name(),
             lag: subscriptions.iter().map(|sub| sub.lag).sum(),
             subscriptions,
-            patterns: out
-                .subs
-                .patterns()
-                .map(|known| known.pattern.clone())
+            patterns: targets
+                .iter()
+                .filter_map(Target::pattern)
+                .cloned()
                 .collect(),
+            trees: targets.iter().filter_map(Target::tree).cloned().collect(),
             delivered: out.delivered,
             received: self.received.load(Ordering::Relaxed),
             blocked: out.blocked,
@@ -393,7 +441,7 @@ impl Connection {
         states.by_lag[LAG_BOUNDS.partition_point(|bound| *bound < lag)] += 1;
     }
 
-    /// Returns whether the client watches this task, by name or by a pattern.
+    /// Returns whether the client watches this task, by name, by a pattern or in a tree.
     pub fn watches(&self, task_id: &TaskId) -> bool {
         self.lock().subs.find(task_id).is_some()
     }
@@ -407,6 +455,10 @@ impl Connection {
     }
 
     pub(crate) fn pattern_watcher(&self) -> Option<Arc<dyn PatternWatcher>> {
+        Some(self.me.upgrade()?)
+    }
+
+    pub(crate) fn child_watcher(&self) -> Option<Arc<dyn ChildWatcher>> {
         Some(self.me.upgrade()?)
     }
 
@@ -429,8 +481,10 @@ impl Connection {
         out.subs.reserve(|| self.account(&out.access))?;
         let key = out.subs.vacant_key();
         let topic = source.topic();
+        let task_id = source.task_id();
+        let topmost = task_id.is_some_and(|id| out.subs.is_topmost(id));
         let hold = match source {
-            Source::Task(_) if !explicit => Hold::Follows,
+            Source::Task(_) if !explicit && !topmost => Hold::Follows,
             _ => Hold::Keeps,
         };
         let Some(attached) = topic.attach(watcher, key, hold) else {
@@ -443,8 +497,13 @@ impl Connection {
             source,
             attached,
             reader,
-            opening: Some(Box::new(Opening { start, kind })),
+            opening: Some(Box::new(Opening {
+                start,
+                kind,
+                trees: Vec::new(),
+            })),
             explicit,
+            topmost,
             ready: false,
             last_heartbeat: Mark::default(),
         });
@@ -465,7 +524,7 @@ impl Connection {
         }
     }
 
-    /// Adds a cursor on a task that appeared under a pattern, unless the connection has one.
+    /// Adds a cursor on a task that appeared in a group, unless the connection has one.
     ///
     /// # Errors
     /// Returns an error if the client already holds as much as it may.
@@ -474,14 +533,14 @@ impl Connection {
         out: &mut Outbound,
         task: &Arc<Task>,
     ) -> Result<Option<usize>, OverLimit> {
-        let pattern = out.subs.matching(task.id()).cloned();
+        let group = out.subs.matching(task.id());
         let source = Source::Task(Arc::clone(task));
-        let kind = OpeningKind::Appeared { pattern };
+        let kind = OpeningKind::Appeared { group };
         self.add(out, source, Start::Retained, kind, false)
     }
 
-    /// Adds a cursor on a task. It replaces a cursor that a pattern may have added at the moment at
-    /// which the task was created. Returns `None` if the task was removed in the meantime.
+    /// Adds a cursor on a task. It replaces a cursor that a group may have added when the task was
+    /// created. Returns `None` if the task was removed in the meantime.
     ///
     /// # Errors
     /// Returns an error if the client already holds as much as it may.
@@ -544,21 +603,27 @@ impl Connection {
         sub.seen()
     }
 
-    /// Adds the client's inbox.
+    /// Adds the client's inbox. A connection that is closing gets it too, so that the messages are
+    /// kept with the rest of the client's state.
     pub(crate) fn add_inbox(&self, inbox: &Arc<Topic>, start: Start) {
         let mut out = self.lock();
-        if out.is_open() {
-            let source = Source::Inbox(Arc::clone(inbox));
-            // The inbox's messages are charged, and therefore bounded. It would be wrong to lose
-            // them because its one cursor exceeds a limit.
-            if let Err(over) = self.add(&mut out, source, start, OpeningKind::Silent, false) {
-                tracing::debug!(client_id = %self.client_id, %over, "an inbox has no cursor");
-                drop(out);
-                self.close(CloseReason::RateLimited);
-                return;
-            }
-            out.wake();
+        let source = Source::Inbox(Arc::clone(inbox));
+        // The inbox's messages are charged, and therefore bounded. It would be wrong to lose them
+        // because its one cursor exceeds a limit.
+        if let Err(over) = self.add(&mut out, source, start, OpeningKind::Silent, false) {
+            tracing::debug!(client_id = %self.client_id, %over, "an inbox has no cursor");
+            return self.close_locked(out, CloseReason::RateLimited);
         }
+        out.wake();
+    }
+}
+
+/// Marks a connection whose messages are being processed.
+pub(crate) struct Receiving<'a>(&'a Connection);
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.0.receiving.store(false, Ordering::Relaxed);
     }
 }
 
@@ -570,9 +635,9 @@ impl PatternWatcher for Connection {
         }
         if out.drop_older(task)
             && let Err(over) = self.add_new(&mut out, task)
-            && let Some(pattern) = out.subs.matching(task.id()).cloned()
+            && let Some(group) = out.subs.matching(task.id())
         {
-            self.end_pattern(&mut out, pattern, &over);
+            self.end_group(&mut out, group, &over);
         }
         out.wake();
     }

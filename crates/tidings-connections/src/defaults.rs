@@ -27,11 +27,11 @@ pub const MAX_AWAY: usize = 100_000;
 /// 20,000 of those by default.
 pub const MAX_CONNECTIONS: usize = 15_000;
 
-/// How long a request waits for its turn if its client has caused much work. A
-/// client that would wait longer is told so instead.
+/// The longest time that a request waits for its turn after its client has caused much work. A
+/// request that would wait longer is refused.
 pub const WORK_WAIT: Duration = Duration::from_secs(5);
 
-/// Tasks and patterns that one connection may subscribe to by name.
+/// The most tasks and patterns that one connection may subscribe to by name.
 pub const MAX_SUBSCRIPTIONS: usize = 1_000;
 
 /// The largest message accepted from a client, in bytes.
@@ -54,8 +54,11 @@ pub const MAX_PENDING_ANSWERS: usize = 64 * 1024;
 pub const SLICE: usize = 64;
 
 /// The bytes that are charged for each further cursor of a connection. They cover the cursor, its
-/// announcement while that waits, and its entries in two lists.
-pub const CURSOR_BYTES: u64 = 320;
+/// entry in the list of its task, and its entries in the connection's index and list of turns.
+pub const CURSOR_BYTES: u64 = 144;
+
+/// The bytes that are charged in addition while the announcement of a cursor waits.
+pub const OPENING_BYTES: u64 = 192;
 
 /// The bytes that are charged for a disconnected client: its entries in the registry.
 pub const KEPT_CLIENT_BYTES: u64 = 512;

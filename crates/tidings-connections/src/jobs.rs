@@ -1,10 +1,10 @@
-//! Work on many subscriptions at once: to match a pattern, to let one go, to
-//! take up what a client had, and to apply a token that allows less.
+//! Jobs: changes of many subscriptions at once. A job matches a pattern, walks a tree, ends a
+//! group, restores the state of a client, or applies a token that allows less.
 //!
-//! Done by the connection's own task, a slice at a time. Between two slices
-//! events go out, and others have their turn. No lock is held while tasks are
-//! looked up. A slice waits until the socket has taken what the last one brought,
-//! so a client that does not read makes the server hold next to nothing.
+//! The connection's own task does a job in slices. Between two slices events are delivered, and
+//! other connections have their turns. No lock is held while tasks are looked up. A slice waits
+//! until the socket has accepted the messages of the slice before it. A client that does not read
+//! therefore makes the server hold next to nothing.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,75 +14,103 @@ use std::time::Duration;
 
 use tidings_bus::OverLimit;
 use tidings_bus::watch::{Start, Task};
-use tidings_protocol::{
-    ControlMessage, ErrorCode, Pattern, Reference, Target, TaskId, UnsubscribeReason,
-};
+use tidings_protocol::{ControlMessage, Pattern, Reference, Target, TaskId, UnsubscribeReason};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::auth::Permission;
 use crate::connection::Connection;
+use crate::group::Group;
 use crate::outbound::Outbound;
 use crate::resume::{Kept, KeptSubscription};
-use crate::subscriptions::{OpeningKind, PatternSub, Source, Sub};
+use crate::subscriptions::{OpeningKind, Source, Sub};
+use crate::trees::Walk;
 
-/// What is left to do of one change.
+/// The rest of one change of subscriptions.
 pub(crate) enum Job {
-    /// Takes up the cursors, and then the patterns, of a client that came back.
+    /// Restores the cursors, and then the groups, of a client that has reconnected.
     Restore {
         subscriptions: Vec<KeptSubscription>,
-        patterns: Vec<Pattern>,
+        groups: Vec<Group>,
     },
-    /// Adds a cursor for each task that a pattern matches and that has none.
+    /// Adds a cursor for each task that belongs to a group and has no cursor yet.
     Match {
-        pattern: Pattern,
-        /// The last task that was looked at.
+        group: Group,
+        /// For a pattern: the last task that was visited.
         after: Option<TaskId>,
-        /// Where cursors start, on tasks that the client asked for. Without it the
-        /// tasks have appeared.
+        /// For a tree: the tasks that are still to be visited.
+        walk: Walk,
+        /// Where cursors start on tasks that the client asked for. `None` means that the tasks have
+        /// appeared without a request.
         start: Option<Start>,
-        /// The request to confirm first; none once that is done.
+        /// The request that must be confirmed first. `None` after the confirmation.
         asked: Option<Asked>,
     },
-    /// Takes cursors away that only this pattern wanted, and says that it is over.
+    /// Removes the cursors that only this group needed. Then tells the client that the group has
+    /// ended.
     Unmatch {
-        pattern: Pattern,
-        /// The next key to look at.
+        group: Group,
+        /// The next key to visit.
         from: usize,
         reference: Option<Reference>,
         reason: UnsubscribeReason,
-        /// Whether the pattern is off the list.
+        /// `true` if the group has already been removed from the list of groups.
         begun: bool,
     },
-    /// Takes cursors away that a new token does not allow.
+    /// Removes the cursors that a new token does not allow.
     Narrow {
-        /// The next key to look at.
+        /// The next key to visit.
         from: usize,
     },
 }
 
-/// A request to subscribe, by its reference if it has one.
+impl Job {
+    /// Creates the job that subscribes to a group at the request of a client.
+    pub(crate) fn asked_match(group: Group, start: Start, reference: Option<Reference>) -> Self {
+        Self::Match {
+            walk: Walk::of(&group),
+            group,
+            after: None,
+            start: Some(start),
+            asked: Some(Asked(reference)),
+        }
+    }
+
+    /// Creates the job that visits all tasks of a group to which the connection is already
+    /// subscribed.
+    pub(crate) fn again(group: Group) -> Self {
+        Self::Match {
+            walk: Walk::again(&group),
+            group,
+            after: None,
+            start: None,
+            asked: None,
+        }
+    }
+}
+
+/// A request to subscribe, with its reference if it has one.
 pub(crate) struct Asked(pub(crate) Option<Reference>);
 
 /// The jobs of one connection, in order.
 #[derive(Default)]
 pub(crate) struct Jobs {
     queue: VecDeque<Job>,
-    /// Counts jobs that were begun, to tell whether the first one is still the same.
+    /// The number of jobs that have begun. It shows whether the first job is still the same one.
     begun: u32,
-    /// What the next slice waits for; none while it is not paid for.
+    /// The state in which the next slice waits. `None` until the slice is paid for.
     next: Option<Next>,
 }
 
-/// A slice that is paid for.
+/// The wait of a slice that is paid for.
 enum Next {
-    /// The client has caused too much work for the moment.
+    /// The client has caused too much work, so the slice pauses.
     Paused(Pin<Box<Sleep>>),
-    /// Slices of others come first.
+    /// The slice waits behind the slices of other connections.
     Queued(Pin<Box<dyn Future<Output = Option<Turn>> + Send>>),
 }
 
-/// The turn of one slice. The next one has its turn when this is dropped.
+/// The permission to run one slice. Dropping it lets the next slice run.
 pub(crate) type Turn = OwnedSemaphorePermit;
 
 impl Jobs {
@@ -94,71 +122,84 @@ impl Jobs {
         self.queue.push_back(job);
     }
 
-    fn pop(&mut self) {
+    /// Returns the job of the next slice.
+    pub(crate) fn first_mut(&mut self) -> Option<&mut Job> {
+        self.queue.front_mut()
+    }
+
+    /// Returns the job that was added last.
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Job> {
+        self.queue.back_mut()
+    }
+
+    /// Ends the first job.
+    pub(crate) fn pop(&mut self) {
         self.queue.pop_front();
         self.begun = self.begun.wrapping_add(1);
     }
 
-    /// Lets the turn go that a slice has or waits for: a connection that cannot use
-    /// it must not keep it from others.
+    /// Gives up the turn that a slice has or waits for, so that a connection that cannot use the
+    /// turn does not block others.
     pub(crate) fn pass(&mut self) {
         self.next = None;
     }
 
-    /// Patterns that are asked for and not on the list yet.
+    /// Returns the number of groups that are requested but not in the list of groups yet.
     pub(crate) fn asked(&self) -> usize {
         let asked = |job: &&Job| matches!(job, Job::Match { asked: Some(_), .. });
         self.queue.iter().filter(asked).count()
     }
 
-    /// Whether cursors are there that the client's token does not allow.
+    /// Returns whether there are cursors that the client's token does not allow.
     pub(crate) fn narrows(&self) -> bool {
         let mut jobs = self.queue.iter();
         jobs.any(|job| matches!(job, Job::Narrow { .. }))
     }
 
-    /// Adds what has yet to be taken up to what is kept of a client.
+    /// Adds the cursors and groups that are not restored yet to a client's kept state.
     pub(crate) fn add_to(&self, kept: &mut Kept) {
         for job in &self.queue {
             if let Job::Restore {
                 subscriptions,
-                patterns,
+                groups,
             } = job
             {
                 kept.subscriptions.extend(subscriptions.iter().cloned());
-                kept.patterns.extend(patterns.iter().cloned());
+                kept.groups.extend(groups.iter().cloned());
             }
         }
     }
 
-    /// The same, when the connection is over.
+    /// Like [`add_to`](Self::add_to), but consumes the jobs, for a connection that has ended.
     pub(crate) fn move_to(self, kept: &mut Kept) {
         for job in self.queue {
             if let Job::Restore {
                 subscriptions,
-                patterns,
+                groups,
             } = job
             {
                 kept.subscriptions.extend(subscriptions);
-                kept.patterns.extend(patterns);
+                kept.groups.extend(groups);
             }
         }
     }
 }
 
-/// A task that a client comes back to, if there is room for it.
+/// A task to which a client returns, or an error if there is no room for the task.
 type Found = (Result<Arc<Task>, OverLimit>, KeptSubscription);
 
-/// The next slice of the first job, as far as it needs no lock.
+/// The data of the next slice of the first job that can be collected without a lock.
 enum Slice {
     Restore(Vec<KeptSubscription>),
-    Confirm(Pattern),
+    Confirm(Group),
     Match(Pattern, Option<TaskId>),
+    Tree(TaskId, Vec<TaskId>),
     Locked,
 }
 
 impl Connection {
-    /// Adds a job, and does its first slice at once.
+    /// Adds a job. Runs its first slice at once if no other slice comes first and the client need
+    /// not wait.
     pub(crate) fn begin(self: &Arc<Self>, job: Job) {
         let turn = {
             let mut out = self.lock();
@@ -168,7 +209,7 @@ impl Connection {
             out.subs.jobs_mut().push(job);
             out.wake();
             if out.subs.jobs_mut().next.is_some() {
-                // The slice of another job comes first.
+                // The slices of an earlier job come first.
                 return;
             }
             let wait = self.pay_for_slice(&out);
@@ -191,33 +232,36 @@ impl Connection {
         let turn = Arc::clone(&self.manager().slices).acquire_owned();
         Next::Queued(Box::pin(async {
             let turn = turn.await.ok();
-            // A busy runtime looks at sockets after 61 tasks only: after 61 slices,
-            // if they follow one another. It looks at them before this goes on.
+            // A busy runtime polls its sockets only after 61 tasks, which may all be slices.
+            // Yielding here lets it poll the sockets first.
             tokio::task::yield_now().await;
             turn
         }))
     }
 
-    /// Charges a whole slice to the client before it is done, so that those who wait
-    /// for their turn have it one after the other. Returns how long to wait.
+    /// Charges a whole slice to the client before it runs, so that the slices of waiting
+    /// connections run one after the other. Returns how long to wait.
     fn pay_for_slice(&self, out: &Outbound) -> Duration {
         let who = out.access.who(self.remote_addr());
         let most = self.manager().config.slice;
         self.manager().limiter.reserve_work(who.as_ref(), most)
     }
 
-    /// Gives back what a slice of so many units was paid for and did not cost.
-    fn settle_slice(&self, out: &Outbound, units: usize) {
+    /// Refunds the difference between a whole slice and the units that the slice really cost.
+    pub(crate) fn settle_slice(&self, out: &Outbound, units: usize) {
         let who = out.access.who(self.remote_addr());
         let spared = self.manager().config.slice.saturating_sub(units.max(1));
         self.manager().limiter.spare_work(who.as_ref(), spared);
     }
 
-    /// Returns the turn of a slice that may be done now; else the task is woken when
-    /// it may.
+    /// Returns a turn if a slice may run now. Otherwise it registers the task to be woken when a
+    /// slice may run.
     pub(crate) fn poll_jobs(&self, out: &mut Outbound, cx: &mut Context<'_>) -> Option<Turn> {
         if out.subs.has_no_jobs() || !out.is_open() {
             out.subs.pass_turn();
+            return None;
+        }
+        if !self.poll_walk(out, cx) {
             return None;
         }
         loop {
@@ -242,7 +286,8 @@ impl Connection {
         }
     }
 
-    /// Does one slice of the first job. Takes the connection's lock by itself.
+    /// Runs one slice of the first job. Locks the connection itself, so the caller must not hold
+    /// the lock.
     pub(crate) fn run_slice(&self) {
         let most = self.manager().config.slice;
         let (begun, slice) = {
@@ -251,20 +296,27 @@ impl Connection {
                 return;
             }
             let jobs = out.subs.jobs_mut();
-            let slice = match jobs.queue.front() {
+            let slice = match jobs.queue.front_mut() {
                 None => return,
                 Some(Job::Restore { subscriptions, .. }) => {
                     let from = subscriptions.len().saturating_sub(most);
                     Slice::Restore(subscriptions[from..].to_vec())
                 }
                 Some(Job::Match {
-                    pattern,
+                    group,
                     asked: Some(_),
                     ..
-                }) => Slice::Confirm(pattern.clone()),
-                Some(Job::Match { pattern, after, .. }) => {
-                    Slice::Match(pattern.clone(), after.clone())
-                }
+                }) => Slice::Confirm(group.clone()),
+                Some(Job::Match {
+                    group, after, walk, ..
+                }) => match group {
+                    Group::Pattern(pattern) => Slice::Match(pattern.clone(), after.clone()),
+                    Group::Tree(root) => match walk.take() {
+                        Some(found) => Slice::Tree(root.clone(), found),
+                        // The next tasks are being fetched. The next slice will have them.
+                        None => return,
+                    },
+                },
                 Some(Job::Unmatch { .. } | Job::Narrow { .. }) => Slice::Locked,
             };
             (jobs.begun, slice)
@@ -272,7 +324,8 @@ impl Connection {
         let bus = &self.manager().bus;
         match slice {
             Slice::Restore(some) => {
-                // Makes tasks, of which others hear: no lock may be held.
+                // Creates tasks, and watchers are notified of new tasks, so no lock may be held
+                // here.
                 let account = self.account(&self.access());
                 let tasks: Vec<_> = some
                     .into_iter()
@@ -283,13 +336,13 @@ impl Connection {
                     self.restore_slice(&mut out, tasks);
                 }
             }
-            Slice::Confirm(pattern) => {
+            Slice::Confirm(group) => {
                 let mut out = self.lock();
                 if out.subs.jobs_mut().begun == begun && out.is_open() {
-                    self.confirm(&mut out, &pattern);
+                    self.confirm(&mut out, &group);
                 }
                 drop(out);
-                // The first tasks come with it.
+                // The confirmation and the first tasks belong to the same slice.
                 return self.run_slice();
             }
             Slice::Match(pattern, after) => {
@@ -297,6 +350,15 @@ impl Connection {
                 let mut out = self.lock();
                 if out.subs.jobs_mut().begun == begun && out.is_open() {
                     self.match_slice(&mut out, &pattern, &tasks, tasks.len() < most);
+                }
+            }
+            Slice::Tree(root, found) => {
+                // Creates tasks, and watchers are notified of new tasks, so no lock may be held
+                // here.
+                let tasks = self.tasks_of(found);
+                let mut out = self.lock();
+                if out.subs.jobs_mut().begun == begun && out.is_open() {
+                    self.tree_slice(&mut out, &root, tasks);
                 }
             }
             Slice::Locked => {
@@ -314,20 +376,22 @@ impl Connection {
         for (task, known) in tasks.into_iter().rev() {
             let Some(Job::Restore {
                 subscriptions,
-                patterns,
+                groups,
             }) = out.subs.jobs_mut().queue.front_mut()
             else {
                 return;
             };
-            // The last of them: that is where the slice was cut off.
+            // The slice was cut off at the end of the list, so its tasks are removed from the end.
             subscriptions.pop();
-            let mut patterns = patterns.iter();
-            let pattern = patterns
-                .find(|pattern| !known.explicit && pattern.matches(&known.task_id))
-                .cloned();
-            // A new token may allow less than the one before, and a pattern may have
-            // been let go without all of its cursors.
-            let wanted = known.explicit || pattern.is_some();
+            let brought = |group: &&Group| match group {
+                Group::Pattern(pattern) => pattern.matches(&known.task_id),
+                Group::Tree(root) => known.tree.as_ref() == Some(root),
+            };
+            let mut groups = groups.iter().filter(|_| !known.explicit);
+            let group = groups.find(brought).cloned();
+            // A new token may allow less than the one before. A group may also have ended when some
+            // of its cursors were still there.
+            let wanted = known.explicit || group.is_some();
             if !wanted || !out.access.allows(Permission::Watch, &known.task_id) {
                 continue;
             }
@@ -335,11 +399,11 @@ impl Connection {
                 continue;
             }
             let kind = if known.appeared {
-                OpeningKind::Appeared { pattern }
+                OpeningKind::Appeared { group }
             } else {
                 OpeningKind::Subscribed {
                     reference: None,
-                    pattern,
+                    group,
                 }
             };
             let (start, explicit) = (known.start.clone(), known.explicit);
@@ -348,7 +412,8 @@ impl Connection {
             match added {
                 Ok(Some(_)) => {}
                 Ok(None) => {
-                    // The task has just been forgotten: once more, with a new one.
+                    // The task has just been removed from memory. Put it back, so that the next
+                    // slice fetches it again.
                     if let Some(Job::Restore { subscriptions, .. }) =
                         out.subs.jobs_mut().queue.front_mut()
                     {
@@ -364,26 +429,21 @@ impl Connection {
         let jobs = out.subs.jobs_mut();
         if let Some(Job::Restore {
             subscriptions,
-            patterns,
+            groups,
         }) = jobs.queue.front_mut()
             && subscriptions.is_empty()
         {
-            let patterns = std::mem::take(patterns);
+            let groups = std::mem::take(groups);
             jobs.pop();
-            for pattern in patterns {
-                self.attach_pattern(out, &pattern);
-                out.subs.jobs_mut().push(Job::Match {
-                    pattern,
-                    after: None,
-                    start: None,
-                    asked: None,
-                });
+            for group in groups {
+                self.attach_group(out, &group);
+                out.subs.jobs_mut().push(Job::again(group));
             }
         }
     }
 
-    /// Confirms a pattern and attaches it, unless it is there already.
-    fn confirm(&self, out: &mut Outbound, pattern: &Pattern) {
+    /// Confirms a group and attaches it, unless it is there already.
+    fn confirm(&self, out: &mut Outbound, group: &Group) {
         let jobs = out.subs.jobs_mut();
         let Some(Job::Match { asked, .. }) = jobs.queue.front_mut() else {
             return;
@@ -391,14 +451,14 @@ impl Connection {
         let Some(Asked(reference)) = asked.take() else {
             return;
         };
-        let message = ControlMessage::subscribed_pattern(reference, pattern.clone());
+        let message = ControlMessage::subscribed_to(reference, group.clone().into());
         let mut bytes = Vec::new();
         self.encode(&message, &mut bytes);
         self.write_control(out, &bytes);
-        if out.subs.patterns().any(|known| known.pattern == *pattern) {
+        if out.subs.has_group(group) {
             out.subs.jobs_mut().pop();
         } else {
-            self.attach_pattern(out, pattern);
+            self.attach_group(out, group);
         }
     }
 
@@ -421,8 +481,8 @@ impl Connection {
             if !out.access.allows(Permission::Watch, task.id()) {
                 continue;
             }
-            // Found without a lock: another of its id may be there by now, of which
-            // we hear, or have heard, by ourselves.
+            // The task was found without a lock, so another task may have its id by now. The
+            // pattern's watcher reports that task separately.
             let current = self.manager().bus.task(task.id());
             if !current.is_some_and(|current| Arc::ptr_eq(&current, task)) {
                 continue;
@@ -434,7 +494,7 @@ impl Connection {
                 Some(start) if task.is_declared() => {
                     let kind = OpeningKind::Subscribed {
                         reference: None,
-                        pattern: Some(pattern.clone()),
+                        group: Some(Group::Pattern(pattern.clone())),
                     };
                     let source = Source::Task(Arc::clone(task));
                     self.add(out, source, start.clone(), kind, false)
@@ -443,7 +503,7 @@ impl Connection {
             };
             if let Err(over) = added {
                 out.subs.jobs_mut().pop();
-                self.end_pattern(out, pattern.clone(), &over);
+                self.end_group(out, Group::Pattern(pattern.clone()), &over);
                 return;
             }
         }
@@ -452,80 +512,22 @@ impl Connection {
         }
     }
 
-    /// Ends a pattern for which there is no room, and says so.
-    pub(crate) fn end_pattern(&self, out: &mut Outbound, pattern: Pattern, over: &OverLimit) {
-        self.refuse_subscription(out, &Target::Pattern(pattern.clone()), None, over);
-        self.end_without_request(out, pattern);
-    }
-
-    /// Ends a pattern that nobody has asked to end.
-    pub(crate) fn end_without_request(&self, out: &mut Outbound, pattern: Pattern) {
-        if !self.detach_pattern(out, &pattern) {
-            return;
-        }
-        out.subs.jobs_mut().push(Job::Unmatch {
-            pattern,
-            from: 0,
-            reference: None,
-            reason: UnsubscribeReason::Forbidden,
-            begun: true,
-        });
-        out.wake();
-    }
-
-    fn detach_pattern(&self, out: &mut Outbound, pattern: &Pattern) -> bool {
-        let Some(removed) = out.subs.remove_pattern(pattern) else {
-            return false;
-        };
-        self.manager().bus.unwatch_pattern(removed.id);
-        true
-    }
-
-    /// Says that there is no room for a subscription, and what would help.
-    pub(crate) fn refuse_subscription(
-        &self,
-        out: &mut Outbound,
-        target: &Target,
-        reference: Option<Reference>,
-        over: &OverLimit,
-    ) {
-        let code = ErrorCode::TooManySubscriptions;
-        self.manager().counters.error(code);
-        let text = format!("there is no room for the subscription to {target}: {over}");
-        let mut bytes = Vec::new();
-        self.encode(&ControlMessage::error(reference, code, text), &mut bytes);
-        self.write_control(out, &bytes);
-    }
-
-    /// Attaches a pattern: from here on the connection hears of tasks that appear.
-    pub(crate) fn attach_pattern(&self, out: &mut Outbound, pattern: &Pattern) {
-        let Some(watcher) = self.pattern_watcher() else {
-            return;
-        };
-        let id = self.manager().bus.attach_pattern(pattern, watcher, 0);
-        out.subs.add_pattern(PatternSub {
-            pattern: pattern.clone(),
-            id,
-        });
-        self.changed();
-    }
-
-    /// Looks at some cursors, and takes those away that are not wanted.
+    /// Visits some cursors, and removes cursors that are no longer needed.
     fn locked_slice(&self, out: &mut Outbound, most: usize) {
         let (narrows, from) = match out.subs.jobs_mut().queue.front_mut() {
             Some(Job::Narrow { from }) => (true, *from),
             Some(Job::Unmatch {
-                pattern,
+                group,
                 from,
                 begun,
                 reference,
                 ..
             }) => {
                 if !std::mem::replace(begun, true) {
-                    let (pattern, reference) = (pattern.clone(), reference.clone());
-                    if !self.detach_pattern(out, &pattern) {
+                    let (group, reference) = (group.clone(), reference.clone());
+                    if !self.detach_group(out, &group) {
                         out.subs.jobs_mut().pop();
-                        self.say_not_subscribed(out, reference, &pattern);
+                        self.say_not_subscribed(out, reference, &group);
                         return;
                     }
                     (false, 0)
@@ -552,6 +554,10 @@ impl Connection {
             };
             if unwanted {
                 gone.extend(out.remove_sub(key));
+            } else if narrows {
+                // Another token may have allowed the task again, after events were held back.
+                out.mark_ready(key);
+                out.wake();
             }
         }
         let mut bytes = Vec::new();
@@ -574,14 +580,13 @@ impl Connection {
             (Some(next), Some(Job::Narrow { from } | Job::Unmatch { from, .. })) => *from = next,
             (_, Some(Job::Unmatch { .. })) => {
                 if let Some(Job::Unmatch {
-                    pattern,
+                    group,
                     reference,
                     reason,
                     ..
                 }) = jobs.queue.pop_front()
                 {
-                    let target = Target::Pattern(pattern);
-                    let done = ControlMessage::unsubscribed(reference, target, reason);
+                    let done = ControlMessage::unsubscribed(reference, group, reason);
                     self.encode(&done, &mut bytes);
                 }
                 out.subs.jobs_mut().begun = out.subs.jobs_mut().begun.wrapping_add(1);
@@ -592,21 +597,5 @@ impl Connection {
         if !bytes.is_empty() {
             self.write_control(out, &bytes);
         }
-    }
-}
-
-impl Connection {
-    fn say_not_subscribed(
-        &self,
-        out: &mut Outbound,
-        reference: Option<Reference>,
-        pattern: &Pattern,
-    ) {
-        let code = ErrorCode::NotSubscribed;
-        self.manager().counters.error(code);
-        let text = format!("this connection is not subscribed to {pattern}");
-        let mut bytes = Vec::new();
-        self.encode(&ControlMessage::error(reference, code, text), &mut bytes);
-        self.write_control(out, &bytes);
     }
 }

@@ -13,15 +13,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidings_bus::watch::Start;
 use tidings_bus::{AccountId, KeepChange, Keeper, Kind, StoreError, View};
-use tidings_protocol::{ClientId, EventType, Pattern, Since, TaskId};
+use tidings_protocol::{ClientId, EventType, Since, TaskId};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::connection::Connection;
+use crate::group::Group;
 use crate::manager::{Inner, Keep};
 use crate::registry::{AT_ONCE, Expiry};
 use crate::resume::{Away, Kept, KeptSubscription, TokenHash};
-use crate::subscriptions::Source;
+use crate::subscriptions::{GroupSub, Source};
 
 /// How often changes of clients are written.
 const EVERY: Duration = Duration::from_secs(5);
@@ -36,7 +36,9 @@ struct Record {
     /// connected.
     until: Option<u64>,
     subscriptions: Vec<Subscription>,
-    patterns: Vec<Pattern>,
+    /// The patterns, and the trees by their topmost tasks.
+    #[serde(rename = "patterns")]
+    groups: Vec<Group>,
     inbox: Option<Inbox>,
 }
 
@@ -49,6 +51,8 @@ struct Subscription {
     history: Option<u64>,
     explicit: bool,
     appeared: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tree: Option<TaskId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,7 +64,7 @@ struct Inbox {
     messages: Vec<String>,
 }
 
-/// What was last written, so that only changes are written.
+/// The clients as last written, so that only changes are written.
 #[derive(Default)]
 pub(crate) struct Written {
     clients: HashMap<ClientId, Last>,
@@ -68,7 +72,7 @@ pub(crate) struct Written {
     round: u64,
 }
 
-/// What was last written for a client.
+/// The last write of a client.
 struct Last {
     /// A hash of the last write, or `None` to write the client again. For a connected client it
     /// covers the whole record. For a disconnected client it covers only the parts that can change.
@@ -114,18 +118,20 @@ impl Written {
     }
 }
 
-/// What a client watches, and its positions, in the form that nodes share.
+/// The tasks and groups that a client watches, and its positions, in the form that nodes share.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Watching {
     subscriptions: Vec<Subscription>,
-    patterns: Vec<Pattern>,
+    /// The patterns, and the trees by their topmost tasks.
+    #[serde(rename = "patterns")]
+    groups: Vec<Group>,
 }
 
 impl Watching {
     pub(crate) fn of(kept: &Kept) -> Self {
         Self {
             subscriptions: kept.subscriptions.iter().map(Subscription::from).collect(),
-            patterns: kept.patterns.clone(),
+            groups: kept.groups.clone(),
         }
     }
 
@@ -147,7 +153,7 @@ impl Watching {
     pub(crate) fn into_kept(self) -> Kept {
         Kept {
             subscriptions: self.subscriptions.into_iter().map(Into::into).collect(),
-            patterns: self.patterns,
+            groups: self.groups,
             inbox: None,
         }
     }
@@ -167,6 +173,7 @@ impl From<&KeptSubscription> for Subscription {
             history,
             explicit: kept.explicit,
             appeared: kept.appeared,
+            tree: kept.tree.clone(),
         }
     }
 }
@@ -183,6 +190,7 @@ impl From<Subscription> for KeptSubscription {
             start,
             explicit: record.explicit,
             appeared: record.appeared,
+            tree: record.tree,
         }
     }
 }
@@ -208,7 +216,7 @@ impl Inner {
             owner: owner.map(str::to_owned),
             until: None,
             subscriptions: kept.subscriptions.iter().map(Subscription::from).collect(),
-            patterns: kept.patterns.clone(),
+            groups: kept.groups.clone(),
             inbox,
         }
     }
@@ -274,7 +282,7 @@ impl Inner {
         changes
     }
 
-    /// Returns those of the clients that are neither registered nor connecting.
+    /// Returns the clients of this list that are neither registered nor connecting.
     fn gone<'a>(&self, ids: &'a [ClientId]) -> Vec<&'a ClientId> {
         let clients = self.registry.lock();
         ids.iter().filter(|id| !clients.knows(id)).collect()
@@ -291,12 +299,16 @@ impl Inner {
         if let Some(jobs) = out.subs.jobs() {
             jobs.add_to(&mut kept);
         }
-        for pattern in out.subs.patterns() {
-            kept.patterns.push(pattern.pattern.clone());
-        }
+        kept.groups.extend(out.subs.groups().map(GroupSub::group));
         for (_, sub) in out.subs.iter() {
             match &sub.source {
-                Source::Task(task) => kept.subscriptions.push(sub.kept(task)),
+                Source::Task(task) => {
+                    let mut kept_sub = sub.kept(task);
+                    if !sub.explicit {
+                        kept_sub.tree = out.subs.tree_of(task.id());
+                    }
+                    kept.subscriptions.push(kept_sub);
+                }
                 Source::Inbox(inbox) => kept.inbox = Some((Arc::clone(inbox), sub.seen())),
             }
         }
@@ -328,7 +340,7 @@ impl Inner {
         });
         let kept = Kept {
             subscriptions: record.subscriptions.into_iter().map(Into::into).collect(),
-            patterns: record.patterns,
+            groups: record.groups,
             inbox,
         };
         let owner: Option<Arc<str>> = record.owner.map(Arc::from);
@@ -435,12 +447,9 @@ async fn write(keeper: &dyn Keeper, changes: Vec<KeepChange>) -> Result<(), Stor
 }
 
 /// Writes the changes periodically.
-pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken) {
+pub(crate) async fn run(inner: Weak<Inner>) {
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stop.cancelled() => return,
-        }
+        tokio::time::sleep(EVERY).await;
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = save(&inner).await {
             tracing::warn!(%error, "clients' positions were not written");

@@ -29,8 +29,9 @@ mod close;
 mod config;
 mod connection;
 pub mod defaults;
-mod expiry;
-mod heartbeat;
+mod group;
+mod group_subs;
+mod index;
 mod jobs;
 mod kept;
 mod limits;
@@ -44,11 +45,15 @@ mod resume;
 mod session;
 mod shared;
 mod socket;
-mod stalls;
 mod stats;
 mod subscriptions;
+mod tasks;
+mod timers;
+mod tree_commands;
+mod trees;
 mod write;
 
+pub use admission::Admitted;
 pub use auth::{
     Access, AuthError, Authenticator, Credentials, Forbidden, NotPublishable, Permission,
     Permissions, Principal, Scope, Signer, UnknownPermission,
@@ -65,3 +70,4 @@ pub use session::chain;
 pub use shared::{Connections, NodeStats, SendError, Unanswered};
 pub use socket::{Socket, Wire};
 pub use stats::{ConnectionStates, ConnectionStats, LAG_BOUNDS};
+pub use tree_commands::{CommandTreeError, MAX_COMMANDED, TreeCommand};

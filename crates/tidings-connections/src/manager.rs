@@ -6,25 +6,26 @@ use std::time::Duration;
 
 use tidings_bus::{Account, AccountId, ClientDirectory, EventBus, Keeper, Neighbours, StoreError};
 use tidings_protocol::{
-    ClientId, CloseCode, Data, ErrorCode, EventType, Offset, Secret, Since, TaskId,
+    ClientId, CloseCode, Data, ErrorCode, EventType, Offset, Secret, Since, Target, TaskCommanded,
+    TaskId,
 };
 use tokio::sync::Semaphore;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
+use crate::admission::Admitted;
 use crate::auth::{Access, AuthError, Authenticator, Credentials, Forbidden};
 use crate::close::CloseReason;
 use crate::config::{ConnectionsConfig, ConnectionsConfigError};
 use crate::connection::{Connection, ConnectionInfo};
-use crate::expiry::Expiries;
-use crate::heartbeat;
 use crate::kept::{self, Written};
 use crate::limits::{ClientLimits, Limit, Limited, Limiter, Who};
 use crate::peer::Peer;
 use crate::registry::{Registry, Taken};
-use crate::shared::{self, SendError, Shared, Ticket};
-use crate::socket::{Socket, Wire};
-use crate::stalls::Stalls;
+use crate::shared::{self, SendError, Shared};
 use crate::stats::{ConnectionStates, ConnectionStats, Counters};
+use crate::tasks::Tasks;
+use crate::timers::{self, Expiries, Stalls};
+use crate::tree_commands::{CommandTreeError, TreeCommand};
 
 /// The shortest wait that a client is told when the server restarts. The new server needs some time
 /// to listen, and a client that doubles its pauses needs a pause to start with.
@@ -33,11 +34,10 @@ const RECONNECT_FLOOR: Duration = Duration::from_millis(250);
 /// The connections of one bus.
 ///
 /// Clones are cheap and share one manager. The transport provides sockets and framing, see
-/// [`Socket`] and [`Wire`].
+/// [`Socket`](crate::Socket) and [`Wire`](crate::Wire).
 #[derive(Clone)]
 pub struct ConnectionManager {
     pub(crate) inner: Arc<Inner>,
-    stop: CancellationToken,
     _alive: Arc<DropGuard>,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Inner {
     pub(crate) stalls: Stalls,
     pub(crate) expiries: Expiries,
     pub(crate) limiter: Limiter,
-    /// Slices of jobs of all connections have their turns one after the other: what
-    /// else is due waits for one of them at most.
+    /// Allows one slice of a job at a time, over all connections. Other work therefore waits for
+    /// one slice at most.
     pub(crate) slices: Arc<Semaphore>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) counters: Counters,
@@ -59,6 +59,10 @@ pub(crate) struct Inner {
     pub(crate) written: tokio::sync::Mutex<Written>,
     /// The state that this node shares with other nodes, in a cluster.
     pub(crate) shared: OnceLock<Arc<Shared>>,
+    /// Work for clients, such as handshakes in progress.
+    pub(crate) work: Tasks,
+    /// The manager's own timers, and its exchange with other nodes.
+    pub(crate) own: Tasks,
 }
 
 /// The parameters of a new connection.
@@ -75,20 +79,22 @@ pub struct ConnectRequest {
     pub since: Option<Since>,
     /// How many of the newest events to start with.
     pub history: Option<u32>,
+    /// The first subscriptions of a connection without a task in its path, each with the position
+    /// to continue from. They are made right after the greeting. `history` holds for a target
+    /// without a position.
+    ///
+    /// A target that may not be watched is answered with `unsubscribed`. If none may be watched,
+    /// the connection is refused.
+    pub targets: Vec<(Target, Option<Since>)>,
     /// The other side of the socket.
     pub peer: Peer,
     /// The client's permissions, from [`ConnectionManager::authenticate`].
     pub access: Access,
-    /// Whether the client's cursors outlive the connection.
+    /// The state that is kept of the client after it disconnects.
     pub keep_when_gone: Keep,
-    /// Bytes to write before the greeting and in the same call, such as the response of the
-    /// transport's handshake. They are not written if the connection is refused.
-    pub preface: Vec<u8>,
-    /// In a cluster, the right to connect the client to this node.
-    pub(crate) ticket: Option<Arc<Ticket>>,
 }
 
-/// Whether a client's cursors are kept after it disconnects.
+/// The state that is kept of a client after it disconnects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Keep {
     /// The cursors are kept for the offline time.
@@ -115,16 +121,15 @@ impl ConnectRequest {
             resume_token: None,
             since: None,
             history: None,
+            targets: Vec::new(),
             peer: Peer::default(),
             access,
             keep_when_gone: Keep::default(),
-            preface: Vec::new(),
-            ticket: None,
         }
     }
 }
 
-/// Why a connection was refused.
+/// The reason why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdmissionError {
@@ -168,6 +173,7 @@ pub struct UnknownClient(pub ClientId);
 
 /// Keeps a connection registered. Dropping the guard always unregisters the connection, and keeps
 /// the state with which its client can resume.
+#[must_use = "dropping the guard unregisters the connection"]
 #[derive(Debug)]
 pub struct ConnectionGuard {
     pub(crate) connection: Arc<Connection>,
@@ -216,7 +222,6 @@ impl ConnectionManager {
         authenticator: Option<Arc<dyn Authenticator>>,
     ) -> Result<Self, ConnectionsConfigError> {
         config.validate()?;
-        let stop = CancellationToken::new();
         let interval = config.heartbeat_interval;
         let limiter = Limiter::new(config.limits);
         let inner = Arc::new(Inner {
@@ -233,16 +238,15 @@ impl ConnectionManager {
             keeper: OnceLock::new(),
             written: tokio::sync::Mutex::default(),
             shared: OnceLock::new(),
+            work: Tasks::default(),
+            own: Tasks::default(),
         });
-        tokio::spawn(heartbeat::run(
-            Arc::downgrade(&inner),
-            interval,
-            stop.clone(),
-        ));
+        let timer = timers::run(Arc::downgrade(&inner), interval);
+        inner.own.spawn(timer);
+        let alive = inner.own.token().drop_guard();
         Ok(Self {
             inner,
-            stop: stop.clone(),
-            _alive: Arc::new(stop.drop_guard()),
+            _alive: Arc::new(alive),
         })
     }
 
@@ -273,6 +277,9 @@ impl ConnectionManager {
     ///
     /// # Errors
     /// Returns [`AuthError`] if the client is not authenticated.
+    ///
+    /// # Cancel safety
+    /// Cancel safe if the authenticator is cancel safe.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Access, AuthError> {
         self.inner.authenticate(credentials).await
     }
@@ -285,51 +292,19 @@ impl ConnectionManager {
             .fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Prepares a connection in a cluster: fetches the task of the request and takes the client
-    /// over from another node. Call this before [`connect`](Self::connect), so that the greeting is
-    /// complete. Without a cluster it does nothing.
+    /// Decides whether a client may connect: permissions, limits, the client's id and its resume
+    /// token. In a cluster, also fetches the client's tasks and takes the client over from another
+    /// node, so that its greeting is complete. Call [`Admitted::connect`] with the socket next.
     ///
     /// # Errors
-    /// Returns [`AdmissionError::Unavailable`] while the shared state cannot be read. This node's
-    /// own state may be older than what the client has seen on another node. If nodes share
-    /// clients, it also returns the errors of [`connect`](Self::connect).
+    /// Returns [`AdmissionError`] if the connection is refused.
     ///
     /// # Cancel safety
     /// Cancel safe. A client that was taken over but not connected is given back.
-    pub async fn prepare(&self, request: &mut ConnectRequest) -> Result<(), AdmissionError> {
-        if !self.inner.bus.is_shared() {
-            return Ok(());
-        }
-        // Most servers are no cluster. The box keeps the cluster's future out of theirs.
-        Box::pin(self.prepare_shared(request)).await
-    }
-
-    async fn prepare_shared(&self, request: &mut ConnectRequest) -> Result<(), AdmissionError> {
-        let bus = &self.inner.bus;
-        let claimed = match self.inner.shared.get() {
-            Some(shared) => self.inner.claim(shared, request).await?,
-            None => Default::default(),
-        };
-        let unavailable = |error| {
-            tracing::debug!(%error, "a client is refused: its tasks cannot be fetched");
-            AdmissionError::Unavailable
-        };
-        let (mut tasks, mut patterns) = self.inner.kept_by(request.client_id.as_ref());
-        tasks.extend(claimed.0);
-        patterns.extend(claimed.1);
-        tasks.sort_unstable();
-        tasks.dedup();
-        if let Some(task_id) = &request.task_id {
-            let fetched = bus.fetch(task_id, request.since.as_ref()).await;
-            fetched.map_err(unavailable)?;
-        }
-        for task_id in tasks {
-            bus.fetch(&task_id, None).await.map_err(unavailable)?;
-        }
-        for pattern in patterns {
-            bus.fetch_matching(&pattern).await.map_err(unavailable)?;
-        }
-        Ok(())
+    pub async fn admit(&self, request: ConnectRequest) -> Result<Admitted, AdmissionError> {
+        self.inner.admit(request).await.inspect_err(|_| {
+            self.inner.counters.rejected.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     /// Counts a new connection, before anything is read from it.
@@ -372,23 +347,26 @@ impl ConnectionManager {
         Ok(())
     }
 
-    /// Returns the account that is charged for what a client makes the server hold. It is the
+    /// Returns the account that pays for the memory that a client uses. It is the
     /// account of the subject, or else of the address. Without limits it is the bus's own account.
     pub fn account(&self, access: &Access, addr: Option<std::net::SocketAddr>) -> Account {
         self.inner.account(access, addr)
     }
 
-    /// Takes note of a request that was refused although it is known who asks.
+    /// Counts a refused request whose client is known.
     pub fn note_refusal(&self, access: &Access, addr: Option<std::net::SocketAddr>) {
         self.inner.limiter.refused(access.who(addr).as_ref());
     }
 
-    /// Waits until a request may cause so many units of work: tasks matched, events
-    /// read, KiB answered. Those of one client have their turns one after the other.
+    /// Waits until a request may cause `units` of work. One unit is one task matched, one event
+    /// read, or one KiB answered. Requests of one client have their turns one after the other.
     ///
     /// # Errors
-    /// The client has caused so much work that this would take longer than
-    /// [`WORK_WAIT`](crate::defaults::WORK_WAIT). Nothing was charged.
+    /// Returns an error if the wait would be longer than [`WORK_WAIT`](crate::defaults::WORK_WAIT).
+    /// Nothing was charged.
+    ///
+    /// # Cancel safety
+    /// Cancel safe. If the future is dropped, the work stays charged.
     pub async fn turn(
         &self,
         access: &Access,
@@ -404,7 +382,27 @@ impl ConnectionManager {
         Ok(())
     }
 
-    /// Gives back units of work that a request was charged for and did not cause.
+    /// Asks a task and all tasks below it to do something, the deepest first. The answers are in
+    /// the order in which the tasks were asked.
+    ///
+    /// A task below the topmost one that has ended is not asked. A task that the client may watch
+    /// and not command is refused. A task that the client may not watch either is left out.
+    ///
+    /// # Errors
+    /// Returns an error if nothing was sent at all.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves open which tasks were asked.
+    pub async fn command_tree(
+        &self,
+        access: &Access,
+        addr: Option<std::net::SocketAddr>,
+        command: TreeCommand<'_>,
+    ) -> Result<Vec<TaskCommanded>, CommandTreeError> {
+        self.inner.command_tree(access, addr, command).await
+    }
+
+    /// Refunds units of work that a request was charged for but did not cause.
     pub fn spare_work(&self, access: &Access, addr: Option<std::net::SocketAddr>, units: usize) {
         self.inner
             .limiter
@@ -442,34 +440,6 @@ impl ConnectionManager {
         self.inner.note_task(access, addr, task_id)
     }
 
-    /// Registers a connection. When this returns, its cursor is set and the greeting
-    /// `connection_established` is on its way.
-    ///
-    /// The caller spawns the task that drives the connection, and holds the guard in it.
-    ///
-    /// # Errors
-    /// Returns [`AdmissionError`] if the connection is refused. The socket is then dropped.
-    pub fn connect(
-        &self,
-        request: ConnectRequest,
-        socket: Box<dyn Socket>,
-        wire: &'static dyn Wire,
-    ) -> Result<ConnectionGuard, AdmissionError> {
-        self.inner.connect(request, socket, wire).inspect_err(|_| {
-            self.inner.counters.rejected.fetch_add(1, Ordering::Relaxed);
-        })
-    }
-
-    /// Checks whether a request would be refused now. Needs no socket.
-    ///
-    /// # Errors
-    /// Returns [`AdmissionError`] if it would be refused.
-    pub fn check(&self, request: &ConnectRequest) -> Result<(), AdmissionError> {
-        self.inner.check(request).inspect_err(|_| {
-            self.inner.counters.rejected.fetch_add(1, Ordering::Relaxed);
-        })
-    }
-
     /// Returns a description of a client's connection, or `None` if the client is not connected.
     pub fn connection(&self, client_id: &ClientId) -> Option<ConnectionInfo> {
         self.inner
@@ -477,7 +447,7 @@ impl ConnectionManager {
             .map(|connection| connection.info())
     }
 
-    /// Returns descriptions of all connections, or of those that watch a task.
+    /// Returns descriptions of all connections, or only of the connections that watch a task.
     pub fn connections(&self, task_id: Option<&TaskId>) -> Vec<ConnectionInfo> {
         self.inner.connections(task_id)
     }
@@ -488,6 +458,9 @@ impl ConnectionManager {
     /// # Errors
     /// Returns an error if the client is neither connected nor kept. In a cluster, it also returns
     /// an error if the shared state cannot be reached.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves open whether the message was sent.
     pub async fn send_personal(
         &self,
         client_id: &ClientId,
@@ -495,7 +468,7 @@ impl ConnectionManager {
         data: Data,
     ) -> Result<Offset, SendError> {
         match self.inner.shared.get() {
-            None => Ok(self.inner.send_personal(client_id, event_type, data)?),
+            None => Ok(self.inner.send_personal(client_id, &event_type, &data)?),
             Some(shared) => {
                 let sent = self
                     .inner
@@ -532,7 +505,7 @@ impl ConnectionManager {
         self.inner.counters.errors()
     }
 
-    /// Counts an error that a transport has sent by itself.
+    /// Counts an error that the transport has sent without this crate.
     pub fn count_error(&self, code: ErrorCode) {
         self.inner.counters.error(code);
     }
@@ -553,11 +526,14 @@ impl ConnectionManager {
     ///
     /// # Errors
     /// Returns an error if the stored clients cannot be read.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, only some clients may be loaded, and later changes are not stored.
     pub async fn restore(&self, keeper: Arc<dyn Keeper>) -> Result<usize, StoreError> {
         let count = kept::restore(&self.inner, &*keeper).await?;
         if self.inner.keeper.set(keeper).is_ok() {
-            let stop = self.stop.clone();
-            tokio::spawn(kept::run(Arc::downgrade(&self.inner), stop));
+            let inner = Arc::downgrade(&self.inner);
+            self.inner.own.spawn(kept::run(inner));
         }
         Ok(count)
     }
@@ -570,14 +546,10 @@ impl ConnectionManager {
             return;
         }
         let heard = shared.neighbours.heard();
-        let (inner, stop) = (Arc::downgrade(&self.inner), self.stop.clone());
-        tokio::spawn(shared::hear(
-            inner.clone(),
-            Arc::clone(&shared),
-            heard,
-            stop.clone(),
-        ));
-        tokio::spawn(shared::run(inner, shared, stop));
+        let inner = Arc::downgrade(&self.inner);
+        let own = &self.inner.own;
+        own.spawn(shared::hear(inner.clone(), Arc::clone(&shared), heard));
+        own.spawn(shared::run(inner, shared));
     }
 
     /// Writes the positions of all clients. Call this after a drain, so that an orderly stop loses
@@ -585,6 +557,10 @@ impl ConnectionManager {
     ///
     /// # Errors
     /// Returns an error if the positions cannot be written. Earlier writes stay valid.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe. If the future is dropped, a client may count as written although its state
+    /// is not stored. It is then written only after its next change.
     pub async fn save(&self) -> Result<(), StoreError> {
         if let Some(shared) = self.inner.shared.get() {
             self.inner.write_clients(shared).await?;
@@ -592,9 +568,16 @@ impl ConnectionManager {
         kept::save(&self.inner).await
     }
 
+    /// Spawns work for a client that has no connection yet, or gets none, such as a handshake or a
+    /// refusal. A [drain](Self::drain) waits for it, and [`abort`](Self::abort) ends it.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.inner.work.spawn(work);
+    }
+
     /// Refuses new connections and closes the existing ones with 1012. Each client is told to
     /// reconnect after a different part of `window`, so that they do not all come at once. Returns
-    /// when all connections have ended. The caller sets the deadline.
+    /// when all connections have ended, and all [work](Self::spawn) for other clients. The caller
+    /// sets the deadline, and calls [`abort`](Self::abort) when it has passed.
     ///
     /// # Cancel safety
     /// Cancel safe. New connections stay refused, and connections that were told to close keep
@@ -611,14 +594,51 @@ impl ConnectionManager {
                 tokio::task::yield_now().await;
             }
         }
-        while self.inner.registry.lock().connected() > 0 {
+        self.all_ended().await;
+    }
+
+    /// Ends all connections, and all [work](Self::spawn) for other clients. Clients are told
+    /// nothing, and bytes that wait for their sockets are discarded. New connections are refused
+    /// from now on. Returns when everything has ended. The state of clients that may come back is
+    /// kept as after any disconnect.
+    ///
+    /// A connection ends with the task that drives it. The transport's service drives a WebSocket
+    /// in a task of its own, which ends without help. An event stream ends with its HTTP connection,
+    /// which the HTTP server must end.
+    ///
+    /// # Cancel safety
+    /// Cancel safe. Connections and work end even if the future is dropped after its first poll.
+    pub async fn abort(&self) {
+        self.inner.draining.store(true, Ordering::Release);
+        self.inner.work.abort();
+        let alive: Vec<_> = self.inner.registry.lock().alive().cloned().collect();
+        for connection in alive {
+            connection.abort();
+        }
+        self.all_ended().await;
+    }
+
+    /// Ends the manager's timers and its exchange with other nodes. Returns when they have ended.
+    /// Call this at the very end, after [`drain`](Self::drain) and [`save`](Self::save): without
+    /// the timers, connections have no heartbeats and no deadlines.
+    ///
+    /// # Cancel safety
+    /// Cancel safe. The tasks end even if the future is dropped after its first poll.
+    pub async fn stop(&self) {
+        self.inner.own.abort();
+        self.inner.own.ended().await;
+    }
+
+    async fn all_ended(&self) {
+        self.inner.work.ended().await;
+        while self.inner.registry.lock().alive().next().is_some() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
 
 impl Inner {
-    /// Returns the account that is charged for what a client makes the server hold.
+    /// Returns the account that pays for the memory that a client uses.
     pub(crate) fn account(&self, access: &Access, addr: Option<std::net::SocketAddr>) -> Account {
         let ledger = self.bus.ledger();
         if !self.limiter.limits_anything() {
@@ -632,7 +652,7 @@ impl Inner {
         }
     }
 
-    /// Returns this node's connections. If a task is named, only those that watch it.
+    /// Returns this node's connections, or only the connections that watch the named task.
     pub(crate) fn connections(&self, task_id: Option<&TaskId>) -> Vec<ConnectionInfo> {
         let all: Vec<_> = self.registry.lock().connections().cloned().collect();
         all.iter()

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker, ready};
 use tidings_bus::watch::{Start, Task};
 use tidings_bus::{Advance, Next, SkipPolicy, Topic, View, Watcher};
 use tidings_protocol::{
-    ControlMessage, Epoch, Gap, GapReason, Joined as JoinedMessage, Offset, ResetReason, TaskId,
-    TaskSnapshot, UnsubscribeReason,
+    ControlMessage, Epoch, Gap, GapReason, Joined as JoinedMessage, Offset, ResetReason, Target,
+    TaskId, TaskSnapshot, UnsubscribeReason,
 };
 
 use crate::auth::{Access, Permission};
@@ -24,12 +24,14 @@ use crate::subscriptions::{Drained, Opening, OpeningKind, Source, Sub, Subscript
 /// The number of cursors that one poll of a connection's task serves.
 const TURNS_A_POLL: usize = 64;
 
-/// Whether a connection still carries messages.
+/// The phase of a connection's write side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
     /// The close is being written, and nothing follows it.
     Closing(CloseReason),
+    /// The connection ends now, and nothing more is written.
+    Aborted,
 }
 
 /// The state that the lock of a connection guards.
@@ -44,7 +46,7 @@ pub(crate) struct Outbound {
     pub(crate) blocked: bool,
     /// The socket failed, and nothing more can be written.
     pub(crate) broken: bool,
-    /// Whether the timer will check the progress of writes. A connection has at most one entry
+    /// `true` if the timer will check the progress of writes. A connection has at most one entry
     /// there, however often its socket fills up.
     pub(crate) watched: bool,
     /// Counts the writes that made progress.
@@ -157,7 +159,7 @@ impl Outbound {
     fn reason(&self) -> CloseReason {
         match self.phase {
             Phase::Closing(reason) => reason,
-            Phase::Open => CloseReason::ClientGone,
+            Phase::Open | Phase::Aborted => CloseReason::ClientGone,
         }
     }
 
@@ -176,9 +178,10 @@ pub(crate) enum Flow {
     Blocked,
 }
 
-/// The state of a task before its first event.
-fn before_the_first(task_id: TaskId, epoch: Epoch) -> JoinedMessage {
+/// Returns the state of a task before its first event.
+fn before_the_first(task_id: TaskId, epoch: Epoch, access: &Access) -> JoinedMessage {
     JoinedMessage {
+        permissions: access.told(&task_id),
         snapshot: Arc::new(TaskSnapshot::new(task_id.clone(), epoch.clone())),
         task_id,
         epoch,
@@ -187,9 +190,11 @@ fn before_the_first(task_id: TaskId, epoch: Epoch) -> JoinedMessage {
     }
 }
 
-/// Says that a task, watched since before its first event, has begun in this epoch.
-fn begun(task_id: TaskId, epoch: Epoch) -> ControlMessage {
-    ControlMessage::subscribed(None, None, before_the_first(task_id, epoch))
+/// Creates the message that a task has begun in this epoch. The client has watched the task since
+/// before its first event.
+fn begun(task_id: TaskId, epoch: Epoch, access: &Access) -> ControlMessage {
+    let state = before_the_first(task_id, epoch, access);
+    ControlMessage::subscribed(None, None, state)
 }
 
 impl Watcher for Connection {
@@ -229,15 +234,16 @@ impl Connection {
             return Flow::Clear;
         }
         loop {
+            let opening = out.subs.take_opening(key);
             let Some(sub) = out.subs.get_mut(key) else {
                 return Flow::Clear;
             };
             let mut notices = Vec::new();
-            if let Some(opening) = sub.opening.take() {
-                self.open(sub, &opening, &mut notices);
+            if let Some(opening) = opening {
+                self.open(sub, &opening, &out.access, &mut notices);
                 topic.fill(view, sub.reader.cursor().next_offset());
-                // Goes out by itself, so that its client either knows of the
-                // subscription or does not.
+                // The announcement is written alone, so that its client has received either all or
+                // nothing of it.
                 if !notices.is_empty() && self.write_owned(out, &notices) == Flow::Blocked {
                     out.note_unsent(key, Unsent::Opening(opening));
                     out.mark_ready(key);
@@ -250,7 +256,7 @@ impl Connection {
                 Source::Task(_) => self.skip(),
                 Source::Inbox(_) => SkipPolicy::NEVER,
             };
-            let next = sub.reader.next(topic, view, skip, !sub.explicit);
+            let next = sub.reader.next(topic, view, skip, !sub.stays());
             let flow = match next {
                 Next::CaughtUp | Next::Page(false) => return Flow::Clear,
                 Next::Page(true) => {
@@ -266,9 +272,10 @@ impl Connection {
                 Next::Events { from, to } => self.write_events(out, key, notices, view, (from, to)),
                 Next::Merged { from, to } => self.write_merged(out, key, view, (from, to)),
                 Next::Gap(_) | Next::Reset(_) | Next::Begun => {
-                    self.encode_notice(sub, topic, next, &mut notices);
-                    // Events go along with what is said before them; another notice
-                    // waits its turn, so that a broken write is of one of them.
+                    self.encode_notice((sub, &out.access), topic, next, &mut notices);
+                    // Events are written in the same call as the notices before them. Another
+                    // notice waits for the next call, so that an interrupted write contains only
+                    // one notice.
                     match sub.reader.events_along(topic, view, skip) {
                         Some(events) => self.write_events(out, key, notices, view, events),
                         None => self.write_owned(out, &notices),
@@ -287,8 +294,14 @@ impl Connection {
         }
     }
 
-    /// Encodes what a reader says beside events.
-    fn encode_notice(&self, sub: &Sub, topic: &Topic, notice: Next, into: &mut Vec<u8>) {
+    /// Encodes a notice of a reader: any message other than an event.
+    fn encode_notice(
+        &self,
+        (sub, access): (&Sub, &Access),
+        topic: &Topic,
+        notice: Next,
+        into: &mut Vec<u8>,
+    ) {
         let task_id = sub.source.task_id().cloned();
         match (notice, task_id) {
             (Next::Gap(gap), task_id) => self.encode_gap(task_id, topic, gap, into),
@@ -297,7 +310,7 @@ impl Connection {
                 self.encode_reset(task_id, topic, reason, offset, into);
             }
             (Next::Begun, Some(task_id)) => {
-                self.encode(&begun(task_id, topic.standing().epoch), into);
+                self.encode(&begun(task_id, topic.standing().epoch, access), into);
             }
             _ => {}
         }
@@ -312,7 +325,7 @@ impl Connection {
         let task = Arc::clone(task);
         let fetch = self.manager().bus.fetch_page(&task, sub.reader.cursor());
         let me = self.weak();
-        tokio::spawn(async move {
+        self.manager().work.spawn(async move {
             let page = fetch.await;
             if let Some(connection) = me.upgrade() {
                 connection.fetched(key, task.topic(), page);
@@ -343,7 +356,7 @@ impl Connection {
     }
 
     /// Joins the log and announces the subscription. The cursor is valid from here on.
-    fn open(&self, sub: &mut Sub, opening: &Opening, notices: &mut Vec<u8>) {
+    fn open(&self, sub: &mut Sub, opening: &Opening, access: &Access, notices: &mut Vec<u8>) {
         let topic = Arc::clone(sub.source.topic());
         let mut joined = topic.join(&opening.start);
         if let OpeningKind::Appeared { .. } = opening.kind
@@ -363,25 +376,31 @@ impl Connection {
                 offset: joined.standing.offset,
                 recovered: joined.recovered,
                 snapshot: Arc::clone(snapshot),
+                permissions: access.told(task_id),
             };
             match &opening.kind {
                 OpeningKind::Established { preface } => {
                     notices.extend_from_slice(preface);
                     self.encode(&self.established(Some(state)), notices);
                 }
-                OpeningKind::Subscribed { reference, pattern } => {
-                    let message =
-                        ControlMessage::subscribed(reference.clone(), pattern.clone(), state);
+                OpeningKind::Subscribed { reference, group } => {
+                    let through = group.clone().map(Target::from);
+                    let message = ControlMessage::subscribed(reference.clone(), through, state);
                     self.encode(&message, notices);
                 }
-                OpeningKind::Appeared { pattern } => {
-                    // As it was when it appeared, whatever has happened since:
-                    // the events, or a gap, come from offset 1 on.
-                    let state = before_the_first(state.task_id, state.epoch);
-                    let message = ControlMessage::subscribed(None, pattern.clone(), state);
+                OpeningKind::Appeared { group } => {
+                    // The client gets the state from before the first event, even if events have
+                    // followed since. The events, or a gap, then start at offset 1.
+                    let state = before_the_first(state.task_id, state.epoch, access);
+                    let through = group.clone().map(Target::from);
+                    let message = ControlMessage::subscribed(None, through, state);
                     self.encode(&message, notices);
                 }
                 OpeningKind::Silent => {}
+            }
+            for tree in &opening.trees {
+                let message = ControlMessage::subscribed_member(tree.clone(), task_id.clone());
+                self.encode(&message, notices);
             }
         }
         if let (true, Some(task_id)) = (joined.ahead, task_id) {
@@ -390,11 +409,12 @@ impl Connection {
         }
     }
 
-    /// Tells a client whose pattern matched the task that the task is gone.
+    /// Tells a client that watched the task through a group that the task is gone.
     fn tell_removed(&self, out: &mut Outbound, task_id: Option<TaskId>) -> Flow {
         let Some(task_id) = task_id else {
             return Flow::Clear;
         };
+        self.leave_trees(out, &task_id);
         let mut notice = Vec::new();
         let gone = ControlMessage::unsubscribed(None, task_id, UnsubscribeReason::Removed);
         self.encode(&gone, &mut notice);
@@ -440,7 +460,7 @@ impl Connection {
     pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut view = View::default();
         let mut turns = 0;
-        // Held until what the slice brought was written, as far as this poll goes.
+        // Held until this poll has written the messages of the slice as far as possible.
         let mut slice_turn = None;
         loop {
             let mut guard = self.lock();
@@ -453,7 +473,8 @@ impl Connection {
                 return Poll::Ready(out.reason());
             }
             if !out.blocked && !out.subs.any_ready() {
-                // What the last slice brought has been taken: the next one.
+                // The socket has accepted the messages of the last slice, so the next slice may
+                // run.
                 if turns < TURNS_A_POLL
                     && slice_turn.is_none()
                     && out.pending.is_none()
@@ -497,6 +518,17 @@ impl Connection {
         }
     }
 
+    /// Completes when the connection must end at once. A transport that waits for the client after
+    /// the close was written, and no longer polls [`poll_drive`](Self::poll_drive), polls this.
+    pub fn poll_aborted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut out = self.lock();
+        if out.phase == Phase::Aborted {
+            return Poll::Ready(());
+        }
+        out.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Serves the waiting cursors as long as the socket accepts data.
     fn serve_ready(&self, out: &mut Outbound, view: &mut View, limit: usize) -> usize {
         let mut turns = 0;
@@ -515,8 +547,8 @@ impl Connection {
         turns
     }
 
-    /// Writes the greeting, with the cursor of the path's task if there is one, or else as `hello`.
-    /// Messages that were sent in the meantime follow.
+    /// Writes the greeting: the announcement of the path's task if there is one, and `hello`
+    /// otherwise. Messages that were sent in the meantime follow.
     pub(crate) fn greet(&self, path: Option<usize>, hello: &[u8]) {
         let mut out = self.lock();
         let out = &mut *out;

@@ -14,7 +14,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Creates a peer of which only the address is known.
+    /// Creates a peer with an address and without a user agent.
     pub fn new(remote_addr: Option<SocketAddr>) -> Self {
         Self {
             remote_addr,

@@ -32,9 +32,9 @@ const NOBODY: u32 = u32::MAX;
 /// Answers and notices.
 struct Control {
     bytes: Vec<u8>,
-    /// What they hold.
+    /// The charge for these bytes.
     charge: Charge,
-    /// So many of them are written.
+    /// The number of these bytes that are already written.
     from: usize,
     /// The cursor that has notices among these bytes.
     unsent: Option<UnsentBy>,
@@ -47,7 +47,7 @@ struct UnsentBy {
     bytes: usize,
 }
 
-/// What a cursor has handed over, but its client has not received.
+/// The last output of a cursor that its client has not fully received.
 pub(crate) enum Unsent {
     /// The announcement. The subscription has not opened yet.
     Opening(Box<Opening>),
@@ -77,8 +77,8 @@ impl Control {
         &self.bytes[self.from..]
     }
 
-    /// Adds bytes. What is written makes room first, or a client that reads a
-    /// little now and then would make this grow for ever.
+    /// Adds bytes. Written bytes are removed first. Otherwise the buffer of a client that reads a
+    /// little at a time would grow without end.
     fn push(&mut self, bytes: &[u8]) {
         if self.from >= self.bytes.len() / 2 {
             self.bytes.drain(..self.from);
@@ -128,14 +128,14 @@ impl Pending {
         }
     }
 
-    /// Whether the account that pays for answers, or all together, hold more than
-    /// they may.
+    /// Returns whether the account that pays for the answers, or all accounts together, hold more
+    /// than they may.
     pub(crate) fn is_over(&self) -> bool {
         let control = self.control.as_ref();
         control.is_some_and(|control| control.charge.account().is_over(Group::Clients))
     }
 
-    /// The bytes, for a queue that holds nothing of a log.
+    /// Returns the bytes of a queue that contains no record of a log.
     pub(crate) fn into_owned(self) -> Vec<u8> {
         self.control().to_vec()
     }
@@ -182,7 +182,7 @@ impl Pending {
         }
     }
 
-    /// Returns the cursor that has handed over bytes which its client has not received.
+    /// Returns the cursor whose bytes the client has not fully received.
     pub(crate) fn take_unsent(&mut self) -> Option<(usize, Unsent)> {
         let control = self.control.as_mut();
         if let Some(unsent) = control.and_then(|control| control.unsent.take()) {
@@ -226,7 +226,7 @@ mod tests {
         });
         let ada = ledger.account(&AccountId::subject("ada"));
         let mut pending = Pending::default();
-        // A client that reads a little less than it asks for.
+        // The client reads slightly less than the server writes to it.
         for _ in 0..10_000 {
             pending.push_owned(&[b'x'; 100], || ada.clone());
             pending.consume(if pending.owned() > 500 { 100 } else { 99 });

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar};
 
 use slab::Slab;
+use tidings_bus::lock::{Guard, Lock, place};
 use tidings_bus::{Account, AccountId, Charge, Kind};
 use tidings_protocol::ClientId;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
-use crate::resume::{Away, Kept};
+use crate::resume::{Away, Kept, TokenHash};
 
 /// The number of clients that a pass over all clients visits under one lock. A client that connects
 /// meanwhile waits no longer than that takes.
@@ -19,7 +20,7 @@ pub(crate) const AT_ONCE: usize = 256;
 /// When a disconnected client expires.
 pub(crate) type Expiry = (Instant, ClientId);
 
-/// What is known about a client.
+/// The state of a client in the registry.
 pub(crate) enum Client {
     Connected {
         connection: Arc<Connection>,
@@ -38,9 +39,12 @@ pub(crate) enum Taken {
 pub(crate) struct Clients {
     pub(crate) by_id: HashMap<ClientId, Client>,
     connected: Slab<Arc<Connection>>,
+    /// The connections that have lost their client, for example to a newer connection, and have
+    /// not ended yet. The key is the address in memory.
+    ending: HashMap<usize, Arc<Connection>>,
     /// The expiries of the disconnected clients, one entry for each.
     expiries: BTreeMap<Expiry, ()>,
-    /// The same, for each account that has disconnected clients.
+    /// The same entries for each account that has disconnected clients.
     by_account: HashMap<AccountId, BTreeSet<Expiry>>,
     /// The clients whose state is being handed over. There is at most one per thread.
     settling: Vec<ClientId>,
@@ -48,7 +52,30 @@ pub(crate) struct Clients {
     waiting: usize,
 }
 
+/// Whose a client id is.
+pub(crate) struct Holder {
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) token: TokenHash,
+    pub(crate) connected: bool,
+}
+
 impl Clients {
+    /// Returns the holder of a client id.
+    pub(crate) fn holder(&self, id: &ClientId) -> Option<Holder> {
+        Some(match self.by_id.get(id)? {
+            Client::Connected { connection, .. } => Holder {
+                owner: connection.owner(),
+                token: TokenHash::of(connection.token()),
+                connected: true,
+            },
+            Client::Away(away) => Holder {
+                owner: away.owner.clone(),
+                token: away.token,
+                connected: false,
+            },
+        })
+    }
+
     pub(crate) fn connected(&self) -> usize {
         self.connected.len()
     }
@@ -69,8 +96,25 @@ impl Clients {
             .insert(id, Client::Connected { connection, slot });
     }
 
-    /// Removes a connection. Returns `false` if its client has another connection by now.
-    pub(crate) fn remove(&mut self, connection: &Arc<Connection>) -> bool {
+    /// Removes a connection that has ended. Returns `false` if its client has another connection
+    /// by now.
+    pub(crate) fn ended(&mut self, connection: &Arc<Connection>) -> bool {
+        let registered = self.remove(connection);
+        if !registered {
+            self.ending.remove(&Arc::as_ptr(connection).addr());
+        }
+        registered
+    }
+
+    /// Takes the client away from a connection. The connection counts as ending from now on.
+    pub(crate) fn dismiss(&mut self, connection: &Arc<Connection>) {
+        if self.remove(connection) {
+            let address = Arc::as_ptr(connection).addr();
+            self.ending.insert(address, Arc::clone(connection));
+        }
+    }
+
+    fn remove(&mut self, connection: &Arc<Connection>) -> bool {
         match self.by_id.get(connection.client_id()) {
             Some(Client::Connected {
                 connection: known,
@@ -93,7 +137,7 @@ impl Clients {
         match self.by_id.get(id)? {
             Client::Connected { connection, .. } => {
                 let connection = Arc::clone(connection);
-                self.remove(&connection);
+                self.dismiss(&connection);
                 Some(Taken::Connected(connection))
             }
             Client::Away(_) => self.take_away(id).map(Taken::Away),
@@ -198,6 +242,11 @@ impl Clients {
         .collect()
     }
 
+    /// Returns all connections that have not ended, registered or not.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.connections().chain(self.ending.values())
+    }
+
     pub(crate) fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
         self.connected.iter().map(|(_, connection)| connection)
     }
@@ -206,7 +255,7 @@ impl Clients {
 /// The lock around [`Clients`].
 #[derive(Default)]
 pub(crate) struct Registry {
-    clients: Mutex<Clients>,
+    clients: Lock<Clients, place::Clients>,
     settled: Condvar,
 }
 
@@ -230,8 +279,8 @@ impl Drop for Settling<'_> {
 }
 
 impl Registry {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Clients> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Guard<'_, Clients, place::Clients> {
+        self.clients.lock()
     }
 
     /// Waits until no other thread is handing over the client's state. Cursors and inbox pass from
@@ -241,10 +290,7 @@ impl Registry {
         let mut clients = self.lock();
         while clients.settling.contains(id) {
             clients.waiting += 1;
-            clients = self
-                .settled
-                .wait(clients)
-                .unwrap_or_else(PoisonError::into_inner);
+            clients = clients.wait(&self.settled);
             clients.waiting -= 1;
         }
         clients.settling.push(id.clone());
@@ -275,5 +321,144 @@ impl Registry {
             .filter(|(number, _)| number % slots as usize == slot as usize)
             .map(|(_, connection)| Arc::clone(connection))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, IoSlice};
+    use std::sync::{Mutex, mpsc};
+    use std::task::{Context, Poll};
+    use std::thread;
+
+    use futures_util::FutureExt as _;
+    use tidings_bus::{BusConfig, EventBus, EventRecord, Framing};
+    use tidings_protocol::{CloseCode, Secret, TaskId};
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::auth::Access;
+    use crate::config::ConnectionsConfig;
+    use crate::manager::{ConnectRequest, ConnectionGuard, ConnectionManager};
+    use crate::socket::{Socket, Wire};
+
+    struct Bare;
+
+    impl Wire for Bare {
+        fn framing(&self) -> Option<Framing> {
+            None
+        }
+
+        fn event(&self, _: &EventRecord, _: &mut Vec<u8>) {}
+
+        fn control(&self, json: &str, out: &mut Vec<u8>) {
+            out.extend_from_slice(json.as_bytes());
+        }
+
+        fn ping(&self, _: &mut Vec<u8>) {}
+
+        fn close(&self, _: CloseCode, _: &str, _: &mut Vec<u8>) {}
+
+        fn answers_pings(&self) -> bool {
+            false
+        }
+
+        fn name(&self) -> &'static str {
+            "bare"
+        }
+    }
+
+    type Hook = Box<dyn FnOnce() + Send>;
+
+    /// A socket that accepts everything, and calls a hook before it accepts its second write.
+    struct Hooked(Mutex<(u8, Option<Hook>)>);
+
+    impl Socket for Hooked {
+        fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+            let hook = {
+                let (writes, hook) = &mut *self.0.lock().unwrap();
+                *writes += 1;
+                hook.take_if(|_| *writes == 2)
+            };
+            if let Some(hook) = hook {
+                hook();
+            }
+            Ok(bufs.iter().map(|buf| buf.len()).sum())
+        }
+
+        fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    fn connect(
+        manager: &ConnectionManager,
+        token: Option<&str>,
+        task: Option<&str>,
+        hook: Option<Hook>,
+    ) -> ConnectionGuard {
+        let mut request = ConnectRequest::new(Access::unrestricted());
+        request.client_id = Some(ClientId::new("a").unwrap());
+        request.resume_token = token.map(|token| Secret::from(token.to_owned()));
+        request.task_id = task.map(|task| TaskId::new(task).unwrap());
+        let socket = Box::new(Hooked(Mutex::new((0, hook))));
+        let admitted = manager.admit(request).now_or_never().unwrap();
+        admitted.unwrap().connect(socket, &Bare).unwrap()
+    }
+
+    /// The first connection is told that the second one replaces it. In this moment the same
+    /// client connects for the third time, in another thread.
+    #[tokio::test]
+    async fn a_third_connection_waits_until_the_second_has_everything() {
+        let bus = EventBus::new(BusConfig::default()).unwrap();
+        let manager = ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap();
+        let (begin, begun) = mpsc::channel();
+        let (proceed, may_proceed) = mpsc::channel();
+        let hook: Hook = Box::new(move || {
+            begin.send(()).unwrap();
+            may_proceed.recv().unwrap();
+        });
+        let first = connect(&manager, None, Some("t"), Some(hook));
+        let token = first.connection().token().to_string();
+
+        let (runtime, own, shown) = (Handle::current(), manager.clone(), token.clone());
+        let third = thread::spawn(move || {
+            let _runtime = runtime.enter();
+            begun.recv().unwrap();
+            let (other, shown) = (own.clone(), shown);
+            let third = thread::spawn(move || {
+                let _runtime = runtime.enter();
+                connect(&other, Some(&shown), None, None)
+            });
+            while own.inner.registry.lock().waiting == 0 && !third.is_finished() {
+                thread::yield_now();
+            }
+            proceed.send(()).unwrap();
+            third.join().unwrap()
+        });
+        let second = connect(&manager, Some(&token), None, None);
+        let third = third.join().unwrap();
+        assert!(!second.connection().is_open(), "it was replaced");
+        // The rest of a client's state is restored by the connection's task.
+        for _ in 0..100 {
+            let drive = |cx: &mut Context<'_>| Poll::Ready(third.connection().poll_drive(cx));
+            let _ = std::future::poll_fn(drive).await;
+        }
+        let watched = third.connection().info().subscriptions;
+        let watched: Vec<_> = watched.iter().map(|sub| sub.task_id.as_str()).collect();
+        assert_eq!(watched, ["t"]);
+        drop((first, second, third));
+        let mut clients = manager.inner.registry.lock();
+        assert_eq!((clients.connected(), clients.away()), (0, 1));
+        assert!(clients.ending.is_empty() && clients.settling.is_empty());
+        assert!(clients.take(&ClientId::new("a").unwrap()).is_some());
     }
 }

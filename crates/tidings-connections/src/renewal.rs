@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::{ErrorCode, Pattern, Secret};
+use tidings_protocol::{ErrorCode, Secret};
 
-use crate::auth::{Credentials, Permission};
+use crate::auth::{Access, Credentials, Permission};
 use crate::connection::Connection;
+use crate::group::Group;
 use crate::jobs::Job;
 use crate::session::Refusal;
+use crate::subscriptions::GroupSub;
 
 impl Connection {
     /// Replaces the connection's token. If the new token is refused, nothing changes, and the old
     /// token stays valid until it expires.
     ///
     /// Subscriptions that the new token does not allow end with a message. Tasks that it allows in
-    /// addition appear under the existing patterns.
+    /// addition appear in the existing groups.
     pub(crate) async fn renew(self: &Arc<Self>, token: &Secret) -> Result<(), Refusal> {
         let manager = self.manager();
         let credentials = Credentials::new(Some(token.reveal()), self.remote_addr());
         let access = manager.authenticate(credentials).await?;
-        let (lost, changed) = {
+        let changed = {
             let mut out = self.lock();
             if !out.is_open() {
                 return Ok(());
@@ -35,43 +37,47 @@ impl Connection {
                 .expiries
                 .follow(self, out.access.expires_at(), access.expires_at());
             out.access = access;
-            let patterns = out.subs.patterns().map(|known| known.pattern.clone());
-            let lost = patterns.filter(|pattern| out.access.check_pattern(pattern).is_err());
-            (lost.collect::<Vec<_>>(), changed)
+            if changed {
+                // From here on, no cursor delivers what the new token does not allow.
+                out.subs.jobs_mut().push(Job::Narrow { from: 0 });
+                out.wake();
+                let groups = out.subs.groups().map(GroupSub::group);
+                let lost = groups.filter(|group| !is_allowed(&out.access, group));
+                for group in lost.collect::<Vec<_>>() {
+                    self.end_without_request(&mut out, group);
+                }
+            }
+            changed
         };
         if !changed {
             return Ok(());
         }
-        for pattern in lost {
-            self.end_without_request(&mut self.lock(), pattern);
-        }
-        // Take away what the new token does not allow before anything else happens.
-        self.begin(Job::Narrow { from: 0 });
-        let known = self
-            .lock()
-            .subs
-            .patterns()
-            .map(|known| known.pattern.clone())
-            .collect();
-        for pattern in outermost(known) {
-            self.begin(Job::Match {
-                pattern,
-                after: None,
-                start: None,
-                asked: None,
-            });
+        let known = self.lock().subs.groups().map(GroupSub::group).collect();
+        for group in outermost(known) {
+            self.begin(Job::again(group));
         }
         Ok(())
     }
 }
 
-/// Returns the patterns that no other pattern contains. The tasks of the others are among their
-/// tasks.
-fn outermost(mut patterns: Vec<Pattern>) -> Vec<Pattern> {
+/// Returns whether a client may still watch a group. Each task of the group is also checked
+/// separately.
+fn is_allowed(access: &Access, group: &Group) -> bool {
+    match group {
+        Group::Pattern(pattern) => access.check_pattern(pattern).is_ok(),
+        Group::Tree(root) => access.allows(Permission::Watch, root),
+    }
+}
+
+/// Leaves out the patterns that another pattern contains. Their tasks are among its tasks.
+fn outermost(mut groups: Vec<Group>) -> Vec<Group> {
     // Sorting puts a prefix before the texts that begin with it.
-    patterns.sort_unstable();
-    patterns.dedup_by(|next, kept| next.prefix().starts_with(kept.prefix()));
-    patterns
+    groups.sort_unstable();
+    groups.dedup_by(|next, kept| match (next, kept) {
+        (Group::Pattern(next), Group::Pattern(kept)) => next.prefix().starts_with(kept.prefix()),
+        _ => false,
+    });
+    groups
 }
 
 #[cfg(test)]
@@ -81,11 +87,12 @@ mod tests {
     #[test]
     fn a_pattern_within_another_is_passed_over() {
         let texts = ["b*", "a*", "ab*", "abc*", "c-1*", "c-*"];
-        let patterns = texts.map(|text| text.parse::<Pattern>().unwrap());
-        let left: Vec<_> = outermost(patterns.into())
+        let patterns = texts.map(|text| Group::Pattern(text.parse().unwrap()));
+        let tree = Group::Tree("abc".parse().unwrap());
+        let left: Vec<_> = outermost(patterns.into_iter().chain([tree]).collect())
             .iter()
             .map(ToString::to_string)
             .collect();
-        assert_eq!(left, ["a*", "b*", "c-*"]);
+        assert_eq!(left, ["a*", "b*", "c-*", "abc"]);
     }
 }

@@ -10,10 +10,11 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use tidings_bus::watch::Start;
 use tidings_bus::{Charge, Topic};
-use tidings_protocol::{Pattern, TaskId};
+use tidings_protocol::TaskId;
 use tokio::time::Instant;
 
 use crate::defaults::{KEPT_CLIENT_BYTES, KEPT_POSITION_BYTES};
+use crate::group::Group;
 
 /// The secret with which a client proves that it is the same client as before.
 #[derive(Clone, Copy)]
@@ -28,8 +29,8 @@ impl ResumeToken {
     }
 }
 
-/// The hash of a token, which outlives the connection. It identifies the token, but nobody who
-/// reads the hash can resume with it.
+/// The hash of a token, which outlives the connection. It identifies the token, but a reader of the
+/// hash cannot resume with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TokenHash([u8; 32]);
 
@@ -77,8 +78,8 @@ impl FromStr for ResumeToken {
 pub(crate) struct Kept {
     /// The client's position in each task.
     pub(crate) subscriptions: Vec<KeptSubscription>,
-    /// The patterns that the client watched.
-    pub(crate) patterns: Vec<Pattern>,
+    /// The patterns and trees that the client watched.
+    pub(crate) groups: Vec<Group>,
     /// The client's inbox, and the last message that the client received.
     pub(crate) inbox: Option<(Arc<Topic>, u64)>,
 }
@@ -87,7 +88,7 @@ impl Kept {
     /// Returns the bytes that are charged for the client: its entries in the registry and its
     /// positions.
     pub(crate) fn bytes(&self) -> u64 {
-        let positions = self.subscriptions.len() + self.patterns.len();
+        let positions = self.subscriptions.len() + self.groups.len();
         KEPT_CLIENT_BYTES + KEPT_POSITION_BYTES * positions as u64
     }
 }
@@ -99,9 +100,11 @@ pub(crate) struct KeptSubscription {
     /// After the last event that the client received. If the client never heard of the
     /// subscription, where it was going to start.
     pub(crate) start: Start,
-    /// Whether the client subscribed by name, and not only through a pattern.
+    /// `true` if the client subscribed by name, and not only through a group.
     pub(crate) explicit: bool,
-    /// Whether the client has seen nothing of the task yet.
+    /// The tree that brought the task, if only a tree did.
+    pub(crate) tree: Option<TaskId>,
+    /// `true` if the client has seen nothing of the task yet.
     pub(crate) appeared: bool,
 }
 
@@ -126,7 +129,7 @@ impl Away {
     ) -> Box<Self> {
         // Most clients have one subscription, but a vector allocates room for four.
         kept.subscriptions.shrink_to_fit();
-        kept.patterns.shrink_to_fit();
+        kept.groups.shrink_to_fit();
         Box::new(Self {
             token,
             owner,

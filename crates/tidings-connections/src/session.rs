@@ -1,4 +1,4 @@
-//! What a client's messages do.
+//! The processing of a client's messages.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,21 +14,22 @@ use tidings_protocol::{
 use crate::auth::{AuthError, Forbidden, NotPublishable, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
-use crate::jobs::{Asked as AskedFor, Job};
+use crate::group::Group;
+use crate::jobs::Job;
 use crate::limits::{Limit, Limited, Own};
 use crate::subscriptions::{OpeningKind, Source};
 
-/// Answers collected before they are sent.
+/// The bytes of answers that are collected before they are sent.
 const ANSWER_BYTES: usize = 16 * 1024;
 
-/// Events published together, at most: their answers wait for the last of them.
+/// The most events that are published together. Their answers wait for the last of them.
 const MAX_BATCH: usize = 256;
 
-/// Messages of one connection that are done before others have their turn: some
-/// hundred µs of a processor.
+/// The number of messages of one connection that are processed before other tasks run. They take
+/// some hundred µs of a processor.
 const MESSAGES_A_TURN: usize = 64;
 
-/// A request that could not be done.
+/// The error for a request that was refused.
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     text: String,
@@ -96,11 +97,11 @@ impl From<NotPublishable> for Refusal {
     }
 }
 
-/// What a message asks for.
+/// The request in a message.
 enum Asked {
     Publish(Option<Reference>, TaskId, NewEvent),
     Other(ClientMessage),
-    /// It may not: the answer.
+    /// The request is refused with this answer.
     Refused(ControlMessage),
 }
 
@@ -108,7 +109,7 @@ enum Asked {
 #[derive(Default)]
 struct Batch {
     events: Vec<(TaskId, NewEvent)>,
-    /// How each is to be answered.
+    /// The reference and the task of each event, for the answers.
     asked: Vec<(Option<Reference>, TaskId)>,
 }
 
@@ -128,12 +129,12 @@ fn ack(
     ))
 }
 
-/// Returns an error with its causes, each behind a colon.
+/// Returns the text of an error and its causes, separated by colons.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        // What the error before it has quoted already is not said twice.
+        // A cause that the text before it already quotes is not repeated.
         let message = error.to_string();
         if !text.ends_with(&message) {
             text.push_str(": ");
@@ -145,8 +146,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Connection {
-    /// Does what a text message asks for and answers it. Anything malformed is
-    /// answered with an error that says what was wrong; the connection lives.
+    /// Processes a text message and answers it. A malformed message is answered with an error that
+    /// says what is wrong. The connection stays open.
     ///
     /// # Cancel safety
     /// A dropped future leaves open whether a publish took place.
@@ -154,13 +155,12 @@ impl Connection {
         self.receive_all([text]).await;
     }
 
-    /// Does what messages ask for, in order. Events that follow one another are
-    /// published together, and answers go out together: a producer that pipelines
-    /// costs one write, and where there is a store one turn of it, for what came in
-    /// one read.
+    /// Processes messages in order. Consecutive events are published together, and answers are sent
+    /// together. The messages of one read therefore cost one write, and one turn of the store if
+    /// there is one.
     ///
     /// # Cancel safety
-    /// As [`receive`](Self::receive).
+    /// The same as for [`receive`](Self::receive).
     pub async fn receive_all<T: AsRef<str>>(
         self: &Arc<Self>,
         messages: impl IntoIterator<Item = T>,
@@ -168,17 +168,18 @@ impl Connection {
         self.receive_translated(messages, |_| Ok(None)).await;
     }
 
-    /// Does what messages of another vocabulary ask for. `translate` gives the
-    /// message that asks for the same, or none if it is one of this protocol
-    /// already. A message is charged before it is translated.
+    /// Processes messages of another vocabulary. `translate` returns the equivalent message of this
+    /// protocol, or `None` if the message already is one. A message is charged before it is
+    /// translated.
     ///
     /// # Cancel safety
-    /// As [`receive`](Self::receive).
+    /// The same as for [`receive`](Self::receive).
     pub async fn receive_translated<T: AsRef<str>>(
         self: &Arc<Self>,
         messages: impl IntoIterator<Item = T>,
         translate: impl Fn(&str) -> Result<Option<String>, (ErrorCode, String)>,
     ) {
+        let _receiving = self.receiving();
         let mut answers = Vec::new();
         let mut batch = Batch::default();
         for (number, message) in messages.into_iter().enumerate() {
@@ -228,8 +229,7 @@ impl Connection {
         }
     }
 
-    /// Returns what a message asks for, if it may be asked. The message is charged
-    /// before it is decoded.
+    /// Returns the request in a message, or a refusal. The message is charged before it is decoded.
     fn take(
         &self,
         text: &str,
@@ -238,7 +238,8 @@ impl Connection {
         let max = self.manager().config.max_message_bytes;
         let limits = Limits::default().with_max_message_bytes(max);
         if let Err(limited) = self.throttle(text.len()) {
-            // Decoded for its `ref` alone. Refusals are counted, so this ends soon.
+            // The message is decoded only for its `ref`. Refusals are counted, so a client cannot
+            // repeat this for long.
             let reference = match ClientMessage::decode(text, &limits) {
                 Ok(message) => message.reference,
                 Err(error) => error.reference,
@@ -269,8 +270,8 @@ impl Connection {
         }
     }
 
-    /// Counts a refusal and returns the answer. A client whose messages are refused
-    /// again and again is let go.
+    /// Counts a refusal and returns the answer. Closes the connection if too many messages of the
+    /// client were refused.
     fn refuse(&self, reference: Option<Reference>, refusal: Refusal) -> ControlMessage {
         self.manager().counters.error(refusal.code);
         let limiter = &self.manager().limiter;
@@ -288,7 +289,7 @@ impl Connection {
         ControlMessage::error(reference, refusal.code, refusal.text)
     }
 
-    /// Does what a message asks for that does not publish, and answers it.
+    /// Processes a message that publishes no event, and answers it.
     async fn handle(self: &Arc<Self>, message: ClientMessage, answers: &mut Vec<u8>) {
         let reference = message.reference;
         let answer = match message.kind {
@@ -297,9 +298,21 @@ impl Connection {
                 task_id,
                 command,
                 args,
+                tree: false,
             } => {
                 self.command(reference.clone(), task_id, &command, args)
                     .await
+            }
+            ClientRequest::Command {
+                task_id,
+                command,
+                args,
+                tree: true,
+            } => {
+                // Most connections never command a tree. The box keeps the future for that out of
+                // their futures.
+                let args = args.as_ref();
+                Box::pin(self.command_tree(reference.clone(), task_id, &command, args)).await
             }
             ClientRequest::Answer {
                 task_id,
@@ -314,7 +327,8 @@ impl Connection {
                 since,
                 history,
             } => {
-                // A subscription says itself that it holds, after what came before.
+                // The subscription sends its own confirmation, so earlier answers must go out
+                // first.
                 self.flush_answers(answers);
                 let fetched = self.fetch(target.as_ref(), since.as_ref()).await;
                 fetched
@@ -322,8 +336,8 @@ impl Connection {
                     .map(|()| None)
             }
             ClientRequest::Unsubscribe { target } => {
-                // What is asked of a pattern is answered in its turn, after what
-                // was asked before.
+                // A request for a group is answered in its turn, so earlier answers must go out
+                // first.
                 self.flush_answers(answers);
                 self.unsubscribe(reference.clone(), target)
             }
@@ -339,7 +353,7 @@ impl Connection {
         }
     }
 
-    fn task_or_path(&self, task_id: Option<TaskId>) -> Result<TaskId, Refusal> {
+    pub(crate) fn task_or_path(&self, task_id: Option<TaskId>) -> Result<TaskId, Refusal> {
         task_id.or_else(|| self.path_task().cloned()).ok_or_else(|| {
             Refusal::new(
                 ErrorCode::InvalidMessage,
@@ -348,7 +362,7 @@ impl Connection {
         })
     }
 
-    /// The task that an event goes to, if it may.
+    /// Returns the task to which an event goes, if the client may publish it.
     fn may_publish(
         &self,
         task_id: Option<TaskId>,
@@ -362,7 +376,7 @@ impl Connection {
         Ok(task_id)
     }
 
-    /// Publishes what was collected, and answers it.
+    /// Publishes the collected events, and answers them.
     async fn publish(&self, batch: &mut Batch, answers: &mut Vec<u8>) {
         if batch.events.is_empty() {
             return;
@@ -385,7 +399,7 @@ impl Connection {
         }
     }
 
-    /// Takes note of a message.
+    /// Counts a message and its bytes.
     fn throttle(&self, bytes: usize) -> Result<(), Limited> {
         let limiter = &self.manager().limiter;
         self.own_rates(|rates| rates.messages(1))
@@ -395,7 +409,7 @@ impl Connection {
         limiter.bytes(who, bytes)
     }
 
-    /// Asks the rates of this connection, if connections have any.
+    /// Checks the rates of this connection, if connections have any.
     fn own_rates(
         &self,
         ask: impl FnOnce(&mut Own) -> Result<(), Duration>,
@@ -408,8 +422,8 @@ impl Connection {
         ask(out.rates.get_or_insert_with(|| Box::new(limiter.own())))
     }
 
-    /// Takes note of frames that are no message by themselves: pings, pongs, and
-    /// fragments. False, and the end of the connection, if there are too many.
+    /// Counts frames that are no complete message: pings, pongs and fragments. If there are too
+    /// many, closes the connection and returns `false`.
     pub fn take_frames(&self, count: usize) -> bool {
         let limiter = &self.manager().limiter;
         let taken = self
@@ -422,8 +436,8 @@ impl Connection {
         taken.is_ok()
     }
 
-    /// Takes note of bytes that came in, whatever they are; false, and the end
-    /// of the connection, if they are more than it may send.
+    /// Counts received bytes of any kind. If the client has sent too many, closes the connection
+    /// and returns `false`.
     pub fn take_bytes(&self, count: usize) -> bool {
         let taken = self.own_rates(|rates| rates.bytes(count));
         if let Err(retry_after) = taken {
@@ -485,17 +499,19 @@ impl Connection {
         Ok(ack(reference, task_id, published))
     }
 
-    /// Brings what is to be subscribed to here, where nodes share a store.
+    /// Fetches the requested tasks, if nodes share a store.
     async fn fetch(&self, target: Option<&Target>, since: Option<&Since>) -> Result<(), Refusal> {
         let bus = &self.manager().bus;
         if !bus.is_shared() {
             return Ok(());
         }
         let fetched = match (target, self.path_task()) {
+            // The subscription is refused later, with an error.
+            (Some(target), _) if self.access().check_target(target).is_err() => return Ok(()),
             (Some(Target::Pattern(pattern)), _) => bus.fetch_matching(pattern).await,
-            (Some(Target::Task(task_id)), _) | (None, Some(task_id)) => {
+            // The other tasks of a tree are fetched while it is walked.
+            (Some(Target::Task(task_id) | Target::Tree(task_id)), _) | (None, Some(task_id)) => {
                 if self.access().check(Permission::Watch, task_id).is_err() {
-                    // It will be told so.
                     return Ok(());
                 }
                 bus.fetch(task_id, since).await.map(drop)
@@ -517,35 +533,57 @@ impl Connection {
             Some(target) => target,
             None => Target::Task(self.task_or_path(None)?),
         };
-        match &target {
-            Target::Task(task_id) => self.access().check(Permission::Watch, task_id)?,
-            Target::Pattern(pattern) => self.access().check_pattern(pattern)?,
-        }
+        self.access().check_target(&target)?;
         let limit = self.manager().config.max_subscriptions;
-        if self.lock().subs.explicit() >= limit {
+        let full = {
+            let out = self.lock();
+            out.subs.explicit() >= limit && !out.subs.asked_for(&target)
+        };
+        if full {
             return Err(Refusal::new(
                 ErrorCode::TooManySubscriptions,
                 format!(
                     "this connection has {limit} subscriptions already: unsubscribe from some, \
-                     or subscribe to a pattern"
+                     or subscribe to a pattern or a tree"
                 ),
             ));
         }
         match target {
             Target::Task(task_id) => self.subscribe_task(&task_id, &start, reference.as_ref())?,
-            // It is confirmed, then each task that is there is announced with its
-            // state, then those that appear come with their first event.
-            Target::Pattern(pattern) => self.begin(Job::Match {
-                pattern,
-                after: None,
-                start: Some(start),
-                asked: Some(AskedFor(reference)),
-            }),
+            // The pattern is confirmed first. Then each existing task is announced with its state.
+            // Tasks that appear later are announced with their first event.
+            Target::Pattern(pattern) => {
+                self.begin(Job::asked_match(Group::Pattern(pattern), start, reference));
+            }
+            Target::Tree(root) => {
+                self.begin(Job::asked_match(Group::Tree(root), start, reference));
+            }
         }
         Ok(())
     }
 
-    /// Subscribes by name; a subscription that was there starts anew.
+    /// Subscribes to the targets of a request. A target that may not be watched is answered with
+    /// `unsubscribed`, which names it.
+    pub(crate) fn subscribe_all(
+        self: &Arc<Self>,
+        targets: Vec<(Target, Option<Since>)>,
+        history: Option<u32>,
+    ) {
+        for (target, since) in targets {
+            let Err(refusal) = self.subscribe(None, Some(target.clone()), since, history) else {
+                continue;
+            };
+            let is_forbidden = refusal.code == ErrorCode::Forbidden;
+            let mut answer = self.refuse(None, refusal);
+            if is_forbidden {
+                let reason = UnsubscribeReason::Forbidden;
+                answer = ControlMessage::unsubscribed(None, target, reason);
+            }
+            self.send(&answer);
+        }
+    }
+
+    /// Subscribes to a task by name. An existing subscription starts anew.
     pub(crate) fn subscribe_task(
         self: &Arc<Self>,
         task_id: &TaskId,
@@ -557,7 +595,7 @@ impl Connection {
             let task = bus.task_for(&self.account(&self.access()), task_id)?;
             let kind = OpeningKind::Subscribed {
                 reference: reference.cloned(),
-                pattern: None,
+                group: None,
             };
             match self.add_task(&task, start.clone(), kind, true) {
                 Ok(Some(_)) => return Ok(()),
@@ -579,20 +617,27 @@ impl Connection {
         reference: Option<Reference>,
         target: Option<Target>,
     ) -> Result<Option<ControlMessage>, Refusal> {
-        let task_id = match target {
-            Some(Target::Task(task_id)) => task_id,
-            None => self.task_or_path(None)?,
-            Some(Target::Pattern(pattern)) => {
-                self.begin(Job::Unmatch {
-                    pattern,
-                    from: 0,
-                    reference,
-                    reason: UnsubscribeReason::Asked,
-                    begun: false,
-                });
-                return Ok(None);
-            }
+        let group = match target {
+            Some(Target::Pattern(pattern)) => Group::Pattern(pattern),
+            Some(Target::Tree(root)) => Group::Tree(root),
+            Some(Target::Task(task_id)) => return self.unsubscribe_task(reference, task_id),
+            None => return self.unsubscribe_task(reference, self.task_or_path(None)?),
         };
+        self.begin(Job::Unmatch {
+            group,
+            from: 0,
+            reference,
+            reason: UnsubscribeReason::Asked,
+            begun: false,
+        });
+        Ok(None)
+    }
+
+    fn unsubscribe_task(
+        &self,
+        reference: Option<Reference>,
+        task_id: TaskId,
+    ) -> Result<Option<ControlMessage>, Refusal> {
         if !self.release_task(&task_id) {
             return Err(Refusal::new(
                 ErrorCode::NotSubscribed,
@@ -607,7 +652,7 @@ impl Connection {
         )))
     }
 
-    /// Takes the cursor on a task away.
+    /// Removes the cursor on a task.
     fn drop_task(&self, task_id: &TaskId) -> bool {
         let removed = {
             let mut out = self.lock();
@@ -621,7 +666,7 @@ impl Connection {
         true
     }
 
-    /// Undoes a subscription by name; a pattern that matches the task keeps its cursor.
+    /// Ends a subscription by name. If the task belongs to a group, the cursor stays.
     fn release_task(&self, task_id: &TaskId) -> bool {
         let mut out = self.lock();
         let matched = out.subs.matching(task_id).is_some();
@@ -634,9 +679,11 @@ impl Connection {
         let Some(sub) = out.subs.get_mut(key) else {
             return false;
         };
-        let (source, attached) = (sub.source.clone(), sub.attached);
+        let (source, attached, stays) = (sub.source.clone(), sub.attached, sub.stays());
         drop(out);
-        if let Source::Task(task) = &source {
+        if let Source::Task(task) = &source
+            && !stays
+        {
             task.topic().set_hold(attached, Hold::Follows);
             self.manager().bus.forget_if_unused(task);
         }

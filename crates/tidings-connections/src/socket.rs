@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
 use tidings_bus::{EventRecord, Framing};
-use tidings_protocol::CloseCode;
+use tidings_protocol::{CloseCode, Position, TaskId};
 
 /// A byte stream with non-blocking writes.
 ///
@@ -44,10 +44,24 @@ pub trait Wire: Send + Sync + 'static {
     /// Appends one event of a log.
     fn event(&self, record: &EventRecord, out: &mut Vec<u8>);
 
+    /// Appends one event for a client that resumes with all of its positions. `positions` returns
+    /// the client's position in each task that it subscribed to by name, with this event received.
+    /// The default is [`event`](Self::event).
+    fn event_among(
+        &self,
+        record: &EventRecord,
+        positions: &dyn Fn() -> Vec<(TaskId, Position)>,
+        out: &mut Vec<u8>,
+    ) {
+        let _ = positions;
+        self.event(record, out);
+    }
+
     /// Appends one control message.
     fn control(&self, json: &str, out: &mut Vec<u8>);
 
-    /// Appends a probe. The peer answers it by itself, or it is at least a sign of life.
+    /// Appends a probe. Most peers answer it without involving the application. If the peer does
+    /// not answer it, the probe still shows the peer that the server is alive.
     fn ping(&self, out: &mut Vec<u8>);
 
     /// Appends the end of the stream.

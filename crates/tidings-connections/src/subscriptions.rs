@@ -1,21 +1,26 @@
 //! The cursors of one connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
 use tidings_bus::watch::{Start, Task};
-use tidings_bus::{Account, AttachId, Charge, Cursor, Kind, OverLimit, PatternId, Reader, Topic};
-use tidings_protocol::{Pattern, Reference, TaskId};
+use tidings_bus::{
+    Account, AttachId, Charge, Cursor, EventBus, Kind, OverLimit, PatternId, Reader, Topic,
+};
+use tidings_protocol::{Pattern, Reference, Target, TaskId};
 
-use crate::defaults::CURSOR_BYTES;
+use crate::defaults::{CURSOR_BYTES, OPENING_BYTES};
+use crate::group::Group;
+use crate::index::{Index, narrow};
 use crate::jobs::Jobs;
 use crate::resume::KeptSubscription;
+use crate::trees::TreeSub;
 
 /// The number of subscriptions from which on an index by task pays off.
 const INDEX_FROM: usize = 16;
 
-/// What a cursor reads.
+/// The log that a cursor reads.
 #[derive(Clone)]
 pub(crate) enum Source {
     Task(Arc<Task>),
@@ -44,18 +49,20 @@ impl Source {
 pub(crate) struct Opening {
     pub(crate) start: Start,
     pub(crate) kind: OpeningKind,
+    /// Further trees that the task belongs to. The client is told of them after the announcement.
+    pub(crate) trees: Vec<TaskId>,
 }
 
 pub(crate) enum OpeningKind {
     /// In `connection_established`, after the bytes that the transport still has to write.
     Established { preface: Vec<u8> },
-    /// In `subscribed`, with the request's reference, or with the pattern that matched.
+    /// In `subscribed`, with the request's reference, or with the group that brought the task.
     Subscribed {
         reference: Option<Reference>,
-        pattern: Option<Pattern>,
+        group: Option<Group>,
     },
-    /// In `subscribed` at offset 0, because the task has appeared under a pattern.
-    Appeared { pattern: Option<Pattern> },
+    /// In `subscribed` at offset 0, because the task has appeared in a group.
+    Appeared { group: Option<Group> },
     /// Not at all, because an inbox continues where it was.
     Silent,
 }
@@ -65,17 +72,25 @@ pub(crate) enum OpeningKind {
 pub(crate) struct Sub {
     pub(crate) source: Source,
     pub(crate) reader: Reader,
-    /// Where the cursor was at the last heartbeat: no move means quiet.
+    /// The cursor's position at the last heartbeat. If the cursor has not moved since, its task is
+    /// quiet.
     pub(crate) last_heartbeat: Mark,
-    /// Whether the client subscribed by name, and not only through a pattern.
+    /// `true` if the client subscribed by name, and not only through a group.
     pub(crate) explicit: bool,
-    /// Waits for the socket.
+    /// `true` if the task is the topmost one of a tree that the client subscribed to.
+    pub(crate) topmost: bool,
+    /// `true` while the cursor waits for the socket.
     pub(crate) ready: bool,
     pub(crate) opening: Option<Box<Opening>>,
     pub(crate) attached: AttachId,
 }
 
 impl Sub {
+    /// Returns whether the cursor stays when its task is removed.
+    pub(crate) fn stays(&self) -> bool {
+        self.explicit || self.topmost
+    }
+
     /// Returns the last message of an inbox that its client received. Before the cursor opens, its
     /// own position says nothing.
     pub(crate) fn seen(&self) -> u64 {
@@ -103,9 +118,16 @@ impl Sub {
             start,
             explicit: self.explicit,
             appeared,
+            tree: None,
         }
     }
 }
+
+/// The memory of a cursor in lists that grow by a quarter: the cursor, its entry at the task of 24
+/// bytes with the header of an allocation, its key in the index, at its emptiest, and its turn.
+const IN_LISTS: usize = size_of::<Sub>() * 5 / 4 + (24 + 16) + 12 + 8;
+const _: () = assert!(IN_LISTS as u64 <= CURSOR_BYTES);
+const _: () = assert!(size_of::<Opening>() as u64 + 24 <= OPENING_BYTES);
 
 /// A cursor's position, as the lower half of its offset. It suffices to see that the cursor moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,20 +140,61 @@ impl From<Cursor> for Mark {
     }
 }
 
-/// A subscription to a pattern.
-pub(crate) struct PatternSub {
-    pub(crate) pattern: Pattern,
-    pub(crate) id: PatternId,
+/// A subscription to a group.
+pub(crate) enum GroupSub {
+    Pattern { pattern: Pattern, id: PatternId },
+    Tree(TreeSub),
 }
 
-/// All cursors and patterns that were removed from a connection.
+impl GroupSub {
+    pub(crate) fn group(&self) -> Group {
+        match self {
+            Self::Pattern { pattern, .. } => Group::Pattern(pattern.clone()),
+            Self::Tree(tree) => Group::Tree(tree.root().clone()),
+        }
+    }
+
+    fn is(&self, group: &Group) -> bool {
+        match (self, group) {
+            (Self::Pattern { pattern, .. }, Group::Pattern(other)) => pattern == other,
+            (Self::Tree(tree), Group::Tree(root)) => tree.root() == root,
+            _ => false,
+        }
+    }
+
+    /// Returns the topmost task, if the group is a tree.
+    pub(crate) fn root(&self) -> Option<&TaskId> {
+        match self {
+            Self::Pattern { .. } => None,
+            Self::Tree(tree) => Some(tree.root()),
+        }
+    }
+
+    /// Ends what the bus does for the group. The cursors of its tasks stay.
+    pub(crate) fn detach(self, bus: &EventBus) {
+        match self {
+            Self::Pattern { id, .. } => bus.unwatch_pattern(id),
+            Self::Tree(tree) => tree.detach(bus),
+        }
+    }
+
+    /// Returns whether the task belongs to the group.
+    pub(crate) fn holds(&self, task_id: &TaskId) -> bool {
+        match self {
+            Self::Pattern { pattern, .. } => pattern.matches(task_id),
+            Self::Tree(tree) => tree.holds(task_id),
+        }
+    }
+}
+
+/// All cursors and groups that were removed from a connection.
 pub(crate) struct Drained {
     pub(crate) subs: Vec<Sub>,
-    pub(crate) patterns: Vec<PatternSub>,
+    pub(crate) groups: Vec<GroupSub>,
     pub(crate) jobs: Jobs,
 }
 
-/// All cursors and patterns of one connection.
+/// All cursors and groups of one connection.
 ///
 /// Most connections watch one task. Its cursor is stored inline, under key 0, where a delivery
 /// finds it without another memory access. Everything else is in a box, which such a connection
@@ -148,24 +211,32 @@ pub(crate) struct Subscriptions {
 struct More {
     /// The cursors with keys from 1 on.
     subs: Slab<Sub>,
+    /// The number of these cursors that are not announced yet.
+    openings: usize,
     /// An index by task, which exists only if there are many cursors.
-    index: Option<HashMap<TaskId, usize>>,
-    patterns: Slab<PatternSub>,
+    index: Option<Index>,
+    groups: Slab<GroupSub>,
     /// The keys of cursors that wait for the socket, in the order of their turns. A key may have
     /// passed to another cursor in the meantime. That cursor then gets an unneeded turn.
-    ready: VecDeque<usize>,
+    ready: VecDeque<u32>,
     /// The jobs that remain to be done.
     jobs: Jobs,
     /// The number of cursors that were subscribed by name.
     explicit: usize,
     /// The charge for these cursors. The inline cursor is free.
     charge: Option<Charge>,
+    /// The key of the cursor that comes first in the next heartbeat.
+    heads_from: usize,
 }
 
 impl More {
-    /// Sets the charge to this number of cursors.
-    fn charge(&mut self, count: usize, account: impl FnOnce() -> Account) -> Result<(), OverLimit> {
-        let bytes = CURSOR_BYTES * count as u64;
+    fn bytes(&self) -> u64 {
+        CURSOR_BYTES * self.subs.len() as u64 + OPENING_BYTES * self.openings as u64
+    }
+
+    /// Charges for one more cursor, which is still to be announced.
+    fn reserve(&mut self, account: impl FnOnce() -> Account) -> Result<(), OverLimit> {
+        let bytes = self.bytes() + CURSOR_BYTES + OPENING_BYTES;
         match &mut self.charge {
             Some(charge) => charge.try_resize(bytes),
             None => {
@@ -175,9 +246,20 @@ impl More {
         }
     }
 
+    /// Charges for the cursors that are there.
     fn release(&mut self) {
+        let bytes = self.bytes();
         if let Some(charge) = &mut self.charge {
-            charge.resize(CURSOR_BYTES * self.subs.len() as u64);
+            charge.resize(bytes);
+        }
+    }
+
+    /// Makes room for one more cursor. The list grows by a quarter. If it doubled, up to half of it
+    /// would be empty.
+    fn make_room(&mut self) {
+        let subs = &mut self.subs;
+        if subs.len() == subs.capacity() {
+            subs.reserve_exact((subs.len() / 4).max(1));
         }
     }
 }
@@ -197,7 +279,7 @@ impl Subscriptions {
         }
     }
 
-    /// Returns the box, which the second cursor or the first pattern creates.
+    /// Returns the box, which the second cursor or the first group creates.
     fn more(&mut self) -> &mut More {
         let waits = self.first.as_ref().is_some_and(|first| first.ready);
         self.more.get_or_insert_with(|| {
@@ -215,8 +297,7 @@ impl Subscriptions {
         if self.first.is_none() {
             return Ok(());
         }
-        let more = self.more();
-        let reserved = more.charge(more.subs.len() + 1, account);
+        let reserved = self.more().reserve(account);
         if reserved.is_err() {
             self.shrink();
         }
@@ -235,7 +316,7 @@ impl Subscriptions {
         &mut self.more().jobs
     }
 
-    /// Lets the turn of a slice go.
+    /// Gives up the turn of a slice.
     pub(crate) fn pass_turn(&mut self) {
         if let Some(more) = &mut self.more {
             more.jobs.pass();
@@ -278,23 +359,44 @@ impl Subscriptions {
         if key == 0 {
             self.first = Some(sub);
         } else {
-            self.more().subs.insert(sub);
+            let more = self.more();
+            more.explicit += usize::from(sub.explicit);
+            more.openings += usize::from(sub.opening.is_some());
+            more.make_room();
+            more.subs.insert(sub);
         }
-        let explicit = self.get(key).is_some_and(|sub| sub.explicit);
         let Some(more) = &mut self.more else {
             return key;
         };
-        more.explicit += usize::from(explicit && key > 0);
-        if let (Some(index), Some(task_id)) = (&mut more.index, task_id) {
-            index.insert(task_id, key);
-        } else if more.index.is_none() && more.subs.len() >= INDEX_FROM {
-            let index = self
-                .iter()
-                .filter_map(|(key, sub)| Some((sub.source.task_id()?.clone(), key)))
-                .collect();
+        if let Some(mut index) = more.index.take() {
+            if let Some(task_id) = task_id {
+                index.insert(&task_id, key, |key| self.task_of(key));
+            }
+            self.more().index = Some(index);
+        } else if more.subs.len() >= INDEX_FROM {
+            let mut index = Index::default();
+            for (key, sub) in self.iter() {
+                if let Some(task_id) = sub.source.task_id() {
+                    index.insert(task_id, key, |key| self.task_of(key));
+                }
+            }
             self.more().index = Some(index);
         }
         key
+    }
+
+    fn task_of(&self, key: usize) -> Option<&TaskId> {
+        self.get(key)?.source.task_id()
+    }
+
+    /// Takes the announcement of a cursor that is not announced yet.
+    pub(crate) fn take_opening(&mut self, key: usize) -> Option<Box<Opening>> {
+        let opening = self.get_mut(key)?.opening.take()?;
+        if let Some(more) = self.more.as_mut().filter(|_| key > 0) {
+            more.openings -= 1;
+            more.release();
+        }
+        Some(opening)
     }
 
     pub(crate) fn remove(&mut self, key: usize) -> Option<Sub> {
@@ -305,10 +407,13 @@ impl Subscriptions {
         if let Some(more) = &mut self.more
             && let (Some(index), Some(task_id)) = (&mut more.index, sub.source.task_id())
         {
-            index.remove(task_id);
+            index.remove(task_id, key);
         }
         if let Some(more) = &mut self.more {
-            more.explicit -= usize::from(sub.explicit && key > 0);
+            if key > 0 {
+                more.explicit -= usize::from(sub.explicit);
+                more.openings -= usize::from(sub.opening.is_some());
+            }
             more.release();
         }
         self.shrink();
@@ -317,9 +422,8 @@ impl Subscriptions {
 
     /// Drops the box if the connection has only the inline cursor.
     pub(crate) fn shrink(&mut self) {
-        let needed = |more: &More| {
-            !more.subs.is_empty() || !more.patterns.is_empty() || !more.jobs.is_empty()
-        };
+        let needed =
+            |more: &More| !more.subs.is_empty() || !more.groups.is_empty() || !more.jobs.is_empty();
         if !self.more.as_deref().is_some_and(needed) {
             self.more = None;
         }
@@ -328,7 +432,7 @@ impl Subscriptions {
     pub(crate) fn find(&self, task_id: &TaskId) -> Option<usize> {
         let index = self.more.as_ref().and_then(|more| more.index.as_ref());
         match index {
-            Some(index) => index.get(task_id).copied(),
+            Some(index) => index.get(task_id, |key| self.task_of(key)),
             None => self
                 .iter()
                 .find(|(_, sub)| sub.source.task_id() == Some(task_id))
@@ -354,24 +458,21 @@ impl Subscriptions {
         first.chain(more.map(|(key, sub)| (key + 1, sub)))
     }
 
-    /// Removes all cursors, patterns and jobs, and returns them.
+    /// Removes all cursors, groups and jobs, and returns them.
     pub(crate) fn drain(&mut self) -> Drained {
         let mut drained = Drained {
             subs: Vec::from_iter(self.first.take()),
-            patterns: Vec::new(),
+            groups: Vec::new(),
             jobs: Jobs::default(),
         };
         if let Some(more) = self.more.take() {
             let More {
-                subs,
-                patterns,
-                jobs,
-                ..
+                subs, groups, jobs, ..
             } = *more;
             drained.subs.extend(subs.into_iter().map(|(_, sub)| sub));
             drained
-                .patterns
-                .extend(patterns.into_iter().map(|(_, known)| known));
+                .groups
+                .extend(groups.into_iter().map(|(_, known)| known));
             drained.jobs = jobs;
         }
         drained
@@ -395,7 +496,7 @@ impl Subscriptions {
         };
         sub.ready = true;
         if let Some(more) = &mut self.more {
-            more.ready.push_back(key);
+            more.ready.push_back(narrow(key));
         }
     }
 
@@ -414,6 +515,7 @@ impl Subscriptions {
             return std::mem::take(&mut first.ready).then_some(0);
         };
         while let Some(key) = more.ready.pop_front() {
+            let key = key as usize;
             let sub = match key.checked_sub(1) {
                 None => self.first.as_mut(),
                 Some(key) => more.subs.get_mut(key),
@@ -427,36 +529,94 @@ impl Subscriptions {
         None
     }
 
-    /// Returns the number of tasks and patterns subscribed by name.
+    /// Returns the number of tasks and groups subscribed by name.
     pub(crate) fn explicit(&self) -> usize {
         let more = self.more.as_ref().map_or(0, |more| {
-            more.explicit + more.patterns.len() + more.jobs.asked()
+            more.explicit + more.groups.len() + more.jobs.asked()
         });
         more + usize::from(self.first.as_ref().is_some_and(|sub| sub.explicit))
     }
 
-    pub(crate) fn add_pattern(&mut self, pattern: PatternSub) {
-        self.more().patterns.insert(pattern);
+    /// Returns whether the client has subscribed to this by name. A second subscription starts it
+    /// anew, and does not count again.
+    pub(crate) fn asked_for(&self, target: &Target) -> bool {
+        match target {
+            Target::Task(task_id) => {
+                let known = self.find(task_id).and_then(|key| self.get(key));
+                known.is_some_and(|sub| sub.explicit)
+            }
+            Target::Pattern(pattern) => self.has_group(&Group::Pattern(pattern.clone())),
+            Target::Tree(root) => self.has_group(&Group::Tree(root.clone())),
+        }
     }
 
-    pub(crate) fn remove_pattern(&mut self, pattern: &Pattern) -> Option<PatternSub> {
+    /// Returns the key of the cursor that comes first in the next heartbeat.
+    pub(crate) fn heads_from(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.heads_from)
+    }
+
+    /// Sets the key of the cursor that comes first in the next heartbeat.
+    pub(crate) fn set_heads_from(&mut self, key: usize) {
+        if let Some(more) = &mut self.more {
+            more.heads_from = key;
+        }
+    }
+
+    pub(crate) fn add_group(&mut self, group: GroupSub) {
+        self.more().groups.insert(group);
+    }
+
+    pub(crate) fn remove_group(&mut self, group: &Group) -> Option<GroupSub> {
         let more = self.more.as_mut()?;
-        let mut known = more.patterns.iter();
-        let (key, _) = known.find(|(_, known)| known.pattern == *pattern)?;
-        let removed = more.patterns.remove(key);
+        let (key, _) = more.groups.iter().find(|(_, known)| known.is(group))?;
+        let removed = more.groups.remove(key);
         self.shrink();
         Some(removed)
     }
 
-    pub(crate) fn patterns(&self) -> impl Iterator<Item = &PatternSub> {
-        self.more
-            .iter()
-            .flat_map(|more| more.patterns.iter().map(|(_, pattern)| pattern))
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupSub> {
+        let more = self.more.iter();
+        more.flat_map(|more| more.groups.iter().map(|(_, group)| group))
     }
 
-    /// Returns a pattern that matches this task.
-    pub(crate) fn matching(&self, task_id: &TaskId) -> Option<&Pattern> {
-        let mut patterns = self.patterns().map(|known| &known.pattern);
-        patterns.find(|pattern| pattern.matches(task_id))
+    /// Returns whether the task is the topmost one of a tree.
+    pub(crate) fn is_topmost(&self, task_id: &TaskId) -> bool {
+        self.groups().any(|known| known.root() == Some(task_id))
+    }
+
+    pub(crate) fn has_group(&self, group: &Group) -> bool {
+        self.groups().any(|known| known.is(group))
+    }
+
+    /// Returns the trees and their keys.
+    pub(crate) fn trees_mut(&mut self) -> impl Iterator<Item = (usize, &mut TreeSub)> {
+        let more = self.more.iter_mut();
+        let groups = more.flat_map(|more| more.groups.iter_mut());
+        groups.filter_map(|(key, group)| match group {
+            GroupSub::Tree(tree) => Some((key, tree)),
+            GroupSub::Pattern { .. } => None,
+        })
+    }
+
+    /// Returns a group that the task belongs to.
+    pub(crate) fn matching(&self, task_id: &TaskId) -> Option<Group> {
+        let mut groups = self.groups();
+        Some(groups.find(|known| known.holds(task_id))?.group())
+    }
+
+    /// Returns whether only trees have brought this task.
+    pub(crate) fn is_only_in_tree(&self, task_id: &TaskId) -> bool {
+        let explicit = self.find(task_id).and_then(|key| self.get(key));
+        let explicit = explicit.is_some_and(|sub| sub.explicit);
+        !explicit && !matches!(self.matching(task_id), Some(Group::Pattern(_)))
+    }
+
+    /// Returns the tree to name in a client's kept state: the tree that brought this task. Returns
+    /// `None` if a pattern matches the task.
+    pub(crate) fn tree_of(&self, task_id: &TaskId) -> Option<TaskId> {
+        match self.matching(task_id)? {
+            Group::Tree(root) => Some(root),
+            Group::Pattern(_) => None,
+        }
     }
 }

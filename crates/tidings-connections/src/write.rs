@@ -3,10 +3,13 @@
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
 
-use tidings_bus::{Chunk, View};
+use tidings_bus::watch::Start;
+use tidings_bus::{Chunk, EventRecord, View};
+use tidings_protocol::{Position, TaskId};
 
 use crate::connection::Connection;
 use crate::outbound::{Flow, Outbound};
+use crate::subscriptions::{Source, Sub};
 
 /// The most slices of the log in one system call.
 const MAX_SLICES: usize = 16;
@@ -15,7 +18,7 @@ const MAX_SLICES: usize = 16;
 const REFRAME_BYTES: usize = 32 * 1024;
 
 impl Connection {
-    /// Writes notices, and then events that a cursor has before it.
+    /// Writes notices, and then the events that follow the cursor.
     pub(crate) fn write_events(
         &self,
         out: &mut Outbound,
@@ -33,7 +36,7 @@ impl Connection {
         })
     }
 
-    /// Writes from what a cursor reads in: its page, if it has one.
+    /// Calls the writer with the page of a cursor if it has one, and with the log otherwise.
     fn with_view(
         &self,
         out: &mut Outbound,
@@ -49,7 +52,7 @@ impl Connection {
         flow
     }
 
-    /// The straight path: notices, then the log's own bytes, in one call.
+    /// Writes notices and then the log's own bytes, in one system call. This is the usual case.
     fn write_from_log(
         &self,
         out: &mut Outbound,
@@ -117,8 +120,11 @@ impl Connection {
         }
     }
 
-    /// The way for another framing than the bus's: events are framed anew, a
-    /// bounded amount at a time.
+    /// Frames events anew, a bounded amount at a time, and writes them.
+    ///
+    /// If the socket accepts only a part of a frame, the rest of this frame waits. The frames after
+    /// it are made again later. The cursor therefore never lies behind the written bytes, and a
+    /// client that resumes receives nothing twice.
     fn write_reframed(
         &self,
         out: &mut Outbound,
@@ -128,22 +134,46 @@ impl Connection {
         from: u64,
         to: u64,
     ) -> Flow {
-        let mut delivered = 0;
+        let notices = bytes.len();
+        let mut ends = Vec::new();
         for offset in from..=to {
             let Some(record) = view.record(offset) else {
                 break;
             };
-            self.wire().event(&record, &mut bytes);
-            delivered += 1;
+            self.frame(out, key, &record, &mut bytes);
+            ends.push(bytes.len());
             if bytes.len() >= REFRAME_BYTES {
                 break;
             }
         }
+        let written = self.try_write(out, &[IoSlice::new(&bytes)]);
+        if written < notices {
+            self.queue(out, &bytes[written..notices]);
+            return self.block(out);
+        }
+        let whole = ends.partition_point(|end| *end <= written);
+        let begun = whole.checked_sub(1).map_or(notices, |last| ends[last]);
+        let partial = written - begun;
+        let delivered = (whole + usize::from(partial > 0)) as u64;
         if let Some(sub) = out.subs.get_mut(key) {
             sub.reader.advance(delivered);
         }
+        if partial > 0 {
+            let frame = bytes[begun..ends[whole]].into();
+            out.pending().push_record(key, frame, partial);
+        }
         self.count_delivered(out, delivered);
-        self.write_owned(out, &bytes)
+        if written < bytes.len() {
+            self.block(out)
+        } else {
+            Flow::Clear
+        }
+    }
+
+    /// Frames one event of a cursor.
+    fn frame(&self, out: &Outbound, key: usize, record: &EventRecord, into: &mut Vec<u8>) {
+        let positions = || positions_with(out, key, record);
+        self.wire().event_among(record, &positions, into);
     }
 
     /// Writes one event that stands for several, for a subscriber that lags.
@@ -161,7 +191,7 @@ impl Connection {
                 if self.writes_as_is() {
                     bytes.extend_from_slice(merged.frame());
                 } else {
-                    self.wire().event(&merged, &mut bytes);
+                    self.frame(out, key, &merged, &mut bytes);
                 }
                 if let Some(sub) = out.subs.get_mut(key) {
                     sub.reader.advance(merged.offset().get() + 1 - from);
@@ -172,13 +202,13 @@ impl Connection {
         })
     }
 
-    /// Has answers and notices wait for the socket, at the client's expense.
+    /// Queues answers and notices for the socket, and charges them to the client.
     fn queue(&self, out: &mut Outbound, bytes: &[u8]) {
         let pending = out.pending.get_or_insert_default();
         pending.push_owned(bytes, || self.account(&out.access));
     }
 
-    /// Writes answers and notices; what does not fit waits.
+    /// Writes answers and notices. Bytes that the socket does not accept are queued.
     pub(crate) fn write_control(&self, out: &mut Outbound, bytes: &[u8]) {
         if out.blocked || out.pending.is_some() {
             self.queue(out, bytes);
@@ -254,6 +284,28 @@ impl Connection {
         self.block(out);
         false
     }
+}
+
+/// Returns the client's position in each task that it subscribed to by name, once it has received
+/// this record of this cursor. Everything before the cursors has been written before this record,
+/// because nothing is written past a message that waits for the socket.
+fn positions_with(out: &Outbound, key: usize, record: &EventRecord) -> Vec<(TaskId, Position)> {
+    let position_of = |(at, sub): (usize, &Sub)| {
+        let Source::Task(task) = &sub.source else {
+            return None;
+        };
+        let position = if at == key {
+            record.position()
+        } else if let Start::After(position) = sub.kept(task).start {
+            position
+        } else {
+            // The client has not heard of the subscription yet, and asks for it again.
+            return None;
+        };
+        Some((task.id().clone(), position))
+    };
+    let named = out.subs.iter().filter(|(_, sub)| sub.explicit);
+    named.filter_map(position_of).collect()
 }
 
 /// Returns the part of a chunk between two offsets.

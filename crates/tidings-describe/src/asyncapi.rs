@@ -76,7 +76,7 @@ pub fn at(prefix: &str) -> Value {
             "any": {
                 "address": format!("{prefix}/ws"),
                 "title": "Many tasks",
-                "description": "The client subscribes to tasks and patterns by message.",
+                "description": "The client subscribes to tasks, patterns and trees by message.",
                 "messages": in_channel(),
                 "bindings": query(false)
             }
@@ -161,6 +161,7 @@ mod tests {
             "reset",
             "heartbeat",
             "ack",
+            "commanded",
             "error",
             "personal_message",
             "pong",
@@ -175,7 +176,7 @@ mod tests {
         ] {
             assert!(messages.contains_key(name), "{name}");
         }
-        assert_eq!(messages.len(), 19);
+        assert_eq!(messages.len(), 20);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The shared parts of the OpenAPI document: schemas, parameters and responses.
 
 use serde_json::{Map, Value, json};
-use tidings_protocol::schema;
 
 /// The protocol's schemas that the HTTP routes use.
 const SCHEMAS: &[&str] = &[
@@ -31,10 +30,8 @@ pub(crate) fn reference(name: &str) -> Value {
 
 pub(crate) fn schemas() -> Map<String, Value> {
     let mut schemas = Map::new();
-    for (_, text) in schema::all()
-        .iter()
-        .filter(|(name, _)| SCHEMAS.contains(name))
-    {
+    let files = crate::SCHEMAS.iter();
+    for (_, text) in files.filter(|(name, _)| SCHEMAS.contains(name)) {
         let mut root: Value = serde_json::from_str(text).expect("a generated schema is JSON");
         relocate(&mut root);
         let fields = root
@@ -151,7 +148,12 @@ fn own() -> Value {
                     "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,64}$",
                     "examples": ["cancel", "pause", "resume"]
                 },
-                "args": { "type": ["object", "null"] }
+                "args": { "type": ["object", "null"] },
+                "tree": {
+                    "type": "boolean",
+                    "default": false,
+                    "description": "Whether all tasks below the task are asked as well, the deepest first."
+                }
             }
         },
         "CommandTaken": object(json!({
@@ -159,6 +161,17 @@ fn own() -> Value {
             "epoch": reference("Epoch"),
             "offset": reference("Offset")
         })),
+        "TreeCommanded": object(json!({
+            "tasks": {
+                "type": "array",
+                "items": reference("TaskCommanded"),
+                "description": "The answer for each task that was asked or refused, the deepest first."
+            }
+        })),
+        "CommandAnswer": {
+            "oneOf": [reference("CommandTaken"), reference("TreeCommanded")],
+            "description": "With `tree`, the answers of all tasks."
+        },
         "NewAnswer": {
             "type": "object",
             "required": ["value"],
@@ -224,6 +237,7 @@ fn own() -> Value {
             "transport": { "type": "string", "examples": ["websocket", "sse"] },
             "subscriptions": { "type": "array", "items": reference("SubscriptionInfo") },
             "patterns": { "type": "array", "items": reference("Pattern") },
+            "trees": { "type": "array", "items": reference("TaskId") },
             "delivered": count,
             "received": count,
             "lag": count,
@@ -290,6 +304,28 @@ fn parameters() -> Value {
             "history",
             json!({ "type": "integer", "minimum": 0, "maximum": 4_294_967_295_u64 }),
             "Start with up to this many of the newest events. `since` takes precedence."
+        ),
+        "Tasks": query(
+            "task",
+            json!({ "type": "array", "items": reference("TaskId") }),
+            "The tasks to watch. Repeat the parameter for each."
+        ),
+        "Patterns": query(
+            "pattern",
+            json!({ "type": "array", "items": reference("Pattern") }),
+            "Watch all tasks that match, including tasks that do not exist yet. Repeat the parameter for each."
+        ),
+        "Trees": query(
+            "tree",
+            json!({ "type": "array", "items": reference("TaskId") }),
+            "Watch a task and all tasks below it. Repeat the parameter for each topmost task."
+        ),
+        "StreamPosition": query(
+            "since",
+            json!({ "type": "string" }),
+            "The position after which to continue: the `id:` of the last event of an earlier stream, \
+             or `task@position` for each task, separated by commas. Tasks that are not named in it \
+             start as usual."
         ),
         "Client": query(
             "client_id",

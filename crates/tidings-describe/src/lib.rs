@@ -10,9 +10,8 @@
 //! config.routes.extend(tidings_describe::routes());
 //! ```
 //!
-//! The documents describe the routes of a whole server: those of the transport, `/metrics` of
-//! `tidings-metrics`, and these two.
-//! the transport, `/metrics` of `tidings-metrics`, and these two.
+//! The documents describe the routes of a whole server: the routes of the transport, `/metrics`
+//! of `tidings-metrics`, and these two.
 
 mod components;
 mod paths;
@@ -27,7 +26,26 @@ use http::{HeaderValue, Response, header};
 use serde_json::Value;
 use tidings_transport::ExtraRoute;
 
-pub use tidings_protocol::schema::all as schemas;
+/// The JSON Schemas of the protocol: the name of each file, and its text.
+///
+/// They are generated from the protocol's types, and a test keeps them fresh. So a program that
+/// serves them does not contain a schema generator.
+pub const SCHEMAS: [(&str, &str); 5] = [
+    (
+        "client-message.json",
+        include_str!("../schema/client-message.json"),
+    ),
+    (
+        "server-message.json",
+        include_str!("../schema/server-message.json"),
+    ),
+    ("new-event.json", include_str!("../schema/new-event.json")),
+    ("event-data.json", include_str!("../schema/event-data.json")),
+    (
+        "task-snapshot.json",
+        include_str!("../schema/task-snapshot.json"),
+    ),
+];
 
 /// Returns the routes `/api/openapi.json` and `/api/asyncapi.json`.
 pub fn routes() -> [ExtraRoute; 2] {
@@ -61,4 +79,30 @@ fn route(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `TIDINGS_BLESS=1` writes the files anew.
+    #[test]
+    fn the_schemas_are_those_of_the_protocol() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
+        let fresh = tidings_protocol::schema::all();
+        assert_eq!(fresh.len(), SCHEMAS.len());
+        for ((name, fresh), (known, text)) in fresh.into_iter().zip(SCHEMAS) {
+            assert_eq!(name, known);
+            if std::env::var_os("TIDINGS_BLESS").is_some() {
+                std::fs::write(folder.join(name), fresh).expect("the folder can be written");
+                continue;
+            }
+            let [fresh, text] = [fresh.as_str(), text].map(serde_json::from_str::<Value>);
+            assert_eq!(
+                text.ok(),
+                fresh.ok(),
+                "schema/{name} is not fresh: TIDINGS_BLESS=1 cargo test -p tidings-describe"
+            );
+        }
+    }
 }

@@ -12,6 +12,7 @@ pub(crate) fn all() -> Value {
         "/api/tasks": tasks(),
         "/api/tasks/{task_id}": task(),
         "/api/tasks/{task_id}/events": events(),
+        "/api/events": streams(),
         "/api/tasks/{task_id}/outputs/{output_id}": output(),
         "/api/tasks/{task_id}/commands": commands(),
         "/api/tasks/{task_id}/inputs/{input_id}": input(),
@@ -109,6 +110,11 @@ fn tasks() -> Value {
                     "description": "Return only tasks whose id begins with this text."
                 },
                 {
+                    "name": "parent", "in": "query", "schema": reference("TaskId"),
+                    "description": "Return only tasks that name this task as their \
+                        `parent_task_id`. The parent itself need not exist."
+                },
+                {
                     "name": "after", "in": "query", "schema": reference("TaskId"),
                     "description": "The `next` value of the previous page."
                 },
@@ -185,6 +191,46 @@ fn events() -> Value {
             )
         },
         "post": publish()
+    })
+}
+
+fn streams() -> Value {
+    json!({
+        "get": {
+            "operationId": "streamEvents",
+            "tags": ["tasks"],
+            "summary": "Stream the events of several tasks",
+            "description": "A stream of server-sent events. Each `data:` is one message, the same as \
+                over WebSocket. The `id:` of an event has the positions of all tasks in `task`. \
+                Tasks of a pattern or a tree start with their state on each stream. A target that \
+                may not be watched is answered with `unsubscribed`; 403 if none may be watched. At \
+                most 64 tasks, patterns and trees; at least one.",
+            "parameters": [
+                parameter("Tasks"),
+                parameter("Patterns"),
+                parameter("Trees"),
+                parameter("StreamPosition"),
+                parameter("History"),
+                {
+                    "name": "Last-Event-ID", "in": "header", "schema": { "type": "string" },
+                    "description": "The last `id:` of an earlier stream. It takes precedence over `since`."
+                }
+            ],
+            "responses": responses(
+                json!({
+                    "200": {
+                        "description": "A stream",
+                        "content": {
+                            "text/event-stream": {
+                                "schema": { "type": "string" },
+                                "x-server-message": reference("ServerMessage")
+                            }
+                        }
+                    }
+                }),
+                &["400", "403", "429", "503"]
+            )
+        }
     })
 }
 
@@ -304,10 +350,13 @@ fn commands() -> Value {
             "operationId": "command",
             "tags": ["tasks"],
             "summary": "Send a command to a task",
-            "description": "The server publishes a `command_requested` event. The task answers with another event.",
+            "description": "The server publishes a `command_requested` event. The task answers with another event. With `tree`, all tasks below the task are asked as well, the deepest first. A task below that has ended is not asked, and a task that the client may neither command nor watch is left out.",
             "requestBody": { "required": true, "content": json_content("NewCommand") },
             "responses": responses(
-                json!({ "202": answer("The command was published", "CommandTaken") }),
+                json!({
+                    "202": answer("The command was published", "CommandAnswer"),
+                    "207": answer("With `tree`: at least one task was refused", "TreeCommanded")
+                }),
                 &["400", "404", "408", "413", "503"]
             )
         }
@@ -329,8 +378,10 @@ fn input() -> Value {
             "tags": ["questions"],
             "summary": "Answer an open question of a task",
             "description": "It becomes an `input_provided` event. The first answer wins: later \
-                ones are refused with 409 `already_answered`, and `by` says who was first. A value \
-                that does not fit the question's `schema` or `choices` is refused with 400.",
+                ones are refused with 409 `already_answered`, and `by` says who was first. If the \
+                question has expired, ended with its task or was not asked, the answer is refused \
+                with 409 `input_not_open`. A value that does not fit the question's `schema` or \
+                `choices`, or that is null, is refused with 400.",
             "requestBody": { "required": true, "content": json_content("NewAnswer") },
             "responses": responses(
                 json!({ "201": answer("Answered", "Published") }),
@@ -345,9 +396,10 @@ fn inputs() -> Value {
         "get": {
             "operationId": "listInputs",
             "tags": ["questions"],
-            "summary": "Open questions that one may answer, in order of their tasks' ids",
-            "description": "Questions of one task come together, so a page may have more than \
-                `limit`. A page with `next` may have fewer, and none.",
+            "summary": "Open questions that one may answer, in order of their tasks' ids and of \
+                their own",
+            "description": "A page has at most `limit` questions. One with `next` may have fewer, \
+                and none.",
             "parameters": [
                 {
                     "name": "status", "in": "query",
@@ -358,7 +410,7 @@ fn inputs() -> Value {
                     "description": "Only questions of tasks whose id begins so."
                 },
                 {
-                    "name": "after", "in": "query", "schema": reference("TaskId"),
+                    "name": "after", "in": "query", "schema": { "type": "string" },
                     "description": "`next` of the page before."
                 },
                 parameter("Limit")

@@ -37,7 +37,7 @@ use tidings_connections::ConnectionManager;
 use families::Families;
 use text::{OPENMETRICS, PROMETHEUS, as_prometheus};
 
-/// What an HTTP service reports about itself.
+/// The values that an HTTP service reports about itself.
 #[derive(Debug, Clone)]
 pub struct Served {
     uptime: Duration,

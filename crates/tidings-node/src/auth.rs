@@ -17,15 +17,14 @@ use tidings_connections::chain;
 /// The way in which clients are authenticated.
 #[derive(Debug, Clone)]
 pub(crate) enum Auth {
-    /// No authentication: everybody who reaches the server has access.
+    /// No authentication: every client that can reach the server has access.
     Nobody {
-        /// Whether the server may be reachable from other machines. An operator allowed it
-        /// explicitly.
+        /// True if an operator has explicitly allowed other machines to reach the server.
         anonymous: bool,
     },
     /// Clients need a JSON Web Token.
     Jwt {
-        /// How tokens are verified.
+        /// The rules that a token must meet.
         config: JwtConfig,
         /// The file or the address of the verification keys.
         key: String,
@@ -162,12 +161,13 @@ impl Auth {
         }
     }
 
-    /// Returns whether clients are authenticated.
+    /// Returns true if clients are authenticated.
     pub(crate) fn asks(&self) -> bool {
         !matches!(self, Self::Nobody { .. })
     }
 
-    /// Refuses to listen for other machines without authentication, unless that was allowed.
+    /// Refuses to listen for other machines without authentication, unless the operator has allowed
+    /// it.
     pub(crate) fn check(&self, addr: SocketAddr) -> Result<(), NodeConfigError> {
         match self {
             Self::Nobody { anonymous: false } if !addr.ip().is_loopback() => {
@@ -275,7 +275,7 @@ impl Changed {
         changed
     }
 
-    /// Returns whether the file has changed. A missing file counts as unchanged, because it may be
+    /// Returns true if the file has changed. A missing file counts as unchanged, because it may be
     /// missing for a moment while it is replaced.
     pub(crate) fn look(&mut self) -> bool {
         let Ok(about) = fs::metadata(&self.path) else {

@@ -63,8 +63,8 @@ pub struct NodeConfig {
     pub drain_window: Duration,
     /// The time limit for stopping. Default: 10 s.
     pub drain_deadline: Duration,
-    /// Whether the dashboard is served. It is not served if [`TransportConfig::pages`] has other
-    /// pages. Default: yes.
+    /// True if the node serves the dashboard. The node does not serve it if
+    /// [`TransportConfig::pages`] has other pages. Default: true.
     pub dashboard: bool,
     /// The address to which request spans are exported. The node does not export them itself:
     /// `tidings-otlp` does.
@@ -264,7 +264,7 @@ fn link_key_of(path: &Path) -> Result<LinkKey, NodeConfigError> {
     })
 }
 
-/// Whether people come in whom nobody knows.
+/// Returns true if unknown clients may connect.
 fn has_strangers(auth: &Auth, listen: SocketAddr) -> bool {
     auth.asks() || !listen.ip().is_loopback()
 }
@@ -310,6 +310,7 @@ fn connections(options: &Options) -> ConnectionsConfig {
         max_connections = options.max_connections.map(|count| count.to_usize()),
         max_subscriptions = options.max_subscriptions.map(|count| count.to_usize()),
         max_message_bytes = options.max_message_bytes.map(|size| size.to_usize()),
+        max_pending_answers = options.max_unread_bytes.map(|size| size.to_usize()),
     }
     connections
 }
@@ -329,6 +330,9 @@ fn transport(options: &Options) -> TransportConfig {
         max_http_connections = options.max_http_connections.map(|count| count.to_usize()),
         max_http_connections_per_address =
             options.address_http_connections.map(|count| count.to_usize()),
+        max_body_bytes = options.max_body_bytes.map(|size| size.to_usize()),
+        max_http2_streams = options.max_http2_streams.map(|count| count.to_usize()),
+        http2_idle_timeout = options.http2_idle_timeout.map(|time| time.get()),
     }
     transport
 }

@@ -26,7 +26,7 @@ pub enum NodeConfigError {
     Variable {
         /// The variable.
         name: String,
-        /// Why the value is invalid.
+        /// The reason why the value is invalid.
         #[source]
         cause: InvalidValue,
     },
@@ -79,25 +79,25 @@ pub enum NodeConfigError {
     Key {
         /// The file.
         path: PathBuf,
-        /// Why the key cannot be used.
+        /// The reason why the key cannot be used.
         #[source]
         cause: tidings_auth::KeyError,
     },
-    /// A file that is to have the key of answer links has none.
+    /// A file should contain the key of answer links, but does not.
     #[error("{} has no key for answer links", .path.display())]
     LinkKey {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason why the key cannot be used.
         #[source]
         cause: tidings_auth::LinkKeyError,
     },
-    /// A certificate and its key that do not work.
+    /// The certificate and its key do not work.
     #[error("the certificate in {} cannot be used", .path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
-        /// Why the certificate cannot be used.
+        /// The reason why the certificate cannot be used.
         #[source]
         cause: tidings_tls::CertificateError,
     },
@@ -106,7 +106,7 @@ pub enum NodeConfigError {
     Keys {
         /// The file.
         path: PathBuf,
-        /// Why the list cannot be used.
+        /// The reason why the list cannot be used.
         #[source]
         cause: tidings_auth::ApiKeysError,
     },
@@ -119,7 +119,7 @@ impl NodeConfigError {
     }
 }
 
-/// Why a node cannot start.
+/// The reason why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -135,7 +135,7 @@ pub enum StartError {
         #[source]
         cause: io::Error,
     },
-    /// The data directory is in use, damaged, or of another program.
+    /// The data directory is in use or damaged, or it belongs to another program.
     #[error("the data directory cannot be opened")]
     Store(#[source] OpenError),
     /// The content of the store cannot be loaded.

@@ -22,6 +22,8 @@
 //! Its neighbours are `tidings-transport`, the HTTP service for your own accept loop, and
 //! `tidings-server`, the program around a node.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "clap")]
 mod args;
 mod auth;
@@ -38,6 +40,7 @@ mod node;
 mod options;
 mod pages;
 mod reload;
+mod schema_steps;
 mod schemas;
 mod storage;
 mod tls;
@@ -50,6 +53,7 @@ pub use files::{FileCommand, FileError, Told, copy_data};
 pub use listen::Server;
 pub use node::{Node, StopReport};
 pub use options::{OptionError, OptionInfo, Options};
+pub use pages::dashboard;
 pub use reload::{ReloadHandle, Reloaded};
 pub use schemas::JsonSchemas;
 pub use tidings_connections::chain;

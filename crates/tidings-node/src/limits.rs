@@ -5,8 +5,8 @@ use tidings_connections::{ClientLimits, Rate};
 use crate::options::Options;
 use crate::value::Count;
 
-/// Limits are meant for strangers. A server without authentication that only its own machine can
-/// reach has no limits except those that are set.
+/// Returns the limits of a client. The default limits are for strangers. A server without
+/// authentication that only its own machine can reach has only the limits that are set.
 pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
     let mut limits = if strangers {
         ClientLimits::for_strangers()
@@ -48,7 +48,7 @@ pub(crate) fn limits(options: &Options, strangers: bool) -> ClientLimits {
             (count > 0).then(|| Rate::new(count, count.saturating_mul(times)))
         })
     };
-    // What comes at once holds others up, so it is less than comes in a second.
+    // Work in one burst delays other clients, so the burst is smaller than the work of a second.
     limits.work_per_client =
         count(options.client_work_rate).map_or(limits.work_per_client, |count| {
             let count = u32::try_from(count).unwrap_or(u32::MAX);

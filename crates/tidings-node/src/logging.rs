@@ -26,8 +26,8 @@ impl LogFilter {
     }
 }
 
-/// Starts logging to standard error. Call it once in a process. `more` receives every span,
-/// whatever the filter says, for example to export the spans of requests.
+/// Starts logging to standard error. Call it once in a process. `more` receives every span, even if
+/// the filter excludes it. Use it, for example, to export the spans of requests.
 ///
 /// A program with its own subscriber does not call this.
 ///

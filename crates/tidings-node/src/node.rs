@@ -18,7 +18,7 @@ use crate::auth;
 use crate::config::NodeConfig;
 use crate::error::{NodeConfigError, StartError};
 use crate::listen::Server;
-use crate::pages::pages;
+use crate::pages::dashboard;
 use crate::reload::{Reload, ReloadHandle, Reloaded};
 use crate::schemas::JsonSchemas;
 use crate::storage;
@@ -28,7 +28,8 @@ use crate::tls;
 /// its store, so this limit only prevents a hang.
 const BUS_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long the start waits for Redis, so that a started server is normally ready.
+/// The longest time that the start waits for Redis. With this wait, a started server is normally
+/// ready.
 const REDIS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A server that listens. It serves while [`run`](Self::run) runs.
@@ -50,6 +51,7 @@ const REDIS_DEADLINE: Duration = Duration::from_secs(5);
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a node serves only while run() is polled"]
 #[derive(Debug)]
 pub struct Node {
     bus: EventBus,
@@ -60,18 +62,18 @@ pub struct Node {
     reload: ReloadHandle,
     secured: bool,
     /// The background tasks that watch files. They end with the node.
-    _background: JoinSet<()>,
+    background: JoinSet<()>,
     window: Duration,
     deadline: Duration,
 }
 
-/// How a node ended.
+/// The result of stopping a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StopReport {
     /// The number of connections that did not end in time.
     pub aborted: usize,
-    /// Whether the bus stopped in time and its store has written everything.
+    /// True if the bus stopped in time and its store has written everything.
     pub in_order: bool,
 }
 
@@ -79,7 +81,11 @@ impl Node {
     /// Creates all parts of the server and listens.
     ///
     /// # Errors
-    /// See [`StartError`].
+    /// Returns [`StartError`] if a part cannot be created or the address cannot be listened on.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe. Dropping the future skips the orderly shutdown of a bus that is already
+    /// open.
     pub async fn start(mut config: NodeConfig) -> Result<Self, StartError> {
         let schemas = || Arc::new(JsonSchemas) as Arc<dyn SchemaCheck>;
         config.bus.schemas.get_or_insert_with(schemas);
@@ -95,7 +101,7 @@ impl Node {
         let mut keeper: Option<Arc<dyn Keeper>> = None;
         let mut transport = routes(config.transport);
         if transport.pages.is_none() && config.dashboard {
-            transport = transport.pages(pages());
+            transport = transport.pages(dashboard());
         }
         let (bus, redis) = match (config.shared_bus, &config.data_dir) {
             (Some(bus), _) => (bus, None),
@@ -171,7 +177,7 @@ impl Node {
                 manager,
                 reload,
                 secured,
-                _background: background,
+                background,
                 window: config.drain_window,
                 deadline: config.drain_deadline,
             })
@@ -225,12 +231,13 @@ impl Node {
         self.reload.clone()
     }
 
-    /// Serves until `drain` is cancelled and the drain is complete.
+    /// Serves until `drain` is cancelled and the drain is complete. All tasks of the node's
+    /// listener and connections have ended then.
     ///
     /// # Cancel safety
     /// Not cancel safe. Dropping the future stops accepting connections, but does not drain and
     /// does not stop the bus. Cancel `drain` instead.
-    pub async fn run(self, drain: CancellationToken) -> StopReport {
+    pub async fn run(mut self, drain: CancellationToken) -> StopReport {
         let aborted = self.server.run(drain, self.window, self.deadline).await;
         let deadline = BUS_DEADLINE.max(self.deadline);
         match tokio::time::timeout(deadline, self.manager.save()).await {
@@ -238,6 +245,8 @@ impl Node {
             Ok(Err(error)) => tracing::warn!(%error, "clients' positions were not written"),
             Err(_) => tracing::warn!("clients' positions were not written in time"),
         }
+        self.manager.stop().await;
+        self.background.shutdown().await;
         // If the bus has a store, the store writes its remaining data now.
         let in_order = tokio::time::timeout(deadline, self.bus.shutdown())
             .await

@@ -1,9 +1,9 @@
-//! Every option, once: as a flag, a `TIDINGS_*` variable and a key of the file.
+//! The table of all options. Each option is a flag, a `TIDINGS_*` variable and a key of the file.
 //!
-//! A table of our own and no library: `figment` merges values before it reads them,
-//! so that a mistake in a file loses its line; `confique` keeps documentation and
-//! variables with a field, but knows neither flags nor lists, so that a command line
-//! needs each option a second time. Here an entry serves all of them.
+//! The table replaces a library. `figment` merges values before it reads them, so a mistake in a
+//! file loses its line number. `confique` keeps documentation and variables with a field, but knows
+//! neither flags nor lists. A command line would therefore need each option a second time. In this
+//! table, one entry serves all three.
 
 mod injected;
 
@@ -20,10 +20,10 @@ use crate::value::{
     OptionValue, Origin, RedisUrl, Size, SyncMode, Time,
 };
 
-/// What every variable of an option begins with.
+/// The common prefix of all variables.
 const PREFIX: &str = "TIDINGS_";
 
-/// Where the value of an option is from.
+/// The source of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Given,
@@ -31,19 +31,19 @@ pub(crate) enum Source {
     File,
 }
 
-/// An option: its names, and how it is read.
+/// An option: its names, and the function that reads it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct OptionInfo {
     name: &'static str,
     help: &'static [&'static str],
-    /// What a value is called in the help, such as `COUNT`.
+    /// The placeholder of a value in the help, such as `COUNT`.
     pub value_name: &'static str,
-    /// The heading that the option stands under in the help.
+    /// The heading above the option in the help.
     pub heading: &'static str,
-    /// The option takes several values, separated by commas.
+    /// True if the option takes several values, separated by commas.
     pub is_list: bool,
-    /// The option is `true` where it is given without a value.
+    /// True if the option without a value means `true`.
     pub is_switch: bool,
     read: fn(&mut Options, &OsStr) -> Result<(), InvalidValue>,
     merge: fn(&mut Options, &Options),
@@ -51,7 +51,7 @@ pub struct OptionInfo {
 }
 
 impl OptionInfo {
-    /// Returns the name in the file; on a command line, `--` stands before it.
+    /// Returns the name in the file. On a command line, the name begins with `--`.
     pub fn name(&self) -> String {
         self.name.replace('_', "-")
     }
@@ -61,19 +61,19 @@ impl OptionInfo {
         format!("{PREFIX}{}", self.name.to_uppercase())
     }
 
-    /// Returns what the option is for, with its default.
+    /// Returns the description of the option, with its default.
     pub fn help(&self) -> String {
         let lines: Vec<_> = self.help.iter().map(|line| line.trim()).collect();
         lines.join(" ")
     }
 
-    /// Returns the default as the help has it; the limits of strangers have none
-    /// where there are no strangers.
+    /// Returns the default from the help. The limits for strangers have no default on a server
+    /// without strangers.
     pub(crate) fn default(&self, strangers: bool) -> Option<String> {
         let help = self.help();
         let (_, value) = help.split_once("[default: ").or_else(|| {
             let found = help.split_once("[for strangers: ")?;
-            // No limit is 0 for all of these.
+            // For all these options, 0 means no limit.
             Some(if strangers { found } else { ("", "0]") })
         })?;
         value.strip_suffix(']').map(str::to_owned)
@@ -85,7 +85,7 @@ macro_rules! options {
         $($(#[doc = $help:literal])+ $(#[serde($serde:ident)])?
         $name:ident: $type:ty = $value:literal,)+
     })+) => {
-        /// Options that are set; the others have their defaults.
+        /// The options that are set. All other options have their defaults.
         ///
         /// ```
         /// use tidings_node::{NodeConfig, Options};
@@ -103,7 +103,7 @@ macro_rules! options {
         #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
         pub struct Options {
             $($($(#[serde($serde)])? pub(crate) $name: Option<$type>,)+)+
-            /// The text of each option that is set, and where it is from.
+            /// The text and the source of each option that is set.
             #[serde(skip)]
             texts: BTreeMap<&'static str, (Source, String)>,
         }
@@ -215,6 +215,10 @@ options! {
         /// The private key of the certificate as PEM
         tls_key: PathBuf = "FILE",
 
+        /// Certificates of authorities as PEM. Clients are asked for a certificate from one
+        /// of them, and may have none. An authenticator of your own program sees it
+        tls_client_ca: PathBuf = "FILE",
+
         /// Host names that requests may name, besides those of this machine. Checked when
         /// the server listens on this machine only, and always when a name is given
         allow_host: Vec<String> = "NAME",
@@ -314,6 +318,13 @@ options! {
         /// The size of the largest message from a client [default: 64KiB]
         max_message_bytes: Size<256> = "SIZE",
 
+        /// The size of the largest body of a request [default: 1MiB]
+        max_body_bytes: Size<1_024> = "SIZE",
+
+        /// Bytes of answers that may wait on one connection for a client that does not
+        /// read. Beyond it, the server reads nothing from that client [default: 64KiB]
+        max_unread_bytes: Size<1_024> = "SIZE",
+
         /// A client that is this many events behind gets progress and output merged, and
         /// may skip `log` events; a `gap` tells it which [default: 256]
         skip_behind: Count<0> = "COUNT",
@@ -372,6 +383,12 @@ options! {
         /// HTTP connections at a time from one address. Trusted proxies have no such
         /// limit [default: 1024]
         address_http_connections: Count<1> = "COUNT",
+
+        /// Requests and event streams at a time on one HTTP/2 connection [default: 128]
+        max_http2_streams: Count<1> = "COUNT",
+
+        /// How long an HTTP/2 connection may stay open without a request [default: 60s]
+        http2_idle_timeout: Time<10> = "TIME",
     }
     "Stopping" {
         /// When the server stops, it tells clients to reconnect spread over this time
@@ -384,38 +401,38 @@ options! {
     }
 }
 
-/// An option that cannot be set.
+/// Returned when an option cannot be set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionError {
-    /// There is no option of this name.
+    /// No option has this name.
     #[error("there is no option {name}")]
     Unknown {
         /// The name.
         name: String,
     },
-    /// The value is no value of this option.
+    /// The value is not valid for this option.
     #[error("{name} is wrong")]
     Invalid {
         /// The option.
         name: String,
-        /// Why.
+        /// The reason why the value is invalid.
         #[source]
         cause: InvalidValue,
     },
 }
 
 impl Options {
-    /// Returns what options there are.
+    /// Returns all options.
     pub fn all() -> &'static [OptionInfo] {
         ALL
     }
 
-    /// Sets an option by its name in the file, as a flag with this value would. A
-    /// list has commas.
+    /// Sets an option by its name in the file, as a flag with this value would. Values of a list
+    /// are separated by commas.
     ///
     /// # Errors
-    /// See [`OptionError`].
+    /// Returns [`OptionError`] if no option has this name or the value is not valid.
     pub fn set(&mut self, name: &str, value: impl AsRef<OsStr>) -> Result<(), OptionError> {
         let Some(info) = ALL.iter().find(|info| info.name() == name) else {
             return Err(OptionError::Unknown {
@@ -441,12 +458,12 @@ impl Options {
         Ok(())
     }
 
-    /// Reads the variables of this process. `others` are variables that begin as
-    /// ours do and are read by other programs.
+    /// Reads the variables of this process. `others` are variables with the same prefix that belong
+    /// to other programs.
     ///
     /// # Errors
-    /// A variable is wrong, or begins with `TIDINGS_` and is no option: a mistyped
-    /// one would be silently without effect.
+    /// Returns an error if a value is wrong. Also returns an error if a variable begins with
+    /// `TIDINGS_` but is not an option, because a mistyped variable would have no effect.
     pub fn from_env(others: &[&str]) -> Result<Self, NodeConfigError> {
         Self::from_variables(std::env::vars_os(), others)
     }
@@ -494,7 +511,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Returns these options, and those of `other` where nothing is set here.
+    /// Returns these options, with the values of `other` for options that are not set here.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {
         for info in ALL {
@@ -506,13 +523,12 @@ impl Options {
         self
     }
 
-    /// Returns the text of an option that is set, and where it is from.
+    /// Returns the text and the source of an option, if it is set.
     pub(crate) fn text(&self, info: &OptionInfo) -> Option<&(Source, String)> {
         self.texts.get(info.name)
     }
 
-    /// Returns the options that are set otherwise in `other`, by their names in
-    /// the file.
+    /// Returns the options with another value in `other`, by their names in the file.
     pub(crate) fn changed(&self, other: &Self) -> Vec<String> {
         ALL.iter()
             .filter(|info| (info.debug)(self) != (info.debug)(other))
@@ -527,7 +543,7 @@ fn plain(value: &toml::Value) -> String {
         toml::Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(","),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Boolean(yes) => yes.to_string(),
-        // No option is of another kind: reading the file has refused it.
+        // Reading the file has already refused values of other kinds.
         _ => String::new(),
     }
 }

@@ -4,17 +4,21 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use tidings_transport::Pages;
 
-/// Returns the files that `tidings-web` embeds, each in the smallest encoding that the client
-/// accepts.
+/// Returns the dashboard and `tidings.js`, for [`TransportConfig::pages`] of a service of your own.
+/// Each file is served in the smallest encoding that the client accepts.
+///
+/// The pages also work below a path, such as `/tidings` with axum's `nest_service`.
 ///
 /// A browser that requests a page that does not exist gets the dashboard, which says so. Other
 /// clients, and all requests below `/api/`, get a problem in JSON.
-pub(crate) fn pages() -> Pages {
+///
+/// [`TransportConfig::pages`]: tidings_transport::TransportConfig::pages
+pub fn dashboard() -> Pages {
     Pages::new(|path, headers| {
         let (asset, status) = match tidings_web::asset(path) {
             Some(asset) => (asset, StatusCode::OK),
             None if !path.starts_with("/api/") && has(headers, header::ACCEPT, "text/html") => {
-                (tidings_web::asset("/")?, StatusCode::NOT_FOUND)
+                (tidings_web::missing(path)?, StatusCode::NOT_FOUND)
             }
             None => return None,
         };

@@ -1,4 +1,4 @@
-//! Reloading: reads again what can change while a node runs.
+//! Reloads the settings that can change while a node runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,8 +13,8 @@ use crate::logging::LogFilter;
 use crate::options::Options;
 use tidings_connections::chain;
 
-/// The options that another value takes effect of at once. Keys and certificates
-/// are read again too, from the files that the server was started with.
+/// The options whose new value takes effect at once. Keys and certificates are read again too, from
+/// the files named at the start of the server.
 const CHANGEABLE: [&str; 13] = [
     "log",
     "allow-origin",
@@ -55,7 +55,7 @@ pub(crate) struct Reload {
     pub(crate) given: Options,
     /// The same options together with those of the file, as it was when it was last read.
     pub(crate) in_force: Mutex<Options>,
-    /// Whether clients without authentication could connect from other machines at the start. A
+    /// True if clients without authentication could connect from other machines at the start. A
     /// reload does not change that.
     pub(crate) strangers: bool,
     pub(crate) filter: Option<LogFilter>,

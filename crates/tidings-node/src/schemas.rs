@@ -1,21 +1,25 @@
-//! Answers of people, checked against the JSON Schemas of questions.
+//! Checks people's answers against the JSON Schemas of their questions.
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 use tidings_bus::protocol::Json;
 use tidings_bus::{SchemaCheck, Unfit};
 
-/// Characters of an explanation: a schema's error may quote all of the value.
+use crate::schema_steps::check_steps;
+
+/// The largest length of an explanation, in characters. A schema's error may quote the
+/// whole value.
 const MAX_REASON: usize = 300;
 
-/// Bytes that one pattern of a schema may take when it is compiled.
+/// The largest size of a compiled pattern, in bytes.
 const PATTERN_BYTES: usize = 256 * 1024;
 
-/// Checks values against JSON Schemas, of draft 2020-12 unless `$schema` names an
-/// earlier one.
+/// Checks values against JSON Schemas of draft 2020-12, or of an earlier draft that
+/// `$schema` names.
 ///
-/// A schema stands alone: references to other documents are refused, and nothing is
-/// fetched. Patterns are those of the crate `regex`, which take linear time.
+/// A schema must be complete. References to other documents are refused, and nothing is
+/// fetched. The crate `regex` runs the patterns in linear time. A check that would take more than
+/// 200,000 steps is refused, because a short schema can ask for a billion of them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JsonSchemas;
 
@@ -27,23 +31,26 @@ fn reason(error: &impl std::fmt::Display) -> String {
     }
 }
 
-fn compile(schema: &Json) -> Result<Validator, Unfit> {
+/// Compiles a schema to check this value.
+fn compile(schema: &Value, value: &Value) -> Result<Validator, Unfit> {
+    check_steps(schema, value).map_err(|error| Unfit::new(error.to_string()))?;
     let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES);
     jsonschema::options()
         .offline()
         .with_pattern_options(patterns)
-        .build(&schema.to_value())
+        .build(schema)
         .map_err(|error| Unfit::new(reason(&error)))
 }
 
 impl SchemaCheck for JsonSchemas {
     fn check_schema(&self, schema: &Json) -> Result<(), Unfit> {
-        compile(schema).map(drop)
+        // This finds work that no value avoids.
+        compile(&schema.to_value(), &Value::Null).map(drop)
     }
 
     fn check(&self, schema: &Json, value: &Json) -> Result<(), Unfit> {
-        let validator = compile(schema)?;
         let value: Value = value.to_value();
+        let validator = compile(&schema.to_value(), &value)?;
         validator.validate(&value).map_err(|error| {
             let place = error.instance_path().to_string();
             let text = reason(&error);
@@ -85,6 +92,7 @@ mod tests {
             r#"{"$ref":"file:///etc/passwd"}"#,
             r#"{"pattern":"("}"#,
             r#"{"pattern":"(a{1000}){1000}"}"#,
+            r##"{"anyOf":[{"$ref":"#"},{"$ref":"#"}]}"##,
             r#"[1]"#,
         ] {
             let refused = JsonSchemas.check_schema(&json(schema));
@@ -100,8 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn work_that_grows_with_the_depth_of_the_value_is_refused_before_it_begins() {
+        let schema = json(r##"{"allOf":[{"items":{"$ref":"#"}},{"items":{"$ref":"#"}}]}"##);
+        JsonSchemas.check_schema(&schema).unwrap();
+        JsonSchemas.check(&schema, &json("[[[1]]]")).unwrap();
+        let value = json(&format!("{}1{}", "[".repeat(60), "]".repeat(60)));
+        let refused = JsonSchemas.check(&schema, &value).unwrap_err();
+        let text = "the schema takes more than 200000 steps to check this value";
+        assert_eq!(refused.to_string(), text);
+    }
+
+    #[test]
     fn a_pattern_takes_linear_time_or_is_refused() {
-        // Backtracking would not end on this.
+        // With backtracking, this check would not end.
         let schema = json(r#"{"pattern":"^(a+)+$"}"#);
         let value = json(&format!("\"{}b\"", "a".repeat(1_000)));
         JsonSchemas.check_schema(&schema).unwrap();

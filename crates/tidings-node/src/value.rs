@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 /// Ten years. Longer times approach the limits of the system's clocks.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Why a text is not a valid value.
+/// The reason why a text is not a valid value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidValue {
@@ -42,9 +42,9 @@ pub enum InvalidValue {
 
 /// A value of an option, as written in a flag or a variable.
 pub(crate) trait OptionValue: Sized {
-    /// Whether several values may be given, separated by commas.
+    /// True if several values may be given, separated by commas.
     const IS_LIST: bool = false;
-    /// Whether the option without a value means `true`.
+    /// True if the option without a value means `true`.
     const IS_SWITCH: bool = false;
 
     fn read(text: &OsStr) -> Result<Self, InvalidValue>;
@@ -136,7 +136,7 @@ pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// For programs: one JSON object a line.
+    /// For programs: one JSON object per line.
     Json,
 }
 
@@ -205,7 +205,7 @@ impl FromStr for RedisUrl {
     }
 }
 
-/// A number of things, at least `LEAST`.
+/// A count of at least `LEAST`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Count<const LEAST: u64>(u64);
 
@@ -304,7 +304,7 @@ impl<const LEAST: u64> FromStr for Time<LEAST> {
     }
 }
 
-/// When stored data is written to disk.
+/// The time at which stored data is written to disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SyncMode(pub(crate) tidings_store::Sync);
 

@@ -1,6 +1,6 @@
 //! Close codes: why a connection closes, and what its client does next.
 
-/// What a client does after its connection is closed.
+/// The next step of a client after its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reconnect {
     /// Do not reconnect: the next connection would be closed for the same reason.
@@ -102,7 +102,7 @@ impl CloseCode {
         Self::ALL.iter().copied().find(|known| known.code() == code)
     }
 
-    /// Returns what a client does next, unless a `going_away` message said otherwise.
+    /// Returns the next step of a client, unless a `going_away` message said otherwise.
     ///
     /// All clients are generated from this one table, see `docs/schema/close-codes.json`. After a
     /// code that is not in the table, such as 1005 or 1006, a client retries with backoff.

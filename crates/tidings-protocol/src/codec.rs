@@ -33,10 +33,10 @@ impl Default for Limits {
 /// Appends an event in its wire form: one line of JSON without a line break. Returns the range of
 /// its `data` within `buf`.
 ///
-/// `text_at` is the length of an output before this text. Pass it for an `output_delta`, and `None`
-/// for other events. The bytes are the same as those that serde_json writes for
-/// [`Event`](crate::Event), but no `Event` is built. `data` is the last field, so it ends one byte
-/// before the event does.
+/// `text_at` is the length of an output before this text. Pass it for an `output_delta`, and
+/// `None` for other events. serde_json writes the same bytes for [`Event`](crate::Event), but
+/// this function builds no `Event`. `data` is the last field, so it ends one byte before the
+/// event does.
 ///
 /// ```
 /// use tidings_protocol::{Event, NewEvent, Offset, TaskId, Timestamp, encode_event};
@@ -67,7 +67,7 @@ pub fn encode_event(
     // Writing to a `Vec` cannot fail, and serde writes numbers faster than `write!`.
     let _ = serde_json::to_writer(&mut *buf, &offset);
     buf.extend_from_slice(b",\"timestamp\":\"");
-    at.with_text(|text| buf.extend_from_slice(text.as_bytes()));
+    buf.extend_from_slice(&at.ascii());
     buf.push(b'"');
     if let Some(event_id) = &event.event_id {
         buf.extend_from_slice(b",\"event_id\":");
@@ -107,7 +107,7 @@ pub(crate) fn encode_ack(
     buf.extend_from_slice(b"{\"event_type\":\"ack\",\"task_id\":\"");
     buf.extend_from_slice(task_id.as_str().as_bytes());
     buf.extend_from_slice(b"\",\"timestamp\":\"");
-    at.with_text(|text| buf.extend_from_slice(text.as_bytes()));
+    buf.extend_from_slice(&at.ascii());
     buf.extend_from_slice(b"\",\"data\":{");
     if let Some(reference) = reference {
         buf.extend_from_slice(b"\"ref\":");

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::json::Fields;
-use crate::{AgentStatus, EventType, NewEvent, TaskError, TaskId};
+use crate::{AgentStatus, EventType, LogStream, NewEvent, TaskError, TaskId};
 
 impl NewEvent {
     fn of(event_type: EventType, fields: Fields) -> Self {
@@ -24,7 +24,8 @@ impl NewEvent {
         )
     }
 
-    /// Creates a `task_started` event with a name, total, parent and lease, each optional.
+    /// Creates a `task_started` event with a name, total, parent, weight and lease, each
+    /// optional.
     ///
     /// ```
     /// use tidings_protocol::{NewEvent, TaskStarted};
@@ -38,6 +39,7 @@ impl NewEvent {
             .maybe("name", task.name.as_deref())
             .maybe("total", task.total.map(Number))
             .maybe("parent_task_id", task.parent_task_id.as_ref())
+            .maybe("weight", task.weight.map(Number))
             .maybe("lease_ms", task.lease_ms);
         Self::of(EventType::TaskStarted, fields)
     }
@@ -64,12 +66,32 @@ impl NewEvent {
         Self::of(EventType::ProgressUpdate, fields)
     }
 
-    /// Creates a `progress_update` that says `current` of `total`, in any unit.
+    /// Creates a `progress_update` with `current` of `total`, in any unit.
     pub fn progress_of<'a>(current: f64, total: f64, message: impl Into<Option<&'a str>>) -> Self {
         let fields = Fields::new()
             .put("current", &Number(current))
             .put("total", &Number(total))
             .maybe("message", message.into());
+        Self::of(EventType::ProgressUpdate, fields)
+    }
+
+    /// Creates a `progress_update` from its data.
+    ///
+    /// ```
+    /// use tidings_protocol::{NewEvent, ProgressUpdate};
+    ///
+    /// let mut update = ProgressUpdate::default();
+    /// (update.current, update.stage) = (Some(3.0), Some("link".into()));
+    /// let event = NewEvent::progress_with(&update);
+    /// assert_eq!(event.data.as_str(), r#"{"current":3,"stage":"link"}"#);
+    /// ```
+    pub fn progress_with(update: &crate::ProgressUpdate) -> Self {
+        let fields = Fields::new()
+            .maybe("progress", update.progress.map(Number))
+            .maybe("current", update.current.map(Number))
+            .maybe("total", update.total.map(Number))
+            .maybe("message", update.message.as_deref())
+            .maybe("stage", update.stage.as_deref());
         Self::of(EventType::ProgressUpdate, fields)
     }
 
@@ -95,6 +117,18 @@ impl NewEvent {
             EventType::TaskCancelled,
             Fields::new().maybe("reason", reason.into()),
         )
+    }
+
+    /// Creates a `children_update` event. Only the bus publishes this type.
+    pub fn children_update(update: &crate::ChildrenUpdate) -> Self {
+        let fields = Fields::new()
+            .put("pending", &update.pending)
+            .put("running", &update.running)
+            .put("completed", &update.completed)
+            .put("failed", &update.failed)
+            .put("cancelled", &update.cancelled)
+            .put("progress", &update.progress.map(Number));
+        Self::of(EventType::ChildrenUpdate, fields)
     }
 
     /// Creates a `task_stalled` event. Only the bus publishes this type.
@@ -222,7 +256,8 @@ impl NewEvent {
         Self::of(EventType::InputRequired, fields)
     }
 
-    /// `input_required`, with whatever of schema, choices and time there is.
+    /// Creates an `input_required` event from a question, with its optional schema, choices and
+    /// time.
     ///
     /// ```
     /// use tidings_protocol::{InputRequired, ItemId, Json, NewEvent};
@@ -243,13 +278,13 @@ impl NewEvent {
         Self::of(EventType::InputRequired, fields)
     }
 
-    /// `input_expired`: only the bus publishes it.
+    /// Creates an `input_expired` event. Only the bus publishes this type.
     pub fn input_expired(input_id: impl AsRef<str>) -> Self {
         let fields = Fields::new().put("input_id", input_id.as_ref());
         Self::of(EventType::InputExpired, fields)
     }
 
-    /// `input_provided`.
+    /// Creates an `input_provided` event.
     pub fn input_provided(input_id: impl AsRef<str>, value: &Value, by: impl AsRef<str>) -> Self {
         let fields = Fields::new()
             .put("input_id", input_id.as_ref())
@@ -264,6 +299,26 @@ impl NewEvent {
             EventType::Log,
             Fields::new().put("message", message.as_ref()),
         )
+    }
+
+    /// Creates a `log` event with one line or several, a severity and a stream, both optional.
+    ///
+    /// ```
+    /// use tidings_protocol::NewEvent;
+    ///
+    /// let event = NewEvent::log_with("out of film", "warn", None);
+    /// assert_eq!(event.data.as_str(), r#"{"message":"out of film","level":"warn"}"#);
+    /// ```
+    pub fn log_with<'a>(
+        message: impl AsRef<str>,
+        level: impl Into<Option<&'a str>>,
+        stream: impl Into<Option<LogStream>>,
+    ) -> Self {
+        let fields = Fields::new()
+            .put("message", message.as_ref())
+            .maybe("level", level.into())
+            .maybe("stream", stream.into());
+        Self::of(EventType::Log, fields)
     }
 
     /// Creates a `command_requested` event.
@@ -307,7 +362,7 @@ impl NewEvent {
     }
 }
 
-/// A number that is written without a fraction if it is whole: `40`, not `40.0`.
+/// A number that is written without a fraction if it is whole: `40` instead of `40.0`.
 struct Number(f64);
 
 impl Serialize for Number {
@@ -359,6 +414,7 @@ mod tests {
             NewEvent::input_required("i", "sure?", json!({"type": "boolean"})),
             NewEvent::input_provided("i", &json!(null), "ann"),
             NewEvent::input_expired("i"),
+            NewEvent::children_update(&crate::ChildrenUpdate::default()),
             NewEvent::log("line\n"),
             NewEvent::command_requested("c", "cancel", None, "ann"),
             NewEvent::command_accepted("c"),

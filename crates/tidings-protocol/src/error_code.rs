@@ -12,6 +12,9 @@ pub enum ErrorCode {
     WrongRun,
     /// The question already has an answer.
     AlreadyAnswered,
+    /// The question waits for no answer: it has expired, its run has ended, or the task has not
+    /// asked it.
+    InputNotOpen,
     /// The message is malformed.
     InvalidMessage,
     /// A task id contains a character that is not allowed, or has the wrong length.
@@ -47,6 +50,7 @@ crate::text::named_enum!(ErrorCode, UnknownErrorCode, "an error code", {
     SequenceGap => "sequence_gap",
     WrongRun => "wrong_run",
     AlreadyAnswered => "already_answered",
+    InputNotOpen => "input_not_open",
     InvalidMessage => "invalid_message",
     InvalidTaskId => "invalid_task_id",
     InvalidEvent => "invalid_event",
@@ -77,6 +81,7 @@ impl ErrorCode {
             | Self::SequenceGap
             | Self::WrongRun
             | Self::AlreadyAnswered
+            | Self::InputNotOpen
             | Self::InvalidTransition
             | Self::NotSubscribed => 409,
             Self::PositionUnknown => 410,
@@ -93,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_code_is_read_back_and_has_an_error_status() {
-        assert_eq!(ErrorCode::ALL.len(), 18);
+        assert_eq!(ErrorCode::ALL.len(), 19);
         for code in ErrorCode::ALL {
             assert_eq!(code.as_str().parse(), Ok(*code));
             assert!((400..600).contains(&code.http_status()), "{code}");

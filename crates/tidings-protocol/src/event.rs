@@ -16,6 +16,7 @@ use crate::{Data, EventId, EventType, Offset, ProducerStamp, Source, TaskId, Tim
 /// assert_eq!(event.data.as_str(), r#"{"progress":40,"message":"linking"}"#);
 /// # Ok::<(), tidings_protocol::IdError>(())
 /// ```
+#[must_use = "an event has no effect until it is published"]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -54,21 +55,18 @@ impl NewEvent {
     }
 
     /// Sets the idempotency key.
-    #[must_use]
     pub fn with_event_id(mut self, event_id: EventId) -> Self {
         self.event_id = Some(event_id);
         self
     }
 
     /// Sets the name of the program or person that made the event.
-    #[must_use]
     pub fn with_source(mut self, source: Source) -> Self {
         self.source = Some(source);
         self
     }
 
     /// Sets the producer's stamp, so that older runs of the producer are fenced off.
-    #[must_use]
     pub fn with_producer(mut self, producer: ProducerStamp) -> Self {
         self.producer = Some(producer);
         self
@@ -76,7 +74,6 @@ impl NewEvent {
 
     /// Sets the run that the event belongs to. The answer to `task_started` contains the run's
     /// number.
-    #[must_use]
     pub fn with_run(mut self, run: u32) -> Self {
         self.run = Some(run);
         self

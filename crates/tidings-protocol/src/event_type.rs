@@ -109,6 +109,8 @@ event_types! {
     InputExpired => "input_expired", Essential;
     /// Made by the bus: nothing was heard within the task's lease.
     TaskStalled => "task_stalled", Essential;
+    /// Made by the bus: the counts of the task's children have changed.
+    ChildrenUpdate => "children_update", Mergeable;
     /// A log line.
     Log => "log", Droppable;
     /// Somebody asks the task to do something.
@@ -132,11 +134,17 @@ impl EventType {
     }
 
     /// Returns whether only the bus makes this type. A client that publishes it is refused.
-    pub fn is_made_by_bus(&self) -> bool {
+    pub const fn is_made_by_bus(&self) -> bool {
         matches!(
-            self.as_str(),
-            "task_stalled" | "input_expired" | "children_update"
+            self,
+            Self::TaskStalled | Self::InputExpired | Self::ChildrenUpdate
         )
+    }
+
+    /// Returns whether an event of this type shows that the task's producer is alive. Events of the
+    /// bus do not, nor do commands and answers, which other people send.
+    pub const fn is_sign_of_life(&self) -> bool {
+        !self.is_made_by_bus() && !matches!(self, Self::CommandRequested | Self::InputProvided)
     }
 
     /// Returns whether an event of this type ends the task.
@@ -254,7 +262,7 @@ mod tests {
         for event_type in EventType::STANDARD {
             assert_eq!(event_type.as_str().parse().as_ref(), Ok(event_type));
         }
-        assert_eq!(EventType::STANDARD.len(), 24);
+        assert_eq!(EventType::STANDARD.len(), 25);
     }
 
     #[test]
@@ -277,7 +285,9 @@ mod tests {
     fn only_logs_may_be_missed() {
         for event_type in EventType::STANDARD {
             let expected = match event_type {
-                EventType::ProgressUpdate | EventType::OutputDelta => EventClass::Mergeable,
+                EventType::ProgressUpdate | EventType::OutputDelta | EventType::ChildrenUpdate => {
+                    EventClass::Mergeable
+                }
                 EventType::Log => EventClass::Droppable,
                 _ => EventClass::Essential,
             };

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// What to do about a lease that expired.
+/// The action that an expired lease needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseExpiry {
-    /// The producer was silent for one lease: report that the task stalls.
+    /// The producer was silent for one lease. Report that the task stalls.
     Stalled,
-    /// The producer was silent for a second lease after that: the task is lost.
+    /// The producer was silent for a second lease after that. The task is lost.
     Lost,
 }
 
@@ -100,7 +100,7 @@ impl Lease {
         }
     }
 
-    /// Returns when to poll next: `Duration::MAX` once the task is lost.
+    /// Returns the time of the next poll, or `Duration::MAX` once the task is lost.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }

@@ -67,6 +67,7 @@ mod message;
 mod object;
 mod outcome;
 mod payload;
+mod permission;
 mod position;
 mod producer;
 #[cfg(feature = "schema")]
@@ -98,26 +99,28 @@ pub use loss::Loss;
 pub use merge::{MAX_MERGED_BYTES, Merger};
 pub use message::{
     ClientMessage, ClientRequest, ControlMessage, DecodeError, InvalidServerMessage, Joined,
-    MAX_REFERENCE_BYTES, Reference, ReferenceError, ServerMessage, Target,
+    MAX_REFERENCE_BYTES, Reference, ReferenceError, ServerMessage, Target, TaskCommanded,
 };
 pub use outcome::{Cancelled, InputOutcome, Outcome};
 pub use payload::{
-    AgentStatus, AgentStatusChange, Artifact, CommandAccepted, CommandCompleted, CommandRejected,
-    CommandRequested, InputExpired, InputProvided, InputRequired, InvalidEvent, Log, LogStream,
-    MAX_CHOICES, MAX_COMMAND_CHARS, MAX_EXPIRES_IN_MS, MAX_LEASE_MS, MAX_SCHEMA_BYTES,
-    MIN_LEASE_MS, OutputCompleted, OutputDelta, Payload, ProgressUpdate, StepCompleted, StepFailed,
-    StepStarted, TaskCancelled, TaskCompleted, TaskError, TaskFailed, TaskStarted,
-    ToolCallCompleted, ToolCallFailed, ToolCallStarted, UnknownAgentStatus, UnknownLogStream,
+    AgentStatus, AgentStatusChange, Artifact, ChildrenUpdate, CommandAccepted, CommandCompleted,
+    CommandRejected, CommandRequested, InputExpired, InputProvided, InputRequired, InvalidEvent,
+    Log, LogStream, MAX_CHOICES, MAX_COMMAND_CHARS, MAX_EXPIRES_IN_MS, MAX_LEASE_MS,
+    MAX_SCHEMA_BYTES, MAX_WEIGHT, MIN_LEASE_MS, MIN_WEIGHT, OutputCompleted, OutputDelta, Payload,
+    ProgressUpdate, StepCompleted, StepFailed, StepStarted, TaskCancelled, TaskCompleted,
+    TaskError, TaskFailed, TaskStarted, ToolCallCompleted, ToolCallFailed, ToolCallStarted,
+    UnknownAgentStatus, UnknownLogStream,
 };
+pub use permission::{Permission, UnknownPermission};
 pub use position::{Epoch, Offset, OffsetError, Position, PositionError, Since};
 pub use producer::{
     Admission, FenceError, MAX_PRODUCERS, MAX_REPEATS, ProducerLedger, ProducerStamp,
 };
 pub use secret::Secret;
 pub use snapshot::{
-    AgentState, ArtifactState, EndedInput, ItemState, MAX_ENDED, MAX_ENDED_INPUTS, MAX_ENTRIES,
-    MAX_SNAPSHOT_BYTES, MAX_TEXT_BYTES, OutputState, PendingCommand, PendingInput, StepState,
-    TaskSnapshot, ToolCallState, UnknownItemState,
+    AgentState, ArtifactState, ChildrenState, EndedInput, ItemState, MAX_ENDED, MAX_ENDED_INPUTS,
+    MAX_ENTRIES, MAX_SNAPSHOT_BYTES, MAX_TEXT_BYTES, OutputState, PendingCommand, PendingInput,
+    StepState, TaskSnapshot, ToolCallState, UnknownItemState,
 };
 pub use timestamp::{Timestamp, TimestampError};
 pub use update::{RecordedEvent, States, Update};

@@ -14,8 +14,8 @@ pub const MAX_MERGED_BYTES: usize = 48 * 1024;
 /// The fields of `progress_update` for which `null` means the same as leaving them out.
 const OPTIONAL: [&str; 5] = ["progress", "current", "total", "message", "stage"];
 
-/// Merges adjacent `progress_update` events, or adjacent `output_delta` events of one output, into
-/// one event.
+/// Merges adjacent `progress_update` events, adjacent `children_update` events, or adjacent
+/// `output_delta` events of one output, into one event.
 ///
 /// The merged event has the latest value of every field, or all of the text. Applying it to a state
 /// gives the same result as applying each of the events.
@@ -47,7 +47,12 @@ pub struct Merger {
 #[derive(Debug)]
 enum Content {
     Progress(ProgressUpdate),
-    Output { delta: OutputDelta, bytes: usize },
+    /// Each update has all of its fields.
+    Children,
+    Output {
+        delta: OutputDelta,
+        bytes: usize,
+    },
 }
 
 impl Merger {
@@ -55,6 +60,7 @@ impl Merger {
     pub fn begin(event: &Event) -> Option<Self> {
         let content = match Payload::of(event).ok()? {
             Payload::ProgressUpdate(update) if is_whole(&update) => Content::Progress(update),
+            Payload::ChildrenUpdate(_) => Content::Children,
             Payload::OutputDelta(delta) => {
                 let bytes = event.data.as_str().len();
                 Content::Output { delta, bytes }
@@ -103,6 +109,7 @@ impl Merger {
                 self.fields
                     .extend(later.into_iter().filter(|(name, value)| says(name, value)));
             }
+            (Content::Children, Payload::ChildrenUpdate(_)) => self.fields.extend(later),
             (Content::Output { delta, bytes }, Payload::OutputDelta(next)) => {
                 let more = event.data.as_str().len();
                 let end = delta.at.map(|at| at + delta.text.len() as u64);
@@ -142,7 +149,7 @@ impl Merger {
     }
 }
 
-/// Returns whether one update can replace the two, whatever the state before them.
+/// Returns whether one update can replace the two, in any state before them.
 fn follows(before: &ProgressUpdate, update: &ProgressUpdate) -> bool {
     if update.progress.is_some() {
         return true;

@@ -41,23 +41,23 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InputOutcome {
-    /// Somebody has answered it.
+    /// The question has an answer.
     #[non_exhaustive]
     Answered {
-        /// The answer; `None` if it has more than 2 KiB, and only the log has it.
+        /// The answer. `None` if it is larger than 2 KiB. Only the log then has the answer.
         value: Option<Json>,
-        /// Who has given it.
+        /// The subject that gave the answer.
         by: String,
     },
-    /// Nobody has answered it in time.
+    /// The question had no answer in time.
     Expired,
-    /// It went without an answer: the task has ended, or began anew.
+    /// The question ended without an answer, because the task ended or started a new run.
     Dropped,
 }
 
 impl InputOutcome {
-    /// Returns how a question has ended; none while it is open. A question that the
-    /// state knows nothing of is dropped.
+    /// Returns how a question has ended. Returns `None` while the question is open. A question
+    /// that the state does not know is dropped.
     pub fn of(state: &TaskSnapshot, input_id: &ItemId) -> Option<Self> {
         if state
             .pending_inputs
@@ -78,7 +78,8 @@ impl InputOutcome {
         })
     }
 
-    /// Returns the outcome that an event tells of a question, if it does.
+    /// Returns the outcome that an event reports of a question. Returns `None` if the event does
+    /// not end the question.
     pub fn told(event: &Event, input_id: &ItemId) -> Option<Self> {
         match event.payload().ok()? {
             Payload::InputProvided(input) if input.input_id == *input_id => Some(Self::Answered {
@@ -120,12 +121,12 @@ impl Event {
     }
 }
 
-/// Tells a task to stop, because somebody asked for it or because the program ends.
+/// The order to stop a task, because a user asked for it or because the program ends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the task was cancelled by {by}")]
 #[non_exhaustive]
 pub struct Cancelled {
-    /// Who asked for it; `shutdown` if the program ends.
+    /// The subject that asked for it, or `shutdown` if the program ends.
     pub by: String,
 }
 

@@ -75,7 +75,7 @@ pub enum Admission {
     },
 }
 
-/// What the ledger remembers about one producer.
+/// The ledger's memory of one producer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     id: ProducerId,

@@ -75,8 +75,8 @@ pub fn all() -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// Returns the table of close codes and of what a client does after each. The clients are generated
-/// from it.
+/// Returns the table of close codes, with the client's next step after each. The clients are
+/// generated from it.
 pub fn close_codes() -> String {
     let codes = CloseCode::ALL.iter().map(|code| {
         json!({
@@ -94,7 +94,7 @@ pub fn close_codes() -> String {
     format!("{table:#}\n")
 }
 
-/// Of a Rust doc comment, the first paragraph is for everyone.
+/// Keeps the first paragraph of a Rust doc comment, which is for readers of the schema.
 fn summarize(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         let summary = text
@@ -144,6 +144,7 @@ fn server_message(mut generator: SchemaGenerator) -> Schema {
         control::<control::Gap<'_>>(g, "gap", Task::Sometimes),
         control::<control::Heartbeat<'_>>(g, "heartbeat", Task::Never),
         control::<control::Ack<'_>>(g, "ack", Task::Always),
+        control::<control::Commanded<'_>>(g, "commanded", Task::Always),
         control::<control::Error<'_>>(g, "error", Task::Never),
         control::<control::PersonalMessage<'_>>(g, "personal_message", Task::Never),
         control::<control::Pong<'_>>(g, "pong", Task::Never),
@@ -216,6 +217,7 @@ fn data_of(generator: &mut SchemaGenerator, event_type: &EventType) -> Value {
         EventType::InputRequired => generator.subschema_for::<payload::InputRequired>(),
         EventType::InputProvided => generator.subschema_for::<payload::InputProvided>(),
         EventType::InputExpired => generator.subschema_for::<payload::InputExpired>(),
+        EventType::ChildrenUpdate => generator.subschema_for::<payload::ChildrenUpdate>(),
         EventType::Log => generator.subschema_for::<payload::Log>(),
         EventType::CommandRequested => generator.subschema_for::<payload::CommandRequested>(),
         EventType::CommandAccepted => generator.subschema_for::<payload::CommandAccepted>(),

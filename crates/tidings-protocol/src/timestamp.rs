@@ -35,13 +35,13 @@ impl Timestamp {
         }
     }
 
-    /// Returns the moment so many milliseconds later.
+    /// Returns the moment this many milliseconds later.
     #[must_use]
     pub const fn plus_millis(self, millis: u64) -> Self {
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// Milliseconds since the start of 1970.
+    /// Returns the milliseconds since the start of 1970.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
@@ -75,28 +75,35 @@ const TEXT_LEN: usize = 24;
 const MILLIS: std::ops::Range<usize> = 20..23;
 
 thread_local! {
-    /// The last second that was formatted, and its text. Thousands of events fall into the same
+    /// The last moment that was formatted, and its text. Thousands of events fall into the same
     /// second, and only their milliseconds differ.
     static LAST: RefCell<(u64, [u8; TEXT_LEN])> = const { RefCell::new((u64::MAX, [0; TEXT_LEN])) };
 }
 
 impl Timestamp {
-    /// Passes the text to `take`, without allocating a string.
-    pub(crate) fn with_text<R>(self, take: impl FnOnce(&str) -> R) -> R {
-        let text = LAST.with_borrow_mut(|(second, text)| {
-            if *second != self.0 / 1_000 {
+    /// Returns the text as ASCII, without allocating a string.
+    pub(crate) fn ascii(self) -> [u8; TEXT_LEN] {
+        LAST.with_borrow_mut(|(last, text)| {
+            if *last / 1_000 != self.0 / 1_000 {
                 let rounded = Self(self.0 / 1_000 * 1_000);
                 let whole = humantime::format_rfc3339_millis(rounded.into()).to_string();
                 // The year has four digits, because `MAX` limits it.
                 text.copy_from_slice(whole.as_bytes());
-                *second = self.0 / 1_000;
             }
-            let millis = self.0 % 1_000;
-            for (digit, unit) in text[MILLIS].iter_mut().zip([100, 10, 1]) {
-                *digit = b'0' + u8::try_from(millis / unit % 10).unwrap_or(0);
+            if *last != self.0 {
+                let millis = self.0 % 1_000;
+                for (digit, unit) in text[MILLIS].iter_mut().zip([100, 10, 1]) {
+                    *digit = b'0' + u8::try_from(millis / unit % 10).unwrap_or(0);
+                }
+                *last = self.0;
             }
             *text
-        });
+        })
+    }
+
+    /// Passes the text to `take`, without allocating a string.
+    pub(crate) fn with_text<R>(self, take: impl FnOnce(&str) -> R) -> R {
+        let text = self.ascii();
         take(std::str::from_utf8(&text).expect("digits and punctuation are ASCII"))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{Event, Fold, Gap, Loss, Offset, ResetReason, TaskId, TaskSnapshot};
 
-/// What a subscriber receives, from a bus in its own process or through a client.
+/// An update for a subscriber, from a bus in its own process or through a client.
 ///
 /// For each task, a [`Snapshot`](Self::Snapshot) comes first. Then every offset comes in order, as
 /// an [`Event`](Self::Event) or inside of a [`Gap`](Self::Gap), even if the connection broke in
@@ -19,9 +19,9 @@ use crate::{Event, Fold, Gap, Loss, Offset, ResetReason, TaskId, TaskSnapshot};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Update<E = Arc<Event>> {
-    /// A task's state as the watch begins to follow it. Events at or below its
-    /// offset may come next; they are history, and already counted. It comes once more
-    /// if the task has begun in another epoch before the watch had any of its events.
+    /// A task's state at the start of the watch. Events at or below its offset may come next.
+    /// They are history, and the state already contains them. The snapshot comes again if the
+    /// task begins in another epoch before the watch has any of its events.
     Snapshot(Arc<TaskSnapshot>),
     /// The next event of a task.
     Event(E),
@@ -52,8 +52,8 @@ pub enum Update<E = Arc<Event>> {
         /// The task's state.
         snapshot: Arc<TaskSnapshot>,
     },
-    /// A client has lost its connection. The client reconnects by itself. Nothing is lost, or a gap
-    /// will report what is missing.
+    /// A client has lost its connection. The client reconnects without a call. Nothing is lost,
+    /// or a gap will report the missing events.
     Disconnected {
         /// Why the connection was lost.
         loss: Loss,
@@ -65,7 +65,7 @@ pub enum Update<E = Arc<Event>> {
 }
 
 impl<E: RecordedEvent> Update<E> {
-    /// The task that it is about, if it is about one.
+    /// Returns the task of the update, if the update belongs to one task.
     pub fn task_id(&self) -> Option<&TaskId> {
         match self {
             Self::Snapshot(snapshot) => Some(&snapshot.task_id),
@@ -128,8 +128,8 @@ impl States {
         self.0.get(task_id)?.state()
     }
 
-    /// Counts an update. Data that does not fit its type, which a log never has, is
-    /// left out.
+    /// Applies an update. Ignores data that does not fit its type. A log never contains such
+    /// data.
     pub fn take<E: RecordedEvent>(&mut self, update: &Update<E>) {
         if let Some(state) = update.snapshot() {
             let fold = self.0.entry(state.task_id.clone()).or_default();

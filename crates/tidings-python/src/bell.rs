@@ -1,4 +1,4 @@
-//! A bell: rung by the client's thread, waited for by Python.
+//! A bell: the client's thread rings it, and Python waits for it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-/// How often a thread that waits looks for signals, such as Ctrl-C.
+/// The time between two checks for signals, such as Ctrl-C, while a thread waits.
 const SIGNALS: Duration = Duration::from_millis(100);
 
-/// Tells one side that the other has done something.
+/// Notifies Python that the client's thread has made progress.
 ///
-/// A thread waits with [`wait`](Self::wait); an event loop leaves a callback.
+/// A thread waits with [`wait`](Self::wait). An event loop registers a callback with
+/// [`on_ring`](Self::on_ring).
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     state: Mutex<State>,
@@ -29,7 +30,7 @@ impl Bell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets that the bell was rung.
+    /// Resets the bell to "not rung".
     pub(crate) fn reset(&self) {
         self.lock().rung = false;
     }
@@ -38,8 +39,8 @@ impl Bell {
         self.lock().rung
     }
 
-    /// Rings. Callbacks that wait are called once, with the interpreter; if the
-    /// interpreter is ending, they are not called.
+    /// Rings the bell. Each registered callback is called once, with the interpreter. If the
+    /// interpreter is shutting down, the callbacks are not called.
     pub(crate) fn ring(&self) {
         let callbacks = {
             let mut state = self.lock();
@@ -52,8 +53,8 @@ impl Bell {
         }
     }
 
-    /// Has `callback` called once when the bell rings, or now if it has rung already. The
-    /// same object is called once, however often it was left.
+    /// Registers `callback` to be called once when the bell rings. If the bell has already rung,
+    /// calls it now. An object that was registered several times is called once.
     pub(crate) fn on_ring(&self, py: Python<'_>, callback: Py<PyAny>) {
         {
             let mut state = self.lock();
@@ -67,12 +68,13 @@ impl Bell {
         call(py, &callback);
     }
 
-    /// Waits until the bell rings, without the interpreter. Returns whether it has rung.
+    /// Waits until the bell rings. Releases the interpreter meanwhile. Returns whether the bell has
+    /// rung.
     ///
     /// # Errors
-    /// A signal's handler has raised, as that of Ctrl-C does.
+    /// Returns the exception of a signal handler, such as `KeyboardInterrupt` after Ctrl-C.
     pub(crate) fn wait(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
-        // A timeout beyond the end of time is none.
+        // A timeout too long for the clock counts as no timeout.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let rung = py.detach(|| self.wait_a_moment(deadline));
@@ -109,15 +111,15 @@ impl Wake for Bell {
 
 fn call(py: Python<'_>, callback: &Py<PyAny>) {
     if let Err(error) = callback.call0(py) {
-        // An event loop that was closed in the meantime.
+        // The event loop may have been closed in the meantime.
         error.write_unraisable(py, None);
     }
 }
 
-/// Reads a timeout in seconds; none is for ever.
+/// Reads a timeout in seconds. `None` means no timeout.
 ///
 /// # Errors
-/// The number is none that a duration can have.
+/// Returns an error if the number is not a valid duration.
 pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
     let Some(seconds) = seconds else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The client: what the Python classes `Client` are handles of.
+//! The native part of the Python classes `Client`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 use tidings_client::protocol::{
-    Data, EventId, ItemId, Json, NewEvent, Source, Target, TaskId, TaskSnapshot,
+    Data, EventId, ItemId, Json, MAX_WEIGHT, MIN_WEIGHT, NewEvent, Source, Target, TaskId,
+    TaskSnapshot,
 };
 use tidings_client::{
     BoxError, ClientBuilder, ClientConfig, ReceiptError, Status, Stopped, TaskBuilder, TaskQuery,
@@ -37,7 +38,7 @@ struct Page<'a> {
     next: Option<&'a TaskId>,
 }
 
-/// Calls the program's source of tokens.
+/// Adds a token source that calls the program's function.
 fn with_source(builder: ClientBuilder, source: Py<PyAny>) -> ClientBuilder {
     let source = Arc::new(source);
     builder.token_source(move || {
@@ -54,7 +55,7 @@ fn with_source(builder: ClientBuilder, source: Py<PyAny>) -> ClientBuilder {
     })
 }
 
-/// Tells the program whenever client and server stand differently.
+/// Calls the program's function whenever the status of the connection changes.
 fn follow(client: &tidings_client::Client, told: Py<PyAny>) {
     let mut status = client.watch_status();
     tokio::spawn(async move {
@@ -78,7 +79,7 @@ fn standing(status: &Status) -> (&'static str, Option<String>) {
         Status::Connected => ("connected", None),
         Status::Waiting(loss) => ("waiting", Some(chain(loss))),
         Status::Stopped(stopped) => ("stopped", Some(chain(stopped))),
-        // A state that a later version of the client may know.
+        // A later version of the client may have other states.
         _ => ("connecting", None),
     }
 }
@@ -96,7 +97,7 @@ impl Client {
         self.runtime.with(|runtime| act(runtime.client()))
     }
 
-    /// Does something on the client's thread.
+    /// Runs work on the client's thread.
     fn spawn<F, T, E>(&self, work: impl FnOnce(tidings_client::Client) -> F) -> PyResult<Operation>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
@@ -112,7 +113,7 @@ impl Client {
 
 #[pymethods]
 impl Client {
-    /// Makes the client. It connects in the background, and keeps trying.
+    /// Creates the client. It connects in the background, and keeps trying.
     #[new]
     #[pyo3(signature = (url, *, token, token_source, ca, max_pending, max_pending_bytes, on_status))]
     #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
@@ -158,28 +159,28 @@ impl Client {
         })
     }
 
-    /// Returns whether this process has made the client, and its thread runs.
+    /// Returns whether this process has created the client and the client's thread runs.
     fn is_usable(&self) -> bool {
         self.runtime.with(Runtime::is_alive).unwrap_or(false)
     }
 
-    /// Returns how client and server stand, and why.
+    /// Returns the status of the connection, and the reason for it.
     fn status(&self) -> PyResult<(&'static str, Option<String>)> {
         self.with(|client| standing(&client.status()))
     }
 
-    /// Waits until the server has greeted.
+    /// Waits until the server has sent its greeting.
     fn connected(&self) -> PyResult<Operation> {
         self.spawn(|client| async move { client.connected().await })
     }
 
-    /// Shows another token from now on.
+    /// Uses another token from now on.
     fn set_token(&self, token: String) -> PyResult<()> {
         let set = self.with(|client| client.set_token(token))?;
         set.map_err(|error| wrong(&error))
     }
 
-    /// Publishes; the operation gives the event's place in the log.
+    /// Publishes an event. The operation returns the event's position in the log.
     #[pyo3(signature = (task, event_type, data, *, event_id, source, run))]
     fn publish(
         &self,
@@ -195,7 +196,7 @@ impl Client {
         self.spawn(|client| async move { client.publish(&task, event).await })
     }
 
-    /// Publishes, if there is room, without waiting for anything.
+    /// Publishes an event without waiting. Raises an exception if the buffer is full.
     #[pyo3(signature = (task, event_type, data, *, run))]
     fn send(&self, task: &str, event_type: &str, data: &str, run: Option<u32>) -> PyResult<()> {
         let task = task_id(task)?;
@@ -204,13 +205,26 @@ impl Client {
         Ok(sent.map_err(Fault::from)?)
     }
 
-    /// Asks a task to do something.
+    /// Sends a command to a task.
     #[pyo3(signature = (task, command, args))]
     fn command(&self, task: &str, command: String, args: Option<&str>) -> PyResult<Operation> {
         let task = task_id(task)?;
         let args = args.map(Data::parse).transpose();
         let args = args.map_err(|error| wrong(&error))?;
         self.spawn(|client| async move { client.command(&task, command, args).await })
+    }
+
+    /// Sends a command to a task and to all tasks below it. The operation returns the answers as
+    /// JSON.
+    #[pyo3(signature = (task, command, args))]
+    fn command_tree(&self, task: &str, command: String, args: Option<&str>) -> PyResult<Operation> {
+        let task = task_id(task)?;
+        let args = args.map(Data::parse).transpose();
+        let args = args.map_err(|error| wrong(&error))?;
+        self.spawn(|client| async move {
+            let tasks = client.command_tree(&task, command, args).await?;
+            json(&tasks)
+        })
     }
 
     /// Answers an open question of a task. `value` is JSON.
@@ -221,15 +235,25 @@ impl Client {
         self.spawn(|client| async move { client.answer(&task, &input, value).await })
     }
 
-    /// Watches a task, or all that match a pattern.
-    #[pyo3(signature = (target, *, since, history))]
-    fn watch(&self, target: &str, since: Option<&str>, history: u32) -> PyResult<Watch> {
-        let target: Target = target.parse().map_err(|error| wrong(&error))?;
+    /// Watches a task, all tasks that match a pattern, or a task and all tasks below it.
+    #[pyo3(signature = (target, *, tree, since, history))]
+    fn watch(
+        &self,
+        target: &str,
+        tree: bool,
+        since: Option<&str>,
+        history: u32,
+    ) -> PyResult<Watch> {
+        let target = if tree {
+            Target::Tree(task_id(target)?)
+        } else {
+            target.parse().map_err(|error| wrong(&error))?
+        };
         let start = start(since, history)?;
         self.with(|client| Watch::new(client.watch_from(target, start)))
     }
 
-    /// Waits until a task has ended; gives its state, as JSON.
+    /// Waits until a task has ended. The operation returns the task's state as JSON.
     fn wait(&self, task: &str) -> PyResult<Operation> {
         let task = task_id(task)?;
         self.spawn(|client| async move {
@@ -238,7 +262,7 @@ impl Client {
         })
     }
 
-    /// Gives the state of a task now, as JSON.
+    /// Fetches the current state of a task. The operation returns it as JSON.
     fn snapshot(&self, task: &str) -> PyResult<Operation> {
         let task = task_id(task)?;
         self.spawn(|client| async move {
@@ -247,7 +271,7 @@ impl Client {
         })
     }
 
-    /// Gives a page of the tasks that there are, as JSON.
+    /// Fetches a page of the existing tasks. The operation returns it as JSON.
     #[pyo3(signature = (*, status, prefix, after))]
     fn tasks(
         &self,
@@ -272,7 +296,7 @@ impl Client {
     }
 
     /// Begins a task without waiting for the server.
-    #[pyo3(signature = (task, *, name, total, parent, lease, source))]
+    #[pyo3(signature = (task, *, name, total, parent, weight, lease, source))]
     #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn begin(
         &self,
@@ -281,10 +305,11 @@ impl Client {
         name: Option<String>,
         total: Option<f64>,
         parent: Option<&str>,
+        weight: Option<f64>,
         lease: Option<f64>,
         source: Option<String>,
     ) -> PyResult<Task> {
-        let describe = beginning(task, name, total, parent, lease, source)?;
+        let describe = beginning(task, name, total, parent, weight, lease, source)?;
         let begun = self.runtime.with(|runtime| {
             let task = py.detach(|| runtime.run(move |client| describe(client).start_now()));
             task.map(|task| Task::new(task, runtime.handle().clone()))
@@ -293,43 +318,46 @@ impl Client {
         Ok(begun.ok_or_else(stopped)?)
     }
 
-    /// Begins a task; the operation gives it when the server has accepted the start.
-    #[pyo3(signature = (task, *, name, total, parent, lease, source))]
+    /// Begins a task. The operation returns the task when the server has accepted the start.
+    #[pyo3(signature = (task, *, name, total, parent, weight, lease, source))]
+    #[expect(clippy::too_many_arguments, reason = "they have names in Python")]
     fn begin_confirmed(
         &self,
         task: &str,
         name: Option<String>,
         total: Option<f64>,
         parent: Option<&str>,
+        weight: Option<f64>,
         lease: Option<f64>,
         source: Option<String>,
     ) -> PyResult<Operation> {
-        let describe = beginning(task, name, total, parent, lease, source)?;
+        let describe = beginning(task, name, total, parent, weight, lease, source)?;
         self.spawn(|client| async move {
             let task = describe(&client).start().await?;
             Ok::<_, ReceiptError>((task, Handle::current()))
         })
     }
 
-    /// Returns how many publishes and reports the server has not answered yet.
+    /// Returns the number of publishes and reports that the server has not answered yet.
     fn pending(&self) -> PyResult<usize> {
         self.with(tidings_client::Client::pending)
     }
 
-    /// Waits until all is answered, for so many seconds at most; gives how much is not.
+    /// Waits until everything is answered, for at most `timeout` seconds. The operation returns the
+    /// number of unanswered events.
     fn flush(&self, timeout: f64) -> PyResult<Operation> {
         let timeout = seconds(timeout)?;
         self.spawn(|client| async move { Ok::<_, Stopped>(client.flush(timeout).await) })
     }
 
-    /// Sends what waits, for so many seconds at most, and stops.
+    /// Sends the waiting events, for at most `timeout` seconds, and stops the client.
     fn close(&self, timeout: f64) -> PyResult<Operation> {
         let timeout = seconds(timeout)?;
         self.spawn(|client| async move { Ok::<_, WatchError>(client.close(timeout).await) })
     }
 
-    /// Sends what waits before the process ends. Gives up early if the server cannot be
-    /// reached: a program must be able to end without it.
+    /// Sends the waiting events before the process ends, for at most `timeout` seconds. Gives up
+    /// early if the server cannot be reached, so that a program can end without its server.
     fn leave(&self, timeout: f64) -> PyResult<Operation> {
         let timeout = seconds(timeout)?;
         self.spawn(|client| async move {
@@ -364,12 +392,13 @@ fn whole(
     Ok(event)
 }
 
-/// Reads how a task begins.
+/// Checks the arguments with which a task begins, and returns a function that builds the task.
 fn beginning(
     task: &str,
     name: Option<String>,
     total: Option<f64>,
     parent: Option<&str>,
+    weight: Option<f64>,
     lease: Option<f64>,
     source: Option<String>,
 ) -> PyResult<impl FnOnce(&tidings_client::Client) -> TaskBuilder + Send + 'static> {
@@ -378,6 +407,10 @@ fn beginning(
     let lease = lease.map(seconds).transpose()?;
     if total.is_some_and(|total| !total.is_finite()) {
         return Err(PyValueError::new_err("the total must be a finite number"));
+    }
+    if weight.is_some_and(|weight| weight != 0.0 && !(MIN_WEIGHT..=MAX_WEIGHT).contains(&weight)) {
+        let range = "the weight must be 0, or a number from 0.001 to 1000000";
+        return Err(PyValueError::new_err(range));
     }
     let source = source
         .map(Source::new)
@@ -393,6 +426,9 @@ fn beginning(
         }
         if let Some(parent) = parent {
             builder = builder.parent(parent);
+        }
+        if let Some(weight) = weight {
+            builder = builder.weight(weight);
         }
         if let Some(lease) = lease {
             builder = builder.lease(lease);

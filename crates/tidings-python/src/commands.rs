@@ -1,4 +1,4 @@
-//! What a task is asked to do.
+//! The commands that are sent to a task.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -12,7 +12,7 @@ use crate::failure::{Fault, wrong};
 use crate::owned::Owned;
 use crate::watch::Source;
 
-/// The commands given to a task: take with `poll`.
+/// The commands that are sent to a task. Take them with `poll`.
 #[derive(Debug)]
 #[pyclass(frozen, module = "tidings._native")]
 pub(crate) struct Commands {
@@ -29,7 +29,7 @@ impl Commands {
 
 #[pymethods]
 impl Commands {
-    /// Takes the next command; none if there is none yet.
+    /// Takes the next command, or returns `None` if there is none yet.
     fn poll(&self) -> PyResult<Option<Command>> {
         match self.source.with(Source::poll)? {
             Poll::Ready(Some(Ok(command))) => Ok(Some(Command::new(command))),
@@ -39,14 +39,14 @@ impl Commands {
         }
     }
 
-    /// Waits until there may be a command, for so many seconds at most.
+    /// Waits until there may be a command, for at most `seconds`. Returns whether there may be one.
     #[pyo3(signature = (seconds = None))]
     fn wait(&self, py: Python<'_>, seconds: Option<f64>) -> PyResult<bool> {
         let bell = self.source.with(Source::bell)?;
         bell.wait(py, timeout(seconds)?)
     }
 
-    /// Has the callback called once when there may be a command, from any thread.
+    /// Registers a callback. It is called once, from any thread, when there may be a command.
     fn on_ready(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
         let bell = self.source.with(Source::bell)?;
         bell.on_ring(py, callback);
@@ -54,21 +54,21 @@ impl Commands {
     }
 }
 
-/// A command, to be answered.
+/// A command, which the program must answer.
 #[derive(Debug)]
 #[pyclass(frozen, module = "tidings._native")]
 pub(crate) struct Command {
     command: Owned<Mutex<Option<tidings_client::Command>>>,
-    /// Its id.
+    /// The id of the command.
     #[pyo3(get)]
     id: String,
-    /// What to do.
+    /// The name of the command.
     #[pyo3(get)]
     name: String,
-    /// With what, as JSON.
+    /// The arguments as JSON.
     #[pyo3(get)]
     args: Option<String>,
-    /// Who asks.
+    /// The name of the user or program that sent the command.
     #[pyo3(get)]
     by: String,
 }
@@ -91,7 +91,7 @@ impl Command {
     fn answer(&self, answer: impl FnOnce(tidings_client::Command) -> Receipt) -> PyResult<()> {
         let answered = self.command.with(|command| {
             let command = lock(command).take();
-            // The client sends the answer again until the server has it.
+            // The client repeats the answer until the server has received it.
             command.map(|command| drop(answer(command)))
         })?;
         match answered {
@@ -103,7 +103,7 @@ impl Command {
 
 #[pymethods]
 impl Command {
-    /// Says that it will be done.
+    /// Answers that the program will carry out the command.
     fn accept(&self) -> PyResult<()> {
         self.command.with(|command| {
             if let Some(command) = lock(command).as_mut() {
@@ -112,7 +112,7 @@ impl Command {
         })
     }
 
-    /// Says that it is done.
+    /// Answers that the command is carried out.
     #[pyo3(signature = (result = None))]
     fn complete(&self, result: Option<&str>) -> PyResult<()> {
         let result: Option<Value> = result
@@ -122,7 +122,7 @@ impl Command {
         self.answer(|command| command.complete(result))
     }
 
-    /// Says that it will not be done, and why.
+    /// Answers that the program will not carry out the command, and why.
     fn reject(&self, reason: &str) -> PyResult<()> {
         self.answer(|command| command.reject(reason))
     }

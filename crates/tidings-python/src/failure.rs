@@ -1,4 +1,4 @@
-//! What goes wrong, as Python exceptions.
+//! Failures, as Python exceptions.
 
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
@@ -18,7 +18,7 @@ create_exception!(
     "The object belongs to another process, or its client has broken: make another."
 );
 
-/// Something that went wrong, until it becomes an exception.
+/// A failure that will become an exception.
 #[derive(Debug)]
 pub(crate) struct Fault {
     kind: &'static str,
@@ -52,7 +52,7 @@ impl Fault {
     }
 }
 
-/// An error and all its causes.
+/// Returns the text of an error and all its causes, separated by colons.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -121,7 +121,7 @@ impl From<Stopped> for Fault {
     }
 }
 
-/// The argument of a call is wrong.
+/// Returns an exception for a wrong argument of a call.
 pub(crate) fn wrong(error: &(dyn std::error::Error + 'static)) -> PyErr {
     PyValueError::new_err(chain(error))
 }

@@ -1,4 +1,4 @@
-//! The public reducer.
+//! The public fold: the state of a task, computed from messages.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use tidings_client::protocol::{self, Event, ServerMessage, TaskSnapshot};
 use crate::failure::wrong;
 use crate::watch::json;
 
-/// Folds what a subscriber receives of one task into the task's state.
+/// Folds the messages about one task into the task's state.
 #[derive(Debug, Default)]
 #[pyclass(frozen, module = "tidings._native")]
 pub(crate) struct Fold {
@@ -28,28 +28,28 @@ impl Fold {
         Self::default()
     }
 
-    /// Takes a message of the server.
+    /// Folds a message from the server.
     fn message(&self, text: &str) -> PyResult<()> {
         let message = ServerMessage::decode(text).map_err(|error| wrong(&error))?;
         self.with(|fold| fold.message(&message))
             .map_err(|error| wrong(&error))
     }
 
-    /// Takes a snapshot: the state from here on.
+    /// Replaces the state with a snapshot.
     fn snapshot(&self, text: &str) -> PyResult<()> {
         let snapshot: TaskSnapshot = serde_json::from_str(text).map_err(|error| wrong(&error))?;
         self.with(|fold| fold.snapshot(Arc::new(snapshot)));
         Ok(())
     }
 
-    /// Takes an event.
+    /// Folds an event.
     fn event(&self, text: &str) -> PyResult<()> {
         let event: Event = serde_json::from_str(text).map_err(|error| wrong(&error))?;
         self.with(|fold| fold.event(&event))
             .map_err(|error| wrong(&error))
     }
 
-    /// Returns the state so far, as JSON; none before the first snapshot.
+    /// Returns the current state as JSON, or `None` before the first snapshot.
     fn state(&self) -> PyResult<Option<String>> {
         let state = self.with(|fold| fold.state().cloned());
         Ok(state.map(|state| json(&*state)).transpose()?)

@@ -1,18 +1,16 @@
 //! The native half of the Python package `tidings`: handles to `tidings-client`.
 //!
-//! What Python programs see is in the folder `python`, written in Python over the
-//! classes here. Three rules hold in this crate:
+//! The public API is in the folder `python`. It is written in Python on top of the classes here.
+//! This crate has three rules:
 //!
 //! - **Values cross as JSON text**, so that there is one parser on each side.
-//! - **Nothing here waits while it holds the interpreter.** A wait is an
-//!   [`Operation`](operation::Operation) or a stream with a
-//!   [`Bell`](bell::Bell).
-//! - **Everything belongs to a process.** In a forked child nothing of the parent is
-//!   touched, not even to free it: see [`Owned`](owned::Owned). Whatever needs
-//!   randomness runs on the client's own thread, for a forked child inherits the
-//!   state of its thread's generators.
+//! - **No code here waits while it holds the interpreter.** A wait is an
+//!   [`Operation`](operation::Operation) or a stream with a [`Bell`](bell::Bell).
+//! - **Each object belongs to one process.** A forked child never touches an object of its parent, not
+//!   even to free it: see [`Owned`](owned::Owned). Code that needs randomness runs on the client's
+//!   own thread, because a forked child inherits the generators of the thread that forked.
 //!
-//! Its neighbour is `tidings-client`, which decides everything.
+//! All decisions are made in its neighbour, `tidings-client`.
 
 mod bell;
 mod client;

@@ -1,4 +1,4 @@
-//! Something that is on its way.
+//! Operations that are in progress.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,7 @@ use crate::failure::Fault;
 use crate::owned::Owned;
 use crate::task::Task;
 
-/// What an operation gives.
+/// The result of an operation.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Nothing,
@@ -38,8 +38,8 @@ impl Slot {
     }
 }
 
-/// Rings also if the future is dropped without an answer, as it is when the client's
-/// thread ends.
+/// The sender of an operation's result. It also rings the bell if the future is dropped without a
+/// result, as when the client's thread ends.
 struct Answer(Arc<Slot>);
 
 impl Answer {
@@ -55,7 +55,7 @@ impl Drop for Answer {
     }
 }
 
-/// Something that is on its way: wait for it, or leave a callback.
+/// An operation in progress. Wait for it, or register a callback.
 #[derive(Debug)]
 #[pyclass(frozen, module = "tidings._native")]
 pub(crate) struct Operation {
@@ -85,21 +85,21 @@ impl Operation {
 
 #[pymethods]
 impl Operation {
-    /// Waits, for so many seconds at most. Returns whether it is done.
+    /// Waits until the operation is done, for at most `seconds`. Returns whether it is done.
     #[pyo3(signature = (seconds = None))]
     fn wait(&self, py: Python<'_>, seconds: Option<f64>) -> PyResult<bool> {
         let bell = self.inner.with(|inner| &inner.0.bell)?;
         bell.wait(py, timeout(seconds)?)
     }
 
-    /// Has the callback called once when it is done, from any thread.
+    /// Registers a callback. It is called once, from any thread, when the operation is done.
     fn on_done(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
         let bell = self.inner.with(|inner| &inner.0.bell)?;
         bell.on_ring(py, callback);
         Ok(())
     }
 
-    /// Returns what came of it, once, and raises what went wrong.
+    /// Returns the result once. Raises an exception if the operation has failed.
     fn take(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let given = self.inner.with(|inner| inner.0.lock().take())?;
         match given {
@@ -109,7 +109,7 @@ impl Operation {
         }
     }
 
-    /// Gives the operation up. What was sent stays sent.
+    /// Gives the operation up. Events that were sent stay sent.
     fn cancel(&self) -> PyResult<()> {
         self.inner.with(|inner| inner.1.abort())
     }

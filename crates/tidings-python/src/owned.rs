@@ -1,4 +1,4 @@
-//! Values that belong to the process that made them.
+//! Values that belong to the process that created them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,15 +7,15 @@ use pyo3::PyResult;
 
 use crate::failure::Gone;
 
-/// A value that only the process that made it may touch.
+/// A value that only the process that created it may touch.
 ///
-/// After `fork` the child has a copy of the memory, but none of the threads. A lock
-/// that one of them held stays locked for ever, and what the parent had buffered is the
-/// parent's to send. So in the child the value can neither be used nor dropped: its
-/// memory is left alone.
+/// After `fork` the child has a copy of the memory, but none of the threads. A lock that was held
+/// by one of these threads stays locked for ever. Data that the parent has buffered is for the
+/// parent to send. Therefore the child can neither use nor drop the value, and its memory is left
+/// alone.
 ///
-/// The same holds after a panic. Tokio panics in whichever thread calls it if somebody
-/// has closed its descriptors, as daemons do that close everything.
+/// The same holds after a panic. If a program closes all descriptors, as daemons do, it also closes
+/// Tokio's. Tokio then panics in the thread that calls it.
 #[derive(Debug)]
 pub(crate) struct Owned<T> {
     process: u32,
@@ -36,10 +36,10 @@ impl<T> Owned<T> {
         self.process == std::process::id() && !self.broken.load(Ordering::Relaxed)
     }
 
-    /// Does something with the value.
+    /// Calls `act` with the value.
     ///
     /// # Errors
-    /// [`Gone`]: another process has made the value, or something has broken it.
+    /// Returns [`Gone`] if another process has created the value, or if a panic has broken it.
     pub(crate) fn with<'a, R>(&'a self, act: impl FnOnce(&'a T) -> R) -> PyResult<R> {
         let value = self.value.as_ref().filter(|_| self.is_usable());
         let value = value.ok_or_else(|| Gone::new_err("another process has made this"))?;
@@ -54,7 +54,7 @@ impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
         let value = self.value.take();
         if self.is_usable() {
-            // A panic while it is freed would end the interpreter.
+            // Catch a panic here, because it would end the interpreter.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
         } else {
             std::mem::forget(value);

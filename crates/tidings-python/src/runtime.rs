@@ -1,4 +1,4 @@
-//! The thread that a client lives on.
+//! The thread that drives a client.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tidings_client::{Client, InvalidUrl};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// How long a client that nobody holds any more may take to send what waits.
+/// How long a dropped client may take to send its waiting events.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A client and the thread that drives it.
@@ -25,21 +25,21 @@ pub(crate) struct Runtime {
 struct Parts {
     client: Client,
     handle: Handle,
-    /// Dropped, the thread sends what waits, and ends.
+    /// When this is dropped, the thread sends the waiting events and ends.
     _stop: oneshot::Sender<()>,
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        // The thread has ended because its descriptors were closed. To close them again
-        // would close somebody else's.
+        // The thread has ended because its descriptors were closed. Their numbers may be in use
+        // again, so closing them once more could close other files.
         if !self.is_alive() {
             std::mem::forget(self.parts.take());
         }
     }
 }
 
-/// Says that the thread has ended, also by a panic.
+/// Records that the thread has ended, even if by a panic.
 struct Alive(Arc<AtomicBool>);
 
 impl Drop for Alive {
@@ -48,7 +48,7 @@ impl Drop for Alive {
     }
 }
 
-/// Why there is no client.
+/// The reason why a client could not be started.
 #[derive(Debug)]
 pub(crate) enum StartError {
     Setting(InvalidUrl),
@@ -56,10 +56,10 @@ pub(crate) enum StartError {
 }
 
 impl Runtime {
-    /// Starts a thread, and makes the client on it.
+    /// Starts a thread, and creates the client on it.
     ///
     /// # Errors
-    /// A setting is wrong, or the system has no thread or descriptors left.
+    /// Returns an error if a setting is wrong, or if the system has no thread or descriptors left.
     pub(crate) fn start(
         make: impl FnOnce() -> Result<Client, InvalidUrl> + Send + 'static,
     ) -> Result<Self, StartError> {
@@ -100,14 +100,15 @@ impl Runtime {
         &self.parts().handle
     }
 
-    /// Returns whether the thread runs. It ends early if somebody closes its
-    /// descriptors, as daemons do that close everything.
+    /// Returns whether the thread runs. It ends early if the program closes its descriptors, as
+    /// daemons do that close all of them.
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
     }
 
-    /// Does something on the client's thread: whatever needs randomness, which a forked
-    /// child's main thread shares with its parent.
+    /// Runs work on the client's thread and returns the result. Work that needs randomness must run
+    /// there, because a forked child's main thread shares its generators with its parent. Returns
+    /// `None` if the thread has ended.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Client) -> T + Send + 'static,
@@ -123,11 +124,11 @@ impl Runtime {
 
 type Made = Result<(Client, Handle), StartError>;
 
-/// Runs until the client is let go.
+/// Runs the client until its handle is dropped.
 ///
-/// Tokio must be built without its feature `signal`, as it is in the wheel: that feature
-/// keeps a pair of sockets for the whole process, and a forked child that has closed all
-/// descriptors could not make a runtime any more.
+/// Tokio must be built without its feature `signal`, as it is in the wheel. That feature keeps a
+/// pair of sockets for the whole process. A forked child that has closed all descriptors could then
+/// not create a runtime any more.
 fn drive(
     make: impl FnOnce() -> Result<Client, InvalidUrl>,
     made: &mpsc::Sender<Made>,
@@ -148,9 +149,10 @@ fn drive(
         runtime.block_on(serve(make, made, stopped));
     }));
     match driven {
-        // A name that is being looked up is not waited for.
+        // Do not wait for a name lookup that is still running.
         Ok(()) => runtime.shutdown_background(),
-        // Its descriptors are closed, and their numbers may be somebody else's by now.
+        // Leak the runtime, because its descriptors are closed, and their numbers may already
+        // belong to other files.
         Err(_) => std::mem::forget(runtime),
     }
 }

@@ -1,10 +1,10 @@
-//! A task that this process does.
+//! A task that this process runs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use serde_json::Value;
-use tidings_client::protocol::{Data, EventType, NewEvent};
+use tidings_client::protocol::{Data, EventType, LogStream, NewEvent, ProgressUpdate};
 use tidings_client::{Ending, Losses, ReceiptError, Reporter, Stopped};
 use tokio::runtime::Handle;
 
@@ -13,7 +13,7 @@ use crate::failure::{Fault, wrong};
 use crate::operation::{Operation, Outcome};
 use crate::owned::Owned;
 
-/// A running task, and the duty to say how it ended.
+/// A running task. The program must report how it ends.
 #[derive(Debug)]
 #[pyclass(frozen, module = "tidings._native")]
 pub(crate) struct Task {
@@ -23,7 +23,7 @@ pub(crate) struct Task {
 #[derive(Debug)]
 struct Inner {
     reporter: Reporter,
-    /// Nothing once the task has ended.
+    /// `None` once the task has ended.
     guard: Mutex<Option<tidings_client::Task>>,
     handle: Handle,
 }
@@ -67,7 +67,7 @@ impl Inner {
     }
 }
 
-/// Reads an event's type and data.
+/// Creates an event from its type and its data as JSON.
 pub(crate) fn event(event_type: &str, data: &str) -> PyResult<NewEvent> {
     let event_type = EventType::new(event_type).map_err(|error| wrong(&error))?;
     let data = Data::parse(data).map_err(|error| wrong(&error))?;
@@ -76,24 +76,38 @@ pub(crate) fn event(event_type: &str, data: &str) -> PyResult<NewEvent> {
 
 #[pymethods]
 impl Task {
-    /// Reports how far the task is, in per cent.
-    #[pyo3(signature = (percent, message = None))]
-    fn progress(&self, percent: f64, message: Option<&str>) -> PyResult<()> {
-        self.with(|task| task.reporter.progress(percent, message))
-    }
-
-    /// Reports how far the task is, as so much of so much.
-    #[pyo3(signature = (current, total, message = None))]
-    fn progress_of(&self, current: f64, total: f64, message: Option<&str>) -> PyResult<()> {
-        self.with(|task| task.reporter.progress_of(current, total, message))
+    /// Reports the task's progress.
+    #[pyo3(signature = (progress, message, current, total, stage))]
+    fn progress(
+        &self,
+        progress: Option<f64>,
+        message: Option<String>,
+        current: Option<f64>,
+        total: Option<f64>,
+        stage: Option<String>,
+    ) -> PyResult<()> {
+        let mut update = ProgressUpdate::default();
+        update.progress = progress;
+        update.message = message;
+        update.current = current;
+        update.total = total;
+        update.stage = stage;
+        let event = NewEvent::progress_with(&update);
+        self.with(|task| task.reporter.publish(event))
     }
 
     /// Reports lines of a log.
-    fn log(&self, message: &str) -> PyResult<()> {
-        self.with(|task| task.reporter.log(message))
+    #[pyo3(signature = (message, level, stream))]
+    fn log(&self, message: &str, level: Option<&str>, stream: Option<&str>) -> PyResult<()> {
+        let stream: Option<LogStream> = stream
+            .map(str::parse)
+            .transpose()
+            .map_err(|error| wrong(&error))?;
+        let event = NewEvent::log_with(message, level, stream);
+        self.with(|task| task.reporter.publish(event))
     }
 
-    /// Adds to an output.
+    /// Appends text to an output.
     fn output(&self, output_id: &str, text: &str) -> PyResult<()> {
         self.with(|task| {
             task.reporter
@@ -107,7 +121,7 @@ impl Task {
         self.with(|task| task.reporter.publish(event))
     }
 
-    /// Reports any event; the operation gives the server's answer.
+    /// Reports any event. The operation returns the server's answer.
     fn confirm(&self, event_type: &str, data: &str) -> PyResult<Operation> {
         let event = event(event_type, data)?;
         self.with(|task| {
@@ -116,24 +130,25 @@ impl Task {
         })
     }
 
-    /// Ends the task with this event. The operation gives how many reports were refused
-    /// and dropped, as JSON.
+    /// Ends the task with this event. The operation returns the numbers of refused and dropped
+    /// reports as JSON.
     fn end(&self, event_type: &str, data: &str) -> PyResult<Operation> {
         let end = event(event_type, data)?;
         self.finish(|task| task.end(end))
     }
 
-    /// Ends the task as cancelled, as the command `cancel` asks for, which is completed.
+    /// Ends the task as cancelled, and completes the command `cancel`.
     fn cancel(&self, reason: &str) -> PyResult<Operation> {
         self.finish(|task| task.cancel(reason))
     }
 
-    /// Returns whether the task is to stop.
+    /// Returns whether the task was asked to stop.
     fn is_cancelled(&self) -> PyResult<bool> {
         self.with(|task| task.reporter.is_cancelled())
     }
 
-    /// Waits until the task is to stop; gives who asked for it, as JSON.
+    /// Waits until the task is asked to stop. The operation returns the name of the requester as
+    /// JSON.
     fn cancelled(&self) -> PyResult<Operation> {
         self.with(|task| {
             let reporter = task.reporter.clone();
@@ -144,14 +159,14 @@ impl Task {
         })
     }
 
-    /// Returns the commands that the task is given. The program then answers `cancel`
-    /// itself, too.
+    /// Returns the commands that are sent to the task. From then on, the program must also answer
+    /// `cancel`.
     fn commands(&self) -> PyResult<Commands> {
         self.with(|task| Commands::new(task.reporter.commands()))
     }
 }
 
-/// What of a task's reports was lost, as JSON.
+/// Returns the numbers of lost reports and the first refusal, as JSON.
 fn told(losses: &Losses) -> String {
     let first = losses.refused.first();
     let first = first.map(|refusal| format!("{}: {}", refusal.event_type, refusal.error));

@@ -14,10 +14,10 @@ use crate::bell::{Bell, timeout};
 use crate::failure::{Fault, chain, wrong};
 use crate::owned::Owned;
 
-/// A stream that Python takes from when its bell has rung.
+/// A stream from which Python takes an item after the stream's bell has rung.
 ///
-/// Taking is one step, done by whoever wants the item. So nothing is lost when a
-/// coroutine that waits is cancelled.
+/// Taking an item is a single step of the consumer. A coroutine that is cancelled while it waits
+/// therefore loses no item.
 #[derive(Debug)]
 pub(crate) struct Source<S> {
     stream: Mutex<S>,
@@ -32,7 +32,7 @@ impl<S: Stream + Unpin> Source<S> {
         })
     }
 
-    /// Takes the next item. If there is none yet, the bell rings when there is.
+    /// Takes the next item. If there is none yet, the bell rings as soon as there is one.
     pub(crate) fn poll(&self) -> Poll<Option<S::Item>> {
         self.bell.reset();
         let waker = Waker::from(Arc::clone(&self.bell));
@@ -49,7 +49,7 @@ impl<S: Stream + Unpin> Source<S> {
     }
 }
 
-/// What happens to tasks: take with `poll`.
+/// The updates of watched tasks. Take them with `poll`.
 #[derive(Debug)]
 #[pyclass(frozen, module = "tidings._native")]
 pub(crate) struct Watch {
@@ -85,7 +85,7 @@ enum Told<'a> {
         retry_in: Option<f64>,
     },
     Reconnected,
-    /// A kind that a later version of the client may know.
+    /// A later version of the client may have other kinds of updates.
     Other,
 }
 
@@ -128,7 +128,7 @@ impl<'a> From<&'a Update> for Told<'a> {
 /// Writes a value as JSON.
 ///
 /// # Errors
-/// It cannot be written: a fault of this crate.
+/// Returns an error if the value cannot be written, which would be a bug in this crate.
 pub(crate) fn json(value: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|error| Fault::new("invalid", error.to_string()))
 }
@@ -141,7 +141,8 @@ impl Watch {
     }
 }
 
-/// Reads where a watch begins: `since`, else so much `history`.
+/// Returns where a watch starts: at `since` if it is given, otherwise with this number of `history`
+/// events.
 pub(crate) fn start(since: Option<&str>, history: u32) -> PyResult<Start> {
     Ok(match since {
         Some(since) => {
@@ -156,7 +157,7 @@ pub(crate) fn start(since: Option<&str>, history: u32) -> PyResult<Start> {
 
 #[pymethods]
 impl Watch {
-    /// Takes the next update as JSON; none if there is none yet.
+    /// Takes the next update as JSON, or returns `None` if there is none yet.
     fn poll(&self) -> PyResult<Option<String>> {
         match self.source.with(Source::poll)? {
             Poll::Ready(Some(Ok(update))) => Ok(Some(json(&Told::from(&update))?)),
@@ -166,21 +167,21 @@ impl Watch {
         }
     }
 
-    /// Waits until there may be an update, for so many seconds at most.
+    /// Waits until there may be an update, for at most `seconds`. Returns whether there may be one.
     #[pyo3(signature = (seconds = None))]
     fn wait(&self, py: Python<'_>, seconds: Option<f64>) -> PyResult<bool> {
         let bell = self.source.with(Source::bell)?;
         bell.wait(py, timeout(seconds)?)
     }
 
-    /// Has the callback called once when there may be an update, from any thread.
+    /// Registers a callback. It is called once, from any thread, when there may be an update.
     fn on_ready(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
         let bell = self.source.with(Source::bell)?;
         bell.on_ring(py, callback);
         Ok(())
     }
 
-    /// Returns a task's state after the last update that was taken, as JSON.
+    /// Returns a task's state after the last taken update, as JSON.
     fn state(&self, task_id: &str) -> PyResult<Option<String>> {
         let task_id = TaskId::new(task_id).map_err(|error| wrong(&error))?;
         let state = self

@@ -37,6 +37,8 @@ class Server:
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TIDINGS_")}
         command = [os.environ["SERVER_BIN"], "--listen", f"127.0.0.1:{self.port}", "--log", "error"]
+        # A busy machine keeps a reader waiting for long. It is not given up.
+        command += ["--write-timeout", "10m"]
         self.process = subprocess.Popen(
             [*command, *self.options], stdout=subprocess.PIPE, env=environment
         )
@@ -159,3 +161,11 @@ class Script:
         status, output = self.wait()
         assert status == 0, output
         return output
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says how many vectors of docs/conformance have passed, as the other clients' tests do."""
+    passed = terminalreporter.stats.get("passed", [])
+    counts = [count for report in passed for name, count in report.user_properties if name == "vectors"]
+    if counts:
+        terminalreporter.write_line(f"{sum(counts)} conformance vectors")

@@ -178,3 +178,32 @@ def test_a_loop_that_ends_first(server: Server) -> None:
     client.publish("later", "task_completed")
     until("it is known", lambda: client.snapshot("later").status == "completed")
     client.close()
+
+
+def test_a_refused_question_is_not_waited_for(server: Server) -> None:
+    async def main() -> None:
+        async with aio.Client(server.url) as client:
+            async with client.task("asking") as task:
+                with pytest.raises(tidings.Refused):
+                    await task.ask("q", {"type": "nonsense"})
+                with pytest.raises(ValueError, match="65536"):
+                    await task.ask("q", {"description": "x" * 100_000})
+
+    run(main())
+
+
+def test_a_question_that_a_server_has_forgotten_is_asked_again(server: Server) -> None:
+    async def main() -> None:
+        async with aio.Client(server.url) as client:
+            async with client.task("asking") as task:
+                asked = asyncio.ensure_future(task.ask("Go on?", {"type": "boolean"}))
+                for restart in (True, False):
+                    while not (state := await client.snapshot("asking")).pending_inputs:
+                        await asyncio.sleep(0.02)
+                    if restart:
+                        server.kill()
+                        server.start()
+                await client.answer("asking", state.pending_inputs[0].input_id, True)
+                assert await asked is True
+
+    run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -215,3 +216,93 @@ def test_gunicorn_with_preloaded_workers(server: Server, tmp_path: Path) -> None
     finally:
         gunicorn.send_signal(signal.SIGTERM)
         assert gunicorn.wait(DEADLINE) == 0
+
+
+def test_no_copy_of_a_task_has_the_ids_of_another(server: Server, client: tidings.Client) -> None:
+    script = """
+import multiprocessing, tidings
+
+def work(job):
+    task, number = job
+    with task.step(f"part {number}"), task.tool("search"):
+        pass
+
+if __name__ == "__main__":
+    with tidings.client().task("whole") as task:
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(work, [(task, number) for number in range(8)], chunksize=1)
+            pool.close()
+            pool.join()
+        with task.tool("search"):
+            pass
+"""
+    Script(script, server.url).succeeds()
+    found = events(client, "whole", "task_completed")
+    steps = {e.data["step_id"] for e in found if e.event_type == "step_started"}
+    calls = {e.data["tool_call_id"] for e in found if e.event_type == "tool_call_started"}
+    assert (len(steps), len(calls)) == (8, 9)
+    state = client.wait("whole", DEADLINE)
+    assert {step.state for step in state.steps} == {"completed"}
+
+
+def test_a_child_that_leaves_the_blocks_of_its_parent_ends_nothing(
+    server: Server, client: tidings.Client
+) -> None:
+    script = """
+import io, os, sys, tidings
+from tidings.tqdm import tqdm
+with tidings.client().task("whole") as task:
+    with task.step("step"), task.tool("tool"), task.output("text") as output:
+        for number in tqdm(range(2), file=io.StringIO()):
+            for _ in tqdm(range(2), desc="bar", file=io.StringIO()):
+                if number == 0:
+                    child = os.fork()
+                    if child == 0:
+                        sys.exit(0)
+                    assert os.waitpid(child, 0)[1] == 0
+        task.report("alone")
+"""
+    pytest.importorskip("tqdm")
+    Script(script, server.url).succeeds()
+    found = types(events(client, "whole", "task_completed"))
+    alone = found.index("alone")
+    for ended in ("tool_call_completed", "step_completed", "output_completed"):
+        assert ended in found[alone:]
+    assert not {"tool_call_completed", "output_completed", "step_failed"} & {*found[:alone]}
+    assert "tool_call_failed" not in found
+
+
+def test_a_child_has_the_token_that_was_set_last() -> None:
+    client = tidings.Client("http://127.0.0.1:9", token="first")
+    client.set_token("second")
+    assert pickle.loads(pickle.dumps(client))._core.options.token == "second"
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, str(client._core.options.token).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 100) == b"second"
+    client.close(0)
+
+
+def test_a_child_is_told_what_belongs_to_its_parent(server: Server) -> None:
+    script = """
+import os, tidings
+client = tidings.client()
+task, watch = client.task("t"), client.watch("t")
+commands = task.commands
+child = os.fork()
+if child == 0:
+    acts = [lambda: task.commands, commands.next, watch.next, lambda: watch.state("t")]
+    for act in acts:
+        try:
+            act()
+        except tidings.Stopped:
+            continue
+        os._exit(1)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+task.complete()
+"""
+    Script(script, server.url).succeeds()

@@ -50,3 +50,24 @@ def test_a_handler_with_a_task_of_its_own(client: tidings.Client) -> None:
     assert [e.data for e in events(client, "own", "task_completed") if e.event_type == "log"] == [
         {"message": "high", "level": "error"}
     ]
+
+
+def test_a_record_is_formatted_and_filtered_as_the_program_says(client: tidings.Client) -> None:
+    class Loud(tidings.logging.Handler):
+        def format(self, record: logging.LogRecord) -> str:
+            return super().format(record).upper()
+
+    task = client.task("own")
+    handlers = [tidings.logging.Handler(task), Loud(task), tidings.logging.Handler(task)]
+    handlers[0].setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handlers[2].addFilter(lambda record: record.levelno > logging.INFO)
+    logger = logging.Logger("program")
+    for handler in handlers:
+        logger.addHandler(handler)
+    logger.info("frame %d", 7)
+    task.complete()
+    found = events(client, "own", "task_completed")
+    assert [e.data["message"] for e in found if e.event_type == "log"] == [
+        "program: frame 7",
+        "FRAME 7",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import pydoc
 import shutil
 import subprocess
@@ -17,6 +18,21 @@ def test_help_names_what_there_is() -> None:
     for name in tidings.__all__:
         assert getattr(tidings, name).__doc__ or name == "Update", f"{name} has no docstring"
     assert "client.task(" in text and "tidings.tqdm" in text
+
+
+def test_help_describes_every_field_with_its_type() -> None:
+    public = [getattr(module, name) for module in (tidings, tidings.types) for name in module.__all__]
+    described = [each for each in public if isinstance(each, type) and each.__annotations__]
+    assert tidings.Event in described and tidings.types.LogData in described
+    for each in described:
+        for field in each.__annotations__:
+            assert f"    {field} (" in (each.__doc__ or ""), f"{each.__name__}.{field}"
+
+
+def test_a_public_name_says_where_it_is_public() -> None:
+    assert repr(tidings.Refused) == "<class 'tidings.Refused'>"
+    assert pickle.loads(pickle.dumps(tidings.Refused("forbidden", "no"))).code == "forbidden"
+    assert tidings.aio.Client.__module__ == "tidings.aio"
 
 
 def test_a_framework_is_imported_only_when_it_is_used() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import DEADLINE, Script, Server, events, types, until
@@ -49,7 +51,9 @@ def test_a_block_reports_its_start_its_parts_and_its_end(client: tidings.Client)
     assert [agent.status for agent in state.agents] == ["working"]
     assert [artifact.artifact_id for artifact in state.artifacts] == ["film"]
     found = events(client, "render-7", "task_completed")
-    assert {event.source for event in found} == {"tests"}
+    # The server itself says what the child of this task does.
+    own = [event for event in found if event.event_type != "children_update"]
+    assert {event.source for event in own} == {"tests"}
     assert [event.data for event in found if event.event_type == "frame"] == [{"number": 7}]
     assert client.wait("render-7-sound", DEADLINE).parent_task_id == "render-7"
 
@@ -120,6 +124,114 @@ def test_reporting_never_raises(client: tidings.Client) -> None:
     task.progress(50)
     task.log("after the end")
     task.complete()
+
+
+class Mute(Exception):
+    """It raises when it is asked for its text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_exception_without_a_text_stays_the_programs_own(client: tidings.Client) -> None:
+    with pytest.raises(Mute):
+        with client.task("mute") as task:
+            with task.step("step"), task.tool("tool"):
+                raise Mute
+    state = client.wait("mute", DEADLINE)
+    assert state.error is not None and state.error.code == "Mute"
+    assert state.steps[0].state == "failed" and state.tool_calls[0].state == "failed"
+    with pytest.raises(SystemExit):
+        with client.task("exit"):
+            raise SystemExit(Mute())
+    assert client.wait("exit", DEADLINE).status == "failed"
+
+
+def test_a_result_without_a_text_is_no_failure(client: tidings.Client) -> None:
+    circle: list[object] = []
+    circle.extend([circle] * 20)
+    for result in (Mute(), {"a": [Mute()]}, {Mute(): 1}, 10**5000, circle):
+        with client.task("good") as task:
+            task.result = result
+        assert not task.complete().wait(DEADLINE)
+        assert client.wait("good", DEADLINE).status == "completed"
+        assert client.snapshot("good").result is not None
+
+
+def test_any_text_is_reported(client: tidings.Client) -> None:
+    odd = "\ud800 half a pair"
+    with client.task("odd", name=odd, source=odd, parent="of") as task:
+        task.progress(40, odd, stage=odd)
+        task.log(odd, odd)
+        with task.step(odd) as step:
+            step.result = odd
+        with task.tool(odd, odd):
+            pass
+        with task.output(odd):
+            pass
+        task.agent("agent", "working", odd)
+        task.artifact("film", name=Path("film"), url=odd)  # type: ignore[arg-type]
+        task.report("own", {"text": odd, odd: 1, "whole": "🎬"})
+        task.progress(50, 7, stage=Path("stage"))  # type: ignore[arg-type]
+        task.result = odd
+        for name in (Path("a path"), 7):
+            client.task("named", name=name).complete()  # type: ignore[arg-type]
+    assert not task.complete().wait(DEADLINE)
+    state = client.wait("odd", DEADLINE)
+    told = "? half a pair"
+    assert (state.name, state.result, state.steps[0].name) == (told, told, told)
+    assert (state.message, state.stage) == ("7", "stage")
+    found = events(client, "odd", "task_completed")
+    own = [event.data for event in found if event.event_type == "own"]
+    assert own == [{"text": told, told: 1, "whole": "🎬"}]
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://localhost", "http://", "http://a b", "http://a:port"]
+)
+def test_a_wrong_url_is_refused_at_once(url: str) -> None:
+    for kind in (tidings.Client, tidings.aio.Client):
+        with pytest.raises(ValueError, match="not the URL"):
+            kind(url)
+
+
+def test_a_refused_question_is_not_waited_for(client: tidings.Client) -> None:
+    with client.task("asking") as task:
+        with pytest.raises(tidings.Refused):
+            task.ask("q", {"type": "nonsense"})
+        with pytest.raises(tidings.Refused):
+            task.ask("q", choices=[])
+        with pytest.raises(ValueError, match="65536"):
+            task.ask("q", {"description": "x" * 100_000})
+        other = pickle.loads(pickle.dumps(task))
+        with pytest.raises(tidings.Refused):
+            other.ask("q", {"type": "nonsense"})
+
+
+def test_a_timeout_may_be_infinite(client: tidings.Client) -> None:
+    forever = float("inf")
+    client.publish("t", "own", {}, timeout=forever)
+    assert client.snapshot("t", forever).task_id == "t"
+    assert client.flush(forever) == 0
+    with client.watch("t") as watch:
+        assert watch.next(forever) is not None
+    assert not client.task("done").complete().wait(forever)
+
+
+def test_a_watch_that_is_closed_ends_in_another_thread(client: tidings.Client) -> None:
+    watch = client.watch("never")
+    begun = threading.Event()
+
+    def follow() -> None:
+        for _ in watch:
+            begun.set()
+
+    other = threading.Thread(target=follow, daemon=True)
+    other.start()
+    assert begun.wait(DEADLINE)
+    watch.close()
+    other.join(DEADLINE)
+    assert not other.is_alive()
 
 
 def test_a_task_that_another_worker_does(client: tidings.Client) -> None:
@@ -207,6 +319,27 @@ def test_a_task_hears_that_it_is_cancelled(client: tidings.Client) -> None:
     other.join()
     state = client.wait("long", DEADLINE)
     assert state.status == "cancelled" and state.pending_commands == []
+
+
+def test_a_tree_is_weighted_and_commanded(client: tidings.Client) -> None:
+    with client.task("release") as release:
+        build, tests = release.child("build"), release.child("tests", weight=3)
+        for wrong in (-1, 0.0001, 2_000_000, float("nan")):
+            with pytest.raises(ValueError, match="the weight must be 0"):
+                release.child("wrong", weight=wrong)
+        tests.progress(40)
+        until("it is weighted", lambda: client.snapshot("release").progress == 30)
+        asked = client.command_tree("release", "dance", {"steps": 3}, timeout=DEADLINE)
+        assert [task.task_id for task in asked] == ["build", "tests", "release"]
+        for task in asked:
+            assert task.published is not None and task.code is None
+            pending = client.snapshot(task.task_id).pending_commands
+            assert pending[0].command_id == task.command_id
+        build.complete()
+        tests.complete()
+    with pytest.raises(tidings.Refused) as refused:
+        client.command_tree("nowhere", "dance", timeout=DEADLINE)
+    assert refused.value.code == "task_not_found"
 
 
 def test_a_question_is_answered_by_who_watches(client: tidings.Client) -> None:

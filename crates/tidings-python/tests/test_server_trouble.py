@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
+import pytest
 from conftest import DEADLINE, Server, until
 
 import tidings
@@ -70,6 +72,24 @@ def test_a_task_goes_on_when_the_server_has_lost_its_memory(
     assert client.wait("long", DEADLINE).status == "completed"
 
 
+def test_a_question_that_a_server_has_forgotten_is_asked_again(
+    server: Server, client: tidings.Client
+) -> None:
+    def answer() -> None:
+        for restart in (True, False):
+            open_now = until("it asks", lambda: client.snapshot("asking").pending_inputs)
+            if restart:
+                server.kill()
+                server.start()
+        client.answer("asking", open_now[0].input_id, True)
+
+    other = threading.Thread(target=answer)
+    other.start()
+    with client.task("asking") as task:
+        assert task.ask("Go on?", {"type": "boolean"}, timeout=DEADLINE) is True
+    other.join()
+
+
 def test_a_watch_is_told_of_the_restart(server: Server, client: tidings.Client) -> None:
     client.publish("t", "own", {})
     with client.watch("t") as watch:
@@ -116,6 +136,21 @@ def test_memory_is_bounded_while_the_server_is_away() -> None:
             assert resident() - before < 15_000_000
             assert client.pending <= 8_192
         client.close(0)
+
+
+def test_a_client_that_the_server_refuses_says_so_in_flush(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("a secret that is long enough for HMAC with SHA-256")
+    server = Server("--auth", "jwt", "--jwt-key", str(key))
+    try:
+        client = tidings.Client(server.url, token="bad")
+        client.task("t").log("never")
+        until("it is refused", lambda: client.status == "stopped")
+        with pytest.raises(tidings.Stopped):
+            client.flush(DEADLINE)
+        client.close()
+    finally:
+        server.kill()
 
 
 def test_a_client_that_was_closed_says_so(server: Server) -> None:

@@ -1,4 +1,4 @@
-//! What tasks' logs have grown by, as Redis publishes it.
+//! Receives the events of other nodes through Redis.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,17 +21,17 @@ use crate::neighbours::RedisNeighbours;
 use crate::store::{CONCURRENT, RedisStore, bucket_of, text};
 use crate::watched::Watched;
 
-/// Channels asked for in one command.
+/// The number of channels in one command.
 const CHANNELS: usize = 256;
 
-/// Tasks compared with Redis in one pipeline.
+/// The number of tasks that are compared with Redis in one pipeline.
 const COMPARED: usize = 256;
 
-/// What other nodes publish, and which tasks this one hears of.
+/// The broker over Redis: the events of other nodes, and the tasks that this node watches.
 ///
-/// The script that appends an event publishes it, so there is nothing to
-/// announce. Messages carry the event; a node that misses some sees it by the
-/// offset of the next, or by comparing its tasks with Redis every few seconds.
+/// The script that appends an event also publishes it, so [`announce`](Broker::announce) does
+/// nothing. A message contains the event. A node that misses a message notices it by the offset
+/// of the next one. It also compares its tasks with Redis every few seconds.
 pub struct RedisBroker {
     inner: Arc<Inner>,
 }
@@ -40,8 +40,9 @@ struct Inner {
     store: Arc<RedisStore>,
     watched: Mutex<Watched>,
     wants_new: AtomicBool,
+    wants_children: AtomicBool,
     changed: Notify,
-    /// Notices could not be handed over.
+    /// True if notices could not be sent to the bus.
     lost: AtomicBool,
     echo: String,
     neighbours: Arc<RedisNeighbours>,
@@ -66,6 +67,7 @@ impl RedisBroker {
                 store,
                 watched: Mutex::default(),
                 wants_new: AtomicBool::new(false),
+                wants_children: AtomicBool::new(false),
                 changed: Notify::new(),
                 lost: AtomicBool::new(false),
                 echo,
@@ -79,7 +81,7 @@ impl RedisBroker {
 #[async_trait]
 impl Broker for RedisBroker {
     async fn announce(&self, _: Announcement) -> Result<(), BrokerError> {
-        // The script that stored it has said so.
+        // The script that stored the event has published it.
         Ok(())
     }
 
@@ -126,6 +128,12 @@ impl Interest for Inner {
         }
     }
 
+    fn watch_children(&self, wanted: bool) {
+        if self.wants_children.swap(wanted, Ordering::SeqCst) != wanted {
+            self.changed.notify_one();
+        }
+    }
+
     async fn list(
         &self,
         prefix: &str,
@@ -137,7 +145,7 @@ impl Interest for Inner {
     }
 }
 
-/// One connection's life.
+/// The life of one connection.
 struct Session<'a> {
     inner: &'a Inner,
     connection: Connection,
@@ -145,7 +153,7 @@ struct Session<'a> {
     hears_new: bool,
 }
 
-/// The connection is of no use any more.
+/// The connection is broken.
 struct Broken;
 
 impl Inner {
@@ -155,7 +163,7 @@ impl Inner {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Listens for as long as it is polled, over one connection after the other.
+    /// Listens while it is polled, over one connection after another.
     async fn listen(&self, to: &mpsc::Sender<Notice>) {
         let mut backoff = Backoff::new();
         loop {
@@ -179,7 +187,7 @@ impl Inner {
                         hears_new: false,
                     };
                     let started = Instant::now();
-                    // It ends when the connection is broken, and in no other way.
+                    // The session ends only when the connection is broken.
                     let _: Result<(), Broken> = session.run(&mut pushes, &overflown).await;
                     self.store.link.set_hearing(false);
                     self.watched().disconnected();
@@ -206,7 +214,7 @@ impl Session<'_> {
             self.subscribe(&[channel]).await.map_err(|_| Broken)?;
         }
         self.follow().await?;
-        // Whatever happened while nobody listened.
+        // Notices may have been lost while there was no connection.
         self.send(Notice::Lost);
         self.inner.neighbours.missed();
         self.inner.store.link.set_hearing(true);
@@ -248,7 +256,7 @@ impl Session<'_> {
         }
     }
 
-    /// Says something to itself; whether it is heard tells if messages come through.
+    /// Sends a message to this node's own channel. If it arrives, messages come through.
     fn send_echo(&self) {
         let store = Arc::clone(&self.inner.store);
         let echo = self.inner.echo.clone();
@@ -257,7 +265,7 @@ impl Session<'_> {
             let mut publish = redis::cmd(command);
             publish.arg(&echo).arg("");
             let said = store.link.query::<Value>(&publish);
-            // If it could not be said it is not heard, and that is noticed.
+            // If the message was not sent, it does not arrive, and the session notices that.
             let _ = said.await;
         });
     }
@@ -276,7 +284,7 @@ impl Session<'_> {
         }
     }
 
-    /// Channels of one command lie in one slot, where that matters.
+    /// Groups tasks, because in a cluster the channels of one command must lie in one slot.
     fn grouped(&self, tasks: Vec<TaskId>) -> Vec<Vec<TaskId>> {
         if matches!(self.connection, Connection::Server(_)) {
             return tasks.chunks(CHANNELS).map(<[_]>::to_vec).collect();
@@ -299,7 +307,7 @@ impl Session<'_> {
             .collect()
     }
 
-    /// Asks for what is watched, and no more.
+    /// Subscribes to the channels of watched tasks, and to no others.
     async fn follow(&mut self) -> Result<(), Broken> {
         self.follow_new().await?;
         let changes = self.inner.watched().changes();
@@ -328,8 +336,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// One shard of a cluster may be away while the others are not: what lies
-    /// there is tried again with the next look at everything.
+    /// Handles a failed command. One shard of a cluster may be away while the others work. The
+    /// next look at everything tries the tasks of that shard again.
     fn failed(&self, tasks: Vec<TaskId>, error: &redis::RedisError) -> Result<(), Broken> {
         tracing::debug!(%error, "a subscription could not be changed");
         if matches!(self.connection, Connection::Server(_)) {
@@ -345,7 +353,9 @@ impl Session<'_> {
     }
 
     async fn follow_new(&mut self) -> Result<(), Broken> {
-        let wanted = self.inner.wants_new.load(Ordering::SeqCst);
+        // The same channels carry new tasks and new children.
+        let wanted = self.inner.wants_new.load(Ordering::SeqCst)
+            || self.inner.wants_children.load(Ordering::SeqCst);
         if wanted == self.hears_new {
             return Ok(());
         }
@@ -376,7 +386,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Takes what Redis sent; true if subscriptions are to be looked at.
+    /// Handles a message from Redis. Returns true if the subscriptions need a look.
     fn take(&mut self, push: &PushInfo, heard: &mut Instant) -> Result<bool, Broken> {
         match push.kind {
             PushKind::Message | PushKind::SMessage => {
@@ -386,7 +396,7 @@ impl Session<'_> {
             PushKind::Disconnection => match self.connection {
                 Connection::Server(_) => Err(Broken),
                 Connection::Cluster(_) => {
-                    // One of its servers; which one is not said.
+                    // One of the servers disconnected, and Redis does not say which one.
                     self.inner.watched().disconnected();
                     self.inner.neighbours.missed();
                     self.hears_new = false;
@@ -420,7 +430,13 @@ impl Session<'_> {
             return;
         }
         let Some(task_id) = self.inner.store.keys.task_of(channel) else {
-            // A new task, by its id.
+            if let Some((child, parent)) = message.split_once(' ')
+                && let (Ok(child), Ok(parent)) = (child.parse(), parent.parse())
+            {
+                self.send(Notice::Child { parent, child });
+                return;
+            }
+            // The message contains the id of a new task.
             if let Ok(task_id) = message.parse() {
                 self.send(Notice::Look(task_id));
             }
@@ -443,8 +459,8 @@ impl Session<'_> {
         self.send(event.unwrap_or(Notice::Look(task_id)));
     }
 
-    /// Compares watched tasks with Redis: the message of a task's newest event
-    /// may have been dropped, and no other follow that would show it.
+    /// Compares watched tasks with Redis. The message of a task's newest event may have been
+    /// dropped, without a later message that would reveal it.
     async fn recheck(&mut self) {
         let live = self.inner.watched().live();
         let store = &self.inner.store;

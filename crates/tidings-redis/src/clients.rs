@@ -1,4 +1,4 @@
-//! Clients in Redis: where each one is, what is kept of it, its inbox.
+//! Clients in Redis: the place, the record and the inbox of each client.
 
 use async_trait::async_trait;
 use redis::{Script, ScriptInvocation, Value};
@@ -15,9 +15,9 @@ use crate::store::{garbled, millis, number, text, unavailable};
 
 /// Clients of all nodes, in Redis.
 ///
-/// Each method is one script that touches one client's keys, so it is atomic
-/// and costs one round trip. What nobody writes again within its time goes, by
-/// Redis's clock. Of tokens there are only hashes.
+/// Each method is one script that uses one client's keys, so it is atomic and costs one round
+/// trip. A record expires by Redis's clock unless a node writes it again. Redis stores only
+/// hashes of tokens.
 pub struct RedisClients {
     link: Link,
     keys: Keys,
@@ -34,7 +34,7 @@ fn written(place: &Place) -> String {
     format!("{}/{}", place.node, place.mark)
 }
 
-/// A place as it is written; none for a client that is away.
+/// Reads a place as it is written. Returns `None` for a client that is away.
 fn place(value: &Value) -> Option<Place> {
     let (node, mark) = text(value)?.split_once('/')?;
     Some(Place {

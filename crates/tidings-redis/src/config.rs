@@ -1,4 +1,4 @@
-//! Which Redis, and how long to wait for it.
+//! The settings for Redis.
 
 use std::time::Duration;
 
@@ -10,38 +10,37 @@ use crate::defaults;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RedisConfig {
-    /// Where Redis is, and which kind it is.
+    /// The address and the kind of Redis.
     pub deployment: Deployment,
-    /// What keys and channels begin with; installations that share a Redis
-    /// need different ones. Default `tidings`.
+    /// The prefix of keys and channels. Installations that share a Redis need different
+    /// prefixes. Default: `tidings`.
     pub prefix: String,
-    /// What this node is called where people see it. Default: the beginning of
-    /// a random id.
+    /// The name of this node for people. Default: the beginning of a random id.
     pub node_name: Option<String>,
-    /// Events kept per task, within 64. Default: the bus's, 1,000.
+    /// The number of events kept per task, within 64. Default: that of the bus, 1,000.
     pub max_events: u64,
-    /// Bytes kept per task. Default: the bus's, 256 KiB.
+    /// The number of bytes kept per task. Default: that of the bus, 256 KiB.
     pub max_bytes: usize,
-    /// How long a task that has not ended is kept after its last event. By
-    /// Redis's clock, so nodes' clocks do not matter. Default 24 h.
+    /// How long an unfinished task is kept after its last event. Redis's clock decides, so
+    /// nodes' clocks do not matter. Default: 24 h.
     pub idle_ttl: Duration,
-    /// How long an ended task's snapshot is kept. Default 24 h.
+    /// How long an ended task's snapshot is kept. Default: 24 h.
     pub pinned_ttl: Duration,
-    /// How long an ended task's events are kept. Default 1 h.
+    /// How long an ended task's events are kept. Default: 1 h.
     pub finished_events_ttl: Duration,
-    /// Event ids remembered per task. Default 1,024.
+    /// The number of event ids that are remembered per task. Default: 1,024.
     pub idempotency_ids: usize,
-    /// How long they are remembered after the last one. Default 5 min.
+    /// How long event ids are remembered after the last one. Default: 5 min.
     pub idempotency_ttl: Duration,
-    /// How long a command waits for Redis to come back before it fails. A
-    /// publish then answers `unavailable`. Default 3 s.
+    /// How long a command waits for Redis to come back before it fails. A publish then answers
+    /// `unavailable`. Default: 3 s.
     pub wait: Duration,
-    /// How long one command may take. Default 2 s.
+    /// The longest time for one command. Default: 2 s.
     pub response_timeout: Duration,
 }
 
 impl RedisConfig {
-    /// The defaults, for this deployment.
+    /// Creates the default settings for this deployment.
     pub fn new(deployment: Deployment) -> Self {
         use tidings_bus::defaults as bus;
         Self {
@@ -60,7 +59,7 @@ impl RedisConfig {
         }
     }
 
-    /// Takes over how much and how long a bus keeps.
+    /// Takes over the retention settings of a bus.
     #[must_use]
     pub fn retaining_as(mut self, bus: &tidings_bus::BusConfig) -> Self {
         self.max_events = bus.log_limits.max_events;
@@ -73,14 +72,14 @@ impl RedisConfig {
         self
     }
 
-    /// Sets what keys and channels begin with.
+    /// Sets the prefix of keys and channels.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Sets what this node is called where people see it.
+    /// Sets the name of this node for people.
     #[must_use]
     pub fn node_name(mut self, name: impl Into<String>) -> Self {
         self.node_name = Some(name.into());
@@ -94,7 +93,7 @@ impl RedisConfig {
         self
     }
 
-    /// Sets how long one command may take.
+    /// Sets the longest time for one command.
     #[must_use]
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
@@ -102,7 +101,7 @@ impl RedisConfig {
     }
 }
 
-/// Where Redis is: alone, behind Sentinel, or a cluster.
+/// The kind of Redis: one server, servers behind Sentinel, or a cluster.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Deployment {
@@ -112,7 +111,7 @@ pub enum Deployment {
     Sentinel {
         /// The sentinels.
         sentinels: Vec<ConnectionInfo>,
-        /// What they call the master.
+        /// The sentinels' name for the master.
         master: String,
         /// Database, user, password and TLS for the master itself.
         server: ConnectionInfo,
@@ -121,7 +120,7 @@ pub enum Deployment {
     Cluster(Vec<ConnectionInfo>),
 }
 
-/// The address is none of a Redis.
+/// The error of a text that is not an address of Redis.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -130,10 +129,10 @@ pub enum AddressError {
         "expected redis://HOST:PORT or rediss:// for TLS; redis+sentinel://HOST:PORT,HOST:PORT/MASTER; or redis+cluster://HOST:PORT,HOST:PORT"
     )]
     Scheme,
-    /// Sentinels were given, and not which master.
+    /// The address names sentinels, but no master.
     #[error("the name of the master is missing: redis+sentinel://HOST:PORT/MASTER")]
     NoMaster,
-    /// Something in it cannot be read.
+    /// A part of the address cannot be read.
     #[error("{0:?} is no address of a Redis")]
     Part(String),
 }
@@ -184,7 +183,7 @@ impl std::str::FromStr for Deployment {
     }
 }
 
-/// Errors quote no password: only the part after the user's is named.
+/// Reads one address. Errors quote no password: they contain only the part after the user's.
 fn info(url: &str) -> Result<ConnectionInfo, AddressError> {
     url.into_connection_info().map_err(|_| {
         let shown = url.rsplit_once('@').map_or(url, |(_, host)| host);

@@ -1,9 +1,8 @@
-//! Where things lie in Redis.
+//! The names of keys and channels in Redis.
 //!
-//! All that belongs to a task has one hash tag, so that a script may touch all
-//! of it in a cluster. Tags are a fixed number of buckets and not the tasks'
-//! ids: the index that lists a bucket's tasks then lies in the slot of the
-//! tasks themselves, and is written by the same script.
+//! All keys of a task have one hash tag, so that a script may use all of them in a cluster.
+//! Hash tags are a fixed number of buckets, instead of the tasks' ids. The index of a bucket's
+//! tasks then lies in the slot of the tasks themselves, and the same script writes it.
 
 use tidings_protocol::{ClientId, TaskId};
 
@@ -38,11 +37,12 @@ impl Keys {
             index: format!("{tag}:index"),
             asking: format!("{tag}:asking"),
             due: format!("{tag}:due"),
+            leases: format!("{tag}:leases"),
             appeared: format!("{tag}:new"),
         }
     }
 
-    /// The channel of a task's events.
+    /// Returns the channel of a task's events.
     pub(crate) fn channel(&self, task_id: &TaskId) -> String {
         format!("{}:ev:{task_id}", self.tag(bucket(task_id.as_str())))
     }
@@ -51,27 +51,57 @@ impl Keys {
         format!("{}:index", self.tag(bucket))
     }
 
-    /// A bucket's tasks with an open question.
+    /// Returns the index of a bucket's tasks with an open question.
     pub(crate) fn asking(&self, bucket: u16) -> String {
         format!("{}:asking", self.tag(bucket))
     }
 
-    /// A bucket's tasks by when a question of theirs expires.
+    /// Returns the index of a bucket's tasks by the time of their next question expiry.
     pub(crate) fn due(&self, bucket: u16) -> String {
         format!("{}:due", self.tag(bucket))
     }
 
-    /// The channel where a bucket's new tasks are named.
+    /// Returns the index of the children of a bucket's tasks, by parent and child.
+    pub(crate) fn brood(&self, bucket: u16) -> String {
+        format!("{}:brood", self.tag(bucket))
+    }
+
+    /// Returns the index of a parent's children in a bucket, by their expiry.
+    pub(crate) fn kids(&self, bucket: u16, parent: &TaskId) -> String {
+        format!("{}:kids:{parent}", self.tag(bucket))
+    }
+
+    /// Returns the index of a bucket's parents by the time of their next look.
+    pub(crate) fn stir(&self, bucket: u16) -> String {
+        format!("{}:stir", self.tag(bucket))
+    }
+
+    /// Returns the key of the reign under which a bucket's parents were last looked at.
+    pub(crate) fn reign(&self, bucket: u16) -> String {
+        format!("{}:reign", self.tag(bucket))
+    }
+
+    /// Returns the index of a bucket's tasks that have, or had, children.
+    pub(crate) fn parents(&self, bucket: u16) -> String {
+        format!("{}:parents", self.tag(bucket))
+    }
+
+    /// Returns the prefix of all keys within their hash tag.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Returns the channel of a bucket's new tasks.
     pub(crate) fn appeared(&self, bucket: u16) -> String {
         format!("{}:new", self.tag(bucket))
     }
 
-    /// A channel of this node's own, to see that messages come through.
+    /// Returns a channel of this node alone, which shows that messages come through.
     pub(crate) fn echo(&self, node: &str) -> String {
         format!("{{{}:echo:{node}}}", self.prefix)
     }
 
-    /// A client, and its inbox.
+    /// Returns the keys of a client and of its inbox.
     pub(crate) fn client(&self, client_id: &ClientId) -> (String, String) {
         let tag = self.tag(bucket(client_id.as_str()));
         (
@@ -80,18 +110,18 @@ impl Keys {
         )
     }
 
-    /// The nodes by the time they were last heard of, and their names.
+    /// Returns the keys of the nodes by the time of their last heartbeat, and of their names.
     pub(crate) fn nodes(&self) -> (String, String) {
         let tag = format!("{{{}:nodes}}", self.prefix);
         (format!("{tag}:heard"), format!("{tag}:names"))
     }
 
-    /// The channel of what is sent to one node.
+    /// Returns the channel of messages to one node.
     pub(crate) fn mail(&self, node: &str) -> String {
         format!("{{{}:mail:{node}}}", self.prefix)
     }
 
-    /// The task of a channel of events; none if it is another kind of channel.
+    /// Returns the task of a channel of events. Returns `None` for another kind of channel.
     pub(crate) fn task_of(&self, channel: &str) -> Option<TaskId> {
         let rest = channel.strip_prefix('{')?.strip_prefix(&self.prefix)?;
         let (_, id) = rest.split_once("}:ev:")?;
@@ -105,18 +135,19 @@ pub(crate) struct TaskKeys {
     pub(crate) meta: String,
     pub(crate) log: String,
     pub(crate) ids: String,
-    /// Which parts of the task's outputs are kept.
+    /// The kept part of each output of the task.
     pub(crate) outputs: String,
-    /// Their text, in blocks.
+    /// The text of the outputs, in blocks.
     pub(crate) texts: String,
     pub(crate) index: String,
     pub(crate) asking: String,
     pub(crate) due: String,
+    pub(crate) leases: String,
     pub(crate) channel: String,
     pub(crate) appeared: String,
 }
 
-/// FNV-1a: any stable hash will do, and this one is three lines.
+/// Returns the bucket of a text, by FNV-1a. Any stable hash works, and this one is three lines.
 pub(crate) fn bucket(text: &str) -> u16 {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -150,6 +181,7 @@ mod tests {
             &keys.index,
             &keys.asking,
             &keys.due,
+            &keys.leases,
             &keys.channel,
             &keys.appeared,
         ] {

@@ -1,15 +1,12 @@
-//! Several Tidings nodes as one, over Redis or Valkey: alone, with Sentinel, or
-//! a cluster.
+//! Runs several Tidings nodes as one, over Redis or Valkey: one server, Sentinel, or a cluster.
 //!
-//! Offsets, history, snapshots and event ids live in Redis; [`RedisStore`]
-//! appends with one atomic script, and [`RedisBroker`] carries what was
-//! appended to the nodes that watch it. Each node keeps its own logs in step
-//! with Redis's, so fan-out costs what it costs on one node.
+//! Offsets, history, snapshots and event ids are in Redis. [`RedisStore`] appends events with
+//! one atomic script, and [`RedisBroker`] carries them to the nodes that watch the task. Each
+//! node keeps its own copy of the logs, so the fan-out costs the same as on one node.
 //!
-//! What this is not: a queue, or a client for other uses of Redis. Neighbours
-//! are `tidings-bus`, whose [`Store`](tidings_bus::Store) and
-//! [`Broker`](tidings_bus::Broker) it implements, and the server, which has it
-//! behind `--redis`.
+//! This crate is not a queue, and not a client for other uses of Redis. It implements
+//! [`Store`](tidings_bus::Store) and [`Broker`](tidings_bus::Broker) of `tidings-bus`. The
+//! server uses it for `--redis`.
 //!
 //! ```no_run
 //! use tidings_bus::{BusConfig, EventBus};
@@ -36,6 +33,7 @@ mod node;
 mod script;
 mod sentinel;
 mod store;
+mod trees;
 mod watched;
 
 pub use broker::RedisBroker;

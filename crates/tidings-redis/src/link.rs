@@ -1,4 +1,4 @@
-//! The connection that commands go over: made, watched and made again.
+//! The connection for commands. The link connects, watches the connection, and connects again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -55,11 +55,11 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// What pushed messages go to; it must not block.
+/// The receiver of pushed messages. It must not block.
 pub(crate) type PushSender = Arc<dyn AsyncPushSender>;
 
-/// Connects anew, as the deployment wants it. With `pushes`, speaks RESP3 and
-/// hands over what the server sends by itself.
+/// Connects as the deployment requires. With `pushes`, the connection uses RESP3 and passes on
+/// pushed messages.
 pub(crate) async fn connect(
     config: &RedisConfig,
     pushes: Option<PushSender>,
@@ -118,7 +118,7 @@ pub(crate) fn io_error(text: &'static str) -> RedisError {
     RedisError::from((ErrorKind::Io, text))
 }
 
-/// Whether trying again on another connection, or a little later, may help.
+/// Returns whether another try may help, on another connection or a little later.
 pub(crate) fn is_transient(error: &RedisError) -> bool {
     use ServerErrorKind as Server;
     error.is_io_error()
@@ -140,8 +140,14 @@ pub(crate) fn is_transient(error: &RedisError) -> bool {
         )
 }
 
-/// Pauses between attempts: doubled up to a bound, each anywhere between half
-/// and all of it, so that nodes do not come back all at once.
+/// Returns whether the server refuses writes until an administrator helps: it has no memory left,
+/// cannot write to its disk, or has too few replicas.
+fn refuses_writes(error: &RedisError) -> bool {
+    matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS"))
+}
+
+/// The pauses between attempts. The pause doubles up to a limit. Each pause is a random part
+/// between half and all of it, so that nodes do not come back all at once.
 #[derive(Debug)]
 pub(crate) struct Backoff(Duration);
 
@@ -157,14 +163,14 @@ impl Backoff {
     }
 }
 
-/// What is to be done over the connection.
+/// The work for the connection.
 #[derive(Clone, Copy)]
 enum Work<'a> {
     Command(&'a Cmd),
     Script(&'a ScriptInvocation<'a>),
 }
 
-/// Commands to Redis, whatever becomes of the connection.
+/// Runs commands in Redis, and survives broken connections.
 #[derive(Clone)]
 pub(crate) struct Link {
     inner: Arc<Inner>,
@@ -172,20 +178,23 @@ pub(crate) struct Link {
 
 struct Inner {
     config: RedisConfig,
-    /// The connection, and which one it is.
+    /// The connection and its number.
     current: watch::Sender<Option<(u64, Connection)>>,
     /// The number of the last connection that was found broken.
     broken: AtomicU64,
     look: Notify,
     durable: AtomicBool,
-    /// Messages come in, over the connection that is for them.
+    /// True if the connection for messages receives them.
     hearing: AtomicBool,
-    /// When all was last well.
+    /// True if the server refuses writes. Not used in a cluster, where other servers may take
+    /// them.
+    refusing: AtomicBool,
+    /// The last time at which everything worked.
     well: Mutex<Option<Instant>>,
 }
 
 impl Link {
-    /// Starts to connect, and keeps at it until `stop`.
+    /// Starts to connect, and keeps connecting until `stop`.
     pub(crate) fn start(config: RedisConfig, stop: CancellationToken) -> Self {
         let inner = Arc::new(Inner {
             config,
@@ -194,6 +203,7 @@ impl Link {
             look: Notify::new(),
             durable: AtomicBool::new(false),
             hearing: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
             well: Mutex::new(None),
         });
         let link = Self {
@@ -213,54 +223,54 @@ impl Link {
         &self.inner.config
     }
 
-    /// Whether Redis answers at the moment.
+    /// Returns whether Redis answers at the moment.
     pub(crate) fn is_up(&self) -> bool {
         self.inner.current.borrow().is_some()
     }
 
-    /// Notes whether messages come in.
+    /// Records whether messages arrive.
     pub(crate) fn set_hearing(&self, hearing: bool) {
         self.inner.hearing.store(hearing, Ordering::Relaxed);
     }
 
-    /// Whether Redis answers and messages come in, or it is so short a time
-    /// since that commands still wait for it.
+    /// Returns whether Redis answers, takes writes, and messages arrive. Also returns true shortly
+    /// after a failure, while commands still wait for Redis.
     pub(crate) fn is_available(&self) -> bool {
         let mut well = self
             .inner
             .well
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if self.is_up() && self.inner.hearing.load(Ordering::Relaxed) {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        if self.is_up() && is(&self.inner.hearing) && !is(&self.inner.refusing) {
             *well = Some(Instant::now());
             return true;
         }
         well.is_some_and(|at| at.elapsed() < self.inner.config.wait)
     }
 
-    /// Changes whenever the connection does.
+    /// Returns a channel that changes whenever the connection changes.
     pub(crate) fn changes(&self) -> watch::Receiver<Option<(u64, Connection)>> {
         self.inner.current.subscribe()
     }
 
-    /// Whether everything that Redis has answered is on its disk.
+    /// Returns whether Redis has written every answered change to its disk.
     pub(crate) fn is_durable(&self) -> bool {
         self.inner.durable.load(Ordering::Relaxed)
     }
 
-    /// Runs a command; see [`run`](Self::run).
+    /// Runs a command. See [`run`](Self::run).
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         Ok(from_redis_value(self.run(Work::Command(command)).await?)?)
     }
 
-    /// Runs a script; see [`run`](Self::run).
+    /// Runs a script. See [`run`](Self::run).
     pub(crate) async fn invoke(&self, script: &ScriptInvocation<'_>) -> RedisResult<Value> {
         self.run(Work::Script(script)).await
     }
 
-    /// Does `work`, again over another connection for as long as it fails for a
-    /// reason that may pass and the time to wait is not up. So it must be
-    /// harmless when done twice.
+    /// Does `work`. After a temporary failure, does the work again over another connection until
+    /// the waiting time is over. The work must therefore be harmless when done twice.
     async fn run(&self, work: Work<'_>) -> RedisResult<Value> {
         let deadline = Instant::now() + self.inner.config.wait;
         let mut backoff = Backoff::new();
@@ -282,6 +292,14 @@ impl Link {
                         return Err(error);
                     }
                     tokio::time::sleep(pause).await;
+                }
+                Err(error) if refuses_writes(&error) => {
+                    if matches!(connection, Connection::Server(_))
+                        && !self.inner.refusing.swap(true, Ordering::Relaxed)
+                    {
+                        tracing::error!(%error, "Redis refuses writes; publishes are refused until it takes them again");
+                    }
+                    return Err(error);
                 }
                 result => return result,
             }
@@ -325,7 +343,7 @@ async fn supervise(inner: &Inner) {
         };
         inner.durable.store(durable, Ordering::Relaxed);
         if let Err(error) = ping(&mut connection, &inner.config.prefix).await {
-            // A replica that is about to become the master, or one that loads.
+            // The replica is about to become the master, or the server is loading.
             tracing::debug!(%error, "Redis is not ready");
             tokio::time::sleep(backoff.next()).await;
             continue;
@@ -347,13 +365,36 @@ async fn supervise(inner: &Inner) {
                 tracing::debug!(%error, "Redis does not answer");
                 break;
             }
+            if inner.refusing.load(Ordering::Relaxed)
+                && takes_writes(&mut connection, &inner.config.prefix).await
+            {
+                inner.refusing.store(false, Ordering::Relaxed);
+                tracing::info!("Redis takes writes again");
+            }
         }
         tracing::warn!("the connection to Redis is lost");
         inner.current.send_replace(None);
     }
 }
 
-/// A sign of life that only a master that takes writes gives.
+/// Returns whether the server takes a write that needs memory.
+async fn takes_writes(connection: &mut Connection, prefix: &str) -> bool {
+    let written: RedisResult<Value> = redis::cmd("SET")
+        .arg(ping_key(prefix))
+        .arg("")
+        .arg("PX")
+        .arg(1)
+        .query_async(connection)
+        .await;
+    written.is_ok()
+}
+
+/// Returns a key that the node's Redis user may use.
+fn ping_key(prefix: &str) -> String {
+    format!("{{{prefix}:ping}}")
+}
+
+/// Sends a command that only a writable master answers.
 async fn ping(connection: &mut Connection, prefix: &str) -> RedisResult<()> {
     match connection {
         Connection::Server(server) => {
@@ -370,16 +411,15 @@ async fn ping(connection: &mut Connection, prefix: &str) -> RedisResult<()> {
             }
         }
         Connection::Cluster(cluster) => redis::cmd("GET")
-            // Among the keys that a user of ours may touch.
-            .arg(format!("{{{prefix}:ping}}"))
+            .arg(ping_key(prefix))
             .query_async::<Value>(cluster)
             .await
             .map(drop),
     }
 }
 
-/// Whether the server writes to disk before it answers. A user who may not ask
-/// gets "no": then a restart changes epochs, which is never wrong.
+/// Returns whether the server writes to disk before it answers. Returns false if the user may
+/// not ask. A restart then changes epochs, which is never wrong.
 async fn writes_are_durable(server: &mut MultiplexedConnection) -> bool {
     let asked: RedisResult<std::collections::HashMap<String, String>> = redis::cmd("CONFIG")
         .arg("GET")

@@ -1,13 +1,13 @@
-//! What nodes say to each other, over Redis's channels.
+//! Messages between nodes, over Redis's channels.
 //!
-//! Each node has a channel of its own. A message is a line that says what it
-//! is, and what is in it:
+//! Each node has its own channel. A message is one line that contains its kind, and its
+//! content:
 //!
-//! * `ask NODE NUMBER` a question, to be answered to that node
-//! * `answer NODE NUMBER` what that node said to it
-//! * `tell` something that wants no answer
+//! * `ask NODE NUMBER` a question, with the node that needs the answer
+//! * `answer NODE NUMBER` the answer of that node
+//! * `tell` a message without an answer
 //!
-//! They may be lost, so whoever asks waits only so long.
+//! Messages may be lost, so a node waits for an answer only for a limited time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,13 +28,13 @@ use crate::link::Link;
 use crate::script;
 use crate::store::{CONCURRENT, millis, text};
 
-/// Questions under way at a time: their answers are held until all are there.
+/// The most questions at the same time. Their answers are held until all have arrived.
 const QUESTIONS: usize = 16;
 
-/// How long the node that is asked may take before nobody waits any more.
+/// The longest time for an answer. Later no node waits for it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Who lives, by heartbeats; and messages to and fro.
+/// The nodes that are alive, by heartbeats, and the messages between them.
 pub struct RedisNeighbours {
     id: String,
     name: String,
@@ -43,14 +43,14 @@ pub struct RedisNeighbours {
     keys: Keys,
     nodes: Script,
     publish: &'static str,
-    /// Who lived when Redis was last asked, and what they are called.
+    /// The nodes that were alive when Redis was last asked, with their names.
     known: Mutex<BTreeMap<String, String>>,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Vec<u8>>>>,
     next: AtomicU64,
     questions: Semaphore,
     heard: Mutex<Option<mpsc::Sender<Heard>>>,
     joined: Notify,
-    /// A message could not be handed over.
+    /// The number of messages that could not be passed on.
     lost: AtomicU64,
 }
 
@@ -105,7 +105,7 @@ impl RedisNeighbours {
         &self.mailbox
     }
 
-    /// Says that this node lives, again and again, once somebody listens.
+    /// Sends the heartbeat of this node again and again, once a caller receives its messages.
     async fn live(&self) {
         loop {
             let joined = lock(&self.heard).is_some();
@@ -122,7 +122,8 @@ impl RedisNeighbours {
         }
     }
 
-    /// Asks Redis who lives, and says so of this node too.
+    /// Asks Redis for the nodes that are alive. Also sends the heartbeat of this node if
+    /// `alive`.
     async fn look(&self, alive: bool) -> RedisResult<()> {
         let (heard, names) = self.keys.nodes();
         let mut script = self.nodes.prepare_invoke();
@@ -141,7 +142,7 @@ impl RedisNeighbours {
         Ok(())
     }
 
-    /// Publishes to a node; false if it certainly did not hear.
+    /// Publishes to a node. Returns false if the node certainly did not receive the message.
     async fn post(&self, node: &str, line: &str, content: &[u8]) -> bool {
         let message = [line.as_bytes(), b"\n", content].concat();
         let mut publish = redis::cmd(self.publish);
@@ -164,12 +165,12 @@ impl RedisNeighbours {
         }
     }
 
-    /// Something may not have been heard.
+    /// Records that a message may have been lost.
     pub(crate) fn missed(&self) {
         self.hand_over(Heard::Lost);
     }
 
-    /// Takes a message from this node's channel.
+    /// Handles a message from this node's channel.
     pub(crate) fn take(self: &Arc<Self>, message: &str) {
         let Some((line, content)) = message.split_once('\n') else {
             return;
@@ -180,7 +181,7 @@ impl RedisNeighbours {
             (Some("answer"), _, Some(number)) => {
                 let number = number.parse().unwrap_or(0);
                 if let Some(waiting) = lock(&self.waiting).remove(&number) {
-                    // Whoever asked may have given up.
+                    // The asking caller may have given up.
                     let _ = waiting.send(content.into());
                 }
             }
@@ -204,7 +205,7 @@ impl RedisNeighbours {
         }
     }
 
-    /// One node's answer, if there is one in time.
+    /// Returns one node's answer, if it comes in time.
     async fn answer_of(&self, node: &str, question: &[u8], until: Instant) -> Option<Vec<u8>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
@@ -234,8 +235,8 @@ impl Neighbours for RedisNeighbours {
 
     async fn ask(&self, node: Option<&str>, question: &[u8], limit: Duration) -> Vec<NodeAnswer> {
         let until = Instant::now() + limit;
-        // One that has just started is to be asked too; without Redis the last
-        // list says who does not answer.
+        // A node that has just started must be asked too. Without Redis, the last list names the
+        // nodes that do not answer.
         let _ = tokio::time::timeout_at(until, self.look(false)).await;
         let known = lock(&self.known).clone();
         let asked: Vec<(String, String)> = match node {

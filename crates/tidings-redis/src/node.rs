@@ -1,4 +1,4 @@
-//! This node's part in the installation.
+//! One node's connections to Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::link::Link;
 use crate::neighbours::RedisNeighbours;
 use crate::store::RedisStore;
 
-/// A node's connections to Redis, and what goes over them.
+/// A node's connections to Redis, and the services that use them.
 ///
-/// They are made in the background and made again whenever they break. When
-/// the last clone is dropped they are closed.
+/// The connections are made in the background, and made again whenever they break. They are
+/// closed when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Redis {
     store: Arc<RedisStore>,
@@ -26,7 +26,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Begins to connect; must be called inside a tokio runtime.
+    /// Starts to connect. Call it inside a tokio runtime.
     pub fn start(config: RedisConfig) -> Self {
         let stop = CancellationToken::new();
         let link = Link::start(config, stop.clone());
@@ -42,33 +42,36 @@ impl Redis {
         }
     }
 
-    /// The store, for [`EventBus::open`](tidings_bus::EventBus::open).
+    /// Returns the store, for [`EventBus::open`](tidings_bus::EventBus::open).
     pub fn store(&self) -> Arc<RedisStore> {
         Arc::clone(&self.store)
     }
 
-    /// The broker, for [`BusConfig::broker`](tidings_bus::BusConfig::broker).
+    /// Returns the broker, for [`BusConfig::broker`](tidings_bus::BusConfig::broker).
     pub fn broker(&self) -> Arc<RedisBroker> {
         Arc::clone(&self.broker)
     }
 
-    /// Where clients are, for a connection manager to join.
+    /// Returns the directory of clients, for a connection manager.
     pub fn clients(&self) -> Arc<RedisClients> {
         Arc::clone(&self.clients)
     }
 
-    /// The other nodes, for a connection manager to join.
+    /// Returns the other nodes, for a connection manager.
     pub fn neighbours(&self) -> Arc<RedisNeighbours> {
         Arc::clone(&self.neighbours)
     }
 
-    /// Whether Redis answers, and messages come through. A node of which this
-    /// is false should not be given new clients.
+    /// Returns whether Redis answers and messages come through. Send no new clients to a node
+    /// that returns false.
     pub fn is_ready(&self) -> bool {
         self.store.link.is_available()
     }
 
-    /// Waits until Redis answers; false if it does not within `limit`.
+    /// Waits until Redis answers. Returns false if Redis does not answer within `limit`.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
     pub async fn wait(&self, limit: Duration) -> bool {
         let mut changes = self.store.link.changes();
         let up = changes.wait_for(Option::is_some);

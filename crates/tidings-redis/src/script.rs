@@ -1,4 +1,4 @@
-//! The scripts that Redis runs, each of them one atomic step.
+//! The Lua scripts that Redis runs. Each script is one atomic step.
 
 use redis::Script;
 
@@ -9,6 +9,12 @@ pub(crate) struct Scripts {
     pub(crate) find: Script,
     pub(crate) trim: Script,
     pub(crate) remove: Script,
+    pub(crate) family: Script,
+    pub(crate) seen: Script,
+    pub(crate) awaits: Script,
+    pub(crate) stirred: Script,
+    pub(crate) stir_all: Script,
+    pub(crate) overdue: Script,
 }
 
 /// Scripts of clients.
@@ -20,7 +26,10 @@ pub(crate) struct ClientScripts {
     pub(crate) inbox: Script,
 }
 
-/// Begins with what scripts share.
+/// The shared code of scripts that change trees.
+const TREES: &str = include_str!("lua/trees.lua");
+
+/// Creates a script that begins with the shared code.
 fn of_tasks(body: &str) -> Script {
     Script::new(&[include_str!("lua/shared.lua"), body].concat())
 }
@@ -39,6 +48,7 @@ impl Scripts {
             append: of_tasks(
                 &[
                     include_str!("lua/outputs.lua"),
+                    TREES,
                     include_str!("lua/append.lua"),
                 ]
                 .concat(),
@@ -46,7 +56,13 @@ impl Scripts {
             output: Script::new(include_str!("lua/output.lua")),
             find: of_tasks(include_str!("lua/find.lua")),
             trim: of_tasks(include_str!("lua/trim.lua")),
-            remove: Script::new(include_str!("lua/remove.lua")),
+            remove: Script::new(&[TREES, include_str!("lua/remove.lua")].concat()),
+            family: Script::new(&[TREES, include_str!("lua/family.lua")].concat()),
+            seen: Script::new(include_str!("lua/seen.lua")),
+            awaits: Script::new(include_str!("lua/await.lua")),
+            stirred: Script::new(&[TREES, include_str!("lua/stirred.lua")].concat()),
+            stir_all: Script::new(&[TREES, include_str!("lua/stir_all.lua")].concat()),
+            overdue: Script::new(&[TREES, include_str!("lua/overdue.lua")].concat()),
         }
     }
 }

@@ -1,10 +1,9 @@
-//! Which server sentinels call the master.
+//! Finds the current master through the sentinels.
 //!
-//! The client crate asks the first sentinel that answers. While one server
-//! takes over from another that may be the wrong one to ask: a former master
-//! that has just been started again says that it is one, and takes writes that
-//! are gone when a sentinel gets to it. So all sentinels are asked, the newest
-//! configuration counts, and nobody is believed in the middle of a failover.
+//! The client crate asks the first sentinel that answers. During a failover that sentinel may
+//! be wrong. A former master that has just started again claims to be one. It accepts writes,
+//! which are lost as soon as a sentinel corrects it. This module therefore asks all sentinels
+//! and uses the newest configuration. It trusts no answer in the middle of a failover.
 
 use std::collections::HashMap;
 
@@ -14,10 +13,10 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Redis
 use crate::defaults::CONNECT_TIMEOUT;
 use crate::link::io_error;
 
-/// What one sentinel says of a master.
+/// The fields of one sentinel's answer about a master.
 type Said = HashMap<String, String>;
 
-/// Where the master is.
+/// Returns the address of the master.
 pub(crate) async fn master(sentinels: &[ConnectionInfo], name: &str) -> RedisResult<(String, u16)> {
     let said = join_all(sentinels.iter().map(|sentinel| ask(sentinel, name))).await;
     choose(said.into_iter().filter_map(Result::ok))
@@ -56,7 +55,7 @@ fn choose(said: impl Iterator<Item = Said>) -> Option<(String, u16)> {
     Some((newest.get("ip")?.clone(), newest.get("port")?.parse().ok()?))
 }
 
-/// The settings of `server`, at another address.
+/// Returns the settings of `server`, at another address.
 pub(crate) fn at(server: &ConnectionInfo, (host, port): (String, u16)) -> ConnectionInfo {
     let addr = match server.addr() {
         ConnectionAddr::TcpTls {

@@ -1,29 +1,30 @@
-//! Which tasks this node watches, and how far Redis knows of it.
+//! The tasks that this node watches, and the state of their subscriptions in Redis.
 
 use std::collections::{HashMap, HashSet};
 
 use tidings_protocol::TaskId;
 
-/// One task that is watched, or was until a moment ago.
+/// A task that is watched, or was watched a moment ago.
 #[derive(Debug, Default)]
 struct Entry {
     watchers: usize,
-    /// Redis sends its events.
+    /// True if Redis sends the task's events.
     live: bool,
-    /// Epoch and offset of the last event that Redis spoke of.
+    /// The epoch and the offset of the last event that Redis reported.
     seen: Option<(String, u64)>,
 }
 
-/// What is to be done so that Redis sends what is watched, and no more.
+/// The changes of subscriptions that are needed, so that Redis sends the events of watched
+/// tasks only.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) subscribe: Vec<TaskId>,
     pub(crate) unsubscribe: Vec<TaskId>,
-    /// Watched anew under a subscription that was still there.
+    /// Tasks that are watched again under a subscription that still exists.
     pub(crate) look: Vec<TaskId>,
 }
 
-/// Plain state; the broker's session acts on it.
+/// The plain state. The broker's session acts on it.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     tasks: HashMap<TaskId, Entry>,
@@ -31,14 +32,14 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// One watcher more; true if there is something to do.
+    /// Adds one watcher. Returns true if a subscription must change.
     pub(crate) fn watch(&mut self, task_id: &TaskId) -> bool {
         let entry = self.tasks.entry(task_id.clone()).or_default();
         entry.watchers += 1;
         entry.watchers == 1 && self.changed.insert(task_id.clone())
     }
 
-    /// One watcher less; true if there is something to do.
+    /// Removes one watcher. Returns true if a subscription must change.
     pub(crate) fn unwatch(&mut self, task_id: &TaskId) -> bool {
         let Some(entry) = self.tasks.get_mut(task_id) else {
             return false;
@@ -51,7 +52,7 @@ impl Watched {
         self.tasks.get(task_id).is_some_and(|entry| entry.live)
     }
 
-    /// Takes what is to be done.
+    /// Takes the needed changes.
     pub(crate) fn changes(&mut self) -> Changes {
         let mut changes = Changes::default();
         for task_id in std::mem::take(&mut self.changed) {
@@ -70,7 +71,7 @@ impl Watched {
         changes
     }
 
-    /// Redis sends these tasks' events from now on.
+    /// Records that Redis sends these tasks' events from now on.
     pub(crate) fn subscribed(&mut self, tasks: &[TaskId]) {
         for task_id in tasks {
             if let Some(entry) = self.tasks.get_mut(task_id) {
@@ -79,7 +80,7 @@ impl Watched {
         }
     }
 
-    /// Redis sends these tasks' events no more.
+    /// Records that Redis no longer sends these tasks' events.
     pub(crate) fn unsubscribed(&mut self, tasks: &[TaskId]) {
         for task_id in tasks {
             let Some(entry) = self.tasks.get_mut(task_id) else {
@@ -95,12 +96,12 @@ impl Watched {
         }
     }
 
-    /// These are to be tried again.
+    /// Schedules another try for these tasks.
     pub(crate) fn again(&mut self, tasks: Vec<TaskId>) {
         self.changed.extend(tasks);
     }
 
-    /// The connection is gone: nothing is sent, everything is to be asked for.
+    /// Records that the connection is gone. All watched tasks need a new subscription.
     pub(crate) fn disconnected(&mut self) {
         self.tasks.retain(|_, entry| entry.watchers > 0);
         for (task_id, entry) in &mut self.tasks {
@@ -110,7 +111,7 @@ impl Watched {
         }
     }
 
-    /// Notes what Redis said of a task; false if it is no news.
+    /// Records a report of Redis about a task. Returns false if the report is not new.
     pub(crate) fn saw(&mut self, task_id: &TaskId, epoch: &str, head: u64) -> bool {
         let Some(entry) = self.tasks.get_mut(task_id) else {
             return true;
@@ -125,7 +126,7 @@ impl Watched {
         news
     }
 
-    /// All that are watched.
+    /// Returns all tasks with a subscription in Redis.
     pub(crate) fn live(&self) -> Vec<TaskId> {
         let live = self.tasks.iter().filter(|(_, entry)| entry.live);
         live.map(|(task_id, _)| task_id.clone()).collect()

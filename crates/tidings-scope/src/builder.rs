@@ -1,4 +1,4 @@
-//! How a task begins.
+//! The settings of a new task.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tidings_protocol::{IdError, Source, TaskId, TaskStarted};
 
 use crate::{Beginning, BeginsNow, Host, Reporter, Task};
 
-/// How a [`Task`] begins.
+/// Builds and starts a [`Task`].
 #[derive(Debug)]
 #[must_use = "a task begins when it is started"]
 pub struct TaskBuilder<H: Host> {
@@ -17,7 +17,8 @@ pub struct TaskBuilder<H: Host> {
 }
 
 impl<H: Host> TaskBuilder<H> {
-    /// Names the task. An id that is none is told when the task starts.
+    /// Returns a builder for the task with this id. If the id is not valid, the start
+    /// of the task returns the error.
     pub fn new<I>(host: H, task_id: I) -> Self
     where
         I: TryInto<TaskId>,
@@ -31,34 +32,41 @@ impl<H: Host> TaskBuilder<H> {
         }
     }
 
-    /// Sets what to call the task.
+    /// Sets the display name of the task.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.started.name = Some(name.into());
         self
     }
 
-    /// Sets how much there is to do, in any unit; see [`Reporter::progress_of`].
+    /// Sets the total amount of work, in any unit; see [`Reporter::progress_of`].
     pub fn total(mut self, total: f64) -> Self {
         self.started.total = Some(total);
         self
     }
 
-    /// Names the task that this one is a part of.
+    /// Sets the parent task.
     pub fn parent(mut self, parent: impl Into<TaskId>) -> Self {
         self.started.parent_task_id = Some(parent.into());
         self
     }
 
-    /// Has the log notice if the work dies or hangs with its runtime: without a sign of
-    /// life for so long the task stalls, after as long again it fails. 100 ms to 7 days.
+    /// Sets the weight of the task in its parent's progress. The default is 1.
+    pub fn weight(mut self, weight: f64) -> Self {
+        self.started.weight = Some(weight);
+        self
+    }
+
+    /// Sets the lease: the longest silence of the task, from 100 ms to 7 days. The log
+    /// then notices that the work hangs or dies with its runtime. Without a sign of
+    /// life, the task stalls after one lease and fails after two.
     ///
-    /// The task renews its lease while it lives, also when it reports nothing.
+    /// The task renews its lease while it exists, even if it reports nothing.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.started.lease_ms = Some(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
-    /// Names the worker: goes with every event.
+    /// Sets the worker's name. Every event carries it.
     pub fn source(mut self, source: Source) -> Self {
         self.source = Some(source);
         self
@@ -74,14 +82,16 @@ impl<H: Host> TaskBuilder<H> {
         (self.host, beginning)
     }
 
-    /// Publishes `task_started` and waits until it is accepted.
+    /// Publishes `task_started` and waits until the log has accepted it.
     ///
     /// # Errors
-    /// The id is none; the task is running already (`invalid_transition`); or the bus
-    /// or the client has stopped.
+    /// Returns an error if the id is not valid or the task is already running
+    /// (`invalid_transition`). Also returns an error if the bus or the client has
+    /// stopped.
     ///
     /// # Cancel safety
-    /// A dropped future may have started the task, which is then reported as failed.
+    /// If the future is dropped, the task may have started. It is then reported as
+    /// failed.
     pub async fn start(self) -> Result<Task<H>, H::Error> {
         let (host, beginning) = self.beginning();
         let beginning = beginning?;
@@ -92,10 +102,10 @@ impl<H: Host> TaskBuilder<H> {
 }
 
 impl<H: BeginsNow> TaskBuilder<H> {
-    /// Publishes `task_started` without waiting: for work that begins whether or
-    /// not the server is there. Reports are sent when the server has accepted the
-    /// start. If it refuses the start, nothing is ever reported, and the task's end
-    /// says why: see [`Task::complete`].
+    /// Publishes `task_started` without waiting. Use this for work that begins even if
+    /// the server is away. Reports are sent after the server has accepted the start. If
+    /// the server refuses the start, nothing is reported, and the task's end returns
+    /// the reason: see [`Task::complete`].
     pub fn start_now(self) -> Task<H> {
         let (host, beginning) = self.beginning();
         let task_id = match &beginning {

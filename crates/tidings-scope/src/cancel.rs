@@ -1,4 +1,4 @@
-//! Whether a task is to stop.
+//! The cancellation of a task.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,13 +9,14 @@ use tokio::task::AbortHandle;
 
 use crate::{Command, Commands, Host, Reporter};
 
-/// What a task has heard of its cancellation.
+/// The cancellation state of a task.
 #[derive(Debug)]
 pub(crate) struct Ears<H: Host> {
     heard: watch::Sender<Option<Cancelled>>,
-    /// The command that is answered when the task has stopped.
+    /// The command `cancel`, which is answered when the task has stopped.
     command: Mutex<Option<Command<H>>>,
-    /// The work stops by itself when it is cancelled.
+    /// True if the work handles its cancellation. The scope then does not drop the
+    /// work.
     minds: AtomicBool,
     listener: Mutex<Option<AbortHandle>>,
 }
@@ -36,7 +37,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl<H: Host> Ears<H> {
-    /// The work takes commands itself, `cancel` among them.
+    /// Notes that the work takes commands, including `cancel`.
     pub(crate) fn mind(&self) {
         self.minds.store(true, Ordering::Relaxed);
     }
@@ -45,16 +46,16 @@ impl<H: Host> Ears<H> {
         if let Some(listener) = lock(&self.listener).take() {
             listener.abort();
         }
-        // Unanswered, the command stays for the task's next worker.
+        // The command stays unanswered for the task's next worker.
         lock(&self.command).take();
     }
 }
 
 impl<H: Host> Reporter<H> {
-    /// Waits until the task is to stop: by the command `cancel`, which is accepted
-    /// then, or because the program shuts the bus down or closes the client.
+    /// Waits until the task is to stop. The reason is the command `cancel`, which the
+    /// task then accepts, or the shutdown of the bus or the client.
     ///
-    /// Work that has asked for this decides when to stop:
+    /// Work that has called this decides when to stop:
     ///
     /// ```text
     /// tokio::select! {
@@ -64,20 +65,20 @@ impl<H: Host> Reporter<H> {
     /// ```
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// Dropping the future has no effect.
     pub async fn cancelled(&self) -> Cancelled {
         self.ears().mind();
         self.hear().await
     }
 
-    /// Returns whether the task is to stop; see [`cancelled`](Self::cancelled).
+    /// Returns true if the task is to stop; see [`cancelled`](Self::cancelled).
     pub fn is_cancelled(&self) -> bool {
         self.ears().mind();
         self.listen();
         self.cancellation().is_some()
     }
 
-    /// Waits until work that does not look for a cancellation itself is cancelled.
+    /// Waits for the cancellation of work that does not handle it.
     pub(crate) async fn cancelled_unminded(&self) {
         self.hear().await;
         if self.ears().minds.load(Ordering::Relaxed) {
@@ -105,7 +106,7 @@ impl<H: Host> Reporter<H> {
         heard.or_else(|| self.host().is_closing().then(shutdown))
     }
 
-    /// Listens for `cancel` from now on.
+    /// Starts to listen for `cancel`.
     fn listen(&self) {
         let mut listener = lock(&self.ears().listener);
         if listener.is_none() {

@@ -1,4 +1,4 @@
-//! The worker's side of commands: what a task is asked to do, and its answers.
+//! The worker's side of commands: the requests to a task, and its answers.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,14 +14,15 @@ use tidings_protocol::{
 
 use crate::{Heard, Host, Reporter};
 
-/// Commands that are remembered as having been given. More than a snapshot
-/// lists, so one that is listed again is known.
+/// The number of remembered commands. A snapshot lists fewer, so each listed command
+/// that was seen before is recognised.
 const MAX_SEEN: usize = 4_096;
 
-/// The commands given to a task: a stream, each of them once.
+/// The commands given to a task, as a stream. Each command arrives once.
 ///
-/// Those that were given before and not answered come first, also ones that an
-/// earlier worker had accepted and never finished.
+/// The stream begins with earlier commands that have no answer. These include commands
+/// that an earlier worker has accepted but never finished.
+#[must_use = "read the commands, because the task must now answer `cancel`"]
 #[derive(Debug)]
 pub struct Commands<H: Host> {
     desk: Desk<H>,
@@ -29,10 +30,10 @@ pub struct Commands<H: Host> {
     queue: Queue,
 }
 
-/// Where answers go.
+/// The place that receives answers.
 #[derive(Debug, Clone)]
 enum Desk<H: Host> {
-    /// A task that this program does: answers are reports of it.
+    /// A task that this program performs. Answers are reports of the task.
     Own(Reporter<H>),
     Other(H, TaskId),
 }
@@ -47,7 +48,7 @@ impl<H: Host> Desk<H> {
 }
 
 impl<H: Host> Commands<H> {
-    /// Returns the commands of a task that this program does not do.
+    /// Returns the commands of a task that another program performs.
     pub fn of_other(host: H, task_id: TaskId) -> Self {
         let updates = host.follow(&task_id);
         Self::new(Desk::Other(host, task_id), updates)
@@ -66,13 +67,14 @@ impl<H: Host> Commands<H> {
         }
     }
 
-    /// Waits for the next command; none after the bus has been shut down.
+    /// Waits for the next command. Returns `None` after the bus has been shut down.
     ///
     /// # Errors
-    /// The task may not be followed, or the client has stopped.
+    /// Returns an error if the program may not follow the task, or the client has
+    /// stopped.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// Dropping the future loses no command.
     pub async fn recv(&mut self) -> Result<Option<Command<H>>, H::Lost> {
         self.next().await.transpose()
     }
@@ -96,7 +98,8 @@ impl<H: Host> Stream for Commands<H> {
     }
 }
 
-/// The requests that were heard of and not taken yet. Pure: no task, no clock.
+/// The requests that have arrived and were not taken yet. The queue is a pure state
+/// machine, without tasks or clocks.
 #[derive(Debug, Default)]
 struct Queue {
     ready: VecDeque<Request>,
@@ -113,7 +116,7 @@ impl Queue {
                     self.add(request.into());
                 }
             }
-            // Somebody else has answered before it was even taken.
+            // Another program has answered the command before this program took it.
             Heard::Event(EventType::CommandRejected | EventType::CommandCompleted, data) => {
                 let id = field(data, "command_id");
                 self.ready
@@ -183,13 +186,13 @@ impl From<PendingCommand> for Request {
     }
 }
 
-/// A command, to be answered: perhaps [accepted](Self::accept), then
-/// [completed](Self::complete) or [rejected](Self::reject).
+/// A command that needs an answer. A worker may first [accept](Self::accept) it, and
+/// then [completes](Self::complete) or [rejects](Self::reject) it.
 ///
-/// Room for an answer is always kept, and the answers have ids made of the command's
-/// own, so they are in the log once, even if two workers answer. A command that is
-/// dropped without an answer stays in the task's `pending_commands`, for its next
-/// worker. The receipt of an answer may be waited for, or dropped.
+/// An answer always has room. Its event id is derived from the command's id, so the log
+/// has each answer once, even if two workers answer. A command that is dropped without
+/// an answer stays in the task's `pending_commands` for the next worker. The receipt of
+/// an answer may be dropped.
 #[derive(Debug)]
 #[must_use = "a command that is dropped stays unanswered, for the task's next worker"]
 pub struct Command<H: Host> {
@@ -198,52 +201,52 @@ pub struct Command<H: Host> {
 }
 
 impl<H: Host> Command<H> {
-    /// Returns its id.
+    /// Returns the command's id.
     pub fn id(&self) -> &ItemId {
         &self.request.id
     }
 
-    /// Returns what to do.
+    /// Returns the command's name.
     pub fn name(&self) -> &str {
         &self.request.command
     }
 
-    /// Returns with what to do it.
+    /// Returns the command's arguments.
     pub fn args(&self) -> Option<&Json> {
         self.request.args.as_ref()
     }
 
-    /// Returns who asks.
+    /// Returns the name of the requester.
     pub fn by(&self) -> &str {
         &self.request.by
     }
 
-    /// Returns whether it was accepted before, perhaps by an earlier worker.
+    /// Returns true if the command was already accepted, perhaps by an earlier worker.
     pub fn is_accepted(&self) -> bool {
         self.request.accepted
     }
 
-    /// Says that it will be done.
+    /// Answers that the work on the command has begun.
     pub fn accept(&mut self) -> H::Receipt {
         self.request.accepted = true;
         self.answer(NewEvent::command_accepted(&self.request.id), "accepted")
     }
 
-    /// Says that it is done.
+    /// Answers that the command is complete.
     pub fn complete(self, result: impl Into<Option<Value>>) -> H::Receipt {
         let event = NewEvent::command_completed(&self.request.id, result);
         self.answer(event, "answer")
     }
 
-    /// Says that it will not be done, and why.
+    /// Answers that the command is refused, with the reason.
     pub fn reject(self, reason: impl AsRef<str>) -> H::Receipt {
         let event = NewEvent::command_rejected(&self.request.id, reason);
         self.answer(event, "answer")
     }
 
     fn answer(&self, event: NewEvent, what: &str) -> H::Receipt {
-        // A command's id that is too long has no such answer: then two workers may
-        // both answer.
+        // If the command's id is too long, the answer has no such id. Two workers may
+        // then both answer.
         let event = match EventId::new(format!("{}/{what}", self.request.id)) {
             Ok(id) => event.with_event_id(id),
             Err(_) => event,

@@ -1,4 +1,4 @@
-//! Output that is gathered for a moment, so that a stream of words is not an event a
+//! Gathers output for a moment, so that a stream of words does not become one event per
 //! word.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use crate::reporter::Own;
 use crate::{Host, Reporter};
 
-/// Output is gathered for so long: twenty events a second read like a stream.
+/// The time for which output is gathered. Twenty events a second look like a stream.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Text beyond this is reported at once.
+/// The bytes of text above which output is reported at once.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// The text of one output that was not reported yet. Every other report of the task,
-/// and its end, comes after it.
+/// The unreported text of one output. All other reports of the task, and its end, come
+/// after it.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered(Mutex<State>);
 
@@ -25,9 +25,9 @@ pub(crate) struct Gathered(Mutex<State>);
 struct State {
     output_id: String,
     text: String,
-    /// When output was last reported.
+    /// The time of the last output report.
     told: Option<Instant>,
-    /// Something runs that will report what is gathered.
+    /// True if a spawned task will report the gathered text.
     waits: bool,
 }
 
@@ -42,8 +42,9 @@ impl State {
         Some(NewEvent::output_delta(&self.output_id, text))
     }
 
-    /// Adds text. Returns what is to be reported now, at most one event for the output
-    /// before and one for this one, and when the rest is due if nothing waits for that.
+    /// Adds text. Returns the events to report now: at most one for the previous output
+    /// and one for this one. If no spawned task waits, also returns the time at which
+    /// to report the rest.
     fn push(
         &mut self,
         output_id: &str,
@@ -78,8 +79,8 @@ impl Gathered {
 }
 
 impl<H: Host> Reporter<H> {
-    /// Reports the output that is gathered. The lock is held meanwhile, or another
-    /// thread's text could come first.
+    /// Reports the gathered output. The lock stays held, so that another thread's text
+    /// does not come first.
     pub(crate) fn tell_gathered(&self) {
         let mut state = self.gathered().lock();
         if let Some(event) = state.take(Instant::now()) {
@@ -103,7 +104,7 @@ impl<H: Host> Reporter<H> {
 
 async fn tell_later<H: Host>(host: H, own: Weak<Own<H>>, due: Instant) {
     tokio::time::sleep_until(due).await;
-    // A task that nobody holds has told everything.
+    // A task without a handle has already reported all output.
     if let Some(own) = own.upgrade() {
         let reporter = Reporter::from_parts(host, own);
         reporter.gathered().lock().waits = false;

@@ -2,7 +2,7 @@
 
 use tidings_protocol::EventType;
 
-/// Refused reports that are kept to be told; the rest is counted.
+/// The number of refused reports that are kept. Further ones are only counted.
 const MAX_REFUSALS: usize = 16;
 
 /// A report that was refused for good.
@@ -19,11 +19,12 @@ pub struct Refusal<E> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Losses<E> {
-    /// The first reports that were refused for good, at most 16.
+    /// The first reports that were refused for good, 16 at most.
     pub refused: Vec<Refusal<E>>,
-    /// All reports that were refused for good.
+    /// The number of all reports that were refused for good.
     pub refused_count: u64,
-    /// Reports that gave way to newer ones while nothing could be sent or stored.
+    /// The number of reports that were dropped for newer ones while nothing could be
+    /// sent or stored.
     pub dropped: u64,
 }
 
@@ -38,7 +39,7 @@ impl<E> Default for Losses<E> {
 }
 
 impl<E> Losses<E> {
-    /// Returns whether every report is in the log.
+    /// Returns true if every report is in the log.
     pub fn is_empty(&self) -> bool {
         self.refused_count == 0 && self.dropped == 0
     }

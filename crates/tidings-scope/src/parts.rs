@@ -1,4 +1,4 @@
-//! Parts of a task: steps, outputs, and tasks below it.
+//! Parts of a task: steps, outputs and child tasks.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use crate::task::dropped;
 use crate::{BoxError, Host, Reporter, TaskBuilder};
 
 impl<H: Host> Reporter<H> {
-    /// Begins a step. Dropped without an end the step has failed.
+    /// Begins a step. If the step is dropped without an end, it fails.
     pub fn step(&self, name: impl AsRef<str>) -> TaskStep<H> {
         TaskStep::begin(self, None, name.as_ref())
     }
 
     /// Begins an output: a text that grows, such as an agent's answer. The output is
-    /// complete when it is dropped. What is added within 50 ms goes as one event.
+    /// complete when it is dropped. Text that is added within 50 ms becomes one event.
     pub fn output(&self, output_id: impl Into<String>) -> Output<H> {
         Output {
             reporter: self.clone(),
@@ -22,7 +22,7 @@ impl<H: Host> Reporter<H> {
         }
     }
 
-    /// Begins a task below this one.
+    /// Prepares a child of this task.
     pub fn child<I>(&self, task_id: I) -> TaskBuilder<H>
     where
         I: TryInto<TaskId>,
@@ -32,7 +32,7 @@ impl<H: Host> Reporter<H> {
     }
 }
 
-/// A step of a task, and the duty to say how it ended.
+/// A step of a task, whose owner must report its end.
 #[derive(Debug)]
 #[must_use = "dropped, the step has failed: end it with complete()"]
 pub struct TaskStep<H: Host> {
@@ -56,18 +56,18 @@ impl<H: Host> TaskStep<H> {
         }
     }
 
-    /// Begins a step below this one.
+    /// Begins a child of this step.
     pub fn step(&self, name: impl AsRef<str>) -> Self {
         Self::begin(&self.reporter, Some(&self.id), name.as_ref())
     }
 
-    /// Ends the step well.
+    /// Ends the step as completed.
     pub fn complete(self) {
         let completed = NewEvent::step_completed(&self.id, None);
         self.end(completed);
     }
 
-    /// Ends the step badly.
+    /// Ends the step as failed.
     pub fn fail(self, error: impl Into<BoxError>) {
         let failed = NewEvent::step_failed(&self.id, TaskError::of(error));
         self.end(failed);
@@ -89,7 +89,8 @@ impl<H: Host> Drop for TaskStep<H> {
     }
 }
 
-/// A text of a task that grows. Dropped, it is complete.
+/// A text of a task that grows. Dropping it completes it.
+#[must_use = "dropping the output completes it"]
 #[derive(Debug)]
 pub struct Output<H: Host> {
     reporter: Reporter<H>,

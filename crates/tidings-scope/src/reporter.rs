@@ -10,26 +10,26 @@ use crate::cancel::Ears;
 use crate::gather::Gathered;
 use crate::{BoxError, Commands, Host, Losses};
 
-/// A handle to report on a task with. Cheap to clone.
+/// A handle that reports on a task. Clones are cheap.
 ///
-/// Nothing here waits, fails or panics: see [`Task`](crate::Task). After the task
-/// has ended reports are ignored.
+/// Its reports never wait, fail or panic: see [`Task`](crate::Task). Reports after the
+/// task's end are ignored.
 #[derive(Debug, Clone)]
 pub struct Reporter<H: Host> {
     host: H,
     own: Arc<Own<H>>,
 }
 
-/// What the handles of one task share.
+/// The part that all handles of one task share.
 #[derive(Debug)]
 pub(crate) struct Own<H: Host> {
     task_id: TaskId,
     job: H::Job,
     steps: AtomicU64,
     ears: Ears<H>,
-    /// The program takes the task's commands, and answers `cancel` itself.
+    /// True if the program takes the task's commands and answers `cancel`.
     answers: AtomicBool,
-    /// Output that was not reported yet.
+    /// Output that is not reported yet.
     gathered: Gathered,
 }
 
@@ -61,28 +61,29 @@ impl<H: Host> Reporter<H> {
         &self.own.task_id
     }
 
-    /// Returns the bus or the client that the task is reported through.
+    /// Returns the bus or the client that sends the task's reports.
     pub fn host(&self) -> &H {
         &self.host
     }
 
-    /// Reports how far the task is, in per cent, 0–100.
+    /// Reports the progress of the task, in per cent from 0 to 100.
     pub fn progress<'a>(&self, percent: f64, message: impl Into<Option<&'a str>>) {
         self.publish(NewEvent::progress(percent, message));
     }
 
-    /// Reports how far the task is, as so much of so much.
+    /// Reports the progress of the task as the current amount and the total, in any
+    /// unit.
     pub fn progress_of<'a>(&self, current: f64, total: f64, message: impl Into<Option<&'a str>>) {
         self.publish(NewEvent::progress_of(current, total, message));
     }
 
-    /// Reports a line, or lines, of a log. A text that is too large for the way to the
-    /// log is cut.
+    /// Reports one or more lines of a log. A text that is too large for an event is
+    /// cut.
     pub fn log(&self, message: impl AsRef<str>) {
         self.publish(NewEvent::log(message));
     }
 
-    /// Reports what one of the task's agents is doing.
+    /// Reports the present work of one of the task's agents.
     pub fn agent<'a>(
         &self,
         agent_id: impl AsRef<str>,
@@ -92,7 +93,7 @@ impl<H: Host> Reporter<H> {
         self.publish(NewEvent::agent_status(agent_id, status, message));
     }
 
-    /// Reports that a tool is called.
+    /// Reports the call of a tool.
     pub fn tool_started(
         &self,
         tool_call_id: impl AsRef<str>,
@@ -102,12 +103,12 @@ impl<H: Host> Reporter<H> {
         self.publish(NewEvent::tool_call_started(tool_call_id, tool, input));
     }
 
-    /// Reports that a tool has answered.
+    /// Reports the output of a tool.
     pub fn tool_completed(&self, tool_call_id: impl AsRef<str>, output: impl Into<Option<Value>>) {
         self.publish(NewEvent::tool_call_completed(tool_call_id, output, None));
     }
 
-    /// Reports that a tool has failed.
+    /// Reports the failure of a tool.
     pub fn tool_failed(&self, tool_call_id: impl AsRef<str>, error: impl Into<BoxError>) {
         let error = TaskError::of(error);
         self.publish(NewEvent::tool_call_failed(tool_call_id, error));
@@ -119,15 +120,15 @@ impl<H: Host> Reporter<H> {
         self.host.report(&self.own.job, event);
     }
 
-    /// Reports any event, for a program that wants to know what becomes of it: the
-    /// receipt is the answer. Dropping the receipt takes nothing back.
+    /// Reports any event, and returns the receipt of its answer. Dropping the receipt
+    /// does not take the event back.
     pub fn try_publish(&self, event: NewEvent) -> H::Receipt {
         self.tell_gathered();
         self.host.try_report(&self.own.job, event)
     }
 
-    /// Returns the commands that the task is given. The program then answers `cancel`
-    /// itself, too.
+    /// Returns the commands given to the task. The program must then answer `cancel` as
+    /// well.
     pub fn commands(&self) -> Commands<H> {
         self.own.answers.store(true, Ordering::Relaxed);
         self.ears().mind();
@@ -139,7 +140,7 @@ impl<H: Host> Reporter<H> {
         self.host.losses(&self.own.job)
     }
 
-    /// Reports what must not be lost: room is kept for it.
+    /// Reports an event that must not be lost. It always has room.
     pub(crate) fn reply(&self, event: NewEvent) -> H::Receipt {
         self.tell_gathered();
         self.host.reply(&self.own.job, event)

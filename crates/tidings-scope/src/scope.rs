@@ -1,4 +1,4 @@
-//! A task as a scope: work whose end is reported whatever becomes of it.
+//! A scope runs work as a task. The end of the work is reported in every case.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -10,15 +10,15 @@ use tidings_protocol::{Cancelled, NewEvent, TaskError};
 
 use crate::{BoxError, Host, Reporter, Task, TaskBuilder};
 
-/// Why the work of a task came to nothing.
+/// The reason why the work of a task failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError<E: std::error::Error + 'static> {
-    /// The work was not begun: the start was refused, or the bus or the client has
+    /// The work has not begun. The start was refused, or the bus or the client has
     /// stopped.
     #[error("the task was not started")]
     NotStarted(#[source] E),
-    /// The work failed, and the task with it.
+    /// The work has failed, and its task has failed as well.
     #[error("the task failed")]
     Failed(#[source] BoxError),
     /// The task was cancelled.
@@ -27,24 +27,26 @@ pub enum RunError<E: std::error::Error + 'static> {
 }
 
 impl<H: Host> TaskBuilder<H> {
-    /// Starts the task, does the work, and reports how it ended.
+    /// Starts the task, does the work, and reports its end.
     ///
-    /// - `Ok` completes the task. The value is its result; `()` is none.
-    /// - `Err` fails it, with the error's causes in the message.
-    /// - A panic fails it with the code `panicked`, and goes on.
-    /// - The command `cancel`, or the shutdown of the program, cancels it.
-    ///   Work that has asked for [`cancelled`](Reporter::cancelled) or
-    ///   [`commands`](Reporter::commands) decides when to stop: an `Err` is then the
-    ///   task's cancellation. Other work is dropped at its next `await`.
+    /// - `Ok` completes the task. The value is the task's result; `()` stands for no
+    ///   result.
+    /// - `Err` fails the task, with the error's causes in the message.
+    /// - A panic fails the task with the code `panicked`, and the panic then continues.
+    /// - The command `cancel` or the shutdown of the program cancels the task. Work
+    ///   that has called [`cancelled`](Reporter::cancelled) or
+    ///   [`commands`](Reporter::commands) decides when to stop; its `Err` then cancels
+    ///   the task. Other work is dropped at its next `await`.
     ///
-    /// Returns when the end is in the log, or when the log cannot be reached; the end
-    /// is then reported as soon as it can be.
+    /// Returns when the end is in the log or the log cannot be reached. In the second
+    /// case, the end is reported as soon as possible.
     ///
     /// # Errors
-    /// The task was not started, failed, or was cancelled.
+    /// Returns an error if the task could not be started, failed, or was cancelled.
     ///
     /// # Cancel safety
-    /// Dropped, the work is dropped and the task is reported as failed.
+    /// If the future is dropped, the work is dropped and the task is reported as
+    /// failed.
     pub async fn run<F, W, T>(self, work: F) -> Result<T, RunError<H::Error>>
     where
         F: FnOnce(Reporter<H>) -> W,
@@ -106,7 +108,7 @@ fn panicked(panic: &(dyn Any + Send)) -> TaskError {
     TaskError::new(text).with_code("panicked")
 }
 
-/// Waits until the log has the end, while it can be reached.
+/// Waits until the log has the end, or cannot be reached.
 async fn settle<H: Host>(task: Task<H>, event: NewEvent) {
     let reporter = task.reporter();
     let ending = task.end(event);

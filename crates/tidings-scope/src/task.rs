@@ -9,22 +9,24 @@ use tidings_protocol::{NewEvent, TaskError};
 
 use crate::{BoxError, Host, Losses, Reporter};
 
-/// A running task, and the duty to say how it ended.
+/// A running task, whose owner must report its end.
 ///
-/// Reports, all that [`Reporter`] has, never wait, fail or panic, so reporting
-/// cannot harm the work that it reports:
+/// The reports of a [`Reporter`] never wait, fail or panic. Reporting therefore cannot
+/// harm the work:
 ///
-/// - Reports arrive in order. What is refused for a while is tried again.
-/// - While the server or the store is away reports wait in a bounded buffer. When it
-///   is full the oldest progress, log lines and output give way.
-/// - What was dropped, or refused for good, is told when the task ends.
-/// - Room is always kept for the end and for answers to commands.
+/// - Reports arrive in order. A report that is temporarily refused is sent again.
+/// - While the server or the store is away, reports wait in a bounded buffer. When the
+///   buffer is full, the oldest progress, log lines and output are dropped.
+/// - The task's end returns the reports that were dropped, or refused for good.
+/// - The end and the answers to commands always have room.
 ///
-/// Dropped without [`complete`](Self::complete), [`fail`](Self::fail) or
-/// [`cancel`](Self::cancel), by an early return or a panic, the task is reported as
-/// failed. The program's runtime must live a moment longer for that.
+/// The owner ends the task with [`complete`](Self::complete), [`fail`](Self::fail) or
+/// [`cancel`](Self::cancel). If the task is dropped without an end, by an early return
+/// or a panic, it is reported as failed. The program's runtime must then live a moment
+/// longer.
 ///
-/// If the start is refused, nothing is reported: the task is another worker's.
+/// If the start is refused, nothing is reported, because another worker has the task.
+#[must_use = "dropping the task reports it as failed: end it with complete()"]
 #[derive(Debug)]
 pub struct Task<H: Host> {
     reporter: Reporter<H>,
@@ -39,8 +41,8 @@ impl<H: Host> Drop for Owner<H> {
     fn drop(&mut self) {
         self.0.ears().close();
         self.0.leave(given_up());
-        // Told here and not where a report is refused: locks are held there, and what
-        // takes the program's log may report on the task itself.
+        // Log the losses here and not at the refusal. At the refusal, locks are held,
+        // and the program's log subscriber may report on this task.
         let losses = self.0.losses();
         if !losses.is_empty() {
             let first = losses.refused.first().map(|first| first.error.to_string());
@@ -55,7 +57,7 @@ impl<H: Host> Drop for Owner<H> {
     }
 }
 
-/// Returns the end of a task that is dropped without one: by a panic, or otherwise.
+/// Returns the end of a task that is dropped without one, by a panic or otherwise.
 pub fn given_up() -> NewEvent {
     NewEvent::task_failed(dropped(
         "the program stopped working on this task without saying how it ended",
@@ -86,48 +88,53 @@ impl<H: Host> Task<H> {
         }
     }
 
-    /// Returns a handle to report with, which is cheap to clone and has no duty to
-    /// say how the task ended.
+    /// Returns a handle that reports on the task. Clones are cheap, and a handle need
+    /// not report the end.
     pub fn reporter(&self) -> Reporter<H> {
         self.reporter.clone()
     }
 
-    /// Ends the task well. The end is on its way when this returns; the future waits
-    /// until the log has it, and tells which reports before it were lost.
+    /// Ends the task as completed. The end is already on its way when this returns. The
+    /// future waits until the log has the end, and returns the lost reports.
     ///
     /// # Errors
-    /// The end was refused or, earlier, the start; or the bus or the client has stopped.
+    /// Returns an error if the end or the earlier start was refused, or if the bus or
+    /// the client has stopped.
     ///
     /// # Cancel safety
-    /// Dropping the future takes nothing back.
+    /// Dropping the future does not take the end back.
     pub fn complete(self, result: impl Into<Option<Value>>) -> Ending<H> {
         self.end(NewEvent::task_completed(result))
     }
 
-    /// Ends the task badly: with a text, a [`TaskError`] or any error, whose chain of
-    /// causes goes into the message. Waits as [`complete`](Self::complete) does.
+    /// Ends the task as failed, with a text, a [`TaskError`] or any error. The message
+    /// contains the error's chain of causes. The future waits as for
+    /// [`complete`](Self::complete).
     ///
     /// # Errors
-    /// As [`complete`](Self::complete).
+    /// Returns the same errors as [`complete`](Self::complete).
     pub fn fail(self, error: impl Into<BoxError>) -> Ending<H> {
         self.end(NewEvent::task_failed(TaskError::of(error)))
     }
 
-    /// Ends the task early, on purpose. Waits as [`complete`](Self::complete) does.
+    /// Ends the task as cancelled. The future waits as for
+    /// [`complete`](Self::complete).
     ///
-    /// If the command `cancel` was [heard](Reporter::cancelled), it is completed.
+    /// If the command `cancel` was [received](Reporter::cancelled), it is answered as
+    /// completed.
     ///
     /// # Errors
-    /// As [`complete`](Self::complete).
+    /// Returns the same errors as [`complete`](Self::complete).
     pub fn cancel<'a>(self, reason: impl Into<Option<&'a str>>) -> Ending<H> {
         self.reporter.answer_cancel();
         self.end(NewEvent::task_cancelled(reason))
     }
 
-    /// Ends the task with this event. Waits as [`complete`](Self::complete) does.
+    /// Ends the task with this event. The future waits as for
+    /// [`complete`](Self::complete).
     ///
     /// # Errors
-    /// As [`complete`](Self::complete).
+    /// Returns the same errors as [`complete`](Self::complete).
     pub fn end(self, event: NewEvent) -> Ending<H> {
         let receipt = self.reporter.end(event);
         Ending {
@@ -143,13 +150,13 @@ impl<H: Host> Task<H> {
 pub struct Ended<P, E> {
     /// The place of the end in the task's log.
     pub published: P,
-    /// Reports before the end that are not in the log.
+    /// The reports before the end that are not in the log.
     pub losses: Losses<E>,
 }
 
-/// The end of a task on its way: a future.
+/// The future end of a task.
 ///
-/// The end is on its way already. Dropping the future takes nothing back.
+/// The end is already on its way. Dropping the future does not take it back.
 #[derive(Debug)]
 #[must_use = "await it to know that the log has the end, or drop it explicitly"]
 pub struct Ending<H: Host> {

@@ -1,13 +1,13 @@
 //! `tidings backup`: copies the data of a server.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use serde_json::json;
-use tidings_cli::{Format, Server, block_on, print, print_json};
+use tidings_cli::{Format, Server, print, print_json};
 use tidings_node::copy_data;
 
 use crate::failure::Failure;
+use crate::serve::block_on;
 
 /// Make a backup of a running server, or of a data directory that no server has open
 #[derive(Debug, clap::Args)]
@@ -28,34 +28,29 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    if let (Some(from), Some(into)) = (&arguments.data_dir, &arguments.into) {
-        let copied = crate::serve::block_on(async { Ok(copy_data(from, into).await?) })?;
-        let into = into.display().to_string();
-        let made = [copied.tasks, copied.events, copied.bytes];
-        say(&into, made, &arguments.format)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    Ok(block_on(async {
-        let made = arguments.server.client()?.back_up().await?;
-        let counts = [made.tasks, made.events, made.bytes];
-        say(&made.directory, counts, &arguments.format)?;
-        Ok(ExitCode::SUCCESS)
-    })?)
-}
-
-fn say(
-    directory: &str,
-    [tasks, events, bytes]: [u64; 3],
-    format: &Format,
-) -> Result<(), tidings_cli::Failure> {
-    if format.is_json() {
-        let json = json!({
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (directory, [tasks, events, bytes]) = match (&arguments.data_dir, &arguments.into) {
+        (Some(from), Some(into)) => {
+            let made = block_on(async { Ok(copy_data(from, into).await?) })?;
+            let into = into.display().to_string();
+            (into, [made.tasks, made.events, made.bytes])
+        }
+        _ => {
+            let made = block_on(async {
+                let made = arguments.server.client()?.back_up().await;
+                Ok(made.map_err(tidings_cli::Failure::from)?)
+            })?;
+            (made.directory, [made.tasks, made.events, made.bytes])
+        }
+    };
+    if arguments.format.is_json() {
+        let made = json!({
             "directory": directory, "tasks": tasks, "events": events, "bytes": bytes,
         });
-        return print_json(&json.to_string());
+        print_json(&made.to_string())?;
+    } else {
+        let made = format!("{directory}: {tasks} tasks, {events} events, {bytes} bytes of them");
+        print(&made)?;
     }
-    print(&format!(
-        "{directory}: {tasks} tasks, {events} events, {bytes} bytes of them"
-    ))
+    Ok(())
 }

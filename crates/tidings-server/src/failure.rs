@@ -26,15 +26,13 @@ pub(crate) enum Failure {
 
 impl Failure {
     fn code(&self) -> u8 {
-        const USAGE: u8 = 64;
-        const OS: u8 = 71;
         match self {
-            Self::Usage(_) => USAGE,
+            Self::Usage(_) => 64, // EX_USAGE
             Self::Config(error) => error.exit_code(),
             Self::Start(error) => error.exit_code(),
             Self::Files(error) => error.exit_code(),
             Self::Client(failure) => failure.code(),
-            Self::System(_) => OS,
+            Self::System(_) => 71, // EX_OSERR
         }
     }
 

@@ -40,7 +40,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Serve(options) => block_on(serve(config(*options)?, async |_, _| {}))?,
         Command::Demo { once, options } => block_on(demo::run(config(*options)?, once))?,
         Command::CheckConfig(options) => return check(config(*options)),
-        Command::Backup(arguments) => return backup::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments)?,
         Command::Files(command) => match block_on(async { Ok(command.run().await?) })? {
             Told::Text(text) => text.lines().try_for_each(print)?,
             Told::Json(json) => print_json(&json)?,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use tidings_bus::EventBus;
 use tidings_cli::print_bytes;
-use tidings_node::{Node, NodeConfig, NodeConfigError, StopReport, logging};
+use tidings_node::{Node, NodeConfig, NodeConfigError, logging};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -29,10 +29,8 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
     let beside = beside(node.bus().clone(), drain.clone());
     let (stopped, ()) = tokio::join!(node.run(drain), beside);
     export.stop().await;
-    let StopReport {
-        aborted, in_order, ..
-    } = stopped;
-    tracing::info!(aborted, stopped = in_order, "stopped");
+    let aborted = stopped.aborted;
+    tracing::info!(aborted, stopped = stopped.in_order, "stopped");
     Ok(())
 }
 
@@ -69,21 +67,12 @@ pub(crate) fn block_on<T>(main: impl Future<Output = Result<T, Failure>>) -> Res
 /// Prints the address of the server and of its dashboard.
 fn announce(node: &Node) {
     let http = node.url();
-    let ws = http.replacen("http", "ws", 1);
     let (scheme, _) = http.split_once(':').unwrap_or_default();
-    let text = format!(
-        "\
-listening on {scheme}://{addr}
-
-Dashboard        {http}/
-Watch a task     {ws}/ws/tasks/test_001
-  as a stream    curl -N -H 'Accept: text/event-stream' {http}/api/tasks/test_001/events
-Publish to it    curl -d '{{\"event_type\":\"task_started\",\"data\":{{\"name\":\"A test\"}}}}' {http}/api/tasks/test_001/events
-See all tasks    curl {http}/api/tasks
-API              {http}/api/openapi.json
-",
-        addr = node.addr(),
-    );
+    let text = include_str!("../help/listening.txt")
+        .replace("{scheme}", scheme)
+        .replace("{addr}", &node.addr().to_string())
+        .replace("{ws}", &http.replacen("http", "ws", 1))
+        .replace("{http}", &http);
     let mut out = io::stdout().lock();
     // The server also works if nobody reads this output.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -1,9 +1,9 @@
-//! A look at a directory that changes nothing in it.
+//! Opens a directory for reading, without any change in it.
 //!
-//! The engine has no way to open its files for reading alone: it puts its
-//! journal in order first. So it gets a directory of its own for the moment, with
-//! copies of what it may write to (the journal above all, 64 MiB at most) and
-//! links to its tables, which are written once and only read after that.
+//! The engine cannot open its files only for reading, because it repairs its journal first. It
+//! therefore gets a temporary directory. This contains copies of the files that the engine may
+//! write to: above all the journal, at most 64 MiB. It contains links to the engine's tables, which
+//! never change after they are written.
 
 use std::fs;
 use std::io;
@@ -13,14 +13,15 @@ use tempfile::TempDir;
 
 use crate::directory::Directory;
 use crate::engine::Engine;
-use crate::error::{Damage, OpenError};
+use crate::error::OpenError;
 
-/// Where the engine has its tables.
+/// The name of the engine's directory of tables.
 const TABLES: &str = "tables";
 
-/// An engine beside the directory that it is of.
+/// An engine on a copy of a directory.
 pub(crate) struct Aside {
-    // Closed before its files go, and before the directory may be taken.
+    // The fields are dropped in this order: the engine closes before its files are removed, and
+    // before the directory is unlocked.
     pub(crate) engine: Engine,
     _files: TempDir,
     pub(crate) directory: Directory,
@@ -31,11 +32,10 @@ impl Aside {
         let directory = Directory::look(path)?;
         let failed = |cause| directory.failed(cause);
         let files = tempfile::tempdir().map_err(failed)?;
-        // Links have to lead there from anywhere.
+        // The links are in another directory, so their targets must be absolute paths.
         let from = directory.engine().canonicalize().map_err(failed)?;
         mirror(&from, files.path(), false).map_err(failed)?;
-        let engine =
-            Engine::open(files.path()).map_err(|error| directory.damaged(Damage::Engine(error)))?;
+        let engine = Engine::open(files.path()).map_err(|damage| directory.damaged(damage))?;
         Ok(Self {
             engine,
             _files: files,
@@ -44,7 +44,8 @@ impl Aside {
     }
 }
 
-/// Has `to` hold what `from` does: links to files within tables, copies of others.
+/// Fills `to` with the content of `from`: with links to the files of tables, and copies of other
+/// files.
 fn mirror(from: &Path, to: &Path, tables: bool) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -66,7 +67,7 @@ fn link(source: &Path, target: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(source, target)
 }
 
-/// Links need a privilege there.
+/// Copies the file, because links need a privilege on such systems.
 #[cfg(not(unix))]
 fn link(source: &Path, target: &Path) -> io::Result<()> {
     fs::copy(source, target).map(drop)

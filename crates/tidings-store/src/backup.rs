@@ -1,10 +1,12 @@
-//! Copies of all that a store keeps.
+//! Backups: copies of everything that a store keeps.
 //!
-//! Read from a snapshot of the engine and written through an engine, so there is
-//! no format of its own: a backup is a data directory. It lies under another name
-//! until it is whole and on disk. It says of itself that it is a copy, so that
-//! whoever starts it begins a new epoch, each time it is restored anew: what was
-//! published after it was made had offsets that it would give out again.
+//! A backup is read from a snapshot of the engine and written by another engine. It is a data
+//! directory, so it needs no format of its own. Until it is complete and on disk, its name ends
+//! with `.partial`.
+//!
+//! A backup records that it is a copy. Each time a backup is restored, its first start begins a new
+//! epoch. Events published after the backup was made had offsets that the restored store would give
+//! to other events.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -27,35 +29,34 @@ use crate::recovery;
 use crate::rows::{BACKUP, SYNC, TaskRow};
 use crate::store::DiskStore;
 
-/// Things written to a copy in one commit, and between two looks at whether it
-/// is still to be made.
+/// The number of entries that are copied in one commit, and between two checks whether to continue.
 const STEP: usize = 1_024;
 
-/// What a copy holds.
+/// The content of a copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Copied {
-    /// Tasks in it.
+    /// The number of tasks.
     pub tasks: u64,
-    /// Their events.
+    /// The number of events.
     pub events: u64,
-    /// Bytes of these.
+    /// The size of the events in bytes.
     pub bytes: u64,
-    /// How long it took.
+    /// How long the copying took.
     pub took: Duration,
 }
 
-/// Why a copy was not made. There is nothing where it was to be then.
+/// The reason why a copy was not made. In this case nothing is left at the target.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
-    /// Nothing is overwritten.
+    /// The target exists. A copy never overwrites anything.
     #[error("there is something at {} already; name a place where there is nothing", .path.display())]
     Exists {
-        /// The place.
+        /// The path of the target.
         path: PathBuf,
     },
-    /// One is made at a time.
+    /// Another copy is being made. Try again when it is finished.
     #[error("another backup is being made; wait for it")]
     Busy,
     /// The store was closed, or its disk failed.
@@ -64,37 +65,43 @@ pub enum CopyError {
     /// The directory to copy cannot be opened.
     #[error("there is nothing to be copied")]
     Source(#[source] OpenError),
-    /// What is in it cannot be read.
+    /// The content of the directory cannot be read.
     #[error("what is to be copied is damaged")]
     Damaged(#[from] Damage),
     /// The copy cannot be written.
     #[error("the backup cannot be written to {}", .path.display())]
     Target {
-        /// Where it was to be.
+        /// The path of the target.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// Copies the directory `from`, which no process has open and which is left as
-/// it is, to `into`, where nothing may be.
+/// Copies the data directory `from` to the new directory `into`. No process may have `from` open.
+/// Nothing in `from` is changed.
 ///
 /// # Errors
-/// See [`CopyError`].
+/// Returns [`CopyError`] if the copy was not made. Nothing is left at `into`.
+///
+/// # Cancel safety
+/// The copy is made to its end in the background. A dropped future leaves open whether it succeeds.
 pub async fn back_up(from: impl AsRef<Path>, into: impl AsRef<Path>) -> Result<Copied, CopyError> {
     let (from, into) = (from.as_ref().to_owned(), into.as_ref().to_owned());
     let copying = spawn_blocking(move || {
         let aside = Aside::open(&from).map_err(CopyError::Source)?;
-        copy(&aside.engine, &into, &|| true)
+        // No other process has the directory open.
+        let snapshot = aside.engine.db.snapshot();
+        copy(&aside.engine, snapshot, &into, &|| true)
     });
     copying.await.unwrap_or(Err(CopyError::Interrupted))
 }
 
-/// Copies what the engine holds at this moment, for as long as `goes_on`.
+/// Copies a snapshot of the engine, as long as `goes_on` returns `true`.
 pub(crate) fn copy(
     source: &Engine,
+    snapshot: Snapshot,
     into: &Path,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Copied, CopyError> {
@@ -120,7 +127,7 @@ pub(crate) fn copy(
         let target = Engine::open(&directory.engine()).map_err(|error| failed(error.into()))?;
         let copying = Copying {
             source,
-            snapshot: source.db.snapshot(),
+            snapshot,
             target: &target,
             failed: &failed,
             goes_on,
@@ -144,14 +151,14 @@ pub(crate) fn copy(
         })
     });
     if made.is_err() {
-        // What is left of it says by its name that it is not whole.
+        // If this fails, the name of the remains still shows that they are incomplete.
         let _ = fs::remove_dir_all(&aside);
     }
     made
 }
 
-/// Removes what killed processes left of backups in a directory. A backup that is
-/// being made is locked, and stays. So does everything that is no backup.
+/// Removes the unfinished backups of killed processes from a directory. A backup that is being made
+/// is locked, and stays. Anything that is no backup stays too.
 fn remove_partial(path: &Path) {
     let Ok(entries) = fs::read_dir(path) else {
         return;
@@ -163,7 +170,7 @@ fn remove_partial(path: &Path) {
         {
             continue;
         }
-        // Taking it finds out whether it is one, and whether somebody has it.
+        // Taking the directory fails if it is no backup, or if another process is writing it.
         let Ok((directory, Found::New)) = Directory::take(&path, true) else {
             continue;
         };
@@ -196,10 +203,10 @@ impl Copying<'_> {
             tasks.push((row.number, row.first));
             Ok(())
         })?;
-        // In the order of their keys, as a table wants them.
+        // A table must be written in the order of its keys.
         tasks.sort_unstable();
         let (events, bytes) = self.events(&tasks)?;
-        // What is to be deleted is not copied in the first place.
+        // Events that are to be deleted are not copied, so the list of them is not needed.
         for (source, target) in [
             (&self.source.tails, &self.target.tails),
             (&self.source.rules, &self.target.rules),
@@ -223,7 +230,7 @@ impl Copying<'_> {
         })
     }
 
-    /// Copies a keyspace, with a look at each thing in it.
+    /// Copies a keyspace, and passes each entry to `look`.
     fn each(
         &self,
         source: &Keyspace,
@@ -244,7 +251,7 @@ impl Copying<'_> {
         batch.commit().map_err(|error| (self.failed)(error.into()))
     }
 
-    /// Copies what can be read of the tasks with these numbers, from these offsets on.
+    /// Copies the readable events of tasks. Each task is given by its number and its first offset.
     fn events(&self, tasks: &[(u64, u64)]) -> Result<(u64, u64), CopyError> {
         let failed = |error: fjall::Error| (self.failed)(error.into());
         let mut copy = None;
@@ -281,16 +288,16 @@ impl Copying<'_> {
     }
 }
 
-/// Where copies of a running store are put, each under the time of day at which
-/// it was begun. Which of them to keep is for whoever runs it to decide.
+/// The directory for backups of a running store. The name of each backup is the time at which it
+/// was begun. Old backups are never deleted, because the operator decides which to keep.
 pub struct BackupDirectory {
     store: Arc<DiskStore>,
     path: PathBuf,
 }
 
 impl BackupDirectory {
-    /// Backups of `store` in the directory `path`, which is made when the first is.
-    /// Removes what a killed process left of a backup there.
+    /// Puts the backups of `store` into the directory `path`. The first backup creates the
+    /// directory. Removes the unfinished backups of killed processes there.
     pub fn new(store: Arc<DiskStore>, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         remove_partial(&path);
@@ -310,7 +317,7 @@ impl fmt::Debug for BackupDirectory {
 impl Backups for BackupDirectory {
     async fn make(&self) -> Result<BackupMade, BackupError> {
         fs::create_dir_all(&self.path).map_err(|error| BackupError::Failed(error.into()))?;
-        // A colon is no part of a file's name everywhere.
+        // Some systems allow no colon in the name of a file.
         let name = SystemClock.now().to_string().replace(':', "-");
         let path = self.path.join(name);
         match self.store.back_up(&path).await {

@@ -1,4 +1,4 @@
-//! Changes on their way into one commit of the engine.
+//! The changes of one commit of the engine.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -10,27 +10,29 @@ use crate::config::StoreConfig;
 use crate::defaults;
 use crate::engine::{Engine, event_key};
 use crate::error::Failure;
-use crate::index::{Entry, Index, Tail};
+use crate::index::{Entry, Index};
 use crate::outputs::Touched;
 use crate::recovery;
 use crate::rows::{CHANGES, Era, TaskRow};
 use crate::store::{Open, Shared};
 
-/// The index runs ahead of the engine until the commit: when that fails, both
-/// are read anew.
+/// A batch of changes. The index shows them before the engine commits them. If the commit fails,
+/// both are loaded again.
 ///
-/// The index is locked for a few instructions at a time, and never while the disk
-/// is read or a state is encoded: readers and the bus look things up in it.
+/// The index is locked for a few instructions at a time, because readers and the bus use it. It is
+/// never locked while the disk is read or a state is encoded.
 pub(crate) struct Batch<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) era: &'a Era,
     pub(crate) config: &'a StoreConfig,
     shared: &'a Shared,
     pub(crate) writes: OwnedWriteBatch,
-    /// Outputs as they will be with this batch, as far as it changes them.
+    /// The outputs that this batch changes, as they will be after the commit.
     outputs: Touched,
-    /// Events that were added to it.
+    /// The number of events that were added to the batch.
     pub(crate) events: u64,
+    /// The tasks whose rows the batch writes.
+    written: Vec<TaskId>,
 }
 
 impl<'a> Batch<'a> {
@@ -43,6 +45,7 @@ impl<'a> Batch<'a> {
             shared,
             outputs: Touched::default(),
             events: 0,
+            written: Vec::new(),
         }
     }
 
@@ -51,10 +54,26 @@ impl<'a> Batch<'a> {
         self.shared.lock_index()
     }
 
-    /// Adds events, all or none.
+    /// Loads a task that exists into the index, if the index has no entry for it.
+    fn look_up(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        {
+            let index = self.index();
+            if index.get(task_id).is_some() || !index.has(task_id) {
+                return Ok(());
+            }
+        }
+        let found = recovery::read_entry(self.engine, self.era, task_id);
+        if let Some(entry) = found.map_err(|damage| StoreError::Unavailable(Box::new(damage)))? {
+            self.index().adopt(task_id, entry);
+        }
+        Ok(())
+    }
+
+    /// Adds either all of the events or none.
     pub(crate) fn append(&mut self, append: &Append) -> Result<(), StoreError> {
+        self.look_up(&append.task_id)?;
         let mut index = self.index();
-        let known = index.tasks.get(&append.task_id);
+        let known = index.get(&append.task_id);
         let expected = known.map_or(Offset::FIRST, Entry::next_offset);
         let other_epoch = known.is_some_and(|entry| entry.epoch != append.epoch);
         let mut next = expected;
@@ -69,24 +88,9 @@ impl<'a> Batch<'a> {
         }
         let new = known.is_none();
         if new {
-            let number = index.next_number;
-            index.next_number += 1;
-            index.tasks.insert(
-                append.task_id.clone(),
-                Entry {
-                    number,
-                    epoch: append.epoch.clone(),
-                    first: expected.get(),
-                    next: expected.get(),
-                    bytes: 0,
-                    touched: Default::default(),
-                    ended: false,
-                    row_bytes: 0,
-                    tail: None,
-                },
-            );
+            index.add(&append.task_id, &append.epoch);
         }
-        let Some(entry) = index.tasks.get_mut(&append.task_id) else {
+        let Some(entry) = index.get_mut(&append.task_id) else {
             return Ok(());
         };
         self.events += append.events.len() as u64;
@@ -113,23 +117,17 @@ impl<'a> Batch<'a> {
         entry.touched = append.snapshot.updated_at.unwrap_or(entry.touched);
         entry.ended = append.snapshot.status.is_terminal();
         let ended = entry.ended;
-        let (events, bytes, marked) = match &entry.tail {
-            Some(tail) => (tail.events, tail.bytes, true),
-            None => (0, 0, false),
-        };
-        entry.tail = Some(Tail {
-            events: events + append.events.len() as u64,
-            bytes: bytes + size,
-            snapshot: Arc::clone(&append.snapshot),
-        });
-        let due = entry.tail.as_ref().is_some_and(|tail| {
-            tail.events >= defaults::EVENTS_A_STATE && tail.bytes >= entry.row_bytes
-        });
-        // More than must be, so that it is rare.
+        // Remove more than necessary, so that this happens rarely.
         let over = (entry.bytes > self.config.max_task_bytes).then(|| {
             let excess = entry.bytes - self.config.max_task_bytes * 7 / 8;
             entry.first + entry.events_in(excess)
         });
+        let row_bytes = entry.row_bytes;
+        let added = (append.events.len() as u64, size);
+        let first_after_row = index.follow(&append.task_id, added, Arc::clone(&append.snapshot));
+        let tail = index.get(&append.task_id).and_then(Entry::tail);
+        let due = tail
+            .is_some_and(|tail| tail.events >= defaults::EVENTS_A_STATE && tail.bytes >= row_bytes);
         index.bytes += size;
         drop(index);
         if let Some(changes) = &append.outputs {
@@ -143,17 +141,18 @@ impl<'a> Batch<'a> {
         }
         if new || due || ended || over.is_some() {
             self.write_state(&append.task_id)?;
-        } else if !marked {
+        } else if first_after_row {
             self.writes
                 .insert(&self.engine.tails, append.task_id.as_str(), "");
         }
         Ok(())
     }
 
-    /// Has events before `first` deleted; the row is the caller's.
+    /// Marks the events before `first` for deletion. The caller must write the row. Returns whether
+    /// there were such events.
     fn trim(&mut self, task_id: &TaskId, first: u64) -> bool {
         let mut index = self.index();
-        let Some(entry) = index.tasks.get_mut(task_id) else {
+        let Some(entry) = index.get_mut(task_id) else {
             return false;
         };
         let from = entry.first;
@@ -172,22 +171,40 @@ impl<'a> Batch<'a> {
         true
     }
 
-    /// Forgets events before `first`.
+    /// Removes the events before `first`.
     pub(crate) fn trim_to(&mut self, task_id: &TaskId, first: u64) -> Result<(), StoreError> {
+        self.look_up(task_id)?;
         if self.trim(task_id, first) {
             self.write_state(task_id)?;
         }
         Ok(())
     }
 
-    /// Forgets a task.
+    /// Removes the oldest events that together hold about `bytes` bytes.
+    pub(crate) fn trim_most(&mut self, task_id: &TaskId, bytes: u64) -> Result<(), StoreError> {
+        self.look_up(task_id)?;
+        let first = {
+            let index = self.index();
+            let entry = index.get(task_id);
+            entry.map(|entry| entry.first + entry.events_in(bytes))
+        };
+        match first {
+            Some(first) => self.trim_to(task_id, first),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a task.
     pub(crate) fn remove(&mut self, task_id: &TaskId) -> Result<(), StoreError> {
+        self.look_up(task_id)?;
         self.trim(task_id, u64::MAX);
-        let mut index = self.index();
-        let removed = index.tasks.remove(task_id);
-        index.bytes -= removed.as_ref().map_or(0, |entry| entry.bytes);
-        drop(index);
-        if let Some(removed) = removed {
+        let removed = {
+            let mut index = self.index();
+            let number = index.get(task_id).map(|entry| entry.number);
+            index.remove(task_id);
+            number
+        };
+        if let Some(number) = removed {
             self.writes.remove(&self.engine.tasks, task_id.as_str());
             self.writes.remove(&self.engine.tails, task_id.as_str());
             self.writes.remove(&self.engine.rules, task_id.as_str());
@@ -195,15 +212,15 @@ impl<'a> Batch<'a> {
                 only: true,
                 ..OutputChanges::default()
             };
-            let forgotten =
-                self.outputs
-                    .write(self.engine, &mut self.writes, removed.number, &none);
+            let forgotten = self
+                .outputs
+                .write(self.engine, &mut self.writes, number, &none);
             forgotten.map_err(|damage| StoreError::Unavailable(Box::new(damage)))?;
         }
         Ok(())
     }
 
-    /// Keeps, or forgets, what is named.
+    /// Stores the value under this name, or deletes the name if there is no value.
     pub(crate) fn keep(&mut self, name: &str, value: Option<Vec<u8>>) {
         match value {
             Some(value) => self.writes.insert(&self.engine.kept, name, value),
@@ -211,18 +228,18 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes a task's row, with all events counted in.
+    /// Writes a task's row, so that it includes all events.
     pub(crate) fn write_state(&mut self, task_id: &TaskId) -> Result<(), StoreError> {
-        let (tail, number, first, bytes) = {
-            let mut index = self.index();
-            let Some(entry) = index.tasks.get_mut(task_id) else {
+        let (known, number, first, bytes) = {
+            let index = self.index();
+            let Some(entry) = index.get(task_id) else {
                 return Ok(());
             };
-            let tail = entry.tail.take();
-            (tail, entry.number, entry.first, entry.bytes)
+            let known = entry.snapshot().cloned();
+            (known, entry.number, entry.first, entry.bytes)
         };
-        let snapshot = match tail {
-            Some(tail) => tail.snapshot,
+        let snapshot = match known {
+            Some(snapshot) => snapshot,
             None => match recovery::read_row(self.engine, self.era, task_id) {
                 Ok(Some(row)) => Arc::new(row.snapshot),
                 Ok(None) => return Ok(()),
@@ -238,35 +255,31 @@ impl<'a> Batch<'a> {
         };
         let json =
             serde_json::to_vec(&row).map_err(|error| StoreError::Unavailable(error.into()))?;
-        if let Some(entry) = self.index().tasks.get_mut(task_id) {
-            entry.row_bytes = json.len() as u64;
-        }
+        self.index().write(task_id, snapshot, json.len() as u64);
+        self.written.push(task_id.clone());
         self.writes
             .insert(&self.engine.tasks, task_id.as_str(), json);
         self.writes.remove(&self.engine.tails, task_id.as_str());
         Ok(())
     }
 
-    /// What is to be written, to be given to [`commit`] when nobody is kept from
-    /// the index any more.
-    pub(crate) fn finish(mut self) -> OwnedWriteBatch {
-        if !self.writes.is_empty() {
-            let changes = {
-                let mut index = self.index();
-                index.changes += 1;
-                index.changes
-            };
-            let changes = changes.to_string();
-            self.writes.insert(&self.engine.meta, CHANGES, changes);
+    /// Commits the batch. If the commit fails, nothing of the batch is stored.
+    ///
+    /// The index is not locked during the commit. Otherwise all readers would wait for the disk.
+    pub(crate) fn commit(mut self) -> Result<(), Failure> {
+        if self.writes.is_empty() {
+            return Ok(());
         }
-        self.writes
+        let changes = {
+            let mut index = self.index();
+            index.changes += 1;
+            index.changes
+        };
+        let changes = changes.to_string();
+        self.writes.insert(&self.engine.meta, CHANGES, changes);
+        let writes = self.writes.durability(Some(PersistMode::Buffer));
+        writes.commit()?;
+        self.shared.lock_index().committed(self.written);
+        Ok(())
     }
-}
-
-/// Commits; nothing of it is there if that fails.
-pub(crate) fn commit(writes: OwnedWriteBatch) -> Result<(), Failure> {
-    if writes.is_empty() {
-        return Ok(());
-    }
-    Ok(writes.durability(Some(PersistMode::Buffer)).commit()?)
 }

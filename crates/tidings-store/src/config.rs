@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings of the store.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,20 +9,20 @@ use tidings_bus::{Clock, SystemClock};
 
 use crate::defaults;
 
-/// When what was written is on disk, and so what an acknowledgement means.
+/// When written events are on disk. This decides what the acknowledgement of an event means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// Each event is on disk before anybody sees it or its publisher is
-    /// answered. Publishers that come at the same time share one sync.
+    /// Each event is on disk before a subscriber sees it and before its publisher gets an answer.
+    /// Publishers at the same time share one sync.
     EveryCommit,
-    /// Events are seen and acknowledged at once, and are on disk this long
-    /// after at the latest (and the time of one sync). A crash of the process
-    /// or of the machine loses at most those.
+    /// Events are delivered and acknowledged at once. They are on disk after this interval and the
+    /// time of one sync. A crash of the process or of the machine loses at most the events of this
+    /// time.
     Interval(Duration),
-    /// As `Interval`, but the operating system decides when what it was given
-    /// goes to disk. A crash of the process loses what it was not yet given,
-    /// some ten milliseconds; one of the machine what it had not written, often
-    /// half a minute.
+    /// Like `Interval`, but the operating system decides when written data goes to disk. A crash of
+    /// the process loses the events of some ten milliseconds, which were not written yet. A crash
+    /// of the machine also loses everything that the system had not put on disk, often half a
+    /// minute.
     Os,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Sync {
     }
 }
 
-/// The text names no way to sync.
+/// Returned when a text is not the name of a way to sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected every-commit, interval, interval:MS (1 to 60000 milliseconds) or os")]
 pub struct InvalidSync;
@@ -67,19 +67,20 @@ impl FromStr for Sync {
     }
 }
 
-/// Settings of a [`DiskStore`](crate::DiskStore); see [`defaults`] for the reasons.
+/// The settings of a [`DiskStore`](crate::DiskStore). [`defaults`] explains the default values.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct StoreConfig {
-    /// When what was written is on disk. Default every 50 ms.
+    /// When written events are on disk. Default: every 50 ms.
     pub sync: Sync,
-    /// Bytes of events kept per task; the oldest go. Default 64 MiB.
+    /// The most bytes of events to keep for each task. The oldest events are removed. Default: 64
+    /// MiB.
     pub max_task_bytes: u64,
-    /// Bytes of events kept over all tasks. Default 8 GiB.
+    /// The most bytes of events to keep over all tasks. Default: 8 GiB.
     pub max_total_bytes: u64,
-    /// How long an event stays. Default 7 days.
+    /// How long an event is kept. Default: 7 days.
     pub events_ttl: Duration,
-    /// By which events are too old. Default the system's.
+    /// The clock that decides which events are too old. Default: the system's clock.
     pub clock: Arc<dyn Clock>,
 }
 

@@ -1,11 +1,11 @@
-//! The directory: whose it is, what it is, and how it was left.
+//! The data directory: its lock, its format, and the record of an orderly stop.
 //!
 //! ```text
-//! DIR/format    what made it; says "new" until the engine is there
-//! DIR/lock      held by the process that has it
-//! DIR/clean     there after a stop in order: changes made until then
+//! DIR/format    the format of the store; "new" until the engine is complete
+//! DIR/lock      locked by the process that has the directory open
+//! DIR/clean     exists after an orderly stop: the number of changes until then
 //! DIR/engine/   the engine's files
-//! DIR/probe     for a moment, while the disk is full: whether it still is
+//! DIR/probe     exists for a moment, to test whether a full disk has room again
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,28 +17,28 @@ use crate::error::{Damage, OpenError};
 /// The format that this version reads and writes.
 const FORMAT: &str = "tidings store 1";
 
-/// What `format` says while a directory is being made.
+/// The content of `format` while a directory is being created.
 const NEW: &str = "tidings store 1, new";
 
-/// A directory that this process has to itself.
+/// A directory that is locked for this process.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    /// Locked for as long as it is open.
+    /// The lock. It is held as long as the file is open.
     _lock: Option<File>,
 }
 
-/// How a directory was found.
+/// The content of a directory that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Empty, or not finished being made.
+    /// The directory is empty, or its creation did not finish.
     New,
-    /// With a store.
+    /// The directory contains a store.
     Store,
 }
 
 impl Directory {
-    /// Takes the directory; makes it if `create` and it is not there.
+    /// Locks the directory. Creates it if `create` is set and it does not exist.
     pub(crate) fn take(path: &Path, create: bool) -> Result<(Self, Found), OpenError> {
         let failed = |cause| OpenError::Io {
             path: path.to_owned(),
@@ -55,7 +55,7 @@ impl Directory {
         }
         let found = match format(path)? {
             Some(found) => found,
-            // These alone are from a start that got no further.
+            // A directory with only these files is from a start that did not finish.
             None if fs::read_dir(path).map_err(failed)?.all(|entry| {
                 entry.is_ok_and(|entry| {
                     matches!(entry.file_name().to_str(), Some("lock" | "format.tmp"))
@@ -94,7 +94,7 @@ impl Directory {
         };
         match found {
             Found::New => {
-                // Nothing in it was ever acknowledged to anybody.
+                // Nothing in it was ever acknowledged.
                 write_synced(&directory.path.join("format"), NEW).map_err(failed)?;
                 directory.unmark_clean().map_err(failed)?;
                 if directory.engine().exists() {
@@ -109,8 +109,8 @@ impl Directory {
         Ok((directory, found))
     }
 
-    /// A look at a directory that no process has to itself. Nothing in it is
-    /// changed, and none can take it meanwhile.
+    /// Opens a directory for reading. Nothing in it is changed, and no process can lock it
+    /// meanwhile.
     pub(crate) fn look(path: &Path) -> Result<Self, OpenError> {
         match format(path)? {
             Some(Found::Store) => {}
@@ -133,7 +133,7 @@ impl Directory {
         };
         let lock = match File::open(path.join("lock")) {
             Ok(lock) => Some(lock),
-            // A copy without it; nobody can have that open.
+            // The copy has no lock file, so no process can have it open.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(cause) => return Err(failed(cause)),
         };
@@ -157,7 +157,7 @@ impl Directory {
         }
     }
 
-    /// Says that the engine is there: from here on what is in it counts.
+    /// Records that the engine is complete. From here on, the content of the directory counts.
     pub(crate) fn finish(&self) -> io::Result<()> {
         write_synced(&self.path.join("format"), FORMAT)
     }
@@ -184,7 +184,7 @@ impl Directory {
         }
     }
 
-    /// The number of changes at the last stop in order, if that was the last stop.
+    /// Returns the number of changes at the last stop, if the last stop was orderly.
     pub(crate) fn clean(&self) -> io::Result<Option<u64>> {
         match fs::read_to_string(self.path.join("clean")) {
             Ok(text) => Ok(text.trim().parse().ok()),
@@ -193,13 +193,16 @@ impl Directory {
         }
     }
 
-    /// Says that this is a stop in order. The last thing done to a directory.
+    /// Records an orderly stop. This must be the last change in a directory.
     pub(crate) fn mark_clean(&self, changes: u64) -> io::Result<()> {
         write_synced(&self.path.join("clean"), &changes.to_string())
     }
 
-    /// Fails if the directory is not there any more, or is another one by now: a
-    /// process whose files were deleted can go on writing to them.
+    /// Checks that the directory still exists and is the same one. A process whose files were
+    /// deleted could otherwise go on writing to them unnoticed.
+    ///
+    /// # Errors
+    /// Returns an error if the directory is gone or was replaced.
     pub(crate) fn is_there(&self) -> io::Result<()> {
         let gone = |what: &str| {
             let text = format!("{what} was deleted while the store was open; restart the server");
@@ -219,7 +222,7 @@ impl Directory {
         }
     }
 
-    /// Whether the disk takes so many bytes.
+    /// Checks that the disk accepts this number of bytes.
     pub(crate) fn probe(&self, bytes: usize) -> io::Result<()> {
         let path = self.path.join("probe");
         let written = File::create(&path).and_then(|mut file| {
@@ -230,7 +233,8 @@ impl Directory {
         written.and(removed)
     }
 
-    /// Takes that back, on disk, before anything may be changed.
+    /// Removes the record of an orderly stop. It must be gone from the disk before anything is
+    /// changed.
     pub(crate) fn unmark_clean(&self) -> io::Result<()> {
         match fs::remove_file(self.path.join("clean")) {
             Ok(()) => sync_directory(&self.path),
@@ -240,7 +244,8 @@ impl Directory {
     }
 }
 
-/// What a directory says that it is; none if it says nothing.
+/// Returns the content of a directory according to its `format` file. Returns `None` without such a
+/// file.
 fn format(path: &Path) -> Result<Option<Found>, OpenError> {
     let said = match fs::read_to_string(path.join("format")) {
         Ok(said) => said,
@@ -263,7 +268,7 @@ fn format(path: &Path) -> Result<Option<Found>, OpenError> {
     }
 }
 
-/// Writes a small file so that a crash leaves the old one or the new one.
+/// Writes a small file. After a crash there is either the old file or the new one.
 fn write_synced(path: &Path, text: &str) -> io::Result<()> {
     let aside = path.with_extension("tmp");
     let mut file = File::create(&aside)?;
@@ -290,7 +295,7 @@ fn is_same_file(_: &File, path: &Path) -> io::Result<bool> {
     path.try_exists()
 }
 
-/// A name is on disk only once its directory is.
+/// Syncs a directory. The name of a new file is on disk only after its directory is synced.
 #[cfg(unix)]
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()

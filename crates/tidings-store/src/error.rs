@@ -1,4 +1,4 @@
-//! Why a directory was not opened.
+//! Errors of opening a data directory.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,109 +6,112 @@ use std::sync::Arc;
 
 use tidings_bus::StoreError;
 
-/// Why a store could not be opened. Nothing was changed in the directory.
+/// The reason why a store could not be opened. Nothing was changed in the directory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process has the directory open.
     #[error(
         "the data directory {} is in use by another process; stop that one, or name another directory",
         .path.display()
     )]
     InUse {
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
     },
-    /// There is something in it that no store has put there.
+    /// The directory contains files that are not from a store.
     #[error(
         "the directory {} is not empty and holds no store of tidings; name an empty or a new one",
         .path.display()
     )]
     Foreign {
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
     },
-    /// It was made by a version that laid things out in another way.
+    /// The directory was created by a version with another format.
     #[error(
         "the data directory {} has the format {found:?}, and this version reads {expected:?}; use the version that made it",
         .path.display()
     )]
     Version {
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
-        /// What it says.
+        /// The format of the directory.
         found: String,
-        /// What this version knows.
+        /// The format that this version reads.
         expected: &'static str,
     },
-    /// What is in it does not fit together.
+    /// The content of the directory is inconsistent.
     #[error(
         "the data directory {} is damaged; restore a backup into an empty directory, or move this one away to start anew",
         .path.display()
     )]
     Damaged {
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
-        /// What was found.
+        /// The damage that was found.
         #[source]
         cause: Damage,
     },
-    /// There is no store, and none was to be made.
+    /// The directory contains no store, and the caller did not ask to create one.
     #[error("there is no store of tidings in {}", .path.display())]
     Missing {
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
     },
-    /// The system refused.
+    /// The operating system returned an error.
     #[error("the data directory {} cannot be used", .path.display())]
     Io {
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
 }
 
-/// What is wrong with a directory.
+/// The damage in a data directory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
-    /// The engine's files are not there.
+    /// The engine's files are missing.
     #[error("its engine's files are missing")]
     EngineMissing,
-    /// The engine does not read its files.
+    /// The engine cannot read its files.
     #[error("its engine cannot read it")]
     Engine(#[source] fjall::Error),
-    /// A row is none that this store wrote.
+    /// The engine panicked while it read its files. The log has the text of the panic.
+    #[error("its engine panicked at it")]
+    EnginePanicked,
+    /// A row does not have the form that this store writes.
     #[error("the row of {what} cannot be read")]
     Row {
-        /// Of what.
+        /// The thing that the row describes.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         cause: serde_json::Error,
     },
-    /// Events are missing in the middle.
+    /// Events are missing between other events.
     #[error("task {task} lacks event {offset}")]
     Hole {
-        /// The task.
+        /// The id of the task.
         task: String,
-        /// The first offset that is missing.
+        /// The first missing offset.
         offset: u64,
     },
     /// Text of an output is missing.
     #[error("text of output {output} is missing")]
     Output {
-        /// The output.
+        /// The id of the output.
         output: String,
     },
-    /// It was closed in order, and holds less than it did then.
+    /// The directory holds fewer changes than at its last orderly stop.
     #[error("it was closed after change {closed}, and ends with change {found}")]
     Shorter {
-        /// Changes when it was closed.
+        /// The number of changes at that stop.
         closed: u64,
-        /// Changes that are there.
+        /// The number of changes that were found.
         found: u64,
     },
 }
@@ -119,7 +122,7 @@ impl From<fjall::Error> for Damage {
     }
 }
 
-/// A failure of the engine, to be told to all whose changes were in one commit.
+/// A failure of the engine. Every change in the failed commit gets it as its answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("the disk did not take it")]

@@ -1,9 +1,9 @@
-//! What is done beside publishing: events that were trimmed are deleted, states are
-//! brought up to date so that a start replays little, and what is too old or too
-//! much goes. Each commit deletes about as many events as it adds. The rest has
-//! turns of its own.
+//! Housekeeping: work beside publishing. It deletes trimmed events, and trims events that are too
+//! old or too many. It also updates the rows of tasks, so that a start replays few events. Each
+//! commit deletes up to twice as many events as it adds. The remaining work has turns of its own.
 
-use std::collections::VecDeque;
+use std::collections::BinaryHeap;
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use tidings_bus::protocol::{Event, TaskId, Timestamp};
@@ -11,29 +11,34 @@ use tidings_bus::protocol::{Event, TaskId, Timestamp};
 use crate::batch::Batch;
 use crate::defaults::{SLICE, TIDY, TIDY_MORE};
 use crate::engine::{event_key, read_key};
-use crate::error::Failure;
+use crate::error::{Damage, Failure};
+use crate::index::Entry;
+use crate::recovery;
 
-/// How often tasks are looked at for events that are too old.
+/// The time between two searches for events that are too old.
 const AGES_EVERY: Duration = Duration::from_secs(60);
 
-/// Tasks looked at, or written, in one turn.
+/// The number of tasks that are visited, or written, in one turn.
 const TASKS_A_TURN: usize = 64;
 
-/// Tasks looked at under one lock of the index.
-const PAGE: usize = 1_024;
+/// The number of tasks that one turn visits in search of room. This takes some milliseconds.
+const PAGE: usize = 4_096;
 
-/// The time of day by which events are too old. Pure.
+/// The most tasks that one search selects for the removal of their events.
+const MOST_FOUND: usize = 16_384;
+
+/// The time of day that decides which events are too old. This is a pure state machine.
 ///
-/// The wall clock is believed only as far as time has really passed, and twice
-/// that: one jump forward by a week must not delete what is there. A clock that
-/// was wrong and is set right is followed within as long as it was wrong.
+/// Its time advances at most twice as fast as real time. So if the wall clock jumps forward by a
+/// week, no events are deleted by mistake. After a wrong clock is corrected, this clock catches up
+/// within the time for which it was wrong.
 #[derive(Debug, Default)]
 struct AgeClock {
     believed: Option<(Timestamp, Instant)>,
 }
 
 impl AgeClock {
-    /// Looks at the wall clock. What it says first is believed.
+    /// Reads the wall clock. The first reading is always accepted.
     fn look(&mut self, wall: Timestamp, now: Instant) {
         let believed = match self.believed {
             None => wall,
@@ -55,19 +60,21 @@ impl AgeClock {
     }
 }
 
-/// A difference that is said: more than a clock that runs unevenly has.
+/// The jump of the wall clock, in milliseconds, that is logged. An inaccurate clock drifts less.
 const JUMP_MILLIS: u64 = 60 * 60 * 1_000;
 
 #[derive(Default)]
 pub(crate) struct Housekeeping {
-    /// There is more of it than the last turn did.
+    /// `true` if the last turn left work.
     more: bool,
-    /// When the last turn was.
+    /// When the last turn ran.
     turned: Option<Instant>,
-    /// A commit came since then.
+    /// `true` if there was a commit since then.
     busy: bool,
-    /// Tasks to look at.
-    ages: VecDeque<TaskId>,
+    /// The walk through all tasks in search of old events.
+    ages: Option<Walk>,
+    /// The walk in search of events to make room.
+    search: Option<Search>,
     looked: Option<Instant>,
     clock: AgeClock,
 }
@@ -89,60 +96,58 @@ impl Housekeeping {
         self.due_in().is_zero()
     }
 
-    /// Leaves the rest for later.
+    /// Postpones the rest of the work.
     pub(crate) fn rest(&mut self) {
         self.more = false;
     }
 
-    /// Deletes about as many events as a batch adds, along with it. Turns alone
-    /// would fall behind, however often there was one.
+    /// Deletes up to twice as many events as a batch adds, in the same commit. Separate turns alone
+    /// would fall behind.
     pub(crate) fn keep_pace(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         self.busy = true;
         let events = batch.events;
         if events > 0 && self.more {
             self.more = delete(batch, 2 * events)?;
         }
-        Ok(())
+        shed(batch)
     }
 
     pub(crate) fn turn(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         self.more = delete(batch, SLICE)?;
         if !std::mem::take(&mut self.busy) {
-            // Of a task that is published to it would soon be written again.
+            // A state that is written while events arrive would soon have to be written again.
             self.more |= write_states(batch)?;
         }
         self.more |= self.forget_old(batch)?;
-        make_room(batch)?;
+        self.more |= make_room(&mut self.search, batch)?;
         self.turned = Some(Instant::now());
         Ok(())
     }
 
-    /// Trims what is older than it may be.
+    /// Removes events that are older than `events_ttl`.
     fn forget_old(&mut self, batch: &mut Batch<'_>) -> Result<bool, Failure> {
-        if self.ages.is_empty() && self.looked.is_none_or(|at| at.elapsed() >= AGES_EVERY) {
+        if self.ages.is_none() && self.looked.is_none_or(|at| at.elapsed() >= AGES_EVERY) {
             self.looked = Some(Instant::now());
-            self.ages = batch.index().tasks.keys().cloned().collect();
+            self.ages = Some(Walk::default());
             self.clock.look(batch.config.clock.now(), Instant::now());
         }
         let ttl = u64::try_from(batch.config.events_ttl.as_millis()).unwrap_or(u64::MAX);
         let now = self.clock.now().as_millis();
         let limit = Timestamp::from_millis(now.saturating_sub(ttl));
-        for _ in 0..TASKS_A_TURN {
-            let Some(task_id) = self.ages.pop_front() else {
-                return Ok(false);
-            };
-            let known = batch
-                .index()
-                .tasks
-                .get(&task_id)
-                .map(|entry| (entry.number, entry.first, entry.next));
-            let Some((number, first, next)) = known else {
-                continue;
-            };
+        let Some(walk) = &mut self.ages else {
+            return Ok(false);
+        };
+        let page = walk.next(batch, TASKS_A_TURN)?;
+        if page.is_empty() {
+            self.ages = None;
+            return Ok(false);
+        }
+        for (task_id, entry) in page {
+            let (number, first, next) = (entry.number, entry.first, entry.next);
             if at(batch, number, first)?.is_none_or(|at| at >= limit) {
                 continue;
             }
-            // The first event that is young enough: timestamps ascend.
+            // Find the first event that is young enough. Timestamps never decrease.
             let (mut low, mut high) = (first, next);
             while low < high {
                 let middle = low + (high - low) / 2;
@@ -158,8 +163,7 @@ impl Housekeeping {
     }
 }
 
-/// Deletes up to `limit` of the events that nobody can read any more. Returns
-/// whether there are more.
+/// Deletes up to `limit` events that were trimmed. Returns whether there are more.
 fn delete(batch: &mut Batch<'_>, limit: u64) -> Result<bool, Failure> {
     let mut left = limit;
     for found in batch.engine.garbage.iter() {
@@ -189,72 +193,150 @@ fn delete(batch: &mut Batch<'_>, limit: u64) -> Result<bool, Failure> {
     Ok(false)
 }
 
-/// Writes states of tasks that have gone quiet.
+/// Writes the states of tasks that have become quiet.
 fn write_states(batch: &mut Batch<'_>) -> Result<bool, Failure> {
-    let tails: Vec<TaskId> = batch
-        .index()
-        .tasks
-        .iter()
-        .filter(|(_, entry)| entry.tail.is_some())
-        .take(TASKS_A_TURN)
-        .map(|(task_id, _)| task_id.clone())
-        .collect();
+    let tails = batch.index().tails(TASKS_A_TURN);
     for task_id in &tails {
         batch.write_state(task_id).map_err(refused)?;
     }
     Ok(tails.len() == TASKS_A_TURN)
 }
 
-/// Brings all tasks together under their limit: those that ended first lose
-/// their events first, then the longest quiet.
-fn make_room(batch: &mut Batch<'_>) -> Result<(), Failure> {
-    let max = batch.config.max_total_bytes;
-    if batch.index().bytes <= max {
-        return Ok(());
-    }
-    let target = max / 20 * 19;
-    let mut tasks = Vec::new();
-    let mut after = None;
+/// Writes the oldest states until the remaining ones fit in memory.
+fn shed(batch: &mut Batch<'_>) -> Result<(), Failure> {
     loop {
-        // A page at a time: others look things up in between.
-        let page = batch.index().page(after.as_ref(), PAGE, |task_id, entry| {
-            let order = (!entry.ended, entry.touched);
-            (entry.events() > 0, order, task_id.clone())
-        });
-        let Some((_, _, last)) = page.last() else {
-            break;
-        };
-        after = Some(last.clone());
-        let with_events = page.into_iter().filter(|(events, _, _)| *events);
-        tasks.extend(with_events.map(|(_, order, task_id)| (order, task_id)));
+        let oldest = batch.index().oldest_tail();
+        let Some(oldest) = oldest else { return Ok(()) };
+        batch.write_state(&oldest).map_err(refused)?;
     }
-    tasks.sort();
-    for (_, task_id) in tasks {
-        let first = {
-            let index = batch.index();
-            let excess = index.bytes.saturating_sub(target);
-            if excess == 0 {
-                return Ok(());
-            }
-            let entry = index.tasks.get(&task_id);
-            entry.map(|entry| entry.first + entry.events_in(excess))
-        };
-        if let Some(first) = first {
-            trim(batch, &task_id, first)?;
+}
+
+/// A walk through all tasks in the order of their ids, a page at a time.
+#[derive(Default)]
+struct Walk {
+    after: Option<Vec<u8>>,
+}
+
+impl Walk {
+    /// Returns the next tasks. The list is empty at the end.
+    fn next(&mut self, batch: &Batch<'_>, limit: usize) -> Result<Vec<(TaskId, Entry)>, Failure> {
+        let after = self.after.take();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = batch.engine.tasks.range((start, Bound::Unbounded));
+        let mut page = Vec::new();
+        for found in rows.take(limit) {
+            let (key, value) = found.into_inner()?;
+            let name = String::from_utf8_lossy(&key);
+            let read = recovery::entry_in(&name, &value, batch.era);
+            let (task_id, entry) = read.map_err(|damage| refused(unreadable(damage)))?;
+            // The index may have a newer entry.
+            let newer = batch.index().get(&task_id).cloned();
+            page.push((task_id, newer.unwrap_or(entry)));
+            self.after = Some(key.to_vec());
+        }
+        Ok(page)
+    }
+}
+
+/// A search for tasks whose events can be removed to make room.
+struct Search {
+    walk: Walk,
+    found: Foremost,
+}
+
+/// The tasks that lose their events first: tasks that ended, earliest first, then tasks that were
+/// quiet longest. It holds just enough tasks for the wanted number of bytes. This is a pure state
+/// machine.
+struct Foremost {
+    wanted: u64,
+    bytes: u64,
+    tasks: BinaryHeap<(bool, Timestamp, TaskId, u64)>,
+}
+
+impl Foremost {
+    fn new(wanted: u64) -> Self {
+        Self {
+            wanted,
+            bytes: 0,
+            tasks: BinaryHeap::new(),
         }
     }
-    Ok(())
+
+    fn add(&mut self, task_id: TaskId, entry: &Entry) {
+        if entry.events() == 0 {
+            return;
+        }
+        self.bytes += entry.bytes;
+        self.tasks
+            .push((!entry.ended, entry.touched, task_id, entry.bytes));
+        while let Some((.., bytes)) = self.tasks.peek()
+            && (self.bytes - bytes >= self.wanted || self.tasks.len() > MOST_FOUND)
+        {
+            self.bytes -= bytes;
+            self.tasks.pop();
+        }
+    }
+
+    /// Returns the tasks in the order of removal.
+    fn into_tasks(self) -> Vec<TaskId> {
+        let sorted = self.tasks.into_sorted_vec();
+        sorted
+            .into_iter()
+            .map(|(_, _, task_id, _)| task_id)
+            .collect()
+    }
+}
+
+/// Returns the bytes to remove: the excess over the limit, and some more, so that it happens
+/// rarely.
+fn excess(batch: &Batch<'_>) -> u64 {
+    let target = batch.config.max_total_bytes / 20 * 19;
+    batch.index().bytes.saturating_sub(target)
+}
+
+/// Removes events until all tasks together are within their limit. Returns whether there is more
+/// work.
+fn make_room(search: &mut Option<Search>, batch: &mut Batch<'_>) -> Result<bool, Failure> {
+    if search.is_none() && batch.index().bytes <= batch.config.max_total_bytes {
+        return Ok(false);
+    }
+    let excess_now = excess(batch);
+    let current = search.get_or_insert_with(|| Search {
+        walk: Walk::default(),
+        found: Foremost::new(excess_now),
+    });
+    let page = current.walk.next(batch, PAGE)?;
+    let over = page.len() < PAGE;
+    for (task_id, entry) in page {
+        current.found.add(task_id, &entry);
+    }
+    if !over {
+        return Ok(true);
+    }
+    let found = search.take().map(|search| search.found.into_tasks());
+    for task_id in found.unwrap_or_default() {
+        let excess = excess(batch);
+        if excess == 0 {
+            break;
+        }
+        batch.trim_most(&task_id, excess).map_err(refused)?;
+    }
+    Ok(batch.index().bytes > batch.config.max_total_bytes)
 }
 
 fn trim(batch: &mut Batch<'_>, task_id: &TaskId, first: u64) -> Result<(), Failure> {
     batch.trim_to(task_id, first).map_err(refused)
 }
 
+fn unreadable(damage: Damage) -> tidings_bus::StoreError {
+    tidings_bus::StoreError::Unavailable(Box::new(damage))
+}
+
 fn refused(error: tidings_bus::StoreError) -> Failure {
     Failure::Row(std::sync::Arc::new(error))
 }
 
-/// When an event came; none if it is not there.
+/// Returns the time of an event, or `None` if the event does not exist.
 fn at(batch: &Batch<'_>, number: u64, offset: u64) -> Result<Option<Timestamp>, Failure> {
     let json = batch.engine.events.get(event_key(number, offset))?;
     Ok(json.and_then(|json| {
@@ -267,6 +349,44 @@ fn at(batch: &Batch<'_>, number: u64, offset: u64) -> Result<Option<Timestamp>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn entry(ended: bool, touched: u64, bytes: u64) -> Entry {
+        Entry {
+            number: 0,
+            epoch: tidings_bus::protocol::Epoch::new("e").unwrap(),
+            first: 1,
+            next: 2,
+            bytes,
+            touched: Timestamp::from_millis(touched),
+            ended,
+            row_bytes: 0,
+            state: crate::index::State::Row,
+        }
+    }
+
+    #[test]
+    fn those_that_ended_first_and_then_the_longest_quiet_make_room() {
+        let mut found = Foremost::new(250);
+        let tasks = [
+            ("quiet", entry(false, 1, 100)),
+            ("busy", entry(false, 9, 100)),
+            ("ended-late", entry(true, 8, 100)),
+            ("ended-early", entry(true, 7, 100)),
+            (
+                "empty",
+                Entry {
+                    next: 1,
+                    ..entry(true, 0, 0)
+                },
+            ),
+        ];
+        for (task_id, entry) in tasks {
+            found.add(task_id.parse().unwrap(), &entry);
+        }
+        let found = found.into_tasks();
+        let found: Vec<_> = found.iter().map(TaskId::as_str).collect();
+        assert_eq!(found, ["ended-early", "ended-late", "quiet"]);
+    }
 
     #[test]
     fn a_jump_of_the_wall_clock_is_followed_no_faster_than_time_passes_twice() {

@@ -1,4 +1,4 @@
-//! What a directory holds, said without changing anything in it.
+//! Inspects a directory without any change in it.
 
 use std::path::Path;
 
@@ -10,26 +10,26 @@ use crate::aside::Aside;
 use crate::error::{Damage, OpenError};
 use crate::recovery::{self, Left, Standing};
 
-/// What a data directory holds.
+/// The content of a data directory.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Inspected {
-    /// How it was left.
+    /// How the last process left the directory.
     pub left: Left,
-    /// How the last process that had it synced; none in a backup.
+    /// How the last process synced. `None` for a backup.
     pub sync: Option<String>,
-    /// Whether tasks go on in their epochs at the next start.
+    /// `true` if tasks keep their epochs at the next start.
     pub epoch_goes_on: bool,
-    /// Events that can be read, over all tasks.
+    /// The number of readable events, over all tasks.
     pub events: u64,
-    /// Bytes of these, near enough: what was trimmed counts with the average.
+    /// The approximate size of these events in bytes. Trimmed events are subtracted by the average
+    /// size.
     pub bytes: u64,
-    /// Bytes that the engine's files take.
+    /// The size of the engine's files in bytes.
     pub bytes_on_disk: u64,
-    /// Clients that may come back to where they were, at most: some may have run
-    /// out of time since.
+    /// The number of stored clients. Some of them may have expired since.
     pub clients: u64,
-    /// In the order of their ids.
+    /// The tasks in the order of their ids.
     pub tasks: Vec<InspectedTask>,
 }
 
@@ -37,27 +37,30 @@ pub struct Inspected {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct InspectedTask {
-    /// Its id.
+    /// The id of the task.
     pub task_id: TaskId,
-    /// Its state at its newest event.
+    /// The status after the newest event.
     pub status: TaskStatus,
-    /// The epoch that its offsets count in, until the next start.
+    /// The epoch of the task's offsets, until the next start.
     pub epoch: Epoch,
-    /// The oldest offset that can be read; one past the newest when none can.
+    /// The oldest readable offset. If no event is readable, it is one more than the newest offset.
     pub first: Offset,
-    /// The newest.
+    /// The newest offset.
     pub offset: Offset,
-    /// Bytes of its events.
+    /// The bytes of the task's events.
     pub bytes: u64,
-    /// When the newest came.
+    /// The time of the newest event.
     pub updated_at: Option<Timestamp>,
 }
 
-/// Says what the directory holds. Nothing in it is changed; no process can take
-/// it meanwhile, and none may have it.
+/// Returns the content of a data directory. Nothing in it is changed. No other process may have the
+/// directory open, and none can open it meanwhile.
 ///
 /// # Errors
-/// See [`OpenError`].
+/// Returns [`OpenError`] if the directory cannot be read.
+///
+/// # Cancel safety
+/// Cancel safe. The inspection ends in the background, and the directory stays locked until then.
 pub async fn inspect(path: impl AsRef<Path>) -> Result<Inspected, OpenError> {
     let path = path.as_ref().to_owned();
     let looking = spawn_blocking({
@@ -85,11 +88,8 @@ fn look(path: &Path) -> Result<Inspected, OpenError> {
         let mut tasks: Vec<_> = loaded
             .tasks
             .into_iter()
-            .map(|task| InspectedTask {
-                bytes: index
-                    .tasks
-                    .get(&task.snapshot.task_id)
-                    .map_or(0, |entry| entry.bytes),
+            .map(|(task, bytes)| InspectedTask {
+                bytes,
                 task_id: task.snapshot.task_id.clone(),
                 status: task.snapshot.status,
                 epoch: task.snapshot.epoch.clone(),
@@ -103,7 +103,7 @@ fn look(path: &Path) -> Result<Inspected, OpenError> {
             left: standing.left,
             sync: standing.sync.map(|sync| sync.to_string()),
             epoch_goes_on: standing.epoch_goes_on(),
-            events: index.tasks.values().map(crate::index::Entry::events).sum(),
+            events: loaded.events,
             bytes: index.bytes,
             bytes_on_disk: engine.db.disk_space()?,
             clients: engine.kept.len()? as u64,

@@ -1,4 +1,4 @@
-//! Whole outputs: a row that says which part is kept, and the text in blocks.
+//! Whole outputs. A row says which part of an output is kept. Blocks contain its text.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,12 +12,12 @@ use crate::engine::Engine;
 use crate::error::Damage;
 use crate::recovery::row;
 
-/// How often a text is read anew because it was written to meanwhile.
+/// The most attempts to read a text that is being changed.
 const TRIES: usize = 8;
 
-/// The key of an output's row. Its blocks' keys begin with it.
+/// Returns the key of an output's row. The keys of its blocks begin with it.
 fn output_key(number: u64, id: &ItemId) -> Vec<u8> {
-    // No id holds a zero byte: no output's key is the beginning of another's.
+    // No id contains a zero byte, so no key of an output is the beginning of another one's key.
     [&number.to_be_bytes(), id.as_str().as_bytes(), &[0]].concat()
 }
 
@@ -25,7 +25,7 @@ fn block_key(output: &[u8], block: u64) -> Vec<u8> {
     [output, &block.to_be_bytes()].concat()
 }
 
-/// Reads which parts of a task's outputs are kept.
+/// Returns which parts of a task's outputs are kept.
 pub(crate) fn read(engine: &Engine, number: u64) -> Result<Vec<OutputExtent>, Damage> {
     let mut found = Vec::new();
     for output in engine.outputs.prefix(number.to_be_bytes()) {
@@ -39,8 +39,7 @@ fn read_one(engine: &Engine, key: &[u8]) -> Result<Option<OutputExtent>, Damage>
     found.map(|found| row("an output", &found)).transpose()
 }
 
-/// Reads part of an output's text, as far as it is kept; none if there is no such
-/// output.
+/// Reads the kept part of a range of an output's text. Returns `None` if the output does not exist.
 pub(crate) fn read_text(
     engine: &Engine,
     number: u64,
@@ -58,7 +57,8 @@ pub(crate) fn read_text(
             let found = engine.texts.get(block_key(&key, block))?;
             blocks.push(found.map(|found| found.to_vec()).unwrap_or_default());
         }
-        // Of the output as it was read: it may have been cut, or replaced, meanwhile.
+        // Use the text only if the output is still the one that was read. It may have been cut or
+        // replaced meanwhile.
         if read_one(engine, &key)?.is_some_and(|still| still.start == output.start)
             && let Some(bytes) = cut_out(part.clone(), blocks.into_iter())
         {
@@ -71,17 +71,17 @@ pub(crate) fn read_text(
     })
 }
 
-/// Outputs that one batch changes, as they will be. The engine shows them only after
-/// the commit.
+/// The outputs that one batch changes, as they will be after the commit. Until then the engine
+/// shows their old state.
 #[derive(Default)]
 pub(crate) struct Touched {
     outputs: HashMap<Vec<u8>, Option<OutputExtent>>,
-    /// The last block of each, which the next change may go on in.
+    /// The last block of each output. The next change may continue it.
     blocks: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Touched {
-    /// Writes what an append changes in a task's outputs.
+    /// Writes the changes of an append to a task's outputs.
     pub(crate) fn write(
         &mut self,
         engine: &Engine,
@@ -107,7 +107,7 @@ impl Touched {
         Ok(())
     }
 
-    /// The outputs of a task, with this batch.
+    /// Returns the outputs of a task, including the changes of this batch.
     fn all(&self, engine: &Engine, number: u64) -> Result<Vec<ItemId>, Damage> {
         let mut found: Vec<_> = read(engine, number)?;
         let here = self.outputs.iter();
@@ -171,7 +171,7 @@ impl Touched {
             writes.insert(&engine.texts, block.clone(), &*text);
             last = Some((block, text));
         }
-        // Nothing was written: the block is as it was.
+        // If nothing was written, the block is unchanged.
         let (block, text) = last.unwrap_or((first, kept));
         if !text.is_empty() {
             self.blocks.insert(block, text);

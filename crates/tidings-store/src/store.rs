@@ -1,6 +1,6 @@
-//! The handle.
+//! The handle of the store.
 
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
@@ -10,8 +10,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use tidings_bus::protocol::{ItemId, Offset, TaskId};
 use tidings_bus::{
-    Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredTask, StoredText,
-    Write,
+    Account, Append, KeepChange, Keeper, KeptThing, Related, Store, StoreError, StoredEvent,
+    StoredTask, StoredText, Write,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -24,27 +24,28 @@ use crate::engine::{Engine, event_key, read_key};
 use crate::error::{Damage, Failure, OpenError};
 use crate::index::{Entry, Index};
 use crate::outputs;
+use crate::readers::Readers;
 use crate::recovery::{self, Left, Recovered, Standing};
 use crate::rows::{ERA, Era, SYNC};
 use crate::writer::{Answer, Change, Command, Message, Writer, refusals};
 
-/// The engine while it is open, and the era that it is in.
+/// The open engine, and its current era.
 pub(crate) struct Open {
     pub(crate) engine: Engine,
     pub(crate) era: Era,
 }
 
-/// What the writer and the readers share.
+/// The state that the writer and the readers share.
 #[derive(Default)]
 pub(crate) struct Shared {
-    /// Written to only while `available`; one that failed is still read, until
-    /// it makes way for the next.
+    /// The engine. It is written to only while `available`. A failed engine is still read until the
+    /// next one replaces it.
     open: RwLock<Option<Arc<Open>>>,
-    /// To find out when the last reader of an engine that failed is done.
+    /// Shows whether readers still use a failed engine.
     held: Mutex<std::sync::Weak<Open>>,
     index: Mutex<Index>,
     pub(crate) available: AtomicBool,
-    /// A layer that fails: the disk takes nothing while this is set.
+    /// For tests: while this is set, the disk accepts nothing.
     #[cfg(test)]
     pub(crate) failing: AtomicBool,
 }
@@ -66,11 +67,11 @@ impl Shared {
             &mut *self.open.write().unwrap_or_else(PoisonError::into_inner),
             open,
         );
-        // Closing takes a moment, and nobody is to wait for it.
+        // Drop outside the lock, because closing an engine takes a moment.
         drop(before);
     }
 
-    /// The engine, if it takes changes.
+    /// Returns the engine, if it accepts changes.
     pub(crate) fn writable(&self) -> Option<Arc<Open>> {
         self.available
             .load(Ordering::SeqCst)
@@ -78,7 +79,7 @@ impl Shared {
             .flatten()
     }
 
-    /// Fails where the disk is to fail in a test.
+    /// Returns an error if a test has made the disk fail.
     #[allow(
         clippy::unnecessary_wraps,
         clippy::unused_self,
@@ -93,7 +94,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether an engine that was given up is still being read.
+    /// Returns whether readers still use an engine.
     pub(crate) fn is_held(&self) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.strong_count() > 0
@@ -109,20 +110,20 @@ impl Shared {
     }
 }
 
-/// A store on disk; see the crate's documentation.
+/// A store on disk. The crate's documentation has an example.
 ///
-/// Must be closed in order, which [`EventBus::shutdown`](tidings_bus::EventBus::shutdown)
-/// does: otherwise the next start is one after a crash.
+/// Close it in order with [`EventBus::shutdown`](tidings_bus::EventBus::shutdown). Otherwise the
+/// next start is treated as one after a crash.
 pub struct DiskStore {
     pub(crate) shared: Arc<Shared>,
-    /// None only while it is dropped.
+    /// `None` only while the store is dropped.
     messages: Option<mpsc::Sender<Message>>,
     writer: Option<thread::JoinHandle<()>>,
     commands: Arc<Semaphore>,
-    reads: Semaphore,
+    readers: Readers,
     backups: Arc<Semaphore>,
     sync: Sync,
-    /// What was there, until the bus asks for it.
+    /// The tasks that were found on disk, until the bus takes them.
     found: Mutex<Option<Vec<StoredTask>>>,
 }
 
@@ -135,12 +136,15 @@ impl std::fmt::Debug for DiskStore {
 }
 
 impl DiskStore {
-    /// Opens the store in a directory, or makes one where there is nothing.
-    ///
-    /// Takes time by the number of tasks, and not by their history.
+    /// Opens the store in a directory. Creates it if the directory is missing or empty. The time
+    /// depends on the number of tasks, and not on the length of their history.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was changed then.
+    /// Returns [`OpenError`] if the store cannot be opened. In this case nothing was changed.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe. If the future is dropped, the store is opened in the background and closed
+    /// at once, but not in order. The next start is then treated as one after a crash.
     pub async fn open(
         path: impl AsRef<Path>,
         config: StoreConfig,
@@ -163,11 +167,14 @@ impl DiskStore {
         let (directory, found) = Directory::take(path, true)?;
         let clean = directory.clean().map_err(|cause| directory.failed(cause))?;
         let damaged = |cause| directory.damaged(cause);
-        let engine = Engine::open(&directory.engine()).map_err(|error| match error {
-            fjall::Error::Io(cause) if found == Found::New || is_of_the_system(&cause) => {
+        let opened = Engine::open(&directory.engine());
+        let engine = opened.map_err(|damage| match damage {
+            Damage::Engine(fjall::Error::Io(cause))
+                if found == Found::New || is_of_the_system(&cause) =>
+            {
                 directory.failed(cause)
             }
-            error => directory.damaged(Damage::Engine(error)),
+            damage => directory.damaged(damage),
         })?;
         let mut era = recovery::era(&engine).map_err(damaged)?;
         let standing = Standing::read(&engine, clean).map_err(damaged)?;
@@ -177,8 +184,8 @@ impl DiskStore {
         }
         let loaded = recovery::load(&engine, era, recovery::AT_ONCE).map_err(damaged)?;
         recovery::check(clean, &loaded.index).map_err(damaged)?;
-        // On disk before anything can be published: in which way it will be
-        // synced, in which era, and that the last stop is over.
+        // These facts must be on disk before anything can be published: the way of syncing, the
+        // era, and that the last orderly stop no longer counts.
         let begin = || -> Result<(), fjall::Error> {
             let json = serde_json::to_vec(&loaded.era).unwrap_or_default();
             engine.meta.insert(ERA, json)?;
@@ -201,12 +208,13 @@ impl DiskStore {
             clean: standing.left == Left::Clean,
             backup: standing.left == Left::Backup,
             epoch_changed: unsure,
-            tasks: index.tasks.len() as u64,
-            events: index.tasks.values().map(Entry::events).sum(),
+            tasks: index.len(),
+            events: loaded.events,
             bytes: index.bytes,
             replayed: loaded.replayed,
             took: started.elapsed(),
         };
+        let tasks = loaded.tasks.into_iter().map(|(task, _)| task).collect();
         let shared = Arc::new(Shared::default());
         *shared.lock_index() = index;
         shared.set_open(Some(Open {
@@ -218,6 +226,10 @@ impl DiskStore {
         let sync = config.sync;
         let failed_at = directory.path().to_owned();
         let writer = Writer::new(directory, config, Arc::clone(&shared), receiver);
+        let readers = Readers::start().map_err(|cause| OpenError::Io {
+            path: failed_at.clone(),
+            cause,
+        })?;
         let writer = thread::Builder::new()
             .name("tidings-store".to_owned())
             .spawn(move || writer.run())
@@ -230,37 +242,41 @@ impl DiskStore {
             messages: Some(messages),
             writer: Some(writer),
             commands: Arc::new(Semaphore::new(defaults::MAX_COMMANDS)),
-            reads: Semaphore::new(defaults::MAX_READS),
+            readers,
             backups: Arc::new(Semaphore::new(1)),
             sync,
-            found: Mutex::new(Some(loaded.tasks)),
+            found: Mutex::new(Some(tasks)),
         };
         Ok((store, recovered))
     }
 
-    /// Copies all that is kept to `into`, where nothing may be, while the store
-    /// is in use: what was stored at one moment, tasks and clients alike. Under
-    /// a [`Write::Behind`] that is some milliseconds behind what was published.
+    /// Copies the store to the new directory `into`, while the store is in use. The copy holds the
+    /// tasks and clients that were stored at one moment. Under a [`Write::Behind`], this is some
+    /// milliseconds behind the published events.
     ///
-    /// A store opened from the copy begins a new epoch, see `docs/durability.md`.
+    /// A store that is opened from the copy begins a new epoch, see `docs/durability.md`.
     ///
     /// # Errors
-    /// See [`CopyError`]; there is nothing at `into` then.
+    /// Returns [`CopyError`] if the copy was not made. Nothing is left at `into`.
     ///
     /// # Cancel safety
-    /// The copy is made to its end on its own; dropping this leaves open whether
-    /// it was.
+    /// The copy is made to its end in the background. A dropped future leaves open whether it
+    /// succeeds.
     pub async fn back_up(&self, into: impl AsRef<Path>) -> Result<Copied, CopyError> {
         let permit = Arc::clone(&self.backups).try_acquire_owned();
         let permit = permit.map_err(|_| CopyError::Busy)?;
         let shared = Arc::clone(&self.shared);
         let into = into.as_ref().to_owned();
+        let (reply, taken) = oneshot::channel();
+        self.send(Message::Snapshot(reply))
+            .map_err(|_| CopyError::Interrupted)?;
+        let taken = taken.await.ok().flatten();
+        let (open, snapshot) = taken.ok_or(CopyError::Interrupted)?;
         let copying = spawn_blocking(move || {
             let _permit = permit;
-            let open = shared.writable().ok_or(CopyError::Interrupted)?;
-            // A store that failed, or stops, waits for nobody who reads.
+            // A store that has failed or stops does not wait for the copy.
             let goes_on = || shared.available.load(Ordering::SeqCst);
-            backup::copy(&open.engine, &into, &goes_on)
+            backup::copy(&open.engine, snapshot, &into, &goes_on)
         });
         copying.await.unwrap_or(Err(CopyError::Interrupted))
     }
@@ -276,7 +292,7 @@ impl DiskStore {
     }
 
     async fn change(&self, change: Change) -> Result<Vec<Answer>, Failure> {
-        // What was found at the start is not what is there any more.
+        // The tasks that were found at the start are outdated.
         drop(self.take_found());
         let places = change.count().min(defaults::MAX_COMMANDS);
         let places = u32::try_from(places).unwrap_or(u32::MAX);
@@ -297,22 +313,21 @@ impl DiskStore {
         answers.into_iter().collect()
     }
 
-    /// Runs on a thread that may wait for the disk.
+    /// Reads on a thread that may block on the disk.
     async fn read_with<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared, &Open) -> Result<T, Damage> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let _permit = self.reads.acquire().await.map_err(|_| Failure::Closed)?;
         let shared = Arc::clone(&self.shared);
-        let read = spawn_blocking(move || -> Result<T, StoreError> {
+        let read = move || -> Result<T, StoreError> {
             let open = shared.open().ok_or(Failure::Down)?;
             read(&shared, &open).map_err(|damage| StoreError::Unavailable(Box::new(damage)))
-        });
-        read.await.map_err(|_| Failure::Closed)?
+        };
+        self.readers.run(read).await.ok_or(Failure::Closed)?
     }
 }
 
-/// Waits until the directory is free, some milliseconds.
+/// Waits until the directory is unlocked, which takes some milliseconds.
 impl Drop for DiskStore {
     fn drop(&mut self) {
         self.messages = None;
@@ -322,7 +337,7 @@ impl Drop for DiskStore {
     }
 }
 
-/// Not what is in the directory, but whether it can be got at.
+/// Returns whether an error is about access to the files, and not about their content.
 fn is_of_the_system(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
     matches!(
@@ -338,7 +353,7 @@ impl Store for DiskStore {
             return Ok(found);
         }
         self.read_with(|shared, open| {
-            let ids: Vec<TaskId> = shared.lock_index().tasks.keys().cloned().collect();
+            let ids = list(open, "", None, usize::MAX)?;
             let tasks = ids.iter().map(|task_id| find(shared, open, task_id));
             Ok(tasks
                 .collect::<Result<Vec<_>, _>>()?
@@ -371,7 +386,19 @@ impl Store for DiskStore {
         after: Option<&TaskId>,
         limit: usize,
     ) -> Result<Vec<TaskId>, StoreError> {
-        Ok(self.shared.lock_index().list(prefix, after, limit))
+        let (prefix, after) = (prefix.to_owned(), after.cloned());
+        self.read_with(move |_, open| list(open, &prefix, after.as_ref(), limit))
+            .await
+    }
+
+    async fn related(
+        &self,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, Related)>, StoreError> {
+        let after = after.cloned();
+        self.read_with(move |shared, open| related(shared, open, after.as_ref(), limit))
+            .await
     }
 
     async fn read(
@@ -382,10 +409,10 @@ impl Store for DiskStore {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let task_id = task_id.clone();
         self.read_with(move |shared, open| {
-            let (number, first, next) = match shared.lock_index().tasks.get(&task_id) {
-                Some(entry) => (entry.number, entry.first, entry.next),
-                None => return Ok(Vec::new()),
+            let Some(entry) = entry(shared, open, &task_id)? else {
+                return Ok(Vec::new());
             };
+            let (number, first, next) = (entry.number, entry.first, entry.next);
             let mut events = Vec::new();
             let mut bytes = 0;
             let range = event_key(number, from.get().max(first))..event_key(number, next);
@@ -414,11 +441,10 @@ impl Store for DiskStore {
     ) -> Result<Option<StoredText>, StoreError> {
         let (task_id, output_id) = (task_id.clone(), output_id.clone());
         self.read_with(move |shared, open| {
-            let number = match shared.lock_index().tasks.get(&task_id) {
-                Some(entry) => entry.number,
-                None => return Ok(None),
+            let Some(entry) = entry(shared, open, &task_id)? else {
+                return Ok(None);
             };
-            outputs::read_text(&open.engine, number, &output_id, &wanted)
+            outputs::read_text(&open.engine, entry.number, &output_id, &wanted)
         })
         .await
     }
@@ -433,7 +459,11 @@ impl Store for DiskStore {
 
     fn first(&self, task_id: &TaskId) -> Option<Offset> {
         let index = self.shared.lock_index();
-        index.tasks.get(task_id).map(Entry::first_offset)
+        index.get(task_id).map(Entry::first_offset)
+    }
+
+    fn has(&self, task_id: &TaskId) -> bool {
+        self.shared.lock_index().has(task_id)
     }
 
     fn write(&self) -> Write {
@@ -445,6 +475,10 @@ impl Store for DiskStore {
 
     fn is_available(&self) -> bool {
         self.shared.available.load(Ordering::SeqCst)
+    }
+
+    fn charge_to(&self, account: &Account) {
+        self.shared.lock_index().charge_to(account);
     }
 
     async fn close(&self) -> Result<(), StoreError> {
@@ -473,27 +507,97 @@ impl Keeper for DiskStore {
     }
 }
 
-fn find(shared: &Shared, open: &Open, task_id: &TaskId) -> Result<Option<StoredTask>, Damage> {
-    let known = {
-        let index = shared.lock_index();
-        let Some(entry) = index.tasks.get(task_id) else {
-            return Ok(None);
-        };
-        let snapshot = entry.tail.as_ref().map(|tail| Arc::clone(&tail.snapshot));
-        (entry.first_offset(), snapshot, entry.number)
+/// Returns ids in the order of their rows, which is the order of ids.
+fn list(
+    open: &Open,
+    prefix: &str,
+    after: Option<&TaskId>,
+    limit: usize,
+) -> Result<Vec<TaskId>, Damage> {
+    let start = match after {
+        Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
+        _ => Bound::Included(prefix),
     };
-    let (first, snapshot, number) = known;
-    let snapshot = match snapshot {
-        Some(snapshot) => Some(snapshot),
+    let mut ids = Vec::new();
+    let rows = open
+        .engine
+        .tasks
+        .range::<&str, _>((start, Bound::Unbounded));
+    for found in rows.take(limit) {
+        let key = found.key()?;
+        if !key.starts_with(prefix.as_bytes()) {
+            break;
+        }
+        // Every key in this keyspace is an id.
+        ids.extend(String::from_utf8_lossy(&key).parse::<TaskId>());
+    }
+    Ok(ids)
+}
+
+/// Returns up to `limit` tasks that belong to a tree. Reads the rows of all tasks in between.
+fn related(
+    shared: &Shared,
+    open: &Open,
+    after: Option<&TaskId>,
+    limit: usize,
+) -> Result<Vec<(TaskId, Related)>, Damage> {
+    let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_str()));
+    let mut all = Vec::new();
+    for found in open
+        .engine
+        .tasks
+        .range::<&str, _>((start, Bound::Unbounded))
+    {
+        if all.len() >= limit {
+            break;
+        }
+        let (key, value) = found.into_inner()?;
+        let name = String::from_utf8_lossy(&key);
+        let Ok(task_id) = name.parse::<TaskId>() else {
+            continue;
+        };
+        let newer = {
+            let index = shared.lock_index();
+            index.get(&task_id).and_then(Entry::snapshot).cloned()
+        };
+        let related = match newer {
+            Some(snapshot) => Related::of(&snapshot),
+            None => recovery::related_in(&name, &value)?,
+        };
+        all.extend(related.map(|related| (task_id, related)));
+    }
+    Ok(all)
+}
+
+/// Returns the entry of a task, from the index or from its row.
+fn entry(shared: &Shared, open: &Open, task_id: &TaskId) -> Result<Option<Entry>, Damage> {
+    {
+        let index = shared.lock_index();
+        if let Some(entry) = index.get(task_id) {
+            return Ok(Some(entry.clone()));
+        }
+        if !index.has(task_id) {
+            return Ok(None);
+        }
+    }
+    recovery::read_entry(&open.engine, &open.era, task_id)
+}
+
+fn find(shared: &Shared, open: &Open, task_id: &TaskId) -> Result<Option<StoredTask>, Damage> {
+    let Some(entry) = entry(shared, open, task_id)? else {
+        return Ok(None);
+    };
+    let snapshot = match entry.snapshot() {
+        Some(snapshot) => Some(Arc::clone(snapshot)),
         None => {
             recovery::read_row(&open.engine, &open.era, task_id)?.map(|row| Arc::new(row.snapshot))
         }
     };
     let rules = recovery::read_rules(&open.engine, task_id)?;
-    let outputs = outputs::read(&open.engine, number)?;
+    let outputs = outputs::read(&open.engine, entry.number)?;
     Ok(snapshot.map(|snapshot| StoredTask {
         snapshot,
-        first,
+        first: entry.first_offset(),
         rules,
         outputs,
     }))

@@ -1,10 +1,10 @@
-//! The one thread that changes the engine.
+//! The writer: the only thread that changes the engine.
 //!
-//! It takes what waits, commits it in one go, syncs as the configuration says,
-//! and answers everybody: so publishers that come at the same time share one
-//! sync. When the engine fails (a full disk, a broken one) it does not accept
-//! anything more by design; it is read from until the disk has room, and then the
-//! thread opens it anew.
+//! It commits all waiting changes together, syncs as configured, and then answers them. Publishers
+//! at the same time therefore share one sync.
+//!
+//! An engine that fails, for example because the disk is full, accepts no further writes by design.
+//! It is still read until the disk has room. Then the writer opens the engine again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,12 +12,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fjall::PersistMode;
+use fjall::{PersistMode, Snapshot};
 use tidings_bus::protocol::{Offset, TaskId};
 use tidings_bus::{Append, KeepChange, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::batch::{Batch, commit};
+use crate::batch::Batch;
 use crate::config::{StoreConfig, Sync};
 use crate::defaults;
 use crate::directory::Directory;
@@ -28,9 +28,9 @@ use crate::recovery;
 use crate::rows::PROBE;
 use crate::store::{Open, Shared};
 
-/// What is to be changed.
+/// A change of the store.
 pub(crate) enum Change {
-    /// Each of them all or nothing.
+    /// Appends. Each of them is done completely or not at all.
     Append(Vec<Append>),
     Trim(TaskId, Offset),
     Remove(TaskId),
@@ -38,7 +38,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// How many there are of it.
+    /// Returns the number of answers that the change needs.
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Append(appends) => appends.len(),
@@ -46,7 +46,7 @@ impl Change {
         }
     }
 
-    /// Bytes that are to be written, near enough.
+    /// Returns the approximate bytes that will be written.
     fn bytes(&self) -> usize {
         match self {
             Self::Append(appends) => {
@@ -67,17 +67,23 @@ impl Change {
 
 pub(crate) type Answer = Result<(), StoreError>;
 
-/// A change, and who waits for it.
+/// A snapshot of an engine that accepts changes, or `None` if the engine accepts none.
+pub(crate) type Taken = Option<(Arc<Open>, Snapshot)>;
+
+/// A change, and the sender for its answers.
 pub(crate) struct Command {
     pub(crate) change: Change,
-    /// An answer for each that there is of it.
+    /// Sends one answer for each part of the change.
     pub(crate) reply: oneshot::Sender<Vec<Answer>>,
-    /// Its places among those that may wait.
+    /// The change's places among the waiting changes.
     pub(crate) _permit: OwnedSemaphorePermit,
 }
 
 pub(crate) enum Message {
     Change(Command),
+    /// Take a snapshot between two commits. A snapshot during a commit could contain half of the
+    /// commit, because the engine may finish a file meanwhile.
+    Snapshot(oneshot::Sender<Taken>),
     /// Close in order.
     Close(oneshot::Sender<Answer>),
 }
@@ -87,13 +93,13 @@ pub(crate) struct Writer {
     pub(crate) config: StoreConfig,
     pub(crate) shared: Arc<Shared>,
     pub(crate) messages: Receiver<Message>,
-    /// When it was last looked whether the directory is there.
+    /// The time of the last check that the directory exists.
     looked: Instant,
-    /// Changes in the last commit.
+    /// The number of changes in the last commit.
     siblings: usize,
     /// How long the last sync took.
     synced_in: Duration,
-    /// When the oldest commit that is not synced was made.
+    /// The time of the oldest commit that is not synced.
     unsynced: Option<Instant>,
     retry_at: Option<Instant>,
     housekeeping: Housekeeping,
@@ -120,7 +126,7 @@ impl Writer {
         }
     }
 
-    /// Until the store is closed, or its last handle dropped.
+    /// Runs until the store is closed, or until its last handle is dropped.
     pub(crate) fn run(mut self) {
         loop {
             let due = self.due();
@@ -130,10 +136,11 @@ impl Writer {
                         return self.end(asked);
                     }
                 }
+                Ok(Message::Snapshot(asked)) => self.snapshot(asked),
                 Ok(Message::Close(asked)) => return self.end(asked),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    // Not in order: events may be on their way from the bus.
+                    // This is no orderly stop, because events may be on their way from the bus.
                     self.shared.available.store(false, Ordering::SeqCst);
                     self.shared.set_open(None);
                     return;
@@ -145,8 +152,8 @@ impl Writer {
             {
                 self.sync();
             }
-            // Not only when nobody publishes: under steady traffic there is always
-            // a message, and the disk would fill.
+            // Check this after each message. Under steady traffic there is never a pause, and the
+            // disk would fill.
             if self.housekeeping.is_due() {
                 self.tidy();
             }
@@ -157,10 +164,22 @@ impl Writer {
         }
     }
 
-    /// Closes in order, lets go of the directory, and only then says so.
+    /// Answers with a snapshot, if the engine accepts changes. Must be called between commits.
+    fn snapshot(&self, asked: oneshot::Sender<Taken>) {
+        let open = self.shared.writable();
+        let taken = open.map(|open| {
+            let snapshot = open.engine.db.snapshot();
+            (open, snapshot)
+        });
+        // An error means only that the receiver no longer waits.
+        let _ = asked.send(taken);
+    }
+
+    /// Closes in order and unlocks the directory. Answers only after that.
     fn end(mut self, asked: oneshot::Sender<Answer>) {
         let closed = self.close();
-        // Whatever came of that: nobody else's directory is read from.
+        // Also after a failure: once the directory is unlocked, another process may have it, so it
+        // must not be read.
         self.shared.set_open(None);
         drop(self);
         let _ = asked.send(closed);
@@ -173,7 +192,7 @@ impl Writer {
         }
     }
 
-    /// Until something is to be done without a message.
+    /// Returns the time until the writer has work even without a message.
     fn due(&self) -> Duration {
         let sync = self
             .unsynced
@@ -188,7 +207,8 @@ impl Writer {
             .fold(idle, Duration::min)
     }
 
-    /// Commits this and what else waits; gives whoever asked to close.
+    /// Commits this change together with all waiting ones. Returns the sender of a request to
+    /// close, if there was one.
     fn take(&mut self, first: Command) -> Option<oneshot::Sender<Answer>> {
         let (commands, close) = self.gather(first);
         let Some(open) = self.shared.writable() else {
@@ -207,7 +227,7 @@ impl Writer {
         }
         let kept_pace = self.housekeeping.keep_pace(&mut batch);
         let committed = kept_pace
-            .and_then(|()| commit(batch.finish()))
+            .and_then(|()| batch.commit())
             .and_then(|()| self.shared.disk());
         let committed = committed.and_then(|()| match self.config.sync {
             Sync::EveryCommit => {
@@ -227,7 +247,7 @@ impl Writer {
             self.fail(failure);
         }
         for (reply, applied) in answers {
-            // The receiver may have stopped waiting: that is no error.
+            // An error means only that the receiver no longer waits.
             let _ = reply.send(match &committed {
                 Ok(()) => applied,
                 Err(failure) => refusals(applied.len(), failure),
@@ -236,14 +256,15 @@ impl Writer {
         close
     }
 
-    /// What is to be committed with `first`; and who asked to close after it.
+    /// Returns the changes to commit together with `first`, and a request to close after them.
     ///
-    /// Where each commit is synced, those that had the last sync are about to
-    /// publish again. Instead of a sync for the first of them to come it is
-    /// waited, as long as more come, for as many as there were, but not longer
-    /// than a sync takes: the trade that PostgreSQL's `commit_delay` and
-    /// `commit_siblings` make. Before, 256 publishers with a task each shared a
-    /// sync by some 45, and the processors were idle for a third of the time.
+    /// If each commit is synced, the publishers of the last sync are about to publish again. A sync
+    /// for the first of them alone would delay the others. So the writer waits until as many
+    /// changes have come as last time. It stops waiting when no more come, or after the time of one
+    /// sync. PostgreSQL's `commit_delay` and `commit_siblings` make the same trade.
+    ///
+    /// Without the wait, 256 publishers with one task each shared a sync in groups of about 45. The
+    /// processors were then idle for a third of the time.
     fn gather(&mut self, first: Command) -> (Vec<Command>, Option<oneshot::Sender<Answer>>) {
         let mut bytes = first.change.bytes();
         let mut come = first.change.count();
@@ -262,6 +283,7 @@ impl Writer {
                         come += command.change.count();
                         commands.push(command);
                     }
+                    Ok(Message::Snapshot(asked)) => self.snapshot(asked),
                     Ok(Message::Close(asked)) => return (commands, Some(asked)),
                     Err(_) => break,
                 }
@@ -271,15 +293,16 @@ impl Writer {
                 break;
             }
             before = come;
-            // Not waiting for messages, or each would wake us by a system call.
+            // Sleep instead of waiting for messages. Otherwise each message would wake the thread
+            // by a system call.
             thread::sleep(defaults::GATHER_STEP);
         }
         self.siblings = come;
         (commands, None)
     }
 
-    /// Finds out whether somebody has deleted the directory. What is written to
-    /// files without a name is gone with the process, and nothing else says so.
+    /// Checks that the directory still exists. Data written to deleted files would be lost with the
+    /// process, and no other error would show it.
     fn look_at_directory(&mut self) {
         if self.looked.elapsed() < defaults::LOOK {
             return;
@@ -310,7 +333,7 @@ impl Writer {
         };
         let mut batch = Batch::new(&open, &self.config, &self.shared);
         let turned = self.housekeeping.turn(&mut batch);
-        let tidied = turned.and_then(|()| commit(batch.finish()));
+        let tidied = turned.and_then(|()| batch.commit());
         drop(open);
         match tidied {
             Ok(()) if matches!(self.config.sync, Sync::Interval(_)) => {
@@ -321,8 +344,8 @@ impl Writer {
         }
     }
 
-    /// Takes nothing more until the engine was opened anew. Until the disk has
-    /// room again this one is still read: watchers that are far behind go on.
+    /// Refuses further changes until the engine is opened again. Until the disk has room, this
+    /// engine is still read, so watchers that are far behind continue.
     fn fail(&mut self, failure: &Failure) {
         if self.shared.available.swap(false, Ordering::SeqCst) {
             tracing::error!(
@@ -332,7 +355,8 @@ impl Writer {
             );
         }
         self.unsynced = None;
-        // Or the writer would look for it again and again, without a pause.
+        // Otherwise housekeeping would be due again at once, and the writer would run without a
+        // pause.
         self.housekeeping.rest();
         self.retry_at = Some(Instant::now() + defaults::RETRY);
     }
@@ -345,7 +369,7 @@ impl Writer {
         }
         self.shared.set_open(None);
         if self.shared.is_held() {
-            // A reader has not finished; the engine is open for as long.
+            // A reader still uses the engine, so it cannot be opened again yet.
             return;
         }
         match self.try_reopen() {
@@ -359,7 +383,7 @@ impl Writer {
         }
     }
 
-    /// Whether the disk would take what opening the engine takes.
+    /// Checks that the disk would accept the bytes that opening the engine writes.
     fn probe(&self) -> std::io::Result<()> {
         self.shared
             .disk()
@@ -370,12 +394,12 @@ impl Writer {
 
     fn try_reopen(&mut self) -> Result<(), Damage> {
         let engine = Engine::open(&self.directory.engine())?;
-        // Written and synced, or it would be said too early.
+        // Write and sync something before the engine counts as available.
         engine.meta.insert(PROBE, "")?;
         engine.db.persist(PersistMode::SyncAll)?;
         let era = recovery::era(&engine)?;
         let loaded = recovery::load(&engine, era, 0)?;
-        *self.shared.lock_index() = loaded.index;
+        self.shared.lock_index().replace(loaded.index);
         self.shared.set_open(Some(Open {
             engine,
             era: loaded.era,
@@ -384,21 +408,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Everything to disk, states included, and then the word that it is so.
+    /// Writes everything to disk, including states, and then records the orderly stop.
     fn close(&mut self) -> Result<(), StoreError> {
         let open = self.shared.writable();
         self.shared.available.store(false, Ordering::SeqCst);
         let open = open.ok_or(Failure::Down)?;
-        let tails: Vec<TaskId> = {
-            let index = self.shared.lock_index();
-            let tails = index.tasks.iter().filter(|(_, entry)| entry.tail.is_some());
-            tails.map(|(task_id, _)| task_id.clone()).collect()
-        };
+        let tails = self.shared.lock_index().tails(usize::MAX);
         let mut batch = Batch::new(&open, &self.config, &self.shared);
         for task_id in &tails {
             batch.write_state(task_id)?;
         }
-        commit(batch.finish())?;
+        batch.commit()?;
         let changes = self.shared.lock_index().changes;
         let synced = open.engine.db.persist(PersistMode::SyncAll);
         drop(open);
@@ -411,7 +431,7 @@ impl Writer {
     }
 }
 
-/// None of so many was done.
+/// Returns this number of answers, all with the failure.
 pub(crate) fn refusals(count: usize, failure: &Failure) -> Vec<Answer> {
     (0..count).map(|_| Err(failure.clone().into())).collect()
 }
@@ -462,7 +482,8 @@ mod tests {
         bus.publish(&task, event(1)).await.unwrap();
         for round in 2..5 {
             shared.failing.store(true, Ordering::SeqCst);
-            // It got to the journal, and its sync failed: neither there nor not.
+            // The refused event reached the journal, but its sync failed. So it may or may not be
+            // stored.
             let refused = bus.publish(&task, event(round)).await.unwrap_err();
             assert!(matches!(refused, PublishError::Unavailable(_)));
             assert!(!bus.is_available());
@@ -546,12 +567,12 @@ mod tests {
         let open = shared.open().unwrap();
         let config = StoreConfig::default();
         let mut batch = crate::batch::Batch::new(&open, &config, &shared);
-        // Whatever a batch does, it holds no lock between its steps.
+        // No operation of a batch holds a lock between its steps.
         batch.write_state(&task).unwrap();
         assert!(shared.index_is_free());
         batch.trim_to(&task, 2).unwrap();
         assert!(shared.index_is_free());
-        drop(batch.finish());
+        batch.commit().unwrap();
         bus.shutdown().await;
     }
 }

@@ -5,10 +5,10 @@
 //! and the same seed gives the same result. One simulated watcher stands for ten, and costs as much
 //! as ten.
 //!
-//! A client draws its pauses as `tidings-client` does: full jitter below a
-//! bound that doubles from 250 ms to 15 s. A node serves one handshake after
-//! another; a client that has waited 5 s for its turn gives up and draws again.
-//! A node that drains tells each client when to come back, over 10 s.
+//! A client chooses its pauses like `tidings-client`: with full jitter below a bound that doubles
+//! from 250 ms to 15 s. A node serves one handshake after another. A client that has waited 5 s for
+//! its turn gives up and chooses a new pause. A node that drains tells each client when to
+//! reconnect, over 10 s.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -58,7 +58,7 @@ pub enum Violation {
     /// A message does not follow the protocol.
     #[error("not as the protocol says ({what}): {message}")]
     Malformed {
-        /// What is wrong.
+        /// The rule that the message breaks.
         what: &'static str,
         /// The message.
         message: String,
@@ -199,7 +199,7 @@ pub struct WireChecker {
     going_away: Option<Value>,
 }
 
-/// What a connection's checker knows about one task.
+/// The state of one task in a connection's checker.
 #[derive(Debug, Clone, Default)]
 pub struct TaskChecker {
     /// Checks the offsets.
@@ -299,17 +299,17 @@ impl WireChecker {
         self.tasks.iter().map(|(id, task)| (id.as_str(), task))
     }
 
-    /// Compares what was received of a task, folded, with the server's state.
+    /// Compares the folded messages about a task with the server's state.
     ///
     /// # Errors
-    /// They differ, or nothing was received of the task.
+    /// Returns an error if they differ, or if no messages about the task arrived.
     pub fn compare(&self, server: &TaskSnapshot) -> Result<(), StateViolation> {
         let task = self.task(server.task_id.as_str());
         let task = task.ok_or(StateViolation::Nothing)?;
         task.state.compare(server)
     }
 
-    /// The server's goodbye, if it has said one.
+    /// Returns the message `going_away`, if it has arrived.
     pub fn going_away(&self) -> Option<&Value> {
         self.going_away.as_ref()
     }
@@ -429,7 +429,8 @@ impl WireChecker {
             _ => epoch.clone(),
         };
         let appeared = data.get("pattern").is_some() && offset == 0;
-        // Without a request: the server names the epoch of a task's first event.
+        // The client did not ask for a position. The server names the epoch of a task's first
+        // event.
         let known = self.tasks.get(&task_id);
         if let Some(known) = known.filter(|_| {
             asked.is_none() && data.get("ref").is_none() && data.get("pattern").is_none()
@@ -444,7 +445,7 @@ impl WireChecker {
             Some(Asked::History) => Checker::with_history(offset),
             Some(Asked::Retained) => Checker::from(1),
             Some(Asked::After(position)) => {
-                // Before the first event there is one place, whatever its epoch.
+                // Before the first event there is only one position, so its epoch does not matter.
                 let same = position.offset == Offset::ZERO || position.epoch == epoch;
                 let covered = same && position.offset.get() <= offset;
                 if recovered && !covered {

@@ -7,6 +7,7 @@
 //! * [`TestServer`] and [`TestClient`] use real sockets on a free port. [`RawClient`] and
 //!   [`http_exchange`] are clients that misbehave.
 //! * [`FaultProxy`] is a network between them that fails at seeded moments.
+//! * [`ThrottledProxy`] is a network that is slow, stalls or refuses.
 //! * [`simulate_seeds`] runs simulations in paused time, which can be repeated by their seed.
 //! * [`RedisServer`] is a real Redis on a free port.
 //!
@@ -19,6 +20,7 @@
 
 mod checker;
 mod client;
+mod connect;
 mod event_stream;
 mod http;
 mod lines;
@@ -29,10 +31,12 @@ mod redis;
 mod seeds;
 mod server;
 mod state;
+mod throttle;
 mod tokens;
 
 pub use checker::{Checker, TaskChecker, Violation, WireChecker};
 pub use client::TestClient;
+pub use connect::connect;
 pub use event_stream::{EventStream, SseEvent};
 pub use http::{HttpResponse, http_exchange};
 pub use lines::{LINES, LineReader, LineWire};
@@ -43,4 +47,5 @@ pub use redis::RedisServer;
 pub use seeds::simulate_seeds;
 pub use server::{DEADLINE, TestConfig, TestServer, eventually};
 pub use state::{StateChecker, StateViolation};
+pub use throttle::{Throttle, ThrottledProxy};
 pub use tokens::{Tokens, permissions};

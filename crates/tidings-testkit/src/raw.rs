@@ -1,5 +1,5 @@
-//! A WebSocket client that follows no rules. It sends any bytes that a test likes, and answers
-//! nothing by itself.
+//! A WebSocket client that follows no rules. It sends any bytes that a test likes, and never
+//! answers on its own.
 
 use std::net::SocketAddr;
 

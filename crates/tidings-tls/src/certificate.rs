@@ -3,10 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_rustls::rustls;
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{
+    ClientHello, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
+};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 /// Why a certificate or its key cannot be used.
@@ -25,6 +29,25 @@ pub enum CertificateError {
     /// The key has an unknown kind, or belongs to another certificate.
     #[error("the private key does not belong to the certificate")]
     Key(#[source] rustls::Error),
+    /// The authorities for the certificates of clients cannot be used.
+    #[error("the authorities for certificates of clients cannot be used")]
+    Authorities(#[source] VerifierBuilderError),
+}
+
+/// Returns what checks the certificates of clients. A client may have none.
+pub(crate) fn client_verifier(
+    provider: &Arc<CryptoProvider>,
+    authorities: &[u8],
+) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(authorities) {
+        let authority = authority.map_err(CertificateError::Chain)?;
+        roots.add(authority).map_err(CertificateError::Key)?;
+    }
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let verifier = verifier.allow_unauthenticated().build();
+    verifier.map_err(CertificateError::Authorities)
 }
 
 #[derive(Debug)]

@@ -15,11 +15,13 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::server::TlsStream;
 
 pub use certificate::CertificateError;
-use certificate::Current;
+use certificate::{Current, client_verifier};
 
 /// The protocols that the server offers, the preferred one first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -52,17 +54,21 @@ impl Tls {
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         let provider = Arc::new(ring::default_provider());
         let current = Arc::new(Current::new(&provider, chain, key)?);
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(CertificateError::Key)?;
-        let mut config = config
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&current) as Arc<_>);
-        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
-        Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-            current,
-        })
+        let acceptor = acceptor(provider, &current, WebPkiClientVerifier::no_client_auth())?;
+        Ok(Self { acceptor, current })
+    }
+
+    /// Asks each client for a certificate from one of these authorities, given as PEM. A client may
+    /// have none: an authenticator decides what it may do, and sees the certificates that it has.
+    /// A client with a certificate from another authority is refused.
+    ///
+    /// # Errors
+    /// Returns [`CertificateError`] if there is no usable authority.
+    pub fn ask_clients(self, authorities: &[u8]) -> Result<Self, CertificateError> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = client_verifier(&provider, authorities)?;
+        let acceptor = acceptor(provider, &self.current, verifier)?;
+        Ok(Self { acceptor, ..self })
     }
 
     /// Replaces the certificate for future connections.
@@ -91,6 +97,22 @@ impl Tls {
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((stream, h2))
     }
+}
+
+/// Returns what performs the handshakes.
+fn acceptor(
+    provider: Arc<CryptoProvider>,
+    current: &Arc<Current>,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<TlsAcceptor, CertificateError> {
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(CertificateError::Key)?;
+    let mut config = config
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::clone(current) as Arc<_>);
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 impl std::fmt::Debug for Tls {

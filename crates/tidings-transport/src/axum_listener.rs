@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::service::{PeerAddr, TidingsService};
 use crate::write_deadline::WriteDeadline;
@@ -52,6 +52,13 @@ impl AxumListener {
     }
 }
 
+/// Sends each event at once. Events are small, and must not wait for more data to fill a packet.
+fn set_nodelay(stream: &TcpStream, peer: SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
+    }
+}
+
 impl Listener for AxumListener {
     type Io = WriteDeadline;
     type Addr = SocketAddr;
@@ -60,10 +67,7 @@ impl Listener for AxumListener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    // Events are small, and must not wait for more data to fill a packet.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
-                    }
+                    set_nodelay(&stream, peer);
                     return (WriteDeadline::new(stream, self.write_timeout), peer);
                 }
                 Err(error) => {
@@ -76,6 +80,14 @@ impl Listener for AxumListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+/// axum's own listener shows its sockets here and nowhere else, so this also sets `TCP_NODELAY`.
+impl Connected<IncomingStream<'_, TcpListener>> for PeerAddr {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        set_nodelay(stream.io(), *stream.remote_addr());
+        Self(*stream.remote_addr())
     }
 }
 

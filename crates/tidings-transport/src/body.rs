@@ -1,10 +1,9 @@
 //! Response bodies, and request bodies that are read within limits.
 
-use std::convert::Infallible;
-use std::time::Duration;
-
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -17,11 +16,14 @@ use tidings_protocol::ErrorCode;
 
 use crate::problem::Problem;
 
-/// The body of every response.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of every response. The body of an event stream fails if the client does not read it
+/// within the write timeout, so that the server closes the connection. Other bodies do not fail.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
@@ -55,12 +57,12 @@ struct Held {
 
 impl http_body::Body for Held {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.bytes.is_empty() {
             return Poll::Ready(None);
         }

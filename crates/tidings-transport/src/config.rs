@@ -33,12 +33,11 @@ pub struct TransportConfig {
     /// The networks of proxies that are trusted to tell the client's address (`Forwarded`,
     /// `X-Forwarded-For`, the PROXY protocol). Default: none.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether connections from trusted proxies begin with a header of the PROXY protocol, version
-    /// 2. Other connections are then refused. Default: no.
+    /// Requires that connections from trusted proxies begin with a header of the PROXY protocol,
+    /// version 2. Other connections are then refused. Default: no.
     pub proxy_protocol: bool,
-    /// Whether a token may be in the query (`?token=`). It may then appear in the logs of every
-    /// proxy on the way, so allow it only for clients that cannot send a token in another way.
-    /// Default: no.
+    /// Allows a token in the query (`?token=`). The token may then appear in the logs of every proxy
+    /// on the way. Allow it only for clients that cannot send a token in another way. Default: no.
     pub token_in_query: bool,
     /// The largest body of a request, in bytes. Default: 1 MiB, which is enough for a batch of
     /// events.
@@ -54,16 +53,22 @@ pub struct TransportConfig {
     /// The same limit for one address (for IPv6, one /64 network). Default: 1,024. Trusted proxies
     /// have no such limit.
     pub max_http_connections_per_address: usize,
+    /// The most concurrent requests on one HTTP/2 connection. Each may be a stream of events.
+    /// Default: 128.
+    pub max_http2_streams: usize,
+    /// How long an HTTP/2 connection may stay open without a request. For HTTP/1.1,
+    /// `header_read_timeout` limits this. Default: 60 s.
+    pub http2_idle_timeout: Duration,
     /// The pages that are served at paths without a route. Default: none.
     pub pages: Option<Pages>,
     /// Routes of the application, in addition to those of Tidings. Default: none.
     pub routes: Vec<ExtraRoute>,
     /// The code that makes a backup when an administrator requests one. Default: none.
     pub backups: Option<Arc<dyn Backups>>,
-    /// What signs answer links. Default: nothing, and there are no such links.
+    /// The signer of answer links. Default: none, and the server then makes no answer links.
     pub link_signer: Option<Arc<dyn Signer>>,
-    /// What makes the spans that requests are answered in. Default: one at
-    /// level `INFO` with the field `request_id`, for the log.
+    /// The factory of the spans in which requests are answered. Default: spans for the log, at
+    /// level `INFO` and with the field `request_id`.
     pub request_spans: Arc<dyn RequestSpans>,
 }
 
@@ -81,6 +86,8 @@ impl Default for TransportConfig {
             body_read_timeout: Duration::from_secs(15),
             max_http_connections: 4_096,
             max_http_connections_per_address: 1_024,
+            max_http2_streams: 128,
+            http2_idle_timeout: Duration::from_secs(60),
             pages: None,
             routes: Vec::new(),
             backups: None,
@@ -198,6 +205,20 @@ impl TransportConfig {
         self
     }
 
+    /// Sets the most concurrent requests on one HTTP/2 connection.
+    #[must_use]
+    pub fn max_http2_streams(mut self, count: usize) -> Self {
+        self.max_http2_streams = count;
+        self
+    }
+
+    /// Sets how long an HTTP/2 connection may stay open without a request.
+    #[must_use]
+    pub fn http2_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.http2_idle_timeout = timeout;
+        self
+    }
+
     /// Sets the pages that are served at paths without a route.
     #[must_use]
     pub fn pages(mut self, pages: Pages) -> Self {
@@ -231,7 +252,7 @@ impl TransportConfig {
         self
     }
 
-    /// Sets what signs answer links. All nodes need the same key.
+    /// Sets the signer of answer links. All nodes need the same key.
     #[must_use]
     pub fn link_signer(mut self, signer: Arc<dyn Signer>) -> Self {
         self.link_signer = Some(signer);
@@ -248,6 +269,7 @@ impl TransportConfig {
             ),
             ("body_read_timeout (ms)", millis(self.body_read_timeout), 10),
             ("max_http_connections", self.max_http_connections as u64, 1),
+            ("max_http2_streams", self.max_http2_streams as u64, 1),
             (
                 "max_http_connections_per_address",
                 self.max_http_connections_per_address as u64,

@@ -100,8 +100,8 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Returns the path under which the service is mounted: empty, or such as
-    /// `/tidings`.
+    /// Returns the path under which the service is mounted, such as `/tidings`. It is empty without
+    /// one.
     pub fn prefix(&self) -> &str {
         self.prefix
     }

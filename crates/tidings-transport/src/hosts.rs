@@ -15,7 +15,7 @@ use crate::problem::Problem;
 /// The host names that the server accepts.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    /// Whether the server listens on this machine's loopback address only.
+    /// `true` if the server listens on this machine's loopback address only.
     near: AtomicBool,
     /// The further names that the options allow.
     names: Vec<String>,

@@ -51,6 +51,7 @@ mod routes;
 mod service;
 mod spans;
 mod sse;
+mod stream_position;
 mod trace;
 mod upgrade;
 mod websocket;

@@ -118,7 +118,7 @@ impl Refusals {
     }
 }
 
-/// Why the host of a request is not clear.
+/// The reason why the host of a request is not clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHost {

@@ -6,8 +6,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tidings_bus::{OverLimit, PublishError};
 use tidings_connections::{
-    AdmissionError, AuthError, Forbidden, Limited, NotPublishable, SendError, Unanswered,
-    UnknownClient, chain,
+    AdmissionError, AuthError, CommandTreeError, Forbidden, Limited, NotPublishable, SendError,
+    Unanswered, UnknownClient, chain,
 };
 use tidings_protocol::ErrorCode;
 
@@ -24,10 +24,10 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<ErrorCode>,
     detail: String,
-    /// Who has answered the question, where that is the problem.
+    /// The name of the person or program that has already answered the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
-    /// No token was given, so none was wrong (RFC 6750 §3.1).
+    /// `true` if the request had no token, so that no token was wrong (RFC 6750 §3.1).
     #[serde(skip)]
     no_token: bool,
     #[serde(skip)]
@@ -61,7 +61,8 @@ impl Problem {
         }
     }
 
-    /// Returns the problem with the name of the one who has answered a question.
+    /// Returns the problem with the name of the person or program that has already answered the
+    /// question.
     pub(crate) fn answered_by(self, by: &str) -> Self {
         Self {
             by: Some(by.to_owned()),
@@ -120,7 +121,7 @@ impl Problem {
         )
     }
 
-    /// Whether the request was the client's mistake, or more than it may ask for.
+    /// Returns whether the client caused the problem, by a mistake or by asking for too much.
     pub(crate) fn is_refusal(&self) -> bool {
         (400..500).contains(&self.status)
     }
@@ -235,6 +236,12 @@ impl From<AuthError> for Problem {
             no_token: error == AuthError::Missing,
             ..Self::new(error.code(), error.to_string())
         }
+    }
+}
+
+impl From<CommandTreeError> for Problem {
+    fn from(error: CommandTreeError) -> Self {
+        Self::new(error.code(), chain(&error))
     }
 }
 

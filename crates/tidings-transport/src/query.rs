@@ -18,10 +18,14 @@ impl<'a> Query<'a> {
 
     /// Returns the first parameter with this name, decoded.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.texts(name).next().filter(|value| !value.is_empty())
+    }
+
+    /// Returns all parameters with this name, decoded.
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = String> {
         form_urlencoded::parse(self.0.as_bytes())
-            .find(|(key, _)| key == name)
+            .filter(move |(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
-            .filter(|value| !value.is_empty())
     }
 
     /// Returns the parameter, parsed. An error names the parameter.

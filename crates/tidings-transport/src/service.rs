@@ -1,4 +1,4 @@
-//! The service: a request in, a response out, whatever is around it.
+//! The service: answers requests, independent of the server around it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use tidings_connections::{Access, ConnectRequest, ConnectionManager, Keep};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower_http::cors::{Cors, CorsLayer};
 use tracing::Instrument as _;
 
@@ -28,20 +27,23 @@ use crate::spans::{RequestHead, STATUS};
 use crate::upgrade;
 use crate::websocket::{Echoed, WEBSOCKET};
 
-/// The address of the client, as a request extension. The accept loop of
-/// `tidings-node` sets it. With the feature `axum` the service reads axum's
-/// `ConnectInfo<SocketAddr>` as well. Elsewhere, insert it yourself to see it in
-/// connection info, and to have limits count by address.
+/// The address of the client, as a request extension. The accept loop of `tidings-node` sets it.
+/// With the feature `axum`, the service also reads axum's `ConnectInfo`, of a `PeerAddr` or of a
+/// `SocketAddr`. In other servers, insert it yourself. Connection info shows the address, and limits
+/// count by it.
+///
+/// With axum, give `PeerAddr` to `into_make_service_with_connect_info`. It then also sets
+/// `TCP_NODELAY` on each connection of axum's own listener.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// Everything Tidings offers over HTTP, as a hyper and as a tower service.
+/// Everything that Tidings offers over HTTP, as a hyper service and a tower service.
 ///
-/// * hyper: pass it to `hyper::server::conn::http1::Builder::serve_connection`,
-///   and call `with_upgrades` on what that gives.
-/// * axum: `Router::fallback_service(service)`, or `nest_service("/tidings", …)`; see
-///   the feature `axum` and `AxumListener`.
-/// * or let `tidings-node` run it.
+/// * hyper: pass it to `hyper::server::conn::http1::Builder::serve_connection`, and call
+///   `with_upgrades` on the result.
+/// * axum: use `Router::fallback_service(service)` or `nest_service("/tidings", …)`. See the feature
+///   `axum` and `AxumListener`.
+/// * `tidings-node` runs it on its own listener.
 ///
 /// Clones share one state.
 #[derive(Clone)]
@@ -49,24 +51,22 @@ pub struct TidingsService {
     core: Arc<Core>,
 }
 
-/// What requests are answered from.
+/// The state from which requests are answered.
 pub(crate) struct Core {
     pub(crate) manager: ConnectionManager,
     pub(crate) config: TransportConfig,
-    /// The pages that are let in, for the moment.
+    /// The pages that are allowed at the moment.
     pages_from: RwLock<Arc<Allowed>>,
     refusals: Refusals,
-    /// The names that it answers to.
+    /// The host names for which the service answers.
     pub(crate) hosts: Hosts,
     pub(crate) routes: Routes,
     pub(crate) started: Instant,
-    /// Requests answered.
+    /// The counts of answered requests.
     pub(crate) http: HttpCounts,
-    /// Upgrades under way.
-    pub(crate) tracker: TaskTracker,
 }
 
-/// Origins that are let in, and how browsers are told.
+/// The allowed origins, and the CORS headers for browsers.
 pub(crate) struct Allowed {
     pub(crate) origins: Origins,
     cors: Option<CorsLayer>,
@@ -80,8 +80,7 @@ impl Allowed {
 }
 
 impl Core {
-    /// Returns whether the page that a request comes from is let in. Logs the
-    /// origins of those that are not.
+    /// Returns whether the page that made a request is allowed. Logs the origin if it is not.
     pub(crate) fn lets_in<B>(&self, request: &Request<B>) -> bool {
         let headers = request.headers();
         let host = host(request).ok().flatten();
@@ -92,8 +91,8 @@ impl Core {
         allowed
     }
 
-    /// Returns the path under which the service is mounted, where the configuration or
-    /// axum's router says it.
+    /// Returns the path under which the service is mounted, according to axum's router or the
+    /// configuration.
     pub(crate) fn prefix_of<B>(&self, request: &Request<B>) -> String {
         #[cfg(feature = "axum")]
         if let Some(axum::extract::OriginalUri(whole)) = request.extensions().get() {
@@ -116,10 +115,10 @@ impl Core {
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl TidingsService {
-    /// A service over the connections of `manager`, and its bus.
+    /// Creates a service for the connections of `manager` and its bus.
     ///
     /// # Errors
-    /// A setting that cannot work.
+    /// Returns an error if a setting does not work.
     pub fn new(
         manager: ConnectionManager,
         config: TransportConfig,
@@ -141,33 +140,32 @@ impl TidingsService {
             routes,
             started: Instant::now(),
             http: HttpCounts::default(),
-            tracker: TaskTracker::new(),
         };
         Ok(Self {
             core: Arc::new(core),
         })
     }
 
-    /// Tells the service where it is reached. On an address of this machine only, such
-    /// as 127.0.0.1, it answers to names of this machine and to
-    /// [`allowed_hosts`](TransportConfig::allowed_hosts) alone: a page of any site can
-    /// have its own name lead there (DNS rebinding).
+    /// Records an address on which the server listens. If it is a loopback address such as
+    /// 127.0.0.1, the service accepts only names of this machine and
+    /// [`allowed_hosts`](TransportConfig::allowed_hosts). Otherwise any web site could let its name
+    /// lead to this server (DNS rebinding).
     pub fn listening_on(&self, addr: SocketAddr) {
         self.core.hosts.listening_on(addr);
     }
 
-    /// Returns why a request is refused by the host that it asks for, if it is. The
-    /// service looks itself; this is for routes of the application beside it.
+    /// Returns the reason for refusing a request because of its host, or `None` to accept it. The
+    /// service checks its own requests. Use this for other routes of the application.
     pub fn refusal_of_host<B>(&self, request: &Request<B>) -> Option<Problem> {
         self.core.hosts.refusal(request)
     }
 
-    /// Sends every connection away when `stop` is cancelled: WebSockets and streams of
-    /// events are told to come back, each after another part of `window`, and new ones
-    /// are refused. The future is done when all have gone, or the window and the time
-    /// for a write have passed. Dropping the future changes nothing.
+    /// Drains all connections when `stop` is cancelled. New connections are refused. Each existing
+    /// WebSocket and event stream is told to reconnect after a different part of `window`. The
+    /// future completes when all have ended. When the window and the time for a write have passed,
+    /// the remaining ones are [aborted](ConnectionManager::abort).
     ///
-    /// The one recipe for a stop, under axum as under hyper:
+    /// A stop works in the same way under axum and under hyper:
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -183,7 +181,10 @@ impl TidingsService {
     /// ```
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Cancel safe. If the future is dropped, the drain continues.
     pub fn drain_on(&self, stop: CancellationToken, window: Duration) -> Drained {
         let manager = self.core.manager.clone();
         Drained(tokio::spawn(async move {
@@ -194,30 +195,34 @@ impl TidingsService {
                 .is_err()
             {
                 let left = manager.connected();
-                tracing::warn!(left, "connections did not end in time");
+                tracing::warn!(left, "aborting connections that did not end in time");
+                // An event stream ends with its HTTP connection, which belongs to the server. The
+                // limit is for a server that does not end it.
+                let limit = manager.config().close_timeout;
+                let _ = tokio::time::timeout(limit, manager.abort()).await;
             }
         }))
     }
 
-    /// The connections behind it.
+    /// Returns the connection manager.
     pub fn manager(&self) -> &ConnectionManager {
         &self.core.manager
     }
 
-    /// The settings it was made with.
+    /// Returns the settings of the service.
     pub fn config(&self) -> &TransportConfig {
         &self.core.config
     }
 
-    /// Returns every route: its path, and the methods that it has.
+    /// Returns the path of every route, with its methods.
     pub fn routes(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.core.routes.all()
     }
 
-    /// Lets pages of other origins in from now on. Connections that are there stay.
+    /// Replaces the allowed origins. Existing connections stay open.
     ///
     /// # Errors
-    /// An origin that is none; nothing has changed then.
+    /// Returns an error if a text is not an origin. Nothing has changed then.
     pub fn set_allowed_origins(&self, origins: Origins) -> Result<(), TransportConfigError> {
         origins.validate()?;
         let mut allowed = self
@@ -230,6 +235,9 @@ impl TidingsService {
     }
 
     /// Answers one request.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves open whether the request took effect.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -250,11 +258,10 @@ impl TidingsService {
 }
 
 impl TidingsService {
-    /// Answers a WebSocket handshake with a connection that sends every message
-    /// back, by the sockets, the parser and the writer of a session.
+    /// Answers a WebSocket handshake with a connection that echoes every message. It uses the
+    /// sockets, the parser and the writer of a session.
     ///
-    /// For test suites of RFC 6455, which want an echo; see `examples/echo.rs`.
-    /// It is on no route of its own.
+    /// It is for test suites of RFC 6455, see `examples/echo.rs`. No route leads to it.
     pub fn echo<B>(&self, request: Request<B>) -> Response<Body> {
         let mut connect = ConnectRequest::new(Access::unrestricted());
         connect.keep_when_gone = Keep::Nothing;
@@ -271,7 +278,7 @@ impl std::fmt::Debug for TidingsService {
     }
 }
 
-/// The end of a [drain](TidingsService::drain_on): a future.
+/// A future that completes when a [drain](TidingsService::drain_on) has ended.
 #[derive(Debug)]
 #[must_use = "await it after the server has stopped, or drop it explicitly"]
 pub struct Drained(tokio::task::JoinHandle<()>);
@@ -280,7 +287,7 @@ impl Future for Drained {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // It ends early only with the runtime.
+        // The task ends early only if the runtime ends.
         Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
@@ -288,11 +295,11 @@ impl Future for Drained {
 /// The future of a response.
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// What a browser is told of every answer; an answer that says it itself, as
-/// pages say what they may load, is left as it is.
+/// Adds security headers for browsers. A header that the answer already has is kept, such as the
+/// policy of a page.
 fn harden(headers: &mut HeaderMap) {
     for (name, value) in [
-        // Text that anybody published is never to be taken for a page.
+        // A browser must never treat published text as a page.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             header::CONTENT_SECURITY_POLICY,
@@ -310,7 +317,7 @@ fn harden(headers: &mut HeaderMap) {
     }
 }
 
-/// The service without CORS around it.
+/// The service without its CORS layer.
 #[derive(Clone)]
 struct Plain(Arc<Core>);
 
@@ -326,7 +333,7 @@ impl Plain {
         let found = core.routes.find(request.uri().path());
         let route = found.as_ref().map_or(NO_ROUTE, |found| found.label);
         let method = request.method().clone();
-        // What happens while it is answered is logged in it.
+        // Log lines during the request belong to this span.
         let span = core.config.request_spans.begin(&RequestHead {
             method: &method,
             route,

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tidings_connections::{
-    AdmissionError, AuthError, CloseReason, ConnectRequest, ConnectionGuard, ConnectionManager,
-    Socket, Wire,
+    AdmissionError, Admitted, AuthError, CloseReason, ConnectRequest, ConnectionGuard,
+    ConnectionManager, Socket, Wire,
 };
 use tidings_protocol::{ControlMessage, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +24,7 @@ use crate::write_deadline::{HandshakeHold, WriteDeadline};
 /// How long sending a refusal to a client may take.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a connection is closed immediately after the handshake.
+/// The reason why a connection is closed immediately after the handshake.
 struct Refused {
     reason: CloseReason,
     text: String,
@@ -62,7 +62,7 @@ impl From<AdmissionError> for Refused {
 pub(crate) fn websocket<M: Incoming, B>(
     core: &Core,
     mut request: Request<B>,
-    mut connect: ConnectRequest,
+    connect: ConnectRequest,
     access: Result<(), AuthError>,
 ) -> Result<Response<Body>, Problem> {
     let mut response =
@@ -94,16 +94,16 @@ pub(crate) fn websocket<M: Incoming, B>(
     let upgrade = async move {
         match upgrade.await {
             Ok(upgraded) => {
-                let refusal = match verdict {
-                    Ok(_) => manager.prepare(&mut connect).await.err().map(Refused::from),
-                    Err(refused) => Some(refused),
+                let admission = match verdict {
+                    Ok(()) => manager.admit(connect).await.map_err(Refused::from),
+                    Err(refused) => Err(refused),
                 };
-                start::<M>(&manager, upgraded, connect, refusal);
+                start::<M>(&manager, upgraded, admission);
             }
             Err(error) => tracing::debug!(%error, "an upgrade did not take place"),
         }
     };
-    core.tracker.spawn(upgrade.instrument(span));
+    core.manager.spawn(upgrade.instrument(span));
     Ok(response)
 }
 
@@ -205,58 +205,53 @@ fn unwrap(upgraded: Upgraded) -> Stream {
 fn start<M: Incoming>(
     manager: &ConnectionManager,
     upgraded: Upgraded,
-    mut connect: ConnectRequest,
-    refusal: Option<Refused>,
+    admission: Result<Admitted, Refused>,
 ) {
-    let refusal = refusal.or_else(|| manager.check(&connect).err().map(Refused::from));
     match unwrap(upgraded) {
         Stream::Tcp {
             stream,
             held,
             early,
-        } => match refusal {
-            Some(refused) => spawn_refusal(stream, held, &refused),
-            None => {
-                connect.preface = held;
-                register::<M>(manager, connect, Box::new(TcpSocket(stream)), &early);
+        } => match admission {
+            Err(refused) => spawn_refusal(manager, stream, held, &refused),
+            Ok(admission) => {
+                let socket = Box::new(TcpSocket(stream));
+                register::<M>(admission.preface(held), socket, &early);
             }
         },
         Stream::Other(upgraded) => {
             let stream = TokioIo::new(upgraded);
-            match refusal {
-                Some(refused) => spawn_refusal(stream, Vec::new(), &refused),
-                None => register::<M>(manager, connect, Box::new(StreamSocket::new(stream)), &[]),
+            match admission {
+                Err(refused) => spawn_refusal(manager, stream, Vec::new(), &refused),
+                Ok(admission) => {
+                    register::<M>(admission, Box::new(StreamSocket::new(stream)), &[]);
+                }
             }
         }
     }
 }
 
-fn register<M: Incoming>(
-    manager: &ConnectionManager,
-    connect: ConnectRequest,
-    socket: Box<dyn Socket>,
-    early: &[u8],
-) {
-    match manager.connect(connect, socket, M::WIRE) {
+fn register<M: Incoming>(admission: Admitted, socket: Box<dyn Socket>, early: &[u8]) {
+    match admission.connect(socket, M::WIRE) {
         Ok(guard) => {
             tracing::debug!(client_id = %guard.connection().client_id(), "a client is connected");
             spawn::<M>(guard, early);
         }
-        // `connect` repeats the earlier checks. If it refuses now, the client sees a reset.
+        // The client was admitted just now. If it is refused by now, it sees a reset.
         Err(error) => tracing::debug!(%error, "a connection was refused"),
     }
 }
 
 fn spawn<M: Incoming>(guard: ConnectionGuard, early: &[u8]) {
     let driver = Driver::<M>::new(guard, early);
-    // This task is not tracked with the HTTP tasks. Its guard registers it with the manager, whose
-    // drain waits for it.
+    // A tracked task would take one pointer more, which is 128 bytes for the allocator. The guard
+    // has registered this task with the manager, which waits for it and can end it.
     tokio::spawn(driver);
 }
 
 /// Writes the held bytes, the error and the close. Then waits a short time for the client to read
 /// them.
-fn spawn_refusal<T>(mut stream: T, held: Vec<u8>, refused: &Refused)
+fn spawn_refusal<T>(manager: &ConnectionManager, mut stream: T, held: Vec<u8>, refused: &Refused)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -271,7 +266,7 @@ where
         ControlMessage::going_away(reason.text(), reason.reconnect(), reason.reconnect_after());
     WebSocketWire.control(&goodbye.encode(at), &mut bytes);
     WebSocketWire.close(reason.code(), reason.text(), &mut bytes);
-    tokio::spawn(async move {
+    manager.spawn(async move {
         let tell = async {
             stream.write_all(&bytes).await?;
             stream.shutdown().await?;

@@ -14,18 +14,18 @@ use tokio::time::Sleep;
 
 /// A TCP stream whose writes fail if the client accepts no data within a time limit.
 ///
-/// hyper waits forever for a client that does not read its response, and does not poll the response's
-/// body meanwhile. This deadline ends the connection.
+/// hyper waits forever for a client that does not read its response, and does not poll the
+/// response's body meanwhile. This deadline ends the connection.
 ///
-/// A server that adds [`handshake_hold`](Self::handshake_hold) to its requests as an extension saves
-/// a system call for each WebSocket. The service then delays the end of the handshake and writes it
-/// together with the greeting.
+/// A server can add [`handshake_hold`](Self::handshake_hold) to its requests as an extension. This
+/// saves a system call for each WebSocket. The service then delays the end of the handshake and
+/// writes it together with the greeting.
 pub struct WriteDeadline {
     stream: TcpStream,
     limit: Duration,
     /// The deadline, which exists only while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Whether written bytes are held back.
+    /// Set while written bytes are held back.
     hold: HandshakeHold,
     /// The end of a handshake, not written yet.
     held: Vec<u8>,

@@ -23,13 +23,30 @@ pub use asset::{Asset, Representation};
 /// Returns the file at a path, if there is one. The path is percent-encoded, as in a request, and
 /// has no query.
 ///
-/// If a browser requests a path that does not exist, serve the page at `/`, which says so.
+/// If a browser requests a path that does not exist, serve [`missing`], which says so. Pages and
+/// scripts find one another and the server also below a path, such as `/tidings`, if the router or
+/// proxy that mounts the server there removes that path from requests.
 pub fn asset(path: &str) -> Option<&'static Asset> {
     let file = match path {
         "/" | "/connections" => "/index.html",
-        _ if is_task(path) => "/index.html",
+        _ if is_task(path) => "/task.html",
         other => other,
     };
+    find(file)
+}
+
+/// Returns the page that says that there is nothing at a path.
+pub fn missing(path: &str) -> Option<&'static Asset> {
+    // Pages name their scripts relative to themselves, so each depth has its own. At a path that
+    // is deeper than any page, the scripts are found only if the server is not mounted under a path.
+    find(match path.matches('/').count() {
+        0 | 1 => "/index.html",
+        2 => "/task.html",
+        _ => "/elsewhere.html",
+    })
+}
+
+fn find(file: &str) -> Option<&'static Asset> {
     assets::ASSETS.iter().find(|asset| asset.path == file)
 }
 

@@ -4,6 +4,8 @@ import { defineConfig } from "vite";
 /** The dashboard, which the server shows at `/` and `/tasks/{task_id}`. */
 export default defineConfig({
   plugins: [react()],
+  // The files find one another wherever the server is mounted.
+  base: "./",
   build: {
     target: "es2023",
     outDir: "dist",

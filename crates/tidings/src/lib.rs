@@ -19,7 +19,8 @@
 //! [`embed_node`]: https://github.com/tidings-rs/tidings/blob/main/examples/embed_node.rs
 //!
 //! Work is a scope, both on the bus and on the client. The way in which the work returns decides
-//! how its task ends. This includes a panic and a cancellation. Reports cannot harm the work:
+//! how its task ends: `Ok` completes it, and `Err` and a panic fail it. A `cancel` command or a
+//! shutdown cancels it. Reports cannot harm the work:
 //!
 //! ```
 //! use tidings::bus::guard::BoxError;
@@ -54,6 +55,32 @@
 //!
 //! A client's watch yields the same [`Update`]s in the same order.
 //!
+//! # Where to find it
+//!
+//! | to | use |
+//! |---|---|
+//! | report progress, steps, text, a child task; obey commands; ask a person | [`Reporter`], which the scope gets: `progress`, `step`, `output`, `child`, `commands`, `cancelled`, `ask`. The client has [the same](client::Reporter). |
+//! | wait for a task's end | [`EventBus::wait`], [`Client::wait`](client::Client::wait) |
+//! | read a task's state once | [`EventBus::snapshot`], [`Client::snapshot`](client::Client::snapshot) |
+//! | cancel a task, or answer its question | [`Client::command`](client::Client::command), [`Client::answer`](client::Client::answer), [`EventBus::answer`] |
+//! | let people log in your own way | an [`Authenticator`](connections::Authenticator), or an [`Access`](connections::Access) that your middleware puts into the request |
+//! | stop a server in order, also under axum | [`TidingsService::drain_on`], then [`EventBus::shutdown`] |
+//! | keep tasks on disk; share them among nodes | [`DiskStore`](store::DiskStore); [`Redis`](redis::Redis) |
+//! | draw a bar in the terminal and report it | [`client::indicatif::report`] |
+//! | report `tracing` spans | [`TaskLayer`](tracing::TaskLayer), with a client |
+//! | be monitored | [`metrics::answer`]; a [`Node`] serves `/metrics` itself |
+//! | test your program | a bus of the test's own, as above, or a [`Node`] in process: [guide][testing] |
+//! | know what a dropped future leaves behind | the section "Cancel safety" of each async function |
+//!
+//! [`Reporter`]: bus::guard::Reporter
+//! [testing]: https://github.com/tidings-rs/tidings/blob/main/docs/guides/testing.md
+//!
+//! The guides are [embedding][], [delivery semantics][] and [clients][].
+//!
+//! [embedding]: https://github.com/tidings-rs/tidings/blob/main/docs/embedding.md
+//! [delivery semantics]: https://github.com/tidings-rs/tidings/blob/main/docs/delivery-semantics.md
+//! [clients]: https://github.com/tidings-rs/tidings/blob/main/docs/clients.md
+//!
 //! # Features
 //!
 //! No feature is on by default. Without features you get the bus and the protocol, with no socket
@@ -62,13 +89,13 @@
 //! * `connections`: sessions, subscriptions, heartbeats, resume and inboxes, for a transport of
 //!   your own.
 //! * `transport`: WebSocket, SSE and REST as a hyper and tower service. Implies `connections`.
-//! * `axum`: makes WebSockets under `axum::serve` as fast as under hyper itself, and reads axum's
-//!   `ConnectInfo` and prefixes. `AxumListener` has write deadlines. Implies `transport`.
+//! * `axum`: reads axum's `ConnectInfo` and prefixes, and has `AxumListener`, with which WebSockets
+//!   under `axum::serve` are as fast as under hyper itself. Implies `transport`.
 //! * `metrics`: all counters as Prometheus text. Implies `connections`.
 //! * `describe`: OpenAPI, AsyncAPI and JSON Schemas. Implies `transport`.
 //! * `auth`: authentication with JSON Web Tokens and API keys. Implies `connections`.
-//! * `store`: tasks and clients' positions outlive the process, on an embedded engine. See
-//!   [`store`].
+//! * `store`: tasks and clients' positions outlive the process: a store on disk with an embedded
+//!   engine. See [`store`].
 //! * `redis`: several nodes over Redis. See [`redis`].
 //! * `client`: a client for a remote server. `client-tls` adds TLS, `list` adds lists of tasks over
 //!   HTTP, and `indicatif` reports progress bars.

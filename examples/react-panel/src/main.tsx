@@ -4,8 +4,11 @@ import { TaskDetailPanel } from "@tidings/client/panel";
 import { useTask } from "@tidings/client/react";
 import "@tidings/client/panel.css";
 
-/** Where the Tidings server is; another one with `?server=…`. */
-const url = new URLSearchParams(location.search).get("server") ?? "http://127.0.0.1:8000";
+const asked = new URLSearchParams(location.search);
+/** The address of the Tidings server. `?server=…` names another one. */
+const url = asked.get("server") ?? "http://127.0.0.1:8000";
+/** The tasks of the demo. `?task=…` shows another one. */
+const tasks = [...asked.getAll("task"), "agent_run", "build_main", "test_001"];
 
 /** One line of your own, from the hook. */
 function Line({ taskId }: { taskId: string }) {
@@ -19,13 +22,13 @@ function Line({ taskId }: { taskId: string }) {
 }
 
 function App() {
-  const [taskId, setTaskId] = useState("agent_run");
+  const [taskId, setTaskId] = useState(tasks[0]!);
   return (
     <main style={{ maxWidth: 1080, margin: "2rem auto", padding: "0 1rem" }}>
       <label>
         Task{" "}
         <select value={taskId} onChange={(event) => setTaskId(event.target.value)}>
-          {["agent_run", "build_main", "test_001"].map((id) => (
+          {tasks.map((id) => (
             <option key={id}>{id}</option>
           ))}
         </select>

@@ -16,12 +16,12 @@ use tidings_auth::{Algorithm, JwtAuthenticator, KeySource};
 use tidings_connections::AuthError;
 use tokio::net::TcpListener;
 
-/// An identity provider that counts the requests and knows what to answer.
+/// An identity provider that counts the requests and has prepared answers.
 #[derive(Default)]
 struct Provider {
     asked: AtomicUsize,
     body: Mutex<Option<String>>,
-    /// Whether the provider accepts requests without answering.
+    /// True if the provider accepts requests without answering.
     hangs: AtomicBool,
 }
 

@@ -148,7 +148,7 @@ async fn a_public_key_is_no_secret_to_sign_with() {
         let pair = pair(algorithm);
         let keys = KeySource::file(algorithm, pair.public.as_bytes()).unwrap();
         let asked = JwtAuthenticator::new(config(algorithm), keys);
-        // The classic attack: use the public key, which everybody has, as an HMAC secret.
+        // The classic attack uses the public key, which is no secret, as an HMAC secret.
         for alg in ["HS256", algorithm.as_str()] {
             let token = hs256(&json!({"alg": alg}), &claims(), pair.public.as_bytes());
             assert!(ask(&asked, &token).await.is_err(), "{alg} for {algorithm}");

@@ -1,9 +1,9 @@
-//! The seam for several nodes.
+//! The interface between the nodes of a cluster.
 //!
-//! A bus is one node. Nodes share a [`Store`](crate::Store), which is where
-//! offsets are given out; a [`Broker`] carries the notice that a task's log has
-//! grown. A notice may be late or lost without harm to order: the receiver
-//! reads from the store what lies between its own head and the store's.
+//! A bus is one node. Nodes share a [`Store`](crate::Store), which assigns the offsets. A
+//! [`Broker`] carries the notice that a task's log has grown. A late or lost notice does not
+//! harm the order. The receiver reads the events between its own head and the store's head from
+//! the store.
 
 use std::sync::Arc;
 
@@ -19,34 +19,41 @@ use crate::store::StoredEvent;
 pub struct Announcement {
     /// The task.
     pub task_id: TaskId,
-    /// The epoch that `head` counts in.
+    /// The epoch of `head`.
     pub epoch: Epoch,
     /// The log's newest offset.
     pub head: Offset,
 }
 
-/// What comes in from the other nodes.
+/// A notice from another node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// One task has grown.
     Grown(Announcement),
-    /// One task has grown by this event: what lies before it may have to be
-    /// read from the store, the event itself not.
+    /// One task has grown by this event. The receiver may have to read earlier events from the
+    /// store, but not this one.
     Event {
         /// The task.
         task_id: TaskId,
-        /// The epoch that the event's offset counts in.
+        /// The epoch of the event's offset.
         epoch: Epoch,
         /// The event.
         event: StoredEvent,
     },
-    /// One task may have grown; the store knows.
+    /// A task has named its parent.
+    Child {
+        /// The parent.
+        parent: TaskId,
+        /// The task.
+        child: TaskId,
+    },
+    /// One task may have grown. The store knows whether it has.
     Look(TaskId),
-    /// Notices were lost: every task may have grown.
+    /// Notices were lost. Every task may have grown.
     Lost,
 }
 
-/// Why the other nodes could not be told.
+/// The error of a notice that could not be sent to the other nodes.
 #[derive(Debug, thiserror::Error)]
 #[error("the other nodes could not be reached")]
 pub struct BrokerError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
@@ -54,34 +61,35 @@ pub struct BrokerError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// Connects this node with the others.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Tells the other nodes. Called once the event is stored and visible
-    /// here; an error is logged, and the event stays published.
+    /// Sends a notice to the other nodes. The bus calls it after the event is stored and visible
+    /// on this node. The bus logs an error, and the event stays published.
     async fn announce(&self, announcement: Announcement) -> Result<(), BrokerError>;
 
-    /// What the other nodes announce, for as long as the receiver is kept.
-    /// Called once by each bus. The channel is bounded; a broker that cannot
-    /// send into it drops the notice and sends [`Notice::Lost`] when it can.
+    /// Returns the notices of the other nodes, while the receiver is kept. Each bus calls this
+    /// once. The channel is bounded. If it is full, the broker drops the notice and sends
+    /// [`Notice::Lost`] when it can.
     fn notices(&self) -> mpsc::Receiver<Notice>;
 
-    /// How this node says which tasks it wants to hear of; none if it hears of
-    /// all of them.
+    /// Returns the interest of this node in single tasks. `None` means that this node receives
+    /// the notices of all tasks.
     fn interest(&self) -> Option<Arc<dyn Interest>> {
         None
     }
 }
 
-/// The broker within one process: every bus that was given the same one hears
-/// what the others publish.
+/// The broker within one process. Buses with the same `LocalBroker` receive each other's
+/// events.
 #[derive(Debug)]
 pub struct LocalBroker {
     notices: broadcast::Sender<Announcement>,
 }
 
-/// Notices that may wait for a slow bus before it is told to look everywhere.
+/// The most notices that wait for a slow bus. If there are more, the bus must look at every
+/// task.
 const PENDING: usize = 1_024;
 
 impl LocalBroker {
-    /// A broker with no bus yet.
+    /// Creates a broker without a bus.
     pub fn new() -> Self {
         Self {
             notices: broadcast::Sender::new(PENDING),
@@ -98,7 +106,7 @@ impl Default for LocalBroker {
 #[async_trait]
 impl Broker for LocalBroker {
     async fn announce(&self, announcement: Announcement) -> Result<(), BrokerError> {
-        // Nobody listening is the usual case of one node, and no error.
+        // One node alone has no listener. This is no error.
         let _ = self.notices.send(announcement);
         Ok(())
     }

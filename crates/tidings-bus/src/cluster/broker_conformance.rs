@@ -1,4 +1,4 @@
-//! What every [`Broker`] does together with its store, as tests to run against it.
+//! Tests that check a [`Broker`] together with its store.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::deliver::subscription::Subscription;
 use crate::publish::append::{PublishError, Published};
 use crate::store::Store;
 
-/// How long anything may take.
+/// The longest time that any step may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// One node's store and broker.
 pub struct Node {
-    /// Shared with the other node.
+    /// The store, shared with the other node.
     pub store: Arc<dyn Store>,
-    /// Connected with the other node's.
+    /// The broker, connected with that of the other node.
     pub broker: Arc<dyn Broker>,
-    /// Kept for as long as the node lives.
+    /// Values that are dropped when the node stops.
     pub keep: Box<dyn Any + Send>,
 }
 
@@ -34,10 +34,11 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// Runs every check, each on two fresh nodes from `make` that share what is theirs.
+/// Runs every check. `make` creates two fresh nodes that share one store and one broker for
+/// each check.
 ///
 /// # Panics
-/// When broker or store do not conform, with what they did.
+/// Panics if the broker or the store does not conform. The message names the failure.
 pub async fn run(make: impl Fn() -> [Node; 2]) {
     carries_events_to_the_other_node(make()).await;
     shows_what_was_there_before(make()).await;
@@ -76,8 +77,8 @@ async fn publish(bus: &EventBus, task: &TaskId, n: u64) -> u64 {
     taken(bus, task, step(n)).await.offset.get()
 }
 
-/// Publishes, as soon as the node has reached the others: until then it says that
-/// it cannot, and nothing is published; were it, the offsets would show it.
+/// Publishes an event as soon as the node has reached the others. Until then a publish fails
+/// and publishes nothing. The offsets would show any event that was published too early.
 async fn taken(bus: &EventBus, task: &TaskId, event: NewEvent) -> Published {
     let taken = async {
         loop {
@@ -99,7 +100,8 @@ async fn next(watching: &mut Subscription) -> Delivery {
         .expect("a delivery before the end")
 }
 
-/// Offsets up to `last`: nothing but events, whichever node has begun the task.
+/// Receives events up to the offset `last`, and nothing else, no matter which node has begun
+/// the task.
 async fn offsets(watching: &mut Subscription, last: u64) -> Vec<u64> {
     let mut seen = Vec::new();
     while seen.last() != Some(&last) {

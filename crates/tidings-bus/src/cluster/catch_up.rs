@@ -1,10 +1,12 @@
-//! Between a store and a log: what is read from the one and laid down in the other.
+//! Reads tasks and events from a store, and writes them into logs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings_protocol::{
-    Epoch, Event, EventType, ItemId, Offset, Payload, ResetReason, TaskId, TaskSnapshot, Timestamp,
+    Epoch, Event, EventType, ItemId, Lease, Offset, Payload, ResetReason, TaskId, TaskSnapshot,
+    Timestamp,
 };
 use tokio::time::Instant;
 
@@ -12,7 +14,7 @@ use crate::deliver::cold::finished;
 use crate::log::{Appended, Framing, Log, Outputs};
 use crate::publish::append::{opens_new_run, output_of};
 use crate::shared::Shared;
-use crate::store::{Store, StoreError, StoredEvent, StoredTask};
+use crate::store::{Store, StoreError, StoredEvent, StoredRules, StoredTask};
 use crate::tasks::eviction::Lane;
 use crate::tasks::listing::Listed;
 use crate::tasks::task::{Rules, Task};
@@ -20,21 +22,21 @@ use crate::tasks::task::{Rules, Task};
 /// Bytes read from a store at a time.
 const READ_BYTES: usize = 256 * 1024;
 
-/// What brings a log up to the store. Pure.
+/// The next step to make a log equal to the store. This is pure data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// Nothing: the log has all that the store has.
     Done,
     /// Read the events from the log's next offset on.
     Read,
-    /// Read the whole task: the log cannot go on.
+    /// Read the whole task, because the log cannot continue.
     Reload,
     /// The store has lost events that were delivered here.
     WentBack,
 }
 
-/// Decides what comes next for a log whose next offset is `next` of `epoch`, when
-/// the store has the events from `first` to `head` of `stored`.
+/// Chooses the next step. The log expects the offset `next` of `epoch`. The store has the
+/// events from `first` to `head` of `stored`.
 fn next_step(
     (epoch, next): (&Epoch, Offset),
     (stored, first, head): (&Epoch, Offset, Offset),
@@ -50,41 +52,44 @@ fn next_step(
     }
 }
 
-/// A task as it was read from the store.
+/// A task as the store had it.
 pub(crate) struct Loaded {
-    /// What follows the newest event.
+    /// The offset after the newest event.
     next: Offset,
     snapshot: Option<TaskSnapshot>,
+    /// The rules after the newest event. `None` if newer events were read than the rules.
+    rules: Option<StoredRules>,
     outputs: Outputs,
     events: VecDeque<(Event, Payload, Arc<[u8]>)>,
 }
 
 impl Loaded {
-    /// Nothing to take in.
+    /// Creates a value with nothing to take in.
     pub(crate) fn nothing() -> Self {
         Self {
             next: Offset::FIRST,
             snapshot: None,
+            rules: None,
             outputs: Outputs::default(),
             events: VecDeque::new(),
         }
     }
 }
 
-/// One encoded event on its way into a log.
+/// One encoded event that will be written into a log.
 pub(crate) struct Line {
     pub(crate) offset: Offset,
     pub(crate) json: Arc<[u8]>,
-    /// Where `data` lies within it.
+    /// The place of `data` in the encoded event.
     pub(crate) data: (usize, usize),
     pub(crate) event_type: EventType,
-    /// Of an `output_delta`: its output.
+    /// The output of an `output_delta`. `None` for other events.
     pub(crate) output: Option<ItemId>,
     pub(crate) at: Timestamp,
 }
 
 impl Line {
-    /// Appends it to a log.
+    /// Appends the event to a log.
     pub(crate) fn lay_down(self, log: &mut Log, framing: &Framing) {
         log.append(
             framing,
@@ -104,11 +109,12 @@ impl Line {
 
 impl Shared {
     pub(crate) fn lay_down(&self, log: &mut Log, line: Line) {
-        self.edit(log, |log| line.lay_down(log, self.framing()));
+        line.lay_down(log, self.framing());
+        self.trim(log);
     }
 
-    /// Takes in what the store has of a task and this node does not; called
-    /// with the task's turn. The task may have left the registry meanwhile.
+    /// Takes in the events that the store has and this node does not have. The caller holds the
+    /// task's turn. The task may have left the registry in the meantime.
     pub(crate) async fn catch_up(
         self: &Arc<Self>,
         store: &Arc<dyn Store>,
@@ -117,7 +123,7 @@ impl Shared {
         loop {
             let Some(stored) = store.find(task.id()).await? else {
                 if task.is_declared() {
-                    // Another node has removed it.
+                    // Another node has removed the task.
                     self.discard(task);
                 }
                 return Ok(());
@@ -128,7 +134,12 @@ impl Shared {
             };
             let head = stored.snapshot.offset;
             match next_step((&epoch, from), (&stored.snapshot.epoch, stored.first, head)) {
-                Next::Done => return Ok(()),
+                Next::Done => {
+                    // These are the rules after the newest event, which is here.
+                    let mut rules = task.lock_rules();
+                    self.take_rules(task, &mut rules, stored.rules);
+                    return Ok(());
+                }
                 Next::Reload => {
                     if let Some(loaded) = self.load(store, task.id()).await? {
                         self.install(task, loaded);
@@ -137,8 +148,8 @@ impl Shared {
                     return Ok(());
                 }
                 Next::WentBack => {
-                    // Behind what was delivered, in the same numbers: they must not
-                    // be given out again.
+                    // The store's head is behind the delivered events, in the same epoch. The
+                    // bus must not assign these offsets again.
                     tracing::warn!(task_id = %task.id(), %head, "the store has lost events of a task; it starts over");
                     store.remove(task.id()).await?;
                     self.discard(task);
@@ -148,16 +159,17 @@ impl Shared {
             }
             let events = store.read(task.id(), from, READ_BYTES).await?;
             if events.first().is_none_or(|event| event.offset != from) {
-                // Trimmed since; the next look sees a later first offset.
+                // The store has trimmed the events since. The next look sees a later first
+                // offset.
                 if events.is_empty() || events[0].offset < from {
                     return Ok(());
                 }
                 continue;
             }
-            // The events are of this epoch only if it was still the task's when
-            // they were read.
+            // The events belong to this epoch only if the task still had this epoch when they
+            // were read.
             let still = store.find(task.id()).await?;
-            if let Some(still) = still.filter(|still| still.snapshot.epoch == epoch) {
+            if still.is_some_and(|still| still.snapshot.epoch == epoch) {
                 let events = events.into_iter().map(|event| (epoch.clone(), event));
                 self.take_in_events(task, events.collect());
                 let (closed, moved) = {
@@ -165,26 +177,21 @@ impl Shared {
                     (log.closed, log.head_offset().next() != from)
                 };
                 if closed {
-                    // It has left the registry: whoever looks it up again reads it.
+                    // The task has left the registry. The next lookup reads it again.
                     return Ok(());
                 }
                 if !moved {
-                    // A newer node wrote it, say. To read it again would be the same,
-                    // for ever, with the task's turn held.
+                    // For example, a newer node wrote the event. Reading it again would fail
+                    // again, for ever, and would hold the task's turn.
                     let what = format!("event {from} of {} cannot be read", task.id());
                     return Err(StoreError::Unavailable(what.into()));
-                }
-                // With the events come the stamps that they had, where the store
-                // keeps them: a retry of one of them is then known for what it is.
-                if !still.rules.producers.is_empty() {
-                    task.lock_rules().producers = still.rules.producers;
                 }
             }
         }
     }
 
-    /// Takes in events that came with a notice or from the store; called with
-    /// the task's turn. False if something is missing before one of them.
+    /// Takes in events from a notice or from the store. The caller holds the task's turn.
+    /// Returns false if an event before one of them is missing.
     pub(crate) fn take_in_events(
         self: &Arc<Self>,
         task: &Arc<Task>,
@@ -192,7 +199,6 @@ impl Shared {
     ) -> bool {
         let mut complete = true;
         let mut taken = false;
-        let mut heard = false;
         let mut rules = task.lock_rules();
         let mut log = task.topic().lock();
         if log.closed {
@@ -210,26 +216,35 @@ impl Shared {
                 complete = false;
                 break;
             };
-            let mut snapshot = snapshot_of(task.id(), &log);
+            // Taken out of the log. A copy of the state for each event would cost more than the event.
+            let mut snapshot = log
+                .snapshot
+                .take()
+                .unwrap_or_else(|| snapshot_of(task.id(), &log));
             let new_run = opens_new_run(&snapshot);
             Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
             let limits = self.config.output_limits;
             log.outputs.take((&payload, event.offset), new_run, limits);
-            let event_type = event.event_type.clone();
+            if let Some(lease) = &mut rules.lease {
+                let now = self.started.elapsed();
+                match &event.event_type {
+                    // Another node has reported the stall. The time until the loss begins.
+                    EventType::TaskStalled => *lease = Lease::resume(lease.duration(), now, true),
+                    kind if kind.is_sign_of_life() => lease.renew(now),
+                    _ => {}
+                }
+            }
             self.take_in(&mut rules, &mut log, event, &payload, stored.json);
             log.snapshot = Some(snapshot);
             taken = true;
-            heard |= !event_type.is_made_by_bus();
         }
         if taken {
+            rules.outdated = true;
             rules.touched = Instant::now();
             rules.finished = finished(&log, rules.touched);
-            let since_start = rules.touched.duration_since(self.started);
             if rules.finished.is_some() {
                 rules.lease = None;
                 self.schedule_lease(task, &mut rules);
-            } else if let Some(lease) = rules.lease.as_mut().filter(|_| heard) {
-                lease.renew(since_start);
             }
             task.topic().mirror(&mut log);
         }
@@ -248,7 +263,7 @@ impl Shared {
         complete
     }
 
-    /// Reads a task from the store; none if it is not there.
+    /// Reads a task from the store. Returns `None` if the store does not have it.
     pub(crate) async fn load(
         &self,
         store: &Arc<dyn Store>,
@@ -259,7 +274,7 @@ impl Shared {
         };
         loop {
             let loaded = self.load_from(store, &stored).await?;
-            // What was read is of this epoch only if it still is the task's.
+            // The events belong to this epoch only if the task still has this epoch.
             match store.find(task_id).await? {
                 None => return Ok(None),
                 Some(still) if still.snapshot.epoch == stored.snapshot.epoch => {
@@ -288,7 +303,7 @@ impl Shared {
             for stored in page {
                 let (event, payload) = decode(&stored)?;
                 if event.offset > snapshot.offset {
-                    // It came after the state was read.
+                    // The event came after the state was read.
                     let new_run = snapshot.status.is_terminal();
                     let limits = self.config.output_limits;
                     outputs.take((&payload, event.offset), new_run, limits);
@@ -297,7 +312,7 @@ impl Shared {
                 bytes += stored.json.len();
                 events.push_back((event, payload, stored.json));
             }
-            // The log keeps to the limits by itself. This one bounds what is read.
+            // The log applies its own limits. This limit bounds the events that are read here.
             while bytes > self.config.log_limits.max_bytes
                 && events.len() > 1
                 && let Some((_, _, json)) = events.pop_front()
@@ -305,16 +320,18 @@ impl Shared {
                 bytes -= json.len();
             }
         }
+        let same = snapshot.offset == stored.snapshot.offset;
         Ok(Loaded {
             next: from,
+            rules: same.then(|| stored.rules.clone()),
             snapshot: Some(snapshot),
             outputs,
             events,
         })
     }
 
-    /// Replaces a task's log by what was read from the store: all of it becomes
-    /// visible at once, so that whoever joins finds a snapshot that fits the head.
+    /// Replaces a task's log by a task that was read from the store. The whole log becomes
+    /// visible at once, so that a new subscriber gets a snapshot that matches the head.
     pub(crate) fn install(&self, task: &Arc<Task>, loaded: Loaded) {
         let Some(snapshot) = loaded.snapshot else {
             return;
@@ -347,14 +364,42 @@ impl Shared {
         log.snapshot = Some(Arc::new(snapshot));
         rules.touched = Instant::now();
         rules.finished = finished(&log, rules.touched);
+        rules.outdated = true;
         task.topic().mirror(&mut log);
         let has_events = log.retained_events() > 0;
         drop(log);
-        self.schedule_lease(task, &mut rules);
+        match loaded.rules {
+            Some(stored) => self.take_rules(task, &mut rules, stored),
+            None => self.schedule_lease(task, &mut rules),
+        }
         rules.recount();
         self.relist(task, &mut rules, Some(listed));
         let lane = Lane::of(rules.finished.is_some(), has_events);
         self.place(task, &mut rules, lane);
+    }
+
+    /// Takes in the rules that the store has, after the newest event here. The caller holds the
+    /// task's rules.
+    fn take_rules(&self, task: &Arc<Task>, rules: &mut Rules, stored: StoredRules) {
+        rules.outdated = false;
+        if stored.is_empty() {
+            // Nothing is known, or the store does not keep rules.
+            return;
+        }
+        rules.producers = stored.producers;
+        rules.starts = stored.starts;
+        let known = rules.lease.take();
+        let lease_ms = stored.lease_ms.filter(|_| rules.finished.is_none());
+        rules.lease = lease_ms.map(|lease_ms| {
+            let duration = Duration::from_millis(lease_ms);
+            let known = known.filter(|known| known.duration() == duration);
+            known.unwrap_or_else(|| {
+                let stalled = task.snapshot().stalled;
+                Lease::resume(duration, self.started.elapsed(), stalled)
+            })
+        });
+        rules.recount();
+        self.schedule_lease(task, rules);
     }
 
     fn take_in(
@@ -390,7 +435,7 @@ pub(crate) fn decode(stored: &StoredEvent) -> Result<(Event, Payload), StoreErro
 }
 
 pub(crate) fn line_of(event: Event, payload: &Payload, json: Arc<[u8]>) -> Line {
-    // `data` is the last field, so it ends one byte before the object does.
+    // `data` is the last field, so it ends one byte before the end of the object.
     let end = json.len() - 1;
     let start = end - event.data.as_str().len();
     Line {

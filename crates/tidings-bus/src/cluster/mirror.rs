@@ -1,35 +1,37 @@
-//! What other nodes publish, taken into this node's logs.
+//! Takes events of other nodes into this node's logs.
 //!
-//! Each task that has news gets a small task of its own, because taking them in
-//! waits for publishers of that task, and others' news are not to wait too.
+//! Each task with news gets a tokio task of its own. Taking in its events waits for publishers
+//! of that task, and the news of other tasks must not wait for them.
 
 use std::sync::Arc;
 
 use tidings_protocol::{Epoch, TaskId};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::broker::{Broker, Notice};
+use crate::cluster::broker::Notice;
 use crate::shared::Shared;
 use crate::store::{Store, StoredEvent};
 use crate::tasks::task::Task;
 
-/// Events of one task that wait to be taken in; beyond them the store is read.
+/// The most events of one task that wait to be taken in. If there are more, the bus reads the
+/// store.
 const PENDING_EVENTS: usize = 256;
 
-/// Tasks taken in at a time.
+/// The most tasks that are taken in at the same time.
 pub(crate) const AT_A_TIME: usize = 64;
 
-/// What has come in about a task and is not taken in yet.
+/// News of one task that is not taken in yet.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     events: Vec<(Epoch, StoredEvent)>,
-    /// The store is to be read, whatever the events say.
+    /// True if the store must be read, even if the events seem complete.
     look: bool,
     working: bool,
 }
 
 impl Incoming {
-    /// Notes news; true if somebody is to be set to work on them.
+    /// Adds news. Returns true if the caller must start a worker for it.
     fn note(&mut self, event: Option<(Epoch, StoredEvent)>) -> bool {
         match event {
             Some(event) if self.events.len() < PENDING_EVENTS => self.events.push(event),
@@ -50,9 +52,12 @@ impl Incoming {
     }
 }
 
-/// Takes in what other nodes publish.
-pub(crate) async fn run(shared: Arc<Shared>, broker: Arc<dyn Broker>, stop: CancellationToken) {
-    let mut notices = broker.notices();
+/// Takes in the events that other nodes publish.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut notices: mpsc::Receiver<Notice>,
+    stop: CancellationToken,
+) {
     let Some(store) = shared.store.clone() else {
         tracing::warn!("a broker without a shared store has nothing to read; it is not used");
         return;
@@ -71,12 +76,14 @@ pub(crate) async fn run(shared: Arc<Shared>, broker: Arc<dyn Broker>, stop: Canc
                 epoch,
                 event,
             }) => note(&shared, &store, &task_id, Some((epoch, event))),
+            Some(Notice::Child { parent, child }) => shared.spawn_tell_child(parent, child),
             Some(Notice::Lost) => {
                 for task in shared.tasks.page("", None, usize::MAX) {
                     if shared.interest.is_none() || task.topic().watcher_count() > 0 {
                         note(&shared, &store, task.id(), None);
                     }
                 }
+                shared.spawn_tell_children();
                 for pattern in shared.tasks.patterns() {
                     shared.spawn_fetch_matching(pattern);
                 }
@@ -96,7 +103,7 @@ fn note(
         (Some(task), _) => task,
         (None, None) => shared.task_or_new(task_id),
         (None, Some(_)) => {
-            // New to this node: of interest only if a pattern wants it.
+            // The task is new to this node. The node takes it in only if a pattern matches it.
             if shared.tasks.is_matched(task_id) {
                 let (shared, task_id) = (Arc::clone(shared), task_id.clone());
                 shared.clone().spawn(async move {
@@ -112,7 +119,7 @@ fn note(
         && task.topic().head() >= event.offset.get()
         && task.epoch() == *epoch
     {
-        // Published here, most of the time.
+        // Most of the time, this node published the event itself.
         return;
     }
     if task.lock_incoming().note(event) {
@@ -131,11 +138,11 @@ async fn work(shared: Arc<Shared>, store: Arc<dyn Store>, task: Arc<Task>) {
         if (look || !complete)
             && let Err(error) = shared.catch_up(&store, &task).await
         {
-            // Whoever sends notices says so when the store is back.
+            // The broker sends a notice when the store is back.
             tracing::debug!(task_id = %task.id(), %error, "events of another node could not be read");
         }
     }
-    // Forgotten before there was anything to keep: look it up again.
+    // The bus forgot the task before it had any content. Look the task up again.
     if task.topic().is_closed() {
         if shared.interest.is_none() || shared.tasks.get(task.id()).is_some() {
             note(&shared, &store, task.id(), None);

@@ -1,8 +1,8 @@
-//! What nodes that act as one share beyond tasks: where clients are, what is
-//! kept of them, their inboxes; and a way to ask each other.
+//! State that nodes of a cluster share in addition to tasks: the places of clients, their
+//! records and their inboxes. Nodes can also ask each other questions.
 //!
-//! Like [`Keeper`](crate::Keeper) it deals in text and bytes whose meaning is
-//! the layer's above. Alone there is neither, and nothing is paid for them.
+//! Like [`Keeper`](crate::Keeper), this module handles text and bytes. Only the layer above
+//! knows their meaning. A node without a cluster has none of this, and pays nothing for it.
 
 use std::time::Duration;
 
@@ -12,139 +12,141 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::store::StoreError;
 
-/// Where a client is: at which node, and since when. It is another place each
-/// time that the node has let go of the client.
+/// The place of a client: its node, and one stay at that node. The place changes each time the
+/// node lets go of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The node, as [`Neighbours::node`] names it.
     pub node: String,
-    /// Which stay of the client there.
+    /// The client's stay at the node.
     pub mark: String,
 }
 
-/// A client that connects, and what it proves itself by.
+/// A client that connects, with its proof.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// The client.
     pub client_id: ClientId,
-    /// Where it is to be from now on.
+    /// The place of the client from now on.
     pub place: Place,
-    /// The hash of the token that it brings, if it brings one.
+    /// The hash of the token that the client sent. `None` if it sent no token.
     pub proof: Option<String>,
-    /// Who it proved to be.
+    /// The subject that the client has proved.
     pub subject: Option<String>,
-    /// The hash of the token that it gets if nobody has this id.
+    /// The hash of the client's new token, if the id is free.
     pub fresh: String,
-    /// Take it from where it is, whatever that says.
+    /// Take the client from its current place, even if that place holds it.
     pub force: bool,
-    /// How long it is kept unless it is written again.
+    /// How long the record is kept without another write.
     pub ttl: Duration,
 }
 
-/// What became of a [`Claim`].
+/// The result of a [`Claim`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// Nobody had this id.
+    /// The id was free.
     Fresh {
-        /// What the claiming node may still have of the client is out of date:
-        /// another node had it since, or it was forgotten.
+        /// True if the claiming node may still have old state of the client. Another node had
+        /// the client since, or the client was forgotten.
         stale: bool,
     },
-    /// It goes on with what was kept.
+    /// The client continues with its kept record.
     Resumed {
-        /// What was kept.
+        /// The client's record and messages.
         kept: KeptClient,
         /// As in [`Fresh`](Self::Fresh).
         stale: bool,
     },
-    /// It is its own, and connected at this place of another node.
+    /// The id belongs to this subject, and the client is connected at this place of another
+    /// node.
     Held(Place),
-    /// The id is another subject's. This one may have another id.
+    /// The id belongs to another subject. The client may take another id.
     Others,
-    /// The id is this subject's, and the token is missing or wrong.
+    /// The id belongs to this subject, but the token is missing or wrong.
     Refused,
 }
 
-/// What was kept of a client.
+/// The kept state of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptClient {
-    /// What was last written.
+    /// The record of the last write.
     pub record: Vec<u8>,
-    /// The last message that it got; 0 for none.
+    /// The number of the last message that the client received. 0 if it received none.
     pub seen: u64,
-    /// The number of the newest message; 0 while there never was one.
+    /// The number of the newest message. 0 if there never was a message.
     pub head: u64,
-    /// Messages after `seen` that are still there, in order.
+    /// The messages after `seen` that are still kept, in order.
     pub messages: Vec<InboxMessage>,
 }
 
 /// A message in an inbox: its number and its text.
 pub type InboxMessage = (u64, String);
 
-/// Where a client stands, as its node writes it.
+/// The state of a client, as its node writes it.
 #[derive(Debug, Clone)]
 pub struct ClientStanding {
     /// The client.
     pub client_id: ClientId,
-    /// Where it is, or was.
+    /// The client's current or last place.
     pub place: Place,
-    /// What has become of it there.
+    /// The client's state at that place.
     pub state: ClientState,
     /// The hash of its token.
     pub token: String,
-    /// Who it proved to be.
+    /// The subject that the client has proved.
     pub subject: Option<String>,
-    /// What to keep.
+    /// The record to keep.
     pub record: Vec<u8>,
-    /// The last message that it got, and the newest that its node knows of:
-    /// numbers up to there are not given again.
+    /// The number of the last message that the client received.
     pub seen: u64,
-    /// See `seen`.
+    /// The number of the newest message that the node knows. Numbers up to here are not given
+    /// again.
     pub head: u64,
-    /// How long it is kept unless it is written again.
+    /// How long the record is kept without another write.
     pub ttl: Duration,
 }
 
-/// What has become of a client at its place.
+/// The state of a client at its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientState {
-    /// It is there.
+    /// The client is connected.
     Connected,
-    /// It went, and may come back anywhere.
+    /// The client has disconnected, and may come back at any node.
     Away,
-    /// It went for good.
+    /// The client has left for good.
     Gone,
 }
 
-/// What became of writing a standing.
+/// The result of writing a client's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientWritten {
-    /// It is written; this is the newest message's number.
+    /// The state is written. Contains the number of the newest message.
     Kept(u64),
-    /// Nothing was: the client is at another place by now.
+    /// Nothing is written, because the client has moved to another place.
     Moved,
-    /// Nothing was: somebody had it closed and forgotten.
+    /// Nothing is written, because the client was closed and forgotten.
     Forgotten,
 }
 
-/// Clients of all nodes. One atomic step each, by one clock for all.
+/// The clients of all nodes. Each call is one atomic step, by one clock for all nodes.
 #[async_trait]
 pub trait ClientDirectory: Send + Sync + 'static {
-    /// Makes a client this node's, if it may be.
+    /// Gives a client to this node, if the claim is valid.
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StoreError>;
 
-    /// Writes where a client stands, unless it is at another place by now.
+    /// Writes the state of a client, unless the client has moved to another place.
     async fn write(&self, standing: &ClientStanding) -> Result<ClientWritten, StoreError>;
 
-    /// Forgets a client. `None` if there is none; else where it is, if connected.
+    /// Forgets a client. Returns `None` if there is no such client. Otherwise returns its place
+    /// if it is connected, and `Some(None)` if it is not.
     async fn forget(&self, client_id: &ClientId) -> Result<Option<Option<Place>>, StoreError>;
 
-    /// Where a client is; as [`forget`](Self::forget) says it.
+    /// Finds a client. Returns the same values as [`forget`](Self::forget).
     async fn find(&self, client_id: &ClientId) -> Result<Option<Option<Place>>, StoreError>;
 
-    /// Puts a message into a client's inbox, which keeps so many messages and
-    /// bytes; gives its number and where the client is. None if there is no
-    /// such client.
+    /// Puts a message into a client's inbox, which keeps a limited number of messages and bytes.
+    /// Returns the message's number and the client's place. Returns `None` if there is no such
+    /// client.
     async fn send(
         &self,
         client_id: &ClientId,
@@ -153,7 +155,7 @@ pub trait ClientDirectory: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Option<(u64, Option<Place>)>, StoreError>;
 
-    /// Messages after this one, in order, as far as they are still there.
+    /// Returns the messages after the given number that are still kept, in order.
     async fn inbox(
         &self,
         client_id: &ClientId,
@@ -161,47 +163,47 @@ pub trait ClientDirectory: Send + Sync + 'static {
     ) -> Result<Vec<InboxMessage>, StoreError>;
 }
 
-/// What other nodes send to this one.
+/// A message from another node.
 #[derive(Debug)]
 pub enum Heard {
-    /// A question; the answer is to be given within a second or so.
+    /// A question. Answer it within about a second.
     Asked {
-        /// What is asked.
+        /// The question.
         question: Vec<u8>,
-        /// Where the answer goes.
+        /// The channel for the answer.
         answer: oneshot::Sender<Vec<u8>>,
     },
-    /// Something that wants no answer.
+    /// A message that needs no answer.
     Told(Vec<u8>),
-    /// Something may have been missed.
+    /// Messages may have been lost.
     Lost,
 }
 
-/// What one node answered; none if it did not, in time.
+/// The answer of one node. `None` if the node did not answer in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeAnswer {
     /// The node's name, for people.
     pub name: String,
-    /// What it said.
+    /// The answer.
     pub answer: Option<Vec<u8>>,
 }
 
-/// The other nodes.
+/// The other nodes of a cluster.
 #[async_trait]
 pub trait Neighbours: Send + Sync + 'static {
-    /// What this node is called in a [`Place`]: another one after each start.
+    /// Returns the id of this node in a [`Place`]. Each start of the node has a new id.
     fn node(&self) -> &str;
 
-    /// Its name for people.
+    /// Returns the node's name for people.
     fn name(&self) -> &str;
 
-    /// Asks one node, or all others; returns when all have answered or `limit`
-    /// is over. A node that did not is there, without an answer.
+    /// Asks one node, or all other nodes. Returns when all have answered, or after `limit`. A
+    /// node that did not answer is listed without an answer.
     async fn ask(&self, node: Option<&str>, question: &[u8], limit: Duration) -> Vec<NodeAnswer>;
 
-    /// Tells a node something, which it may not hear.
+    /// Sends a message to a node. The message may be lost.
     async fn tell(&self, node: &str, message: &[u8]);
 
-    /// What this node hears, from the call on; to be called once.
+    /// Returns the messages that arrive at this node from now on. Call it only once.
     fn heard(&self) -> mpsc::Receiver<Heard>;
 }

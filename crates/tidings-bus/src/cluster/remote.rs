@@ -1,4 +1,4 @@
-//! Tasks that lie in a store which several nodes share, asked for by those here.
+//! Tasks in a store that several nodes share, as this node asks for them.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::tasks::task::Task;
 
-/// Tasks asked for at a time.
+/// The number of tasks that are fetched at the same time.
 const AT_A_TIME: usize = 32;
 
-/// Ids listed at a time.
+/// The number of ids that are listed at a time.
 const PAGE: usize = 1_000;
 
 impl Shared {
-    /// Brings what this node has of a task up to what the store has; none if
-    /// there is no such task.
+    /// Updates this node's copy of a task from the store. Returns `None` if there is no such
+    /// task.
     pub(crate) async fn fetch(
         self: &Arc<Self>,
         task_id: &TaskId,
@@ -30,7 +30,7 @@ impl Shared {
             return self.fetch_own(task_id).await;
         };
         if let Some(task) = self.tasks.get(task_id) {
-            // Another node may have shown more than has come in here.
+            // Another node may have delivered more events than this node has.
             let behind = match since {
                 Some(Since::After(position)) => {
                     let standing = task.topic().standing();
@@ -47,8 +47,8 @@ impl Shared {
         let Some(loaded) = self.load(store, task_id).await? else {
             return Ok(None);
         };
-        // Complete before anybody sees it: to those who watch a pattern it
-        // appears with its events, and not empty and then changed.
+        // Fill the task before it becomes visible. Watchers of a pattern then see it with its
+        // events, instead of an empty task that changes later.
         let mut loaded = Some(loaded);
         let make = || {
             let task = self.new_task(task_id, self.ledger.own());
@@ -79,7 +79,7 @@ impl Shared {
         let mut after: Option<TaskId> = None;
         loop {
             if self.interest.is_none() && self.ledger.is_over(Group::Tasks) {
-                // The rest would push out what was brought before it.
+                // More tasks would evict the tasks that were fetched before.
                 return Ok(());
             }
             let page = match &self.interest {
@@ -108,17 +108,17 @@ impl Shared {
         let shared = Arc::clone(self);
         self.spawn(async move {
             if let Err(error) = shared.fetch_matching(&pattern).await {
-                // Told again when the store is back.
+                // The broker sends a notice when the store is back.
                 tracing::debug!(%pattern, %error, "tasks of a pattern could not be read");
             }
         });
     }
 
-    /// Forgets a task of a shared store here: nobody watches it. False if
-    /// somebody does, or publishes to it just now.
+    /// Forgets a task of a shared store on this node, because it has no watcher. Returns false
+    /// if a watcher or a publisher uses the task now.
     pub(crate) fn release(&self, task: &Arc<Task>) -> bool {
-        // A publisher that has its turn has the event stored by the time it
-        // looks at the log again, and must find it open.
+        // A publisher with the turn stores its event first and then looks at the log again. It
+        // must find the log open.
         let Ok(_turn) = task.commit.try_lock() else {
             return false;
         };
@@ -146,22 +146,24 @@ impl Shared {
     }
 }
 
-/// For a bus whose store is shared with other nodes and too large to have all of
-/// it here; on any other bus each answers from memory.
+/// Reads of a store that is shared with other nodes and too large for the memory of one node.
+/// Any other bus answers these calls from memory.
 impl EventBus {
-    /// Whether tasks are fetched from a store when they are asked for: from one that
-    /// nodes share, or from the bus's own when memory was short.
+    /// Returns whether the bus fetches tasks from a store on demand. The store is shared by
+    /// nodes, or it is the bus's own and memory was short.
     pub fn is_shared(&self) -> bool {
         self.shared.store.is_some()
     }
 
-    /// Brings what this node has of a task up to what all nodes have, so that
-    /// who joins it next, at `since`, finds it complete. None if there is no such
-    /// task.
+    /// Updates this node's copy of a task to the state of all nodes. A subscriber that joins
+    /// next, at `since`, then finds the task complete. Returns `None` if there is no such task.
     ///
     /// # Errors
-    /// The store cannot be read. The task is not to be joined then: what this
-    /// node has may lie behind what a client has seen on another.
+    /// Fails if the store cannot be read. Do not join the task then. A client may have seen
+    /// newer events on another node.
+    ///
+    /// # Cancel safety
+    /// A dropped future may have fetched a part. A later call fetches the rest.
     pub async fn fetch(
         &self,
         task_id: &TaskId,
@@ -173,16 +175,22 @@ impl EventBus {
     /// Fetches every task that a pattern matches.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// Fails if the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// A dropped future may have fetched a part. A later call fetches the rest.
     pub async fn fetch_matching(&self, pattern: &Pattern) -> Result<(), StoreError> {
         self.shared.fetch_matching(pattern).await
     }
 
-    /// The task's state, wherever it is; none for a task to which nothing was
-    /// published.
+    /// Returns the task's state, from memory or from the store. Returns `None` if no event was
+    /// published to the task.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// Fails if the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
     pub async fn find(&self, task_id: &TaskId) -> Result<Option<Arc<TaskSnapshot>>, StoreError> {
         let (Some(store), Some(interest)) = (&self.shared.store, &self.shared.interest) else {
             return self.shared.find_own(task_id).await;
@@ -190,16 +198,21 @@ impl EventBus {
         let live = self
             .task(task_id)
             .is_some_and(|task| task.topic().watcher_count() > 0 && interest.is_watching(task_id));
-        if live {
-            return Ok(self.snapshot(task_id));
+        // Another node may have published the first event a moment ago. Only the store can tell
+        // that there is no such task.
+        if live && let Some(state) = self.snapshot(task_id) {
+            return Ok(Some(state));
         }
         Ok(store.find(task_id).await?.map(|stored| stored.snapshot))
     }
 
-    /// As [`list`](Self::list), over the tasks of all nodes.
+    /// Lists the tasks of all nodes, as [`list`](Self::list) does.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// Fails if the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
     pub async fn find_all(
         &self,
         prefix: &str,

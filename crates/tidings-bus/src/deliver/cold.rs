@@ -1,9 +1,10 @@
-//! What is in the store and not in memory: tasks as they are taken over at a
-//! start, pages for readers that are far behind, and the ids of events.
+//! Reads tasks and events that are in the store and not in memory.
 //!
-//! Nothing of a history is read before somebody asks for it. A reader that is
-//! behind the oldest event in memory gets a page at a time, and holds no more
-//! than one: memory does not grow with how far back it is.
+//! These are tasks at a start, pages for readers that are far behind, and event ids.
+//!
+//! The bus reads history only on demand. A reader behind the oldest event in memory gets one
+//! page at a time and holds only that page. Memory therefore does not grow with the reader's
+//! lag.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,21 +23,21 @@ use crate::tasks::eviction::Lane;
 use crate::tasks::listing::Listed;
 use crate::tasks::task::Task;
 
-/// Bytes of events in a page: a few writes to a socket.
+/// Bytes of events in a page. A page is a few writes to a socket.
 const PAGE_BYTES: usize = 64 * 1024;
 
-/// Bytes read from a store at a time when ids are looked for.
+/// Bytes that are read from a store at a time while looking for ids.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Until a read that failed is tried again.
+/// The time between a failed read and the next try.
 const RETRY: Duration = Duration::from_millis(500);
 
 impl EventBus {
-    /// Reads a page of events for a cursor that is [`Cold`](crate::Step::Cold),
-    /// from the store. Empty if they are not there any more; the cursor's next
-    /// step on the topic then says so.
+    /// Reads a page of events from the store, for a cursor that is [`Cold`](crate::Step::Cold).
+    /// The page is empty if the events are gone. The cursor's next step on the topic then
+    /// reports this.
     ///
-    /// Waits for as long as the store cannot be read.
+    /// Waits while the store cannot be read.
     pub fn fetch_page(
         &self,
         task: &Arc<Task>,
@@ -66,7 +67,7 @@ impl Shared {
         }
     }
 
-    /// Lays events out as they would lie in the task's log.
+    /// Lays out events as in the task's log.
     fn lay_out(&self, task: &Task, cursor: &Cursor, events: &[StoredEvent]) -> View {
         let from = cursor.next_offset();
         let (mut part, head) = {
@@ -78,7 +79,7 @@ impl Shared {
                 .first()
                 .map_or(log.first(), |event| event.offset.get());
             if oldest != from {
-                // What was there has been trimmed.
+                // The store has trimmed these events.
                 log.set_stored_first(oldest);
                 return View::default();
             }
@@ -86,8 +87,9 @@ impl Shared {
         };
         for event in events {
             if event.offset.get() > head {
-                // The store has it before it counts as published: it may not be
-                // synced, and nobody is to see what a crash could still take.
+                // The store has an event before it counts as published. The event may not be
+                // synced, and a subscriber must not see an event that a crash could still
+                // remove.
                 break;
             }
             match decode(event) {
@@ -101,7 +103,7 @@ impl Shared {
                         "an event in the store cannot be read"
                     );
                     if part.head() < from {
-                        // It is said to be missing, or its readers would wait for ever.
+                        // Mark the event as missing. Otherwise its readers would wait for ever.
                         task.topic().lock().set_stored_first(from + 1);
                         return View::default();
                     }
@@ -124,8 +126,8 @@ impl Shared {
         view
     }
 
-    /// Has a task go on where the store is: all of it becomes visible at once,
-    /// so that whoever joins finds a snapshot that fits the head.
+    /// Continues a task where the store is. The whole log becomes visible at once, so that a new
+    /// subscriber gets a snapshot that matches the head.
     pub(crate) fn adopt_cold(self: &Arc<Self>, task: &Arc<Task>, stored: StoredTask) {
         let mut rules = task.lock_rules();
         let mut log = task.topic().lock();
@@ -165,8 +167,8 @@ impl Shared {
         task.topic().announce();
     }
 
-    /// Reads the ids of a task's newest events, if that was not done yet;
-    /// called with the task's turn.
+    /// Reads the ids of a task's newest events, unless they have been read. The caller holds the
+    /// task's turn.
     pub(crate) async fn read_ids(
         &self,
         store: &Arc<dyn Store>,
@@ -201,7 +203,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes the oldest event that the store has, where it knows.
+    /// Notes the oldest event in the store, if the store knows it.
     pub(crate) fn note_first(&self, log: &mut Log, task_id: &TaskId) {
         let first = self.store.as_ref().and_then(|store| store.first(task_id));
         if let Some(first) = first {
@@ -209,11 +211,11 @@ impl Shared {
         }
     }
 
-    /// The instant of a time of day in the past; the earliest that can be told
-    /// if that is too long ago.
+    /// Converts a past time of day to an instant. Returns the earliest possible instant if the
+    /// time is too long ago.
     ///
-    /// The clock is believed only as far as time has passed since the bus began, and
-    /// twice that: a jump forward must not make every task look old.
+    /// The result is limited by twice the time since the bus began. A clock that jumps forward
+    /// must not make every task look old.
     pub(crate) fn instant_of(&self, at: Timestamp) -> Instant {
         let passed = 2 * self.started.elapsed().as_millis();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
@@ -225,7 +227,7 @@ impl Shared {
     }
 }
 
-/// When a task that was read from the store counts as ended.
+/// Returns the instant at which a task that was read from the store counts as ended.
 pub(crate) fn finished(log: &Log, touched: Instant) -> Option<Instant> {
     let ended = |snapshot: &Arc<TaskSnapshot>| snapshot.status.is_terminal();
     log.snapshot.as_ref().is_some_and(ended).then_some(touched)

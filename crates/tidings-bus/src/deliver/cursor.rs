@@ -1,27 +1,27 @@
-//! A subscriber's place in a log, and what it is to do next.
+//! A subscriber's place in a log, and its next step.
 //!
-//! This is the one piece of logic behind live delivery, history, late joins,
-//! recovery, slow consumers and conflation; sockets, streams and handlers all
-//! call [`Cursor::step`] and differ only in where the bytes go.
+//! Live delivery, history, late joins, recovery, slow consumers and conflation all use this
+//! logic. Sockets, streams and handlers call [`Cursor::step`] and differ only in the
+//! destination of the bytes.
 
 use tidings_protocol::{Gap, GapReason, Offset, ResetReason};
 
 use crate::deliver::topic::Topic;
 use crate::log::View;
 
-/// From how far behind a subscriber gets merged events and misses `log`s.
+/// The lag at which a subscriber gets merged events and misses `log`s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SkipPolicy {
-    /// For a cursor more than this many events behind the head, adjacent progress
-    /// updates and adjacent deltas of one output are merged, and `log`s skipped, among
-    /// all but the newest `behind` events. `u64::MAX` never skips.
+    /// A cursor lags if it is more than `behind` events behind the head. It then gets merged
+    /// events and skips `log`s, except among the newest `behind` events. Adjacent progress
+    /// updates are merged, and adjacent deltas of one output. `u64::MAX` never skips.
     pub behind: u64,
-    /// Whether `log`s are skipped. Without, events are merged and nothing is left out.
+    /// Whether `log`s are skipped. If false, events are merged and nothing is left out.
     pub logs: bool,
 }
 
 impl SkipPolicy {
-    /// Never skips anything that is retained.
+    /// Skips no retained event.
     pub const NEVER: SkipPolicy = SkipPolicy::behind(u64::MAX);
 
     /// Skips for a cursor that is more than `behind` events behind the head.
@@ -29,7 +29,7 @@ impl SkipPolicy {
         Self { behind, logs: true }
     }
 
-    /// Merges, and leaves nothing out: for pages of history.
+    /// Merges events and leaves nothing out. Use it for pages of history.
     #[must_use]
     pub const fn without_logs(self) -> Self {
         Self {
@@ -44,29 +44,29 @@ impl SkipPolicy {
 pub struct Cursor {
     /// The offset to deliver next.
     next: u64,
-    /// The log's generation that `next` counts in.
+    /// The log's generation that `next` belongs to.
     generation: u32,
-    /// The log's naming that the subscriber was told.
+    /// The log's naming that the subscriber knows.
     naming: u16,
-    /// What is missing had expired before the subscriber came, rather than
-    /// overrun it.
+    /// True if the missing events had expired before the subscriber came. False if they overran
+    /// it.
     fresh: bool,
 }
 
-/// What a cursor does next.
+/// The next step of a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Nothing: the cursor is past the head.
+    /// Do nothing. The cursor is past the head.
     CaughtUp,
-    /// Deliver these offsets, inclusive; all of them are in the view.
+    /// Deliver these offsets, inclusive. The view contains all of them.
     Events {
         /// First offset to deliver.
         from: u64,
         /// Last offset to deliver.
         to: u64,
     },
-    /// Deliver one event that stands for these, by [`View::merge`]; it may stand for
+    /// Deliver one event that stands for these offsets, by [`View::merge`]. It may stand for
     /// fewer of them.
     Merged {
         /// First offset to merge.
@@ -74,22 +74,22 @@ pub enum Step {
         /// Last offset to merge.
         to: u64,
     },
-    /// The next event is not in memory: have it fetched by
-    /// [`EventBus::fetch_page`](crate::EventBus::fetch_page), and step on in the view
-    /// that this gives.
+    /// The next event is not in memory. Fetch it with
+    /// [`EventBus::fetch_page`](crate::EventBus::fetch_page), and continue with the view that
+    /// this returns.
     Cold,
-    /// Say that these offsets will not come. The cursor has moved past them.
+    /// Report that these offsets will not come. The cursor has moved past them.
     Gap(Gap),
-    /// Say that the subscriber's position is void. The cursor is where the log goes on:
-    /// [`delivered`](Cursor::delivered).
+    /// Report that the subscriber's position is void. The log continues after the cursor's
+    /// [`delivered`](Cursor::delivered) offset.
     Reset(ResetReason),
-    /// Say the epoch in which the task has begun: another node has published its
-    /// first event. The subscriber had nothing yet, so nothing of it is void.
+    /// Report the epoch in which the task has begun. Another node has published the task's first
+    /// event. The subscriber had no event yet, so no position becomes void.
     Begun,
 }
 
 impl Cursor {
-    /// A cursor before offset `next` of a log in this generation and naming.
+    /// Creates a cursor before offset `next` of a log in this generation and naming.
     pub(crate) fn new(next: u64, (generation, naming): (u32, u16)) -> Self {
         Self {
             next,
@@ -99,29 +99,29 @@ impl Cursor {
         }
     }
 
-    /// The same, of a subscriber that comes to a log whose oldest offset is `first`.
+    /// Marks a subscriber that joins a log whose oldest offset is `first`.
     pub(crate) fn joining(mut self, first: u64) -> Self {
         self.fresh = self.next < first;
         self
     }
 
-    /// The offset that the subscriber gets next.
+    /// Returns the next offset of the subscriber.
     pub fn next_offset(&self) -> u64 {
         self.next
     }
 
-    /// The last offset that the subscriber got or was told about.
+    /// Returns the last offset that the subscriber received, or that a gap has reported.
     pub fn delivered(&self) -> Offset {
         Offset::new(self.next - 1).unwrap_or(Offset::MAX)
     }
 
-    /// Moves on after `count` events were handed over.
+    /// Moves forward after `count` events were delivered.
     pub fn advance(&mut self, count: u64) {
         self.next += count;
     }
 
-    /// Moves back before the last `count` events that were handed over, of which
-    /// the subscriber has not got all.
+    /// Moves back before the last `count` delivered events, because the subscriber has not
+    /// received all of them.
     pub fn retreat(&mut self, count: u64) {
         self.next = self.next.saturating_sub(count);
     }
@@ -134,18 +134,18 @@ impl Cursor {
         self.naming
     }
 
-    /// How many events lie between the cursor and the topic's head.
+    /// Returns the number of events between the cursor and the topic's head.
     pub fn lag(&self, topic: &Topic) -> u64 {
         (topic.head() + 1).saturating_sub(self.next)
     }
 
-    /// What to do next, as the view sees the log.
+    /// Returns the next step for the log as the view sees it.
     ///
-    /// A gap moves the cursor at once: the caller must deliver it. Events move
-    /// it only by [`advance`](Self::advance), for a socket may take fewer.
+    /// A gap moves the cursor at once, and the caller must deliver it. Events move the cursor
+    /// only with [`advance`](Self::advance), because a socket may take fewer.
     pub fn step(&mut self, topic: &Topic, view: &mut View, skip: SkipPolicy) -> Step {
         if view.first == 0 {
-            // An empty page: what became of its events is what the log says now.
+            // The page is empty. The log knows the fate of its events.
             topic.fill(view, self.next);
         }
         if self.generation == view.generation && self.naming == view.naming {
@@ -154,7 +154,7 @@ impl Cursor {
             }
             view.reach(topic, self.next);
         }
-        // `reach` may have looked again, so everything below reads the view anew.
+        // `reach` may have refreshed the view. Everything below reads the refreshed view.
         if self.generation != view.generation {
             self.generation = view.generation;
             self.naming = view.naming;
@@ -207,12 +207,13 @@ fn gap(from: u64, to: u64, reason: GapReason) -> Gap {
     }
 }
 
-/// Events looked at to find out what a subscriber that lags gets next: each step looks
-/// anew, and takes less than so many as a rule.
+/// Events that one step examines for a subscriber that lags. Each step examines anew, and
+/// usually takes fewer events.
 const LOOK_AHEAD: u64 = 4_096;
 
-/// What a subscriber that lags gets of the events from `from` to `end`: those that it
-/// may miss are named in a gap, adjacent ones are merged, the others come as they are.
+/// Returns the next step of a subscriber that lags, for the events from `from` to `end`. A gap
+/// names the events that it may miss. Adjacent events are merged. All other events stay as they
+/// are.
 fn lagging(view: &View, from: u64, end: u64, skip_logs: bool) -> Step {
     let all = end <= from + LOOK_AHEAD;
     let end = end.min(from + LOOK_AHEAD);

@@ -1,9 +1,10 @@
-//! What a subscriber inside the process gets.
+//! The deliveries of a subscriber inside the process.
 
 use tidings_protocol::Update;
 
 use crate::log::EventRecord;
 
-/// What a subscriber in this process gets, in order: an [`Update`], as a client's watch
-/// yields it, with the event as a record of the log. It is never disconnected.
+/// A delivery to a subscriber in this process: an [`Update`], as a client's watch yields it,
+/// with the event as a record of the log. Deliveries come in order. The subscriber is never
+/// disconnected.
 pub type Delivery = Update<EventRecord>;

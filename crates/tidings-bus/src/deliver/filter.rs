@@ -1,8 +1,8 @@
-//! What a subscriber inside the process asks for.
+//! The request of a subscriber inside the process.
 
 use std::collections::HashSet;
 
-use tidings_protocol::{EventType, Pattern, Since, Target, TaskId};
+use tidings_protocol::{EventType, Pattern, Since, TaskId};
 
 use crate::deliver::cursor::SkipPolicy;
 use crate::deliver::topic::Start;
@@ -14,7 +14,7 @@ pub(crate) enum Subject {
     Pattern(Pattern),
 }
 
-/// What to subscribe to, and from where.
+/// The tasks to subscribe to, and the position to start from.
 #[derive(Debug, Clone)]
 pub struct Filter {
     pub(crate) subject: Subject,
@@ -35,22 +35,23 @@ impl Filter {
         }
     }
 
-    /// One task, from now on.
+    /// Selects one task, from now on.
     pub fn task(task_id: TaskId) -> Self {
         Self::new(Subject::Task(task_id))
     }
 
-    /// All tasks that match, from now on; those that appear later from their first event.
+    /// Selects all tasks that match, from now on. A task that appears later starts with its
+    /// first event.
     pub fn pattern(pattern: Pattern) -> Self {
         Self::new(Subject::Pattern(pattern))
     }
 
-    /// All tasks.
+    /// Selects all tasks.
     pub fn everything() -> Self {
         Self::pattern(Pattern::everything())
     }
 
-    /// Starts after a position, or with all that is retained.
+    /// Starts after a position, or with all retained events.
     #[must_use]
     pub fn since(mut self, since: Since) -> Self {
         self.start = since.into();
@@ -64,14 +65,14 @@ impl Filter {
         self
     }
 
-    /// Only events of these types. Offsets then jump; gaps are still told.
+    /// Selects only events of these types. Offsets then have holes. Gaps are still reported.
     #[must_use]
     pub fn event_types(mut self, types: impl IntoIterator<Item = EventType>) -> Self {
         self.event_types = Some(types.into_iter().collect());
         self
     }
 
-    /// Begins each task with its state, as a client's watch does; see
+    /// Starts each task with its state, as a client's watch does. See
     /// [`EventBus::watch`](crate::EventBus::watch).
     #[must_use]
     pub fn snapshots(mut self) -> Self {
@@ -79,7 +80,7 @@ impl Filter {
         self
     }
 
-    /// When to skip what a lagging subscriber may miss; default as the bus says.
+    /// Sets when a lagging subscriber skips events. The default is the policy of the bus.
     #[must_use]
     pub fn skip(mut self, policy: SkipPolicy) -> Self {
         self.skip = Some(policy);
@@ -117,15 +118,6 @@ impl From<TaskId> for Filter {
 impl From<&Pattern> for Filter {
     fn from(pattern: &Pattern) -> Self {
         Self::pattern(pattern.clone())
-    }
-}
-
-impl From<Target> for Filter {
-    fn from(target: Target) -> Self {
-        match target {
-            Target::Task(task_id) => Self::task(task_id),
-            Target::Pattern(pattern) => Self::pattern(pattern),
-        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! Event handlers: code that is called for every delivery, on a cursor of its own.
+//! Event handlers: code that the bus calls for every delivery. Each handler has its own cursor.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -16,15 +16,16 @@ use crate::bus::EventBus;
 use crate::deliver::delivery::Delivery;
 use crate::deliver::filter::Filter;
 use crate::deliver::subscription::{Inner, Subscription};
+use crate::lock::{Lock, place};
 use crate::shared::Shared;
 
-/// What a handler may fail with.
+/// The error of a handler.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Called for each delivery, one after the other.
+/// A handler of deliveries. The bus calls it for each delivery, one after the other.
 ///
-/// A handler that is slow lags, one that fails or panics is counted and called
-/// again with the next delivery; neither harms publishers or other subscribers.
+/// A slow handler lags. A handler that fails or panics is counted, and called again with the
+/// next delivery. Neither harms publishers or other subscribers.
 ///
 /// A closure from a [`Delivery`] to a future is a handler.
 #[diagnostic::on_unimplemented(
@@ -34,11 +35,11 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 )]
 #[async_trait]
 pub trait EventHandler: Send + Sync + 'static {
-    /// Handles one delivery. An error is counted, logged and kept in
-    /// [`HandlerInfo::last_error`]; the delivery is not repeated.
+    /// Handles one delivery. The bus counts and logs an error, and keeps it in
+    /// [`HandlerInfo::last_error`]. The bus does not repeat the delivery.
     async fn handle(&self, delivery: Delivery) -> Result<(), HandlerError>;
 
-    /// Returns what the handler is called in lists. Default the name of its type.
+    /// Returns the handler's name for lists. The default is the name of its type.
     fn name(&self) -> String {
         std::any::type_name::<Self>().to_owned()
     }
@@ -55,7 +56,7 @@ where
     }
 }
 
-/// Names a handler.
+/// The id of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct HandlerId(u64);
 
@@ -65,24 +66,24 @@ impl std::fmt::Display for HandlerId {
     }
 }
 
-/// How a handler is doing.
+/// The state of a handler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HandlerInfo {
-    /// Its id.
+    /// The handler's id.
     pub id: HandlerId,
-    /// What it calls itself.
+    /// The handler's name.
     pub name: String,
-    /// What it is subscribed to.
+    /// The handler's subscription.
     pub filter: String,
-    /// Events that were published and that it has yet to handle.
+    /// The number of published events that the handler has not handled yet.
     pub lag: u64,
-    /// Deliveries it was called for.
+    /// The number of deliveries for which the bus called the handler.
     pub handled: u64,
-    /// Calls that returned an error.
+    /// The number of calls that returned an error.
     pub errors: u64,
-    /// Calls that panicked.
+    /// The number of calls that panicked.
     pub panics: u64,
-    /// What went wrong last.
+    /// The last error or panic.
     pub last_error: Option<String>,
 }
 
@@ -106,16 +107,16 @@ struct Running {
     stop: CancellationToken,
     /// Cancelled when the handler has ended.
     ended: CancellationToken,
-    /// Told after each delivery.
+    /// Notified after each delivery.
     progress: Notify,
     handled: AtomicU64,
     errors: AtomicU64,
     panics: AtomicU64,
-    last_error: Mutex<Option<String>>,
+    last_error: Lock<Option<String>, place::Leaf>,
 }
 
-/// Keeps a handler subscribed; dropping it unsubscribes, as does
-/// [`EventBus::unsubscribe`] with its id.
+/// Keeps a handler subscribed. Dropping the guard unsubscribes the handler.
+/// [`EventBus::unsubscribe`] with its id unsubscribes it too.
 #[must_use = "dropping the guard unsubscribes the handler"]
 pub struct HandlerGuard {
     id: HandlerId,
@@ -130,15 +131,18 @@ impl std::fmt::Debug for HandlerGuard {
 }
 
 impl HandlerGuard {
-    /// The handler's id.
+    /// Returns the handler's id.
     pub fn id(&self) -> HandlerId {
         self.id
     }
 
-    /// Waits until the handler has handled all that is published. Returns false if
-    /// it ended before.
+    /// Waits until the handler has handled every published event. Returns false if the handler
+    /// ended before.
     ///
-    /// Where others go on publishing, there may be no such moment for a long time.
+    /// If publishers continue, such a moment may not come for a long time.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
     pub async fn caught_up(&self) -> bool {
         loop {
             let mut progress = pin!(self.running.progress.notified());
@@ -162,7 +166,7 @@ impl HandlerGuard {
         }
     }
 
-    /// Leaves the handler subscribed for as long as the bus lives.
+    /// Keeps the handler subscribed until the bus stops. Returns its id.
     pub fn detach(mut self) -> HandlerId {
         self.bus = None;
         self.id
@@ -178,7 +182,7 @@ impl Drop for HandlerGuard {
 }
 
 impl EventBus {
-    /// Has `handler` called for every delivery that `filter` lets through.
+    /// Subscribes `handler` to every delivery that passes `filter`.
     ///
     /// ```
     /// use tidings_bus::{BusConfig, Delivery, EventBus, EventHandler, Filter, HandlerError};
@@ -223,7 +227,7 @@ impl EventBus {
             handled: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             panics: AtomicU64::new(0),
-            last_error: Mutex::new(None),
+            last_error: Lock::new(None),
         });
         let id = {
             let mut handlers = self.shared.lock_handlers();
@@ -246,8 +250,8 @@ impl EventBus {
         }
     }
 
-    /// Unsubscribes a handler; a call that is under way is dropped at its next
-    /// await. False if there is no such handler (any more).
+    /// Unsubscribes a handler. A running call is dropped at its next await. Returns false if
+    /// there is no such handler.
     pub fn unsubscribe(&self, id: HandlerId) -> bool {
         let removed = self.shared.lock_handlers().running.remove(&id);
         match removed {
@@ -259,7 +263,7 @@ impl EventBus {
         }
     }
 
-    /// The handlers, and how they are doing.
+    /// Returns the state of each handler.
     pub fn handlers(&self) -> Vec<HandlerInfo> {
         self.shared
             .lock_handlers()
@@ -273,11 +277,7 @@ impl EventBus {
                 handled: running.handled.load(Ordering::Relaxed),
                 errors: running.errors.load(Ordering::Relaxed),
                 panics: running.panics.load(Ordering::Relaxed),
-                last_error: running
-                    .last_error
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .clone(),
+                last_error: running.last_error.lock().clone(),
             })
             .collect()
     }
@@ -317,10 +317,7 @@ async fn drive(
             running.progress.notify_waiters();
             if let Some(failure) = failure {
                 tracing::warn!(handler = %id, failure, "an event handler failed");
-                *running
-                    .last_error
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failure);
+                *running.last_error.lock() = Some(failure);
             }
         }
     };

@@ -1,4 +1,4 @@
-//! Reading what is retained, a page at a time.
+//! Reads retained events, a page at a time.
 
 use tidings_protocol::{Gap, Position, Since, TaskId};
 
@@ -13,21 +13,22 @@ use crate::log::{EventRecord, View};
 pub struct HistoryPage {
     /// The events, in order.
     pub events: Vec<EventRecord>,
-    /// The events that are missing between the position asked for and the first event.
+    /// The missing events between the requested position and the first event.
     pub gap: Option<Gap>,
-    /// Where to go on: the last event given, or the head when there was none.
+    /// The position for the next page: the last event of this page, or the head if the page is
+    /// empty.
     pub next: Position,
 }
 
-/// A page while it is made. Pure: it is told what the cursor found.
+/// A page during its construction. It is pure: the caller passes the findings of the cursor.
 ///
-/// A page is of one epoch, and has one gap, before its events. Whatever does not
-/// fit ends the page, and is said by the next one.
+/// A page has one epoch, and one gap before its events. An item that does not fit ends the
+/// page, and starts the next one.
 #[derive(Debug, Default)]
 struct Page {
     events: Vec<EventRecord>,
     gap: Option<Gap>,
-    /// Events, and bytes of them, that there is room for.
+    /// The most events of the page, and their most bytes.
     limit: usize,
     room: usize,
 }
@@ -50,13 +51,13 @@ impl Page {
         self.events.push(record);
     }
 
-    /// Takes a gap in. False if the page ends before it.
+    /// Adds a gap. Returns false if the page ends before it.
     fn take_gap(&mut self, missing: Gap) -> bool {
         if !self.events.is_empty() {
             return false;
         }
         self.gap = Some(match self.gap.take() {
-            // One range: the second begins where the first ends.
+            // The two gaps are one range, because the second begins where the first ends.
             Some(first) => Gap {
                 to: missing.to,
                 ..first
@@ -66,7 +67,7 @@ impl Page {
         true
     }
 
-    /// Begins anew in another epoch. False if the page ends before it.
+    /// Starts the page again in another epoch. Returns false if the page ends before it.
     fn reset(&mut self) -> bool {
         if self.events.is_empty() {
             self.gap = None;
@@ -76,13 +77,16 @@ impl Page {
 }
 
 impl EventBus {
-    /// Up to `limit` retained events after `since`, or the newest `limit` without it.
-    /// Events are merged as the bus's [`skip`](crate::BusConfig::skip) says.
+    /// Returns up to `limit` retained events after `since`, or the newest `limit` events without
+    /// `since`. Events are merged as the [`skip`](crate::BusConfig::skip) of the bus says.
     ///
-    /// None for a task to which nothing was published.
+    /// Returns `None` for a task without events.
     ///
-    /// Waits for the store where events are not in memory, and for as long as
-    /// it cannot be read. After a shutdown the page ends where memory does.
+    /// If events are not in memory, the call waits for the store, also while the store is
+    /// unavailable. After a shutdown the page contains only events in memory.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes no task.
     pub async fn history(
         &self,
         task_id: &TaskId,
@@ -94,9 +98,12 @@ impl EventBus {
             .await
     }
 
-    /// As [`history`](Self::history), but the page ends with the first event that
-    /// brings it to `max_bytes`, and events are merged as `skip` says. Nothing is left
-    /// out for that.
+    /// Returns a page as [`history`](Self::history) does. The page ends with the first event
+    /// that brings it to `max_bytes`. Events are merged as `skip` says. The size limit leaves no
+    /// event out.
+    ///
+    /// # Cancel safety
+    /// As [`history`](Self::history).
     pub async fn history_within(
         &self,
         task_id: &TaskId,
@@ -104,7 +111,7 @@ impl EventBus {
         (limit, max_bytes): (usize, usize),
         skip: SkipPolicy,
     ) -> Option<HistoryPage> {
-        // A task that cannot be read is none for this moment; a retry finds it.
+        // A task that cannot be read now is reported as missing. A retry finds it.
         let task = self.shared.fetch_own(task_id).await.ok().flatten();
         let task = task.filter(|task| task.is_declared())?;
         let start = match since {
@@ -134,7 +141,7 @@ impl EventBus {
                     }
                     next = topic.position(reader.cursor());
                 }
-                // `next` tells the epoch.
+                // `next` contains the epoch.
                 Next::Begun => {}
                 Next::Reset(_) => {
                     if !page.reset() {

@@ -1,4 +1,4 @@
-//! The way of an event from its log to those who watch.
+//! The path of an event from its log to its watchers.
 
 pub(crate) mod cold;
 pub(crate) mod cursor;

@@ -1,4 +1,4 @@
-//! Reading a task's outputs: from memory, and from the store what memory has not.
+//! Reads a task's outputs from memory, and the rest from the store.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,15 +11,18 @@ use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::tasks::task::Task;
 
-/// How often a read begins anew because the output was cut or replaced meanwhile.
+/// How often a read starts again after the output was cut or replaced.
 const TRIES: usize = 4;
 
 impl EventBus {
-    /// Reads part of an output of a task, counted in bytes of the whole output, as far
-    /// as it is kept. None for a task or an output that is not known.
+    /// Reads a part of a task's output, as far as the output is kept. Positions count bytes of
+    /// the whole output. Returns `None` if the task or the output is not known.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// Fails if the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes no output.
     pub async fn output(
         &self,
         task_id: &TaskId,
@@ -57,7 +60,7 @@ impl Shared {
                 .read_output(task.id(), output_id, missing.clone())
                 .await?;
             let Some(stored) = stored else {
-                // A store that keeps no outputs: the rest is lost.
+                // The store keeps no outputs, so the rest is lost.
                 text.start = part.here;
                 return Ok(Some(text.begin_whole()));
             };

@@ -1,37 +1,42 @@
-//! Fan-out: topics that have moved are walked, a slice of watchers at a time.
+//! Fan-out: the workers visit the watchers of topics that have moved, a slice at a time.
 //!
-//! Publishing only marks its topic and puts it into a queue. A fan-out worker
-//! takes the topic and calls [`Watcher::advance`] on each watcher in turn, one
-//! task for all of them: no wake-up per watcher. After every
-//! [`SLICE`] turns it yields, so that publishers get in, and then looks at the
-//! head anew: later watchers of the same walk carry the new events along, and
-//! batches form by themselves in proportion to the load (measured in
+//! A publish only marks its topic and puts it into a queue. A fan-out worker takes the topic
+//! and calls [`Watcher::advance`] on each watcher in turn. One tokio task serves all watchers,
+//! so there is no wake-up per watcher. After every [`SLICE`] turns the worker yields, so that
+//! publishers can run, and then reads the head again. Later watchers of the same walk therefore
+//! get the new events too. Batches grow in proportion to the load (measured in
 //! `docs/architecture.md`).
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
+use tidings_protocol::TaskId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::deliver::topic::{Advance, AttachId, Topic, Watcher};
+use crate::lock::{Guard, Lock, place};
 use crate::log::View;
 use crate::stats::Counters;
 use crate::tasks::registry::{Appeared, Tasks};
+use crate::tasks::task::Task;
+use crate::tasks::trees::watchers::ChildWatchers;
 use crate::timing::Timing;
 
-/// Watchers visited between two yields. Fewer yield more often than publishers
-/// need; more make the batches of later watchers smaller. 32 was the knee.
+/// Watchers visited between two yields. A smaller slice yields more often than publishers need.
+/// A larger one makes the batches of later watchers smaller. 32 was the best value.
 const SLICE: usize = 32;
 
-/// What a worker takes up.
+/// The work of a worker.
 enum Work {
     Moved(Moved),
-    /// A task has appeared, and patterns may want it.
+    /// A task has appeared, and patterns may match it.
     Appeared(Appeared),
+    /// A task has named its parent, and the parent has a watcher.
+    Born(TaskId, Arc<Task>),
 }
 
 /// A topic that has moved.
@@ -43,17 +48,17 @@ struct Moved {
 /// Follows one publish at a time until every watcher was visited after it.
 struct Probe {
     since: Instant,
-    /// Slots yet to be visited; none before the walk begins.
+    /// The number of slots that must still be visited. `None` before the walk begins.
     left: Option<usize>,
 }
 
-/// What one slice did.
+/// The result of one slice.
 struct Walked {
-    /// Watchers visited, at least one.
+    /// The number of watchers visited, at least one.
     turns: usize,
-    /// Slots gone by, empty ones included.
+    /// The number of slots passed, with empty ones.
     steps: usize,
-    /// The walk began anew, over so many slots.
+    /// The number of slots of the new walk, if the walk began again.
     anew: Option<usize>,
 }
 
@@ -83,28 +88,33 @@ impl Moved {
 /// The queue of topics that have moved.
 #[derive(Default)]
 pub(crate) struct Fanout {
-    queue: Mutex<VecDeque<Work>>,
+    queue: Lock<VecDeque<Work>, place::Leaf>,
     ready: Notify,
-    /// Tasks that have appeared and whose patterns have yet to hear of them.
+    /// The number of tasks that have appeared and that some matching patterns do not know yet.
     appearing: AtomicUsize,
-    /// Told when there are none.
+    /// Notified when there are no such tasks.
     all_heard: Notify,
 }
 
 impl Fanout {
-    /// Takes up a topic that moved at `since`.
+    /// Adds a topic that moved at `since`.
     pub(crate) fn push(&self, topic: Arc<Topic>, since: Instant) {
         let probe = Some(Probe { since, left: None });
         self.push_back(Work::Moved(Moved { topic, probe }));
     }
 
-    /// Has the patterns hear of a task that has appeared.
+    /// Announces a task that has appeared to the patterns.
     pub(crate) fn appeared(&self, appeared: Appeared) {
         self.appearing.fetch_add(1, Ordering::SeqCst);
         self.push_back(Work::Appeared(appeared));
     }
 
-    /// Waits until the patterns have heard of every task that has appeared.
+    /// Announces a child to the watchers of its parent.
+    pub(crate) fn born(&self, parent: TaskId, child: Arc<Task>) {
+        self.push_back(Work::Born(parent, child));
+    }
+
+    /// Waits until every task that has appeared was announced to the patterns.
     pub(crate) async fn all_heard(&self) {
         loop {
             let heard = self.all_heard.notified();
@@ -120,16 +130,14 @@ impl Fanout {
         self.ready.notify_one();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Work>> {
-        self.queue
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, VecDeque<Work>, place::Leaf> {
+        self.queue.lock()
     }
 
-    /// One worker. Several may run; a topic is with one of them at a time.
+    /// Runs one worker. Several may run. Only one worker has a topic at a time.
     pub(crate) async fn run(
         self: Arc<Self>,
-        tasks: Arc<Tasks>,
+        (tasks, children): (Arc<Tasks>, Arc<ChildWatchers>),
         counters: Arc<Counters>,
         stop: CancellationToken,
     ) {
@@ -141,7 +149,7 @@ impl Fanout {
                 (queue.pop_front(), !queue.is_empty())
             };
             if more {
-                // Notifications coalesce: pass the word on to a worker that sleeps.
+                // Notifications coalesce, so wake another worker that sleeps.
                 self.ready.notify_one();
             }
             let Some(work) = work else {
@@ -157,14 +165,23 @@ impl Fanout {
                     turns += walked.turns;
                     moved.follow(&walked, &counters.timings().delivery);
                     if moved.topic.finish_slice() {
-                        // Behind the others: topics take turns too.
+                        // Behind the others, because topics take turns too.
                         self.push_back(Work::Moved(moved));
                     }
+                }
+                Work::Born(parent, child) => {
+                    turns += 1;
+                    for (watcher, key) in children.of(&parent) {
+                        turns += 1;
+                        guarded(|| watcher.child_appeared(key, &child));
+                    }
+                    // Events that were published in the meantime have woken no subscriber.
+                    child.topic().announce();
                 }
                 Work::Appeared(mut appeared) => {
                     turns += tell(&tasks, &mut appeared, SLICE - turns);
                     if appeared.is_over() {
-                        // Events published meanwhile have woken no subscriber.
+                        // Events that were published in the meantime have woken no subscriber.
                         appeared.task.topic().announce();
                         if self.appearing.fetch_sub(1, Ordering::SeqCst) == 1 {
                             self.all_heard.notify_waiters();
@@ -185,7 +202,7 @@ impl Fanout {
     }
 }
 
-/// Tells up to `limit` patterns of a task that has appeared. Returns how many.
+/// Announces a task that has appeared to up to `limit` patterns. Returns their number.
 fn tell(tasks: &Tasks, appeared: &mut Appeared, limit: usize) -> usize {
     let interested = tasks.interested(appeared, limit);
     let turns = interested.len().max(1);
@@ -195,8 +212,8 @@ fn tell(tasks: &Tasks, appeared: &mut Appeared, limit: usize) -> usize {
     turns
 }
 
-/// Calls a watcher's code. `None` if it panicked: a worker that ended with it would
-/// leave its topic queued for ever, and nobody would get its events any more.
+/// Calls a watcher's code. Returns `None` if it panicked. A worker that ended with the panic
+/// would leave its topic queued for ever, and the topic's watchers would get no more events.
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(call));
     if result.is_err() {
@@ -205,7 +222,7 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// A worker's buffers, kept from slice to slice.
+/// A worker's buffers, which it reuses for each slice.
 #[derive(Default)]
 struct Slice {
     entries: Vec<(usize, usize, Arc<dyn Watcher>)>,
@@ -227,24 +244,25 @@ impl Slice {
                 Some(Advance::Gone) => topic.forget(slot, &watcher),
                 None => {
                     topic.forget(slot, &watcher);
-                    // It may have left the view half filled.
+                    // The panic may have left the view half filled.
                     topic.fill(&mut self.view, topic.settled.load(Ordering::Relaxed) + 1);
                 }
             }
         }
-        // Old chunks must not be kept alive by an idle worker.
+        // An idle worker must not keep old chunks alive.
         self.view.clear();
         walked
     }
 }
 
 impl Topic {
-    /// Copies out the next watchers of the walk, so that none is called under the lock.
+    /// Copies the next watchers of the walk, so that the worker calls none of them under the
+    /// lock.
     fn next_slice(&self, limit: usize, into: &mut Vec<(usize, usize, Arc<dyn Watcher>)>) -> Walked {
         let mut watchers = self.lock_watchers();
         let mut anew = None;
         if self.moved.swap(false, Ordering::SeqCst) {
-            // Whoever was visited before this publish must be visited again.
+            // Watchers that were visited before this publish must be visited again.
             if watchers.left == 0 {
                 watchers.position += 1;
             }
@@ -260,7 +278,7 @@ impl Topic {
             watchers.position += 1;
             watchers.left -= 1;
             if let Some(entry) = watchers.entries.get(slot) {
-                into.push((slot, entry.key, Arc::clone(&entry.watcher)));
+                into.push((slot, entry.key(), Arc::clone(&entry.watcher)));
             }
         }
         Walked {
@@ -270,18 +288,20 @@ impl Topic {
         }
     }
 
-    /// Whether the topic has more to do; otherwise it leaves the queue.
+    /// Returns whether the topic has more work. If not, the topic leaves the queue.
     fn finish_slice(self: &Arc<Self>) -> bool {
-        if self.lock_watchers().left > 0 || self.moved.load(Ordering::SeqCst) {
+        if self.lock_watchers().left > 0 {
             return true;
         }
-        self.settled.store(self.head(), Ordering::Relaxed);
+        if !self.moved.load(Ordering::SeqCst) {
+            self.settled.store(self.head(), Ordering::Relaxed);
+        }
         self.queued.store(false, Ordering::SeqCst);
-        // A publisher that saw `queued` still set left it to us.
+        // A publisher that saw `queued` still set relies on this check.
         self.moved.load(Ordering::SeqCst) && !self.queued.swap(true, Ordering::SeqCst)
     }
 
-    /// Removes a watcher that said it is gone, unless its slot has a new tenant.
+    /// Removes a watcher that has ended, unless its slot has a new watcher.
     fn forget(&self, slot: usize, watcher: &Arc<dyn Watcher>) {
         let id = self
             .lock_watchers()
@@ -349,6 +369,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_published_during_a_walk_brings_the_topic_back() {
+        let log = Log::new(None, Epoch::new("e").expect("an epoch"));
+        let fanout = Arc::<Fanout>::default();
+        let topic = Topic::new(log, Arc::clone(&fanout));
+        let watcher = Arc::new(Visits::default());
+        let attached = topic.attach(Arc::clone(&watcher) as _, 0, Hold::Keeps);
+        attached.expect("a topic that is open");
+        topic.announce();
+        let mut slice = Slice::default();
+        slice.visit(&topic, usize::MAX);
+        // The publisher sees that the topic is queued, and leaves the rest to the pass.
+        topic.announce();
+        assert_eq!(fanout.lock().len(), 1, "queued once");
+        assert!(topic.finish_slice(), "the topic stays in the queue");
+        slice.visit(&topic, usize::MAX);
+        assert_eq!(watcher.0.load(Ordering::Relaxed), 2);
+        assert!(!topic.finish_slice());
+        assert!(!topic.queued.load(Ordering::SeqCst));
+    }
+
+    #[test]
     fn who_comes_during_a_walk_takes_nobodys_visit() {
         const THERE: usize = 8;
         let log = Log::new(None, Epoch::new("e").expect("an epoch"));
@@ -361,7 +402,7 @@ mod tests {
         };
         let there: Vec<_> = (0..THERE).map(|_| attach()).collect();
         let mut slice = Slice::default();
-        // Each walk begins one further, and is met after so many visits.
+        // Each walk begins one slot further, and reaches the watcher after as many visits.
         for walk in 0..THERE {
             let visits = |watcher: &Arc<Visits>| watcher.0.load(Ordering::Relaxed);
             let before: Vec<_> = there.iter().map(visits).collect();

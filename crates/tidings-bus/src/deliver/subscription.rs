@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
 use slab::Slab;
 use tidings_protocol::{EventType, GapReason, Pattern, ResetReason, States, TaskId, TaskSnapshot};
+use tokio::task::coop::RestoreOnPending;
 
 use crate::bus::EventBus;
 use crate::deliver::cursor::SkipPolicy;
@@ -16,35 +17,41 @@ use crate::deliver::delivery::Delivery;
 use crate::deliver::filter::{Filter, Subject};
 use crate::deliver::reader::{Next, Reader};
 use crate::deliver::topic::{Advance, AttachId, Hold, Start, Topic, Watcher};
+use crate::lock::{Guard, Lock, place};
 use crate::log::{Chunk, EventRecord, Run, Standing, View};
 use crate::shared::Shared;
 use crate::tasks::registry::{PatternId, PatternWatcher};
 use crate::tasks::task::Task;
 
-/// Events taken from one task before another has its turn.
+/// The number of events that are taken from one task before another task has its turn.
 const BATCH: u64 = 64;
+
+/// The number of deliveries for which the runtime's budget is not asked. Asking costs a third of a
+/// delivery.
+const UNCOUNTED: u8 = 3;
 
 struct Watched {
     task: Arc<Task>,
     attached: AttachId,
     reader: Reader,
-    /// To be told before the first event: the position asked for lies after the head.
+    /// True if the requested position lies after the head. The subscriber must be told before
+    /// the first event.
     ahead: bool,
-    /// It goes when the task does.
+    /// Whether the subscription keeps the task.
     hold: Hold,
-    /// It was told something of the task.
+    /// True if the subscriber has received anything of the task.
     told: bool,
-    /// The task's state, to be told before anything else.
+    /// The task's state, to be delivered first.
     greeting: Option<Arc<TaskSnapshot>>,
-    /// All that the cursor has before it, as the pass saw it last, if that is in
-    /// one chunk. To look at the log instead would have the publisher wait for
-    /// its lock, and cut what is published next into chunks of an event or two.
+    /// All events after the cursor, as the pass saw them last, if one chunk contains them. A
+    /// look at the log instead would make the publisher wait for its lock. It would also cut the
+    /// next events into small chunks.
     offered: Option<Arc<Chunk>>,
     ready: bool,
 }
 
 impl State {
-    /// Lets go of a task.
+    /// Removes a task.
     fn remove(&mut self, key: usize) -> Option<Watched> {
         let watched = self.watched.try_remove(key)?;
         let id = watched.task.id();
@@ -57,7 +64,7 @@ impl State {
         Some(watched)
     }
 
-    /// Takes up a task that has appeared. False if it is known already.
+    /// Adds a task that has appeared. Returns false if the task is known already.
     fn appears(&mut self, task: &Arc<Task>) -> bool {
         for key in self.keys.get(task.id()).cloned().unwrap_or_default() {
             let Some(known) = self.watched.get_mut(key) else {
@@ -66,8 +73,7 @@ impl State {
             if Arc::ptr_eq(&known.task, task) {
                 return false;
             }
-            // The task was here before, and what its old log has left to say
-            // comes before anything of the new one.
+            // The task existed before. Deliver the rest of its old log before the new log.
             if !std::mem::replace(&mut known.ready, true) {
                 self.ready.push_back(key);
             }
@@ -75,7 +81,7 @@ impl State {
         true
     }
 
-    /// Puts everything on the ready list that has something before it.
+    /// Puts every task with undelivered events on the ready list.
     fn look_everywhere(&mut self) {
         for (key, watched) in &mut self.watched {
             watched.offered = None;
@@ -88,13 +94,13 @@ impl State {
 }
 
 impl Watched {
-    /// How many events lie between it and the head.
+    /// Returns the number of events between the cursor and the head.
     fn lag(&self) -> u64 {
         self.reader.cursor().lag(self.task.topic())
     }
 
-    /// What the pass offered, if that may be taken as it is. Whatever came after
-    /// the pass looked has the pass come again.
+    /// Takes the chunk that the pass offered, if it can be delivered unchanged. For later events
+    /// the pass comes again.
     fn take_offered(&mut self, closed: bool, skip: SkipPolicy) -> Option<Run> {
         let chunk = self.offered.take()?;
         let (from, to) = (self.reader.cursor().next_offset(), chunk.last());
@@ -110,29 +116,48 @@ impl Watched {
     }
 }
 
-/// A page on its way from the store, and whose it is.
+/// A page that the store is reading, and the task that it belongs to.
 struct Fetching {
     key: usize,
     task: Arc<Task>,
     page: Pin<Box<dyn Future<Output = View> + Send>>,
 }
 
-/// What was taken from a log and not yet from the stream. Records are made when
-/// they are asked for, and not moved in and out of a queue: together with the
-/// count of their own that a run's records have, this took eight subscribers from
-/// 11 to 7 % of a benchmark's time (perf).
+/// The deliveries that the stream has taken from the logs, and the reads that are under way.
+struct Taking {
+    skip: SkipPolicy,
+    /// Deliveries that were taken from the log, but not yet from the stream.
+    batch: VecDeque<Taken>,
+    view: View,
+    /// Tasks that need a page of the store.
+    cold: VecDeque<usize>,
+}
+
+/// Deliveries that were taken from a log, but not yet from the stream. Records are created on
+/// demand and do not move through a queue. This and a run's own record count reduced eight
+/// subscribers from 11 to 7 % of a benchmark's time (perf).
 enum Taken {
     Events(Run),
     Merged(EventRecord),
     Told(Box<Delivery>),
 }
 
+impl Taken {
+    /// Returns the number of deliveries.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Events(run) => run.len(),
+            Self::Merged(_) | Self::Told(_) => 1,
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     watched: Slab<Watched>,
     ready: VecDeque<usize>,
-    /// Where tasks are in `watched`: several of one id, if it was removed and came
-    /// back before the old log was read to its end.
+    /// The places of tasks in `watched`. An id has several places if its task was removed and
+    /// came back before the old log was read to its end.
     keys: HashMap<TaskId, Vec<usize>>,
     waker: Option<Waker>,
     pattern: Option<PatternId>,
@@ -141,24 +166,23 @@ struct State {
 
 pub(crate) struct Inner {
     shared: Arc<Shared>,
-    state: Mutex<State>,
-    /// Events that were taken from logs and are not done with.
+    state: Lock<State, place::Subscriber>,
+    /// The number of deliveries that were taken from logs and are not finished. Zero unless the
+    /// caller reports what is finished.
     taken: AtomicU64,
     pattern: Option<Pattern>,
-    /// Each task begins with its state.
+    /// True if each task begins with its state.
     snapshots: bool,
-    /// Itself, to attach to tasks that its pattern discovers.
+    /// This value itself, to attach to tasks that its pattern discovers.
     me: Weak<Inner>,
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, State, place::Subscriber> {
+        self.state.lock()
     }
 
-    /// Attaches to a task; none if it has just left the registry.
+    /// Attaches to a task. Returns `None` if the task has just left the registry.
     fn attach(
         &self,
         state: &mut State,
@@ -170,7 +194,7 @@ impl Inner {
         let key = state.watched.vacant_key();
         let attached = task.topic().attach(me, key, hold)?;
         let joined = task.topic().join(start);
-        // Its first step may have something to say, events or none.
+        // The first step may have a notice, even without events.
         let greeting = joined.standing.snapshot.clone();
         let greeting = greeting.filter(|_| self.snapshots);
         let ready = *start != Start::Live || greeting.is_some();
@@ -192,12 +216,13 @@ impl Inner {
         Some(joined.standing)
     }
 
-    /// Notes that events that were taken are done with.
+    /// Notes that taken events are finished.
     pub(crate) fn done(&self, events: u64) {
         self.taken.fetch_sub(events, Ordering::SeqCst);
     }
 
-    /// How many events lie between what is done and the heads of the tasks.
+    /// Returns the number of events between the finished events and the heads of the tasks. If
+    /// nobody reports what is finished, these are the events that are still in the logs.
     pub(crate) fn lag(&self) -> u64 {
         let state = self.lock();
         let watched = state.watched.iter();
@@ -205,8 +230,8 @@ impl Inner {
         ahead + self.taken.load(Ordering::SeqCst)
     }
 
-    /// Takes up tasks of the pattern that the pass has not told of: after a
-    /// shutdown it does not come by any more.
+    /// Adds tasks of the pattern that the pass has not announced. After a shutdown the pass does
+    /// not come any more.
     fn take_up_all(&self, state: &mut State) {
         let Some(pattern) = &self.pattern else { return };
         let tasks = self.shared.tasks.page(pattern.prefix(), None, usize::MAX);
@@ -225,7 +250,7 @@ impl Watcher for Inner {
             if state.closed {
                 return Advance::Gone;
             }
-            // The key may have passed to another task since the pass copied it.
+            // The key may belong to another task since the pass copied it.
             let Some(watched) = state
                 .watched
                 .get_mut(key)
@@ -233,8 +258,8 @@ impl Watcher for Inner {
             else {
                 return Advance::Done;
             };
-            // Of one that has not taken what it was offered before, this is all
-            // or nothing, too.
+            // One chunk with all events after the cursor, or `None`. It also replaces an offer that
+            // was not taken.
             watched.offered = view.whole(watched.reader.cursor());
             if std::mem::replace(&mut watched.ready, true) {
                 return Advance::Done;
@@ -261,7 +286,7 @@ impl PatternWatcher for Inner {
                 return;
             }
             self.attach(state, task, &Start::Appeared, Hold::Follows);
-            // It is ready from the start, so its first `advance` will wake nobody.
+            // The subscription is ready from the start, so its first `advance` wakes no task.
             state.waker.take()
         };
         if let Some(waker) = waker {
@@ -270,27 +295,27 @@ impl PatternWatcher for Inner {
     }
 }
 
-/// A stream of [`Delivery`]s. Ends when the bus is shut down.
+/// A stream of [`Delivery`]s. The stream ends when the bus is shut down.
 ///
-/// Memory does not grow with lag: a slow subscriber falls off the retained end
-/// and gets a gap. Dropping it unsubscribes.
+/// Memory does not grow with lag. A slow subscriber loses the oldest events and gets a gap.
+/// Dropping the subscription unsubscribes it.
+#[must_use = "dropping the subscription unsubscribes it"]
 pub struct Subscription {
     inner: Arc<Inner>,
     standing: Option<Standing>,
     event_types: Option<HashSet<EventType>>,
-    skip: SkipPolicy,
-    /// Taken from the log but not yet from the stream.
-    batch: VecDeque<Taken>,
-    view: View,
-    /// One at a time; tasks that need one meanwhile wait in `cold`.
+    taking: Taking,
+    /// The current fetch. Only one runs at a time. Other tasks that need one wait in
+    /// [`Taking::cold`].
     fetching: Option<Fetching>,
-    cold: VecDeque<usize>,
     closing: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// The bus has been shut down, and all logs have been looked at since.
+    /// True if the bus has been shut down and all logs have been read since.
     ended: bool,
-    /// Events count as taken until somebody says that they are done with.
+    /// The number of deliveries since the runtime's budget was asked.
+    uncounted: u8,
+    /// True if events count as taken until the caller reports them as finished.
     handled_later: bool,
-    /// The state of each task of a watch, after the updates taken from the stream.
+    /// The state of each task of a watch, after the updates that were taken from the stream.
     states: Option<States>,
 }
 
@@ -300,7 +325,7 @@ impl EventBus {
         let filter = filter.into();
         let inner = Arc::new_cyclic(|me| Inner {
             shared: Arc::clone(&self.shared),
-            state: Mutex::default(),
+            state: Lock::default(),
             taken: AtomicU64::new(0),
             pattern: match &filter.subject {
                 Subject::Pattern(pattern) => Some(pattern.clone()),
@@ -311,7 +336,8 @@ impl EventBus {
         });
         let standing = match &filter.subject {
             Subject::Task(task_id) => loop {
-                // Looked up without our lock: making a task calls pattern watchers.
+                // Look the task up without this subscription's lock, because creating a task
+                // calls pattern watchers.
                 let task = self.task_or_new(task_id);
                 let standing = inner.attach(&mut inner.lock(), &task, &filter.start, Hold::Keeps);
                 if standing.is_some() {
@@ -334,20 +360,23 @@ impl EventBus {
             inner,
             standing,
             event_types: filter.event_types,
-            skip: filter.skip.unwrap_or(self.shared.config.skip),
-            batch: VecDeque::new(),
-            view: View::default(),
+            taking: Taking {
+                skip: filter.skip.unwrap_or(self.shared.config.skip),
+                batch: VecDeque::new(),
+                view: View::default(),
+                cold: VecDeque::new(),
+            },
             fetching: None,
-            cold: VecDeque::new(),
             closing: Box::pin(async move { stop.cancelled().await }),
             ended: false,
+            uncounted: 0,
             handled_later: false,
             states: filter.snapshots.then(States::default),
         }
     }
 
-    /// Watches a task, a pattern or a [`Filter`]: of each task the state, then what
-    /// comes next, as a client's watch does.
+    /// Watches a task, a pattern or a [`Filter`]. For each task, the stream yields its state
+    /// first and then its updates, as a client's watch does.
     ///
     /// ```
     /// # use tidings_bus::{BusConfig, EventBus, Update};
@@ -376,61 +405,77 @@ impl EventBus {
 }
 
 impl Subscription {
-    /// Leaves it to the caller to say when an event is done with. Returns whom to
-    /// tell.
+    /// Lets the caller report when an event is finished. Returns the value that takes the
+    /// report.
     pub(crate) fn handled_later(&mut self) -> Arc<Inner> {
         self.handled_later = true;
         Arc::clone(&self.inner)
     }
 
-    /// Where the task stood when this began: the first live event is the one
-    /// after it. None for a pattern.
+    /// Returns the state of the log when the subscription began. The first live event is the one
+    /// after it. Returns `None` for a pattern.
     pub fn standing(&self) -> Option<&Standing> {
         self.standing.as_ref()
     }
 
-    /// Returns the state of a task after the last update that was taken. None if there
-    /// was none of it yet, and for a subscription without
+    /// Returns the state of a task after the last update that was taken. Returns `None` if the
+    /// task has had no update yet, and for a subscription without
     /// [`snapshots`](Filter::snapshots).
     pub fn state(&self, task_id: &TaskId) -> Option<&Arc<TaskSnapshot>> {
         self.states.as_ref()?.get(task_id)
     }
 
-    /// How many events lie between this and the heads of its tasks.
+    /// Returns the number of events between this subscription and the heads of its tasks.
     pub fn lag(&self) -> u64 {
-        self.inner.lag()
+        let waiting: u64 = self.taking.batch.iter().map(Taken::len).sum();
+        match self.handled_later {
+            true => self.inner.lag(),
+            false => self.inner.lag() + waiting,
+        }
     }
 
-    /// The next delivery; none when the bus has been shut down.
+    /// Returns the next delivery. Returns `None` when the bus has been shut down.
     ///
     /// # Cancel safety
-    /// A dropped future loses nothing.
+    /// A dropped future loses no delivery.
     pub async fn recv(&mut self) -> Option<Delivery> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// The next of what was taken from the log.
+    /// Counts a delivery. `coop` is there if the runtime's budget was asked for it.
+    fn count(&mut self, coop: Option<RestoreOnPending>) {
+        self.uncounted += 1;
+        if let Some(coop) = coop {
+            coop.made_progress();
+            self.uncounted = 0;
+        }
+    }
+
+    /// Returns the next delivery that was taken from the log.
     fn next_taken(&mut self) -> Option<Delivery> {
         loop {
-            if let Taken::Events(run) = self.batch.front_mut()? {
+            if let Taken::Events(run) = self.taking.batch.front_mut()? {
                 let wanted = self.event_types.as_ref();
                 let before = run.len();
                 let next = run
                     .find(|record| wanted.is_none_or(|types| types.contains(record.event_type())));
                 let passed_over = before - run.len() - u64::from(next.is_some());
-                if passed_over > 0 {
+                if self.handled_later && passed_over > 0 {
                     self.inner.done(passed_over);
                 }
                 if let Some(record) = next {
                     return Some(Delivery::Event(record));
                 }
             }
-            match self.batch.pop_front() {
+            match self.taking.batch.pop_front() {
                 Some(Taken::Told(told)) => return Some(*told),
                 Some(Taken::Merged(record)) => {
                     let wanted = self.event_types.as_ref();
                     if wanted.is_none_or(|types| types.contains(record.event_type())) {
                         return Some(Delivery::Event(record));
+                    }
+                    if self.handled_later {
+                        self.inner.done(1);
                     }
                 }
                 _ => {}
@@ -438,10 +483,26 @@ impl Subscription {
         }
     }
 
-    /// Takes the next events of one ready task into the batch; false if none is ready.
+    /// Takes the next events of one ready task into the batch. Returns false if no task is
+    /// ready.
     fn refill(&mut self, waker: Option<&Waker>) -> bool {
-        let mut state = self.inner.lock();
-        let state = &mut *state;
+        let inner = &*self.inner;
+        let mut state = inner.lock();
+        let waiting = self.taking.batch.len();
+        let ready = self.taking.next(inner, &mut state, waker);
+        // Count while the lock is held. Otherwise an event that has just left the log would be
+        // in no count.
+        if self.handled_later {
+            let taken = self.taking.batch.iter().skip(waiting).map(Taken::len);
+            inner.taken.fetch_add(taken.sum(), Ordering::SeqCst);
+        }
+        ready
+    }
+}
+
+impl Taking {
+    /// Takes the next events of one ready task. Returns false if no task is ready.
+    fn next(&mut self, inner: &Inner, state: &mut State, waker: Option<&Waker>) -> bool {
         let Some(key) = state.ready.pop_front() else {
             state.waker = waker.cloned();
             return false;
@@ -450,24 +511,22 @@ impl Subscription {
             return true;
         };
         let topic = &Arc::clone(watched.task.topic());
-        let counters = &self.inner.shared.counters;
-        // Asked first: a closed topic's view then holds its last word.
+        let counters = &inner.shared.counters;
+        // Read this first. The view of a closed topic then contains the topic's last event.
         let closed = topic.is_closed();
         if let Some(run) = watched.take_offered(closed, self.skip) {
             counters.delivered(run.len());
-            self.inner.taken.fetch_add(run.len(), Ordering::SeqCst);
             self.batch.push_back(Taken::Events(run));
             return true;
         }
         topic.fill(&mut self.view, watched.reader.cursor().next_offset());
         if let Some(state) = watched.greeting.take() {
             watched.told = true;
-            self.inner.taken.fetch_add(1, Ordering::SeqCst);
             let told = Box::new(Delivery::Snapshot(state));
             self.batch.push_back(Taken::Told(told));
         }
         let mut taken = 0;
-        // Once closed, a task goes for whoever watches it by name, too.
+        // Once the topic is closed, the task also leaves watchers that named it.
         let follows = watched.hold == Hold::Follows || closed;
         let caught_up = loop {
             let next = match std::mem::take(&mut watched.ahead) {
@@ -478,8 +537,9 @@ impl Subscription {
             };
             let told = match next {
                 Next::CaughtUp | Next::Over => break true,
-                // A watch keeps states. To others each event tells its epoch.
-                Next::Begun if self.inner.snapshots => {
+                // A watch keeps states, so it needs the epoch. For other subscribers each event
+                // contains its epoch.
+                Next::Begun if inner.snapshots => {
                     let epoch = watched.task.epoch();
                     let empty = TaskSnapshot::new(watched.task.id().clone(), epoch);
                     Delivery::Snapshot(empty.into())
@@ -487,8 +547,7 @@ impl Subscription {
                 Next::Begun => continue,
                 Next::Page(_) => {
                     counters.delivered(taken);
-                    // Ready, as far as its topic is concerned: it comes back with
-                    // its page.
+                    // Ready from the view of its topic. The task comes back with its page.
                     self.cold.push_back(key);
                     self.view.chunks.clear();
                     return true;
@@ -514,13 +573,12 @@ impl Subscription {
                 Next::Merged { .. } | Next::Events { .. } if taken >= BATCH => break false,
                 Next::Merged { from, to } => {
                     let view = watched.reader.view(&self.view);
-                    let framing = self.inner.shared.framing();
+                    let framing = inner.shared.framing();
                     let Some(merged) = view.merge(from, to, framing) else {
                         break false;
                     };
                     watched.told = true;
                     watched.reader.advance(merged.offset().get() + 1 - from);
-                    self.inner.taken.fetch_add(1, Ordering::SeqCst);
                     taken += 1;
                     self.batch.push_back(Taken::Merged(merged));
                     continue;
@@ -531,7 +589,6 @@ impl Subscription {
                     let runs = watched.reader.view(&self.view).runs(from, to);
                     let before = taken;
                     for run in runs {
-                        self.inner.taken.fetch_add(run.len(), Ordering::SeqCst);
                         taken += run.len();
                         self.batch.push_back(Taken::Events(run));
                     }
@@ -540,7 +597,6 @@ impl Subscription {
                 }
             };
             watched.told = true;
-            self.inner.taken.fetch_add(1, Ordering::SeqCst);
             self.batch.push_back(Taken::Told(Box::new(told)));
         };
         counters.delivered(taken);
@@ -553,11 +609,8 @@ impl Subscription {
                 task_id: watched.task.id().clone(),
             });
             state.remove(key);
-            let removed = removed.map(|removed| Taken::Told(Box::new(removed)));
-            if let Some(removed) = removed {
-                self.inner.taken.fetch_add(1, Ordering::SeqCst);
-                self.batch.push_back(removed);
-            }
+            self.batch
+                .extend(removed.map(|removed| Taken::Told(Box::new(removed))));
         }
         self.view.clear();
         true
@@ -565,10 +618,10 @@ impl Subscription {
 }
 
 impl Subscription {
-    /// Fetches what cold tasks need, one after the other; true when a page came.
+    /// Fetches pages for cold tasks, one after the other. Returns true when a page has come.
     fn poll_fetch(&mut self, cx: &mut Context<'_>) -> bool {
         if self.fetching.is_none()
-            && let Some(key) = self.cold.pop_front()
+            && let Some(key) = self.taking.cold.pop_front()
         {
             let state = self.inner.lock();
             let Some(watched) = state.watched.get(key) else {
@@ -607,14 +660,24 @@ impl Stream for Subscription {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let this = &mut *self;
-        // With a backlog it is always ready, and others must run, too.
-        let coop = ready!(tokio::task::coop::poll_proceed(cx));
+        // With a backlog the stream is always ready, and other tasks of the runtime must run.
+        let coop = match this.uncounted < UNCOUNTED {
+            true => None,
+            false => Some(ready!(tokio::task::coop::poll_proceed(cx))),
+        };
+        // The usual delivery is made in its place. Each move of a delivery costs as much as all of
+        // the rest.
+        if let Some(Taken::Events(run)) = this.taking.batch.front_mut()
+            && this.event_types.is_none()
+            && this.states.is_none()
+            && let Some(record) = run.next()
+        {
+            this.count(coop);
+            return Poll::Ready(Some(Delivery::Event(record)));
+        }
         loop {
             if let Some(delivery) = this.next_taken() {
-                coop.made_progress();
-                if !this.handled_later {
-                    this.inner.done(1);
-                }
+                this.count(coop);
                 if let Some(states) = &mut this.states {
                     states.take(&delivery);
                 }
@@ -625,8 +688,8 @@ impl Stream for Subscription {
                     return Poll::Ready(None);
                 }
                 ready!(this.closing.as_mut().poll(cx));
-                // The pass has ended too, and may not have come by for what was
-                // published last.
+                // The pass has ended too. It may not have visited this subscription for the last
+                // events.
                 this.ended = true;
                 let mut state = this.inner.lock();
                 this.inner.take_up_all(&mut state);

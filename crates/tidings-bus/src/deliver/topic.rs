@@ -1,7 +1,7 @@
-//! A log together with those who watch it.
+//! A log together with its watchers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use slab::Slab;
 use tidings_protocol::{Epoch, Offset, Position, Since, TaskId, TaskSnapshot};
@@ -10,34 +10,36 @@ use tokio::time::Instant;
 use crate::cluster::interest::Interest;
 use crate::deliver::cursor::Cursor;
 use crate::deliver::pass::Fanout;
+use crate::lock::{Guard, Lock, place};
 use crate::log::{Log, Standing, View};
 
-/// What became of a watcher's turn.
+/// The result of a watcher's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
-    /// It took what there was, or will come back for it by itself.
+    /// The watcher took all events, or will come back for them without another call.
     Done,
-    /// It has ended; the pass forgets it.
+    /// The watcher has ended. The pass forgets it.
     Gone,
 }
 
-/// Something that takes what a log has past its cursor: a socket's writer, or
-/// a stream that is to be woken.
+/// A consumer of a log's events after its cursor: a socket's writer, or a stream that must be
+/// woken.
 ///
-/// Called by the fan-out pass, which holds no lock meanwhile. It must not
-/// block: a socket that is full keeps its cursor where it is, remembers the
-/// key, and catches up from its own task when it can write again.
+/// The fan-out pass calls it and holds no lock during the call. It must not block. A watcher
+/// with a full socket leaves its cursor where it is and remembers the key. It catches up from
+/// its own task when the socket can be written again.
 pub trait Watcher: Send + Sync {
-    /// Takes what is new. `key` is what the watcher named this cursor when it attached.
+    /// Takes the new events. `key` is the name that the watcher gave this cursor when it
+    /// attached.
     fn advance(&self, key: usize, topic: &Arc<Topic>, view: &mut View) -> Advance;
 }
 
-/// Names an attached watcher, to detach it.
+/// The id of an attached watcher. Use it to detach the watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttachId {
     slot: u32,
-    /// A slot has one tenant after the other; this tells them apart: it would
-    /// take four billion attachments while one of them holds its id to fail.
+    /// Distinguishes the watchers that used one slot one after the other. This fails only after
+    /// four billion attachments while one watcher holds its id.
     serial: u32,
 }
 
@@ -52,31 +54,68 @@ impl AttachId {
     }
 }
 
+/// A watcher of a topic, in 24 bytes. A server has one for each task of each pattern subscription.
 pub(crate) struct Entry {
-    pub(crate) serial: u32,
     pub(crate) watcher: Arc<dyn Watcher>,
-    pub(crate) key: usize,
-    pub(crate) hold: Hold,
+    pub(crate) serial: u32,
+    /// The watcher's key, and in the highest bit whether the watcher keeps the task.
+    key: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == 24);
+
+/// The bit of [`Entry::key`] that says whether the watcher keeps the task.
+const KEEPS: u32 = 1 << 31;
+
+impl Entry {
+    fn new(watcher: Arc<dyn Watcher>, serial: u32, key: usize, hold: Hold) -> Self {
+        let key = u32::try_from(key).ok().filter(|key| key & KEEPS == 0);
+        let mut entry = Self {
+            watcher,
+            serial,
+            key: key.expect("memory ends before two billion cursors of one watcher"),
+        };
+        entry.set_hold(hold);
+        entry
+    }
+
+    pub(crate) fn key(&self) -> usize {
+        (self.key & !KEEPS) as usize
+    }
+
+    fn hold(&self) -> Hold {
+        match self.key & KEEPS {
+            0 => Hold::Follows,
+            _ => Hold::Keeps,
+        }
+    }
+
+    fn set_hold(&mut self, hold: Hold) {
+        match hold {
+            Hold::Keeps => self.key |= KEEPS,
+            Hold::Follows => self.key &= !KEEPS,
+        }
+    }
 }
 
 /// The watchers of one topic and how far the current pass has come.
 #[derive(Default)]
 pub(crate) struct Watchers {
     pub(crate) entries: Slab<Entry>,
-    /// Entries ever made.
+    /// The number of entries that were ever made.
     serial: u32,
     /// One past the highest slot in use since the slab was last empty.
     pub(crate) slots: usize,
-    /// Where the pass goes on; each pass begins one further than the last.
+    /// The slot where the pass continues. Each pass begins one slot further than the last.
     pub(crate) position: usize,
-    /// Slots that the pass has still to visit.
+    /// The number of slots that the pass must still visit.
     pub(crate) left: usize,
 }
 
 impl Watchers {
-    /// Makes room up to so many slots. A walk that is under way goes through the new
-    /// ones before it comes round to those at the beginning, so it has that many
-    /// more to visit, or would end before it gets there.
+    /// Adds slots up to the given number. A walk in progress visits the new slots before it
+    /// returns to the first slots. It must therefore visit as many slots more, or it would end
+    /// too early.
     fn grow(&mut self, slots: usize) {
         let new = slots.saturating_sub(self.slots);
         self.slots += new;
@@ -86,28 +125,35 @@ impl Watchers {
     }
 }
 
-/// What a watcher's presence means for the life of a task.
+/// Makes room for one more entry. The list grows by a quarter. If it doubled, a server with many
+/// subscriptions would hold up to half of its lists for nothing.
+fn make_room<T>(list: &mut Slab<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / 4).max(1));
+    }
+}
+
+/// The effect of a watcher on the life of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// It asked for this task: the task stays known for as long as it watches.
+    /// The watcher asked for this task. The bus keeps the task while it watches.
     Keeps,
-    /// It watches whatever its pattern matches: when retention says so the task
-    /// goes, and the watcher lets go of it. Otherwise one dashboard would keep
-    /// every task there ever was.
+    /// The watcher asked for a pattern. Retention may remove the task, and the watcher then drops
+    /// it. Otherwise one dashboard would keep every task for ever.
     Follows,
 }
 
 /// Where a new cursor starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// At the head: what comes next is the first event.
+    /// At the head. The next event is the first one.
     Live,
-    /// With up to so many of the newest retained events.
+    /// With up to this many of the newest retained events.
     History(u64),
-    /// With everything that is retained.
+    /// With all retained events.
     Retained,
-    /// The same, for a task that has appeared while the subscriber was there: what is
-    /// missing has overrun it, and did not expire before it came.
+    /// With all retained events of a task that appeared while the subscriber was there. Missing
+    /// events have overrun the subscriber. They did not expire before it came.
     Appeared,
     /// After the last event that the subscriber has seen.
     After(Position),
@@ -122,41 +168,41 @@ impl From<Since> for Start {
     }
 }
 
-/// What joining gave: a cursor, and how its start relates to what was asked for.
+/// The result of joining: a cursor, and how its start relates to the request.
 ///
-/// What is missing between the two is what the cursor's first step says.
+/// The cursor's first step reports any events that are missing between the two.
 #[derive(Debug, Clone)]
 pub struct Joined {
     /// Where delivery begins.
     pub cursor: Cursor,
-    /// Whether everything asked for is there.
+    /// True if every requested event is there.
     pub recovered: bool,
-    /// The position asked for lies after the head: to be said before the first event,
-    /// by a reset.
+    /// True if the requested position lies after the head. A reset must report this before the
+    /// first event.
     pub ahead: bool,
-    /// Where the log stood at that moment.
+    /// The state of the log at that moment.
     pub standing: Standing,
 }
 
-/// A log and its watchers. Tasks have one; so has every client's inbox.
+/// A log and its watchers. Each task has a topic, and so does each client's inbox.
 pub struct Topic {
-    log: Mutex<Log>,
-    /// Mirrors the log's head for those who only want to know how far behind they are.
+    log: Lock<Log, place::Topic>,
+    /// A copy of the log's head. Readers that need only the lag read it without the log's lock.
     head: AtomicU64,
-    pub(crate) watchers: Mutex<Watchers>,
+    pub(crate) watchers: Lock<Watchers, place::Topic>,
     watcher_count: AtomicUsize,
-    /// Those of them that keep the topic.
+    /// The number of watchers that keep the topic.
     keeper_count: AtomicUsize,
-    /// Mirrors the log's `closed`.
+    /// A copy of the log's `closed`.
     closed: AtomicBool,
-    /// Something was published since the pass last looked.
+    /// True if an event was published since the pass last looked.
     pub(crate) moved: AtomicBool,
-    /// The topic is in the fan-out queue or being passed over.
+    /// True if the topic is in the fan-out queue, or a pass is visiting it.
     pub(crate) queued: AtomicBool,
-    /// All of the pass's watchers have had everything up to here.
+    /// All of the pass's watchers have received everything up to this offset.
     pub(crate) settled: AtomicU64,
     fanout: Arc<Fanout>,
-    /// Who is to know whether anybody watches.
+    /// The receiver of the news whether the task has a watcher.
     interest: Option<(TaskId, Arc<dyn Interest>)>,
 }
 
@@ -165,7 +211,7 @@ impl Topic {
         Self::of_interest(log, fanout, None)
     }
 
-    /// One of which is said elsewhere whether anybody watches it.
+    /// Creates a topic that tells `interest` whether it has a watcher.
     pub(crate) fn of_interest(
         log: Log,
         fanout: Arc<Fanout>,
@@ -173,9 +219,9 @@ impl Topic {
     ) -> Arc<Self> {
         let head = log.head();
         Arc::new(Self {
-            log: Mutex::new(log),
+            log: Lock::new(log),
             head: AtomicU64::new(head),
-            watchers: Mutex::default(),
+            watchers: Lock::default(),
             watcher_count: AtomicUsize::new(0),
             keeper_count: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -187,52 +233,49 @@ impl Topic {
         })
     }
 
-    /// The newest offset; 0 while there is none.
+    /// Returns the newest offset, or 0 if there is none.
     pub fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
     }
 
-    /// How many watchers are attached.
+    /// Returns the number of attached watchers.
     pub fn watcher_count(&self) -> usize {
         self.watcher_count.load(Ordering::Acquire)
     }
 
-    /// How many of them keep it.
+    /// Returns the number of watchers that keep the topic.
     pub(crate) fn keeper_count(&self) -> usize {
         self.keeper_count.load(Ordering::Acquire)
     }
 
-    /// Whether the topic has left the registry. A follower that has taken what
-    /// there was lets go of it then; the task may come back as another topic.
+    /// Returns whether the topic has left the registry. A follower that has taken the remaining
+    /// events then detaches. The task may come back as another topic.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Guard<'_, Log, place::Topic> {
+        self.log.lock()
     }
 
-    pub(crate) fn lock_watchers(&self) -> MutexGuard<'_, Watchers> {
-        self.watchers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn lock_watchers(&self) -> Guard<'_, Watchers, place::Topic> {
+        self.watchers.lock()
     }
 
-    /// Mirrors the head, and charges what the log holds; called under the log's lock whenever it has changed.
+    /// Copies the head, and charges the bytes of the log. The caller holds the log's lock after
+    /// a change.
     pub(crate) fn mirror(&self, log: &mut Log) {
         log.recount();
         self.head.store(log.head(), Ordering::Release);
         self.closed.store(log.closed, Ordering::Release);
     }
 
-    /// Has the watchers look; called after a change, without the log's lock.
+    /// Makes the watchers look. The caller calls it after a change, without the log's lock.
     pub(crate) fn announce(self: &Arc<Self>) {
         self.announce_since(Instant::now());
     }
 
-    /// The same, of a change that began earlier, for whoever has the time at hand.
+    /// Makes the watchers look after a change that began at `since`.
     pub(crate) fn announce_since(self: &Arc<Self>, since: Instant) {
         if self.watcher_count() == 0 {
             return;
@@ -243,7 +286,7 @@ impl Topic {
         }
     }
 
-    /// Takes a picture of the log, with the chunks from `from` on.
+    /// Fills a view of the log, with the chunks from `from` on.
     pub fn fill(&self, view: &mut View, from: u64) {
         let mut log = self.lock();
         log.seal();
@@ -257,33 +300,30 @@ impl Topic {
         log.collect(from.max(log.first()), &mut view.chunks);
     }
 
-    /// Where the log stands.
+    /// Returns the state of the log.
     pub fn standing(&self) -> Standing {
         standing(&self.lock())
     }
 
-    /// The task's state; none for an inbox.
+    /// Returns the task's state. Returns `None` for an inbox.
     pub fn snapshot(&self) -> Option<Arc<TaskSnapshot>> {
         self.lock().snapshot.clone()
     }
 
-    /// Attaches a watcher. Next it asks for a cursor by [`join`](Self::join).
+    /// Attaches a watcher. Call [`join`](Self::join) next to get a cursor.
     ///
-    /// In this order nothing falls between: a publisher that appends after the
-    /// join finds the watcher here, one that appended before is in what it sees.
+    /// In this order no event is lost. A publisher that appends after the join finds the watcher
+    /// attached. An event that was appended before is in the cursor's view.
     ///
-    /// None when the topic has left the registry: look the task up again.
+    /// Returns `None` if the topic has left the registry. Look the task up again.
     pub fn attach(&self, watcher: Arc<dyn Watcher>, key: usize, hold: Hold) -> Option<AttachId> {
         let id = {
             let mut watchers = self.lock_watchers();
             watchers.serial = watchers.serial.wrapping_add(1);
             let serial = watchers.serial;
-            let slot = watchers.entries.insert(Entry {
-                serial,
-                watcher,
-                key,
-                hold,
-            });
+            make_room(&mut watchers.entries);
+            let entry = Entry::new(watcher, serial, key, hold);
+            let slot = watchers.entries.insert(entry);
             watchers.grow(slot + 1);
             let before = self.watcher_count.fetch_add(1, Ordering::SeqCst);
             if let (0, Some((task_id, interest))) = (before, &self.interest) {
@@ -299,13 +339,13 @@ impl Topic {
         Some(id)
     }
 
-    /// Where a cursor starts, and what the log and the task's state are at that
-    /// very moment: one critical section, so replay and live have no seam.
+    /// Returns the start of a cursor, with the log and the task's state at the same moment. This
+    /// is one critical section, so nothing is lost between replay and live events.
     pub fn join(&self, start: &Start) -> Joined {
         join(&self.lock(), start)
     }
 
-    /// Where a cursor is, to go on from later.
+    /// Returns the position of a cursor, to continue from later.
     pub fn position(&self, cursor: &Cursor) -> Position {
         let log = self.lock();
         if cursor.generation() == log.generation() {
@@ -314,20 +354,21 @@ impl Topic {
                 offset: cursor.delivered(),
             };
         }
-        // Its numbers are another log's; no epoch of ours has this text. An offset of 0
-        // would be good in any epoch, and the subscriber would not be told.
+        // The cursor's numbers belong to another log, and no epoch of this bus has this text. An
+        // offset of 0 would be valid in any epoch, and the subscriber would get no reset.
         Position {
             epoch: Epoch::new("gone").expect("a literal of the epoch's alphabet"),
             offset: Offset::FIRST,
         }
     }
 
-    /// Changes what a watcher's presence means.
+    /// Changes the effect of a watcher on the life of the task.
     pub fn set_hold(&self, id: AttachId, hold: Hold) {
         let mut watchers = self.lock_watchers();
         let entry = watchers.entries.get_mut(id.slot());
         if let Some(entry) = entry.filter(|entry| entry.serial == id.serial) {
-            let before = std::mem::replace(&mut entry.hold, hold);
+            let before = entry.hold();
+            entry.set_hold(hold);
             self.count_keeper(hold, true);
             self.count_keeper(before, false);
         }
@@ -341,14 +382,14 @@ impl Topic {
         };
     }
 
-    /// Takes a watcher away. Its `advance` may be running once more meanwhile.
+    /// Detaches a watcher. Its `advance` may run once more in the meantime.
     pub fn detach(&self, id: AttachId) {
         let mut watchers = self.lock_watchers();
-        // The pass may have forgotten it already, and the slot may be another's.
+        // The pass may have removed it already, and the slot may belong to another watcher.
         let same = |entry: &Entry| entry.serial == id.serial;
         if watchers.entries.get(id.slot()).is_some_and(same) {
             let entry = watchers.entries.remove(id.slot());
-            self.count_keeper(entry.hold, false);
+            self.count_keeper(entry.hold(), false);
             self.watcher_count.fetch_sub(1, Ordering::SeqCst);
             if watchers.entries.is_empty() {
                 if let Some((task_id, interest)) = &self.interest {
@@ -390,10 +431,10 @@ fn join(log: &Log, start: &Start) -> Joined {
         Start::History(count) => (at(first.max((head + 1).saturating_sub(*count))), true),
         Start::Retained => (at(1), first == 1),
         Start::Appeared => (Cursor::new(1, (generation, naming)), first == 1),
-        // Before the first event there is one place, whatever its epoch was called:
-        // another node may have begun the task since.
+        // There is one place before the first event, in any epoch. Another node may have begun
+        // the task since.
         Start::After(position) if position.offset == Offset::ZERO => (at(1), first == 1),
-        // A cursor of another generation finds out at its first step.
+        // A cursor of another generation gets a reset at its first step.
         Start::After(position) if position.epoch != *log.epoch() => {
             (Cursor::new(1, (generation.wrapping_sub(1), naming)), false)
         }

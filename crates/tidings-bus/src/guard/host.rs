@@ -1,4 +1,4 @@
-//! The bus as the way in which a task's events leave the program.
+//! Lets a task of this process publish its events through the bus.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,10 +18,10 @@ use super::job::{Job, Receipt};
 use super::{Commands, Reporter, TaskBuilder};
 use crate::bus::EventBus;
 use crate::deliver::subscription::Subscription;
-use crate::publish::append::{PublishError, Published};
+use crate::publish::append::{Prepared, PublishError, Published};
 use crate::store::StoreError;
 
-/// What happens to a task of the bus, as its worker hears it.
+/// The updates of a task of the bus, for the worker of the task.
 #[derive(Debug)]
 pub struct Updates(Subscription);
 
@@ -89,7 +89,7 @@ impl Host for EventBus {
     }
 
     fn leave(&self, job: &Job, end: NewEvent) {
-        // Refused if the task has ended already.
+        // The bus refuses this if the task has ended already.
         drop(self.end(job, end));
     }
 
@@ -101,7 +101,7 @@ impl Host for EventBus {
         let (asked, receipt) = Receipt::new();
         let (bus, task_id) = (self.clone(), task_id.clone());
         self.shared.spawn(async move {
-            // Dropped if nobody wants to know any more.
+            // The answer is dropped if the caller does not wait for it.
             let _ = asked.send(bus.publish(&task_id, event).await);
         });
         receipt
@@ -137,7 +137,7 @@ impl Host for EventBus {
 }
 
 impl EventBus {
-    /// Begins a task that this process does; see [`Task`](super::Task).
+    /// Begins a task of this process. See [`Task`](super::Task).
     pub fn begin<I>(&self, task_id: I) -> TaskBuilder
     where
         I: TryInto<TaskId>,
@@ -146,7 +146,7 @@ impl EventBus {
         TaskBuilder::new(self.clone(), task_id)
     }
 
-    /// Does work as a task; see [`TaskBuilder::run`](tidings_scope::TaskBuilder::run).
+    /// Runs work as a task. See [`TaskBuilder::run`](tidings_scope::TaskBuilder::run).
     ///
     /// ```no_run
     /// # async fn example(bus: tidings_bus::EventBus) -> Result<(), tidings_bus::guard::RunError> {
@@ -161,10 +161,10 @@ impl EventBus {
     /// ```
     ///
     /// # Errors
-    /// The task was not started, failed, or was cancelled.
+    /// Fails if the task was not started, failed, or was cancelled.
     ///
     /// # Cancel safety
-    /// Dropped, the work is dropped and the task is reported as failed.
+    /// If the future is dropped, the work is dropped and the task is reported as failed.
     pub async fn run<I, F, W, T>(&self, task_id: I, work: F) -> Result<T, RunError<PublishError>>
     where
         I: TryInto<TaskId>,
@@ -176,18 +176,18 @@ impl EventBus {
         self.begin(task_id).run(work).await
     }
 
-    /// Returns the commands that a task is given which this process does not do as a
-    /// [`Task`](super::Task).
+    /// Returns the commands for a task that does not run as a [`Task`](super::Task) of this
+    /// process.
     pub fn commands(&self, task_id: &TaskId) -> Commands {
         Commands::of_other(self.clone(), task_id.clone())
     }
 
-    /// Publishes one event without waiting, from any thread: for `Drop`, rayon and
+    /// Publishes one event without waiting, from any thread. Use it in `Drop`, in rayon and in
     /// plain threads.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish). A bus with a store has to wait for it, and
-    /// answers `Unavailable`.
+    /// Fails as [`publish`](Self::publish) does. A bus with a store cannot publish without
+    /// waiting, and returns `Unavailable`.
     pub fn try_publish(
         &self,
         task_id: &TaskId,
@@ -198,7 +198,8 @@ impl EventBus {
             let error = StoreError::Unavailable(cause.into());
             return Err(PublishError::Unavailable(Arc::new(error)));
         }
-        let prepared = self.shared.prepare(event)?;
+        let payload = self.shared.read(&event)?;
+        let prepared = Prepared::of(None, event, payload);
         self.shared
             .publish_alone(task_id, &prepared, Instant::now())
     }
@@ -207,11 +208,11 @@ impl EventBus {
         self.shared.store.is_some()
     }
 
-    /// Waits until a task has ended. A task that has ended already is not waited for;
-    /// one that is not known yet is. None if the bus is shut down before.
+    /// Waits until a task has ended. Returns at once if the task has ended already. Waits for a
+    /// task that is not known yet. Returns `None` if the bus is shut down before.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// A dropped future changes nothing.
     pub async fn wait(&self, task_id: &TaskId) -> Option<Outcome> {
         let mut watch = self.watch(task_id);
         while watch.recv().await.is_some() {
@@ -219,7 +220,7 @@ impl EventBus {
                 return Some(outcome);
             }
         }
-        // The last word of a bus that is shut down.
+        // The last state of a bus that is shut down.
         self.snapshot(task_id).as_ref().and_then(Outcome::of)
     }
 }

@@ -1,7 +1,7 @@
-//! A task of this process, and the reports that are on their way to its log.
+//! A task of this process, with the reports that its log does not have yet.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use super::queue::{Asked, Queue, Report};
 use crate::bus::EventBus;
+use crate::lock::{Guard, Lock, place};
 use crate::publish::append::{PublishError, Published};
 
 /// The pause after the store was unavailable.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// The answer to an event, later. Dropping it takes nothing back.
+/// The answer to an event, when it comes. Dropping the receipt does not take the event back.
 #[derive(Debug)]
 pub struct Receipt(oneshot::Receiver<Result<Published, PublishError>>);
 
@@ -46,13 +47,13 @@ struct Own {
     task_id: TaskId,
     source: Option<Source>,
     run: Option<u32>,
-    state: Mutex<State>,
+    state: Lock<State, place::Job>,
 }
 
 #[derive(Debug)]
 struct State {
     queue: Queue,
-    /// A task of the bus is publishing what is in the queue.
+    /// True while a tokio task of the bus publishes the reports of the queue.
     draining: bool,
     told: Instant,
     progress: Option<Data>,
@@ -70,12 +71,12 @@ impl Job {
             task_id,
             source,
             run,
-            state: Mutex::new(state),
+            state: Lock::new(state),
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, State, place::Job> {
+        self.0.state.lock()
     }
 
     pub(super) fn losses(&self) -> Losses<PublishError> {
@@ -136,7 +137,7 @@ impl Job {
         }
     }
 
-    /// Publishes what is in the queue, in order.
+    /// Publishes the reports of the queue, in order.
     async fn drain(self, bus: EventBus) {
         loop {
             let next = {

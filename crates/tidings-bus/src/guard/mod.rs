@@ -1,4 +1,4 @@
-//! A task that this process does: begun, reported on, and ended whatever happens.
+//! Runs a task in this process: begins it, reports on it, and always ends it.
 //!
 //! The names are those of `tidings-client`, so code can move from a process with a
 //! bus to a process with a client and back.
@@ -15,12 +15,11 @@ pub use job::{Job, Receipt};
 pub use tidings_protocol::Cancelled;
 pub use tidings_scope::{Answered, BoxError};
 
-/// A running task of this process, and the duty to say how it ended: see
-/// [`tidings_scope::Task`].
+/// A running task of this process, which must report how it ended. See [`tidings_scope::Task`].
 ///
-/// Without a store an event is in the log when the report returns. With a store
-/// reports are published in order by a task of the bus; while the store is
-/// unavailable they wait in a bounded queue.
+/// Without a store, an event is in the log when the report returns. With a store, the bus
+/// publishes the reports in order in the background. While the store is unavailable, the
+/// reports wait in a bounded queue.
 ///
 /// ```
 /// use tidings_bus::{BusConfig, EventBus};
@@ -36,27 +35,27 @@ pub use tidings_scope::{Answered, BoxError};
 /// # }
 /// ```
 pub type Task = tidings_scope::Task<EventBus>;
-/// How a [`Task`] begins.
+/// Starts a [`Task`].
 pub type TaskBuilder = tidings_scope::TaskBuilder<EventBus>;
-/// A handle to report on a task with.
+/// A handle that reports on a task.
 pub type Reporter = tidings_scope::Reporter<EventBus>;
-/// A step of a task, and the duty to say how it ended.
+/// A step of a task, which must report how it ended.
 pub type TaskStep = tidings_scope::TaskStep<EventBus>;
-/// A text of a task that grows.
+/// A growing text of a task.
 pub type Output = tidings_scope::Output<EventBus>;
 /// The commands given to a task.
 pub type Commands = tidings_scope::Commands<EventBus>;
-/// A command, to be answered.
+/// A command that needs an answer.
 pub type Command = tidings_scope::Command<EventBus>;
-/// The end of a task on its way: a future.
+/// A future that completes when a task has ended.
 pub type Ending = tidings_scope::Ending<EventBus>;
-/// A task whose end is in its log.
+/// A task that has ended, with its end in its log.
 pub type Ended = tidings_scope::Ended<Published, PublishError>;
-/// Reports of a task that are not in its log.
+/// Reports of a task that never reached its log.
 pub type Losses = tidings_scope::Losses<PublishError>;
-/// A report that was refused for good.
+/// A report that was refused finally.
 pub type Refusal = tidings_scope::Refusal<PublishError>;
-/// Why the work of a task came to nothing.
+/// The reason why the work of a task failed.
 pub type RunError = tidings_scope::RunError<PublishError>;
-/// Why a question has no answer.
+/// The reason why a question has no answer.
 pub type AskError = tidings_scope::AskError<PublishError>;

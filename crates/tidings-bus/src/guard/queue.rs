@@ -1,4 +1,4 @@
-//! What a task has to say and the log does not have yet. Pure: no task, no clock.
+//! Reports of a task that its log does not have yet. Pure: no tokio task, no clock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use tokio::sync::oneshot;
 use crate::publish::append::{PublishError, Published};
 use crate::store::StoreError;
 
-/// Reports of one task that may wait for the store.
+/// The most reports of one task that wait for the store.
 const MAX_REPORTS: usize = 1_024;
 
 pub(super) type Asked = oneshot::Sender<Result<Published, PublishError>>;
 
-/// A report on its way.
+/// A report that waits to be published.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) event: NewEvent,
-    /// Somebody waits for the answer.
+    /// Set if a caller waits for the answer.
     asked: Option<Asked>,
-    /// Room is kept for it.
+    /// True if room is reserved for the report.
     kept: bool,
 }
 
@@ -47,14 +47,14 @@ impl Report {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     reports: VecDeque<Report>,
-    /// The end is among the reports, or was.
+    /// True once the queue has received the end of the task.
     pub(super) ended: bool,
     pub(super) losses: Losses<PublishError>,
 }
 
 impl Queue {
-    /// Takes a report. Without room the oldest that may be dropped gives way, or the
-    /// report itself.
+    /// Adds a report. If there is no room, the oldest report that may be dropped is dropped, or
+    /// this report itself.
     pub(super) fn push(&mut self, report: Report) {
         if self.reports.len() >= MAX_REPORTS && !report.kept {
             let droppable = |report: &Report| {
@@ -71,12 +71,12 @@ impl Queue {
         self.reports.push_back(report);
     }
 
-    /// The next report, which is kept until it is [settled](Self::settle).
+    /// Returns the next report. The queue keeps it until [`settle`](Self::settle).
     pub(super) fn next(&self) -> Option<&NewEvent> {
         self.reports.front().map(|report| &report.event)
     }
 
-    /// The next report was answered. One that the store could not take stays.
+    /// Records the answer to the next report. The report stays if the store could not take it.
     pub(super) fn settle(&mut self, answer: Result<Published, PublishError>) {
         if matches!(answer, Err(PublishError::Unavailable(_))) {
             return;
@@ -86,7 +86,7 @@ impl Queue {
         }
     }
 
-    /// There is no room for a report.
+    /// Refuses a report, because there is no room.
     fn refuse(&mut self, report: Report) {
         self.losses.dropped += 1;
         if let Some(asked) = report.asked {
@@ -96,7 +96,7 @@ impl Queue {
         }
     }
 
-    /// Tells whoever waits, and counts what was refused.
+    /// Sends the answer to a waiting caller, and counts a refused report.
     pub(super) fn told(&mut self, report: Report, answer: Result<Published, PublishError>) {
         if let Err(error) = &answer {
             let event_type = report.event.event_type.clone();
@@ -105,7 +105,7 @@ impl Queue {
             }
         }
         if let Some(asked) = report.asked {
-            // Dropped if nobody wants to know any more.
+            // The answer is dropped if the caller does not wait for it.
             let _ = asked.send(answer);
         }
     }

@@ -6,18 +6,18 @@ use std::sync::{Arc, Weak};
 
 use super::{Book, Charge, Group, Kind, OverLimit, Tally, add, zeroed};
 
-/// Names an account.
+/// The id of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(Arc<str>);
 
 impl AccountId {
-    /// Names the account of an authenticated subject.
+    /// Returns the id of an authenticated subject's account.
     pub fn subject(subject: &str) -> Self {
         Self(format!("subject:{subject}").into())
     }
 
-    /// Names the account of those who connect from an address. An IPv6 host owns
-    /// at least a /64 network, so all of that network is one account.
+    /// Returns the id of the account of all clients that connect from an address. An IPv6 host
+    /// owns at least a /64 network, so all of that network is one account.
     pub fn address(address: IpAddr) -> Self {
         let text = match address.to_canonical() {
             IpAddr::V4(address) => format!("address:{address}"),
@@ -29,7 +29,7 @@ impl AccountId {
         Self(text.into())
     }
 
-    /// Names the bus's own account: whoever embeds the bus.
+    /// Returns the id of the bus's own account. It pays for the program that embeds the bus.
     pub fn own() -> Self {
         Self("bus".into())
     }
@@ -55,7 +55,7 @@ pub(super) type Counts = [AtomicI64; Kind::ALL.len()];
 #[derive(Debug)]
 pub(super) struct Inner {
     id: AccountId,
-    /// Signed, because a release may be seen before the charge it belongs to.
+    /// Signed, because another thread may see a release before its charge.
     held: Counts,
     book: Arc<Book>,
 }
@@ -63,7 +63,7 @@ pub(super) struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let mut accounts = self.book.lock();
-        // Another thread may have made the account anew meanwhile.
+        // Another thread may have created the account again in the meantime.
         if accounts
             .get(&self.id)
             .is_some_and(|known| known.strong_count() == 0)
@@ -73,7 +73,7 @@ impl Drop for Inner {
     }
 }
 
-/// An owner that memory is charged to. Clones of the handle are one account.
+/// An owner of charged memory. Clones of the handle are one account.
 #[derive(Debug, Clone)]
 pub struct Account(Arc<Inner>);
 
@@ -106,16 +106,16 @@ impl Account {
         &self.0.id
     }
 
-    /// Charges `bytes` that are about to be taken.
+    /// Charges `bytes`. Call it before the memory is taken.
     ///
     /// # Errors
-    /// The account or its budget would be over its limit. Nothing is charged then.
+    /// Fails if the account or its budget would exceed its limit. Nothing is charged then.
     pub fn charge(&self, kind: Kind, bytes: u64) -> Result<Charge, OverLimit> {
         self.try_add(kind, bytes)?;
         Ok(Charge::of(self.clone(), kind, bytes))
     }
 
-    /// Charges `bytes` whatever the limits say.
+    /// Charges `bytes`, even beyond the limits.
     pub fn take(&self, kind: Kind, bytes: u64) -> Charge {
         self.add(kind, signed(bytes));
         Charge::of(self.clone(), kind, bytes)
@@ -136,8 +136,8 @@ impl Account {
         kinds.map(|kind| self.held(kind)).sum()
     }
 
-    /// Returns whether the account, or all together, hold more in one budget than
-    /// they may. [`take`](Self::take) can bring that about.
+    /// Returns whether the account, or all accounts together, exceed their limit in one budget.
+    /// [`take`](Self::take) can cause this.
     pub fn is_over(&self, group: Group) -> bool {
         let book = &self.0.book;
         let own = group == Group::Clients
@@ -151,7 +151,7 @@ impl Account {
         add(&self.0.book.groups[kind.group().index()], delta);
     }
 
-    /// Adds first and then looks, so that two callers cannot both take the last place.
+    /// Adds first and then checks, so that two callers cannot both take the last place.
     pub(super) fn try_add(&self, kind: Kind, bytes: u64) -> Result<(), OverLimit> {
         self.add(kind, signed(bytes));
         let group = kind.group();

@@ -3,11 +3,11 @@
 use super::account::signed;
 use super::{Account, AccountId, Kind};
 
-/// Why nothing was charged.
+/// The reason why nothing was charged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OverLimit {
-    /// The account holds as much as one account may. It has to give something back.
+    /// The account has reached the limit of one account. It must release memory first.
     #[error(
         "the account {account} holds its {limit} bytes, and one more {} does not fit: \
          end subscriptions, read answers, or close connections",
@@ -21,7 +21,7 @@ pub enum OverLimit {
         /// Bytes that one account may hold.
         limit: u64,
     },
-    /// All accounts together hold as much as they may. Try again later.
+    /// All accounts together have reached their limit. Try again later.
     #[error(
         "all clients together hold {limit} bytes, and one more {} does not fit: \
          try again later, or raise the server's limit",
@@ -36,7 +36,7 @@ pub enum OverLimit {
 }
 
 impl OverLimit {
-    /// Returns what was to be charged.
+    /// Returns the kind of memory that did not fit.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Account { kind, .. } | Self::Total { kind, .. } => *kind,
@@ -72,17 +72,18 @@ impl Charge {
         &self.account
     }
 
-    /// Changes the charge to `bytes`, whatever the limits say.
+    /// Changes the charge to `bytes`, even beyond the limits.
     pub fn resize(&mut self, bytes: u64) {
         self.account
             .add(self.kind, signed(bytes) - signed(self.bytes));
         self.bytes = bytes;
     }
 
-    /// Changes the charge to `bytes`. To shrink it always succeeds.
+    /// Changes the charge to `bytes`. A smaller charge always succeeds.
     ///
     /// # Errors
-    /// The account or its budget would be over its limit. The charge is as before then.
+    /// Fails if the account or its budget would exceed its limit. The charge then does not
+    /// change.
     pub fn try_resize(&mut self, bytes: u64) -> Result<(), OverLimit> {
         match bytes.checked_sub(self.bytes) {
             Some(more) if more > 0 => self.account.try_add(self.kind, more)?,
@@ -101,8 +102,8 @@ impl Drop for Charge {
     }
 }
 
-/// What one thing holds of several kinds. Its owner's lock guards it, so a
-/// change costs no more than a [`Charge`]'s.
+/// The charges of one object, of several kinds. The lock of the object's owner guards them, so
+/// a change costs no more than a change of a [`Charge`].
 #[derive(Debug)]
 pub(crate) struct Tally {
     account: Account,
@@ -117,7 +118,7 @@ impl Tally {
         }
     }
 
-    /// Changes what is held of one kind.
+    /// Changes the charge of one kind.
     pub(crate) fn set(&mut self, kind: Kind, bytes: u64) {
         let held = &mut self.bytes[kind.index()];
         if *held != bytes {
@@ -126,7 +127,7 @@ impl Tally {
         }
     }
 
-    /// Charges all of it to another account.
+    /// Moves all charges to another account.
     pub(crate) fn move_to(&mut self, account: &Account) {
         if self.account != *account {
             for kind in Kind::ALL {

@@ -1,8 +1,8 @@
-//! What memory is held for.
+//! The kinds of memory.
 
 use serde::Serialize;
 
-/// What a client can make the server hold.
+/// A kind of memory that a client can make the server hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -21,15 +21,20 @@ pub enum Kind {
     Producers,
     /// Leases of tasks.
     Lease,
-    /// Tasks that are subscribed to and were never published to.
+    /// The bus's records of tasks that name a parent.
+    Tree,
+    /// The memory that a store needs for each of its tasks, whether the bus has the task in memory
+    /// or not.
+    Store,
+    /// Tasks that have subscribers but never had an event.
     Undeclared,
     /// Cursors of subscriptions.
     Cursor,
     /// Clients that are kept while they are offline.
     KeptClient,
-    /// What a pattern subscription holds beside its cursors.
+    /// The memory of a pattern subscription without its cursors.
     Pattern,
-    /// Answers that are made and not yet read by the client.
+    /// Answers that the client has not read yet.
     Answer,
     /// Messages in inboxes.
     Inbox,
@@ -40,15 +45,16 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Group {
-    /// What publishers make the server hold. A full budget evicts tasks.
+    /// Memory that publishers make the server hold. If the budget is full, the bus evicts tasks.
     Tasks,
-    /// What subscribers and requests make the server hold. A full budget refuses.
+    /// Memory that subscribers and requests make the server hold. If the budget is full, the bus
+    /// refuses more.
     Clients,
 }
 
 impl Kind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Task,
         Kind::Events,
         Kind::Snapshot,
@@ -56,6 +62,8 @@ impl Kind {
         Kind::EventIds,
         Kind::Producers,
         Kind::Lease,
+        Kind::Tree,
+        Kind::Store,
         Kind::Undeclared,
         Kind::Cursor,
         Kind::KeptClient,
@@ -66,7 +74,7 @@ impl Kind {
 
     /// Returns the budget that this kind belongs to.
     pub fn group(self) -> Group {
-        if self.index() <= Kind::Lease.index() {
+        if self.index() <= Kind::Store.index() {
             Group::Tasks
         } else {
             Group::Clients
@@ -83,6 +91,8 @@ impl Kind {
             Self::EventIds => "event_ids",
             Self::Producers => "producers",
             Self::Lease => "lease",
+            Self::Tree => "tree",
+            Self::Store => "store",
             Self::Undeclared => "undeclared",
             Self::Cursor => "cursor",
             Self::KeptClient => "kept_client",
@@ -118,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_publishers_cause_is_the_budget_of_tasks() {
-        assert_eq!(Kind::Lease.group(), Group::Tasks);
+        assert_eq!(Kind::Store.group(), Group::Tasks);
         assert_eq!(Kind::Undeclared.group(), Group::Clients);
     }
 }

@@ -1,17 +1,17 @@
-//! Who makes the server hold how much memory.
+//! Records how much memory each account makes the server hold.
 //!
-//! Everything that a client can make the server hold is charged to an
-//! [`Account`] where the memory is taken, and released where it is given back.
-//! An account is a subject, an address, or the bus itself. The caller chooses.
+//! A charge to an [`Account`] stands for memory that a client makes the server hold. The charge
+//! begins where the memory is taken, and ends where the memory is released. An account is a
+//! subject, an address, or the bus itself. The caller chooses.
 //!
 //! There are two budgets, see [`Group`]:
 //!
-//! * *Tasks*: a publish is never refused by the ledger. When this budget is full,
-//!   the bus evicts tasks, those of the account that holds most first.
-//! * *Clients*: [`Account::charge`] refuses what exceeds the account's limit or
-//!   the budget. The error names the limit, and says what would help.
+//! * *Tasks*: the ledger never refuses a publish. When this budget is full, the bus evicts
+//!   tasks. The account that holds the most memory loses tasks first.
+//! * *Clients*: [`Account::charge`] refuses a charge beyond the account's limit or the budget.
+//!   The error names the limit and a remedy.
 //!
-//! A charge costs two relaxed atomic additions. No lock is taken.
+//! A charge costs two relaxed atomic additions and takes no lock.
 //!
 //! ```
 //! use tidings_bus::{AccountId, Kind, Ledger, LedgerLimits};
@@ -40,8 +40,10 @@ mod charge;
 mod kind;
 
 use std::collections::HashMap;
+
+use crate::lock::{Guard, Lock, place};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 pub use account::{Account, AccountId};
 use account::{Counts, Inner};
@@ -49,14 +51,14 @@ pub(crate) use charge::Tally;
 pub use charge::{Charge, OverLimit};
 pub use kind::{Group, Kind};
 
-/// How many bytes may be held.
+/// The limits of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerLimits {
     /// Bytes of tasks, over all accounts.
     pub tasks: u64,
-    /// Bytes of what clients hold beside tasks, over all accounts.
+    /// Bytes that clients hold in addition to tasks, over all accounts.
     pub clients: u64,
-    /// Bytes of that for one account. The bus's own account has no such limit.
+    /// Bytes that one account may hold as a client. The bus's own account has no such limit.
     pub account: u64,
 }
 
@@ -70,7 +72,7 @@ impl LedgerLimits {
     }
 }
 
-/// What one account holds.
+/// The memory of one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
     /// The account.
@@ -79,28 +81,28 @@ pub struct Holding {
     pub bytes: u64,
 }
 
-/// All accounts, and what they hold together.
+/// All accounts, and the memory that they hold together.
 ///
-/// A handle: clones share one ledger.
+/// A `Ledger` is a handle. Clones share one ledger.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     book: Arc<Book>,
     own: Account,
 }
 
-/// What all accounts share.
+/// The state that all accounts share.
 #[derive(Debug)]
 struct Book {
     limits: LedgerLimits,
     groups: [AtomicI64; Group::COUNT],
-    /// Charges refused for the limit of an account, and of a budget.
+    /// The number of charges refused for the limit of an account, and for a budget.
     refused: [AtomicU64; 2],
-    accounts: Mutex<HashMap<AccountId, Weak<Inner>>>,
+    accounts: Lock<HashMap<AccountId, Weak<Inner>>, place::Leaf>,
 }
 
 impl Book {
-    fn lock(&self) -> MutexGuard<'_, HashMap<AccountId, Weak<Inner>>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, HashMap<AccountId, Weak<Inner>>, place::Leaf> {
+        self.accounts.lock()
     }
 
     fn held(&self, group: Group) -> u64 {
@@ -109,21 +111,21 @@ impl Book {
 }
 
 impl Ledger {
-    /// Makes an empty ledger.
+    /// Creates an empty ledger.
     pub fn new(limits: LedgerLimits) -> Self {
         let book = Arc::new(Book {
             limits,
             groups: Default::default(),
             refused: Default::default(),
-            accounts: Mutex::default(),
+            accounts: Lock::default(),
         });
         let own = Account::new(AccountId::own(), &book);
         book.lock().insert(AccountId::own(), own.downgrade());
         Self { book, own }
     }
 
-    /// Returns the account with this id. It is made if it is new, and forgotten
-    /// when nobody has a handle or a charge of it any more.
+    /// Returns the account with this id. Creates the account if it is new. The ledger forgets it
+    /// when its last handle and its last charge are dropped.
     pub fn account(&self, id: &AccountId) -> Account {
         let mut accounts = self.book.lock();
         if let Some(known) = accounts.get(id).and_then(Weak::upgrade) {
@@ -154,8 +156,8 @@ impl Ledger {
         self.held(group) > self.book.limits.of(group)
     }
 
-    /// Returns how many charges were refused: for the limit of an account, and for
-    /// that of a budget.
+    /// Returns the number of refused charges: first those for the limit of an account, then
+    /// those for a budget.
     pub fn refused(&self) -> (u64, u64) {
         let [account, total] = &self.book.refused;
         (
@@ -164,20 +166,20 @@ impl Ledger {
         )
     }
 
-    /// Returns the bytes that all accounts hold of each kind. Looks at every account.
+    /// Returns the bytes that all accounts hold of each kind. Reads every account.
     pub fn held_by_kind(&self) -> Vec<(Kind, u64)> {
         let accounts = self.live();
         let sum = |kind| accounts.iter().map(|account| account.held(kind)).sum();
         Kind::ALL.map(|kind| (kind, sum(kind))).to_vec()
     }
 
-    /// Returns the number of accounts that somebody has a handle or a charge of.
+    /// Returns the number of accounts with a handle or a charge.
     pub fn accounts(&self) -> usize {
         self.book.lock().len()
     }
 
-    /// Returns the accounts that hold more than an equal share of a budget, those
-    /// that hold most first. Looks at every account.
+    /// Returns the accounts that hold more than an equal share of a budget, the largest first.
+    /// Reads every account.
     pub fn over_share(&self, group: Group) -> Vec<Holding> {
         let held = self.live().into_iter().map(|account| Holding {
             bytes: account.held_in(group),
@@ -189,13 +191,13 @@ impl Ledger {
     fn live(&self) -> Vec<Account> {
         let accounts = self.book.lock();
         let live = accounts.values().filter_map(Weak::upgrade);
-        // Collected: dropping the last handle of an account takes the lock.
+        // Collected first, because dropping the last handle of an account takes the lock.
         live.map(Account::from_inner).collect()
     }
 }
 
-/// The decision who is over their share of `limit`: an equal part for each account
-/// that holds anything.
+/// Selects the accounts that hold more than their share of `limit`. The share is an equal part
+/// for each account that holds memory.
 fn over_share(mut holdings: Vec<Holding>, limit: u64) -> Vec<Holding> {
     holdings.retain(|holding| holding.bytes > 0);
     let share = limit / (holdings.len() as u64).max(1);

@@ -1,19 +1,21 @@
-//! A run of records that will not change any more.
+//! A sealed sequence of records.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
+
+use crate::lock::{Lock, place};
 
 use tidings_protocol::{Epoch, EventClass, EventType, TaskId, Timestamp};
 
-/// What the log keeps about a record beside its bytes.
+/// The data about a record in addition to its bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordMeta {
     /// Where the record's bytes end within the chunk; it starts where the one before ends.
     pub(crate) end: u32,
     /// Bytes of transport framing in front of the JSON text.
     pub(crate) frame_header_len: u8,
-    /// An `output_delta` of the same output as the record before.
+    /// True for an `output_delta` of the same output as the record before.
     pub(crate) continues: bool,
-    /// A `log` that ends a stall: to leave it out would change a subscriber's state.
+    /// True for a `log` that ends a stall. Leaving it out would change a subscriber's state.
     pub(crate) ends_stall: bool,
     /// The `data` object, relative to the start of the JSON text.
     pub(crate) data: (u32, u32),
@@ -23,8 +25,8 @@ pub(crate) struct RecordMeta {
 
 /// Sealed, immutable, contiguous records: header, text, header, text, …
 ///
-/// Readers hold chunks by `Arc` and need no lock while they write from them to
-/// a socket, so a publisher never waits for a system call.
+/// Readers hold chunks by `Arc`, and write from them to a socket without a lock. A publisher
+/// therefore never waits for a system call.
 #[derive(Debug)]
 pub struct Chunk {
     pub(crate) task: Option<TaskId>,
@@ -34,10 +36,10 @@ pub struct Chunk {
     pub(crate) records: Box<[RecordMeta]>,
     /// The first offset that the one record stands for, if it is a merged one.
     pub(crate) merged_from: Option<u64>,
-    copies: Mutex<Vec<Copied>>,
+    copies: Lock<Vec<Copied>, place::Leaf>,
 }
 
-/// The frame of one record, that somebody may still hold.
+/// The copied frame of one record. A reader may still hold it.
 #[derive(Debug)]
 struct Copied {
     index: usize,
@@ -59,7 +61,7 @@ impl Chunk {
             bytes,
             records,
             merged_from: None,
-            copies: Mutex::default(),
+            copies: Lock::default(),
         }
     }
 
@@ -123,15 +125,15 @@ impl Chunk {
         self.last()
     }
 
-    /// How many whole records lie within the first `written` bytes after the
-    /// start of `from`, and how many bytes of the next one.
+    /// Returns the number of whole records in the first `written` bytes after the start of `from`.
+    /// Also returns the number of bytes of the next record.
     ///
-    /// This is how a writer turns "the socket took n bytes" into a cursor.
+    /// A writer uses it to turn the number of bytes that a socket took into a cursor.
     pub fn whole_records(&self, from: u64, written: usize) -> (u64, usize) {
         let first = self.index_of(from);
         let start = self.start_of(first);
         let target = start + written;
-        // Most writes take everything, so look at the end before searching.
+        // Most writes take everything, so check the end before searching.
         let ends = &self.records[first..];
         let whole = match ends.last() {
             Some(last) if last.end as usize <= target => ends.len(),
@@ -145,20 +147,20 @@ impl Chunk {
         (whole as u64, target - boundary)
     }
 
-    /// The frame of one record, to finish what a socket took only part of.
+    /// Returns a copy of one record's frame, to finish a record that a socket took only in part.
     ///
-    /// The chunk would stay in memory, long after retention, until that socket has
-    /// room again. All who ask for the same record while somebody has it share it:
-    /// sockets of one size are full at the same record, by the thousand.
+    /// Without the copy, the chunk would stay in memory until the socket has room again, long
+    /// after retention. Callers that need the same record at the same time share one copy.
+    /// Thousands of sockets of the same size are full at the same record.
     pub fn copy_of(&self, offset: u64) -> Arc<[u8]> {
         let index = self.index_of(offset);
-        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut copies = self.copies.lock();
         let known = copies.iter().find(|known| known.index == index);
         if let Some(frame) = known.and_then(|known| known.frame.upgrade()) {
             return frame;
         }
         let frame: Arc<[u8]> = self.frame(index).into();
-        // What nobody holds any more takes memory until it is forgotten.
+        // Remove frames without a holder. Their entries would take memory.
         copies.retain(|known| known.frame.strong_count() > 0);
         copies.push(Copied {
             index,
@@ -167,7 +169,7 @@ impl Chunk {
         frame
     }
 
-    /// One chunk with the records of all of these, which follow each other.
+    /// Creates one chunk with the records of all given chunks, which follow each other.
     pub(crate) fn merge(parts: &[Arc<Chunk>]) -> Chunk {
         let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
         let records: usize = parts.iter().map(|part| part.records.len()).sum();
@@ -217,7 +219,7 @@ mod tests {
         drop(first);
         let second = chunk.copy_of(8);
         assert_eq!(&*second, b"tw");
-        assert_eq!(chunk.copies.lock().unwrap().len(), 1, "the first is gone");
+        assert_eq!(chunk.copies.lock().len(), 1, "the first is gone");
         assert_eq!(&*chunk.copy_of(7), b"one");
         assert!(Arc::ptr_eq(&second, &chunk.copy_of(8)));
     }

@@ -1,11 +1,10 @@
-//! A task's log: records with offsets, laid down once, trimmed from the front.
+//! A task's log: records with offsets, written once, removed from the front.
 //!
-//! Plain data under its owner's lock. New records go to a *tail* that grows in
-//! place; whoever reads *seals* the tail into an immutable [`Chunk`] and keeps
-//! that by `Arc`. Under load a seal therefore collects everything published
-//! since the last one, and a backlog leaves in one write from contiguous
-//! bytes; at rest every event is its own chunk, and runs of small chunks are
-//! merged (each byte is copied once more, never again).
+//! The log is plain data under its owner's lock. New records go to a *tail* that grows in
+//! place. A reader *seals* the tail into an immutable [`Chunk`] and keeps the chunk by `Arc`.
+//! Under load, a seal collects all events since the last seal, and a backlog leaves in one
+//! write from contiguous bytes. At rest, every event is its own chunk. The log merges runs of
+//! small chunks, which copies each byte once more.
 
 mod chunk;
 mod outputs;
@@ -28,40 +27,43 @@ pub use outputs::{
     BlockPlan, OUTPUT_BLOCK, OutputChange, OutputChanges, OutputExtent, OutputLimits, OutputText,
     blocks_in, blocks_of, cut_out, kept_part,
 };
-pub(crate) use outputs::{Extents, Outputs};
+pub(crate) use outputs::{Extents, Outputs, changes_outputs};
 pub use record::EventRecord;
 pub(crate) use record::Run;
 pub use view::{Standing, View};
 
-/// A chunk is sealed, and small chunks are merged, at this size. Large enough
-/// that a lagging reader needs few slices, small enough that a chunk whose
-/// last record is still retained holds little that is not.
+/// The size at which a chunk is sealed, and up to which small chunks are merged. A larger chunk
+/// needs fewer slices per lagging reader. A smaller chunk holds fewer old records when only its
+/// last record is retained.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
-/// So many small chunks in a row are merged into one.
+/// The number of small chunks in a row that are merged into one.
 const MERGE_RUN: usize = 32;
 
-/// What a record costs beyond its bytes: its `RecordMeta` and a share of its chunk.
+/// Bytes of a record in addition to its text: its `RecordMeta` and a share of its chunk.
 pub(crate) const RECORD_OVERHEAD: usize = 64;
 
-/// A snapshot is charged in steps of so many bytes.
+/// Bytes of a chunk in addition to its records, with its place in the log.
+const CHUNK_OVERHEAD: usize = size_of::<Chunk>() + 24;
+
+/// A snapshot is charged in steps of this many bytes.
 const SNAPSHOT_STEP: usize = 256;
 
 /// Writes a transport's frame header for a text of the given length.
 ///
-/// The bus lays it in front of each record so that a connection can write
-/// straight from the log. The bus itself knows no transport: the header comes
-/// from whoever builds the bus (for WebSocket: `tidings_transport::WEBSOCKET`).
+/// The bus writes the header in front of each record, so that a connection can write straight
+/// from the log. The bus itself knows no transport. The program that creates the bus chooses
+/// the header (for WebSocket: `tidings_transport::WEBSOCKET`).
 #[derive(Clone, Copy)]
 pub struct Framing {
-    /// Tells one framing from another; a writer with another framing re-frames.
+    /// The name of the framing. A writer with another framing frames each event anew.
     pub name: &'static str,
     /// Appends the header for `payload_len` bytes of text.
     pub write_header: fn(payload_len: usize, out: &mut Vec<u8>),
 }
 
 impl Framing {
-    /// No header at all: for a bus without sockets.
+    /// Writes no header. Use it for a bus without sockets.
     pub const NONE: Framing = Framing {
         name: "none",
         write_header: |_, _| {},
@@ -74,22 +76,24 @@ impl std::fmt::Debug for Framing {
     }
 }
 
-/// How much of one log is kept.
+/// The limits of one log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Records kept at most (≥ 1). Adjacent `output_delta`s of one output count as one.
+    /// The most records that are kept (≥ 1). Adjacent `output_delta`s of one output count as
+    /// one.
     pub max_events: u64,
-    /// Bytes kept at most, records' bookkeeping included; the newest record is always kept.
+    /// The most bytes that are kept, with the bookkeeping of the records. The newest record is
+    /// always kept.
     pub max_bytes: usize,
 }
 
-/// Text of a record to append, and what is to be known about it.
+/// The text of a record to append, and the properties that the log needs.
 pub(crate) struct Appended {
     pub(crate) event_type: EventType,
     pub(crate) timestamp: Timestamp,
-    /// Where `data` lies, relative to the start of the text.
+    /// The place of `data`, relative to the start of the text.
     pub(crate) data: (usize, usize),
-    /// Of an `output_delta`: its output.
+    /// The output of an `output_delta`. `None` for other events.
     pub(crate) output: Option<ItemId>,
 }
 
@@ -100,43 +104,44 @@ pub(crate) struct Log {
     epoch: Epoch,
     /// Counts epoch changes, so that a cursor compares a number and not a text.
     generation: u32,
-    /// Why the last one ended.
+    /// The reason why the last generation ended.
     reset_reason: ResetReason,
-    /// Counts the times that the log, still without events, took over the epoch in
-    /// which another node has begun the task. Cursors compare it.
+    /// Counts how often the log, still without events, took over the epoch in which another node
+    /// has begun the task. Cursors compare it.
     naming: u16,
-    /// Oldest offset in memory; `head + 1` when there is none.
+    /// The oldest offset in memory, or `head + 1` if memory has no events.
     first: u64,
-    /// Oldest offset that the store has, where it has older ones than memory.
+    /// The oldest offset in the store, if the store has older events than memory.
     stored_first: Option<u64>,
     head: u64,
     sealed: VecDeque<Arc<Chunk>>,
-    /// How many of the newest chunks are small ones in a row, and their bytes:
-    /// counted along, for to look at them again is a cache's miss each.
+    /// The number of small chunks in a row at the newest end, and their bytes. The log updates
+    /// these numbers with each change, because a read of every chunk would miss the CPU cache.
     run: usize,
     run_bytes: usize,
     tail_bytes: Vec<u8>,
     tail_records: Vec<RecordMeta>,
     /// Bytes of the records `first..=head`, overhead included.
     retained: usize,
-    /// Events as retention counts them: a run of deltas of one output is one.
+    /// The number of events as retention counts them. A run of deltas of one output counts as
+    /// one.
     units: u64,
-    /// The output of the newest record, if that is an `output_delta`.
+    /// The output of the newest record, if that record is an `output_delta`.
     last_output: Option<ItemId>,
-    /// No sign of life has come from the producer since a `task_stalled`.
+    /// True if the producer has sent no sign of life since a `task_stalled`.
     stalled: bool,
-    /// The task's outputs, whole.
+    /// The whole outputs of the task.
     pub(crate) outputs: Outputs,
-    /// What the store has, where it is written behind: what lies after it must
-    /// stay until it has been handed over.
+    /// The newest offset in a write-behind store. Later records must stay in memory until the
+    /// store has them.
     saved: Option<u64>,
-    /// Bytes of the records past what was saved, overhead included.
+    /// The bytes of the unsaved records, overhead included.
     waiting: usize,
-    /// The task's state at `head`; none for an inbox.
+    /// The task's state at `head`. `None` for an inbox.
     pub(crate) snapshot: Option<Arc<TaskSnapshot>>,
-    /// Set when the log left the registry: whoever still holds it looks again.
+    /// Set when the log left the registry. A holder of the log must look the task up again.
     pub(crate) closed: bool,
-    /// What the log holds, and whom it is charged to; none for a page of a log.
+    /// The bytes of the log, and the account that pays for them. `None` for a page of a log.
     tally: Option<Tally>,
 }
 
@@ -172,7 +177,7 @@ impl Log {
         }
     }
 
-    /// Charges what the log holds to an account from here on.
+    /// Charges the bytes of the log to `account` from now on.
     pub(crate) fn charge_to(&mut self, account: &Account) {
         match &mut self.tally {
             Some(tally) => tally.move_to(account),
@@ -181,17 +186,23 @@ impl Log {
         self.recount();
     }
 
-    /// Charges what the log holds now; called whenever that has changed.
+    /// Charges the current bytes of the log. The caller calls it after every change.
     pub(crate) fn recount(&mut self) {
         let Some(tally) = &mut self.tally else { return };
         let retained = self.retained as u64;
+        let spare = self.tail_records.capacity() - self.tail_records.len();
+        let records = spare * size_of::<RecordMeta>();
+        let bytes = self.tail_bytes.capacity() - self.tail_bytes.len();
+        let chunks = self.sealed.len() * CHUNK_OVERHEAD;
+        // In a task with few events, these buffers are most of its memory.
+        let buffers = (bytes + records + chunks) as u64;
         if self.task.is_none() {
             tally.set(Kind::Inbox, retained);
             return;
         }
         let task = if self.closed { 0 } else { TASK_BYTES as u64 };
         let declared = self.head > 0;
-        tally.set(Kind::Events, retained);
+        tally.set(Kind::Events, retained + buffers);
         tally.set(Kind::Output, self.outputs.bytes() as u64);
         tally.set(Kind::Task, if declared { task } else { 0 });
         tally.set(Kind::Undeclared, if declared { 0 } else { task });
@@ -199,16 +210,16 @@ impl Log {
             Some(snapshot) if !self.closed => snapshot.known_bytes(),
             _ => Some(0),
         };
-        // Not known just after something was taken out: then it counts as before.
+        // Just after a removal the size is not known. The old size then counts.
         if let Some(bytes) = known {
-            // In steps, so that a message's length does not change it all the
-            // time; the first step is in the bytes of the task.
+            // Charge in steps, so that the length of each message does not change the charge.
+            // The first step is part of the task's own bytes.
             let steps = bytes.saturating_sub(1) / SNAPSHOT_STEP;
             tally.set(Kind::Snapshot, (steps * SNAPSHOT_STEP) as u64);
         }
     }
 
-    /// A log that goes on after `head`, of which nothing is in memory yet.
+    /// Continues the log after `head`, without any event in memory.
     pub(crate) fn resume(&mut self, epoch: Epoch, next: u64, snapshot: TaskSnapshot) {
         self.epoch = epoch;
         self.first = next;
@@ -216,7 +227,7 @@ impl Log {
         self.snapshot = Some(Arc::new(snapshot));
     }
 
-    /// Goes on where a store is: of its events nothing is in memory.
+    /// Continues the log where a store is, without any event in memory.
     pub(crate) fn resume_cold(&mut self, snapshot: Arc<TaskSnapshot>, stored_first: Offset) {
         self.epoch = snapshot.epoch.clone();
         self.head = snapshot.offset.get();
@@ -227,7 +238,7 @@ impl Log {
         self.snapshot = Some(snapshot);
     }
 
-    /// A log of a few events from the middle of another.
+    /// Creates a log of a few events from the middle of another log.
     pub(crate) fn part(of: &Log, from: u64) -> Self {
         let mut part = Self::new(None, of.epoch.clone());
         part.task = of.task.clone();
@@ -235,31 +246,31 @@ impl Log {
         part.naming = of.naming;
         part.first = from;
         part.head = from - 1;
-        // What came before is not known here.
+        // This part does not know the earlier events.
         part.stalled = true;
         part
     }
 
-    /// Notes what the store says is the oldest that it has.
+    /// Records the oldest offset that the store has.
     pub(crate) fn set_stored_first(&mut self, offset: u64) {
         self.stored_first = Some(offset);
     }
 
-    /// The oldest offset that can be read, from memory or from the store.
+    /// Returns the oldest offset that can be read, from memory or from the store.
     pub(crate) fn oldest(&self) -> u64 {
         self.stored_first
             .map_or(self.first, |stored| stored.min(self.first))
     }
 
-    /// Notes that the store has everything up to `offset`, and no more. Returns the
-    /// bytes that waited before.
+    /// Records that the store has everything up to `offset`, and no more. Returns the bytes that
+    /// waited before.
     pub(crate) fn set_saved(&mut self, offset: u64) -> usize {
         self.saved = Some(offset);
         let waiting = self.bytes_after(offset);
         std::mem::replace(&mut self.waiting, waiting)
     }
 
-    /// Returns the bytes that wait to be handed over.
+    /// Returns the bytes that the store does not have yet.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
@@ -287,7 +298,7 @@ impl Log {
         sealed.sum::<usize>() + if records == 0 { 0 } else { tail }
     }
 
-    /// The newest offset that the store has; the head where nothing waits.
+    /// Returns the newest offset that the store has. Returns the head if nothing waits.
     pub(crate) fn saved(&self) -> u64 {
         self.saved.unwrap_or(self.head)
     }
@@ -309,7 +320,7 @@ impl Log {
     }
 
     pub(crate) fn head_offset(&self) -> Offset {
-        // Offsets stay far below 2^53: at a million a second it takes 285 years.
+        // Offsets stay far below 2^53. A million events per second take 285 years to reach it.
         Offset::new(self.head).unwrap_or(Offset::MAX)
     }
 
@@ -317,7 +328,7 @@ impl Log {
         self.head + 1 - self.first
     }
 
-    /// Appends one record whose text `write` lays down; gives its offset.
+    /// Appends one record, with the text that `write` produces. Returns its offset.
     pub(crate) fn append(
         &mut self,
         framing: &Framing,
@@ -325,8 +336,8 @@ impl Log {
         scratch: &mut Vec<u8>,
     ) -> u64 {
         let offset = self.head + 1;
-        // The header's length depends on the text's, so the text is laid down
-        // aside first: one short copy, against moving it within the tail.
+        // The header's length depends on the text's length, so `write` fills a separate buffer
+        // first. One short copy is cheaper than moving the text within the tail.
         scratch.clear();
         let appended = write(offset, scratch);
         let before = self.tail_bytes.len();
@@ -360,12 +371,16 @@ impl Log {
         offset
     }
 
-    /// Follows whether the task is stalled; true for a `log` that ends a stall.
+    /// Tracks whether the task is stalled. Returns true for a `log` that ends a stall.
     fn note_stall(&mut self, event_type: &EventType) -> bool {
         match event_type {
             EventType::TaskStalled => self.stalled = true,
-            // They come from those who watch, and are no sign of the producer's life.
-            EventType::CommandRequested | EventType::InputProvided | EventType::InputExpired => {}
+            // Watchers or other tasks send these events, so they are no sign of the producer's
+            // life.
+            EventType::CommandRequested
+            | EventType::InputProvided
+            | EventType::InputExpired
+            | EventType::ChildrenUpdate => {}
             _ => {
                 let ended = std::mem::take(&mut self.stalled);
                 return ended && *event_type == EventType::Log;
@@ -374,7 +389,7 @@ impl Log {
         false
     }
 
-    /// Drops records from memory, from the front, until the limits hold; gives how many went.
+    /// Drops the oldest records from memory until the limits hold. Returns their number.
     pub(crate) fn trim(&mut self, limits: &LogLimits) -> u64 {
         let before = self.first;
         while self.first < self.head
@@ -386,7 +401,7 @@ impl Log {
         self.first - before
     }
 
-    /// Drops every record that need not stay; gives how many went.
+    /// Drops every record that may go. Returns their number.
     pub(crate) fn drop_saved(&mut self) -> u64 {
         if self.saved() >= self.head {
             return self.trim_all();
@@ -398,7 +413,7 @@ impl Log {
         self.first - before
     }
 
-    /// Drops every record; offsets go on.
+    /// Drops every record. The offsets continue.
     pub(crate) fn trim_all(&mut self) -> u64 {
         let dropped = self.retained_events();
         self.sealed.clear();
@@ -412,16 +427,16 @@ impl Log {
         dropped
     }
 
-    /// Starts over: a new epoch, offset 1 next, nothing retained.
+    /// Starts again with a new epoch, at offset 1, without records.
     pub(crate) fn reset(&mut self, epoch: Epoch, reason: ResetReason) {
         self.reset_reason = reason;
         self.generation = self.generation.wrapping_add(1);
         self.begin(epoch);
     }
 
-    /// Takes over the epoch in which another node has begun a task that has no
-    /// events here. No position becomes void: whoever watches is before the first
-    /// event, is told the epoch, and gets that event.
+    /// Takes over the epoch in which another node has begun a task that has no events here. No
+    /// position becomes void. All watchers are before the first event: they are told the epoch,
+    /// and then get that event.
     pub(crate) fn adopt(&mut self, epoch: Epoch) {
         self.naming = self.naming.wrapping_add(1);
         self.begin(epoch);
@@ -472,38 +487,36 @@ impl Log {
             Some(front) => front.records.get(front.index_of(self.first)),
             None => self.tail_records.first(),
         };
-        // A run of deltas is counted until the last of it has gone.
+        // A run of deltas counts until its last delta has gone.
         if !next.is_some_and(|next| next.continues) {
             self.units -= 1;
         }
     }
 
-    /// Makes what is in the tail readable.
+    /// Makes the records of the tail readable.
     pub(crate) fn seal(&mut self) {
         if self.tail_records.is_empty() {
             return;
         }
         let first = self.head + 1 - self.tail_records.len() as u64;
-        let chunk = Chunk::new(
-            self.task.clone(),
-            self.epoch.clone(),
-            first,
-            self.tail_bytes.as_slice().into(),
-            self.tail_records.drain(..).collect(),
-        );
-        // A small buffer is kept for the next event; a large one would be
-        // memory at rest in every task that once was busy.
-        self.tail_bytes.clear();
-        if self.tail_bytes.capacity() > 1024 {
-            self.tail_bytes = Vec::new();
-            self.tail_records = Vec::new();
-        }
+        // Keep a small buffer for the next event. A large one would stay in every task that was
+        // busy once, so the chunk takes it, without a copy.
+        let (bytes, records) = if self.tail_bytes.capacity() > 1024 {
+            let records = std::mem::take(&mut self.tail_records);
+            (std::mem::take(&mut self.tail_bytes).into(), records.into())
+        } else {
+            let records = self.tail_records.drain(..).collect();
+            let bytes = self.tail_bytes.as_slice().into();
+            self.tail_bytes.clear();
+            (bytes, records)
+        };
+        let chunk = Chunk::new(self.task.clone(), self.epoch.clone(), first, bytes, records);
         self.push_chunk(chunk);
     }
 
-    /// Takes a chunk in, and merges the newest ones once there is a run of small ones.
+    /// Adds a chunk. Merges the newest chunks if enough small ones follow each other.
     ///
-    /// The run ends with a chunk that is large already, so each byte is merged once.
+    /// The run ends at a chunk that is already large, so each byte is merged once.
     fn push_chunk(&mut self, chunk: Chunk) {
         let bytes = chunk.bytes.len();
         let large = bytes >= CHUNK_BYTES / 2 || chunk.records.len() >= MERGE_RUN;
@@ -524,10 +537,10 @@ impl Log {
         }
     }
 
-    /// Sealed chunks that hold offsets from `from` on, oldest first.
+    /// Collects the sealed chunks with offsets from `from` on, oldest first.
     pub(crate) fn collect(&self, from: u64, into: &mut Vec<Arc<Chunk>>) {
         into.clear();
-        // Nearly always the newest is all, and the others stay out of the cache.
+        // The newest chunk is nearly always enough, and the others stay out of the CPU cache.
         match self.sealed.back() {
             Some(newest) if newest.first <= from => {
                 into.extend((newest.last() >= from).then(|| Arc::clone(newest)));

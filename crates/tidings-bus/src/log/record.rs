@@ -10,7 +10,7 @@ use tidings_protocol::{
 
 use super::{Chunk, Framing, RecordMeta, narrow};
 
-/// One event as it lies in the log: cheap to clone, decoded on demand.
+/// One event in the log. It is cheap to clone, and decoded on demand.
 #[derive(Clone)]
 pub struct EventRecord {
     chunk: Held,
@@ -21,15 +21,15 @@ pub struct EventRecord {
 #[derive(Clone)]
 enum Held {
     Alone(Arc<Chunk>),
-    /// With others that the same subscriber took at once: they share a count of
-    /// their own, for the chunk's is every subscriber's, and cores that count
-    /// there take its memory from each other.
+    /// Shared with other records that the same subscriber took at once. They have a reference
+    /// count of their own. All subscribers use the chunk's count, and cores that change it slow
+    /// each other down.
     Together(Arc<Counted>),
 }
 
 struct Counted(Arc<Chunk>);
 
-/// From so many records on they are held together.
+/// The smallest number of records that share a count.
 const TOGETHER: u64 = 3;
 
 impl Deref for Held {
@@ -50,23 +50,24 @@ impl EventRecord {
         Self { chunk, index }
     }
 
-    /// The task the event belongs to; none for a message in an inbox.
+    /// Returns the task of the event. Returns `None` for a message in an inbox.
     pub fn task_id(&self) -> Option<&TaskId> {
         self.chunk.task.as_ref()
     }
 
-    /// The event's place in its log.
+    /// Returns the offset of the event.
     pub fn offset(&self) -> Offset {
         Offset::new(self.chunk.first + self.index as u64).unwrap_or(Offset::MAX)
     }
 
-    /// The first offset that the event stands for: its own, unless it is merged.
+    /// Returns the first offset that the event stands for. It differs from the event's offset
+    /// only if the event is merged.
     pub fn first_offset(&self) -> Offset {
         let merged = self.chunk.merged_from.map(Offset::new);
         merged.and_then(Result::ok).unwrap_or(self.offset())
     }
 
-    /// The event's place in its log, with the epoch it counts in.
+    /// Returns the position of the event: its offset and its epoch.
     pub fn position(&self) -> Position {
         Position {
             epoch: self.chunk.epoch.clone(),
@@ -74,28 +75,29 @@ impl EventRecord {
         }
     }
 
-    /// What kind of event it is.
+    /// Returns the type of the event.
     pub fn event_type(&self) -> &EventType {
         &self.chunk.records[self.index].event_type
     }
 
-    /// What a lagging subscriber may miss of it.
+    /// Returns the class of the event. The class decides whether a lagging subscriber may miss
+    /// it.
     pub fn class(&self) -> EventClass {
         self.chunk.class(self.index)
     }
 
-    /// When the bus took it.
+    /// Returns the time at which the bus accepted the event.
     pub fn timestamp(&self) -> Timestamp {
         self.chunk.records[self.index].timestamp
     }
 
-    /// The whole event as it goes over the wire: one line of JSON.
+    /// Returns the whole event as on the wire: one line of JSON.
     pub fn json(&self) -> &str {
-        // The encoder wrote UTF-8; an empty text would show up in any test.
+        // The encoder wrote UTF-8. Any test would show an empty text.
         std::str::from_utf8(self.chunk.text(self.index)).unwrap_or_default()
     }
 
-    /// The event's `data` object as JSON.
+    /// Returns the event's `data` object as JSON.
     pub fn data_json(&self) -> &str {
         let (start, end) = self.chunk.records[self.index].data;
         self.json()
@@ -103,17 +105,17 @@ impl EventRecord {
             .unwrap_or("{}")
     }
 
-    /// The event's `data`.
+    /// Returns the event's `data`.
     pub fn data(&self) -> Data {
         Data::parse(self.data_json()).unwrap_or_else(|_| Data::empty())
     }
 
-    /// Transport header and JSON, contiguous, as they were laid down.
+    /// Returns the transport header and the JSON, as one slice of the log.
     pub fn frame(&self) -> &[u8] {
         self.chunk.frame(self.index)
     }
 
-    /// Lays out an event that stands for several, of which this is the last.
+    /// Encodes a merged event. This record is the last of the events that it stands for.
     pub(crate) fn merged(&self, event: &Event, framing: &Framing) -> Option<Self> {
         let json = serde_json::to_vec(event).ok()?;
         let mut bytes = Vec::with_capacity(json.len() + 16);
@@ -139,24 +141,24 @@ impl EventRecord {
         Some(Self::new(Arc::new(chunk), event.offset.get()))
     }
 
-    /// The event as an owned value.
+    /// Decodes the event into an owned value.
     ///
     /// # Errors
-    /// For a message in an inbox, which is not a task's event.
+    /// Fails for a message in an inbox, because it is not an event of a task.
     pub fn decode(&self) -> Result<Event, serde_json::Error> {
         serde_json::from_str(self.json())
     }
 }
 
-/// Records of one chunk that follow one another, as a subscriber takes them.
+/// Records of one chunk that follow each other, as a subscriber takes them.
 pub(crate) struct Run {
-    /// None once the last record has it.
+    /// `None` after the last record has taken it.
     chunk: Option<Held>,
     left: RangeInclusive<usize>,
 }
 
 impl Run {
-    /// Those from `from` to `to`, both in the chunk.
+    /// Creates a run of the records from `from` to `to`. The chunk contains both.
     pub(crate) fn new(chunk: &Arc<Chunk>, from: u64, to: u64) -> Self {
         let left = chunk.index_of(from)..=chunk.index_of(to);
         let chunk = Arc::clone(chunk);
@@ -168,7 +170,7 @@ impl Run {
         Self { chunk, left }
     }
 
-    /// How many are left.
+    /// Returns the number of remaining records.
     pub(crate) fn len(&self) -> u64 {
         self.left.clone().count() as u64
     }

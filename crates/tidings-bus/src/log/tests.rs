@@ -1,6 +1,6 @@
 use super::*;
 
-/// What the log counts along, counted anew.
+/// Recounts the values that the log counts as it changes.
 fn run_of(log: &Log) -> (usize, usize) {
     let small = |chunk: &&Arc<Chunk>| {
         chunk.bytes.len() < CHUNK_BYTES / 2 && chunk.records.len() < MERGE_RUN
@@ -32,7 +32,7 @@ fn the_bytes_that_wait_are_those_past_what_was_saved() {
         }
     }
     assert_eq!(log.waiting(), sizes.iter().sum::<usize>());
-    // Forwards, and back again: a store may lose what it had not synced.
+    // Forwards and backwards, because a store may lose events that it had not synced.
     for saved in [0, 1, 50, 197, 198, 199, 200, 120, 3, 200] {
         log.set_saved(saved as u64);
         let expected: usize = sizes[saved + 1..].iter().sum();
@@ -46,7 +46,7 @@ fn the_run_of_small_chunks_is_counted_along() {
     let mut state = 7_u64;
     let mut longest = 0;
     for _ in 0..20_000 {
-        // Any numbers will do, as long as they are the same each time.
+        // Any numbers work, if they are the same each time.
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);

@@ -1,4 +1,4 @@
-//! What a reader sees of a log at one moment, without its lock.
+//! A log at one moment, as a reader sees it without the log's lock.
 
 use std::sync::Arc;
 
@@ -8,42 +8,42 @@ use super::{Chunk, EventRecord, Framing, Run};
 use crate::deliver::cursor::Cursor;
 use crate::deliver::topic::Topic;
 
-/// A consistent picture of a topic: its head, its oldest retained offset, and
-/// the chunks between that a reader asked for.
+/// A consistent view of a topic: its head, its oldest retained offset, and the requested chunks
+/// between them.
 ///
-/// Filled under the log's lock for a few instructions; read without it. Reused
-/// from one reader to the next, since most want the same last chunk.
+/// A view is filled under the log's lock for a few instructions, and read without the lock.
+/// Readers share one view one after the other, because most of them need the same last chunk.
 #[derive(Debug, Default)]
 pub struct View {
-    /// The oldest offset that can be read, and the oldest in memory: between
-    /// them lies what has to be fetched.
+    /// The oldest readable offset, and the oldest offset in memory. The events between them must
+    /// be fetched.
     pub(crate) first: u64,
     pub(crate) hot: u64,
     pub(crate) head: u64,
-    /// How far the log's head is past this one: of a page from the store.
+    /// The distance from this view's head to the log's head, for a page from the store.
     pub(crate) ahead: u64,
     pub(crate) generation: u32,
-    /// How often the log's epoch was taken over while it had no events.
+    /// How many times the log took over another epoch while it had no events.
     pub(crate) naming: u16,
-    /// Why the generation before it ended.
+    /// The reason why the generation before it ended.
     pub(crate) reset: ResetReason,
     pub(crate) chunks: Vec<Arc<Chunk>>,
 }
 
 impl View {
-    /// The log's newest offset when the view was taken.
+    /// Returns the log's newest offset when the view was filled.
     pub fn head(&self) -> u64 {
         self.head
     }
 
-    /// Whether a cursor's next event is here.
+    /// Returns whether the view contains a cursor's next event.
     pub fn covers(&self, cursor: &Cursor) -> bool {
         self.generation == cursor.generation()
             && (self.first..=self.head).contains(&cursor.next_offset())
             && !self.chunks.is_empty()
     }
 
-    /// The one chunk in which all lies that a cursor has before it, if it does.
+    /// Returns the chunk that contains all events after a cursor, if one chunk does.
     pub(crate) fn whole(&self, cursor: &Cursor) -> Option<Arc<Chunk>> {
         let newest = self.chunks.last()?;
         let all = newest.first..=newest.last();
@@ -55,17 +55,17 @@ impl View {
         .then(|| Arc::clone(newest))
     }
 
-    /// The oldest retained offset when the view was taken.
+    /// Returns the oldest retained offset when the view was filled.
     pub fn first(&self) -> u64 {
         self.first
     }
 
-    /// Lets go of what it holds of a log.
+    /// Drops the chunks of the log.
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
     }
 
-    /// Makes sure that the chunks from `from` on are here (or gone from the log).
+    /// Loads the chunks from `from` on, unless the log has removed them.
     pub(crate) fn reach(&mut self, topic: &Topic, from: u64) {
         let here = self.chunks.first().map_or(u64::MAX, |chunk| chunk.first);
         if from.max(self.hot) < here && from <= self.head {
@@ -73,9 +73,9 @@ impl View {
         }
     }
 
-    /// The chunk that holds `offset`, and its place in the list.
+    /// Returns the chunk that contains `offset`, and its place in the list.
     fn find(&self, offset: u64) -> Option<(usize, &Arc<Chunk>)> {
-        // Nearly always the last.
+        // This is nearly always the last chunk.
         let last = self.chunks.len().checked_sub(1)?;
         if self.chunks[last].first <= offset {
             return (offset <= self.head).then(|| (last, &self.chunks[last]));
@@ -87,18 +87,18 @@ impl View {
             .map(|chunk| (at, chunk))
     }
 
-    /// The chunks from the one that holds `offset` to the newest.
+    /// Returns the chunks from the one that contains `offset` to the newest.
     pub fn chunks_from(&self, offset: u64) -> &[Arc<Chunk>] {
         self.find(offset).map_or(&[], |(at, _)| &self.chunks[at..])
     }
 
-    /// Whether a subscriber that lags may miss the event at `offset`.
+    /// Returns whether a subscriber that lags may miss the event at `offset`.
     pub(crate) fn may_drop(&self, offset: u64) -> bool {
         let found = self.find(offset);
         found.is_some_and(|(_, chunk)| chunk.may_drop(chunk.index_of(offset)))
     }
 
-    /// Whether the events at `offset` and after it may be merged, by their types.
+    /// Returns whether the types of the events at `offset` and after it allow merging.
     pub(crate) fn may_merge(&self, offset: u64) -> bool {
         let meta = |offset| {
             let (_, chunk) = self.find(offset)?;
@@ -109,13 +109,16 @@ impl View {
         };
         match next.event_type {
             EventType::OutputDelta => next.continues,
-            EventType::ProgressUpdate => first.event_type == EventType::ProgressUpdate,
+            EventType::ProgressUpdate | EventType::ChildrenUpdate => {
+                first.event_type == next.event_type
+            }
             _ => false,
         }
     }
 
-    /// Merges the events from `from` on, up to `to`, as far as that keeps the state;
-    /// none if they are not here. The event itself if it cannot be merged.
+    /// Merges the events from `from` up to `to`, as far as this preserves the state. Returns
+    /// `None` if the view does not contain them. Returns the event itself if it cannot be
+    /// merged.
     pub fn merge(&self, from: u64, to: u64, framing: &Framing) -> Option<EventRecord> {
         let first = self.record(from)?;
         let Some(mut merger) = first.decode().ok().as_ref().and_then(Merger::begin) else {
@@ -137,7 +140,7 @@ impl View {
         }
     }
 
-    /// The events from `from` to `to`, as far as they are here, chunk by chunk.
+    /// Returns the events from `from` to `to` that the view contains, chunk by chunk.
     pub(crate) fn runs(&self, from: u64, to: u64) -> impl Iterator<Item = Run> {
         let chunks = self.chunks_from(from).iter();
         chunks
@@ -145,20 +148,20 @@ impl View {
             .map(move |chunk| Run::new(chunk, from.max(chunk.first), to.min(chunk.last())))
     }
 
-    /// One event of the view.
+    /// Returns one event of the view.
     pub fn record(&self, offset: u64) -> Option<EventRecord> {
         self.find(offset)
             .map(|(_, chunk)| EventRecord::new(Arc::clone(chunk), offset))
     }
 }
 
-/// What a subscriber is told when it joins: where the log stands, and the task's state there.
+/// The state of a log when a subscriber joins, with the task's state at that moment.
 #[derive(Debug, Clone)]
 pub struct Standing {
     /// The log's epoch.
     pub epoch: Epoch,
     /// The log's newest offset.
     pub offset: Offset,
-    /// The task's state at that offset; none for an inbox.
+    /// The task's state at that offset. `None` for an inbox.
     pub snapshot: Option<Arc<TaskSnapshot>>,
 }

@@ -22,6 +22,7 @@ use crate::tasks::lease::Expiry;
 use crate::tasks::listing::Listed;
 use crate::tasks::questions::Unfit;
 use crate::tasks::task::{Rules, Task};
+use crate::tasks::trees::forest::TreeError;
 
 /// The answer to a publish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,8 +40,8 @@ pub struct Published {
     pub run: Option<u32>,
 }
 
-/// Why an event was refused. Unless a variant says that the outcome is not known, nothing has
-/// changed.
+/// The reason why an event was refused. Nothing has changed, unless a variant says that the
+/// outcome is not known.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -79,33 +80,50 @@ pub enum PublishError {
     /// The task has ended, so nothing can be reported for it any more.
     #[error("the task has ended: nothing more can be reported of it")]
     Ended,
-    /// The question of an answer has one already, or has expired: read the task's
-    /// state.
+    /// The question of this answer has an answer already, or has expired. Read the task's state.
     #[error("the question `{input_id}` {}", How(.by.as_deref()))]
     QuestionEnded {
         /// The question.
         input_id: ItemId,
-        /// Who has answered it; `None` if it expired.
+        /// The subject that has answered the question. `None` if the question expired.
         by: Option<String>,
     },
-    /// The task has no such open question. It was never asked, or it went with an
-    /// older run, or more questions were asked since than a state has room for.
+    /// The task has ended, and its questions with it. Nobody waits for the answer any more.
+    #[error("the task has ended, and the question `{input_id}` with it")]
+    QuestionDropped {
+        /// The question.
+        input_id: ItemId,
+    },
+    /// The task has no such open question. It was never asked, it ended with an older run, or
+    /// newer questions have displaced it from the state.
     #[error("the task has no open question `{input_id}`")]
     NoQuestion {
         /// The question.
         input_id: ItemId,
     },
-    /// Another question of this id was asked meanwhile: read it, and answer that one.
+    /// The value does not answer the question, which stays open. Correct the value.
+    #[error("the value does not answer `{input_id}`")]
+    UnfitAnswer {
+        /// The question.
+        input_id: ItemId,
+        /// The reason why the value does not fit.
+        #[source]
+        reason: Unfit,
+    },
+    /// Another question with this id was asked in the meantime. Read it, and answer that
+    /// question.
     #[error("the question `{input_id}` was asked anew meanwhile")]
     QuestionChanged {
         /// The question.
         input_id: ItemId,
     },
-    /// The schema of a question cannot be used: correct it.
+    /// The task cannot have the parent that it names. Name another parent.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The schema of a question cannot be used. Correct the schema.
     #[error("input_required: `schema` cannot be used")]
     Schema(#[source] Unfit),
-    /// The bus was shut down. An event that was on its way to the store may have
-    /// got there.
+    /// The bus was shut down. The store may have stored an event that was on its way.
     #[error("the bus is closed")]
     Closed,
 }
@@ -128,12 +146,12 @@ impl PublishError {
         match self {
             Self::Invalid(_) => ErrorCode::InvalidEvent,
             Self::QuestionEnded { by: Some(_), .. } => ErrorCode::AlreadyAnswered,
-            Self::Transition(_)
-            | Self::Ended
-            | Self::QuestionEnded { .. }
+            Self::QuestionEnded { .. }
+            | Self::QuestionDropped { .. }
             | Self::NoQuestion { .. }
-            | Self::QuestionChanged { .. } => ErrorCode::InvalidTransition,
-            Self::Schema(_) => ErrorCode::InvalidEvent,
+            | Self::QuestionChanged { .. } => ErrorCode::InputNotOpen,
+            Self::Transition(_) | Self::Ended => ErrorCode::InvalidTransition,
+            Self::Schema(_) | Self::Tree(_) | Self::UnfitAnswer { .. } => ErrorCode::InvalidEvent,
             Self::Fenced(error) => error.code(),
             Self::WrongRun { .. } => ErrorCode::WrongRun,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
@@ -151,25 +169,34 @@ pub(crate) struct Prepared {
     pub(crate) account: Option<Account>,
     /// The expiry that this event ends, if the bus publishes the event for that reason.
     pub(crate) expiry: Option<Expiry>,
-    /// The very question that it ends. Boxed, because nearly no event has one.
+    /// The question that the event ends. Boxed, because few events end one.
     pub(crate) question: Option<Box<PendingInput>>,
 }
 
 impl Prepared {
     pub(crate) fn new(event: NewEvent, max: usize) -> Result<Self, PublishError> {
-        let size = event.data.as_str().len();
-        if size > max {
-            return Err(PublishError::TooLarge { size, max });
-        }
-        let payload = Payload::parse(&event.event_type, &event.data)?;
-        Ok(Self {
+        let payload = payload_of(&event, max)?;
+        Ok(Self::of(None, event, payload))
+    }
+
+    pub(crate) fn of(account: Option<&Account>, event: NewEvent, payload: Payload) -> Self {
+        Self {
             event,
             payload,
-            account: None,
+            account: account.cloned(),
             expiry: None,
             question: None,
-        })
+        }
     }
+}
+
+/// Reads an event's data, if it has at most `max` bytes.
+pub(crate) fn payload_of(event: &NewEvent, max: usize) -> Result<Payload, PublishError> {
+    let size = event.data.as_str().len();
+    if size > max {
+        return Err(PublishError::TooLarge { size, max });
+    }
+    Ok(Payload::parse(&event.event_type, &event.data)?)
 }
 
 impl From<PublishError> for Refused {
@@ -208,7 +235,7 @@ impl Shared {
             return Err(self.repeat(rules, &state, prepared, offset));
         }
         let mut log = task.topic().lock();
-        self.check(&log, prepared)?;
+        self.check(task, &log, prepared)?;
         if log.head() == 0 {
             let payer = self.payer(prepared.account.as_ref());
             log.charge_to(payer);
@@ -219,41 +246,38 @@ impl Shared {
         let text_at = text_at(extents, log.snapshot.as_deref(), &prepared.payload);
         let waiting = log.waiting();
         let offset = SCRATCH.with_borrow_mut(|scratch| {
-            self.edit(&mut log, |log| {
-                log.append(
-                    self.framing(),
-                    |offset, text| {
-                        let offset = Offset::new(offset).unwrap_or(Offset::MAX);
-                        let data =
-                            encode_event(text, task.id(), offset, at, text_at, &prepared.event);
-                        Appended {
-                            event_type: prepared.event.event_type.clone(),
-                            timestamp: at,
-                            data: (data.start, data.end),
-                            output: output_of(&prepared.payload),
-                        }
-                    },
-                    scratch,
-                )
-            })
+            log.append(
+                self.framing(),
+                |offset, text| {
+                    let offset = Offset::new(offset).unwrap_or(Offset::MAX);
+                    let data = encode_event(text, task.id(), offset, at, text_at, &prepared.event);
+                    Appended {
+                        event_type: prepared.event.event_type.clone(),
+                        timestamp: at,
+                        data: (data.start, data.end),
+                        output: output_of(&prepared.payload),
+                    }
+                },
+                scratch,
+            )
         });
+        self.trim(&mut log);
         let offset = Offset::new(offset).unwrap_or(Offset::MAX);
         let payload = placed(&prepared.payload, text_at);
         let new_run = log.snapshot.as_ref().is_some_and(opens_new_run);
-        let after = log.snapshot.as_mut().map(|snapshot| {
-            let snapshot = Arc::make_mut(snapshot);
-            snapshot.apply(&payload, offset, at);
-            (Listed::of(snapshot), snapshot.run)
-        });
+        if let Some(snapshot) = &mut log.snapshot {
+            Arc::make_mut(snapshot).apply(&payload, offset, at);
+        }
+        let listed = log.snapshot.as_deref().map(Listed::of);
+        let run = log.snapshot.as_ref().map(|snapshot| snapshot.run);
         log.outputs
             .take((&payload, offset), new_run, self.config.output_limits);
         let published = Published {
             epoch: log.epoch().clone(),
             offset,
             duplicate: false,
-            run: opened(prepared, after.map(|(_, run)| run)),
+            run: opened(prepared, run),
         };
-        let listed = after.map(|(listed, _)| listed);
         let waiting = log.waiting() - waiting;
         task.topic().mirror(&mut log);
         drop(log);
@@ -321,12 +345,12 @@ impl Shared {
     }
 
     /// Checks the event against the state of the log.
-    pub(crate) fn check(&self, log: &Log, prepared: &Prepared) -> Result<(), Refused> {
+    pub(crate) fn check(&self, task: &Task, log: &Log, prepared: &Prepared) -> Result<(), Refused> {
         if log.closed {
             return Err(Refused::Removed);
         }
         match &log.snapshot {
-            Some(snapshot) => self.check_state(snapshot, prepared),
+            Some(snapshot) => self.check_state(task, snapshot, prepared),
             None => Ok(()),
         }
     }
@@ -334,6 +358,7 @@ impl Shared {
     /// Checks the event against the task's state.
     pub(crate) fn check_state(
         &self,
+        task: &Task,
         snapshot: &TaskSnapshot,
         prepared: &Prepared,
     ) -> Result<(), Refused> {
@@ -346,7 +371,15 @@ impl Shared {
         snapshot
             .check(&prepared.event.event_type)
             .map_err(PublishError::from)
-            .and_then(|()| self.check_question(snapshot, prepared))
+            .and_then(|()| match &prepared.payload {
+                Payload::InputProvided(_) | Payload::InputExpired(_) => {
+                    self.check_question(snapshot, prepared)
+                }
+                Payload::ChildrenUpdate(_) => Ok(self.check_children(snapshot, prepared)?),
+                // Notes that the event is on its way.
+                Payload::TaskStarted(_) => Ok(self.check_tree(task.id(), prepared)?),
+                _ => Ok(()),
+            })
             .map_err(|error| self.refuse(error))
     }
 
@@ -354,17 +387,15 @@ impl Shared {
         Refused::Answer(Err(error))
     }
 
-    /// Changes a log, then applies its limits. The caller mirrors the log.
-    pub(crate) fn edit<T>(&self, log: &mut Log, change: impl FnOnce(&mut Log) -> T) -> T {
-        let result = change(log);
+    /// Applies the limits of a log after a change. The caller mirrors the log.
+    pub(crate) fn trim(&self, log: &mut Log) {
         let dropped = log.trim(&self.config.log_limits);
         if dropped > 0 {
             self.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
         }
-        result
     }
 
-    /// What an accepted event changes beside the log.
+    /// Applies the changes of an accepted event outside the log.
     pub(crate) fn settle(
         self: &Arc<Self>,
         task: &Arc<Task>,
@@ -388,12 +419,19 @@ impl Shared {
                 .ids
                 .remember(id.clone(), offset, now, self.config.idempotency_ids);
         }
+        if prepared.event.producer.is_some() || prepared.event.event_id.is_some() {
+            rules.recount();
+        }
         if matches!(prepared.payload, Payload::TaskStarted(_)) {
             rules.starts.note(offset);
             rules.changes += 1;
         }
-        rules.touched = now;
-        let ended = listed.is_some_and(|listed| listed.status.is_terminal());
+        let ended = listed.as_ref();
+        let ended = ended.is_some_and(|listed| listed.status.is_terminal());
+        if !ended || !matches!(prepared.payload, Payload::ChildrenUpdate(_)) {
+            // Events of children do not extend the life of a task that has ended.
+            rules.touched = now;
+        }
         if ended {
             rules.finished.get_or_insert(now);
             rules.changes += u64::from(rules.lease.take().is_some());
@@ -402,41 +440,40 @@ impl Shared {
             rules.finished = None;
             self.keep_lease(task, rules, prepared, now);
         }
-        rules.recount();
+        self.mark_parents(rules, listed.as_ref());
         self.relist(task, rules, listed);
         self.place(task, rules, Lane::of(ended, true));
     }
 
     /// Starts or renews the lease of a running task.
     fn keep_lease(&self, task: &Arc<Task>, rules: &mut Rules, prepared: &Prepared, now: Instant) {
-        let since_start = now.duration_since(self.started);
+        let since_start = || now.duration_since(self.started);
         match &prepared.payload {
             Payload::TaskStarted(started) => {
                 let had = rules.lease.is_some();
                 rules.changes += u64::from(had || started.lease_ms.is_some());
                 rules.lease = started.lease_ms.map(|lease_ms| {
-                    Lease::new(std::time::Duration::from_millis(lease_ms), since_start)
+                    Lease::new(std::time::Duration::from_millis(lease_ms), since_start())
                 });
                 self.schedule_lease(task, rules);
             }
-            // The bus's own notices are no sign of life.
             Payload::TaskStalled => {
                 if let Some(expiry) = prepared.expiry {
                     rules.lease = Some(expiry.next);
                 }
             }
-            Payload::InputExpired(_) => {}
-            _ => {
+            _ if prepared.event.event_type.is_sign_of_life() => {
                 if let Some(lease) = &mut rules.lease {
-                    lease.renew(since_start);
+                    lease.renew(since_start());
                 }
             }
+            _ => {}
         }
     }
 }
 
-/// The length of an `output_delta`'s output before its text; none for other events.
-/// A snapshot has no room for all outputs that are kept.
+/// Returns the length of an `output_delta`'s output before its text. Returns `None` for other
+/// events. A snapshot has no room for all kept outputs.
 pub(crate) fn text_at(
     kept: Option<&Extents>,
     snapshot: Option<&TaskSnapshot>,
@@ -450,28 +487,20 @@ pub(crate) fn text_at(
     Some(known.or_else(|| length_in(snapshot?, delta)).unwrap_or(0))
 }
 
-/// The length of a delta's output by the task's state.
+/// Returns the length of a delta's output according to the task's state.
 fn length_in(snapshot: &TaskSnapshot, delta: &OutputDelta) -> Option<u64> {
     let mut outputs = snapshot.outputs.iter().rev();
     let known = outputs.find(|output| output.output_id == delta.output_id);
     known.map(|output| output.length)
 }
 
-/// Whether a `task_started` opens a new run, without the outputs of the last, in this
-/// state before it.
+/// Returns whether a `task_started` opens a new run in this state. The new run starts without
+/// the outputs of the last run.
 pub(crate) fn opens_new_run(before: &Arc<TaskSnapshot>) -> bool {
     before.status.is_terminal()
 }
 
-/// Whether an event may change a task's whole outputs.
-pub(crate) fn changes_outputs(payload: &Payload) -> bool {
-    matches!(
-        payload,
-        Payload::OutputDelta(_) | Payload::OutputCompleted(_) | Payload::TaskStarted(_)
-    )
-}
-
-/// The output that an event adds text to.
+/// Returns the output that an event adds text to.
 pub(crate) fn output_of(payload: &Payload) -> Option<ItemId> {
     match payload {
         Payload::OutputDelta(delta) => Some(delta.output_id.clone()),

@@ -5,8 +5,8 @@
 //! itself keeps the order, nothing is queued twice, and a burst becomes one commit. A log keeps
 //! unsaved events even beyond its limits. This module limits the number of unsaved bytes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -14,14 +14,19 @@ use tidings_protocol::{Epoch, Offset};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::defaults::TASK_BYTES;
+use crate::lock::{Guard, Lock, Reading, SharedLock, place};
 use crate::log::View;
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent};
 use crate::tasks::task::Task;
 
-/// The most bytes of unsaved events. Beyond it, publishers wait. A disk that writes 100 MB/s needs
-/// less than a second for this amount.
+/// The most bytes that wait to be saved. Beyond it, publishers wait. A disk that writes 100 MB/s
+/// needs less than a second for this amount of events.
 const MAX_UNSAVED: usize = 64 * 1024 * 1024;
+
+/// The part of the memory of all tasks that may wait to be saved. It cannot be freed before that.
+const PART: u64 = 8;
 
 /// The pause between two rounds. It is long enough to put many events into one commit, and short
 /// compared to any interval at which a disk is synced.
@@ -37,25 +42,44 @@ const TASKS_AT_ONCE: usize = 512;
 const MAX_CONFLICTS: usize = 4;
 
 /// The tasks with unsaved events.
-#[derive(Default)]
 pub(crate) struct Behind {
-    tasks: Mutex<Vec<Arc<Task>>>,
+    tasks: Lock<Vec<Arc<Task>>, place::Leaf>,
+    /// The bytes of unsaved events.
     waiting: AtomicUsize,
+    /// The number of tasks that are on the list or being written. A task cannot leave memory
+    /// before it is saved.
+    pending: AtomicUsize,
+    /// The most bytes that wait to be saved.
+    most: usize,
     ready: Notify,
     room: Notify,
     /// Whether publishing is closed. Publishers hold the lock for reading while they append an
     /// event.
-    closed: RwLock<bool>,
+    closed: SharedLock<bool, place::Publishing>,
 }
 
 impl Behind {
-    pub(crate) fn enter(&self) -> RwLockReadGuard<'_, bool> {
-        self.closed.read().unwrap_or_else(PoisonError::into_inner)
+    /// Creates an empty list. `memory` is the memory of all tasks, in bytes.
+    pub(crate) fn new(memory: u64) -> Self {
+        let most = usize::try_from(memory / PART).unwrap_or(usize::MAX);
+        Self {
+            tasks: Lock::default(),
+            waiting: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
+            most: most.min(MAX_UNSAVED),
+            ready: Notify::new(),
+            room: Notify::new(),
+            closed: SharedLock::new(false),
+        }
+    }
+
+    pub(crate) fn enter(&self) -> Reading<'_, bool, place::Publishing> {
+        self.closed.read()
     }
 
     /// Closes publishing. When this returns, no append is running.
     pub(crate) fn close(&self) {
-        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.closed.write() = true;
     }
 
     /// Returns the number of unsaved bytes.
@@ -83,8 +107,21 @@ impl Behind {
         }
     }
 
+    /// Returns whether the unsaved bytes are below their limit.
+    fn has_room(&self) -> bool {
+        let pending = self.pending.load(Ordering::Relaxed);
+        self.waiting() + pending * TASK_BYTES <= self.most
+    }
+
+    /// Records that `tasks` tasks have left the list and that their writes have ended.
+    fn end(&self, tasks: usize) {
+        self.pending.fetch_sub(tasks, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
     fn queue(&self, task: &Arc<Task>) {
         if !task.unsaved.swap(true, Ordering::SeqCst) {
+            self.pending.fetch_add(1, Ordering::Relaxed);
             self.lock().push(Arc::clone(task));
             self.ready.notify_one();
         }
@@ -93,12 +130,12 @@ impl Behind {
     /// Waits until there is room for another event. Returns `false` if the store is not available,
     /// because the wait could then be endless.
     pub(crate) async fn room(&self, store: &dyn Store) -> bool {
-        while self.waiting() > MAX_UNSAVED {
+        while !self.has_room() {
             let room = self.room.notified();
             if !store.is_available() {
                 return false;
             }
-            if self.waiting() > MAX_UNSAVED {
+            if !self.has_room() {
                 room.await;
             }
         }
@@ -109,8 +146,8 @@ impl Behind {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Task>>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, Vec<Arc<Task>>, place::Leaf> {
+        self.tasks.lock()
     }
 }
 
@@ -151,6 +188,7 @@ async fn save_all(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), St
                 result = Err(error);
             }
         }
+        behind.end(some.len());
     }
     shared.keep_to_limit();
     if result.is_err() {
@@ -240,13 +278,14 @@ impl Shared {
     ) -> Result<Outcome, StoreError> {
         let mut log = task.topic().lock();
         if log.epoch() != epoch {
-            // The task was removed in the meantime. What was written is removed with it.
+            // The task was removed in the meantime. Its written events are removed with it.
             return Ok(Outcome::Done);
         }
         let expected = match answer {
             Ok(()) => {
                 self.note_first(&mut log, task.id());
-                let before = self.edit(&mut log, |log| log.set_saved(last.get()));
+                let before = log.set_saved(last.get());
+                self.trim(&mut log);
                 log.recount();
                 self.note_waiting(before, log.waiting());
                 return Ok(Outcome::Done);

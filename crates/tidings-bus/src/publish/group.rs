@@ -23,10 +23,9 @@ use tokio::time::Instant;
 
 use crate::cluster::broker::Announcement;
 use crate::cluster::catch_up::{Line, snapshot_of};
-use crate::log::{Extents, OutputChanges};
+use crate::log::{Extents, OutputChanges, changes_outputs};
 use crate::publish::append::{
-    Prepared, PublishError, Published, Refused, changes_outputs, opened, opens_new_run, output_of,
-    placed, text_at,
+    Prepared, PublishError, Published, Refused, opened, opens_new_run, output_of, placed, text_at,
 };
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
@@ -93,6 +92,10 @@ impl Waiter {
     fn has_id(&self) -> bool {
         self.prepared.event.event_id.is_some()
     }
+
+    fn has_stamp(&self) -> bool {
+        self.prepared.event.producer.is_some()
+    }
 }
 
 /// The right of a worker to take the waiting events of its task.
@@ -136,7 +139,7 @@ impl Outcome {
         }
     }
 
-    /// Creates the result of a group of which nothing had to be stored.
+    /// Creates the result of a group without events to store.
     pub(crate) fn nothing_stored(group: Vec<Waiter>, verdicts: Vec<Verdict>) -> Self {
         let answers = group.into_iter().zip(verdicts);
         Self::unchanged(answers.filter_map(|(waiter, verdict)| match verdict {
@@ -162,7 +165,8 @@ impl Outcome {
 
 /// The decision about an event. It assumes that all events before it are stored.
 pub(crate) enum Verdict {
-    /// With what the task is listed under after it, and the run that it opens.
+    /// The event is accepted. Contains the task's entry for lists after it, and the run that it
+    /// opens.
     Taken(Line, Listed, Option<u32>),
     /// The event repeats one of the same group, which opens this run.
     Repeats(Offset, Option<u32>),
@@ -171,17 +175,30 @@ pub(crate) enum Verdict {
     Refused { why: Refused, anyway: bool },
 }
 
+impl Verdict {
+    /// Returns whether the event has its answer without an append.
+    fn is_answer(&self) -> bool {
+        let Self::Refused { why, .. } = self else {
+            return false;
+        };
+        matches!(why, Refused::Answer(_))
+    }
+}
+
 /// Events that are checked, but not stored yet.
 pub(crate) struct Staged {
     /// The decisions, in the order of the group.
     pub(crate) verdicts: Vec<Verdict>,
     /// The append for the store, or `None` if nothing needs to be stored.
     pub(crate) append: Option<Append>,
-    /// The same.
+    /// The task's state after the append, or `None` if nothing needs to be stored.
     pub(crate) after: Option<After>,
+    /// Whether the events need the task's rules, and this node's copy of them is old. The events
+    /// must then be checked again.
+    pub(crate) outdated: bool,
 }
 
-/// What a task will be once its events are stored.
+/// The state of a task after its events are stored.
 pub(crate) struct After {
     pub(crate) snapshot: Arc<TaskSnapshot>,
     /// The kept parts of the outputs, and their changes, if there are any.
@@ -318,6 +335,9 @@ impl Shared {
             self.keep_to_limit();
         }
         for (waiter, answer) in outcome.answers {
+            if answer.is_err() {
+                self.end_claim(task.id(), &waiter.prepared);
+            }
             // The publisher may have stopped waiting, which is not an error.
             let _ = waiter.answer.send(answer);
         }
@@ -336,22 +356,42 @@ impl Shared {
         {
             return Ok(Outcome::refused(group, Vec::new(), error));
         }
+        // An append shows whether this node's copy of the task is current. Without an append, the
+        // copy may be old, and only the store can tell whether the refusals are right.
+        let mut current = self.config.broker.is_none();
         for _ in 0..MAX_CONFLICTS {
             let Staged {
                 verdicts,
                 append,
                 after,
+                outdated,
             } = self.stage(task, &group);
+            if outdated && !current {
+                // Another node has published since. Its stamps and leases are in the store.
+                if let Err(error) = self.catch_up(store, task).await {
+                    return Ok(Outcome::refused(group, Vec::new(), error));
+                }
+                current = true;
+                continue;
+            }
             let (Some(append), Some(after)) = (append, after) else {
-                return Ok(Outcome::nothing_stored(group, verdicts));
+                if current || !verdicts.iter().any(Verdict::is_answer) {
+                    return Ok(Outcome::nothing_stored(group, verdicts));
+                }
+                if let Err(error) = self.catch_up(store, task).await {
+                    return Ok(Outcome::refused(group, Vec::new(), error));
+                }
+                current = true;
+                continue;
             };
             match store.append(append).await {
                 Ok(()) => return Ok(self.reveal(task, group, verdicts, after)),
                 Err(StoreError::Conflict { .. }) => {
-                    // Another node was faster. Take in what it wrote, and check the events again.
+                    // Another node was faster. Read its events, and check ours again.
                     if let Err(error) = self.catch_up(store, task).await {
                         return Ok(Outcome::refused(group, verdicts, error));
                     }
+                    current = true;
                 }
                 Err(StoreError::Duplicate { .. }) if group.len() > 1 => return Err(group),
                 Err(StoreError::Duplicate { offset }) => {
@@ -429,7 +469,7 @@ impl Shared {
                 false => self
                     .still_due(&rules, &snapshot, prepared, events.is_empty())
                     .and(before)
-                    .and_then(|_| self.check_state(&snapshot, prepared)),
+                    .and_then(|_| self.check_state(task, &snapshot, prepared)),
             };
             if let Err(why) = admitted {
                 let anyway = events.is_empty();
@@ -484,6 +524,8 @@ impl Shared {
             verdicts.push(Verdict::Taken(line, listed, run));
             next = next.next();
         }
+        let stamped = group.iter().any(Waiter::has_stamp);
+        let outdated = rules.outdated && (rules_after.is_some() || stamped);
         let outputs = outputs.filter(|outputs| !outputs.changes.is_empty());
         let (extents, changes) = outputs.map_or((None, None), |outputs| {
             (Some(outputs.extents), Some(Arc::new(outputs.changes)))
@@ -504,6 +546,7 @@ impl Shared {
             verdicts,
             append,
             after,
+            outdated,
         }
     }
 

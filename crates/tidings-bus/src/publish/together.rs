@@ -8,11 +8,12 @@
 //! It is not used if nodes share a store. There a call is a message to another machine, and the
 //! answer of one task would delay all others.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::MutexGuard;
 
+use crate::lock::{Lock, place};
 use crate::publish::group::{After, Outcome, Staged, Verdict, Waiter, Worker};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError};
@@ -24,18 +25,18 @@ const MAX_TASKS: usize = 32;
 
 /// Tasks with waiting events that no worker has taken yet.
 #[derive(Default)]
-pub(crate) struct Ready(Mutex<Vec<Worker>>);
+pub(crate) struct Ready(Lock<Vec<Worker>, place::Leaf>);
 
 impl Ready {
     /// Adds a task. Returns `true` for the first one, for which the caller must start a worker.
     fn push(&self, worker: Worker) -> bool {
-        let mut ready = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ready = self.0.lock();
         ready.push(worker);
         ready.len() == 1
     }
 
     fn take(&self) -> Vec<Worker> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock())
     }
 }
 
@@ -68,14 +69,14 @@ struct Member<'a> {
     turn: MutexGuard<'a, ()>,
     group: Vec<Waiter>,
     verdicts: Vec<Verdict>,
-    /// What the task will be; none if nothing of it is to be stored.
+    /// The state of the task afterwards. `None` if nothing of it must be stored.
     after: Option<After>,
 }
 
 impl Shared {
     /// Lets a worker store the task's events soon, possibly together with those of other tasks.
     pub(crate) fn take_up(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
-        if self.interest.is_some() {
+        if self.config.broker.is_some() {
             self.take_up_alone(store, worker);
             return;
         }
@@ -138,6 +139,8 @@ impl Shared {
                 verdicts,
                 append,
                 after,
+                // No other node publishes here.
+                outdated: _,
             } = self.stage(task, &group);
             members.push(Member {
                 worker,
@@ -175,9 +178,14 @@ impl Shared {
             after,
         } = member;
         let outcome = match after.map(|after| (stored.next(), after)) {
+            // Another node may know better. The events are decided again.
+            None if self.config.broker.is_some() => {
+                self.store_and_finish(store, task, turn, group).await;
+                return self.go_on(store, worker);
+            }
             None => Outcome::nothing_stored(group, verdicts),
             Some((Some(Ok(())), after)) => self.reveal(task, group, verdicts, after),
-            // Its events are decided anew, or one by one.
+            // The events of this task are decided again, or one by one.
             Some((
                 Some(Err(StoreError::Conflict { .. } | StoreError::Duplicate { .. })) | None,
                 _,

@@ -1,43 +1,43 @@
-//! Copies of all that is kept, made while it is in use.
+//! Copies of all stored data, made while the store is in use.
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-/// A copy that was made.
+/// A backup that was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackupMade {
-    /// Where it is, on the machine that made it.
+    /// The directory of the backup, on the machine that made it.
     pub directory: String,
-    /// Tasks in it.
+    /// The number of tasks in the backup.
     pub tasks: u64,
-    /// Their events.
+    /// The number of their events.
     pub events: u64,
-    /// Bytes of these.
+    /// The bytes of these events.
     pub bytes: u64,
 }
 
-/// Why no copy was made.
+/// The reason why no backup was made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// One at a time.
+    /// Another backup is being made. Only one can be made at a time.
     #[error("another backup is being made; wait for it")]
     Busy,
-    /// It came to nothing, and is not there.
+    /// The backup failed, and left no files.
     #[error("the backup was not made")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Makes copies of a store that is in use. Where they go is its own affair, and
-/// never what somebody asks for over the network.
+/// Makes backups of a store that is in use. The store chooses the directory. A request over the
+/// network never chooses it.
 #[async_trait]
 pub trait Backups: std::fmt::Debug + Send + Sync + 'static {
-    /// Makes one more: what is stored at one moment.
+    /// Makes a backup of the data at one moment.
     ///
     /// # Errors
-    /// One is being made, or it could not be made.
+    /// Fails if another backup is being made, or if the backup could not be made.
     ///
     /// # Cancel safety
-    /// One that was begun is made to its end.
+    /// A backup that has begun is finished, even if the future is dropped.
     async fn make(&self) -> Result<BackupMade, BackupError>;
 }

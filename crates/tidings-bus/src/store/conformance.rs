@@ -11,9 +11,10 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot};
+use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot, TaskStatus};
 
 pub use super::conformance_outputs::run_outputs;
+pub use super::conformance_trees::{run_families, run_trees};
 use super::{Append, Store, StoreError, StoredEvent, StoredRules};
 
 fn task(id: &str) -> TaskId {
@@ -77,21 +78,65 @@ pub async fn run<S: Store>(make: impl Fn() -> Arc<S>) {
     trims_from_the_front(&fresh()).await;
     refuses_another_epoch(&fresh()).await;
     finds_one(&fresh()).await;
+    keeps_rules(&fresh()).await;
+    answers_each_of_several(&fresh()).await;
     lists_in_pages(&fresh()).await;
     removes(&fresh()).await;
     keeps_order_under_concurrency(fresh()).await;
 }
 
-/// Runs the checks for a store that keeps rules and implements [`first`](Store::first). Each check
-/// uses a new store from `make`.
+/// Runs the check for a store that implements [`first`](Store::first), on a new store from `make`.
 ///
 /// # Panics
 /// Panics if the store does not conform. The message says what it did.
-pub async fn run_rules<S: Store>(make: impl Fn() -> Arc<S>) {
-    let fresh = || make() as Arc<dyn Store>;
-    keeps_rules(&fresh()).await;
-    says_what_is_first(&fresh()).await;
-    answers_each_of_several(&fresh()).await;
+pub async fn run_first<S: Store>(make: impl Fn() -> Arc<S>) {
+    says_what_is_first(&(make() as Arc<dyn Store>)).await;
+}
+
+/// Runs the check for a store that [keeps the time of leases](Store::keeps_leases), on a new store
+/// from `make`.
+///
+/// # Panics
+/// Panics if the store does not conform. The message says what it did.
+pub async fn run_leases<S: Store>(make: impl Fn() -> Arc<S>) {
+    says_which_leases_are_over(&(make() as Arc<dyn Store>)).await;
+}
+
+async fn says_which_leases_are_over(store: &Arc<dyn Store>) {
+    assert!(
+        store.keeps_leases(),
+        "the store says that it keeps no leases"
+    );
+    let leased = |id: &str, lease_ms: u64| {
+        let mut first = append(id, "e1", 1..=1);
+        first.rules = Some(Arc::new(StoredRules {
+            lease_ms: Some(lease_ms),
+            ..StoredRules::default()
+        }));
+        first
+    };
+    const HOUR: u64 = 60 * 60 * 1_000;
+    for first in [
+        leased("long", HOUR),
+        leased("removed", 1),
+        leased("ended", 1),
+    ] {
+        store.append(first).await.expect("a task with a lease");
+    }
+    store.remove(&task("removed")).await.expect("a removal");
+    let mut last = append("ended", "e1", 2..=2);
+    Arc::make_mut(&mut last.snapshot).status = TaskStatus::Completed;
+    store.append(last).await.expect("the end of a task");
+    // The lease of this task is over after the others, so a store that lists those lists it first.
+    store
+        .append(leased("short", 1))
+        .await
+        .expect("a task with a lease");
+    let mut over = Vec::new();
+    while over.is_empty() {
+        over = store.overdue(10).await.expect("ended leases");
+    }
+    assert_eq!(over, [task("short")], "the only lease that is over");
 }
 
 async fn keeps_rules(store: &Arc<dyn Store>) {

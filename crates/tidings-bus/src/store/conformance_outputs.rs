@@ -1,4 +1,4 @@
-//! What a store that keeps outputs does.
+//! The conformance suite for a store that keeps outputs.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn id(text: &str) -> ItemId {
     ItemId::new(text).expect("a short printable text is an id")
 }
 
-/// A task whose outputs are stored, and their text as it must be.
+/// A task with stored outputs, and the expected text of each.
 struct Given<'a> {
     store: &'a Arc<dyn Store>,
     extents: Extents,
@@ -26,7 +26,7 @@ struct Given<'a> {
 }
 
 impl Given<'_> {
-    /// Stores events in one append. `new_run`: the first of them opens one.
+    /// Stores events in one append. If `new_run`, the first event opens a run.
     async fn store(&mut self, events: &[NewEvent], new_run: bool) {
         let first = self.offset + 1;
         let mut changes = OutputChanges::default();
@@ -83,11 +83,11 @@ impl Given<'_> {
     }
 }
 
-/// Runs the checks of a store that keeps outputs whole, each on a fresh store from
+/// Runs the checks for a store that keeps whole outputs. Each check uses a new store from
 /// `make`.
 ///
 /// # Panics
-/// When the store does not conform, with what it did.
+/// Panics if the store does not conform. The message says what it did.
 pub async fn run_outputs<S: Store>(make: impl Fn() -> Arc<S>) {
     let store = make() as Arc<dyn Store>;
     let mut given = Given {
@@ -105,7 +105,7 @@ pub async fn run_outputs<S: Store>(make: impl Fn() -> Arc<S>) {
             given.check().await;
         }
     }
-    // Both have outgrown the limits by now.
+    // Both outputs have outgrown the limits by now.
     given.check().await;
     given.texts[1].1 = b"in the end".to_vec();
     let completed = NewEvent::output_completed("out", "in the end");
@@ -113,7 +113,7 @@ pub async fn run_outputs<S: Store>(make: impl Fn() -> Arc<S>) {
     given.check().await;
     given.delta("out", ", and on").await;
     given.check().await;
-    // Another run begins without them.
+    // Another run starts without these outputs.
     given.texts = vec![("out 1", b"anew".to_vec())];
     let start = NewEvent::task_started("again");
     let delta = NewEvent::output_delta("out 1", "anew");

@@ -1,23 +1,22 @@
-//! What layers above the bus keep beside the tasks: small things by name.
+//! Small values that layers above the bus keep by name, in addition to tasks.
 
 use async_trait::async_trait;
 
 use super::StoreError;
 
-/// What is kept under a name, and its name.
+/// A name, and the value that is kept under it.
 pub type KeptThing = (String, Vec<u8>);
 
-/// A value to keep under a name; none forgets it.
+/// A name, and the value to keep under it. `None` forgets the value.
 pub type KeepChange = (String, Option<Vec<u8>>);
 
-/// Keeps small things by name beyond the process. A store on disk is one, so
-/// that clients' positions outlive a restart together with the tasks they are
-/// positions in.
+/// Keeps small values by name beyond the life of the process. A store on disk is a keeper. The
+/// positions of clients then survive a restart together with their tasks.
 #[async_trait]
 pub trait Keeper: Send + Sync + 'static {
-    /// All that is kept, in any order.
+    /// Returns all kept values, in any order.
     async fn kept(&self) -> Result<Vec<KeptThing>, StoreError>;
 
-    /// Writes, all or none, as durable as events are.
+    /// Writes all changes or none, as durably as events.
     async fn keep(&self, changes: Vec<KeepChange>) -> Result<(), StoreError>;
 }

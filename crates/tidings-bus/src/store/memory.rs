@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, Range};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidings_protocol::{Epoch, ItemId, Offset, TaskId, TaskSnapshot, Timestamp};
@@ -11,7 +11,9 @@ use super::{
     Append, KeepChange, Keeper, KeptThing, Store, StoreError, StoredEvent, StoredRules, StoredTask,
     StoredText, Write,
 };
+use crate::lock::{Guard, Lock, place};
 use crate::log::{OutputChange, OutputChanges, OutputExtent, kept_part};
+use crate::tasks::trees::kin::Related;
 
 #[derive(Debug)]
 struct Entry {
@@ -79,23 +81,22 @@ impl Entry {
 
 /// Keeps tasks in memory, beyond the life of a bus but not of the process.
 ///
-/// For tests (a bus that restarts), and as the model of what a durable store
-/// does. A server gains nothing from it: without any store the bus keeps the
-/// same events once instead of twice.
+/// Use it in tests of a bus that restarts, and as the model of a durable store. A server gains
+/// nothing from it. Without any store, the bus keeps the same events once instead of twice.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    tasks: Mutex<BTreeMap<TaskId, Entry>>,
+    tasks: Lock<BTreeMap<TaskId, Entry>, place::Leaf>,
     write: Write,
-    kept: Mutex<BTreeMap<String, Vec<u8>>>,
+    kept: Lock<BTreeMap<String, Vec<u8>>, place::Leaf>,
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty store that is written to in this way.
+    /// Creates an empty store that the bus writes to in this way.
     pub fn written(write: Write) -> Self {
         Self {
             write,
@@ -103,10 +104,8 @@ impl MemoryStore {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, Entry>> {
-        self.tasks
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, BTreeMap<TaskId, Entry>, place::Leaf> {
+        self.tasks.lock()
     }
 }
 
@@ -164,6 +163,18 @@ impl Store for MemoryStore {
         };
         let due = tasks.iter().filter(|(_, entry)| is_due(entry));
         Ok(due.map(|(id, _)| id.clone()).take(limit).collect())
+    }
+
+    async fn related(
+        &self,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, Related)>, StoreError> {
+        let tasks = self.lock();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let kin = tasks.range::<TaskId, _>((start, Bound::Unbounded));
+        let kin = kin.filter_map(|(id, entry)| Some((id.clone(), Related::of(&entry.snapshot)?)));
+        Ok(kin.take(limit).collect())
     }
 
     async fn append(&self, append: Append) -> Result<(), StoreError> {
@@ -275,7 +286,7 @@ impl Store for MemoryStore {
 #[async_trait]
 impl Keeper for MemoryStore {
     async fn kept(&self) -> Result<Vec<KeptThing>, StoreError> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock();
         Ok(kept
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
@@ -283,7 +294,7 @@ impl Keeper for MemoryStore {
     }
 
     async fn keep(&self, changes: Vec<KeepChange>) -> Result<(), StoreError> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         for (name, value) in changes {
             match value {
                 Some(value) => kept.insert(name, value),
@@ -300,7 +311,8 @@ mod tests {
     async fn conforms() {
         let make = || std::sync::Arc::new(super::MemoryStore::new());
         super::super::conformance::run(make).await;
-        super::super::conformance::run_rules(make).await;
+        super::super::conformance::run_first(make).await;
         super::super::conformance::run_outputs(make).await;
+        super::super::conformance::run_trees(make).await;
     }
 }

@@ -8,9 +8,12 @@ use async_trait::async_trait;
 use tidings_protocol::{ItemId, Offset, TaskId, Timestamp};
 
 use super::{Append, Store, StoreError, StoredEvent, StoredTask, StoredText, Write};
+use crate::ledger::Account;
 use crate::stats::Counters;
+use crate::tasks::trees::families::Families;
+use crate::tasks::trees::kin::Related;
 
-/// Passes everything on.
+/// Passes every call to the store, and measures it.
 pub(crate) struct Timed {
     inner: Arc<dyn Store>,
     counters: Arc<Counters>,
@@ -72,6 +75,26 @@ impl Store for Timed {
         self.reading(self.inner.due(now, limit)).await
     }
 
+    fn keeps_leases(&self) -> bool {
+        self.inner.keeps_leases()
+    }
+
+    async fn overdue(&self, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        self.reading(self.inner.overdue(limit)).await
+    }
+
+    async fn related(
+        &self,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, Related)>, StoreError> {
+        self.reading(self.inner.related(after, limit)).await
+    }
+
+    fn families(&self) -> Option<&dyn Families> {
+        self.inner.families()
+    }
+
     async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
         self.reading(self.inner.find(task_id)).await
     }
@@ -108,12 +131,20 @@ impl Store for Timed {
         self.inner.first(task_id)
     }
 
+    fn has(&self, task_id: &TaskId) -> bool {
+        self.inner.has(task_id)
+    }
+
     fn write(&self) -> Write {
         self.inner.write()
     }
 
     fn is_available(&self) -> bool {
         self.inner.is_available()
+    }
+
+    fn charge_to(&self, account: &Account) {
+        self.inner.charge_to(account);
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -1,10 +1,10 @@
 //! The order in which tasks are evicted when memory is short.
 //!
-//! A pure machine. Tasks wait in lanes, in the order of their last event. They
-//! are put into a lane when something happens to them, so nobody ever looks at
-//! all tasks. An event leaves the order alone: a task that comes up, and has
-//! had an event since, goes back with its new time. Each such step belongs to
-//! an event, so a publish costs the same however many tasks there are.
+//! A pure machine. Tasks wait in lanes, in the order of their last event. An event of a task
+//! puts the task into a lane, so the bus never has to search all tasks. Later events do not
+//! change the order. When a task comes up and has had an event since, it goes back with its new
+//! time. Each such step belongs to an event, so the cost of a publish does not depend on the
+//! number of tasks.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,16 +12,16 @@ use tokio::time::Instant;
 
 use crate::ledger::{AccountId, Holding};
 
-/// What a task could give back next.
+/// The memory that a task could release next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Events of a task that has ended.
+    /// Events of an ended task.
     EndedEvents,
-    /// Events of a task that runs.
+    /// Events of a running task.
     RunningEvents,
-    /// The whole task, which has ended and has no events in memory.
+    /// A whole ended task, without events in memory.
     Ended,
-    /// The whole task, which runs and has no events in memory.
+    /// A whole running task, without events in memory.
     Running,
 }
 
@@ -42,7 +42,7 @@ impl Lane {
 /// The last event of a task, and a number that makes it unique.
 type Key = (Instant, u64);
 
-/// Where a task waits. Its owner keeps it, to change it later.
+/// The place of a task in a lane. Its owner keeps it, to change it later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     account: AccountId,
@@ -51,13 +51,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns the time that the task is ordered by.
+    /// Returns the time by which the task is ordered.
     pub(crate) fn touched(&self) -> Instant {
         self.key.0
     }
 }
 
-/// Tasks in the order in which they go.
+/// The tasks in the order of their eviction.
 #[derive(Debug)]
 pub(crate) struct Order<T> {
     accounts: HashMap<AccountId, [BTreeMap<Key, T>; LANES]>,
@@ -99,12 +99,12 @@ impl<T> Order<T> {
         }
     }
 
-    /// Takes a task out, wherever it waits.
+    /// Removes a task from its lane.
     pub(crate) fn forget(&mut self, place: &Place) {
         self.take(&place.account, place.lane, place.key);
     }
 
-    /// Takes the task out that was quiet longest of those in an account's lanes.
+    /// Removes and returns the task of an account's lanes that has been quiet longest.
     pub(crate) fn pop(&mut self, account: &AccountId, from: &[Lane]) -> Option<(Place, T)> {
         let lanes = self.accounts.get(account)?;
         let firsts = from.iter().filter_map(|lane| {
@@ -132,12 +132,12 @@ impl<T> Order<T> {
         task
     }
 
-    /// Returns the accounts that can give memory back without losing a running task.
+    /// Returns the accounts that can release memory without losing a running task.
     pub(crate) fn harmless(&self) -> Vec<AccountId> {
         self.harmless.iter().cloned().collect()
     }
 
-    /// Returns the number of tasks that wait.
+    /// Returns the number of waiting tasks.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         let lanes = self.accounts.values().flatten();
@@ -145,17 +145,17 @@ impl<T> Order<T> {
     }
 }
 
-/// Lanes of one account, of which the task goes first that was quiet longest.
+/// Lanes of one account. The task that has been quiet longest goes first.
 pub(crate) type Step = (AccountId, &'static [Lane]);
 
-/// Decides in which order lanes are emptied: first all that accounts over their
-/// share can give back without losing a running task, then what others can give
-/// back in the same way, and at last running tasks of accounts over their share.
-/// A running task of an account within its share never goes. `harmless` are the
-/// accounts with other than running tasks.
+/// Decides the order in which lanes are emptied. Accounts over their share come first, without
+/// their running tasks. The other accounts come second, without their running tasks. Running
+/// tasks of accounts over their share come last. A running task of an account within its share
+/// never goes. `harmless` lists the accounts with tasks in other lanes than that of running
+/// tasks.
 pub(crate) fn plan(harmless: &[AccountId], over_share: &[Holding]) -> Vec<Step> {
-    // Together: otherwise the history of tasks that run now would make room for
-    // states of tasks that ended long ago.
+    // Both lanes together. Otherwise events of running tasks would make room for states of tasks
+    // that ended long ago.
     const HARMLESS: [&[Lane]; 2] = [&[Lane::EndedEvents], &[Lane::RunningEvents, Lane::Ended]];
     const LAST: &[Lane] = &[Lane::Running];
     let over = || over_share.iter().map(|holding| &holding.account);

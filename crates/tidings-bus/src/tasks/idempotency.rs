@@ -6,10 +6,10 @@ use std::time::Duration;
 use tidings_protocol::{EventId, Offset};
 use tokio::time::Instant;
 
-/// The ids of a task's recent events and the offsets they got.
+/// The ids of a task's recent events, with their offsets.
 ///
-/// A retry inside the window finds its first offset; past the window (by count
-/// or by age) it counts as a new event, which is what the protocol promises.
+/// A retry within the window gets the first offset. Outside the window (by count or by age), a
+/// retry counts as a new event, as the protocol promises.
 #[derive(Debug, Default)]
 pub(crate) struct IdempotencyWindow {
     offsets: HashMap<EventId, Offset>,
@@ -23,13 +23,13 @@ fn bytes_of(id: &EventId) -> u64 {
 }
 
 impl IdempotencyWindow {
-    /// The offset that this id got before, if it is still remembered.
+    /// Returns the offset of this id, if the window still has the id.
     pub(crate) fn find(&mut self, id: &EventId, now: Instant, ttl: Duration) -> Option<Offset> {
         self.expire(now, ttl);
         self.offsets.get(id).copied()
     }
 
-    /// Returns about how many bytes the window takes.
+    /// Returns the approximate size of the window in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -43,7 +43,7 @@ impl IdempotencyWindow {
         self.offsets.insert(id, offset);
     }
 
-    /// Forgets what is older than `ttl`.
+    /// Forgets ids that are older than `ttl`.
     pub(crate) fn expire(&mut self, now: Instant, ttl: Duration) {
         while self
             .order

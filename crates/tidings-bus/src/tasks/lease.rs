@@ -1,36 +1,41 @@
-//! Leases: when a task that falls silent is to be noticed.
+//! Leases: the time at which the bus notices a silent task.
 //!
-//! Two pure parts: [`Deadlines`] orders what comes due, and [`judge`] decides
+//! The module has two pure parts. [`Deadlines`] orders the deadlines, and [`judge`] decides
 //! about one lease. The driver below them is one timer for all tasks.
 //!
-//! An event renews a lease in its task and leaves the order alone: the entry
-//! comes up at its old time, sees that the deadline has moved, and goes back in.
+//! An event renews the lease in its task and does not change the order. The entry comes up at
+//! its old time, finds the later deadline, and goes back.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tidings_protocol::{Lease, LeaseExpiry, NewEvent, TaskError};
+use tidings_protocol::{Lease, LeaseExpiry, NewEvent, TaskError, TaskId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::lock::{Guard, Lock, place};
 use crate::publish::append::{Prepared, PublishError, Refused};
 use crate::shared::Shared;
+use crate::store::{Store, StoreError};
 use crate::tasks::task::{Rules, Task};
 
-/// Expiries that are published at a time.
+/// The most expiries that are published at a time.
 const AT_A_TIME: usize = 64;
 
-/// Names an entry, to cancel it.
+/// How often the bus asks a shared store for ended leases.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The id of an entry, to cancel it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket {
     at: Instant,
     serial: u64,
 }
 
-/// Deadlines to come, the earliest first. Cancelled entries leave nothing.
+/// Future deadlines, the earliest first. Cancelled entries leave nothing behind.
 #[derive(Debug)]
 pub(crate) struct Deadlines<T> {
     queue: BTreeMap<Ticket, T>,
@@ -47,7 +52,7 @@ impl<T> Default for Deadlines<T> {
 }
 
 impl<T> Deadlines<T> {
-    /// Adds an entry. Returns its name, and whether it comes before all others.
+    /// Adds an entry. Returns its id, and whether it comes before all others.
     pub(crate) fn add(&mut self, at: Instant, what: T) -> (Ticket, bool) {
         self.serial += 1;
         let serial = self.serial;
@@ -57,17 +62,17 @@ impl<T> Deadlines<T> {
         (ticket, first.is_some_and(|(first, _)| *first == ticket))
     }
 
-    /// Takes an entry out. It may have come due already.
+    /// Removes an entry. The entry may have come due already.
     pub(crate) fn cancel(&mut self, ticket: Ticket) {
         self.queue.remove(&ticket);
     }
 
-    /// Returns when the first entry comes due.
+    /// Returns the time at which the first entry comes due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.queue.first_key_value().map(|(ticket, _)| ticket.at)
     }
 
-    /// Takes the entries out that have come due.
+    /// Removes and returns the entries that have come due.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<T> {
         let later = Ticket {
             at: now,
@@ -83,17 +88,17 @@ impl<T> Deadlines<T> {
 /// The action that a lease needs now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing before its deadline.
+    /// Nothing to do before the deadline.
     Wait,
-    /// The producer could not be heard: the lease is this one instead.
+    /// The bus could not hear the producer. This lease replaces the old one.
     Extend(Lease),
-    /// Say so, and if that succeeds the lease is this one.
+    /// Publish the expiry. If that succeeds, this lease replaces the old one.
     Expired(LeaseExpiry, Lease),
 }
 
-/// Decides about a lease at `now`. `refused` is when the bus last refused an event
-/// because its store was unavailable. A producer may have been silent for that
-/// reason only, so it gets all of its time once more from then on.
+/// Decides about a lease at `now`. `refused` is the last time at which the bus refused an event
+/// because its store was unavailable. The refusal may be the only reason for the silence. The
+/// producer therefore gets the full time again from then on.
 pub(crate) fn judge(lease: Lease, now: Duration, refused: Option<Duration>) -> Verdict {
     let mut next = lease;
     let Some(expiry) = next.poll(now) else {
@@ -113,30 +118,28 @@ pub(crate) fn judge(lease: Lease, now: Duration, refused: Option<Duration>) -> V
     Verdict::Expired(expiry, next)
 }
 
-/// Something of a task that comes due.
+/// A deadline of a task.
 pub(crate) enum Deadline {
-    /// Its lease runs out.
+    /// The end of the task's lease.
     Lease(Weak<Task>),
-    /// One of its questions expires.
+    /// The expiry of one of the task's questions.
     Question(Weak<Task>),
 }
 
-/// The deadlines of all tasks, and who waits for them.
+/// The deadlines of all tasks, and the driver that waits for them.
 #[derive(Default)]
 pub(crate) struct Leases {
-    deadlines: Mutex<Deadlines<Deadline>>,
+    deadlines: Lock<Deadlines<Deadline>, place::Leaf>,
     changed: Notify,
 }
 
 impl Leases {
-    fn lock(&self) -> MutexGuard<'_, Deadlines<Deadline>> {
-        self.deadlines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, Deadlines<Deadline>, place::Leaf> {
+        self.deadlines.lock()
     }
 
-    /// Replaces an entry by one that comes due at `at`, or by none. Returns the name
-    /// of the new one.
+    /// Replaces an entry by one that comes due at `at`, or removes it. Returns the id of the new
+    /// entry.
     pub(crate) fn replace(
         &self,
         ticket: Option<Ticket>,
@@ -159,42 +162,45 @@ impl Leases {
 }
 
 impl Shared {
-    /// Has the lease of a task come up at its deadline, and not at any earlier
-    /// one; called with the task's rules whenever a lease begins, changes or ends.
+    /// Makes the lease of a task come up at its deadline, and at no earlier one. The caller
+    /// holds the task's rules, and calls it whenever a lease begins, changes or ends.
     pub(crate) fn schedule_lease(&self, task: &Arc<Task>, rules: &mut Rules) {
+        // A store that keeps the time of leases tells when one ends.
         let lease = rules.lease.as_ref();
-        // A deadline that no clock will reach is none.
+        let lease = lease.filter(|_| self.lease_keeper().is_none());
+        // A deadline beyond the range of the clock counts as no deadline.
         let at = lease.and_then(|lease| self.started.checked_add(lease.deadline()));
         let ticket = rules.ticket.take();
         rules.ticket = self
             .leases
             .replace(ticket, at, || Deadline::Lease(Arc::downgrade(task)));
+        rules.charge_lease();
     }
 
-    /// Notes that the store made the bus refuse an event.
+    /// Returns the store, if nodes share it and it keeps the time of leases for all of them.
+    pub(crate) fn lease_keeper(&self) -> Option<&Arc<dyn Store>> {
+        self.interest.as_ref()?;
+        self.store.as_ref().filter(|store| store.keeps_leases())
+    }
+
+    /// Records that the store made the bus refuse an event.
     pub(crate) fn note_refused(&self) {
-        *self
-            .refused_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.refused_at.lock() = Some(Instant::now());
     }
 
-    /// Returns when that was last, counted from the bus's start.
+    /// Returns the time of the last refusal, counted from the start of the bus.
     fn refused_since_start(&self) -> Option<Duration> {
         let store = self.store.as_ref();
         if store.is_some_and(|store| !store.is_available()) {
             self.note_refused();
         }
-        let refused = *self
-            .refused_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let refused = *self.refused_at.lock();
         refused.map(|at| at.duration_since(self.started))
     }
 }
 
-/// Publishes `task_stalled` and `task_failed` when leases run out, and
-/// `input_expired` when the time of questions is up.
+/// Publishes `task_stalled` and `task_failed` when leases end, and `input_expired` when
+/// questions expire.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         let next = shared.leases.lock().next();
@@ -214,6 +220,67 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             .for_each_concurrent(AT_A_TIME, |deadline| come_due(&shared, deadline))
             .await;
     }
+}
+
+/// Publishes the ends of leases that the shared store reports. No node owns a lease, so the death
+/// of a node ends none.
+pub(crate) async fn take_overdue(shared: Arc<Shared>, stop: CancellationToken) {
+    let Some(store) = shared.lease_keeper().cloned() else {
+        return;
+    };
+    let mut timer = tokio::time::interval(POLL);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let overdue = match store.overdue(AT_A_TIME).await {
+            Ok(overdue) => overdue,
+            Err(_) => {
+                // The store reports its own failure. Producers could not be heard either.
+                shared.note_refused();
+                continue;
+            }
+        };
+        futures_util::stream::iter(overdue)
+            .for_each_concurrent(AT_A_TIME, |task_id| end_lease(&shared, &store, task_id))
+            .await;
+    }
+}
+
+/// Publishes the end of a task's lease, unless the task is heard before.
+async fn end_lease(shared: &Arc<Shared>, store: &Arc<dyn Store>, task_id: TaskId) {
+    let current = async {
+        let Some(task) = shared.fetch(&task_id, None).await? else {
+            return Ok(None);
+        };
+        let turn = task.commit.lock().await;
+        shared.catch_up(store, &task).await?;
+        drop(turn);
+        Ok(Some(task))
+    };
+    let task = match current.await {
+        Ok(Some(task)) => task,
+        Ok(None) => return,
+        Err(error) => {
+            let error: StoreError = error;
+            shared.note_refused();
+            tracing::debug!(%task_id, %error, "a task whose lease is over could not be read");
+            return;
+        }
+    };
+    {
+        let stalled = task.snapshot().stalled;
+        let mut rules = task.lock_rules();
+        let Some(lease) = rules.lease else { return };
+        // The lease has ended just now. A bus that is younger than the lease does not know whether
+        // the producer could reach a node before. The lease then runs for the rest of its time.
+        let now = Instant::now().duration_since(shared.started);
+        let began = now.saturating_sub(lease.duration());
+        rules.lease = Some(Lease::resume(lease.duration(), began, stalled));
+    }
+    expire(shared, task).await;
 }
 
 async fn come_due(shared: &Arc<Shared>, deadline: Deadline) {
@@ -247,7 +314,7 @@ async fn expire(shared: &Arc<Shared>, task: Arc<Task>) {
             tracing::debug!(task_id = %task.id(), %error, "a lease ran out as an event came");
         }
         Err(error) => {
-            // The lease is as it was before, so it comes up again.
+            // The lease has not changed, so it comes up again.
             shared.note_refused();
             tracing::warn!(task_id = %task.id(), %error, "the end of a lease could not be published yet");
         }
@@ -257,9 +324,9 @@ async fn expire(shared: &Arc<Shared>, task: Arc<Task>) {
 
 enum Decision {
     Nothing,
-    /// Done under the lock of the decision, so that no event could slip in between.
+    /// Published under the lock of the decision, so that no event could come in between.
     Published(Result<(), PublishError>),
-    /// To be done through the store, if the lease is still the same then.
+    /// To be published through the store, if the lease is still the same then.
     Publish(Box<Prepared>),
 }
 
@@ -301,7 +368,7 @@ fn decide(shared: &Arc<Shared>, task: &Arc<Task>) -> Decision {
     })
 }
 
-/// The lease that an event of the bus ends, and what it becomes by that.
+/// The lease that an event of the bus ends, and the lease after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expiry {
     pub(crate) lease: Lease,
@@ -353,10 +420,10 @@ mod tests {
             panic!("the bus refused events meanwhile");
         };
         assert_eq!(extended.deadline(), 15 * SECOND);
-        // A refusal before the producer's last event is no excuse.
+        // A refusal before the producer's last event does not count.
         let before = judge(lease, 11 * SECOND, Some(SECOND / 2));
         assert!(matches!(before, Verdict::Expired(LeaseExpiry::Stalled, _)));
-        // A stall that was told stays told.
+        // A reported stall stays reported.
         let Verdict::Expired(_, stalled) = judge(lease, 11 * SECOND, None) else {
             panic!("it has run out");
         };

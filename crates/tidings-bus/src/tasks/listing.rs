@@ -1,15 +1,17 @@
-//! Tasks by status, so that a list of one status looks at no other task.
+//! Lists of tasks by status. A list of one status reads no other task.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tidings_protocol::{TaskId, TaskSnapshot, TaskStatus};
 
+use crate::lock::{Guard, Lock, place};
 use crate::shared::Shared;
 use crate::stats::StatusCounts;
 use crate::tasks::questions::Asking;
 use crate::tasks::task::{Rules, Task};
+use crate::tasks::trees::kin::{Kin, place};
 
 type ById = BTreeMap<TaskId, Arc<Task>>;
 
@@ -17,27 +19,30 @@ type ById = BTreeMap<TaskId, Arc<Task>>;
 #[derive(Default)]
 struct Lists {
     by_status: [ById; 5],
-    /// Those with an open question.
+    /// The tasks with an open question.
     asking: ById,
 }
 
 /// The declared tasks in memory, by status, and those with an open question.
 #[derive(Default)]
-pub(crate) struct Listing(Mutex<Lists>);
+pub(crate) struct Listing(Lock<Lists, place::Leaf>);
 
-/// What a task is listed under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The keys under which a task is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) status: TaskStatus,
     pub(crate) asking: Asking,
+    /// The task's entry in its parent's counts. Boxed, because most tasks have no parent.
+    pub(crate) kin: Option<Box<Kin>>,
 }
 
 impl Listed {
-    /// Returns what a task in this state is listed under.
+    /// Returns the keys for a task in this state.
     pub(crate) fn of(snapshot: &TaskSnapshot) -> Self {
         Self {
             status: snapshot.status,
             asking: Asking::of(snapshot),
+            kin: Kin::of(snapshot).map(Box::new),
         }
     }
 }
@@ -56,19 +61,9 @@ fn page(tasks: &ById, prefix: &str, after: Option<&TaskId>, limit: usize) -> Vec
         .collect()
 }
 
-fn lane(status: TaskStatus) -> usize {
-    match status {
-        TaskStatus::Pending => 0,
-        TaskStatus::Running => 1,
-        TaskStatus::Completed => 2,
-        TaskStatus::Failed => 3,
-        TaskStatus::Cancelled => 4,
-    }
-}
-
 impl Listing {
-    fn lock(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, Lists, place::Leaf> {
+        self.0.lock()
     }
 
     /// Returns up to `limit` tasks of one status after `after`, whose ids begin
@@ -80,7 +75,7 @@ impl Listing {
         after: Option<&TaskId>,
         limit: usize,
     ) -> Vec<Arc<Task>> {
-        page(&self.lock().by_status[lane(status)], prefix, after, limit)
+        page(&self.lock().by_status[place(status)], prefix, after, limit)
     }
 
     /// Returns up to `limit` tasks with an open question after `after`, whose ids
@@ -94,7 +89,7 @@ impl Listing {
         page(&self.lock().asking, prefix, after, limit)
     }
 
-    /// Returns how many tasks there are of each status.
+    /// Returns the number of tasks of each status.
     pub(crate) fn counts(&self) -> StatusCounts {
         let [pending, running, completed, failed, cancelled] =
             std::array::from_fn(|at| self.lock().by_status[at].len() as u64);
@@ -109,22 +104,32 @@ impl Listing {
 }
 
 impl Shared {
-    /// Lists a task under its status and its questions, or under nothing; called with
-    /// its rules whenever these may have changed.
+    /// Lists a task under its status and its questions, or removes it from the lists. The caller
+    /// holds the task's rules, and calls it whenever these may have changed.
+    #[inline]
     pub(crate) fn relist(&self, task: &Arc<Task>, rules: &mut Rules, listed: Option<Listed>) {
-        if rules.listed == listed {
-            return;
+        // Most events leave the lists unchanged.
+        if rules.listed != listed {
+            self.list_anew(task, rules, listed);
         }
+    }
+
+    fn list_anew(&self, task: &Arc<Task>, rules: &mut Rules, listed: Option<Listed>) {
         let before = rules.asking();
-        let mut lists = self.listing.lock();
-        if let Some(before) = rules.listed {
-            lists.by_status[lane(before.status)].remove(task.id());
+        if let Some(listed) = &listed {
+            self.note_kin(task, rules.listed.as_ref(), listed);
         }
-        if let Some(listed) = listed {
-            let list = &mut lists.by_status[lane(listed.status)];
+        self.note_payer(rules.listed.as_ref(), listed.as_ref());
+        let mut lists = self.listing.lock();
+        if let Some(before) = &rules.listed {
+            lists.by_status[place(before.status)].remove(task.id());
+        }
+        if let Some(listed) = &listed {
+            let list = &mut lists.by_status[place(listed.status)];
             list.insert(task.id().clone(), Arc::clone(task));
         }
         rules.listed = listed;
+        rules.charge_tree();
         let after = rules.asking();
         if after.open && !before.open {
             lists.asking.insert(task.id().clone(), Arc::clone(task));

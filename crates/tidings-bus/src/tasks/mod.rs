@@ -11,3 +11,4 @@ pub(crate) mod room;
 pub(crate) mod shelf;
 pub(crate) mod starts;
 pub(crate) mod task;
+pub(crate) mod trees;

@@ -1,9 +1,9 @@
-//! Questions of tasks: how they are answered, and how they expire.
+//! Questions of tasks: their answers and their expiry.
 //!
-//! A question is open while the task's state has it among its `pending_inputs`. So
-//! the state decides which answer is the first, where offsets are assigned: on every
-//! node, and after a restart. What is kept here beside it follows from the state: when
-//! the next question expires, and which tasks have one.
+//! A question is open while the task's state has it among its `pending_inputs`. The state
+//! therefore decides which answer is the first, on every node and after a restart. This module
+//! keeps two more things, which follow from the state: the time of the next expiry, and the
+//! tasks with open questions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,30 +24,34 @@ use crate::store::StoreError;
 use crate::tasks::lease::Deadline;
 use crate::tasks::task::{Rules, Task};
 
-/// The pause after an expiry could not be published.
+/// The pause after an expiry that could not be published.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often a shared store is asked for questions whose time is up. Nodes that have
-/// a task in memory see its deadline without asking.
+/// How often the bus asks a shared store for expired questions. A node with the task in memory
+/// sees the deadline without asking.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Tasks taken from a shared store at a time because a question's time is up.
+/// The most tasks with expired questions that are taken from a shared store at a time.
 const AT_A_TIME: usize = 64;
 
-/// Attempts to answer a question that is asked anew each time.
+/// The reason why a bus without a [`SchemaCheck`] takes no question with a schema.
+const NO_CHECKER: &str = "this program has no checker of JSON Schemas: set `BusConfig::schemas`, \
+                          or ask with `choices`";
+
+/// How often the bus tries to answer a question that changes each time.
 const ATTEMPTS: usize = 8;
 
-/// The open questions of a task, as far as the bus has to look after them.
+/// The open questions of a task, as far as the bus needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Asking {
     /// Whether a question is open.
     pub(crate) open: bool,
-    /// When the first of them expires, if one does.
+    /// The time of the next expiry, if a question expires.
     pub(crate) until: Option<Timestamp>,
 }
 
 impl Asking {
-    /// Reads what a task's state says of its questions.
+    /// Reads the open questions from a task's state.
     pub(crate) fn of(snapshot: &TaskSnapshot) -> Self {
         let inputs = &snapshot.pending_inputs;
         Self {
@@ -59,20 +63,22 @@ impl Asking {
 
 /// Checks values against JSON Schemas.
 ///
-/// A bus without one refuses answers to questions that have a schema:
-/// `tidings-node` has one, and so a program that embeds only the bus does not pull in
-/// a schema library.
+/// A bus without a checker refuses questions with a schema, because it could check no answer.
+/// `tidings-node` has a checker. A program that embeds only the bus therefore needs no schema
+/// library, and asks with `choices`. A program that checks the answers itself sets a checker that
+/// accepts everything.
 pub trait SchemaCheck: Send + Sync {
-    /// Returns why a schema cannot be used, if it cannot.
+    /// Checks that a schema can be used.
     ///
     /// # Errors
-    /// The value is no JSON Schema, or needs documents from elsewhere.
+    /// Fails if the value is no JSON Schema, or needs documents from elsewhere. The error
+    /// contains the reason.
     fn check_schema(&self, schema: &Json) -> Result<(), Unfit>;
 
-    /// Returns why a value does not fit a schema, if it does not.
+    /// Checks that a value fits a schema.
     ///
     /// # Errors
-    /// The first things that are wrong with the value.
+    /// Fails if the value does not fit. The error names the first problems.
     fn check(&self, schema: &Json, value: &Json) -> Result<(), Unfit>;
 }
 
@@ -88,24 +94,15 @@ impl Unfit {
     }
 }
 
-/// Why a question was not answered. Nothing has changed after any of these, except
-/// where [`PublishError`] says that this is not known.
+/// The reason why a question was not answered. Nothing has changed, except where
+/// [`PublishError`] says that the outcome is not known.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
     /// There is no such task.
     #[error("there is no task {0}")]
     NoTask(TaskId),
-    /// The value does not answer the question: correct it.
-    #[error("the value does not answer `{input_id}`")]
-    Unfit {
-        /// The question.
-        input_id: ItemId,
-        /// The reason why the value does not fit.
-        #[source]
-        reason: Unfit,
-    },
-    /// The question is not open, or the answer could not be published.
+    /// The value does not fit, the question is not open, or the answer could not be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
 }
@@ -114,8 +111,8 @@ impl EventBus {
     /// Answers an open question of a task, as `by`. The first answer wins.
     ///
     /// # Errors
-    /// See [`AnswerError`]. A question that has an answer already gives
-    /// [`PublishError::QuestionEnded`], which says who gave it.
+    /// See [`AnswerError`]. For a question that has an answer already, the error is
+    /// [`PublishError::QuestionEnded`]. It names the subject that gave the answer.
     ///
     /// # Cancel safety
     /// As [`publish`](Self::publish).
@@ -151,7 +148,7 @@ impl EventBus {
             self.shared.check_value(&question, value)?;
             let event = NewEvent::input_provided(input_id, &value.to_value(), by);
             match self.publish_answer(account, task_id, event, question).await {
-                // Asked anew since: the value may not fit the new question.
+                // The question has changed since. The value may not fit the new question.
                 Err(PublishError::QuestionChanged { .. }) if attempts > 1 => attempts -= 1,
                 published => return Ok(published?),
             }
@@ -161,7 +158,10 @@ impl EventBus {
     /// Returns an open question of a task.
     ///
     /// # Errors
-    /// The task does not exist, or the question is not open: see [`AnswerError`].
+    /// Fails if the task does not exist, or if the question is not open. See [`AnswerError`].
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
     pub async fn question(
         &self,
         task_id: &TaskId,
@@ -176,8 +176,8 @@ impl EventBus {
         if let Some(question) = found.as_deref().and_then(open) {
             return Ok(question);
         }
-        // What this node has may lie behind what others have published.
-        let state = match (&self.shared.store, &self.shared.interest) {
+        // Other nodes may have published events that this node does not have yet.
+        let state = match (&self.shared.store, &self.shared.config.broker) {
             (Some(store), Some(_)) => {
                 let stored = store.find(task_id).await.map_err(unavailable)?;
                 stored.map(|stored| stored.snapshot)
@@ -188,21 +188,20 @@ impl EventBus {
         open(&state).ok_or_else(|| ended(&state, input_id).into())
     }
 
-    /// Waits until a question of a task has ended, whether this program has asked it
-    /// or one before it. A question that is not known yet is waited for, as long as
-    /// the task runs.
+    /// Waits until a question of a task has ended, no matter which program has asked it. If the
+    /// question is not known yet, the call waits for it while the task runs.
     ///
     /// # Errors
-    /// The bus was shut down.
+    /// Fails if the bus was shut down.
     ///
     /// # Cancel safety
-    /// It changes nothing.
+    /// A dropped future changes nothing.
     pub async fn input_outcome(
         &self,
         task_id: &TaskId,
         input_id: &ItemId,
     ) -> Result<InputOutcome, PublishError> {
-        // Subscribed first: what comes after the state that is read comes here.
+        // Subscribe first. Events after the state that is read below then arrive here.
         let mut events = self.subscribe(task_id);
         let mut known = self.known_outcome(task_id, input_id);
         loop {
@@ -216,14 +215,14 @@ impl EventBus {
                     Ok(event) => InputOutcome::told(&event, input_id),
                     Err(_) => None,
                 },
-                // Its end may be among what did not come.
+                // The end of the question may be among the missing events.
                 Some(_) => self.known_outcome(task_id, input_id),
             };
         }
     }
 
-    /// Returns how a question has ended, as far as the task's state knows: none if it
-    /// is open, or may yet be asked.
+    /// Returns how a question has ended, if the task's state knows it. Returns `None` if the
+    /// question is open, or may still be asked.
     fn known_outcome(&self, task_id: &TaskId, input_id: &ItemId) -> Option<InputOutcome> {
         let state = self.snapshot(task_id)?;
         let ended = state.status.is_terminal();
@@ -231,11 +230,14 @@ impl EventBus {
             .filter(|outcome| ended || *outcome != InputOutcome::Dropped)
     }
 
-    /// States of up to `limit` tasks that have an open question, in order of their
-    /// ids, after `after`, whose id begins with `prefix`.
+    /// Returns the states of up to `limit` tasks with an open question, in order of their ids,
+    /// after `after`. The ids begin with `prefix`.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// Fails if the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// A dropped future changes nothing.
     pub async fn find_asking(
         &self,
         prefix: &str,
@@ -263,7 +265,7 @@ impl EventBus {
     }
 }
 
-/// The error of an answer to a question that is not open.
+/// Returns the error of an answer to a question that is not open.
 fn ended(state: &TaskSnapshot, input_id: &ItemId) -> PublishError {
     let mut ended = state.ended_inputs.iter().rev();
     match ended.find(|input| input.input_id == *input_id) {
@@ -271,9 +273,19 @@ fn ended(state: &TaskSnapshot, input_id: &ItemId) -> PublishError {
             input_id: input_id.clone(),
             by: ended.by.clone(),
         },
+        None if state.status.is_terminal() => PublishError::QuestionDropped {
+            input_id: input_id.clone(),
+        },
         None => PublishError::NoQuestion {
             input_id: input_id.clone(),
         },
+    }
+}
+
+fn unfit(question: &PendingInput, reason: Unfit) -> PublishError {
+    PublishError::UnfitAnswer {
+        input_id: question.input_id.clone(),
+        reason,
     }
 }
 
@@ -285,8 +297,8 @@ impl EventBus {
         event: NewEvent,
         question: PendingInput,
     ) -> Result<Published, PublishError> {
-        let mut prepared = self.shared.prepare(event)?;
-        prepared.account = Some(account.clone());
+        let payload = self.shared.read(&event)?;
+        let mut prepared = Prepared::of(Some(account), event, payload);
         prepared.question = Some(Box::new(question));
         let published = self.shared.publish_prepared(task_id, prepared).await;
         tokio::task::coop::consume_budget().await;
@@ -295,7 +307,8 @@ impl EventBus {
 }
 
 impl Shared {
-    /// Checks that a new question's schema can be used.
+    /// Checks that a new question's schema can be used. A node without a checker leaves the check
+    /// of the answers to the nodes that have one.
     pub(crate) fn check_schema(&self, payload: &Payload) -> Result<(), PublishError> {
         let Payload::InputRequired(InputRequired {
             schema: Some(schema),
@@ -306,73 +319,78 @@ impl Shared {
         };
         match &self.config.schemas {
             Some(schemas) => schemas.check_schema(schema).map_err(PublishError::Schema),
-            None => Ok(()),
+            None if self.config.broker.is_some() => Ok(()),
+            None => Err(PublishError::Schema(Unfit::new(NO_CHECKER))),
         }
     }
 
-    fn check_value(&self, question: &PendingInput, value: &Json) -> Result<(), AnswerError> {
-        let unfit = |reason| AnswerError::Unfit {
-            input_id: question.input_id.clone(),
-            reason,
-        };
-        if !question.offers(value) {
-            let choices = question.choices.iter().flatten();
-            let choices: Vec<_> = choices.map(Json::as_str).collect();
-            let text = format!("it is none of the choices: {}", choices.join(", "));
-            return Err(unfit(Unfit::new(text)));
+    /// Checks that an answer is not null, and one of the choices.
+    fn check_choice(question: &PendingInput, value: &Json) -> Result<(), PublishError> {
+        if value.as_str() == "null" {
+            // In a state, null means that the value was too large to be kept.
+            return Err(unfit(question, Unfit::new("null is no answer")));
         }
+        if question.offers(value) {
+            return Ok(());
+        }
+        let choices = question.choices.iter().flatten();
+        let choices: Vec<_> = choices.map(Json::as_str).collect();
+        let text = format!("it is none of the choices: {}", choices.join(", "));
+        Err(unfit(question, Unfit::new(text)))
+    }
+
+    fn check_value(&self, question: &PendingInput, value: &Json) -> Result<(), PublishError> {
+        Self::check_choice(question, value)?;
         let Some(schema) = &question.schema else {
             return Ok(());
         };
-        match &self.config.schemas {
-            Some(schemas) => schemas.check(schema, value).map_err(unfit),
-            None => Err(unfit(Unfit::new(
-                "the question has a schema, and this program checks none: set \
-                 BusConfig::schemas",
-            ))),
-        }
+        let checked = match &self.config.schemas {
+            Some(schemas) => schemas.check(schema, value),
+            None => Err(Unfit::new(NO_CHECKER)),
+        };
+        checked.map_err(|reason| unfit(question, reason))
     }
 
-    /// Decides whether a task's state allows an event that ends a question.
+    /// Decides whether a task's state allows an event that ends a question. An answer must fit an
+    /// open question, no matter who publishes it.
     pub(crate) fn check_question(
         &self,
         state: &TaskSnapshot,
         prepared: &Prepared,
     ) -> Result<(), PublishError> {
-        let (input_id, answers) = match &prepared.payload {
-            Payload::InputProvided(input) => (&input.input_id, true),
-            Payload::InputExpired(input) => (&input.input_id, false),
+        let (input_id, value) = match &prepared.payload {
+            Payload::InputProvided(input) => (&input.input_id, Some(&input.value)),
+            Payload::InputExpired(input) => (&input.input_id, None),
             _ => return Ok(()),
         };
         let mut inputs = state.pending_inputs.iter();
         let open = inputs.find(|input| input.input_id == *input_id);
-        match (open, prepared.question.as_deref()) {
-            (Some(open), Some(question)) if open != question => {
-                Err(PublishError::QuestionChanged {
-                    input_id: input_id.clone(),
-                })
-            }
-            (Some(open), _) => {
-                let over = open.expires_at.filter(|at| *at <= self.config.clock.now());
-                match over {
-                    Some(_) if answers => Err(PublishError::QuestionEnded {
-                        input_id: input_id.clone(),
-                        by: None,
-                    }),
-                    _ => Ok(()),
-                }
-            }
-            (None, question) => match ended(state, input_id) {
-                // A producer may report an answer to a question that it never put
-                // here.
-                PublishError::NoQuestion { .. } if question.is_none() => Ok(()),
-                error => Err(error),
-            },
+        let open = open.ok_or_else(|| ended(state, input_id))?;
+        let known = prepared.question.as_deref();
+        if known.is_some_and(|known| known != open) {
+            return Err(PublishError::QuestionChanged {
+                input_id: input_id.clone(),
+            });
+        }
+        let Some(value) = value else { return Ok(()) };
+        if open
+            .expires_at
+            .is_some_and(|at| at <= self.config.clock.now())
+        {
+            return Err(PublishError::QuestionEnded {
+                input_id: input_id.clone(),
+                by: None,
+            });
+        }
+        match known {
+            // The value was checked against this question.
+            Some(_) => Ok(()),
+            None => self.check_value(open, value),
         }
     }
 
-    /// Has the next question of a task come up when it expires; called with the
-    /// task's rules whenever that has changed.
+    /// Schedules the expiry of a task's next question. The caller holds the task's rules, and
+    /// calls it whenever the next expiry has changed.
     pub(crate) fn schedule_question(&self, task: &Arc<Task>, rules: &mut Rules) {
         let until = rules.asking().until;
         if until.is_none() && rules.expiry.is_none() {
@@ -393,11 +411,11 @@ impl Shared {
             .replace(ticket, at, || Deadline::Question(Arc::downgrade(task)));
     }
 
-    /// Ends the questions of a task whose time is up.
+    /// Ends the expired questions of a task.
     pub(crate) async fn expire_questions(self: &Arc<Self>, task: &Arc<Task>) {
         let until = {
             let mut rules = task.lock_rules();
-            // It has come up.
+            // The deadline has come up.
             rules.expiry = None;
             rules.asking().until
         };
@@ -430,8 +448,8 @@ impl Shared {
     }
 }
 
-/// Brings tasks of a shared store here whose questions no node looks after: the node
-/// that did has stopped, or needed the memory.
+/// Loads tasks of a shared store with questions that no node watches. Their node has stopped,
+/// or needed the memory.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let (Some(store), Some(_)) = (shared.store.clone(), &shared.interest) else {
         return;
@@ -444,7 +462,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         let Ok(due) = store.due(shared.config.clock.now(), AT_A_TIME).await else {
-            // The store says itself what is wrong with it.
+            // The store reports its own failure.
             continue;
         };
         for task_id in due {

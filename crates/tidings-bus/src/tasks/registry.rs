@@ -1,38 +1,39 @@
-//! The registry: all tasks in order of their ids, and who waits for new ones.
+//! The registry: all tasks in order of their ids, and the patterns that wait for new tasks.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use slab::Slab;
 use tidings_protocol::{Pattern, TaskId};
 
+use crate::lock::{Reading, SharedLock, Writing, place};
 use crate::tasks::task::Task;
 
-/// Told of every new task that its pattern matches.
+/// A receiver of every new task that matches its pattern.
 pub trait PatternWatcher: Send + Sync {
-    /// A task has appeared. It may have events by now, and none of them was
-    /// delivered: attach with [`Start::Appeared`](crate::watch::Start::Appeared). Called
-    /// by the fan-out pass, like [`Watcher::advance`](crate::Watcher::advance), and
-    /// must not block. `key` is what the watcher named its pattern.
+    /// Announces a task that has appeared. The task may have events already, and none of them
+    /// was delivered. Attach with [`Start::Appeared`](crate::watch::Start::Appeared). The
+    /// fan-out pass calls this method, like [`Watcher::advance`](crate::Watcher::advance), and
+    /// it must not block. `key` is the name that the watcher gave its pattern.
     fn discovered(&self, key: usize, task: &Arc<Task>);
 }
 
-/// Names an attached pattern, to detach it.
+/// The id of an attached pattern. Use it to detach the pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PatternId {
     slot: usize,
-    /// A slot has one tenant after the other. This tells them apart.
+    /// Distinguishes the patterns that used one slot one after the other.
     serial: u64,
 }
 
-/// A task that has appeared, and how many patterns have heard of it.
+/// A task that has appeared, and the patterns that must still be told.
 pub(crate) struct Appeared {
     pub(crate) task: Arc<Task>,
-    /// Patterns up to this serial were there when it appeared. Later ones found
-    /// it in the registry.
+    /// The serial of the newest pattern when the task appeared. Later patterns found the task in
+    /// the registry.
     last: u64,
-    /// The slot to look at next; none when all have heard.
+    /// The next slot to visit. `None` when all patterns have been told.
     next: Option<usize>,
 }
 
@@ -53,15 +54,15 @@ struct PatternEntry {
 struct Inner {
     tasks: BTreeMap<TaskId, Arc<Task>>,
     patterns: Slab<PatternEntry>,
-    /// Patterns ever attached.
+    /// The number of patterns that were ever attached.
     serial: u64,
 }
 
-/// A task that was looked up, or made.
+/// A task that was found or created.
 pub(crate) struct Inserted {
     pub(crate) task: Arc<Task>,
     pub(crate) new: bool,
-    /// The announcement that pattern watchers have yet to hear, if the task is new.
+    /// The announcement for pattern watchers, if the task is new.
     pub(crate) appeared: Option<Appeared>,
 }
 
@@ -75,24 +76,20 @@ impl Inserted {
     }
 }
 
-/// Tasks by id. A `BTreeMap`, because lists are paged by id and patterns are
-/// prefixes, so both are ranges; a publisher that cares keeps its `Arc<Task>`.
+/// Tasks by id. Lists are paged by id and patterns are prefixes, so both are ranges of a
+/// `BTreeMap`. A publisher that needs speed keeps its `Arc<Task>`.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    inner: RwLock<Inner>,
+    inner: SharedLock<Inner, place::Tasks>,
 }
 
 impl Tasks {
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
-        self.inner
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn read(&self) -> Reading<'_, Inner, place::Tasks> {
+        self.inner.read()
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
-        self.inner
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn write(&self) -> Writing<'_, Inner, place::Tasks> {
+        self.inner.write()
     }
 
     pub(crate) fn get(&self, id: &TaskId) -> Option<Arc<Task>> {
@@ -103,8 +100,8 @@ impl Tasks {
         self.read().tasks.len()
     }
 
-    /// The task, made by `make` if it is new; then patterns are to hear of it,
-    /// unless there are none.
+    /// Returns the task. `make` creates a new task, which is then announced to the patterns, if
+    /// there are any.
     pub(crate) fn get_or_insert(&self, id: &TaskId, make: impl FnOnce() -> Arc<Task>) -> Inserted {
         if let Some(task) = self.get(id) {
             return Inserted::known(task);
@@ -127,7 +124,7 @@ impl Tasks {
         }
     }
 
-    /// The next pattern watchers that are to hear of a task, up to `limit`.
+    /// Returns the next pattern watchers to tell about a task, up to `limit`.
     pub(crate) fn interested(
         &self,
         appeared: &mut Appeared,
@@ -136,8 +133,11 @@ impl Tasks {
         let inner = self.read();
         let mut interested = Vec::new();
         let from = appeared.next.take().unwrap_or(usize::MAX);
-        let entries = inner.patterns.iter().skip_while(|(slot, _)| *slot < from);
-        for (slot, entry) in entries {
+        // From the slot on, because a walk from the first slot would be quadratic.
+        for slot in from..inner.patterns.capacity() {
+            let Some(entry) = inner.patterns.get(slot) else {
+                continue;
+            };
             if interested.len() >= limit {
                 appeared.next = Some(slot);
                 break;
@@ -149,7 +149,7 @@ impl Tasks {
         interested
     }
 
-    /// Takes a task out if `still` holds under the registry's lock.
+    /// Removes a task if `still` holds under the registry's lock.
     pub(crate) fn remove_if(&self, id: &TaskId, still: impl FnOnce(&Arc<Task>) -> bool) -> bool {
         let mut inner = self.write();
         let remove = inner.tasks.get(id).is_some_and(still);
@@ -159,8 +159,9 @@ impl Tasks {
         remove
     }
 
-    /// Attaches a pattern, which calls `comes` under the registry's lock, and gives the tasks that already match: one critical
-    /// section, so a task is either in the list or will be discovered.
+    /// Attaches a pattern, and calls `comes` under the registry's lock. Returns the tasks that
+    /// match already. This is one critical section, so every matching task is either in the list
+    /// or announced later.
     pub(crate) fn watch(
         &self,
         pattern: &Pattern,
@@ -187,7 +188,7 @@ impl Tasks {
         (PatternId { slot, serial }, tasks)
     }
 
-    /// Attaches a pattern. Tasks that match already are the caller's to page through.
+    /// Attaches a pattern. The caller itself must page through the tasks that match already.
     pub(crate) fn attach(
         &self,
         pattern: &Pattern,
@@ -208,8 +209,8 @@ impl Tasks {
         PatternId { slot, serial }
     }
 
-    /// Detaches a pattern. Calls `last_goes` if there are none left, under the
-    /// registry's lock: a pattern that comes at this moment comes before or after.
+    /// Detaches a pattern. Calls `last_goes` under the registry's lock if no pattern is left. A
+    /// pattern that attaches at the same time comes before or after.
     pub(crate) fn unwatch(&self, id: PatternId, last_goes: impl FnOnce()) {
         let mut inner = self.write();
         let entry = inner.patterns.get(id.slot);
@@ -222,7 +223,7 @@ impl Tasks {
         }
     }
 
-    /// Whether a pattern that is watched wants this task.
+    /// Returns whether a watched pattern matches this task.
     pub(crate) fn is_matched(&self, id: &TaskId) -> bool {
         let inner = self.read();
         inner
@@ -231,14 +232,14 @@ impl Tasks {
             .any(|(_, entry)| entry.pattern.matches(id))
     }
 
-    /// The patterns that are watched.
+    /// Returns the watched patterns.
     pub(crate) fn patterns(&self) -> Vec<Pattern> {
         let inner = self.read();
         let patterns = inner.patterns.iter();
         patterns.map(|(_, entry)| entry.pattern.clone()).collect()
     }
 
-    /// Up to `limit` tasks after `after`, in order, as long as they begin with `prefix`.
+    /// Returns up to `limit` tasks after `after`, in order, with ids that begin with `prefix`.
     pub(crate) fn page(
         &self,
         prefix: &str,

@@ -1,4 +1,4 @@
-//! What goes when it has been kept long enough, or when there is too much.
+//! Removes tasks and events that have been kept long enough.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::tasks::task::{Rules, Task};
 
-/// How long a task of a shared store is kept here that nobody here watches:
-/// long enough for a publisher's next event, or a watcher that reconnects.
+/// How long this node keeps a task of a shared store without a watcher here. It is long enough
+/// for a publisher's next event, or for a watcher that reconnects.
 const UNWATCHED_TTL: Duration = Duration::from_secs(60);
 
-/// Tasks looked at between two yields of the sweep.
+/// The number of tasks that the sweep visits between two yields.
 const SWEEP_PAGE: usize = 512;
 
-/// Pages of the sweep in one interval. A bus with more tasks goes through them
-/// in several intervals, so the sweep's part of a core stays small.
+/// Pages of the sweep in one interval. With more tasks, one sweep takes several intervals, so
+/// the sweep uses a small part of a core.
 const SWEEP_PAGES: usize = 8;
 
-/// Tasks looked at in one interval that are in the store alone. A million of them
-/// take about an hour.
+/// The number of tasks that the sweep visits in one interval, among the tasks that only the store has.
+/// A million such tasks take about an hour.
 const SHELF_PAGE: usize = 256;
 
 /// Applies retention by time, forever.
@@ -62,15 +62,15 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// What is too old of a task, beside what is in memory.
+/// The part of a task that is too old, in addition to memory.
 enum Due {
     Nothing,
-    /// Its events in the store.
+    /// The task's events in the store.
     Events,
     All,
 }
 
-/// Drops what is too old of one task from memory.
+/// Drops the old parts of one task from memory.
 fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> Due {
     let config = &shared.config;
     let (ended_for, over) = {
@@ -95,13 +95,13 @@ fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> Due {
     due
 }
 
-/// Removes tasks whose time is up and that are in the own store alone.
+/// Removes expired tasks that only the bus's own store has.
 async fn sweep_shelved(shared: &Arc<Shared>, after: &mut Option<TaskId>) {
     let Some(store) = shared.shelf() else {
         return;
     };
     let Ok(page) = store.list("", after.as_ref(), SHELF_PAGE).await else {
-        // The store says itself what is wrong with it.
+        // The store reports its own failure.
         return;
     };
     *after = page.last().cloned();
@@ -125,7 +125,7 @@ async fn sweep_shelved(shared: &Arc<Shared>, after: &mut Option<TaskId>) {
     }
 }
 
-/// Has the store forget the events that memory has forgotten.
+/// Makes the store forget the events that memory has forgotten.
 async fn trim_stored(shared: &Shared, task: &Task) {
     let Some(store) = &shared.store else { return };
     let _turn = task.commit.lock().await;
@@ -134,7 +134,7 @@ async fn trim_stored(shared: &Shared, task: &Task) {
     match store.trim(task.id(), offset).await {
         Ok(()) => {
             let mut log = task.topic().lock();
-            // Unless it starts over meanwhile.
+            // This holds unless the log has started again in the meantime.
             if log.first() >= first {
                 log.set_stored_first(first);
             }
@@ -145,27 +145,28 @@ async fn trim_stored(shared: &Shared, task: &Task) {
     }
 }
 
-/// The same where the store is shared: it lets tasks expire by itself, by one
-/// clock for all nodes. Here goes what nobody here wants.
+/// Drops the old parts of one task of a shared store from memory. The store itself expires
+/// tasks, by one clock for all nodes. This node forgets tasks without a watcher here.
 fn sweep_shared(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) {
     let config = &shared.config;
-    let (finished, touched, leased) = {
+    let (finished, touched, needed) = {
         let mut rules = task.lock_rules();
         rules.ids.expire(now, config.idempotency_ttl);
         rules.recount();
-        let leased = rules.lease.is_some() || rules.asking().until.is_some();
-        (rules.finished, rules.touched, leased)
+        let leased = rules.lease.is_some() && shared.lease_keeper().is_none();
+        let needed = leased || rules.asking().until.is_some();
+        (rules.finished, rules.touched, needed)
     };
     let idle = now.duration_since(touched);
     if finished.is_some() && idle >= config.finished_events_ttl {
         shared.drop_events(task);
     }
-    if idle >= UNWATCHED_TTL && !leased && task.topic().watcher_count() == 0 {
+    if idle >= UNWATCHED_TTL && !needed && task.topic().watcher_count() == 0 {
         shared.release(task);
     }
 }
 
-/// Removes a task whose time is up, unless it has had an event meanwhile.
+/// Removes an expired task, unless it has had an event in the meantime.
 async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
     if !task.is_declared() {
         shared.forget_if_unused(task);
@@ -179,15 +180,15 @@ async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
             shared.forget_empty(task);
         }
         Some(store) if shared.behind.is_some() => {
-            // From memory first: an event may come at any time, and begins the
-            // task anew. It is saved after this, for that takes the turn too.
+            // Remove from memory first. An event may come at any time and begin the task again.
+            // The new task is saved after this removal, because saving needs the turn too.
             if shared.discard_if(task, is_due) {
                 note_removal(task, &store.remove(task.id()).await);
                 shared.forget_empty(task);
             }
         }
         Some(store) => {
-            // Publishers wait for the turn, so nothing comes in between.
+            // Publishers wait for the turn, so no event comes in between.
             if is_due(&task.lock_rules()) && note_removal(task, &store.remove(task.id()).await) {
                 shared.discard(task);
             }
@@ -202,9 +203,9 @@ fn note_removal(task: &Task, removed: &Result<(), StoreError>) -> bool {
     removed.is_ok()
 }
 
-/// Decides whether the time of a whole task is up. A task that somebody watches
-/// by its name stays: it would vanish for no reason. So does one that waits for an
-/// answer until a time to come: the question would go without a word.
+/// Decides whether a whole task has expired. A task with a watcher that named it stays, because
+/// it would vanish without a reason for the watcher. A task that waits for an answer stays
+/// until its question expires. Otherwise the question would vanish without an event.
 fn is_over(shared: &Shared, task: &Task, rules: &Rules, now: Instant) -> bool {
     let config = &shared.config;
     let limit = match rules.finished {

@@ -1,9 +1,9 @@
-//! Tasks that lie in a store of this bus's own, and come into memory on demand.
+//! Tasks of the bus's own store, which are loaded on demand.
 //!
-//! When memory is short, a task that nobody watches leaves memory: its events, its
-//! state and its rules are in the store. Whoever asks for it, or publishes to it,
-//! has it read again. A task that was made here before it was read is *absent*: it
-//! is an empty place, and nothing is published to it until it was read.
+//! When memory is short, a task without a watcher leaves memory. The store keeps its events,
+//! its state and its rules. A read or a publish loads the task again. A task that was created
+//! here before it was read is *absent*. It is an empty place, and accepts no event until it was
+//! read.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,19 +14,19 @@ use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::tasks::task::Task;
 
-/// Ids looked at in a page of a list.
+/// The number of ids that are read for a page of a list.
 const PAGE: usize = 1_024;
 
-/// What a task says when it is asked to leave memory. Pure.
+/// The state of a task that decides whether it may leave memory. Pure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Leaving {
     /// The store has the task.
     pub(crate) stored: bool,
-    /// The store has all its events, and its rules as they are now.
+    /// The store has all events of the task, and its current rules.
     pub(crate) saved: bool,
-    /// It has a lease or an open question, which somebody has to look after.
+    /// The task has a lease or an open question, so the bus must keep track of it.
     pub(crate) leased: bool,
-    /// Somebody watches it.
+    /// The task has a watcher.
     pub(crate) watched: bool,
 }
 
@@ -38,24 +38,24 @@ impl Leaving {
 }
 
 impl Shared {
-    /// The store, if its tasks are this bus's alone.
+    /// Returns the store, if only this bus uses it.
     pub(crate) fn own_store(&self) -> Option<&Arc<dyn Store>> {
         self.store.as_ref().filter(|_| self.interest.is_none())
     }
 
-    /// The own store, if it has tasks that are not in memory.
+    /// Returns the bus's own store, if it has tasks that are not in memory.
     pub(crate) fn shelf(&self) -> Option<&Arc<dyn Store>> {
         let own = self.own_store();
         own.filter(|_| !self.all_here.load(Ordering::SeqCst))
     }
 
-    /// Whether the own store has a task.
+    /// Returns whether the bus's own store has a task.
     pub(crate) fn is_stored(&self, task_id: &TaskId) -> bool {
         let store = self.own_store();
-        store.is_some_and(|store| store.first(task_id).is_some())
+        store.is_some_and(|store| store.has(task_id))
     }
 
-    /// Brings a task of the own store into memory; none if there is no such task.
+    /// Loads a task of the bus's own store. Returns `None` if there is no such task.
     pub(crate) async fn fetch_own(
         self: &Arc<Self>,
         task_id: &TaskId,
@@ -65,11 +65,15 @@ impl Shared {
                 Some(task) if !task.is_absent() => return Ok(Some(task)),
                 Some(task) => task,
                 None if !self.is_stored(task_id) => return Ok(None),
-                None => self.task_or_absent(task_id),
+                None => {
+                    // Make room before the task is read. Room made afterwards could evict the task
+                    // itself, again and again, and its publisher would never find it in memory.
+                    self.keep_to_limit();
+                    self.task_or_absent(task_id)
+                }
             };
             self.fill_absent(&task).await?;
             if !task.topic().is_closed() {
-                self.keep_to_limit();
                 return Ok(Some(task));
             }
         }
@@ -90,7 +94,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Has an absent task read that somebody watches already.
+    /// Starts to read an absent task that has a watcher already.
     pub(crate) fn spawn_fill(self: &Arc<Self>, task: &Arc<Task>) {
         let (shared, task) = (Arc::clone(self), Arc::clone(task));
         self.spawn(async move {
@@ -100,12 +104,12 @@ impl Shared {
         });
     }
 
-    /// Has a task leave memory if it may. False if it stays.
+    /// Removes a task from memory if it may leave. Returns false if it stays.
     pub(crate) fn shelve(&self, task: &Arc<Task>) -> bool {
         let stored = self.is_stored(task.id());
-        // First, so that nobody who looks for it takes memory for everything.
+        // Set this first. Other readers must not take memory for complete.
         self.all_here.store(false, Ordering::SeqCst);
-        // A publisher that has its turn finds the log open when it looks again.
+        // A publisher that has the turn must find the log open when it looks again.
         let Ok(_turn) = task.commit.try_lock() else {
             return false;
         };
@@ -139,7 +143,8 @@ impl Shared {
         left
     }
 
-    /// The state of a task of the own store, in memory or not. It stays where it is.
+    /// Returns the state of a task of the bus's own store, in memory or not. Does not load the
+    /// task.
     pub(crate) async fn find_own(
         &self,
         task_id: &TaskId,
@@ -150,14 +155,15 @@ impl Shared {
             return Ok(task.is_declared().then(|| task.snapshot()));
         }
         match self.own_store() {
-            Some(store) if store.first(task_id).is_some() => {
+            Some(store) if store.has(task_id) => {
                 Ok(store.find(task_id).await?.map(|stored| stored.snapshot))
             }
             _ => Ok(None),
         }
     }
 
-    /// States of tasks in memory and in the own store, in the order of their ids.
+    /// Returns the states of tasks in memory and in the bus's own store, in the order of their
+    /// ids.
     pub(crate) async fn find_all_own(
         &self,
         store: &Arc<dyn Store>,
@@ -192,7 +198,7 @@ impl Shared {
     }
 }
 
-/// The first `limit` ids of two pages in order, each id once.
+/// Returns the first `limit` ids of two pages in order, each id once.
 fn merge(here: Vec<TaskId>, there: Vec<TaskId>, limit: usize) -> Vec<TaskId> {
     let mut all = [here, there].concat();
     all.sort_unstable();

@@ -1,20 +1,21 @@
-//! Where a task's latest runs began, so that a retried start learns its run.
+//! The starts of a task's latest runs. A retried start learns its run from them.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use tidings_protocol::Offset;
 
-/// Runs remembered. A worker retries its start within seconds, not 16 runs later.
+/// The number of runs that are remembered. A worker retries its start within seconds, not 16
+/// runs later.
 const MAX_STARTS: usize = 16;
 
-/// The offsets of the newest `task_started` events, the current run's at the end.
+/// The offsets of the newest `task_started` events. The current run is the last.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Starts(VecDeque<Offset>);
 
 impl Starts {
-    /// Notes the start of a new run.
+    /// Records the start of a new run.
     pub(crate) fn note(&mut self, offset: Offset) {
         if self.0.back().is_some_and(|last| *last >= offset) {
             return;
@@ -25,14 +26,14 @@ impl Starts {
         self.0.push_back(offset);
     }
 
-    /// Returns the run that the `task_started` at `offset` opened, in a task whose
-    /// current run is `current`; none if that start is not remembered.
+    /// Returns the run that the `task_started` at `offset` opened, in a task with the current
+    /// run `current`. Returns `None` if that start is not remembered.
     pub(crate) fn run_at(&self, offset: Offset, current: u32) -> Option<u32> {
         let later = self.0.iter().rev().position(|start| *start == offset)?;
         current.checked_sub(u32::try_from(later).ok()?)
     }
 
-    /// Whether no start is remembered.
+    /// Returns whether no start is remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

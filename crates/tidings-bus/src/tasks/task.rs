@@ -1,7 +1,7 @@
 //! A task: its log with watchers, and the rules that a publish must pass.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::cluster::mirror::Incoming;
 use crate::deliver::topic::Topic;
 use crate::ledger::{Account, Kind, Tally};
+use crate::lock::{Guard, Lock, place};
 use crate::publish::group::Waiting;
 use crate::store::StoredRules;
 use crate::tasks::eviction::Place;
@@ -17,58 +18,61 @@ use crate::tasks::lease::Ticket;
 use crate::tasks::listing::Listed;
 use crate::tasks::questions::Asking;
 use crate::tasks::starts::Starts;
+use crate::tasks::trees::KIN_BYTES;
 
-/// Bytes that the stamp of one producer is charged with: two ids, two numbers,
-/// and the numbers of its last events.
+/// Bytes that the stamp of one producer costs: two ids, two numbers, and the numbers of its
+/// last events.
 const PRODUCER_BYTES: u64 = 256;
 
-/// Bytes that a lease is charged with: its entry among those to come due.
+/// Bytes that a lease costs: its entry among the deadlines.
 const LEASE_BYTES: u64 = 128;
 
 /// A task known to the bus.
 pub struct Task {
     id: TaskId,
     topic: Arc<Topic>,
-    rules: Mutex<Rules>,
-    /// What changes the task in a store, or brings changes from there, takes turns.
+    rules: Lock<Rules, place::Rules>,
+    /// The turn of the task. A change of the task in a store, or from there, needs the turn.
     pub(crate) commit: tokio::sync::Mutex<()>,
-    /// Events that are to be stored next.
-    waiting: Mutex<Waiting>,
+    /// Events that wait to be stored.
+    waiting: Lock<Waiting, place::Leaf>,
     /// News from other nodes.
-    incoming: Mutex<Incoming>,
-    /// It came from a store, and the ids of its events have yet to be read.
+    incoming: Lock<Incoming, place::Leaf>,
+    /// True if the task came from a store, and the ids of its events must still be read.
     pub(crate) cold: AtomicBool,
-    /// The store has it, and it has yet to be read.
+    /// True if the store has the task, and it must still be read.
     pub(crate) absent: AtomicBool,
-    /// It waits to be saved.
+    /// True if the task waits to be saved.
     pub(crate) unsaved: AtomicBool,
 }
 
-/// What decides about a publish, and the times that retention goes by.
+/// The state that decides about a publish, and the times for retention.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) ids: IdempotencyWindow,
     pub(crate) producers: ProducerLedger,
     pub(crate) lease: Option<Lease>,
-    /// Where the latest runs began.
+    /// The starts of the latest runs.
     pub(crate) starts: Starts,
-    /// When the last event came (or the task was made).
+    /// The time of the last event, or of the task's creation.
     pub(crate) touched: Instant,
-    /// When the task ended; none while it has not.
+    /// The time at which the task ended. `None` while it runs.
     pub(crate) finished: Option<Instant>,
-    /// Counts changes of what is stored of them, over resets too.
+    /// True if events of another node were taken in, and the rules after them must still be read.
+    pub(crate) outdated: bool,
+    /// The number of changes of the stored rules. The count continues over resets.
     pub(crate) changes: u64,
-    /// Those of them that a store that is written behind has.
+    /// The number of changes that a write-behind store has.
     pub(crate) saved: u64,
-    /// The lease's entry among the deadlines; none while there is no lease.
+    /// The lease's entry among the deadlines. `None` if there is no lease.
     pub(crate) ticket: Option<Ticket>,
-    /// The entry of the next question that expires among the deadlines.
+    /// The entry of the next question expiry among the deadlines.
     pub(crate) expiry: Option<Ticket>,
-    /// What the task is listed under.
+    /// The keys under which the task is listed.
     pub(crate) listed: Option<Listed>,
-    /// Where the task waits to give memory back; none while it cannot.
+    /// The place of the task in the order of eviction. `None` while it cannot release memory.
     pub(crate) place: Option<Place>,
-    /// What the rules hold, and whom it is charged to.
+    /// The bytes of the rules, and the account that pays for them.
     tally: Tally,
 }
 
@@ -81,6 +85,7 @@ impl Rules {
             starts: Starts::default(),
             touched: now,
             finished: None,
+            outdated: false,
             changes: 0,
             saved: 0,
             ticket: None,
@@ -91,16 +96,16 @@ impl Rules {
         }
     }
 
-    /// Starts over. The task keeps its account, and the entries under which others
-    /// find it: the caller schedules the lease, and lists the task, anew.
+    /// Starts again. The task keeps its account and its entries in other tables. The caller
+    /// schedules the lease and lists the task again.
     pub(crate) fn reset(&mut self, now: Instant) {
         let changes = self.changes + 1;
         let (ticket, place) = (self.ticket.take(), self.place.take());
         let expiry = self.expiry.take();
-        let listed = self.listed;
+        let listed = self.listed.take();
         *self = Self {
             changes,
-            // The store forgets the task, and its rules with it.
+            // The store forgets the task, with its rules.
             saved: changes,
             ticket,
             expiry,
@@ -110,37 +115,52 @@ impl Rules {
         };
     }
 
-    /// Returns what is known of the task's open questions.
+    /// Returns the known open questions of the task.
     pub(crate) fn asking(&self) -> Asking {
-        self.listed.map(|listed| listed.asking).unwrap_or_default()
+        let listed = self.listed.as_ref();
+        listed.map(|listed| listed.asking).unwrap_or_default()
     }
 
-    /// Whether somebody has to look after the task: it has a lease, or an open
+    /// Returns whether the bus must keep track of the task, because it has a lease or an open
     /// question.
     pub(crate) fn is_due_some_time(&self) -> bool {
         self.lease.is_some() || self.asking().open
     }
 
-    /// Charges what the rules hold now; called whenever that has changed.
+    /// Charges the current bytes of the rules. The caller calls it after every change.
     pub(crate) fn recount(&mut self) {
         self.tally.set(Kind::EventIds, self.ids.bytes());
         let producers = self.producers.len() as u64;
         self.tally.set(Kind::Producers, producers * PRODUCER_BYTES);
+        self.charge_lease();
+        self.charge_tree();
+    }
+
+    /// Charges the task's lease.
+    pub(crate) fn charge_lease(&mut self) {
         let lease = self.lease.as_ref().map_or(0, |_| LEASE_BYTES);
         self.tally.set(Kind::Lease, lease);
     }
 
-    /// Charges what the rules hold to an account from here on.
+    /// Charges the task's entry among the children of its parent.
+    pub(crate) fn charge_tree(&mut self) {
+        let listed = self.listed.as_ref();
+        let has_parent = listed.is_some_and(|listed| listed.kin.is_some());
+        let tree = if has_parent { KIN_BYTES } else { 0 };
+        self.tally.set(Kind::Tree, tree);
+    }
+
+    /// Charges the bytes of the rules to `account` from now on.
     pub(crate) fn charge_to(&mut self, account: &Account) {
         self.tally.move_to(account);
     }
 
-    /// Returns whom the task is charged to.
+    /// Returns the account that pays for the task.
     pub(crate) fn account(&self) -> &Account {
         self.tally.account()
     }
 
-    /// What is to be stored of them.
+    /// Returns the part of the rules that a store keeps.
     pub(crate) fn stored(&self) -> StoredRules {
         StoredRules {
             producers: self.producers.clone(),
@@ -149,7 +169,7 @@ impl Rules {
         }
     }
 
-    /// The lease in milliseconds, if it has one.
+    /// Returns the lease in milliseconds, if there is one.
     pub(crate) fn lease_ms(&self) -> Option<u64> {
         let lease = self.lease.as_ref()?;
         Some(u64::try_from(lease.duration().as_millis()).unwrap_or(u64::MAX))
@@ -161,27 +181,27 @@ impl Task {
         Arc::new(Self {
             id,
             topic,
-            rules: Mutex::new(Rules::new(now, account)),
+            rules: Lock::new(Rules::new(now, account)),
             commit: tokio::sync::Mutex::new(()),
-            waiting: Mutex::default(),
-            incoming: Mutex::default(),
+            waiting: Lock::default(),
+            incoming: Lock::default(),
             cold: AtomicBool::new(false),
             absent: AtomicBool::new(false),
             unsaved: AtomicBool::new(false),
         })
     }
 
-    /// The task's id.
+    /// Returns the task's id.
     pub fn id(&self) -> &TaskId {
         &self.id
     }
 
-    /// The task's log and its watchers.
+    /// Returns the task's log and its watchers.
     pub fn topic(&self) -> &Arc<Topic> {
         &self.topic
     }
 
-    /// The task's state at its newest event.
+    /// Returns the task's state at its newest event.
     pub fn snapshot(&self) -> Arc<TaskSnapshot> {
         self.topic.snapshot().unwrap_or_else(|| {
             // Only an inbox has no snapshot, and an inbox is never a task's topic.
@@ -189,38 +209,32 @@ impl Task {
         })
     }
 
-    /// The epoch that the task's offsets count in.
+    /// Returns the epoch of the task's offsets.
     pub fn epoch(&self) -> Epoch {
         self.topic.lock().epoch().clone()
     }
 
-    /// Whether anything was ever published to it; a task that was only watched
-    /// does not appear in lists.
+    /// Returns whether the task has ever had an event. A task that was only watched does not
+    /// appear in lists.
     pub fn is_declared(&self) -> bool {
         self.topic.head() > 0
     }
 
-    /// Whether the store has the task and it has yet to be read.
+    /// Returns whether the store has the task and it must still be read.
     pub(crate) fn is_absent(&self) -> bool {
         self.absent.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn lock_waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn lock_waiting(&self) -> Guard<'_, Waiting, place::Leaf> {
+        self.waiting.lock()
     }
 
-    pub(crate) fn lock_incoming(&self) -> MutexGuard<'_, Incoming> {
-        self.incoming
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn lock_incoming(&self) -> Guard<'_, Incoming, place::Leaf> {
+        self.incoming.lock()
     }
 
-    pub(crate) fn lock_rules(&self) -> MutexGuard<'_, Rules> {
-        self.rules
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn lock_rules(&self) -> Guard<'_, Rules, place::Rules> {
+        self.rules.lock()
     }
 }
 

@@ -32,8 +32,8 @@ fn behind(bus: &EventBus, behind: u64) -> Subscription {
     bus.subscribe(Filter::task(id("t")).skip(SkipPolicy::behind(behind)))
 }
 
-/// Offsets, `from-to` of merged events and `from..to` of gaps, up to the head, all
-/// checked.
+/// Returns offsets, `from-to` for merged events and `from..to` for gaps, up to the head. All
+/// are checked.
 async fn read(subscription: &mut Subscription, head: u64) -> Vec<String> {
     let mut checker = Checker::from(1);
     let mut seen = Vec::new();
@@ -62,22 +62,22 @@ async fn read(subscription: &mut Subscription, head: u64) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn what_may_be_skipped_is_and_each_gap_says_exactly_what() {
     let table: [(&str, u64, &[&str]); 12] = [
-        // Adjacent progress becomes one event, and so does adjacent output.
+        // Adjacent progress becomes one event, and adjacent output becomes one event.
         ("pppE", 1, &["1-3", "4"]),
         ("oooE", 1, &["1-3", "4"]),
         ("ppooE", 1, &["1-2", "3-4", "5"]),
         ("oqoqE", 1, &["1", "2", "3", "4", "5"]),
         ("pEpE", 1, &["1", "2", "3", "4"]),
-        // Logs go altogether.
+        // All logs are skipped.
         ("lloE", 1, &["1..2", "3", "4"]),
         ("ElEoE", 1, &["1", "2..2", "3", "4", "5"]),
-        // What lies between two updates keeps them apart.
+        // An event between two updates keeps them apart.
         ("pplpE", 1, &["1-2", "3..3", "4", "5"]),
         // Nothing is merged or skipped within the newest two, three, five.
         ("pppp", 2, &["1-2", "3", "4"]),
         ("llll", 3, &["1..1", "2", "3", "4"]),
         ("llppp", 5, &["1", "2", "3", "4", "5"]),
-        // One more than that behind is behind.
+        // A cursor lags only beyond that number of events.
         ("lllppp", 5, &["1..1", "2", "3", "4", "5", "6"]),
     ];
     for (letters, newest, due) in table {
@@ -119,7 +119,7 @@ async fn without_a_policy_nothing_is_skipped_and_the_buss_own_is_the_default() {
     assert_eq!(read(&mut watching, 4).await, ["1..2", "3", "4"]);
 }
 
-/// Any event that tells something.
+/// Any event that changes the state.
 fn random(rng: &mut fastrand::Rng, letter: char) -> NewEvent {
     match letter {
         'p' => match rng.u8(0..4) {
@@ -139,8 +139,8 @@ fn random(rng: &mut fastrand::Rng, letter: char) -> NewEvent {
     }
 }
 
-/// Whatever is published, and however far behind a subscriber is: after each event
-/// its folded state is the server's at that offset.
+/// After each event, the folded state of a subscriber is the server's state at that offset.
+/// This holds for any events and any lag.
 #[tokio::test(start_paused = true)]
 async fn the_state_of_a_random_log_is_the_tasks_own() {
     let seed = support::seed();
@@ -163,7 +163,7 @@ async fn the_state_of_a_random_log_is_the_tasks_own() {
                 at = bus.publish(&id("t"), event).await.unwrap().offset.get();
                 states.insert(at, bus.snapshot(&id("t")).unwrap());
             }
-            // It reads now and then, and never all.
+            // The subscriber reads sometimes, and never everything.
             while rng.u8(0..3) == 0 && checker.expected().unwrap() <= at {
                 let delivery = next(&mut watching).await;
                 support::check(&mut checker, &delivery);
@@ -237,7 +237,7 @@ async fn an_output_is_kept_whole_beside_the_snapshot() {
     let read = read.unwrap().unwrap();
     assert_eq!((read.start, read.length), (0, whole.len() as u64));
     assert_eq!(read.bytes, whole.as_bytes());
-    // A new run begins without it.
+    // A new run starts without it.
     for event in [
         NewEvent::task_completed(None),
         NewEvent::task_started("again"),
@@ -270,8 +270,8 @@ async fn what_is_no_longer_retained_is_an_overrun_and_what_is_left_is_conflated(
     assert_eq!(events.len(), 5);
 }
 
-/// Pages of history are merged as a lagging subscriber's events are, with every log in
-/// them. Folded, they amount to the task's state.
+/// Pages of history are merged like the events of a lagging subscriber, but contain every log.
+/// Their fold is the task's state.
 #[tokio::test(start_paused = true)]
 async fn pages_of_history_are_merged_and_nothing_is_left_out() {
     for cold in [false, true] {
@@ -314,8 +314,8 @@ async fn pages_of_history_are_merged_and_nothing_is_left_out() {
     }
 }
 
-/// Subscribers that keep up, lag or stall until they lose events: a million deltas, and
-/// the folded state is the server's whenever one of them is at the head.
+/// Subscribers keep up, lag, or stall until they lose events, over a million deltas. At the
+/// head, the folded state is always the server's state.
 #[tokio::test(start_paused = true)]
 async fn a_million_deltas_amount_to_the_tasks_own_state() {
     let mut rng = fastrand::Rng::with_seed(support::seed());

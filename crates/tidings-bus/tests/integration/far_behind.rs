@@ -1,5 +1,5 @@
-//! Readers that are behind what is in memory are served from the store, with
-//! the same guarantees and without filling memory.
+//! The store serves readers that are behind the events in memory. They get the same guarantees,
+//! and memory does not fill up.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tidings_bus::protocol::{EventId, GapReason, Position, ResetReason, Since};
 use tidings_bus::{BusConfig, EventBus, Filter, LogLimits, MemoryStore, SkipPolicy, Store, Write};
 use tidings_testkit::Checker;
 
-/// A bus that keeps three events a task in memory, and all in the store.
+/// Creates a bus that keeps three events of a task in memory, and all in the store.
 async fn open(store: &Arc<MemoryStore>) -> EventBus {
     let limits = LogLimits {
         max_events: 3,
@@ -24,7 +24,7 @@ async fn with_events(write: Write, events: u64) -> (Arc<MemoryStore>, EventBus) 
     let store = Arc::new(MemoryStore::written(write));
     let bus = open(&store).await;
     support::publish_to(&bus, &id("t"), events).await;
-    // Time is the test's: what is written behind is written.
+    // The test controls the time, so the writer has written everything now.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     bus.publish(&id("t"), step(events)).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -45,7 +45,7 @@ async fn a_subscriber_gets_all_of_a_history_that_memory_has_not() {
         let events = check_to(&mut checker, &mut watching, 3_000).await;
         assert_eq!(events.len(), 3_000, "{write:?}");
         assert_eq!(checker.gaps(), [], "{write:?}");
-        // And from there on from memory.
+        // Later events come from memory.
         bus.publish(&id("t"), step(1)).await.unwrap();
         check_to(&mut checker, &mut watching, 3_001).await;
     }
@@ -100,7 +100,7 @@ async fn many_tasks_at_once_each_in_order() {
 async fn what_was_trimmed_from_the_store_becomes_a_gap() {
     let (store, bus) = with_events(Write::Through, 100).await;
     let before = bus.snapshot(&id("t")).unwrap().epoch.clone();
-    // Behind the bus's back, as a store that bounds itself does.
+    // Trim without the bus, as a store that limits itself does.
     store.trim(&id("t"), offset(40)).await.unwrap();
     let start = Since::After(Position::new(before, offset(5)));
     let mut watching = bus.subscribe(Filter::task(id("t")).since(start));
@@ -110,7 +110,7 @@ async fn what_was_trimmed_from_the_store_becomes_a_gap() {
     let gaps = checker.gaps();
     assert_eq!((gaps[0].from, gaps[0].to), (offset(6), offset(39)));
     assert_eq!(gaps.len(), 1);
-    // From now on it is known.
+    // The bus knows it from now on.
     let late = bus.subscribe(Filter::task(id("t")).since(Since::Start));
     drop(late);
     let page = bus.history(&id("t"), Some(Since::Start), 1).await.unwrap();

@@ -1,4 +1,4 @@
-//! A producer that was replaced can no longer publish, and none can leave a hole.
+//! A replaced producer can no longer publish, and no producer can leave a hole.
 
 use crate::support::{self, bus, event, id, quiet};
 use tidings_bus::PublishError;
@@ -131,9 +131,9 @@ async fn a_new_epoch_takes_over_and_starts_wherever_it_likes() {
     bus.publish(&task, by("worker", 7, 1_001, 3.0))
         .await
         .unwrap();
-    // Another producer of the same task has numbers of its own.
+    // Another producer of the same task has its own numbers.
     bus.publish(&task, by("other", 1, 5, 4.0)).await.unwrap();
-    // And the same producer in another task.
+    // The same producer has other numbers in another task.
     bus.publish(&id("u"), by("worker", 1, 1, 5.0))
         .await
         .unwrap();

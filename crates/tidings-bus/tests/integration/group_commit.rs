@@ -1,6 +1,6 @@
-//! With a store that is written through, publishers of one task share an append:
-//! offsets without a hole, each event decided after those before it, and when the
-//! store refuses, all of them are refused and nothing of them stays.
+//! With a store that is written through, publishers of one task share an append. Offsets have
+//! no hole, and each event is checked after the events before it. If the store refuses, all
+//! events are refused and none is kept.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,8 +23,8 @@ async fn open(store: &Arc<Gated>) -> EventBus {
 
 type Publishing = JoinHandle<Result<Published, PublishError>>;
 
-/// Publishes these to one task at the same time, in this order, while the first
-/// of all holds the turn.
+/// Publishes these events to one task at the same time, in this order, while the first event
+/// holds the turn.
 async fn publish_all(bus: &EventBus, events: Vec<NewEvent>) -> Vec<Publishing> {
     let mut publishing = Vec::new();
     for event in events {
@@ -51,7 +51,8 @@ fn offsets(answers: &[Result<Published, PublishError>]) -> Vec<u64> {
     answers.iter().map(offset).collect()
 }
 
-/// The task's state is the reduction of its events, and those are in the store.
+/// Checks that the task's state is the reduction of its events, and that the store has the
+/// events.
 async fn agree(bus: &EventBus, store: &Gated) {
     let state = bus.snapshot(&id("t")).unwrap();
     let page = bus.history(&id("t"), Some(Since::Start), 1_000).await;
@@ -134,7 +135,7 @@ async fn a_refusal_of_the_store_is_for_all_and_leaves_nothing() {
     let publishing = publish_all(&bus, events()).await;
     store.gate.add_permits(2);
     for answer in answers(publishing).await {
-        // Also the last one: the end that it came after was not stored.
+        // The last event is accepted too, because the end before it was not stored.
         assert_eq!(answer.unwrap_err().code(), ErrorCode::Unavailable);
     }
     assert_eq!(bus.snapshot(&id("t")), before);
@@ -198,7 +199,7 @@ async fn tasks_go_to_the_store_in_one_call_and_each_is_answered_for_itself() {
     bus.publish(&id("over"), NewEvent::task_completed(None))
         .await
         .unwrap();
-    // Somebody else has written to this one.
+    // Another writer has written to this task.
     store.gate.add_permits(1);
     let elsewhere = open(&store).await;
     elsewhere.publish(&id("t"), step(1)).await.unwrap();
@@ -215,7 +216,7 @@ async fn tasks_go_to_the_store_in_one_call_and_each_is_answered_for_itself() {
     );
     support::settle().await;
     assert_eq!(*store.together.lock().unwrap(), [3]);
-    // One a task, and two for the one that is decided anew.
+    // One append per task, and two for the task that is decided again.
     store.gate.add_permits(5);
     let answers = answers(publishing).await;
     let code = answers[1].as_ref().unwrap_err().code();

@@ -325,10 +325,14 @@ async fn a_question_waits_for_a_person() {
     let bus = bus();
     let running = bus.begin("deploy").start().await.unwrap();
     let reporter = running.reporter();
-    let asking = tokio::spawn(async move {
-        let schema = serde_json::json!({ "type": "boolean" });
-        reporter.ask("Deploy?", schema).await
-    });
+    // This bus cannot check an answer by a schema. The program learns it at once.
+    let schema = serde_json::json!({ "type": "boolean" });
+    let refused = reporter.ask("Deploy?", schema);
+    let refused = tokio::time::timeout(DEADLINE, refused)
+        .await
+        .expect("in time");
+    assert!(matches!(refused, Err(AskError::Refused(_))), "{refused:?}");
+    let asking = tokio::spawn(async move { reporter.ask("Deploy?", None).await });
     let open = || {
         bus.snapshot(&task("deploy"))
             .unwrap()
@@ -349,7 +353,7 @@ async fn a_question_waits_for_a_person() {
     assert!(matches!(asking.await.unwrap(), Err(AskError::Over)));
 }
 
-/// Everything that a program may report, with values that no log takes.
+/// Everything that a program may report, with values that no log accepts.
 fn report_everything(task: &tidings_bus::guard::Reporter) {
     use std::fmt::Write as _;
 
@@ -383,7 +387,7 @@ fn nothing_that_reports_panics_or_waits_even_after_the_runtime() {
         report_everything(&first);
         (bus, first, second)
     });
-    // On a thread without a runtime, and then without any runtime at all.
+    // First on a thread without a runtime, then without any runtime.
     let reporter = second.reporter();
     std::thread::spawn(move || report_everything(&reporter))
         .join()

@@ -1,4 +1,4 @@
-//! A handler that fails, panics, dawdles or hangs harms nobody but itself.
+//! A handler that fails, panics, is slow or hangs harms only itself.
 
 use std::sync::{Arc, Mutex};
 

@@ -45,7 +45,7 @@ async fn a_duplicate_answers_with_the_first_offset_and_sends_nothing() {
         (2, 1, 0)
     );
 
-    // Nor does it count as a late report once the task has ended.
+    // A retry is also no late report after the task has ended.
     bus.task_completed(&task, None).await.unwrap();
     assert_eq!(publish(&bus, keyed("b", 20.0)).await, (2, true));
     assert_eq!(event(&mut watching).await.offset().get(), 3);

@@ -1,4 +1,5 @@
-//! There is no seam between the state that a joiner is given and what follows it.
+//! No event is lost or repeated between the state that a subscriber joins with and the events
+//! after it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,12 +11,12 @@ use tidings_testkit::{Checker, DEADLINE};
 
 const TASKS: u64 = 3;
 const JOINERS: usize = 4_000;
-/// Joiners that are there at the same time.
+/// The number of joiners at the same time.
 const AT_ONCE: usize = 50;
-/// Events that each joiner reads.
+/// The number of events that each joiner reads.
 const READS: u64 = 20;
 
-/// Publishers that do not pause; they stop when this is dropped.
+/// Publishers without a pause. Dropping this value stops them.
 struct Publishers {
     stop: Arc<AtomicBool>,
     published: Arc<AtomicU64>,
@@ -46,7 +47,7 @@ impl Drop for Publishers {
     }
 }
 
-/// Joins, and checks that what comes begins right after the state it was given.
+/// Joins, and checks that the events begin right after the joined state.
 async fn join_live(bus: &EventBus, task: u64) {
     let mut watching = bus.subscribe(id(&format!("t{task}")));
     let standing = watching.standing().unwrap();
@@ -69,7 +70,7 @@ async fn join_live(bus: &EventBus, task: u64) {
     );
 }
 
-/// Joins with history: it ends, and live begins, without a seam.
+/// Joins with history, and checks that live events follow the history without a hole.
 async fn join_with_history(bus: &EventBus, task: u64) {
     let mut watching = bus.subscribe(Filter::task(id(&format!("t{task}"))).history(10));
     let head = watching.standing().unwrap().offset.get();
@@ -135,7 +136,7 @@ async fn whoever_watches_everything_gets_tasks_that_appear_meanwhile_from_1() {
         tokio::spawn(async move {
             for n in 0..EACH {
                 for _ in 0..2 {
-                    // Two writers meet in each task, so that either may make it.
+                    // Two writers meet in each task, so that either may create it.
                     let task = id(&format!("t{}-{n}", writer / 2));
                     bus.publish(&task, NewEvent::log("line")).await.unwrap();
                 }

@@ -1,4 +1,4 @@
-//! Nobody watches a spinner for ever: a silent task stalls, then counts as lost.
+//! A silent task stalls and then fails, so that no watcher waits for it for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::{self, Gated, bus, event, id, quiet};
 use serde_json::{Value, json};
-use tidings_bus::protocol::{Data, EventType, NewEvent, TaskId, TaskStatus};
+use tidings_bus::protocol::{Data, EventType, InputRequired, Json, NewEvent, TaskId, TaskStatus};
 use tidings_bus::{BusConfig, EventBus, EventRecord, Store, Write};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance, sleep};
@@ -21,7 +21,7 @@ fn started() -> NewEvent {
     )
 }
 
-/// Lets so much time pass, and everyone do what is due in it.
+/// Lets this much time pass, with all the work that is due in it.
 async fn pass(time: Duration) {
     sleep(time).await;
     advance(Duration::from_millis(1)).await;
@@ -110,6 +110,25 @@ async fn any_event_renews_the_lease() {
             .contains(&"task_stalled".to_owned())
     );
     pass(LEASE).await;
+    assert_eq!(types(&bus, &task).await.last().unwrap(), "task_stalled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_other_people_send_does_not_renew_the_lease() {
+    let bus = bus();
+    let task = id("t");
+    bus.publish(&task, started()).await.unwrap();
+    let question = InputRequired::new("q".parse().unwrap(), "Go on?");
+    bus.publish(&task, NewEvent::asked(&question))
+        .await
+        .unwrap();
+    pass(LEASE / 2).await;
+    let command = NewEvent::command_requested("c", "cancel", None, "ann");
+    bus.publish(&task, command).await.unwrap();
+    let value = Json::parse("true").unwrap();
+    let answered = bus.answer(&task, &question.input_id, &value, "ann").await;
+    answered.unwrap();
+    pass(LEASE / 2).await;
     assert_eq!(types(&bus, &task).await.last().unwrap(), "task_stalled");
 }
 
@@ -255,7 +274,7 @@ async fn a_producer_that_the_full_disk_refuses_is_not_lost() {
         (snapshot.status, snapshot.stalled),
         (TaskStatus::Running, false)
     );
-    // It gets all of its time once more, and no more than that.
+    // The producer gets its full time once more, and no longer.
     pass(2 * LEASE).await;
     assert_eq!(bus.snapshot(&task).unwrap().status, TaskStatus::Failed);
 }

@@ -1,4 +1,5 @@
-//! One program for all the tests of the public interface: each more would be one more link.
+//! One program for all tests of the public interface. Each further program would need another
+//! link step.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,10 +10,12 @@ mod group_commit;
 mod guards;
 mod handlers;
 mod idempotency;
+mod interest;
 mod joining;
 mod lease;
 mod ledger;
 mod lifecycle;
+mod nodes;
 mod outputs;
 mod python_event_bus;
 mod questions;
@@ -26,5 +29,6 @@ mod store;
 mod store_timings;
 mod subscriptions;
 mod support;
+mod trees;
 mod wall_clock;
 mod write_behind;

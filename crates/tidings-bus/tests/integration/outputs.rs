@@ -1,4 +1,4 @@
-//! A task's outputs are kept whole, beside the snapshot and for as long as it.
+//! A task's whole outputs are kept outside the snapshot, for as long as the snapshot.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ async fn read(bus: &EventBus) -> OutputText {
     text.unwrap().unwrap()
 }
 
-/// Publishes text of `bytes` in deltas; gives the text.
+/// Publishes `bytes` of text in deltas. Returns the text.
 async fn write(bus: &EventBus, bytes: usize) -> String {
     let mut whole = String::new();
     while whole.len() < bytes {
@@ -36,7 +36,7 @@ async fn outputs_outlive_a_restart_whole() {
         let store = Arc::new(MemoryStore::written(way));
         let open = || {
             let store = Arc::clone(&store) as Arc<dyn Store>;
-            // The log keeps nearly nothing, and a snapshot 64 KiB.
+            // The log keeps nearly nothing, and a snapshot keeps 64 KiB.
             async { EventBus::open(limited(5), store).await.unwrap() }
         };
         let bus = open().await;
@@ -51,14 +51,14 @@ async fn outputs_outlive_a_restart_whole() {
             "{way:?}"
         );
         assert_eq!(kept.bytes, whole.as_bytes(), "{way:?}");
-        // It goes on where it was.
+        // The output continues where it was.
         whole.push_str(&write(&bus, 50_000).await);
         assert_eq!(read(&bus).await.bytes, whole.as_bytes(), "{way:?}");
         let part = bus.output(&id("t"), &output_id(), 150_000..249_000).await;
         let part = part.unwrap().unwrap();
         assert_eq!(part.bytes, whole.as_bytes()[150_000..249_000], "{way:?}");
 
-        // A new run begins without it.
+        // A new run starts without the output.
         for event in [
             NewEvent::task_started("work"),
             NewEvent::task_completed(None),
@@ -93,7 +93,7 @@ async fn outputs_are_read_on_any_node() {
     b.shutdown().await;
 }
 
-/// Memory is counted, and not measured: what is charged is what an output holds.
+/// Compares the charged bytes with the size of the outputs.
 #[tokio::test]
 async fn an_output_costs_no_more_than_its_limit() {
     let bus = bus();

@@ -1,4 +1,4 @@
-//! The behaviours of the event bus that this project grew out of (Python), under their old names.
+//! The behaviour of the Python event bus from which this project grew, under the old names.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tidings_bus::protocol::{AgentStatus, EventType, NewEvent, Since, TaskError};
 use tidings_bus::{Delivery, EventBus, EventHandler, Filter, HandlerError};
 
-/// Keeps what it was called with.
+/// Records the deliveries that it was called with.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<(String, u64, String)>>>);
 
@@ -29,7 +29,7 @@ impl EventHandler for Seen {
 }
 
 impl Seen {
-    /// What came so far, as `task:offset:type`, once everyone is done.
+    /// Returns the deliveries so far, as `task:offset:type`, once no work is left.
     async fn so_far(&self) -> Vec<String> {
         settle().await;
         let seen = self.0.lock().unwrap();

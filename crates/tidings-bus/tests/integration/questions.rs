@@ -1,4 +1,4 @@
-//! Questions: the first answer wins, nobody's answer is lost, and time is up for all.
+//! Questions: the first answer wins, no answer is lost, and every question expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tidings_bus::protocol::{
     ErrorCode, EventType, InputOutcome, InputRequired, ItemId, Json, NewEvent, TaskStatus,
 };
 use tidings_bus::{
-    AnswerError, BusConfig, Delivery, EventBus, ManualClock, MemoryStore, PublishError,
-    SchemaCheck, Store, Unfit, Write,
+    AnswerError, BusConfig, Delivery, EventBus, LocalBroker, ManualClock, MemoryStore,
+    PublishError, SchemaCheck, Store, Unfit, Write,
 };
 
 const MINUTE: u64 = 60_000;
@@ -52,7 +52,7 @@ fn code(answered: Result<u64, AnswerError>) -> (ErrorCode, String) {
     }
 }
 
-/// Every way to keep a task.
+/// Every way to store a task.
 async fn everywhere() -> Vec<(&'static str, EventBus)> {
     let mut all = vec![("memory", bus())];
     for write in [Write::Through, Write::Behind] {
@@ -117,9 +117,53 @@ async fn an_answer_that_a_producer_publishes_counts_like_any_other() {
         code(answer(&bus, "q", "2", "ada").await).0,
         ErrorCode::AlreadyAnswered
     );
-    // Nobody has asked this here.
-    let unknown = NewEvent::input_provided("elsewhere", &json!(1), "worker");
-    bus.publish(&id("t"), unknown).await.unwrap();
+    // The state has no room for the first question any more. Its second answer is refused still.
+    for round in 0..20 {
+        let name = format!("later-{round}");
+        ask(&bus, &question(&name)).await;
+        answer(&bus, &name, "1", "ada").await.unwrap();
+    }
+    for name in ["q", "never-asked"] {
+        let provided = NewEvent::input_provided(name, &json!(1), "worker");
+        let refused = bus.publish(&id("t"), provided).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InputNotOpen, "{name}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_a_producer_publishes_must_fit_its_question() {
+    let mut choices = question("c");
+    choices.choices = Some(vec![value("\"yes\""), value("1.0")]);
+    let mut schema = question("s");
+    schema.schema = Some(value("{}"));
+    let schemas: Arc<dyn SchemaCheck> = Arc::new(OnlyNumbers);
+    let store = Arc::new(MemoryStore::new()) as Arc<dyn Store>;
+    let config = || BusConfig::default().schemas(Some(Arc::clone(&schemas)));
+    for bus in [
+        EventBus::new(config()).unwrap(),
+        EventBus::open(config(), store).await.unwrap(),
+    ] {
+        ask(&bus, &choices).await;
+        ask(&bus, &schema).await;
+        ask(&bus, &question("any")).await;
+        let publish = async |name: &str, value| {
+            let provided = NewEvent::input_provided(name, &value, "worker");
+            bus.publish(&id("t"), provided).await
+        };
+        for (name, wrong) in [
+            ("c", json!("no")),
+            ("c", json!(2)),
+            ("s", json!("text")),
+            ("any", json!(null)),
+        ] {
+            let refused = publish(name, wrong).await.unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::InvalidEvent, "{refused}");
+        }
+        assert_eq!(bus.snapshot(&id("t")).unwrap().pending_inputs.len(), 3);
+        publish("c", json!(1)).await.unwrap();
+        publish("s", json!(3)).await.unwrap();
+        publish("any", json!([null])).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -138,10 +182,12 @@ async fn what_is_not_open_cannot_be_answered() {
     );
     assert!(no_question, "{other:?}");
     bus.task_completed(&id("t"), None).await.unwrap();
-    assert_eq!(
-        code(answer(&bus, "q", "1", "ada").await).0,
-        ErrorCode::InvalidTransition
-    );
+    let dropped = code(answer(&bus, "q", "1", "ada").await);
+    let text = "the task has ended, and the question `q` with it";
+    assert_eq!(dropped, (ErrorCode::InputNotOpen, text.to_owned()));
+    let provided = NewEvent::input_provided("q", &json!(1), "worker");
+    let refused = bus.publish(&id("t"), provided).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InputNotOpen);
     // The next run may ask under the same id.
     bus.task_started(&id("t"), "again").await.unwrap();
     ask(&bus, &question("q")).await;
@@ -180,28 +226,71 @@ async fn a_value_that_does_not_fit_is_refused_and_the_question_stays_open() {
     let bus = EventBus::new(config).unwrap();
     ask(&bus, &choices).await;
     ask(&bus, &schema).await;
-    for (name, wrong) in [("c", "\"no\""), ("c", "2"), ("s", "\"text\"")] {
+    ask(&bus, &question("any")).await;
+    for (name, wrong) in [
+        ("c", "\"no\""),
+        ("c", "2"),
+        ("s", "\"text\""),
+        ("any", "null"),
+    ] {
         let refused = answer(&bus, name, wrong, "ada").await;
-        assert!(
-            matches!(refused, Err(AnswerError::Unfit { .. })),
-            "{refused:?}"
-        );
+        assert_eq!(code(refused).0, ErrorCode::InvalidEvent, "{name} {wrong}");
     }
     let mut broken = question("broken");
     broken.schema = Some(value("7"));
     let refused = bus.publish(&id("t"), NewEvent::asked(&broken)).await;
     assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidEvent);
-    // The order of an object's fields says nothing.
-    answer(&bus, "c", r#"{"b":2, "a":1}"#, "ada").await.unwrap();
+    // The order of an object's fields has no meaning.
+    answer(&bus, "c", r#"{"b":2, "a":1.0}"#, "ada")
+        .await
+        .unwrap();
     answer(&bus, "s", "3", "ada").await.unwrap();
+}
 
-    let without = self::bus();
+/// Opens a bus over a store that nodes share.
+async fn sharing(store: &Arc<dyn Store>, schemas: Option<Arc<dyn SchemaCheck>>) -> EventBus {
+    let config = BusConfig::default()
+        .broker(Some(Arc::new(LocalBroker::new())))
+        .schemas(schemas);
+    EventBus::open(config, Arc::clone(store)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_bus_without_a_checker_takes_no_schema_and_says_what_is_missing() {
+    let mut schema = question("s");
+    schema.schema = Some(value("{}"));
+    let missing = "this program has no checker of JSON Schemas: set `BusConfig::schemas`, or ask \
+                   with `choices`";
+    for (kept, bus) in everywhere().await {
+        let refused = bus.publish(&id("t"), NewEvent::asked(&schema)).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InvalidEvent, "{kept}");
+        let reason = std::error::Error::source(&refused).unwrap().to_string();
+        assert_eq!(reason, missing);
+        // Choices need no checker, whoever answers.
+        let mut choices = question("c");
+        choices.choices = Some(vec![value("1"), value("2")]);
+        ask(&bus, &choices).await;
+        let provided = |value| NewEvent::input_provided("c", &json!(value), "worker");
+        let wrong = bus.publish(&id("t"), provided(3)).await.unwrap_err();
+        assert_eq!(wrong.code(), ErrorCode::InvalidEvent);
+        bus.publish(&id("t"), provided(2)).await.unwrap();
+    }
+
+    // Another node may have a checker, so this one takes the question, and leaves the answers.
+    let store = Arc::new(MemoryStore::new()) as Arc<dyn Store>;
+    let without = sharing(&store, None).await;
     ask(&without, &schema).await;
+    let provided = || NewEvent::input_provided("s", &json!(3), "worker");
+    let refused = without.publish(&id("t"), provided()).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidEvent, "{refused}");
     let refused = answer(&without, "s", "3", "ada").await;
-    assert!(
-        matches!(refused, Err(AnswerError::Unfit { .. })),
-        "{refused:?}"
-    );
+    let Err(AnswerError::Publish(PublishError::UnfitAnswer { reason, .. })) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(reason.to_string(), missing);
+    let with = sharing(&store, Some(Arc::new(OnlyNumbers))).await;
+    answer(&with, "s", "3", "ada").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,7 +322,7 @@ async fn a_question_without_an_answer_expires_and_answered_ones_do_not() {
         let outcome = InputOutcome::of(&state, &input("soon"));
         assert_eq!(outcome, Some(InputOutcome::Expired));
         let (code, text) = code(answer(&bus, "soon", "1", "ada").await);
-        assert_eq!(code, ErrorCode::InvalidTransition);
+        assert_eq!(code, ErrorCode::InputNotOpen);
         assert_eq!(text, "the question `soon` has expired");
     }
 }
@@ -303,7 +392,7 @@ async fn whoever_asks_learns_the_outcome_also_after_the_answer() {
         panic!("it was answered");
     };
     assert_eq!(value.unwrap().as_str(), long);
-    // The state has no room for so long an answer.
+    // The state has no room for such a long answer.
     let InputOutcome::Answered { value, by, .. } = bus.input_outcome(&task, &q).await.unwrap()
     else {
         panic!("it was answered");

@@ -1,5 +1,5 @@
-//! With a store, what decides about a task's next events outlives the bus: a
-//! producer that was replaced stays refused, and a lease still runs out.
+//! With a store, the rules for a task's next events survive the bus. A replaced producer stays
+//! refused, and a lease still expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn a_producer_that_was_replaced_stays_refused() {
         bus.publish(&id("t"), stamped(1, 1)).await.unwrap();
         bus.publish(&id("t"), stamped(2, 1)).await.unwrap();
         bus.publish(&id("t"), stamped(2, 2)).await.unwrap();
-        // Of another, so that it is not only the newest event's.
+        // From another producer, so that this is not only the stamp of the newest event.
         bus.publish(&id("t"), step(0)).await.unwrap();
         assert!(bus.shutdown().await);
 
@@ -68,7 +68,7 @@ async fn a_producer_that_was_replaced_stays_refused() {
         );
         let next = bus.publish(&id("t"), stamped(2, 3)).await.unwrap();
         assert_eq!(next.offset.get(), 5, "{write:?}");
-        // A task that is removed is a new one, to everybody.
+        // A removed task is a new task for every publisher.
         assert!(bus.remove(&id("t")).await.unwrap());
         bus.publish(&id("t"), stamped(1, 1)).await.unwrap();
         assert!(bus.shutdown().await);
@@ -90,14 +90,14 @@ async fn a_lease_runs_out_after_a_restart_too() {
 
         let bus = open(&store).await;
         let mut watching = bus.subscribe(id("t"));
-        // It has all of its time again: the silence was the bus's.
+        // The task gets its full time again, because the silence was the fault of the bus.
         tokio::time::sleep(LEASE - Duration::from_secs(1)).await;
         assert!(!bus.snapshot(&id("t")).unwrap().stalled, "{write:?}");
         let stalled = event(&mut watching).await;
         assert_eq!(*stalled.event_type(), EventType::TaskStalled, "{write:?}");
         assert!(bus.shutdown().await);
 
-        // It was told that it stalls; that is not said twice.
+        // The stall was reported before the restart, and is not reported again.
         let bus = open(&store).await;
         let mut watching = bus.subscribe(id("t"));
         tokio::time::sleep(LEASE - Duration::from_secs(1)).await;

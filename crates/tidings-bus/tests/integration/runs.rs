@@ -1,4 +1,4 @@
-//! A worker cannot touch the run of another, and learns which run is its own.
+//! A worker cannot change the run of another worker, and learns the number of its own run.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::support::{bus, id};
 use tidings_bus::protocol::{ErrorCode, EventId, NewEvent, ProducerId, ProducerStamp, TaskStatus};
 use tidings_bus::{BusConfig, EventBus, MemoryStore, Write};
 
-/// A bus without a store, one that writes through, and one that writes behind.
+/// Creates a bus without a store, one that writes through, and one that writes behind.
 async fn every_bus() -> Vec<EventBus> {
     let mut buses = vec![bus()];
     for write in [Write::Through, Write::Behind] {
@@ -26,7 +26,7 @@ async fn a_worker_whose_start_was_refused_cannot_end_the_run_of_another() {
         assert_eq!(run, 1);
         let second = bus.publish(&task, NewEvent::task_started("two")).await;
         assert_eq!(second.unwrap_err().code(), ErrorCode::InvalidTransition);
-        // It never learned a run. One that it makes up is not the task's.
+        // This worker never learned a run. An invented run is not the task's run.
         for made_up in [0, 2] {
             let end = NewEvent::task_completed(None).with_run(made_up);
             let refused = bus.publish(&task, end).await.unwrap_err();

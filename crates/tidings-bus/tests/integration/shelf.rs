@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::support::{self, event, id, publish_to, step};
 use tidings_bus::protocol::{Data, EventId, EventType, NewEvent, Since, TaskId, TaskStatus};
-use tidings_bus::{BusConfig, EventBus, Filter, MemoryStore, Store, Write};
+use tidings_bus::{BusConfig, EventBus, Filter, Kind, MemoryStore, Store, Write};
 use tidings_testkit::Checker;
 
 const TASKS: u64 = 2_000;
 const MODES: [Write; 2] = [Write::Through, Write::Behind];
 
-/// There is room for a few hundred tasks.
+/// Creates a bus with room for a few hundred tasks.
 fn small() -> BusConfig {
     BusConfig::default()
         .total_bytes(512 * 1024)
@@ -27,7 +27,7 @@ fn keyed(n: u64) -> NewEvent {
     step(n).with_event_id(EventId::new(format!("event-{n}")).unwrap())
 }
 
-/// Publishes two events to each of so many tasks.
+/// Publishes two events to each of this many tasks.
 async fn filled(write: Write) -> (EventBus, Arc<MemoryStore>) {
     let store = Arc::new(MemoryStore::written(write));
     let bus = EventBus::open(small(), Arc::clone(&store) as Arc<dyn Store>)
@@ -37,7 +37,7 @@ async fn filled(write: Write) -> (EventBus, Arc<MemoryStore>) {
         bus.task_started(&task(n), "work").await.unwrap();
         bus.publish(&task(n), keyed(n)).await.unwrap();
         if n % 100 == 0 {
-            // The writer has its rounds.
+            // Gives the writer some rounds.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -119,7 +119,7 @@ async fn a_task_comes_back_as_it_was_when_it_is_published_to() {
 async fn who_watches_a_task_that_left_gets_its_state_and_what_follows() {
     for write in MODES {
         let (bus, _) = filled(write).await;
-        // As connections do it.
+        // Joins as connections do.
         bus.fetch(&task(5), None)
             .await
             .unwrap()
@@ -129,7 +129,7 @@ async fn who_watches_a_task_that_left_gets_its_state_and_what_follows() {
         assert_eq!(standing.offset.get(), 2, "{write:?}");
         bus.publish(&task(5), step(9)).await.unwrap();
         assert_eq!(event(&mut watching).await.offset().get(), 3, "{write:?}");
-        // And without asking first.
+        // Joins without a fetch first.
         let mut watching = bus.subscribe(Filter::task(task(6)));
         bus.publish(&task(6), step(9)).await.unwrap();
         let mut checker = Checker::from(1);
@@ -185,7 +185,7 @@ async fn a_task_in_the_store_alone_goes_when_its_time_is_up() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        // The clock jumps forward by a week, and nothing is old for that.
+        // The clock jumps forward by a week, and no task looks old because of it.
         clock.set(1_000_000 + 7 * 24 * 60 * 60 * 1_000);
         tokio::time::sleep(HOUR).await;
         let all = bus.find_all("", None, None, usize::MAX).await.unwrap();
@@ -193,5 +193,58 @@ async fn a_task_in_the_store_alone_goes_when_its_time_is_up() {
         tokio::time::sleep(50 * HOUR).await;
         let all = store.list("", None, usize::MAX).await.unwrap();
         assert!(all.is_empty(), "{write:?}: {} are left", all.len());
+    }
+}
+
+async fn start_child(bus: &EventBus, child: &TaskId, parent: &str) {
+    let data = format!(r#"{{"name":"work","parent_task_id":"{parent}"}}"#);
+    let started = NewEvent::new(EventType::TaskStarted, Data::parse(&data).unwrap());
+    bus.publish(child, started).await.unwrap();
+}
+
+/// Returns the bytes that all accounts pay for trees.
+fn trees(bus: &EventBus) -> u64 {
+    let kinds = bus.ledger().held_by_kind();
+    let held = kinds.into_iter().find(|(kind, _)| *kind == Kind::Tree);
+    held.map_or(0, |(_, bytes)| bytes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn trees_are_paid_for_whether_their_tasks_are_in_memory_or_not() {
+    const CHILDREN: u64 = 1_000;
+    // The cost of a child and a parent while both are in memory.
+    let large = EventBus::new(BusConfig::default()).unwrap();
+    start_child(&large, &task(0), "top").await;
+    let first = trees(&large);
+    start_child(&large, &task(1), "top").await;
+    let a_child = trees(&large) - first;
+    let all = CHILDREN * a_child + (first - a_child);
+
+    for write in MODES {
+        let store = Arc::new(MemoryStore::written(write));
+        let open = || EventBus::open(small(), Arc::clone(&store) as Arc<dyn Store>);
+        let bus = open().await.unwrap();
+        for n in 0..CHILDREN {
+            start_child(&bus, &task(n), "top").await;
+            if n % 100 == 0 {
+                // Gives the writer some rounds.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let shelved = bus.stats().tasks_shelved;
+        assert!(shelved > CHILDREN / 4, "{write:?}: {shelved}");
+        assert_eq!(trees(&bus), all, "{write:?}");
+        // A task that comes back pays itself, and not twice.
+        bus.publish(&task(0), step(1)).await.unwrap();
+        assert_eq!(trees(&bus), all, "{write:?}");
+        bus.shutdown().await;
+
+        let bus = open().await.unwrap();
+        assert_eq!(trees(&bus), all, "{write:?}: after a restart");
+        for n in 0..CHILDREN {
+            bus.remove(&task(n)).await.unwrap();
+        }
+        assert_eq!(trees(&bus), 0, "{write:?}: after the last child");
     }
 }

@@ -1,4 +1,4 @@
-//! A subscriber that does not read costs no memory and loses nothing in silence.
+//! A subscriber that does not read costs no memory, and every loss is reported.
 
 use crate::support::{
     self, check, check_to, event, gap, id, keeping, next, offset, offsets, publish_to,
@@ -60,7 +60,7 @@ async fn it_is_told_each_time_that_it_is_overrun() {
     assert_eq!(missing, overrun(3, 30));
     assert_eq!(snapshot.unwrap(), bus.snapshot(&task).unwrap());
     assert_eq!(event(&mut watching).await.offset().get(), 31);
-    // What it has taken already it keeps; the rest of the log has moved on.
+    // The subscriber keeps the events that it has taken. The rest of the log has moved on.
     publish_to(&bus, &task, 200).await;
     let mut checker = Checker::from(32);
     check_to(&mut checker, &mut watching, 200).await;

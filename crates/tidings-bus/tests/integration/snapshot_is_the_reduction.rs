@@ -1,4 +1,4 @@
-//! The bus's snapshot is what folding the events that it delivers gives, at every offset.
+//! At every offset, the bus's snapshot equals the fold of the delivered events.
 
 use crate::support::{event, id, limited};
 use proptest::collection::vec;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tidings_bus::protocol::{AgentStatus, Data, EventType, NewEvent, Payload, TaskSnapshot};
 use tidings_bus::{EventBus, EventRecord, Filter};
 
-/// Ids from a small set, so that events meet.
+/// Returns ids from a small set, so that events concern the same items.
 fn item() -> impl Strategy<Value = String> {
     (0..4_u8).prop_map(|n| format!("id-{n}"))
 }
 
-/// Mostly short text, now and then one that puts the snapshot's bound to the test.
+/// Returns mostly short texts, and sometimes a long one that tests the snapshot's bound.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![8 => "\\PC{0,24}", 1 => ("\\PC{1,3}", 1..8_000_usize).prop_map(|(t, n)| t.repeat(n))]
 }
@@ -27,7 +27,7 @@ fn result() -> impl Strategy<Value = Option<Value>> {
     ])
 }
 
-/// Data of some type, right or wrong.
+/// Returns data of some type, valid or not.
 fn raw() -> impl Strategy<Value = NewEvent> {
     let types = EventType::STANDARD.to_vec();
     let data = select(vec![
@@ -114,7 +114,7 @@ async fn holds(events: Vec<NewEvent>) -> Result<(), TestCaseError> {
             .for_each(|record| fold(&mut again, record));
         prop_assert_eq!(&*bus.snapshot(&task).unwrap(), &again);
     }
-    // Nor is there more that the JSON would not say.
+    // The snapshot has no content that its JSON lacks.
     let text = serde_json::to_string(&folded).unwrap();
     prop_assert_eq!(serde_json::from_str::<TaskSnapshot>(&text).unwrap(), folded);
     Ok(())

@@ -1,18 +1,21 @@
-//! With a store: first there, then visible; and what was there comes back.
+//! With a store, an event is stored before it is visible, and stored events come back after a
+//! restart.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::support::{
     self, Gated, check_to, event, id, offset, offsets, quiet, retained, settle, step,
 };
 use serde_json::json;
 use tidings_bus::protocol::{
-    ErrorCode, EventId, NewEvent, Offset, Position, ResetReason, Since, TaskId, TaskStatus,
+    Data, ErrorCode, EventId, EventType, NewEvent, Offset, Position, ProducerId, ProducerStamp,
+    ResetReason, Since, TaskId, TaskStatus,
 };
 use tidings_bus::{
     Append, BusConfig, EventBus, Filter, LocalBroker, MemoryStore, PublishError, Store, StoreError,
-    StoredEvent, StoredTask, Write,
+    StoredEvent, StoredTask, Write, conformance,
 };
 use tidings_testkit::{Checker, DEADLINE};
 
@@ -56,7 +59,7 @@ async fn a_reopened_bus_goes_on_where_the_last_one_was() {
     assert_eq!((again.offset.get(), again.duplicate), (2, true));
     assert_eq!(again.epoch, before.0.epoch);
 
-    // Who was there before goes on without noticing.
+    // A subscriber from before the restart continues without a notice.
     let seen = Position::new(before.0.epoch.clone(), offset(1));
     let mut back = bus.subscribe(Filter::task(running.clone()).since(Since::After(seen)));
     assert_eq!(
@@ -200,7 +203,7 @@ async fn a_publish_that_is_dropped_in_the_middle_is_neither_lost_nor_doubled() {
     assert_eq!(retained(&bus, &task).await, [1, 2, 3]);
 }
 
-/// Two nodes: a store and a broker between them.
+/// Creates two nodes that share a store and a broker.
 async fn two_nodes() -> [EventBus; 2] {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let broker: Arc<LocalBroker> = Arc::new(LocalBroker::new());
@@ -223,8 +226,8 @@ async fn publishes_on_either_node_reach_watchers_on_both_in_order() {
         assert_eq!(published.offset.get(), n + 1);
         settle().await;
     }
-    // Whichever node has begun it: a watcher that was there before the task's first
-    // event gets that, and nothing before it.
+    // Either node may have begun the task. An earlier watcher gets the task's first event, and
+    // nothing before it.
     let mut checkers = [Checker::from(1), Checker::from(1)];
     let seen_a = check_to(&mut checkers[0], &mut on_a, 10).await;
     let seen_b = check_to(&mut checkers[1], &mut on_b, 10).await;
@@ -315,7 +318,7 @@ async fn two_nodes_that_publish_to_one_task_at_once_lose_and_double_nothing() {
                     offsets.push(loop {
                         match node.publish(&task, event.clone()).await {
                             Ok(published) => break published.offset.get(),
-                            // The other node was faster too often: try again, as told.
+                            // The other node was faster too often. Try again, as the error says.
                             Err(PublishError::Unavailable(_)) => {}
                             Err(error) => panic!("{error}"),
                         }
@@ -343,6 +346,98 @@ async fn two_nodes_that_publish_to_one_task_at_once_lose_and_double_nothing() {
             "both nodes see the same (round {round})"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_cannot_be_decoded_holds_up_no_node_for_ever() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let broker: Arc<LocalBroker> = Arc::new(LocalBroker::new());
+    let config = BusConfig::default().broker(Some(broker));
+    let bus = EventBus::open(config, Arc::clone(&store)).await.unwrap();
+    let task = id("t");
+    let first = bus.publish(&task, step(1)).await.unwrap();
+    // A newer version of the server has written an event that this one does not understand.
+    let newer = conformance::example("t", first.epoch.as_str(), 2..=2);
+    store.append(newer).await.unwrap();
+    let refused = tokio::time::timeout(DEADLINE, bus.publish(&task, step(2))).await;
+    let refused = refused.expect("an answer").unwrap_err();
+    assert!(matches!(refused, PublishError::Unavailable(_)), "{refused}");
+    // The task's turn is free.
+    let removed = tokio::time::timeout(DEADLINE, bus.remove(&task)).await;
+    assert!(removed.expect("an answer").unwrap());
+    assert_eq!(bus.publish(&task, step(1)).await.unwrap().offset.get(), 1);
+}
+
+fn stamped(epoch: u64, seq: u64) -> NewEvent {
+    let id = ProducerId::new("worker").unwrap();
+    step(seq).with_producer(ProducerStamp::new(id, epoch, seq))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_was_replaced_on_one_node_is_refused_on_the_other() {
+    let [a, b] = two_nodes().await;
+    let task = id("t");
+    a.publish(&task, stamped(1, 1)).await.unwrap();
+    settle().await;
+    a.publish(&task, stamped(2, 1)).await.unwrap();
+    settle().await;
+    let zombie = b.publish(&task, stamped(1, 2)).await.unwrap_err();
+    assert_eq!(zombie.code(), ErrorCode::Fenced);
+    // The other node continues where the first one was.
+    assert_eq!(
+        b.publish(&task, stamped(2, 2)).await.unwrap().offset.get(),
+        3
+    );
+    assert_eq!(
+        a.publish(&task, stamped(2, 3)).await.unwrap().offset.get(),
+        4
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_leased_on_one_node_and_fed_through_the_other_does_not_stall() {
+    let [a, b] = two_nodes().await;
+    let task = id("t");
+    let data = r#"{"name":"work","lease_ms":10000}"#;
+    let start = NewEvent::new(EventType::TaskStarted, Data::parse(data).unwrap());
+    a.publish(&task, start).await.unwrap();
+    for n in 0..10 {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        b.publish(&task, step(n)).await.unwrap();
+    }
+    assert!(!a.snapshot(&task).unwrap().stalled);
+    // Both nodes know the lease, and each end of it is told once.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let page = b.history(&task, Some(Since::Start), 100).await.unwrap();
+    let ends = page.events.iter().map(|event| event.event_type().clone());
+    let ends: Vec<_> = ends.skip(11).collect();
+    assert_eq!(ends, [EventType::TaskStalled, EventType::TaskFailed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_revives_as_its_time_is_up_keeps_its_event() {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let store = Gated::new(Write::Through, 1);
+    let config = BusConfig::default().idle_ttl(HOUR);
+    let bus = EventBus::open(config, Arc::clone(&store) as Arc<dyn Store>).await;
+    let bus = bus.unwrap();
+    let task = id("t");
+    bus.publish(&task, step(1)).await.unwrap();
+    let publishing = bus.publish(&task, step(2));
+    tokio::pin!(publishing);
+    assert!(futures_util::poll!(publishing.as_mut()).is_pending());
+    // The store takes its time, and meanwhile the task has been idle for too long.
+    tokio::time::sleep(2 * HOUR).await;
+    store.gate.add_permits(1_000);
+    let published = publishing.await.unwrap();
+    settle().await;
+    tokio::time::sleep(HOUR / 2).await;
+    let snapshot = bus.snapshot(&task).expect("it was published to");
+    assert_eq!(
+        (snapshot.offset, &snapshot.epoch),
+        (published.offset, &published.epoch)
+    );
+    assert_eq!(store.stored("t").await, [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -388,7 +483,7 @@ async fn a_history_page_ends_after_a_shutdown_though_the_store_cannot_be_read() 
     assert_eq!(page.next.offset.get(), 0, "to be asked for again");
 }
 
-/// Knows its tasks, and reads no event.
+/// A store that lists its tasks, but fails to read events.
 struct Unreadable(Arc<MemoryStore>);
 
 #[async_trait::async_trait]

@@ -1,4 +1,4 @@
-//! What a subscriber may ask for, and what it gets.
+//! The requests and the deliveries of subscribers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,7 +94,7 @@ async fn one_who_waits_for_a_pattern_is_woken_by_the_first_event_of_a_new_task()
     let mut watching = bus.subscribe(Filter::everything());
     let (told, mut seen) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
-        // No deadline here: it would look once more as it passes.
+        // No deadline here, because the subscriber would look again when it passes.
         while let Some(Delivery::Event(event)) = watching.recv().await {
             told.send(event.task_id().unwrap().to_string()).unwrap();
         }
@@ -186,7 +186,7 @@ async fn since_a_position_that_is_retained_gives_all_after_it_and_no_gap() {
     let bus = keeping(10);
     let task = id("t");
     publish_to(&bus, &task, 15).await;
-    // 5 is gone, but whoever has seen it misses nothing.
+    // 5 is gone, but a subscriber that has seen 5 misses nothing.
     for seen in [5, 9, 14, 15] {
         let mut watching = bus.subscribe(after(&bus, "t", seen));
         let due: Vec<u64> = (seen + 1..=15).collect();
@@ -214,7 +214,7 @@ async fn since_0_gives_all_that_is_retained() {
         (3..=12).collect::<Vec<_>>()
     );
 
-    // Of a task that nobody knows yet, that is everything to come.
+    // For an unknown task, this selects everything that will come.
     let mut watching = bus.subscribe(Filter::task(id("new")).since(Since::Start));
     quiet(&mut watching).await;
     log(&bus, "new").await;
@@ -274,7 +274,7 @@ async fn since_another_epoch_gives_a_reset_and_a_gap_if_something_has_expired() 
     assert_eq!(snapshot.unwrap().offset.get(), 12);
     assert_eq!(offsets(&mut watching, 5).await, [8, 9, 10, 11, 12]);
 
-    // A task that this bus has never heard of: nothing of it is known, and that is said.
+    // This bus does not know the task. The subscriber is told so.
     let mut watching = bus.subscribe(Filter::task(id("unknown")).since(other(40)));
     let (reason, goes_on, snapshot) = reset(&mut watching).await;
     assert_eq!((reason, goes_on), changed);
@@ -362,7 +362,7 @@ async fn what_is_published_right_before_a_shutdown_comes_before_the_end() {
     let bus = bus();
     let mut watching = bus.subscribe(id("t"));
     publish_to(&bus, &id("t"), 2).await;
-    // The pass has offered those two, and does not come by for the rest.
+    // The pass has offered those two events, and does not return for the rest.
     support::settle().await;
     publish_to(&bus, &id("t"), 200).await;
     bus.shutdown().await;
@@ -384,7 +384,7 @@ async fn subscribers_on_all_threads_get_everything_in_order() {
             while checker.delivered() < EVENTS {
                 let delivery = tokio::time::timeout(DEADLINE, watching.recv()).await;
                 support::check(&mut checker, &delivery.expect("an event in time").unwrap());
-                // Some are quick, some fall behind for a moment now and then.
+                // Some subscribers are quick, and some fall behind for a moment.
                 if checker.delivered().is_multiple_of(subscriber * 97) {
                     tokio::task::yield_now().await;
                 }
@@ -397,7 +397,7 @@ async fn subscribers_on_all_threads_get_everything_in_order() {
         running.spawn(async move {
             for number in 0..EVENTS / PUBLISHERS {
                 log(&bus, "t").await;
-                // Bursts of all lengths, so that a pass comes between any two.
+                // Bursts of all lengths, so that a pass can come between any two events.
                 if number.is_multiple_of(number % 61 + publisher) {
                     tokio::task::yield_now().await;
                 }
@@ -415,7 +415,7 @@ async fn lag_is_how_far_behind_a_subscription_is() {
     let mut watching = bus.subscribe(Filter::everything());
     publish_to(&bus, &id("a"), 3).await;
     publish_to(&bus, &id("b"), 2).await;
-    // It hears of new tasks from the pass.
+    // The pass announces new tasks to the subscriber.
     support::settle().await;
     assert_eq!(watching.lag(), 5);
     for _ in 0..5 {
@@ -424,7 +424,7 @@ async fn lag_is_how_far_behind_a_subscription_is() {
     assert_eq!(watching.lag(), 0);
 }
 
-/// Panics when it hears of a task, and at every event.
+/// Panics when a task is announced, and at every event.
 struct Panics;
 
 impl Watcher for Panics {
@@ -534,7 +534,7 @@ async fn a_watch_begins_with_the_state_of_each_task_and_keeps_it() {
     let update = one.recv().await.unwrap();
     assert!(matches!(&update, Delivery::Event(event) if event.offset().get() == 2));
     assert_eq!(one.state(&old).unwrap().progress, Some(40.0));
-    // A task that appears begins with its state, too.
+    // A task that appears also begins with its state.
     let mut seen = Vec::new();
     while seen.len() < 3 {
         let update = all.recv().await.unwrap();

@@ -1,5 +1,5 @@
-//! The wall clock jumps by days, forward and back: timestamps follow it, and
-//! nothing else does. Durations are counted by a clock that only goes forward.
+//! The wall clock jumps by days, forward and back. Only timestamps follow it. Durations are
+//! measured by a clock that never goes back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 const NOW: u64 = 1_800_000_000_000;
 const DAYS: u64 = 10 * 24 * 60 * 60 * 1_000;
 
-/// Where the clock is put: far ahead, and far behind of where it was.
+/// The times that the clock is set to: far ahead of the start, and far behind it.
 const JUMPS: [u64; 2] = [NOW + DAYS, NOW - DAYS];
 
 fn bus() -> (EventBus, Arc<ManualClock>) {
@@ -60,7 +60,7 @@ async fn nothing_is_forgotten_early_and_nothing_is_kept_too_long() {
         bus.task_completed(&done, None).await.unwrap();
         publish_to(&bus, &idle, 2).await;
         clock.set(to);
-        // Sweeps come and go.
+        // Sweeps run in the meantime.
         sleep(Duration::from_secs(30 * 60)).await;
         settle().await;
         assert_eq!(retained(&bus, &done).await, [1, 2, 3, 4], "{to}");

@@ -1,5 +1,5 @@
-//! With a store that is written behind: visible at once, stored soon after,
-//! and what waits is neither dropped nor reordered.
+//! With a write-behind store, an event is visible at once and stored soon after. Waiting events
+//! are neither dropped nor reordered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,12 +13,12 @@ use tidings_bus::{
 };
 use tokio::sync::Semaphore;
 
-/// Lets the bus's writer have some rounds; time is the test's.
+/// Lets the bus's writer run some rounds. The test controls the time.
 async fn some_rounds() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// A bus that keeps three events a task in memory.
+/// Creates a bus that keeps three events of a task in memory.
 async fn open(store: &Arc<Gated>) -> EventBus {
     let limits = LogLimits {
         max_events: 3,
@@ -103,7 +103,7 @@ async fn a_store_that_is_not_available_refuses_publishes_until_it_is() {
 async fn publishers_that_wait_for_room_are_refused_when_the_store_fails() {
     let store = Gated::new(Write::Behind, 0);
     let bus = open(&store).await;
-    // More than may wait, so that somebody is waiting when the store fails.
+    // This is more than the limit, so that a publisher waits when the store fails.
     let publisher = tokio::spawn({
         let bus = bus.clone();
         async move {
@@ -245,7 +245,7 @@ async fn a_task_that_revives_as_its_time_is_up_keeps_its_event() {
 async fn what_a_failed_removal_left_in_the_store_makes_way_for_the_next_life() {
     let store = Gated::new(Write::Behind, Semaphore::MAX_PERMITS);
     let bus = open(&store).await;
-    // As if an earlier process had left it behind, unknown to this one.
+    // An earlier process has left it behind, and this bus does not know of it.
     let left = conformance::example("t", "before", 1..=3);
     store.inner.append(left).await.unwrap();
     for n in 1..=2 {

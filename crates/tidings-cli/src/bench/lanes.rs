@@ -1,4 +1,4 @@
-//! Which events are on their way: published, but not yet with every watcher.
+//! Tracks events in flight: published, but not yet received by every watcher.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use tidings_client::protocol::TaskId;
 use tokio::sync::Notify;
 
-/// The tasks, each with its events on their way.
+/// The tasks, each with its events in flight.
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
-    /// Over all tasks.
+    /// The number of events in flight, over all tasks.
     in_flight: Cell<usize>,
-    /// An event has arrived at its last watcher.
+    /// Notifies the publisher that an event has reached its last watcher.
     pub(crate) room: Notify,
 }
 
@@ -23,14 +23,14 @@ struct Lane {
 
 #[derive(Default)]
 struct OnTheirWay {
-    /// The last offset that every watcher has.
+    /// The last offset that every watcher has received.
     complete: u64,
-    /// How many watchers have each of those after it.
+    /// For each later offset, the number of watchers that have received it.
     have: VecDeque<u64>,
 }
 
 impl Lanes {
-    /// The tasks of a run, each new, with its number of watchers.
+    /// Returns lanes for the new tasks of a run, each with its number of watchers.
     pub(crate) fn new(tasks: &[TaskId], connections: usize) -> Self {
         let lanes = tasks.iter().enumerate().map(|(number, id)| Lane {
             id: id.clone(),
@@ -60,21 +60,21 @@ impl Lanes {
         self.in_flight.get()
     }
 
-    /// Notes an event that is sent to the server.
+    /// Counts an event that was sent to the server.
     pub(crate) fn sent(&self, lane: usize) {
         if self.lanes[lane].watchers > 0 {
             self.in_flight.set(self.in_flight.get() + 1);
         }
     }
 
-    /// Notes that the server did not take one.
+    /// Counts an event that the server has refused.
     pub(crate) fn refused(&self, lane: usize) {
         if self.lanes[lane].watchers > 0 {
             self.finished();
         }
     }
 
-    /// Notes that a watcher has an event, or was told that it will not come.
+    /// Counts an event that a watcher has received, or that a gap stands for.
     pub(crate) fn arrived(&self, lane: usize, offset: u64) {
         let lane = &self.lanes[lane];
         let mut on_their_way = lane.on_their_way.borrow_mut();

@@ -1,8 +1,9 @@
-//! `tidings bench`: puts load on a running server and says what it carried.
+//! `tidings bench`: puts load on a running server and prints the load that the server
+//! carried.
 //!
-//! One thread: watchers and publisher share their counts without a lock. It
-//! checks the promise on what it reads, so an offset that is lost or doubled is
-//! a failure and not a better figure.
+//! The watchers and the publisher run in one thread and share their counts without a
+//! lock. The bench also checks delivery: a lost or repeated offset is a failure, so it
+//! cannot improve a figure.
 
 mod lanes;
 mod publisher;
@@ -34,13 +35,14 @@ use publisher::{Pace, Publisher};
 use tally::Tally;
 use watcher::{Socket, Watcher};
 
-/// Handshakes under way at a time.
+/// The number of handshakes at the same time.
 const AT_ONCE: usize = 100;
 
-/// Read buffer of a connection; the default would be 128 KiB for each of thousands.
+/// The read buffer of a connection, in bytes. The default is 128 KiB, too much for
+/// thousands of connections.
 const READ_BUFFER: usize = 8 * 1024;
 
-/// How long the last events may take to arrive after the last was published.
+/// The time limit for the last events to arrive after the last publish.
 const DRAIN: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
@@ -53,27 +55,27 @@ Examples:
 Exit codes: 0 measured; 64 wrong usage; 69 no connection to the server, or it ended one;
 76 an event was lost or doubled; 77 the token is missing or not enough.";
 
-/// What load to put on which server.
+/// The load, and the server that receives it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchOptions {
     #[command(flatten)]
     server: Server,
 
-    /// Watchers, spread over the tasks
+    /// The number of watchers, spread over the tasks
     #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = value::count::<1>)]
     connections: u64,
-    /// Tasks, named `bench-…`; the server forgets them as it does any others
+    /// The number of tasks. Their ids begin with `bench-`; remove them with `tidings rm`
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value::count::<1>)]
     tasks: u64,
-    /// Publish so many events a second
+    /// Publish this many events a second
     #[arg(long, value_name = "COUNT", conflicts_with = "in_flight", value_parser = value::count::<1>)]
     rate: Option<u64>,
-    /// Publish the next event when fewer than so many have yet to reach their
-    /// last watcher: finds what the server can carry
+    /// Publish the next event when fewer events than this are on their way to
+    /// their watchers. This finds the server's highest rate
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value::count::<1>)]
     in_flight: u64,
-    /// How long
+    /// How long to publish
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = value::time::<1>)]
     duration: Duration,
     /// Bytes of text in each event
@@ -83,36 +85,36 @@ pub struct BenchOptions {
     format: Format,
 }
 
-/// Why there is no result, or none to be trusted.
+/// The reason why a measurement has no valid result.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// A connection did not come about, or broke.
+    /// A connection could not be made, or broke.
     #[error("no connection to {url}")]
     Connection {
-        /// Where to.
+        /// The URL of the connection.
         url: String,
-        /// Why.
+        /// The reason.
         #[source]
         cause: Box<tungstenite::Error>,
     },
-    /// The server or something before it ended a connection.
+    /// The server, or a proxy before it, has closed a connection.
     #[error("the server closed a connection{reason}")]
     Closed {
-        /// The code of the WebSocket's end, if one came.
+        /// The WebSocket's close code, if one arrived.
         code: Option<u16>,
-        /// Why, as it is appended to the message; may be empty.
+        /// The reason, appended to the message; may be empty.
         reason: String,
     },
-    /// What came is not what the protocol says.
+    /// A message does not follow the protocol.
     #[error("a message is not one of tidings.v1")]
     Message(#[source] serde_json::Error),
-    /// An event was lost or doubled.
+    /// An event was lost or repeated.
     #[error("the promise is broken: {0}")]
     Broken(String),
 }
 
 impl BenchError {
-    /// What to exit with.
+    /// Returns the exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Connection { cause, .. } if is_refusal(cause) => code::NO_PERMISSION,
@@ -139,7 +141,7 @@ impl BenchError {
     }
 }
 
-/// Runs to the end of the measurement and prints what came of it.
+/// Runs the whole measurement and prints the result.
 pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -183,7 +185,7 @@ async fn measure(options: &BenchOptions, target: &Target) -> Result<Tally, Bench
         running.push(spawn_local(watching));
     }
     running.push(spawn_local(answers.run()));
-    // None of them ends before its time, unless something is wrong.
+    // A watcher ends early only after an error.
     let failed = async {
         match running.next().await {
             Some(Ok(Err(error))) => error,
@@ -196,8 +198,8 @@ async fn measure(options: &BenchOptions, target: &Target) -> Result<Tally, Bench
     }
 }
 
-/// Publishes for the whole duration, waits for the last events, and tells how
-/// it goes meanwhile.
+/// Publishes for the whole duration, and prints the progress meanwhile. Then waits for
+/// the last events.
 async fn publish(
     publisher: &mut Publisher,
     tally: &RefCell<Tally>,
@@ -259,7 +261,7 @@ async fn connect(
     Ok(watchers)
 }
 
-/// Where connections go.
+/// The server to connect to.
 struct Target {
     dialer: Dialer,
     token: Option<String>,
@@ -273,7 +275,7 @@ impl Target {
         })
     }
 
-    /// The address of a connection to a task, or to none.
+    /// Returns the URL of a connection that watches a task, or of one without a task.
     fn uri(&self, task: Option<&TaskId>) -> Uri {
         let mut text = self.dialer.websocket();
         if let Some(task) = task {
@@ -300,7 +302,7 @@ impl Target {
     }
 }
 
-/// Returns whether the server wants another token.
+/// Returns true if the server has refused the token.
 fn is_refusal(error: &tungstenite::Error) -> bool {
     let status = match error {
         tungstenite::Error::Http(response) => response.status().as_u16(),
@@ -309,7 +311,8 @@ fn is_refusal(error: &tungstenite::Error) -> bool {
     matches!(status, 401 | 403)
 }
 
-/// Tells how it goes. Nobody is left to be told that standard error is closed.
+/// Prints a line about the progress. If standard error is closed, there is no reader to
+/// tell.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,4 +1,5 @@
-//! The producer: publishes at a rate, or when there is room for one more.
+//! The producer publishes at a fixed rate, or whenever there is room for one more
+//! event.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,32 +18,33 @@ use super::tally::Tally;
 use super::watcher::{Incoming, Socket, text};
 use super::{BenchError, Target};
 
-/// An application's own type: never skipped, whatever the lag.
+/// An event type of an application. The server never leaves out such events, even if
+/// the lag is large.
 pub(crate) const EVENT_TYPE: &str = "bench.tick";
 
-/// The shortest time that the runtime can wait.
+/// The shortest time that the runtime's timer can wait.
 const TIMER: Duration = Duration::from_millis(1);
 
-/// When events are published.
+/// The pace of the publisher.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
-    /// So many a second.
+    /// This number of events per second.
     Rate(u32),
-    /// When fewer than so many are on their way.
+    /// A new event whenever fewer than this number are in flight.
     InFlight(usize),
 }
 
 /// The data of an event.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Tick<T = serde::de::IgnoredAny> {
-    /// When it was published, in microseconds since the run began.
+    /// The time of the publish, in microseconds since the start of the run.
     at: u64,
     #[allow(dead_code, reason = "only sent")]
     text: T,
 }
 
 impl<T> Tick<T> {
-    /// How long ago it was published.
+    /// Returns the time since the publish.
     pub(crate) fn age(&self, began: Instant) -> Duration {
         began
             .elapsed()
@@ -57,11 +59,11 @@ pub(crate) struct Publisher {
     tally: Rc<RefCell<Tally>>,
     text: String,
     began: Instant,
-    /// The task that is next.
+    /// The index of the next task.
     next: usize,
 }
 
-/// Reads what the server answers.
+/// Reads the server's answers.
 pub(crate) struct Answers {
     stream: SplitStream<Socket>,
     uri: Uri,
@@ -76,7 +78,7 @@ struct Refusal {
     message: String,
 }
 
-/// Opens the connection that events are published on.
+/// Opens the connection for the publishes.
 pub(crate) async fn connect(
     target: &Target,
     lanes: &Rc<Lanes>,
@@ -105,11 +107,11 @@ pub(crate) async fn connect(
 }
 
 impl Publisher {
-    /// Publishes until it cannot.
+    /// Publishes until an error occurs.
     pub(crate) async fn run(&mut self, pace: Pace) -> Result<(), BenchError> {
         match pace {
             Pace::Rate(rate) => {
-                // The runtime's timer tells milliseconds apart.
+                // The runtime's timer has a resolution of one millisecond.
                 let mut turn = interval((Duration::from_secs(1) / rate).max(TIMER));
                 let start = Instant::now();
                 let mut sent = 0;
@@ -162,7 +164,7 @@ impl Publisher {
 }
 
 impl Answers {
-    /// Reads until something is wrong.
+    /// Reads answers until an error occurs.
     pub(crate) async fn run(mut self) -> Result<(), BenchError> {
         loop {
             let text = text(&mut self.stream, &self.uri).await?;

@@ -1,4 +1,4 @@
-//! Counts and latencies, and how they are told.
+//! Counts events, measures latencies and formats both.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,31 +7,31 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// The longest latency that is told apart from longer ones.
+/// The longest latency that the histogram distinguishes.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What has been seen so far.
+/// All counts of a run so far.
 pub(crate) struct Tally {
     connections: usize,
     tasks: usize,
-    /// Publishes that the server has taken.
+    /// Publishes that the server has accepted.
     accepted: u64,
-    /// Publishes that it has refused, and what it said to the first.
+    /// Publishes that the server has refused, and its message about the first one.
     refused: u64,
     refusal: Option<String>,
-    /// Deliveries that the accepted publishes call for.
+    /// Deliveries that the accepted publishes require.
     due: u64,
     deliveries: u64,
-    /// Deliveries that a gap says will not come.
+    /// Deliveries that a gap has announced as missing.
     told: u64,
-    /// Latencies of the whole measurement, and since the last line, in microseconds.
+    /// Latencies in microseconds: of the whole measurement, and since the last line.
     latency: Histogram<u64>,
     recent: Histogram<u64>,
-    /// Deliveries at the last line.
+    /// The number of deliveries at the last line.
     before: u64,
     line: Instant,
     started: Instant,
-    /// The length of the measurement, and what was delivered in it.
+    /// The length of the measurement, and the deliveries within it.
     measured: (Duration, u64),
 }
 
@@ -43,12 +43,12 @@ impl Default for Tally {
 
 fn histogram() -> Histogram<u64> {
     let longest = u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX);
-    // Two digits: latencies differ by more than a hundredth from run to run.
+    // Two digits are enough: latencies differ by more than one per cent between runs.
     Histogram::new_with_bounds(1, longest, 2).expect("the bounds are in order")
 }
 
 fn millis(latency: &Histogram<u64>, quantile: f64) -> f64 {
-    // Microseconds below a minute are exact in a float.
+    // A float holds microseconds below a minute exactly.
     #[allow(clippy::cast_precision_loss, reason = "see above")]
     let micros = latency.value_at_quantile(quantile) as f64;
     micros / 1_000.0
@@ -89,7 +89,7 @@ impl Tally {
         self.measured = (self.started.elapsed(), self.deliveries);
     }
 
-    /// Notes a publish that is to reach so many watchers.
+    /// Counts a publish that has to reach this number of watchers.
     pub(crate) fn published(&mut self, watchers: u64) {
         self.due += watchers;
     }
@@ -115,12 +115,12 @@ impl Tally {
         self.told += events;
     }
 
-    /// Deliveries that are on their way.
+    /// Returns the number of deliveries that are still missing.
     pub(crate) fn missing(&self) -> u64 {
         self.due.saturating_sub(self.deliveries + self.told)
     }
 
-    /// A line about what came since the last one.
+    /// Returns a line about the deliveries since the last line.
     pub(crate) fn progress(&mut self) -> String {
         let line = format!(
             "{:>4.0} s {:>12.0} deliveries/s   p50 {:>8.2} ms   p99 {:>8.2} ms",

@@ -1,4 +1,4 @@
-//! One watcher: reads, and checks that what comes is the next.
+//! One watcher. It reads events and checks that each has the next offset.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,11 +24,11 @@ pub(crate) struct Watcher {
     socket: Socket,
     uri: Uri,
     task: usize,
-    /// The offset that comes next.
+    /// The next expected offset.
     next: u64,
 }
 
-/// What is looked at of a message from the server.
+/// The fields of a server message that the bench reads.
 #[derive(Deserialize)]
 pub(crate) struct Incoming<'a> {
     pub(crate) event_type: &'a str,
@@ -59,7 +59,7 @@ struct Gap {
     to: u64,
 }
 
-/// The next text message.
+/// Returns the next text message.
 pub(crate) async fn text(
     socket: &mut (impl futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
     uri: &Uri,
@@ -82,7 +82,7 @@ pub(crate) async fn text(
 }
 
 impl Watcher {
-    /// Connects and waits for the greeting: from there on nothing is missed.
+    /// Connects and waits for the greeting. From then on, the watcher misses no event.
     pub(crate) async fn connect(
         target: &Target,
         task_id: &TaskId,
@@ -105,7 +105,7 @@ impl Watcher {
         }
     }
 
-    /// Reads until something is wrong.
+    /// Reads until an error occurs.
     pub(crate) async fn run(
         mut self,
         began: Instant,

@@ -1,4 +1,4 @@
-//! `tidings connections`, `kick` and `send`: who is connected, and what to do with them.
+//! `tidings connections`, `kick` and `send`: list connected clients and act on them.
 
 pub(crate) mod kick;
 pub(crate) mod send;
@@ -24,7 +24,7 @@ It takes the permission `admin`. BEHIND counts the events that a client has stil
 get. Exit codes: 0 listed; 64 wrong usage; 69 no answer from the server in time; 77 the
 token is missing or not enough.";
 
-/// List who is connected, what they watch, and how far behind they are
+/// List the connected clients, their subscriptions, and how far behind they are
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -70,7 +70,11 @@ fn row(connection: &ConnectedClient) -> [String; 7] {
     let tasks = connection.subscriptions.iter();
     let tasks = tasks.map(|watched| watched.task_id.to_string());
     let patterns = connection.patterns.iter().map(ToString::to_string);
-    let watches: Vec<_> = patterns.chain(tasks).collect();
+    let trees = connection
+        .trees
+        .iter()
+        .map(|tree| format!("{tree} and below"));
+    let watches: Vec<_> = patterns.chain(trees).chain(tasks).collect();
     let blocked = if connection.blocked { " (blocked)" } else { "" };
     [
         connection.client_id.to_string(),
@@ -83,7 +87,7 @@ fn row(connection: &ConnectedClient) -> [String; 7] {
     ]
 }
 
-/// Names the client that is not there.
+/// Turns the status 404 into an error that names the missing client.
 fn absent(error: ListError, client: &ClientId) -> Failure {
     match error {
         ListError::Refused { status: 404, .. } => Failure::NoClient {

@@ -19,7 +19,7 @@ Examples:
 key=text is text, key:=json any JSON. The client gets it at once, or when it comes back
 within the offline time. Prints the message's place in the client's inbox. It takes the
 permission `admin`. Exit codes: 0 in the inbox; 66 there is no such client; 64 wrong
-usage; 69 no answer from the server in time; 76 refused by the server; 77 the token is
+usage; 65 no message can have such a value; 69 no answer from the server in time; 76 refused by the server; 77 the token is
 missing or not enough.";
 
 /// Send a personal message to a client
@@ -32,11 +32,11 @@ pub struct Arguments {
     /// The client
     client: ClientId,
 
-    /// What kind of message
+    /// The type of the message
     #[arg(value_name = "TYPE")]
     event_type: EventType,
 
-    /// What it says: a JSON object, or key=text and key:=json as often as needed
+    /// The data: a JSON object, or key=text and key:=json as often as needed
     #[arg(value_name = "DATA")]
     data: Vec<String>,
 
@@ -46,7 +46,7 @@ pub struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let data = Words::parse(&arguments.data).and_then(|words| words.data(&[]));
-    let data = data.map_err(|why| Failure::Argument { what: "DATA", why })?;
+    let data = data.map_err(|wrong| wrong.of("DATA"))?;
     let client = arguments.server.client()?;
     let sent = client.send_personal(&arguments.client, &arguments.event_type, &data);
     let sent = arguments.server.within(TIMEOUT, sent).await?;

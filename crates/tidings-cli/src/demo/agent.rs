@@ -1,4 +1,4 @@
-//! `agent_run`: two agents, their tools, and an answer word by word.
+//! `agent_run`: two agents with tools, and an answer that grows word by word.
 
 use serde_json::{Value, json};
 use tidings_client::protocol::{AgentStatus, Data, EventType, NewEvent};
@@ -44,7 +44,7 @@ pub(super) async fn run(script: &Script) -> Result<(), StageError> {
     tool(script, "call_2", "read_file", input, 500, output).await?;
     script.say(NewEvent::progress(50.0, "Fixing")).await?;
 
-    // Not every call succeeds, and the agent goes on.
+    // One call fails, and the agent continues its work.
     let input = json!({ "command": "cargo test upload" });
     script
         .say(NewEvent::tool_call_started(
@@ -109,7 +109,7 @@ fn agent<'a>(id: &str, status: AgentStatus, message: impl Into<Option<&'a str>>)
     NewEvent::agent_status(id, status, message)
 }
 
-/// A call that takes so long and succeeds.
+/// Simulates a tool call that succeeds after this time.
 async fn tool(
     script: &Script,
     id: &str,

@@ -6,10 +6,10 @@ use tidings_client::protocol::{Data, EventType, LogStream, NewEvent, TaskError};
 use super::script::Script;
 use super::stage::StageError;
 
-/// Crates that compile before the one that does not.
+/// The crates that compile before the failing one.
 const CRATES: [&str; 5] = ["bytes", "hyper", "protocol", "bus", "connections"];
 
-/// What the compiler says in the end.
+/// The last messages of the compiler.
 const ERROR: [&str; 5] = [
     "error[E0382]: borrow of moved value: `cursor`",
     "  --> src/session.rs:118:22",

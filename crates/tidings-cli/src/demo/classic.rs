@@ -1,4 +1,4 @@
-//! `test_001`: the first task that everyone watches.
+//! `test_001`: the task that most people watch first.
 
 use serde_json::json;
 use tidings_client::protocol::NewEvent;
@@ -6,7 +6,7 @@ use tidings_client::protocol::NewEvent;
 use super::script::Script;
 use super::stage::StageError;
 
-/// Milliseconds a step takes.
+/// The duration of a step, in milliseconds.
 const STEP: u64 = 2_000;
 
 pub(super) async fn run(script: &Script) -> Result<(), StageError> {

@@ -1,4 +1,4 @@
-//! How a simulated task answers to what it is asked to do.
+//! The answers of a simulated task to its commands.
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -7,17 +7,17 @@ use tidings_client::protocol::{CommandRequested, NewEvent};
 use super::script::Script;
 use super::stage::StageError;
 
-/// The one command that simulated tasks know.
+/// The only command that simulated tasks accept.
 const CANCEL: &str = "cancel";
 
-/// The commands that a task gets, from its own log.
+/// The commands that a task receives, from its own log.
 pub(super) struct Commands<'a> {
     script: &'a Script,
     requests: BoxStream<'static, CommandRequested>,
 }
 
 impl<'a> Commands<'a> {
-    /// Those from now on.
+    /// Returns the commands from now on.
     pub(super) fn to(script: &'a Script) -> Self {
         Self {
             script,
@@ -25,10 +25,10 @@ impl<'a> Commands<'a> {
         }
     }
 
-    /// Answers until the task was cancelled.
+    /// Answers commands until the task is cancelled.
     ///
     /// # Errors
-    /// An answer could not be published.
+    /// Returns an error if an answer could not be published.
     pub(super) async fn until_cancelled(&mut self) -> Result<(), StageError> {
         loop {
             let request = self.next().await;
@@ -47,7 +47,7 @@ impl<'a> Commands<'a> {
         }
     }
 
-    /// Rejects whatever comes. Returns only with an error: see
+    /// Rejects every command. Returns only with an error: see
     /// [`until_cancelled`](Self::until_cancelled).
     pub(super) async fn reject(&mut self, reason: &str) -> Result<(), StageError> {
         loop {
@@ -58,7 +58,7 @@ impl<'a> Commands<'a> {
         }
     }
 
-    /// The next request; waits for ever once the stage is closed.
+    /// Returns the next request. Waits for ever once the stage is closed.
     async fn next(&mut self) -> CommandRequested {
         match self.requests.next().await {
             Some(request) => request,

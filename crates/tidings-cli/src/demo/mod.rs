@@ -1,7 +1,7 @@
-//! The simulated tasks of `tidings demo`, for something to watch.
+//! The simulated tasks of `tidings demo`, which give users something to watch.
 //!
-//! They play on a [`Stage`], which the server in the same process provides. A
-//! connection to it would need a token and a certificate where it asks for them.
+//! The tasks play on a [`Stage`], which the server in the same process provides. A
+//! network connection would need a token and a certificate if the server requires them.
 
 mod agent;
 mod build;
@@ -21,20 +21,25 @@ use tokio_util::task::TaskTracker;
 use script::Scenario;
 pub use stage::{Stage, StageError};
 
-/// For how long.
+/// The length of the demo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     /// Every simulated task runs once.
     Once,
-    /// Until a signal.
+    /// The simulated tasks repeat until a signal arrives.
     Endless,
 }
 
-/// Between the last simulated task's end and the server's: watchers see the end.
+/// The time between the end of the last simulated task and the end of the server.
+/// Watchers receive the task's end within this time.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs the simulated tasks until they are over or `stop` is cancelled; in the
-/// end cancels it.
+/// Runs the simulated tasks until they have ended or `stop` is cancelled. Then cancels
+/// `stop`.
+///
+/// # Cancel safety
+/// If the future is dropped, the simulated tasks run on until they have ended or `stop` is
+/// cancelled.
 pub async fn simulate(stage: Arc<dyn Stage>, length: Length, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     for scenario in Scenario::all() {

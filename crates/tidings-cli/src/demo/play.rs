@@ -1,4 +1,4 @@
-//! Runs one simulated task, again and again, and has it obey.
+//! Repeats one simulated task, and makes it obey commands.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::commands::Commands;
 use super::script::{Scenario, Script};
 use super::stage::{Stage, StageError};
 
-/// Plays a scenario until it is over, the stage is closed, or the future is dropped.
+/// Plays a scenario until it has ended, the stage is closed, or the future is dropped.
 pub(super) async fn play(stage: Arc<dyn Stage>, scenario: Scenario, length: Length) {
     let script = Script {
         stage,
@@ -27,7 +27,7 @@ pub(super) async fn play(stage: Arc<dyn Stage>, scenario: Scenario, length: Leng
             Ok(()) => {}
             Err(StageError::Closed) => return,
             Err(error) => {
-                // Anyone may publish to the demo's tasks, and so cross its plans.
+                // Any client may publish to the demo's tasks and disturb their runs.
                 tracing::warn!(%task_id, %error, "a simulated run was disturbed and starts over");
                 let over = NewEvent::task_cancelled("the simulation starts over");
                 if let Err(error) = script.say(over).await {

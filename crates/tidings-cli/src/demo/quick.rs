@@ -6,14 +6,14 @@ use tidings_client::protocol::NewEvent;
 use super::script::Script;
 use super::stage::StageError;
 
-/// How many there are.
+/// The number of these tasks.
 pub(super) const COUNT: u8 = 40;
 
-/// Progress in per cent comes in steps of this size.
+/// The size of a progress step, in per cent.
 const STEP: u8 = 10;
 
 pub(super) async fn run(script: &Script, number: u8) -> Result<(), StageError> {
-    // Each run has its own speed, and is not quite even.
+    // Each run has its own speed, with small variations.
     let pace = fastrand::u64(50..500);
     script
         .after(

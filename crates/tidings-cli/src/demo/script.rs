@@ -1,4 +1,4 @@
-//! What a simulated task is written with.
+//! The building blocks of a simulated task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tidings_client::protocol::{NewEvent, TaskId};
 use super::stage::{Stage, StageError};
 use super::{agent, build, classic, quick};
 
-/// What is simulated.
+/// A simulated task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scenario {
     /// Five steps of 20 %.
@@ -39,7 +39,7 @@ impl Scenario {
         id.expect("the ids above are of a task id's alphabet")
     }
 
-    /// Between the end of one run and the start of the next.
+    /// Returns the pause between the end of one run and the start of the next.
     pub(super) fn pause(self) -> Duration {
         match self {
             Self::Classic | Self::Agent | Self::Build => Duration::from_secs(4),
@@ -47,7 +47,7 @@ impl Scenario {
         }
     }
 
-    /// One run, from `task_started` to the task's end.
+    /// Plays one run, from `task_started` to the task's end.
     pub(super) async fn run(self, script: &Script) -> Result<(), StageError> {
         match self {
             Self::Classic => classic::run(script).await,
@@ -58,7 +58,7 @@ impl Scenario {
     }
 }
 
-/// A task of the demo, and the stage to publish its events on.
+/// A task of the demo, and the stage that receives its events.
 pub(super) struct Script {
     pub(super) stage: Arc<dyn Stage>,
     pub(super) task_id: TaskId,
@@ -70,7 +70,7 @@ impl Script {
         self.stage.publish(&self.task_id, event).await
     }
 
-    /// Works: lets time go by, then publishes.
+    /// Simulates work: waits, and then publishes an event.
     pub(super) async fn after(&self, ms: u64, event: NewEvent) -> Result<(), StageError> {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         self.say(event).await

@@ -1,4 +1,4 @@
-//! The place where simulated tasks play: what they need of a server in the same process.
+//! The stage of the simulated tasks: their interface to a server in the same process.
 
 use std::error::Error;
 
@@ -6,28 +6,28 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tidings_client::protocol::{CommandRequested, NewEvent, TaskId};
 
-/// Takes the events of the simulated tasks, and brings them commands.
+/// Takes the events of the simulated tasks, and delivers commands to them.
 #[async_trait]
 pub trait Stage: Send + Sync {
     /// Publishes an event of a task.
     ///
     /// # Errors
-    /// The event was refused, or the server has stopped.
+    /// Returns an error if the event was refused or the server has stopped.
     async fn publish(&self, task: &TaskId, event: NewEvent) -> Result<(), StageError>;
 
-    /// Subscribes to the commands that a task gets from now on. The stream ends
-    /// when the server has stopped.
+    /// Subscribes to the future commands of a task. The stream ends when the server has
+    /// stopped.
     fn commands(&self, task: &TaskId) -> BoxStream<'static, CommandRequested>;
 }
 
-/// An event of a simulated task was not published.
+/// Returned when an event of a simulated task was not published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StageError {
-    /// The server has stopped; the play is over.
+    /// The server has stopped. The demo ends.
     #[error("the server has stopped")]
     Closed,
-    /// The event was refused; the run starts over.
+    /// The event was refused. The run starts over.
     #[error("an event of a simulated task was refused")]
     Refused(#[source] Box<dyn Error + Send + Sync>),
 }

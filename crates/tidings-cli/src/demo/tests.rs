@@ -1,4 +1,4 @@
-//! The simulated tasks on a bus without a server, with the clock held.
+//! Tests the simulated tasks on a bus without a server, with a paused clock.
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 
-/// How long, in simulated time, anything may take.
+/// The time limit of each wait, in simulated time.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 struct OnBus(EventBus);
@@ -114,7 +114,7 @@ async fn a_simulated_task_obeys_cancel_and_rejects_the_rest() {
     let playing = tokio::spawn(play::play(stage(&bus), Scenario::Classic, Length::Endless));
 
     let mut seen = Vec::new();
-    // Before its end, and after it: nothing is running then.
+    // Before the end and after it, no run is active.
     for command in [None, Some("pause"), Some("cancel"), Some("cancel")] {
         if let Some(command) = command {
             let request = NewEvent::command_requested("c", command, None, "a test");

@@ -1,4 +1,4 @@
-//! Events as the text of a log.
+//! Turns events into the text of a log.
 
 use std::collections::VecDeque;
 use std::str::FromStr;
@@ -21,15 +21,16 @@ pub(super) enum Stream {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) stream: Stream,
-    /// When it was written.
+    /// The time at which the text was written.
     pub(super) time: Timestamp,
-    /// Without a line end.
+    /// The text without its line end.
     pub(super) text: String,
-    /// The line ends here. Otherwise the next piece of the stream continues it.
+    /// True if the line ends here. Otherwise, the next piece of the stream continues
+    /// the line.
     pub(super) ends: bool,
 }
 
-/// Reads the text of an event.
+/// Returns the pieces of text in an event.
 pub(super) fn pieces(event: &Event) -> Vec<Piece> {
     let data = event.data.get();
     let text = |key: &str| data.get(key).and_then(Value::as_str);
@@ -42,8 +43,9 @@ pub(super) fn pieces(event: &Event) -> Vec<Piece> {
                 _ => Stream::Stdout,
             };
             let message = text("message").unwrap_or_default();
-            // Some programs end their messages with a line end, and some do not. Those of
-            // `tidings run`, which have a time, never do: there it is a blank line.
+            // Some programs end their messages with a line end, and some do not.
+            // Messages of `tidings run` have a time and never end so. In them, a line
+            // end stands for a blank line.
             let message = match (written, message.strip_suffix('\n')) {
                 (None, Some(line)) => line,
                 _ => message,
@@ -73,7 +75,7 @@ pub(super) fn pieces(event: &Event) -> Vec<Piece> {
     lines
 }
 
-/// Returns the types of events that have text.
+/// Returns the types of events that contain text.
 pub(super) fn types() -> Vec<EventType> {
     vec![
         EventType::Log,
@@ -86,7 +88,7 @@ pub(super) fn types() -> Vec<EventType> {
 #[derive(Debug)]
 pub(super) struct Tail {
     most: usize,
-    /// Lines in `pieces` that have an end.
+    /// The number of complete lines in `pieces`.
     lines: usize,
     pieces: VecDeque<Piece>,
 }
@@ -114,12 +116,13 @@ impl Tail {
     }
 }
 
-/// Puts pieces together: lines as they were written, each with its time if wanted.
+/// Joins pieces into lines as they were written, and adds the time to each if
+/// requested.
 #[derive(Debug)]
 pub(super) struct Writer {
     timestamps: bool,
     raw: bool,
-    /// The stream whose line has begun.
+    /// The stream whose line is incomplete.
     open: Option<Stream>,
 }
 
@@ -132,12 +135,12 @@ impl Writer {
         }
     }
 
-    /// Returns what is to be written for a piece.
+    /// Returns the text to print for a piece.
     pub(super) fn write(&mut self, piece: &Piece) -> String {
         let mut out = String::with_capacity(piece.text.len() + 2);
         let continues = self.open == Some(piece.stream);
         if !continues && piece.text.is_empty() && piece.stream == Stream::Output {
-            // An output that was told whole before, or begins with nothing.
+            // This output was already printed completely, or begins empty.
             if !piece.ends || self.open.is_none() {
                 return out;
             }
@@ -163,7 +166,7 @@ impl Writer {
         out
     }
 
-    /// Returns what ends a line that has begun.
+    /// Returns the text that completes an incomplete line.
     pub(super) fn end(&mut self) -> &'static str {
         match self.open.take() {
             Some(_) => "\n",
@@ -172,7 +175,8 @@ impl Writer {
     }
 }
 
-/// Tabs are a part of many logs. Everything else that a terminal obeys is marked.
+/// Keeps tabs, because many logs contain them. Replaces all other control characters
+/// with a mark.
 fn clean(text: &str, out: &mut String) {
     let mut parts = text.split('\t');
     out.push_str(&crate::clean(parts.next().unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! `tidings logs`: what a task has put out, from its whole history.
+//! `tidings logs`: prints the output of a task from its whole history.
 
 mod lines;
 
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use tidings_client::protocol::{
-    Event, EventType, Gap, GapReason, Position, Since, TaskId, Timestamp,
+    Event, EventType, Gap, GapReason, Position, ResetReason, Since, TaskId, Timestamp,
 };
 use tidings_client::{Client, EventQuery, Start, Update};
 
@@ -17,7 +17,7 @@ use crate::get::absent;
 use crate::output::say;
 use crate::text::clean_json;
 use crate::watch::{missing, started_over};
-use crate::{Failure, complete, print_bytes, value};
+use crate::{Failure, code, complete, print_bytes, value};
 use lines::{Piece, Stream, Tail, Writer, pieces, types};
 
 const EXAMPLES: &str = "\
@@ -32,11 +32,11 @@ Examples:
 The lines of `log` events and the words of agents, as they were written, to standard
 output. What the server no longer keeps is named on standard error. A mark (·) stands
 for each character that a terminal would obey; --raw leaves them in.
-Exit codes: 0 told; 66 there is no such task (with -f it is waited for); 64 wrong usage;
-69 no answer from the server in time; 74 the output cannot be written; 77 the token is
-missing or not enough.";
+Exit codes: 0 told; 4 with -f, the task was removed before its end; 66 there is no such
+task (with -f it is waited for); 64 wrong usage; 69 no answer from the server in time;
+74 the output cannot be written; 77 the token is missing or not enough.";
 
-/// Print what a task has put out
+/// Print the output of a task
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -75,7 +75,7 @@ pub struct Arguments {
     format: Format,
 }
 
-/// For one page of the history.
+/// The time limit for one page of the history.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn moment(text: &str) -> Result<Timestamp, String> {
@@ -106,31 +106,31 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     logs.end_tail()?;
     let followed = match read {
         Ok(head) if logs.arguments.follow => logs.follow(Some(head)).await,
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(0),
         Err(Failure::NoTask { .. }) if logs.arguments.follow => logs.follow(None).await,
         Err(failure) => Err(failure),
     };
     let ended = print_bytes(logs.writer.end().as_bytes());
-    followed?;
+    let code = followed?;
     ended?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(code))
 }
 
 struct Logs {
     client: Client,
     arguments: Arguments,
-    /// The streams to print; empty for all.
+    /// The streams to print. An empty set stands for all.
     chosen: HashSet<Stream>,
     since: Option<Timestamp>,
     writer: Writer,
-    /// Gathers the last lines, as long as the history is read.
+    /// Collects the last lines while the history is read.
     tail: Option<Tail>,
     json: bool,
 }
 
 impl Logs {
-    /// Prints the history after a place, page by page, up to this offset or to the head
-    /// of the log. Returns where to go on.
+    /// Prints the history after a place, page by page, up to this offset or to the head of the log.
+    /// Returns the position to continue from.
     async fn history(&mut self, since: Since, to: Option<u64>) -> Result<Position, Failure> {
         let mut query = EventQuery::default();
         query.since = Some(since);
@@ -189,7 +189,7 @@ impl Logs {
         print_bytes(text.as_bytes())
     }
 
-    /// Prints the last lines that were gathered.
+    /// Prints the collected last lines.
     fn end_tail(&mut self) -> Result<(), Failure> {
         match self.tail.take() {
             Some(tail) => self.write(tail.pieces()),
@@ -197,13 +197,13 @@ impl Logs {
         }
     }
 
-    /// Prints what comes, until the task has ended.
-    async fn follow(&mut self, from: Option<Position>) -> Result<(), Failure> {
+    /// Prints new lines until the task has ended or was removed. Returns the exit code.
+    async fn follow(&mut self, from: Option<Position>) -> Result<u8, Failure> {
         let mut at = from.as_ref().map_or(0, |from| from.offset.get());
         let start = from.map_or(Start::Retained, Start::After);
         let mut watch = self.client.watch_from(self.arguments.task.clone(), start);
         let mut epoch = None;
-        // The state that a snapshot tells may be ahead of the events that come yet.
+        // A snapshot may be ahead of the events that are still to arrive.
         let mut end = None;
         while let Some(update) = watch.recv().await? {
             if let Some(state) = update.snapshot() {
@@ -227,15 +227,23 @@ impl Logs {
                         .clone()
                         .map(|epoch| Position::new(epoch, gap.from.prev()));
                     match before {
-                        // A log is whole: what was left out for a slow reader is read again.
+                        // The command prints every line. Read the events again that the server left
+                        // out because of lag.
                         Some(before) if gap.reason != GapReason::Expired => {
-                            self.history(Since::from(before), Some(at)).await?;
+                            match self.history(Since::from(before), Some(at)).await {
+                                // The watch is about to say that the task was removed.
+                                Err(Failure::NoTask { .. }) => self.miss(&gap),
+                                read => drop(read?),
+                            }
                         }
                         _ => self.miss(&gap),
                     }
                 }
                 Update::Reset { reason, offset, .. } => {
                     say(started_over(reason));
+                    if reason == ResetReason::Removed {
+                        return Ok(code::REMOVED);
+                    }
                     at = offset.get();
                 }
                 _ => {}
@@ -244,6 +252,6 @@ impl Logs {
                 break;
             }
         }
-        Ok(())
+        Ok(0)
     }
 }

@@ -1,4 +1,4 @@
-//! The lines of standard input.
+//! Reads the lines of standard input.
 
 use std::io::{self, BufRead, IsTerminal as _, Read as _};
 
@@ -6,12 +6,12 @@ use tokio::sync::mpsc;
 
 use crate::output::say;
 
-/// Bytes of a line at most. No message may be as long; a file without line ends must
-/// not fill the memory.
+/// The largest line, in bytes. No message may be as long. The limit keeps a file
+/// without line ends from filling the memory.
 const MAX_LINE: u64 = 1024 * 1024;
 
-/// Reads lines in the background, so many ahead. The first that cannot be read is the
-/// last.
+/// Reads lines in the background, up to `ahead` of them in advance. Stops at the first
+/// line that cannot be read.
 pub(super) fn lines(ahead: usize) -> mpsc::Receiver<Result<String, String>> {
     if io::stdin().is_terminal() {
         say("each line that you type is an event, as JSON; Ctrl-D ends");
@@ -30,7 +30,8 @@ pub(super) fn lines(ahead: usize) -> mpsc::Receiver<Result<String, String>> {
     receiver
 }
 
-/// Reads a line without its end. Some editors begin a file with a byte order mark.
+/// Reads a line and removes its end. Also removes the byte order mark that some editors
+/// write first.
 fn next(input: &mut impl BufRead, is_first: bool) -> Option<Result<String, String>> {
     let mut bytes = Vec::new();
     match input.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes) {

@@ -1,11 +1,14 @@
-//! Reads the task and the type of an event from the words of the command line.
+//! Reads the task and the type of an event from the command line.
+
+use std::ffi::OsString;
 
 use tidings_client::protocol::{Data, EventType, TaskId};
 
 use crate::Failure;
-use crate::data::{Words, numbers};
+use crate::data::{Words, Wrong, numbers};
+use crate::{RUN_VARIABLE, TASK_VARIABLE};
 
-/// The task that `tidings run` does, in a command that it has started.
+/// The task of the `tidings run` that has started this command.
 #[derive(Debug, Clone)]
 pub(super) struct Own {
     pub(super) task: TaskId,
@@ -13,27 +16,40 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Reads it from the variables that `tidings run` sets.
-    pub(super) fn from_environment() -> Option<Self> {
-        let task = std::env::var("TIDINGS_TASK").ok()?.parse().ok()?;
-        let run = std::env::var("TIDINGS_RUN").ok();
-        let run = run.and_then(|run| run.parse().ok());
-        Some(Self { task, run })
+    /// Reads the task from the variables that `tidings run` sets. An empty variable counts
+    /// as absent.
+    ///
+    /// # Errors
+    /// Returns an error if a variable has a value that `tidings run` never sets.
+    pub(super) fn from_environment() -> Result<Option<Self>, Failure> {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::of(variable(TASK_VARIABLE), variable(RUN_VARIABLE))
+    }
+
+    fn of(task: Option<OsString>, run: Option<OsString>) -> Result<Option<Self>, Failure> {
+        let Some(task) = task else {
+            return Ok(None);
+        };
+        let task = task.to_string_lossy().parse();
+        let task = task.map_err(|error| argument(TASK_VARIABLE, &error))?;
+        let run = run.map(|run| run.to_string_lossy().parse()).transpose();
+        let run = run.map_err(|_| argument(RUN_VARIABLE, &"expected the number of a run"))?;
+        Ok(Some(Self { task, run }))
     }
 }
 
-/// Where events go.
+/// The task and the event of the command.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) task: TaskId,
-    /// The run that the events belong to, if that is known.
+    /// The run that the events belong to, if it is known.
     pub(super) run: Option<u32>,
-    /// The event; none if each line of standard input is one.
+    /// The event. `None` if each line of standard input is an event.
     pub(super) event: Option<(EventType, Data)>,
 }
 
-/// Reads `[TASK] [EVENT_TYPE] [DATA]`. One word before the data is the kind of event
-/// for one's own task if there is one, and else a task.
+/// Parses `[TASK] [EVENT_TYPE] [DATA]`. A single word before the data is the event type
+/// if the command has an own task. Otherwise, the word is a task.
 pub(super) fn parse(words: &[String], own: Option<Own>) -> Result<Target, Failure> {
     let is_data = |word: &&String| word.contains('=') || word.trim_start().starts_with('{');
     let bare = words
@@ -69,7 +85,7 @@ pub(super) fn parse(words: &[String], own: Option<Own>) -> Result<Target, Failur
             event: None,
         });
     }
-    let wrong = |why| Failure::Argument { what: "DATA", why };
+    let wrong = |wrong: Wrong| wrong.of("DATA");
     let words = Words::parse(rest).map_err(wrong)?;
     let kind = match kind {
         Some(kind) => kind
@@ -85,7 +101,7 @@ pub(super) fn parse(words: &[String], own: Option<Own>) -> Result<Target, Failur
     })
 }
 
-/// The kind of an event that says only how far a task is, or a message.
+/// Returns the event type for data that only has a progress or a message.
 fn guess(words: &Words<'_>) -> Result<EventType, Failure> {
     if words.has("progress") || words.has("current") {
         return Ok(EventType::ProgressUpdate);
@@ -180,6 +196,24 @@ mod tests {
         ] {
             let expected = (task.to_owned(), kind.map(str::to_owned), run);
             assert_eq!(read(words, own).unwrap(), expected, "{words:?} {own}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_names_no_task_is_refused() {
+        let of = |task: Option<&str>, run: Option<&str>| {
+            let own = Own::of(task.map(OsString::from), run.map(OsString::from));
+            own.map(|own| own.map(|own| (own.task.to_string(), own.run)))
+        };
+        assert_eq!(of(None, Some("x")).unwrap(), None);
+        let own = Some(("own".to_owned(), Some(3)));
+        assert_eq!(of(Some("own"), Some("3")).unwrap(), own);
+        for (task, run, what) in [
+            ("a b", None, "TIDINGS_TASK is wrong"),
+            ("own", Some("x"), "TIDINGS_RUN is wrong"),
+        ] {
+            let error = of(Some(task), run).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
         }
     }
 

@@ -1,56 +1,98 @@
-//! Copies of output that wait to be looked at. The newest are kept, and what is
-//! missing is counted.
+//! A backlog: copies of output that wait for processing. The newest copies are kept, and missing
+//! bytes are counted.
 
 use std::collections::VecDeque;
 
 use tidings_client::protocol::LogStream;
 
-/// A write of this length or more is a piece of its own; smaller ones are joined.
-const PIECE: usize = 16 * 1024;
+/// The largest read, in bytes.
+pub(super) const READ: usize = 128 * 1024;
 
-/// What is taken out of a backlog.
+/// The limit for copying. A smaller read is copied and joined with others. A larger read gives its
+/// buffer to the backlog; this buffer is at least half full.
+const PIECE: usize = READ / 2;
+
+/// An entry taken from a backlog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Copied {
-    /// So many bytes of a stream were not kept. They came before what follows.
+    /// This number of bytes of a stream is missing. They came before the next entry.
     Missing(LogStream, u64),
     /// Bytes of a stream, in order.
     Output(LogStream, Vec<u8>),
 }
 
-/// A queue with a bound. If it is full, the oldest bytes give way: the end of an
-/// output is what people need.
+/// A bounded queue. If it is full, the oldest bytes are dropped, because the end of an output
+/// matters most to people.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    pieces: VecDeque<(LogStream, Vec<u8>)>,
+    pieces: VecDeque<Piece>,
     bytes: usize,
     most: usize,
     missing: Vec<(LogStream, u64)>,
+    /// The buffer of a dropped piece, reused for the next read.
+    spare: Option<Vec<u8>>,
+}
+
+/// Bytes of one stream.
+#[derive(Debug)]
+struct Piece {
+    stream: LogStream,
+    /// The bytes, followed by the unused part of the read buffer.
+    buffer: Vec<u8>,
+    length: usize,
+}
+
+/// Returns a buffer for a read.
+pub(super) fn buffer() -> Vec<u8> {
+    vec![0; READ]
 }
 
 impl Backlog {
-    /// Makes a queue for so many bytes.
+    /// Returns a queue for at most this number of bytes.
     pub(super) fn new(most: usize) -> Self {
         Self {
             pieces: VecDeque::new(),
             bytes: 0,
             most,
             missing: Vec::new(),
+            spare: None,
         }
     }
 
-    /// Adds bytes of a stream.
-    pub(super) fn push(&mut self, stream: LogStream, bytes: &[u8]) {
-        self.bytes += bytes.len();
-        match self.pieces.back_mut() {
-            Some((last, piece)) if *last == stream && piece.len() + bytes.len() <= PIECE => {
-                piece.extend_from_slice(bytes);
+    /// Adds the first `length` bytes of a buffer. If there are many bytes, the queue takes the
+    /// buffer and leaves another one in its place.
+    pub(super) fn push(&mut self, stream: LogStream, read: &mut Vec<u8>, length: usize) {
+        self.bytes += length;
+        let joined = self.pieces.back_mut().filter(|piece| {
+            piece.stream == stream && piece.length + length <= PIECE && length < PIECE
+        });
+        match joined {
+            Some(piece) => {
+                piece.buffer.truncate(piece.length);
+                piece.buffer.extend_from_slice(&read[..length]);
+                piece.length += length;
             }
-            _ => self.pieces.push_back((stream, bytes.to_vec())),
+            None => {
+                let buffer = if length < PIECE {
+                    read[..length].to_vec()
+                } else {
+                    let next = self.spare.take().unwrap_or_else(buffer);
+                    std::mem::replace(read, next)
+                };
+                self.pieces.push_back(Piece {
+                    stream,
+                    buffer,
+                    length,
+                });
+            }
         }
         while self.bytes > self.most && self.pieces.len() > 1 {
-            if let Some((stream, piece)) = self.pieces.pop_front() {
-                self.bytes -= piece.len();
-                self.miss(stream, piece.len() as u64);
+            if let Some(piece) = self.pieces.pop_front() {
+                self.bytes -= piece.length;
+                self.miss(piece.stream, piece.length as u64);
+                if piece.buffer.len() == READ {
+                    self.spare = Some(piece.buffer);
+                }
             }
         }
     }
@@ -62,14 +104,15 @@ impl Backlog {
         }
     }
 
-    /// Takes what comes next; none if nothing waits.
+    /// Takes the next entry. Returns `None` if the queue is empty.
     pub(super) fn take(&mut self) -> Option<Copied> {
         if let Some((stream, bytes)) = self.missing.pop() {
             return Some(Copied::Missing(stream, bytes));
         }
-        let (stream, piece) = self.pieces.pop_front()?;
-        self.bytes -= piece.len();
-        Some(Copied::Output(stream, piece))
+        let mut piece = self.pieces.pop_front()?;
+        self.bytes -= piece.length;
+        piece.buffer.truncate(piece.length);
+        Some(Copied::Output(piece.stream, piece.buffer))
     }
 }
 
@@ -78,14 +121,24 @@ mod tests {
     use super::*;
     use LogStream::{Stderr, Stdout};
 
+    fn push(backlog: &mut Backlog, stream: LogStream, bytes: &[u8]) {
+        for part in bytes.chunks(READ) {
+            let mut read = buffer();
+            read[..part.len()].copy_from_slice(part);
+            backlog.push(stream, &mut read, part.len());
+            assert_eq!(read.len(), READ, "the next read has a whole buffer");
+        }
+    }
+
     #[test]
     fn the_end_is_kept_and_what_is_missing_is_counted() {
         let mut backlog = Backlog::new(3 * PIECE);
-        backlog.push(Stderr, b"lost, too");
+        push(&mut backlog, Stderr, b"lost, too");
         let mut whole: Vec<u8> = Vec::new();
-        for number in 0..100_000 {
-            let line = format!("line {number}\n");
-            backlog.push(Stdout, line.as_bytes());
+        for number in 0..200 {
+            // Lines of all lengths. Some are as long as a read.
+            let line = format!("line {number} {}\n", "x".repeat(number * 997 % (2 * READ)));
+            push(&mut backlog, Stdout, line.as_bytes());
             whole.extend_from_slice(line.as_bytes());
         }
         let (mut missing, mut kept) = (0, Vec::new());
@@ -111,10 +164,10 @@ mod tests {
     #[test]
     fn small_writes_are_joined_and_streams_keep_their_order() {
         let mut backlog = Backlog::new(PIECE);
-        backlog.push(Stdout, b"a");
-        backlog.push(Stdout, b"b");
-        backlog.push(Stderr, b"c");
-        backlog.push(Stdout, b"d");
+        push(&mut backlog, Stdout, b"a");
+        push(&mut backlog, Stdout, b"b");
+        push(&mut backlog, Stderr, b"c");
+        push(&mut backlog, Stdout, b"d");
         let taken: Vec<_> = std::iter::from_fn(|| backlog.take()).collect();
         assert_eq!(
             taken,

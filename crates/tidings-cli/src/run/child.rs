@@ -1,22 +1,24 @@
-//! The command's process: started with a terminal of its own or with pipes.
+//! The command's process, started with its own terminal or with pipes.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 
-use pty_process::blocking::{Command as PtyCommand, Pts, Pty};
-use rustix::process::Pid;
+use pty_process::blocking::Pty;
+use rustix::process::{Pid, Signal};
 use tidings_client::protocol::LogStream;
 use tokio::sync::oneshot;
 
 use super::descendants::Processes;
 use super::forward::{Caught, Forward};
-use super::pump::{Copies, Pumps};
+use super::keys::SHOWN;
+use super::lead::{Session, Streams};
+use super::pump::{Copies, Pumps, Rest};
 use super::terminal;
 
-/// Whether the command gets a terminal of its own.
+/// The choice between a terminal and pipes for the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum PtyWanted {
     /// If `tidings run` has a terminal: each of stdout and stderr that is one stays one.
@@ -27,14 +29,15 @@ pub(super) enum PtyWanted {
     Never,
 }
 
-/// What of ours is a terminal.
+/// The streams of `tidings run` that are terminals.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terminals {
-    /// What is typed comes to us: stdin is a terminal, and we are in its foreground.
+    /// True if stdin is a terminal and `tidings run` is in its foreground. Keys then
+    /// reach this program.
     pub(super) stdin: bool,
     pub(super) stdout: bool,
     pub(super) stderr: bool,
-    /// `/dev/tty` can be opened.
+    /// True if `/dev/tty` can be opened.
     pub(super) controlling: bool,
 }
 
@@ -49,19 +52,19 @@ impl Terminals {
     }
 }
 
-/// Where the command runs.
+/// The session and process group of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In a session of its own, controlled by a new terminal.
+    /// The command has its own session, controlled by a new terminal.
     Session,
-    /// In our own process group. It shares our terminal as if we were not there: its
-    /// foreground, its keys, and what else is in the same pipeline.
+    /// The command is in the process group of `tidings run`. The two share the
+    /// terminal: its foreground, its keys and the other commands of the pipeline.
     OurGroup,
-    /// In a process group of its own. There is no terminal to share.
+    /// The command has its own process group, and no terminal exists to share.
     OwnGroup,
 }
 
-/// How the command is started: where, and whether stdout and stderr are terminals.
+/// The way to start a command: its place, and whether stdout and stderr are terminals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) place: Place,
@@ -69,7 +72,7 @@ pub(super) struct Start {
     pub(super) stderr: bool,
 }
 
-/// Decides how a command is started.
+/// Decides the way to start a command.
 pub(super) fn start(wanted: PtyWanted, ours: Terminals) -> Start {
     let (stdout, stderr) = match wanted {
         PtyWanted::Auto => (ours.stdout, ours.stderr),
@@ -92,7 +95,7 @@ pub(super) fn start(wanted: PtyWanted, ours: Terminals) -> Start {
     }
 }
 
-/// A command that runs.
+/// A running command.
 pub(super) struct Running {
     processes: Processes,
     pumps: Pumps,
@@ -101,7 +104,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts it, with threads that carry its bytes.
+    /// Starts the command, with threads that carry its bytes.
     pub(super) fn start(
         command: &[OsString],
         variables: &[(&str, String)],
@@ -112,24 +115,26 @@ impl Running {
         let ours = Terminals::ours();
         let start = start(wanted, ours);
         let early = caught.as_mut().map(Caught::take).unwrap_or_default();
-        let (mut child, pty) = spawn(command, variables, start, ours.stdin)?;
-        let main = Pid::from_child(&child);
-        let processes = Processes::new(main, start.place != Place::OurGroup);
-        // What came before the command was there is for it as well.
+        let Spawned {
+            process,
+            pty,
+            pipes,
+        } = spawn(command, variables, start, ours.stdin)?;
+        let (main, leader) = process.ids();
+        let processes = Processes::new(main, start.place != Place::OurGroup, leader);
+        // Signals that arrived before the command started are for the command too.
         let caught = caught.map_or_else(Caught::new, Ok)?;
         for signal in early {
             processes.pass_on(signal);
         }
         let reader = pty.as_ref().map(terminal::duplicate).transpose()?;
         let keys = start.place == Place::Session && ours.stdin;
-        // Before anything is shown, what is typed in answer to it must find its way.
-        let forward = Forward::start(caught, processes, start.place, pty, keys)?;
-        let mut pumps = Pumps::new(copies);
-        if let Some(pipe) = child.stdout.take() {
-            pumps.add(pipe, LogStream::Stdout, None)?;
-        }
-        if let Some(pipe) = child.stderr.take() {
-            pumps.add(pipe, LogStream::Stderr, None)?;
+        // Connect the keys before the output appears, so that answers to it reach the
+        // command.
+        let (forward, mut stopper) = Forward::start(caught, processes, start.place, pty, keys)?;
+        let mut pumps = Pumps::new(copies)?;
+        for (stream, pipe) in pipes {
+            pumps.add_pipe(pipe, stream)?;
         }
         if let Some(reader) = reader {
             let stream = if start.stdout {
@@ -137,12 +142,24 @@ impl Running {
             } else {
                 LogStream::Stderr
             };
-            pumps.add(reader, stream, Some(processes))?;
+            pumps.add_terminal(reader, stream, processes)?;
         }
         let (sender, exit) = oneshot::channel();
         std::thread::spawn(move || {
-            // Whoever waited is gone only when the program ends.
-            let _ = sender.send(child.wait());
+            let status = match process {
+                Process::Child(mut child) => child.wait(),
+                Process::Led(session) => session.wait(|| match &mut stopper {
+                    Some(stopper) => stopper.stop(),
+                    // No key has stopped the command, and no key could continue it.
+                    None => {
+                        // It may stop again at once, and must not take a whole core with it.
+                        std::thread::sleep(SHOWN);
+                        processes.pass_on(Signal::CONT);
+                    }
+                }),
+            };
+            // The receiver is dropped only when the program ends.
+            let _ = sender.send(status);
         });
         Ok(Self {
             processes,
@@ -152,23 +169,51 @@ impl Running {
         })
     }
 
-    /// Its processes.
+    /// Returns the command's processes.
     pub(super) fn processes(&self) -> Processes {
         self.processes
     }
 
-    /// Waits until it has ended. It may be called again after it was dropped.
+    /// Waits until the command has ended. The future may be dropped and the call
+    /// repeated.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         let ended = (&mut self.exit).await;
         ended.unwrap_or_else(|_| Err(io::Error::other("nobody waits for the command")))
     }
 
-    /// After its end: waits until all that it has put out was passed on, and
-    /// gives our own terminal back. Returns the stream that could not be written.
-    pub(super) async fn drained(self) -> Option<(LogStream, io::Error)> {
-        self.pumps.drained().await;
+    /// Waits after the command's end until all its output is passed on. Then restores
+    /// the terminal of `tidings run`. Returns the streams that other processes hold
+    /// open, and the stream that could not be written.
+    pub(super) async fn drained(self) -> (Vec<Rest>, Option<(LogStream, io::Error)>) {
+        let drained = self.pumps.drained().await;
         drop(self.forward);
-        self.pumps.failure()
+        drained
+    }
+}
+
+/// A command that has just started.
+struct Spawned {
+    process: Process,
+    /// The command's terminal, if it has one.
+    pty: Option<Pty>,
+    /// The streams that are not a terminal.
+    pipes: Vec<(LogStream, OwnedFd)>,
+}
+
+/// The process of a command.
+enum Process {
+    Child(Child),
+    Led(Session),
+}
+
+impl Process {
+    /// Returns the id of the command's own process, and of the process that leads its
+    /// session.
+    fn ids(&self) -> (Pid, Option<Pid>) {
+        match self {
+            Self::Child(child) => (Pid::from_child(child), None),
+            Self::Led(session) => (session.main, Some(session.leader)),
+        }
     }
 }
 
@@ -177,7 +222,7 @@ fn spawn(
     variables: &[(&str, String)],
     start: Start,
     typed: bool,
-) -> io::Result<(Child, Option<Pty>)> {
+) -> io::Result<Spawned> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -188,24 +233,36 @@ fn spawn(
     } else {
         None
     };
+    let pts = pair.as_ref().map(|(_, pts)| pts);
+    let mut pipes = Vec::new();
+    let mut stream = |name, is_terminal| match pts {
+        Some(pts) if is_terminal => pts.as_fd().try_clone_to_owned(),
+        _ => {
+            let (reader, writer) = io::pipe()?;
+            pipes.push((name, reader.into()));
+            Ok(writer.into())
+        }
+    };
+    let stdout = stream(LogStream::Stdout, start.stdout)?;
+    let stderr = stream(LogStream::Stderr, start.stderr)?;
     if start.place == Place::Session
         && let Some((pty, pts)) = pair
     {
-        let mut started = PtyCommand::new(program).args(arguments);
-        for (name, value) in variables {
-            started = started.env(name, value);
-        }
-        if !typed {
-            started = started.stdin(Stdio::inherit());
-        }
-        if !start.stdout {
-            started = started.stdout(Stdio::piped());
-        }
-        if !start.stderr {
-            started = started.stderr(Stdio::piped());
-        }
-        let child = started.spawn(pts).map_err(error)?;
-        return Ok((child, Some(pty)));
+        let stdin = match typed {
+            true => pts.as_fd().try_clone_to_owned()?,
+            false => io::stdin().as_fd().try_clone_to_owned()?,
+        };
+        let streams = Streams {
+            stdin,
+            stdout,
+            stderr,
+        };
+        let session = Session::start(command, variables, pts, streams)?;
+        return Ok(Spawned {
+            process: Process::Led(session),
+            pty: Some(pty),
+            pipes,
+        });
     }
     let mut started = Command::new(program);
     started.args(arguments);
@@ -213,22 +270,15 @@ fn spawn(
     if start.place == Place::OwnGroup {
         started.process_group(0);
     }
-    let pts = pair.as_ref().map(|(_, pts)| pts);
-    started.stdout(stream(pts, start.stdout)?);
-    started.stderr(stream(pts, start.stderr)?);
-    let child = started.spawn()?;
-    Ok((child, pair.map(|(pty, _)| pty)))
+    let child = started.stdout(stdout).stderr(stderr).spawn()?;
+    Ok(Spawned {
+        process: Process::Child(child),
+        pty: pair.map(|(pty, _)| pty),
+        pipes,
+    })
 }
 
-/// The terminal if the stream is to be one, or else a pipe.
-fn stream(pts: Option<&Pts>, wanted: bool) -> io::Result<Stdio> {
-    match pts {
-        Some(pts) if wanted => Ok(Stdio::from(pts.as_fd().try_clone_to_owned()?)),
-        _ => Ok(Stdio::piped()),
-    }
-}
-
-fn error(error: pty_process::Error) -> io::Error {
+pub(super) fn error(error: pty_process::Error) -> io::Error {
     match error {
         pty_process::Error::Io(error) => error,
         other => io::Error::other(other),
@@ -239,7 +289,7 @@ fn error(error: pty_process::Error) -> io::Error {
 mod tests {
     use super::*;
 
-    /// Stdin, stdout, stderr, a controlling terminal.
+    /// Returns the flags in the order stdin, stdout, stderr, controlling terminal.
     fn ours(terminals: [bool; 4]) -> Terminals {
         let [stdin, stdout, stderr, controlling] = terminals;
         Terminals {
@@ -257,13 +307,13 @@ mod tests {
         const YES: bool = true;
         const NO: bool = false;
         for (wanted, terminals, place, stdout, stderr) in [
-            // At a shell; `| less`; `</dev/null`; `2>file`; `>file 2>&1`.
+            // In turn: in a shell; `| less`; `</dev/null`; `2>file`; `>file 2>&1`.
             (Auto, [YES, YES, YES, YES], Session, YES, YES),
             (Auto, [YES, NO, YES, YES], OurGroup, NO, YES),
             (Auto, [NO, YES, YES, YES], OurGroup, YES, YES),
             (Auto, [YES, YES, NO, YES], Session, YES, NO),
             (Auto, [YES, NO, NO, YES], OurGroup, NO, NO),
-            // In the background of a shell; without any terminal.
+            // In turn: in the background of a shell; without any terminal.
             (Auto, [NO, YES, YES, YES], OurGroup, YES, YES),
             (Auto, [NO, NO, NO, NO], OwnGroup, NO, NO),
             (Never, [YES, YES, YES, YES], OurGroup, NO, NO),

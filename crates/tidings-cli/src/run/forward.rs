@@ -1,4 +1,4 @@
-//! What goes to the command: signals, keys, and the size of the window.
+//! Forwards signals, keys and the window size to the command.
 
 use std::io;
 
@@ -10,17 +10,17 @@ use tokio::task::JoinSet;
 
 use super::child::Place;
 use super::descendants::Processes;
-use super::keys::{self, Mode};
+use super::keys::{self, Mode, Stopper};
 use super::terminal;
 
-/// Signals that wait to be passed on to the command.
+/// Caught signals that wait to be passed on to the command.
 #[derive(Debug, Default)]
 pub(super) struct Caught(Vec<(Signal, Coming)>);
 
 impl Caught {
-    /// Catches the signals that are for the command from now on. A signal that we ignore,
-    /// as below `nohup`, is one that the command ignores as well. Must be called within
-    /// the runtime.
+    /// Catches the signals for the command from now on. If this program ignores a
+    /// signal, as it does below `nohup`, the command ignores it as well. Must be called
+    /// within the runtime.
     pub(super) fn new() -> io::Result<Self> {
         let (ignored, _) = keys::dispositions(getpid());
         let mut caught = Vec::new();
@@ -39,7 +39,7 @@ impl Caught {
         Ok(Self(caught))
     }
 
-    /// Takes the signals that have come so far.
+    /// Takes the signals that have arrived so far.
     pub(super) fn take(&mut self) -> Vec<Signal> {
         let come = self.0.iter_mut().filter_map(|(number, coming)| {
             let come = coming.recv().now_or_never();
@@ -49,7 +49,7 @@ impl Caught {
     }
 }
 
-/// Waits until somebody wants us to end, when the command has ended already.
+/// Waits for a signal that ends this program, after the command has ended.
 pub(super) async fn interrupted() {
     let signals = (
         signal(SignalKind::interrupt()),
@@ -64,7 +64,8 @@ pub(super) async fn interrupted() {
     }
 }
 
-/// Passes on what comes for the command; our terminal is as before when dropped.
+/// Forwards signals, keys and the window size. Dropping it restores the terminal of
+/// `tidings run`.
 pub(super) struct Forward {
     _signals: JoinSet<()>,
     mode: Option<Mode>,
@@ -79,21 +80,23 @@ impl Drop for Forward {
 }
 
 impl Forward {
-    /// Must be called within the runtime.
+    /// Starts to forward. If the command gets the keys, also returns what stops this
+    /// program when they stop the command. Must be called within the runtime.
     pub(super) fn start(
         caught: Caught,
         processes: Processes,
         place: Place,
         pty: Option<Pty>,
         has_keys: bool,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Option<Stopper>)> {
         let mut signals = JoinSet::new();
         for (number, mut coming) in caught.0 {
             let from_terminal = matches!(number, Signal::INT | Signal::QUIT | Signal::HUP);
             signals.spawn(async move {
                 while coming.recv().await.is_some() {
-                    // What a terminal sends goes to its whole foreground group. The
-                    // command in our group has it already, and twice means "at once".
+                    // A terminal sends its signals to the whole foreground group. A
+                    // command in this program's group has already received this one.
+                    // Programs take a second one as "stop at once".
                     let has_it = place == Place::OurGroup
                         && from_terminal
                         && terminal::is_foreground_of_controlling();
@@ -103,10 +106,14 @@ impl Forward {
                 }
             });
         }
-        let mode = match &pty {
-            Some(pty) if has_keys => Some(keys::pass_on(terminal::duplicate(pty)?, processes)?),
+        let stopper = match &pty {
+            Some(pty) if has_keys => {
+                let mode = keys::pass_on(terminal::duplicate(pty)?);
+                Some(Stopper::new(mode, terminal::duplicate(pty)?, processes)?)
+            }
             _ => None,
         };
+        let mode = stopper.as_ref().map(Stopper::mode);
         if let Some(pty) = pty {
             let mut resized = signal(SignalKind::window_change())?;
             signals.spawn(async move {
@@ -114,16 +121,18 @@ impl Forward {
                     if let Some(size) = terminal::size() {
                         terminal::resize(&pty, size);
                         if place == Place::OurGroup {
-                            // It had the signal before its terminal had the size.
+                            // The command has received the signal before its terminal
+                            // had the new size. Send it again.
                             processes.pass_on(Signal::WINCH);
                         }
                     }
                 }
             });
         }
-        Ok(Self {
+        let forward = Self {
             _signals: signals,
             mode,
-        })
+        };
+        Ok((forward, stopper))
     }
 }

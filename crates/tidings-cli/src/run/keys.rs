@@ -1,9 +1,8 @@
-//! Keys for a command that has a terminal of its own, and the key that stops it.
+//! Passes keys on to a command with its own terminal, and stops this program when the
+//! command stops.
 //!
-//! The command's terminal gives keys their meaning, with one exception. The command is
-//! in a session that no shell controls, and the system stops no process there for a
-//! terminal. So for Ctrl-Z this program stops the command and itself, and the shell
-//! that has started us takes over.
+//! The command's terminal gives all keys their meaning. If Ctrl-Z stops the command, this
+//! program stops itself. The shell that has started this program then takes over.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -13,55 +12,43 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process_group};
-use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr, tcgetpgrp};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal as Coming, SignalKind, signal};
 
 use super::descendants::{Processes, parent_of};
 use super::terminal::{self, RawInput};
 
-/// How often it is looked whether we are in the foreground again.
+/// The interval of the checks whether this program is in the foreground again.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// A command that catches the signal has so long to tidy up the screen.
-const TIDY: Duration = Duration::from_millis(100);
+/// The time within which the last output is passed on.
+pub(super) const SHOWN: Duration = Duration::from_millis(50);
 
-/// What was shown last is passed on within this time.
-const SHOWN: Duration = Duration::from_millis(50);
-
-/// A shell may take long to continue us, but not to have stopped us.
+/// The longest wait for the stop to take effect. The shell may continue this program
+/// much later.
 const STOPPED: Duration = Duration::from_secs(10);
 
-/// What happens to the key that stops a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OnStop {
-    /// The command has a use of its own for it, as shells have.
-    Leave,
-    /// The command does nothing about it.
-    Stop,
-    /// The command tidies up first.
-    StopAfterTidying,
-}
-
-/// The mode of our terminal.
+/// The mode of this program's terminal.
 #[derive(Debug, Default)]
 enum State {
-    /// As we found it.
+    /// The original mode.
     #[default]
     Ours,
-    /// It hands keys on one by one.
+    /// The raw mode, which passes keys on one by one.
     Raw(#[expect(dead_code, reason = "it is there to be dropped")] RawInput),
-    /// As we found it, and to stay so.
+    /// The original mode, while the shell has the terminal.
+    Stopped,
+    /// The original mode, for good.
     Closed,
 }
 
-/// Our terminal's mode while the command has the keys.
+/// The mode of this program's terminal while the command receives the keys.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mode(Arc<Mutex<State>>);
 
 impl Mode {
-    /// Hands keys on one by one, if we are in the foreground: a background job must not
-    /// touch its terminal. Returns whether that is new.
+    /// Switches to raw mode if this program is in the foreground. A background job must
+    /// not change its terminal. Returns true if the mode has changed.
     fn enter(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Ours)
@@ -74,47 +61,44 @@ impl Mode {
         false
     }
 
-    /// Gives our terminal back until [`enter`](Self::enter).
+    /// Restores the terminal until [`resume`](Self::resume).
     fn leave(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Ours;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Stopped;
     }
 
-    /// Gives our terminal back for good.
+    /// Allows the raw mode again.
+    fn resume(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Stopped) {
+            *state = State::Ours;
+        }
+        drop(state);
+        self.enter();
+    }
+
+    /// Restores the terminal for good.
     pub(super) fn close(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Closed;
     }
 }
 
-/// Passes keys on to the command's terminal, in a thread that ends with the program. Must
-/// be called within the runtime.
-pub(super) fn pass_on(mut terminal: File, processes: Processes) -> io::Result<Mode> {
+/// Passes keys on to the command's terminal, in a thread that ends with the program.
+pub(super) fn pass_on(mut terminal: File) -> Mode {
     let mode = Mode::default();
     mode.enter();
     let of_thread = mode.clone();
-    let mut continued = Continued {
-        runtime: Handle::current(),
-        signals: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
-    };
     std::thread::spawn(move || {
         let mut buffer = [0; 1024];
         while let Some(count) = read(&mut buffer, &of_thread, &terminal) {
-            let mut keys = &buffer[..count];
-            while let Some(at) = stop_key(keys, &terminal) {
-                if terminal.write_all(&keys[..=at]).is_err() {
-                    return;
-                }
-                stop(&of_thread, &terminal, processes, &mut continued);
-                keys = &keys[at + 1..];
-            }
-            if terminal.write_all(keys).is_err() {
+            if terminal.write_all(&buffer[..count]).is_err() {
                 return;
             }
         }
     });
-    Ok(mode)
+    mode
 }
 
-/// Tells when somebody has continued us.
+/// Waits until another process has continued this program.
 struct Continued {
     runtime: Handle,
     signals: Coming,
@@ -127,14 +111,15 @@ impl Continued {
 
     fn wait(&mut self) {
         let next = async { tokio::time::timeout(STOPPED, self.signals.recv()).await };
-        // If we were stopped for longer than this, we go on now as well.
+        // If this program was stopped for longer than the limit, it continues now as
+        // well.
         let _ = self.runtime.block_on(next);
     }
 }
 
-/// Returns whether nobody could continue us: the system stops no group then, and neither
-/// do we stop the command. Some process of our group must have a parent in another group
-/// of our session, which is a shell with job control.
+/// Returns true if no process could continue this program. The system does not stop
+/// such a group, so the command does not stay stopped either. In any other group, a
+/// process has its parent in the same session but another group: a job-control shell.
 fn is_orphaned() -> bool {
     let (group, session) = (getpgrp(), getsid(None));
     let mut parent = getppid();
@@ -150,8 +135,8 @@ fn is_orphaned() -> bool {
     true
 }
 
-/// Waits for keys, as long as we are in the foreground: in the background, reading would
-/// stop us.
+/// Waits for keys while this program is in the foreground. In the background, a read
+/// would stop this program.
 fn read(buffer: &mut [u8], mode: &Mode, terminal: &File) -> Option<usize> {
     loop {
         let timeout = Timespec::try_from(LOOK).ok()?;
@@ -182,60 +167,61 @@ fn resize(terminal: &File) {
     }
 }
 
-/// Finds the key that stops a command, if its terminal has one now.
-fn stop_key(keys: &[u8], terminal: &File) -> Option<usize> {
-    let modes = tcgetattr(terminal).ok()?;
-    let key = modes.special_codes[SpecialCodeIndex::VSUSP];
-    let obeys = modes.local_modes.contains(LocalModes::ISIG) && key != 0;
-    keys.iter().position(|byte| obeys && *byte == key)
+/// Stops this program when the command stops.
+pub(super) struct Stopper {
+    mode: Mode,
+    terminal: File,
+    processes: Processes,
+    continued: Continued,
 }
 
-/// Stops the command and ourselves, and goes on when a shell says so.
-fn stop(mode: &Mode, terminal: &File, processes: Processes, continued: &mut Continued) {
-    let (ignored, _) = dispositions(getpid());
-    if is_orphaned() || contains(ignored, Signal::TSTP) {
-        return;
+impl Stopper {
+    /// Must be called within the runtime.
+    pub(super) fn new(mode: Mode, terminal: File, processes: Processes) -> io::Result<Self> {
+        let continued = Continued {
+            runtime: Handle::current(),
+            signals: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
+        };
+        Ok(Self {
+            mode,
+            terminal,
+            processes,
+            continued,
+        })
     }
-    let foreground = tcgetpgrp(terminal).ok();
-    match on_stop(foreground, processes.main(), dispositions(processes.main())) {
-        OnStop::Leave => return,
-        OnStop::Stop => {}
-        OnStop::StopAfterTidying => std::thread::sleep(TIDY),
+
+    pub(super) fn mode(&self) -> Mode {
+        self.mode.clone()
     }
-    // Only its own group, as the system does it: daemons go on.
-    processes.pass_on(Signal::STOP);
-    // What was shown last comes before the shell's prompt.
-    std::thread::sleep(SHOWN);
-    mode.leave();
-    continued.forget();
-    // All of our pipeline stops, as it does by the key.
-    if kill_process_group(getpgrp(), Signal::TSTP).is_ok() {
-        continued.wait();
+
+    /// Stops this program, because the command has stopped. Continues both when the shell
+    /// asks for it.
+    pub(super) fn stop(&mut self) {
+        // Let the last output appear before the shell's prompt.
+        std::thread::sleep(SHOWN);
+        let (ignored, _) = dispositions(getpid());
+        if !is_orphaned() && !contains(ignored, Signal::TSTP) {
+            self.mode.leave();
+            self.continued.forget();
+            // Stop the whole pipeline, as the key does.
+            if kill_process_group(getpgrp(), Signal::TSTP).is_ok() {
+                self.continued.wait();
+            }
+        }
+        self.processes.pass_on(Signal::CONT);
+        self.mode.resume();
+        resize(&self.terminal);
     }
-    processes.pass_on(Signal::CONT);
-    mode.enter();
-    resize(terminal);
 }
 
-/// Decides by the group in the foreground of the command's terminal, and by the signals
-/// that the command ignores and catches.
-fn on_stop(foreground: Option<Pid>, main: Pid, (ignored, caught): (u64, u64)) -> OnStop {
-    if foreground != Some(main) || contains(ignored, Signal::TSTP) {
-        OnStop::Leave
-    } else if contains(caught, Signal::TSTP) {
-        OnStop::StopAfterTidying
-    } else {
-        OnStop::Stop
-    }
-}
-
-/// Returns whether a signal is in a mask, which has a bit for each number less one.
+/// Returns true if a mask contains a signal. Bit `n - 1` of the mask stands for signal
+/// `n`.
 pub(super) fn contains(mask: u64, signal: Signal) -> bool {
     mask & (1 << (signal.as_raw() - 1)) != 0
 }
 
-/// Reads which signals a process ignores, and which it catches, as masks. Where that
-/// cannot be known, it is taken for a program that does neither.
+/// Returns the signals that a process ignores, and the signals that it catches, as masks. If
+/// the system does not reveal them, both masks are empty.
 pub(super) fn dispositions(process: Pid) -> (u64, u64) {
     let path = format!("/proc/{}/status", process.as_raw_nonzero());
     let status = std::fs::read_to_string(path).unwrap_or_default();
@@ -250,22 +236,6 @@ pub(super) fn dispositions(process: Pid) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_with_a_use_of_its_own_keeps_the_key() {
-        let [main, other] = [7, 8].map(|pid| Pid::from_raw(pid).unwrap());
-        const TSTP: u64 = 1 << (20 - 1);
-        for (foreground, ignored, caught, expected) in [
-            (Some(main), 0, 0, OnStop::Stop),
-            (Some(main), 0, TSTP, OnStop::StopAfterTidying),
-            (Some(main), TSTP, 0, OnStop::Leave),
-            // A job of a shell that is run: the shell sees to it.
-            (Some(other), 0, 0, OnStop::Leave),
-            (None, 0, 0, OnStop::Leave),
-        ] {
-            assert_eq!(on_stop(foreground, main, (ignored, caught)), expected);
-        }
-    }
 
     #[test]
     fn signals_that_a_process_ignores_are_known() {

@@ -1,15 +1,18 @@
-//! `tidings run`: runs a command as a task, and stays out of its way.
+//! `tidings run`: runs a command as a task without disturbing it.
 //!
-//! The command's bytes go through untouched, by threads that wait for nobody
-//! else. What is reported of them is a copy, and it is the copy that gives way
-//! when the server is slow or away.
+//! Threads of their own pass the command's bytes through unchanged. Reports to the
+//! server use a copy of the bytes. If the server is slow or away, the copy loses bytes,
+//! and the output does not.
 
 mod backlog;
 mod child;
+pub(crate) mod death;
 mod descendants;
 mod forward;
 mod keys;
+pub(crate) mod lead;
 mod narrate;
+pub(crate) mod pass_on;
 mod progress;
 mod pump;
 #[cfg(test)]
@@ -17,8 +20,10 @@ mod recordings;
 mod report;
 mod screen;
 mod terminal;
+mod this_program;
 
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
@@ -27,10 +32,10 @@ use tidings_client::{
     Client, ClientConfig, Ended, ReceiptError, Status, Stopped, Update, WhenFull,
 };
 
-use crate::Failure;
 use crate::connect::Server;
 use crate::output::say;
 use crate::value;
+use crate::{Failure, RUN_VARIABLE, TASK_VARIABLE};
 use child::{PtyWanted, Running};
 use forward::Caught;
 use narrate::Narrator;
@@ -48,8 +53,8 @@ Examples:
   tidings command build-1 cancel          from elsewhere: ends it
   tidings command build-1 pause           and resume
 
-The command's output, input, signals and exit status are the same as without
-`tidings run`. The lines that it prints become the log of the task. Its progress is read
+Options of `tidings run` come before the command. The command's output, input, signals
+and exit status are the same as without `tidings run`. The lines that it prints become the log of the task. Its progress is read
 from what cargo, ninja, CMake, pip, ffmpeg, rsync, curl and many other tools show, and
 from OSC 9;4. Text that a tool overwrites is progress, not a line of the log. Most tools
 show progress only in a terminal: use --pty always where there is none.
@@ -58,6 +63,10 @@ The command finds its task in TIDINGS_TASK, the run in TIDINGS_RUN and the serve
 TIDINGS_URL. So a script needs only `tidings publish progress=40`, and a `tidings run`
 in the script becomes a child of this task.
 
+`tidings run` ends with the command. Processes that the command leaves behind can write
+on; their later output is not in the log. An output that is closed (>&-) counts as
+/dev/null.
+
 A server that is away or slow never holds up the command. Of output that cannot be sent
 the newest 4 MiB are kept, and the log says what is missing.
 
@@ -65,7 +74,7 @@ the newest 4 MiB are kept, and the log says what is missing.
 SIGKILL after --grace. On systems other than Linux, processes that have left the
 command's process group are not found.
 
-Exit codes: the command's own; 128 + n if signal n ended it; 126 it cannot be run; 127
+Exit codes: the command's own, or its signal (128 + n in a shell for signal n); 126 it cannot be run; 127
 it is not found; 64 wrong usage; 74 the command succeeded but its output could not be
 written.";
 
@@ -88,7 +97,8 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = PtyWanted::Auto)]
     pty: PtyWanted,
 
-    /// After `cancel`, how long the command has to end by itself [default: 10s]
+    /// After `cancel`, how long the command has to end before it is killed [default:
+    /// 10s]
     #[arg(long, value_name = "TIME", value_parser = value::time::<0>)]
     grace: Option<Duration>,
 
@@ -112,32 +122,24 @@ pub struct Arguments {
     quiet: bool,
 
     /// The command and its arguments
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required = true,
-        value_name = "COMMAND"
-    )]
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-/// Tells the command which task it is.
-pub(crate) const TASK_VARIABLE: &str = "TIDINGS_TASK";
-
-/// Tells the command which run of the task it is, so that a late report of it cannot
-/// touch another run.
-pub(crate) const RUN_VARIABLE: &str = "TIDINGS_RUN";
-
-/// The command is started after so long, whatever the server says.
+/// The longest time that the start of the command waits for the server.
 const START: Duration = Duration::from_millis(250);
 
-/// A command that cannot be run is not worth a long wait for the server.
+/// The time that the report gets if the command cannot be started. It does not justify
+/// a longer wait.
 const NOT_RUN_LINGER: Duration = Duration::from_millis(500);
 
-/// What may wait in the client once the command has ended: all the output that is
-/// kept, escaped as JSON.
+/// The limit of events that wait in the client after the command's end. All retained
+/// output fits, escaped as JSON.
 const MAX_PENDING: usize = 8_192;
 const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
+
+/// The longest name of a task, in characters. An event with a much longer one is refused.
+const MAX_NAME: usize = 1_000;
 
 const GRACE: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(120);
@@ -149,8 +151,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         .task
         .clone()
         .unwrap_or_else(|| made_up(&arguments.command));
-    // Elsewhere it is not known which signals are ignored, and whatever is caught before
-    // the command is started would be ignored by it no more.
+    // On other systems, the ignored signals are not known. If this program caught a
+    // signal before the command starts, the command would no longer ignore it.
     let caught = cfg!(target_os = "linux").then(Caught::new).transpose();
     let caught = caught.map_err(Failure::System)?;
     let config = ClientConfig::default()
@@ -162,7 +164,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     let beginning = Beginning {
         task: task.clone(),
-        name: arguments.name.unwrap_or_else(|| shown(&arguments.command)),
+        name: match arguments.name {
+            Some(name) => cut(name, MAX_NAME),
+            None => shown(&arguments.command),
+        },
         lease: arguments.lease.unwrap_or(LEASE),
         parent: parent(&arguments.server.url, &task),
         source: Source::new(format!("pid {}", std::process::id())).ok(),
@@ -226,18 +231,23 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some((stream, cause)) => {
             let failure = Failure::Unwritten { stream, cause };
             let told = failure.report();
-            // The command's own failure says more.
+            // The command's own failure is more important.
             Ok(if code == 0 {
                 told
             } else {
                 ExitCode::from(code)
             })
         }
-        None => Ok(ExitCode::from(code)),
+        None => {
+            if let Some(signal) = status.signal() {
+                death::die(signal);
+            }
+            Ok(ExitCode::from(code))
+        }
     }
 }
 
-/// Says what went wrong with reporting, if anything did.
+/// Returns a message if reporting has failed.
 fn problem(ended: Result<Ended, ReceiptError>) -> Option<String> {
     match ended {
         Ok(ended) => {
@@ -248,14 +258,14 @@ fn problem(ended: Result<Ended, ReceiptError>) -> Option<String> {
                 "{count} events were refused, the first of them: {cause}"
             ))
         }
-        // Told by the count of what could not be sent.
+        // The number of unsent events already reports this.
         Err(ReceiptError::Stopped(Stopped::Closed)) => None,
         Err(error) => Some(crate::chain(&error)),
     }
 }
 
-/// Waits until the server has the task, and returns the run that it opened. None if
-/// the server is away, or slow: the command does not wait for that.
+/// Waits until the server has the task, and returns the run that it opened. Returns
+/// `None` if the server is away or slow, because the command does not wait for it.
 async fn opened(client: &Client, task: &TaskId) -> Option<u32> {
     let mut watch = client.watch(task);
     let mut status = client.watch_status();
@@ -282,23 +292,23 @@ async fn opened(client: &Client, task: &TaskId) -> Option<u32> {
     }
 }
 
-/// The task that this run is a part of: the one that started it, on the same server.
+/// Returns the parent task: the `tidings run` that has started this one, on the same
+/// server.
 fn parent(url: &str, task: &TaskId) -> Option<TaskId> {
     let parent: TaskId = std::env::var(TASK_VARIABLE).ok()?.parse().ok()?;
     let same_server = std::env::var("TIDINGS_URL").is_ok_and(|known| known == url);
     (same_server && parent != *task).then_some(parent)
 }
 
-/// The code that a shell would give.
+/// Returns the exit code that a shell would return.
 fn code(status: ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt as _;
     let signal = status.signal().map(|signal| 128 + signal);
     let code = status.code().or(signal).unwrap_or(1);
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// `run-cargo-1f3a9c`: characters that an id may have, and enough of chance
-/// that two runs differ.
+/// Makes up an id such as `run-cargo-1f3a9c`. It only has valid characters, and its
+/// random part makes two runs differ.
 fn made_up(command: &[OsString]) -> TaskId {
     let program = std::path::Path::new(&command[0]).file_name();
     let program = program.map(|name| name.to_string_lossy().into_owned());
@@ -312,12 +322,16 @@ fn made_up(command: &[OsString]) -> TaskId {
     TaskId::new(format!("run-{program}-{chance:06x}")).expect("characters of the alphabet")
 }
 
-/// The command as it may be shown: not the whole of a very long one.
+/// Returns the command for display. A very long command is cut.
 fn shown(command: &[OsString]) -> String {
     const MAX: usize = 200;
     let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    let text = crate::clean(&words.join(" ")).into_owned();
-    match text.char_indices().nth(MAX) {
+    cut(crate::clean(&words.join(" ")).into_owned(), MAX)
+}
+
+/// Cuts a text to this number of characters.
+fn cut(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
     }
@@ -326,6 +340,12 @@ fn shown(command: &[OsString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        assert_eq!(cut("aé".to_owned(), 2), "aé");
+        assert_eq!(cut("aéb".to_owned(), 2), "aé…");
+    }
 
     #[test]
     fn a_made_up_task_is_named_after_the_program() {

@@ -1,6 +1,7 @@
-//! What the server is told of a command's output: its lines and its progress.
+//! Turns a command's output into events: its lines and its progress.
 //!
-//! A pure machine: copies and times in, events out.
+//! The narrator is a pure state machine. Its inputs are copies and times, and its
+//! outputs are events.
 
 use serde_json::{Map, Value, json};
 use tidings_client::protocol::{Data, EventType, LogStream, NewEvent, Timestamp};
@@ -10,10 +11,10 @@ use super::backlog::Copied;
 use super::progress::{Pattern, Reading, Recogniser};
 use super::screen::{Screen, Seen, Size};
 
-/// Bytes of lines in one event, well below what a message may have.
+/// The bytes of lines in one event, well below the limit of a message.
 const MAX_LOG: usize = 16 * 1024;
 
-/// A moment, on the clock that measures and on the one that tells the time.
+/// A moment, as monotonic time and as wall-clock time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     pub(super) now: Instant,
@@ -38,12 +39,12 @@ struct Stream {
 #[derive(Debug)]
 struct Gathered {
     text: String,
-    /// When its first line was seen.
+    /// The time of the first line.
     since: Timestamp,
 }
 
 impl Narrator {
-    /// `size`: of the terminal that the command may have.
+    /// Returns a narrator. `size` is the size of the command's terminal, if it has one.
     pub(super) fn new(size: Size, pattern: Option<Pattern>) -> Self {
         let stream = |stream| Stream {
             stream,
@@ -57,14 +58,14 @@ impl Narrator {
         }
     }
 
-    /// The command's terminal has another size.
+    /// Sets the new size of the command's terminal.
     pub(super) fn resize(&mut self, size: Size) {
         for stream in &mut self.streams {
             stream.screen.resize(size);
         }
     }
 
-    /// Takes a copy of some output. Gives the events for which it was too much to wait.
+    /// Takes a copy of some output. Returns the events that are full and cannot wait.
     pub(super) fn take(&mut self, copied: &Copied, at: Moment) -> Vec<NewEvent> {
         let mut events = Vec::new();
         match copied {
@@ -84,7 +85,7 @@ impl Narrator {
         events
     }
 
-    /// Gives what was gathered, and the latest progress.
+    /// Returns the gathered lines and the latest progress as events.
     pub(super) fn tick(&mut self, at: Moment) -> Vec<NewEvent> {
         let mut events = Vec::new();
         for index in 0..self.streams.len() {
@@ -95,7 +96,7 @@ impl Narrator {
         events
     }
 
-    /// Gives all that is left: nothing more comes.
+    /// Returns all remaining lines and progress. No more output follows.
     pub(super) fn finish(&mut self, at: Moment) -> Vec<NewEvent> {
         let mut events = Vec::new();
         for index in 0..self.streams.len() {
@@ -106,7 +107,7 @@ impl Narrator {
         events
     }
 
-    /// The last progress that was told, as an event: it says nothing new.
+    /// Returns the last reported progress again, as an event without news.
     pub(super) fn again(&self) -> Option<NewEvent> {
         self.told.as_ref().map(progress)
     }
@@ -125,7 +126,7 @@ impl Narrator {
     }
 
     fn flush(&mut self, events: &mut Vec<NewEvent>) {
-        // The stream whose first line is older comes first.
+        // The stream with the older first line goes first.
         let since = |stream: &Stream| stream.gathered.as_ref().map(|gathered| gathered.since);
         let [stdout, stderr] = &mut self.streams;
         let is_later = match (since(stdout), since(stderr)) {
@@ -201,6 +202,16 @@ fn missing(stream: LogStream, bytes: u64) -> NewEvent {
         "stream": stream.as_str(),
         "level": "warn",
         "missing_bytes": bytes,
+    }))
+}
+
+/// Returns the last line of the log of a stream that other processes hold open.
+pub(super) fn left_open(stream: LogStream) -> NewEvent {
+    log(json!({
+        "message": "[processes that the command has left behind can still write: their later \
+                    output is not in this log]",
+        "stream": stream.as_str(),
+        "level": "warn",
     }))
 }
 

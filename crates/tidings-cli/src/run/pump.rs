@@ -1,36 +1,57 @@
-//! Threads that pass the command's bytes on, and give copies away.
+//! Threads that pass the command's bytes on and keep copies of them.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tidings_client::protocol::LogStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Copied};
+use super::backlog::{self, Backlog, Copied};
 use super::descendants::Processes;
 
-/// Bytes passed on at a time.
-const BYTES: usize = 64 * 1024;
-
-/// Copies that may wait to be looked at, in bytes.
+/// The bytes of copies that may wait for processing.
 const COPIES: usize = 4 * 1024 * 1024;
 
-/// After the command's end something that it has started may hold its output
-/// open. If nothing comes for so long, nothing more is waited for.
+/// The size of the command's pipe, in bytes. While the reader pauses, output gathers in the pipe
+/// and the command does not wait.
+const ROOM: usize = 1024 * 1024;
+
+/// The bytes per [`WINDOW`] above which a command floods.
+const FLOOD: u64 = 256 * 1024;
+
+/// The length of a window. After each window, the pump decides whether the command floods.
+const WINDOW: Duration = Duration::from_millis(5);
+
+/// The pause after a read while the command floods. One wake-up then serves many writes. At 1 GB a
+/// second, less than a fifth of [`ROOM`] gathers in a pause.
+const NAP: Duration = Duration::from_micros(100);
+
+/// The time without output after which the pumps stop, once the command has ended. A process that
+/// the command has started may still hold the output open.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// Bytes that a command may write to a terminal that nobody reads any more. The
-/// terminal may hold a few thousand; whoever writes more ignores SIGPIPE.
+/// The longest time for which the pumps carry the output of such a process. The log gets this
+/// output. Later output is passed on by [`pass_on`](super::pass_on), and the log does not get it.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// The bytes that a command may write to a terminal without a reader. The terminal may hold a few
+/// thousand bytes. A command that writes more ignores SIGPIPE.
 const DEAF: u64 = 1024 * 1024;
 
-/// Copies of the command's output, shared by the threads and whoever looks at them.
+/// The bytes that a command may write while they cannot be written, for example to a full disk. A
+/// command outlives its full disk, and an endless one is ended.
+const UNWRITTEN: u64 = 64 * 1024 * 1024;
+
+/// Copies of the command's output, shared by the pump threads and the reader of the copies.
 #[derive(Debug, Clone)]
 pub(super) struct Copies(Arc<(Mutex<Backlog>, Notify)>);
 
@@ -39,25 +60,26 @@ impl Copies {
         Self(Arc::new((Mutex::new(Backlog::new(COPIES)), Notify::new())))
     }
 
-    fn push(&self, stream: LogStream, bytes: &[u8]) {
+    /// Adds the first `length` bytes of a buffer, and leaves a buffer for the next read.
+    fn push(&self, stream: LogStream, read: &mut Vec<u8>, length: usize) {
         let (backlog, arrived) = &*self.0;
         let mut backlog = backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        backlog.push(stream, bytes);
+        backlog.push(stream, read, length);
         drop(backlog);
         arrived.notify_one();
     }
 
-    /// Takes what comes next, if something waits.
+    /// Takes the next copy, if one waits.
     pub(super) fn try_next(&self) -> Option<Copied> {
         let (backlog, _) = &*self.0;
         let mut backlog = backlog.lock().unwrap_or_else(PoisonError::into_inner);
         backlog.take()
     }
 
-    /// Waits for what comes next and takes it.
+    /// Waits for the next copy and takes it.
     ///
     /// # Cancel safety
-    /// Nothing is lost if the future is dropped.
+    /// Dropping the future loses no copy.
     pub(super) async fn next(&self) -> Copied {
         loop {
             if let Some(copied) = self.try_next() {
@@ -70,135 +92,312 @@ impl Copies {
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// Bytes read so far.
+    /// The number of bytes read so far.
     read: AtomicU64,
-    /// All that was read is written: it waits for the command.
+    /// True if all bytes read so far are written and the pump waits for the command.
     idle: AtomicBool,
     done: AtomicBool,
-    /// The error that ended the writing.
+    /// The first error of a write.
     failure: Mutex<Option<io::Error>>,
+}
+
+impl Progress {
+    fn fail(&self, error: io::Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+    }
+
+    /// Takes the error. A closed pipe does not count.
+    fn failure(&self) -> Option<io::Error> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = failure.take();
+        error.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+    }
 }
 
 /// The threads of one command.
 #[derive(Debug)]
 pub(super) struct Pumps {
     copies: Copies,
-    threads: Vec<(LogStream, Arc<Progress>)>,
+    threads: Vec<Thread>,
+    /// Dropping the writer stops the threads.
+    stop: (Arc<PipeReader>, PipeWriter),
+}
+
+#[derive(Debug)]
+struct Thread {
+    stream: LogStream,
+    progress: Arc<Progress>,
+    handle: JoinHandle<Option<Rest>>,
+}
+
+/// A stream that other processes hold open after the command's end.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) stream: LogStream,
+    pub(super) from: OwnedFd,
+    pub(super) to: OwnedFd,
 }
 
 impl Pumps {
-    pub(super) fn new(copies: Copies) -> Self {
-        Self {
+    pub(super) fn new(copies: Copies) -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Self {
             copies,
             threads: Vec::new(),
-        }
+            stop: (Arc::new(reader), writer),
+        })
     }
 
-    /// Passes bytes on from here to the stream of ours, until one of them ends.
-    /// `terminal`: it is a terminal, and these are the processes in it.
-    pub(super) fn add(
+    /// Passes bytes on from a pipe to the same stream of this program, until one of them ends.
+    pub(super) fn add_pipe(
         &mut self,
-        from: impl Read + Send + 'static,
+        from: impl Into<OwnedFd>,
+        stream: LogStream,
+    ) -> io::Result<()> {
+        let from = File::from(from.into());
+        let naps = make_room(from.as_fd());
+        self.add(from, stream, None, naps)
+    }
+
+    /// Passes bytes on from the terminal that these processes use.
+    pub(super) fn add_terminal(
+        &mut self,
+        from: File,
+        stream: LogStream,
+        processes: Processes,
+    ) -> io::Result<()> {
+        self.add(from, stream, Some(processes), false)
+    }
+
+    fn add(
+        &mut self,
+        from: File,
         stream: LogStream,
         terminal: Option<Processes>,
+        naps: bool,
     ) -> io::Result<()> {
-        // The buffer of `io::stdout` would only copy.
-        let to = File::from(match stream {
+        // The buffer of `io::stdout` would only add a copy.
+        let to = match stream {
             LogStream::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
             _ => io::stderr().as_fd().try_clone_to_owned()?,
-        });
+        };
         let progress = Arc::new(Progress::default());
-        self.threads.push((stream, Arc::clone(&progress)));
-        let copies = self.copies.clone();
-        std::thread::spawn(move || {
-            pump(from, to, stream, &copies, terminal, &progress);
-            progress.done.store(true, Ordering::Release);
+        let pump = Pump {
+            from,
+            to: File::from(to),
+            terminal,
+            naps,
+            copies: Some((self.copies.clone(), stream)),
+            stop: Some(Arc::clone(&self.stop.0)),
+        };
+        let of_thread = Arc::clone(&progress);
+        let handle = std::thread::spawn(move || {
+            let rest = pump.run(&of_thread);
+            of_thread.done.store(true, Ordering::Release);
+            rest.map(|(from, to)| Rest {
+                stream,
+                from: from.into(),
+                to: to.into(),
+            })
+        });
+        self.threads.push(Thread {
+            stream,
+            progress,
+            handle,
         });
         Ok(())
     }
 
-    /// Waits until all is passed on. What is written slowly is waited for; what
-    /// nobody writes any more is not.
-    pub(super) async fn drained(&self) {
+    /// Waits until all output of the command is passed on. The wait includes a slow writer, but not
+    /// a stream that only other processes hold open. Returns such streams, and the stream that
+    /// could not be written.
+    pub(super) async fn drained(self) -> (Vec<Rest>, Option<(LogStream, io::Error)>) {
         const LOOK: Duration = Duration::from_millis(5);
-        for (_, progress) in &self.threads {
-            let mut seen = progress.read.load(Ordering::Acquire);
-            let mut since = Instant::now();
+        for Thread { progress, .. } in &self.threads {
+            let first = progress.read.load(Ordering::Acquire);
+            let (mut seen, mut since) = (first, Instant::now());
+            // The time at which all output of the command itself was passed on.
+            let mut passed: Option<Instant> = None;
             while !progress.done.load(Ordering::Acquire) {
                 let read = progress.read.load(Ordering::Acquire);
-                if read != seen || !progress.idle.load(Ordering::Acquire) {
+                let idle = progress.idle.load(Ordering::Acquire);
+                if read != seen || !idle {
                     (seen, since) = (read, Instant::now());
                 } else if since.elapsed() >= IDLE {
                     break;
                 }
+                // When the command ended, the pipe held at most `ROOM` bytes.
+                if idle || read - first > ROOM as u64 {
+                    let passed = passed.get_or_insert_with(Instant::now);
+                    if passed.elapsed() >= LONGEST {
+                        break;
+                    }
+                }
                 tokio::time::sleep(LOOK).await;
             }
         }
-    }
-
-    /// Returns the stream of ours that could not be written, and why. A pipe that
-    /// nobody reads any more is none.
-    pub(super) fn failure(&self) -> Option<(LogStream, io::Error)> {
-        self.threads.iter().find_map(|(stream, progress)| {
-            let mut failure = progress.failure.lock();
-            let error = failure.as_mut().ok()?.take()?;
-            (error.kind() != io::ErrorKind::BrokenPipe).then_some((*stream, error))
-        })
+        drop(self.stop);
+        let mut rests = Vec::new();
+        let mut failed = None;
+        for thread in self.threads {
+            while !thread.progress.done.load(Ordering::Acquire) {
+                tokio::time::sleep(LOOK).await;
+            }
+            rests.extend(thread.handle.join().ok().flatten());
+            if let Some(error) = thread.progress.failure() {
+                failed.get_or_insert((thread.stream, error));
+            }
+        }
+        (rests, failed)
     }
 }
 
-fn pump(
-    mut from: impl Read,
-    mut to: File,
-    stream: LogStream,
-    copies: &Copies,
+/// Copies bytes from one file to another.
+struct Pump {
+    from: File,
+    to: File,
+    /// The processes that use the terminal, if `from` is a terminal.
     terminal: Option<Processes>,
-    progress: &Progress,
-) {
-    let mut buffer = vec![0; BYTES];
-    // Bytes read since nobody takes them.
-    let mut unwanted: Option<u64> = None;
-    loop {
-        progress.idle.store(true, Ordering::Release);
-        let count = match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // A terminal whose last user is gone says EIO.
-            Err(_) => return,
-        };
-        progress.idle.store(false, Ordering::Release);
-        progress.read.fetch_add(count as u64, Ordering::AcqRel);
-        let bytes = &buffer[..count];
-        if let (Some(unwanted), Some(processes)) = (&mut unwanted, terminal) {
-            *unwanted += count as u64;
-            if *unwanted > DEAF {
-                processes.signal_all(Signal::HUP);
-                *unwanted = 0;
+    /// True if the pump may pause while the command floods.
+    naps: bool,
+    copies: Option<(Copies, LogStream)>,
+    /// The pump stops when the other end is closed.
+    stop: Option<Arc<PipeReader>>,
+}
+
+/// Copies bytes from one file to another until one of them ends.
+pub(super) fn copy(from: OwnedFd, to: OwnedFd) {
+    let pump = Pump {
+        from: from.into(),
+        to: to.into(),
+        terminal: None,
+        naps: false,
+        copies: None,
+        stop: None,
+    };
+    pump.run(&Progress::default());
+}
+
+impl Pump {
+    /// Copies until one of the files ends. If the pump is stopped before, returns the files.
+    fn run(mut self, progress: &Progress) -> Option<(File, File)> {
+        let mut buffer = backlog::buffer();
+        let mut flood = self.naps.then(Flood::default);
+        // True if the output has lost its reader.
+        let mut is_deaf = false;
+        // The bytes since the last successful write.
+        let mut unwritten = 0;
+        loop {
+            progress.idle.store(true, Ordering::Release);
+            if !self.has_input() {
+                return Some((self.from, self.to));
             }
-            continue;
-        }
-        if let Err(error) = write(&mut to, bytes) {
-            let is_pipe = error.kind() == io::ErrorKind::BrokenPipe;
-            if let Ok(mut failure) = progress.failure.lock() {
-                *failure = Some(error);
-            }
-            // Closing our end of a pipe is how the command learns of it. A terminal
-            // stays open for its input, and would block the command when it is full.
-            let Some(processes) = terminal else {
-                return;
+            let count = match self.from.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A terminal returns EIO after its last user has closed it.
+                Err(_) => return None,
             };
-            if is_pipe {
-                processes.pass_on(Signal::PIPE);
+            progress.idle.store(false, Ordering::Release);
+            progress.read.fetch_add(count as u64, Ordering::AcqRel);
+            let written = match is_deaf {
+                true => Err(io::ErrorKind::BrokenPipe.into()),
+                false => write(&mut self.to, &buffer[..count]),
+            };
+            // The log also gets bytes that could not be written.
+            if let Some((copies, stream)) = &self.copies {
+                copies.push(*stream, &mut buffer, count);
             }
-            unwanted = Some(0);
-            continue;
+            if let Err(error) = written {
+                let lost_reader = error.kind() == io::ErrorKind::BrokenPipe;
+                progress.fail(error);
+                unwritten += count as u64;
+                let most = if is_deaf { DEAF } else { UNWRITTEN };
+                // Closing this end of a pipe tells the command that its reader is gone. A terminal
+                // stays open for its input. If it were full, it would block the command.
+                match self.terminal {
+                    None if lost_reader || unwritten > most => return None,
+                    Some(processes) if lost_reader && !is_deaf => {
+                        processes.pass_on(Signal::PIPE);
+                        is_deaf = true;
+                    }
+                    Some(processes) if unwritten > most => {
+                        processes.signal_all(Signal::HUP);
+                        unwritten = 0;
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+            unwritten = 0;
+            if let Some(flood) = &mut flood
+                && flood.goes_on(count, std::time::Instant::now())
+                && count < backlog::READ / 2
+            {
+                std::thread::sleep(NAP);
+            }
         }
-        copies.push(stream, bytes);
+    }
+
+    /// Waits for bytes, or for the end of the file. Returns false if the pump is stopped. A file
+    /// that no process can write any more is still read to its end.
+    fn has_input(&self) -> bool {
+        let Some(stop) = &self.stop else {
+            return true;
+        };
+        let mut both = [
+            PollFd::new(&self.from, PollFlags::IN),
+            PollFd::new(stop, PollFlags::IN),
+        ];
+        while let Err(error) = poll(&mut both, None) {
+            if error != Errno::INTR {
+                // The read fails or waits as well.
+                return true;
+            }
+        }
+        both[1].revents().is_empty() || both[0].revents().contains(PollFlags::HUP)
     }
 }
 
-/// Writes all bytes, also to a file that another program has made non-blocking.
+/// Detects whether a command writes very much at the moment.
+#[derive(Debug, Default)]
+struct Flood {
+    /// The start of the window, and the bytes since then.
+    window: Option<(std::time::Instant, u64)>,
+    is_on: bool,
+}
+
+impl Flood {
+    /// Counts the bytes of a read. Returns true if the command floods.
+    fn goes_on(&mut self, bytes: usize, now: std::time::Instant) -> bool {
+        let (began, sum) = self.window.get_or_insert((now, 0));
+        *sum += bytes as u64;
+        let elapsed = now.duration_since(*began);
+        if elapsed >= WINDOW {
+            // A longer window contained a pause.
+            self.is_on = *sum >= FLOOD && elapsed < 2 * WINDOW;
+            self.window = None;
+        }
+        self.is_on
+    }
+}
+
+/// Enlarges a pipe so that its writer need not wait while the reader pauses. Returns true on
+/// success.
+#[cfg(target_os = "linux")]
+fn make_room(pipe: BorrowedFd<'_>) -> bool {
+    rustix::pipe::fcntl_setpipe_size(pipe, ROOM).is_ok()
+}
+
+/// On other systems, the size of a pipe is fixed.
+#[cfg(not(target_os = "linux"))]
+fn make_room(_: BorrowedFd<'_>) -> bool {
+    false
+}
+
+/// Writes all bytes, even to a file that another program has made non-blocking.
 fn write(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes) {
@@ -212,10 +411,28 @@ fn write(to: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until a file takes bytes.
+/// Waits until a file accepts bytes.
 fn room(file: BorrowedFd<'_>) -> io::Result<()> {
     match poll(&mut [PollFd::from_borrowed_fd(file, PollFlags::OUT)], None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_seen_when_it_begins_and_when_it_ends() {
+        let start = std::time::Instant::now();
+        let at = |micros: u64| start + Duration::from_micros(micros);
+        let mut flood = Flood::default();
+        // Write 4 KiB every 10 µs.
+        let begins = (0..2_000).find(|step| flood.goes_on(4096, at(step * 10)));
+        assert!(begins.is_some_and(|step| step <= 502), "{begins:?}");
+        // An occasional line is no flood, even if one of the lines is large.
+        let after = |step: u64| at(20_000 + step * 20_000);
+        assert!((1..100).all(|step| !flood.goes_on(100_000, after(step)) || step == 1));
     }
 }

@@ -1,5 +1,6 @@
-//! Recorded sessions of real tools: the lines that a person would call theirs, and
-//! the progress that they show. `tests/recordings/README.md` says how they came about.
+//! Tests recorded sessions of real tools. They check the lines that a person would see
+//! and the progress. `tests/recordings/README.md` describes the origin of the
+//! recordings.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::backlog::Copied;
 use super::narrate::{Moment, Narrator};
 use super::screen::Size;
 
-/// The tools, and whether they show a progress in per cent or by count.
+/// The tools, and whether each shows its progress in per cent or as a count.
 const TOOLS: [(&str, bool); 20] = [
     ("apt", true),
     ("cargo", true),
@@ -41,8 +42,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings")
 }
 
-/// Takes a recording apart where the tool pauses as a rule: after each state of a row,
-/// and before each frame.
+/// Splits a recording where the tool usually pauses: after each state of a row, and
+/// before each frame.
 fn writes(bytes: &[u8]) -> Vec<&[u8]> {
     let mut writes = Vec::new();
     let mut rest = bytes;
@@ -63,7 +64,8 @@ fn writes(bytes: &[u8]) -> Vec<&[u8]> {
     writes
 }
 
-/// What is told of a recording whose bytes come in these pieces, ten a second.
+/// Returns the events of a recording whose bytes arrive in these pieces, ten pieces a
+/// second.
 fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<NewEvent> {
     let start = Instant::now();
     let mut narrator = Narrator::new(Size::USUAL, None);
@@ -158,7 +160,7 @@ fn twenty_tools_keep_their_lines_and_show_their_progress() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Wherever pieces end, and however slowly they come, no line is lost.
+/// No line is lost, at any length of the pieces and at any speed.
 #[test]
 fn pieces_of_any_length_lose_no_line() {
     for (tool, _) in TOOLS {
@@ -166,7 +168,8 @@ fn pieces_of_any_length_lose_no_line() {
         let whole = lines(&told([&bytes[..]]));
         for piece in [1, 7, 100, 1_000] {
             let pieces = lines(&told(bytes.chunks(piece)));
-            // Frames that come slowly are told on the way. No line is lost by that.
+            // Slow frames are reported before they are complete. No line is lost by
+            // that.
             let is_told = |line: &&String| {
                 let mut told = pieces.iter().map(|told| told.trim_end());
                 told.any(|told| told == line.trim_end())

@@ -1,4 +1,4 @@
-//! What the server is told of the command, and what it asks of it.
+//! Reports the command to the server, and carries out the task's commands.
 
 use std::io;
 use std::process::ExitStatus;
@@ -15,35 +15,41 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::backlog::Copied;
 use super::child::Running;
 use super::descendants::Processes;
-use super::narrate::{Moment, Narrator};
+use super::narrate::{self, Moment, Narrator};
+use super::pass_on;
 use super::pump::Copies;
 use super::screen::Size;
 use super::terminal;
+use crate::output::say;
 
-/// Lines are gathered for so long: ten events a second are as good as a thousand.
+/// The time for which lines are gathered. For a reader, ten events a second are as good
+/// as a thousand.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Events that may wait in the client. What is beyond waits as bytes, where the
-/// newest are kept.
+/// The number of events that may wait in the client. Further output waits as bytes, and
+/// its newest part is kept.
 const AHEAD: usize = 64;
 
-/// Bytes of output that are looked at between two ticks: 10 MB a second. A command that
-/// writes faster is to have the processor for itself; of its output the end is kept.
+/// The bytes of output processed between two ticks: 10 MB a second. A faster command
+/// must have the processor for itself. Only the end of its output is kept.
 const BUDGET: usize = 1024 * 1024;
 
-/// What the bus cannot tell from silence is said again in this part of a lease.
+/// The same limit while output is already being lost. A few samples are then enough.
+const FLOODED: usize = 128 * 1024;
+
+/// The number of repeated reports per lease. They show the bus that the task is alive.
 const RENEWALS: u32 = 3;
 
-/// Processes that were killed have so long to be gone.
+/// The time that killed processes get to disappear.
 const STUBBORN: Duration = Duration::from_secs(10);
 
-/// The code of the error with which a bus ends a task of which it hears nothing.
+/// The error code with which a bus ends a silent task.
 const LOST: &str = "lost";
 
-/// An event that says nothing but that the command runs.
+/// An event that only shows that the command runs.
 const ALIVE: &str = "run.alive";
 
-/// What a task is begun with, each time.
+/// The settings with which each run of the task begins.
 pub(super) struct Beginning {
     pub(super) task: TaskId,
     pub(super) name: String,
@@ -71,7 +77,7 @@ impl Beginning {
 
 pub(super) struct Settings {
     pub(super) beginning: Beginning,
-    /// Between SIGTERM and SIGKILL.
+    /// The time between SIGTERM and SIGKILL.
     pub(super) grace: Duration,
 }
 
@@ -80,31 +86,31 @@ pub(super) struct Reporter {
     settings: Settings,
     processes: Processes,
     narrator: Narrator,
-    /// When something was published last.
+    /// The time of the last publish.
     spoke: Instant,
     cancelled: Option<Cancelled>,
-    /// Processes that a cancel could not end.
+    /// The number of processes that a cancellation could not end.
     left: usize,
-    /// Bytes of output that may be looked at before the next tick.
+    /// The bytes of output that may be processed before the next tick.
     budget: usize,
 }
 
-/// How a command has ended.
+/// The end of a command.
 pub(super) struct Ended {
     pub(super) status: io::Result<ExitStatus>,
-    /// The stream of ours that could not be written.
+    /// The stream of this program that could not be written.
     pub(super) unwritten: Option<(LogStream, io::Error)>,
-    /// The task's end on its way, which tells what went wrong with reporting.
+    /// The future end of the task, which also reports lost events.
     pub(super) reported: Ending,
-    /// Processes that a cancel could not end.
+    /// The number of processes that a cancellation could not end.
     pub(super) left: usize,
 }
 
-/// Somebody wants the command to end.
+/// A request to end the command.
 struct Cancelled {
     command: Command,
     by: String,
-    /// When it is ended by force.
+    /// The time at which the command is killed.
     force_at: Instant,
     forced: bool,
 }
@@ -128,7 +134,7 @@ impl Reporter {
         }
     }
 
-    /// Reports until the command has ended and all is told.
+    /// Reports until the command has ended and its output is complete.
     pub(super) async fn run(
         mut self,
         mut task: Task,
@@ -160,8 +166,9 @@ impl Reporter {
                 },
                 update = watch.recv(), if watching => match update {
                     Ok(Some(update)) if is_running && is_lost(&update) => {
-                        // We were asleep or cut off, and the command goes on: as a new
-                        // run. The old one cannot end a second time.
+                        // This program was suspended or cut off, and the bus has failed
+                        // the task as lost. Continue the command as a new run, because
+                        // the old run cannot end a second time.
                         task = self.settings.beginning.begin(&self.client);
                         commands = task.commands();
                         (listening, is_running) = (true, false);
@@ -171,8 +178,9 @@ impl Reporter {
                 },
             }
         };
-        // What the command has started ends with it only if it was cancelled.
-        while self.cancelled.is_some() && self.processes.count() > 0 {
+        // After a cancellation, wait for all processes that the command has started.
+        // Otherwise, they may outlive the command.
+        while self.cancelled.is_some() && (self.processes.count() > 0 || self.processes.is_led()) {
             tokio::select! {
                 copied = copies.next(), if self.has_room() => self.take(&copied, &task),
                 _ = gather.tick() => {
@@ -185,17 +193,30 @@ impl Reporter {
             }
         }
         let mut drained = std::pin::pin!(running.drained());
-        let unwritten = loop {
+        let (rests, unwritten) = loop {
             tokio::select! {
                 biased;
-                unwritten = &mut drained => break unwritten,
+                drained = &mut drained => break drained,
                 copied = copies.next(), if self.has_room() => self.take(&copied, &task),
                 _ = gather.tick() => self.tick(&task),
             }
         };
-        // The client keeps these until they are sent, or --linger is over.
+        // The client keeps these events until they are sent or --linger has passed.
         while let Some(copied) = copies.try_next() {
             self.take(&copied, &task);
+        }
+        let mut last = self.narrator.finish(moment());
+        for rest in rests {
+            last.push(narrate::left_open(rest.stream));
+            if let Err(cause) = pass_on::start(rest) {
+                let cause = crate::chain(&cause);
+                say(&format!(
+                    "later output of processes that the command has left behind is lost: {cause}"
+                ));
+            }
+        }
+        for event in last {
+            self.publish(&task, event);
         }
         let reported = self.end(task, &status, unwritten.as_ref());
         Ended {
@@ -220,8 +241,9 @@ impl Reporter {
     }
 
     fn take(&mut self, copied: &Copied, task: &Task) {
-        if let Copied::Output(_, bytes) = copied {
-            self.budget = self.budget.saturating_sub(bytes.len());
+        match copied {
+            Copied::Output(_, bytes) => self.budget = self.budget.saturating_sub(bytes.len()),
+            Copied::Missing(..) => self.budget = self.budget.min(FLOODED),
         }
         for event in self.narrator.take(copied, moment()) {
             self.publish(task, event);
@@ -250,7 +272,7 @@ impl Reporter {
                     let ms = args.to_value().get("grace_ms")?.as_u64()?;
                     Some(Duration::from_millis(ms))
                 });
-                // A command that is paused would not notice.
+                // A paused command would not notice the signal.
                 self.processes.signal_all(Signal::TERM);
                 self.processes.signal_all(Signal::CONT);
                 self.cancelled = Some(Cancelled {
@@ -278,7 +300,8 @@ impl Reporter {
         drop(answer);
     }
 
-    /// Ends by force what had its time to end by itself, and what appears afterwards.
+    /// Kills the command's processes after their time to end has passed, and kills
+    /// processes that appear later.
     fn force(&mut self) {
         if let Some(cancelled) = &mut self.cancelled
             && Instant::now() >= cancelled.force_at
@@ -288,8 +311,8 @@ impl Reporter {
         }
     }
 
-    /// Returns whether processes of the command live although they were killed: the
-    /// system holds them, or they belong to somebody else.
+    /// Returns true if processes of the command live although they were killed. The
+    /// system holds them, or they belong to another user.
     fn is_given_up(&mut self) -> bool {
         let Some(cancelled) = &self.cancelled else {
             return false;
@@ -301,19 +324,16 @@ impl Reporter {
         given_up
     }
 
-    /// Tells how it ended.
+    /// Reports the end of the task.
     fn end(
         &mut self,
         task: Task,
         status: &io::Result<ExitStatus>,
         unwritten: Option<&(LogStream, io::Error)>,
     ) -> Ending {
-        for event in self.narrator.finish(moment()) {
-            self.publish(&task, event);
-        }
         let cancelled = self.cancelled.take();
         let event = match (&cancelled, status) {
-            // The command succeeded, but its output is gone.
+            // The command succeeded, but its output is lost.
             (None, Ok(status))
                 if status.success()
                     && let Some((_, cause)) = unwritten =>
@@ -339,7 +359,7 @@ impl Reporter {
     }
 }
 
-/// Returns whether the task runs now.
+/// Returns true if the task is running after this update.
 fn has_started(update: &Update) -> bool {
     match update {
         Update::Event(event) => event.event_type == EventType::TaskStarted,
@@ -350,8 +370,7 @@ fn has_started(update: &Update) -> bool {
     }
 }
 
-/// Returns whether the bus has given the task up, because it heard nothing of it for
-/// so long.
+/// Returns true if the bus has failed the task because of its silence.
 fn is_lost(update: &Update) -> bool {
     match update {
         Update::Event(event) if event.event_type == EventType::TaskFailed => {

@@ -1,4 +1,4 @@
-//! Our own terminal, and the command's.
+//! The terminal of this program, and the terminal of the command.
 
 use std::fs::File;
 use std::io;
@@ -13,24 +13,25 @@ use rustix::termios::{
 
 use super::screen::Size;
 
-/// Whether what is typed is for us: a background job must not touch its terminal.
+/// Returns true if this program receives the keys. A background job must not change its
+/// terminal.
 pub(super) fn is_foreground() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-/// Whether this program has a controlling terminal.
+/// Returns true if this program has a controlling terminal.
 pub(super) fn is_controlled() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Whether this program is in the foreground of its controlling terminal.
+/// Returns true if this program is in the foreground of its controlling terminal.
 pub(super) fn is_foreground_of_controlling() -> bool {
     let terminal = File::open("/dev/tty");
     terminal
         .is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp()))
 }
 
-/// The size of whichever of our streams is a terminal.
+/// Returns the size of the first stream of this program that is a terminal.
 pub(super) fn size() -> Option<Size> {
     let streams = [
         tcgetwinsize(io::stdout()),
@@ -44,8 +45,8 @@ pub(super) fn size() -> Option<Size> {
     })
 }
 
-/// Makes the command's terminal as large as ours, and one that changes none of
-/// its bytes: turning line ends into what a screen needs is done by ours.
+/// Gives the command's terminal the size of this program's terminal, and makes it pass
+/// bytes on unchanged. This program's terminal converts the line ends for the screen.
 pub(super) fn prepare(pty: &Pty, pts: &Pts) -> io::Result<()> {
     resize(pty, size().unwrap_or(Size::USUAL));
     let mut modes = tcgetattr(pts)?;
@@ -54,7 +55,7 @@ pub(super) fn prepare(pty: &Pty, pts: &Pts) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the command's terminal a size.
+/// Sets the size of the command's terminal.
 pub(super) fn resize(pty: impl AsFd, size: Size) {
     let size = Winsize {
         ws_row: size.rows,
@@ -62,17 +63,18 @@ pub(super) fn resize(pty: impl AsFd, size: Size) {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // It is gone if the command has ended.
+    // The terminal no longer exists if the command has ended.
     let _ = tcsetwinsize(pty, size);
 }
 
-/// Another handle of the same terminal.
+/// Returns another handle of the same terminal.
 pub(super) fn duplicate(pty: &Pty) -> io::Result<File> {
     Ok(File::from(pty.as_fd().try_clone_to_owned()?))
 }
 
-/// Our terminal hands on what is typed key by key, Ctrl-C included: the
-/// command's terminal is the one that gives it its meaning. As before when dropped.
+/// The raw mode of this program's terminal. It passes on each key, including Ctrl-C,
+/// and the command's terminal gives the key its meaning. Dropping this restores the
+/// mode.
 #[derive(Debug)]
 pub(super) struct RawInput(Termios);
 
@@ -99,7 +101,7 @@ impl RawInput {
 
 impl Drop for RawInput {
     fn drop(&mut self) {
-        // The terminal may be gone.
+        // The terminal may no longer exist.
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
     }
 }

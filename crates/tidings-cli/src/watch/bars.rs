@@ -1,9 +1,10 @@
-//! Updates as live bars in a terminal: one a task, its agents and tools beneath.
+//! Shows updates as live bars in a terminal: one bar per task, with its agents and
+//! tools beneath.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidings_client::Update;
 use tidings_client::protocol::{EventType, TaskId, TaskSnapshot, TaskStatus};
 
@@ -16,17 +17,17 @@ use super::states::States;
 use crate::connect::away_message;
 use crate::{Failure, age, clean};
 
-/// A bar for a task whose end in per cent is known, and one for a task that
-/// only goes on.
+/// The format of a bar for a task with a known percentage, and of a spinner for any
+/// other task.
 const BAR: &str =
     "{spinner:.cyan} {prefix:<20} [{bar:28.cyan/blue}] {percent:>3}% {elapsed:>5} {msg}";
 const SPINNER: &str = "{spinner:.cyan} {prefix:<20}  {elapsed:>5} {msg}";
 
-/// Between two turns of a spinner.
+/// The time between two turns of a spinner.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Bars at a time, even where a terminal is higher: what is more is counted.
-/// Redrawing hundreds of lines is no use to anyone.
+/// The largest number of bars, even in a higher terminal. Further tasks are only
+/// counted. Redrawing hundreds of lines helps no reader.
 const MAX_BARS: usize = 50;
 
 pub(super) struct Bars {
@@ -34,17 +35,22 @@ pub(super) struct Bars {
     logs: bool,
     multi: MultiProgress,
     bars: HashMap<TaskId, ProgressBar>,
-    /// The tasks that have a bar, from top to bottom, with their depth in the tree.
+    /// The tasks with a bar, from top to bottom, with their depth in the tree.
     shown: Vec<(TaskId, usize)>,
     outputs: Outputs,
-    /// Says what is not shown, and that the server is away.
+    /// Shows the number of hidden tasks, and that the server is away.
     footer: ProgressBar,
     away: Option<String>,
 }
 
+/// Returns true if standard output is a terminal that can draw bars.
+pub(super) fn are_possible() -> bool {
+    !ProgressDrawTarget::stdout().is_hidden()
+}
+
 impl Bars {
     pub(super) fn new(url: String, logs: bool) -> Self {
-        let multi = MultiProgress::new();
+        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
         let footer = multi.add(ProgressBar::new_spinner());
         footer.set_style(style("{msg:.yellow}"));
         Self {
@@ -60,11 +66,11 @@ impl Bars {
     }
 
     fn note(&self, text: &str) {
-        // Nobody is left to be told that the terminal is gone.
+        // If the terminal is gone, there is no reader to tell.
         let _ = self.multi.println(clean(text));
     }
 
-    /// Takes a task's bar away. Returns whether it had one.
+    /// Removes a task's bar. Returns true if the task had one.
     fn drop_bar(&mut self, task: &TaskId) -> bool {
         let Some(bar) = self.bars.remove(task) else {
             return false;
@@ -75,7 +81,7 @@ impl Bars {
         true
     }
 
-    /// Puts children under their parent.
+    /// Moves children under their parent.
     fn arrange(&mut self, states: &States) {
         let with_bar = states
             .iter()
@@ -115,7 +121,7 @@ impl Bars {
             return;
         }
         if !self.bars.contains_key(&state.task_id) {
-            // It gets its bar when another has ended.
+            // The task gets its bar when another task has ended.
             if self.bars.len() >= room() {
                 return;
             }
@@ -216,7 +222,8 @@ impl View for Bars {
     }
 }
 
-/// Bars that fit, with a few lines for what is beneath and below them.
+/// Returns the number of bars that fit. A few lines stay free for the text beneath and
+/// below them.
 fn room() -> usize {
     let rows = usize::from(console::Term::stdout().size().0);
     rows.saturating_sub(4).clamp(1, MAX_BARS)
@@ -235,7 +242,7 @@ fn per_mille(percent: f64) -> u64 {
     (percent * 10.0).clamp(0.0, 1_000.0) as u64
 }
 
-/// How a task has ended, to stay above the bars.
+/// Returns the final line of an ended task, printed above the bars.
 fn ended(state: &TaskSnapshot) -> String {
     let took = age::took(state).map(|took| format!(" in {}", age::short(took)));
     let took = took.unwrap_or_default();

@@ -1,17 +1,17 @@
-//! What is said beside and beneath the bar of a task: its agents, steps, tools,
-//! questions and words.
+//! The text beside and beneath the bar of a task: its agents, steps, tools, questions
+//! and outputs.
 
 use tidings_client::protocol::{ItemState, OutputState, TaskSnapshot, TaskStatus};
 
 use crate::clean;
 
-/// Lines shown beneath a task.
+/// The largest number of lines beneath a task.
 const MAX_BENEATH: usize = 6;
 
-/// Columns that the rest of a bar takes.
+/// The columns that the rest of a bar takes.
 const BAR_COLUMNS: usize = 68;
 
-/// Returns what is beside and beneath a bar, cut to the terminal's width.
+/// Returns the text beside and beneath a bar, cut to the terminal's width.
 pub(super) fn message(state: &TaskSnapshot, width: usize) -> String {
     let beside = cut(&beside(state), width.saturating_sub(BAR_COLUMNS).max(12));
     let beneath = beneath(state, width.saturating_sub(2));
@@ -64,7 +64,7 @@ fn beneath(state: &TaskSnapshot, width: usize) -> Vec<String> {
     lines.chain(words).collect()
 }
 
-/// The end of what an agent is saying: as much of its last line as there is room for.
+/// Returns the end of an agent's output: as much of its last line as fits.
 fn words_of(output: &OutputState, width: usize) -> Option<String> {
     const MARK: &str = "  ├ “";
     let line = output.text.trim_end().rsplit('\n').next()?;
@@ -87,7 +87,7 @@ fn words_of(output: &OutputState, width: usize) -> Option<String> {
     Some(format!("{MARK}{cut}{}", &line[start..]))
 }
 
-/// Returns clean text that is no wider than this.
+/// Returns clean text, cut to this width.
 pub(super) fn cut(text: &str, width: usize) -> String {
     console::truncate_str(&clean(text), width, "…").into_owned()
 }

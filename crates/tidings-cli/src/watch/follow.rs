@@ -1,4 +1,4 @@
-//! Following tasks, to their end if that is wanted.
+//! Follows tasks, until their end if requested.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,13 +16,16 @@ use crate::connect::Server;
 use crate::output::say;
 use crate::{Failure, code};
 
-/// With a pattern, tasks are told one by one. If nothing comes for so long, all that
-/// were there are known.
+/// The quiet time after which all existing tasks of a pattern are known. The server
+/// announces the tasks of a pattern one by one.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// What to follow, and how long.
+/// The targets of a watch, and its end.
 pub(super) struct Watching {
     pub(super) targets: Vec<Target>,
+    /// True if the tasks below the targets are shown as well. They do not affect the
+    /// outcome.
+    pub(super) tree: bool,
     pub(super) start: Start,
     pub(super) until_end: bool,
     pub(super) timeout: Option<Duration>,
@@ -30,7 +33,7 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// Follows, and returns the code to exit with.
+    /// Follows the tasks, and returns the exit code.
     pub(super) async fn follow(
         &self,
         server: &Server,
@@ -53,7 +56,7 @@ impl Watching {
         Ok(ExitCode::from(code))
     }
 
-    /// Checks that each target is, or matches, a task that is there.
+    /// Checks that each target is an existing task or matches one.
     async fn exist(&self, client: &Client) -> Result<(), Failure> {
         for target in &self.targets {
             let exists = match target.task_id() {
@@ -81,8 +84,14 @@ impl Watching {
         deadline: Option<Instant>,
         view: &mut dyn View,
     ) -> Result<u8, Failure> {
-        let watch = |target: &Target| client.watch_from(target.clone(), self.start.clone());
-        let mut updates: SelectAll<_> = self.targets.iter().map(watch).collect();
+        let watch = |target: &Target| {
+            let target = match target {
+                Target::Task(task) if self.tree => Target::Tree(task.clone()),
+                other => other.clone(),
+            };
+            client.watch_from(target, self.start.clone())
+        };
+        let mut updates: SelectAll<_> = self.apart().map(watch).collect();
         let mut states = States::default();
         loop {
             let outcome = self
@@ -110,7 +119,33 @@ impl Watching {
         }
     }
 
-    /// The time is over. Says what has not happened.
+    /// Returns the targets that no other target covers. Otherwise a task of two targets would be
+    /// shown twice.
+    fn apart(&self) -> impl Iterator<Item = &Target> {
+        let targets = self.targets.iter().enumerate();
+        targets.filter_map(|(at, target)| {
+            let is_covered = self.targets.iter().enumerate().any(|(other_at, other)| {
+                // Of two equal targets, the first one stays.
+                let is_same = other == target && other_at < at;
+                is_same || (other != target && self.covers(other, target))
+            });
+            (!is_covered).then_some(target)
+        })
+    }
+
+    /// Returns true if a pattern contains another target. With `tree`, a task stands for the
+    /// tasks below it as well, which a pattern does not contain.
+    fn covers(&self, pattern: &Target, target: &Target) -> bool {
+        match (pattern, target) {
+            (Target::Pattern(pattern), Target::Task(task)) => !self.tree && pattern.matches(task),
+            (Target::Pattern(pattern), Target::Pattern(target)) => {
+                target.prefix().starts_with(pattern.prefix())
+            }
+            _ => false,
+        }
+    }
+
+    /// Handles the timeout: prints the tasks that have not ended.
     fn late(&self, server: &Server, client: &Client, states: &States) -> Result<u8, Failure> {
         let after = self.timeout.unwrap_or_default();
         if !matches!(client.status(), Status::Connected) {
@@ -148,5 +183,32 @@ async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_within_another_one_is_watched_once() {
+        for (targets, tree, expected) in [
+            (&["a", "b", "a"][..], false, &["a", "b"][..]),
+            (&["a", "*", "b"], false, &["*"]),
+            (&["a*", "ab*", "a*", "b"], false, &["a*", "b"]),
+            (&["a-1", "a-*", "a-1"], true, &["a-1", "a-*"]),
+        ] {
+            let parse = |text: &&str| super::super::target(text).unwrap();
+            let watching = Watching {
+                targets: targets.iter().map(parse).collect(),
+                tree,
+                start: Start::Live,
+                until_end: false,
+                timeout: None,
+                must_exist: false,
+            };
+            let apart: Vec<_> = watching.apart().map(ToString::to_string).collect();
+            assert_eq!(apart, expected, "{targets:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Updates as JSON: one message a line, as the protocol writes them.
+//! Prints updates as JSON: one message per line, in the format of the protocol.
 
 use std::time::SystemTime;
 
@@ -19,8 +19,8 @@ impl View for Json {
     }
 }
 
-/// Events and gaps are the server's messages, a snapshot is that of
-/// `subscribed`; what the connection does has names of its own.
+/// Returns an update as JSON. Events and gaps are the server's messages, and a snapshot
+/// is a `subscribed` message. Changes of the connection have names of their own.
 fn line(update: &Update, now: Timestamp) -> String {
     match update {
         Update::Event(event) => serde_json::to_string(event).unwrap_or_default(),
@@ -31,6 +31,7 @@ fn line(update: &Update, now: Timestamp) -> String {
                 offset: snapshot.offset,
                 recovered: true,
                 snapshot: snapshot.clone(),
+                permissions: None,
             };
             ControlMessage::subscribed(None, None, joined).encode(now)
         }

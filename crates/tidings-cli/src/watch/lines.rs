@@ -1,4 +1,4 @@
-//! Updates as lines of text, for pipes and files.
+//! Prints updates as lines of text, for pipes and files.
 
 use serde_json::Value;
 use tidings_client::protocol::{Event, EventType, Gap, GapReason, ResetReason, TaskSnapshot};
@@ -26,7 +26,7 @@ impl Lines {
         }
     }
 
-    /// Said once, however often it is tried again.
+    /// Prints a loss once, even if the client tries several times.
     fn lost(&mut self, loss: &Loss) {
         if !std::mem::replace(&mut self.away, true) {
             say(&away_message(&self.url, loss));
@@ -43,7 +43,7 @@ impl View for Lines {
                     print(&format!("{} {output} │ {text}", event.task_id))?;
                 }
                 if event.event_type != EventType::OutputDelta {
-                    print(&line(event))?;
+                    lines(event).iter().try_for_each(|line| print(line))?;
                 }
             }
             Update::Gap { task_id, gap, .. } => print(&format!("{task_id} {}", missing(gap)))?,
@@ -69,7 +69,7 @@ impl View for Lines {
     }
 }
 
-/// A task's state in a few words.
+/// Returns a short summary of a task's state.
 pub(super) fn summary(state: &TaskSnapshot) -> String {
     let mut text = format!("is {}", state.status);
     for part in [
@@ -107,18 +107,21 @@ pub(crate) fn started_over(reason: ResetReason) -> &'static str {
     }
 }
 
-/// An event as a line: `build-1 progress_update 40 % linking`.
-pub(super) fn line(event: &Event) -> String {
-    let mut text = format!("{} {}", event.task_id, event.event_type);
+/// Returns an event as lines, such as `build-1 progress_update 40 % linking`. A log event has one
+/// line for each line of its message.
+pub(super) fn lines(event: &Event) -> Vec<String> {
     let words = words(event);
-    if !words.is_empty() {
-        text.push(' ');
-        text.push_str(&words);
+    let line = |words: &str| {
+        let line = format!("{} {} {words}", event.task_id, event.event_type);
+        line.trim_end().to_owned()
+    };
+    match event.event_type {
+        EventType::Log => words.split('\n').map(line).collect(),
+        _ => vec![line(&words)],
     }
-    text
 }
 
-/// What an event says, its text alone where that is all.
+/// Returns the data of an event. If the data is only a text, returns the text alone.
 pub(super) fn words(event: &Event) -> String {
     let data = event.data.get();
     let text = |key: &str| data.get(key).and_then(Value::as_str).map(trimmed);
@@ -179,8 +182,8 @@ mod tests {
             ("task_completed", serde_json::json!({}), "t task_completed"),
             (
                 "log",
-                serde_json::json!({"message": "a\n\u{1b}[2Jb\n"}),
-                "t log a⏎·[2Jb",
+                serde_json::json!({"message": "a\n\n\u{1b}[2Jb\n"}),
+                "t log a|t log|t log ·[2Jb",
             ),
             (
                 "task_failed",
@@ -188,7 +191,7 @@ mod tests {
                 "t task_failed {\"error\":\"no\"}",
             ),
         ] {
-            assert_eq!(clean(&line(&event(event_type, &data))), expected);
+            assert_eq!(clean(&lines(&event(event_type, &data)).join("|")), expected);
         }
     }
 }

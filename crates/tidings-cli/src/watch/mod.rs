@@ -1,4 +1,4 @@
-//! `tidings watch`: tasks as they go, for people and for programs.
+//! `tidings watch`: shows tasks live, for people and for programs.
 
 mod bars;
 mod beneath;
@@ -11,7 +11,6 @@ mod outputs;
 mod states;
 pub(crate) mod wait;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,15 +29,17 @@ const EXAMPLES: &str = "\
 Examples:
   tidings watch build-1                       one task
   tidings watch 'build-*' render-7            all that match, and another
+  tidings watch build-1 --tree                and all tasks below it, in a pipe as well
   tidings watch 'build-*' --logs              with what they put out
   tidings watch build-1 --until-end && deploy wait for it, and go on if it is well
   tidings watch build-1 --since 0 -o json     all that is retained, as JSON
 
 In a terminal each task has a live bar. Beneath it are its agents, steps, tools and
-questions, and what an agent is saying; its child tasks, if they are watched as well,
-stand under it. In a pipe or a file each event is a line. If the server goes away,
-`tidings watch` connects again, and nothing is missed. With -o json each line is a
-message of the protocol; `disconnected` and `reconnected` are reported too.
+questions, and what an agent is saying; the tasks below it stand under it. In a pipe, in
+a file, and in a terminal that cannot draw (TERM is unset or `dumb`), each event is a
+line, and the tasks below are shown only with --tree. If the server goes away, `tidings
+watch` connects again, and nothing is missed. With -o json each line is a message of the
+protocol; `disconnected` and `reconnected` are reported too.
 
 With --until-end the exit code is the outcome: 0 completed, 1 failed, 2 cancelled,
 4 removed before its end; of several tasks, the first of failed, removed, cancelled and
@@ -54,7 +55,7 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// A task, or a pattern such as `build-*` for all tasks whose id begins so
+    /// A task, or a pattern: `build-*` means all tasks whose id begins with `build-`
     #[arg(value_name = "TASK|PATTERN", required = true, value_parser = target,
           add = complete::tasks())]
     targets: Vec<Target>,
@@ -62,11 +63,15 @@ pub struct Arguments {
     #[command(flatten)]
     format: Format,
 
+    /// Show all tasks below the tasks as well; live bars always do so
+    #[arg(long)]
+    tree: bool,
+
     /// Print lines instead of bars, in a terminal as well
     #[arg(long, conflicts_with = "json")]
     plain: bool,
 
-    /// In a terminal, show what the tasks print as well
+    /// In a terminal, show the output of the tasks as well
     #[arg(long, conflicts_with_all = ["json", "plain"])]
     logs: bool,
 
@@ -100,18 +105,18 @@ pub(crate) fn target(text: &str) -> Result<Target, String> {
     parsed.map_err(|error| error.to_string())
 }
 
-/// What shows updates.
+/// Shows updates.
 trait View {
-    /// Shows an update, which `states` has taken in.
+    /// Shows an update, which `states` already contains.
     ///
     /// # Errors
-    /// Standard output cannot be written.
+    /// Returns an error if standard output cannot be written.
     fn show(&mut self, update: &Update, states: &States) -> Result<(), Failure>;
 
-    /// Leaves things as they are to stay.
+    /// Completes the output, so that it stays on the screen.
     ///
     /// # Errors
-    /// Standard output cannot be written.
+    /// Returns an error if standard output cannot be written.
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
     }
@@ -124,15 +129,17 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         (None, Some(count)) => Start::History(count),
         (None, None) => Start::Live,
     };
+    let has_bars = !arguments.format.is_json() && !arguments.plain && bars::are_possible();
     let mut view: Box<dyn View> = if arguments.format.is_json() {
         Box::new(json::Json)
-    } else if std::io::stdout().is_terminal() && !arguments.plain {
+    } else if has_bars {
         Box::new(bars::Bars::new(url, arguments.logs))
     } else {
         Box::new(lines::Lines::new(url))
     };
     let watching = Watching {
         targets: arguments.targets,
+        tree: arguments.tree || has_bars,
         start,
         until_end: arguments.until_end,
         timeout: arguments.timeout,
@@ -141,7 +148,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     watching.follow(&arguments.server, view.as_mut()).await
 }
 
-/// A percentage, without a fraction where there is none.
+/// Formats a percentage, without a fraction if it is whole.
 pub(super) fn percent(percent: f64) -> String {
     format!("{} %", (percent * 10.0).round() / 10.0)
 }

@@ -1,11 +1,11 @@
-//! The order in which tasks are shown: children under their parent.
+//! The order of the shown tasks: children under their parent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_client::protocol::TaskId;
 
-/// Puts tasks in order: by id, each with its children under it. Gives each task's depth.
-/// A task whose parent is not among them is at the top; so is one of a circle.
+/// Orders tasks by id, each followed by its children. Returns each task with its depth.
+/// A task is at the top if its parent is not shown, or if it belongs to a circle.
 pub(super) fn order<'a>(
     tasks: impl IntoIterator<Item = (&'a TaskId, Option<&'a TaskId>)>,
 ) -> Vec<(&'a TaskId, usize)> {
@@ -32,7 +32,7 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// Adds a task and all below it.
+    /// Adds a task and all tasks below it.
     fn add(&mut self, task: &'a TaskId, children: &BTreeMap<&TaskId, Vec<&'a TaskId>>) {
         let mut next = vec![(task, 0)];
         while let Some((task, depth)) = next.pop() {

@@ -1,11 +1,11 @@
-//! How the watched tasks have ended, if they have.
+//! The outcome of the watched tasks.
 
 use tidings_client::protocol::{Target, TaskId, TaskStatus};
 
 use super::states::States;
 use crate::code;
 
-/// How it went, the worst last.
+/// The outcome, from the best to the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     Completed,
@@ -16,7 +16,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// The code to exit with.
+    /// Returns the exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Completed => 0,
@@ -27,7 +27,7 @@ impl Outcome {
     }
 }
 
-/// How a task has ended; none while it has not.
+/// Returns the outcome of a task, or `None` if the task has not ended.
 pub(super) fn of_task(task: &TaskId, states: &States) -> Option<Outcome> {
     if states.is_removed(task) {
         return Some(Outcome::Removed);
@@ -40,8 +40,8 @@ pub(super) fn of_task(task: &TaskId, states: &States) -> Option<Outcome> {
     }
 }
 
-/// The outcome of all that is watched; none while something has not ended. A pattern
-/// has ended if at least one task matches it, and all of them have ended.
+/// Returns the outcome of all targets, or `None` if one has not ended. A pattern has
+/// ended if it matches at least one task and all its tasks have ended.
 pub(super) fn of(targets: &[Target], states: &States) -> Option<Outcome> {
     let mut worst = Outcome::Completed;
     for target in targets {
@@ -54,7 +54,7 @@ pub(super) fn of(targets: &[Target], states: &States) -> Option<Outcome> {
     Some(worst)
 }
 
-/// The first target of which no event has ever come.
+/// Returns the first target without any event.
 pub(super) fn missing<'a>(targets: &'a [Target], states: &States) -> Option<&'a Target> {
     targets.iter().find(|target| {
         let mut known = states.known(target);
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(missing(&all, &states), None);
         states.take(&Update::Snapshot(state("a", TaskStatus::Running)));
         assert_eq!(of(&all, &states), None);
-        // A pattern's watcher is told in another way.
+        // The server reports this to the watcher of a pattern in another way.
         let task_id = "a".parse().unwrap();
         states.take(&Update::Removed { task_id });
         assert_eq!(of(&targets(&["a*"]), &states), Some(Outcome::Removed));

@@ -1,20 +1,20 @@
-//! Words of agents as they stream, gathered into lines.
+//! Gathers the streamed outputs of agents into lines.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tidings_client::protocol::{Event, EventType, TaskId};
 
-/// A line that does not end is shown in pieces of so many bytes.
+/// The longest piece of an incomplete line, in bytes.
 const LONGEST: usize = 1024;
 
-/// The lines that are being written, one for each output of each task.
+/// The incomplete lines, one for each output of each task.
 #[derive(Debug, Default)]
 pub(super) struct Outputs(BTreeMap<TaskId, BTreeMap<String, String>>);
 
 impl Outputs {
-    /// Takes an event. Gives the lines that it completes, each with its output. An event
-    /// that is no text completes what its task has begun.
+    /// Takes an event. Returns the lines that it completes, each with its output. An
+    /// event without text completes all lines of its task.
     pub(super) fn take(&mut self, event: &Event) -> Vec<(String, String)> {
         if event.event_type != EventType::OutputDelta {
             let is_quiet = matches!(
@@ -44,14 +44,14 @@ impl Outputs {
         lines
     }
 
-    /// Gives what a task has begun.
+    /// Returns the incomplete lines of a task.
     pub(super) fn end(&mut self, task: &TaskId) -> Vec<(String, String)> {
         let pending = self.0.remove(task).unwrap_or_default();
         let pending = pending.into_iter();
         pending.filter(|(_, text)| !text.is_empty()).collect()
     }
 
-    /// Gives all that has begun.
+    /// Returns all incomplete lines.
     pub(super) fn end_all(&mut self) -> Vec<(TaskId, String, String)> {
         let all = std::mem::take(&mut self.0).into_iter();
         let lines = all.flat_map(|(task, outputs)| {

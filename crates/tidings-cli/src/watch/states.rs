@@ -1,4 +1,4 @@
-//! The state of each task, kept current from what the watch brings.
+//! The present state of each task, from the updates of the watch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,16 @@ use tidings_client::protocol::{
     Offset, Payload, ResetReason, Target, TaskId, TaskSnapshot, TaskStatus,
 };
 
-/// Every task that was heard of.
+/// All tasks in the updates so far.
 #[derive(Debug, Default)]
 pub(crate) struct States {
     tasks: BTreeMap<TaskId, TaskSnapshot>,
-    /// Tasks that were removed before they had ended.
+    /// Tasks that were removed before their end.
     removed: BTreeSet<TaskId>,
 }
 
 impl States {
-    /// Takes in an update: a snapshot counts by itself, an event if it is newer.
+    /// Applies an update. A snapshot always counts, and an event counts if it is newer.
     pub(super) fn take(&mut self, update: &Update) {
         match update {
             Update::Removed { task_id } => return self.remove(task_id),
@@ -32,7 +32,7 @@ impl States {
             let had_ended = self
                 .get(&state.task_id)
                 .is_some_and(|known| known.status.is_terminal());
-            // What is known of how a task has ended outlives the task.
+            // Keep the outcome of an ended task even after the task is removed.
             if had_ended && state.offset == Offset::ZERO {
                 return;
             }
@@ -73,18 +73,18 @@ impl States {
         self.tasks.values()
     }
 
-    /// Returns whether a task was removed before it had ended.
+    /// Returns true if a task was removed before its end.
     pub(super) fn is_removed(&self, task: &TaskId) -> bool {
         self.removed.contains(task)
     }
 
-    /// Returns whether a task has had an event.
+    /// Returns true if a task has at least one event.
     pub(super) fn has_events(&self, task: &TaskId) -> bool {
         self.get(task)
             .is_some_and(|state| state.offset > Offset::ZERO)
     }
 
-    /// Returns the tasks of a target that were heard of, removed ones included.
+    /// Returns the known tasks of a target, including removed ones.
     pub(super) fn known<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a TaskId> {
         let gone = self.removed.iter();
         let gone = gone.filter(|task| !self.tasks.contains_key(*task));

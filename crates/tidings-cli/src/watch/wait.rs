@@ -1,4 +1,4 @@
-//! `tidings wait`: waits for the end of tasks, and says how each has ended.
+//! `tidings wait`: waits for the end of tasks, and prints the outcome of each.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ pub struct Arguments {
     #[command(flatten)]
     server: Server,
 
-    /// A task, or a pattern such as `build-*` for all tasks whose id begins so
+    /// A task, or a pattern: `build-*` means all tasks whose id begins with `build-`
     #[arg(value_name = "TASK|PATTERN", required = true, value_parser = target,
           add = complete::tasks())]
     targets: Vec<Target>,
@@ -62,6 +62,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let watching = Watching {
         targets: arguments.targets,
+        tree: false,
         start: Start::Live,
         until_end: true,
         timeout: arguments.timeout,
@@ -70,7 +71,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     watching.follow(&arguments.server, &mut ends).await
 }
 
-/// Says how each task has ended, once.
+/// Prints the outcome of each task once.
 struct Ends {
     url: String,
     json: bool,

@@ -1,7 +1,8 @@
-//! The vectors of `docs/conformance`: this client passes all of them.
+//! Runs the vectors of `docs/conformance` against this client, which must pass all of
+//! them.
 //!
-//! Folding and reducing are the protocol's own. Scripts drive the state machine with a
-//! clock that the script owns.
+//! The protocol crate folds and reduces. Scripts drive the state machine with a clock
+//! that the script controls.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidings_protocol::{
-    CloseCode, Event, Fold, NewEvent, Payload, Reconnect, Secret, ServerMessage, Target, TaskId,
-    TaskSnapshot,
+    ClientRequest, CloseCode, Event, Fold, NewEvent, Payload, Reconnect, Secret, ServerMessage,
+    Target, TaskCommanded, TaskId, TaskSnapshot,
 };
 use tokio::time::Instant;
 
@@ -26,22 +27,28 @@ fn vectors(name: &str) -> Vec<Value> {
     serde_json::from_value(file["vectors"].take()).unwrap()
 }
 
-/// One client, and the network that the script is.
+/// One client. The script plays the network.
 struct Script {
     state: State,
     now: Instant,
-    /// Tokens that the source has yet to give.
+    /// The tokens that the source has still to return.
     tokens: VecDeque<String>,
     has_source: bool,
     started: bool,
     connecting: Option<Option<Secret>>,
     closed_at: Option<Instant>,
-    /// Messages that the client has sent on this connection and no step has named.
+    /// Messages that the client has sent on this connection and that no step has named
+    /// yet.
     sent: VecDeque<Value>,
     reference: Value,
     watch: Option<WatchId>,
+    /// Whether the watch is one of a tree.
+    of_tree: bool,
     publish: Option<RequestId>,
     published: Option<u64>,
+    command: Option<RequestId>,
+    /// The answer to the command: null if it has failed.
+    commanded: Option<Value>,
 }
 
 impl Script {
@@ -62,8 +69,11 @@ impl Script {
             sent: VecDeque::new(),
             reference: Value::Null,
             watch: None,
+            of_tree: false,
             publish: None,
             published: None,
+            command: None,
+            commanded: None,
         }
     }
 
@@ -85,6 +95,16 @@ impl Script {
                 Output::Acknowledged(id, answer) if Some(id) == self.publish => {
                     self.published = Some(answer.unwrap().offset.get());
                 }
+                Output::TreeCommanded(id, tasks) if Some(id) == self.command => {
+                    let words = tasks.iter().map(|task| match task {
+                        TaskCommanded::Refused { task_id, code, .. } => format!("{task_id} {code}"),
+                        asked => format!("{} asked", asked.task_id()),
+                    });
+                    self.commanded = Some(words.collect());
+                }
+                Output::Commanded(id, Err(_)) if Some(id) == self.command => {
+                    self.commanded = Some(Value::Null);
+                }
                 _ => {}
             }
         }
@@ -99,10 +119,26 @@ impl Script {
                     Some("0") => Start::Retained,
                     Some(position) => Start::After(position.parse().unwrap()),
                 };
-                let task: TaskId = serde_json::from_value(value["task_id"].clone()).unwrap();
-                self.watch = Some(self.state.watch(&Target::Task(task), start, self.now));
+                let task = |id: &Value| serde_json::from_value::<TaskId>(id.clone()).unwrap();
+                self.of_tree = value.get("tree").is_some();
+                let target = match value.get("tree") {
+                    Some(tree) => Target::Tree(task(tree)),
+                    None => Target::Task(task(&value["task_id"])),
+                };
+                self.watch = Some(self.state.watch(&target, start, self.now));
                 self.start();
             }
+            "command" => {
+                let request = ClientRequest::Command {
+                    task_id: serde_json::from_value(value["task_id"].clone()).unwrap(),
+                    command: value["command"].as_str().unwrap().to_owned(),
+                    args: serde_json::from_value(value["args"].clone()).unwrap(),
+                    tree: true,
+                };
+                self.command = Some(self.state.ask(request).unwrap());
+                self.start();
+            }
+            "commanded" => assert_eq!(self.commanded.as_ref(), Some(value)),
             "publish" => {
                 let task: TaskId = serde_json::from_value(value["task_id"].clone()).unwrap();
                 let event: NewEvent = serde_json::from_value(value.clone()).unwrap();
@@ -177,11 +213,14 @@ impl Script {
         self.reference = sent["ref"].clone();
     }
 
-    /// What the watch was told since it was last asked, snapshots aside.
+    /// Returns the watch's updates since the last call, without snapshots.
     fn told(&mut self) -> Value {
         let mut told = Vec::new();
         while let Some(taken) = self.state.take(self.watch.unwrap(), self.now) {
-            told.extend(match taken.unwrap().unwrap() {
+            let update = taken.unwrap().unwrap();
+            let task = update.task_id().filter(|_| self.of_tree);
+            let task = task.map_or(String::new(), |task_id| format!("{task_id} "));
+            let words = match update {
                 Update::Event(event) if event.from.is_some() => {
                     Some(format!("event {}-{}", event.first_offset(), event.offset))
                 }
@@ -196,7 +235,8 @@ impl Script {
                     ..
                 } => Some(format!("reset {}:{offset} {reason}", snapshot.epoch)),
                 _ => None,
-            });
+            };
+            told.extend(words.map(|words| task + &words));
         }
         self.outputs();
         serde_json::to_value(told).unwrap()

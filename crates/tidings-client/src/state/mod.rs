@@ -1,10 +1,9 @@
-//! What a client does, without doing it: no socket, no clock, no task.
+//! The logic of a client without I/O: no socket, no clock, no spawned task.
 //!
-//! [`State`] takes what happens ([`Input`], and what the program asks for) with
-//! the time at which it happens, and gives what is to be done ([`Output`]).
-//! Whoever drives it carries that out and comes back no later than
-//! [`poll_timeout`](State::poll_timeout) says. So all of reconnecting, resuming
-//! and sending again is tested without a network.
+//! [`State`] takes inputs with their time: each [`Input`] and the program's calls. It
+//! returns each [`Output`] that the driver must carry out. The driver must come back no
+//! later than [`poll_timeout`](State::poll_timeout). Reconnecting, resuming and sending
+//! again are therefore tested without a network.
 
 #[cfg(test)]
 mod conformance;
@@ -20,7 +19,7 @@ mod topics;
 use std::collections::VecDeque;
 
 use tidings_protocol::{
-    ClientMessage, ControlMessage, ErrorCode, Reference, Secret, ServerMessage,
+    ClientMessage, ControlMessage, ErrorCode, Reference, Secret, ServerMessage, TaskCommanded,
 };
 use tokio::time::Instant;
 
@@ -38,47 +37,49 @@ pub(crate) use outbox::RequestId;
 use topics::Topics;
 pub(crate) use topics::WatchId;
 
-/// What happens.
+/// An event that the state machine handles.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// The handshake is done.
+    /// The handshake is complete.
     Opened,
-    /// The server says something.
+    /// A message from the server.
     Message(Box<ServerMessage>),
-    /// The connection could not be made, or is gone.
+    /// The connection could not be made, or was lost.
     Lost(Loss),
-    /// The token source has answered; none: it could not.
+    /// The answer of the token source. None if the source failed.
     Token(Option<Secret>),
     /// Time has passed.
     Tick,
 }
 
-/// What is to be done.
+/// An action for the driver.
 #[derive(Debug)]
 pub(crate) enum Output {
-    /// Connect, with this token.
+    /// Connect with this token.
     Connect(Option<Secret>),
     /// Send this text on the connection.
     Send(String),
-    /// Let the connection go.
+    /// Drop the connection.
     Disconnect,
     /// Ask the token source for a token.
     RefreshToken,
-    /// A watch has something to take, or has ended.
+    /// Wake a watch that has an update or has ended.
     Wake(WatchId),
-    /// A publish has its answer.
+    /// Pass on the answer to a publish.
     Acknowledged(RequestId, Result<Acknowledged, ReceiptError>),
-    /// Reports of a task were answered.
+    /// Note that reports of a task were answered.
     Reported,
-    /// A command has its answer.
+    /// Pass on the answer to a command.
     Commanded(RequestId, Result<Acknowledged, CommandError>),
-    /// There is room for publishes again.
+    /// Pass on the answers to a command for a tree.
+    TreeCommanded(RequestId, Vec<TaskCommanded>),
+    /// Note that there is room for publishes again.
     Room,
-    /// [`status`](State::status) is another one.
+    /// Note that [`status`](State::status) has changed.
     Status,
 }
 
-/// Everything that a client knows.
+/// The whole state of a client.
 #[derive(Debug)]
 pub(crate) struct State {
     config: ClientConfig,
@@ -87,11 +88,11 @@ pub(crate) struct State {
     topics: Topics,
     jobs: Jobs,
     wire: Wire,
-    /// Bytes of a message that the server accepts, from its greeting.
+    /// The largest message that the server accepts, in bytes, from its greeting.
     max_message: Option<usize>,
 }
 
-/// What goes out, and the numbers under which answers come back.
+/// The outgoing messages, and the numbers that identify their answers.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     outputs: VecDeque<Output>,
@@ -103,8 +104,8 @@ impl Wire {
         self.outputs.push_back(output);
     }
 
-    /// A number that was not used before, also not on earlier connections: an
-    /// answer is never taken for another's.
+    /// Returns a number that was never used before, even on earlier connections. An
+    /// answer therefore never matches the wrong request.
     pub(super) fn reference(&mut self) -> u64 {
         self.last_reference += 1;
         self.last_reference
@@ -131,12 +132,12 @@ impl State {
         }
     }
 
-    /// The next thing to do.
+    /// Returns the next action for the driver.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.wire.outputs.pop_front()
     }
 
-    /// When [`Input::Tick`] is due at the latest.
+    /// Returns the latest time for the next [`Input::Tick`].
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let lifeline = self.lifeline.timeout(&self.config);
         let connected = self.is_connected();
@@ -145,7 +146,7 @@ impl State {
         [lifeline, retry, jobs].into_iter().flatten().min()
     }
 
-    /// Takes what happened.
+    /// Handles an input.
     pub(crate) fn handle(&mut self, input: Input, now: Instant) {
         match input {
             Input::Opened => self.opened(now),
@@ -171,7 +172,7 @@ impl State {
         match message {
             ServerMessage::Event(event) => self.topics.event(event, &mut self.wire),
             ServerMessage::Control { message, .. } => self.control(message, now),
-            // Of a newer protocol: nothing that this client has asked for.
+            // A newer protocol has sent this message. This client has not asked for it.
             _ => {}
         }
     }
@@ -189,11 +190,19 @@ impl State {
                 reference,
                 target,
                 task,
+                member,
             } => {
                 self.lifeline.proven(reference.is_some(), now);
                 let reference = reference.as_ref().and_then(number);
+                let of_tree = task.as_ref().map(|joined| &joined.task_id);
+                if let Some(task_id) = of_tree.or(member.as_ref())
+                    && target.tree().is_some()
+                {
+                    self.topics.joins_tree(&target, task_id);
+                }
                 match task {
                     Some(joined) => self.topics.subscribed(reference, &joined, &mut self.wire),
+                    None if member.is_some() => self.topics.reconcile(&mut self.wire, now),
                     None => self.topics.confirmed(&target),
                 }
             }
@@ -240,6 +249,14 @@ impl State {
                     None => {}
                 }
             }
+            ControlMessage::Commanded {
+                reference, tasks, ..
+            } => {
+                self.lifeline.proven(true, now);
+                if let Some(reference) = reference.as_ref().and_then(number) {
+                    self.outbox.commanded(reference, tasks, &mut self.wire);
+                }
+            }
             ControlMessage::Error {
                 reference,
                 code,
@@ -267,25 +284,26 @@ impl State {
             ControlMessage::Unsubscribed { target, reason, .. } => {
                 self.topics.unsubscribed(&target, reason, &mut self.wire);
             }
-            // The inbox is not this client's.
+            // This client does not use the inbox.
             _ => {}
         }
     }
 
-    /// Bytes of a message that the server accepts: as its last greeting said, or as
-    /// servers accept them by default.
+    /// Returns the largest message that the server accepts, in bytes. The last greeting
+    /// states the limit; before it, the default applies.
     pub(super) fn max_message(&self) -> usize {
         self.max_message.unwrap_or(MAX_MESSAGE_BYTES)
     }
 
-    /// Whether a message is too large for the server. Before its first greeting
-    /// nothing is: what is too large then is refused when it is to be sent.
+    /// Returns true if a message is too large for the server. Before the first
+    /// greeting, no message counts as too large. The client then refuses such a message
+    /// when it sends it.
     pub(super) fn is_too_large(&self, bytes: usize) -> bool {
         let greeted = self.max_message.is_some() || self.is_connected();
         greeted && bytes > self.max_message()
     }
 
-    /// A request of ours was refused.
+    /// Handles the refusal of a request.
     fn refused(&mut self, reference: u64, code: ErrorCode, message: String, now: Instant) {
         if self.jobs.has_sent(reference) {
             self.job_answered(reference, Err((code, message)), now);
@@ -299,12 +317,12 @@ impl State {
     }
 }
 
-/// The number that a reference of ours is.
+/// Returns the number in a reference of this client.
 fn number(reference: &Reference) -> Option<u64> {
     reference.as_str().parse().ok()
 }
 
-/// Ends everything that waits, and connects no more.
+/// Ends all waiting requests, and connects no more.
 impl State {
     fn stop(&mut self, stopped: &Stopped) {
         if !matches!(self.lifeline.link, Link::Stopped(_)) {

@@ -1,9 +1,9 @@
-//! What is published and commanded, until the server has answered.
+//! Publishes and commands that wait for the server's answer.
 
 use std::collections::VecDeque;
 
 use tidings_protocol::{
-    ClientMessage, ClientRequest, ErrorCode, EventClass, NewEvent, Reference, TaskId,
+    ClientMessage, ClientRequest, ErrorCode, EventClass, NewEvent, Reference, TaskCommanded, TaskId,
 };
 
 use super::{Output, State, Wire};
@@ -12,17 +12,18 @@ use crate::defaults::{MAX_COMMANDS, MAX_IN_FLIGHT};
 use crate::error::{CommandError, ReceiptError, Stopped};
 use crate::publish::Acknowledged;
 
-/// A publish or a command of this client's; on the wire its `ref`.
+/// The id of a publish or a command. On the wire, it is the `ref`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RequestId(pub(super) u64);
 
 #[derive(Debug)]
 struct Publish {
     id: RequestId,
-    /// The message, as it is sent and sent again.
+    /// The message text, the same each time it is sent.
     text: String,
     class: EventClass,
-    /// It was sent once, perhaps on an earlier connection: the server may have it.
+    /// True if the publish was sent once, perhaps on an earlier connection. The server
+    /// may have it.
     sent: bool,
 }
 
@@ -35,8 +36,8 @@ struct Command {
 
 #[derive(Debug)]
 pub(super) struct Outbox {
-    /// In the order in which they were asked for; the first `in_flight` of them
-    /// are sent on this connection.
+    /// Publishes in the order of the program's calls. The first `in_flight` of them are
+    /// sent on this connection.
     publishes: VecDeque<Publish>,
     in_flight: usize,
     bytes: usize,
@@ -44,7 +45,7 @@ pub(super) struct Outbox {
     max: usize,
     max_bytes: usize,
     when_full: WhenFull,
-    /// Somebody was turned away and wants to know when there is room.
+    /// True if a publish was refused and its program waits for room.
     wanted: bool,
 }
 
@@ -63,17 +64,18 @@ impl Outbox {
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        // The first one fits whatever its size, or it never would.
+        // The first publish fits at any size; otherwise it could never be sent.
         self.publishes.is_empty()
             || (self.publishes.len() < self.max && self.bytes + bytes <= self.max_bytes)
     }
 
-    /// Drops old publishes that may be dropped until there is room.
+    /// Drops old publishes, as far as they are droppable, until there is room.
     fn make_room(&mut self, bytes: usize, wire: &mut Wire) {
         let mut at = self.in_flight;
         while !self.has_room(bytes) && at < self.publishes.len() {
             let publish = &self.publishes[at];
-            // What the server may have must be sent again, or its answer is never known.
+            // The server may have a sent publish. It must be sent again, or its answer
+            // stays unknown.
             if publish.class == EventClass::Essential || publish.sent {
                 at += 1;
                 continue;
@@ -109,7 +111,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends what may be sent. What is larger than the server accepts is refused.
+    /// Sends publishes, as far as the window allows. Refuses messages that are larger
+    /// than the server accepts.
     pub(super) fn flush(&mut self, max: usize, wire: &mut Wire) {
         while self.in_flight < MAX_IN_FLIGHT {
             let Some(publish) = self.publishes.get_mut(self.in_flight) else {
@@ -137,12 +140,12 @@ impl Outbox {
         });
     }
 
-    /// Whether commands are on their way.
+    /// Returns true if a command is in flight.
     pub(super) fn has_sent_commands(&self) -> bool {
         self.commands.iter().any(|command| command.sent)
     }
 
-    /// The server has answered a request.
+    /// Handles the server's answer to a request.
     pub(super) fn answered(
         &mut self,
         reference: u64,
@@ -150,7 +153,7 @@ impl Outbox {
         wire: &mut Wire,
     ) {
         let id = RequestId(reference);
-        // Answers come in order, so it is the first as a rule.
+        // Answers arrive in order, so the search usually ends at the first publish.
         let sent = self.publishes.iter().take(self.in_flight);
         if let Some(at) = sent.into_iter().position(|publish| publish.id == id) {
             if let Some(publish) = self.publishes.remove(at) {
@@ -167,6 +170,15 @@ impl Outbox {
         }
     }
 
+    /// Handles the server's answers to a command for a tree.
+    pub(super) fn commanded(&mut self, reference: u64, tasks: Vec<TaskCommanded>, wire: &mut Wire) {
+        let id = RequestId(reference);
+        if let Some(at) = self.commands.iter().position(|command| command.id == id) {
+            self.commands.remove(at);
+            wire.output(Output::TreeCommanded(id, tasks));
+        }
+    }
+
     /// Refuses a publish that is too large.
     fn refuse(&mut self, at: usize, max: usize, wire: &mut Wire) {
         if let Some(publish) = self.publishes.remove(at) {
@@ -178,13 +190,13 @@ impl Outbox {
         }
     }
 
-    /// Bytes of the largest publish that is on its way.
+    /// Returns the size of the largest publish in flight, in bytes.
     pub(super) fn largest(&self) -> Option<usize> {
         let sent = self.publishes.iter().take(self.in_flight);
         sent.map(|publish| publish.text.len()).max()
     }
 
-    /// Refuses the largest publish that is on its way.
+    /// Refuses the largest publish in flight.
     pub(super) fn refuse_largest(&mut self, wire: &mut Wire) {
         let sent = self.publishes.iter().take(self.in_flight);
         let largest = sent
@@ -204,8 +216,9 @@ impl Outbox {
         }
     }
 
-    /// The connection is gone: what was not answered is sent again on the next
-    /// one, in the same order. Not commands, which have no id of their own.
+    /// Handles the loss of the connection. The next connection sends unanswered
+    /// publishes again, in the same order. Commands are not sent again, because they
+    /// have no id.
     pub(super) fn lost(&mut self, wire: &mut Wire) {
         self.in_flight = 0;
         self.commands.retain(|command| {
@@ -233,11 +246,12 @@ impl Outbox {
 }
 
 impl State {
-    /// Publishes. The event has an id, so that it may be sent again. Room is kept for
-    /// what is to be `kept`.
+    /// Publishes an event. The event must have an id, so that it can be sent again.
+    /// With `kept`, the event is accepted even when the buffer is full.
     ///
     /// # Errors
-    /// There is no room for it, it is too large, or the client has stopped.
+    /// Returns an error if there is no room, the event is too large, or the client has
+    /// stopped.
     pub(crate) fn publish(
         &mut self,
         task_id: TaskId,
@@ -276,7 +290,7 @@ impl State {
     /// Sends a command or an answer.
     ///
     /// # Errors
-    /// Too many of them wait, or the client has stopped.
+    /// Returns an error if too many of them wait, or the client has stopped.
     pub(crate) fn ask(&mut self, request: ClientRequest) -> Result<RequestId, CommandError> {
         if let Some(stopped) = self.stopped() {
             return Err(CommandError::Stopped(stopped.clone()));
@@ -302,7 +316,7 @@ impl State {
         Ok(id)
     }
 
-    /// Publishes and reports without an answer so far.
+    /// Returns the number of unanswered publishes and reports.
     pub(crate) fn pending(&self) -> usize {
         self.outbox.publishes.len() + self.jobs.pending()
     }

@@ -1,4 +1,4 @@
-//! What waits in one watch for the program to take it.
+//! The updates that wait in one watch.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -8,21 +8,21 @@ use crate::defaults::WATCH_BYTES;
 use crate::error::WatchError;
 use crate::update::{Start, Update, weight};
 
-/// One watch: what it is about, and its queue.
+/// One watch: its target and its queue of updates.
 ///
-/// The queue is bounded. What finds no room is not lost: the watch's cursor in
-/// that task stays where it is, and when there is room again the task is
-/// subscribed to anew from there. The server's log is the long queue.
+/// The queue is bounded. If an update finds no room, the watch keeps its cursor in that
+/// task. When there is room again, the client subscribes again at this cursor. The
+/// server's log serves as the long queue, so no update is lost.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) target: Target,
     pub(super) start: Start,
-    /// For a pattern: what it matches was all announced before some break, so
-    /// a task that is not known has appeared since.
+    /// For a pattern or a tree: true if the server had announced all its tasks before
+    /// the connection broke. An unknown task is then new.
     pub(super) settled: bool,
-    /// It was told of a loss, and not yet that the connection is back.
+    /// True if the watch has reported a loss and not yet the reconnect.
     pub(super) told_of_loss: bool,
-    /// Tasks that had news when there was no room.
+    /// Tasks that had updates when the queue had no room.
     pub(super) starved: BTreeSet<TaskId>,
     updates: VecDeque<Update>,
     bytes: usize,
@@ -47,23 +47,16 @@ impl Queue {
         }
     }
 
-    pub(super) fn wants(&self, task_id: &TaskId) -> bool {
-        match &self.target {
-            Target::Task(own) => own == task_id,
-            Target::Pattern(pattern) => pattern.matches(task_id),
-        }
-    }
-
     pub(super) fn is_named(&self) -> bool {
         matches!(self.target, Target::Task(_))
     }
 
-    /// Room for one more.
+    /// Returns true if there is room for one more update.
     pub(super) fn has_room(&self) -> bool {
         !self.ended && self.updates.len() < self.max_updates && self.bytes < WATCH_BYTES
     }
 
-    /// Room for enough that asking the server again is worth it.
+    /// Returns true if there is enough room for a new request to the server.
     pub(super) fn is_roomy(&self) -> bool {
         !self.ended && self.updates.len() <= self.max_updates / 2 && self.bytes <= WATCH_BYTES / 2
     }
@@ -73,8 +66,8 @@ impl Queue {
         self.updates.push_back(update);
     }
 
-    /// The connection came or went. Whoever does not look meanwhile finds one
-    /// pair at most, so that these need no room.
+    /// Queues a loss or a reconnect. These updates need no room, because the queue
+    /// keeps at most one unread pair of them.
     pub(super) fn push_link(&mut self, update: Update) {
         match (self.updates.back(), &update) {
             (Some(Update::Disconnected { .. }), Update::Disconnected { .. }) => {
@@ -94,8 +87,8 @@ impl Queue {
         }
     }
 
-    /// A task is gone. There is one of these for each task that the watch was told
-    /// of, so they need no room.
+    /// Queues the removal of a task. These updates need no room, because there is at
+    /// most one for each known task.
     pub(super) fn push_removed(&mut self, task_id: &TaskId) {
         self.starved.remove(task_id);
         self.push(Update::Removed {
@@ -110,7 +103,8 @@ impl Queue {
         }
     }
 
-    /// The next update; the error that ended it comes after the last.
+    /// Takes the next update. The error that ended the watch comes after the last
+    /// update.
     pub(super) fn take(&mut self) -> Option<Result<Update, WatchError>> {
         if let Some(update) = self.updates.pop_front() {
             self.bytes -= weight(&update);
@@ -119,7 +113,7 @@ impl Queue {
         self.end.take().map(Err)
     }
 
-    /// Nothing will come any more.
+    /// Returns true if no update will follow.
     pub(super) fn is_over(&self) -> bool {
         self.ended && self.updates.is_empty() && self.end.is_none()
     }

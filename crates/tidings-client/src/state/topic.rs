@@ -1,5 +1,5 @@
-//! One task as this client follows it: a cursor for each watch, one
-//! subscription on the server for all of them.
+//! One task as this client follows it. Each watch has a cursor, and all watches share
+//! one subscription on the server.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tidings_protocol::{Epoch, Gap, Offset, Position, ResetReason, Since};
 use super::topics::WatchId;
 use crate::update::Start;
 
-/// What a subscription asks the server for.
+/// The position that a subscription asks the server for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wish {
     Live,
@@ -19,25 +19,25 @@ pub(super) enum Wish {
 /// A task.
 #[derive(Debug, Default)]
 pub(super) struct Topic {
-    /// The numbering that the server counts in, as far as is known.
+    /// The epoch of the server's log, as far as the client knows it.
     pub(super) epoch: Option<Epoch>,
     pub(super) seats: BTreeMap<WatchId, Seat>,
-    /// The `ref` of a subscription that was not answered yet, and what it asks for.
+    /// The `ref` of an unanswered subscription, and the position that it asks for.
     pub(super) asked: Option<(u64, Wish)>,
-    /// The server knows this connection to watch the task by its name.
+    /// True if the server knows that this connection watches the task by name.
     pub(super) named: bool,
-    /// The server has joined this connection to the task.
+    /// True if the server has joined this connection to the task.
     pub(super) joined: bool,
 }
 
-/// A watch's place in a task.
+/// The place of a watch in a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seat {
-    /// It has not been told the task's state yet.
+    /// The watch has not received the task's state yet.
     Joining,
-    /// What comes next is its next.
+    /// The watch takes the next event from the server.
     Following(Cursor),
-    /// Something was missed: it goes on when the server has been asked again.
+    /// The watch has missed an event. It continues after a new subscription.
     Behind(Cursor),
 }
 
@@ -49,20 +49,20 @@ pub(super) struct Cursor {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// This offset.
+    /// Exactly this offset.
     Exactly(u64),
-    /// Some history: anything up to this one.
+    /// Some history: any offset up to this one.
     UpTo(u64),
 }
 
-/// What an event is to a cursor.
+/// The relation of an event to a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// Seen before.
+    /// The cursor is past the event.
     Old,
-    /// The next one.
+    /// The event is the next one.
     Next,
-    /// Something before it is missing.
+    /// An event before this one is missing.
     Hole,
 }
 
@@ -72,8 +72,8 @@ impl Cursor {
         Self { epoch, next }
     }
 
-    /// The same cursor in the epoch that the server counts in. Before the first event
-    /// there is one place, whatever its epoch was called.
+    /// Returns the same cursor in the epoch of the server's log. The place before the
+    /// first event is the same in every epoch.
     pub(super) fn in_epoch(&self, epoch: &Epoch) -> Self {
         match self.next {
             Next::Exactly(1) => Self::exactly(epoch.clone(), 1),
@@ -81,7 +81,8 @@ impl Cursor {
         }
     }
 
-    /// What an event is to the cursor that stands for the offsets from `from` to `to`.
+    /// Compares the cursor with an event that stands for the offsets from `from` to
+    /// `to`.
     pub(super) fn fit(&self, from: u64, to: u64) -> Fit {
         match self.next {
             Next::Exactly(next) if to < next => Fit::Old,
@@ -90,7 +91,7 @@ impl Cursor {
         }
     }
 
-    /// Its position: after the last event that it has passed.
+    /// Returns the position after the last event that the cursor has passed.
     fn position(&self) -> Option<Position> {
         match self.next {
             Next::Exactly(next) => {
@@ -101,14 +102,16 @@ impl Cursor {
         }
     }
 
-    /// Whether a subscription that asked for `wish` and was joined at `head`
-    /// brings everything from this cursor on, or a gap that says what not.
+    /// Returns true if a subscription brings everything from this cursor on. The
+    /// subscription asked for `wish` and was joined at `head`. Missing events must be
+    /// covered by a gap.
     fn is_covered(&self, wish: &Wish, epoch: &Epoch, head: u64) -> bool {
         let same = self.epoch == *epoch;
         let void = |asked: &Position| asked.epoch != *epoch && asked.offset > Offset::ZERO;
         match (wish, self.next) {
             (Wish::Since(Since::After(asked)), _) if void(asked) => true,
-            // The server will say that it was ahead, and go on from its head.
+            // The server will report that the position was ahead, and will continue
+            // from its head.
             (Wish::Since(Since::After(asked)), next) if asked.offset.get() > head => {
                 same && !matches!(next, Next::Exactly(next) if next <= head)
             }
@@ -122,8 +125,9 @@ impl Cursor {
         }
     }
 
-    /// The part of a gap that concerns this cursor, which then is past it.
-    /// None: nothing does; `Err`: something before it is missing.
+    /// Returns the part of a gap that this cursor has not passed, and moves the cursor
+    /// past it. Returns `None` if the cursor is past the whole gap. Returns `Err` if an
+    /// event before the gap is missing.
     pub(super) fn pass(&mut self, gap: Gap, epoch: &Epoch) -> Result<Option<Gap>, ()> {
         let (from, to) = (gap.from.get(), gap.to.get());
         let Next::Exactly(next) = self.next else {
@@ -141,8 +145,8 @@ impl Cursor {
         Ok(clipped)
     }
 
-    /// The server has voided a position, and goes on after `offset` of `epoch`. True if
-    /// it was this cursor's; else it was told for the sake of another watch.
+    /// Handles a void position: the server continues after `offset` of `epoch`. Returns
+    /// true if the position was this cursor's. Otherwise, it belonged to another watch.
     pub(super) fn reset(&mut self, reason: ResetReason, epoch: &Epoch, offset: u64) -> bool {
         let same = self.epoch == *epoch;
         let concerned = match (reason, self.next) {
@@ -174,7 +178,8 @@ impl Seat {
         matches!(self, Self::Following(_))
     }
 
-    /// A subscription was joined at `head`: whether this seat follows from there.
+    /// Returns the seat after a subscription was joined at `head`. The seat follows if
+    /// the subscription covers its cursor.
     pub(super) fn joined(cursor: Cursor, wish: &Wish, epoch: &Epoch, head: u64) -> Self {
         if cursor.is_covered(wish, epoch, head) {
             Self::Following(cursor)
@@ -183,14 +188,16 @@ impl Seat {
         }
     }
 
-    /// Something was missed. History that had not begun to come is given up: a
-    /// second answer could begin after what was promised to follow the first.
+    /// Marks a missed event. Requested history that has not begun to arrive is
+    /// abandoned. A second answer could otherwise begin at a later offset than the
+    /// first one promised.
     pub(super) fn behind(cursor: &Cursor) -> Self {
         let (Next::Exactly(next) | Next::UpTo(next)) = cursor.next;
         Self::Behind(Cursor::exactly(cursor.epoch.clone(), next))
     }
 
-    /// The connection is gone, and with it history that had not begun to come.
+    /// Handles the loss of the connection. Requested history that has not begun to
+    /// arrive is lost as well.
     pub(super) fn lost(&mut self) {
         if let Self::Following(cursor) = self
             && let Next::UpTo(next) = cursor.next
@@ -201,8 +208,8 @@ impl Seat {
 }
 
 impl Topic {
-    /// What to ask the server for, so that as many seats as possible go on.
-    /// What that does not cover is asked for next.
+    /// Returns the subscription with which as many seats as possible continue. The next
+    /// subscription serves the other seats.
     pub(super) fn wish(&self, start: impl Fn(WatchId) -> Option<Start>) -> Wish {
         let mut lowest: Option<Position> = None;
         let mut history = None;
@@ -221,13 +228,13 @@ impl Topic {
             let position = match seat.cursor() {
                 Some(cursor) => match cursor.position() {
                     Some(position) => Some(position),
-                    // Its history is on its way.
+                    // The history of this seat is on its way.
                     None => continue,
                 },
                 None => None,
             };
             match (position, start) {
-                // Whoever counts in an old numbering must be told so first.
+                // A seat with an old epoch must first learn that its position is void.
                 (Some(position), _)
                     if self
                         .epoch
@@ -300,7 +307,7 @@ mod tests {
         let told = gap(1, 3, GapReason::Expired);
         assert_eq!(cursor.pass(told, &epoch("new")), Ok(Some(told)));
         assert_eq!(cursor, Cursor::exactly(epoch("new"), 4));
-        // Told again for another watch, it is nothing new.
+        // The same reset, repeated for another watch, changes nothing.
         assert!(!cursor.reset(changed, &epoch("new"), 0));
         assert_eq!(cursor.pass(told, &epoch("new")), Ok(None));
         assert!(!cursor.reset(ResetReason::Ahead, &epoch("new"), 7));

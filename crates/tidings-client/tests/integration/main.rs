@@ -1,4 +1,5 @@
-//! One program for all the tests of the public interface: each more would be one more link.
+//! One program for all tests of the public interface, because each further program costs one more
+//! link.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

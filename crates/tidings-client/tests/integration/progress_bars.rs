@@ -1,4 +1,4 @@
-//! A progress bar that a program has already, as the server sees it.
+//! Tests an existing progress bar, as the server sees it.
 
 #![cfg(feature = "indicatif")]
 

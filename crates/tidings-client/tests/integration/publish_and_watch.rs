@@ -1,10 +1,10 @@
-//! A client against a real server: publish, watch, command, report a task.
+//! Tests a client against a real server: publish, watch, command, report a task.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tidings_client::protocol::{
-    AgentStatus, ErrorCode, EventType, NewEvent, TaskId, TaskSnapshot, TaskStatus,
+    AgentStatus, ErrorCode, EventType, NewEvent, Pattern, TaskId, TaskSnapshot, TaskStatus,
 };
 use tidings_client::{
     Client, CommandError, ReceiptError, Start, Status, Stopped, Update, Watch, WatchError,
@@ -31,7 +31,7 @@ async fn next(watch: &mut Watch) -> Update {
         .unwrap()
 }
 
-/// The task's state, once it is that of a task that has ended.
+/// Returns the task's state once the task has ended.
 async fn end(server: &TestServer, id: &str) -> TaskSnapshot {
     let id = task(id);
     let state = || server.bus().snapshot(&id);
@@ -84,7 +84,7 @@ async fn watches_of_one_task_each_begin_where_they_want() {
     let mut all = client.watch_from(id.clone(), Start::Retained);
     let mut some = client.watch_from(id.clone(), Start::History(2));
     let mut live = client.watch(&id);
-    let mut pattern = client.watch_pattern(&"build-*".parse().unwrap());
+    let mut pattern = client.watch("build-*".parse::<Pattern>().unwrap());
     for watch in [&mut all, &mut some, &mut live, &mut pattern] {
         assert!(matches!(next(watch).await, Update::Snapshot(state) if state.offset.get() == 5));
     }
@@ -190,7 +190,7 @@ async fn a_command_reaches_the_agent_and_its_answers_the_log() {
         .publish(&id, NewEvent::task_started("Agent"))
         .await
         .unwrap();
-    // Asked before the agent looks, and after.
+    // Send one command before the agent looks, and one after.
     client.command(&id, "pause", None).await.unwrap();
     let agent = Client::connect(format!("http://{}", server.addr()))
         .await
@@ -221,7 +221,7 @@ async fn a_closed_client_says_so_everywhere() {
     let (_server, client) = server().await;
     client.connected().await.unwrap();
     let other = client.clone();
-    let mut watch = client.watch(&task("build-1"));
+    let mut watch = client.watch(task("build-1"));
     assert!(matches!(next(&mut watch).await, Update::Snapshot(_)));
     assert_eq!(client.close(Duration::from_secs(1)).await, 0);
     assert_eq!(other.status(), Status::Stopped(Stopped::Closed));
@@ -239,7 +239,7 @@ async fn a_closed_client_says_so_everywhere() {
         matches!(error, ReceiptError::Stopped(Stopped::Closed)),
         "{error}"
     );
-    assert!(other.watch(&task("build-1")).next().await.unwrap().is_err());
+    assert!(other.watch(task("build-1")).next().await.unwrap().is_err());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Tasks as scopes, and waiting for them.
+//! Tests tasks as scopes, and waiting for them.
 
 use std::time::Duration;
 
@@ -234,7 +234,7 @@ async fn reports_may_come_from_any_thread() {
     client.close(Duration::from_secs(1)).await;
 }
 
-/// Everything that a program may report, with values that no log takes.
+/// Reports everything that a program may report, with values that no log accepts.
 fn report_everything(task: &tidings_client::Reporter) {
     for number in [f64::NAN, f64::INFINITY, -1.0, 1e308] {
         task.progress(number, "\u{0}");
@@ -259,7 +259,7 @@ fn report_everything(task: &tidings_client::Reporter) {
 #[test]
 fn nothing_that_reports_panics_or_waits_even_after_the_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    // There is no server: everything is kept, or counted as lost.
+    // There is no server. Each report is kept, or counted as lost.
     let (client, first, second) = runtime.block_on(async {
         let client = Client::new("http://127.0.0.1:1").unwrap();
         let first = client.task("first").start_now();

@@ -1,4 +1,4 @@
-//! Tasks that a program does, as a server sees them.
+//! Tests tasks that a program performs, as a server sees them.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn a_report_that_is_refused_is_told_at_the_end_and_ends_nothing() {
     );
 }
 
-/// A client without a server, whose buffer is full.
+/// Returns a client without a server, whose buffer is full.
 fn full(addr: std::net::SocketAddr) -> Client {
     let config = ClientConfig::default()
         .pending(2, 1 << 20)
@@ -84,7 +84,7 @@ async fn an_end_that_nobody_waits_for_any_more_is_reported_all_the_same() {
     for line in 0..10 {
         task.log(line.to_string());
     }
-    // The program gives up waiting, not the end.
+    // The program stops waiting. The end is still sent.
     let end = tokio::time::timeout(Duration::ZERO, task.complete(None)).await;
     assert!(end.is_err());
     drop(client.task("render-8").start_now());

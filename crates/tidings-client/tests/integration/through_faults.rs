@@ -1,8 +1,8 @@
-//! The invariant from end to end: real clients, a real server, and between
-//! them a network that cuts, stalls, delays and half-closes connections at
-//! seeded moments, while the server restarts.
+//! Tests the invariant from end to end, with real clients and a real server. The
+//! network between them cuts, stalls, delays and half-closes connections at seeded
+//! moments, while the server restarts.
 //!
-//! A failing seed is printed; replay it with `TIDINGS_SEED=<seed>`.
+//! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`.
 
 #![allow(clippy::print_stderr, reason = "a failing seed is printed")]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tidings_bus::{BusConfig, LogLimits};
 use tidings_client::protocol::{
-    Data, Epoch, ErrorCode, Event, EventId, EventType, NewEvent, TaskId, TaskSnapshot,
+    Data, Epoch, ErrorCode, Event, EventId, EventType, NewEvent, Pattern, TaskId, TaskSnapshot,
 };
 use tidings_client::{Acknowledged, Client, ClientConfig, ReceiptError, Start, Update, Watch};
 use tidings_testkit::{Checker, DEADLINE, FaultProxy, TestConfig, TestServer, eventually};
@@ -25,7 +25,7 @@ fn task(id: &str) -> TaskId {
     id.parse().unwrap()
 }
 
-/// Impatient, so that a test sees many connections.
+/// Returns settings with short times, so that a test sees many connections.
 fn config(seed: u64) -> ClientConfig {
     ClientConfig::default()
         .seed(seed)
@@ -51,7 +51,7 @@ async fn server() -> TestServer {
     TestServer::start(config).await
 }
 
-/// Seeds one after another, each within its deadline.
+/// Runs seeds one after another, each within its deadline.
 async fn seeds(mut run: impl AsyncFnMut(u64)) {
     let only = std::env::var("TIDINGS_SEED").ok();
     let only = only.map(|seed| seed.parse().expect("a number"));
@@ -64,7 +64,7 @@ async fn seeds(mut run: impl AsyncFnMut(u64)) {
     }
 }
 
-/// Prints the seed of a run that panics.
+/// Prints the seed if a run panics.
 struct Printed(u64);
 
 impl Drop for Printed {
@@ -73,7 +73,7 @@ impl Drop for Printed {
     }
 }
 
-/// Publishes, some of them many at a time; gives what the server said.
+/// Publishes events, some of them many at a time. Returns the server's answers.
 async fn publish(client: Client, seed: u64, count: usize) -> Vec<(EventId, Acknowledged)> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut receipts = Vec::new();
@@ -96,8 +96,8 @@ async fn publish(client: Client, seed: u64, count: usize) -> Vec<(EventId, Ackno
     let mut published = Vec::new();
     for (id, to, event, receipt) in receipts {
         let mut answer = receipt.await;
-        // A server that is just stopping says so, more than once while its last
-        // connections drain; under its id the event may be published again.
+        // A server that is stopping refuses with an error, possibly several times while
+        // its last connections drain. The event may be published again under its id.
         while let Err(ReceiptError::Refused {
             code: ErrorCode::Unavailable,
             ..
@@ -111,12 +111,12 @@ async fn publish(client: Client, seed: u64, count: usize) -> Vec<(EventId, Ackno
     published
 }
 
-/// What one watch has seen, checked.
+/// The updates that one watch has seen, all checked.
 #[derive(Default)]
 struct Seen {
     tasks: BTreeMap<TaskId, (Checker, Epoch)>,
     places: HashMap<(TaskId, Epoch, EventId), u64>,
-    /// It has asked for everything that is retained, and that is everything.
+    /// True if the watch has asked for all retained events and the server retains all.
     all: bool,
 }
 
@@ -124,13 +124,14 @@ impl Seen {
     fn snapshot(&mut self, state: &TaskSnapshot) {
         let checker = match self.all {
             true => Checker::from(1),
-            // A task that appeared while the connection was away comes from its start.
+            // If the task appeared while the connection was lost, the watch gets all
+            // its events.
             false => Checker::with_history(state.offset.get()),
         };
         let known = self
             .tasks
             .insert(state.task_id.clone(), (checker, state.epoch.clone()));
-        // Before the first event it is told the epoch in which the task began.
+        // Before the first event, the watch is told the epoch in which the task began.
         let delivered = known.map_or(0, |(checker, _)| checker.delivered());
         assert_eq!(delivered, 0, "a second snapshot of {}", state.task_id);
     }
@@ -184,7 +185,7 @@ impl Seen {
         }
     }
 
-    /// Takes updates until it stands at these heads.
+    /// Takes updates until the watch has reached these heads.
     async fn until(&mut self, watch: &mut Watch, heads: &BTreeMap<TaskId, u64>) {
         while !self.is_at(heads) {
             let update = watch.recv().await.expect("no watch ends here");
@@ -207,7 +208,7 @@ fn heads(server: &TestServer, of: &[&str]) -> BTreeMap<TaskId, u64> {
         .collect()
 }
 
-/// A restart in the middle: of the whole server, or of all but its memory.
+/// Restarts the whole server, or keeps its memory and restarts the rest.
 async fn restart(server: TestServer, forgets: bool) -> TestServer {
     let addr = server.addr();
     if forgets {
@@ -226,15 +227,15 @@ async fn restart(server: TestServer, forgets: bool) -> TestServer {
     }
 }
 
-/// Gives how often something failed.
+/// Runs one seed. Returns the number of faults.
 async fn invariant(seed: u64, forgets: bool) -> usize {
     let mut server = server().await;
     let proxy = FaultProxy::start(server.addr(), seed).await;
     let watcher = client(proxy.addr(), seed);
     let mut watches = [
-        watcher.watch(&task("job-1")),
-        watcher.watch_pattern(&"job-*".parse().unwrap()),
-        client(proxy.addr(), seed + 1).watch_pattern(&"*".parse().unwrap()),
+        watcher.watch(task("job-1")),
+        watcher.watch("job-*".parse::<Pattern>().unwrap()),
+        client(proxy.addr(), seed + 1).watch("*".parse::<Pattern>().unwrap()),
     ];
     let publishers: Vec<_> = (0..2)
         .map(|number| {
@@ -274,16 +275,14 @@ async fn invariant(seed: u64, forgets: bool) -> usize {
         }
     }
 
-    // The log itself: what was acknowledged in this memory is in it, once.
+    // Read the log itself. It must contain each publish acknowledged in this memory
+    // once.
     let direct = client(server.addr(), seed);
     let mut log = Seen {
         all: true,
         ..Seen::default()
     };
-    let mut reading = direct.watch_from(
-        "*".parse::<tidings_client::protocol::Pattern>().unwrap(),
-        Start::Retained,
-    );
+    let mut reading = direct.watch_from("*".parse::<Pattern>().unwrap(), Start::Retained);
     log.until(&mut reading, &all).await;
     let epochs: HashSet<_> = log.tasks.values().map(|(_, epoch)| epoch.clone()).collect();
     let mut here = 0;
@@ -320,8 +319,8 @@ async fn invariant(seed: u64, forgets: bool) -> usize {
     faults
 }
 
-/// Holds for every seed, and something has failed in one of them: in a short run
-/// it may be that no connection lived to see its fault.
+/// Checks every seed, and checks that at least one fault occurred. In a short run, a
+/// connection may end before its fault.
 async fn invariants(from: u64, forgets: bool) {
     let faults = AtomicUsize::new(0);
     seeds(async |seed| {
@@ -341,7 +340,7 @@ async fn a_server_that_has_forgotten_everything_is_told_of_and_nothing_doubles()
     invariants(1_000, true).await;
 }
 
-/// Twenty commands to an agent whose connection breaks all the time.
+/// Sends twenty commands to an agent whose connection breaks all the time.
 async fn commands(seed: u64) {
     const COMMANDS: usize = 20;
     let server = server().await;
@@ -365,7 +364,7 @@ async fn commands(seed: u64) {
                 0 => command.complete(None),
                 _ => command.reject("not now"),
             };
-            // Sometimes waited for, and sometimes many are on their way.
+            // Wait for some commands, so that others overlap.
             if number % 3 == 0 {
                 answer.await.unwrap();
             }
@@ -378,7 +377,7 @@ async fn commands(seed: u64) {
             .await
             .unwrap();
         if number == COMMANDS / 2 {
-            // Not before some of the connections have failed.
+            // Wait until some connections have failed.
             eventually("a fault", || proxy.faults() > 0 || obeying.is_finished()).await;
         }
     }

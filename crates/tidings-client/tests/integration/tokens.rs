@@ -1,9 +1,9 @@
-//! A server that asks who one is: tokens that are shown, refused and renewed.
+//! Tests a server that requires tokens: shown, refused and renewed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidings_client::protocol::{ErrorCode, NewEvent, TaskId};
+use tidings_client::protocol::{ErrorCode, NewEvent, Pattern, TaskId};
 use tidings_client::{Client, ReceiptError, Stopped, Update, WatchError};
 use tidings_connections::Principal;
 use tidings_testkit::{DEADLINE, TestConfig, TestServer, Tokens, permissions};
@@ -129,8 +129,8 @@ async fn a_watch_that_a_new_token_does_not_allow_ends_and_says_so() {
     let tokens = Tokens::default().with("all", ada).with("less", less);
     let server = TestServer::start_asking(TestConfig::default(), tokens).await;
     let client = Client::builder(url(&server)).token("all").build().unwrap();
-    let mut one = client.watch(&"build-1".parse().unwrap());
-    let mut all = client.watch_pattern(&"build-*".parse().unwrap());
+    let mut one = client.watch("build-1".parse::<TaskId>().unwrap());
+    let mut all = client.watch("build-*".parse::<Pattern>().unwrap());
     server
         .bus()
         .publish(&"build-1".parse().unwrap(), NewEvent::log("a"))
@@ -150,7 +150,7 @@ async fn a_watch_that_a_new_token_does_not_allow_ends_and_says_so() {
         }
     );
     assert!(forbidden, "{ended}");
-    // The pattern is lost as a whole; its task may be told to be gone first.
+    // The server ends the whole pattern. It may first report that the task is gone.
     let ended = loop {
         match in_time(all.recv()).await {
             Ok(Some(Update::Removed { task_id })) => assert_eq!(task_id.as_str(), "build-1"),

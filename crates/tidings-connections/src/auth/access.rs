@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tidings_protocol::{Pattern, TaskId, Timestamp};
+use tidings_protocol::{Pattern, Target, TaskId, Timestamp};
 
 use super::{Permission, Principal, Scope};
 
@@ -71,8 +71,8 @@ impl Access {
         Self(Some(Arc::new(Known { principal, print })))
     }
 
-    /// Returns the owner of a client id and of the client's state: the subject, or else the holder
-    /// of this very token. Returns `None` without authentication.
+    /// Returns the owner of a client id and of the client's state: the subject, or the holder of
+    /// this very token if it names no subject. Returns `None` without authentication.
     pub(crate) fn owner(&self) -> Option<Arc<str>> {
         let known = self.0.as_ref()?;
         match (&known.principal.subject, &known.print) {
@@ -108,7 +108,7 @@ impl Access {
         principal.is_none_or(|principal| principal.permissions.allow(permission, task_id))
     }
 
-    /// Returns the tasks whose questions may be answered; none: all.
+    /// Returns the tasks whose questions may be answered. `None` means all tasks.
     pub fn answerable(&self) -> Option<Scope> {
         let permissions = &self.principal()?.permissions;
         let [own, implied] = [&permissions.answer, &permissions.command];
@@ -119,6 +119,14 @@ impl Access {
                 .cloned()
                 .collect(),
         )
+    }
+
+    /// Returns all permissions for the task, to tell the client. Returns `None` if nothing is
+    /// forbidden.
+    pub(crate) fn told(&self, task_id: &TaskId) -> Option<Vec<Permission>> {
+        let all = Permission::ALL.iter().copied();
+        let allowed: Vec<_> = all.filter(|one| self.allows(*one, task_id)).collect();
+        (allowed.len() < Permission::ALL.len()).then_some(allowed)
     }
 
     /// Checks that the permission covers the task.
@@ -141,6 +149,18 @@ impl Access {
         match self.scope(permission) {
             Some(scope) if !scope.is_everything() => Err(Forbidden(permission)),
             _ => Ok(()),
+        }
+    }
+
+    /// Checks that the target may be watched: the task, the topmost task of the tree, or at least
+    /// one task of the pattern.
+    ///
+    /// # Errors
+    /// Returns the missing permission.
+    pub fn check_target(&self, target: &Target) -> Result<(), Forbidden> {
+        match target {
+            Target::Task(task_id) | Target::Tree(task_id) => self.check(Permission::Watch, task_id),
+            Target::Pattern(pattern) => self.check_pattern(pattern),
         }
     }
 

@@ -11,7 +11,7 @@ use super::Permissions;
 use crate::close::CloseReason;
 use crate::limits::Limited;
 
-/// What a client presents to be authenticated.
+/// The credentials that a client presents, and the request that contained them.
 #[derive(Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Credentials<'a> {
@@ -95,8 +95,8 @@ impl Principal {
     }
 }
 
-/// Why a client was not authenticated. The text is meant for the client. It says what is wrong with
-/// the token, but not what a valid token would look like.
+/// The reason why a client was not authenticated. The text is meant for the client. It says what is
+/// wrong with the token, but not what a valid token would look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
@@ -165,5 +165,8 @@ pub trait Authenticator: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns [`AuthError`] if the client is not authenticated.
+    ///
+    /// # Cancel safety
+    /// The future is dropped if the client disconnects before it completes.
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, AuthError>;
 }

@@ -13,7 +13,8 @@ mod signer;
 
 pub use access::{Access, Forbidden};
 pub use authenticator::{AuthError, Authenticator, Credentials, Principal};
-pub use permissions::{Permission, Permissions, UnknownPermission};
+pub use permissions::Permissions;
 pub use publishing::NotPublishable;
 pub use scope::Scope;
 pub use signer::Signer;
+pub use tidings_protocol::{Permission, UnknownPermission};

@@ -7,7 +7,7 @@ use tidings_protocol::{Data, ErrorCode, EventType, NewEvent, TaskId};
 
 use super::{Access, Forbidden};
 
-/// Why a client may not publish an event.
+/// The reason why a client may not publish an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotPublishable {

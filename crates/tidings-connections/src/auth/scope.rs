@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidings_protocol::{Pattern, Target, TaskId};
 
-/// The set of tasks that a permission covers: ids and patterns.
+/// The set of tasks that a permission covers: ids and patterns. A tree counts as its topmost task
+/// alone, because the tasks below it are not known from its name.
 ///
 /// ```
 /// use tidings_connections::Scope;
@@ -26,7 +27,7 @@ pub struct Scope(
 /// Returns the text with which the ids of a target begin. For a task it is the whole id.
 fn start(target: &Target) -> &str {
     match target {
-        Target::Task(task_id) => task_id.as_str(),
+        Target::Task(task_id) | Target::Tree(task_id) => task_id.as_str(),
         Target::Pattern(pattern) => pattern.prefix(),
     }
 }
@@ -56,7 +57,7 @@ impl Scope {
     /// Returns whether the set contains the task.
     pub fn allows(&self, task_id: &TaskId) -> bool {
         self.0.iter().any(|target| match target {
-            Target::Task(known) => known == task_id,
+            Target::Task(known) | Target::Tree(known) => known == task_id,
             Target::Pattern(pattern) => pattern.matches(task_id),
         })
     }
@@ -91,14 +92,14 @@ impl Scope {
 impl FromIterator<Target> for Scope {
     fn from_iter<I: IntoIterator<Item = Target>>(targets: I) -> Self {
         let mut targets: Vec<_> = targets.into_iter().collect();
-        // Sort a pattern before the targets that it contains. Its text is a prefix of theirs. If
-        // the texts are equal, the pattern is the wider one.
+        // Sort a pattern before the targets that it contains. Its text is a prefix of their texts.
+        // If the texts are equal, the pattern is the wider one.
         targets.sort_by(|a, b| {
             let order = start(a).cmp(start(b));
             order.then_with(|| a.pattern().is_none().cmp(&b.pattern().is_none()))
         });
         targets.dedup_by(|next, kept| match kept {
-            Target::Task(task_id) => start(next) == task_id.as_str(),
+            Target::Task(task_id) | Target::Tree(task_id) => start(next) == task_id.as_str(),
             Target::Pattern(pattern) => start(next).starts_with(pattern.prefix()),
         });
         Self(targets.into())

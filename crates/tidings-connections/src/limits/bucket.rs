@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The wait that is named to a client that asks for more than a burst. No wait
-/// is long enough for that.
+/// The wait that is reported to a client that asks for more than a burst. No wait would really be
+/// long enough.
 const NEVER: Duration = Duration::from_secs(60);
 
-/// A rate.
+/// A rate: a number per second, and the burst that may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     per_second: NonZeroU32,
@@ -17,7 +17,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So much a second on average, and `burst` at once; of each at least one.
+    /// Creates a rate of `per_second` on average, and at most `burst` at once. Zero counts as one.
+    /// A burst below `per_second` is raised to `per_second`.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
         Self {
@@ -26,8 +27,8 @@ impl Rate {
         }
     }
 
-    /// So much a second on average, and `burst` at once, which may be less than
-    /// comes in a second; of each at least one.
+    /// Creates a rate of `per_second` on average, and at most `burst` at once. Here the burst may
+    /// be smaller than `per_second`. Zero counts as one.
     pub fn steady(per_second: u32, burst: u32) -> Self {
         Self {
             burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
@@ -35,7 +36,7 @@ impl Rate {
         }
     }
 
-    /// What twice as much at once makes: the usual burst.
+    /// Creates a rate with the usual burst: twice the number per second.
     pub fn per_second(per_second: u32) -> Self {
         Self::new(per_second, per_second.saturating_mul(2))
     }
@@ -50,7 +51,7 @@ impl Rate {
 /// The bucket of one client. It fills at a [`Rate`], and holds a burst.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bucket {
-    /// When the bucket is full again; `None` while nothing was ever taken.
+    /// When the bucket is full again. `None` if nothing was ever taken.
     full_at: Option<Instant>,
 }
 
@@ -58,8 +59,7 @@ impl Bucket {
     /// Takes `count` out of the bucket.
     ///
     /// # Errors
-    /// Holds less than `count`, and nothing was taken. The error is the time
-    /// until there is as much.
+    /// Returns the time until the bucket holds `count`. Nothing was taken.
     pub(super) fn take(&mut self, rate: Rate, count: usize, now: Instant) -> Result<(), Duration> {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         if count > u64::from(rate.burst.get()) {
@@ -77,19 +77,20 @@ impl Bucket {
         }
     }
 
-    /// Takes `count` out of the bucket, also what is not in it: its client owes that.
+    /// Takes `count` out of the bucket, even if the bucket holds less. The client then owes the
+    /// difference.
     pub(super) fn owe(&mut self, rate: Rate, count: usize, now: Instant) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         let from = self.full_at.map_or(now, |full_at| full_at.max(now));
         self.full_at = from.checked_add(rate.time_for(count)).or(self.full_at);
     }
 
-    /// Takes `count` out of the bucket ahead of time. Returns how long the client
-    /// has to wait for it.
+    /// Takes `count` out of the bucket ahead of time. Returns how long the client must wait before
+    /// it uses `count`.
     ///
     /// # Errors
-    /// That is longer than `most`, and nothing was taken. The error is the time
-    /// until the client owes nothing.
+    /// Returns the time until the client owes nothing, if that is longer than `most`. Nothing was
+    /// taken.
     pub(super) fn reserve(
         &mut self,
         rate: Rate,
@@ -105,7 +106,7 @@ impl Bucket {
         Ok(wait)
     }
 
-    /// Puts back what was reserved and not used.
+    /// Puts back a reserved amount that was not used.
     pub(super) fn give_back(&mut self, rate: Rate, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         let full_at = self.full_at;
@@ -115,13 +116,13 @@ impl Bucket {
     /// Checks that the client of the bucket owes nothing.
     ///
     /// # Errors
-    /// The time until it does not.
+    /// Returns the time until the client owes nothing.
     pub(super) fn check(&self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let mut copy = *self;
         copy.take(rate, 0, now)
     }
 
-    /// Returns whether the bucket is as if nothing had ever been taken.
+    /// Returns whether the bucket is full, as if nothing had ever been taken.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|full_at| full_at <= now)
     }
@@ -154,7 +155,7 @@ mod tests {
         let mut reserve = |most| bucket.reserve(rate, 10, most, now);
         let most = 200 * MILLISECOND;
         let waits: Vec<_> = (0..5).map(|_| reserve(most)).collect();
-        // The burst, and one more that comes when it is used up to the end.
+        // The burst, and one more item that is allowed only after the burst is used up.
         assert_eq!(waits, [0, 0, 0, 100, 200].map(|ms| Ok(ms * MILLISECOND)));
         assert_eq!(reserve(most), Err(300 * MILLISECOND));
         bucket.give_back(rate, 20);
@@ -189,7 +190,8 @@ mod tests {
                 match bucket.take(rate, count as usize, now) {
                     Ok(()) => taken.push((now, u64::from(count))),
                     Err(wait) => {
-                        // What it says is exact: not a moment before, and then.
+                        // The returned wait is exact: a try just before its end fails, and a try at
+                        // its end succeeds.
                         let mut copy = bucket;
                         let early = now + wait - Duration::from_nanos(1);
                         let refused = copy.take(rate, count as usize, early);
@@ -202,7 +204,7 @@ mod tests {
                 for (at, count) in taken.iter().rev() {
                     sum += count;
                     let span = now.duration_since(*at).as_secs_f64();
-                    // Whole nanoseconds leave out less than one item each.
+                    // Rounding to whole nanoseconds loses less than one item for each.
                     let most = f64::from(rate.burst.get())
                         + span * f64::from(per_second)
                         + taken.len() as f64;

@@ -1,44 +1,45 @@
-//! What clients owe: so much may be owed at once, and so much a second is forgotten.
+//! Debts of clients. A client may owe a limited amount, and its debt shrinks by a fixed amount per
+//! second.
 //!
-//! Unlike a rate, a debt can be looked at before the work is done, and its amount
-//! may be known only afterwards.
+//! A rate must know the amount before the work. A debt can be checked before the work, and the
+//! amount can be added afterwards.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tidings_bus::lock::{Guard, Lock, place};
 use tokio::time::Instant;
 
 use super::Who;
 use super::bucket::{Bucket, Rate};
 
-/// Clients that owe something at a time, at most: beyond it a client more is not
-/// followed. Each takes some 60 bytes.
+/// The most clients with a debt that are tracked at a time. The debts of further clients are not
+/// tracked. Each debt takes about 60 bytes.
 const MAX_DEBTORS: usize = 100_000;
 
 /// The debts of many clients.
 pub(crate) struct Debts {
     rate: Rate,
-    /// A leaf lock, held for the length of one step.
-    buckets: Mutex<HashMap<Who, Bucket>>,
+    /// No other lock is taken while this lock is held. It is held for one step only.
+    buckets: Lock<HashMap<Who, Bucket>, place::Leaf>,
 }
 
 impl Debts {
     pub(crate) fn new(rate: Rate) -> Self {
         Self {
             rate,
-            buckets: Mutex::default(),
+            buckets: Lock::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Who, Bucket>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, HashMap<Who, Bucket>, place::Leaf> {
+        self.buckets.lock()
     }
 
-    /// Checks that a client may do more.
+    /// Checks that a client may cause more work.
     ///
     /// # Errors
-    /// The client owes too much; how long until it does not.
+    /// Returns the time until the client owes little enough.
     pub(crate) fn check(&self, who: &Who, now: Instant) -> Result<(), Duration> {
         match self.lock().get(who) {
             Some(bucket) => bucket.check(self.rate, now),
@@ -46,18 +47,18 @@ impl Debts {
         }
     }
 
-    /// Adds what a client has cost.
+    /// Adds the cost of finished work to the debt of a client.
     pub(crate) fn add(&self, who: &Who, amount: usize, now: Instant) {
         if let Some(bucket) = bucket(&mut self.lock(), who, now) {
             bucket.owe(self.rate, amount, now);
         }
     }
 
-    /// Adds what a client is about to cost. Returns how long the client has to
-    /// wait before it does.
+    /// Adds the cost of future work to the debt of a client. Returns how long the client must wait
+    /// before the work.
     ///
     /// # Errors
-    /// That is longer than `most`, and nothing was added.
+    /// Returns the wait if it is longer than `most`. Nothing was added.
     pub(crate) fn reserve(
         &self,
         who: &Who,
@@ -71,14 +72,14 @@ impl Debts {
         }
     }
 
-    /// Takes away what was reserved, and cost nothing.
+    /// Subtracts a reserved cost that did not arise.
     pub(crate) fn give_back(&self, who: &Who, amount: usize) {
         if let Some(bucket) = self.lock().get_mut(who) {
             bucket.give_back(self.rate, amount);
         }
     }
 
-    /// Forgets those who owe nothing.
+    /// Removes the clients that owe nothing.
     pub(crate) fn tidy(&self, now: Instant) {
         let mut buckets = self.lock();
         buckets.retain(|_, bucket| !bucket.is_full(now));
@@ -86,7 +87,7 @@ impl Debts {
     }
 }
 
-/// Returns the bucket of a client; none if too many clients are followed already.
+/// Returns the bucket of a client, or `None` if too many clients are tracked already.
 fn bucket<'a>(
     buckets: &'a mut HashMap<Who, Bucket>,
     who: &Who,
@@ -117,7 +118,7 @@ mod tests {
         let after = |millis| start + Duration::from_millis(millis);
         debts.add(&ada, 99, start);
         assert_eq!(debts.check(&ada, start), Ok(()));
-        // Known only when it is done: more than there may be at once.
+        // The cost is known only after the work, and may exceed the burst.
         debts.add(&ada, 51, start);
         assert_eq!(debts.check(&ada, start), Err(Duration::from_millis(5_000)));
         assert_eq!(debts.check(&bo, start), Ok(()), "each for itself");
@@ -137,7 +138,7 @@ mod tests {
             debts.add(&who(&number.to_string()), 5, start);
         }
         assert_eq!(debts.lock().len(), MAX_DEBTORS);
-        // Those who owe nothing any more make room.
+        // Clients that no longer owe anything make room for others.
         let later = start + Duration::from_secs(6);
         debts.add(&who("late"), 5, later);
         assert_eq!(debts.lock().len(), 1);

@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// What a client has too much of.
+/// The limits that a client can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Connections from one address.
+    /// The number of connections from one address.
     AddressConnections,
-    /// Connections of one subject.
+    /// The number of connections of one subject.
     SubjectConnections,
-    /// Connections begun.
+    /// The number of connections that are begun.
     Handshakes,
-    /// Messages.
+    /// The number of messages.
     Messages,
-    /// Bytes.
+    /// The number of bytes.
     Bytes,
-    /// Tasks made.
+    /// The number of tasks created.
     Tasks,
-    /// Requests that came to nothing.
+    /// The number of requests that failed before their client was authenticated.
     Failures,
-    /// Tasks matched and events read.
+    /// The number of tasks matched and events read.
     Work,
-    /// HTTP connections at a time.
+    /// The number of HTTP connections at a time.
     HttpConnections,
-    /// Messages and requests that were refused.
+    /// The number of messages and requests that were refused.
     Refusals,
 }
 
 impl Limit {
-    /// All of them, in order.
+    /// All limits, in the order of their variants.
     pub const ALL: [Self; 10] = [
         Self::AddressConnections,
         Self::SubjectConnections,
@@ -44,7 +44,7 @@ impl Limit {
         Self::Refusals,
     ];
 
-    /// In words.
+    /// Returns the counted thing in words, for an error text.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AddressConnections => "connections from this address",
@@ -60,7 +60,7 @@ impl Limit {
         }
     }
 
-    /// Returns what a client can do about it.
+    /// Returns advice for a client that has reached the limit.
     pub const fn advice(self) -> &'static str {
         match self {
             Self::AddressConnections | Self::SubjectConnections | Self::HttpConnections => {
@@ -95,7 +95,7 @@ impl Limit {
     }
 }
 
-/// A client has used what it may.
+/// Returned when a client has reached a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "too many {}; try again in {} ms, and {}",
@@ -103,41 +103,42 @@ impl Limit {
 )]
 #[non_exhaustive]
 pub struct Limited {
-    /// What of.
+    /// The limit.
     pub limit: Limit,
-    /// When there is some again.
+    /// How long to wait before the next try.
     pub retry_after: Duration,
 }
 
-/// How often each limit was hit.
+/// How often each limit was reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LimitStats {
-    /// Connections refused for their address.
+    /// The number of connections refused because of their address.
     pub address_connections: u64,
-    /// Connections refused for their subject.
+    /// The number of connections refused because of their subject.
     pub subject_connections: u64,
-    /// Connections refused for coming too fast.
+    /// The number of connections refused because too many were begun in a short time.
     pub handshakes: u64,
-    /// Messages and requests refused.
+    /// The number of messages and requests refused.
     pub messages: u64,
-    /// Reads and bodies refused.
+    /// The number of reads and bodies refused.
     pub bytes: u64,
-    /// Tasks that were not made.
+    /// The number of tasks that were not created.
     pub tasks: u64,
-    /// Requests refused unread, because too many from their address came to nothing.
+    /// The number of requests refused unread, because too many requests from their address failed.
     pub failures: u64,
-    /// Requests refused, because their client had caused too much work.
+    /// The number of requests refused because their client had caused too much work.
     pub work: u64,
-    /// HTTP connections that were turned away, let in for probes only, or ended
-    /// for another.
+    /// The number of HTTP connections that were refused, admitted for probes only, or closed in
+    /// favour of another one.
     pub http_connections: u64,
-    /// Connections ended and requests refused, because too many before were refused.
+    /// The number of connections closed and requests refused, because too many earlier ones were
+    /// refused.
     pub refusals: u64,
 }
 
 impl LimitStats {
-    /// Returns how often each limit was hit, with its name in metrics.
+    /// Returns how often each limit was reached, with the limit's name in metrics.
     pub fn each(&self) -> [(&'static str, u64); Limit::ALL.len()] {
         Limit::ALL.map(|limit| (limit.name(), self.of(limit)))
     }

@@ -1,7 +1,7 @@
-//! How much of the server one client may use.
+//! Limits on how much of the server one client may use.
 //!
-//! A client is its subject, where it has proved one, and else its address; an
-//! IPv6 address counts by its /64, which is what one household or host gets.
+//! A client counts by its subject if it is authenticated with one, and by its address otherwise. An
+//! IPv6 address counts by its first 64 bits, because one household or host gets a whole /64.
 
 mod bucket;
 mod debt;
@@ -11,9 +11,9 @@ mod who;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use tidings_bus::lock::{Guard, Lock, Reading, SharedLock, place};
 use tidings_protocol::TaskId;
 use tokio::time::Instant;
 
@@ -24,47 +24,46 @@ pub use limit::{Limit, LimitStats, Limited};
 pub(crate) use rate::{Keyed, Own};
 pub(crate) use who::Who;
 
-/// What one client may use at most; none: as much as it likes.
+/// The limits of a single client. `None` means no limit.
 ///
-/// Without limits by default: who embeds Tidings, and who runs it for this
-/// machine alone, knows its clients. [`for_strangers`](Self::for_strangers) has
-/// the values for everybody else.
+/// By default there are no limits, because an embedder or a server on a private machine knows its
+/// clients. [`for_strangers`](Self::for_strangers) has values for a public server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientLimits {
-    /// Connections (WebSocket, SSE) at a time from one address.
+    /// The most connections (WebSocket, SSE) at a time from one address.
     pub connections_per_address: Option<usize>,
-    /// Connections (WebSocket, SSE) at a time of one subject.
+    /// The most connections (WebSocket, SSE) at a time of one subject.
     pub connections_per_subject: Option<usize>,
-    /// Connections that are begun from one address, whatever becomes of them.
+    /// The rate at which one address may begin connections. Connections that fail count too.
     pub handshakes_per_address: Option<Rate>,
-    /// Messages on one connection.
+    /// The rate of messages on one connection.
     pub messages_per_connection: Option<Rate>,
-    /// Bytes received on one connection, whatever they are.
+    /// The rate of bytes received on one connection, of any kind.
     pub bytes_per_connection: Option<Rate>,
-    /// Messages, requests and published events of one client over all its connections.
+    /// The rate of messages, requests and published events of one client, over all its connections.
     pub messages_per_client: Option<Rate>,
-    /// Bytes of messages and bodies of one client over all its connections.
+    /// The rate of bytes in messages and bodies of one client, over all its connections.
     pub bytes_per_client: Option<Rate>,
-    /// Tasks that one client makes by publishing to them first.
+    /// The rate of tasks that one client creates by publishing their first event.
     pub tasks_per_client: Option<Rate>,
-    /// Requests from one address that come to nothing before it is known who
-    /// asks: bad tokens, no tokens, paths that lead nowhere.
+    /// The rate of requests from one address that fail before their client is authenticated: wrong
+    /// tokens, missing tokens and unknown paths.
     pub failures_per_address: Option<Rate>,
-    /// Work that one client causes beyond its messages: tasks matched by patterns
-    /// and lists, and events read from history, each one unit.
+    /// The rate of work that one client causes beyond its messages. Each task matched by a pattern
+    /// or a list, and each event read from history, is one unit.
     pub work_per_client: Option<Rate>,
-    /// Messages and requests of one client, over all its connections, that are
-    /// refused: malformed, not allowed, or too many.
+    /// The rate of refused messages and requests of one client, over all its connections. They are
+    /// malformed, not allowed, or too many.
     pub refusals_per_client: Option<Rate>,
 }
 
 impl ClientLimits {
-    /// For a server that people reach whom nobody knows: far above what a busy
-    /// dashboard or a chatty worker needs, and far below what a flood takes.
+    /// Returns limits for a public server. They are far above the needs of a busy dashboard or
+    /// worker, and far below the size of a flood.
     pub fn for_strangers() -> Self {
         Self {
-            // A company behind one address has some hundred people.
+            // A company with some hundred people may share one address.
             connections_per_address: Some(1_000),
             connections_per_subject: Some(1_000),
             handshakes_per_address: Some(Rate::new(100, 1_000)),
@@ -73,33 +72,33 @@ impl ClientLimits {
             messages_per_client: Some(Rate::new(5_000, 10_000)),
             bytes_per_client: Some(Rate::new(8 << 20, 16 << 20)),
             tasks_per_client: Some(Rate::new(100, 2_000)),
-            // An office whose tokens have all expired comes back once, not for ever.
+            // An office whose tokens have all expired causes one burst of failures, and no steady
+            // stream.
             failures_per_address: Some(Rate::new(10, 500)),
-            // Each takes some 10 µs, so a client has a fifth of a core: a dashboard
-            // of 40,000 tasks opens in two seconds. At once it takes no longer
-            // than others do not feel.
+            // One unit takes about 10 µs, so a client has a fifth of a core. A dashboard of 40,000
+            // tasks opens in two seconds. A burst is so short that other clients do not notice it.
             work_per_client: Some(Rate::steady(20_000, 5_000)),
-            // A client that listens has slowed down long before.
+            // A client that obeys `retry_after` slows down long before this limit.
             refusals_per_client: Some(Rate::new(100, 1_000)),
         }
     }
 }
 
-/// How long whoever has too many connections is told to wait: one may end any
+/// The time that a client with too many connections is told to wait. A place may become free at any
 /// time, or never.
 const CONNECTION_RETRY: Duration = Duration::from_secs(5);
 
-/// The limits in force, and who stands where.
+/// The limits in force, and how much of them each client has used.
 pub(crate) struct Limiter {
-    rules: RwLock<Rules>,
-    /// Whether connections are counted at all, from the beginning or never: a
-    /// count that began later would not know those that are there.
+    rules: SharedLock<Rules, place::Limits>,
+    /// `true` if connections are counted. The count must start with the first connection, because a
+    /// later start would miss the existing ones.
     counting: bool,
-    connections: Mutex<HashMap<Who, usize>>,
+    connections: Lock<HashMap<Who, usize>, place::Counts>,
     hits: [AtomicU64; Limit::ALL.len()],
 }
 
-/// What may be exchanged while the server runs.
+/// The limits that can be replaced while the server runs.
 struct Rules {
     limits: ClientLimits,
     handshakes: Option<Keyed>,
@@ -125,8 +124,8 @@ impl Rules {
         }
     }
 
-    /// Takes what clients have used already from `before`, where the rate is
-    /// the same: else whoever has used up everything would begin anew.
+    /// Takes over the usage from `before` wherever the rate has not changed. Without this, a client
+    /// that has used up its limits would start afresh.
     fn inherit(&mut self, mut before: Self) {
         let (new, old) = (self.limits, before.limits);
         for (same, rates, used) in [
@@ -170,30 +169,28 @@ impl Rules {
 impl Limiter {
     pub(crate) fn new(limits: ClientLimits) -> Self {
         Self {
-            rules: RwLock::new(Rules::new(limits)),
+            rules: SharedLock::new(Rules::new(limits)),
             counting: limits.connections_per_address.is_some()
                 || limits.connections_per_subject.is_some(),
-            connections: Mutex::default(),
+            connections: Lock::default(),
             hits: Default::default(),
         }
     }
 
-    /// Puts other limits in force.
+    /// Replaces the limits.
     pub(crate) fn set(&self, limits: ClientLimits) {
-        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = self.rules.write();
         let before = std::mem::replace(&mut *rules, Rules::new(limits));
         rules.inherit(before);
     }
 
-    /// Held for the length of one check.
-    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the limits for one check.
+    fn rules(&self) -> Reading<'_, Rules, place::Limits> {
+        self.rules.read()
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Who, usize>> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> Guard<'_, HashMap<Who, usize>, place::Counts> {
+        self.connections.lock()
     }
 
     fn hit(&self, limited: Limited) -> Limited {
@@ -201,22 +198,28 @@ impl Limiter {
         limited
     }
 
-    /// Counts a connection of these, unless one of them has too many.
-    pub(crate) fn join(&self, all: &[Who]) -> Result<(), Limited> {
+    /// Counts a connection for all of these, unless one of them has too many connections. If it
+    /// replaces a connection, that connection's own `leave` releases the places in `given_up`.
+    pub(crate) fn join(&self, all: &[Who], given_up: &[Who]) -> Result<(), Limited> {
         let mut counts = self.counts();
-        self.has_room(all, &counts)?;
+        self.has_room(all, given_up, &counts)?;
         for who in all {
             *counts.entry(who.clone()).or_default() += 1;
         }
         Ok(())
     }
 
-    /// Whether one more connection of these would be counted.
-    pub(crate) fn room(&self, all: &[Who]) -> Result<(), Limited> {
-        self.has_room(all, &self.counts())
+    /// Returns whether [`join`](Self::join) would count one more connection.
+    pub(crate) fn room(&self, all: &[Who], given_up: &[Who]) -> Result<(), Limited> {
+        self.has_room(all, given_up, &self.counts())
     }
 
-    fn has_room(&self, all: &[Who], counts: &HashMap<Who, usize>) -> Result<(), Limited> {
+    fn has_room(
+        &self,
+        all: &[Who],
+        given_up: &[Who],
+        counts: &HashMap<Who, usize>,
+    ) -> Result<(), Limited> {
         let limits = self.rules().limits;
         for who in all {
             let (limit, max) = match who {
@@ -224,6 +227,7 @@ impl Limiter {
                 _ => (Limit::AddressConnections, limits.connections_per_address),
             };
             let there = counts.get(who).copied().unwrap_or_default();
+            let there = there.saturating_sub(usize::from(given_up.contains(who)));
             if max.is_some_and(|max| there >= max) {
                 return Err(self.hit(Limited {
                     limit,
@@ -234,7 +238,7 @@ impl Limiter {
         Ok(())
     }
 
-    /// Counts a connection of these no more.
+    /// Ends the count of a connection for all of these.
     pub(crate) fn leave(&self, all: &[Who]) {
         let mut counts = self.counts();
         for who in all {
@@ -247,12 +251,12 @@ impl Limiter {
         }
     }
 
-    /// Whether any limit is in force.
+    /// Returns whether any limit is in force.
     pub(crate) fn limits_anything(&self) -> bool {
         self.rules().limits != ClientLimits::default()
     }
 
-    /// Whether connections are counted at all: a count for each costs memory.
+    /// Returns whether connections are counted. Each counted address or subject costs memory.
     pub(crate) fn counts_connections(&self) -> bool {
         self.counting
     }
@@ -272,7 +276,7 @@ impl Limiter {
             .map_err(|retry_after| self.hit(Limited { limit, retry_after }))
     }
 
-    /// Takes note of a connection that begins.
+    /// Counts a connection that begins.
     pub(crate) fn handshake(&self, who: Who) -> Result<(), Limited> {
         self.keyed(
             self.rules().handshakes.as_ref(),
@@ -282,31 +286,31 @@ impl Limiter {
         )
     }
 
-    /// Takes note of messages, requests, events, or frames that are none of these.
+    /// Counts messages, requests, events, or frames that are none of these.
     pub(crate) fn messages(&self, who: Option<Who>, count: usize) -> Result<(), Limited> {
         self.keyed(self.rules().messages.as_ref(), who, count, Limit::Messages)
     }
 
-    /// Takes note of bytes.
+    /// Counts bytes.
     pub(crate) fn bytes(&self, who: Option<Who>, count: usize) -> Result<(), Limited> {
         self.keyed(self.rules().bytes.as_ref(), who, count, Limit::Bytes)
     }
 
-    /// Takes note of a task that is made, if this one is.
+    /// Counts a task that is about to be created. A task that already exists is not counted.
     pub(crate) fn task(
         &self,
         who: Option<Who>,
         task_id: &TaskId,
         is_known: impl FnOnce(&TaskId) -> bool,
     ) -> Result<(), Limited> {
-        // Not under the lock: it asks the bus.
+        // The lock must not be held here, because `is_known` asks the bus.
         if self.rules().tasks.is_none() || is_known(task_id) {
             return Ok(());
         }
         self.keyed(self.rules().tasks.as_ref(), who, 1, Limit::Tasks)
     }
 
-    /// Checks that requests from an address do not come to nothing all the time.
+    /// Checks that not too many requests from an address have failed.
     pub(crate) fn may_fail(&self, address: &Who) -> Result<(), Limited> {
         let rules = self.rules();
         let Some(failures) = &rules.failures else {
@@ -321,15 +325,14 @@ impl Limiter {
         })
     }
 
-    /// Takes note of a request from an address that came to nothing.
+    /// Counts a failed request from an address.
     pub(crate) fn failed(&self, address: &Who) {
         if let Some(failures) = &self.rules().failures {
             failures.add(address, 1, Instant::now());
         }
     }
 
-    /// Reserves work that a client is about to cause. Returns how long to wait
-    /// before it is done.
+    /// Reserves work that a client is about to cause. Returns how long to wait before the work.
     pub(crate) fn reserve_work(&self, who: Option<&Who>, units: usize) -> Duration {
         let rules = self.rules();
         let (Some(work), Some(who)) = (&rules.work, who) else {
@@ -339,10 +342,10 @@ impl Limiter {
         reserved.unwrap_or_default()
     }
 
-    /// The same for a client that does not wait longer than `most`.
+    /// Like [`reserve_work`](Self::reserve_work), but for a client that waits at most `most`.
     ///
     /// # Errors
-    /// It would have to, and nothing was reserved.
+    /// Returns an error if the wait would be longer. Nothing was reserved.
     pub(crate) fn reserve_work_within(
         &self,
         who: Option<&Who>,
@@ -362,21 +365,21 @@ impl Limiter {
         })
     }
 
-    /// Gives back work that was reserved and not done.
+    /// Releases reserved work that was not done.
     pub(crate) fn spare_work(&self, who: Option<&Who>, units: usize) {
         if let (Some(work), Some(who)) = (&self.rules().work, who) {
             work.give_back(who, units);
         }
     }
 
-    /// Takes note of a message or request of a client that was refused.
+    /// Counts a refused message or request of a client.
     pub(crate) fn refused(&self, who: Option<&Who>) {
         if let (Some(refusals), Some(who)) = (&self.rules().refusals, who) {
             refusals.add(who, 1, Instant::now());
         }
     }
 
-    /// Checks that a client is not refused all the time.
+    /// Checks that not too many messages and requests of a client were refused.
     pub(crate) fn heeds(&self, who: Option<&Who>) -> Result<(), Limited> {
         let rules = self.rules();
         let (Some(refusals), Some(who)) = (&rules.refusals, who) else {
@@ -391,20 +394,20 @@ impl Limiter {
         })
     }
 
-    /// Takes note of work that a client has caused.
+    /// Counts work that a client has caused.
     pub(crate) fn worked(&self, who: Option<&Who>, units: usize) {
         if let (Some(work), Some(who)) = (&self.rules().work, who) {
             work.add(who, units, Instant::now());
         }
     }
 
-    /// What one connection may do, kept with it from its first message on.
+    /// Returns the rates of one connection. The connection keeps them from its first message on.
     pub(crate) fn own(&self) -> Own {
         let limits = self.rules().limits;
         Own::new(limits.messages_per_connection, limits.bytes_per_connection)
     }
 
-    /// Whether a connection has limits of its own.
+    /// Returns whether the messages or bytes of a connection are limited.
     pub(crate) fn has_own(&self) -> bool {
         let limits = self.rules().limits;
         limits.messages_per_connection.is_some()
@@ -413,7 +416,7 @@ impl Limiter {
             || limits.bytes_per_client.is_some()
     }
 
-    /// Counts a refusal by a limit that somebody else keeps.
+    /// Counts a refusal by a limit that the caller enforces.
     pub(crate) fn count(&self, limit: Limit) {
         self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -423,7 +426,7 @@ impl Limiter {
         self.hit(Limited { limit, retry_after })
     }
 
-    /// Forgets those who have all of what they may again.
+    /// Removes the entries of clients whose limits are fully available again.
     pub(crate) fn tidy(&self) {
         let rules = self.rules();
         let all = [
@@ -459,7 +462,8 @@ impl Limiter {
 }
 
 impl Access {
-    /// Whom the limits of a client count against.
+    /// Returns the subject or the address that the limits of this client count. Returns `None` if
+    /// neither is known.
     pub(crate) fn who(&self, addr: Option<std::net::SocketAddr>) -> Option<Who> {
         let subject = self.subject().map(|name| Who::Subject(name.clone()));
         subject.or_else(|| addr.map(|addr| Who::of(addr.ip())))
@@ -500,13 +504,13 @@ mod tests {
             ..ClientLimits::default()
         };
         let limiter = Limiter::new(most(3));
-        limiter.join(&all).unwrap();
-        limiter.join(&all).unwrap();
+        limiter.join(&all, &[]).unwrap();
+        limiter.join(&all, &[]).unwrap();
         limiter.set(most(1));
-        assert!(limiter.join(&all).is_err());
+        assert!(limiter.join(&all, &[]).is_err());
         limiter.leave(&all);
-        assert!(limiter.join(&all).is_err());
+        assert!(limiter.join(&all, &[]).is_err());
         limiter.leave(&all);
-        limiter.join(&all).unwrap();
+        limiter.join(&all, &[]).unwrap();
     }
 }

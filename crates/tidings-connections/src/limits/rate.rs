@@ -1,9 +1,9 @@
 //! The buckets of many clients, and those of one connection.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tidings_bus::lock::{Guard, Lock, place};
 use tokio::time::Instant;
 
 use super::Who;
@@ -12,32 +12,32 @@ use super::bucket::{Bucket, Rate};
 /// One rate for each of many clients.
 pub(crate) struct Keyed {
     rate: Rate,
-    /// A leaf lock, held for the length of one step.
-    buckets: Mutex<HashMap<Who, Bucket>>,
+    /// No other lock is taken while this lock is held. It is held for one step only.
+    buckets: Lock<HashMap<Who, Bucket>, place::Leaf>,
 }
 
 impl Keyed {
     pub(crate) fn new(rate: Rate) -> Self {
         Self {
             rate,
-            buckets: Mutex::default(),
+            buckets: Lock::default(),
         }
     }
 
-    fn buckets(&self) -> MutexGuard<'_, HashMap<Who, Bucket>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buckets(&self) -> Guard<'_, HashMap<Who, Bucket>, place::Leaf> {
+        self.buckets.lock()
     }
 
-    /// Takes some; else says how long until there is as much.
+    /// Takes `count` for this client. Otherwise returns the time until there is as much.
     pub(crate) fn take(&self, who: Who, count: usize) -> Result<(), Duration> {
         let mut buckets = self.buckets();
-        // Under the lock, so that the times of one client never go back.
+        // The clock is read under the lock, so that the times of one client never go back.
         let now = Instant::now();
         let bucket = buckets.entry(who).or_default();
         bucket.take(self.rate, count, now)
     }
 
-    /// Forgets the clients whose bucket is full.
+    /// Removes the clients whose bucket is full.
     pub(crate) fn tidy(&self) {
         let mut buckets = self.buckets();
         let now = Instant::now();
@@ -68,7 +68,7 @@ impl Own {
         }
     }
 
-    /// Takes some messages, or frames that are none.
+    /// Takes messages, or frames that are no messages.
     pub(crate) fn messages(&mut self, count: usize) -> Result<(), Duration> {
         take(&mut self.messages, count)
     }

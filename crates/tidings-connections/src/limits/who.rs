@@ -1,13 +1,13 @@
-//! Whom limits count.
+//! The addresses and subjects that limits count.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A client, as far as limits tell clients apart.
+/// A client as limits distinguish clients: by subject or by address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Who {
     V4([u8; 4]),
-    /// The first 64 bits: the rest is a host's to choose.
+    /// The first 64 bits. A host may choose the other 64 bits freely.
     V6([u8; 8]),
     Subject(Arc<str>),
 }

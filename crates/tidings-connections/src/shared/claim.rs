@@ -1,14 +1,14 @@
 //! Claims: how a client moves to this node.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidings_bus::{Claim, Claimed, ClientStanding, ClientState, KeptClient, Place};
-use tidings_protocol::{ClientId, Pattern, TaskId};
+use tidings_protocol::{ClientId, TaskId};
 
 use super::everywhere::Question;
 use super::{Held, PATIENCE, PRESENCE_TTL, Shared, lock};
 use crate::close::CloseReason;
+use crate::group::Group;
 use crate::kept::Watching;
 use crate::manager::{AdmissionError, ConnectRequest, Inner};
 use crate::resume::{Kept, ResumeToken, TokenHash};
@@ -23,9 +23,9 @@ pub(crate) struct Ticket {
     pub(crate) token: ResumeToken,
     subject: Option<String>,
     resumed: Option<KeptClient>,
-    /// Whether the directory has confirmed the claim.
+    /// `true` if the directory has confirmed the claim.
     claimed: bool,
-    used: AtomicBool,
+    used: bool,
 }
 
 impl std::fmt::Debug for Ticket {
@@ -46,18 +46,18 @@ impl Ticket {
         Some(kept)
     }
 
-    /// Returns the tasks and patterns that the client will resume.
-    fn watched(&self) -> (Vec<TaskId>, Vec<Pattern>) {
+    /// Returns the tasks and groups that the client will resume.
+    pub(crate) fn watched(&self) -> (Vec<TaskId>, Vec<Group>) {
         let kept = self.resumed.as_ref();
         let kept = kept.map(|resumed| Watching::read(&resumed.record).into_kept());
         let kept = kept.unwrap_or_default();
         let tasks = kept.subscriptions.into_iter().map(|known| known.task_id);
-        (tasks.collect(), kept.patterns)
+        (tasks.collect(), kept.groups)
     }
 
     /// Records that the client is connected, registered and greeted.
-    pub(crate) fn used(&self) {
-        self.used.store(true, Ordering::Release);
+    pub(crate) fn used(mut self) {
+        self.used = true;
         let looked = self.shared.arrived(&self.client_id);
         if looked || self.resumed.is_some() {
             self.shared.pull_soon(&self.client_id);
@@ -68,7 +68,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if *self.used.get_mut() {
+        if self.used {
             return;
         }
         self.shared.arrived(&self.client_id);
@@ -128,19 +128,18 @@ impl Shared {
 }
 
 impl Inner {
-    /// Makes the client of a request this node's. Gives the tasks and patterns
-    /// that it comes back to. A client that asks for another owner's id gets a new
-    /// one, as where there is one node.
+    /// Claims the client of a request for this node. A client that asks for another owner's id gets
+    /// a new one, just as on a single node.
     pub(crate) async fn claim(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         request: &mut ConnectRequest,
-    ) -> Result<(Vec<TaskId>, Vec<Pattern>), AdmissionError> {
+    ) -> Result<Ticket, AdmissionError> {
         self.check(request)?;
         self.release_id_of_another(request);
         loop {
             match self.claim_once(shared, request).await? {
-                Some(watched) => return Ok(watched),
+                Some(ticket) => return Ok(ticket),
                 None => {
                     request.client_id = None;
                     request.resume_token = None;
@@ -149,12 +148,12 @@ impl Inner {
         }
     }
 
-    /// The same; none if the id is another owner's.
+    /// Claims the client once. Returns `None` if the id belongs to another owner.
     async fn claim_once(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         request: &mut ConnectRequest,
-    ) -> Result<Option<(Vec<TaskId>, Vec<Pattern>)>, AdmissionError> {
+    ) -> Result<Option<Ticket>, AdmissionError> {
         let client_id = request
             .client_id
             .get_or_insert_with(ClientId::generate)
@@ -173,7 +172,7 @@ impl Inner {
             subject: subject.clone(),
             resumed: None,
             claimed: false,
-            used: AtomicBool::new(false),
+            used: false,
         };
         let claim = Claim {
             client_id: client_id.clone(),
@@ -203,9 +202,7 @@ impl Inner {
             }
         }
         ticket.claimed = true;
-        let watched = ticket.watched();
-        request.ticket = Some(Arc::new(ticket));
-        Ok(Some(watched))
+        Ok(Some(ticket))
     }
 
     /// Called after an unused claim. Returns whether the client stays with this node for another

@@ -20,13 +20,13 @@ const LIST_BYTES: usize = 3 * 1024 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
-    /// Who is connected, or who watches a task?
+    /// Asks for the connections, or for the connections that watch a task.
     Connections { task_id: Option<TaskId> },
-    /// What is known about a client?
+    /// Asks for the connection of a client.
     Connection { client_id: ClientId },
     /// Close a client's connection, and delete the client.
     Kick { client_id: ClientId },
-    /// What do the counters say?
+    /// Asks for the counters.
     Stats,
     /// Hand a client over. The mark identifies the stay of the client that is meant.
     Yield { client_id: ClientId, mark: String },
@@ -72,7 +72,7 @@ pub struct NodeStats {
 #[error("the node that the client is connected to ({0}) does not answer")]
 pub struct Unanswered(pub String);
 
-/// Why a personal message could not be sent.
+/// The reason why a personal message could not be sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -173,8 +173,11 @@ impl ConnectionManager {
         Some(shared.neighbours.name())
     }
 
-    /// Returns the connections of all nodes, or those that watch a task. Waits at most one second
-    /// for nodes that do not answer, and names these.
+    /// Returns the connections of all nodes, or only the connections that watch a task. Waits at
+    /// most one second for nodes that do not answer, and names these.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub async fn all_connections(&self, task_id: Option<&TaskId>) -> Connections {
         let Some(shared) = self.inner.shared.get() else {
             let connections = self.connections(task_id);
@@ -213,6 +216,9 @@ impl ConnectionManager {
     ///
     /// # Errors
     /// Returns an error if the client's node or the directory does not answer.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub async fn any_connection(&self, client_id: &ClientId) -> Result<Option<Value>, Unanswered> {
         let Some(shared) = self.inner.shared.get() else {
             let info = self.connection(client_id);
@@ -252,6 +258,9 @@ impl ConnectionManager {
     }
 
     /// Returns the counters of all nodes, this node first, or `None` without a cluster.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub async fn all_stats(&self) -> Option<Vec<NodeStats>> {
         let shared = self.inner.shared.get()?;
         let mut all = vec![NodeStats {
@@ -275,6 +284,9 @@ impl ConnectionManager {
     /// # Errors
     /// Returns an error if the shared directory cannot be reached. If the client's node cannot be
     /// reached, it closes the connection later.
+    ///
+    /// # Cancel safety
+    /// A dropped future leaves open whether the client was deleted. Call it again.
     pub async fn kick(&self, client_id: &ClientId) -> Result<bool, StoreError> {
         let here = self.inner.kick(client_id);
         let Some(shared) = self.inner.shared.get() else {

@@ -3,7 +3,7 @@
 //! A client belongs to the node that has *claimed* it, in a directory that all nodes share. Its
 //! node writes the client's state there. A node that claims the client continues from that state,
 //! and later writes of the previous node are refused. So two nodes never speak for the same client,
-//! whatever they know about each other.
+//! even if they know nothing of each other.
 //!
 //! The client's inbox is in the directory too, which numbers the messages. The client's node keeps
 //! a copy for the connection, which reads it like a task.
@@ -20,9 +20,10 @@ mod writer;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tidings_bus::lock::{Guard, Lock, place};
 use tidings_bus::{ClientDirectory, ClientStanding, Neighbours, Place};
 use tidings_protocol::ClientId;
 use tokio::sync::Notify;
@@ -47,8 +48,8 @@ pub(crate) const PRESENCE_TTL: Duration = Duration::from_secs(120);
 pub(crate) struct Shared {
     pub(crate) directory: Arc<dyn ClientDirectory>,
     pub(crate) neighbours: Arc<dyn Neighbours>,
-    held: Mutex<HashMap<ClientId, Held>>,
-    todo: Mutex<Todo>,
+    held: Lock<HashMap<ClientId, Held>, place::Claims>,
+    todo: Lock<Todo, place::Leaf>,
     wake: Notify,
     turns: Vec<tokio::sync::Mutex<()>>,
     /// Held while the pending work is done, so that it is done once.
@@ -62,7 +63,7 @@ struct Held {
     coming: u32,
     /// The hash of the last written state, and when it was written.
     written: Option<(u64, Instant)>,
-    /// Whether the directory may have messages that this node does not have.
+    /// `true` if the directory may have messages that this node does not have.
     looked: bool,
 }
 
@@ -75,8 +76,8 @@ struct Todo {
     owed: VecDeque<ClientStanding>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T, P: place::Place>(lock: &Lock<T, P>) -> Guard<'_, T, P> {
+    lock.lock()
 }
 
 impl Shared {
@@ -87,8 +88,8 @@ impl Shared {
         Arc::new(Self {
             directory,
             neighbours,
-            held: Mutex::default(),
-            todo: Mutex::default(),
+            held: Lock::default(),
+            todo: Lock::default(),
             wake: Notify::new(),
             working: tokio::sync::Mutex::new(()),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),

@@ -9,12 +9,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tidings_bus::{ClientStanding, ClientState, ClientWritten, Heard, StoreError};
 use tidings_protocol::ClientId;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::everywhere::Question;
 use super::{PRESENCE_TTL, Shared, lock};
@@ -209,7 +208,7 @@ impl Inner {
     fn inbox_of(&self, connection: &Connection) -> Kept {
         let mut kept = self.standing_of(connection).unwrap_or_default();
         kept.subscriptions.clear();
-        kept.patterns.clear();
+        kept.groups.clear();
         kept
     }
 
@@ -241,25 +240,18 @@ impl Inner {
             }
         }
         let pulls = pulls.into_iter().map(|id| (id, true));
-        let mut all = pulls.chain(writes.into_iter().map(|id| (id, false)));
-        loop {
-            let mut some = JoinSet::new();
-            for (id, pull) in all.by_ref().take(CONCURRENT) {
-                let (inner, shared) = (Arc::clone(self), Arc::clone(shared));
-                some.spawn(async move {
-                    if pull {
-                        inner.pull(&shared, &id).await;
-                    } else if let Err(error) = inner.write_client(&shared, &id).await {
-                        tracing::debug!(%error, "the state of a client will be written later");
-                        lock(&shared.todo).writes.insert(id);
-                    }
-                });
+        let all = pulls.chain(writes.into_iter().map(|id| (id, false)));
+        let one = |(id, pull): (ClientId, bool)| async move {
+            if pull {
+                self.pull(shared, &id).await;
+            } else if let Err(error) = self.write_client(shared, &id).await {
+                tracing::debug!(%error, "the state of a client will be written later");
+                lock(&shared.todo).writes.insert(id);
             }
-            if some.is_empty() {
-                break;
-            }
-            while some.join_next().await.is_some() {}
-        }
+        };
+        futures_util::stream::iter(all)
+            .for_each_concurrent(CONCURRENT, one)
+            .await;
         let todo = lock(&shared.todo);
         before == 0 || todo.writes.len() + todo.owed.len() < before
     }
@@ -298,14 +290,13 @@ impl Inner {
 }
 
 /// Does the pending work until the manager is dropped.
-pub(crate) async fn run(inner: Weak<Inner>, shared: Arc<Shared>, stop: CancellationToken) {
+pub(crate) async fn run(inner: Weak<Inner>, shared: Arc<Shared>) {
     let mut round = Instant::now() + ROUND;
     let mut from = 0;
     loop {
         tokio::select! {
             () = tokio::time::sleep_until(round) => {}
             () = shared.wake.notified() => tokio::time::sleep(COLLECT).await,
-            () = stop.cancelled() => return,
         }
         let Some(inner) = inner.upgrade() else { return };
         if Instant::now() >= round {
@@ -314,10 +305,8 @@ pub(crate) async fn run(inner: Weak<Inner>, shared: Arc<Shared>, stop: Cancellat
         }
         if !inner.work(&shared).await {
             drop(inner);
-            tokio::select! {
-                () = tokio::time::sleep(RETRY) => shared.wake.notify_one(),
-                () = stop.cancelled() => return,
-            }
+            tokio::time::sleep(RETRY).await;
+            shared.wake.notify_one();
         }
     }
 }
@@ -327,16 +316,9 @@ pub(crate) async fn hear(
     inner: Weak<Inner>,
     shared: Arc<Shared>,
     mut heard: mpsc::Receiver<Heard>,
-    stop: CancellationToken,
 ) {
-    loop {
-        let next = tokio::select! {
-            next = heard.recv() => next,
-            () = stop.cancelled() => return,
-        };
-        let (Some(next), Some(inner)) = (next, inner.upgrade()) else {
-            return;
-        };
+    while let Some(next) = heard.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
         match next {
             Heard::Lost => shared.write_all_again(),
             Heard::Told(message) => {
@@ -349,9 +331,9 @@ pub(crate) async fn hear(
                     // The question comes from a newer version. This node cannot answer it.
                     continue;
                 };
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    let said = inner.answer(&shared, question).await;
+                let (shared, asked) = (Arc::clone(&shared), Arc::clone(&inner));
+                inner.own.spawn(async move {
+                    let said = asked.answer(&shared, question).await;
                     // The node that asked may no longer be waiting.
                     let _ = answer.send(said);
                 });

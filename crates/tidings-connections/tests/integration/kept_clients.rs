@@ -1,4 +1,4 @@
-//! Clients are written a few at a time, and only those that have changed.
+//! The keeper writes a few clients at a time, and only clients that have changed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use tidings_connections::{
     Access, ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig,
 };
 use tidings_protocol::{ClientId, Data, TaskId};
-use tidings_testkit::{LineWire, PipeSocket};
+use tidings_testkit::{LineWire, PipeSocket, connect};
 
 const CLIENTS: usize = 1_000;
 /// With a higher number, publishers and new clients would wait.
@@ -71,7 +71,7 @@ impl World {
         let mut request = ConnectRequest::to_task(task(number), Access::unrestricted());
         request.client_id = Some(client(number));
         let pipe = Box::new(PipeSocket::new(64 * 1024));
-        let guard = self.manager.connect(request, pipe, &LineWire).unwrap();
+        let guard = connect(&self.manager, request, pipe, &LineWire).unwrap();
         drive(&guard).await;
         guard
     }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod connection_life;
 mod kept_clients;
 mod many_tasks;
 mod simulation;
+mod trees;
 mod unread_messages;

@@ -1,10 +1,13 @@
 //! The invariant under many faults at once: a seeded simulation.
 //!
-//! Slow readers, cuts, resumes by position and by token, newcomers, subscriptions
-//! that come and go, tight retention, conflation, deleted tasks and restarts, in an
-//! order that the seed decides. Every client checks every message; at the end every
-//! client must have come to the head of everything it watches, and what it received,
-//! folded, must be the server's state, outputs included.
+//! The seed decides the order of the steps. They include slow readers, broken connections, resumes
+//! by position and by token, and new clients. Subscriptions change, retention is tight, events are
+//! conflated, and tasks are deleted. Tasks ask questions and form trees, and the server restarts.
+//!
+//! Every client checks every message. At the end every client must have reached the head of
+//! everything that it watches. The events that it received, folded, must give the server's state,
+//! outputs included. Exactly one of two answers to a question is accepted. At rest, each parent
+//! has counted its children correctly.
 //!
 //! A few clients with several tasks test a single connection. A crowd on one task, larger than a
 //! slice of the fan-out pass, tests the pass.
@@ -22,16 +25,21 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use tidings_bus::{BusConfig, EventBus, LogLimits, SkipPolicy};
+use tidings_bus::{BusConfig, EventBus, Kin, LogLimits, SkipPolicy, Sums};
 use tidings_connections::{
     Access, CloseReason, ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig,
 };
-use tidings_protocol::{Data, EventType, NewEvent, Since, TaskError, TaskId};
-use tidings_testkit::{LINES, LineReader, LineWire, PipeSocket, WireChecker, simulate_seeds};
+use tidings_protocol::{
+    Data, EventType, ItemId, Json, NewEvent, Since, TaskError, TaskId, TaskSnapshot,
+};
+use tidings_testkit::{
+    LINES, LineReader, LineWire, PipeSocket, WireChecker, connect, simulate_seeds,
+};
 
 /// The number of steps for each seed.
 const STEPS: usize = 60;
 const TASKS: [&str; 4] = ["a-1", "a-2", "b-1", "c"];
+const QUESTION: &str = "sure";
 const PATTERNS: [&str; 3] = ["a-*", "*", "b-*"];
 
 /// The participants of a simulation.
@@ -47,7 +55,7 @@ struct Cast {
 }
 
 const FEW: Cast = Cast {
-    seeds: 10_000,
+    seeds: 2_500,
     clients: 3,
     most: 5,
     tasks: &TASKS,
@@ -73,14 +81,19 @@ struct Node {
 }
 
 impl Node {
-    fn new(limits: LogLimits, skip: SkipPolicy) -> Self {
-        let config = BusConfig::default()
-            .framing(LINES)
+    /// Creates a node. If `reframes`, the bus does not frame events as lines, so that each
+    /// connection frames them anew.
+    fn new(limits: LogLimits, skip: SkipPolicy, reframes: bool) -> Self {
+        let mut config = BusConfig::default()
             .log_limits(limits)
             .sweep_interval(Duration::from_millis(100))
             .finished_events_ttl(Duration::from_millis(300))
             .pinned_ttl(Duration::from_millis(600))
             .idle_ttl(Duration::from_secs(1));
+        if !reframes {
+            config = config.framing(LINES);
+        }
+        tidings_bus::lock::check_order();
         let bus = EventBus::new(config).unwrap();
         let config = ConnectionsConfig::default()
             .skip(skip)
@@ -156,7 +169,7 @@ impl Client {
         self.pipe = PipeSocket::new([1, 100, 1_000, 20_000][rng.usize(..4)]);
         self.reader = LineReader::default();
         let socket = Box::new(self.pipe.clone());
-        let guard = node.manager.connect(request, socket, &LineWire).unwrap();
+        let guard = connect(&node.manager, request, socket, &LineWire).unwrap();
         self.connection = Some(guard.connection().clone());
         self.driver = Some(tokio::spawn(drive(guard)));
     }
@@ -266,7 +279,9 @@ impl Client {
                     for task in TASKS.into_iter().filter(|task| matches(pattern, task)) {
                         self.answered(task);
                         let patterns = &self.confirmed;
-                        let wanted = patterns.iter().any(|pattern| matches(pattern, task));
+                        let wanted = patterns.iter().any(|pattern| matches(pattern, task))
+                            // The client has also asked about the task itself, and has no answer.
+                            || self.changed.iter().any(|changed| changed == task);
                         if !wanted && !self.explicit.contains(task) {
                             self.checker.forget(task);
                         }
@@ -361,15 +376,70 @@ fn matches(pattern: &str, task: &str) -> bool {
 
 fn random_event(rng: &mut Rng) -> NewEvent {
     match rng.u8(..22) {
-        0 => NewEvent::task_started("t"),
+        0 => match rng.usize(..=TASKS.len()) {
+            // A circle, or a task that is its own parent, is refused.
+            at if at < TASKS.len() => {
+                NewEvent::subtask_started("t", &TaskId::new(TASKS[at]).unwrap())
+            }
+            _ => NewEvent::task_started("t"),
+        },
         1 => NewEvent::task_completed(None),
         2 => NewEvent::task_failed(TaskError::new("broken")),
         3..=8 => NewEvent::progress(f64::from(rng.u8(..101)), "working"),
-        9..=11 => NewEvent::log("x".repeat(rng.usize(..300))),
+        9 => NewEvent::input_required(QUESTION, "Sure?", None),
+        10..=11 => NewEvent::log("x".repeat(rng.usize(..300))),
         // With these shares and seeds, about a million deltas in all.
         12..=18 => NewEvent::output_delta(["o", "p"][rng.usize(..2)], "wörd "),
         _ => NewEvent::new("custom".parse::<EventType>().unwrap(), Data::empty()),
     }
+}
+
+/// Answers a question twice at the same time. Exactly one answer wins, if it is open.
+async fn answer_twice(bus: &EventBus, task: &TaskId) {
+    let id = ItemId::new(QUESTION).unwrap();
+    let state = bus.snapshot(task);
+    let asks = |state: &TaskSnapshot| {
+        state
+            .pending_inputs
+            .iter()
+            .any(|input| input.input_id == id)
+    };
+    let open = state.is_some_and(|state| asks(&state));
+    let value = Json::parse("true").unwrap();
+    let (one, other) = tokio::join!(
+        bus.answer(task, &id, &value, "ann"),
+        bus.answer(task, &id, &value, "bob"),
+    );
+    let won = usize::from(one.is_ok()) + usize::from(other.is_ok());
+    assert_eq!(won, usize::from(open), "{task}: {one:?}, {other:?}");
+}
+
+/// Lets the bus come to rest. Checks that every parent says what its children are.
+async fn rest(bus: &EventBus) {
+    for _ in 0..40 {
+        settle().await;
+        let all = bus.list("", None, None, usize::MAX);
+        let differs = all.iter().find_map(|parent| {
+            let mut sums = Sums::default();
+            let kin = all.iter().filter_map(|child| Kin::of(child));
+            kin.filter(|kin| kin.parent == parent.task_id)
+                .for_each(|kin| sums.add(&kin));
+            let said = parent.children.as_ref().map(|said| {
+                let ended = [said.completed, said.failed, said.cancelled];
+                let [completed, failed, cancelled] = ended;
+                let counts = [said.pending, said.running, completed, failed, cancelled];
+                (counts, said.progress)
+            });
+            let are = (sums.total() > 0).then(|| (sums.counts, sums.progress()));
+            (said != are).then(|| format!("{} says {said:?}, not {are:?}", parent.task_id))
+        });
+        match differs {
+            None => return,
+            Some(differs) => trace(|| differs),
+        }
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    panic!("a parent does not come to say what its children are");
 }
 
 async fn settle() {
@@ -385,12 +455,13 @@ async fn simulate(cast: Cast, seed: u64) {
         max_bytes: 1 << rng.u32(10..18),
     };
     let skip = SkipPolicy::behind([1, 8, u64::MAX][rng.usize(..3)]);
-    let mut node = Node::new(limits, skip);
+    let reframes = rng.bool();
+    let mut node = Node::new(limits, skip, reframes);
     let mut clients = Vec::new();
     come(cast.clients, cast, &mut clients, &node, &mut rng);
     for _ in 0..STEPS {
         let at = rng.usize(..clients.len());
-        match rng.u8(..34) {
+        match rng.u8(..36) {
             0..=11 => {
                 let task = TaskId::new(cast.some_task(&mut rng)).unwrap();
                 for _ in 0..rng.usize(1..30) {
@@ -420,6 +491,10 @@ async fn simulate(cast: Cast, seed: u64) {
                 trace(|| format!("{task} is removed"));
                 node.bus.remove(&task).await.unwrap();
             }
+            34..=35 => {
+                let task = TaskId::new(cast.some_task(&mut rng)).unwrap();
+                answer_twice(&node.bus, &task).await;
+            }
             30 => tokio::time::advance(Duration::from_millis(rng.u64(..2_000))).await,
             31..=32 => {
                 // An event may still be on its way to the earlier clients.
@@ -437,7 +512,7 @@ async fn simulate(cast: Cast, seed: u64) {
                     client.cut(rng.bool()).await;
                 }
                 node.bus.shutdown().await;
-                node = Node::new(limits, skip);
+                node = Node::new(limits, skip, reframes);
                 for client in &mut clients {
                     client.connect_fresh(&node, &mut rng);
                 }
@@ -459,6 +534,7 @@ fn come(count: usize, cast: Cast, clients: &mut Vec<Client>, node: &Node, rng: &
 
 /// Lets every client read to the end. Checks that each has the newest event and the right state.
 async fn finish(node: &Node, clients: &mut [Client]) {
+    rest(&node.bus).await;
     let mut quiet = 0;
     while quiet < 3 {
         settle().await;
@@ -490,23 +566,13 @@ async fn finish(node: &Node, clients: &mut [Client]) {
 }
 
 #[test]
-fn invariant_holds_first_quarter() {
-    simulate_seeds(0, 4, FEW.seeds, |seed| simulate(FEW, seed));
+fn invariant_holds_first_half() {
+    simulate_seeds(0, 2, FEW.seeds, |seed| simulate(FEW, seed));
 }
 
 #[test]
-fn invariant_holds_second_quarter() {
-    simulate_seeds(1, 4, FEW.seeds, |seed| simulate(FEW, seed));
-}
-
-#[test]
-fn invariant_holds_third_quarter() {
-    simulate_seeds(2, 4, FEW.seeds, |seed| simulate(FEW, seed));
-}
-
-#[test]
-fn invariant_holds_fourth_quarter() {
-    simulate_seeds(3, 4, FEW.seeds, |seed| simulate(FEW, seed));
+fn invariant_holds_second_half() {
+    simulate_seeds(1, 2, FEW.seeds, |seed| simulate(FEW, seed));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use tidings_connections::{
     Access, ConnectRequest, ConnectionGuard, ConnectionManager, ConnectionsConfig,
 };
 use tidings_protocol::{ClientId, Data, Secret};
-use tidings_testkit::{LineReader, LineWire, PipeSocket};
+use tidings_testkit::{LineReader, LineWire, PipeSocket, connect};
 
 struct World {
     manager: ConnectionManager,
@@ -21,7 +21,7 @@ impl World {
         request.client_id = Some(ClientId::new("laptop").unwrap());
         request.resume_token = self.token.clone();
         let socket = Box::new(pipe.clone());
-        let guard = self.manager.connect(request, socket, &LineWire).unwrap();
+        let guard = connect(&self.manager, request, socket, &LineWire).unwrap();
         (guard, pipe)
     }
 

@@ -46,6 +46,9 @@ pub enum Told {
 ///
 /// # Errors
 /// Returns [`FileError`] if the directory cannot be copied.
+///
+/// # Cancel safety
+/// If the future is dropped, the copy is still completed in the background.
 pub async fn copy_data(from: &Path, into: &Path) -> Result<Copied, FileError> {
     back_up(from, into).await.map_err(|error| match error {
         CopyError::Source(OpenError::InUse { path }) => FileError::Running { path },
@@ -53,7 +56,7 @@ pub async fn copy_data(from: &Path, into: &Path) -> Result<Copied, FileError> {
     })
 }
 
-/// Why a command for files failed.
+/// The reason why a command for files failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -92,7 +95,7 @@ pub enum FileError {
     Key {
         /// The file.
         path: PathBuf,
-        /// Why the key cannot be used.
+        /// The reason why the key cannot be used.
         #[source]
         cause: tidings_auth::KeyError,
     },
@@ -106,7 +109,7 @@ pub enum FileError {
         /// The directory.
         path: PathBuf,
     },
-    /// The data directory is damaged, or of another program.
+    /// The data directory is damaged, or it belongs to another program.
     #[error("the data directory cannot be opened")]
     Store(#[source] OpenError),
     /// The data directory could not be copied.

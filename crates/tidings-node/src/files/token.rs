@@ -62,8 +62,7 @@ pub struct Arguments {
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     publish: Vec<Target>,
 
-    /// Tasks whose questions may be answered; those that may be commanded are among
-    /// them
+    /// Tasks whose questions may be answered; the tasks that may be commanded are included
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     answer: Vec<Target>,
 

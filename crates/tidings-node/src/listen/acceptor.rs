@@ -4,6 +4,7 @@ use std::io;
 
 use async_trait::async_trait;
 use tidings_tls::Tls;
+use tidings_transport::PeerCertificates;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A stream that can be read and written.
@@ -19,14 +20,20 @@ pub type BoxedStream = Box<dyn Stream>;
 pub struct Accepted {
     /// The stream that carries HTTP.
     pub stream: BoxedStream,
-    /// Whether both sides agreed on HTTP/2. Otherwise the connection uses HTTP/1.1.
+    /// True if both sides agreed on HTTP/2. Otherwise, the connection uses HTTP/1.1.
     pub h2: bool,
+    /// The certificates that the client has shown. Requests carry them as an extension.
+    pub certificates: Option<PeerCertificates>,
 }
 
 impl Accepted {
-    /// Creates an accepted connection.
+    /// Creates an accepted connection of a client that has shown no certificate.
     pub fn new(stream: BoxedStream, h2: bool) -> Self {
-        Self { stream, h2 }
+        Self {
+            stream,
+            h2,
+            certificates: None,
+        }
     }
 }
 
@@ -37,6 +44,9 @@ pub trait Acceptor: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns an error if the client uses another protocol, or if it disconnects.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe. Dropping the future drops the stream, which closes the connection.
     async fn accept(&self, stream: BoxedStream) -> io::Result<Accepted>;
 }
 
@@ -44,6 +54,14 @@ pub trait Acceptor: Send + Sync + 'static {
 impl Acceptor for Tls {
     async fn accept(&self, stream: BoxedStream) -> io::Result<Accepted> {
         let (stream, h2) = Tls::accept(self, stream).await?;
-        Ok(Accepted::new(Box::new(stream), h2))
+        let shown = stream.get_ref().1.peer_certificates();
+        let certificates = shown.map(|shown| {
+            let shown = shown.iter().map(|certificate| certificate.to_vec());
+            PeerCertificates(shown.collect())
+        });
+        Ok(Accepted {
+            certificates,
+            ..Accepted::new(Box::new(stream), h2)
+        })
     }
 }

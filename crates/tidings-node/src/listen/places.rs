@@ -1,4 +1,4 @@
-//! Places for HTTP connections, which guards hold.
+//! Places for HTTP connections. Guards hold the places.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ struct State {
 #[derive(Clone)]
 pub(crate) struct Places(Arc<Mutex<State>>);
 
-/// Why a new connection gets no place.
+/// The reason why a new connection gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoPlace {
     /// Its address already has as many connections as one address may have.
@@ -110,12 +110,12 @@ impl Drop for Inner {
 pub(crate) struct Place(Arc<Inner>);
 
 impl Place {
-    /// Returns whether the connection may only request `/healthz` and `/readyz`.
+    /// Returns true if the connection may only request `/healthz` and `/readyz`.
     pub(crate) fn is_for_probes(&self) -> bool {
         self.0.probes_only
     }
 
-    /// Returns whether another connection was ended for this one.
+    /// Returns true if another connection was ended for this one.
     pub(crate) fn makes_room(&self) -> bool {
         self.0.makes_room
     }
@@ -154,7 +154,7 @@ pub(crate) type Kept<E> = Response<UnsyncBoxBody<Bytes, E>>;
 /// A request that is being answered.
 pub(crate) struct Held {
     place: Place,
-    /// Whether the response is an event stream, which is counted as a client connection instead.
+    /// True if the response is an event stream, which is counted as a client connection instead.
     elsewhere: bool,
 }
 

@@ -14,10 +14,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tidings_connections::Limit;
 use tidings_transport::{
-    Body, HandshakeHold, PeerAddr, Problem, ResponseFuture, TidingsService, WriteDeadline,
+    Body, HandshakeHold, PeerAddr, PeerCertificates, Problem, ResponseFuture, TidingsService,
+    WriteDeadline,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -34,18 +35,11 @@ const MAX_HEAD: usize = 16 * 1024;
 /// The same limit for HTTP/2, which counts 32 bytes more for each field (RFC 9113 §6.5.2).
 const MAX_HEAD_H2: u32 = 32 * 1024;
 
-/// The most concurrent requests on one HTTP/2 connection. Each may be a stream of events.
-const MAX_STREAMS: u32 = 128;
-
 /// The bytes that one HTTP/2 stream buffers for a client that does not read. All streams of a
 /// connection together buffer up to 2 MiB.
 const SEND_BUFFER_H2: usize = 16 * 1024;
 
-/// How long an HTTP/2 connection may stay open without a request. For HTTP/1.1, the deadline for a
-/// request's head limits this.
-const IDLE_H2: Duration = Duration::from_secs(60);
-
-/// How long a connection that makes room for another may take to end properly.
+/// The time that a connection gets to end properly, if it makes room for another.
 const MAKING_ROOM: Duration = Duration::from_secs(1);
 
 /// The first and the longest pause after `accept` failed, for example because the process has no
@@ -81,6 +75,7 @@ const BACKLOG: u32 = 4_096;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a server accepts connections only while run() is polled"]
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
@@ -102,6 +97,9 @@ impl Server {
     ///
     /// # Errors
     /// Returns an error if the address is in use, or does not belong to this machine.
+    ///
+    /// # Cancel safety
+    /// The future completes at its first poll.
     pub async fn bind(addr: SocketAddr, service: TidingsService) -> io::Result<Self> {
         let socket = match addr {
             SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
@@ -128,7 +126,6 @@ impl Server {
     }
 
     /// Sets the handshake that every connection performs first, such as TLS.
-    #[must_use]
     pub fn secured(mut self, acceptor: Arc<dyn Acceptor>) -> Self {
         self.acceptor = Some(acceptor);
         self
@@ -142,7 +139,8 @@ impl Server {
     /// Accepts connections until `drain` is cancelled, then drains. A drain stops accepting and
     /// closes WebSockets with 1012. Each client is told to reconnect after a different part of
     /// `window`. Running requests are finished. Returns when all connections have ended or
-    /// `deadline` has passed, with the number of connections that had to be aborted.
+    /// `deadline` has passed, with the number of connections that had to be aborted. All tasks of
+    /// the server have ended then.
     ///
     /// # Cancel safety
     /// Not cancel safe. Dropping the future stops accepting connections, but does not drain.
@@ -161,14 +159,17 @@ impl Server {
             local_addr,
         } = self;
         let tracker = TaskTracker::new();
-        let aborted = CancellationToken::new();
+        let abort = CancellationToken::new();
         service.listening_on(local_addr);
         let shared = Arc::new(Shared {
             service: service.clone(),
             acceptor,
             mounts,
             drain: drain.clone(),
-            aborted: aborted.clone(),
+            streams: Streams {
+                tracker: TaskTracker::new(),
+                abort: abort.clone(),
+            },
         });
         let places = Places::new(
             service.config().max_http_connections,
@@ -193,8 +194,12 @@ impl Server {
                     }
                     let is_proxy = config.trusts(peer.ip());
                     if let Some(place) = shared.place(&places, &stream, peer, is_proxy) {
-                        let shared = Arc::clone(&shared);
-                        tracker.spawn(serve(stream, peer, shared, places.clone(), place));
+                        let (shared, abort) = (Arc::clone(&shared), abort.clone());
+                        let places = places.clone();
+                        tracker.spawn(async move {
+                            let served = serve(stream, peer, shared, places, place);
+                            abort.run_until_cancelled(served).await;
+                        });
                     }
                 }
                 Err(error) => {
@@ -208,17 +213,27 @@ impl Server {
         }
         drop(listener);
         tracker.close();
+        shared.streams.tracker.close();
         let finish = async {
-            tokio::join!(service.manager().drain(window), tracker.wait());
+            tokio::join!(
+                service.manager().drain(window),
+                tracker.wait(),
+                shared.streams.tracker.wait()
+            );
         };
         if tokio::time::timeout(deadline, finish).await.is_ok() {
             return 0;
         }
-        aborted.cancel();
         let left = tracker.len() + service.manager().connected();
         tracing::warn!(
             connections = left,
             "aborting connections that did not end in time"
+        );
+        abort.cancel();
+        tokio::join!(
+            tracker.wait(),
+            shared.streams.tracker.wait(),
+            service.manager().abort()
         );
         left
     }
@@ -247,7 +262,24 @@ struct Shared {
     acceptor: Option<Arc<dyn Acceptor>>,
     mounts: MountedServices,
     drain: CancellationToken,
-    aborted: CancellationToken,
+    streams: Streams,
+}
+
+/// Spawns the tasks of HTTP/2 streams, one for each request.
+#[derive(Clone)]
+struct Streams {
+    tracker: TaskTracker,
+    abort: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let abort = self.abort.clone();
+        self.tracker.spawn(abort.run_until_cancelled_owned(stream));
+    }
 }
 
 impl Shared {
@@ -320,7 +352,11 @@ async fn serve(
     let stream = WriteDeadline::new(stream, shared.service.manager().config().write_timeout);
     let Some(acceptor) = &shared.acceptor else {
         let hold = Some(stream.handshake_hold());
-        return http1(stream, hold, peer, &shared, place).await;
+        let client = Client {
+            peer,
+            certificates: None,
+        };
+        return http1(stream, hold, client, &shared, place).await;
     };
     let handshake = acceptor.accept(Box::new(stream));
     let handshake = tokio::select! {
@@ -328,10 +364,17 @@ async fn serve(
         () = place.ended() => return,
     };
     match handshake {
-        Ok(Ok(accepted)) if accepted.h2 => {
-            Box::pin(http2(accepted.stream, peer, &shared, place)).await;
+        Ok(Ok(accepted)) => {
+            let client = Client {
+                peer,
+                certificates: accepted.certificates,
+            };
+            if accepted.h2 {
+                Box::pin(http2(accepted.stream, client, &shared, place)).await;
+            } else {
+                Box::pin(http1(accepted.stream, None, client, &shared, place)).await;
+            }
         }
-        Ok(Ok(accepted)) => Box::pin(http1(accepted.stream, None, peer, &shared, place)).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a handshake failed"),
         Err(_) => tracing::debug!(%peer, "a handshake took too long"),
     }
@@ -375,9 +418,27 @@ impl Future for Answer {
     }
 }
 
+/// The client at the other end of a connection.
+#[derive(Clone)]
+struct Client {
+    peer: SocketAddr,
+    /// The certificates that it has shown.
+    certificates: Option<PeerCertificates>,
+}
+
+impl Client {
+    /// Tells the service about the client.
+    fn note(&self, extensions: &mut http::Extensions) {
+        extensions.insert(PeerAddr(self.peer));
+        if let Some(certificates) = &self.certificates {
+            extensions.insert(certificates.clone());
+        }
+    }
+}
+
 /// Returns the function that answers the requests of one connection.
 fn answer(
-    peer: SocketAddr,
+    client: Client,
     hold: Option<HandshakeHold>,
     shared: &Arc<Shared>,
     place: Place,
@@ -390,7 +451,7 @@ fn answer(
         if let Some(problem) = shared.service.refusal_of_host(&request) {
             return Answer::Refused(Box::new(problem));
         }
-        request.extensions_mut().insert(PeerAddr(peer));
+        client.note(request.extensions_mut());
         let held = Some(place.begin());
         match shared.mounts.find(request.uri().path()) {
             Some(mounted) => Answer::Mounted(mounted(request), held),
@@ -416,10 +477,11 @@ fn full() -> Problem {
 async fn http1<T: Stream>(
     stream: T,
     hold: Option<HandshakeHold>,
-    peer: SocketAddr,
+    client: Client,
     shared: &Arc<Shared>,
     place: Place,
 ) {
+    let peer = client.peer;
     let connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -427,7 +489,7 @@ async fn http1<T: Stream>(
             .max_buf_size(MAX_HEAD)
             .serve_connection(
                 TokioIo::new(stream),
-                service_fn(answer(peer, hold, shared, place.clone())),
+                service_fn(answer(client, hold, shared, place.clone())),
             )
             .with_upgrades()
     );
@@ -436,25 +498,28 @@ async fn http1<T: Stream>(
     drive(connection, finish, end, peer, shared).await;
 }
 
-async fn http2(stream: BoxedStream, peer: SocketAddr, shared: &Arc<Shared>, place: Place) {
+async fn http2(stream: BoxedStream, client: Client, shared: &Arc<Shared>, place: Place) {
+    let peer = client.peer;
+    let config = shared.service.config();
+    let streams = u32::try_from(config.max_http2_streams).unwrap_or(u32::MAX);
     let connection = pin!(
-        http2::Builder::new(TokioExecutor::new())
+        http2::Builder::new(shared.streams.clone())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
+            .max_concurrent_streams(streams)
             .max_header_list_size(MAX_HEAD_H2)
             .max_send_buf_size(SEND_BUFFER_H2)
             .keep_alive_interval(Some(shared.service.manager().config().heartbeat_interval))
             .keep_alive_timeout(shared.service.manager().config().write_timeout)
             .serve_connection(
                 TokioIo::new(stream),
-                service_fn(answer(peer, None, shared, place.clone())),
+                service_fn(answer(client, None, shared, place.clone())),
             )
     );
     let finish = |connection: Pin<&mut http2::Connection<_, _, _>>| connection.graceful_shutdown();
     let end = async {
         tokio::select! {
             () = place.ended() => {}
-            () = place.idle_for(IDLE_H2) => {}
+            () = place.idle_for(config.http2_idle_timeout) => {}
         }
     };
     drive(connection, finish, end, peer, shared).await;
@@ -485,10 +550,7 @@ async fn drive<C, E>(
         }
         () = shared.drain.cancelled() => {
             finish(connection.as_mut());
-            tokio::select! {
-                result = connection.as_mut() => result,
-                () = shared.aborted.cancelled() => return,
-            }
+            connection.await
         }
     };
     if let Err(error) = result {

@@ -28,7 +28,7 @@ impl Network {
     }
 }
 
-/// What a new connection may do.
+/// The decision about a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// The connection has a place.
@@ -48,9 +48,9 @@ struct Slot {
     network: Network,
     /// The number of requests that are being answered.
     requests: usize,
-    /// When the connection became idle, on the state machine's own clock.
+    /// The time at which the connection became idle, on the state machine's own clock.
     idle_since: u64,
-    /// Whether the connection is counted elsewhere, because it carries a stream of events.
+    /// True if the connection is counted elsewhere, because it carries a stream of events.
     elsewhere: bool,
     probes_only: bool,
 }
@@ -257,7 +257,7 @@ impl Slots {
         self.slots.remove(&id);
     }
 
-    /// Returns how many places are taken.
+    /// Returns the number of taken places.
     #[cfg(test)]
     fn taken(&self) -> usize {
         self.taken

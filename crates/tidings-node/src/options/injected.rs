@@ -1,8 +1,9 @@
-//! Variables that Kubernetes and Docker give a container for the services beside it. A
-//! service that is called `tidings`, or `tidings-…`, has variables that begin as ours do.
+//! Recognises the variables that Kubernetes and Docker set in a container for the
+//! services beside it. If a service is called `tidings` or `tidings-…`, its variables
+//! have the same prefix as options.
 
-/// What the name of a variable ends with that says where a service is, and the beginning
-/// of its value if that is fixed.
+/// The endings of variables with a service's address. If the values have fixed
+/// beginnings, the entry lists them.
 const ENDINGS: [(&str, &[&str]); 4] = [
     ("SERVICE_HOST", &[]),
     ("SERVICE_PORT", &[]),
@@ -10,8 +11,8 @@ const ENDINGS: [(&str, &[&str]); 4] = [
     ("NAME", &["/"]),
 ];
 
-/// Returns whether a variable tells where a service is, and is no option of ours that is
-/// misspelt.
+/// Returns true if a variable contains a service's address. A misspelt option does not
+/// count.
 pub(super) fn is_injected(name: &str, value: &str) -> bool {
     let Some(name) = name.strip_prefix(super::PREFIX) else {
         return false;
@@ -23,21 +24,25 @@ pub(super) fn is_injected(name: &str, value: &str) -> bool {
     let by_ending = ENDINGS.iter().any(|(ending, values)| {
         ends(ending) && (values.is_empty() || values.iter().any(|start| value.starts_with(start)))
     });
-    by_ending || is_named_port(name) || is_of_a_port(name)
+    by_ending || is_named_port(name) || is_of_a_port(name) || is_of_a_link(name)
 }
 
-/// `…SERVICE_PORT_HTTP`: the port of a service that has a name.
+/// Matches `ENV_…` and `…_ENV_…`: a variable of a container that Docker links.
+fn is_of_a_link(name: &str) -> bool {
+    name.starts_with("ENV_") || name.contains("_ENV_")
+}
+
+/// Matches `…SERVICE_PORT_HTTP`: the port of a service that has a name.
 fn is_named_port(name: &str) -> bool {
     let at = name.find("SERVICE_PORT_");
     at.is_some_and(|at| at == 0 || name[..at].ends_with('_'))
 }
 
-/// `…PORT_8000_TCP`, and the same with `_PROTO`, `_PORT` or `_ADDR`.
+/// Matches `…PORT_8000_TCP`, and the same with these endings. `_START` and `_END` are for
+/// a range of ports.
 fn is_of_a_port(name: &str) -> bool {
-    let name = ["_PROTO", "_PORT", "_ADDR"]
-        .iter()
-        .find_map(|part| name.strip_suffix(part))
-        .unwrap_or(name);
+    let name = without(name, &["_START", "_END"]);
+    let name = without(name, &["_PROTO", "_PORT", "_ADDR"]);
     let name = ["_TCP", "_UDP", "_SCTP"]
         .iter()
         .find_map(|protocol| name.strip_suffix(protocol));
@@ -46,6 +51,11 @@ fn is_of_a_port(name: &str) -> bool {
     };
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_number && (before == "PORT" || before.ends_with("_PORT"))
+}
+
+fn without<'a>(name: &'a str, endings: &[&str]) -> &'a str {
+    let rest = endings.iter().find_map(|ending| name.strip_suffix(ending));
+    rest.unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -64,11 +74,20 @@ mod tests {
             ("TIDINGS_PORT_8000_TCP_PORT", "8000"),
             ("TIDINGS_PORT_8000_TCP_ADDR", "10.0.0.11"),
             ("TIDINGS_PORT_53_UDP", "udp://10.0.0.11:53"),
-            // A service called `tidings-web`, and a link of Docker.
+            // The variables of a service `tidings-web`, and of a link of Docker.
             ("TIDINGS_WEB_SERVICE_HOST", "10.0.0.12"),
             ("TIDINGS_WEB_PORT", "tcp://10.0.0.12:80"),
             ("TIDINGS_WEB_PORT_80_TCP_ADDR", "10.0.0.12"),
             ("TIDINGS_NAME", "/web/tidings"),
+            ("TIDINGS_ENV_PATH", "/bin"),
+            ("TIDINGS_1_ENV_MAX_EVNTS", "5"),
+            ("TIDINGS_1_PORT", "tcp://172.17.0.2:8000"),
+            ("TIDINGS_1_PORT_8000_TCP_ADDR", "172.17.0.2"),
+            ("TIDINGS_1_NAME", "/web/tidings_1"),
+            ("TIDINGS_PORT_8000_TCP_START", "tcp://172.17.0.2:8000"),
+            ("TIDINGS_PORT_8000_TCP_END", "tcp://172.17.0.2:8010"),
+            ("TIDINGS_PORT_8000_TCP_PORT_START", "8000"),
+            ("TIDINGS_PORT_8000_TCP_PORT_END", "8010"),
         ] {
             assert!(is_injected(name, value), "{name}={value}");
         }
@@ -83,6 +102,8 @@ mod tests {
             ("TIDINGS_PORT_X_TCP", "tcp://10.0.0.11:8000"),
             ("TIDINGS_SUPPORT", "tcp://10.0.0.11:8000"),
             ("TIDINGS_SERVICE", "x"),
+            ("TIDINGS_ENV", "x"),
+            ("TIDINGS_PORT_8000_START", "8000"),
         ] {
             assert!(!is_injected(name, value), "{name}={value}");
         }

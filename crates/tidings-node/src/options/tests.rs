@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::NodeConfig;
 
-/// A configuration with these options set.
+/// Returns a configuration with these options set.
 fn config(options: &[(&str, &str)]) -> NodeConfig {
     let mut set = Options::default();
     for (name, value) in options {
@@ -10,7 +10,7 @@ fn config(options: &[(&str, &str)]) -> NodeConfig {
     NodeConfig::load(set).unwrap()
 }
 
-/// All that options can set. The options themselves are not part of it.
+/// Returns all settings that options can change, without the options themselves.
 fn text(config: &NodeConfig) -> String {
     let bus = &config.bus;
     let bus = (
@@ -58,7 +58,7 @@ fn the_defaults_in_the_help_are_those_in_force() {
         assert_eq!(text(&config(&[(&name, value)])), default, "{name}");
         documented += 1;
     }
-    assert_eq!(documented, 35);
+    assert_eq!(documented, 39);
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn every_option_sets_something() {
             "MODE" => "every-commit",
             "NET" => "10.0.0.0/8",
             "NAME" => "tidings.example",
-            // These need others beside them: see the tests of authentication and TLS.
+            // These options need others: see the tests of authentication and TLS.
             "FILE" | "FILE|URL" | "KIND" | "ALG" => continue,
             other => panic!("{name}: no example of {other}"),
         };
-        // Some set nothing unless others are there too.
+        // Some options have no effect without others.
         let company: &[(&str, &str)] = match name.as_str() {
             "jwt-leeway" | "jwt-audience" | "jwt-issuer" => &[("auth", "jwt"), ("jwt-key", "file")],
             _ => &[],

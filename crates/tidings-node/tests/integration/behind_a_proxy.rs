@@ -1,6 +1,7 @@
 //! Client addresses behind a proxy, and the host names that the server accepts.
 
 use serde_json::Value;
+use tidings_connections::{ClientLimits, Rate};
 use tidings_testkit::{TestClient, TestConfig, TestServer, http_exchange};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -81,6 +82,34 @@ async fn the_proxy_protocol_says_who_is_behind() {
         let _ = stream.read_to_end(&mut answer).await;
         assert!(answer.is_empty(), "{:?}", String::from_utf8_lossy(&answer));
     }
+    server.stop().await;
+}
+
+/// The limit on new connections counts the client in the header, and not the proxy.
+#[tokio::test]
+async fn a_client_behind_the_proxy_protocol_cannot_connect_too_fast() {
+    let mut config = TestConfig::default();
+    config.transport = config
+        .transport
+        .trusted_proxies(vec!["127.0.0.1/32".parse().unwrap()])
+        .proxy_protocol(true);
+    let mut limits = ClientLimits::default();
+    limits.handshakes_per_address = Some(Rate::new(1, 1));
+    config.connections = config.connections.limits(limits);
+    let server = TestServer::start(config).await;
+    let mut request = header();
+    request.extend_from_slice(
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(http_exchange(server.addr(), &request).await.status, 200);
+    let mut turned_away = false;
+    for _ in 0..100 {
+        turned_away |= http_exchange(server.addr(), &request).await.status == 429;
+        if turned_away {
+            break;
+        }
+    }
+    assert!(turned_away, "each of a hundred clients was let in");
     server.stop().await;
 }
 

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{ConnectionManager, ConnectionsConfig};
-use tidings_node::Server;
+use tidings_node::{Node, NodeConfig, Options, Server};
 use tidings_testkit::{DEADLINE, RawClient, TestClient, TestConfig, TestServer, eventually};
 use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -135,8 +137,8 @@ async fn a_request_under_way_is_finished() {
     assert_eq!(bus.stats().events_published, 1);
 }
 
-/// Whatever clients do, the server stops at its deadline, and reports how many connections it
-/// aborted.
+/// The server stops at its deadline even if clients ignore it. It reports the number of aborted
+/// connections.
 #[tokio::test]
 async fn the_deadline_holds() {
     let bus = EventBus::new(BusConfig::default().framing(WEBSOCKET)).unwrap();
@@ -177,4 +179,68 @@ async fn the_deadline_holds() {
     let ended = tokio::time::timeout(DEADLINE, slow.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the request is aborted");
     drop(deaf);
+}
+
+/// Every client here would keep its task alive for an hour: a WebSocket that ignores the close, one
+/// that does not read, one that was replaced and stays, a refused one, an event stream, a request
+/// without its body, and a connection without a request.
+#[tokio::test]
+async fn nothing_lives_when_the_server_has_stopped() {
+    let before = Handle::current().metrics().num_alive_tasks();
+    let hour = Duration::from_secs(3_600);
+    let mut config = NodeConfig::load(Options::default()).unwrap();
+    config.listen = ([127, 0, 0, 1], 0).into();
+    config.connections = config
+        .connections
+        .close_timeout(hour)
+        .write_timeout(hour)
+        .heartbeat_interval(hour);
+    config.transport = config
+        .transport
+        .body_read_timeout(hour)
+        .header_read_timeout(hour);
+    config.drain_window = Duration::ZERO;
+    config.drain_deadline = Duration::from_millis(300);
+    let node = Node::start(config).await.unwrap();
+    let (addr, manager, bus) = (node.addr(), node.manager().clone(), node.bus().clone());
+    let drain = CancellationToken::new();
+    let running = tokio::spawn(node.run(drain.clone()));
+
+    let send = async |text: String| {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    };
+    let request = |method: &str, headers: &str| {
+        format!("{method} /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+    };
+    let deaf = RawClient::connect(addr, "/ws").await;
+    let full = RawClient::connect_narrow(addr, "/ws/tasks/t").await;
+    let mut replaced = RawClient::connect(addr, "/ws?client_id=a").await;
+    let hello = replaced.next_text().await;
+    let token = hello["data"]["resume_token"].as_str().unwrap();
+    let path = format!("/ws?client_id=a&resume_token={token}");
+    let replacing = RawClient::connect(addr, &path).await;
+    let origin = "Origin: https://evil.example\r\n";
+    let refused = RawClient::connect_with(addr, "/ws", origin).await;
+    let silent = [
+        send(request("GET", "Accept: text/event-stream\r\n")).await,
+        send(request("POST", "Content-Length: 9\r\n")).await,
+        send(String::new()).await,
+    ];
+    eventually("they are connected", || manager.connected() == 4).await;
+    let task = tidings_protocol::TaskId::new("t").unwrap();
+    while manager.states().blocked < 2 {
+        let event = tidings_protocol::NewEvent::log("x".repeat(30_000));
+        bus.publish(&task, event).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+
+    drain.cancel();
+    let stopped = tokio::time::timeout(DEADLINE, running).await;
+    let stopped = stopped.expect("the deadline holds").unwrap();
+    assert!(stopped.aborted > 0);
+    assert_eq!(manager.connected(), 0);
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), before);
+    drop((deaf, full, replaced, replacing, refused, silent));
 }

@@ -1,4 +1,5 @@
-//! What the accept loop answers before a service does, and what remains after a node.
+//! Answers that the accept loop gives before a service does, and the cleanup after a
+//! node.
 
 use std::io;
 use std::sync::Arc;

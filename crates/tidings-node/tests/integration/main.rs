@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod behind_a_proxy;
+mod client_certificates;
 mod configuration_page;
 mod draining;
 mod listener;

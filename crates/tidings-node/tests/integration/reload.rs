@@ -1,4 +1,5 @@
-//! A reload changes what can change, names what cannot, and is applied as a whole or not at all.
+//! A reload applies the settings that can change and names the others. It is applied as a whole or
+//! not at all.
 
 use std::fs;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ impl Running {
         }
     }
 
-    /// Writes another file and reloads. Returns the options that changed and those that did not.
+    /// Writes another file and reloads. Returns the changed options and the unchanged ones.
     fn reload(&self, file: &str) -> Result<(Vec<String>, Vec<String>), NodeConfigError> {
         fs::write(&self.file, file).unwrap();
         let reloaded = self.server.reload_handle().reload()?;

@@ -20,16 +20,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 /// A certificate authority, and the certificates that it has signed.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -37,11 +38,16 @@ impl Authority {
     }
 
     /// Returns a certificate for this machine and its key, as PEM.
-    fn sign(&self) -> (String, String) {
+    pub(crate) fn sign(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
+    }
+
+    /// Returns the authority's own certificate, as PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
     }
 
     async fn connect(
@@ -49,13 +55,31 @@ impl Authority {
         addr: SocketAddr,
         alpn: &[u8],
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_as(addr, alpn, None).await
+    }
+
+    /// Connects, and shows a certificate with its key if it is asked for one.
+    pub(crate) async fn connect_as(
+        &self,
+        addr: SocketAddr,
+        alpn: &[u8],
+        shown: Option<&(String, String)>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::clone(self.0.der())).unwrap();
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap();
-        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        let config = config.with_root_certificates(roots);
+        let mut config = match shown {
+            None => config.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+                config.with_client_auth_cert(vec![chain], key).unwrap()
+            }
+        };
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = TcpStream::connect(addr).await?;
         let name = "localhost".try_into().unwrap();

@@ -2,6 +2,7 @@
 
 mod build;
 mod data;
+mod same;
 mod scan;
 
 use std::fmt;
@@ -23,8 +24,8 @@ pub const MAX_DEPTH: usize = 64;
 /// Any JSON value, kept as text: a task's result, a tool's input.
 ///
 /// The text is on one line, because line breaks between tokens are replaced by spaces. It nests at
-/// most [`MAX_DEPTH`] levels, and can be read as a [`Value`]. Two values are equal if their texts
-/// are equal.
+/// most [`MAX_DEPTH`] levels, and can be read as a [`Value`]. Two values are equal (`==`) if their
+/// texts are equal. [`is_same_value`](Self::is_same_value) compares the values.
 ///
 /// ```
 /// use tidings_protocol::Json;
@@ -92,6 +93,21 @@ impl Json {
         // The text was checked when the value was created, so this cannot fail. If that check had a
         // bug, `null` is better than a panic.
         serde_json::from_str(self.as_str()).unwrap_or_default()
+    }
+
+    /// Returns whether two values are equal, however they are spelt: `1` and `1.0` are the same
+    /// number, and the order of an object's keys has no meaning.
+    ///
+    /// ```
+    /// use tidings_protocol::Json;
+    ///
+    /// let [one, also] = [Json::parse("[1]")?, Json::parse("[1.0]")?];
+    /// assert!(one.is_same_value(&also));
+    /// assert_ne!(one, also);
+    /// # Ok::<(), tidings_protocol::JsonError>(())
+    /// ```
+    pub fn is_same_value(&self, other: &Self) -> bool {
+        self == other || same::same(&self.to_value(), &other.to_value())
     }
 
     /// Reads the value as a type of your own.

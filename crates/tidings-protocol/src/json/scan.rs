@@ -5,7 +5,7 @@ use super::{JsonError, MAX_DEPTH};
 /// A number with this many digits may be out of range.
 const LONG_NUMBER: usize = 300;
 
-/// What a scan of JSON text found. The scan does not check whether the text is valid.
+/// The result of a scan of JSON text. The scan does not check whether the text is valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
     /// The text has more nesting levels than are allowed.

@@ -31,7 +31,7 @@ pub struct ClientMessage {
     pub kind: ClientRequest,
 }
 
-/// What a client requests.
+/// A request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientRequest {
@@ -58,16 +58,16 @@ pub enum ClientRequest {
         /// The task or pattern. `None` means the task in the connection's path.
         target: Option<Target>,
     },
-    /// Answer a question that a task has asked.
+    /// Answers a question of a task.
     Answer {
-        /// Of this task; none: the path's.
+        /// The task. `None` means the task in the connection's path.
         task_id: Option<TaskId>,
         /// The question.
         input_id: ItemId,
         /// The answer.
         value: Json,
     },
-    /// Ask a task to do something.
+    /// Asks a task to do something.
     Command {
         /// The task. `None` means the task in the connection's path.
         task_id: Option<TaskId>,
@@ -75,6 +75,8 @@ pub enum ClientRequest {
         command: String,
         /// The command's arguments.
         args: Option<Data>,
+        /// Whether all tasks below the task are asked as well, the deepest first.
+        tree: bool,
     },
     /// Renews the connection's permissions with a new token.
     Authenticate {
@@ -84,28 +86,38 @@ pub enum ClientRequest {
 }
 
 /// The object of a subscription.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// One task.
     Task(TaskId),
     /// Every task that matches, including tasks that start later.
     Pattern(Pattern),
+    /// A task and all tasks below it, including tasks that start later.
+    Tree(TaskId),
 }
 
 impl Target {
-    /// Returns the task, or `None` for a pattern.
+    /// Returns the task if the target is one task.
     pub fn task_id(&self) -> Option<&TaskId> {
         match self {
             Self::Task(task_id) => Some(task_id),
-            Self::Pattern(_) => None,
+            Self::Pattern(_) | Self::Tree(_) => None,
         }
     }
 
-    /// Returns the pattern, or `None` for a task.
+    /// Returns the pattern if the target is one.
     pub fn pattern(&self) -> Option<&Pattern> {
         match self {
-            Self::Task(_) => None,
             Self::Pattern(pattern) => Some(pattern),
+            Self::Task(_) | Self::Tree(_) => None,
+        }
+    }
+
+    /// Returns the topmost task if the target is a tree.
+    pub fn tree(&self) -> Option<&TaskId> {
+        match self {
+            Self::Tree(task_id) => Some(task_id),
+            Self::Task(_) | Self::Pattern(_) => None,
         }
     }
 }
@@ -113,7 +125,7 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Task(task_id) => task_id.fmt(f),
+            Self::Task(task_id) | Self::Tree(task_id) => task_id.fmt(f),
             Self::Pattern(pattern) => pattern.fmt(f),
         }
     }
@@ -142,6 +154,24 @@ impl From<TaskId> for Target {
 impl From<Pattern> for Target {
     fn from(pattern: Pattern) -> Self {
         Self::Pattern(pattern)
+    }
+}
+
+impl From<&TaskId> for Target {
+    fn from(task_id: &TaskId) -> Self {
+        Self::Task(task_id.clone())
+    }
+}
+
+impl From<&Pattern> for Target {
+    fn from(pattern: &Pattern) -> Self {
+        Self::Pattern(pattern.clone())
+    }
+}
+
+impl From<&Target> for Target {
+    fn from(target: &Target) -> Self {
+        target.clone()
     }
 }
 

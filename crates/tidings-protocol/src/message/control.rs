@@ -1,4 +1,4 @@
-//! Control messages: what the server sends besides events.
+//! Control messages: all messages of the server that are not events.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wire::control as wire;
-use super::{Joined, Reference, Target};
+use super::{Joined, Reference, Target, TaskCommanded};
 use crate::codec::encode_ack;
 use crate::{
-    ClientId, Data, Epoch, ErrorCode, EventType, Gap, Offset, PROTOCOL, Pattern, Reconnect,
-    ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
+    ClientId, Data, Epoch, ErrorCode, EventType, Gap, Offset, PROTOCOL, Reconnect, ResetReason,
+    TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
 };
 
 /// A control message. It belongs to one connection and has no offset in a task's log.
@@ -47,16 +47,20 @@ pub enum ControlMessage {
     Subscribed {
         /// The client's reference from its request.
         reference: Option<Reference>,
-        /// The task or pattern that the client asked for.
+        /// The task, pattern or tree that the client asked for.
         target: Target,
-        /// The task that this message is about. `None` if the message confirms a pattern.
+        /// The task that this message is about, with its state. `None` if the message confirms a
+        /// pattern or a tree.
         task: Option<Joined>,
+        /// A task of the tree that the connection watches already. Its events continue as they
+        /// are.
+        member: Option<TaskId>,
     },
     /// A subscription has ended.
     Unsubscribed {
         /// The client's reference from its request.
         reference: Option<Reference>,
-        /// The task or pattern of the subscription.
+        /// The task, pattern or tree of the subscription.
         target: Target,
         /// Why the subscription ended.
         reason: UnsubscribeReason,
@@ -101,6 +105,15 @@ pub enum ControlMessage {
         /// The run that a `task_started` event has opened.
         run: Option<u32>,
     },
+    /// The server has asked a task, and all tasks below it, to do something.
+    Commanded {
+        /// The client's reference from its request.
+        reference: Option<Reference>,
+        /// The topmost task.
+        task_id: TaskId,
+        /// The answer for each task, in the order in which they were asked: the deepest first.
+        tasks: Vec<TaskCommanded>,
+    },
     /// The server refused a request.
     Error {
         /// The client's reference from its request.
@@ -128,9 +141,9 @@ pub enum ControlMessage {
     GoingAway {
         /// The reason, for people.
         reason: Cow<'static, str>,
-        /// What the client does after the close.
+        /// The client's next step after the close.
         reconnect: Reconnect,
-        /// How many milliseconds to wait before reconnecting.
+        /// The time to wait before reconnecting, in milliseconds.
         reconnect_after_ms: Option<u64>,
     },
 }
@@ -165,29 +178,37 @@ impl ControlMessage {
         self
     }
 
-    /// Creates a `subscribed` message for a task, whether a client or a pattern subscribed to it.
-    pub fn subscribed(
-        reference: Option<Reference>,
-        pattern: Option<Pattern>,
-        task: Joined,
-    ) -> Self {
-        let target = match pattern {
-            Some(pattern) => Target::Pattern(pattern),
-            None => Target::Task(task.task_id.clone()),
-        };
+    /// Creates a `subscribed` message for a task. `through` is the pattern or the tree that brought
+    /// the task, and `None` if the client asked for the task itself.
+    pub fn subscribed(reference: Option<Reference>, through: Option<Target>, task: Joined) -> Self {
+        let target = through.unwrap_or_else(|| Target::Task(task.task_id.clone()));
         Self::Subscribed {
             reference,
             target,
             task: Some(task),
+            member: None,
         }
     }
 
-    /// Creates a `subscribed` message for a pattern. Each of its tasks follows in its own message.
-    pub const fn subscribed_pattern(reference: Option<Reference>, pattern: Pattern) -> Self {
+    /// Creates a `subscribed` message that confirms a pattern or a tree. Each of its tasks follows
+    /// in its own message.
+    pub const fn subscribed_to(reference: Option<Reference>, target: Target) -> Self {
         Self::Subscribed {
             reference,
-            target: Target::Pattern(pattern),
+            target,
             task: None,
+            member: None,
+        }
+    }
+
+    /// Creates a `subscribed` message that says that a task belongs to a tree, for a connection that
+    /// watches the task already.
+    pub const fn subscribed_member(tree: TaskId, task_id: TaskId) -> Self {
+        Self::Subscribed {
+            reference: None,
+            target: Target::Tree(tree),
+            task: None,
+            member: Some(task_id),
         }
     }
 
@@ -258,6 +279,19 @@ impl ControlMessage {
         }
     }
 
+    /// Creates a `commanded` message.
+    pub const fn commanded(
+        reference: Option<Reference>,
+        task_id: TaskId,
+        tasks: Vec<TaskCommanded>,
+    ) -> Self {
+        Self::Commanded {
+            reference,
+            task_id,
+            tasks,
+        }
+    }
+
     /// Creates an `error` message.
     pub fn error(
         reference: Option<Reference>,
@@ -309,6 +343,7 @@ impl ControlMessage {
             Self::Gap { .. } => "gap",
             Self::Heartbeat { .. } => "heartbeat",
             Self::Ack { .. } => "ack",
+            Self::Commanded { .. } => "commanded",
             Self::Error { .. } => "error",
             Self::PersonalMessage { .. } => "personal_message",
             Self::Pong { .. } => "pong",
@@ -320,12 +355,20 @@ impl ControlMessage {
     pub fn task_id(&self) -> Option<&TaskId> {
         match self {
             Self::ConnectionEstablished { task, .. } => task.as_ref().map(|task| &task.task_id),
-            Self::Subscribed { target, task, .. } => {
-                task.as_ref().map(|task| &task.task_id).or(target.task_id())
+            Self::Subscribed {
+                target,
+                task,
+                member,
+                ..
+            } => {
+                let task = task.as_ref().map(|task| &task.task_id);
+                task.or(member.as_ref()).or(target.task_id())
             }
             Self::Unsubscribed { target, .. } => target.task_id(),
             Self::Gap { task_id, .. } => task_id.as_ref(),
-            Self::Ack { task_id, .. } | Self::Reset { task_id, .. } => Some(task_id),
+            Self::Ack { task_id, .. }
+            | Self::Reset { task_id, .. }
+            | Self::Commanded { task_id, .. } => Some(task_id),
             _ => None,
         }
     }

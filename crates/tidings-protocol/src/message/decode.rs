@@ -1,8 +1,8 @@
 //! Decoding of client messages.
 //!
 //! The envelope is parsed once, and its fields stay raw text. The message's `type` then decides how
-//! each field is read. This way an error names the field, the reference is known when an error is
-//! answered, and an event's data is scanned once and copied once.
+//! each field is read. An error can therefore name the field and contain the
+//! reference. An event's data is scanned once and copied once.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -13,17 +13,17 @@ use serde_json::value::RawValue;
 use super::wire::client::Kind;
 use super::{ClientMessage, ClientRequest, Reference, Target};
 use crate::payload::check_command_name;
-use crate::{Data, ErrorCode, EventType, Limits, NewEvent, TaskId};
+use crate::{Data, ErrorCode, EventType, Json, Limits, NewEvent, TaskId};
 
-/// Why a client's message cannot be decoded. The connection stays open. The server answers with
-/// `message`, and with the reference if that was readable.
+/// The reason why a client's message cannot be decoded. The connection stays open. The server
+/// answers with `message`, and with the reference if that was readable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 #[non_exhaustive]
 pub struct DecodeError {
     /// The kind of error.
     pub code: ErrorCode,
-    /// What is wrong and where, for the author of the client.
+    /// The problem and its place, for the author of the client.
     pub message: Cow<'static, str>,
     /// The client's reference from the message.
     pub reference: Option<Reference>,
@@ -58,6 +58,8 @@ struct Envelope<'a> {
     #[serde(borrow)]
     pattern: Option<&'a RawValue>,
     #[serde(borrow)]
+    tree: Option<&'a RawValue>,
+    #[serde(borrow)]
     event_type: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -90,7 +92,7 @@ impl ClientMessage {
     ///
     /// # Errors
     /// Returns `too_large`, `invalid_message`, `unknown_type`, `invalid_task_id` or
-    /// `invalid_event`. The error's text says what is wrong and where.
+    /// `invalid_event`. The error's text names the problem and its place.
     pub fn decode(text: &str, limits: &Limits) -> Result<Self, DecodeError> {
         let envelope = Envelope::read(text, limits)?;
         let reference = envelope.reference()?;
@@ -158,12 +160,13 @@ impl<'a> Envelope<'a> {
                     task_id: self.task_id()?,
                     command,
                     args,
+                    tree: self.optional("tree", self.tree)?.unwrap_or(false),
                 })
             }
             Kind::Answer => Ok(ClientRequest::Answer {
                 task_id: self.task_id()?,
                 input_id: self.required(Kind::Answer, "input_id", self.input_id)?,
-                value: self.required(Kind::Answer, "value", self.value)?,
+                value: self.answer()?,
             }),
             Kind::Authenticate => Ok(ClientRequest::Authenticate {
                 token: self.required(Kind::Authenticate, "token", self.token)?,
@@ -198,15 +201,19 @@ impl<'a> Envelope<'a> {
     }
 
     fn target(&self) -> Result<Option<Target>, DecodeError> {
-        match (self.task_id()?, self.pattern) {
-            (None, None) => Ok(None),
-            (Some(task_id), None) => Ok(Some(Target::Task(task_id))),
-            (None, Some(raw)) => {
-                read("pattern", raw, ErrorCode::InvalidTaskId).map(|p| Some(Target::Pattern(p)))
+        const CODE: ErrorCode = ErrorCode::InvalidTaskId;
+        match (self.task_id()?, self.pattern, self.tree) {
+            (None, None, None) => Ok(None),
+            (Some(task_id), None, None) => Ok(Some(Target::Task(task_id))),
+            (None, Some(raw), None) => {
+                read("pattern", raw, CODE).map(|pattern| Some(Target::Pattern(pattern)))
             }
-            (Some(_), Some(_)) => Err(DecodeError::new(
+            (None, None, Some(raw)) => {
+                text("tree", raw, CODE).map(|task_id| Some(Target::Tree(task_id)))
+            }
+            _ => Err(DecodeError::new(
                 ErrorCode::InvalidMessage,
-                "give `task_id` or `pattern`, not both",
+                "give only one of `task_id`, `pattern` and `tree`",
             )),
         }
     }
@@ -240,6 +247,15 @@ impl<'a> Envelope<'a> {
             .transpose()?
             .flatten();
         Ok(event)
+    }
+
+    /// Reads the value of an answer. `null` counts as missing.
+    fn answer(&self) -> Result<Json, DecodeError> {
+        let value = self.optional("value", self.value)?;
+        value.ok_or_else(|| {
+            let message = "`answer` needs `value`: any JSON value but null";
+            DecodeError::new(ErrorCode::InvalidMessage, message)
+        })
     }
 
     fn optional<T: Deserialize<'a>>(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Epoch, Offset, TaskId, TaskSnapshot};
+use crate::{Epoch, Offset, Permission, TaskId, TaskSnapshot};
 
 /// A task's state at the moment at which a subscriber joins it.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,4 +17,7 @@ pub struct Joined {
     pub recovered: bool,
     /// The task's state at `offset`.
     pub snapshot: Arc<TaskSnapshot>,
+    /// The client's permissions for the task. `None` if the server does not say, which means that
+    /// nothing is forbidden, or that the server is older than this field.
+    pub permissions: Option<Vec<Permission>>,
 }

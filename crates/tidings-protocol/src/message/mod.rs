@@ -1,6 +1,7 @@
 //! Messages between client and server.
 
 mod client;
+mod commanded;
 mod control;
 mod decode;
 mod joined;
@@ -9,6 +10,7 @@ mod server;
 pub(crate) mod wire;
 
 pub use client::{ClientMessage, ClientRequest, Target};
+pub use commanded::TaskCommanded;
 pub use control::ControlMessage;
 pub use decode::DecodeError;
 pub use joined::Joined;

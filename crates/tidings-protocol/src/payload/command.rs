@@ -22,7 +22,7 @@ pub struct CommandRequested {
     /// The command's arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub args: Option<Json>,
-    /// Who sent the command.
+    /// The sender of the command.
     pub by: String,
 }
 

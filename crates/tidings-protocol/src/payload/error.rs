@@ -17,7 +17,7 @@ pub enum InvalidEvent {
         event_type: EventType,
         /// The field of `data` with the error. `None` if a field is missing.
         field: Option<Arc<str>>,
-        /// What was expected, what was found, and where in the text of `data`.
+        /// The expected value, the value that was found, and its place in the text of `data`.
         cause: Arc<serde_json::Error>,
     },
     /// The value of a field is out of range.

@@ -24,10 +24,10 @@ pub struct InputRequired {
     pub input_id: ItemId,
     /// The question itself.
     pub prompt: String,
-    /// What the answer is to look like, as JSON Schema; at most 16 KiB.
+    /// A JSON Schema that the answer must fit; at most 16 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Json>,
-    /// The answers to choose from: 1 to 64 values, 16 KiB together.
+    /// The answers to choose from: 1 to 64 values, none of them null, 16 KiB together.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Vec<Json>>,
@@ -59,9 +59,13 @@ impl Check for InputRequired {
         }
         if let Some(choices) = &self.choices
             && (!(1..=MAX_CHOICES).contains(&choices.len())
+                || choices.iter().any(|choice| choice.as_str() == "null")
                 || choices.iter().map(bytes).sum::<usize>() > MAX_SCHEMA_BYTES)
         {
-            return broken("choices", "1 to 64 values, at most 16384 bytes together");
+            return broken(
+                "choices",
+                "1 to 64 values other than null, at most 16384 bytes together",
+            );
         }
         match self.expires_in_ms {
             Some(ms) if !(1..=MAX_EXPIRES_IN_MS).contains(&ms) => {
@@ -79,9 +83,9 @@ impl Check for InputRequired {
 pub struct InputProvided {
     /// The id of the question.
     pub input_id: ItemId,
-    /// The answer.
+    /// The answer: any value but null, which fits the question.
     pub value: Json,
-    /// Who gave the answer.
+    /// The person or program that answered. A server that checks tokens writes the token's subject here.
     pub by: String,
 }
 

@@ -4,6 +4,7 @@
 //! fields that the event's type defines.
 
 mod agent;
+mod children;
 mod command;
 mod error;
 mod failure;
@@ -19,6 +20,7 @@ pub use agent::{
     AgentStatus, AgentStatusChange, ToolCallCompleted, ToolCallFailed, ToolCallStarted,
     UnknownAgentStatus,
 };
+pub use children::ChildrenUpdate;
 pub(crate) use command::check_name as check_command_name;
 pub use command::{
     CommandAccepted, CommandCompleted, CommandRejected, CommandRequested, MAX_COMMAND_CHARS,
@@ -31,7 +33,8 @@ pub use output::{Artifact, Log, LogStream, OutputCompleted, OutputDelta, Unknown
 pub use progress::ProgressUpdate;
 pub use step::{StepCompleted, StepFailed, StepStarted};
 pub use task::{
-    MAX_LEASE_MS, MIN_LEASE_MS, TaskCancelled, TaskCompleted, TaskError, TaskFailed, TaskStarted,
+    MAX_LEASE_MS, MAX_WEIGHT, MIN_LEASE_MS, MIN_WEIGHT, TaskCancelled, TaskCompleted, TaskError,
+    TaskFailed, TaskStarted,
 };
 
 use crate::{Data, Event, EventType};
@@ -92,6 +95,8 @@ pub enum Payload {
     InputExpired(InputExpired),
     /// `task_stalled`
     TaskStalled,
+    /// Data of `children_update`.
+    ChildrenUpdate(ChildrenUpdate),
     /// Data of `log`.
     Log(Log),
     /// Data of `command_requested`.
@@ -146,6 +151,7 @@ impl Payload {
             EventType::InputProvided => reader.read().map(Self::InputProvided),
             EventType::InputExpired => reader.read().map(Self::InputExpired),
             EventType::TaskStalled => Ok(Self::TaskStalled),
+            EventType::ChildrenUpdate => reader.read().map(Self::ChildrenUpdate),
             EventType::Log => reader.read().map(Self::Log),
             EventType::CommandRequested => reader.read().map(Self::CommandRequested),
             EventType::CommandAccepted => reader.read().map(Self::CommandAccepted),

@@ -38,7 +38,7 @@ pub struct ProgressUpdate {
     #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<f64>,
-    /// What the task is doing, for people.
+    /// A text for people about the task's current work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The stage of the work.
@@ -57,14 +57,9 @@ impl ProgressUpdate {
         }
         let total = self.total.or(known).filter(|total| *total > 0.0)?;
         let current = self.current?;
-        // Multiply first: 22 of 40 then gives 55, not 55.00000000000001.
-        let percent = current * 100.0 / total;
-        let percent = if percent.is_finite() {
-            percent
-        } else {
-            current / total * 100.0
-        };
-        Some(percent.clamp(0.0, 100.0))
+        let percent = (current / total * 100.0).clamp(0.0, 100.0);
+        // Nine decimals leave out what division adds: 22 of 40 gives 55, not 55.00000000000001.
+        Some((percent * 1e9).round() / 1e9)
     }
 }
 
@@ -126,6 +121,16 @@ mod tests {
             (update(None, Some(1.0), None), Some(10.0), Some(10.0)),
             (update(None, Some(30.0), None), Some(10.0), Some(100.0)),
             (update(None, Some(22.0), Some(40.0)), None, Some(55.0)),
+            (update(None, Some(0.29), Some(1.0)), None, Some(29.0)),
+            (
+                update(
+                    None,
+                    Some(1.234_567_890_123_456_8e29),
+                    Some(1.234_567_890_123_456_8e29),
+                ),
+                None,
+                Some(100.0),
+            ),
             (
                 update(None, Some(f64::MAX / 2.0), Some(f64::MAX)),
                 None,

@@ -14,6 +14,13 @@ pub const MIN_LEASE_MS: u64 = 100;
 /// The longest lease: seven days.
 pub const MAX_LEASE_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 
+/// The smallest weight other than 0. Weights are counted in thousandths.
+pub const MIN_WEIGHT: f64 = 0.001;
+
+/// The largest weight. A store that counts in 64 bits then has room for the sums of 900,000
+/// children.
+pub const MAX_WEIGHT: f64 = 1_000_000.0;
+
 /// Data of `task_started`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -29,6 +36,11 @@ pub struct TaskStarted {
     /// The task that contains this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_task_id: Option<TaskId>,
+    /// How much the task weighs in its parent's progress; 1 if left out. Allowed are 0, and
+    /// 0.001 to 1,000,000. Weights are rounded to thousandths.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1_000_000)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
     /// The lease in milliseconds. After one lease of silence the task stalls; after a second one it
     /// fails.
     #[cfg_attr(feature = "schema", schemars(range(min = 100, max = 604_800_000)))]
@@ -39,6 +51,16 @@ pub struct TaskStarted {
 impl Check for TaskStarted {
     fn check(&self) -> Result<(), Broken> {
         check_amount("total", self.total)?;
+        // This form of the condition also refuses NaN.
+        if let Some(weight) = self.weight
+            && weight != 0.0
+            && !(MIN_WEIGHT..=MAX_WEIGHT).contains(&weight)
+        {
+            return Err(Broken {
+                field: "weight",
+                expected: "0, or a number from 0.001 to 1000000",
+            });
+        }
         match self.lease_ms {
             Some(lease_ms) if !(MIN_LEASE_MS..=MAX_LEASE_MS).contains(&lease_ms) => Err(Broken {
                 field: "lease_ms",

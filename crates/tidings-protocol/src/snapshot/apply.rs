@@ -2,6 +2,7 @@
 
 use super::TaskSnapshot;
 use super::bound::{MAX_TEXT_BYTES, clip};
+use super::children::ChildrenState;
 use super::entries::{
     self, AgentState, ArtifactState, EndedInput, ItemState, OutputState, PendingCommand,
     PendingInput, StepState, ToolCallState,
@@ -32,22 +33,25 @@ impl TaskSnapshot {
     pub fn apply(&mut self, payload: &Payload, offset: Offset, at: Timestamp) {
         self.offset = offset;
         self.updated_at = Some(at);
-        // Subscribers send commands and answers, so these do not show that the producer is alive.
-        let from_watchers = matches!(
+        // Subscribers or other tasks send these, so they do not show that the producer is alive.
+        let from_others = matches!(
             payload,
-            Payload::CommandRequested(_) | Payload::InputProvided(_) | Payload::InputExpired(_)
+            Payload::CommandRequested(_)
+                | Payload::InputProvided(_)
+                | Payload::InputExpired(_)
+                | Payload::ChildrenUpdate(_)
         );
-        if !from_watchers {
+        if !from_others {
             self.stalled = false;
         }
         match self.reduce(payload, at) {
             Growth::None => return,
             Growth::Removed => {
-                self.weight = Weight(None);
+                self.bytes = Weight(None);
                 return;
             }
             Growth::Text(bytes) => self.grow(bytes),
-            Growth::Lists => self.weight = Weight(None),
+            Growth::Lists => self.bytes = Weight(None),
         }
         self.bound();
     }
@@ -77,6 +81,15 @@ impl TaskSnapshot {
             }
             Payload::TaskStalled => {
                 self.stalled = true;
+                return Growth::None;
+            }
+            Payload::ChildrenUpdate(update) => {
+                self.children = ChildrenState::of(update, at);
+                // A task's own progress wins over that of its children, and a completed task is at
+                // 100 per cent. A task that failed keeps to its children, which may still run.
+                if self.progress_at.is_none() && self.status != TaskStatus::Completed {
+                    self.progress = update.progress;
+                }
                 return Growth::None;
             }
             Payload::StepStarted(step) => {
@@ -156,7 +169,7 @@ impl TaskSnapshot {
             Payload::InputProvided(input) => {
                 let by = clipped(&mut self.truncated, &input.by);
                 let fits = input.value.as_str().len() <= MAX_TEXT_BYTES;
-                // Null is what a state reads where there is no value.
+                // A state without a value reads as null.
                 let value = Some(&input.value).filter(|value| fits && value.as_str() != "null");
                 let value = value.cloned();
                 self.end_input(&input.input_id, Some(by), value, at);
@@ -198,12 +211,19 @@ impl TaskSnapshot {
 
     fn start(&mut self, started: &TaskStarted, at: Timestamp) {
         if self.status.is_terminal() {
-            // A new run keeps nothing of the old one but the number of runs.
+            // A new run keeps only the number of runs of the old state.
             let fresh = Self::new(self.task_id.clone(), self.epoch.clone());
             *self = Self {
                 run: self.run,
                 name: self.name.take(),
                 parent_task_id: self.parent_task_id.take(),
+                weight: self.weight,
+                // Children are other tasks. They do not start again with their parent.
+                progress: self
+                    .children
+                    .as_ref()
+                    .and_then(|children| children.progress),
+                children: self.children.take(),
                 offset: self.offset,
                 updated_at: self.updated_at,
                 ..fresh
@@ -217,6 +237,9 @@ impl TaskSnapshot {
         }
         if started.parent_task_id.is_some() {
             self.parent_task_id.clone_from(&started.parent_task_id);
+        }
+        if started.weight.is_some() {
+            self.weight = started.weight;
         }
         if started.total.is_some() {
             self.total = started.total;
@@ -246,8 +269,8 @@ impl TaskSnapshot {
         self.pending_inputs.clear();
     }
 
-    /// Ends a question, whether or not the state has it: the list of those that were
-    /// asked has a bound.
+    /// Ends a question, even if the state does not have it. The list of questions is bounded, so
+    /// a question may be missing.
     fn end_input(
         &mut self,
         input_id: &ItemId,
@@ -292,7 +315,7 @@ impl TaskSnapshot {
             output.start = at;
             output.length = at;
             output.text.clear();
-            self.weight = Weight(None);
+            self.bytes = Weight(None);
         }
         let known = usize::try_from(output.length - at).unwrap_or(usize::MAX);
         let new = delta.text.get(known..).unwrap_or_default();

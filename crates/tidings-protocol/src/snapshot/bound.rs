@@ -15,16 +15,16 @@ pub const MAX_TEXT_BYTES: usize = 2 * 1024;
 /// The most entries in one list of a snapshot. If there are more, the oldest are left out.
 pub const MAX_ENTRIES: usize = 64;
 
-/// The most ended steps, and ended tool calls, that a snapshot keeps. If there are more, those that
-/// began first are left out.
+/// The most ended steps, and ended tool calls, that a snapshot keeps. If there are more, the
+/// ones that began first are left out.
 pub const MAX_ENDED: usize = 32;
 
-/// Questions that have ended and are kept in a snapshot. Of more, those that ended
-/// first are left out.
+/// The most ended questions that a snapshot keeps. If there are more, the ones that ended first
+/// are left out.
 pub const MAX_ENDED_INPUTS: usize = 16;
 
-/// What is set aside for everything but lists and result: five texts of
-/// [`MAX_TEXT_BYTES`], ids, times, and the names of the fields.
+/// Bytes for everything except lists and result: five texts of [`MAX_TEXT_BYTES`], ids, times,
+/// and the names of the fields.
 const FIXED_BYTES: usize = 12 * 1024;
 
 /// The most bytes that the lists and the result may have.
@@ -63,7 +63,7 @@ impl TaskSnapshot {
             | cap(&mut self.artifacts);
         if dropped {
             self.truncated = true;
-            self.weight = weight::Weight(None);
+            self.bytes = weight::Weight(None);
         }
     }
 
@@ -79,9 +79,11 @@ impl TaskSnapshot {
             .pending_commands
             .iter_mut()
             .map(|command| &mut command.args);
+        let mut dropped = false;
         for json in inline.chain(schemas).chain(args) {
             if json.as_ref().is_some_and(huge) {
                 *json = None;
+                dropped = true;
             }
         }
         if self
@@ -90,8 +92,12 @@ impl TaskSnapshot {
             .is_some_and(|result| result.as_str().len() > BUDGET)
         {
             self.result = None;
+            dropped = true;
         }
-        self.weight = weight::Weight(None);
+        // Counting again reads all outputs, so a stream of small deltas must not cause it.
+        if dropped {
+            self.bytes = weight::Weight(None);
+        }
     }
 
     /// Cuts the outputs no more than necessary. The result then does not depend on whether the text
@@ -139,7 +145,7 @@ impl TaskSnapshot {
         over = drop_front(&mut self.ended_inputs, over);
         over = drop_front(&mut self.pending_commands, over);
         drop_front(&mut self.pending_inputs, over);
-        self.weight = weight::Weight(None);
+        self.bytes = weight::Weight(None);
     }
 }
 

@@ -97,14 +97,11 @@ pub struct PendingInput {
 }
 
 impl PendingInput {
-    /// Returns whether a value is one of the choices. Any value is, where there are
-    /// none.
+    /// Returns whether a value is one of the choices, [however it is
+    /// spelt](Json::is_same_value). Without choices, returns true for any value.
     pub fn offers(&self, value: &Json) -> bool {
-        let Some(choices) = &self.choices else {
-            return true;
-        };
-        let value = value.to_value();
-        choices.iter().any(|choice| choice.to_value() == value)
+        let choices = self.choices.as_deref();
+        choices.is_none_or(|choices| choices.iter().any(|choice| choice.is_same_value(value)))
     }
 }
 
@@ -115,11 +112,11 @@ impl PendingInput {
 pub struct EndedInput {
     /// The question.
     pub input_id: ItemId,
-    /// Who has answered it; left out if it expired.
+    /// The person or program that answered; left out if the question expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// The answer; left out if it expired, and if the answer has more than 2 KiB: then
-    /// the log has it.
+    /// The answer. Left out if the question expired, or if the answer has more than 2 KiB.
+    /// The log has an answer of any size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Json>,
     /// Since when.
@@ -137,7 +134,7 @@ pub struct PendingCommand {
     pub command: String,
     /// The command's arguments.
     pub args: Option<Json>,
-    /// Who sent the command.
+    /// The sender of the command.
     pub by: String,
     /// Whether the task has accepted the command.
     pub accepted: bool,

@@ -2,6 +2,7 @@
 
 mod apply;
 mod bound;
+mod children;
 mod entries;
 mod number;
 mod weight;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use bound::is_clipped;
 pub use bound::{MAX_ENDED, MAX_ENDED_INPUTS, MAX_ENTRIES, MAX_SNAPSHOT_BYTES, MAX_TEXT_BYTES};
+pub use children::ChildrenState;
 pub use entries::{
     AgentState, ArtifactState, EndedInput, ItemState, OutputState, PendingCommand, PendingInput,
     StepState, ToolCallState, UnknownItemState,
@@ -59,7 +61,12 @@ pub struct TaskSnapshot {
     /// The task that contains this one.
     #[serde(default)]
     pub parent_task_id: Option<TaskId>,
-    /// The progress in per cent.
+    /// How much the task weighs in its parent's progress; 1 if left out.
+    #[serde(default, with = "number", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
+    pub weight: Option<f64>,
+    /// The progress in per cent: as the task reports it, or of its children if it
+    /// reports none.
     #[serde(default, with = "number")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
     pub progress: Option<f64>,
@@ -67,7 +74,7 @@ pub struct TaskSnapshot {
     #[serde(default, with = "number", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
     pub total: Option<f64>,
-    /// What the task is doing. After a cancellation, the reason for it.
+    /// A text about the task's current work. After a cancellation, the reason for it.
     #[serde(default)]
     pub message: Option<String>,
     /// The stage of the work.
@@ -113,6 +120,10 @@ pub struct TaskSnapshot {
     /// The task's artifacts.
     #[serde(default)]
     pub artifacts: Vec<ArtifactState>,
+    /// The state of the task's children. Left out if no task names this one as its
+    /// parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub children: Option<ChildrenState>,
     /// The result of the task.
     #[serde(default)]
     pub result: Option<Json>,
@@ -128,7 +139,7 @@ pub struct TaskSnapshot {
     pub truncated: bool,
     /// The number of bytes of the lists and the result as JSON.
     #[serde(skip)]
-    weight: Weight,
+    bytes: Weight,
 }
 
 impl TaskSnapshot {
@@ -140,6 +151,7 @@ impl TaskSnapshot {
             run: 0,
             name: None,
             parent_task_id: None,
+            weight: None,
             progress: None,
             total: None,
             message: None,
@@ -157,12 +169,13 @@ impl TaskSnapshot {
             pending_commands: Vec::new(),
             outputs: Vec::new(),
             artifacts: Vec::new(),
+            children: None,
             result: None,
             error: None,
             epoch,
             offset: Offset::ZERO,
             truncated: false,
-            weight: Weight::default(),
+            bytes: Weight::default(),
         }
     }
 

@@ -22,7 +22,7 @@ impl PartialEq for Weight {
 impl TaskSnapshot {
     /// Returns the exact weight of the lists and the result.
     pub(super) fn weigh(&mut self) -> usize {
-        if let Some(weight) = self.weight.0 {
+        if let Some(weight) = self.bytes.0 {
             return weight;
         }
         let weight = list(&self.agents)
@@ -37,14 +37,14 @@ impl TaskSnapshot {
                 .result
                 .as_ref()
                 .map_or(0, |result| result.as_str().len());
-        self.weight = Weight(Some(weight));
+        self.bytes = Weight(Some(weight));
         weight
     }
 
     /// Returns roughly how many bytes the snapshot's texts and lists take in memory. Returns `None`
     /// if they would have to be counted first.
     pub fn known_bytes(&self) -> Option<usize> {
-        let lists = match self.weight.0 {
+        let lists = match self.bytes.0 {
             Some(weight) => weight,
             None if self.has_no_lists() => {
                 let result = self.result.as_ref();
@@ -77,12 +77,12 @@ impl TaskSnapshot {
 
     /// Adds the bytes of text that was added to an entry.
     pub(super) fn grow(&mut self, bytes: usize) {
-        self.weight = Weight(self.weight.0.map(|weight| weight + bytes));
+        self.bytes = Weight(self.bytes.0.map(|weight| weight + bytes));
     }
 
     /// Subtracts the bytes of something that was removed.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        self.weight = Weight(self.weight.0.map(|weight| weight.saturating_sub(bytes)));
+        self.bytes = Weight(self.bytes.0.map(|weight| weight.saturating_sub(bytes)));
     }
 }
 
@@ -153,8 +153,8 @@ mod tests {
         for event in events {
             let payload = Payload::parse(&event.event_type, &event.data).unwrap();
             snapshot.apply(&payload, Offset::FIRST, Timestamp::MIN);
-            let running = snapshot.weight.0;
-            snapshot.weight = Weight(None);
+            let running = snapshot.bytes.0;
+            snapshot.bytes = Weight(None);
             assert_eq!(running, Some(snapshot.weigh()));
         }
         assert!(snapshot.truncated);

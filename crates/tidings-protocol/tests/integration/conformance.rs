@@ -97,6 +97,14 @@ fn own(event_type: &str, data: Value) -> NewEvent {
     serde_json::from_value(json!({ "event_type": event_type, "data": data })).unwrap()
 }
 
+fn children(running: u64, completed: u64, progress: &Value) -> NewEvent {
+    own(
+        "children_update",
+        json!({ "pending": 0, "running": running, "completed": completed, "failed": 0,
+            "cancelled": 0, "progress": progress }),
+    )
+}
+
 fn lives() -> Vec<(&'static str, Vec<NewEvent>)> {
     let started = || NewEvent::task_started("Build");
     let progress = |data: Value| own("progress_update", data);
@@ -132,7 +140,11 @@ fn lives() -> Vec<(&'static str, Vec<NewEvent>)> {
         ),
         (
             "per cent of the update's own total",
-            vec![started(), progress(json!({ "current": 1, "total": 3 }))],
+            vec![
+                started(),
+                progress(json!({ "current": 1, "total": 3 })),
+                progress(json!({ "current": 0.29, "total": 1 })),
+            ],
         ),
         (
             "no total, no per cent",
@@ -301,6 +313,44 @@ fn lives() -> Vec<(&'static str, Vec<NewEvent>)> {
             vec![started(), NewEvent::task_stalled(), NewEvent::log("back")],
         ),
         (
+            "children show their progress until the task reports its own",
+            vec![
+                children(2, 0, &json!(12.5)),
+                started(),
+                children(1, 1, &json!(60)),
+                NewEvent::task_stalled(),
+                children(0, 2, &json!(100)),
+                NewEvent::progress(40.0, None),
+                children(1, 1, &json!(70)),
+                NewEvent::task_completed(None),
+                children(1, 0, &json!(80)),
+            ],
+        ),
+        (
+            "a task that failed shows the progress of the children that run on",
+            vec![
+                started(),
+                children(2, 0, &json!(12.5)),
+                NewEvent::task_failed("no"),
+                children(1, 1, &json!(60)),
+                children(0, 0, &json!(null)),
+            ],
+        ),
+        (
+            "children and weight outlive a run, and the last child leaves nothing",
+            vec![
+                own(
+                    "task_started",
+                    json!({ "name": "whole", "weight": 2.5, "parent_task_id": "root" }),
+                ),
+                NewEvent::progress(40.0, None),
+                children(1, 1, &json!(70)),
+                NewEvent::task_failed("no"),
+                started(),
+                children(0, 0, &json!(null)),
+            ],
+        ),
+        (
             "a stall is not over with a watcher's",
             vec![
                 started(),
@@ -391,6 +441,7 @@ fn joined(state: &TaskSnapshot) -> Value {
             offset: state.offset,
             recovered: true,
             snapshot: state.clone().into(),
+            permissions: None,
         }),
     );
     control(&message, state.offset)
@@ -409,6 +460,7 @@ fn begun(state: &TaskSnapshot) -> Value {
         offset: state.offset,
         recovered: true,
         snapshot: state.clone().into(),
+        permissions: None,
     };
     control(
         &ControlMessage::subscribed(None, None, joined),

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use tidings_protocol::{
-    ControlMessage, GapReason, Joined, NewEvent, Offset, Reconnect, ResetReason, ServerMessage,
-    TaskSnapshot,
+    ControlMessage, ErrorCode, GapReason, Joined, NewEvent, Offset, Reconnect, ResetReason,
+    ServerMessage, Target, TaskCommanded, TaskId, TaskSnapshot,
 };
 
 use crate::conformance::{Log, control, event, gap, is_fresh, merged, publish, reset};
@@ -52,6 +52,7 @@ fn subscribed(state: &TaskSnapshot, recovered: bool, asked: bool) -> Value {
         offset: state.offset,
         recovered,
         snapshot: state.clone().into(),
+        permissions: None,
     };
     let message = ControlMessage::subscribed(None, None, joined);
     let mut message = control(&message, state.offset);
@@ -466,8 +467,125 @@ fn tokens() -> Vec<(&'static str, Vec<&'static str>, Steps)> {
     ]
 }
 
+/// A log of a task of the tree `top`.
+fn log_of(task: &str) -> Log {
+    let task: TaskId = task.parse().unwrap();
+    let mut log = log("e1");
+    log.states
+        .iter_mut()
+        .for_each(|state| state.task_id = task.clone());
+    log.events
+        .iter_mut()
+        .for_each(|event| event.task_id = task.clone());
+    log
+}
+
+/// Returns the announcement of a task that belongs to the tree.
+fn announced(state: &TaskSnapshot) -> Value {
+    let mut message = subscribed(state, true, false);
+    message["data"]["tree"] = json!("top");
+    says(message)
+}
+
+/// The client asks for the tree, and the server confirms it and announces its tasks.
+fn tree_of(states: &[&TaskSnapshot]) -> Steps {
+    let target = Target::Tree("top".parse().unwrap());
+    let confirmation = ControlMessage::subscribed_to(None, target);
+    let mut confirmation = control(&confirmation, Offset::FIRST);
+    confirmation["data"]["ref"] = json!("$ref");
+    let mut steps = vec![
+        json!({ "sends": { "type": "subscribe", "tree": "top", "since": null } }),
+        says(confirmation),
+    ];
+    steps.extend(states.iter().map(|state| announced(state)));
+    steps
+}
+
+fn trees() -> Vec<(&'static str, Steps)> {
+    let (top, part) = (log_of("top"), log_of("part"));
+    let of = |log: &Log, offset: usize| says(event(&log.events[offset - 1]));
+    let watching = || {
+        join([
+            vec![json!({ "watch": { "tree": "top", "since": null } })],
+            hello(),
+            tree_of(&[&top.states[2], &part.states[2]]),
+            vec![
+                of(&part, 3),
+                of(&top, 3),
+                told(&["part event 3", "top event 3"]),
+            ],
+        ])
+    };
+    let command = json!({ "task_id": "top", "command": "cancel", "args": null });
+    let sends = json!({ "sends": {
+        "type": "command", "task_id": "top", "command": "cancel", "tree": true,
+    } });
+    let commanding = || {
+        join([
+            vec![json!({ "command": command })],
+            hello(),
+            vec![sends.clone()],
+        ])
+    };
+    let asked = TaskCommanded::Asked {
+        task_id: "part".parse().unwrap(),
+        command_id: "c1".parse().unwrap(),
+        epoch: "e1".parse().unwrap(),
+        offset: Offset::FIRST,
+    };
+    let refused = TaskCommanded::Refused {
+        task_id: "top".parse().unwrap(),
+        code: ErrorCode::Forbidden,
+        message: "as told".into(),
+    };
+    let answer = ControlMessage::commanded(None, "top".parse().unwrap(), vec![asked, refused]);
+    let mut answer = control(&answer, Offset::FIRST);
+    answer["data"]["ref"] = json!("$ref");
+    vec![
+        (
+            "a tree brings the task and all below it, and those to come",
+            join([
+                watching(),
+                vec![
+                    announced(&log_of("late").states[1]),
+                    of(&log_of("late"), 2),
+                    of(&part, 4),
+                    told(&["late event 2", "part event 4"]),
+                ],
+            ]),
+        ),
+        (
+            "a tree is asked for again, and what came before the break is not told twice",
+            join([
+                watching(),
+                vec![closes(1006)],
+                hello(),
+                tree_of(&[&top.states[3], &part.states[3]]),
+                vec![of(&top, 4), told(&["top event 4"])],
+            ]),
+        ),
+        (
+            "a command for a tree is answered for each task",
+            join([
+                commanding(),
+                vec![
+                    says(answer),
+                    json!({ "commanded": ["part asked", "top forbidden"] }),
+                ],
+            ]),
+        ),
+        (
+            "a command for a tree that was not answered fails, and is not sent again",
+            join([
+                commanding(),
+                vec![closes(1006), json!({ "commanded": null })],
+            ]),
+        ),
+    ]
+}
+
 fn script_vectors() -> Value {
-    let plain = [reconnecting(), positions(), closing()]
+    let plain = [reconnecting(), positions(), closing(), trees()]
         .into_iter()
         .flatten();
     let plain = plain.map(|(name, steps)| (name, Vec::new(), steps));
@@ -475,12 +593,13 @@ fn script_vectors() -> Value {
         .chain(tokens())
         .map(|(name, tokens, steps)| json!({ "name": name, "tokens": tokens, "steps": steps }));
     json!({
-        "about": "Each script is one client. `watch`, `publish` and `renews` are what the \
-            program asks for; `server` is what the server says, with `$ref` for the `ref` of \
+        "about": "Each script is one client. `watch`, `publish`, `command` and `renews` are what \
+            the program asks for; `server` is what the server says, with `$ref` for the `ref` of \
             the request that was last in `sends`; `closes` ends the connection. The client must \
             do the rest: `connects` (not earlier than `after_ms` after the close, with \
             `token`), `sends` (a message with these fields; `null` means without), `told` (what \
-            the program was told since the last `told`, snapshots aside), `published`, `stops`. \
+            the program was told since the last `told`, snapshots aside), `published`, \
+            `commanded`, `stops`. \
             `tokens` are what its source has, in their order.",
         "vectors": vectors.collect::<Vec<_>>(),
     })

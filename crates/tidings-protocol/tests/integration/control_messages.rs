@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_protocol::{
-    ClientId, ControlMessage, Data, Epoch, ErrorCode, EventType, Gap, GapReason, Joined, Offset,
-    Pattern, Reconnect, ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
+    ClientId, CommandId, ControlMessage, Data, Epoch, ErrorCode, EventType, Gap, GapReason, Joined,
+    Offset, Pattern, Reconnect, ResetReason, Target, TaskCommanded, TaskId, TaskSnapshot,
+    Timestamp, UnsubscribeReason,
 };
 
 fn task(id: &str) -> TaskId {
@@ -30,6 +31,7 @@ fn joined() -> Joined {
         offset: offset(4),
         recovered: true,
         snapshot: Arc::new(snapshot),
+        permissions: None,
     }
 }
 
@@ -81,7 +83,7 @@ fn subscriptions_name_the_task_at_both_levels() {
     assert_eq!(
         wire(&ControlMessage::subscribed(
             None,
-            Some(everything.clone()),
+            Some(everything.clone().into()),
             joined()
         )),
         json!({"event_type": "subscribed", "task_id": "a", "data": {
@@ -90,9 +92,9 @@ fn subscriptions_name_the_task_at_both_levels() {
         }})
     );
     assert_eq!(
-        wire(&ControlMessage::subscribed_pattern(
+        wire(&ControlMessage::subscribed_to(
             Some(2.into()),
-            everything.clone()
+            everything.clone().into()
         )),
         json!({"event_type": "subscribed", "data": {"ref": 2, "pattern": "*"}})
     );
@@ -113,6 +115,64 @@ fn subscriptions_name_the_task_at_both_levels() {
         json!({"event_type": "unsubscribed", "task_id": "a", "data": {
             "task_id": "a", "reason": "removed",
         }})
+    );
+}
+
+#[test]
+fn a_tree_is_named_by_its_topmost_task() {
+    let tree = Target::Tree(task("top"));
+    assert_eq!(
+        wire(&ControlMessage::subscribed_to(Some(2.into()), tree.clone())),
+        json!({"event_type": "subscribed", "data": {"ref": 2, "tree": "top"}})
+    );
+    assert_eq!(
+        wire(&ControlMessage::subscribed(
+            None,
+            Some(tree.clone()),
+            joined()
+        )),
+        json!({"event_type": "subscribed", "task_id": "a", "data": {
+            "task_id": "a", "tree": "top",
+            "epoch": "e1", "offset": 4, "recovered": true, "snapshot": snapshot(),
+        }})
+    );
+    assert_eq!(
+        wire(&ControlMessage::subscribed_member(task("top"), task("a"))),
+        json!({"event_type": "subscribed", "task_id": "a", "data": {
+            "task_id": "a", "tree": "top",
+        }})
+    );
+    assert_eq!(
+        wire(&ControlMessage::unsubscribed(
+            None,
+            tree,
+            UnsubscribeReason::Asked
+        )),
+        json!({"event_type": "unsubscribed", "data": {"tree": "top", "reason": "asked"}})
+    );
+}
+
+#[test]
+fn a_command_for_a_tree_is_answered_for_each_task() {
+    let tasks = vec![
+        TaskCommanded::Asked {
+            task_id: task("b"),
+            command_id: CommandId::new("c1").unwrap(),
+            epoch: epoch(),
+            offset: offset(4),
+        },
+        TaskCommanded::Refused {
+            task_id: task("a"),
+            code: ErrorCode::Forbidden,
+            message: "no".to_owned(),
+        },
+    ];
+    assert_eq!(
+        wire(&ControlMessage::commanded(Some(1.into()), task("a"), tasks)),
+        json!({"event_type": "commanded", "task_id": "a", "data": {"ref": 1, "tasks": [
+            {"task_id": "b", "command_id": "c1", "epoch": "e1", "offset": 4},
+            {"task_id": "a", "code": "forbidden", "message": "no"},
+        ]}})
     );
 }
 

@@ -133,7 +133,7 @@ fn a_ledger_is_read_back_as_it_was() {
 }
 
 proptest! {
-    /// Whatever events are offered, the accepted ones never go back and have no holes.
+    /// For any events, the accepted ones never go back and have no holes.
     #[test]
     fn what_is_taken_is_in_order(
         offers in proptest::collection::vec((0..3_u64, 0..4_u64, 0..4_u64), 0..200),

@@ -73,6 +73,26 @@ fn each_mistake_is_named() {
         ),
         (
             TaskStarted,
+            r#"{"weight":1000001}"#,
+            "`weight` must be 0, or a number from 0.001 to 1000000",
+        ),
+        (
+            TaskStarted,
+            r#"{"weight":0.0004}"#,
+            "`weight` must be 0, or a number from 0.001 to 1000000",
+        ),
+        (
+            TaskStarted,
+            r#"{"weight":-1}"#,
+            "`weight` must be 0, or a number from 0.001 to 1000000",
+        ),
+        (
+            InputRequired,
+            r#"{"input_id":"i","prompt":"?","choices":["yes",null]}"#,
+            "`choices` must be 1 to 64 values other than null",
+        ),
+        (
+            TaskStarted,
             r#"{"name":7,"total":1}"#,
             "`name`: invalid type: integer `7`",
         ),
@@ -162,11 +182,16 @@ fn an_error_may_be_plain_text() {
 }
 
 #[test]
-fn an_answer_may_be_null_and_a_duration_a_fraction() {
+fn an_answer_that_is_null_is_read_and_a_duration_may_be_a_fraction() {
+    // A bus takes no such answer.
     let data = Data::parse(r#"{"input_id":"i","value":null,"by":"ann"}"#).unwrap();
     assert!(Payload::parse(&EventType::InputProvided, &data).is_ok());
     let data = Data::parse(r#"{"tool_call_id":"a","duration_ms":12.5,"output":null}"#).unwrap();
     assert!(Payload::parse(&EventType::ToolCallCompleted, &data).is_ok());
+    for weight in ["0", "0.001", "2.5", "1000000"] {
+        let data = Data::parse(&format!("{{\"weight\":{weight}}}")).unwrap();
+        assert!(Payload::parse(&EventType::TaskStarted, &data).is_ok());
+    }
 }
 
 #[test]

@@ -136,7 +136,22 @@ fn each_mistake_has_its_code_and_its_place() {
         (
             r#"{"type":"subscribe","task_id":"a","pattern":"*"}"#,
             InvalidMessage,
-            "not both",
+            "give only one of `task_id`, `pattern` and `tree`",
+        ),
+        (
+            r#"{"type":"unsubscribe","pattern":"*","tree":"a"}"#,
+            InvalidMessage,
+            "give only one of `task_id`, `pattern` and `tree`",
+        ),
+        (
+            r#"{"type":"subscribe","tree":"a b"}"#,
+            InvalidTaskId,
+            "`tree`: task_id",
+        ),
+        (
+            r#"{"type":"command","command":"cancel","tree":"a"}"#,
+            InvalidMessage,
+            "`tree`: invalid type: string \"a\", expected a boolean",
         ),
         (
             r#"{"type":"subscribe","since":"42"}"#,
@@ -183,6 +198,11 @@ fn each_mistake_has_its_code_and_its_place() {
             r#"{"type":"command","command":"cancel","args":[]}"#,
             InvalidMessage,
             "`args`: expected a JSON object",
+        ),
+        (
+            r#"{"type":"answer","task_id":"t","input_id":"q","value":null}"#,
+            InvalidMessage,
+            "`answer` needs `value`: any JSON value but null",
         ),
         (
             r#"{"type":"authenticate"}"#,

@@ -18,7 +18,7 @@ Watch::
                 print(task_id, event_type, data)
 
 By one import: `tidings.tqdm`, `tidings.logging`, `tidings.celery`, `tidings.fastapi`,
-`tidings.langchain`. For asyncio: `tidings.aio`.
+`tidings.langchain`. For asyncio: `tidings.aio`. For type annotations: `tidings.types`.
 
 Reporting never raises into the work and never blocks it. The server need not be there:
 reports wait in a bounded buffer, and the client keeps trying.
@@ -26,7 +26,7 @@ reports wait in a bounded buffer, and the client keeps trying.
 
 from __future__ import annotations
 
-from . import aio
+from . import aio, types
 from ._client import Client, Command, Commands, Task, Watch
 from ._default import client, set_client
 from ._errors import BufferFull, Cancelled, Error, Expired, Refused, Stopped
@@ -43,6 +43,7 @@ from ._updates import (
     Removed,
     Reset,
     Snapshot,
+    TaskCommanded,
     TaskPage,
     Update,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "Step",
     "Stopped",
     "Task",
+    "TaskCommanded",
     "TaskError",
     "TaskPage",
     "TaskSnapshot",
@@ -83,4 +85,11 @@ __all__ = [
     "current",
     "reduce",
     "set_client",
+    "types",
 ]
+
+# Tracebacks, `help` and pickles show what a program can write: `tidings.Refused`.
+for _name in __all__:
+    if getattr(globals()[_name], "__module__", "").startswith(f"{__name__}._"):
+        globals()[_name].__module__ = __name__
+del _name

@@ -1,23 +1,38 @@
-"""The blocking face: for scripts, threads, workers."""
+"""The blocking client, for scripts, threads and workers."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 from . import _native, _updates
-from ._core import Core, Options, Token, dumps, take, text_of, wait
+from ._core import Core, Options, Token, dumps, seconds, take, text_of, wait
 from ._errors import Cancelled, Expired, Stopped, translate
 from ._schema import TaskSnapshot
-from ._task import Reports
-from ._updates import Event, Published, TaskPage, Update
+from ._task import Reports, beginning
+from ._updates import (
+    Event,
+    Gap,
+    Published,
+    Reset,
+    Snapshot,
+    TaskCommanded,
+    TaskPage,
+    Update,
+    commanded,
+)
+
+
+#: The most seconds between two looks at what no bell tells.
+PAUSE = 0.25
 
 
 class Client:
-    """A connection to a Tidings server that comes back by itself.
+    """A client of a Tidings server. After a loss it reconnects without help.
 
     ::
 
@@ -25,15 +40,16 @@ class Client:
         with client.task("render-7", name="Render") as task:
             task.progress(40, "linking")
 
-    - The client connects when it is first used. It may be made before the server is
-      there, and before the process forks.
-    - It may be used from any thread. A forked child gets a connection of its own.
+    - The client connects at its first use. A program may create it before the server
+      starts, and before the process forks.
+    - All threads may use it. A forked child gets its own connection.
     - `url`, `token` and `ca` default to the environment's ``TIDINGS_URL``,
       ``TIDINGS_TOKEN`` and ``TIDINGS_CA`` (a file of certificates as PEM).
     - `token` may be a function that returns one. It is called again when the server
       has refused the last token.
-    - `max_pending` and `max_pending_bytes` bound what waits while the server is away.
-    - As the process ends, what waits is sent, for `exit_timeout` seconds at most.
+    - `max_pending` and `max_pending_bytes` limit the unsent events while the server is away.
+    - At the end of the process, the client sends the waiting events, for at most
+      `exit_timeout` seconds.
     """
 
     def __init__(
@@ -72,17 +88,17 @@ class Client:
         return "idle" if native is None else native.status()[0]
 
     def connect(self, timeout: float | None = 10.0) -> Client:
-        """Waits until the server has greeted. Not needed before anything else.
+        """Waits for the server's greeting. Other calls do not need this one first.
 
-        Raises `Stopped` if the server does not want this client, `TimeoutError` if it
-        cannot be reached in time.
+        Raises `Stopped` if the server refuses this client, and `TimeoutError` if the
+        server cannot be reached in time.
         """
         wait(self._core.native().connected(), timeout, f"connecting to {self.url}")
         return self
 
     def set_token(self, token: str) -> None:
-        """Shows another token from now on."""
-        self._core.native().set_token(token)
+        """Replaces the token, also on the open connection."""
+        self._core.set_token(token)
 
     def task(
         self,
@@ -91,26 +107,22 @@ class Client:
         name: str | None = None,
         total: float | None = None,
         parent: str | Reports | None = None,
+        weight: float | None = None,
         lease: float | None = None,
         source: str | None = None,
         exclusive: bool = False,
     ) -> Task:
-        """Begins a task, which this process does.
+        """Begins a task in this process.
 
-        - `total` is how much there is to do, in any unit.
-        - `parent` is the task that this one is a part of.
-        - With a `lease` the server notices if this process dies: after so many seconds
-          without a sign of life the task stalls, after as long again it fails as `lost`.
-        - With `exclusive` this waits for the server, and raises `Refused` if another
-          worker does the task already. Without, nothing is ever waited for or raised.
+        - `total` is the whole amount of work, in any unit.
+        - `parent` is the task that this one is a part of, and `weight` is its weight in
+          the parent's progress: 0, or 0.001 to 1,000,000. Without one it is 1.
+        - With a `lease`, the server notices the death of this process. After `lease` seconds
+          without a sign of life the task stalls. After as many again it fails as `lost`.
+        - With `exclusive`, the call waits for the server, and raises `Refused` if another
+          worker has the task already. Without it, the call neither waits nor raises.
         """
-        begin: dict[str, Any] = {
-            "name": name,
-            "total": total,
-            "parent": parent.id if isinstance(parent, Reports) else parent,
-            "lease": lease,
-            "source": source,
-        }
+        begin = beginning(name, total, parent, weight, lease, source)
         native = self._core.native()
         if exclusive:
             operation = native.begin_confirmed(task_id, **begin)
@@ -130,7 +142,12 @@ class Client:
     ) -> Published:
         """Publishes one event, and waits until the server has it.
 
-        An event that was not answered is sent again, and is in the log once.
+        The client sends an unanswered event again. The log contains it once.
+
+        - `data` is any JSON object; `tidings.types` has the data of the standard types.
+        - `event_id` is an idempotency key: the server accepts one event for each key.
+        - `source` names the producer of the event.
+        - `run` is the event's run. The server refuses the event during another run.
         """
         native = self._core.native()
         operation = native.publish(
@@ -139,16 +156,25 @@ class Client:
         return Published(*wait(operation, timeout, f"publishing to {task_id}"))
 
     def watch(
-        self, target: str, *, since: str | int | None = None, history: int = 0
+        self,
+        target: str,
+        *,
+        tree: bool = False,
+        since: str | int | None = None,
+        history: int = 0,
     ) -> Watch:
-        """Watches a task, or all that match a pattern such as ``build-*``.
+        """Watches a task, or all tasks that match a pattern such as ``build-*``.
+
+        With `tree`, the watch includes all tasks below the task, also those that start later.
 
         The watch yields each task's state first, then every event in order, also
-        through reconnects. `history` asks for that many earlier events as well, `since`
-        for all after a position (``epoch:offset``), or with 0 for all that are kept.
+        through reconnects. `history` asks for that many earlier events. `since` asks for all
+        events after a position (``epoch:offset``); 0 asks for all that the server keeps.
         """
         since = None if since is None else str(since)
-        return Watch(self._core, self._core.native().watch(target, since=since, history=history))
+        native = self._core.native()
+        watch = native.watch(target, tree=tree, since=since, history=history)
+        return Watch(self._core, watch)
 
     def wait(self, task_id: str, timeout: float | None = None) -> TaskSnapshot:
         """Waits until a task has ended, and returns its state."""
@@ -156,7 +182,7 @@ class Client:
         return TaskSnapshot._of(json.loads(text))
 
     def snapshot(self, task_id: str, timeout: float | None = None) -> TaskSnapshot:
-        """Returns the state of a task. A task that nothing was published to is pending."""
+        """Returns the state of a task. A task without events is pending."""
         text = wait(self._core.native().snapshot(task_id), timeout, f"the state of {task_id}")
         return TaskSnapshot._of(json.loads(text))
 
@@ -168,7 +194,11 @@ class Client:
         after: str | None = None,
         timeout: float | None = None,
     ) -> TaskPage:
-        """Returns a page of the tasks that there are."""
+        """Returns a page of the server's tasks.
+
+        `status` selects tasks by their status, and `prefix` by the start of their ids. `after` is
+        the `next` of the previous page.
+        """
         operation = self._core.native().tasks(status=status, prefix=prefix, after=after)
         page = json.loads(wait(operation, timeout, "a list of tasks"))
         return TaskPage([TaskSnapshot._of(task) for task in page["tasks"]], page["next"])
@@ -181,20 +211,37 @@ class Client:
         *,
         timeout: float | None = None,
     ) -> Published:
-        """Asks a task to do something: `cancel`, or whatever its worker understands.
+        """Sends a command to a task: `cancel`, or another one that its worker understands.
 
-        Returns the place of the request in the task's log. What the task says to it
-        comes as events.
+        Returns the place of the request in the task's log. The task's answers are events.
         """
         operation = self._core.native().command(
             task_id, command, None if args is None else dumps(args)
         )
         return Published(*wait(operation, timeout, f"asking {task_id}"))
 
+    def command_tree(
+        self,
+        task_id: str,
+        command: str,
+        args: dict[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> list[TaskCommanded]:
+        """Sends a command to a task and to all tasks below it, the deepest first.
+
+        Returns one result for each task. The server skips tasks below that have ended. It
+        leaves out tasks that the token does not allow to watch.
+        """
+        operation = self._core.native().command_tree(
+            task_id, command, None if args is None else dumps(args)
+        )
+        return commanded(wait(operation, timeout, f"asking the tree of {task_id}"))
+
     def answer(
         self, task_id: str, input_id: str, value: Any, *, timeout: float | None = None
     ) -> Published:
-        """Answers an open question of a task: the first answer wins.
+        """Answers an open question of a task. The first answer wins.
 
         Returns the place of the answer in the task's log. Raises `Refused` if the
         question is answered already or not open, or if the value does not fit it.
@@ -204,28 +251,35 @@ class Client:
 
     @property
     def pending(self) -> int:
-        """How many publishes and reports the server has not answered yet."""
+        """The number of publishes and reports that the server has not answered yet."""
         native = self._core.existing()
         return 0 if native is None else native.pending()
 
     def flush(self, timeout: float = 10.0) -> int:
-        """Waits until all is answered, for so long at most. Returns how much is not."""
+        """Waits, for at most `timeout` seconds, until the server has answered everything.
+
+        Returns the number of publishes and reports without an answer. Raises `Stopped` if the
+        server has refused this client: then nothing more is sent.
+        """
         native = self._core.existing()
         if native is None:
             return 0
-        return int(wait(native.flush(timeout), None, "sending"))
+        left = int(wait(native.flush(seconds(timeout)), None, "sending"))
+        self._core.raise_if_refused(native)
+        return left
 
     def close(self, timeout: float = 5.0) -> int:
-        """Sends what waits, for so long at most, and disconnects.
+        """Sends the waiting events, for at most `timeout` seconds, and disconnects.
 
-        Returns how many publishes and reports were not answered.
+        Returns the number of publishes and reports without an answer; 0 if the server has
+        refused this client, which is then logged, and which `flush` tells.
         """
         native = self._core.existing()
         if self._core.is_closed or native is None:
             self._core.close()
             return 0
         self._core.close()
-        return int(wait(native.close(timeout), None, "closing"))
+        return int(wait(native.close(seconds(timeout)), None, "closing"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = self._core.options
@@ -236,7 +290,7 @@ _known: dict[Options, Client] = {}
 
 
 def _restored(options: Options) -> Client:
-    """Returns the client of a process that a pickled one has come to: one for all."""
+    """Returns the client for an unpickled one. Equal clients of a process share one."""
     if options not in _known:
         client = Client.__new__(Client)
         client._core = Core(options)
@@ -245,16 +299,21 @@ def _restored(options: Options) -> Client:
 
 
 class Task(Reports):
-    """A running task, and the duty to say how it ended.
+    """A running task. Its owner must report how it ends.
 
-    As a ``with`` block: at its end the task is reported as completed; after an
-    exception as failed, with the traceback; after `KeyboardInterrupt` as cancelled. The
-    exception goes on.
+    A ``with`` block reports the end: a normal end as completed, an exception as failed
+    with its traceback, and `KeyboardInterrupt` as cancelled. The exception then leaves
+    the block.
 
-    A task that is forgotten without an end is reported as failed.
+    A task that is garbage collected without an end is reported as failed.
+
+    Attributes:
+        id (str): The task's id.
+        result (Any): The result that the `with` block reports. Set it in the block.
     """
 
     def __init__(self, client: Client, task_id: str, native: _native.Task | None) -> None:
+        """Use `Client.task`."""
         super().__init__(client._core, task_id, native)
         self._client = client
 
@@ -271,19 +330,26 @@ class Task(Reports):
         self._leave(error)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # In another process the task can be reported on; its end stays with this one.
+        # Another process can report on the task, but only this one reports its end.
         return Task, (self._client, self.id, None)
 
     def child(self, task_id: str, **begin: Any) -> Task:
-        """Begins a task below this one. Its arguments are those of `Client.task`."""
+        """Begins a task below this one. Its arguments are those of `Client.task`.
+
+        ``task.child("tests", weight=3)`` counts three times as much as a child without
+        a weight.
+        """
         return self._client.task(task_id, **{"parent": self.id, **begin})
 
     @property
     def commands(self) -> Commands:
-        """What the task is asked to do: an iterator. `cancel` is then among it."""
+        """An iterator of the task's commands. After this call, `cancel` is one of them."""
         if self._native is None:
             raise Stopped("the task's commands belong to the process that does it")
-        return Commands(self._native.commands())
+        try:
+            return Commands(self._native.commands())
+        except _native.Gone:
+            raise Stopped("the task's commands belong to the process that does it") from None
 
     def ask(
         self,
@@ -294,19 +360,36 @@ class Task(Reports):
         input_id: str | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Asks whoever watches, and waits for the answer.
+        """Asks the task's watchers a question, and waits for the answer.
 
-        Raises `TimeoutError` after so many seconds, `Expired` if the server says that
-        the question has expired, and `Cancelled` if the task is cancelled meanwhile.
+        - `schema` is the JSON Schema of the answer. The server refuses an answer that does
+          not fit. ``{"type": "boolean"}`` asks for yes or no.
+        - `choices` are the answers to choose from.
+        - `input_id` names the question. Without it, the name is random.
+
+        Raises `TimeoutError` after `timeout` seconds, `Expired` if the question has
+        expired on the server, and `Cancelled` if the task is cancelled meanwhile. Raises
+        `Refused` or `ValueError` if the server does not take the question, for instance
+        because the schema is none. If a server forgets the question, it is asked again.
         """
         question = Question(self, prompt, schema, choices, input_id)
         with self._client.watch(self.id) as watch:
-            self.report("input_required", question.data)
+            asked: _native.Operation | None = question.ask()
             deadline = Deadline(timeout)
             while True:
-                update = watch.next(min(deadline.left(), 0.5))
+                update = watch.next(min(deadline.left(), 0.05 if asked else PAUSE))
                 if update is not None and question.is_answered(update):
                     return question.answer
+                if asked is not None and asked.wait(0):
+                    take(asked)
+                    asked = None
+                if asked is None and question.is_doubtful:
+                    try:
+                        state = self._client.snapshot(self.id, min(deadline.left(), 5.0))
+                    except TimeoutError:
+                        pass
+                    else:
+                        asked = question.ask() if question.is_forgotten(state) else None
                 if self.cancelled:
                     raise Cancelled(f"{self.id} was cancelled")
                 if update is None and deadline.is_over():
@@ -314,7 +397,7 @@ class Task(Reports):
 
 
 class Question:
-    """A question of a task, and what was answered."""
+    """A question of a task, and its answer."""
 
     def __init__(
         self,
@@ -326,11 +409,34 @@ class Question:
     ) -> None:
         import uuid
 
-        self.id = input_id or f"input-{uuid.uuid4().hex[:12]}"
-        self.data: dict[str, Any] = {"input_id": self.id, "prompt": prompt}
+        self._task = task
+        self.id = text_of(input_id or f"input-{uuid.uuid4().hex[:12]}")
+        self.data: dict[str, Any] = {"input_id": self.id, "prompt": text_of(prompt)}
         self.data |= {} if schema is None else {"schema": schema}
         self.data |= {} if choices is None else {"choices": choices}
         self.answer: Any = None
+        #: The server may have forgotten the question.
+        self.is_doubtful = False
+        self._is_followed = False
+
+    def ask(self) -> _native.Operation:
+        """Asks. The operation has the server's answer to that."""
+        task, data = self._task, dumps(self.data)
+        if task._native is not None:
+            try:
+                return task._native.confirm("input_required", data)
+            except _native.Gone:
+                pass  # Another process has begun the task.
+        native = task._core.native()
+        return native.publish(
+            task.id, "input_required", data, event_id=None, source=None, run=None
+        )
+
+    def is_forgotten(self, state: TaskSnapshot) -> bool:
+        """Takes the task's state now, after a doubt."""
+        self.is_doubtful = False
+        known = {question.input_id for question in state.pending_inputs}
+        return self.id not in known | {question.input_id for question in state.ended_inputs}
 
     def is_answered(self, update: Update) -> bool:
         """Takes an update; raises `Expired` if it ends the question without an answer."""
@@ -340,20 +446,26 @@ class Question:
                 return True
             case Event("input_expired", data=data) if data.get("input_id") == self.id:
                 raise Expired(f"{self.data['prompt']!r} has expired without an answer")
+            case Snapshot():
+                # The first one is from before the question.
+                self.is_doubtful |= self._is_followed
+                self._is_followed = True
+            case Reset() | Gap():
+                self.is_doubtful = True
         return False
 
 
 class Deadline:
-    """A moment in the future; none is never."""
+    """A moment in the future, or never for None."""
 
     def __init__(self, timeout: float | None) -> None:
         import time
 
         self._now = time.monotonic
-        self._end = None if timeout is None else self._now() + timeout
+        self._end = None if timeout in (None, math.inf) else self._now() + timeout
 
     def left(self) -> float:
-        """Seconds that are left."""
+        """The remaining seconds."""
         return float("inf") if self._end is None else max(0.0, self._end - self._now())
 
     def is_over(self) -> bool:
@@ -361,9 +473,10 @@ class Deadline:
 
 
 class Watch:
-    """What happens to tasks: an iterator of updates. `close` ends it."""
+    """An iterator of updates about tasks. `close` ends it."""
 
     def __init__(self, core: Core, native: _native.Watch) -> None:
+        """Use `Client.watch`."""
         self._core = core
         self._native: _native.Watch | None = native
 
@@ -377,7 +490,7 @@ class Watch:
         return update
 
     def next(self, timeout: float | None = None) -> Update | None:
-        """Returns the next update. None: there is none in time, or the watch was closed."""
+        """Returns the next update, or None after the timeout or after `close`."""
         deadline = Deadline(timeout)
         while True:
             native = self._native
@@ -391,7 +504,8 @@ class Watch:
             elif deadline.is_over() or self._native is None:
                 return None
             else:
-                native.wait(None if timeout is None else deadline.left())
+                # Another thread may close the watch, which rings no bell.
+                native.wait(min(deadline.left(), PAUSE))
 
     def _poll(self, native: _native.Watch) -> str | None:
         try:
@@ -405,8 +519,11 @@ class Watch:
             raise translate(failure) from None
 
     def state(self, task_id: str) -> TaskSnapshot | None:
-        """Returns a task's state after the last update; None if there was none of it."""
-        text = None if self._native is None else self._native.state(task_id)
+        """Returns a task's state after the last update, or None before its first update."""
+        try:
+            text = None if self._native is None else self._native.state(task_id)
+        except _native.Gone:
+            raise Stopped("the watch belongs to the process that has made it") from None
         return None if text is None else TaskSnapshot._of(json.loads(text))
 
     def close(self) -> None:
@@ -421,46 +538,58 @@ class Watch:
 
 
 class Command:
-    """Something that a task is asked to do; answer it with `complete` or `reject`."""
+    """A command to a task. Answer it with `complete` or `reject`.
+
+    Attributes:
+        id (str): The command's id.
+        name (str): The command's name.
+        args (Any): The command's arguments, or None.
+        by (str): The sender.
+    """
+
+    id: str
+    name: str
+    args: Any
+    by: str
 
     def __init__(self, native: _native.Command) -> None:
+        """Use `Task.commands`."""
         self._native = native
-        #: The command's id.
         self.id = native.id
-        #: What to do.
         self.name = native.name
-        #: With what.
-        self.args: Any = None if native.args is None else json.loads(native.args)
-        #: Who asks.
+        self.args = None if native.args is None else json.loads(native.args)
         self.by = native.by
 
     def __repr__(self) -> str:
         return f"<tidings.Command {self.name} by {self.by}>"
 
     def accept(self) -> None:
-        """Says that it will be done."""
+        """Accepts the command: the task will obey it."""
         self._answer(self._native.accept)
 
     def complete(self, result: Any = None) -> None:
-        """Says that it is done."""
+        """Reports that the task has obeyed the command."""
         text = None if result is None else dumps(result)
         self._answer(lambda: self._native.complete(text))
 
     def reject(self, reason: str) -> None:
-        """Says that it will not be done, and why."""
+        """Refuses the command, with a reason."""
         self._answer(lambda: self._native.reject(text_of(reason)))
 
     def _answer(self, answer: Any) -> None:
         try:
             answer()
+        except _native.Gone:
+            raise Stopped("the command belongs to the process that has received it") from None
         except _native.Failure as failure:
             raise translate(failure) from None
 
 
 class Commands:
-    """What a task is asked to do: an iterator, each command once."""
+    """An iterator of a task's commands. Each command comes once."""
 
     def __init__(self, native: _native.Commands) -> None:
+        """Use `Task.commands`."""
         self._native = native
 
     def __iter__(self) -> Iterator[Command]:
@@ -473,11 +602,13 @@ class Commands:
         return command
 
     def next(self, timeout: float | None = None) -> Command | None:
-        """Returns the next command. None: there is none in time, or the client stopped."""
+        """Returns the next command, or None after the timeout or after the client has stopped."""
         deadline = Deadline(timeout)
         while True:
             try:
                 command = self._native.poll()
+            except _native.Gone:
+                raise Stopped("the task's commands belong to the process that does it") from None
             except _native.Failure as failure:
                 error = translate(failure)
                 if isinstance(error, Stopped):
@@ -487,7 +618,7 @@ class Commands:
                 return Command(command)
             if deadline.is_over():
                 return None
-            self._native.wait(None if timeout is None else deadline.left())
+            self._native.wait(seconds(deadline.left()))
 
 
 __all__ = ["Client", "Command", "Commands", "Task", "Watch", "take"]

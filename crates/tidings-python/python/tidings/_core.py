@@ -1,25 +1,27 @@
-"""The native client of this process: made when it is needed, and again after a fork."""
+"""The native client of this process, created at its first use and again after a fork."""
 
 from __future__ import annotations
 
 import atexit
 import json
 import logging
+import math
 import os
 import sys
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from . import _native
 from ._errors import Stopped, translate
 
 log = logging.getLogger("tidings")
 
-#: Where the server is if nothing says otherwise.
+#: The server's default URL.
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 Token = str | Callable[[], str] | None
@@ -27,7 +29,7 @@ Token = str | Callable[[], str] | None
 
 @dataclass(frozen=True)
 class Options:
-    """How a client is made."""
+    """The settings of a client."""
 
     url: str
     token: Token
@@ -47,7 +49,7 @@ class Options:
     ) -> Options:
         ca = ca or os.environ.get("TIDINGS_CA")
         return Options(
-            url or os.environ.get("TIDINGS_URL") or DEFAULT_URL,
+            checked(url or os.environ.get("TIDINGS_URL") or DEFAULT_URL),
             token or os.environ.get("TIDINGS_TOKEN"),
             Path(ca).read_bytes() if ca else None,
             max_pending,
@@ -56,40 +58,90 @@ class Options:
         )
 
 
-def dumps(value: Any) -> str:
-    """Writes JSON. What JSON has no form for becomes text, so this never fails for it."""
-    try:
-        return json.dumps(value, default=str, allow_nan=False)
-    except (ValueError, TypeError, RecursionError):
-        return json.dumps(_plain(value, 16))
-
-
-def _plain(value: Any, depth: int) -> Any:
-    """Rewrites a value as JSON: keys become text, NaN becomes null, circles are cut."""
-    if depth == 0:
-        return "…"
-    if isinstance(value, dict):
-        return {str(key): _plain(item, depth - 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item, depth - 1) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    return str(value)
-
-
 def text_of(text: object) -> str:
-    """Makes text of anything. Half a surrogate pair, which UTF-8 has no form for, goes."""
-    return str(text).encode("utf-8", "replace").decode()
+    """Returns any value as text, without lone surrogates, which UTF-8 cannot encode.
+
+    A value that raises when it is asked for its text has another one.
+    """
+    try:
+        written = str(text)
+    except Exception:
+        written = f"<{type(text).__name__} without a text>"
+    return str.encode(written, "utf-8", "replace").decode()
+
+
+def texts(**fields: object) -> dict[str, str]:
+    """Returns the fields that are not None, as text."""
+    return {name: text_of(value) for name, value in fields.items() if value is not None}
+
+
+#: `json.dumps` would make an encoder for each call.
+_encode = json.JSONEncoder(default=text_of, allow_nan=False, ensure_ascii=False).encode
+
+
+def dumps(value: Any) -> str:
+    """Writes JSON. A value without a JSON form becomes text, so the call does not fail."""
+    try:
+        written = _encode(value)
+    except Exception:
+        # Whatever the methods of a value raise.
+        written = _encode(_plain(value, 16))
+    # JSON has lone surrogates in strings only.
+    return written if written.isascii() else text_of(written)
+
+
+def _plain(value: Any, depth: int, above: tuple[Any, ...] = ()) -> Any:
+    """Rewrites a value as JSON: keys become text, NaN becomes null, circles are cut."""
+    if depth == 0 or any(value is outer for outer in above):
+        return "…"
+    try:
+        inside = (*above, value)
+        if isinstance(value, dict):
+            return {text_of(key): _plain(it, depth - 1, inside) for key, it in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [_plain(item, depth - 1, inside) for item in value]
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else None
+        if isinstance(value, int) and abs(value) < 1 << 64:
+            return int(value)
+    except Exception:
+        pass
+    return text_of(value)
+
+
+def checked(url: str) -> str:
+    """Returns a server's URL. Raises `ValueError` if it is none: the native client, which
+    would say so too, is made later."""
+    wrong = not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url
+    if not wrong:
+        try:
+            parts = urlsplit(url)
+            wrong = parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname
+            wrong = wrong or parts.port == 0 or "@" in parts.netloc or "?" in url
+        except ValueError:
+            wrong = True
+    if wrong:
+        raise ValueError(f"not the URL of a server, such as {DEFAULT_URL}: {text_of(url)!r}")
+    return url
+
+
+#: Seconds that are as good as for ever: what the native half can count.
+FOREVER = 1e9
+
+
+def seconds(timeout: float | None) -> float:
+    """Returns a timeout for the native half. None and infinity mean no timeout."""
+    return FOREVER if timeout is None else min(timeout, FOREVER)
 
 
 class Core:
-    """What a client's two faces share.
+    """The part that the blocking client and the asyncio client share.
 
     There is one native client for each process: a forked child makes its own when it
-    first uses the client. The parent's is left alone, and what it has buffered is the
-    parent's to send.
+    first uses the client. The child does not touch the parent's native client. The parent
+    sends the events in that client's buffer.
     """
 
     def __init__(self, options: Options) -> None:
@@ -133,6 +185,19 @@ class Core:
             on_status=_Status(options.url),
         )
 
+    def raise_if_refused(self, native: _native.Client) -> None:
+        """Raises `Stopped` if the client has stopped although the program has not closed it."""
+        status, reason = native.status()
+        if status == "stopped" and not self._closed:
+            raise Stopped(f"the client has stopped: {reason}")
+
+    def set_token(self, token: str) -> None:
+        """Replaces the token: here, in children that fork later, and in pickled clients."""
+        self.native().set_token(token)
+        # A function goes on saying which token is the present one.
+        if not callable(self.options.token):
+            self.options = replace(self.options, token=token)
+
     def close(self) -> None:
         self._closed = True
 
@@ -166,9 +231,9 @@ class _Status:
 
 _cores: weakref.WeakSet[Core] = weakref.WeakSet()
 
-#: Clients that the program has forgotten, which still have something to send.
+#: Clients that the program no longer refers to, with events that wait to be sent.
 _retired: list[tuple[_native.Client, float]] = []
-#: More of them end with what they have not sent.
+#: Beyond this number, such clients end and drop their unsent events.
 MAX_RETIRED = 16
 
 
@@ -180,7 +245,7 @@ def _retire(natives: dict[int, _native.Client], timeout: float) -> None:
 
 
 def _leave() -> None:
-    """Sends what waits before the process ends, for a few seconds at most."""
+    """Sends the waiting events before the process ends, for a few seconds at most."""
     natives = [(core.existing(), core.options.exit_timeout) for core in list(_cores)]
     leaving = []
     for native, timeout in [*natives, *_retired]:
@@ -199,7 +264,7 @@ _children: set[tuple[int, str]] = set()
 
 
 def _send_before_a_child_ends() -> None:
-    """A child of `multiprocessing` or billiard ends without `atexit`, but with its own."""
+    """Registers a hook for children of `multiprocessing` or billiard, which skip `atexit`."""
     for name in ("multiprocessing.util", "billiard.util"):
         util = sys.modules.get(name)
         if util is not None and (os.getpid(), name) not in _children:
@@ -208,7 +273,7 @@ def _send_before_a_child_ends() -> None:
 
 
 def take(operation: _native.Operation) -> Any:
-    """Returns what came of an operation, or raises what went wrong."""
+    """Returns the result of an operation, or raises its error."""
     try:
         return operation.take()
     except _native.Failure as failure:
@@ -221,7 +286,7 @@ def wait(operation: _native.Operation, timeout: float | None, what: str) -> Any:
     Raises `TimeoutError` if that takes too long.
     """
     try:
-        done = operation.wait(timeout)
+        done = operation.wait(seconds(timeout))
     except BaseException:
         operation.cancel()
         raise

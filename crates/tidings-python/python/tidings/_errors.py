@@ -1,4 +1,4 @@
-"""What can go wrong."""
+"""The errors of this package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Error(Exception):
 
 
 class Refused(Error):
-    """The server refused a request. It has changed nothing.
+    """The server refused a request. It has changed nothing, unless the code is ``unavailable``.
 
     `code` is the protocol's, such as ``invalid_transition`` or ``forbidden``.
     """
@@ -25,15 +25,15 @@ class Refused(Error):
 
 
 class Stopped(Error):
-    """The client does not connect any more: it was closed, or its token is not valid."""
+    """The client no longer connects, because it was closed or its token is not valid."""
 
 
 class BufferFull(Error):
-    """Too much waits for the server. Try again later."""
+    """Too many events wait for the server. Try again later."""
 
 
 class Cancelled(Error):
-    """The task was cancelled: by the command `cancel`, or because the program ends."""
+    """The task was cancelled by the command `cancel`, or because the program ends."""
 
 
 class Expired(Error):

@@ -8,6 +8,11 @@ from typing import Any
 from . import _native
 
 
+def _text(value: dict[str, Any]) -> str:
+    # Limits count the bytes of the JSON, so it is written as the server writes it.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 class Fold:
     """Folds what a subscriber receives of one task into the task's state.
 
@@ -17,15 +22,15 @@ class Fold:
     def __init__(self, snapshot: dict[str, Any] | None = None) -> None:
         self._native = _native.Fold()
         if snapshot is not None:
-            self._native.snapshot(json.dumps(snapshot))
+            self._native.snapshot(_text(snapshot))
 
     def message(self, message: dict[str, Any]) -> None:
         """Takes a message of the server. Raises `ValueError` if it is none."""
-        self._native.message(json.dumps(message))
+        self._native.message(_text(message))
 
     def event(self, event: dict[str, Any]) -> None:
         """Takes an event."""
-        self._native.event(json.dumps(event))
+        self._native.event(_text(event))
 
     @property
     def state(self) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What a watch yields."""
+"""The updates that a watch yields."""
 
 from __future__ import annotations
 
@@ -18,33 +18,40 @@ class Event:
         match update:
             case Event("progress_update", data={"progress": progress}):
                 print(progress)
+
+    Attributes:
+        event_type (str): The type, such as ``progress_update``.
+        task_id (str): The task.
+        offset (int): The event's place in the task's log.
+        timestamp (str): The time at which the server accepted it: RFC 3339, UTC.
+        data (dict[str, Any]): The event's data; see `tidings.types`.
+        merged_from (int | None): The first offset that a merged event stands for; `offset` is
+            the last.
+        event_id (str | None): The producer's idempotency key.
+        source (str | None): The producer's name.
+        at (int | None): For an ``output_delta``, the bytes of the output before this text.
     """
 
     event_type: str
-    """The type, such as `progress_update`."""
     task_id: str
-    """The task."""
     offset: int
-    """The event's place in the task's log."""
     timestamp: str
-    """When the server took it: RFC 3339, UTC."""
     data: dict[str, Any]
-    """What the event says; see the classes whose names end in `Data`."""
     merged_from: int | None = None
-    """The first offset that a merged event stands for; `offset` is the last."""
     event_id: str | None = None
-    """The producer's idempotency key."""
     source: str | None = None
-    """Who made the event."""
     at: int | None = None
-    """Of an `output_delta`: bytes of the output before this text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A task's state, as the watch begins to follow it.
+    """A task's state when the watch begins to follow it.
 
-    Events at or below `task.offset` may come next. They are history, and counted already.
+    Events at or below `task.offset` may come next. They are history, and the state already
+    includes them.
+
+    Attributes:
+        task (TaskSnapshot): The state.
     """
 
     task: TaskSnapshot
@@ -52,78 +59,139 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events that will not come."""
+    """Missing events: the watch will not yield them.
+
+    Attributes:
+        task_id (str): The task.
+        first (int): The first offset that is missing.
+        last (int): The last offset that is missing.
+        reason (str): ``expired``, ``overrun`` or ``conflated``.
+        task (TaskSnapshot | None): The task's state after the gap; None if newer events
+            have superseded all missing ones.
+    """
 
     task_id: str
     first: int
-    """The first offset that is missing."""
     last: int
-    """The last offset that is missing."""
     reason: str
-    """`expired`, `overrun` or `conflated`."""
     task: TaskSnapshot | None = None
-    """The task's state after the gap; none if all that is missing was superseded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The task has started over. What was known of it is void."""
+    """The task's log has started over. Discard the state of the task.
+
+    Attributes:
+        task_id (str): The task.
+        reason (str): ``epoch_changed``, ``removed`` or ``ahead``.
+        offset (int): The next events come after this offset.
+        task (TaskSnapshot): The task's state now.
+    """
 
     task_id: str
     reason: str
-    """`epoch_changed`, `removed` or `ahead`."""
     offset: int
-    """What comes next comes after this offset."""
     task: TaskSnapshot
-    """The task's state now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A task that a pattern matched is gone, or may not be watched any more."""
+    """A task of a pattern was removed, or the token no longer allows to watch it.
+
+    Attributes:
+        task_id (str): The task.
+    """
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection is gone. The client comes back by itself."""
+    """The connection is lost. The client reconnects without help.
+
+    Attributes:
+        reason (str): The reason, as a text for people.
+        retry_in (float | None): Seconds until the next attempt.
+    """
 
     reason: str
     retry_in: float | None = None
-    """Seconds until the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnected:
-    """The connection is there again."""
+    """The client has reconnected."""
 
 
+#: The updates that a watch yields.
 Update = Union[Snapshot, Event, Gap, Reset, Removed, Disconnected, Reconnected]
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The place of an event that the server has taken."""
+    """The place of an event that the server has accepted.
+
+    Attributes:
+        epoch (str): The epoch of the task's log. Its offsets count in this epoch only.
+        offset (int): The event's place in the log.
+        duplicate (bool): True if the server had the event already, because an earlier answer
+            was lost.
+        run (int | None): The run that a ``task_started`` has opened.
+    """
 
     epoch: str
     offset: int
     duplicate: bool = False
-    """The server had it already: an earlier answer was lost on its way."""
     run: int | None = None
-    """The run that a `task_started` has opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCommanded:
+    """The result of a command to a tree, for one of its tasks.
+
+    Attributes:
+        task_id (str): The task.
+        published (Published | None): The place of the request in the task's log; None if the task
+            was not asked.
+        command_id (str | None): The id of the command, which the task's answers name.
+        code (str | None): The reason if the task was not asked, such as ``forbidden``.
+        message (str | None): The same reason, as a text for people.
+    """
+
+    task_id: str
+    published: Published | None = None
+    command_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+def commanded(text: str) -> list[TaskCommanded]:
+    """Reads the answers to a command for a tree."""
+    return [
+        TaskCommanded(
+            task["task_id"],
+            None if "code" in task else Published(task["epoch"], task["offset"]),
+            task.get("command_id"),
+            task.get("code"),
+            task.get("message"),
+        )
+        for task in json.loads(text)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Reports of a task that are not in its log."""
+    """The reports of a task that are missing from its log. False if none is missing.
+
+    Attributes:
+        refused (int): Reports that the server refused for good.
+        dropped (int): Reports that the client dropped for newer ones while the server was away.
+        first_refused (str | None): The first refused report, and the reason.
+    """
 
     refused: int = 0
-    """Reports that the server refused for good."""
     dropped: int = 0
-    """Reports that gave way to newer ones while the server was away."""
     first_refused: str | None = None
-    """The first report that was refused, and why."""
 
     def __bool__(self) -> bool:
         return bool(self.refused or self.dropped)
@@ -131,11 +199,15 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """Some of the tasks."""
+    """One page of a list of tasks.
+
+    Attributes:
+        tasks (list[TaskSnapshot]): Their states.
+        next (str | None): The value of `after` for the next page; None on the last page.
+    """
 
     tasks: list[TaskSnapshot]
     next: str | None = None
-    """What to ask for the next page with, as `after`; none on the last page."""
 
 
 def event(fields: dict[str, Any]) -> Event:
@@ -159,7 +231,7 @@ def task(fields: dict[str, Any] | None) -> TaskSnapshot | None:
 
 
 def read(text: str) -> Update | None:
-    """Reads an update of the native half. None: a kind that is not known here."""
+    """Reads an update of the native half. Returns None for an unknown kind."""
     told = json.loads(text)
     match told["kind"]:
         case "event":

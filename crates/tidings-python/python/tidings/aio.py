@@ -1,4 +1,4 @@
-"""The asyncio face: for web services and agents.
+"""The asyncio client, for web services and agents.
 
 ::
 
@@ -21,17 +21,17 @@ from typing import Any
 from . import _native, _updates
 from ._client import Client as _Blocking
 from ._client import Command, Question
-from ._core import Core, Options, Token, dumps, take
+from ._core import Core, Options, Token, dumps, seconds, take
 from ._errors import Cancelled, Stopped, translate
 from ._schema import TaskSnapshot
-from ._task import Reports
-from ._updates import Published, TaskPage, Update
+from ._task import Reports, beginning
+from ._updates import Published, TaskCommanded, TaskPage, Update, commanded
 
 __all__ = ["Client", "Command", "Commands", "Task", "Watch"]
 
 
 async def ready(register: Callable[[Callable[[], object]], object]) -> None:
-    """Waits until a callback is called, from whichever thread."""
+    """Waits until any thread calls a callback."""
     loop = asyncio.get_running_loop()
     called = loop.create_future()
 
@@ -60,9 +60,9 @@ async def _result(operation: _native.Operation) -> Any:
 
 
 class Client:
-    """A connection to a Tidings server that comes back by itself, for asyncio.
+    """A client of a Tidings server, for asyncio. After a loss it reconnects without help.
 
-    The arguments are those of `tidings.Client`. What waits has no timeout of its own:
+    The arguments are those of `tidings.Client`. Methods that wait have no timeout:
     use `asyncio.wait_for`. A coroutine that is cancelled loses no update.
     """
 
@@ -81,7 +81,7 @@ class Client:
 
     @classmethod
     def of(cls, client: _Blocking) -> Client:
-        """Returns the asyncio face of a blocking client: both share one connection."""
+        """Returns an asyncio client for a blocking client. Both share one connection."""
         face = cls.__new__(cls)
         face._core = client._core
         return face
@@ -109,13 +109,13 @@ class Client:
         return "idle" if native is None else native.status()[0]
 
     async def connect(self) -> Client:
-        """Waits until the server has greeted. Not needed before anything else."""
+        """Waits for the server's greeting. Other calls do not need this one first."""
         await _result(self._core.native().connected())
         return self
 
     def set_token(self, token: str) -> None:
-        """Shows another token from now on."""
-        self._core.native().set_token(token)
+        """Replaces the token, also on the open connection."""
+        self._core.set_token(token)
 
     def task(
         self,
@@ -124,6 +124,7 @@ class Client:
         name: str | None = None,
         total: float | None = None,
         parent: str | Reports | None = None,
+        weight: float | None = None,
         lease: float | None = None,
         source: str | None = None,
         exclusive: bool = False,
@@ -132,16 +133,10 @@ class Client:
         """Describes a task, which begins with its ``async with`` block.
 
         The arguments are those of `tidings.Client.task`. With `obey`, the command
-        `cancel` cancels the block, which then raises `tidings.Cancelled`. A task that
-        reads its `commands` answers `cancel` itself: it says ``obey=False``.
+        `cancel` cancels the block, which then raises `tidings.Cancelled`. For a task that
+        reads its `commands` and answers `cancel` itself, pass ``obey=False``.
         """
-        begin: dict[str, Any] = {
-            "name": name,
-            "total": total,
-            "parent": parent.id if isinstance(parent, Reports) else parent,
-            "lease": lease,
-            "source": source,
-        }
+        begin = beginning(name, total, parent, weight, lease, source)
         return Task(self, task_id, begin, exclusive, obey)
 
     async def publish(
@@ -156,8 +151,8 @@ class Client:
     ) -> Published:
         """Publishes one event, and waits until the server has it.
 
-        An event that was not answered is sent again, and is in the log once. If the
-        coroutine is cancelled, the event may be published all the same.
+        The client sends an unanswered event again. The log contains it once. If the
+        coroutine is cancelled, the event may still be published.
         """
         native = self._core.native()
         operation = native.publish(
@@ -165,23 +160,32 @@ class Client:
         )
         return Published(*await _result(operation))
 
-    def watch(self, target: str, *, since: str | int | None = None, history: int = 0) -> Watch:
-        """Watches a task, or all that match a pattern: see `tidings.Client.watch`."""
+    def watch(
+        self,
+        target: str,
+        *,
+        tree: bool = False,
+        since: str | int | None = None,
+        history: int = 0,
+    ) -> Watch:
+        """Watches a task, a pattern or a tree: see `tidings.Client.watch`."""
         since = None if since is None else str(since)
-        return Watch(self._core, self._core.native().watch(target, since=since, history=history))
+        native = self._core.native()
+        watch = native.watch(target, tree=tree, since=since, history=history)
+        return Watch(self._core, watch)
 
     async def wait(self, task_id: str) -> TaskSnapshot:
         """Waits until a task has ended, and returns its state."""
         return TaskSnapshot._of(json.loads(await _result(self._core.native().wait(task_id))))
 
     async def snapshot(self, task_id: str) -> TaskSnapshot:
-        """Returns the state of a task. A task that nothing was published to is pending."""
+        """Returns the state of a task. A task without events is pending."""
         return TaskSnapshot._of(json.loads(await _result(self._core.native().snapshot(task_id))))
 
     async def tasks(
         self, *, status: str | None = None, prefix: str | None = None, after: str | None = None
     ) -> TaskPage:
-        """Returns a page of the tasks that there are."""
+        """Returns a page of the server's tasks: see `tidings.Client.tasks`."""
         operation = self._core.native().tasks(status=status, prefix=prefix, after=after)
         page = json.loads(await _result(operation))
         return TaskPage([TaskSnapshot._of(task) for task in page["tasks"]], page["next"])
@@ -189,9 +193,17 @@ class Client:
     async def command(
         self, task_id: str, command: str, args: dict[str, Any] | None = None
     ) -> Published:
-        """Asks a task to do something: see `tidings.Client.command`."""
+        """Sends a command to a task: see `tidings.Client.command`."""
         text = None if args is None else dumps(args)
         return Published(*await _result(self._core.native().command(task_id, command, text)))
+
+    async def command_tree(
+        self, task_id: str, command: str, args: dict[str, Any] | None = None
+    ) -> list[TaskCommanded]:
+        """Sends a command to a task and all tasks below it: see `tidings.Client.command_tree`."""
+        text = None if args is None else dumps(args)
+        native = self._core.native()
+        return commanded(await _result(native.command_tree(task_id, command, text)))
 
     async def answer(self, task_id: str, input_id: str, value: Any) -> Published:
         """Answers an open question of a task: see `tidings.Client.answer`."""
@@ -200,30 +212,42 @@ class Client:
 
     @property
     def pending(self) -> int:
-        """How many publishes and reports the server has not answered yet."""
+        """The number of publishes and reports that the server has not answered yet."""
         native = self._core.existing()
         return 0 if native is None else native.pending()
 
     async def flush(self, timeout: float = 10.0) -> int:
-        """Waits until all is answered, for so long at most. Returns how much is not."""
+        """Waits, for at most `timeout` seconds, until the server has answered everything.
+
+        Returns the number of publishes and reports without an answer. Raises `Stopped` if the
+        server has refused this client: then nothing more is sent.
+        """
         native = self._core.existing()
-        return 0 if native is None else int(await _result(native.flush(timeout)))
+        if native is None:
+            return 0
+        left = int(await _result(native.flush(seconds(timeout))))
+        self._core.raise_if_refused(native)
+        return left
 
     async def close(self, timeout: float = 5.0) -> int:
-        """Sends what waits, for so long at most, and disconnects."""
+        """Sends the waiting events, for at most `timeout` seconds, and disconnects."""
         native = self._core.existing()
         if self._core.is_closed or native is None:
             self._core.close()
             return 0
         self._core.close()
-        return int(await _result(native.close(timeout)))
+        return int(await _result(native.close(seconds(timeout))))
 
 
 class Task(Reports):
-    """A task for asyncio: it begins and ends with its ``async with`` block.
+    """A task for asyncio. It begins and ends with its ``async with`` block.
 
-    After an exception it is reported as failed, after a cancellation as cancelled. The
-    exception goes on.
+    The block reports an exception as failed and a cancellation as cancelled. The
+    exception then leaves the block.
+
+    Attributes:
+        id (str): The task's id.
+        result (Any): The result that the block reports. Set it in the block.
     """
 
     def __init__(
@@ -234,6 +258,7 @@ class Task(Reports):
         exclusive: bool,
         obey: bool,
     ) -> None:
+        """Use `Client.task`."""
         super().__init__(client._core, task_id, None)
         self._client = client
         self._begin = begin
@@ -293,10 +318,13 @@ class Task(Reports):
 
     @property
     def commands(self) -> Commands:
-        """What the task is asked to do: an asynchronous iterator. `cancel` is among it."""
+        """An asynchronous iterator of the task's commands. `cancel` is one of them."""
         if self._native is None:
             raise Stopped("the task has not begun")
-        return Commands(self._native.commands())
+        try:
+            return Commands(self._native.commands())
+        except _native.Gone:
+            raise Stopped("the task's commands belong to the process that does it") from None
 
     async def ask(
         self,
@@ -306,14 +334,30 @@ class Task(Reports):
         choices: list[Any] | None = None,
         input_id: str | None = None,
     ) -> Any:
-        """Asks whoever watches, and waits for the answer: see `tidings.Task.ask`."""
+        """Asks the task's watchers a question, and waits for the answer: see `tidings.Task.ask`."""
         question = Question(self, prompt, schema, choices, input_id)
         async with self._client.watch(self.id) as watch:
-            self.report("input_required", question.data)
-            async for update in watch:
-                if question.is_answered(update):
-                    return question.answer
-        raise Stopped("the client was closed before an answer")
+            asked = asyncio.ensure_future(_result(question.ask()))
+            update = asyncio.ensure_future(watch.__anext__())
+            try:
+                while True:
+                    waits = {update} if asked.done() else {update, asked}
+                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                    if update.done():
+                        if question.is_answered(update.result()):
+                            return question.answer
+                        update = asyncio.ensure_future(watch.__anext__())
+                    if asked.done():
+                        asked.result()
+                        if question.is_doubtful:
+                            state = await self._client.snapshot(self.id)
+                            if question.is_forgotten(state):
+                                asked = asyncio.ensure_future(_result(question.ask()))
+            except StopAsyncIteration:
+                raise Stopped("the client was closed before an answer") from None
+            finally:
+                update.cancel()
+                asked.cancel()
 
 
 class _Wakes:
@@ -339,9 +383,9 @@ class _Wakes:
 
 
 class Watch:
-    """What happens to tasks: an asynchronous iterator of updates.
+    """An asynchronous iterator of updates about tasks.
 
-    A coroutine that is cancelled while it waits takes no update with it.
+    A coroutine that is cancelled while it waits loses no update.
     """
 
     def __init__(self, core: Core, native: _native.Watch) -> None:
@@ -375,8 +419,11 @@ class Watch:
             raise translate(failure) from None
 
     def state(self, task_id: str) -> TaskSnapshot | None:
-        """Returns a task's state after the last update; None if there was none of it."""
-        text = None if self._native is None else self._native.state(task_id)
+        """Returns a task's state after the last update, or None before its first update."""
+        try:
+            text = None if self._native is None else self._native.state(task_id)
+        except _native.Gone:
+            raise Stopped("the watch belongs to the process that has made it") from None
         return None if text is None else TaskSnapshot._of(json.loads(text))
 
     async def close(self) -> None:
@@ -392,7 +439,7 @@ class Watch:
 
 
 class Commands:
-    """What a task is asked to do: an asynchronous iterator, each command once."""
+    """An asynchronous iterator of a task's commands. Each command comes once."""
 
     def __init__(self, native: _native.Commands) -> None:
         self._native = native
@@ -405,6 +452,8 @@ class Commands:
         while True:
             try:
                 command = self._native.poll()
+            except _native.Gone:
+                raise Stopped("the task's commands belong to the process that does it") from None
             except _native.Failure as failure:
                 error = translate(failure)
                 if isinstance(error, Stopped):

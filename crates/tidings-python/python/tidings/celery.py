@@ -30,12 +30,15 @@ from celery import signals  # type: ignore[import-untyped, unused-ignore]
 from . import _default
 from ._client import Client, Task
 from ._core import text_of
+from ._errors import Stopped
 from ._task import error_of
 
-#: What a Celery task's id begins with here.
+#: The prefix of the Tidings id of a Celery task.
 PREFIX = "celery-"
 #: Seconds without a sign of life after which a task stalls. After as long again it is lost.
 LEASE = 30.0
+#: The header of a message whose `parent_id` would make a task its own ancestor.
+DETACHED = "tidings_detached"
 
 
 def task_id(celery_id: str) -> str:
@@ -48,12 +51,13 @@ _id = task_id
 
 
 class Reporter:
-    """What reports the tasks of an app. `install` makes it."""
+    """The reporter of an app's tasks. Use `install`."""
 
     def __init__(self, client: Client | None, lease: float) -> None:
         self._client = client
         self._lease = lease
         self._running: dict[str, Task] = {}
+        self._parents: dict[str, str | None] = {}
 
     @property
     def client(self) -> Client:
@@ -67,9 +71,14 @@ class Reporter:
             self.client._core.send(_id(headers["id"]), "celery.published", data)
 
     def retrying(self, headers: Any = None, **_: Any) -> None:
-        """A task is about to be published again by the worker that does it. Its run must
-        end first: another worker may begin the next attempt at once."""
-        headers = headers or {}
+        """A task is about to be published. If the worker that does it publishes it again,
+        its run must end first: another worker may begin the next attempt at once."""
+        headers = {} if headers is None else headers
+        parent = headers.get("parent_id")
+        if parent is not None and headers.get("id") in (parent, self._parents.get(parent)):
+            # Celery names the last part of a chord as the parent of the chord's body, whose
+            # child the part is, and a retried task as the parent of its next attempt.
+            headers[DETACHED] = True
         task = self._running.get(headers.get("id", ""))
         if task is not None and headers.get("retries"):
             error = {"code": "retry", "message": f"retry {headers['retries']}"}
@@ -81,7 +90,7 @@ class Reporter:
     def started(self, task_id: str = "", task: Any = None, **_: Any) -> None:
         """A worker begins a task."""
         request = task.request
-        parent = parent_of(request)
+        parent = self._parents[task_id] = parent_of(request)
         begun = self.client.task(
             _id(task_id),
             name=task.name,
@@ -93,8 +102,9 @@ class Reporter:
         begun._enter()
 
     def ended(self, task_id: str = "", state: str | None = None, retval: Any = None, **_: Any) -> None:
-        """A worker is through with a task, however it ended."""
+        """A worker has finished a task, with any outcome."""
         task = self._running.pop(task_id, None)
+        self._parents.pop(task_id, None)
         if task is None:
             return
         if state == "SUCCESS":
@@ -111,12 +121,12 @@ class Reporter:
         if task is not None:
             task.fail(exception)
         elif isinstance(exception, BaseException):
-            # The worker's main process tells it, for the child is dead.
+            # The child is dead, so the worker's main process reports this.
             target = _id(task_id)
             self.client._core.send(target, "task_failed", error_of(exception))
 
     def retried(self, request: Any = None, reason: Any = None, **_: Any) -> None:
-        """A task is to be tried again."""
+        """Celery will retry a task."""
         task = self._running.get(request.id)
         if task is not None:
             data = error_of(reason) if isinstance(reason, BaseException) else {}
@@ -134,7 +144,10 @@ class Reporter:
 
     def stopping(self, **_: Any) -> None:
         """A worker process ends."""
-        self.client.flush(5.0)
+        try:
+            self.client.flush(5.0)
+        except Stopped:
+            pass  # The client has logged why.
 
 
 def parent_of(request: Any) -> str | None:
@@ -144,12 +157,14 @@ def parent_of(request: Any) -> str | None:
         options = chord.get("options") or {}
         if options.get("task_id"):
             return str(options["task_id"])
+    if getattr(request, DETACHED, False):
+        return None
     parent = getattr(request, "parent_id", None)
     return None if parent is None else str(parent)
 
 
 def progress_of(task: Task, state: str | None, meta: Any) -> None:
-    """Reports what `update_state` was told."""
+    """Reports the arguments of `update_state`."""
     if not isinstance(meta, dict):
         task.report("celery.state", {"state": state, "meta": meta})
         return
@@ -182,7 +197,7 @@ def _follow_states(app: Any, reporter: Reporter) -> None:
 
 
 def install(app: Any, client: Client | None = None, *, lease: float = LEASE) -> Reporter:
-    """Has all tasks of a Celery app reported. Call it where the app is made.
+    """Reports all tasks of a Celery app. Call it where the app is created.
 
     `client` is the program's own (`tidings.client()`) if none is given. Call this once
     in a program: Celery's signals are those of all its apps.

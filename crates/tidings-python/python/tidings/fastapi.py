@@ -11,29 +11,34 @@
     async def report(number: int, client: live.Client, work: BackgroundTasks) -> None:
         work.add_task(make_report, client, number)
 
-- `lifespan` connects a client and, as the service ends, sends what waits.
-- `Client` is a dependency: the service's client.
+- `lifespan` connects a client and, when the service ends, sends the waiting events.
+- `Client` is a dependency: the service's client. Starlette does not run the lifespan of a mounted
+  app. Make the client yourself then, give it to the outer app with ``lifespan(client)``, and set
+  ``inner.state.tidings = client``.
 - `router` serves each task's events to browsers as Server-Sent Events, and its state.
-  They are what the server itself would send, so `EventSource` and the folding of
-  states work as they do there. Give it your own dependencies to check who may watch.
+  They equal the server's own answers, so `EventSource` and the folding of states work
+  in the same way. Your own dependencies can check who may watch.
+- `panel` serves the server's own pages below a path: ``/tidings/tasks/ID`` is a task's panel.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocket
+from fastapi.responses import Response, StreamingResponse
+from starlette.requests import HTTPConnection
 
 from . import aio
 from ._errors import Error
 from ._updates import Event, Gap, Reset, Snapshot, Update
 
-__all__ = ["Client", "get_client", "lifespan", "router", "sse"]
+__all__ = ["Client", "get_client", "lifespan", "panel", "router", "sse"]
 
 
 def lifespan(
@@ -41,7 +46,7 @@ def lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Returns a lifespan that holds a client. `options` are those of `tidings.aio.Client`.
 
-    The client connects in the background: the service begins without the server, too.
+    The client connects in the background: the service also starts without the server.
     """
 
     @asynccontextmanager
@@ -50,15 +55,21 @@ def lifespan(
         app.state.tidings = held
         async with held:
             yield
+        if (http := getattr(app.state, "tidings_http", None)) is not None:
+            await http.aclose()
 
     return holding
 
 
-def get_client(request: Request) -> aio.Client:
-    """Returns the service's client: for `Depends`."""
-    client = getattr(request.app.state, "tidings", None)
+def get_client(connection: HTTPConnection) -> aio.Client:
+    """Returns the service's client: for `Depends`, in routes and in WebSockets."""
+    client = getattr(connection.app.state, "tidings", None)
     if not isinstance(client, aio.Client):
-        raise RuntimeError("give the app a lifespan: FastAPI(lifespan=tidings.fastapi.lifespan())")
+        raise RuntimeError(
+            "the app has no client: give it FastAPI(lifespan=tidings.fastapi.lifespan()). The "
+            "lifespan of a mounted app does not run: give the outer app lifespan(client), and set "
+            "inner.state.tidings = client"
+        )
     return client
 
 
@@ -91,8 +102,15 @@ def message(update: Update) -> dict[str, Any] | None:
     return None
 
 
+def _one(task_id: str) -> str:
+    """Returns the id of one task. The pages of a task do not show those of a pattern."""
+    if "*" in task_id:
+        raise HTTPException(400, "this is the id of no task: it has a *")
+    return task_id
+
+
 async def sse(client: aio.Client, task_id: str, since: str | None = None) -> AsyncIterator[str]:
-    """Yields what happens to a task as Server-Sent Events. `id:` is the position."""
+    """Yields a task's updates as Server-Sent Events. `id:` is the position."""
     epoch = since.split(":")[0] if since and ":" in since else None
     async with client.watch(task_id, since=since) as watch:
         async for update in watch:
@@ -108,9 +126,12 @@ async def sse(client: aio.Client, task_id: str, since: str | None = None) -> Asy
                 yield f"data: {json.dumps(told)}\n\n"
 
 
-def router(prefix: str = "/live", dependencies: Sequence[Any] = ()) -> APIRouter:
+def router(
+    prefix: str = "/live", dependencies: Sequence[Any] = (), timeout: float = 10.0
+) -> APIRouter:
     """Returns routes for pages: ``PREFIX/ID/events`` (Server-Sent Events) and
-    ``PREFIX/ID`` (the state). `dependencies` check who may watch."""
+    ``PREFIX/ID`` (the state). `dependencies` check who may watch. While the server is away, the
+    state is answered with 503 after `timeout` seconds."""
     routes = APIRouter(prefix=prefix, dependencies=list(dependencies))
 
     @routes.get("/{task_id}/events")
@@ -119,7 +140,7 @@ def router(prefix: str = "/live", dependencies: Sequence[Any] = ()) -> APIRouter
     ) -> StreamingResponse:
         since = request.headers.get("last-event-id") or since
         try:
-            stream = sse(client, task_id, since)
+            stream = sse(client, _one(task_id), since)
             first = await anext(stream)
         except (Error, ValueError) as error:
             raise HTTPException(400, str(error)) from None
@@ -135,8 +156,44 @@ def router(prefix: str = "/live", dependencies: Sequence[Any] = ()) -> APIRouter
     @routes.get("/{task_id}")
     async def state(client: Client, task_id: str) -> dict[str, Any]:
         try:
-            return asdict(await client.snapshot(task_id))
+            return asdict(await asyncio.wait_for(client.snapshot(_one(task_id)), timeout))
+        except asyncio.TimeoutError:
+            raise HTTPException(503, "no answer from the Tidings server") from None
         except (Error, ValueError) as error:
             raise HTTPException(400, str(error)) from None
+
+    return routes
+
+
+def panel(
+    prefix: str = "/tidings",
+    dependencies: Sequence[Any] = (),
+    token: str | Callable[[HTTPConnection], str] | None = None,
+) -> APIRouter:
+    """Returns routes that pass all requests below a path on to the server. The service then has
+    the server's pages: ``PREFIX/tasks/ID`` is the panel of a task, and ``PREFIX/`` all tasks.
+
+    - `dependencies` check who may see them. Let yours take an `HTTPConnection`: they are called
+      for WebSockets, too.
+    - The server decides what a page may do, by the page's token. A request without one has
+      `token`, or what the function `token` returns for the request. Give it no more rights than
+      a page of this service may have. Without authentication at the server, a page may do
+      everything.
+    - Pages of other origins are refused.
+
+    This needs the packages `httpx` and `websockets`, which ``pip install tidings[fastapi]`` brings.
+    """
+    from ._proxy import Proxy
+
+    proxy = Proxy(token)
+    routes = APIRouter(prefix=prefix, dependencies=list(dependencies), include_in_schema=False)
+
+    @routes.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "DELETE"])
+    async def pass_request(request: Request, client: Client, path: str) -> Response:
+        return await proxy.request(request, client, path)
+
+    @routes.websocket("/{path:path}")
+    async def pass_socket(socket: WebSocket, client: Client, path: str) -> None:
+        await proxy.socket(socket, client, path)
 
     return routes

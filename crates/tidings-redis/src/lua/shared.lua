@@ -13,10 +13,12 @@
 -- certain to be still true when the script runs.
 --
 -- fields of a task: e epoch, n newest offset, b bytes of the log, r reign,
--- d durable under that reign, s snapshot, u events of the log as retention counts
--- them, o the output of the newest event if that is an output_delta
+-- d durable under that reign, s a snapshot, m the offset that it is of, z the bytes of
+-- the events after that, u events of the log as retention counts
+-- them, o the output of the newest event if that is an output_delta, p its parent,
+-- q the rules for its next events, l its lease (ms), or nothing
 local function standing(meta, fresh_epoch, durable, publish, channel)
-  local known = redis.call('HMGET', meta, 'e', 'n', 'r', 'd', 'b', 'u', 'o')
+  local known = redis.call('HMGET', meta, 'e', 'n', 'r', 'd', 'b', 'u', 'o', 'p', 'l', 'm', 'z')
   if not known[1] then
     return nil
   end
@@ -34,7 +36,8 @@ local function standing(meta, fresh_epoch, durable, publish, channel)
   end
   return {
     epoch = epoch, head = tonumber(known[2]), bytes = tonumber(known[5]), reign = reign,
-    units = tonumber(known[6]), output = known[7],
+    units = tonumber(known[6]), output = known[7], parent = known[8], lease = known[9] or '',
+    kept = tonumber(known[10] or known[2]), since = tonumber(known[11] or '0'),
   }
 end
 

@@ -1,4 +1,4 @@
-//! The store's and the broker's promises, against a real Redis.
+//! Tests of the store and the broker with a real Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,9 @@ async fn the_store_does_what_every_store_does() {
         store
     };
     conformance::run(make).await;
+    conformance::run_leases(make).await;
     conformance::run_outputs(make).await;
+    conformance::run_families(make).await;
     assert!(made.load(Ordering::Relaxed) > 5);
 }
 
@@ -54,7 +56,7 @@ async fn an_attempt_whose_answer_was_lost_is_no_conflict_and_no_second_event() {
     let server = RedisServer::start();
     let redis = start(&server.url(), "t");
     let store: Arc<dyn tidings_bus::Store> = redis.store();
-    // The server hangs up on everybody right after it has run the script.
+    // The server cuts all connections right after it has run the script.
     let append = |offset: u64| conformance::example("a", "e1", offset..=offset);
     store.append(append(1)).await.unwrap();
     for offset in 2..30 {
@@ -163,7 +165,7 @@ async fn a_run_of_deltas_counts_once_against_the_limit() {
     for n in 0..20 {
         publish(NewEvent::log(n.to_string())).await;
     }
-    // The run goes as a whole, and with it what is too much beside it.
+    // The run is removed as a whole, together with the surplus events next to it.
     assert!(first().await > 250, "{}", first().await);
     for n in 0..200 {
         publish(NewEvent::output_delta(["o", "p"][n % 2], "x")).await;
@@ -172,5 +174,131 @@ async fn a_run_of_deltas_counts_once_against_the_limit() {
         first().await > 280 + 200 - 80,
         "each is an event of its own"
     );
+    bus.shutdown().await;
+}
+
+/// Waits until the node takes events.
+async fn available(bus: &EventBus) {
+    let available = async {
+        while !bus.is_available() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let available = tokio::time::timeout(DEADLINE, available).await;
+    available.expect("the node takes events in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_run_has_the_whole_history_to_itself_once_the_last_one_has_expired() {
+    let server = RedisServer::start();
+    let limits = LogLimits {
+        max_events: 1_000,
+        max_bytes: 16 * 1024,
+    };
+    let bus = BusConfig::default().log_limits(limits);
+    let config = RedisConfig::new(server.url().parse().unwrap()).retaining_as(&bus);
+    let redis = Redis::start(config);
+    assert!(redis.wait(DEADLINE).await);
+    let config = bus.broker(Some(redis.broker()));
+    let bus = EventBus::open(config, redis.store()).await.unwrap();
+    available(&bus).await;
+    let task = "t".parse().unwrap();
+    let message = "x".repeat(1_000);
+    for _ in 0..2 {
+        bus.task_started(&task, "work").await.unwrap();
+        for _ in 0..12 {
+            bus.publish(&task, NewEvent::log(&*message)).await.unwrap();
+        }
+        bus.task_completed(&task, None).await.unwrap();
+        // Its time is up.
+        let keys = server.command("KEYS *:log:t").unwrap();
+        let key = keys.split_whitespace().last().unwrap();
+        let count = server.command(&format!("XLEN {key}")).unwrap();
+        assert_eq!(count.trim(), ":14", "the events of this run");
+        server.command(&format!("DEL {key}")).unwrap();
+    }
+    bus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_memory_refuses_every_task_and_says_so() {
+    let server = RedisServer::start();
+    let redis = start(&server.url(), "t");
+    assert!(redis.wait(DEADLINE).await);
+    let store: Arc<dyn Store> = redis.store();
+    let config = BusConfig::default().broker(Some(redis.broker()));
+    let bus = EventBus::open(config, redis.store()).await.unwrap();
+    available(&bus).await;
+    let append =
+        |id: &str, offset: u64| store.append(conformance::example(id, "e1", offset..=offset));
+    append("old", 1).await.unwrap();
+    server.command("CONFIG SET maxmemory 1").unwrap();
+    append("old", 2).await.unwrap_err();
+    append("new", 1).await.unwrap_err();
+    assert!(store.find(&"new".parse().unwrap()).await.unwrap().is_none());
+    let told = async {
+        while bus.is_available() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let told = tokio::time::timeout(DEADLINE, told).await;
+    told.expect("a balancer hears of it");
+    server.command("CONFIG SET maxmemory 0").unwrap();
+    available(&bus).await;
+    append("old", 2).await.unwrap();
+    append("new", 1).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_is_read_as_it_is_though_few_appends_carry_its_state() {
+    let server = RedisServer::start();
+    let limits = LogLimits {
+        max_events: 300,
+        max_bytes: 64 * 1024,
+    };
+    let bus = BusConfig::default().log_limits(limits);
+    let config = RedisConfig::new(server.url().parse().unwrap()).retaining_as(&bus);
+    let redis = Redis::start(config);
+    assert!(redis.wait(DEADLINE).await);
+    let config = bus.broker(Some(redis.broker()));
+    let bus = EventBus::open(config, redis.store()).await.unwrap();
+    available(&bus).await;
+    let task = "t".parse().unwrap();
+    let received = || {
+        let stats = server.command("INFO stats").unwrap();
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("total_net_input_bytes:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    for run in 0..2 {
+        bus.task_started(&task, "work").await.unwrap();
+        for n in 0..8 {
+            let text = "x".repeat(4_000);
+            let delta = NewEvent::output_delta(format!("o{}", n % 2), &*text);
+            bus.publish(&task, delta).await.unwrap();
+        }
+        let before = received();
+        for n in 0..400 {
+            let event = match n % 4 {
+                0 => NewEvent::output_delta("o1", n.to_string()),
+                1 => NewEvent::progress(f64::from(n) / 4.0, None),
+                2 => NewEvent::log(n.to_string()),
+                _ => NewEvent::step_started(format!("s{}", n % 7), None),
+            };
+            bus.publish(&task, event).await.unwrap();
+            let stored = redis.store().find(&task).await.unwrap().unwrap();
+            let here = bus.snapshot(&task).unwrap();
+            assert_eq!(stored.snapshot, here, "event {n} of run {run}");
+        }
+        let bytes = received() - before;
+        let whole = serde_json::to_string(&*bus.snapshot(&task).unwrap()).unwrap();
+        let all = 400 * whole.len() as u64;
+        assert!(
+            whole.len() > 8_000 && bytes < all / 4,
+            "{bytes} of {all} bytes"
+        );
+        bus.task_completed(&task, None).await.unwrap();
+    }
     bus.shutdown().await;
 }

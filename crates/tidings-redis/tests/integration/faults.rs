@@ -1,10 +1,9 @@
-//! Three nodes over a real Redis, and whatever can go wrong.
+//! Three nodes over a real Redis, with all kinds of faults.
 //!
-//! Publishers publish with ids and try again until they are answered. Watchers
-//! go from node to node with the position of the last event they got. At the
-//! end every publish that was acknowledged was delivered to every watcher, or
-//! is named by a gap; no position came twice; and no offset of an epoch stands
-//! for two events. `TIDINGS_SEED` brings a run back, as far as time allows.
+//! Publishers publish with ids and try again until they get an answer. Watchers go from node to
+//! node with the position of their last event. At the end, every watcher has received every
+//! acknowledged event, or a gap names the event. No position came twice, and no offset of an
+//! epoch stands for two events. `TIDINGS_SEED` repeats a run, as far as timing allows.
 #![cfg(unix)]
 
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use crate::support::deployment::{Cluster, Lone, Replicated};
 use crate::support::world::{Fault, World};
 
-/// How long faults are made in one run.
+/// How long one run makes faults.
 const FAULTS: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

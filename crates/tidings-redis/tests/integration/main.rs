@@ -1,8 +1,11 @@
-//! One program for all the tests of the public interface: each more would be one more link.
+//! One program for all tests of the public interface. Each further program would need another
+//! link step.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conformance;
 mod faults;
+mod rules;
 mod support;
+mod trees;
 mod two_nodes;

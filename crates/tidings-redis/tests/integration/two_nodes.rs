@@ -1,4 +1,4 @@
-//! Nodes in this process over one Redis: all know every task.
+//! Several nodes in this process over one Redis. Each node knows every task.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ async fn publish(server: &TestServer, n: u64) {
     let published = tokio::time::timeout(DEADLINE, async {
         loop {
             let (status, answer) = post(server, "/api/tasks/t/events", &event).await;
-            // A machine that is busy enough may keep Redis from answering in
-            // time; a producer tries again, and its id makes that harmless.
+            // On a busy machine, Redis may not answer in time. A producer tries again, and its
+            // event id makes the retry harmless.
             if status != 503 {
                 return (status, answer);
             }
@@ -54,7 +54,7 @@ async fn any_node_knows_every_task() {
     let (status, _) = post(&b, "/api/tasks/none/commands", &command).await;
     assert_eq!(status, 404);
 
-    // A dashboard on one sees what appears through the other.
+    // A dashboard on one node sees tasks that appear on the other node.
     let mut dashboard = TestClient::connect(b.ws("/ws")).await;
     dashboard
         .send(&json!({"type": "subscribe", "pattern": "*"}))
@@ -116,7 +116,7 @@ async fn a_task_without_events_is_watched_on_any_node_without_gap_or_reset() {
     let empty = position(&joined["data"]["epoch"], 0);
     publish(&b, 1).await;
     publish(&b, 2).await;
-    // The epoch that the other node chose is told, and then the events come.
+    // The watcher is told the epoch that the other node chose, and then gets the events.
     let begun = early.next().await.unwrap();
     assert_eq!(begun["event_type"], "subscribed", "{begun}");
     for offset in 1..=2 {
@@ -127,7 +127,7 @@ async fn a_task_without_events_is_watched_on_any_node_without_gap_or_reset() {
     let task: TaskSnapshot = serde_json::from_value(task).unwrap();
     early.assert_state(&task);
 
-    // The place before the first event, and the one after it, hold on either node.
+    // The position before the first event, and the one after it, are valid on either node.
     let after = position(&begun["data"]["epoch"], 1);
     for node in [&a, &b] {
         for since in [&empty, &after] {
@@ -160,7 +160,7 @@ async fn until<T>(what: impl AsyncFnMut() -> Option<T>) -> T {
         .expect("in time")
 }
 
-/// Posts until Redis has answered in time.
+/// Posts again and again, until Redis has answered in time.
 async fn posted(server: &TestServer, path: &str, body: &Value) -> (u16, Value) {
     until(async || {
         let answer = post(server, path, body).await;
@@ -186,7 +186,7 @@ async fn of_two_answers_on_two_nodes_exactly_one_wins() {
         let (values, body) = ([1, 2], |n: u64| json!({ "value": n }));
         let (one, two) = (body(values[0]), body(values[1]));
         let (first, second) = tokio::join!(post(&a, &path, &one), post(&b, &path, &two));
-        // An answer that was not confirmed in time may have been taken.
+        // An answer without a confirmation may have been accepted.
         let taken = [&first, &second]
             .iter()
             .filter(|answer| answer.0 == 201)
@@ -221,7 +221,7 @@ async fn a_question_expires_though_the_node_that_took_it_is_gone() {
     assert_eq!(status, 201);
     let (_, inbox) = get(&b, "/api/inputs?prefix=t").await;
     assert_eq!(inbox["inputs"].as_array().unwrap().len(), 2, "{inbox}");
-    // Nobody has the task in memory any more.
+    // The task has left the memory of every node.
     a.stop().await;
     let state = until(async || {
         let (_, state) = get(&b, "/api/tasks/t").await;
@@ -233,7 +233,41 @@ async fn a_question_expires_though_the_node_that_took_it_is_gone() {
     let (status, problem) = posted(&b, "/api/tasks/t/inputs/q", &json!({ "value": 1 })).await;
     assert_eq!(
         (status, &problem["code"]),
-        (409, &json!("invalid_transition")),
+        (409, &json!("input_not_open")),
         "{problem}"
     );
+}
+
+#[tokio::test]
+async fn a_node_decides_by_redis_and_not_by_its_own_old_copy() {
+    let redis = RedisServer::start();
+    let (a, b) = (start(&redis).await, start(&redis).await);
+    let events = "/api/tasks/t/events";
+    let event = |event_type: &str| json!({ "event_type": event_type, "data": { "message": "" } });
+    // Each node gets a copy of the task by publishing to it. Nobody watches the task, so a node
+    // hears nothing of what the other one publishes.
+    assert_eq!(posted(&b, events, &event("log")).await.0, 201);
+    assert_eq!(posted(&a, events, &asks("q", None)).await.0, 201);
+    let (status, answer) = posted(&b, "/api/tasks/t/inputs/q", &json!({ "value": 1 })).await;
+    assert_eq!(status, 201, "{answer}");
+    let (status, problem) = posted(&a, "/api/tasks/t/inputs/q", &json!({ "value": 2 })).await;
+    let taken = (409, &json!("already_answered"));
+    assert_eq!((status, &problem["code"]), taken, "{problem}");
+    let provided = json!({ "event_type": "input_provided",
+        "data": { "input_id": "q", "value": 2, "by": "worker" } });
+    let (status, problem) = posted(&a, events, &provided).await;
+    assert_eq!((status, &problem["code"]), taken, "{problem}");
+    // A run that another node has ended is followed by a new one.
+    assert_eq!(posted(&a, events, &event("task_started")).await.0, 201);
+    assert_eq!(posted(&b, events, &event("task_completed")).await.0, 201);
+    let (status, started) = posted(&a, events, &event("task_started")).await;
+    assert_eq!((status, &started["run"]), (201, &json!(2)), "{started}");
+    let (status, report) = posted(
+        &b,
+        events,
+        &json!({ "event_type": "progress_update", "run": 2,
+        "data": { "progress": 10 } }),
+    )
+    .await;
+    assert_eq!(status, 201, "{report}");
 }

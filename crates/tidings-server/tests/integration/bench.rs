@@ -31,7 +31,7 @@ fn it_loads_a_running_server_and_says_what_came_of_it() {
     let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["connections"], 20);
     assert_eq!(result["refused"], 0);
-    // Each event goes to the six or seven subscribers of its task.
+    // Each event has six or seven subscribers.
     let (published, deliveries) = (&result["published"], &result["deliveries"]);
     assert!(published.as_u64().unwrap() > 0, "{result}");
     assert!(

@@ -155,6 +155,31 @@ fn the_outcome_of_a_task_is_the_exit_code_of_a_watch() {
 }
 
 #[test]
+fn targets_that_overlap_count_once() {
+    let server = Running::start();
+    for task in ["in-1", "in-2"] {
+        server.text(&["publish", task, "task_completed"]);
+    }
+    let targets = ["in-1", "in-*", "in-2", "in-1"];
+    for (command, expected) in [
+        (
+            &["watch", "--until-end"][..],
+            ["in-1 is completed", "in-2 is completed"],
+        ),
+        (&["wait"], ["in-1 completed", "in-2 completed"]),
+        (&["rm"], ["in-1 removed", "in-2 removed"]),
+    ] {
+        let text = server.text(&[command, &targets].concat());
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines.len(), 2, "{text}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.starts_with(expected), "{text}");
+        }
+    }
+}
+
+#[test]
 fn json_is_a_message_of_the_protocol_a_line() {
     let server = Running::start();
     server.text(&["publish", "build-1", "task_started", "name=Build"]);
@@ -248,10 +273,28 @@ fn wrong_usage_is_refused_under_its_name() {
         (&["logs", "a", "--since", "yesterday"], "--since"),
         (&["logs"], "TASK"),
         (&["run"], "COMMAND"),
+        (&["run", "--tsak", "a", "--", "true"], "--tsak"),
+        (&["run", "--task", "--", "true"], "--task"),
+        (&["run", "-x", "true"], "-x"),
         (&["tasks", "--url", "localhost"], "localhost"),
         (&["tasks", "--url", "ftp://localhost"], "ftp://localhost"),
     ] {
         let stderr = refusal(&mut tidings(arguments), 64);
+        assert!(stderr.contains(what), "{arguments:?} {stderr}");
+    }
+}
+
+#[test]
+fn a_value_that_no_event_can_have_is_refused_under_its_name() {
+    for (arguments, what) in [
+        (&["publish", "a", "log", "e:=1e400"][..], "value of e"),
+        (&["publish", "a", "log", r#"{"e":1e400}"#], "number out of"),
+        (&["publish", "a", "progress=1e400"], "value of progress"),
+        (&["command", "a", "dance", "e:=-1e400"], "value of e"),
+        (&["send", "a", "notice", "e:=1e400"], "value of e"),
+        (&["answer", "a", "q", ":=1e400"], "number out of"),
+    ] {
+        let stderr = refusal(&mut tidings(arguments), 65);
         assert!(stderr.contains(what), "{arguments:?} {stderr}");
     }
 }

@@ -218,6 +218,10 @@ fn a_task_that_is_removed_while_it_is_waited_for_has_an_end_of_its_own() {
         &["watch", "d*", "--until-end"],
         &["wait", "d"],
         &["wait", "d*", "-o", "json"],
+        &["logs", "d", "-f"],
+        &["logs", "d", "-f", "--tail", "5", "-o", "json"],
+        &["command", "d", "dance"],
+        &["command", "d", "dance", "-o", "json"],
     ] {
         world.start_task("d");
         let (mut child, lines) = world.background(arguments);
@@ -230,14 +234,21 @@ fn a_task_that_is_removed_while_it_is_waited_for_has_an_end_of_its_own() {
                 client["subscriptions"][0]["task_id"] == "d" || client["patterns"][0] == "d*"
             })
         {}
+        if arguments[0] == "command" {
+            // The command waits for its answer only after the server has taken it.
+            assert!(line(&lines).contains("requested"));
+        }
         assert_eq!(world.text(&["rm", "d"]), "d removed\n");
         let code = child.wait().unwrap().code();
         let told: Vec<String> = lines.iter().collect();
         assert_eq!(code, Some(4), "{arguments:?} {told:?}");
-        assert!(
-            told.last().unwrap().contains("removed"),
-            "{arguments:?} {told:?}"
-        );
+        // `logs` prints only what the task has put out.
+        if arguments[0] != "logs" {
+            assert!(
+                told.last().unwrap().contains("removed"),
+                "{arguments:?} {told:?}"
+            );
+        }
     }
 }
 
@@ -351,12 +362,51 @@ fn shown(world: &World, columns: u16, arguments: &[&str], no_color: bool) -> Str
         true => command.env("NO_COLOR", "1"),
         false => command.env_remove("NO_COLOR"),
     };
-    let mut child = command.spawn(pts).unwrap();
+    terminal(&pty, command.spawn(pts).unwrap())
+}
+
+/// Returns all that a command shows in its terminal.
+#[cfg(unix)]
+fn terminal(pty: &pty_process::blocking::Pty, mut child: Child) -> String {
     let mut bytes = Vec::new();
     // A terminal whose last process has ended returns EIO.
-    let _ = std::io::Read::read_to_end(&mut &pty, &mut bytes);
+    let _ = std::io::Read::read_to_end(&mut &*pty, &mut bytes);
     child.wait().unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_watch_shows_the_task_in_every_terminal() {
+    let world = World::start();
+    world.start_task("job");
+    world.text(&["publish", "job", "task_failed", "error=disk full"]);
+    for (term, stderr, bars) in [
+        (Some("xterm"), true, true),
+        (Some("xterm"), false, true),
+        (Some("dumb"), true, false),
+        (None, true, false),
+    ] {
+        let (pty, pts) = pty_process::blocking::open().unwrap();
+        let mut command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(["watch", "job", "--until-end", "--url", &world.url]);
+        command = match term {
+            Some(term) => command.env("TERM", term),
+            None => command.env_remove("TERM"),
+        };
+        if !stderr {
+            command = command.stderr(Stdio::null());
+        }
+        let shown = terminal(&pty, command.spawn(pts).unwrap());
+        let expected = if bars {
+            "✗ job failed"
+        } else {
+            "job is failed"
+        };
+        assert!(shown.contains(expected), "{term:?} {stderr} {shown:?}");
+        assert!(shown.contains("disk full"), "{term:?} {stderr} {shown:?}");
+        assert_eq!(shown.contains('\u{1b}'), bars, "{term:?} {shown:?}");
+    }
 }
 
 #[cfg(unix)]

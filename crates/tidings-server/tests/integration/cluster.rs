@@ -1,5 +1,5 @@
-//! Clients of several servers over one Redis. A client continues on whichever server it reconnects
-//! to, each server knows all clients, and each client is connected in one place only.
+//! Clients of several servers over one Redis. A client continues on any server that it reconnects
+//! to. Each server knows all clients, and each client is connected in one place only.
 #![cfg(unix)]
 
 use crate::support::{DEADLINE, Server, tidings};

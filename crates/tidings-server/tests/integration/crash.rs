@@ -58,9 +58,9 @@ impl Seen {
             return;
         };
         let mut before: Value = serde_json::from_str(before).unwrap();
-        // A merged event stands for several: its key and its time are those of the last
-        // one, and its text ends with that one's. Each progress update repeats every
-        // field, so that their data are the same.
+        // A merged event stands for several events. Its key and its time are those of the last one,
+        // and its text ends with the last one's. Each progress update repeats every field, so the
+        // data are the same.
         let merged = [&mut event, &mut before].map(|event| {
             let from = event.as_object_mut().unwrap().remove("from");
             let texts = from.is_some() && event["event_type"] == "output_delta";
@@ -76,7 +76,7 @@ impl Seen {
     }
 }
 
-/// The text of an `output_delta`, and where it begins in its output.
+/// The text of an `output_delta`, and its place in its output.
 struct Text {
     at: u64,
     text: String,
@@ -93,7 +93,7 @@ impl Text {
         }
     }
 
-    /// Both end at the same place, and are the same where they overlap.
+    /// Checks that both texts end at the same place and are equal where they overlap.
     fn ends_as(&self, other: &Self, place: &Place) {
         let end = |text: &Self| text.at + text.text.len() as u64;
         assert_eq!(end(self), end(other), "{place:?} ends elsewhere");
@@ -330,7 +330,7 @@ impl Run {
         } else {
             format!("{epoch}:{at}")
         };
-        // A search, for a page without one is merged.
+        // Request certain types, because a page without types contains merged events.
         let types = "progress_update,log,step_started,output_delta";
         let path = format!("/api/tasks/{task}/events?since={since}&limit=500&type={types}");
         let mut page = get(addr, &path).await.unwrap();
@@ -350,8 +350,8 @@ impl Run {
         self.compare(task);
     }
 
-    /// Compares what the task's watcher had received before the crash, folded, with the
-    /// driver's state, if that is as far by now.
+    /// Folds the events that the task's watcher had received before the crash. Compares the result
+    /// with the driver's state, if the driver has read as far.
     fn compare(&mut self, task: &str) {
         let truth = &self.models[task].state;
         let watcher = self

@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 
@@ -62,11 +63,12 @@ impl Background {
         self.lines.recv_timeout(DEADLINE).expect("a line in time")
     }
 
+    /// Returns the exit code, or the signal that has ended the run.
     fn wait(mut self) -> Option<i32> {
         let deadline = std::time::Instant::now() + DEADLINE;
         while std::time::Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
+                return status.code().or(status.signal());
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -108,10 +110,10 @@ fn a_lot_of_output_is_whole_without_a_server() {
 }
 
 #[test]
-fn a_signal_that_ends_the_command_shows_in_the_code() {
+fn a_signal_that_ends_the_command_ends_the_runner() {
     let options = ["--quiet", "--linger", "0s"];
     let output = finish(&mut run("127.0.0.1:1", &options, "kill -TERM $$"));
-    assert_eq!(output.status.code(), Some(143));
+    assert_eq!(output.status.signal(), Some(15));
 }
 
 #[test]
@@ -154,16 +156,14 @@ fn a_terminal_of_its_own_changes_no_byte() {
 #[test]
 fn what_cannot_be_run_is_named() {
     for (program, code) in [("/nowhere/program", 127), ("/", 126)] {
-        let output = finish(&mut tidings(&[
-            "run",
-            "--url",
-            "http://127.0.0.1:1",
-            "--",
-            program,
-        ]));
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{stderr}");
-        assert!(stderr.contains(program), "{stderr}");
+        for pty in ["never", "always"] {
+            let words = ["run", "--url", "http://127.0.0.1:1", "--pty", pty, "--"];
+            let output = finish(tidings(&words).arg(program));
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{stderr}");
+            let told = format!("{program} cannot be run");
+            assert!(stderr.contains(&told), "{stderr}");
+        }
     }
 }
 
@@ -225,7 +225,7 @@ fn cancelled(options: &[&str], script: &str) -> (Option<i32>, Vec<Value>) {
 #[test]
 fn cancel_ends_the_command_and_all_that_it_has_started() {
     let (code, events) = cancelled(&[], "sleep 1000 & echo ready; wait");
-    assert_eq!(code, Some(143));
+    assert_eq!(code, Some(15));
     let types = types(&events);
     assert_eq!(
         types
@@ -245,7 +245,7 @@ fn cancel_ends_the_command_and_all_that_it_has_started() {
 fn a_command_that_does_not_heed_a_cancel_is_ended_by_force() {
     let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
     let (code, events) = cancelled(&["--grace", "200ms"], script);
-    assert_eq!(code, Some(137));
+    assert_eq!(code, Some(9));
     let done = events
         .iter()
         .find(|event| event["event_type"] == "command_completed");

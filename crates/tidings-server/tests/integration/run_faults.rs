@@ -3,13 +3,14 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{Server, finish, tidings};
 use serde_json::Value;
 
-/// How long anything that a test waits for may take.
+/// The time limit of each wait in a test.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 struct World {
@@ -233,6 +234,18 @@ fn progress_comes_from_a_rule_and_from_the_terminals_own_command() {
 }
 
 #[test]
+fn a_name_that_is_too_long_for_an_event_is_cut() {
+    let world = World::start();
+    let name = "é".repeat(60_000);
+    let output = finish(&mut world.run(&["--name", &name], &["true"]));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let task = world.task();
+    assert_eq!(task["status"], "completed", "{task:#}");
+    let name = task["name"].as_str().unwrap();
+    assert!(name.starts_with('é') && name.ends_with('…'), "{name}");
+}
+
+#[test]
 fn the_two_dashes_are_optional() {
     let world = World::start();
     let mut run = tidings(&["run", "--url", &world.url, "-q", "--task", "job"]);
@@ -254,33 +267,34 @@ pub(crate) fn marked(mark: &str) -> Vec<String> {
 
 #[test]
 fn after_a_cancel_no_process_of_the_command_lives() {
-    for (at, script) in [
+    let scripts = [
         "echo ready; setsid sleep 600 & wait",
         "echo ready; set -m; sleep 600 & wait",
         "bash -ic 'sleep 600 & sleep 600' 2>/dev/null & echo ready; wait",
         // The script forks twice and starts a session of its own, as daemons do.
         "echo ready; (setsid sh -c 'sleep 600 & sleep 600 & wait' &) ; sleep 600",
         "trap '' TERM; echo ready; setsid sh -c 'trap \"\" TERM; sleep 600; sleep 600' & sleep 600",
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ];
+    let ways = scripts
+        .iter()
+        .flat_map(|script| [(script, "never"), (script, "always")]);
+    for (at, (script, pty)) in ways.enumerate() {
         let world = World::start();
         let mark = format!("TEST_MARK=cancel-{}-{at}", std::process::id());
-        let mut run = world.run(&["--grace", "300ms"], &["bash", "-c", script]);
+        let mut run = world.run(&["--grace", "300ms", "--pty", pty], &["bash", "-c", script]);
         let (name, value) = mark.split_once('=').unwrap();
         run.env(name, value).stdout(Stdio::piped());
         let mut child = run.spawn().unwrap();
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
+        assert_eq!(line, "ready\n", "{script} {pty}");
         world.until(|task| task["status"] == "running");
         let cancel = ["command", "job", "cancel"];
         let output = finish(tidings(&cancel).env("TIDINGS_URL", &world.url));
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         wait(&mut child);
-        assert_eq!(marked(&mark), Vec::<String>::new(), "{script}");
+        assert_eq!(marked(&mark), Vec::<String>::new(), "{script} {pty}");
         assert_eq!(world.task()["status"], "cancelled");
     }
 }
@@ -302,12 +316,76 @@ fn what_a_command_leaves_behind_without_a_cancel_lives_on() {
 }
 
 #[test]
+fn what_a_command_leaves_behind_writes_on_after_the_end() {
+    let world = World::start();
+    // The process writes only after `tidings run` has ended.
+    let script = "runner=$PPID; \
+        (while grep -qs 'State:.[^Z]' /proc/$runner/status; do sleep 0.05; done; \
+        echo late; seq 1 300000; echo late-error >&2) & echo hi; exit 7";
+    let output = finish(&mut world.run(&["-q"], &["bash", "-c", script]));
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    let mut expected = String::from("hi\nlate\n");
+    for number in 1..=300_000 {
+        expected.push_str(&format!("{number}\n"));
+    }
+    assert!(output.stdout == expected.as_bytes(), "{output:?}");
+    assert_eq!(output.stderr, b"late-error\n");
+    let events = world.events();
+    let messages = messages(&events);
+    assert_eq!(messages[0], "hi");
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    let is_told = |message: &&str| message.contains("not in this log");
+    assert!(messages[1..].iter().all(is_told), "{messages:?}");
+    assert_eq!(world.task()["error"]["code"], "exit_7");
+}
+
+#[test]
+fn a_command_ends_even_if_what_it_leaves_behind_writes_without_end() {
+    let world = World::start();
+    for writes in ["exec yes", "while :; do echo x; sleep 0.01; done"] {
+        let script = format!("({writes}) & echo $! >&2");
+        let mut run = world.run(&["-q"], &["bash", "-c", &script]);
+        let run = run.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = run.spawn().unwrap();
+        let mut pid = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut pid).unwrap();
+        assert_eq!(wait(&mut child), Some(0), "{writes}");
+        let killed = Command::new("kill").args(["-9", pid.trim()]).status();
+        assert!(killed.unwrap().success(), "{writes}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_in_the_log() {
+    let world = World::start();
+    let script = "echo first; sleep 0.3; echo second; sleep 0.3; echo third";
+    for options in [&["-q"][..], &["-q", "--pty", "always"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut run = world.run(options, &["sh", "-c", script]);
+        let output = run.stdout(full.unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{output:?}");
+        let events = world.events();
+        let text = messages(&events).join("\n");
+        assert_eq!(text, "first\nsecond\nthird");
+        assert_eq!(world.task()["error"]["code"], "output_lost");
+        finish(tidings(&["rm", "job"]).env("TIDINGS_URL", &world.url));
+    }
+    // A command that would write for ever ends.
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let mut run = world.run(&["-q"], &["yes"]);
+    let output = run.stdout(full.unwrap()).output().unwrap();
+    // Rust ignores SIGPIPE, so the runner itself cannot die of it.
+    assert_eq!(output.status.code(), Some(128 + 13), "{output:?}");
+}
+
+#[test]
 fn a_signal_reaches_the_command_from_its_first_moment() {
     let world = World::start();
-    // Without the signal the command would go on for ten minutes.
+    // Without the signal, the command would run for ten minutes.
     let script = "kill -TERM $PPID; exec sleep 600";
     let output = finish(&mut world.run(&["-q"], &["sh", "-c", script]));
-    assert_eq!(output.status.code(), Some(143), "{output:?}");
+    assert_eq!(output.status.signal(), Some(15), "{output:?}");
     let task = world.task();
     assert_eq!(task["error"]["code"], "signal_15", "{task:#}");
 }
@@ -326,18 +404,18 @@ fn a_runner_that_waits_for_a_server_that_is_away_can_be_ended() {
         let pid = child.id().to_string();
         let _ = Command::new("kill").args(["-INT", &pid]).status();
         if let Some(status) = child.try_wait().unwrap() {
-            break status.code();
+            break status.code().or(status.signal());
         }
         assert!(Instant::now() < deadline, "it waits for the server");
         std::thread::sleep(Duration::from_millis(50));
     };
-    assert!(matches!(code, Some(3 | 130)), "{code:?}");
+    assert!(matches!(code, Some(3 | 2)), "{code:?}");
 }
 
 #[test]
 fn a_signal_that_is_ignored_stays_ignored() {
     let world = World::start();
-    // As `nohup` does it.
+    // Start the command as `nohup` does.
     let script = format!(
         "trap '' HUP; {} run -q --url {} --task job sh -c 'kill -HUP $$; echo lives'",
         env!("CARGO_BIN_EXE_tidings"),

@@ -1,15 +1,16 @@
-//! `tidings run` in a terminal: what is typed, and Ctrl-Z.
+//! `tidings run` in a terminal: keys, and Ctrl-Z.
 
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::run_faults::{DEADLINE, marked, wait};
 
-/// Runs `tidings run` as the leader of a terminal. Once the command has said that it
-/// is ready, something is typed.
+/// Runs `tidings run` as the leader of a terminal, and types a text after the command reports that
+/// it is ready.
 fn in_terminal(
     options: &[&str],
     script: &str,
@@ -44,18 +45,18 @@ fn in_terminal(
     let mut shown = String::new();
     let mut reader = BufReader::new(&pty);
     while !shown.contains("ready") {
-        // Until somebody opens the terminal, reading it is an error.
+        // Until a process opens the terminal, reading it returns an error.
         if reader.read_line(&mut shown).is_err() {
             assert!(child.try_wait().unwrap().is_none(), "{shown}");
             std::thread::yield_now();
         }
     }
     (&pty).write_all(typed.as_bytes()).unwrap();
-    // Whatever is shown is read, or the terminal would be full.
+    // Read all output, because a full terminal would block the command.
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || {
             let mut rest = Vec::new();
-            // A terminal whose last user is gone says EIO.
+            // A terminal returns EIO after its last user has closed it.
             let _ = std::io::Read::read_to_end(&mut reader, &mut rest);
             rest
         });
@@ -99,7 +100,7 @@ fn what_is_typed_to_stop_a_command_reaches_it_once() {
     }
 }
 
-/// The states of the processes with this mark: `S`, `T` and so on.
+/// Returns the states of the processes with this mark: `S`, `T` and so on.
 fn state_of_marked(mark: &str) -> Vec<char> {
     let mut states = Vec::new();
     for pid in marked(mark) {
@@ -111,7 +112,7 @@ fn state_of_marked(mark: &str) -> Vec<char> {
     states
 }
 
-/// A shell with job control in a terminal of its own, and what it has shown.
+/// A shell with job control in its own terminal, and its output so far.
 struct JobControl {
     pty: pty_process::blocking::Pty,
     shell: Child,
@@ -157,14 +158,14 @@ impl JobControl {
         (&self.pty).write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits for a text, and forgets what was before it.
-    fn until(&mut self, text: &str) {
+    /// Waits for a text, and returns the output until then.
+    fn until(&mut self, text: &str) -> String {
         while !self.seen.contains(text) {
             let byte = self.shown.recv_timeout(DEADLINE);
             let byte = byte.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.seen));
             self.seen.push(char::from(byte));
         }
-        self.seen.clear();
+        std::mem::take(&mut self.seen)
     }
 }
 
@@ -175,6 +176,19 @@ impl Drop for JobControl {
     }
 }
 
+/// A command that restores the screen before it stops itself, as `less` and `vim` do.
+const TIDIES: &str = r#"exec python3 -c "
+import os, signal
+def stop(number, frame):
+    print(\"tidy\", flush=True)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(0, number)
+    signal.signal(number, stop)
+signal.signal(signal.SIGTSTP, stop)
+print(\"rea\" + \"dy\", flush=True)
+print(\"got \" + input())
+""#;
+
 #[test]
 fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
     let mark = format!("TEST_MARK=stop-{}", std::process::id());
@@ -183,8 +197,10 @@ fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
     for script in [
         "setsid sh -c 'echo rea\"\"dy; exec sleep 600 </dev/null >/dev/null 2>&1' & \
          read x; echo got $x",
-        // It tidies up before it stops, as `less` does.
-        "trap 'echo tidy' TSTP; echo rea\"\"dy; until read x; do :; done; echo got $x",
+        TIDIES,
+        // The key is a command of the program, which then stops itself, as `vim` does.
+        "stty -isig -icanon; echo rea\"\"dy; dd bs=1 count=1 status=none >/dev/null; \
+         stty isig icanon; kill -TSTP 0; read x; echo got $x",
     ] {
         let mut shell = JobControl::start(&mark);
         shell.key(&format!(
@@ -194,8 +210,8 @@ fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
         shell.until("ready");
         shell.key("\u{1a}");
         shell.until("Stopped");
-        // The runner and the command have stopped. The shell has not, and has its terminal;
-        // a daemon that the command has started goes on as well.
+        // The runner and the command have stopped. The shell has not, and has its terminal. A
+        // daemon that the command has started continues as well.
         let deadline = Instant::now() + DEADLINE;
         loop {
             let states = state_of_marked(&mark);
@@ -213,7 +229,7 @@ fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
         shell.until("tidings");
         shell.key("hello\n");
         shell.until("got hello");
-        // The terminal is as it was.
+        // The terminal is in its original mode.
         shell.until("prompt> ");
         shell.key("echo the-$((40 + 3))\n");
         shell.until("the-43");
@@ -224,4 +240,97 @@ fn a_command_is_stopped_by_its_key_and_goes_on_by_the_shell() {
             let _ = Command::new("kill").args(["-9", &left]).status();
         }
     }
+}
+
+/// A process that waits for the end of `tidings run`, and then writes.
+fn waits_and_writes(go: &Path) -> String {
+    let go = go.display();
+    format!("until [ -e {go} ]; do sleep 0.05; done; echo la\"\"te")
+}
+
+#[test]
+fn what_a_command_in_a_terminal_leaves_behind_lives_on() {
+    let tidings = env!("CARGO_BIN_EXE_tidings");
+    for (at, (before, output)) in [
+        ("", ""),
+        ("set -m;", ""),
+        // No process uses the terminal any more.
+        ("", "</dev/null >FILE 2>&1"),
+        ("trap \"\" HUP;", ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let (go, file) = (folder.path().join("go"), folder.path().join("file"));
+        let mark = format!("TEST_MARK=behind-{}-{at}", std::process::id());
+        let mut shell = JobControl::start(&mark);
+        let later = waits_and_writes(&go);
+        let output = output.replace("FILE", &file.display().to_string());
+        shell.key(&format!(
+            "{tidings} run -q --url http://127.0.0.1:1 --linger 0s -- \
+             bash -c '{before} ({later}) {output} & exit 7'; echo the-en\"\"d-$?\n"
+        ));
+        shell.until("the-end-7");
+        std::fs::write(&go, "").unwrap();
+        if output.is_empty() {
+            shell.until("late");
+        } else {
+            let deadline = Instant::now() + DEADLINE;
+            while std::fs::read_to_string(&file).unwrap_or_default() != "late\n" {
+                assert!(Instant::now() < deadline, "{before} {output}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        // Nothing of `tidings run` stays for longer than the command's processes.
+        only_the_shell(&mark);
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_loop_of_the_shell() {
+    let tidings = env!("CARGO_BIN_EXE_tidings");
+    for pty in ["auto", "never"] {
+        let mark = format!("TEST_MARK=loop-{pty}-{}", std::process::id());
+        let mut shell = JobControl::start(&mark);
+        shell.key(&format!(
+            "for i in 1 2; do {tidings} run -q --url http://127.0.0.1:1 --linger 0s --pty {pty} \
+             -- bash -c 'echo rea\"\"dy; exec sleep 600'; echo the-ne\"\"xt-$?; done\n"
+        ));
+        shell.until("ready");
+        shell.key("\u{3}");
+        shell.until("prompt> ");
+        shell.key("echo the-$((40 + 2))\n");
+        let shown = shell.until("the-42");
+        assert!(!shown.contains("the-next"), "{shown}");
+        only_the_shell(&mark);
+    }
+}
+
+/// Waits until the shell is the only process with this mark.
+fn only_the_shell(mark: &str) {
+    let deadline = Instant::now() + DEADLINE;
+    while marked(mark).len() > 1 {
+        assert!(Instant::now() < deadline, "{:?}", marked(mark));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_terminal_goes_with_its_runner_that_is_killed() {
+    let mark = format!("TEST_MARK=killed-{}", std::process::id());
+    let mut shell = JobControl::start(&mark);
+    let tidings = env!("CARGO_BIN_EXE_tidings");
+    shell.key(&format!(
+        "{tidings} run -q --url http://127.0.0.1:1 -- bash -c 'echo $PPID; echo rea\"\"dy; \
+         trap \"\" TERM; sleep 600'\n"
+    ));
+    shell.until("ready");
+    let runner = marked(&mark).into_iter().find(|pid| {
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.starts_with(tidings) && words.contains("\0run\0")
+    });
+    let killed = Command::new("kill").args(["-9", &runner.unwrap()]).status();
+    assert!(killed.unwrap().success());
+    only_the_shell(&mark);
 }

@@ -112,7 +112,7 @@ fn a_second_server_on_the_same_port_says_so() {
 
 #[test]
 fn listening_beyond_this_machine_is_warned_of() {
-    // The address does not belong to this machine, so the command ends by itself.
+    // The address does not belong to this machine, so the command ends with an error.
     let listen = ["--listen", "192.0.2.1:0", "--allow-anonymous"];
     let output = finish(&mut tidings(&listen));
     assert_eq!(output.status.code(), Some(69));

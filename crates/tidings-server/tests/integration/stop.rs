@@ -1,4 +1,4 @@
-//! How the server stops.
+//! The ways in which the server stops.
 
 #![cfg(unix)]
 

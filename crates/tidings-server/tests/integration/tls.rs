@@ -121,7 +121,7 @@ async fn a_watcher_stays_while_the_certificate_is_exchanged_by_signal_and_by_fil
     let authorities = [Authority::new(), Authority::new(), Authority::new()];
     let secured = Secured::start(&authorities[0]);
     let watcher = secured.client(&authorities[0]);
-    let mut watch = watcher.watch(&task());
+    let mut watch = watcher.watch(task());
     watcher.connected().await.unwrap();
     let mut checker = Checker::from(1);
     secured.publish(&authorities[0]).await;
@@ -134,7 +134,7 @@ async fn a_watcher_stays_while_the_certificate_is_exchanged_by_signal_and_by_fil
     secured.publish(&authorities[1]).await;
     next(&mut watch, &mut checker).await;
 
-    // No signal is sent: the server notices the new files by itself.
+    // No signal is sent. The server notices the new files within its regular check.
     write(secured.folder.path(), &authorities[2]);
     secured.accepts(&authorities[2]).await;
     secured.is_not_believed(&authorities[1]).await;

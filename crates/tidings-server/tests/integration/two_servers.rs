@@ -1,5 +1,5 @@
-//! Two servers over one Redis, of which one is killed. The tests of `tidings-redis` check what two
-//! nodes know about each other.
+//! Two servers over one Redis. The test kills one server. The tests of `tidings-redis` check the
+//! knowledge that two nodes have of each other.
 
 #![cfg(unix)]
 

@@ -26,6 +26,7 @@ const OPTIONS: &[&str] = &[
     "token-in-query",
     "tls-cert",
     "tls-key",
+    "tls-client-ca",
     "allow-host",
     "trusted-proxy",
     "proxy-protocol",
@@ -42,6 +43,8 @@ const OPTIONS: &[&str] = &[
     "client-refusal-rate",
     "max-http-connections",
     "address-http-connections",
+    "max-http2-streams",
+    "http2-idle-timeout",
     "max-events",
     "max-task-bytes",
     "finished-ttl",
@@ -65,6 +68,8 @@ const OPTIONS: &[&str] = &[
     "max-connections",
     "max-subscriptions",
     "max-message-bytes",
+    "max-body-bytes",
+    "max-unread-bytes",
     "skip-behind",
     "inbox-messages",
     "header-timeout",
@@ -138,7 +143,7 @@ fn an_unknown_variable_is_refused() {
     assert!(stderr.contains("tidings --help"), "{stderr}");
 }
 
-/// A Kubernetes Service with the name `tidings` sets these variables in every pod next to it.
+/// A Kubernetes Service with the name `tidings` sets these variables in every pod beside it.
 #[test]
 fn variables_of_services_are_left_alone() {
     let injected = [
@@ -150,6 +155,12 @@ fn variables_of_services_are_left_alone() {
         ("TIDINGS_PORT_8000_TCP_PROTO", "tcp"),
         ("TIDINGS_PORT_8000_TCP_PORT", "8000"),
         ("TIDINGS_PORT_8000_TCP_ADDR", "10.0.0.11"),
+        // A container `tidings` that Docker links sets these.
+        ("TIDINGS_NAME", "/web/tidings"),
+        ("TIDINGS_ENV_MAX_EVNTS", "5"),
+        ("TIDINGS_PORT_8000_TCP_START", "tcp://172.17.0.2:8000"),
+        ("TIDINGS_PORT_8000_TCP_PORT_END", "8010"),
+        ("TIDINGS_1_PORT", "tcp://172.17.0.2:8000"),
     ];
     let server = Server::start(tidings(&["--listen", "127.0.0.1:0"]).envs(injected));
     let url = format!("http://{}", server.addr());

@@ -1,5 +1,5 @@
-//! Copies: whole, taken while it is written to, and never a second meaning for
-//! an offset. And a look that changes nothing.
+//! Backups are complete even if the store is in use, and never give an offset a second meaning. An
+//! inspection changes nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -21,7 +21,7 @@ async fn running(path: &Path, sync: Sync) -> (EventBus, Arc<DiskStore>) {
     (bus.await.unwrap(), store)
 }
 
-/// Every file with its size and the time of its last change.
+/// Returns every file with its size and the time of its last change.
 fn files(path: &Path) -> BTreeMap<std::path::PathBuf, (u64, SystemTime)> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(path).unwrap() {
@@ -74,7 +74,11 @@ async fn is_whole_and_its_states_are_their_events_while_publishers_go_on() {
 
         let (bus, recovered) = open(&into, sync).await;
         assert!(recovered.backup && recovered.epoch_changed, "{recovered:?}");
-        assert_eq!((recovered.tasks, recovered.events), (4, copied.events));
+        assert_eq!(
+            (recovered.tasks, recovered.events),
+            (4, copied.events),
+            "{sync}: {copied:?} {recovered:?}"
+        );
         for n in 0..4 {
             let task = id(&format!("t{n}"));
             let state = bus.snapshot(&task).unwrap();
@@ -111,7 +115,7 @@ async fn begins_another_epoch_each_time_it_is_restored() {
     drop(store);
     assert!(bus.shutdown().await);
     drop(bus);
-    // Also of a directory that nobody has, and that was left in order.
+    // The same works for a directory that no process has open and that was left in order.
     let offline = directory.path().join("offline");
     back_up(&path, &offline).await.unwrap();
     for (source, head) in [(&into, 20), (&into, 20), (&offline, 25), (&offline, 25)] {
@@ -125,12 +129,12 @@ async fn begins_another_epoch_each_time_it_is_restored() {
         publish_to(&bus, &id("t"), 30).await;
         assert!(bus.shutdown().await);
         drop(bus);
-        // From then on it is a directory like any other.
+        // From here on the copy is a directory like any other.
         let (bus, recovered) = open(&restored, Sync::EveryCommit).await;
         assert!(recovered.clean && !recovered.backup && !recovered.epoch_changed);
         bus.shutdown().await;
     }
-    // What was copied goes on as before.
+    // The source of the copy continues as before.
     let (bus, recovered) = open(&path, Sync::EveryCommit).await;
     assert!(recovered.clean && !recovered.epoch_changed);
     bus.shutdown().await;
@@ -220,13 +224,13 @@ async fn what_a_killed_backup_left_is_removed_and_nothing_else() {
     let (bus, store) = running(&fresh(&directory), MODES[0]).await;
     publish_to(&bus, &id("t"), 5).await;
     let backups = directory.path().join("backups");
-    // As a process that was killed in the middle leaves it.
+    // The remains of a backup whose process was killed.
     let killed = backups.join("2026-01-01T00-00-00.000Z.partial");
     std::fs::create_dir_all(killed.join("engine")).unwrap();
     std::fs::write(killed.join("format"), "tidings store 1, new\n").unwrap();
     std::fs::write(killed.join("lock"), "").unwrap();
     std::fs::write(killed.join("engine").join("table"), "half").unwrap();
-    // As one that is being made.
+    // A backup that another process is still making.
     let making = backups.join("2026-01-02T00-00-00.000Z.partial");
     std::fs::create_dir_all(&making).unwrap();
     std::fs::write(making.join("format"), "tidings store 1, new\n").unwrap();

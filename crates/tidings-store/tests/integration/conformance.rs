@@ -1,4 +1,4 @@
-//! The store does what every store does, in each of its modes.
+//! The store passes the conformance suite of stores in each of its modes.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 async fn conforms(sync: Sync) {
-    // They outlive the stores in them.
+    // The directories must outlive the stores in them.
     let directories = Mutex::new(Vec::new());
     let make = || {
         let directory = tempfile::tempdir().unwrap();
@@ -19,7 +19,9 @@ async fn conforms(sync: Sync) {
         Arc::new(store)
     };
     conformance::run(make).await;
+    conformance::run_first(make).await;
     conformance::run_outputs(make).await;
+    conformance::run_trees(make).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! A directory that is not ours, not whole, or not free is left alone.
+//! A directory that is foreign, damaged or in use is left unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::support::{self, MODES, copy, fresh, id, open, publish_to, refusal};
 use tidings_bus::protocol::{ErrorCode, NewEvent};
 use tidings_store::{OpenError, StoreConfig};
 
-/// Names and contents.
+/// Returns the names and contents of all files.
 fn all(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(path).unwrap() {
@@ -27,7 +27,7 @@ fn all(path: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// A store that was closed in order.
+/// Creates a store and closes it in order.
 async fn closed(path: &Path) {
     let (bus, _) = open(path, MODES[0]).await;
     publish_to(&bus, &id("t"), 200).await;
@@ -89,20 +89,25 @@ async fn a_store_that_has_less_than_when_it_was_closed_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
     let path = fresh(&directory);
     closed(&path).await;
-    // Bits flip in the middle of what the engine has yet to sort.
+    // Flip bits in several places of the journal. The engine notices some of them by an error, and
+    // panics at others.
     let journal = fs::read_dir(path.join("engine"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|extension| extension == "jnl"))
         .unwrap();
-    let mut bytes = fs::read(&journal).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-    for byte in &mut bytes[end / 2..end / 2 + 64] {
-        *byte = !*byte;
+    let whole = fs::read(&journal).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    for shift in 0..32 {
+        let mut bytes = whole.clone();
+        let start = end / 2 + 7 * shift;
+        for byte in &mut bytes[start..start + 64] {
+            *byte = !*byte;
+        }
+        fs::write(&journal, bytes).unwrap();
+        let refused = refusal(&path).await;
+        assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
     }
-    fs::write(&journal, bytes).unwrap();
-    let refused = refusal(&path).await;
-    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +115,7 @@ async fn a_start_that_got_no_further_is_no_store_yet() {
     let directory = tempfile::tempdir().unwrap();
     let path = fresh(&directory);
     closed(&path).await;
-    // As if it had died before it said that the engine is there.
+    // This is the state after a crash before the creation of the engine was recorded.
     fs::write(path.join("format"), "tidings store 1, new\n").unwrap();
     let (bus, recovered) = open(&path, MODES[0]).await;
     assert!(recovered.created);
@@ -163,7 +168,7 @@ async fn a_directory_that_is_deleted_while_it_is_open_takes_nothing_any_more() {
             publish_to(&bus, &id("t"), 3).await;
             std::fs::remove_dir_all(&path).unwrap();
             if again {
-                // Somebody else's store in its place is not this one.
+                // Another store in its place is not this one.
                 open(&path, sync).await.0.shutdown().await;
             }
             support::until(|| !bus.is_available()).await;

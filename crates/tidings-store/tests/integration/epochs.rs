@@ -1,9 +1,9 @@
-//! Which epoch follows a stop: the rule, for each mode and each kind of stop.
+//! The rule for the epoch after a stop, for each mode and each kind of stop.
 
 use crate::support::{self, MODES, copy, fresh, id, open, publish_to};
 use tidings_store::Sync;
 
-/// Tasks with few and with many events, one of them ended.
+/// Publishes tasks with few and with many events. One of them ends.
 async fn fill(bus: &tidings_bus::EventBus) {
     publish_to(bus, &id("few"), 3).await;
     publish_to(bus, &id("many"), 300).await;
@@ -44,7 +44,7 @@ async fn goes_on_after_a_stop_in_order() {
     }
 }
 
-/// What a crash would leave, and the states that were seen until then.
+/// Returns the directory as a crash would leave it, and the states that were seen until then.
 async fn crashed(sync: Sync) -> (tempfile::TempDir, Vec<tidings_bus::protocol::TaskSnapshot>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("running");
@@ -84,7 +84,7 @@ async fn changes_after_a_crash_in_the_other_modes_even_if_all_is_there() {
             renamed.epoch = before.epoch.clone();
             assert_eq!(*before, renamed, "{sync}: and nothing else");
         }
-        // It is the new one from here on, also of what was not touched since.
+        // The new epoch holds from here on, even for tasks that were not changed since.
         publish_to(&bus, &id("few"), 4).await;
         bus.shutdown().await;
         drop(bus);
@@ -123,7 +123,7 @@ async fn a_crash_right_after_a_start_counts_too() {
         let (bus, recovered) = open(&path, MODES[1]).await;
         assert!(recovered.epoch_changed, "{round}");
         assert!(epochs.insert(bus.snapshot(&id("few")).unwrap().epoch.clone()));
-        // Nothing is said, nothing closed.
+        // The bus is dropped without an orderly stop.
         drop(bus);
     }
 }

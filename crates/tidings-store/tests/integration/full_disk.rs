@@ -1,5 +1,5 @@
-//! A disk that is full: publishes are refused, watchers go on, and all is well
-//! again by itself once there is room. On a real small file system.
+//! A full disk: publishes are refused and watchers continue. Once there is room, publishing resumes
+//! without help. The tests use a real small file system.
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, reason = "says what it ran on")]
 
@@ -12,11 +12,11 @@ use tidings_bus::protocol::{ErrorCode, EventId, NewEvent, Since};
 use tidings_bus::{Delivery, EventBus, Filter};
 use tidings_testkit::{Checker, DEADLINE};
 
-/// A file system of a few megabytes in memory; gone with this.
+/// A file system of a few megabytes in memory. Dropping this unmounts it.
 struct Small(PathBuf);
 
 impl Small {
-    /// None where mounting is not permitted.
+    /// Mounts the file system. Returns `None` if mounting is not permitted.
     fn mount(path: &Path) -> Option<Self> {
         fs::create_dir_all(path).unwrap();
         let mounted = Command::new("mount")
@@ -28,7 +28,7 @@ impl Small {
             .then(|| Self(path.to_owned()))
     }
 
-    /// Takes what room there is.
+    /// Fills the file system.
     fn fill(&self) {
         let mut filler = fs::File::create(self.0.join("filler")).unwrap();
         let block = vec![1; 64 * 1024];
@@ -42,7 +42,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        // Lazily: what a failed test left open is no reason to keep it.
+        // Unmount lazily, so that files left open by a failed test do not keep the file system.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
@@ -54,7 +54,7 @@ fn keyed(n: u64) -> NewEvent {
         .with_event_id(EventId::new(format!("event-{n}")).unwrap())
 }
 
-/// Publishes the next events until one is refused; gives the next number.
+/// Publishes events until one is refused. Returns the next number.
 async fn publish_until_refused(bus: &EventBus, mut n: u64) -> u64 {
     let publishing = async {
         loop {
@@ -88,7 +88,7 @@ async fn survives(sync: tidings_store::Sync) {
     assert!(!bus.is_available(), "{sync}");
     let again = bus.publish(&id("t"), keyed(refused)).await.unwrap_err();
     assert_eq!(again.code(), ErrorCode::Unavailable);
-    // Watchers go on: what was acknowledged is there to be seen.
+    // Watchers continue, because all acknowledged events can be read.
     let mut checker = Checker::from(1);
     while checker.expected().is_none_or(|next| next < refused) {
         let next = tokio::time::timeout(DEADLINE, watching.recv()).await;
@@ -99,7 +99,7 @@ async fn survives(sync: tidings_store::Sync) {
     }
     disk.make_room();
     support::until(|| bus.is_available()).await;
-    // The one that was refused may have got to the disk all the same.
+    // The refused event may have reached the disk nevertheless.
     for n in refused..refused + 20 {
         let published = bus.publish(&id("t"), keyed(n)).await.unwrap();
         assert_eq!(published.offset.get(), n, "{sync}: no hole, no double");
@@ -118,7 +118,7 @@ async fn survives(sync: tidings_store::Sync) {
     bus.shutdown().await;
 }
 
-/// What is on disk and not in memory can be read while the disk is full.
+/// Events that are on disk and not in memory can be read while the disk is full.
 async fn is_read(sync: tidings_store::Sync) {
     let directory = tempfile::tempdir().unwrap();
     let Some(disk) = Small::mount(&directory.path().join("disk")) else {
@@ -127,7 +127,7 @@ async fn is_read(sync: tidings_store::Sync) {
     };
     let (bus, _) = open(&disk.0.join("data"), sync).await;
     let mut n = 1;
-    // Four times what memory keeps of a task.
+    // Publish four times as much as memory keeps of a task.
     while n <= 500 {
         bus.publish(&id("t"), keyed(n)).await.unwrap();
         n += 1;

@@ -1,4 +1,4 @@
-//! One program for all the tests of the public interface: each more would be one more link.
+//! One test program for the whole public interface, because each program must be linked.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,3 +10,5 @@ mod full_disk;
 mod retention;
 mod rules;
 mod support;
+mod synced;
+mod trees;

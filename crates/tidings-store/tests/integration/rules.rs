@@ -1,4 +1,4 @@
-//! Fencing and leases over a crash and over a stop, on a real disk.
+//! Fencing and leases hold after a crash and after an orderly stop, on a real disk.
 
 use crate::support::{MODES, copy, fresh, id, open, step, until};
 use tidings_bus::PublishError;
@@ -43,7 +43,7 @@ async fn a_zombie_stays_refused_and_a_lease_runs_out_after_a_crash() {
         assert!(bus.shutdown().await);
         drop(bus);
 
-        // And after a stop in order.
+        // The same holds after an orderly stop.
         let (bus, _) = open(&path, sync).await;
         assert_eq!(bus.snapshot(&id("t")).unwrap().status, TaskStatus::Running);
         bus.publish(&id("t"), stamped(2, 4)).await.unwrap_err();

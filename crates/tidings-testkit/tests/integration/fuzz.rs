@@ -256,7 +256,7 @@ fn http_requests() {
     });
 }
 
-/// A case that `http_requests` found.
+/// A regression test for a case that `http_requests` found.
 #[test]
 fn an_event_stream_ends_though_its_client_sent_more_than_a_request() {
     let runtime = runtime();

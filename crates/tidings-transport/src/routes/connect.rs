@@ -1,5 +1,8 @@
 //! `GET /ws` and `GET /ws/tasks/{task_id}`, and the event streams of `GET …/events`.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt;
 use tidings_connections::{Access, AuthError, ConnectRequest, Keep, Peer};
@@ -37,26 +40,31 @@ impl Core {
         }
     }
 
-    /// Opens a stream of server-sent events.
+    /// Opens a stream of the events of one task.
     pub(crate) async fn stream_events(
         &self,
         mut connect: ConnectRequest,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Problem> {
-        connect.keep_when_gone = Keep::Nothing;
         // When an `EventSource` reconnects, its header is newer than the position in its URL.
-        if let Some(last) = header_text(headers, "last-event-id") {
-            let since = last
-                .parse()
-                .map_err(|error| Problem::bad_request(format!("header Last-Event-ID: {error}")))?;
+        if let Some(since) = last_event_id(headers)? {
             connect.since = Some(since);
         }
-        self.manager.prepare(&mut connect).await?;
+        self.open_stream(connect, &SseWire::OneTask).await
+    }
+
+    /// Opens a stream of server-sent events.
+    pub(crate) async fn open_stream(
+        &self,
+        mut connect: ConnectRequest,
+        wire: &'static SseWire,
+    ) -> Result<Response<Body>, Problem> {
+        connect.keep_when_gone = Keep::Nothing;
+        let admission = self.manager.admit(connect).await?;
         let socket = SseSocket::new();
-        let guard = self
-            .manager
-            .connect(connect, Box::new(socket.clone()), &SseWire)?;
-        let mut response = Response::new(SseBody::new(guard, socket).boxed_unsync());
+        let guard = admission.connect(Box::new(socket.clone()), wire)?;
+        let limit = self.manager.config().write_timeout;
+        let mut response = Response::new(SseBody::new(guard, socket, limit).boxed_unsync());
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -81,16 +89,29 @@ pub(crate) fn connect_request<B>(
     access: Access,
 ) -> Result<ConnectRequest, Problem> {
     let query = Query::of(request.uri());
-    let addr = request.extensions().get::<PeerAddr>().map(|addr| addr.0);
     let mut connect = ConnectRequest::new(access);
     connect.task_id = task_id;
     connect.client_id = query.get("client_id", ErrorCode::InvalidMessage)?;
     connect.resume_token = query.text("resume_token").map(Secret::from);
     connect.since = query.get("since", ErrorCode::InvalidMessage)?;
     connect.history = query.get("history", ErrorCode::InvalidMessage)?;
-    connect.peer =
-        Peer::new(addr).user_agent(header_text(request.headers(), header::USER_AGENT.as_str()));
+    connect.peer = peer_of(request);
     Ok(connect)
+}
+
+/// Returns the other side of a request.
+pub(crate) fn peer_of<B>(request: &Request<B>) -> Peer {
+    let addr = request.extensions().get::<PeerAddr>().map(|addr| addr.0);
+    Peer::new(addr).user_agent(header_text(request.headers(), header::USER_AGENT.as_str()))
+}
+
+/// Returns the position at which an `EventSource` continues.
+pub(crate) fn last_event_id<T: FromStr<Err: Display>>(
+    headers: &HeaderMap,
+) -> Result<Option<T>, Problem> {
+    let last = header_text(headers, "last-event-id").map(str::parse);
+    last.transpose()
+        .map_err(|error| Problem::bad_request(format!("header Last-Event-ID: {error}")))
 }
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -27,8 +27,8 @@ const DEFAULT_LIMIT: usize = 100;
 /// The most events on a page of history.
 const MAX_LIMIT: usize = 1_000;
 
-/// Units of work that a page of history is charged before it is read. What it cost
-/// is known afterwards.
+/// The units of work that are charged before a page of history is read. The real cost is known only
+/// afterwards.
 const TURN_UNITS: usize = 64;
 
 /// One answer of a batch.
@@ -242,11 +242,16 @@ impl Core {
     }
 }
 
-/// Parses a JSON body. An error says where it went wrong.
+/// Parses a body that is a JSON object. An error says where it went wrong.
 pub(crate) fn parse_json<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
     code: ErrorCode,
 ) -> Result<T, Problem> {
+    // serde would read the fields of a struct from an array, too.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let detail = "the body: expected a JSON object, found an array";
+        return Err(Problem::new(code, detail.to_owned()));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let code = if error.is_data() {
             code

@@ -1,8 +1,8 @@
 //! Answer links: a signed address with which a person answers one question.
 //!
-//! Whoever has the link may answer the question that it names, once and until it
-//! expires, without a token. Mail programs and chats open the links that they see, so
-//! opening one only shows a page; its form answers.
+//! The link allows its reader to answer its question without a token, once and until the link
+//! expires. Mail programs and chats open the links that they see. So opening a link only shows a
+//! page, and the form on the page answers.
 
 mod page;
 mod token;
@@ -24,22 +24,22 @@ use crate::problem::Problem;
 use crate::query;
 use crate::service::{BoxError, Core, PeerAddr};
 
-/// How long a link holds, unless asked for otherwise: 7 days.
+/// The default time until a link expires: 7 days.
 const DEFAULT_EXPIRES_IN_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 
-/// Characters of the name that a link is made for.
+/// The most characters in the name of the person.
 const MAX_NAME_CHARS: usize = 100;
 
 #[derive(Deserialize)]
 struct Wanted {
-    /// The person who is to answer: the answer is recorded in that name.
+    /// The name of the person who will answer. The answer is recorded under this name.
     r#for: String,
     expires_in_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct Made {
-    /// What follows the server's public address.
+    /// The path of the link, to append to the server's public address.
     path: String,
     expires_at: Timestamp,
 }
@@ -78,7 +78,8 @@ impl Core {
         self.manager.bus().config().clock.now()
     }
 
-    /// Makes a link to an open question, for somebody who may answer it.
+    /// Makes a link to an open question. The client must have the permission to answer the
+    /// question.
     pub(crate) async fn make_link<B>(
         &self,
         request: Request<B>,
@@ -116,7 +117,8 @@ impl Core {
         Ok(json(StatusCode::CREATED, &Made { path, expires_at }))
     }
 
-    /// Reads a link. One that was not made here is charged to its address.
+    /// Reads a link. A link that this server did not sign counts as a failed request of the
+    /// client's address.
     fn open_link(
         &self,
         token: &str,
@@ -133,7 +135,8 @@ impl Core {
         }
     }
 
-    /// Finds the very question that a link was made for.
+    /// Returns the question that a link was made for. A later question with the same id is not
+    /// returned.
     async fn question_of(&self, link: &Link) -> Result<PendingInput, Box<Response<Body>>> {
         let bus = self.manager.bus();
         match bus.question(&link.task_id, &link.input_id).await {
@@ -146,7 +149,7 @@ impl Core {
         }
     }
 
-    /// Shows a link's question. Answers nothing.
+    /// Shows the question of a link. This does not answer it.
     pub(crate) async fn show_link(
         &self,
         token: &str,
@@ -162,7 +165,7 @@ impl Core {
         Ok(shown)
     }
 
-    /// Answers a link's question with what its form says.
+    /// Answers the question of a link with the content of the form.
     pub(crate) async fn answer_link<B>(
         &self,
         request: Request<B>,
@@ -197,7 +200,7 @@ impl Core {
             .await;
         Ok(match answered {
             Ok(_) => page::done(),
-            Err(AnswerError::Unfit { reason, .. }) => {
+            Err(AnswerError::Publish(PublishError::UnfitAnswer { reason, .. })) => {
                 page::ask(&Shown::new(&link, &question, Some(&reason.to_string())))
             }
             Err(error) => refused(&error),
@@ -229,9 +232,13 @@ fn refused(error: &AnswerError) -> Response<Body> {
         AnswerError::Publish(PublishError::QuestionEnded { by: None, .. }) => {
             page::over("Nobody has answered this question in time.")
         }
-        AnswerError::NoTask(_) | AnswerError::Publish(PublishError::NoQuestion { .. }) => {
-            page::over("Nobody waits for an answer to this question any more.")
+        AnswerError::Publish(PublishError::QuestionChanged { .. }) => {
+            page::over("This question was asked anew since.")
         }
+        AnswerError::NoTask(_)
+        | AnswerError::Publish(
+            PublishError::QuestionDropped { .. } | PublishError::NoQuestion { .. },
+        ) => page::over("Nobody waits for an answer to this question any more."),
         _ => page::unavailable(),
     }
 }

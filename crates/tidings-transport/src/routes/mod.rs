@@ -12,6 +12,7 @@ mod inputs;
 mod links;
 mod outputs;
 mod page;
+mod streams;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -41,6 +42,7 @@ pub(crate) enum Route {
     Tasks,
     Task,
     Events,
+    Streams,
     Output,
     Commands,
     Inputs,
@@ -66,6 +68,7 @@ const PATHS: &[(&str, Route)] = &[
     ("/api/tasks", Route::Tasks),
     ("/api/tasks/{task_id}", Route::Task),
     ("/api/tasks/{task_id}/events", Route::Events),
+    ("/api/events", Route::Streams),
     ("/api/tasks/{task_id}/outputs/{output_id}", Route::Output),
     ("/api/tasks/{task_id}/commands", Route::Commands),
     ("/api/tasks/{task_id}/inputs/{input_id}", Route::Input),
@@ -81,7 +84,7 @@ const PATHS: &[(&str, Route)] = &[
     ("/readyz", Route::Readyz),
 ];
 
-/// All routes: those of Tidings, and those that the application adds.
+/// All routes: the routes of Tidings, and the routes that the application adds.
 pub(crate) struct Routes {
     all: Vec<(&'static str, Route)>,
     /// The values are places in `all`.
@@ -152,7 +155,7 @@ impl Core {
     /// Returns whether a route reveals nothing about tasks, so that it needs no token.
     fn is_open(&self, route: Route) -> bool {
         match route {
-            // The token in the path of a link says what it allows.
+            // The token in the path of a link proves its own permissions.
             Route::Index | Route::Healthz | Route::Readyz | Route::Link => true,
             Route::Extra(at) => self.config.routes[at].is_open(),
             _ => false,
@@ -218,7 +221,7 @@ impl Core {
                 access
             }
         };
-        // hyper removes the body of a response to HEAD by itself.
+        // hyper removes the body of a response to HEAD.
         let method = match request.method() {
             method if method == Method::HEAD => Method::GET,
             method => method.clone(),
@@ -258,7 +261,7 @@ impl Core {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        // The page of a link has no cookie that another page could ride on.
+        // The page of a link uses no cookies, so a page of another origin cannot misuse them.
         if !matches!(route, Route::Link) && !self.lets_in(&request) {
             let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
             return Err(self.in_vain(addr, Problem::forbidden_origin()));
@@ -277,7 +280,7 @@ impl Core {
         })
     }
 
-    /// Answers a request of a client that may ask now.
+    /// Answers a request after its limits and its origin were checked.
     async fn dispatch<B>(
         &self,
         route: Route,
@@ -301,6 +304,7 @@ impl Core {
             (Route::Task, Method::DELETE) => self.delete_task(id, &access).await,
             (Route::Events, Method::GET) => self.get_events(request, id, access).await,
             (Route::Events, Method::POST) => self.publish(request, id, &access).await,
+            (Route::Streams, Method::GET) => self.stream_of_many(request, access).await,
             (Route::Output, Method::GET) => {
                 let headers = request.headers().clone();
                 drop(request);

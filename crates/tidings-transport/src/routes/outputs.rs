@@ -24,24 +24,28 @@ enum Asked {
 
 impl Asked {
     /// Reads the header `Range`. A header that is malformed, uses another unit or has several
-    /// ranges is ignored, as RFC 9110 §14.2 allows.
+    /// ranges is ignored, as RFC 9110 §14.2 allows. So is every range with `If-Range`, because no
+    /// answer has a validator (§13.1.5).
     fn of(headers: &HeaderMap) -> Self {
+        if headers.contains_key(header::IF_RANGE) {
+            return Self::All;
+        }
         let text = headers.get(header::RANGE).map(HeaderValue::to_str);
-        let range = match text {
-            Some(Ok(text)) => text.trim().strip_prefix("bytes="),
-            _ => None,
-        };
-        let Some((from, to)) = range.and_then(|range| range.split_once('-')) else {
+        let Some(Ok(text)) = text else {
             return Self::All;
         };
-        match (from.trim().parse(), to.trim()) {
-            (Ok(from), "") => Self::From(from, None),
-            (Ok(from), to) => match to.parse() {
-                Ok(to) if to >= from => Self::From(from, Some(to)),
+        let range = text.trim().split_once('=');
+        let range = range.filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
+        let Some((from, to)) = range.and_then(|(_, range)| range.split_once('-')) else {
+            return Self::All;
+        };
+        match (from.trim(), to.trim()) {
+            ("", to) => number(to).map_or(Self::All, Self::Last),
+            (from, "") => number(from).map_or(Self::All, |from| Self::From(from, None)),
+            (from, to) => match (number(from), number(to)) {
+                (Some(from), Some(to)) if to >= from => Self::From(from, Some(to)),
                 _ => Self::All,
             },
-            (Err(_), to) if from.trim().is_empty() => to.parse().map_or(Self::All, Self::Last),
-            _ => Self::All,
         }
     }
 
@@ -50,11 +54,20 @@ impl Asked {
         match self {
             Self::All => Some(0..length),
             Self::From(from, _) if from >= length => None,
-            Self::From(from, to) => Some(from..to.map_or(length, |to| (to + 1).min(length))),
-            Self::Last(0) => None,
+            Self::From(from, to) => {
+                Some(from..to.map_or(length, |to| to.saturating_add(1).min(length)))
+            }
+            Self::Last(count) if count.min(length) == 0 => None,
             Self::Last(count) => Some(length.saturating_sub(count)..length),
         }
     }
+}
+
+/// Reads a number of bytes. No output is longer than the largest number, so a larger one means the
+/// same.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 impl Core {
@@ -82,7 +95,7 @@ impl Core {
         let Some(range) = asked.range(length) else {
             return Ok(unsatisfiable(length));
         };
-        // The output may grow in between; then the part is of the longer one.
+        // The output may grow in between. The part is then a part of the longer output.
         let text = read(range.clone()).await?;
         if text.range.is_empty() && range.start < text.start {
             return Ok(unsatisfiable(text.length));
@@ -153,6 +166,12 @@ mod tests {
             ("bytes=a-b", Some(0..10)),
             ("bytes=1-2,4-5", Some(0..10)),
             ("lines=1-2", Some(0..10)),
+            ("BYTES=1-2", Some(1..3)),
+            ("bytes=+1-2", Some(0..10)),
+            ("bytes=-", Some(0..10)),
+            ("bytes=0-18446744073709551615", Some(0..10)),
+            ("bytes=3-99999999999999999999999", Some(3..10)),
+            ("bytes=99999999999999999999999-", None),
         ];
         for (text, expected) in cases {
             let mut headers = HeaderMap::new();
@@ -160,5 +179,10 @@ mod tests {
             assert_eq!(Asked::of(&headers).range(10), expected, "{text}");
         }
         assert_eq!(Asked::of(&HeaderMap::new()).range(0), Some(0..0));
+        assert_eq!(Asked::Last(1).range(0), None);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-0"));
+        headers.insert(header::IF_RANGE, HeaderValue::from_static("\"x\""));
+        assert_eq!(Asked::of(&headers), Asked::All);
     }
 }

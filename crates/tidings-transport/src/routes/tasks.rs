@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Response, StatusCode, Uri};
-use tidings_bus::StoreError;
+use tidings_bus::{EventBus, StoreError};
 use tidings_connections::{Access, Permission};
 use tidings_protocol::{ErrorCode, Target, TaskId, TaskSnapshot, TaskStatus};
 
@@ -20,10 +20,10 @@ const DEFAULT_LIMIT: usize = 100;
 /// The most tasks on a page. Each snapshot may have 64 KiB.
 const MAX_LIMIT: usize = 1_000;
 
-/// Snapshots looked up at a time.
+/// The number of snapshots that are looked up at a time.
 const AT_A_TIME: usize = 64;
 
-/// Takes up to `wanted` snapshots, as many as the page has room for; gives how many.
+/// Adds up to `wanted` snapshots, as far as the page has room. Returns how many were added.
 fn take(page: &mut Page, found: &[Arc<TaskSnapshot>], wanted: usize) -> Result<usize, Problem> {
     for (number, snapshot) in found.iter().take(wanted).enumerate() {
         let json = serde_json::to_string(snapshot.as_ref())
@@ -33,6 +33,38 @@ fn take(page: &mut Page, found: &[Arc<TaskSnapshot>], wanted: usize) -> Result<u
         }
     }
     Ok(found.len().min(wanted))
+}
+
+/// The filter of a list of tasks.
+struct Listed {
+    prefix: String,
+    status: Option<TaskStatus>,
+    parent: Option<TaskId>,
+}
+
+impl Listed {
+    fn wants(&self, state: &TaskSnapshot) -> bool {
+        let parent = self.parent.as_ref();
+        self.status.is_none_or(|status| state.status == status)
+            && (parent.is_none() || state.parent_task_id.as_ref() == parent)
+    }
+
+    /// Returns the tasks of one range of ids.
+    async fn find_range(
+        &self,
+        bus: &EventBus,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<Arc<TaskSnapshot>>, StoreError> {
+        match &self.parent {
+            Some(parent) => {
+                bus.find_children(parent, prefix, self.status, after, limit)
+                    .await
+            }
+            None => bus.find_all(prefix, self.status, after, limit).await,
+        }
+    }
 }
 
 impl Core {
@@ -46,7 +78,11 @@ impl Core {
         let query = Query::of(uri);
         let status = query.get("status", ErrorCode::InvalidMessage)?;
         let after: Option<TaskId> = query.get("after", ErrorCode::InvalidTaskId)?;
-        let prefix = query.text("prefix").unwrap_or_default();
+        let listed = Listed {
+            status,
+            prefix: query.text("prefix").unwrap_or_default(),
+            parent: query.get("parent", ErrorCode::InvalidTaskId)?,
+        };
         let limit = query
             .get::<usize>("limit", ErrorCode::InvalidMessage)?
             .unwrap_or(DEFAULT_LIMIT)
@@ -55,18 +91,18 @@ impl Core {
         let mut page = Page::new("tasks", &account)?;
         let mut after = after;
         let next = loop {
-            // Few at a time: of a store that nodes share they are copies.
+            // Look up few at a time, because snapshots from a shared store are copies.
             let wanted = (limit - page.count()).min(AT_A_TIME);
-            // The work is paid for before it is done. So many requests of one client
-            // take turns, and other clients have theirs in between.
+            // The work is charged before it is done. Many requests of one client therefore wait for
+            // each other, and other clients have their turns in between.
             match self.manager.turn(access, addr, wanted).await {
                 Ok(()) => {}
                 Err(limited) if page.count() == 0 => return Err(limited.into()),
                 Err(_) => break after,
             }
             let before = page.bytes();
-            // One more than that tells whether there are others.
-            let found = self.list_watched(access, &prefix, status, after.as_ref(), wanted + 1);
+            // One additional task shows whether there is a next page.
+            let found = self.list_watched(access, &listed, after.as_ref(), wanted + 1);
             let found = found.await.map_err(unavailable)?;
             let taken = take(&mut page, &found, wanted)?;
             let kib = (page.bytes() - before) / BYTES_A_UNIT;
@@ -85,21 +121,21 @@ impl Core {
             // Yield, because a long page takes ten milliseconds.
             tokio::task::yield_now().await;
         };
-        Ok(page.respond(next.as_ref()))
+        page.respond(next.as_ref())
     }
 
     /// Returns the tasks that the client may watch, one range of ids after the other.
     async fn list_watched(
         &self,
         access: &Access,
-        prefix: &str,
-        status: Option<TaskStatus>,
+        listed: &Listed,
         after: Option<&TaskId>,
         limit: usize,
     ) -> Result<Vec<Arc<TaskSnapshot>>, StoreError> {
         let bus = self.manager.bus();
+        let prefix = listed.prefix.as_str();
         let Some(scope) = access.scope(Permission::Watch) else {
-            return bus.find_all(prefix, status, after, limit).await;
+            return listed.find_range(bus, prefix, after, limit).await;
         };
         let mut found = Vec::new();
         for part in scope.within(prefix) {
@@ -108,15 +144,15 @@ impl Core {
                 break;
             }
             match part {
-                Target::Task(id) => found.extend(
+                Target::Task(id) | Target::Tree(id) => found.extend(
                     bus.find(&id)
                         .await?
                         .filter(|_| after.is_none_or(|after| id > *after))
-                        .filter(|known| status.is_none_or(|status| known.status == status)),
+                        .filter(|known| listed.wants(known)),
                 ),
                 Target::Pattern(pattern) => {
                     // A range that ends before `after` returns nothing.
-                    let range = bus.find_all(pattern.prefix(), status, after, wanted);
+                    let range = listed.find_range(bus, pattern.prefix(), after, wanted);
                     found.extend(range.await?);
                 }
             }

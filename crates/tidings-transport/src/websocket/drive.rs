@@ -33,7 +33,7 @@ pub(crate) struct Driver<M> {
     messages: PhantomData<fn() -> M>,
 }
 
-/// The state that a connection needs only while something is going on.
+/// The state that a connection needs only while it is active.
 #[derive(Default)]
 struct Active {
     inbound: Inbound,
@@ -129,7 +129,8 @@ impl<M: Incoming> Driver<M> {
         let Some(timer) = active.and_then(|active| active.lingering.as_mut()) else {
             return Poll::Ready(());
         };
-        if timer.as_mut().poll(cx).is_ready() {
+        if timer.as_mut().poll(cx).is_ready() || self.guard.connection().poll_aborted(cx).is_ready()
+        {
             return Poll::Ready(());
         }
         for _ in 0..READS_A_POLL {

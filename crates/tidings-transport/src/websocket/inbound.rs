@@ -38,7 +38,7 @@ pub(crate) struct Fed<M> {
     pub(crate) replies: Vec<u8>,
     /// The number of frames that are complete.
     pub(crate) frames: usize,
-    /// Why the connection must end after these messages.
+    /// The reason why the connection must end after these messages.
     pub(crate) end: Option<CloseReason>,
 }
 
@@ -146,7 +146,7 @@ struct Boundary {
     held: usize,
     /// The payload bytes of the current frame that are still missing.
     payload: u64,
-    /// Whether the position is within a fragmented message.
+    /// `true` if the position is within a fragmented message.
     fragmented: bool,
 }
 

@@ -2,9 +2,9 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
+use tidings_bus::lock::{Guard, Lock, place};
 use tidings_connections::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -18,14 +18,14 @@ const READ_BYTES: usize = 4 * 1024;
 /// Such a stream has no non-blocking writes, so there is a bounded buffer in between. The fan-out
 /// pass writes into it, and the connection's task empties it.
 pub(crate) struct StreamSocket<T> {
-    state: Mutex<State<T>>,
+    state: Lock<State<T>, place::Leaf>,
 }
 
 struct State<T> {
     io: T,
     out: OutBuffer,
     read: Vec<u8>,
-    /// Whether the stream has ended.
+    /// `true` if the stream has ended.
     ended: bool,
     shutdown: bool,
     /// Wakes the connection's task, which empties the buffer.
@@ -43,14 +43,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StreamSocket<T> {
             task: None,
         };
         Self {
-            state: Mutex::new(state),
+            state: Lock::new(state),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_, State<T>, place::Leaf> {
+        self.state.lock()
     }
 }
 

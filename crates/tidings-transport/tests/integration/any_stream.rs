@@ -1,15 +1,18 @@
 //! The service over a stream that is not a TCP socket: a pipe in memory with a small buffer, like a
 //! slow link. It stands for TLS and any other stream that hyper supports.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{ConnectionManager, ConnectionsConfig};
 use tidings_protocol::{NewEvent, TaskId};
-use tidings_testkit::{DEADLINE, WireChecker, eventually};
+use tidings_testkit::{DEADLINE, WireChecker, eventually, handshake};
 use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::Instant;
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tungstenite::Message;
 
@@ -115,4 +118,26 @@ async fn a_pipe_that_breaks_leaves_nothing_behind() {
     publish(&server.bus, 50).await;
     drop(watcher);
     eventually("it is gone", || server.manager.stats().connected == 0).await;
+}
+
+/// The clock is the runtime's own, which stands still while anything runs.
+#[tokio::test(start_paused = true)]
+async fn a_refused_client_that_stays_is_not_waited_for_long() {
+    let server = Embedded::new(BusConfig::default().framing(WEBSOCKET));
+    let (mut client, far) = duplex(10_000);
+    let service = server.service.clone();
+    tokio::spawn(async move {
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(far), service);
+        let _ = connection.with_upgrades().await;
+    });
+    let request = handshake("/ws", "Origin: https://evil.example\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).await.unwrap();
+    assert!(String::from_utf8_lossy(&received).contains("going_away"));
+    let before = Instant::now();
+    server.manager.drain(Duration::ZERO).await;
+    assert!(before.elapsed() > Duration::ZERO, "it is waited for");
+    assert!(before.elapsed() < Duration::from_secs(60));
+    drop(client);
 }

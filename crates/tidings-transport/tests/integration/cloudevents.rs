@@ -185,8 +185,8 @@ async fn http_takes_all_three_modes_and_the_same_event_once() {
     server.stop().await;
 }
 
-/// An id belongs to its source. Another source may use the same id, whatever characters the two
-/// contain.
+/// An id belongs to its source. Another source may use the same id, even if the two contain special
+/// characters.
 #[tokio::test]
 async fn no_two_sources_share_an_id() {
     let server = TestServer::start(TestConfig::default()).await;

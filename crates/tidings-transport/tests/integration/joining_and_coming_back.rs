@@ -247,7 +247,7 @@ async fn a_claim_ahead_of_the_head_is_answered_with_the_state() {
     server.stop().await;
 }
 
-/// While publishers run at full speed, `snapshot.offset + 1` is the first event, at whatever time a
+/// While publishers run at full speed, `snapshot.offset + 1` is the first event, no matter when a
 /// client joins. The checker of each client verifies it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joining_has_no_seam() {

@@ -145,7 +145,7 @@ async fn whoever_goes_on_with_what_is_refused_is_let_go() {
         })
         .await;
         flood(&client, headers, part, what).await;
-        // Nobody else hears of it.
+        // No other client is affected.
         let mut other = TestClient::connect(ws(&client, "bo")).await;
         other.until("connection_established").await;
         assert_eq!(code(&mut other, json!({"type": "ping"})).await, Value::Null);
@@ -153,10 +153,10 @@ async fn whoever_goes_on_with_what_is_refused_is_let_go() {
     }
 }
 
-/// To connect anew does not help a client that is refused again and again.
+/// A new connection does not help a client that was refused too often.
 #[tokio::test]
 async fn refusals_count_over_all_connections_of_a_client() {
-    // No clock gives anything back before the test is over.
+    // The rate refills so slowly that it makes no difference during the test.
     let server = server(|limits| limits.refusals_per_client = Some(Rate::new(1, 10_000))).await;
     let malformed = frame(OpCode::Data(Data::Text), b"x");
     for _ in 0..12 {

@@ -21,6 +21,7 @@ mod searched_history;
 mod server_sent_events;
 mod slow_clients;
 mod stalled_readers;
+mod streams_of_many_tasks;
 mod tokens_over_time;
 mod traces;
 mod under_axum;

@@ -247,7 +247,8 @@ async fn whatever_way_they_vanish() {
     .await;
     let own = server.bus().stats().bytes;
     assert!(
-        own <= grown && own - before.bytes < 8 * 1024,
+        // Each of them was read before the next one, and so has a chunk of its own.
+        own <= grown && own - before.bytes < 16 * 1024,
         "{own} bytes, {} before",
         before.bytes
     );

@@ -1,5 +1,5 @@
-//! More load than the server can carry. It refuses by its limits, keeps what it has accepted, stays
-//! observable, and recovers by itself.
+//! More load than the server can carry. The server refuses by its limits, keeps the events that it
+//! has accepted, stays observable, and recovers without help.
 
 use std::collections::BTreeMap;
 
@@ -180,7 +180,7 @@ async fn what_is_too_much_is_refused_what_was_accepted_is_kept_and_it_passes_by_
         client.until_offset(&task, all.heads[&task]).await;
     }
 
-    // The crowd disconnects, and the server recovers by itself.
+    // The crowd disconnects, and the server recovers without help.
     drop(inside);
     eventually("there is room again", || {
         server.manager().connected() == WATCHERS

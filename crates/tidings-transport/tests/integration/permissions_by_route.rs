@@ -1,4 +1,4 @@
-//! What a token allows and forbids, on every route to a task.
+//! The permissions of a token, on every route to a task.
 
 use serde_json::{Value, json};
 use tidings_connections::{AuthError, Principal};
@@ -112,13 +112,13 @@ async fn every_rest_route_asks_for_its_own_permission() {
             COMMAND,
             403,
         ),
-        // So is an answer.
+        // An answer is an event too, and needs the permission `answer`.
         ("POST", "/api/tasks/build-1/events", "worker", PROVIDED, 403),
         ("POST", ASKED, "watcher", ANSWER, 403),
         ("POST", ASKED, "worker", ANSWER, 403),
-        ("POST", ASKED, "answerer", ANSWER, 404),
-        // Whoever may command may answer.
-        ("POST", ASKED, "commander", ANSWER, 404),
+        ("POST", ASKED, "answerer", ANSWER, 409),
+        // The permission `command` includes `answer`.
+        ("POST", ASKED, "commander", ANSWER, 409),
         (
             "POST",
             "/api/tasks/build-2/inputs/i",

@@ -52,6 +52,17 @@ async fn an_answer_over_http_is_checked_and_given_once() {
             "{problem}"
         );
     }
+    // An array is not the fields of an object.
+    for (path, body) in [
+        (path, json!([3])),
+        ("/api/tasks/t/inputs/n/links", json!(["ada", null])),
+        ("/api/tasks/t/commands", json!(["cancel", null, false])),
+    ] {
+        let refused = post(&server, path, &body).await;
+        assert_eq!(refused.status, 400, "{path}: {}", refused.text());
+        let detail = &refused.json()["detail"];
+        assert_eq!(*detail, "the body: expected a JSON object, found an array");
+    }
     let answered = post(&server, path, &json!({ "value": 3 })).await;
     assert_eq!(answered.status, 201, "{}", answered.text());
     assert_eq!(answered.json()["offset"], 2);
@@ -63,9 +74,10 @@ async fn an_answer_over_http_is_checked_and_given_once() {
         (&json!("already_answered"), &json!("http"))
     );
     for (path, body, status) in [
-        ("/api/tasks/t/inputs/other", json!({ "value": 1 }), 404),
+        ("/api/tasks/t/inputs/other", json!({ "value": 1 }), 409),
         ("/api/tasks/none/inputs/n", json!({ "value": 1 }), 404),
         (path, json!({}), 400),
+        (path, json!({ "value": null }), 400),
         ("/api/tasks/t/inputs/%ff", json!({ "value": 1 }), 400),
     ] {
         let refused = post(&server, path, &body).await;
@@ -74,6 +86,17 @@ async fn an_answer_over_http_is_checked_and_given_once() {
     let state = server.get("/api/tasks/t").await.json();
     assert_eq!(state["pending_inputs"], json!([]));
     assert_eq!(state["ended_inputs"][0]["by"], "http");
+    // The end of a task ends its questions.
+    ask(&server, "t", &json!({ "input_id": "q", "prompt": "?" })).await;
+    let end = json!({ "event_type": "task_completed" });
+    post(&server, "/api/tasks/t/events", &end).await;
+    let late = post(&server, "/api/tasks/t/inputs/q", &json!({ "value": 1 })).await;
+    let problem = late.json();
+    assert_eq!(
+        (late.status, &problem["code"]),
+        (409, &json!("input_not_open")),
+        "{problem}"
+    );
     server.stop().await;
 }
 
@@ -105,12 +128,17 @@ async fn a_watcher_answers_over_its_websocket() {
     let mut client = TestClient::connect(server.ws("/ws/tasks/t?client_id=ada")).await;
     client.until("connection_established").await;
     let answer = |value: Value, reference: u64| json!({ "type": "answer", "input_id": "q", "value": value, "ref": reference });
-    client.send(&answer(json!("perhaps"), 1)).await;
-    let error = client.until("error").await;
-    assert_eq!(
-        (&error["data"]["ref"], &error["data"]["code"]),
-        (&json!(1), &json!("invalid_event"))
-    );
+    for (wrong, code) in [
+        (json!("perhaps"), "invalid_event"),
+        (Value::Null, "invalid_message"),
+    ] {
+        client.send(&answer(wrong, 1)).await;
+        let error = client.until("error").await;
+        assert_eq!(
+            (&error["data"]["ref"], &error["data"]["code"]),
+            (&json!(1), &json!(code))
+        );
+    }
     client.send(&answer(json!("yes"), 2)).await;
     // The event and the answer to the request come in either order.
     let (mut provided, mut ack) = (None, None);
@@ -190,14 +218,27 @@ async fn the_inbox_lists_what_one_may_answer_page_by_page() {
     );
     assert_eq!(list("some", "?prefix=deploy-").await.0.len(), 2);
     assert_eq!(list("none", "").await, (Vec::new(), Value::Null));
-    // Questions of one task come together.
-    let (first, next) = list("all", "?limit=1").await;
-    assert_eq!((first.len(), &next), (2, &json!("build-1")));
+    // A page counts questions, and may end between those of one task.
     let (rest, next) = list("all", "?after=build-1").await;
     assert_eq!((rest.len(), next), (6, Value::Null));
+    for (token, limit, expected) in [("all", 1, 8), ("all", 3, 8), ("some", 1, 6)] {
+        let (mut listed, mut after) = (Vec::new(), String::new());
+        loop {
+            let query = format!("?limit={limit}{after}");
+            let (page, next) = list(token, &query).await;
+            assert!(page.len() <= limit, "{page:?}");
+            listed.extend(page);
+            let Some(next) = next.as_str() else { break };
+            after = format!("&after={}", next.replace('/', "%2F"));
+        }
+        assert_eq!(listed.len(), expected, "{token}: {listed:?}");
+        assert!(listed.is_sorted(), "{listed:?}");
+    }
+    let refused = http("GET", "/api/inputs?after=build-1%2F", "all", "").await;
+    assert_eq!(refused.status, 400);
     let refused = http("GET", "/api/inputs?status=closed", "all", "").await;
     assert_eq!(refused.status, 400);
-    // What is answered is not listed any more.
+    // An answered question is no longer listed.
     let answered = http(
         "POST",
         "/api/tasks/build-1/inputs/a",
@@ -229,7 +270,7 @@ async fn a_link_shows_its_question_and_answers_by_its_form_alone() {
     )
     .await;
     let path = link(&server, "q", &json!({ "for": "ada@example.org" })).await;
-    // As often as a mail program likes.
+    // A mail program may open the link any number of times.
     for _ in 0..3 {
         let page = server.get(&path).await;
         assert_eq!(page.status, 200);
@@ -252,7 +293,7 @@ async fn a_link_shows_its_question_and_answers_by_its_form_alone() {
         let page = server.http("POST", &path, &[FORM], wrong).await;
         assert_eq!(page.status, 422, "{wrong}: {}", page.text());
     }
-    // Browsers send no origin of ours here, because the page has no referrer.
+    // The browser sends the origin `null` here, because the page has no referrer.
     let headers = [FORM, ("Origin", "null")];
     let page = server
         .http("POST", &path, &headers, "value=%22yes%22")
@@ -291,7 +332,7 @@ async fn a_link_is_for_one_question_and_for_a_time() {
     ] {
         assert_eq!(server.get(&forged).await.status, 404, "{forged}");
     }
-    // Another question under the same id is not the one that the link is for.
+    // The link is not valid for another question with the same id.
     for event in ["task_started", "task_completed", "task_started"] {
         let event = json!({ "event_type": event, "data": {} });
         assert_eq!(

@@ -30,7 +30,7 @@ async fn open(server: &TestServer, query: &str, last: Option<&str>) -> EventStre
     EventStream::open(server.addr(), &path, &headers.unwrap_or_default()).await
 }
 
-/// Compares what a stream has brought, folded, with the server's state.
+/// Compares the folded messages of a stream with the server's state.
 fn assert_state(checker: &WireChecker, server: &TestServer) {
     let truth = server.bus().snapshot(&"t".parse().unwrap()).unwrap();
     if let Err(violation) = checker.compare(&truth) {
@@ -104,7 +104,7 @@ async fn what_retention_took_is_named_by_a_gap() {
     };
     config.bus = config.bus.log_limits(limits);
     let server = TestServer::start(config).await;
-    // A run of deltas would count once.
+    // A run of deltas would count as one event.
     for n in 0..30 {
         let event = NewEvent::log(n.to_string());
         server.bus().publish(&task(), event).await.unwrap();

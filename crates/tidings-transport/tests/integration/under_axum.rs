@@ -2,22 +2,26 @@
 #![cfg(feature = "axum")]
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{Next, from_fn};
+use axum::serve::IncomingStream;
 use bytes::Bytes;
 use http::Response;
+use serde_json::json;
 use tidings_bus::{BusConfig, EventBus};
 use tidings_connections::{
     Access, AuthError, Authenticator, ConnectionManager, ConnectionsConfig, Credentials,
     Permission, Permissions, Principal, Scope,
 };
-use tidings_protocol::{NewEvent, TaskId};
-use tidings_testkit::{TestClient, http_exchange};
+use tidings_protocol::{Data, NewEvent, TaskId};
+use tidings_testkit::{DEADLINE, TestClient, eventually, http_exchange};
 use tidings_transport::{
     AxumListener, ExtraRoute, PeerAddr, RequestParts, TidingsService, TransportConfig, WEBSOCKET,
     cookie,
@@ -54,8 +58,14 @@ struct Program {
 
 impl Program {
     async fn new(authenticator: Option<Arc<dyn Authenticator>>) -> Self {
+        Self::with(ConnectionsConfig::default(), authenticator).await
+    }
+
+    async fn with(
+        config: ConnectionsConfig,
+        authenticator: Option<Arc<dyn Authenticator>>,
+    ) -> Self {
         let bus = EventBus::new(BusConfig::default()).unwrap();
-        let config = ConnectionsConfig::default();
         let manager = match authenticator {
             Some(known) => ConnectionManager::with_authenticator(bus.clone(), config, known),
             None => ConnectionManager::new(bus.clone(), config),
@@ -201,4 +211,103 @@ async fn one_stop_sends_websockets_and_event_streams_away_and_ends_the_server() 
     drained.await;
     serving.await.unwrap();
     assert_eq!(program.service.manager().connected(), 0);
+}
+
+/// The socket that axum's own listener shows for a connection, after `PeerAddr` has seen it.
+#[derive(Clone)]
+struct Socket(Arc<std::net::TcpStream>);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Socket {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        let socket = stream.io().as_fd().try_clone_to_owned().unwrap();
+        let socket = std::net::TcpStream::from(socket);
+        assert!(!socket.nodelay().unwrap());
+        let PeerAddr(peer) = PeerAddr::connect_info(stream);
+        assert_eq!(peer, socket.peer_addr().unwrap());
+        Self(Arc::new(socket))
+    }
+}
+
+#[tokio::test]
+async fn the_clients_address_comes_with_nodelay_under_axums_own_listener() {
+    let program = Program::new(None).await;
+    let nodelay =
+        async |ConnectInfo(socket): ConnectInfo<Socket>| socket.0.nodelay().unwrap().to_string();
+    let app = Router::new()
+        .route("/nodelay", axum::routing::get(nodelay))
+        .into_make_service_with_connect_info::<Socket>();
+    tokio::spawn(async move { axum::serve(program.listener, app).await });
+    let answer = get(program.addr, "/nodelay", HOST).await;
+    assert_eq!(answer, (200, "true".to_owned()));
+}
+
+/// Publishes events until the test ends, more than all buffers between here and a client hold.
+async fn flood(bus: EventBus) {
+    let data = Data::from_value(json!({ "text": "x".repeat(16 * 1024) })).unwrap();
+    let task: TaskId = "t".parse().unwrap();
+    loop {
+        let event = NewEvent::new("own".parse().unwrap(), data.clone());
+        bus.publish(&task, event).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+const STREAM: &str =
+    "GET /api/tasks/t/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+
+/// The service itself gives the stream a write deadline. axum's own listener has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_stream_that_nobody_reads_ends_under_axums_own_listener() {
+    let config = ConnectionsConfig::default().write_timeout(Duration::from_millis(100));
+    let program = Program::with(config, None).await;
+    let manager = program.service.manager().clone();
+    let app = Router::new().fallback_service(program.service);
+    tokio::spawn(async move { axum::serve(program.listener, app).await });
+
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stuck = socket.connect(program.addr).await.unwrap();
+    stuck.write_all(STREAM.as_bytes()).await.unwrap();
+    eventually("the client is connected", || manager.connected() == 1).await;
+    let flooding = tokio::spawn(flood(program.bus));
+    eventually("the client is given up", || manager.connected() == 0).await;
+    flooding.abort();
+    // The socket is closed as well: what the system had taken comes, and then the end.
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(DEADLINE, stuck.read_to_end(&mut rest)).await;
+    let ended_in_order = end.unwrap().is_ok() && rest.ends_with(b"0\r\n\r\n");
+    assert!(!ended_in_order, "the stream was cut off");
+}
+
+/// A stream whose client reads continues for many times the limit, also after a quiet time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_stream_that_is_read_goes_on_under_axums_own_listener() {
+    const LIMIT: Duration = Duration::from_millis(50);
+    let config = ConnectionsConfig::default().write_timeout(LIMIT);
+    let program = Program::with(config, None).await;
+    let (bus, manager) = (program.bus, program.service.manager().clone());
+    let app = Router::new().fallback_service(program.service);
+    tokio::spawn(async move { axum::serve(program.listener, app).await });
+
+    let mut stream = TcpStream::connect(program.addr).await.unwrap();
+    stream.write_all(STREAM.as_bytes()).await.unwrap();
+    let task: TaskId = "t".parse().unwrap();
+    eventually("the client is connected", || manager.connected() == 1).await;
+    let mut got = Vec::new();
+    for number in 0..4 {
+        let last = format!("the end of burst {number}");
+        for text in ["x".repeat(60 * 1024).as_str(), last.as_str()] {
+            let data = Data::from_value(json!({ "text": text })).unwrap();
+            let event = NewEvent::new("own".parse().unwrap(), data);
+            bus.publish(&task, event).await.unwrap();
+        }
+        while !String::from_utf8_lossy(&got).contains(&last) {
+            assert!(
+                stream.read_buf(&mut got).await.unwrap() > 0,
+                "it was cut off"
+            );
+        }
+        tokio::time::sleep(LIMIT * 2).await;
+    }
+    assert_eq!(manager.connected(), 1);
 }

@@ -150,3 +150,87 @@ test("a tab's memory of tasks that the server has removed goes as well", async (
   await context.close();
   await server.stop();
 });
+
+test("a removed task leaves the list also after a restart, and without the statistics", async () => {
+  let server = await Server.start();
+  for (const id of ["a", "b"]) await server.publish(id, ["task_started"]);
+  const { context, page } = await open(browser);
+  await page.route("**/api/stats", (route) => route.fulfill({ status: 403 }));
+  await page.goto(server.url);
+  const rows = page.locator(".db-row");
+  const ids = async () => (await rows.evaluateAll((rows) => rows.map((row) => row.getAttribute("data-name")))).join(" ");
+  await until("both are there", async () => (await ids()) === "a b");
+  const { port } = server;
+  await server.stop();
+  server = await Server.start({ port });
+  for (const id of ["b", "c"]) await server.publish(id, ["task_started"]);
+  await until("only those of the new server are there", async () => (await ids()) === "b c");
+  await fetch(`${server.url}/api/tasks/c`, { method: "DELETE" });
+  await until("one is left", async () => (await ids()) === "b");
+  await context.close();
+  await server.stop();
+});
+
+/** A server with tasks `w100` to `w159`. */
+async function many(): Promise<Server> {
+  const server = await Server.start();
+  for (let id = 100; id < 160; id++) await server.publish(`w${id}`, ["task_started"], ["progress_update", { progress: 5 }]);
+  return server;
+}
+
+test("a task opens at its top, and the way back leads to the same rows", async () => {
+  const server = await many();
+  const { context, page } = await open(browser, { viewport: { width: 844, height: 390 } });
+  await page.goto(server.url);
+  await page.locator(".db-row").first().waitFor();
+  await page.locator(".db-scroll").evaluate((box) => box.scrollTo(0, box.scrollHeight));
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  const last = page.locator("[data-name=w159]");
+  await last.click();
+  await page.getByRole("heading", { name: "w159" }).waitFor();
+  expect(await page.evaluate(() => scrollY)).toBe(0);
+  await page.goBack();
+  await last.waitFor();
+  await until("the page is where it was", () => page.evaluate(() => scrollY > 0));
+  await context.close();
+  await server.stop();
+});
+
+test("the focus stays in the list when its row goes, and Escape leaves the search as it is", async () => {
+  const server = await many();
+  const { context, page } = await open(browser);
+  await page.goto(server.url);
+  const focus = () => page.evaluate(() => document.activeElement!.getAttribute("data-name"));
+  await page.locator("[data-name=w105]").focus();
+  await fetch(`${server.url}/api/tasks/w105`, { method: "DELETE" });
+  await until("the next row has the focus", async () => (await focus()) === "w106");
+  await page.keyboard.press("j");
+  expect(await focus()).toBe("w107");
+  await page.keyboard.press("/");
+  await page.keyboard.type("w15");
+  await page.keyboard.press("Escape");
+  expect(await page.getByLabel("Filter tasks").inputValue()).toBe("w15");
+  expect(new URL(page.url()).search).toBe("?q=w15");
+  expect(await page.evaluate(() => document.activeElement === document.body)).toBe(true);
+  await context.close();
+  await server.stop();
+});
+
+test("on the narrowest page no figure is cut or lies over another", async () => {
+  const server = await many();
+  for (let id = 1000; id < 1280; id++) await server.publish(`w${id}`, ["task_started"]);
+  const { context, page } = await open(browser, { viewport: { width: 320, height: 800 } });
+  await page.goto(server.url);
+  await page.getByText("of 340").waitFor();
+  const cut = await page.locator(".db-figure").evaluateAll((figures) =>
+    figures
+      .filter((figure) => getComputedStyle(figure).display !== "none")
+      .filter((figure) => figure.scrollWidth > figure.clientWidth || figure.getBoundingClientRect().right > innerWidth)
+      .map((figure) => figure.textContent),
+  );
+  expect(cut).toEqual([]);
+  const [theme, card] = await page.evaluate(() => [".db-theme", ".db-figures"].map((name) => document.querySelector(name)!.getBoundingClientRect()));
+  expect(card!.top - theme!.bottom).toBeGreaterThanOrEqual(4);
+  await context.close();
+  await server.stop();
+});

@@ -94,12 +94,14 @@ test("React 18: it compiles under strict with all libraries checked, renders on 
   expect(html).toContain('data-theme="dark"');
 }, 300_000);
 
-test("plain Node.js: types without a page's, and events without a WebSocket", async () => {
+test("plain Node.js 20 and 22: types without a page's, and events with and without a WebSocket", async () => {
+  // A Node.js as npm installs it, beside the one that runs this test.
+  const newer = `node-${process.platform}-${process.arch}`;
   const server = await Server.start();
   await server.publish("t", ["task_started", { name: "From Node" }], ["log", { message: "hello" }]);
   const cwd = project(
     "node",
-    { typescript: "7.0.2", "@types/node": "20.19.43" },
+    { typescript: "7.0.2", "@types/node": "20.19.43", [newer]: "22.23.5" },
     {
       "main.mts": `import { TidingsClient } from "@tidings/client";
 const client = new TidingsClient({ url: ${JSON.stringify(server.url)} });
@@ -114,8 +116,11 @@ client.close();
     },
   );
   run("npx", ["tsc", "-p", "."], cwd);
-  const transport = "WebSocket" in globalThis ? "websocket" : "sse";
-  expect(run("node", ["main.mjs"], cwd)).toBe(`1 task_started ${transport}\n2 hello ${transport}\n`);
+  for (const node of ["node", `node_modules/${newer}/bin/node`]) {
+    const transport = run(node, ["-p", '"WebSocket" in globalThis'], cwd) === "true\n" ? "websocket" : "sse";
+    expect(run(node, ["main.mjs"], cwd), node).toBe(`1 task_started ${transport}\n2 hello ${transport}\n`);
+  }
+  expect(run(`node_modules/${newer}/bin/node`, ["--version"], cwd)).toMatch(/^v22\./);
   await server.stop();
 }, 300_000);
 

@@ -1,13 +1,20 @@
 // Compresses the files in dist/, and writes ../src/assets.rs: the embedded files, their paths, and
 // their entity tags. With --check it writes nothing, and fails if a compressed file does not match
-// its original.
+// its original. With --into DIRECTORY it works on DIRECTORY/dist and writes DIRECTORY/assets.rs: so
+// a check can build everything without taking dist/ away from a compiler that reads it.
 
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { brotliCompressSync, brotliDecompressSync, constants, gunzipSync, gzipSync } from "node:zlib";
 
-const dist = new URL("../dist/", import.meta.url);
-const target = new URL("../../src/assets.rs", import.meta.url);
+const { values: options } = parseArgs({
+  options: { check: { type: "boolean" }, into: { type: "string" } },
+});
+const elsewhere = options.into && pathToFileURL(`${options.into}/`);
+const dist = new URL("dist/", elsewhere ?? new URL("../", import.meta.url));
+const target = new URL("assets.rs", elsewhere ?? new URL("../../src/", import.meta.url));
 
 const types = {
   html: "text/html; charset=utf-8",
@@ -29,15 +36,25 @@ const encodings = [
   { name: "gzip", compress: (bytes) => gzipSync(bytes, { level: 9 }), decompress: gunzipSync },
 ];
 
+/** The pages beside index.html: the same page for paths of another depth. */
+const pages = { "task.html": "../", "elsewhere.html": "/" };
+
+const read = (file) => readFileSync(new URL(file, dist));
+
+if (!options.check) {
+  const page = read("index.html").toString();
+  for (const [name, root] of Object.entries(pages)) {
+    writeFileSync(new URL(name, dist), page.replaceAll('="./', `="${root}`));
+  }
+}
+
 const files = readdirSync(dist, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
   .map((entry) => `${entry.parentPath}/${entry.name}`.slice(dist.pathname.length).replace(/^\/+/, ""))
   .filter((file) => !/\.(br|gzip)$/.test(file))
   .sort();
 
-const read = (file) => readFileSync(new URL(file, dist));
-
-if (process.argv.includes("--check")) {
+if (options.check) {
   for (const file of files) {
     for (const { name, decompress } of encodings) {
       if (!decompress(read(`${file}.${name}`)).equals(read(file))) {

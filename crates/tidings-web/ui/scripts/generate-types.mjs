@@ -69,12 +69,12 @@ const clean = text
   .replace(/\/\*\*\n \*\/\n/g, "")
   .replace(/ \*\n \*\//g, " */");
 
-const codes = read("close-codes.json").codes.map(({ code, reconnect }) => `  ${code}: "${reconnect}",\n`).join("");
+const codes = read("close-codes.json").codes.filter(({ reconnect }) => reconnect !== "backoff").map(({ code, reconnect }) => `  ${code}: "${reconnect}",\n`).join("");
 const closeCodes = `${banner}
 
 import type { Reconnect } from "./protocol.js";
 
-/** The action after each close code. After any other code, clients reconnect with backoff. */
+/** The action after a close code. After any code that is not listed, clients reconnect with backoff. */
 export const AFTER_CLOSE: Readonly<Record<number, Reconnect>> = {
 ${codes}};
 `;

@@ -1,6 +1,5 @@
 import type { Cursor } from "./cursor.js";
-import { guarded, type TidingsError } from "./error.js";
-import type { Gap, Reset, Subscribed, TaskSnapshot } from "./generated/protocol.js";
+import type { Gap, Permission, Reset, Subscribed, TaskSnapshot } from "./generated/protocol.js";
 import type { TaskGap } from "./options.js";
 import { reduce } from "./reduce.js";
 import type { TidingsEvent } from "./types.js";
@@ -23,6 +22,8 @@ export class Channel {
   readonly cursors = new Set<Cursor>();
   /** The state: the last snapshot, with the events above its offset applied. */
   state: TaskSnapshot | null = null;
+  /** What this client may do with the task. Null if nothing is forbidden. */
+  permissions: readonly Permission[] | null = null;
   /** The `ref` of the `subscribe` that has no answer yet. */
   ref: number | null = null;
   /** Whether events arrive on this connection. */
@@ -116,6 +117,7 @@ export class Channel {
   /** Handles the server's answer, or its announcement of the task under a pattern. */
   subscribed(data: Subscribed): void {
     const snapshot = data.snapshot!;
+    this.permissions = data.permissions ?? null;
     const named = data.ref != null;
     // If the task was requested by name, only the answer to that request counts.
     if (named ? data.ref !== this.ref : this.ref !== null) return;
@@ -134,53 +136,38 @@ export class Channel {
     this.#serve();
   }
 
-  /** Handles the end of the subscription by the server. */
-  ended(error: TidingsError): void {
-    this.lost();
-    for (const cursor of [...this.cursors]) guarded(cursor.handlers.onError, error);
-  }
-
   event(event: TidingsEvent): void {
-    if (!this.live) return;
     const { state } = this;
     const counted = state !== null && event.offset <= state.offset;
     // A merged event may begin at or below the state's offset.
     if (state && !counted && (event.from ?? event.offset) <= state.offset + 1) this.state = reduce(state, event);
-    for (const cursor of [...this.cursors]) {
-      if (cursor.event(event, this.#epoch, counted)) continue;
-      if (this.#recover(cursor)) return;
-      cursor.giveUp(event.offset - 1, this.taskId, this.#epoch);
-      cursor.event(event, this.#epoch, counted);
-    }
-    this.#serve();
+    this.#tell((cursor) => cursor.event(event, this.#epoch, counted), event.offset - 1);
   }
 
   gap(data: Gap): void {
-    if (!this.live) return;
     if (data.snapshot) this.#take(data.snapshot);
-    const gap = data as TaskGap;
-    for (const cursor of [...this.cursors]) {
-      if (cursor.gap(gap, this.taskId, this.#epoch)) continue;
-      if (this.#recover(cursor)) return;
-      cursor.giveUp(gap.from - 1, this.taskId, this.#epoch);
-      cursor.gap(gap, this.taskId, this.#epoch);
-    }
-    this.#serve();
+    this.#tell((cursor) => cursor.gap(data as TaskGap, this.#epoch), data.from - 1);
   }
 
   reset(data: Reset): void {
-    if (!this.live) return;
     this.#take(data.snapshot);
-    for (const cursor of [...this.cursors]) cursor.reset(data, this.taskId);
-    this.#serve();
+    this.#tell((cursor) => cursor.reset(data), 0);
   }
 
   heartbeat(head: number): void {
-    if (!this.live) return;
+    this.#tell((cursor) => cursor.heartbeat(head, this.#epoch), head);
+  }
+
+  /**
+   * Tells every watcher. `tell` returns false for a watcher to whom earlier events are missing.
+   * They are requested again, or else given up until `before`.
+   */
+  #tell(tell: (cursor: Cursor) => boolean, before: number): void {
     for (const cursor of [...this.cursors]) {
-      if (cursor.heartbeat(head, this.#epoch)) continue;
+      if (!cursor.joined || cursor.closed || tell(cursor)) continue;
       if (this.#recover(cursor)) return;
-      cursor.giveUp(head, this.taskId, this.#epoch);
+      cursor.giveUp(before, this.#epoch);
+      tell(cursor);
     }
     this.#serve();
   }

@@ -30,6 +30,7 @@ export class Cursor {
   #head: number | null = null;
 
   constructor(
+    readonly taskId: string,
     readonly handlers: TaskHandlers,
     readonly named: boolean,
     readonly history: number,
@@ -89,17 +90,16 @@ export class Cursor {
     const before = this.position!;
     this.position = { epoch, offset };
     const reset = (reason: ResetReason) =>
-      guarded(this.handlers.onReset, { reason, epoch, offset, snapshot }, snapshot.task_id);
+      guarded(this.handlers.onReset, { reason, epoch, offset, snapshot }, this.taskId);
     if (before.epoch !== epoch) reset("epoch_changed");
     else if (before.offset > offset) reset("ahead");
     else if (before.offset < offset) {
-      guarded(this.handlers.onGap, { from: before.offset + 1, to: offset, reason: "missed", snapshot }, snapshot.task_id);
+      guarded(this.handlers.onGap, { from: before.offset + 1, to: offset, reason: "missed", snapshot }, this.taskId);
     }
   }
 
   /** Handles an event. Returns false if earlier events are missing. */
   event(event: TidingsEvent, epoch: string, counted: boolean): boolean {
-    if (!this.joined || this.closed) return true;
     const { offset } = event;
     const from = event.from ?? offset;
     // If there were any history, it would have arrived before this event.
@@ -118,8 +118,7 @@ export class Cursor {
   }
 
   /** Handles a gap. Returns false if earlier events are missing. */
-  gap(gap: TaskGap, taskId: string, epoch: string): boolean {
-    if (!this.joined || this.closed) return true;
+  gap(gap: TaskGap, epoch: string): boolean {
     const { to } = gap;
     let { from } = gap;
     if (this.position) {
@@ -129,35 +128,32 @@ export class Cursor {
     }
     this.#head = null;
     this.position = { epoch, offset: to };
-    guarded(this.handlers.onGap, { ...gap, from }, taskId);
+    guarded(this.handlers.onGap, { ...gap, from }, this.taskId);
     if (gap.snapshot) guarded(this.handlers.onSnapshot, gap.snapshot);
     return true;
   }
 
   /** Handles a reset if it concerns this watcher's position. */
-  reset(reset: Reset, taskId: string): void {
-    if (!this.joined || this.closed) return;
+  reset(reset: Reset): true {
     const { position } = this;
     const { reason, epoch, offset, snapshot } = reset;
-    const mine = !position || (reason === "ahead" ? position.offset > offset : position.epoch !== epoch);
-    if (!mine) return;
-    this.#head = null;
-    this.position = { epoch, offset };
-    guarded(this.handlers.onReset, reset, taskId);
-    guarded(this.handlers.onSnapshot, snapshot);
+    if (!position || (reason === "ahead" ? position.offset > offset : position.epoch !== epoch)) {
+      this.#head = null;
+      this.position = { epoch, offset };
+      guarded(this.handlers.onReset, reset, this.taskId);
+      guarded(this.handlers.onSnapshot, snapshot);
+    }
+    return true;
   }
 
   /** Handles the newest offset of a quiet subscription. Returns false if this watcher is behind it. */
   heartbeat(head: number, epoch: string): boolean {
-    if (!this.joined || this.closed) return true;
     if (this.#head !== null) this.#settle(epoch, this.#head);
     return this.position!.offset >= head;
   }
 
   /** Gives up on the events up to an offset: reports a gap and continues after it. */
-  giveUp(to: number, taskId: string, epoch: string): void {
-    const from = this.position!.offset + 1;
-    this.position = { epoch, offset: to };
-    guarded(this.handlers.onGap, { from, to, reason: "missed" }, taskId);
+  giveUp(to: number, epoch: string): void {
+    this.gap({ from: this.position!.offset + 1, to, reason: "missed" }, epoch);
   }
 }

@@ -27,8 +27,9 @@ export function guarded<A extends unknown[]>(call: ((...args: A) => void) | unde
   try {
     call?.(...args);
   } catch (error) {
-    const report = (globalThis as { reportError?: (error: unknown) => void }).reportError;
-    if (report) report(error);
-    else queueMicrotask(() => { throw error; });
+    // Like any error that nobody catches.
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

@@ -1,10 +1,11 @@
-export { TidingsClient, type PatternWatch, type TaskWatch } from "./websocket.js";
+export { TidingsClient, type PatternWatch, type TaskWatch, type TreeWatch } from "./websocket.js";
 export { TidingsError } from "./error.js";
 export { history, wholeHistory, type HistoryOptions, type HistoryPage } from "./history.js";
 export { reduce } from "./reduce.js";
 export { customEvent, isEvent } from "./types.js";
 export { TaskStore, isGap, type GapEntry, type TaskStoreOptions, type TaskView, type TimelineEntry } from "./store/task-store.js";
 export { CHUNK, LogStore, type LogView } from "./store/log-store.js";
+export { ChildrenStore, type ChildrenView } from "./store/children-store.js";
 export { TasksStore, type TasksStoreOptions, type TasksView } from "./store/tasks-store.js";
 export type { CommandState, ToolCall } from "./store/activity.js";
 export type { Position } from "./cursor.js";

@@ -100,7 +100,7 @@ export class Link {
       offline: () => this.#liveness.probe(),
       suspend: () => {
         this.#suspended = true;
-        this.#drop(1001, "the page is put aside");
+        this.#drop(1001, "the page sleeps");
       },
       resume: () => {
         this.#suspended = false;
@@ -245,7 +245,7 @@ export class Link {
     try {
       message = JSON.parse(text);
     } catch {
-      return this.#drop(1002, "the server sent what is not JSON");
+      return this.#drop(1002, "not JSON");
     }
     if ("offset" in message) return this.#handlers.message(message);
     switch (message.event_type) {

@@ -61,6 +61,11 @@ export interface TaskHandlers {
   onGap?: (gap: TaskGap, taskId: string) => void;
   /** Called when the position is void: the task goes on after `offset` of `epoch`. */
   onReset?: (reset: Reset, taskId: string) => void;
+  /**
+   * Called when a task is gone from a pattern or a tree: it was removed, or the token no longer
+   * allows it.
+   */
+  onRemoved?: (taskId: string) => void;
   /** Called with the complete state: at the start, after reconnects, gaps and resets. */
   onSnapshot?: (snapshot: TaskSnapshot) => void;
   /** Called with the connection's status, at once and whenever it changes. */

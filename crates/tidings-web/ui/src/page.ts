@@ -12,12 +12,8 @@ export interface PageSignals {
 
 /** Listens to the page. Returns a function that stops it. Without a page it does nothing. */
 export function listenToPage(signals: PageSignals): () => void {
-  const stop: (() => void)[] = [];
-  const on = (target: EventTarget | undefined, type: string, handler: (event: Event) => void) => {
-    if (!target?.addEventListener) return;
-    target.addEventListener(type, handler);
-    stop.push(() => target.removeEventListener(type, handler));
-  };
+  const stop = new AbortController();
+  const on = (target: EventTarget | undefined, type: string, handler: (event: Event) => void) => target?.addEventListener?.(type, handler, stop);
   const page = globalThis.window as Window | undefined;
   const text = globalThis.document as Document | undefined;
   on(page, "online", () => signals.wake());
@@ -27,7 +23,7 @@ export function listenToPage(signals: PageSignals): () => void {
   on(text, "visibilitychange", () => text?.visibilityState === "visible" && signals.wake());
   // The page was frozen, like a tab in the background, and continues now.
   on(text, "resume", () => signals.wake());
-  return () => stop.splice(0).forEach((end) => end());
+  return () => stop.abort();
 }
 
 /** Returns whether the browser reports that there is no network. It may be wrong. */

@@ -1,4 +1,4 @@
-import type { EndedInput, TaskError, TaskSnapshot } from "./generated/protocol.js";
+import type { ChildrenState, EndedInput, TaskError, TaskSnapshot } from "./generated/protocol.js";
 import type { TidingsEvent } from "./types.js";
 
 /** The most entries of one list in a snapshot. If there are more, the oldest are left out. */
@@ -18,6 +18,9 @@ const MAX_VALUE = 2 * 1024;
 
 const utf8 = new TextEncoder();
 
+/** The bytes of a text. */
+const size = (text: string) => utf8.encode(text).length;
+
 type Fields = Record<string, any>;
 
 /** Replaces the entry with the same id in its place, or appends the entry. */
@@ -33,13 +36,17 @@ function without<T extends object>(list: T[], key: keyof T, id: unknown): T[] {
   return rest.length === list.length ? list : rest;
 }
 
+/** Returns whether a task has completed, failed or been cancelled. */
+function isOver({ status }: TaskSnapshot): boolean {
+  return /ed$/.test(status);
+}
+
 function percent(data: Fields, known: number | null | undefined): number | null {
   if (data.progress != null) return data.progress;
   const total = data.total ?? known;
   if (!(total > 0) || data.current == null) return null;
-  // Multiply first: 22 of 40 then gives 55, not 55.00000000000001.
-  const percent = (data.current * 100) / total;
-  return Math.min(100, Math.max(0, Number.isFinite(percent) ? percent : (data.current / total) * 100));
+  // Nine decimals leave out what division adds: 22 of 40 gives 55, not 55.00000000000001.
+  return Math.round(Math.min(100, Math.max(0, (data.current / total) * 100)) * 1e9) / 1e9;
 }
 
 function asError(error: TaskError): TaskError {
@@ -48,15 +55,34 @@ function asError(error: TaskError): TaskError {
 
 type Ended = { state: string; ended_at?: string | null };
 
-/** Ends an open entry. */
-function end<T extends Ended>(list: T[], key: keyof T, id: unknown, state: string, at: string): T[] {
-  const found = list.findLastIndex((entry) => entry[key] === id && entry.state === "running");
-  return found < 0 ? list : bounded(list.with(found, { ...list[found]!, state, ended_at: at }));
+/** How an event changes a snapshot: the fields that change. */
+type Rule = (task: TaskSnapshot, data: Fields, at: string, place?: number) => Partial<TaskSnapshot>;
+
+/** The rule for an entry that replaces the one with the same id. */
+function puts(name: "agents" | "artifacts" | "pending_commands", key: string, rest: (data: Fields, at: string) => object): Rule {
+  return (task, data, at) => ({ [name]: put(task[name] as Fields[], key, { [key]: data[key], ...rest(data, at) }) });
 }
 
-/** Appends an entry that begins. */
-function begin<T extends Ended>(list: T[], key: keyof T, entry: T): T[] {
-  return bounded([...without(list, key, entry[key]), entry]);
+/** The lists of what begins and ends. */
+type Work = "steps" | "tool_calls";
+
+/** The rule for the begin of an entry. */
+function begins(name: Work, key: string, rest: (data: Fields) => object): Rule {
+  return (task, data, at) => ({
+    [name]: bounded([
+      ...without(task[name] as Fields[], key, data[key]),
+      { [key]: data[key], ...rest(data), state: "running", started_at: at, ended_at: null },
+    ]),
+  });
+}
+
+/** The rule for the end of an open entry. */
+function ends(name: Work, key: string, state: string): Rule {
+  return (task, data, at) => {
+    const list = task[name] as Fields[];
+    const found = list.findLastIndex((entry) => entry[key] === data[key] && entry.state === "running");
+    return found < 0 ? {} : { [name]: bounded(list.with(found, { ...list[found], state, ended_at: at })) };
+  };
 }
 
 /** Ends every open entry. */
@@ -64,23 +90,27 @@ function interrupt<T extends Ended>(list: T[], at: string): T[] {
   return bounded(list.map((entry) => (entry.state === "running" ? { ...entry, state: "interrupted", ended_at: at } : entry)));
 }
 
-function bounded<T extends Ended>(list: T[]): T[] {
+function bounded<T extends Fields>(list: T[]): T[] {
   let excess = list.filter((entry) => entry.state !== "running").length - MAX_ENDED;
   return list.filter((entry) => entry.state === "running" || excess-- <= 0).slice(-MAX_ENTRIES);
 }
 
-/** How an event of each type changes a snapshot: the fields that change. */
-const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place?: number) => Partial<TaskSnapshot>> = {
+/** The rules of all event types that change more than the offset and the time. */
+const rules: Record<string, Rule> = {
+  // Types such as `constructor` have no rule.
+  __proto__: null as never,
   task_started(task, data, at) {
-    const over = task.status !== "pending" && task.status !== "running";
+    const over = isOver(task);
     return {
-      // A new run keeps nothing of the old one but the number of runs.
-      ...(over ? cleared : {}),
+      // A new run keeps nothing of the old one but the number of runs. Children are other
+      // tasks: they do not start over with their parent.
+      ...(over ? { ...cleared, progress: task.children?.progress ?? null } : {}),
       run: task.run + 1,
       status: "running",
       started_at: at,
       name: data.name ?? task.name,
       parent_task_id: data.parent_task_id ?? task.parent_task_id,
+      weight: data.weight ?? task.weight,
       total: data.total ?? (over ? undefined : task.total),
     };
   },
@@ -95,41 +125,18 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place
   task_failed: (task, data, at) => ({ ...ended(task, "failed", at), error: asError(data.error) }),
   task_cancelled: (task, data, at) => ({ ...ended(task, "cancelled", at), message: data.reason ?? task.message }),
   task_stalled: () => ({ stalled: true }),
-  step_started: (task, data, at) => ({
-    steps: begin(task.steps, "step_id", {
-      step_id: data.step_id,
-      name: data.name ?? null,
-      parent_step_id: data.parent_step_id ?? null,
-      state: "running",
-      started_at: at,
-      ended_at: null,
-    }),
+  children_update: (task, { progress = null, ...counts }, updated_at) => ({
+    children: (Object.values(counts).some(Boolean) ? { ...counts, progress, updated_at } : undefined) as ChildrenState,
+    // A task's own word wins over its children's, and a completed task is at 100 per cent.
+    progress: task.progress_at || task.status === "completed" ? task.progress : progress,
   }),
-  step_completed: (task, data, at) => ({ steps: end(task.steps, "step_id", data.step_id, "completed", at) }),
-  step_failed: (task, data, at) => ({ steps: end(task.steps, "step_id", data.step_id, "failed", at) }),
-  agent_status_change: (task, data, at) => ({
-    agents: put(task.agents, "agent_id", {
-      agent_id: data.agent_id,
-      status: data.status,
-      message: data.message ?? null,
-      updated_at: at,
-    }),
-  }),
-  tool_call_started: (task, data, at) => ({
-    tool_calls: begin(task.tool_calls, "tool_call_id", {
-      tool_call_id: data.tool_call_id,
-      tool: data.tool,
-      state: "running",
-      started_at: at,
-      ended_at: null,
-    }),
-  }),
-  tool_call_completed: (task, data, at) => ({
-    tool_calls: end(task.tool_calls, "tool_call_id", data.tool_call_id, "completed", at),
-  }),
-  tool_call_failed: (task, data, at) => ({
-    tool_calls: end(task.tool_calls, "tool_call_id", data.tool_call_id, "failed", at),
-  }),
+  step_started: begins("steps", "step_id", ({ name = null, parent_step_id = null }) => ({ name, parent_step_id })),
+  step_completed: ends("steps", "step_id", "completed"),
+  step_failed: ends("steps", "step_id", "failed"),
+  agent_status_change: puts("agents", "agent_id", ({ status, message = null }, updated_at) => ({ status, message, updated_at })),
+  tool_call_started: begins("tool_calls", "tool_call_id", ({ tool }) => ({ tool })),
+  tool_call_completed: ends("tool_calls", "tool_call_id", "completed"),
+  tool_call_failed: ends("tool_calls", "tool_call_id", "failed"),
   output_delta(task, data, _, place) {
     const { output_id, text } = data;
     const known = task.outputs.findLast((output) => output.output_id === output_id);
@@ -138,29 +145,16 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place
     // again.
     const base = known && at <= known.length ? known : { start: at, length: at, text: "" };
     const fresh = after(text, base.length - at);
-    const length = base.length + utf8.encode(fresh).length;
+    const length = base.length + size(fresh);
     const output = tail({ output_id, start: base.start, length, text: base.text + fresh, complete: false });
     return { outputs: put(task.outputs, "output_id", output) };
   },
-  output_completed(task, data) {
-    const { output_id } = data;
-    const known = task.outputs.findLast((output) => output.output_id === output_id);
-    const base =
-      data.text != null
-        ? { start: 0, length: utf8.encode(data.text).length, text: data.text as string }
-        : (known ?? { start: 0, length: 0, text: "" });
-    const { start, length, text } = base;
-    return { outputs: put(task.outputs, "output_id", tail({ output_id, start, length, text, complete: true })) };
+  output_completed(task, { output_id, text }) {
+    const nothing = { start: 0, length: 0, text: "" };
+    const known = text == null ? task.outputs.findLast((output) => output.output_id === output_id) : { start: 0, length: size(text), text };
+    return { outputs: put(task.outputs, "output_id", tail({ ...(known ?? nothing), output_id, complete: true })) };
   },
-  artifact: (task, data) => ({
-    artifacts: put(task.artifacts, "artifact_id", {
-      artifact_id: data.artifact_id,
-      name: data.name ?? null,
-      media_type: data.media_type ?? null,
-      url: data.url ?? null,
-      data: data.data ?? null,
-    }),
-  }),
+  artifact: puts("artifacts", "artifact_id", ({ name = null, media_type = null, url = null, data = null }) => ({ name, media_type, url, data })),
   input_required: (task, data, at) => ({
     pending_inputs: put(task.pending_inputs, "input_id", {
       input_id: data.input_id,
@@ -174,16 +168,13 @@ const rules: Record<string, (task: TaskSnapshot, data: Fields, at: string, place
   }),
   input_provided: endOfInput,
   input_expired: endOfInput,
-  command_requested: (task, data, at) => ({
-    pending_commands: put(task.pending_commands, "command_id", {
-      command_id: data.command_id,
-      command: data.command,
-      args: data.args ?? null,
-      by: data.by,
-      accepted: false,
-      requested_at: at,
-    }),
-  }),
+  command_requested: puts("pending_commands", "command_id", ({ command, args = null, by }, requested_at) => ({
+    command,
+    args,
+    by,
+    accepted: false,
+    requested_at,
+  })),
   command_accepted: (task, data) => ({
     pending_commands: task.pending_commands.map((command) =>
       command.command_id === data.command_id ? { ...command, accepted: true } : command,
@@ -231,7 +222,7 @@ function tail<T extends { start: number; text: string }>(output: T): T {
   if (cut <= 0) return output;
   // Do not cut within a surrogate pair, which is one character.
   if (/[\udc00-\udfff]/.test(output.text[cut]!)) cut++;
-  const start = output.start + utf8.encode(output.text.slice(0, cut)).length;
+  const start = output.start + size(output.text.slice(0, cut));
   return { ...output, start, text: output.text.slice(cut) };
 }
 
@@ -247,7 +238,7 @@ function later(at: string, ms: number): string {
 
 function endOfInput(task: TaskSnapshot, { input_id, by, value }: Fields, ended_at: string): Partial<TaskSnapshot> {
   const rest = without(task.ended_inputs ?? [], "input_id", input_id);
-  const fits = by !== undefined && value !== null && utf8.encode(JSON.stringify(value)).length <= MAX_VALUE;
+  const fits = by !== undefined && value !== null && size(JSON.stringify(value)) <= MAX_VALUE;
   const ended = { input_id, ...(by !== undefined && { by }), ...(fits && { value }), ended_at };
   return {
     pending_inputs: without(task.pending_inputs, "input_id", input_id),
@@ -266,12 +257,12 @@ function endOfCommand(task: TaskSnapshot, data: Fields): Partial<TaskSnapshot> {
  * the whole snapshot; this function limits each list and each output.
  */
 export function reduce(task: TaskSnapshot, event: TidingsEvent): TaskSnapshot {
-  const rule = Object.hasOwn(rules, event.event_type) ? rules[event.event_type] : undefined;
-  // Watchers send commands and answers, so these do not show that the producer is alive.
-  const fromWatchers = /^(command_requested|input_(provided|expired))$/.test(event.event_type);
+  const rule = rules[event.event_type];
+  // These come from watchers or from other tasks, so they do not show that the producer is alive.
+  const fromOthers = /^(command_requested|children_update|input_(provided|expired))$/.test(event.event_type);
   return {
     ...task,
-    stalled: fromWatchers ? task.stalled : false,
+    stalled: fromOthers ? task.stalled : false,
     ...rule?.(task, event.data as Fields, event.timestamp, event.at ?? undefined),
     offset: event.offset,
     updated_at: event.timestamp,

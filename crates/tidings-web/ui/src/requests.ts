@@ -33,10 +33,10 @@ export class Requests {
 
   add(ref: number, message: object, repeatable: boolean): Promise<Ack> {
     if (this.size >= MAX_PENDING) {
-      return Promise.reject(new TidingsError("busy", `${MAX_PENDING} requests wait for their answers already`));
+      return Promise.reject(new TidingsError("busy", `${MAX_PENDING} requests wait already`));
     }
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#fail(ref, "timeout", "the server did not answer in time"), this.#timeout);
+      const timer = setTimeout(() => this.#fail(ref, "timeout", "no answer in time"), this.#timeout);
       const pending: Pending = { message: { ...message, ref }, repeatable, sent: false, timer, resolve, reject };
       this.#pending.set(ref, pending);
       pending.sent = this.#send(pending.message);
@@ -53,7 +53,7 @@ export class Requests {
     for (const [ref, pending] of [...this.#pending]) {
       if (!pending.sent) continue;
       if (pending.repeatable) pending.sent = false;
-      else this.#fail(ref, "connection_lost", "the connection broke before the answer came");
+      else this.#fail(ref, "connection_lost", "the connection broke before the answer");
     }
   }
 

@@ -5,11 +5,14 @@ import { guarded, TidingsError } from "./error.js";
 import { eventsOf, type EventsOptions } from "./events.js";
 import type {
   Ack,
+  Commanded,
   Gap,
   Heartbeat,
+  Permission,
   PersonalMessage,
   ServerMessage,
   Subscribed,
+  TaskCommanded,
   TaskSnapshot,
   Reset,
   Unsubscribed,
@@ -18,7 +21,7 @@ import { Link } from "./link.js";
 import type { NewTidingsEvent, TidingsEvent } from "./types.js";
 import type { ClientOptions, TaskHandlers, Token, WatchOptions } from "./options.js";
 import { Requests } from "./requests.js";
-import type { Status } from "./status.js";
+import { IDLE, type Status } from "./status.js";
 
 /** A watched task. */
 export interface TaskWatch {
@@ -27,6 +30,8 @@ export interface TaskWatch {
   readonly task: TaskSnapshot | null;
   /** The position in the log. To continue elsewhere, pass it as `since: "epoch:offset"`. */
   readonly position: Position | null;
+  /** What this client may do with the task, or null if nothing is forbidden. */
+  readonly permissions: readonly Permission[] | null;
   /** Whether the watch was closed. */
   readonly closed: boolean;
   /** Stops watching. No callback is called after this. */
@@ -40,18 +45,42 @@ export interface PatternWatch {
   taskIds(): Iterable<string>;
   /** A task's state after the last event, or null if the task has not appeared. */
   task(taskId: string): TaskSnapshot | null;
-  /** Forgets a task that the server has removed. */
+  /** Forgets a task that the server no longer has. */
   forget(taskId: string): void;
   close(): void;
 }
 
-interface PatternEntry {
-  readonly pattern: string;
+/** A task and all tasks below it. */
+export interface TreeWatch {
+  /** The topmost task. */
+  readonly taskId: string;
+  /** The ids of the tasks that have appeared. */
+  taskIds(): Iterable<string>;
+  /** A task's state after the last event, or null if the task has not appeared. */
+  task(taskId: string): TaskSnapshot | null;
+  /** Forgets a task that the server no longer has. */
+  forget(taskId: string): void;
+  close(): void;
+}
+
+interface GroupEntry {
+  /** A pattern, or the topmost task of a tree. Only a pattern ends with `*`. */
+  readonly key: string;
   readonly handlers: TaskHandlers;
   readonly cursors: Map<string, Cursor>;
   ref: number | null;
   /** The number of refusals in a row. */
   refusals: number;
+}
+
+/** The field of a request that names the group. */
+function target(key: string): object {
+  return key.endsWith("*") ? { pattern: key } : { tree: key };
+}
+
+/** Whether the task belongs to the group by its id alone. */
+function holds(key: string, taskId: string): boolean {
+  return key.endsWith("*") ? taskId.startsWith(key.slice(0, -1)) : taskId === key;
 }
 
 /**
@@ -66,7 +95,7 @@ export class TidingsClient {
   readonly #requests: Requests;
   readonly #options: ClientOptions;
   readonly #channels = new Map<string, Channel>();
-  readonly #patterns = new Set<PatternEntry>();
+  readonly #groups = new Set<GroupEntry>();
   readonly #listeners = new Set<(status: Status) => void>();
   #ref = 0;
   #linger: ReturnType<typeof setTimeout> | undefined;
@@ -104,7 +133,7 @@ export class TidingsClient {
   watchTask(taskId: string, options: WatchOptions = {}): TaskWatch {
     this.#assertOpen();
     const since = options.since === undefined ? null : String(options.since);
-    const cursor = new Cursor(options, true, since === null ? (options.history ?? 0) : 0, since);
+    const cursor = new Cursor(taskId, options, true, since === null ? (options.history ?? 0) : 0, since);
     const channel = this.#channel(taskId);
     channel.add(cursor);
     const unlisten = this.#listen(options);
@@ -116,6 +145,9 @@ export class TidingsClient {
       },
       get position() {
         return cursor.position;
+      },
+      get permissions() {
+        return channel.permissions;
       },
       get closed() {
         return cursor.closed;
@@ -131,26 +163,39 @@ export class TidingsClient {
 
   /** Watches all tasks whose ids begin with the text before the `*`, including tasks that start later. */
   watchPattern(pattern: string, handlers: TaskHandlers = {}): PatternWatch {
+    return { pattern, ...this.#watchMany(pattern, handlers) };
+  }
+
+  /**
+   * Watches a task and all tasks below it, including tasks that start later. A task below it that
+   * the token does not allow to watch is left out.
+   */
+  watchTree(taskId: string, handlers: TaskHandlers = {}): TreeWatch {
+    return { taskId, ...this.#watchMany(taskId, handlers) };
+  }
+
+  #watchMany(key: string, handlers: TaskHandlers): Omit<PatternWatch, "pattern"> {
     this.#assertOpen();
-    const entry: PatternEntry = { pattern, handlers, cursors: new Map(), ref: null, refusals: 0 };
-    const known = [...this.#patterns].some((other) => other.pattern === pattern);
-    this.#patterns.add(entry);
-    for (const channel of this.#channels.values()) this.#match(entry, channel);
-    if (!known) this.#askPattern(entry);
+    const entry: GroupEntry = { key, handlers, cursors: new Map(), ref: null, refusals: 0 };
+    const same = this.#group(key);
+    this.#groups.add(entry);
+    for (const channel of this.#channels.values()) {
+      // The server does not announce again what it has announced.
+      if (same?.cursors.has(channel.taskId) || holds(key, channel.taskId)) this.#match(entry, channel);
+    }
+    if (!same) this.#askGroup(entry);
     const unlisten = this.#listen(handlers);
     this.#settle();
     const channels = this.#channels;
     return {
-      pattern,
       taskIds: () => entry.cursors.keys(),
       task: (taskId) => (entry.cursors.has(taskId) ? (channels.get(taskId)?.state ?? null) : null),
-      forget: (taskId) => this.#forget(entry, taskId),
+      forget: (taskId) => void this.#forget(entry, taskId),
       close: () => {
-        if (!this.#patterns.delete(entry)) return;
+        if (!this.#groups.delete(entry)) return;
         unlisten();
         for (const taskId of [...entry.cursors.keys()]) this.#forget(entry, taskId);
-        const others = [...this.#patterns].some((other) => other.pattern === pattern);
-        if (!others) this.#link.send({ type: "unsubscribe", pattern, ref: ++this.#ref });
+        if (!this.#group(key)) this.#link.send({ type: "unsubscribe", ...target(key), ref: ++this.#ref });
         this.#settle();
       },
     };
@@ -172,6 +217,17 @@ export class TidingsClient {
    */
   command(taskId: string, command: string, args?: Record<string, unknown>): Promise<Ack> {
     return this.#request({ type: "command", task_id: taskId, command, args }, false);
+  }
+
+  /**
+   * Sends a command to a task and all tasks below it, the deepest first. The answer says for each
+   * task whether it was asked. A task below it that has ended is not asked. After a break the
+   * command is not sent again, and fails with `connection_lost`.
+   */
+  async commandTree(taskId: string, command: string, args?: Record<string, unknown>): Promise<TaskCommanded[]> {
+    const message = { type: "command", task_id: taskId, command, args, tree: true };
+    const answer = (await this.#request(message, false)) as unknown as Commanded;
+    return answer.tasks;
   }
 
   /**
@@ -236,9 +292,9 @@ export class TidingsClient {
     this.#lost();
     for (const channel of this.#channels.values()) for (const cursor of channel.cursors) cursor.closed = true;
     this.#channels.clear();
-    this.#patterns.clear();
+    this.#groups.clear();
     this.#requests.close();
-    this.#link.stop({ ...this.#link.status, state: "closed", reason: "closed by the page", retryAt: null, transport: null });
+    this.#link.stop({ ...IDLE, state: "closed", reason: "the client was closed" });
     this.#listeners.clear();
   }
 
@@ -280,20 +336,30 @@ export class TidingsClient {
     return channel;
   }
 
+  /** Returns a task to which events arrive on this connection. */
+  #live(taskId: string | null | undefined): Channel | null {
+    const channel = this.#channels.get(taskId!);
+    return channel?.live ? channel : null;
+  }
+
   #subscribe(taskId: string, ask: Ask): number | null {
     const ref = ++this.#ref;
     return this.#link.send({ type: "subscribe", task_id: taskId, ref, ...ask }) ? ref : null;
   }
 
-  #askPattern(entry: PatternEntry): void {
-    const ref = ++this.#ref;
-    entry.ref = this.#link.send({ type: "subscribe", pattern: entry.pattern, ref }) ? ref : null;
+  #group(key: string): GroupEntry | undefined {
+    return [...this.#groups].find((entry) => entry.key === key);
   }
 
-  /** Adds a task that matches a pattern to the pattern's watch. */
-  #match(entry: PatternEntry, channel: Channel): void {
-    if (entry.cursors.has(channel.taskId) || !channel.taskId.startsWith(entry.pattern.slice(0, -1))) return;
-    const cursor = new Cursor(entry.handlers, false, 0, null);
+  #askGroup(entry: GroupEntry): void {
+    const ref = ++this.#ref;
+    entry.ref = this.#link.send({ type: "subscribe", ...target(entry.key), ref }) ? ref : null;
+  }
+
+  /** Adds a task that belongs to a group to the group's watch. */
+  #match(entry: GroupEntry, channel: Channel): void {
+    if (entry.cursors.has(channel.taskId)) return;
+    const cursor = new Cursor(channel.taskId, entry.handlers, false, 0, null);
     entry.cursors.set(channel.taskId, cursor);
     channel.add(cursor);
   }
@@ -308,18 +374,18 @@ export class TidingsClient {
     if (channel.cursors.size === 0) this.#channels.delete(channel.taskId);
   }
 
-  #forget(entry: PatternEntry, taskId: string): void {
-    const cursor = entry.cursors.get(taskId);
+  #forget({ cursors }: GroupEntry, taskId: string): boolean {
+    const cursor = cursors.get(taskId);
     const channel = this.#channels.get(taskId);
-    entry.cursors.delete(taskId);
     if (cursor && channel) this.#remove(channel, cursor);
+    return cursors.delete(taskId);
   }
 
   /** Connects if something is watched. Otherwise closes the connection after a moment. */
   #settle(): void {
     clearTimeout(this.#linger);
     if (this.#closed) return;
-    const needed = this.#channels.size + this.#patterns.size + this.#requests.size > 0;
+    const needed = this.#channels.size + this.#groups.size + this.#requests.size > 0;
     if (needed) {
       // A connection that was closed for good stays closed until the application reconnects.
       if (this.status.state !== "closed") this.#link.start();
@@ -333,16 +399,14 @@ export class TidingsClient {
   }
 
   #established(): void {
-    // Subscribe by name first, so that a pattern does not announce these tasks again.
+    // Subscribe by name first, so that a group does not announce these tasks again.
     for (const channel of this.#channels.values()) if (channel.isNamed) channel.ask();
-    const asked = new Set<string>();
-    for (const entry of this.#patterns) {
-      if (asked.has(entry.pattern)) continue;
-      asked.add(entry.pattern);
-      // The server resumes the patterns of a client with an id by itself. Unsubscribe, so that it
+    for (const entry of this.#groups) {
+      if (entry !== this.#group(entry.key)) continue;
+      // The server resumes the groups of a client with an id by itself. Unsubscribe, so that it
       // announces them again.
-      if (this.#options.clientId) this.#link.send({ type: "unsubscribe", pattern: entry.pattern });
-      this.#askPattern(entry);
+      if (this.#options.clientId) this.#link.send({ type: "unsubscribe", ...target(entry.key) });
+      this.#askGroup(entry);
     }
     this.#requests.flush();
   }
@@ -351,40 +415,45 @@ export class TidingsClient {
     for (const retry of this.#retries) clearTimeout(retry);
     this.#retries.clear();
     for (const channel of this.#channels.values()) channel.lost();
-    for (const entry of this.#patterns) entry.ref = null;
+    for (const entry of this.#groups) entry.ref = null;
     this.#requests.lost();
   }
 
   #received(message: ServerMessage): void {
-    if ("offset" in message) return this.#channels.get(message.task_id)?.event(message as TidingsEvent);
+    if ("offset" in message) return this.#live(message.task_id)?.event(message as TidingsEvent);
     const { event_type, data } = message;
     const task_id = "task_id" in message ? message.task_id : undefined;
     switch (event_type) {
       case "subscribed":
-        for (const entry of this.#patterns) if (entry.ref === (data as Subscribed).ref) entry.refusals = 0;
+        for (const entry of this.#groups) if (entry.ref === (data as Subscribed).ref) entry.refusals = 0;
         if (task_id && (data as Subscribed).snapshot) this.#subscribed(task_id, data as Subscribed);
+        else if (task_id) this.#joins(task_id, data as Subscribed);
         break;
       case "gap":
-        if (task_id) this.#channels.get(task_id)?.gap(data as Gap);
+        this.#live(task_id)?.gap(data as Gap);
         break;
       case "reset":
-        if (task_id) this.#channels.get(task_id)?.reset(data as Reset);
+        this.#live(task_id)?.reset(data as Reset);
         break;
       case "heartbeat":
         for (const [taskId, head] of Object.entries((data as Heartbeat).heads)) {
-          this.#channels.get(taskId)?.heartbeat(head as number);
+          this.#live(taskId)?.heartbeat(head as number);
         }
         break;
       case "unsubscribed": {
         const { reason, task_id: taskId } = data as Unsubscribed;
         const channel = taskId && this.#channels.get(taskId);
         if (!channel || reason === "asked") break;
-        if (reason === "forbidden") channel.ended(new TidingsError("forbidden", "the token does not allow this task any more"));
-        // The pattern waits for the next task with this id.
-        else channel.lost();
+        channel.lost();
+        for (const { named, handlers } of [...channel.cursors]) {
+          if (named && reason === "forbidden") guarded(handlers.onError, new TidingsError("forbidden", "the token no longer allows this task"));
+        }
+        // A group waits for the next task with this id.
+        for (const entry of this.#groups) if (this.#forget(entry, taskId)) guarded(entry.handlers.onRemoved, taskId);
         break;
       }
       case "ack":
+      case "commanded":
       case "pong":
         this.#requests.taken(data as Ack);
         break;
@@ -397,17 +466,24 @@ export class TidingsClient {
   }
 
   #subscribed(taskId: string, data: Subscribed): void {
-    if (data.ref == null && data.pattern == null) {
+    if (data.ref == null && data.pattern == null && data.tree == null) {
       // With offset 0 the message names the epoch of a task that another node has begun.
       // Otherwise it concerns a subscription that the server resumed by itself.
       if (data.offset === 0) this.#channels.get(taskId)?.subscribed(data);
       return;
     }
-    const matching = [...this.#patterns].filter(({ pattern }) => taskId.startsWith(pattern.slice(0, -1)));
+    const matching = [...this.#groups].filter(({ key }) => key === data.tree || holds(key, taskId));
     if (!this.#channels.has(taskId) && matching.length === 0) return;
     const channel = this.#channel(taskId);
     for (const entry of matching) this.#match(entry, channel);
     channel.subscribed(data);
+  }
+
+  /** A task that is watched already belongs to a tree as well. */
+  #joins(taskId: string, { tree }: Subscribed): void {
+    const channel = this.#channels.get(taskId);
+    if (!channel) return;
+    for (const entry of this.#groups) if (entry.key === tree) this.#match(entry, channel);
   }
 
   #refused({ ref, code, message }: { ref?: unknown; code: TidingsError["code"]; message: string }): void {
@@ -421,9 +497,9 @@ export class TidingsClient {
       for (const { named, handlers } of [...channel.cursors]) if (named) guarded(handlers.onError, error);
       return;
     }
-    for (const entry of this.#patterns) {
+    for (const entry of this.#groups) {
       if (entry.ref !== ref) continue;
-      this.#later(error, entry.refusals++, () => this.#patterns.has(entry) && this.#askPattern(entry));
+      this.#later(error, entry.refusals++, () => this.#groups.has(entry) && this.#askGroup(entry));
       return guarded(entry.handlers.onError, error);
     }
     this.#requests.refused(ref, code, message);
@@ -442,6 +518,5 @@ export class TidingsClient {
 
 /** Returns 128 random bits. `randomUUID` exists only in secure contexts. */
 function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

@@ -9,8 +9,11 @@ import type { TidingsEvent } from "../src/types.js";
 import type { TaskHandlers, Token } from "../src/options.js";
 import { scripted, settle } from "./support/scripted.js";
 
+/** A bundler for browsers would take `new URL(…, import.meta.url)` for a file to bundle. */
+const here = import.meta.url;
+
 function vectors<T>(name: string): T[] {
-  const file = new URL(`../../../../docs/conformance/${name}.json`, import.meta.url);
+  const file = new URL(`../../../../docs/conformance/${name}.json`, here);
   return (JSON.parse(readFileSync(file, "utf8")) as { vectors: T[] }).vectors;
 }
 
@@ -66,7 +69,8 @@ describe("a close is followed by what the table says", () => {
 });
 
 type Step = {
-  watch?: { task_id: string; since: string | null };
+  watch?: { task_id: string; tree?: undefined; since: string | null } | { tree: string; since: null };
+  command?: { task_id: string; command: string };
   publish?: { task_id: string; event_type: string; event_id: string; data: object };
   renews?: string;
   connects?: { after_ms: number; token: string | null };
@@ -76,6 +80,7 @@ type Step = {
   stops?: true;
   told?: string[];
   published?: number;
+  commanded?: string[] | null;
 };
 
 /** One client, its network, and its clock, as a script has them. */
@@ -83,6 +88,7 @@ class Script {
   readonly #rig;
   #told: string[] = [];
   #published: number | undefined;
+  #commanded: string[] | null | undefined;
   /** Sockets that have connected so far. */
   #connected = 0;
   #closedAt = -Infinity;
@@ -104,9 +110,21 @@ class Script {
 
   async step(step: Step): Promise<void> {
     const { client, socket } = this.#rig;
-    if (step.watch) {
+    if (step.watch?.tree !== undefined) {
+      client.watchTree(step.watch.tree, {
+        ...this.#handlers,
+        onEvent: ({ task_id, from, offset }) => this.#told.push(`${task_id} event ${from === undefined ? "" : `${from}-`}${offset}`),
+      });
+    } else if (step.watch) {
       const { task_id, since } = step.watch;
       client.watchTask(task_id, { ...this.#handlers, ...(since !== null && { since }) });
+    } else if (step.command) {
+      client.commandTree(step.command.task_id, step.command.command).then(
+        (tasks) => (this.#commanded = tasks.map((task) => `${task.task_id} ${"code" in task ? task.code : "asked"}`)),
+        () => (this.#commanded = null),
+      );
+    } else if (step.commanded !== undefined) {
+      expect(this.#commanded).toEqual(step.commanded);
     } else if (step.publish) {
       const { task_id, ...event } = step.publish;
       client.publish(task_id, event as never).then(

@@ -28,11 +28,13 @@ function info(client_id: string, more: Partial<ConnectionInfo> = {}): Connection
 let there: ConnectionInfo[];
 let asked: string[];
 let status: number;
+let dead: boolean;
 let root: Root;
 
 class Scripted extends Session {
   override async send(method: string, path: string): Promise<Response> {
     asked.push(`${method} ${path}`);
+    if (dead) throw new TypeError("Failed to fetch");
     if (method === "DELETE") there = there.filter(({ client_id }) => !path.endsWith(encodeURIComponent(client_id)));
     return new Response(method === "DELETE" ? null : JSON.stringify({ connections: there }), { status: method === "DELETE" ? 204 : status });
   }
@@ -43,6 +45,7 @@ beforeEach(() => {
   (globalThis as any).IS_REACT_ACT_ENVIRONMENT = true;
   document.body.innerHTML = "<div></div>";
   root = createRoot(document.body.firstElementChild!);
+  dead = false;
   [there, asked, status] = [[info("laptop"), info("phone", { lag: 7, blocked: true, subject: "ada" })], [], 200];
 });
 afterEach(() => {
@@ -88,4 +91,23 @@ test("who may not see them is told", async () => {
   status = 403;
   await show();
   expect(document.querySelector("[role=alert]")!.textContent).toContain("admin");
+});
+
+test("when the server does not answer, the list says how old it is, and nobody can be disconnected", async () => {
+  await show();
+  const cells = () => document.querySelector("tbody")!.textContent;
+  dead = true;
+  await act(() => vi.advanceTimersByTimeAsync(PERIOD));
+  expect(document.querySelector("[role=status]")!.textContent).toMatch(/does not answer, as of \d\d:\d\d:\d\d/);
+  expect(document.querySelector("main")!.dataset.stale).toBe("true");
+  const before = cells();
+  await act(() => vi.advanceTimersByTimeAsync(10 * PERIOD));
+  expect(cells()).toBe(before);
+  expect(button("Kick phone").getAttribute("aria-disabled")).toBe("true");
+  await act(async () => button("Kick phone").click());
+  expect(button("Really? Kick phone")).toBeNull();
+  dead = false;
+  await act(() => vi.advanceTimersByTimeAsync(PERIOD));
+  expect(document.querySelector("[role=status]")).toBeNull();
+  expect(button("Kick phone").getAttribute("aria-disabled")).toBeNull();
 });

@@ -60,11 +60,29 @@ test("the list searches names, messages and errors, and orders as asked", () => 
     { ...snapshot("b", 1), name: "Beta", started_at: at(9), status: "failed" as const, error: { message: "disk full" } },
     { ...snapshot("c", 1), started_at: at(5), finished_at: at(6), status: "completed" as const },
   ];
-  const ids = (text: string, order = "") => select(tasks, text, null, order).map(({ task_id }) => task_id);
+  const ids = (text: string, order = "") => select(tasks, { text, status: null, only: null, order, closed: new Set() }).tasks.map(({ task_id }) => task_id);
   expect(ids("LINK")).toEqual(["a"]);
   expect(ids("disk full")).toEqual(["b"]);
   expect(ids("", "newest")).toEqual(["b", "c", "a"]);
   expect(ids("", "failed")[0]).toBe("b");
   expect(ids("", "longest")[0]).toBe("a");
-  expect(select(tasks, "", "completed", "").map(({ task_id }) => task_id)).toEqual(["c"]);
+  expect(select(tasks, { text: "", status: "completed", only: null, order: "", closed: new Set() }).tasks.map(({ task_id }) => task_id)).toEqual(["c"]);
+  expect(select(tasks, { text: "", status: null, only: new Set(["b"]), order: "", closed: new Set() }).tasks.map(({ task_id }) => task_id)).toEqual(["b"]);
+});
+
+test("grouped by parent, children follow their parents, and no task is lost", () => {
+  const child = (id: string, parent: string | null) => ({ ...snapshot(id, 1), parent_task_id: parent });
+  const tasks = [child("a", null), child("a-1", "z"), child("b", "elsewhere"), child("c-1", "c-2"), child("c-2", "c-1"), child("y", "z"), child("y-1", "y"), child("z", null)];
+  const grouped = (text: string, ...closed: string[]) => select(tasks, { text, status: null, only: null, order: "tree", closed: new Set(closed) });
+  const { tasks: sorted, depths, children } = grouped("");
+  expect(sorted.map(({ task_id }) => task_id)).toEqual(["a", "b", "z", "a-1", "y", "y-1", "c-1", "c-2"]);
+  expect(sorted.map(({ task_id }) => depths!.get(task_id))).toEqual([0, 0, 0, 1, 1, 2, undefined, undefined]);
+  expect(Object.fromEntries(children)).toMatchObject({ z: 2, y: 1 });
+  expect(children.has("a")).toBe(false);
+  // Below a closed parent nothing is shown, unless it is searched for.
+  const shown = (text: string, ...closed: string[]) => grouped(text, ...closed).tasks.map(({ task_id }) => task_id);
+  expect(shown("", "z")).toEqual(["a", "b", "z", "c-1", "c-2"]);
+  expect(shown("", "y", "a")).toEqual(["a", "b", "z", "a-1", "y", "c-1", "c-2"]);
+  expect(grouped("", "z").children.get("z")).toBe(2);
+  expect(shown("y", "z", "y")).toEqual(["y", "y-1"]);
 });

@@ -115,7 +115,14 @@ test("nothing is called after a watch was closed, also from within a call", () =
 
 test("a watcher that throws harms no other", () => {
   const reported: unknown[] = [];
-  vi.stubGlobal("reportError", (error: unknown) => reported.push(error));
+  // The error reaches nobody: the browser reports it as uncaught.
+  vi.stubGlobal("queueMicrotask", (run: () => void) => {
+    try {
+      run();
+    } catch (error) {
+      reported.push(error);
+    }
+  });
   const watched = new Watched();
   const rig = scripted();
   rig.client.watchTask("t", {
@@ -152,6 +159,52 @@ test("a pattern brings tasks that are there and those to come", () => {
   expect(watch.task("build-1")?.progress).toBe(50);
   expect(watch.task("build-2")?.name).toBe("two");
   expect(watch.task("build-3")).toBeNull();
+});
+
+test("a tree brings its tasks, those to come, and those that are watched already", async () => {
+  const rig = scripted();
+  const seen: string[] = [];
+  const told = {
+    onSnapshot: ({ task_id, offset }: { task_id: string; offset: number }) => void seen.push(`${task_id} at ${offset}`),
+    onEvent: ({ task_id, offset }: { task_id: string; offset: number }) => void seen.push(`${task_id}:${offset}`),
+  };
+  rig.client.watchTask("named");
+  const watch = rig.client.watchTree("top", told);
+  rig.socket.welcome();
+  rig.socket.subscribed(3, { task: "named" });
+  const asked = rig.socket.sent.find((message) => message.tree === "top");
+  expect(asked).toMatchObject({ type: "subscribe" });
+  rig.socket.says("subscribed", { ref: asked!.ref, tree: "top" });
+  rig.socket.joins("top", "top", 4);
+  rig.socket.says("subscribed", { task_id: "named", tree: "top" }, "named");
+  rig.socket.event(4, "log", { message: "" }, "named");
+  rig.socket.joins("born", "top", 0);
+  rig.socket.event(1, "log", { message: "" }, "born");
+  await settle();
+  expect([...watch.taskIds()].sort()).toEqual(["born", "named", "top"]);
+  expect(seen).toContain("top at 4");
+  expect(seen).toContain("named at 4");
+  expect(seen).toContain("born:1");
+  rig.socket.breaks();
+  const second = await rig.next();
+  second.welcome();
+  expect(second.sent.filter((message) => message.tree === "top")).toHaveLength(1);
+  watch.close();
+  expect(second.sent.at(-1)).toMatchObject({ type: "unsubscribe", tree: "top" });
+});
+
+test("a command for a tree is answered for each task", async () => {
+  const rig = scripted();
+  const answer = rig.client.commandTree("top", "cancel");
+  rig.socket.welcome();
+  const { ref } = rig.socket.sent[0];
+  expect(rig.socket.sent[0]).toMatchObject({ type: "command", task_id: "top", command: "cancel", tree: true });
+  const tasks = [
+    { task_id: "part", code: "forbidden", message: "no" },
+    { task_id: "top", command_id: "c1", epoch: "e1", offset: 4 },
+  ];
+  rig.socket.says("commanded", { ref, tasks }, "top");
+  expect(await answer).toEqual(tasks);
 });
 
 test("what happened under a pattern meanwhile is named, task by task", async () => {
@@ -195,18 +248,23 @@ test("a task that had gone and comes back under a pattern starts over", () => {
   expect(watched.violations).toEqual([]);
 });
 
-test("a task that is gone is forgotten by its pattern, until it comes back", () => {
+test("a task that is gone is forgotten by its pattern, which is told, until it comes back", () => {
   const watched = new Watched();
   const rig = scripted();
-  rig.client.watchPattern("*", watched.handlers);
+  const removed: string[] = [];
+  const watch = rig.client.watchPattern("*", { ...watched.handlers, onRemoved: (id) => removed.push(id) });
   rig.socket.welcome();
-  rig.socket.announced("t", 5);
-  rig.socket.says("unsubscribed", { task_id: "t", reason: "removed" }, "t");
-  rig.socket.announced("t", 0, { epoch: "e1.1" });
+  for (const [at, reason] of ["removed", "forbidden"].entries()) {
+    rig.socket.announced("t", 5, { epoch: `e${at}` });
+    rig.socket.says("unsubscribed", { task_id: "t", reason }, "t");
+    expect(removed).toHaveLength(at + 1);
+    expect([...watch.taskIds()]).toEqual([]);
+    expect(watch.task("t")).toBeNull();
+  }
+  rig.socket.announced("t", 0, { epoch: "e3" });
   rig.socket.event(1);
-  expect(watched.resets).toMatchObject([{ offset: 0, epoch: "e1.1", reason: "epoch_changed" }]);
+  expect(watched.resets).toEqual([]);
   expect(watched.offsets).toEqual([1]);
-  expect(watched.violations).toEqual([]);
 });
 
 test("by name and by pattern, each is told once, and comes back without a hole", async () => {

@@ -16,7 +16,7 @@ test("publishing waits for the server's answer", async () => {
   rig.socket.welcome();
   const [sent] = rig.socket.sent;
   expect(sent).toMatchObject({ type: "publish", task_id: "t", event_type: "note", data: { text: "x" } });
-  expect(sent.event_id).toMatch(/^[0-9a-f]{32}$/);
+  expect(sent.event_id).toMatch(/^\d+-\d+-\d+-\d+$/);
   rig.socket.says("ack", { ref: sent.ref, epoch: "e1", offset: 7, duplicate: false }, "t");
   expect(await answer).toMatchObject({ epoch: "e1", offset: 7 });
 });

@@ -25,16 +25,26 @@ class Stream {
     Stream.all.push(this);
   }
 
-  /** Sends the bytes of a message, cut at arbitrary places. */
-  async says(event_type: string, data: object, task_id = "t", offset?: number): Promise<void> {
-    const message = JSON.stringify({ event_type, task_id, offset, timestamp: "2026-11-23T08:59:27.601Z", data });
-    const bytes = new TextEncoder().encode(`: ping\n\nid: e1:${offset}\ndata: ${message}\n\n`);
+  /** Sends the bytes of a message, cut at arbitrary places. `id` has the positions after it. */
+  async says(event_type: string, data: object, task_id: string | null = "t", offset?: number, id = `t@e1:${offset}`): Promise<void> {
+    const message = JSON.stringify({ event_type, task_id: task_id ?? undefined, offset, timestamp: "2026-11-23T08:59:27.601Z", data });
+    const line = offset === undefined ? "" : `id: ${id}\n`;
+    const bytes = new TextEncoder().encode(`: ping\n\n${line}data: ${message}\n\n`);
     for (const at of [0, 7, 30, 31]) this.#out.enqueue(bytes.slice(at, { 0: 7, 7: 30, 30: 31, 31: undefined }[at]));
     await settle();
   }
 
-  welcome(offset: number): Promise<void> {
-    return this.says("connection_established", { client_id: "s", protocol: "tidings.v1", resume_token: "", heartbeat_interval_ms: 25_000, epoch: "e1", offset, recovered: true, snapshot: snapshot("t", offset) });
+  async welcome(...tasks: [task: string, offset: number][]): Promise<void> {
+    await this.says("connection_established", { client_id: "s", protocol: "tidings.v1", resume_token: "", heartbeat_interval_ms: 25_000 }, null);
+    for (const [task, offset] of tasks) await this.announces(task, offset);
+  }
+
+  announces(task: string, offset: number, through: object = {}): Promise<void> {
+    return this.says("subscribed", { task_id: task, ...through, epoch: "e1", offset, recovered: true, snapshot: snapshot(task, offset) }, task);
+  }
+
+  get tasks(): string[] {
+    return this.url.searchParams.getAll("task");
   }
 
   async breaks(): Promise<void> {
@@ -57,6 +67,7 @@ afterEach(() => void vi.useRealTimers());
 /** Waits for the steps of streams, which no timer controls. */
 async function settle(): Promise<void> {
   await vi.dynamicImportSettled();
+  await vi.advanceTimersByTimeAsync(0);
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
@@ -88,8 +99,9 @@ test("after two failures events come over a stream, from the same place on", asy
   const { rig, watched } = await blocked();
   expect(rig.client.status).toMatchObject({ state: "connected", transport: "sse" });
   const [stream] = Stream.all;
-  expect(stream!.url.pathname).toBe("/api/tasks/t/events");
-  await stream!.welcome(3);
+  expect(stream!.url.pathname).toBe("/api/events");
+  expect(stream!.url.search).toBe("?task=t");
+  await stream!.welcome(["t", 3]);
   await stream!.says("log", { message: "" }, "t", 4);
   expect(watched.offsets).toEqual([4]);
 
@@ -101,8 +113,8 @@ test("after two failures events come over a stream, from the same place on", asy
   await vi.advanceTimersByTimeAsync(5_000);
   await settle();
   const again = Stream.all.at(-1)!;
-  expect(again.url.searchParams.get("since")).toBe("e1:4");
-  await again.welcome(5);
+  expect(again.url.searchParams.get("since")).toBe("t@e1:4");
+  await again.welcome(["t", 5]);
   await again.says("log", { message: "" }, "t", 5);
   expect(watched.offsets).toEqual([4, 5]);
   expect(watched.violations).toEqual([]);
@@ -110,7 +122,7 @@ test("after two failures events come over a stream, from the same place on", asy
 
 test("publishing and commands are requests, with the token", async () => {
   const { rig } = await blocked("secret");
-  const stream = asked.find(({ path, init }) => path === "/api/tasks/t/events" && !init.method);
+  const stream = asked.find(({ path, init }) => path === "/api/events" && !init.method);
   expect(stream!.init.headers).toMatchObject({ authorization: "Bearer secret" });
   expect(Stream.all[0]!.url.searchParams.has("token")).toBe(false);
   answers["/api/tasks/t/events"] = () => Response.json({ epoch: "e1", offset: 8, duplicate: false }, { status: 201 });
@@ -123,21 +135,118 @@ test("publishing and commands are requests, with the token", async () => {
   expect(JSON.parse(command!.init.body as string)).toEqual({ command: "cancel" });
 });
 
-test("a pattern has no stream, and that is said", async () => {
-  const { rig } = await blocked();
-  const errors: string[] = [];
-  rig.client.watchPattern("*", { onError: ({ code, message }) => errors.push(`${code}: ${message}`) });
+test("all tasks share one stream, which continues everywhere when a task is added", async () => {
+  const { rig, watched } = await blocked();
+  await Stream.all[0]!.welcome(["t", 3]);
+  await Stream.all[0]!.says("log", { message: "" }, "t", 4);
+  const others = ["u", "v"].map((id) => {
+    const other = new Watched();
+    rig.client.watchTask(id, other.handlers);
+    return other;
+  });
   await settle();
-  expect(errors).toEqual(["unavailable: patterns need WebSocket, which does not get through"]);
+  const [first, second] = Stream.all;
+  expect(Stream.all).toHaveLength(2);
+  expect(first!.closed).toBe(true);
+  expect(second!.tasks).toEqual(["t", "u", "v"]);
+  expect(second!.url.searchParams.get("since")).toBe("t@e1:4");
+  await second!.welcome(["t", 5], ["u", 7], ["v", 0]);
+  await second!.says("log", { message: "" }, "t", 5, "t@e1:5,u@7,v@e1:0");
+  await second!.says("log", { message: "" }, "u", 8, "t@e1:5,u@8,v@e2:0");
+
+  // Somebody else wants a task from an earlier place, and goes again: it comes twice, and is told once.
+  rig.client.watchTask("u", { since: "e1:6" }).close();
+  await settle();
+  const third = Stream.all.at(-1)!;
+  expect(third.url.searchParams.get("since")).toBe("t@e1:5,u@e1:6,v@e2:0");
+  await third.welcome(["t", 5], ["u", 8], ["v", 0]);
+  for (const offset of [7, 8]) await third.says("log", { message: "" }, "u", offset, `t@e1:5,u@${offset},v@e2:0`);
+  await third.says("log", { message: "" }, "v", 1, "t@e1:5,u@8,v@e2:1");
+  expect([watched, ...others].map(({ offsets }) => offsets)).toEqual([[4, 5], [8], [1]]);
+  expect([watched, ...others].flatMap(({ violations }) => violations)).toEqual([]);
 });
 
-test("streams leave room for requests: of many tasks, the first four are watched, and the others are told why", async () => {
+test("a task that has had no event yet continues at its state", async () => {
+  const { rig, watched } = await blocked();
+  await Stream.all[0]!.welcome(["t", 3]);
+  rig.client.watchTask("u");
+  await settle();
+  expect(Stream.all[1]!.url.searchParams.get("since")).toBe("t@e1:3");
+  await Stream.all[1]!.welcome(["t", 5], ["u", 0]);
+  for (const offset of [4, 5]) await Stream.all[1]!.says("log", { message: "" }, "t", offset);
+  expect(watched.offsets).toEqual([4, 5]);
+  expect(watched.violations).toEqual([]);
+});
+
+test("history is only for those who want it, and no more of it", async () => {
+  const { rig, watched } = await blocked();
+  const u: number[] = [];
+  const v: number[] = [];
+  rig.client.watchTask("u", { history: 2, onEvent: ({ offset }) => u.push(offset) });
+  rig.client.watchTask("v", { history: 4, onEvent: ({ offset }) => v.push(offset) });
+  await settle();
+  const stream = Stream.all.at(-1)!;
+  expect(stream.url.searchParams.get("history")).toBe("4");
+  await stream.welcome(["t", 9], ["u", 9], ["v", 9]);
+  for (const id of ["t", "u", "v"]) for (const offset of [6, 7, 8, 9, 10]) await stream.says("log", { message: "" }, id, offset, "");
+  expect([watched.offsets, u, v]).toEqual([[10], [8, 9, 10], [6, 7, 8, 9, 10]]);
+});
+
+test("a pattern has a stream of its own, of which there are three", async () => {
+  const { rig } = await blocked();
+  const errors: string[] = [];
+  const seen: string[] = [];
+  rig.client.watchPattern("build-*", { onEvent: ({ task_id, offset }) => seen.push(`${task_id} ${offset}`) });
+  for (const tree of ["a", "b", "c"]) rig.client.watchTree(tree, { onError: ({ temporary, message }) => errors.push(`${temporary} ${message}`) });
+  await settle();
+  expect(Stream.all.map(({ url }) => url.search)).toEqual(["?task=t", "?pattern=build-*", "?tree=a", "?tree=b"]);
+  expect(errors).toEqual(["true without WebSocket a page can watch 3 patterns and trees at a time"]);
+  const stream = Stream.all[1]!;
+  await stream.welcome();
+  await stream.says("subscribed", { pattern: "build-*" }, null);
+  await stream.announces("build-1", 4, { pattern: "build-*" });
+  await stream.says("log", { message: "" }, "build-1", 5, "");
+  expect(seen).toEqual(["build-1 5"]);
+  // Its stream is not opened again when a task comes.
+  rig.client.watchTask("u");
+  await settle();
+  expect(stream.closed).toBe(false);
+});
+
+test("a task that may not be watched does not end the others", async () => {
+  const { rig, watched } = await blocked();
+  const errors: string[] = [];
+  rig.client.watchTask("secret", { onError: ({ code }) => errors.push(code) });
+  await settle();
+  const stream = Stream.all.at(-1)!;
+  await stream.welcome(["t", 3]);
+  await stream.says("unsubscribed", { task_id: "secret", reason: "forbidden" }, "secret");
+  await stream.says("log", { message: "" }, "t", 4);
+  expect(errors).toEqual(["forbidden"]);
+  expect(watched.offsets).toEqual([4]);
+  answers["/api/events"] = () => Response.json({ code: "forbidden", detail: "not yours" }, { status: 403 });
+  const alone = await blocked();
+  const none: string[] = [];
+  alone.rig.client.watchTask("x", { onError: ({ code }) => none.push(code) });
+  await settle();
+  expect(none).toEqual(["forbidden"]);
+});
+
+test("a command to a tree is answered for each task", async () => {
+  const { rig } = await blocked();
+  answers["/api/tasks/t/commands"] = () => Response.json({ tasks: [{ task_id: "t", offset: 3 }] }, { status: 202 });
+  expect(await rig.client.commandTree("t", "cancel")).toEqual([{ task_id: "t", offset: 3 }]);
+  const command = asked.find(({ init }) => init.method === "POST");
+  expect(JSON.parse(command!.init.body as string)).toEqual({ command: "cancel", tree: true });
+});
+
+test("more tasks than a stream may have are refused", async () => {
   const { rig } = await blocked();
   const refused: string[] = [];
-  for (let task = 1; task < 10; task++) rig.client.watchTask(`t${task}`, { onError: ({ temporary, message }) => refused.push(`${temporary} ${message}`) });
+  for (let task = 1; task < 66; task++) rig.client.watchTask(`t${task}`, { onError: ({ temporary, message }) => refused.push(`${temporary} ${message}`) });
   await settle();
-  expect(Stream.all).toHaveLength(4);
-  expect(refused).toEqual(Array(6).fill("true without WebSocket a page can watch 4 tasks at a time"));
+  expect(Stream.all.at(-1)!.tasks).toHaveLength(64);
+  expect(refused).toEqual(Array(2).fill("true without WebSocket a page can watch 64 tasks at a time"));
 });
 
 test("closing ends the streams", async () => {
@@ -160,7 +269,7 @@ test("a server that is away is no proxy: once WebSocket has worked, it is what i
 });
 
 test("a token that the stream is refused for is renewed as any other", async () => {
-  answers["/api/tasks/t/events"] = () => Response.json({ code: "unauthenticated", detail: "expired" }, { status: 401 });
+  answers["/api/events"] = () => Response.json({ code: "unauthenticated", detail: "expired" }, { status: 401 });
   const { rig } = await blocked("fixed");
   expect(rig.client.status).toMatchObject({ state: "closed", code: 4401, reason: "expired" });
 });

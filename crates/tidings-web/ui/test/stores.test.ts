@@ -58,11 +58,28 @@ test("after a loss the view says until when it is right", async () => {
   expect(store.getSnapshot().asOf).toBeNull();
 });
 
-test("whoever comes back to a list sees what was there, until it is announced anew", async () => {
-  const rig = scripted({ linger: 0 });
-  const store = new TasksStore(rig.client, "*");
+/** A list of all tasks, and the server's own list over HTTP. */
+function listed(pattern = "*") {
+  const server = { tasks: [] as string[], status: 200, asked: 0, answers: Promise.resolve() };
+  const fetch = async (url: URL) => {
+    server.asked++;
+    // Two pages, if there are two tasks or more.
+    const matching = server.tasks.filter((id) => id.startsWith(url.searchParams.get("prefix") ?? "") && id > (url.searchParams.get("after") ?? ""));
+    const tasks = matching.slice(0, 1).map((task_id) => ({ task_id }));
+    await server.answers;
+    return Response.json({ tasks, next: matching.length > 1 ? matching[0] : null }, { status: server.status });
+  };
+  const rig = scripted({ linger: 0, fetch: fetch as never });
+  const store = new TasksStore(rig.client, pattern);
   const ids = () => store.getSnapshot().tasks.map(({ task_id }) => task_id);
-  const stop = store.subscribe(() => {});
+  return { server, rig, store, ids, stop: store.subscribe(() => {}) };
+}
+
+/** Longer than the server may take to announce its tasks. */
+const announcing = () => vi.advanceTimersByTimeAsync(3_000);
+
+test("whoever comes back to a list sees what was there, until it is announced anew or found to be gone", async () => {
+  const { server, rig, store, ids, stop } = listed();
   rig.socket.welcome();
   for (const id of ["a", "b", "c"]) rig.socket.announced(id, 1);
   await frame();
@@ -74,9 +91,90 @@ test("whoever comes back to a list sees what was there, until it is announced an
   await frame();
   expect(ids()).toEqual(["a", "b", "c"]);
   expect(store.getSnapshot().tasks.map(({ offset }) => offset)).toEqual([1, 7, 1]);
-  store.retain(new Set(["b"]));
+  server.tasks = ["b"];
+  await announcing();
+  expect(ids()).toEqual(["b"]);
+});
+
+test("a removed task leaves the list at once, and is there again when it starts over", async () => {
+  const { server, rig, store, ids } = listed();
+  rig.socket.welcome();
+  for (const id of ["a", "b"]) rig.socket.announced(id, 3);
+  await frame();
+  rig.socket.says("unsubscribed", { task_id: "a", reason: "removed" }, "a");
   await frame();
   expect(ids()).toEqual(["b"]);
+  expect(store.getSnapshot().counts.running).toBe(1);
+  rig.socket.announced("a", 1, { epoch: "e2" });
+  await frame();
+  expect(ids()).toEqual(["a", "b"]);
+  expect(store.getSnapshot().gaps).toBe(0);
+  rig.socket.says("unsubscribed", { task_id: "b", reason: "forbidden" }, "b");
+  await announcing();
+  expect(ids()).toEqual(["a"]);
+  // Every task was announced, so nothing is asked.
+  expect(server.asked).toBe(0);
+});
+
+test("after a break, only tasks that are neither announced nor listed leave, and none for good", async () => {
+  const { server, rig, ids } = listed();
+  rig.socket.welcome();
+  for (const id of ["gone", "late", "reborn"]) rig.socket.announced(id, 3);
+  await frame();
+  rig.socket.breaks();
+  await frame();
+  let answer!: () => void;
+  server.answers = new Promise((resolve) => (answer = resolve));
+  server.tasks = ["late"];
+  const second = await rig.next();
+  second.welcome();
+  await announcing();
+  expect(ids()).toEqual(["gone", "late", "reborn"]);
+  // These begin after the server has made its list.
+  second.announced("fresh", 0);
+  second.announced("reborn", 0, { epoch: "e2" });
+  second.says("unsubscribed", { task_id: "fresh", reason: "removed" }, "fresh");
+  second.announced("fresh", 0, { epoch: "e2.1" });
+  answer();
+  await frame();
+  expect(ids()).toEqual(["fresh", "late", "reborn"]);
+  second.announced("late", 3);
+  await announcing();
+  const { asked } = server;
+  await announcing();
+  expect(server.asked).toBe(asked);
+});
+
+test("the list of a pattern has no more tasks than the pattern, and is read to its end", async () => {
+  const { server, rig, ids } = listed("b-*");
+  rig.socket.welcome();
+  for (const id of ["b-1", "b-2", "b-3"]) rig.socket.announced(id, 3, { pattern: "b-*" });
+  await frame();
+  rig.socket.breaks();
+  server.tasks = ["a", "b-1", "b-3", "c"];
+  (await rig.next()).welcome();
+  await announcing();
+  expect(server.asked).toBe(2);
+  expect(ids()).toEqual(["b-1", "b-3"]);
+});
+
+test("a list that is refused is not asked for again and again, and one that fails is", async () => {
+  for (const [status, least, most] of [[403, 1, 1], [503, 2, 99]] as const) {
+    const { server, rig, ids } = listed();
+    rig.socket.welcome();
+    rig.socket.announced("a", 3);
+    await frame();
+    rig.socket.breaks();
+    server.status = status;
+    (await rig.next()).welcome();
+    await announcing();
+    await announcing();
+    await announcing();
+    expect(server.asked).toBeGreaterThanOrEqual(least);
+    expect(server.asked).toBeLessThanOrEqual(most);
+    expect(ids()).toEqual(["a"]);
+    rig.client.close();
+  }
 });
 
 /** A log of `head` events over HTTP, of which the first `lost` are no longer retained. */

@@ -40,7 +40,7 @@ function preludes(css: string): string[] {
 /** Splits a list of selectors at its commas, but not at commas in parentheses. */
 const selectors = (prelude: string) => prelude.split(/,(?![^(]*\))/).map((selector) => selector.trim());
 
-const FILES = ["panel.css", "theme.css", "output.css", "log/log.css"];
+const FILES = ["panel.css", "theme.css", "output/output.css", "ask.css", "tree/tree.css", "log/log.css"];
 
 test.each(FILES)("%s: every selector begins with .tidings", (file) => {
   const all = preludes(readFileSync(new URL(`../src/panel/${file}`, import.meta.url), "utf8"));

@@ -1,5 +1,6 @@
-//! How a store keeps an output's text: in blocks, at places that follow from the
-//! output's extent alone. Nothing has to be searched to write, cut or delete it. Pure.
+//! The blocks in which a store keeps an output's text. The output's extent alone decides the
+//! places of its blocks, so a store writes, cuts and deletes text without a search. This module
+//! does no I/O.
 
 use std::ops::Range;
 
@@ -9,20 +10,19 @@ use super::extent::{OutputChange, OutputExtent};
 /// larger than an event.
 pub const OUTPUT_BLOCK: u64 = 1024;
 
-/// What a change does to the blocks of an output. Numbers count blocks from the
-/// beginning of the whole output.
+/// The effect of a change on the blocks of an output. Numbers count blocks from the beginning
+/// of the whole output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockPlan {
-    /// The blocks to delete: first those before the text that is kept, then those
-    /// after its end.
+    /// The blocks to delete: first those before the kept text, then those after its end.
     pub delete: [Range<u64>; 2],
-    /// The block that is written first, and how many bytes it keeps of what is there.
+    /// The first block to write, and the number of its old bytes that it keeps.
     pub first: u64,
     /// See [`first`](Self::first).
     pub keep: usize,
 }
 
-/// Returns the blocks that hold what is kept of an output.
+/// Returns the blocks that hold an output's kept text.
 pub fn blocks_of(output: &OutputExtent) -> Range<u64> {
     let first = output.start / OUTPUT_BLOCK;
     first..output.length.div_ceil(OUTPUT_BLOCK).max(first)
@@ -43,8 +43,8 @@ impl BlockPlan {
         }
     }
 
-    /// Returns the blocks to write, numbered. `kept` is the block `first` as it is
-    /// there; what is missing of it lies before the text that is kept.
+    /// Returns the blocks to write, with their numbers. `kept` is the current block `first`. Its
+    /// missing bytes lie before the kept text.
     pub fn write<'a>(
         &self,
         kept: &[u8],
@@ -70,8 +70,8 @@ pub fn kept_part(output: &OutputExtent, wanted: Range<u64>) -> Range<u64> {
     from..wanted.end.min(output.length).max(from)
 }
 
-/// Cuts `part` out of the blocks that hold it, as they were read. None if a block is
-/// missing or short.
+/// Cuts `part` out of the blocks that contain it. Returns `None` if a block is missing or
+/// short.
 pub fn cut_out(part: Range<u64>, blocks: impl Iterator<Item = Vec<u8>>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for block in blocks {

@@ -1,26 +1,27 @@
-//! Which part of each output of a task is kept, and what an event changes in it. Pure.
+//! Decides which part of each output is kept, and how an event changes it. Pure.
 //!
-//! The decisions depend on nothing but the events and the limits, so every node and
-//! every store comes to the same parts.
+//! The decisions depend only on the events and the limits. Every node and every store therefore
+//! keeps the same parts.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use tidings_protocol::{ItemId, Offset, OutputDelta, Payload};
 
-/// Outputs of one task that are kept. When there are more, those that began first are
-/// forgotten. A snapshot lists 64.
+/// The most outputs of one task that are kept. Beyond it, the oldest outputs are forgotten. A
+/// snapshot lists 64.
 pub(crate) const MAX_OUTPUTS: usize = 256;
 
-/// Bytes that an output loses beyond what it must.
+/// Bytes that a cut removes in addition to the necessary bytes.
 const CUT_AHEAD: u64 = 16 * 1024;
 
-/// How much of a task's outputs is kept outside the snapshot.
+/// How many bytes of a task's outputs are kept outside the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputLimits {
     /// Bytes of one output. A longer one loses its beginning.
     pub each: usize,
-    /// Bytes of all outputs of a task. Past it the longest lose their beginning first.
+    /// Bytes of all outputs of a task. Beyond it, the longest outputs lose their beginning
+    /// first.
     pub task: usize,
 }
 
@@ -31,11 +32,11 @@ pub struct OutputExtent {
     pub output_id: ItemId,
     /// The event that began it.
     pub began: Offset,
-    /// Where the text that is kept begins in the whole output, in bytes.
+    /// The start of the kept text in the whole output, in bytes.
     pub start: u64,
     /// The length of the whole output so far, in bytes.
     pub length: u64,
-    /// No more text will come.
+    /// True if no more text will come.
     pub complete: bool,
 }
 
@@ -45,11 +46,11 @@ impl OutputExtent {
     }
 }
 
-/// What events change in a task's outputs, in the order: outputs are forgotten, then
-/// text is written.
+/// The changes of a task's outputs. Outputs are forgotten first, and text is written
+/// afterwards.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutputChanges {
-    /// Every output that is not in `changed` is forgotten.
+    /// If true, every output that is not in `changed` is forgotten.
     pub only: bool,
     /// Outputs that are forgotten.
     pub forgotten: Vec<ItemId>,
@@ -57,25 +58,25 @@ pub struct OutputChanges {
     pub changed: Vec<OutputChange>,
 }
 
-/// What events change in one output.
+/// The change of one output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputChange {
     /// The output after the events. Text before its `start` is forgotten.
     pub output: OutputExtent,
-    /// Where `text` begins in the whole output. It replaces all text from there on,
-    /// and ends at the output's `length`.
+    /// The start of `text` in the whole output. The text replaces all text from there on, and
+    /// ends at the output's `length`.
     pub from: u64,
     /// The new text.
     pub text: Vec<u8>,
 }
 
 impl OutputChanges {
-    /// Whether nothing changes.
+    /// Returns whether nothing changes.
     pub fn is_empty(&self) -> bool {
         !self.only && self.forgotten.is_empty() && self.changed.is_empty()
     }
 
-    /// Notes that an output is now `output`, with `text` written at `from`.
+    /// Records that an output is now `output`, with `text` written at `from`.
     fn write(&mut self, output: &OutputExtent, from: u64, text: &[u8]) {
         let mut changed = self.changed.iter_mut();
         let known = changed.find(|change| change.output.output_id == output.output_id);
@@ -101,7 +102,7 @@ impl OutputChanges {
         self.forgotten.push(id.clone());
     }
 
-    /// Leaves out text that is not kept.
+    /// Removes text that is not kept.
     fn trim(&mut self) {
         for change in &mut self.changed {
             let lost = change.output.start.saturating_sub(change.from);
@@ -117,12 +118,12 @@ impl OutputChanges {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extents {
     list: VecDeque<OutputExtent>,
-    /// Bytes that are kept of all of them.
+    /// The kept bytes of all outputs.
     kept: u64,
 }
 
 impl Extents {
-    /// Outputs as a store has them.
+    /// Creates the outputs that a store has.
     pub(crate) fn stored(mut outputs: Vec<OutputExtent>) -> Self {
         outputs.sort_by(|a, b| (a.began, &a.output_id).cmp(&(b.began, &b.output_id)));
         Self {
@@ -139,14 +140,14 @@ impl Extents {
         self.list.iter().rev().find(|known| known.output_id == *id)
     }
 
-    /// Adds an output that is known from elsewhere.
+    /// Adds an output that another part of the bus knows.
     pub(crate) fn add(&mut self, output: OutputExtent) {
         self.kept += output.kept();
         self.list.push_back(output);
     }
 
-    /// Takes in the event at `offset`, and adds what it changes to `changes`. A
-    /// `task_started` that opens a `new_run` begins without the outputs of the last.
+    /// Applies the event at `offset`, and adds its changes to `changes`. A `task_started` that
+    /// opens a `new_run` starts without the outputs of the last run.
     pub(crate) fn take(
         &mut self,
         (payload, offset): (&Payload, Offset),
@@ -195,7 +196,7 @@ impl Extents {
         let length = output.length;
         let at = delta.at.unwrap_or(length);
         if at > length {
-            // Text is missing in between: what comes after it is what is kept.
+            // Text is missing in between. The output keeps only the later text.
             self.kept -= output.kept();
             (output.start, output.length) = (at, at);
         }
@@ -207,7 +208,7 @@ impl Extents {
         changes.write(output, from, new.as_bytes());
     }
 
-    /// Keeps to the limits after an output has grown.
+    /// Applies the limits after an output has grown.
     fn bound(&mut self, id: &ItemId, limits: OutputLimits, changes: &mut OutputChanges) {
         let [each, task] = [limits.each, limits.task].map(|limit| limit as u64);
         let grown = self.list.iter().rposition(|known| known.output_id == *id);
@@ -219,7 +220,7 @@ impl Extents {
         }
         while self.kept > task {
             let Some(at) = self.richest(grown) else { break };
-            // More than must be, so that it is not cut anew with each word.
+            // Cut more than necessary, so that the next words do not cut again.
             let kept = self.list[at].kept();
             let cut = self.kept - task + CUT_AHEAD.min(kept / 2);
             self.cut(at, cut.min(kept), changes);
@@ -237,8 +238,8 @@ impl Extents {
         changes.write(output, end.unwrap_or(output.length), &[]);
     }
 
-    /// The output that can best lose text: the longest one beside the one that has
-    /// grown, unless that is much longer.
+    /// Returns the output that can best lose text. This is the longest output except the one
+    /// that has grown, unless that one is much longer.
     fn richest(&self, grown: Option<usize>) -> Option<usize> {
         let kept = |at: &usize| self.list[*at].kept();
         let others = (0..self.list.len()).filter(|at| Some(*at) != grown);

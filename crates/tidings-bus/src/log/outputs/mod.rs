@@ -1,8 +1,8 @@
-//! A task's outputs, whole: what a snapshot has no room for.
+//! A task's whole outputs. A snapshot contains only a part of a long output.
 //!
-//! [`Extents`] decides which part of each output is kept. The text lies here, and in
-//! the store if there is one that keeps outputs. Text that the store has may be absent
-//! here: after a restart, or when memory was short.
+//! [`Extents`] decides which part of each output is kept. The text is in memory, and in the
+//! store if the store keeps outputs. Text that the store has may be absent from memory after a
+//! restart, or when memory was short.
 
 mod blocks;
 mod extent;
@@ -16,29 +16,29 @@ pub use blocks::{BlockPlan, OUTPUT_BLOCK, blocks_in, blocks_of, cut_out, kept_pa
 pub(crate) use extent::Extents;
 pub use extent::{OutputChange, OutputChanges, OutputExtent, OutputLimits};
 
-/// What an output costs beside its text.
+/// The bytes of an output without its text.
 const OUTPUT_OVERHEAD: usize = 128;
 
-/// Bytes of room beyond its text that an output may keep.
+/// The most spare bytes that an output's buffer may keep.
 const SLACK: usize = 16 * 1024;
 
 /// Part of an output's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputText {
-    /// Where the text that is kept begins in the whole output, in bytes.
+    /// The start of the kept text in the whole output, in bytes.
     pub start: u64,
     /// The length of the whole output so far, in bytes.
     pub length: u64,
-    /// No more will come.
+    /// True if no more text will come.
     pub complete: bool,
-    /// Where `bytes` lie in the whole output.
+    /// The place of `bytes` in the whole output.
     pub range: Range<u64>,
-    /// The bytes asked for, as far as they are kept.
+    /// The requested bytes, as far as they are kept.
     pub bytes: Vec<u8>,
 }
 
 impl OutputText {
-    /// Puts text in front that was read elsewhere and ends where this begins.
+    /// Inserts text in front that ends where the current text begins.
     pub(crate) fn put_before(&mut self, from: u64, mut bytes: Vec<u8>) {
         bytes.append(&mut self.bytes);
         self.bytes = bytes;
@@ -46,7 +46,7 @@ impl OutputText {
         self.start = self.start.min(from);
     }
 
-    /// Begins with a whole character, if the text was cut where it begins.
+    /// Starts at a whole character, if the text was cut within one.
     pub(crate) fn begin_whole(mut self) -> Self {
         if self.start > 0 && self.range.start == self.start {
             let is_inside = |byte: &&u8| **byte & 0xc0 == 0x80;
@@ -64,9 +64,9 @@ impl OutputText {
 struct Text {
     from: u64,
     bytes: VecDeque<u8>,
-    /// Where the text begins that the store was not given yet.
+    /// The start of the text that was not given to the store yet.
     unsaved: Option<u64>,
-    /// The same, of text that is on its way there.
+    /// The start of the unsaved text when the current write to the store began.
     leaving: Option<u64>,
 }
 
@@ -82,7 +82,7 @@ impl Text {
             self.bytes.clear();
         }
         self.bytes.truncate(place(from - self.from));
-        // Grown by doubling, it would take twice the limit.
+        // A buffer that doubles would take twice the limit.
         let wanted = self.bytes.len() + text.len();
         if wanted > self.bytes.capacity() {
             let room = (2 * self.bytes.capacity()).min(most).max(wanted);
@@ -113,7 +113,7 @@ fn place(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// What a store is yet to be told beside text.
+/// Changes without text that the store does not know yet.
 #[derive(Debug, Default)]
 struct Untold {
     only: bool,
@@ -125,39 +125,47 @@ struct Untold {
 pub(crate) struct Outputs {
     extents: Extents,
     texts: HashMap<ItemId, Text>,
-    /// Bytes that all of it takes.
+    /// The bytes of all outputs.
     bytes: usize,
-    /// Of a store that is written behind.
+    /// The unsaved changes, if the store is written behind.
     untold: Option<Box<Untold>>,
 }
 
-/// A part of an output, as far as it is in memory.
+/// The part of an output that is in memory.
 pub(crate) struct Part {
     pub(crate) text: OutputText,
-    /// Where the output's text in memory begins.
+    /// The start of the output's text in memory.
     pub(crate) here: u64,
-    /// What only a store may have.
+    /// The range that only a store may have.
     pub(crate) missing: Option<Range<u64>>,
 }
 
+/// Returns whether an event may change a task's whole outputs.
+pub(crate) fn changes_outputs(payload: &Payload) -> bool {
+    matches!(
+        payload,
+        Payload::OutputDelta(_) | Payload::OutputCompleted(_) | Payload::TaskStarted(_)
+    )
+}
+
 impl Outputs {
-    /// Bytes that they take.
+    /// Returns the bytes of all outputs.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns which parts are kept.
+    /// Returns the kept part of each output.
     pub(crate) fn extents(&self) -> &Extents {
         &self.extents
     }
 
-    /// The length of an output so far; none if it is not known.
+    /// Returns the current length of an output. Returns `None` if the output is not known.
     #[cfg(test)]
     pub(crate) fn length(&self, id: &ItemId) -> Option<u64> {
         self.extents.find(id).map(|output| output.length)
     }
 
-    /// Notes from here on what a store that is written behind is to be told.
+    /// Starts to record changes for a store that is written behind.
     pub(crate) fn track(&mut self) {
         self.untold.get_or_insert_default();
     }
@@ -170,8 +178,7 @@ impl Outputs {
         }
     }
 
-    /// Forgets the text that a store has, or all text if there is no store; the
-    /// lengths stay.
+    /// Forgets the text that a store has, or all text if there is no store. The lengths stay.
     pub(crate) fn forget_text(&mut self) {
         for output in self.extents.iter() {
             if let Some(text) = self.texts.get_mut(&output.output_id)
@@ -186,8 +193,7 @@ impl Outputs {
         self.count();
     }
 
-    /// Begins with the outputs of a store, at the event of a snapshot, and with the
-    /// text that the snapshot has.
+    /// Loads the outputs of a store at the event of a snapshot, with the text of the snapshot.
     pub(crate) fn seed(&mut self, stored: Vec<OutputExtent>, snapshot: &TaskSnapshot) {
         self.clear();
         self.extents = Extents::stored(stored);
@@ -214,15 +220,18 @@ impl Outputs {
         self.count();
     }
 
-    /// Takes in the event at `offset`. A `task_started` that opens a `new_run` begins
-    /// without the outputs of the last.
+    /// Applies the event at `offset`. A `task_started` that opens a `new_run` starts without the
+    /// outputs of the last run.
     pub(crate) fn take(&mut self, event: (&Payload, Offset), new_run: bool, limits: OutputLimits) {
+        if !changes_outputs(event.0) {
+            return;
+        }
         let mut changes = OutputChanges::default();
         self.extents.take(event, new_run, limits, &mut changes);
         self.write(&changes, limits);
     }
 
-    /// Takes in what was decided, and stored, before.
+    /// Applies changes that were decided and stored before.
     pub(crate) fn take_staged(
         &mut self,
         extents: Extents,
@@ -277,7 +286,7 @@ impl Outputs {
         self.bytes = texts.sum::<usize>() + known * OUTPUT_OVERHEAD;
     }
 
-    /// Takes out what the store is to be told next; none if it knows everything.
+    /// Takes the next changes for the store. Returns `None` if the store has everything.
     pub(crate) fn begin_save(&mut self) -> Option<OutputChanges> {
         let untold = self.untold.as_mut()?;
         let mut changes = OutputChanges {
@@ -307,7 +316,7 @@ impl Outputs {
         (!changes.is_empty()).then_some(changes)
     }
 
-    /// Notes what became of the changes that were taken out last.
+    /// Records the result of the changes that were taken last.
     pub(crate) fn end_save(&mut self, saved: bool) {
         let Some(untold) = &mut self.untold else {
             return;
@@ -321,7 +330,7 @@ impl Outputs {
         if saved {
             return;
         }
-        // What the store has of the rest is not known: it is told what there is.
+        // The store's state of the other outputs is not known, so send all outputs.
         untold.only = true;
         for output in self.extents.iter() {
             let text = self.texts.entry(output.output_id.clone());
@@ -333,7 +342,7 @@ impl Outputs {
         }
     }
 
-    /// Reads part of an output, or what is kept of that part.
+    /// Reads a part of an output, as far as the part is kept.
     pub(crate) fn read(&self, id: &ItemId, wanted: Range<u64>) -> Option<Part> {
         let output = self.extents.find(id)?;
         let text = self.texts.get(id);

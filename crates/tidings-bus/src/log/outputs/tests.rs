@@ -7,7 +7,7 @@ const LIMITS: OutputLimits = OutputLimits {
     task: 3_000,
 };
 
-/// Takes events as a log would, and checks what is counted along.
+/// Takes events as a log would, and checks the running counts.
 #[derive(Default)]
 struct Given {
     outputs: Outputs,
@@ -97,8 +97,8 @@ fn a_hundred_mebibytes_through_one_output_cost_no_more_than_its_limit() {
     assert!(most <= limits.each + OUTPUT_OVERHEAD, "{most}");
 }
 
-/// Whatever is published, and however saving goes, a store that applies what it is
-/// told has the text of every output.
+/// A store that applies its changes has the text of every output, for any events and any
+/// failures of saving.
 #[test]
 fn a_store_written_behind_is_told_everything() {
     let mut random = fastrand::Rng::with_seed(19);

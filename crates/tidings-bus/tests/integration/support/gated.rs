@@ -1,4 +1,4 @@
-//! A store in memory whose appends wait for permits, and fail when told to.
+//! A store in memory with appends that wait for permits, and fail on request.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,20 +16,20 @@ pub(crate) struct Gated {
     /// A permit for each append.
     pub(crate) gate: Semaphore,
     pub(crate) failing: AtomicBool,
-    /// Appends are taken, and their answers get lost.
+    /// True if appends are stored and their answers are lost.
     pub(crate) silent: AtomicBool,
-    /// A permit for each removal; as many as are wanted unless a test takes them.
+    /// The permits for removals. There are enough unless a test takes them.
     pub(crate) removals: Semaphore,
     pub(crate) panicking: AtomicBool,
     pub(crate) unavailable: AtomicBool,
     pub(crate) closed: AtomicBool,
-    /// Appends that wait for a permit.
+    /// The number of appends that wait for a permit.
     pub(crate) waiting: AtomicUsize,
-    /// Appends that had one, whatever came of them.
+    /// The number of appends that got a permit, successful or not.
     pub(crate) appends: AtomicUsize,
-    /// Tasks of each call for several.
+    /// The number of tasks in each call for several tasks.
     pub(crate) together: Mutex<Vec<usize>>,
-    /// Events of each append that was taken.
+    /// The number of events in each append that was stored.
     pub(crate) taken: Mutex<Vec<usize>>,
 }
 
@@ -51,7 +51,7 @@ impl Gated {
         })
     }
 
-    /// What it has of a task, as offsets.
+    /// Returns the offsets of the stored events of a task.
     pub(crate) async fn stored(&self, task: &str) -> Vec<u64> {
         let task = id(task);
         let events = self.inner.read(&task, Offset::FIRST, usize::MAX).await;

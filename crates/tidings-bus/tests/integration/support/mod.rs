@@ -1,4 +1,4 @@
-//! What the bus's tests share.
+//! Shared code of the bus's tests.
 
 mod gated;
 
@@ -23,7 +23,7 @@ pub(crate) fn bus() -> EventBus {
     EventBus::new(BusConfig::default()).unwrap()
 }
 
-/// A bus that keeps so many events a task.
+/// Creates a bus that keeps this many events of a task.
 pub(crate) fn keeping(max_events: u64) -> EventBus {
     EventBus::new(limited(max_events)).unwrap()
 }
@@ -50,7 +50,7 @@ pub(crate) async fn publish_to(bus: &EventBus, task: &TaskId, head: u64) {
     }
 }
 
-/// An essential event that says its number.
+/// Creates an essential event that contains its number.
 pub(crate) fn step(n: u64) -> NewEvent {
     NewEvent::agent_status(
         "agent",
@@ -59,10 +59,10 @@ pub(crate) fn step(n: u64) -> NewEvent {
     )
 }
 
-/// The next delivery; under a held clock the deadline passes once all is quiet.
+/// Returns the next delivery. Under a held clock, the deadline passes once no work is left.
 pub(crate) async fn next(subscription: &mut Subscription) -> Delivery {
     tokio::select! {
-        // First the deadline: a subscriber that nobody has woken must not look once more.
+        // Check the deadline first, because a subscriber that was not woken must not look again.
         biased;
         () = tokio::time::sleep(DEADLINE) => panic!("no delivery in time"),
         delivery = subscription.recv() => delivery.expect("a delivery before the stream's end"),
@@ -83,8 +83,8 @@ pub(crate) async fn gap(subscription: &mut Subscription) -> (Gap, Option<Arc<Tas
     }
 }
 
-/// The next delivery, which resets the position: why, after which offset it goes on,
-/// and the task's state.
+/// Returns the next delivery, which must be a reset: the reason, the offset after which the log
+/// continues, and the task's state.
 pub(crate) async fn reset(
     subscription: &mut Subscription,
 ) -> (ResetReason, u64, Arc<TaskSnapshot>) {
@@ -99,7 +99,7 @@ pub(crate) async fn reset(
     }
 }
 
-/// The offsets of the next `count` deliveries, all of them events.
+/// Returns the offsets of the next `count` deliveries, which must be events.
 pub(crate) async fn offsets(subscription: &mut Subscription, count: usize) -> Vec<u64> {
     let mut offsets = Vec::new();
     for _ in 0..count {
@@ -108,14 +108,14 @@ pub(crate) async fn offsets(subscription: &mut Subscription, count: usize) -> Ve
     offsets
 }
 
-/// Nothing comes, however long one waits. For tests with a held clock, where
-/// time passes only when nobody has anything left to do.
+/// Checks that no delivery comes. Use it with a held clock, where time passes only when no work
+/// is left.
 pub(crate) async fn quiet(subscription: &mut Subscription) {
     let waited = tokio::time::timeout(Duration::from_millis(10), subscription.recv()).await;
     assert!(waited.is_err(), "nothing was due, not {waited:?}");
 }
 
-/// Lets everybody do what they can; for tests with a held clock.
+/// Lets all tokio tasks do their work. Use it with a held clock.
 pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
@@ -136,7 +136,7 @@ pub(crate) fn check(checker: &mut Checker, delivery: &Delivery) {
     }
 }
 
-/// Checks deliveries up to and including `head`; gives the events.
+/// Checks deliveries up to and including `head`. Returns the events.
 pub(crate) async fn check_to(
     checker: &mut Checker,
     subscription: &mut Subscription,
@@ -153,7 +153,7 @@ pub(crate) async fn check_to(
     events
 }
 
-/// What is retained, as offsets.
+/// Returns the offsets of the retained events.
 pub(crate) async fn retained(bus: &EventBus, task: &TaskId) -> Vec<u64> {
     let page = bus
         .history(task, Some(Since::Start), usize::MAX)
@@ -165,7 +165,8 @@ pub(crate) async fn retained(bus: &EventBus, task: &TaskId) -> Vec<u64> {
         .collect()
 }
 
-/// A fresh seed, told to whoever reads a failure; `TIDINGS_SEED` brings one back.
+/// Returns a fresh seed and prints it for the report of a failure. `TIDINGS_SEED` repeats a
+/// seed.
 #[allow(clippy::print_stdout, reason = "a failure without its seed is lost")]
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("TIDINGS_SEED").ok();

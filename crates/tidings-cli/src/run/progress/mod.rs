@@ -1,32 +1,32 @@
-//! How far a command is, from what it shows.
+//! Reads the progress of a command from its output.
 
 mod pattern;
 mod tools;
 
 pub(super) use pattern::Pattern;
 
-/// How far a command is.
+/// The progress of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Reading {
-    /// In per cent.
+    /// The progress in per cent.
     pub(super) percent: f64,
-    /// So much of so much, where the tool counts.
+    /// The current number and the total, if the tool counts.
     pub(super) count: Option<(u32, u32)>,
-    /// The part of the work that this is about, where the tool has several.
+    /// The part of the work, if the tool has several parts.
     pub(super) stage: Option<String>,
-    /// What the tool is at, where it says.
+    /// The present item of the work, if the tool names it.
     pub(super) message: Option<String>,
     kind: Kind,
 }
 
-/// How much of the work a reading is about.
+/// The scope of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// All of it.
+    /// The whole work.
     Whole,
-    /// A loop, which may run in another one: the outermost is the topmost.
+    /// A loop, perhaps inside another one. The topmost loop is the outermost.
     Loop,
-    /// One bar. Several at a time say nothing about the whole.
+    /// One bar. Several bars at a time do not reveal the whole progress.
     Bar,
 }
 
@@ -70,13 +70,13 @@ impl Reading {
     }
 }
 
-/// Reads what a command shows. Remembers what a later line needs.
+/// Reads the output of a command, and remembers values for later lines.
 #[derive(Debug, Default)]
 pub(super) struct Recogniser {
-    /// The user's own rule. With one, no other counts.
+    /// The user's own rule. It replaces all other rules.
     pattern: Option<Pattern>,
     tools: tools::Memory,
-    /// The command tells its progress to the terminal program.
+    /// True if the command reports its progress to the terminal program.
     told_by_command: bool,
     latest: Option<Reading>,
 }
@@ -89,7 +89,7 @@ impl Recogniser {
         }
     }
 
-    /// Reads a line that stays.
+    /// Reads a line that is final.
     pub(super) fn line(&mut self, text: &str) {
         let reading = match &self.pattern {
             Some(pattern) => pattern.read(text),
@@ -98,7 +98,7 @@ impl Recogniser {
         self.take(reading);
     }
 
-    /// Reads rows that are being redrawn, the topmost first.
+    /// Reads rows that the command redraws, the topmost first.
     pub(super) fn state(&mut self, rows: &[String]) {
         let reading = match &self.pattern {
             Some(pattern) => rows.iter().find_map(|row| pattern.read(row)),
@@ -116,7 +116,7 @@ impl Recogniser {
         }
     }
 
-    /// Reads a command for the terminal program: `9;4;STATE;PERCENT` is progress.
+    /// Reads a command for the terminal program. `9;4;STATE;PERCENT` reports progress.
     pub(super) fn command(&mut self, command: &str) {
         let mut parts = command.split(';');
         if self.pattern.is_some() || parts.next() != Some("9") || parts.next() != Some("4") {
@@ -124,7 +124,7 @@ impl Recogniser {
         }
         let state = parts.next().unwrap_or_default();
         let percent = parts.next().unwrap_or_default().parse();
-        // 0 takes the bar away, 3 is one without an end.
+        // State 0 removes the bar, and state 3 is a bar without an end.
         if matches!(state, "1" | "2" | "4")
             && let Ok(percent) = percent
             && let Some(reading) = Reading::percent(percent)
@@ -134,13 +134,14 @@ impl Recogniser {
         }
     }
 
-    /// Takes the latest reading, if there is one since the last call.
+    /// Takes the latest reading, if there is a new one since the last call.
     pub(super) fn latest(&mut self) -> Option<Reading> {
         self.latest.take()
     }
 }
 
-/// Of several readings at a time the one that is about the whole, if there is one.
+/// Returns the reading about the whole work from several simultaneous readings, if
+/// there is one.
 fn outermost(mut readings: Vec<Reading>) -> Option<Reading> {
     if let Some(at) = readings
         .iter()

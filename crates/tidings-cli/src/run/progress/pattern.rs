@@ -1,4 +1,4 @@
-//! A user's own rule for progress: a regular expression.
+//! A user's own rule for progress, as a regular expression.
 
 use std::str::FromStr;
 
@@ -6,15 +6,15 @@ use regex_lite::{Captures, Regex};
 
 use super::Reading;
 
-/// One group is a percentage, two are so much of so much. A group with the name
-/// `message` is what the command is at.
+/// The rule. One group is a percentage; two groups are the current number and the
+/// total. A group with the name `message` is the present item of the work.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct Pattern {
     regex: Regex,
     message: Option<usize>,
 }
 
-/// A text is no such rule.
+/// Returned when a text is not a valid rule.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(in crate::run) enum InvalidPattern {
     #[error("{0}")]
@@ -43,15 +43,16 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    /// Reads a line; none if the rule does not apply.
+    /// Reads a line. Returns `None` if the rule does not match.
     pub(super) fn read(&self, text: &str) -> Option<Reading> {
         let captures = self.regex.captures(text)?;
         let mut numbers = (1..captures.len()).filter(|at| Some(*at) != self.message);
-        let first = number(&captures, numbers.next()?)?;
-        let reading = match numbers.next() {
-            None => Reading::percent(first)?,
+        let (first, second) = (numbers.next()?, numbers.next());
+        let reading = match second {
+            None => Reading::percent(number(&captures, first, 100.0)?)?,
             Some(second) => {
-                let total = number(&captures, second)?;
+                let first = number(&captures, first, f64::INFINITY)?;
+                let total = number(&captures, second, f64::INFINITY)?;
                 let whole = |number: f64| {
                     let text = number.to_string();
                     text.parse::<u32>().ok()
@@ -69,9 +70,31 @@ impl Pattern {
     }
 }
 
-fn number(captures: &Captures<'_>, at: usize) -> Option<f64> {
+/// Reads a number in the notation of any country: `1,234.5` and `1.234,5`. In a number
+/// such as `1,234`, the comma separates thousands, unless the number is then larger than
+/// `most`.
+fn number(captures: &Captures<'_>, at: usize, most: f64) -> Option<f64> {
     let text = captures.get(at)?.as_str();
-    text.replace([',', '_'], "").parse().ok()
+    let text = text.replace(['_', ' ', '\'', '\u{a0}', '\u{202f}'], "");
+    let with = |decimal: char, thousands: &str| -> Option<f64> {
+        let text = text.replace(thousands, "").replace(decimal, ".");
+        text.parse().ok()
+    };
+    let (commas, points) = (text.matches(',').count(), text.matches('.').count());
+    let is_decimal_comma = match (commas, points) {
+        (0, _) => points > 1,
+        (1, 0) => {
+            let may_be_thousands = text.len() - text.find(',')? == 4 && !text.starts_with("0,");
+            !may_be_thousands || with('.', ",")? > most
+        }
+        (_, 0) => false,
+        _ => text.rfind(',') > text.rfind('.'),
+    };
+    if is_decimal_comma {
+        with(',', ".")
+    } else {
+        with('.', ",")
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +120,32 @@ mod tests {
             ),
             (r"([\d,]+) of ([\d,]+)", "1,500 of 6,000", Some(25.0), None),
             (r"([\d.]+)/([\d.]+)MB", "1.5/6.0MB", Some(25.0), None),
+            (r"p=([\d.,]+)", "p=2,5", Some(2.5), None),
+            (r"p=([\d.,]+)", "p=12,25", Some(12.25), None),
+            (r"p=([\d.,]+)", "p=0,125", Some(0.125), None),
+            (r"p=([\d.,]+)", "p=12,125", Some(12.125), None),
+            (r"p=([\d.,]+)", "p=1,234.5", None, None),
+            (r"p=([\d.,]+)", "p=100,0", Some(100.0), None),
+            (r"([\d.,]+)/([\d.,]+)", "1,234.5/4,938", Some(25.0), None),
+            (r"([\d.,]+)/([\d.,]+)", "1.234,5/4.938,0", Some(25.0), None),
+            (
+                r"([\d.,]+)/([\d.,]+)",
+                "1.250.000/5.000.000",
+                Some(25.0),
+                None,
+            ),
+            (
+                r"([\d.,]+) of ([\d.,]+)",
+                "2,5 of 10,0 GB",
+                Some(25.0),
+                None,
+            ),
+            (
+                r"([\d ]+) of ([\d ]+)B",
+                "1 500 of 6 000B",
+                Some(25.0),
+                None,
+            ),
             (r"(\d+)%", "250%", None, None),
             (r"(\d+)/(\d+)", "1/0", None, None),
             (r"(\d+)%", "nothing", None, None),

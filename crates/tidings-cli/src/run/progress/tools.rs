@@ -1,11 +1,11 @@
-//! What common tools print about their progress.
+//! The progress output of common tools.
 //!
-//! Formats as the tools' own programs print them; one function a tool, and
-//! none of them takes a line that is only prose with a percentage in it.
+//! Each function reads the format of one tool, as the tool's own program prints it. No
+//! function accepts a line of prose that only contains a percentage.
 
 use super::{Kind, Reading};
 
-/// What a later line needs of an earlier one.
+/// Values from earlier lines that later lines need.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// The length of ffmpeg's input, in seconds.
@@ -13,13 +13,16 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Reads a line that stays.
+    /// Reads a line that is final.
     pub(super) fn line(&mut self, text: &str) -> Option<Reading> {
+        if !may_show_progress(text) {
+            return None;
+        }
         let text = text.trim();
         known(text).or_else(|| self.ffmpeg(text))
     }
 
-    /// Reads a row that is written over.
+    /// Reads a row that the tool overwrites.
     pub(super) fn row(&mut self, text: &str) -> Option<Reading> {
         self.line(text).or_else(|| any(text.trim()))
     }
@@ -40,7 +43,14 @@ impl Memory {
     }
 }
 
-/// The tools that are known by the form of their lines.
+/// Returns true if a line has a character that occurs in every known format. Most lines of a flood
+/// have none.
+fn may_show_progress(text: &str) -> bool {
+    let is_mark = |byte| matches!(byte, b'%' | b'/' | b':');
+    text.bytes().any(is_mark) || text.trim_start().starts_with("Progress ")
+}
+
+/// Recognises a tool by the format of its line.
 fn known(text: &str) -> Option<Reading> {
     let whole = cargo(text)
         .or_else(|| ninja(text))
@@ -96,8 +106,8 @@ fn pytest(text: &str) -> Option<Reading> {
     Reading::percent(percent.trim().parse().ok()?)
 }
 
-/// `Receiving objects:  45% (450/1000), 1.20 MiB | 2.30 MiB/s`; of another
-/// machine's work with `remote: ` before it.
+/// `Receiving objects:  45% (450/1000), 1.20 MiB | 2.30 MiB/s`. With `remote: ` in front, it is the
+/// work of another machine.
 fn git(text: &str) -> Option<Reading> {
     let text = text.strip_prefix("remote: ").unwrap_or(text);
     let (stage, rest) = text.split_once(':')?;
@@ -106,11 +116,11 @@ fn git(text: &str) -> Option<Reading> {
     let percent: f64 = percent.parse().ok()?;
     let (current, total) = (current.parse().ok()?, total.parse().ok()?);
     let reading = Reading::count(current, total, "")?;
-    // It is what it seems to be.
+    // Accept the line only if the counts confirm the percentage.
     ((reading.percent - percent).abs() <= 1.0).then(|| reading.stage(stage))
 }
 
-/// `  450K .......... .......... ..........  45% 1.20M 3s`, where wget has no terminal.
+/// `  450K .......... .......... ..........  45% 1.20M 3s`, if wget has no terminal.
 fn wget(text: &str) -> Option<Reading> {
     let mut words = text.split_whitespace();
     let offset = words.next()?.strip_suffix('K')?;
@@ -225,20 +235,22 @@ fn ratio(done: &str, total: &str) -> Option<Reading> {
     }
 }
 
-/// A percentage in a line that is written over, whatever tool it is.
+/// Reads a percentage in an overwritten line of any tool.
 fn any(text: &str) -> Option<Reading> {
     let end = text.find('%')?;
     let start = text[..end]
-        .rfind(|c: char| !c.is_ascii_digit() && c != '.')
+        .rfind(|c: char| !c.is_ascii_digit() && c != '.' && c != ',')
         .map_or(0, |at| {
             at + text[at..].chars().next().map_or(1, char::len_utf8)
         });
-    // A number that a word ends in is what is left of an earlier state.
+    let number = text[start..end].trim_start_matches(['.', ',']);
+    let start = end - number.len();
+    // A number directly after a letter is a rest of an earlier state.
     if text[..start].ends_with(char::is_alphanumeric) {
         return None;
     }
-    let reading = Reading::percent(text[start..end].parse().ok()?)?;
-    // `Reading package lists... 45%`: words before the number say of what.
+    let reading = Reading::percent(number.replace(',', ".").parse().ok()?)?;
+    // In `Reading package lists... 45%`, the words before the number name the stage.
     let stage = text[..start].trim_end_matches(|c: char| !c.is_alphanumeric());
     let is_words = stage.starts_with(char::is_alphabetic) && stage.len() <= 60;
     Some(if is_words {
@@ -248,7 +260,7 @@ fn any(text: &str) -> Option<Reading> {
     })
 }
 
-/// Seconds of `01:02:03.45`.
+/// Returns `01:02:03.45` in seconds.
 fn clock(text: &str) -> Option<f64> {
     let mut seconds = 0.0;
     for part in text.trim().split(':') {
@@ -332,6 +344,9 @@ mod tests {
             ),
             ("file.iso   45%[====>     ] 450M", 45.0),
             (" 99.9% done", 99.9),
+            (" 99,9% fertig", 99.9),
+            ("3 of 9, 45%", 45.0),
+            ("Unpacking...45%", 45.0),
             ("…7%", 7.0),
         ] {
             assert_eq!(percent(text, true), Some(expected), "{text}");

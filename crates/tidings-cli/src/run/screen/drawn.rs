@@ -1,8 +1,10 @@
-//! A screen on which the cursor moves: `vt100` draws it, and this tells what stays.
+//! A screen on which the cursor moves. `vt100` draws the screen, and this module finds
+//! the final rows.
 //!
-//! A tool that redraws goes up to the first row of its frame: the rows above stay.
-//! A row also stays when it scrolls off, when its frame was not redrawn for a while,
-//! and at the end. A row that the cursor never came back to stays at the next tick.
+//! A tool that redraws moves the cursor up to the first row of its frame. The rows
+//! above are final. A row is also final when it scrolls off, when its frame was not
+//! redrawn for a while, and at the end. If the cursor never returns to a row, the row
+//! is final at the next tick.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -15,30 +17,30 @@ use vt100::{Callbacks, Parser};
 use super::token::Token;
 use super::{Seen, Size, text};
 
-/// A frame that was not redrawn for so long is taken for done.
+/// The time after which a frame that is not redrawn counts as complete.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// What is known about a row beside its text.
+/// The state of a row, in addition to its text.
 #[derive(Debug, Clone, Default)]
 struct Row {
-    /// The text with which it was reported last.
+    /// The text of the last report of this row.
     told: Option<String>,
-    /// The cursor has come to it from below.
+    /// True if the cursor has returned to the row from below.
     live: bool,
-    /// Its line has ended.
+    /// True if the line in this row has ended.
     passed: bool,
 }
 
 pub(super) struct Drawn {
     parser: Parser<Scrolled>,
     rows: VecDeque<Row>,
-    /// When the cursor last went up.
+    /// The time at which the cursor last moved up.
     risen: Option<Instant>,
-    /// The cursor is away, and comes back to this row.
+    /// The row to which the cursor will return, while it is away.
     away_from: Option<u16>,
-    /// A part of the screen scrolls by itself.
+    /// True if a part of the screen scrolls separately.
     region: bool,
-    /// Something has changed since the state was last shown.
+    /// True if the screen has changed since the last shown state.
     changed: bool,
 }
 
@@ -72,8 +74,8 @@ fn at_least_one(number: u16) -> NonZeroU16 {
 }
 
 impl Drawn {
-    /// Makes a screen with lines, the first `told` of which were reported, and one
-    /// that was begun.
+    /// Returns a screen with these lines and one incomplete line. The first `told`
+    /// lines were already reported.
     pub(super) fn begin(
         size: Size,
         recent: &VecDeque<String>,
@@ -145,7 +147,7 @@ impl Drawn {
         }
         let before = self.row();
         let was_alternate = self.is_alternate();
-        // What is there is seen before it is written over.
+        // Show the present text before it is overwritten.
         self.show(seen);
         self.parser.process(bytes);
         self.changed = true;
@@ -169,7 +171,7 @@ impl Drawn {
         self.scrolled(seen);
     }
 
-    /// The line of the cursor ends.
+    /// Ends the line of the cursor.
     fn newline(&mut self, seen: &mut Vec<Seen>) {
         if !self.is_alternate() {
             let row = usize::from(self.row());
@@ -180,7 +182,8 @@ impl Drawn {
         self.scrolled(seen);
     }
 
-    /// Reports the lines that scroll off if the cursor goes down by so many rows.
+    /// Reports the lines that scroll off if the cursor moves down by this number of
+    /// rows.
     fn make_room(&mut self, down: usize, seen: &mut Vec<Seen>) {
         let room = self.rows.len() - 1 - usize::from(self.row()).min(self.rows.len() - 1);
         if down <= room || self.is_alternate() {
@@ -196,14 +199,14 @@ impl Drawn {
         self.settle(u16::try_from(below).unwrap_or(u16::MAX), seen);
     }
 
-    /// Reports the rows above this one that were not.
+    /// Reports all unreported rows above this one.
     fn settle(&mut self, below: u16, seen: &mut Vec<Seen>) {
         let mut line = String::new();
         let mut is_new = false;
         for row in 0..below {
             let (text, wrapped) = self.text(row);
             let known = &mut self.rows[usize::from(row)];
-            // A row that was drawn and is blank now was erased.
+            // A drawn row that is blank now was erased.
             let counts = !text.is_empty() || (known.passed && !known.live);
             is_new |= counts && known.told.as_ref() != Some(&text);
             line.push_str(&text);
@@ -224,7 +227,7 @@ impl Drawn {
         }
     }
 
-    /// Takes note of rows that have scrolled off.
+    /// Handles rows that have scrolled off.
     fn scrolled(&mut self, seen: &mut Vec<Seen>) {
         for text in std::mem::take(&mut self.parser.callbacks_mut().0) {
             let row = self.rows.pop_front().unwrap_or_default();
@@ -237,7 +240,7 @@ impl Drawn {
         }
     }
 
-    /// Reports what can change only by a new frame, and frames that were not redrawn
+    /// Reports rows that only a new frame can change, and frames that were not redrawn
     /// for a while.
     pub(super) fn tick(&mut self, now: Instant, seen: &mut Vec<Seen>) {
         if self.is_alternate() || self.away_from.is_some() {
@@ -254,10 +257,11 @@ impl Drawn {
         self.settle(below, seen);
     }
 
-    /// The end: all that is on the screen stays.
+    /// Ends the output: all rows on the screen are final.
     pub(super) fn finish(&mut self, seen: &mut Vec<Seen>) {
         if self.is_alternate() {
-            // The program did not leave it: what was below is what stays.
+            // The program did not leave the alternate screen. The rows of the main
+            // screen are final.
             self.parser.process(b"\x1b[?1049l\x1b[?47l");
             self.scrolled(seen);
         }
@@ -267,7 +271,7 @@ impl Drawn {
         self.settle(end, seen);
     }
 
-    /// Shows the rows that are being redrawn, if they have changed.
+    /// Shows the rows that the command redraws, if they have changed.
     pub(super) fn show(&mut self, seen: &mut Vec<Seen>) {
         self.show_with(false, seen);
     }
@@ -288,7 +292,7 @@ impl Drawn {
         }
     }
 
-    /// Returns the lines on the screen if nothing of it can change but by going up.
+    /// Returns the lines on the screen if only a cursor that moves up can change them.
     pub(super) fn calm(&self) -> Option<VecDeque<String>> {
         let screen = self.parser.screen();
         let (row, column) = screen.cursor_position();
@@ -314,7 +318,7 @@ impl Drawn {
         self.parser.screen().alternate_screen()
     }
 
-    /// Returns a row's text, and whether the next row continues its line.
+    /// Returns a row's text, and whether the next row continues the same line.
     fn text(&self, row: u16) -> (String, bool) {
         let screen = self.parser.screen();
         let mut contents = screen.contents_between(row, 0, row + 1, 0);
@@ -329,7 +333,8 @@ impl Drawn {
     }
 }
 
-/// Text as the model takes it. It leaves characters out that stand for none.
+/// Converts bytes for the terminal model: removes control characters, and replaces invalid
+/// bytes with `?`.
 fn printable(bytes: &[u8]) -> String {
     text(bytes).replace('\u{fffd}', "?")
 }

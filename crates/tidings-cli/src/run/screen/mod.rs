@@ -1,7 +1,7 @@
-//! Output as a person sees it: lines that stay, and a state that is redrawn.
+//! Output as a person sees it: final lines, and a state that is redrawn.
 //!
-//! As long as a stream is only text and ends of lines, each line stays. From the
-//! first cursor movement on, a model of the screen tells the two apart.
+//! While a stream only has text and line ends, each line is final. After the first
+//! cursor movement, a model of the screen separates final lines from the state.
 
 mod drawn;
 mod token;
@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use drawn::Drawn;
 use token::Token;
 
-/// The longest text without a line's end that is reported in one piece, in bytes.
+/// The longest piece of a line in one report, in bytes.
 const MAX_LINE: usize = 15 * 1024;
 
-/// What a command has put out.
+/// A part of a command's visible output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// A line, without its end and without control sequences. `goes_on`: the
-    /// next line of the stream continues it.
+    /// A line without its end and without control sequences. With `goes_on`, the next
+    /// line of the stream continues it.
     Line { text: String, goes_on: bool },
-    /// The rows that are being redrawn, the topmost first.
+    /// The rows that the command redraws, the topmost first.
     State(Vec<String>),
     /// A command for the terminal program: the text of an OSC.
     Command(String),
@@ -45,15 +45,16 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// The size of a terminal that nobody looks at.
+    /// The size of a terminal without a viewer.
     pub(super) const USUAL: Self = Self {
         rows: 24,
         columns: 80,
     };
 
-    /// The same height, and so wide that hardly a line is wrapped. A carriage return
-    /// goes back in the last row of a wrapped line only, although the tool means the
-    /// line: on a narrow screen every state of a long one would stay.
+    /// Returns a size with the same height, wide enough that few lines are wrapped. In
+    /// a wrapped line, a carriage return only returns to the start of the last row. The
+    /// tool means the start of the line. On a narrow screen, every state of a long line
+    /// would therefore stay.
     fn wide(self) -> Self {
         Self {
             columns: self.columns.max(400),
@@ -62,33 +63,34 @@ impl Size {
     }
 }
 
-/// One stream of output. A pure machine: bytes and times in, what is seen out.
+/// One stream of output. This is a pure state machine: its inputs are bytes and times,
+/// and its outputs are visible parts.
 #[derive(Debug)]
 pub(super) struct Screen {
     size: Size,
     mode: Mode,
-    /// Bytes whose meaning the next ones decide.
+    /// Bytes whose meaning depends on the next bytes.
     rest: Vec<u8>,
 }
 
 #[derive(Debug)]
 enum Mode {
-    /// Text and ends of lines so far.
+    /// Only text and line ends so far.
     Plain(Plain),
-    /// The cursor was moved.
+    /// The cursor has moved.
     Drawn(Box<Drawn>),
 }
 
 #[derive(Debug, Default)]
 struct Plain {
-    /// The line that has no end yet.
+    /// The incomplete line.
     pending: Vec<u8>,
-    /// The pending line has changed since it was last shown.
+    /// True if the incomplete line has changed since it was last shown.
     changed: bool,
-    /// The last lines, as many as a screen shows.
+    /// The last lines, as many as fit on a screen.
     recent: VecDeque<String>,
-    /// How many of them, the last ones, were not reported yet: until the next tick
-    /// the command may go up and redraw them.
+    /// The number of unreported lines at the end of `recent`. Until the next tick, the
+    /// command may move up and redraw them.
     fresh: usize,
 }
 
@@ -101,12 +103,12 @@ impl Screen {
         }
     }
 
-    /// Takes bytes as they come.
+    /// Takes the next bytes.
     pub(super) fn take(&mut self, bytes: &[u8], now: Instant) -> Vec<Seen> {
         self.read(bytes, now, false)
     }
 
-    /// Notes that bytes are missing here: what was begun does not go on.
+    /// Notes that bytes are missing here. The incomplete line ends.
     pub(super) fn cut(&mut self, now: Instant) -> Vec<Seen> {
         let mut seen = self.finish(now);
         self.mode = Mode::Plain(Plain::default());
@@ -114,7 +116,7 @@ impl Screen {
         seen
     }
 
-    /// Shows the state as it is, and the lines that were not redrawn for a while.
+    /// Shows the present state, and the lines that were not redrawn for a while.
     pub(super) fn tick(&mut self, now: Instant) -> Vec<Seen> {
         let mut seen = Vec::new();
         match &mut self.mode {
@@ -133,7 +135,7 @@ impl Screen {
         seen
     }
 
-    /// The end: what is left on the screen are lines.
+    /// Ends the output: the remaining rows on the screen are lines.
     pub(super) fn finish(&mut self, now: Instant) -> Vec<Seen> {
         let mut seen = self.read(&[], now, true);
         match &mut self.mode {
@@ -152,7 +154,7 @@ impl Screen {
         seen
     }
 
-    /// The command's terminal has another size.
+    /// Sets the new size of the command's terminal.
     pub(super) fn resize(&mut self, size: Size) {
         let size = size.wide();
         if self.size == size {
@@ -207,7 +209,7 @@ impl Screen {
         }
     }
 
-    /// Goes back to plain text if nothing on the screen can change any more.
+    /// Returns to plain text if the screen can no longer change.
     fn calm(&mut self) {
         if let Mode::Drawn(drawn) = &self.mode
             && let Some(recent) = drawn.calm()
@@ -251,7 +253,7 @@ impl Plain {
         }
     }
 
-    /// Reports lines, but for so many of the last ones.
+    /// Reports all unreported lines except this number at the end.
     fn report(&mut self, but: usize, seen: &mut Vec<Seen>) {
         while self.fresh > but {
             let line = self.recent[self.recent.len() - self.fresh].clone();
@@ -261,7 +263,7 @@ impl Plain {
     }
 }
 
-/// Text without control characters, but with tabs.
+/// Returns the text without control characters, but with tabs.
 fn text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.chars().any(|c| c.is_control() && c != '\t') {

@@ -1,4 +1,4 @@
-//! What stays, and what is a state, whatever pieces the bytes come in.
+//! Tests which lines are final and which are a state, for all ways to split the bytes.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ const SMALL: Size = Size {
     columns: 40,
 };
 
-/// Lines and states of some output, at once and byte by byte: the same lines.
+/// Returns the lines and states of some output. Feeds it at once and byte by byte, and
+/// checks that the lines are the same.
 fn seen(size: Size, output: &str) -> (Vec<String>, Vec<Vec<String>>) {
     let now = Instant::now();
     let mut screen = Screen::new(size);
@@ -89,7 +90,7 @@ fn a_line_printed_above_bars_stays_at_once() {
     let mut screen = Screen::new(SMALL);
     let mut all = screen.take(b"bar 1\n", now);
     all.extend(screen.tick(now));
-    // A first frame cannot be told from a line.
+    // A first frame cannot be distinguished from a line.
     assert_eq!(lines(&all), ["bar 1"]);
     all.extend(screen.take(b"\x1b[1A\x1b[Jmessage\nbar 2\n", now));
     all.extend(screen.tick(now));
@@ -155,7 +156,7 @@ fn a_full_screen_program_leaves_no_lines() {
 
 #[test]
 fn a_status_line_apart_is_a_state() {
-    // As apt does: the last row, outside the part that scrolls.
+    // The output of apt: the last row, outside the scrolling part.
     let mut output = String::from("\n\x1b7\x1b[1;9r\x1b8\x1b[1A");
     for step in 0..20 {
         output.push_str(&format!("\x1b7\x1b[10;1fProgress: [{step:>3}%]\x1b8"));
@@ -209,7 +210,7 @@ fn bytes_that_are_no_text_are_no_obstacle() {
     let mut screen = Screen::new(SMALL);
     assert!(screen.take(b"a\xff\xfe\x00b\n", now).is_empty());
     assert_eq!(lines(&screen.tick(now)), ["a\u{fffd}\u{fffd}b"]);
-    // Any bytes at all, at any place: nothing is worse than wrong lines.
+    // Random bytes at random places. Wrong lines are the worst result.
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..200 {
         let mut screen = Screen::new(SMALL);

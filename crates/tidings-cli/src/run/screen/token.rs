@@ -1,33 +1,33 @@
-//! Takes bytes for a terminal apart: text, ends of lines, and what moves the cursor.
+//! Splits bytes for a terminal into tokens: text, line ends and cursor movements.
 
-/// The longest sequence that is waited for. Whatever is longer is none.
+/// The longest accepted sequence, in bytes. A longer one does not count as a sequence.
 const LONGEST: usize = 4 * 1024;
 
 /// A piece of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'a> {
-    /// Characters, tabs among them. They may be no UTF-8.
+    /// Characters, including tabs. They may be invalid UTF-8.
     Text(&'a [u8]),
     /// A line feed, with the carriage returns before it.
     Newline,
-    /// The cursor goes back in its line, by carriage return or backspace.
+    /// The cursor moves back in its line, by carriage return or backspace.
     Back(&'a [u8]),
     /// A sequence that may move the cursor or erase something.
     Move(&'a [u8]),
-    /// The cursor's place is saved, to be gone back to.
+    /// The cursor's place is saved.
     Save(&'a [u8]),
-    /// The cursor goes back to the place that was saved.
+    /// The cursor returns to the saved place.
     Restore(&'a [u8]),
     /// The rest of the line is erased.
     EraseRight(&'a [u8]),
     /// A command for the terminal program: the text of an OSC.
     Command(&'a [u8]),
-    /// Something that changes no text: a colour, a bell, a mode.
+    /// A sequence that changes no text, such as a colour, a bell or a mode.
     Nothing,
 }
 
-/// Returns the token that a buffer begins with, and its length. None if the
-/// buffer ends before that is known. `last`: nothing comes after the buffer.
+/// Returns the first token of a buffer and its length. Returns `None` if the token
+/// depends on later bytes. With `last`, no bytes follow the buffer.
 pub(super) fn next(buffer: &[u8], last: bool) -> Option<(Token<'_>, usize)> {
     let first = *buffer.first()?;
     match first {
@@ -59,7 +59,8 @@ fn run(buffer: &[u8], is: impl Fn(u8) -> bool) -> usize {
     end.unwrap_or(buffer.len())
 }
 
-/// Text up to the next control character, and not up to the middle of a character.
+/// Returns the text up to the next control character. A character at the end that is
+/// incomplete is left out.
 fn text(buffer: &[u8], last: bool) -> Option<(Token<'_>, usize)> {
     let end = run(buffer, is_text);
     let end = if end == buffer.len() && !last {
@@ -70,7 +71,7 @@ fn text(buffer: &[u8], last: bool) -> Option<(Token<'_>, usize)> {
     (end > 0).then(|| (Token::Text(&buffer[..end]), end))
 }
 
-/// Returns the length of the text without a character at its end that is not complete.
+/// Returns the length of the text without an incomplete character at its end.
 pub(super) fn whole(text: &[u8]) -> usize {
     for back in 1..=text.len().min(3) {
         let at = text.len() - back;
@@ -87,7 +88,7 @@ pub(super) fn whole(text: &[u8]) -> usize {
 }
 
 fn escape(buffer: &[u8], last: bool) -> Option<(Token<'_>, usize)> {
-    // A sequence that does not end is dropped as its first byte alone.
+    // If a sequence does not end, drop only its first byte.
     let endless = (last || buffer.len() > LONGEST).then_some((Token::Nothing, 1));
     match buffer.get(1) {
         None => endless,
@@ -118,14 +119,15 @@ fn escape(buffer: &[u8], last: bool) -> Option<(Token<'_>, usize)> {
             Some(_) => Some((Token::Nothing, 3)),
         },
         Some(b'=' | b'>' | b'\\') => Some((Token::Nothing, 2)),
-        // Index, next line, reverse index, reset.
+        // In turn: index, next line, reverse index, reset.
         Some(b'D' | b'E' | b'M' | b'c') => Some((Token::Move(&buffer[..2]), 2)),
         Some(0x30..=0x7e) => Some((Token::Nothing, 2)),
         Some(_) => Some((Token::Nothing, 1)),
     }
 }
 
-/// Finds the end of a string sequence: where, and how long its terminator is.
+/// Finds the end of a string sequence. Returns its place and the length of its
+/// terminator.
 fn string_end(buffer: &[u8]) -> Option<(usize, usize)> {
     for (at, byte) in buffer.iter().enumerate() {
         match byte {
@@ -133,7 +135,7 @@ fn string_end(buffer: &[u8]) -> Option<(usize, usize)> {
             0x1b => {
                 return match buffer.get(at + 1)? {
                     b'\\' => Some((at, 2)),
-                    // It is broken off by another sequence.
+                    // Another sequence interrupts this one.
                     _ => Some((at, 0)),
                 };
             }
@@ -231,7 +233,7 @@ mod tests {
         let text = "é".as_bytes();
         assert_eq!(next(b"ab\xc3", false), Some((Token::Text(b"ab"), 2)));
         assert_eq!(next(text, false), Some((Token::Text(text), 2)));
-        // Bytes that are no UTF-8 at all are not waited for.
+        // Do not wait for the rest of bytes that are invalid UTF-8.
         assert_eq!(next(b"\xff", false), Some((Token::Text(b"\xff"), 1)));
     }
 }

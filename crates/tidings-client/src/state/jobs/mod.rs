@@ -1,4 +1,4 @@
-//! All tasks that this program does, and what the server has to be told of them.
+//! All tasks that this program performs, and the messages about them to the server.
 
 mod job;
 mod report;
@@ -25,16 +25,16 @@ pub(crate) use job::Beginning;
 use job::{Job, Wants};
 use room::Room;
 
-/// A task that this program does.
+/// The id of a task that this program performs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(u64);
 
 #[derive(Debug)]
 pub(super) struct Jobs {
     jobs: BTreeMap<JobId, Job>,
-    /// Which job a `ref` on this connection is about.
+    /// The job of each `ref` on this connection.
     sent: HashMap<u64, JobId>,
-    /// Watches that are there to tell a job its task's state, once.
+    /// Probes: watches that exist to tell a job its task's state once.
     probes: BTreeMap<WatchId, JobId>,
     room: Room,
     rng: Rng,
@@ -57,12 +57,12 @@ impl Jobs {
         self.jobs.values().map(Job::pending).sum()
     }
 
-    /// When something is due on a connection that is there.
+    /// Returns the time of the next retry or renewal on an open connection.
     pub(super) fn timeout(&self) -> Option<Instant> {
         self.jobs.values().filter_map(Job::timeout).min()
     }
 
-    /// Whether a request of this number was a job's.
+    /// Returns true if a job has sent a request with this number.
     pub(super) fn has_sent(&self, reference: u64) -> bool {
         self.sent.contains_key(&reference)
     }
@@ -78,7 +78,7 @@ impl Jobs {
         }
     }
 
-    /// Sends what may be sent, of all jobs.
+    /// Sends the reports of all jobs, as far as their windows allow.
     pub(super) fn flush_all(&mut self, max_message: usize, now: Instant, wire: &mut Wire) {
         let ids: Vec<_> = self.jobs.keys().copied().collect();
         for id in ids {
@@ -96,7 +96,7 @@ impl Jobs {
         }
     }
 
-    /// The connection is gone.
+    /// Handles the loss of the connection.
     pub(super) fn lost(&mut self, topics: &mut Topics, wire: &mut Wire) {
         self.sent.clear();
         let mut checks = Vec::new();
@@ -118,7 +118,7 @@ impl Jobs {
         self.jobs.retain(|_, job| !job.is_done());
     }
 
-    /// What the probe of some job has been told; none if no probe has anything.
+    /// Takes the next update of any probe. Returns none if no probe has an update.
     fn probed(
         &mut self,
         topics: &mut Topics,
@@ -138,8 +138,7 @@ impl Jobs {
 }
 
 impl State {
-    /// Begins a task that this program does. The request is answered when the
-    /// server has accepted the start.
+    /// Begins a task. The request is answered when the server has accepted the start.
     pub(crate) fn begin(
         &mut self,
         beginning: Beginning,
@@ -164,7 +163,7 @@ impl State {
         (id, start)
     }
 
-    /// Reports. Nothing comes of it but a count of what was lost.
+    /// Reports without an answer. A lost report is only counted.
     pub(crate) fn report(&mut self, id: JobId, event: NewEvent, now: Instant) {
         let event_type = event.event_type.clone();
         let max_message = self.max_message();
@@ -185,10 +184,11 @@ impl State {
         }
     }
 
-    /// Reports, for a program that wants to know what comes of it.
+    /// Reports, and lets the program wait for the answer.
     ///
     /// # Errors
-    /// There is no room, the event is too large, or nothing is reported any more.
+    /// Returns an error if there is no room, the event is too large, or the job has
+    /// ended.
     pub(crate) fn try_report(
         &mut self,
         id: JobId,
@@ -209,10 +209,10 @@ impl State {
         Ok(answer)
     }
 
-    /// Reports what must not be lost, an answer to a command. Room is kept for it.
+    /// Reports an answer to a command. It must not be lost, so it always has room.
     ///
     /// # Errors
-    /// Nothing is reported any more.
+    /// Returns an error if the job has ended.
     pub(crate) fn reply(
         &mut self,
         id: JobId,
@@ -226,10 +226,11 @@ impl State {
         Ok(answer)
     }
 
-    /// Ends a task. Room is kept for that.
+    /// Ends a task. The end always has room.
     ///
     /// # Errors
-    /// It has ended before, its start was refused, or the client has stopped.
+    /// Returns an error if the task has ended before, its start was refused, or the
+    /// client has stopped.
     pub(crate) fn end(
         &mut self,
         id: JobId,
@@ -244,14 +245,16 @@ impl State {
         Ok(answer)
     }
 
-    /// Nobody holds the task any more. If it has not ended it ends with this event.
+    /// Handles the drop of a task by the program. If the task has not ended, it ends
+    /// with this event.
     pub(crate) fn leave(&mut self, id: JobId, event: NewEvent, now: Instant) {
         let Some(job) = self.jobs.jobs.get_mut(&id) else {
             return;
         };
         job.left = true;
         if !job.has_ended() {
-            // Refused if the task was never this program's: then it has no end to tell.
+            // The end is refused if the task never belonged to this program. Then no
+            // end needs reporting.
             let _ = self.end(id, event, now);
         }
         self.flush_job(id, now);
@@ -260,7 +263,7 @@ impl State {
         }
     }
 
-    /// What of a task's reports was lost so far.
+    /// Returns the losses among a task's reports so far.
     pub(crate) fn losses(&self, id: JobId) -> Losses {
         let job = self.jobs.jobs.get(&id);
         job.map(|job| job.losses().clone()).unwrap_or_default()
@@ -273,7 +276,7 @@ impl State {
         }
     }
 
-    /// The server has answered something of a job's.
+    /// Handles the server's answer to a request of a job.
     pub(super) fn job_answered(
         &mut self,
         reference: u64,
@@ -293,7 +296,7 @@ impl State {
         self.flush_job(id, now);
     }
 
-    /// Tells jobs what their probes were told.
+    /// Passes the updates of the probes to their jobs.
     pub(super) fn serve_probes(&mut self, now: Instant) {
         while let Some((watch, id, state)) = self.jobs.probed(&mut self.topics) {
             self.jobs.probes.remove(&watch);
@@ -310,12 +313,12 @@ impl State {
 }
 
 impl Jobs {
-    /// Bytes of the largest report that is on its way.
+    /// Returns the size of the largest report in flight, in bytes.
     pub(super) fn largest(&self) -> Option<usize> {
         self.jobs.values().filter_map(Job::largest).max()
     }
 
-    /// Refuses the largest report that is on its way.
+    /// Refuses the largest report in flight.
     pub(super) fn refuse_largest(&mut self, wire: &mut Wire) {
         if let Some(job) = self.jobs.values_mut().max_by_key(|job| job.largest()) {
             job.refuse_largest(&mut self.room, wire);

@@ -1,26 +1,28 @@
-//! A report of a task that waits for the server, and what may be done to it meanwhile.
+//! A report that waits for the server's answer. While it waits, it may be merged, split
+//! or dropped.
 
 use serde_json::Value;
 use tidings_protocol::{Data, EventClass, EventType, NewEvent};
 
 use super::super::RequestId;
 
-/// Bytes of data that adjacent reports are gathered into.
+/// The largest data, in bytes, that adjacent reports are merged into.
 const MAX_GATHERED: usize = 16 * 1024;
 
-/// Bytes of a message beside the event's data: names, ids, the producer's stamp.
+/// The bytes of a message in addition to the event's data: names, ids and the producer
+/// stamp.
 pub(super) const ENVELOPE: usize = 1_024;
 
-/// Where a report is on its way.
+/// The progress of a report on its way to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// It waits to be sent.
+    /// The report waits to be sent.
     Waits,
-    /// It was sent on this connection under this `ref`.
+    /// The report was sent on this connection under this `ref`.
     Sent(u64),
-    /// The server has accepted it, and an earlier one was not answered yet.
+    /// The server has accepted this report, but has not answered an earlier one yet.
     Accepted,
-    /// The server wants it again, after those before it.
+    /// The report must be sent again, after the reports before it.
     Back,
 }
 
@@ -28,12 +30,13 @@ pub(super) enum Way {
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) event: NewEvent,
-    /// Bytes that it takes of the room for reports; none: room was kept for it.
+    /// The bytes that the report takes from the room for reports. None if its room was
+    /// reserved.
     pub(super) bytes: Option<usize>,
-    /// The request whose answer somebody waits for.
+    /// The request whose answer the program waits for.
     pub(super) answer: Option<RequestId>,
     pub(super) way: Way,
-    /// The task's end.
+    /// True if this report is the task's end.
     pub(super) is_end: bool,
 }
 
@@ -48,17 +51,17 @@ impl Report {
         }
     }
 
-    /// Whether this report may give way to a newer one.
+    /// Returns true if this report may be dropped for a newer one.
     pub(super) fn may_be_dropped(&self) -> bool {
         self.way == Way::Waits
             && self.bytes.is_some()
             && self.event.event_type.class() != EventClass::Essential
     }
 
-    /// Takes a newer event into this report, as a server does for a subscriber
-    /// that lags: the latest of each field of adjacent progress, all text of
-    /// adjacent deltas. Returns the bytes by which it grew, or none if the two
-    /// cannot be one.
+    /// Merges a newer event into this report, as a server does for a subscriber that
+    /// lags. Adjacent progress keeps the latest value of each field, and adjacent
+    /// deltas keep all text. Returns the number of bytes that the report grew by.
+    /// Returns none if the two cannot be merged.
     pub(super) fn absorb(&mut self, newer: &NewEvent, max_message: usize) -> Option<usize> {
         let (old, new) = (&self.event, newer);
         let plain = |event: &NewEvent| event.event_id.is_none() && event.producer.is_none();
@@ -105,8 +108,8 @@ impl Report {
     }
 }
 
-/// Makes an event fit into a message: the text of a log is cut, a delta becomes
-/// several. Gives the event back as it is if it cannot be made to fit.
+/// Makes an event fit into a message. The text of a log is cut, and a delta is split.
+/// Returns the event unchanged if it cannot be made to fit.
 pub(super) fn fit(event: NewEvent, max: usize) -> Vec<NewEvent> {
     let room = max.saturating_sub(ENVELOPE);
     if event.data.as_str().len() <= room {
@@ -144,7 +147,7 @@ pub(super) fn fit(event: NewEvent, max: usize) -> Vec<NewEvent> {
     vec![with(format!("{first}… [{cut} bytes cut]"))]
 }
 
-/// Parts of a text that have at most `room` bytes each as JSON.
+/// Splits a text into parts of at most `room` bytes each, measured as JSON.
 fn parts(text: &str, room: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut from, mut bytes) = (0, 0);

@@ -1,6 +1,6 @@
-//! How much may wait for the server's answers.
+//! Limits the reports that wait for the server's answers.
 
-/// Counts what waits, and how many bytes that has.
+/// Counts the waiting reports and their bytes.
 #[derive(Debug)]
 pub(super) struct Room {
     max: usize,
@@ -19,7 +19,8 @@ impl Room {
         }
     }
 
-    /// Whether there is room. The first fits whatever its size, or it never would.
+    /// Returns true if there is room. The first report fits at any size; otherwise it
+    /// could never be sent.
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.count == 0 || (self.count < self.max && self.bytes + bytes <= self.max_bytes)
     }
@@ -29,13 +30,13 @@ impl Room {
         self.bytes += bytes;
     }
 
-    /// Counts bytes that something takes beside those before. When it becomes
-    /// smaller, what it took is given back with it.
+    /// Counts bytes that a counted report takes in addition. The report gives them back
+    /// together with its other bytes.
     pub(super) fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
-    /// Gives back what something took; none if room was kept for it.
+    /// Gives back a report's bytes. None if its room was reserved.
     pub(super) fn give(&mut self, bytes: Option<usize>) {
         if let Some(bytes) = bytes {
             self.count -= 1;

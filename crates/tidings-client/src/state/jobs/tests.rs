@@ -1,4 +1,4 @@
-//! Tasks of this program against a server that is written down word for word.
+//! Tests tasks of this program against a scripted server.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::error::{CommandError, Loss, ReceiptError};
 use crate::publish::Acknowledged;
 use crate::state::{Input, Output, RequestId, State};
 
-/// A client and what it was told to do.
+/// A client and the outputs of its state machine.
 struct Bench {
     state: State,
     now: Instant,
@@ -23,12 +23,12 @@ struct Bench {
     epoch: Epoch,
     answers: Vec<(RequestId, Result<Acknowledged, ReceiptError>)>,
     sent: Vec<Value>,
-    /// What the greeting says.
+    /// The message limit in the server's greeting.
     max_message_bytes: Option<usize>,
 }
 
 impl Bench {
-    /// A client that the server has greeted.
+    /// Returns a client that has received the server's greeting.
     fn new(config: ClientConfig) -> Self {
         let mut bench = Self::connecting(config);
         bench.greet();
@@ -77,7 +77,8 @@ impl Bench {
         }
     }
 
-    /// What was sent since the last look: publishes by type and number, other messages by type.
+    /// Returns the messages since the last call: publishes by type and number, other messages by
+    /// type.
     fn sent(&mut self) -> Vec<Value> {
         self.drain();
         std::mem::take(&mut self.sent)
@@ -127,7 +128,7 @@ impl Bench {
         self.said(ControlMessage::error(Some(reference(sent)), code, "no"));
     }
 
-    /// Accepts all that is sent until nothing is any more; gives its types.
+    /// Accepts all sent reports until the client sends no more. Returns their types.
     fn accept_all(&mut self) -> Vec<String> {
         let mut types = Vec::new();
         loop {
@@ -150,7 +151,7 @@ impl Bench {
         self.drain();
     }
 
-    /// The connection breaks, and the next one is there.
+    /// Breaks the connection and opens the next one.
     fn reconnect(&mut self) {
         let loss = Loss::Closed {
             code: None,
@@ -164,7 +165,7 @@ impl Bench {
         self.greet();
     }
 
-    /// Answers the question for the task's state.
+    /// Answers the request for the task's state.
     fn tell_state(&mut self, asked: &Value, status: TaskStatus, run: u32) {
         let task_id: TaskId = "t".parse().unwrap();
         let mut snapshot = TaskSnapshot::new(task_id.clone(), self.epoch.clone());
@@ -177,6 +178,7 @@ impl Bench {
             offset: snapshot.offset,
             recovered: false,
             snapshot: std::sync::Arc::new(snapshot),
+            permissions: None,
         };
         self.said(ControlMessage::subscribed(
             Some(reference(asked)),
@@ -478,7 +480,7 @@ fn a_message_that_the_server_hangs_up_over_is_refused_and_the_rest_goes_on() {
 fn the_greeting_says_how_large_a_message_may_be() {
     let mut bench = Bench::connecting(ClientConfig::default());
     bench.max_message_bytes = Some(8 * 1024);
-    // Taken before the limit was known: cut, or refused by itself.
+    // These reports were taken before the limit was known. Each is cut or refused on its own.
     let (job, _) = bench.begin(None);
     bench.report(job, NewEvent::log("x".repeat(20_000)));
     bench.report(job, NewEvent::output_delta("o", "y".repeat(20_000)));
@@ -497,7 +499,7 @@ fn the_greeting_says_how_large_a_message_may_be() {
     let refused: Vec<_> = refused.collect();
     assert_eq!(refused, [&EventType::Artifact, &EventType::TaskCompleted]);
 
-    // A larger limit is made use of.
+    // The client uses a larger limit.
     bench.max_message_bytes = Some(1024 * 1024);
     bench.reconnect();
     let (job, _) = bench.begin(None);
@@ -513,15 +515,16 @@ fn a_command_that_is_too_large_is_refused_and_never_ends_the_client() {
         task_id: "t".parse().ok(),
         command: "go".into(),
         args: Data::from_value(json!({ "x": "y".repeat(bytes) })).ok(),
+        tree: false,
     };
-    // Not known yet to be too large: it is told when it is to be sent.
+    // The limit is not known yet, so the client refuses this request only when it sends it.
     let early = bench.state.ask(go(70_000));
     assert!(early.is_ok());
     bench.greet();
     assert!(!bench.types().contains(&"command".to_owned()));
     let late = bench.state.ask(go(70_000));
     assert!(matches!(late, Err(CommandError::TooLarge { .. })));
-    // A server that accepts less than it says.
+    // This server accepts less than its greeting says.
     bench.state.ask(go(60_000)).unwrap();
     bench.drain();
     let (code, reason) = (Some(1009), String::new());

@@ -1,4 +1,4 @@
-//! The life of the connection: when to connect, when to give it up, when to stop.
+//! The life of the connection: connecting, closing after silence, and stopping.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::config::ClientConfig;
 use crate::defaults::{BACKOFF_FLOOR, STABLE_AFTER};
 use crate::error::{Loss, Stopped};
 
-/// How the client and its server stand.
+/// The state of the connection between a client and its server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Status {
-    /// A first or a next attempt is being made.
+    /// The client is connecting.
     Connecting,
-    /// There is a connection, and the server has greeted.
+    /// The client is connected, and the server has sent its greeting.
     Connected,
-    /// The next attempt comes at its time, or when there is a token.
+    /// The connection was lost. The client waits for its next attempt, or for a token.
     Waiting(Loss),
-    /// There will be no attempt any more.
+    /// The client has stopped and will not connect again.
     Stopped(Stopped),
 }
 
 #[derive(Debug)]
 pub(super) enum Link {
-    /// Until the next attempt; none: until there is a token.
+    /// Waiting for the next attempt. Without a time, the client waits for a token.
     Waiting {
         until: Option<Instant>,
         because: Option<Loss>,
@@ -45,18 +45,19 @@ pub(super) enum Link {
 #[derive(Debug)]
 pub(super) struct Open {
     since: Instant,
-    /// The token that the server was last shown on this connection.
+    /// The last token that the client has shown on this connection.
     shown: Option<Secret>,
     greeted: bool,
-    /// When the server last answered something of ours: proof of both directions.
+    /// The time of the last answer to a request of this client. An answer proves that
+    /// both directions work.
     proven: Instant,
     pinged: bool,
     farewell: Option<Farewell>,
-    /// The last error that was about no request: why a close may follow.
+    /// The last error without a request. It may explain a close that follows.
     complaint: Option<ErrorCode>,
 }
 
-/// What the server said before it closed.
+/// The server's last message before it closed the connection.
 #[derive(Debug)]
 struct Farewell {
     reason: String,
@@ -69,10 +70,11 @@ pub(super) struct Lifeline {
     pub(super) link: Link,
     backoff: Backoff,
     token: Option<Secret>,
-    /// The token that the server has refused: it is not shown again.
+    /// The token that the server has refused. The client does not show it again.
     refused: Option<(Option<Secret>, Stopped)>,
     has_source: bool,
-    /// When the token source was asked, while its answer is awaited.
+    /// The time at which the token source was asked, while the client waits for its
+    /// answer.
     asked: Option<Instant>,
 }
 
@@ -110,7 +112,7 @@ impl Lifeline {
         }
     }
 
-    /// Without another token there is no use in connecting.
+    /// Returns true if the client needs another token before it can connect.
     fn wants_token(&self) -> bool {
         self.refused.is_some() || (self.token.is_none() && self.has_source)
     }
@@ -122,7 +124,8 @@ impl Lifeline {
         }
     }
 
-    /// The server has answered something, if `answer`.
+    /// Records that the server has sent a message. With `answer`, the message answers a
+    /// request.
     pub(super) fn proven(&mut self, answer: bool, now: Instant) {
         if let Some(open) = self.open().filter(|_| answer) {
             open.proven = now;
@@ -147,19 +150,19 @@ impl Lifeline {
     }
 }
 
-/// What a loss asks for.
+/// The next step after a loss.
 enum Next {
-    /// Another attempt, at the earliest after this.
+    /// Try again, after this pause at the earliest.
     Retry(Duration),
-    /// Another token first.
+    /// Get another token first.
     Token(Stopped),
-    /// Another attempt without the message that was too large.
+    /// Try again without the message that was too large.
     TooLarge(Stopped),
     Stop(Stopped),
 }
 
 impl State {
-    /// Whether the server has greeted: what is sent now is heard.
+    /// Returns true if the server has sent its greeting.
     pub(crate) fn is_connected(&self) -> bool {
         matches!(&self.lifeline.link, Link::Open(open) if open.greeted)
     }
@@ -183,12 +186,12 @@ impl State {
         }
     }
 
-    /// The token to show.
+    /// Returns the token to show.
     pub(crate) fn token(&self) -> Option<&Secret> {
         self.lifeline.token.as_ref()
     }
 
-    /// Begins: the first attempt, or the first token.
+    /// Starts the client: makes the first attempt, or asks for the first token.
     pub(crate) fn start(&mut self, now: Instant) {
         if self.lifeline.wants_token() {
             self.ask_for_token(now);
@@ -216,13 +219,13 @@ impl State {
         self.wire.output(Output::Status);
     }
 
-    /// The program closes the client.
+    /// Stops the client at the program's request.
     pub(crate) fn close(&mut self) {
         self.stop(&Stopped::Closed);
     }
 
-    /// The program has another token. While an attempt is under way with the token
-    /// before, the server is told of this one as soon as it has greeted.
+    /// Replaces the token. If an attempt with the old token is under way, the client
+    /// sends the new token after the greeting.
     pub(crate) fn set_token(&mut self, token: Secret, now: Instant) {
         let waited =
             matches!(self.lifeline.link, Link::Waiting { .. }) && self.lifeline.wants_token();
@@ -235,7 +238,7 @@ impl State {
         }
     }
 
-    /// Shows the server the token, unless it is the one that it was shown last.
+    /// Sends the token to the server, unless the server has it already.
     fn authenticate(&mut self) {
         let token = self.lifeline.token.clone();
         let Some(open) = self.lifeline.open().filter(|open| open.shown != token) else {
@@ -288,7 +291,7 @@ impl State {
         }
         let wants_token = self.lifeline.wants_token();
         match &mut self.lifeline.link {
-            // The source has no answer, or it is time to ask it again.
+            // The source has not answered, or it is time to ask again.
             Link::Waiting { until: None, .. } => self.refreshed(None, now),
             Link::Waiting { .. } if wants_token => self.ask_for_token(now),
             Link::Waiting { .. } => self.attempt(now),
@@ -342,7 +345,7 @@ impl State {
         self.jobs.lost(&mut self.topics, &mut self.wire);
         match next {
             Next::Stop(stopped) => self.stop(&stopped),
-            // Not the token that the program has given meanwhile.
+            // The refused token is not the token that the program has set meanwhile.
             Next::Token(_) if self.lifeline.token.is_some() && self.lifeline.token != shown => {
                 let pause = self.lifeline.backoff.pause();
                 self.wait(pause, loss, now);
@@ -359,8 +362,8 @@ impl State {
                 self.wait(pause, loss, now);
             }
             Next::Retry(least) => {
-                // What the server asks for counts, but a connection that never
-                // lasts is no reason to hurry.
+                // Wait at least as long as the server asks. A connection that never
+                // lasts must not shorten the pause.
                 let pause = if least == Duration::ZERO || !stable {
                     self.lifeline.backoff.pause().max(least)
                 } else {
@@ -371,9 +374,9 @@ impl State {
         }
     }
 
-    /// The server has closed the connection over a message that was too large:
-    /// refuses the largest publish on its way. A command on its way is not sent again
-    /// anyhow. False if there is neither.
+    /// Refuses the largest publish in flight, because the server closed the connection
+    /// over a message that was too large. A command in flight is never sent again.
+    /// Returns false if neither is in flight.
     fn refuse_largest(&mut self) -> bool {
         let (publish, report) = (self.outbox.largest(), self.jobs.largest());
         if publish.is_none() && report.is_none() {
@@ -396,7 +399,7 @@ impl State {
         self.wire.output(Output::Status);
     }
 
-    /// The token source has answered; without a token it is asked again later.
+    /// Handles the token source's answer. Without a token, the client asks again later.
     pub(super) fn refreshed(&mut self, token: Option<Secret>, now: Instant) {
         let waits = matches!(self.lifeline.link, Link::Waiting { .. });
         if !waits || !self.lifeline.wants_token() {
@@ -413,7 +416,7 @@ impl State {
             return;
         };
         match self.lifeline.refused.take() {
-            // The same again would be refused again.
+            // The server would refuse the same token again.
             Some((Some(refused), stopped)) if refused == token => self.stop(&stopped),
             _ => {
                 self.lifeline.token = Some(token);
@@ -448,7 +451,7 @@ fn next(loss: &Loss, open: Option<&Open>) -> Next {
     if let Some(farewell) = farewell {
         return match farewell.reconnect {
             Reconnect::Never => match complaint {
-                // A proxy has swallowed the close code.
+                // A proxy has removed the close code.
                 Some(ErrorCode::Unauthenticated) => Next::Token(Stopped::Unauthenticated),
                 Some(ErrorCode::Forbidden) => Next::Token(Stopped::Forbidden),
                 _ => Next::Stop(Stopped::Dismissed {

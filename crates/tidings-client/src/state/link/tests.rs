@@ -1,4 +1,4 @@
-//! When a client connects, waits and stops.
+//! Tests when a client connects, waits and stops.
 
 use super::*;
 use crate::state::Input;
@@ -27,7 +27,7 @@ fn asks_to_connect(state: &mut State) -> bool {
         .any(|output| matches!(output, Output::Connect(_)))
 }
 
-/// A client that the server has greeted.
+/// Returns a client that has received the server's greeting.
 fn greeted(token: Option<&str>, has_source: bool, now: Instant) -> State {
     let config = ClientConfig::default().seed(1);
     let mut state = State::new(config, token.map(Secret::from), has_source);
@@ -142,7 +142,7 @@ fn a_refused_token_is_not_shown_again() {
             vec![Input::Lost(Loss::Refused { status: 403 })],
             Stopped::Forbidden,
         ),
-        // The close code was swallowed on the way.
+        // A proxy has removed the close code.
         (
             vec![
                 said(complaint(ErrorCode::Unauthenticated)),
@@ -192,7 +192,7 @@ fn a_source_gives_another_token_or_ends_it() {
     state.handle(Input::Token(Some("old".into())), now);
     assert_eq!(state.stopped(), Some(&Stopped::Unauthenticated));
 
-    // The source was away: it is asked again, and the old token not shown.
+    // The source failed. The client asks it again and does not show the old token.
     let mut state = refused();
     state.handle(Input::Token(None), now);
     outputs(&mut state);
@@ -209,7 +209,8 @@ fn a_source_gives_another_token_or_ends_it() {
     assert!(asks_to_connect(&mut state));
 }
 
-/// The tokens that are shown with the next attempt and on the connection.
+/// Returns the tokens that the client shows with the next attempt and on the
+/// connection.
 fn shown(state: &mut State) -> Vec<String> {
     let token = |output: Output| match output {
         Output::Connect(token) => Some(token?.reveal().to_owned()),
@@ -302,7 +303,7 @@ fn silence_is_probed_and_then_taken_for_a_loss() {
         matches!(sent.as_slice(), [Output::Send(text)] if text.contains("ping")),
         "{sent:?}"
     );
-    // Heartbeats show that one direction works, an answer that both do.
+    // A heartbeat proves that one direction works. An answer proves both.
     state.handle(said(ControlMessage::heartbeat([])), now + timeout / 2);
     assert_eq!(state.poll_timeout(), Some(now + timeout));
     let answered = now + timeout / 2 + Duration::from_secs(1);

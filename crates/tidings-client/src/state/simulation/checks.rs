@@ -1,9 +1,9 @@
-//! What must hold at the end.
+//! Checks the invariants at the end of a run.
 
 use super::*;
 
-/// In the log of a task that clients do, every report is of the worker that has
-/// started the run, in order and once, and one end ends it.
+/// Checks the log of each task that clients perform. All reports of a run come from the
+/// worker that started it, in order and once. One end ends the run.
 pub(super) async fn check_jobs(node: &Node) {
     for task in JOBS {
         let task = TaskId::new(task).unwrap();
@@ -14,7 +14,7 @@ pub(super) async fn check_jobs(node: &Node) {
         else {
             continue;
         };
-        // What is no longer retained is not known; then neither is the worker.
+        // If the start is no longer retained, the worker is not known.
         let mut run: Option<(String, Option<u64>)> = None;
         let mut over = false;
         for event in page.events {
@@ -54,8 +54,8 @@ pub(super) async fn check_jobs(node: &Node) {
     }
 }
 
-/// The network heals and programs take what there is, until nothing moves any
-/// more. Then everyone must be at the head of everything.
+/// Heals the network and lets programs take their updates until nothing changes. Then
+/// every watch must be at the head of every log.
 pub(super) async fn finish(
     node: &Node,
     clients: &mut [Client],
@@ -95,7 +95,7 @@ pub(super) async fn finish(
             moved |= client.net.as_ref().is_some_and(|net| net.stalled);
         }
         check_jobs(node).await;
-        // Pings and heartbeats go on for ever; what they bring about must not.
+        // Pings and heartbeats never stop. They must not cause changes.
         quiet = if moved { 0 } else { quiet + 1 };
         tokio::time::advance(Duration::from_millis(600)).await;
     }
@@ -112,6 +112,7 @@ pub(super) async fn finish(
                 let wanted = match &watch.target {
                     Target::Task(own) => *own == task,
                     Target::Pattern(pattern) => pattern.matches(&task),
+                    Target::Tree(_) => unreachable!("not asked for"),
                 };
                 let Some(truth) = node.bus.snapshot(&task).filter(|_| wanted) else {
                     continue;
@@ -130,7 +131,7 @@ pub(super) async fn finish(
                 }
             }
             for (task, followed) in &watch.tasks {
-                // A task without events is there as long as a watch names it.
+                // A task without events exists as long as a watch names it.
                 let offset = followed.state.state().map_or(0, |state| state.offset.get());
                 assert!(
                     offset == 0 || node.bus.snapshot(task).is_some(),

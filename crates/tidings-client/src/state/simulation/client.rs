@@ -6,13 +6,13 @@ pub(super) struct Client {
     pub(super) number: usize,
     pub(super) state: State,
     pub(super) net: Option<Net>,
-    /// It has asked to connect, and the network has not answered.
+    /// True if the client has asked to connect and the network has not answered.
     pub(super) connecting: bool,
-    /// The token that it has shown last.
+    /// The last token that the client has shown.
     pub(super) shown: Option<String>,
-    /// The token that a server has refused last.
+    /// The last token that a server has refused.
     pub(super) refused: Option<String>,
-    /// It has asked its source for a token.
+    /// True if the client has asked its source for a token.
     pub(super) wants_token: bool,
     pub(super) watches: BTreeMap<WatchId, SimWatch>,
     pub(super) waiting: BTreeMap<RequestId, (TaskId, EventId)>,
@@ -22,14 +22,14 @@ pub(super) struct Client {
     pub(super) asked: BTreeSet<RequestId>,
 }
 
-/// A task that the program of a client does.
+/// A task that the program of a client performs.
 pub(super) struct SimJob {
     pub(super) id: JobId,
     pub(super) mark: String,
     pub(super) reports: u64,
 }
 
-/// The tasks that clients do, and contend for.
+/// The tasks that clients perform and compete for.
 pub(super) const JOBS: [&str; 2] = ["j-1", "j-2"];
 
 pub(super) fn own(event_type: &str, data: serde_json::Value) -> NewEvent {
@@ -59,7 +59,7 @@ impl Client {
         }
     }
 
-    /// The program begins a task, reports on one, or ends one.
+    /// Lets the program begin a task, report on one, or end one.
     pub(super) fn work(&mut self, rng: &mut Rng, ledger: &mut Ledger) {
         let now = Instant::now();
         if self.jobs.is_empty() || rng.u8(..6) == 0 && self.jobs.len() < 3 {
@@ -149,7 +149,8 @@ impl Client {
                 Output::Acknowledged(id, answer) => {
                     assert!(self.answered.insert(id), "answered twice");
                     self.asked.remove(&id);
-                    // Else a start, or an end: told by the program, or by a drop.
+                    // Other requests are a start or an end, which the program has sent
+                    // or a drop has caused.
                     let Some((task, event_id)) = self.waiting.remove(&id) else {
                         continue;
                     };
@@ -158,7 +159,9 @@ impl Client {
                         ledger.seen(&task, &published.epoch, &event_id, offset);
                     }
                 }
-                Output::Commanded(..) => unreachable!("not asked for"),
+                Output::Commanded(..) | Output::TreeCommanded(..) => {
+                    unreachable!("not asked for")
+                }
                 Output::Wake(_) | Output::Room | Output::Reported | Output::Status => {}
             }
         }
@@ -188,14 +191,8 @@ impl Client {
         }
         let pipe = PipeSocket::new([100, 1_000, 20_000][rng.usize(..3)]);
         let socket = Box::new(pipe.clone());
-        let guard = node
-            .manager
-            .connect(
-                ConnectRequest::new(Access::unrestricted()),
-                socket,
-                &LineWire,
-            )
-            .unwrap();
+        let request = ConnectRequest::new(Access::unrestricted());
+        let guard = connect(&node.manager, request, socket, &LineWire).unwrap();
         self.net = Some(Net {
             pipe,
             connection: guard.connection().clone(),
@@ -207,8 +204,8 @@ impl Client {
         self.handle(Input::Opened, ledger);
     }
 
-    /// The token source answers, fails, or says nothing; the program may also have a
-    /// token by itself.
+    /// Lets the token source answer, fail or stay silent. The program may also set a
+    /// token of its own.
     pub(super) fn refresh(&mut self, rng: &mut Rng, ledger: &mut Ledger) {
         let token = ledger.token();
         if rng.u8(..3) == 0 {
@@ -225,7 +222,7 @@ impl Client {
         }
     }
 
-    /// The server closes the connection, because the token is over.
+    /// Closes the connection from the server's side, because the token has expired.
     pub(super) async fn expire(&mut self, ledger: &mut Ledger) {
         if let Some(net) = self.net.take() {
             net.pipe.break_off();
@@ -236,7 +233,7 @@ impl Client {
         }
     }
 
-    /// The connection breaks. What had arrived at the server has arrived.
+    /// Breaks the connection. Messages that have arrived at the server stay there.
     pub(super) async fn cut(&mut self, told: bool, ledger: &mut Ledger) {
         let Some(net) = &mut self.net else { return };
         trace(|| format!("client {} is cut, told: {told}", self.number));
@@ -259,8 +256,8 @@ impl Client {
         let Some(net) = self.net.as_mut().filter(|net| !net.stalled) else {
             return;
         };
-        // As a transport does: what is asked for is done before more is read. What comes
-        // with one read is taken together.
+        // Behave like a transport: complete all requested work before reading more.
+        // Handle all messages of one read together.
         if net.connection.is_backed_up() {
             return;
         }
@@ -331,7 +328,7 @@ impl Client {
         self.outputs(ledger);
     }
 
-    /// The program takes some of what has come for it.
+    /// Lets the program take some of its updates.
     pub(super) fn take(&mut self, count: usize, ledger: &mut Ledger) -> bool {
         let mut moved = false;
         for (id, watch) in &mut self.watches {

@@ -1,24 +1,26 @@
-//! The invariant through clients, under everything at once: a seeded simulation.
+//! A seeded simulation that checks the invariant through clients, under all faults at
+//! once.
 //!
-//! Clients are the state machine alone, servers the real bus and the real
-//! connections, and between them a network that the seed decides: what is on
-//! its way, when it arrives, when it breaks and in which direction. Programs
-//! take their updates late, watch and stop watching, and publish through
-//! breaks; servers restart with and without their memory.
+//! Each client is the state machine alone. Servers are the real bus and the real
+//! connections. The seed decides what the network between them does. It delays messages
+//! and breaks connections, in one direction or both. Programs take their updates late,
+//! watch and stop watching, and publish across losses. Servers restart with and without
+//! their memory.
 //!
-//! Tokens end, sources of tokens fail or say nothing, and no refused token is shown
-//! again.
+//! Tokens expire, and token sources fail or stay silent. No client shows a refused
+//! token again.
 //!
-//! Programs also do tasks, and contend for them: begin, report and end, or drop them.
+//! Programs also perform tasks and compete for them: they begin, report and end tasks,
+//! or drop them.
 //!
-//! Every watch is checked for every update. At the end every watch has come to
-//! the head of all that it watches with the right state, every publish has had
-//! one answer, and no event is in a log twice. In
-//! the log of a task that was done every report is that of the worker which started
-//! the run, in order and once.
+//! Each update of each watch is checked. At the end, every watch has reached the head
+//! of every log with the right state. Every publish has had one answer, and no log
+//! contains an event twice. In the log of a performed task, all reports of a run come
+//! from the worker that started it, in order and once.
 //!
-//! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`, and with
-//! `TIDINGS_TRACE=1` for its story; run more or fewer with `TIDINGS_SEEDS=<count>`.
+//! A failing seed is printed. Replay it with `TIDINGS_SEED=<seed>`, and add
+//! `TIDINGS_TRACE=1` to see each step. `TIDINGS_SEEDS=<count>` sets the number of
+//! seeds.
 
 #![allow(
     clippy::print_stderr,
@@ -45,7 +47,7 @@ use tidings_protocol::{
     TaskId,
 };
 use tidings_testkit::{
-    Checker, LINES, LineReader, LineWire, PipeSocket, StateChecker, simulate_seeds,
+    Checker, LINES, LineReader, LineWire, PipeSocket, StateChecker, connect, simulate_seeds,
 };
 use tokio::time::Instant;
 
@@ -59,7 +61,7 @@ use crate::config::ClientConfig;
 use crate::error::Loss;
 use crate::update::{Start, Update};
 
-/// Seeds in CI; each is `STEPS` steps.
+/// The number of seeds in CI. Each seed runs `STEPS` steps.
 const SEEDS: u64 = 1_000;
 const STEPS: usize = 80;
 const CLIENTS: usize = 3;

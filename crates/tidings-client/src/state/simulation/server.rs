@@ -1,14 +1,14 @@
-//! Servers, and one connection to them with what is on its way.
+//! The servers, and one connection to them with its messages on the way.
 
 use super::*;
 
-/// Every event that was seen anywhere: in one numbering of a task an
-/// `event_id` has one place.
+/// All events that were seen anywhere. Within one epoch of a task, each `event_id` has
+/// one offset.
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) places: HashMap<(TaskId, Epoch, EventId), u64>,
     pub(super) events: u64,
-    /// The number of the token that servers let in. Those before are refused.
+    /// The number of the token that servers accept. Servers refuse lower numbers.
     pub(super) token: u64,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn manager(bus: &EventBus, skip: SkipPolicy) -> ConnectionManager {
 pub(super) async fn drive(guard: ConnectionGuard) {
     let connection = guard.connection().clone();
     std::future::poll_fn(|cx| {
-        // A broken pipe is noticed by its read side, as a socket's end is.
+        // The read side notices a broken pipe, as it notices the end of a socket.
         let mut byte = [0];
         if connection.socket().poll_read_ready(cx).is_ready()
             && matches!(connection.socket().try_read(&mut byte), Ok(0))
@@ -80,13 +80,13 @@ pub(super) async fn drive(guard: ConnectionGuard) {
     drop(guard);
 }
 
-/// One connection, with what is on its way.
+/// One connection, with its messages on the way.
 pub(super) struct Net {
     pub(super) pipe: PipeSocket,
     pub(super) connection: Arc<Connection>,
     pub(super) driver: tokio::task::JoinHandle<()>,
     pub(super) reader: LineReader,
     pub(super) to_server: VecDeque<String>,
-    /// Nothing arrives any more, and neither side is told.
+    /// True if no message arrives any more and neither side is told.
     pub(super) stalled: bool,
 }

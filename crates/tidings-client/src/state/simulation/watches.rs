@@ -1,4 +1,4 @@
-//! What a watch is told, checked update by update.
+//! Checks the updates of a watch one by one.
 
 use super::*;
 
@@ -30,13 +30,15 @@ impl SimWatch {
                         (Start::After(position), Target::Task(_)) => {
                             Checker::from(position.offset.get() + 1)
                         }
-                        // Of a task that has appeared while it was away it gets all.
+                        // If the task appeared while the connection was lost, the watch
+                        // gets all its events.
                         _ => Checker::with_history(head),
                     },
                 };
                 let known = self.tasks.insert(snapshot.task_id.clone(), followed);
                 let Some(known) = known else { return };
-                // Before the first event it is told the epoch in which the task began.
+                // Before the first event, the watch is told the epoch in which the task
+                // began.
                 let told = known.checker.delivered() + known.checker.resets();
                 let told = told + known.checker.gaps().len() as u64;
                 assert_eq!(told, 0, "a second snapshot without a gap");

@@ -1,4 +1,4 @@
-//! What the server says of tasks and patterns, as watches are told it.
+//! Passes the server's messages about tasks, patterns and trees to the watches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tidings_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{PatternState, Topics};
+use super::{GroupState, Topics};
 use crate::defaults::RETRY_SUBSCRIBE;
 use crate::error::WatchError;
 use crate::state::queue::Queue;
@@ -18,16 +18,17 @@ use crate::state::{Output, Wire};
 use crate::update::{Start, Update};
 
 impl Topics {
-    /// The server has answered a ping: forgets the tasks that it did not announce.
+    /// Handles the answer to a ping: forgets the tasks that the server has not
+    /// announced before it.
     pub(in crate::state) fn pong(&mut self, reference: u64, wire: &mut Wire) {
         if self.announced != Some(reference) {
             return;
         }
-        let patterns = &self.patterns;
+        let groups = &self.groups;
         let is_gone = |task_id: &TaskId, topic: &Topic| {
-            let mut matching = patterns
+            let mut matching = groups
                 .iter()
-                .filter(|(pattern, _)| pattern.matches(task_id));
+                .filter(|(target, state)| state.holds(target, task_id));
             !topic.joined && topic.asked.is_none() && matching.all(|(_, state)| state.confirmed)
         };
         let topics = self.topics.iter();
@@ -40,19 +41,38 @@ impl Topics {
         }
     }
 
-    /// A pattern holds.
+    /// Handles the confirmation of a pattern or a tree.
     pub(in crate::state) fn confirmed(&mut self, target: &Target) {
-        if let Some(state) = target
-            .pattern()
-            .and_then(|pattern| self.patterns.get_mut(pattern))
-        {
+        if let Some(state) = self.groups.get_mut(target) {
             state.asked = None;
             state.confirmed = true;
             self.confirmed = true;
         }
     }
 
-    /// A task is served from here on: as asked for, or because a pattern matches.
+    /// Adds a task to a tree. Events of the task follow.
+    pub(in crate::state) fn joins_tree(&mut self, tree: &Target, task_id: &TaskId) {
+        let Some(state) = self.groups.get_mut(tree) else {
+            return;
+        };
+        if !state.members.insert(task_id.clone()) {
+            return;
+        }
+        let Some(topic) = self.topics.get_mut(task_id) else {
+            return;
+        };
+        for (id, _) in self
+            .watches
+            .iter()
+            .filter(|(_, queue)| queue.target == *tree)
+        {
+            topic.seats.entry(*id).or_insert(Seat::Joining);
+            self.dirty.insert(task_id.clone());
+        }
+    }
+
+    /// Handles the start of a task's events, after a request or because a group
+    /// contains the task.
     pub(in crate::state) fn subscribed(
         &mut self,
         reference: Option<u64>,
@@ -71,7 +91,7 @@ impl Topics {
         };
         let (wish, asked) = match topic.asked.take() {
             Some((known, wish)) if Some(known) == reference => (wish, true),
-            // The answer to a newer question is on its way.
+            // The answer to a newer request is on its way.
             Some(other) => {
                 topic.asked = Some(other);
                 return;
@@ -102,7 +122,7 @@ impl Topics {
             };
             let here = cursor.in_epoch(&joined.epoch);
             if here != cursor {
-                // The watch had nothing yet but a state of no events, in another epoch.
+                // The watch only had a state without events, from another epoch.
                 queue.push(Update::Snapshot(Arc::clone(&joined.snapshot)));
                 wire.output(Output::Wake(*id));
             }
@@ -113,7 +133,7 @@ impl Topics {
         }
     }
 
-    /// The server refused a subscription.
+    /// Handles the refusal of a subscription.
     pub(in crate::state) fn refused(
         &mut self,
         reference: u64,
@@ -141,7 +161,8 @@ impl Topics {
                 if named {
                     over.push(*id);
                 }
-                // There may be too many by name for the moment; a pattern waits.
+                // The connection may have too many subscriptions at the moment. Watches
+                // of a group wait.
                 !named && code == ErrorCode::TooManySubscriptions
             });
             if topic.seats.is_empty() {
@@ -151,8 +172,8 @@ impl Topics {
                 self.retry = Some(now + RETRY_SUBSCRIBE);
             }
         } else {
-            let asked = |state: &PatternState| state.asked == Some(reference);
-            let Some((pattern, state)) = self.patterns.iter_mut().find(|(_, state)| asked(state))
+            let asked = |state: &GroupState| state.asked == Some(reference);
+            let Some((target, state)) = self.groups.iter_mut().find(|(_, state)| asked(state))
             else {
                 return;
             };
@@ -161,16 +182,14 @@ impl Topics {
                 self.retry = Some(now + RETRY_SUBSCRIBE);
                 return;
             }
-            let target = Target::Pattern(pattern.clone());
+            let target = target.clone();
             let watches = self.watches.iter();
             over.extend(
                 watches
                     .filter(|(_, queue)| queue.target == target)
                     .map(|(id, _)| *id),
             );
-            if let Target::Pattern(pattern) = &target {
-                self.patterns.remove(pattern);
-            }
+            self.groups.remove(&target);
         }
         for id in over {
             if let Some(queue) = self.watches.get_mut(&id) {
@@ -183,9 +202,12 @@ impl Topics {
         }
     }
 
-    /// A task is gone that only patterns have brought: they are told, and it is
-    /// announced if it comes back.
+    /// Removes a task for the watches of groups, and tells these watches. The server
+    /// announces the task again if it comes back.
     fn removed(&mut self, task_id: &TaskId, wire: &mut Wire) {
+        for state in self.groups.values_mut() {
+            state.members.remove(task_id);
+        }
         let Some(topic) = self.topics.get_mut(task_id) else {
             return;
         };
@@ -194,7 +216,7 @@ impl Topics {
             let Some(queue) = watches.get_mut(id).filter(|queue| !queue.is_named()) else {
                 return true;
             };
-            // A watch that was told nothing of the task need not hear of its end.
+            // A watch without any update of the task need not learn of its removal.
             if seat.cursor().is_some() {
                 queue.push_removed(task_id);
                 wire.output(Output::Wake(*id));
@@ -206,8 +228,8 @@ impl Topics {
         }
     }
 
-    /// A subscription holds no more: the answer to a request of this client's, or
-    /// the server's own decision.
+    /// Handles the end of a subscription. This client has asked for it, or the server
+    /// has decided it.
     pub(in crate::state) fn unsubscribed(
         &mut self,
         target: &Target,
@@ -239,8 +261,8 @@ impl Topics {
         }
         let watches = &self.watches;
         match target {
-            Target::Pattern(pattern) => {
-                self.patterns.remove(pattern);
+            Target::Pattern(_) | Target::Tree(_) => {
+                self.groups.remove(target);
                 self.topics.retain(|_, topic| {
                     topic
                         .seats
@@ -248,7 +270,8 @@ impl Topics {
                     !topic.seats.is_empty()
                 });
             }
-            // Of a pattern this one task is gone: it is announced if it comes back.
+            // A group loses only this task. The server announces the task again if it
+            // comes back.
             Target::Task(task_id) => {
                 let Some(topic) = self.topics.remove(task_id) else {
                     return;
@@ -267,7 +290,7 @@ impl Topics {
         }
     }
 
-    /// An event came.
+    /// Handles an event.
     pub(in crate::state) fn event(&mut self, event: Event, wire: &mut Wire) {
         let Some(topic) = self.topics.get_mut(&event.task_id) else {
             return;
@@ -298,7 +321,8 @@ impl Topics {
         }
     }
 
-    /// A position is void: the task goes on after `offset` of the snapshot's epoch.
+    /// Handles a void position: the task continues after `offset` of the snapshot's
+    /// epoch.
     pub(in crate::state) fn reset(
         &mut self,
         task_id: &TaskId,
@@ -336,7 +360,7 @@ impl Topics {
         }
     }
 
-    /// Offsets will not come.
+    /// Handles a gap.
     pub(in crate::state) fn gap(
         &mut self,
         task_id: &TaskId,
@@ -347,7 +371,7 @@ impl Topics {
         let Some(topic) = self.topics.get_mut(task_id) else {
             return;
         };
-        // Only with a snapshot may the numbering be another one.
+        // Only a gap with a snapshot may change the epoch.
         if let Some(snapshot) = snapshot {
             topic.epoch = Some(snapshot.epoch.clone());
         }
@@ -383,7 +407,8 @@ impl Topics {
         debug_assert!(snapshot.is_some() || gap.reason == GapReason::Conflated);
     }
 
-    /// The newest offsets of quiet tasks: whoever is before them has lost something.
+    /// Handles the newest offsets of quiet tasks. A cursor before such an offset has
+    /// missed an event.
     pub(in crate::state) fn heads(&mut self, heads: &BTreeMap<TaskId, Offset>) {
         for (task_id, head) in heads {
             let Some(topic) = self.topics.get_mut(task_id) else {
@@ -403,7 +428,7 @@ impl Topics {
         }
     }
 
-    /// The server has greeted.
+    /// Handles the server's greeting.
     pub(in crate::state) fn established(&mut self, wire: &mut Wire) {
         for (task_id, topic) in &self.topics {
             let seats = &mut topic.seats.keys();
@@ -421,17 +446,18 @@ impl Topics {
     }
 }
 
-/// Where a watch begins in a task that it has not been told of; none if that
-/// was not asked of the server yet.
+/// Returns the first cursor of a watch in a task. Returns `None` if the client must
+/// first ask the server for this position.
 fn first(queue: &Queue, joined: &Joined, asked: Option<&Wish>) -> Option<Cursor> {
     let (epoch, head) = (joined.epoch.clone(), joined.offset.get());
     if queue.settled && !queue.is_named() {
-        // It has appeared while the connection was away: all of it is news.
+        // The task appeared while the connection was lost, so the watch gets all its
+        // events.
         return Some(Cursor::exactly(epoch, 1));
     }
     match &queue.start {
         Start::Live => Some(Cursor::exactly(epoch, head + 1)),
-        // Nothing is before the first event.
+        // No event exists before the first one.
         _ if head == 0 && asked.is_none() && !queue.is_named() => Some(Cursor::exactly(epoch, 1)),
         _ if asked.is_none() => None,
         Start::Retained => Some(Cursor::exactly(epoch, 1)),
@@ -439,7 +465,7 @@ fn first(queue: &Queue, joined: &Joined, asked: Option<&Wish>) -> Option<Cursor>
             epoch,
             next: Next::UpTo(head + 1),
         }),
-        // More was asked for, for the sake of another watch.
+        // The subscription asked for more, because of another watch.
         Start::History(count) => {
             let first = (head + 1).saturating_sub(u64::from(*count)).max(1);
             Some(Cursor::exactly(epoch, first))
@@ -451,8 +477,8 @@ fn first(queue: &Queue, joined: &Joined, asked: Option<&Wish>) -> Option<Cursor>
     }
 }
 
-/// A merged event as a watch gets it that has some of its offsets already: they came
-/// before, and `at` shows where the text overlaps.
+/// Cuts from a merged event the offsets that the watch has already received. The field
+/// `at` shows where the text overlaps.
 fn clipped(event: &Arc<Event>, next: Next) -> Arc<Event> {
     match (event.from, next) {
         (Some(from), Next::Exactly(next)) if from.get() < next => {

@@ -1,5 +1,4 @@
-//! All that is watched: which tasks and patterns, by which watches, and what
-//! the server has to be asked for.
+//! All watches of a client, and the subscriptions that they need on the server.
 
 mod incoming;
 #[cfg(test)]
@@ -8,7 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use tidings_protocol::{ClientMessage, ClientRequest, Pattern, Reference, Target, TaskId};
+use tidings_protocol::{ClientMessage, ClientRequest, Reference, Target, TaskId};
 use tokio::time::Instant;
 
 use super::queue::Queue;
@@ -18,34 +17,47 @@ use crate::config::ClientConfig;
 use crate::error::{Loss, Stopped, WatchError};
 use crate::update::{Start, Update};
 
-/// One watch of this client's.
+/// The id of a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct WatchId(pub(in crate::state) u64);
 
-/// A pattern on this connection.
+/// A pattern or a tree on this connection.
 #[derive(Debug, Default)]
-struct PatternState {
-    /// The `ref` under which it was asked for.
+struct GroupState {
+    /// The `ref` of the unanswered subscription.
     asked: Option<u64>,
     confirmed: bool,
+    /// For a tree: the tasks that the server has announced.
+    members: BTreeSet<TaskId>,
+}
+
+impl GroupState {
+    /// Returns whether a task belongs to the group.
+    fn holds(&self, target: &Target, task_id: &TaskId) -> bool {
+        match target {
+            Target::Task(own) => own == task_id,
+            Target::Pattern(pattern) => pattern.matches(task_id),
+            Target::Tree(root) => root == task_id || self.members.contains(task_id),
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(in crate::state) struct Topics {
     watches: BTreeMap<WatchId, Queue>,
     topics: HashMap<TaskId, Topic>,
-    patterns: BTreeMap<Pattern, PatternState>,
-    /// Which task a `ref` was about.
+    groups: BTreeMap<Target, GroupState>,
+    /// The task of each `ref`.
     asked: HashMap<u64, TaskId>,
-    /// Tasks for which the server may have to be asked.
+    /// Tasks that may need a new subscription.
     dirty: BTreeSet<TaskId>,
-    /// What was unsubscribed on this connection and not answered yet, and how often.
+    /// The unanswered unsubscribe requests on this connection, counted per target.
     leaving: HashMap<Target, usize>,
     retry: Option<Instant>,
-    /// A pattern was confirmed since the last ping.
+    /// True if the server has confirmed a pattern or a tree since the last ping.
     confirmed: bool,
-    /// The `ref` of a ping. When the server answers it, the tasks of all patterns
-    /// that were asked for before it have been announced.
+    /// The `ref` of a ping. When the server answers it, it has announced all tasks of the groups
+    /// that were requested before.
     announced: Option<u64>,
     max_updates: usize,
     last_watch: u64,
@@ -56,7 +68,7 @@ impl Topics {
         Self {
             watches: BTreeMap::new(),
             topics: HashMap::new(),
-            patterns: BTreeMap::new(),
+            groups: BTreeMap::new(),
             asked: HashMap::new(),
             dirty: BTreeSet::new(),
             leaving: HashMap::new(),
@@ -85,11 +97,12 @@ impl Topics {
                 }
                 self.dirty.insert(task_id.clone());
             }
-            Target::Pattern(pattern) => {
-                self.patterns.entry(pattern.clone()).or_default();
-                // The server does not announce what it serves here already.
+            Target::Pattern(_) | Target::Tree(_) => {
+                let group = self.groups.entry(target.clone()).or_default();
+                // The server does not announce a task to a pattern if this connection already
+                // receives it. It does not announce tasks to a tree that is already watched.
                 for (task_id, topic) in &mut self.topics {
-                    if pattern.matches(task_id) {
+                    if group.holds(target, task_id) {
                         topic.seats.insert(id, Seat::Joining);
                         self.dirty.insert(task_id.clone());
                     }
@@ -99,7 +112,7 @@ impl Topics {
         id
     }
 
-    /// What waits in a watch of this client's own.
+    /// Takes the next update of a watch.
     pub(in crate::state) fn take_from(
         &mut self,
         id: WatchId,
@@ -107,13 +120,13 @@ impl Topics {
         self.watches.get_mut(&id)?.take()
     }
 
-    /// A task that was not known: everyone who wants it joins. By a pattern as
-    /// well, which does not bring a task that is watched by name.
+    /// Adds an unknown task and joins every watch that wants it. This includes watches of patterns,
+    /// because the server does not announce a task that is watched by name.
     fn open(&mut self, task_id: &TaskId) {
         let wanted = self
             .watches
             .iter()
-            .filter(|(_, queue)| queue.wants(task_id));
+            .filter(|(_, queue)| wants(&self.groups, queue, task_id));
         let seats: BTreeMap<_, _> = wanted.map(|(id, _)| (*id, Seat::Joining)).collect();
         if !seats.is_empty() {
             let topic = Topic {
@@ -128,12 +141,11 @@ impl Topics {
         let Some(queue) = self.watches.remove(&id) else {
             return;
         };
-        if let Target::Pattern(pattern) = &queue.target
-            && !self
-                .watches
-                .values()
-                .any(|other| other.target == queue.target)
-            && let Some(state) = self.patterns.remove(pattern)
+        if !self
+            .watches
+            .values()
+            .any(|other| other.target == queue.target)
+            && let Some(state) = self.groups.remove(&queue.target)
             && connected
             && (state.confirmed || state.asked.is_some())
         {
@@ -159,18 +171,17 @@ impl Topics {
         });
     }
 
-    /// Asks the server for whatever some watch is missing.
+    /// Subscribes to the positions that watches are missing.
     pub(in crate::state) fn reconcile(&mut self, wire: &mut Wire, now: Instant) {
         if self.retry.is_some_and(|at| at > now) {
             return;
         }
         self.retry = None;
-        for (pattern, state) in &mut self.patterns {
+        for (target, state) in &mut self.groups {
             if !state.confirmed && state.asked.is_none() {
                 let reference = wire.reference();
                 state.asked = Some(reference);
-                let target = Target::Pattern(pattern.clone());
-                subscribe(target, &Wish::Live, reference, wire);
+                subscribe(target.clone(), &Wish::Live, reference, wire);
             }
         }
         for task_id in std::mem::take(&mut self.dirty) {
@@ -179,13 +190,13 @@ impl Topics {
         self.ask_for_the_end_of_announcements(wire);
     }
 
-    /// Tasks of patterns may have gone while the connection was away. The server says
-    /// nothing of those: they are the ones that it does not announce again.
+    /// Asks for the end of the announcements. While the connection was lost, tasks of groups may
+    /// have been removed. The server does not mention them; it only announces the tasks that exist.
     fn ask_for_the_end_of_announcements(&mut self, wire: &mut Wire) {
         let is_unheard = |topic: &Topic| !topic.joined && topic.asked.is_none();
-        // Not together with the subscription: what the server reads at once it may
-        // answer before it has announced the tasks. A confirmed pattern has the server
-        // read nothing until it has.
+        // Send the ping after the confirmation, not together with the subscription. If the server
+        // reads both at once, it may answer the ping before it has announced the tasks. After a
+        // confirmation, the server announces all tasks before it reads the next message.
         if std::mem::take(&mut self.confirmed) && self.topics.values().any(is_unheard) {
             let reference = wire.reference();
             self.announced = Some(reference);
@@ -230,19 +241,20 @@ impl Topics {
         topic.asked = Some((reference, wish));
         topic.named = by_name;
         if !by_name {
-            // Only to go back in it: the pattern keeps it.
+            // The subscription only moves the cursor back. Unsubscribe the name, because the group
+            // keeps the task.
             unsubscribe(&mut self.leaving, Target::Task(task_id.clone()), wire);
         }
         self.asked.insert(reference, task_id.clone());
     }
 
-    /// Whether a request of this number was a subscription.
+    /// Returns true if a subscription has this request number.
     pub(in crate::state) fn has_asked(&self, reference: u64) -> bool {
-        let by_pattern = |state: &PatternState| state.asked == Some(reference);
-        self.asked.contains_key(&reference) || self.patterns.values().any(by_pattern)
+        let by_group = |state: &GroupState| state.asked == Some(reference);
+        self.asked.contains_key(&reference) || self.groups.values().any(by_group)
     }
 
-    /// The connection is gone, and what was asked on it.
+    /// Handles the loss of the connection: drops all unanswered requests.
     pub(in crate::state) fn lost(&mut self) {
         self.asked.clear();
         self.dirty.clear();
@@ -251,15 +263,11 @@ impl Topics {
         self.confirmed = false;
         self.announced = None;
         for queue in self.watches.values_mut() {
-            if let Target::Pattern(pattern) = &queue.target {
-                queue.settled |= self
-                    .patterns
-                    .get(pattern)
-                    .is_some_and(|state| state.confirmed);
-            }
+            let group = self.groups.get(&queue.target);
+            queue.settled |= group.is_some_and(|state| state.confirmed);
         }
-        for state in self.patterns.values_mut() {
-            *state = PatternState::default();
+        for state in self.groups.values_mut() {
+            (state.asked, state.confirmed) = (None, false);
         }
         for topic in self.topics.values_mut() {
             topic.asked = None;
@@ -269,7 +277,7 @@ impl Topics {
         }
     }
 
-    /// Tells every watch why there is no connection.
+    /// Tells every watch the reason for the loss.
     pub(in crate::state) fn disconnected(
         &mut self,
         loss: &Loss,
@@ -294,6 +302,14 @@ impl Topics {
     }
 }
 
+/// Returns true if a watch's target contains a task.
+fn wants(groups: &BTreeMap<Target, GroupState>, queue: &Queue, task_id: &TaskId) -> bool {
+    match groups.get(&queue.target) {
+        Some(group) => group.holds(&queue.target, task_id),
+        None => queue.target.task_id() == Some(task_id),
+    }
+}
+
 fn subscribe(target: Target, wish: &Wish, reference: u64, wire: &mut Wire) {
     let (since, history) = match wish {
         Wish::Live => (None, None),
@@ -315,8 +331,7 @@ fn unsubscribe(leaving: &mut HashMap<Target, usize>, target: Target, wire: &mut 
 }
 
 impl State {
-    /// Watches a task or a pattern. If the client has stopped, that is all the
-    /// watch will say.
+    /// Watches a task, a pattern or a tree. If the client has stopped, the watch ends at once.
     pub(crate) fn watch(&mut self, target: &Target, start: Start, now: Instant) -> WatchId {
         let id = self.topics.add(target, start);
         if let Some(stopped) = self.stopped().cloned() {
@@ -327,13 +342,14 @@ impl State {
         id
     }
 
-    /// Watches no more.
+    /// Ends a watch.
     pub(crate) fn unwatch(&mut self, id: WatchId) {
         let connected = self.is_connected();
         self.topics.remove(id, connected, &mut self.wire);
     }
 
-    /// The next update of a watch; `None`: nothing now, `Some(None)`: nothing ever.
+    /// Takes the next update of a watch. `None` means no update yet; `Some(None)` means that no
+    /// update will follow.
     pub(crate) fn take(
         &mut self,
         id: WatchId,

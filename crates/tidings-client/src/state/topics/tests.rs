@@ -1,4 +1,4 @@
-//! Patterns whose tasks go while nobody hears of it.
+//! Tests patterns whose tasks are removed while the connection is lost.
 
 use std::sync::Arc;
 
@@ -56,11 +56,14 @@ impl Bench {
         let reference = asked.unwrap()["ref"].as_u64().unwrap();
         let pattern = "*".parse().unwrap();
         let reference = Some(Reference::from(reference));
-        self.said(ControlMessage::subscribed_pattern(reference, pattern));
+        self.said(ControlMessage::subscribed_to(
+            reference,
+            Target::Pattern(pattern),
+        ));
         for task in tasks {
             self.said(joined(task));
         }
-        // What was sent after the confirmation is answered after the announcements.
+        // The server answers later messages after the announcements.
         for ping in self
             .sent()
             .iter()
@@ -73,19 +76,23 @@ impl Bench {
 }
 
 fn joined(task: &str) -> ControlMessage {
+    ControlMessage::subscribed(None, Some(Target::Pattern("*".parse().unwrap())), at(task))
+}
+
+fn at(task: &str) -> Joined {
     let task_id: TaskId = task.parse().unwrap();
     let epoch: Epoch = "e".parse().unwrap();
     let mut snapshot = TaskSnapshot::new(task_id.clone(), epoch.clone());
     let offset = Offset::new(3).unwrap();
     snapshot.offset = offset;
-    let joined = Joined {
+    Joined {
         task_id,
         epoch,
         offset,
         recovered: true,
         snapshot: Arc::new(snapshot),
-    };
-    ControlMessage::subscribed(None, Some("*".parse().unwrap()), joined)
+        permissions: None,
+    }
 }
 
 #[test]
@@ -112,4 +119,62 @@ fn a_pattern_forgets_a_task_that_went_while_there_was_no_connection() {
     assert_eq!(gone, ["goes"], "{updates:?}");
     let known: Vec<_> = bench.state.topics.topics.keys().collect();
     assert_eq!(known, [&"stays".parse::<TaskId>().unwrap()]);
+}
+
+/// Returns the `ref` of the subscription to a task or a tree.
+fn asked(sent: &[Value], target: &str, name: &str) -> Option<Reference> {
+    let mut asked = sent
+        .iter()
+        .filter(|message| message["type"] == "subscribe" && message[target] == name);
+    asked.next()?["ref"].as_u64().map(Reference::from)
+}
+
+fn snapshots(bench: &mut Bench, watch: super::WatchId) -> Vec<String> {
+    let now = bench.now;
+    let updates = std::iter::from_fn(|| bench.state.take(watch, now));
+    let updates = updates.map(|update| update.unwrap().unwrap());
+    let states = updates.filter_map(|update| Some(update.snapshot()?.task_id.to_string()));
+    states.collect()
+}
+
+#[test]
+fn a_tree_brings_what_is_announced_and_what_is_watched_already() {
+    let now = Instant::now();
+    let mut state = State::new(ClientConfig::default().seed(1), None, false);
+    state.start(now);
+    let mut bench = Bench { state, now };
+    let tree = Target::Tree("top".parse().unwrap());
+    let part: TaskId = "part".parse().unwrap();
+    let named = bench
+        .state
+        .watch(&Target::Task(part.clone()), Start::Live, now);
+    let watch = bench.state.watch(&tree, Start::Live, now);
+    bench.greet();
+    let sent = bench.sent();
+    let by_name = asked(&sent, "task_id", "part");
+    assert!(by_name.is_some(), "{sent:?}");
+    bench.said(ControlMessage::subscribed(by_name, None, at("part")));
+    let reference = asked(&sent, "tree", "top");
+    assert!(reference.is_some(), "{sent:?}");
+    bench.said(ControlMessage::subscribed_to(reference, tree.clone()));
+    bench.said(ControlMessage::subscribed(
+        None,
+        Some(tree.clone()),
+        at("top"),
+    ));
+    let top = "top".parse().unwrap();
+    bench.said(ControlMessage::subscribed_member(top, part.clone()));
+    // Only the server knows where the tree's watch begins in this task.
+    let again = asked(&bench.sent(), "task_id", "part");
+    assert!(again.is_some());
+    bench.said(ControlMessage::subscribed(again, None, at("part")));
+    assert_eq!(snapshots(&mut bench, watch), ["top", "part"]);
+    assert_eq!(snapshots(&mut bench, named), ["part"]);
+    bench.reconnect();
+    let sent = bench.sent();
+    let reference = asked(&sent, "tree", "top");
+    assert!(reference.is_some(), "{sent:?}");
+    bench.said(ControlMessage::subscribed_to(reference, tree.clone()));
+    bench.said(ControlMessage::subscribed(None, Some(tree), at("born")));
+    assert_eq!(snapshots(&mut bench, watch), ["born"]);
 }

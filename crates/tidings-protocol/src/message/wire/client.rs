@@ -84,16 +84,19 @@ pub(crate) enum ClientMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         run: Option<u32>,
     },
-    /// Subscribes to a task or a pattern. The server answers with `subscribed`.
+    /// Subscribes to a task, a pattern or a tree. The server answers with `subscribed`.
     Subscribe {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
-        /// The task. Give either a task or a pattern.
+        /// The task. Give only one of `task_id`, `pattern` and `tree`.
         #[serde(skip_serializing_if = "Option::is_none")]
         task_id: Option<&'a TaskId>,
         /// A prefix of task ids, followed by `*`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pattern: Option<&'a Pattern>,
+        /// A task, which stands for itself and all tasks below it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tree: Option<&'a TaskId>,
         /// Where to continue: a position, or 0 for all retained events.
         #[serde(skip_serializing_if = "Option::is_none")]
         since: Option<&'a Since>,
@@ -105,12 +108,15 @@ pub(crate) enum ClientMessage<'a> {
     Unsubscribe {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a Reference>,
-        /// The task. Give either a task or a pattern.
+        /// The task. Give only one of `task_id`, `pattern` and `tree`.
         #[serde(skip_serializing_if = "Option::is_none")]
         task_id: Option<&'a TaskId>,
         /// A prefix of task ids, followed by `*`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pattern: Option<&'a Pattern>,
+        /// A task, which stands for itself and all tasks below it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tree: Option<&'a TaskId>,
     },
     /// Answer a question of a task; answered with `ack` if it has a `ref`.
     Answer {
@@ -137,6 +143,10 @@ pub(crate) enum ClientMessage<'a> {
         /// The command's arguments.
         #[serde(skip_serializing_if = "Option::is_none")]
         args: Option<&'a Data>,
+        /// Whether all tasks below the task are asked as well, the deepest first. The server then
+        /// answers with `commanded`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        tree: bool,
     },
     /// Renews the connection's permissions with a new token.
     Authenticate {
@@ -174,6 +184,7 @@ impl<'a> From<&'a Message> for ClientMessage<'a> {
                 reference,
                 task_id: target.as_ref().and_then(Target::task_id),
                 pattern: target.as_ref().and_then(Target::pattern),
+                tree: target.as_ref().and_then(Target::tree),
                 since: since.as_ref(),
                 history: *history,
             },
@@ -181,6 +192,7 @@ impl<'a> From<&'a Message> for ClientMessage<'a> {
                 reference,
                 task_id: target.as_ref().and_then(Target::task_id),
                 pattern: target.as_ref().and_then(Target::pattern),
+                tree: target.as_ref().and_then(Target::tree),
             },
             ClientRequest::Answer {
                 task_id,
@@ -196,11 +208,13 @@ impl<'a> From<&'a Message> for ClientMessage<'a> {
                 task_id,
                 command,
                 args,
+                tree,
             } => Self::Command {
                 reference,
                 task_id: task_id.as_ref(),
                 command,
                 args: args.as_ref(),
+                tree: *tree,
             },
             ClientRequest::Authenticate { token } => Self::Authenticate {
                 reference,

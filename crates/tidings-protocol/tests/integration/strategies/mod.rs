@@ -123,6 +123,7 @@ fn target() -> impl Strategy<Value = Target> {
     let pattern = "[A-Za-z0-9._:~-]{0,128}\\*".prop_map(|text| Pattern::new(text).unwrap());
     prop_oneof![
         task_id().prop_map(Target::Task),
+        task_id().prop_map(Target::Tree),
         pattern.prop_map(Target::Pattern)
     ]
 }
@@ -143,13 +144,18 @@ fn request() -> impl Strategy<Value = ClientRequest> {
                 history
             }),
         option::of(target()).prop_map(|target| ClientRequest::Unsubscribe { target }),
-        (option::of(task_id()), printable(), option::of(data())).prop_map(
-            |(task_id, command, args)| ClientRequest::Command {
+        (
+            option::of(task_id()),
+            printable(),
+            option::of(data()),
+            any::<bool>()
+        )
+            .prop_map(|(task_id, command, args, tree)| ClientRequest::Command {
                 task_id,
                 command,
-                args
-            }
-        ),
+                args,
+                tree
+            }),
         ".*".prop_map(|token| ClientRequest::Authenticate {
             token: token.into()
         }),
@@ -162,7 +168,12 @@ pub(crate) fn client_message() -> impl Strategy<Value = ClientMessage> {
 }
 
 fn joined() -> impl Strategy<Value = Joined> {
-    (task_id(), epoch(), offset(), any::<bool>()).prop_map(|(task_id, epoch, offset, recovered)| {
+    let permissions = option::of(prop::sample::subsequence(
+        Permission::ALL.to_vec(),
+        0..=Permission::ALL.len(),
+    ));
+    let parts = (task_id(), epoch(), offset(), any::<bool>(), permissions);
+    parts.prop_map(|(task_id, epoch, offset, recovered, permissions)| {
         let snapshot = Arc::new(TaskSnapshot::new(task_id.clone(), epoch.clone()));
         Joined {
             task_id,
@@ -170,8 +181,28 @@ fn joined() -> impl Strategy<Value = Joined> {
             offset,
             recovered,
             snapshot,
+            permissions,
         }
     })
+}
+
+fn commanded() -> impl Strategy<Value = TaskCommanded> {
+    let code = proptest::sample::select(ErrorCode::ALL);
+    prop_oneof![
+        (task_id(), position()).prop_map(|(task_id, Position { epoch, offset })| {
+            TaskCommanded::Asked {
+                task_id,
+                command_id: CommandId::generate(),
+                epoch,
+                offset,
+            }
+        }),
+        (task_id(), code, ".*").prop_map(|(task_id, code, message)| TaskCommanded::Refused {
+            task_id,
+            code,
+            message,
+        }),
+    ]
 }
 
 fn gap() -> impl Strategy<Value = Gap> {
@@ -195,13 +226,19 @@ pub(crate) fn control_message() -> impl Strategy<Value = ControlMessage> {
             }
         ),
         (mark(), target(), joined()).prop_map(|(reference, target, joined)| {
-            ControlMessage::subscribed(reference, target.pattern().cloned(), joined)
+            let through = Some(target).filter(|target| target.task_id().is_none());
+            ControlMessage::subscribed(reference, through, joined)
         }),
         (mark(), target()).prop_map(|(reference, target)| match target {
-            Target::Pattern(pattern) => ControlMessage::subscribed_pattern(reference, pattern),
             Target::Task(task_id) => {
                 ControlMessage::unsubscribed(reference, task_id, UnsubscribeReason::Removed)
             }
+            many => ControlMessage::subscribed_to(reference, many),
+        }),
+        (task_id(), task_id())
+            .prop_map(|(tree, task_id)| ControlMessage::subscribed_member(tree, task_id)),
+        (mark(), task_id(), vec(commanded(), 0..3)).prop_map(|(reference, task_id, tasks)| {
+            ControlMessage::commanded(reference, task_id, tasks)
         }),
         (
             offset(),
@@ -259,7 +296,7 @@ fn result() -> impl Strategy<Value = Option<Value>> {
     option::of(prop_oneof![4 => value(), 1 => text().prop_map(Value::from)])
 }
 
-/// Standard events that are valid by themselves, in random order.
+/// Returns standard events that are valid on their own, in random order.
 pub(crate) fn reported() -> impl Strategy<Value = NewEvent> {
     prop_oneof![
         2 => text().prop_map(NewEvent::task_started),
@@ -271,6 +308,12 @@ pub(crate) fn reported() -> impl Strategy<Value = NewEvent> {
         1 => text().prop_map(NewEvent::task_failed),
         1 => text().prop_map(|text| NewEvent::task_cancelled(&*text)),
         1 => Just(NewEvent::task_stalled()),
+        4 => (0..3_u64, 0..3_u64, option::of(0.0..=100.0_f64)).prop_map(|(running, failed, progress)| {
+            let mut update = ChildrenUpdate::default();
+            (update.running, update.failed) = (running, failed);
+            update.progress = progress.filter(|_| update.total() > 0);
+            NewEvent::children_update(&update)
+        }),
         3 => (id(), text()).prop_map(|(id, text)| NewEvent::step_started(id, &*text)),
         2 => (id(), result()).prop_map(|(id, value)| NewEvent::step_completed(id, value)),
         1 => (id(), text()).prop_map(|(id, text)| NewEvent::step_failed(id, text)),

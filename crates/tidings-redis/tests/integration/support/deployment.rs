@@ -1,4 +1,4 @@
-//! Redis in its three shapes, and what can be done to it.
+//! The three kinds of Redis, and the faults of each.
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -9,9 +9,9 @@ use tidings_testkit::RedisServer;
 /// A Redis under test.
 pub(crate) trait Redis: Send + Sync + 'static {
     fn url(&self) -> String;
-    /// Ends it and starts it again.
+    /// Stops Redis and starts it again.
     fn restart(&self) {}
-    /// Has another server take over.
+    /// Makes another server take over.
     fn fail_over(&self) {}
     /// Every server there is.
     fn servers(&self, what: &mut dyn FnMut(&RedisServer));
@@ -102,17 +102,27 @@ impl Redis for Replicated {
         servers[at].kill();
         let other = &servers[1 - at];
         other.wait_until("the replica takes over", is_master);
-        // It comes back with nothing, and becomes a replica of the other.
+        // The server comes back empty. It becomes a replica of the other one, or, if the sentinels
+        // gave the takeover up because they were slow, their master again.
         servers[at].start_again();
-        servers[at].wait_until("the old master is a replica", |server| {
-            let info = server.command("INFO replication");
-            info.is_ok_and(|info| info.contains("master_link_status:up"))
+        let pair = &servers[..];
+        pair[0].wait_until("one is the replica of the other", |_| {
+            pair.iter().any(|server| {
+                let info = server.command("INFO replication");
+                info.is_ok_and(|info| info.contains("master_link_status:up"))
+            })
         });
-        // Until they count it as good again, sentinels would not choose it.
+        // Sentinels do not choose a server until they count it as healthy again.
         for sentinel in &self.sentinels {
             sentinel.wait_until("the sentinels see it", |sentinel| {
                 let info = sentinel.command("INFO sentinel");
-                info.is_ok_and(|info| info.contains("status=ok"))
+                let master = pair.iter().find(|server| is_master(server));
+                info.is_ok_and(|info| {
+                    info.contains("status=ok")
+                        && master.is_some_and(|master| {
+                            info.contains(&format!("address=127.0.0.1:{},", master.port()))
+                        })
+                })
             });
         }
     }

@@ -1,4 +1,4 @@
-//! What the tests over a real Redis share.
+//! Shared code of the tests with a real Redis.
 
 pub(crate) mod deployment;
 pub(crate) mod record;

@@ -1,4 +1,4 @@
-//! What was published and what was seen, and whether it fits together.
+//! Records the published events and the received events, and compares them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use tidings_bus::protocol::{Epoch, Position, ResetReason, TaskId, TaskSnapshot};
 use tidings_bus::{Delivery, EventRecord};
 use tidings_testkit::{Checker, StateChecker};
 
-/// What one publisher was told.
+/// The answers that one publisher got.
 #[derive(Debug, Clone)]
 pub(crate) struct Acknowledged {
     pub(crate) task: TaskId,
@@ -15,12 +15,12 @@ pub(crate) struct Acknowledged {
     pub(crate) position: Position,
 }
 
-/// What all watchers have seen of each place in each log.
+/// The event that watchers have seen at each place of each log.
 #[derive(Default)]
 pub(crate) struct Places(Mutex<HashMap<(TaskId, Position), String>>);
 
 impl Places {
-    /// An event was seen; the same place must always hold the same event.
+    /// Records that an event was seen. The same place must always hold the same event.
     fn saw(&self, task: &TaskId, event: &EventRecord) {
         let mut places = self.0.lock().unwrap();
         let key = (task.clone(), event.position());
@@ -46,13 +46,13 @@ impl Places {
 /// One watcher of one task, over all of its subscriptions.
 pub(crate) struct Watched {
     task: TaskId,
-    /// Where it goes on from.
+    /// The position to continue from.
     pub(crate) position: Option<Position>,
     checker: Checker,
     state: StateChecker,
     seen: HashSet<Position>,
     ids: HashSet<String>,
-    /// Offsets named by gaps, by epoch.
+    /// The offsets that gaps have named, by epoch.
     named: HashMap<Epoch, BTreeSet<u64>>,
     pub(crate) gaps: u64,
     pub(crate) delivered: u64,
@@ -75,7 +75,7 @@ impl Watched {
         }
     }
 
-    /// A new subscription begins, at the position. `state` is the task's at the join.
+    /// Starts a new subscription at the position. `state` is the task's state at the join.
     pub(crate) fn subscribes(&mut self, state: &Arc<TaskSnapshot>) {
         let next = self.position.as_ref().map_or(1, |at| at.offset.get() + 1);
         self.checker = Checker::from(next);
@@ -83,7 +83,7 @@ impl Watched {
         self.state.snapshot(state);
     }
 
-    /// Compares what was received, folded, with the state that Redis has.
+    /// Compares the fold of the received events with the state in Redis.
     pub(crate) fn check_state(&self, truth: &TaskSnapshot) {
         if let Err(violation) = self.state.compare(truth) {
             panic!("{}: {violation}", self.task);
@@ -104,7 +104,7 @@ impl Watched {
                 let decoded = event.decode().unwrap();
                 let known = self.state.state().map(|state| state.epoch.clone());
                 if known != Some(position.epoch.clone()) && event.first_offset().get() == 1 {
-                    // Empty when it was joined, and begun on another node since.
+                    // The task was empty at the join, and another node has begun it since.
                     let empty = TaskSnapshot::new(self.task.clone(), position.epoch.clone());
                     self.state.snapshot(&empty.into());
                 }
@@ -156,20 +156,20 @@ impl Watched {
         }
     }
 
-    /// Whether it has everything up to here.
+    /// Returns whether the watcher has received everything up to this position.
     pub(crate) fn is_at(&self, head: &Position) -> bool {
         self.position.as_ref() == Some(head)
     }
 
-    /// Acknowledged events that it neither got nor was told of.
+    /// Returns acknowledged events that the watcher neither received nor found in a gap.
     pub(crate) fn lost<'a>(&self, all: &'a [Acknowledged]) -> Vec<&'a Acknowledged> {
         let current = self.position.as_ref().map(|position| &position.epoch);
         all.iter()
             .filter(|acknowledged| acknowledged.task == self.task)
             .filter(|acknowledged| !self.ids.contains(&acknowledged.id))
             .filter(|Acknowledged { position, .. }| {
-                // Of an epoch that is over, `epoch_changed` has said that what
-                // was not delivered will not be.
+                // In an old epoch, `epoch_changed` has reported that the remaining events will
+                // not come.
                 let named = self.named.get(&position.epoch);
                 current == Some(&position.epoch)
                     && !named.is_some_and(|named| named.contains(&position.offset.get()))

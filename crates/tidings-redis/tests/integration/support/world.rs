@@ -1,13 +1,18 @@
-//! Nodes, publishers and watchers, and the faults that befall them.
+//! Nodes, publishers and watchers, and the faults that hit them.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use tidings_bus::protocol::{AgentStatus, EventId, NewEvent, Position, Since, TaskId, Timestamp};
+use tidings_bus::protocol::{
+    AgentStatus, Epoch, EventId, EventType, Json, NewEvent, Position, Since, TaskId, TaskSnapshot,
+    Timestamp,
+};
 use tidings_bus::{
-    Announcement, Broker, BrokerError, BusConfig, Clock, EventBus, Filter, Interest, Notice,
+    Announcement, Broker, BrokerError, BusConfig, Clock, EventBus, Filter, Interest, Kin, Notice,
+    PublishError, Sums,
 };
 use tidings_redis::{Redis as Link, RedisConfig};
 use tokio::sync::mpsc;
@@ -18,38 +23,43 @@ use super::record::{Acknowledged, Places, Watched};
 
 const TASKS: usize = 3;
 const PUBLISHERS: usize = 4;
+/// The id of every question.
+const QUESTION: &str = "sure";
+
+/// The number of children of each task, for each publisher.
+const CHILDREN: usize = 4;
 const WATCHERS_A_TASK: usize = 3;
 
-/// How long everything may take to settle once nothing is broken any more.
+/// The longest time for everything to settle after the last fault.
 const SETTLE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
-    /// A node ends at once, and another begins a little later.
+    /// A node stops at once, and another starts a little later.
     KillNode,
-    /// Each node in turn ends in order and begins again.
+    /// Each node in turn stops in an orderly way and starts again.
     RollNodes,
-    /// Redis ends at once, and begins with what its disk has.
+    /// Redis stops at once, and starts with the data on its disk.
     Restart,
     Flush,
-    /// Redis stands still for a while.
+    /// Redis pauses for a while.
     Pause,
-    /// Redis hangs up on everybody.
+    /// Redis cuts all connections.
     CutConnections,
-    /// Part of what Redis publishes does not arrive.
+    /// Some messages of Redis do not arrive.
     DropMessages,
     /// Another server takes over.
     FailOver,
 }
 
-/// What a run came to.
+/// The result of a run.
 pub(crate) struct Report {
     pub(crate) tasks: usize,
-    /// Epochs that watchers saw, over all tasks.
+    /// The number of epochs that watchers saw, over all tasks.
     pub(crate) epochs: usize,
 }
 
-/// A clock that is wrong by as much.
+/// A clock that is wrong by this amount.
 struct Skewed(i64);
 
 impl Clock for Skewed {
@@ -60,7 +70,7 @@ impl Clock for Skewed {
     }
 }
 
-/// A broker that loses messages while it is told to.
+/// A broker that loses messages on request.
 struct Lossy {
     inner: Arc<dyn Broker>,
     lossy: Arc<AtomicBool>,
@@ -94,7 +104,7 @@ impl Broker for Lossy {
     }
 }
 
-/// One node, on threads of its own.
+/// One node, on its own threads.
 struct Node {
     bus: EventBus,
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
@@ -134,7 +144,7 @@ impl Node {
         })
     }
 
-    /// Everything it does stops where it is.
+    /// Stops all work of the node at once.
     fn kill(&self) {
         self.dead.cancel();
         if let Some(runtime) = self.runtime.lock().unwrap().take() {
@@ -143,7 +153,7 @@ impl Node {
     }
 }
 
-/// All of it.
+/// All nodes, publishers and watchers of a run.
 pub(crate) struct World {
     redis: Arc<dyn Redis>,
     nodes: Arc<RwLock<Vec<Arc<Node>>>>,
@@ -151,6 +161,10 @@ pub(crate) struct World {
     tasks: Vec<TaskId>,
     places: Arc<Places>,
     published: Arc<Mutex<Vec<Acknowledged>>>,
+    /// The tasks that have asked a question.
+    asked: Mutex<Vec<TaskId>>,
+    /// The answers that a node has accepted: the task, and the epoch of its log.
+    answers: Mutex<Vec<(TaskId, Epoch)>>,
     watched: Vec<Arc<Mutex<Watched>>>,
     stop_publishing: CancellationToken,
     stop_watching: CancellationToken,
@@ -187,6 +201,8 @@ impl World {
             tasks,
             places: Arc::default(),
             published: Arc::default(),
+            asked: Mutex::default(),
+            answers: Mutex::default(),
             watched,
             stop_publishing: CancellationToken::new(),
             stop_watching: CancellationToken::new(),
@@ -199,10 +215,117 @@ impl World {
         Arc::clone(&nodes[fastrand::usize(..nodes.len())])
     }
 
+    /// Changes a child of a task, until a node has answered.
+    async fn change_child(&self, number: usize) {
+        let at = fastrand::usize(..self.tasks.len());
+        let child = format!("child-{number}-{at}-{}", fastrand::usize(..CHILDREN));
+        let child: TaskId = child.parse().unwrap();
+        let id = EventId::new(format!("c{}", fastrand::u64(..))).unwrap();
+        let event = match fastrand::u8(..6) {
+            0 => NewEvent::task_completed(None),
+            1..3 => NewEvent::progress(f64::from(fastrand::u8(..=100)), None),
+            _ => NewEvent::subtask_started("part", &self.tasks[at]),
+        };
+        while !self.stop_publishing.is_cancelled() {
+            let node = Self::any_node(&self.nodes);
+            match node
+                .bus
+                .publish(&child, event.clone().with_event_id(id.clone()))
+                .await
+            {
+                Err(PublishError::Unavailable(_) | PublishError::Closed) => {}
+                // A refused event changes nothing.
+                _ => return,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Has a new task ask a question, and answers the question on several nodes at once.
+    async fn ask_and_answer(&self, number: usize, n: u64) {
+        let task: TaskId = format!("ask-{number}-{n}").parse().unwrap();
+        let id = EventId::new("asked").unwrap();
+        let question = NewEvent::input_required(QUESTION, "Sure?", None).with_event_id(id);
+        while !self.stop_publishing.is_cancelled() {
+            let node = Self::any_node(&self.nodes);
+            if node.bus.publish(&task, question.clone()).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.asked.lock().unwrap().push(task.clone());
+        let (input, value) = (QUESTION.parse().unwrap(), Json::parse("true").unwrap());
+        let answers = ["ann", "bob", "eve"].map(|by| {
+            let (node, task, input, value) = (Self::any_node(&self.nodes), &task, &input, &value);
+            async move {
+                tokio::select! {
+                    answered = node.bus.answer(task, input, value, by) => answered.ok(),
+                    () = node.dead.cancelled() => None,
+                }
+            }
+        });
+        // A refused answer changes nothing. One without a confirmation may have been accepted.
+        let answers = futures_util::future::join_all(answers).await;
+        let accepted = answers.into_iter().flatten();
+        let accepted = accepted.map(|published| (task.clone(), published.epoch));
+        self.answers.lock().unwrap().extend(accepted);
+    }
+
+    /// Checks that no question has two answers in one log.
+    async fn check_answers(&self) {
+        let answers = self.answers.lock().unwrap().clone();
+        let count = answers.len();
+        let different: HashSet<_> = answers.into_iter().collect();
+        assert_eq!(different.len(), count, "a question was answered twice");
+        let asked = self.asked.lock().unwrap().clone();
+        for task in &asked {
+            let node = Self::any_node(&self.nodes);
+            let _ = node.bus.fetch(task, None).await;
+            let Some(page) = node.bus.history(task, None, 99).await else {
+                continue;
+            };
+            let provided = page.events.iter();
+            let provided = provided.filter(|event| *event.event_type() == EventType::InputProvided);
+            assert!(provided.count() <= 1, "{task} has two answers");
+        }
+        #[allow(clippy::print_stdout, reason = "the summary is what the suite is for")]
+        {
+            println!("questions {}, answered {count}", asked.len());
+        }
+    }
+
+    /// Compares a task's view of its children with each child.
+    async fn shows_its_children(&self, task: &TaskSnapshot) -> Result<(), String> {
+        let node = Self::any_node(&self.nodes);
+        let all = node.bus.find_all("child-", None, None, usize::MAX).await;
+        let all = all.map_err(|error| error.to_string())?;
+        let mut sums = Sums::default();
+        let kin = all.iter().filter_map(|child| Kin::of(child));
+        kin.filter(|kin| kin.parent == task.task_id)
+            .for_each(|kin| sums.add(&kin));
+        let said = task.children.as_ref().map(|said| {
+            let ended = [said.completed, said.failed, said.cancelled];
+            let [completed, failed, cancelled] = ended;
+            let counts = [said.pending, said.running, completed, failed, cancelled];
+            (counts, said.progress)
+        });
+        let are = (sums.total() > 0).then(|| (sums.counts, sums.progress()));
+        match said == are {
+            true => Ok(()),
+            false => Err(format!("{} says {said:?}, not {are:?}", task.task_id)),
+        }
+    }
+
     async fn publish(&self, number: usize) {
         for n in 0_u64.. {
             if self.stop_publishing.is_cancelled() {
                 return;
+            }
+            if fastrand::u8(..4) == 0 {
+                self.change_child(number).await;
+            }
+            if fastrand::u8(..16) == 0 {
+                self.ask_and_answer(number, n).await;
             }
             let mut events: Vec<_> = (0..fastrand::usize(1..=4))
                 .map(|at| {
@@ -258,7 +381,7 @@ impl World {
             let mut subscription = node.bus.subscribe(Filter::task(task.clone()).since(since));
             let standing = subscription.standing().unwrap().snapshot.clone();
             watched.lock().unwrap().subscribes(&standing.unwrap());
-            // Some move on by themselves, as clients do.
+            // Some watchers move without a fault, as clients do.
             let moves = tokio::time::sleep(Duration::from_millis(fastrand::u64(500..8_000)));
             tokio::pin!(moves);
             loop {
@@ -308,7 +431,7 @@ impl World {
             }
             Fault::Pause => {
                 self.redis.servers(&mut |server| server.pause());
-                // Longer than commands are waited for, or shorter.
+                // Longer than the waiting time of commands, or shorter.
                 tokio::time::sleep(pause * fastrand::u32(1..4)).await;
                 self.redis.servers(&mut |server| server.resume());
             }
@@ -335,10 +458,10 @@ impl World {
             .unwrap();
     }
 
-    /// Runs it, with these faults for so long, and prints what it came to.
+    /// Runs with these faults for this long, and prints the result.
     ///
     /// # Panics
-    /// When something was lost, doubled or contradicts itself.
+    /// Panics if an event was lost or duplicated, or if the record contradicts itself.
     pub(crate) async fn run(self, name: &str, faults: &[Fault], time: Duration) -> Report {
         let world = Arc::new(self);
         let mut publishers = tokio::task::JoinSet::new();
@@ -354,7 +477,7 @@ impl World {
                 world.watch(&watched, &task).await;
             });
         }
-        // A fault that befalls nobody shows nothing.
+        // A fault shows nothing without an affected watcher.
         tidings_testkit::eventually("every watcher has seen something", || {
             let mut all = world.watched.iter();
             all.all(|watched| watched.lock().unwrap().delivered > 10)
@@ -362,7 +485,7 @@ impl World {
         .await;
         let started = tokio::time::Instant::now();
         let mut count = 0;
-        // Each of them at least once.
+        // Make each fault at least once.
         while started.elapsed() < time || count < faults.len() {
             let fault = faults.get(count).copied();
             let fault = fault.unwrap_or_else(|| faults[fastrand::usize(..faults.len())]);
@@ -381,6 +504,7 @@ impl World {
         let published = tokio::time::timeout(SETTLE, publishing).await;
         published.expect("every publish is answered in the end");
         world.settle(&mut watchers).await;
+        world.check_answers().await;
         world.stop_watching.cancel();
         while let Some(ended) = watchers.join_next().await {
             ended.unwrap();
@@ -406,6 +530,10 @@ impl World {
                 let Some(found) = found else {
                     continue;
                 };
+                if let Err(differs) = self.shows_its_children(&found).await {
+                    behind.push(differs);
+                    continue;
+                }
                 let head = Position::new(found.epoch.clone(), found.offset);
                 let watched = watched.lock().unwrap();
                 if watched.is_at(&head) {
@@ -466,7 +594,7 @@ impl Drop for World {
     }
 }
 
-/// Minutes, either way.
+/// Returns some minutes, forward or back.
 fn skew() -> i64 {
     fastrand::i64(-600..600)
 }

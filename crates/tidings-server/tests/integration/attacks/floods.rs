@@ -64,6 +64,18 @@ pub(crate) const ATTACKS: &[Attack] = &[
         run: unread_watchers,
     },
     Attack {
+        name: "200 requests for lists and history, never read",
+        run: unread_pages,
+    },
+    Attack {
+        name: "1,500 idle HTTP connections",
+        run: idle,
+    },
+    Attack {
+        name: "`*`, 300 times, as another client each time",
+        run: come_and_go,
+    },
+    Attack {
         name: "a flood of subscriptions",
         run: subscriptions,
     },
@@ -152,7 +164,7 @@ fn slow_bodies(target: &Target) -> String {
     "408, all cut".to_owned()
 }
 
-/// Sends each byte of a message by itself. Single bytes are no sign of life.
+/// Sends each byte of a message in a separate write. Single bytes are no sign of life.
 fn slow_frames(target: &Target) -> String {
     let token = good();
     let head = [0x81, 0x80 | 126, 0xff, 0x00, 0, 0, 0, 0];
@@ -195,8 +207,8 @@ fn flood(target: &Target, part: &[u8], first: &[u8], also: &[u16]) -> String {
     "closed, the rest forgotten".to_owned()
 }
 
-/// Sends messages, most of which are refused, until the server closes the connection for that.
-/// Returns the number of refusals that the server sent.
+/// Sends messages until the server closes the connection, because it refuses most of them. Returns
+/// the number of refusals that the server sent.
 fn until_let_go(ws: &mut Ws, count: usize, message: impl Fn(usize) -> Value, code: &str) -> usize {
     let mut refused = 0;
     for number in 0..count {
@@ -264,6 +276,67 @@ fn unread_watchers(target: &Target) -> String {
     assert_eq!(publisher.ask(json!({"type": "ping"})), "pong");
     drop(watchers);
     "cursors come as they are taken".to_owned()
+}
+
+/// Each connection asks for more than its socket takes, and reads none of it.
+fn unread_pages(target: &Target) -> String {
+    let token = owner();
+    let ask = |path: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        let mut stream = connect(target.addr());
+        let _ = stream.write_all(request.repeat(8).as_bytes());
+        stream
+    };
+    let held: Vec<_> = (0..100)
+        .flat_map(|_| {
+            [
+                "/api/tasks?limit=1000",
+                "/api/tasks/many-1/events?limit=1000",
+            ]
+        })
+        .map(ask)
+        .collect();
+    let mut other = target.ws("/ws", &owner(), "");
+    assert_eq!(other.ask(json!({"type": "ping"})), "pong");
+    drop(held);
+    "answers wait for their readers".to_owned()
+}
+
+/// One address may not take all places. The server may also cut connections that are idle.
+fn idle(target: &Target) -> String {
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for _ in 0..1_500 {
+        let mut stream = connect(target.addr());
+        let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let mut bytes = [0; 512];
+        let count = stream.read(&mut bytes).unwrap_or(0);
+        let answer = String::from_utf8_lossy(&bytes[..count]);
+        match status(&answer) {
+            200 => held.push(stream),
+            // The connection was refused with an answer, or cut while the answer was on its way.
+            0 | 429 | 503 => refused += 1,
+            other => panic!("{other}: {answer}"),
+        }
+    }
+    assert!(held.len() >= 1_000, "{refused} refused");
+    format!("{} let in, {refused} refused or cut", held.len())
+}
+
+/// The subject's limit also bounds the state that such a client leaves on the server.
+fn come_and_go(target: &Target) -> String {
+    let token = owner();
+    for _ in 0..300 {
+        let mut ws = target.ws("/ws", &token, "");
+        ws.text(&json!({"type": "subscribe", "pattern": "*"}));
+        assert!(
+            ws.until("\"subscribed\"").is_some(),
+            "the pattern is watched"
+        );
+    }
+    "let in, bounded when they are away".to_owned()
 }
 
 fn subscriptions(target: &Target) -> String {
@@ -354,13 +427,13 @@ fn drops(target: &Target) -> String {
             .set_linger(Some(Duration::ZERO))
             .unwrap();
     }
-    // A later client gets in, within the rate that one address may use.
+    // A later client can connect, within the rate that one address may use.
     let deadline = Instant::now() + DEADLINE;
     while !target.lives() {
         assert!(Instant::now() < deadline, "nobody gets in any more");
     }
     // The attack has used up the rate of this address. Wait for a second, so that the next check
-    // gets in at once.
+    // can connect at once.
     std::thread::sleep(Duration::from_secs(1));
     "the server answers after them".to_owned()
 }

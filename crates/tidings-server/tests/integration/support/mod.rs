@@ -42,7 +42,7 @@ pub(crate) fn exchange(addr: &str, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Runs the command to its end, which must come without help.
+/// Runs the command to its end. The test does not stop it.
 pub(crate) fn finish(command: &mut Command) -> Output {
     let child = command
         .stdout(Stdio::piped())
@@ -101,7 +101,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts the server and waits for its first line. No test reads the server's log here, and the
-    /// server must work nevertheless.
+    /// server must still work.
     pub(crate) fn start(command: &mut Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Running(command.spawn().unwrap());
@@ -199,7 +199,7 @@ impl Logs {
         }
     }
 
-    /// Returns all lines up to the end, which must come without help.
+    /// Returns all lines up to the end. The test does not stop the server.
     pub(crate) fn all(mut self) -> Vec<String> {
         self.child.wait();
         self.seen.extend(self.lines.iter());

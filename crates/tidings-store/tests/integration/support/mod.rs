@@ -1,4 +1,4 @@
-//! What the tests of the store share.
+//! Helpers that the tests of the store share.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) fn config(sync: Sync) -> StoreConfig {
     StoreConfig::default().sync(sync)
 }
 
-/// A directory that has yet to be made.
+/// Returns the path of a directory that does not exist yet.
 pub(crate) fn fresh(within: &tempfile::TempDir) -> std::path::PathBuf {
     within.path().join("data")
 }
@@ -33,10 +33,18 @@ pub(crate) async fn open(path: &Path, sync: Sync) -> (EventBus, Recovered) {
 }
 
 pub(crate) async fn open_with(path: &Path, config: StoreConfig) -> (EventBus, Recovered) {
+    open_bus(path, config, BusConfig::default()).await
+}
+
+pub(crate) async fn open_bus(
+    path: &Path,
+    config: StoreConfig,
+    bus: BusConfig,
+) -> (EventBus, Recovered) {
     let opening = async {
         loop {
             match DiskStore::open(path, config.clone()).await {
-                // A bus that was dropped in this process lets go of it by and by.
+                // A bus that was dropped in this process unlocks the directory with some delay.
                 Err(OpenError::InUse { .. }) => tokio::task::yield_now().await,
                 opened => break opened.unwrap(),
             }
@@ -45,7 +53,7 @@ pub(crate) async fn open_with(path: &Path, config: StoreConfig) -> (EventBus, Re
     let opened = tokio::time::timeout(DEADLINE, opening).await;
     let (store, recovered) = opened.expect("it opens in time");
     let store: Arc<dyn Store> = Arc::new(store);
-    let bus = EventBus::open(BusConfig::default(), store).await.unwrap();
+    let bus = EventBus::open(bus, store).await.unwrap();
     (bus, recovered)
 }
 
@@ -59,7 +67,7 @@ pub(crate) fn step(n: u64) -> NewEvent {
     NewEvent::progress((n % 100) as f64, format!("step {n}").as_str())
 }
 
-/// Starts the task if it is new, and publishes until its head is there.
+/// Starts the task if it is new, and publishes until its head has this offset.
 pub(crate) async fn publish_to(bus: &EventBus, task: &TaskId, head: u64) {
     let mut at = bus
         .snapshot(task)
@@ -74,7 +82,7 @@ pub(crate) async fn publish_to(bus: &EventBus, task: &TaskId, head: u64) {
     }
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     let waited = tokio::time::timeout(DEADLINE, async {
         while !is_so() {
@@ -84,7 +92,7 @@ pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     waited.await.expect("it is so in time");
 }
 
-/// A copy of a directory as it is at this moment: what a crash would leave.
+/// Copies a directory as a crash at this moment would leave it.
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -93,7 +101,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target);
         } else if let Err(error) = std::fs::copy(entry.path(), &target) {
-            // Deleted by the engine since it was listed.
+            // The engine has deleted the file since it was listed.
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
         }
     }

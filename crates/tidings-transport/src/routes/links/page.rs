@@ -8,7 +8,7 @@ use tidings_protocol::{Json, PendingInput};
 use super::token::Link;
 use crate::body::{Body, full};
 
-/// The style of the pages. The policy below names its hash: a test compares them.
+/// The style of the pages. The policy below contains its hash, and a test compares them.
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:3rem auto;\
 padding:0 1rem;color-scheme:light dark}\
 .prompt{white-space:pre-wrap;font-size:1.25rem}\
@@ -20,11 +20,11 @@ const POLICY: &str = "default-src 'none'; \
 style-src 'sha256-WGpJYlQJ/PE4vHKQK0kmN7jELxAwm8PEuEaX9GfrEg4='; \
 form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// What a page with a form shows.
+/// The content of a page with a form.
 pub(super) struct Shown<'a> {
     link: &'a Link,
     question: &'a PendingInput,
-    /// What was wrong with the answer before.
+    /// The error in the previous answer, if there was one.
     wrong: Option<&'a str>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Text as it may stand in HTML, between quotes too.
+/// Escapes text for HTML, including attribute values in quotes.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -75,7 +75,7 @@ fn html(status: StatusCode, title: &str, body: &str) -> Response<Body> {
     response
 }
 
-/// Asks the question. 200, or 422 if an answer before was wrong.
+/// Returns the page with the question. Its status is 200, or 422 if the previous answer was wrong.
 pub(super) fn ask(shown: &Shown<'_>) -> Response<Body> {
     let Shown {
         link,
@@ -104,7 +104,7 @@ pub(super) fn ask(shown: &Shown<'_>) -> Response<Body> {
     html(status, "A question", &body)
 }
 
-/// The fields of a form that fit a question.
+/// Returns the form fields that fit a question.
 fn fields(question: &PendingInput) -> String {
     if let Some(choices) = &question.choices {
         return choices
@@ -138,31 +138,31 @@ fn button(value: &Json, label: &str) -> String {
     format!("<button name=\"value\" value=\"{value}\">{label}</button>")
 }
 
-/// A choice as a person reads it: text without its quotes.
+/// Returns a choice as readable text, without the quotes of JSON.
 fn label(choice: &Json) -> String {
     let text = choice.deserialize::<String>();
     text.unwrap_or_else(|_| choice.as_str().to_owned())
 }
 
-/// Says that the answer was recorded.
+/// Returns the page that confirms an answer.
 pub(super) fn done() -> Response<Body> {
     let body = "<p class=\"prompt\">Thank you. Your answer was recorded.</p>";
     html(StatusCode::OK, "Answered", body)
 }
 
-/// Says why there is nothing to answer any more.
+/// Returns the page that says why the question can no longer be answered.
 pub(super) fn over(why: &str) -> Response<Body> {
     let body = format!("<p class=\"prompt\">{}</p>", escaped(why));
     html(StatusCode::CONFLICT, "Nothing to answer", &body)
 }
 
-/// Says that the link is none.
+/// Returns the page for a link that is not valid.
 pub(super) fn no_link() -> Response<Body> {
     let body = "<p class=\"prompt\">This link leads nowhere. Was it copied whole?</p>";
     html(StatusCode::NOT_FOUND, "No such link", body)
 }
 
-/// Says that the answer could not be recorded now.
+/// Returns the page that asks the person to try again, because the answer cannot be recorded now.
 pub(super) fn unavailable() -> Response<Body> {
     let body = "<p class=\"prompt\">This does not work just now. Please try again in a minute.</p>";
     html(StatusCode::SERVICE_UNAVAILABLE, "Try again", body)

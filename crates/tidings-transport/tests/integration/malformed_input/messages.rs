@@ -186,7 +186,7 @@ fn malformed() -> Vec<Row> {
         row(
             r#"{"type":"subscribe","task_id":"t","pattern":"*"}"#,
             "invalid_message",
-            "not both",
+            "give only one of",
         ),
         row(r#"{"type":"subscribe","ref":9}"#, "invalid_message", "`task_id` is missing")
             .answering(json!(9)),

@@ -1,4 +1,5 @@
-//! Whatever a client sends, it is told what is wrong, and no other client is affected.
+//! Clients that send malformed input. Each gets an error that says what is wrong, and no other
+//! client is affected.
 
 mod admission;
 mod frames;

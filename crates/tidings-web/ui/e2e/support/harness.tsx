@@ -1,6 +1,6 @@
 /** The page of the tests: what a React application does with a task. */
 
-import { StrictMode } from "react";
+import { StrictMode, useState } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { Watched } from "../../test/support/checker.js";
 import { type ClientOptions, TidingsClient } from "../../src/index.js";
@@ -20,8 +20,9 @@ function watch(taskId: string, how: { history?: number; since?: string } = {}, o
   return { client, watched, states, handle };
 }
 
-function Counter({ taskId }: { taskId: string }) {
-  const { events, progress, status } = useTask(taskId, { history: 0, maxEvents: 100 });
+function Counter({ taskId, options }: { taskId: string; options: ClientOptions }) {
+  const [client] = useState(() => new TidingsClient(options));
+  const { events, progress, status } = useTask(taskId, { client, history: 0, maxEvents: 100 });
   return (
     <p>
       <output id="state">{status.state}</output> <output id="count">{events.at(-1)?.offset ?? 0}</output>{" "}
@@ -33,9 +34,9 @@ function Counter({ taskId }: { taskId: string }) {
 const harness = {
   watch,
   watches: {} as Record<string, ReturnType<typeof watch>>,
-  render(what: "counter" | "panel", taskId: string) {
+  render(what: "counter" | "panel", taskId: string, options: ClientOptions = {}) {
     root ??= createRoot(box);
-    root.render(<StrictMode>{what === "counter" ? <Counter taskId={taskId} /> : <TaskDetailPanel taskId={taskId} />}</StrictMode>);
+    root.render(<StrictMode>{what === "counter" ? <Counter taskId={taskId} options={options} /> : <TaskDetailPanel taskId={taskId} />}</StrictMode>);
   },
   unmount() {
     root?.unmount();

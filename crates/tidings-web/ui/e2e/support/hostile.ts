@@ -26,6 +26,22 @@ echo ${"y".repeat(500)}
 - [x] two
 `;
 
+/** An image of one pixel. */
+const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/** A schema whose texts are as hostile as the rest. */
+const FORM = {
+  type: "object",
+  required: ["constructor"],
+  properties: {
+    constructor: { type: "integer", title: LONG, description: LONG },
+    ["with space / and ~"]: { enum: [LONG, ARABIC], title: ARABIC },
+    flag: { type: "boolean" },
+    note: { type: "string", default: LONG },
+    other: { anyOf: [{ type: "string" }, { type: "number" }] },
+  },
+};
+
 /** Everything that a panel can show, each in its most hostile form. */
 export const EVERYTHING: Made[] = [
   ["task_started", { name: NAME }],
@@ -46,7 +62,14 @@ export const EVERYTHING: Made[] = [
   ["artifact", { artifact_id: "a3", name: "script", url: "javascript:alert(1)" }],
   ["artifact", { artifact_id: "a4", name: "own", url: "/files/report.txt", media_type: "text/plain" }],
   ["artifact", { artifact_id: "a5", name: "data", data: { text: LONG } }],
+  ["artifact", { artifact_id: "a6", name: "picture", media_type: "image/png", data: PIXEL }],
+  ["artifact", { artifact_id: "a7", name: "change", media_type: "text/x-diff", data: `--- a/${LONG}\n+++ b/${LONG}\n@@ -1 +1 @@\n-${LONG}\n+${ARABIC}\n` }],
   ["input_required", { input_id: "q", prompt: LONG }],
+  ["input_required", { input_id: "r", prompt: ARABIC, choices: [LONG, "<b>bold</b>", { deep: [LONG] }, true, 7] }],
+  ["input_required", { input_id: "s", prompt: "A form", expires_in_ms: 86_400_000, schema: FORM }],
+  ["input_required", { input_id: "t", prompt: "Anything", schema: { type: "array", items: { type: "string" } } }],
+  ["input_required", { input_id: "u", prompt: `Answered ${LONG}` }],
+  ["input_provided", { input_id: "u", value: { text: LONG }, by: LONG.slice(0, 100) }],
   ["custom.event", { something: LONG }],
 ];
 
@@ -59,4 +82,5 @@ export async function publishHostile(server: Server): Promise<void> {
   await server.publish("unknown", ["task_started", { name: "🚀".repeat(80) }]);
   await server.publish("pending", ["log", { message: "not started" }]);
   await server.publish("i".repeat(128), ["task_started"]);
+  await server.publish("below", ["task_started", { name: NAME, parent_task_id: "hostile" }], ["progress_update", { progress: 12 }]);
 }

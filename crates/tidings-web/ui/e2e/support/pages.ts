@@ -1,36 +1,15 @@
-import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
-import { build, type Rolldown } from "vite";
+import { bundle } from "./site.js";
 
 let built: Promise<Map<string, string>> | undefined;
-
-/** Builds the page of the tests once, with React in development mode, in which StrictMode mounts twice. */
-function harness(): Promise<Map<string, string>> {
-  built ??= (async () => {
-    const made = await build({
-      configFile: false,
-      logLevel: "error",
-      mode: "development",
-      define: { "process.env.NODE_ENV": '"development"' },
-      build: {
-        write: false,
-        minify: false,
-        target: "es2023",
-        lib: { entry: fileURLToPath(new URL("harness.tsx", import.meta.url)), formats: ["es"], fileName: () => "harness.js", cssFileName: "harness" },
-      },
-    });
-    const { output } = [made].flat()[0] as Rolldown.RolldownOutput;
-    return new Map(output.map((file) => [file.fileName, file.type === "chunk" ? file.code : String(file.source)]));
-  })();
-  return built;
-}
 
 const SHELL = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tests</title>
 <link rel="stylesheet" href="/e2e/harness.css"></head><body><script type="module" src="/e2e/harness.js"></script></body></html>`;
 
 /** Opens the page of the tests as if the server at `url` served it. */
 export async function openHarness(page: Page, url: string): Promise<void> {
-  const files = await harness();
+  built ??= bundle("harness.tsx", "harness");
+  const files = await built;
   await page.route(`${url}/e2e/*`, (route) => {
     const name = new URL(route.request().url()).pathname.slice("/e2e/".length);
     if (name === "") return route.fulfill({ contentType: "text/html", body: SHELL });

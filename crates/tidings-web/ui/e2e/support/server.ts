@@ -17,6 +17,11 @@ export function binary(): string {
   return found;
 }
 
+/** Returns the environment for `tidings`, which refuses variables of its own prefix that it does not know. */
+export function environment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TIDINGS_")));
+}
+
 /** A real server. */
 export class Server {
   #child: ChildProcess;
@@ -32,8 +37,7 @@ export class Server {
   /** Starts the server, on a free port unless one is given. */
   static async start(options: { port?: number; command?: string; args?: string[] } = {}): Promise<Server> {
     const { port = 0, command = "serve", args = [] } = options;
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TIDINGS_")));
-    const child = spawn(binary(), [command, "--listen", `127.0.0.1:${port}`, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(binary(), [command, "--listen", `127.0.0.1:${port}`, ...args], { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
     let log = "";
     child.stderr!.on("data", (text) => (log = (log + text).slice(-4_000)));
     const lines = createInterface({ input: child.stdout! });

@@ -1,7 +1,8 @@
-import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { type FocusEvent, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { TidingsContext } from "../react/client.js";
 import { ConnectionDot } from "../panel/ConnectionDot.js";
 import { moment } from "../panel/format.js";
+import type { TaskLink } from "../panel/Tree.js";
 import { TaskDetailPanel } from "../panel/TaskDetailPanel.js";
 import { useTask } from "../react/useTask.js";
 import { IDLE, type Status } from "../status.js";
@@ -11,6 +12,7 @@ import { Connections } from "./Connections.js";
 import { Overview } from "./Overview.js";
 import { RawEvents } from "./RawEvents.js";
 import { useKeyboard } from "./keyboard.js";
+import { MOUNT } from "./mount.js";
 import { Link, taskOf, useLine, usePath } from "./routing.js";
 import { SignIn } from "./SignIn.js";
 import { forget, keep, recall } from "./storage.js";
@@ -25,10 +27,8 @@ function connect() {
   const session = new Session();
   session.token = recall(() => sessionStorage, KEY);
   // This is long enough to move from one task to the next over the same socket.
-  const client = new TidingsClient({ token: () => session.token ?? "", linger: 2_000 });
-  const rates = new Rates();
-  const store = new TasksStore(client, "*", { onEvent: ({ timestamp }) => rates.event(timestamp) });
-  return { session, client, rates, store };
+  const client = new TidingsClient({ url: MOUNT || "/", token: () => session.token ?? "", linger: 2_000 });
+  return { session, client, rates: new Rates() };
 }
 
 function useStatus(client: TidingsClient): Status {
@@ -42,14 +42,46 @@ function useStatus(client: TidingsClient): Status {
 
 const lineHref = (offset: number) => `#event-${offset}`;
 
-/** Shows the task and its progress in the title of the tab. */
-function useTitle(client: TidingsClient, taskId: string | null, page: string | null): void {
-  const { task } = useTask(taskId, { client, history: 0 });
-  const progress = task?.status === "running" && task.progress !== null ? `${Math.round(task.progress)} % ` : "";
-  const title = page ?? (taskId && `${progress}${taskId}`);
+const taskLink: TaskLink = (taskId, children) => <Link to={`/tasks/${encodeURIComponent(taskId)}`}>{children}</Link>;
+
+/** Sets the title of the tab. The page of a task sets its own (`undefined`). */
+function useTitle(title: string | null | undefined): void {
   useEffect(() => {
+    if (title === undefined) return;
     document.title = title ? `${title} · Tidings` : "Tidings";
   }, [title]);
+}
+
+interface TaskPageProps {
+  taskId: string;
+  session: Session;
+  client: TidingsClient;
+  line: number | null;
+  /** Whether the page waits for a token. */
+  locked: boolean;
+  /** Called when the token does not allow the task that is shown. */
+  onForbidden: () => void;
+}
+
+/** The page of a task. The title of the tab has its progress while that is current. */
+function TaskPage({ taskId, session, client, line, locked, onForbidden }: TaskPageProps) {
+  const { task, asOf, error } = useTask(taskId, { client, history: 0 });
+  const progress = asOf === null && task?.status === "running" && task.progress !== null ? `${Math.round(task.progress)} % ` : "";
+  useTitle(`${progress}${taskId}`);
+  const forbidden = error?.code === "forbidden" && task !== null;
+  const told = useRef(onForbidden);
+  useEffect(() => {
+    told.current = onForbidden;
+  });
+  useEffect(() => {
+    if (forbidden) told.current();
+  }, [forbidden]);
+  return (
+    <>
+      <TaskDetailPanel taskId={taskId} line={line} lineHref={lineHref} taskLink={taskLink} lead={<Link to="/" className="db-back">All tasks</Link>} />
+      {!locked && <RawEvents taskId={taskId} session={session} />}
+    </>
+  );
 }
 
 /** Moves the focus to the heading after a change of page, so that it is not lost. */
@@ -86,27 +118,42 @@ function NotFound({ path }: { path: string }) {
   );
 }
 
-export function App() {
-  const { session, client, rates, store } = useMemo(connect, []);
+/** Puts the focus back, after the sign-in, to where it was. */
+function useReturn(locked: boolean): (event: FocusEvent) => void {
+  const last = useRef<HTMLElement | null>(null);
+  useEffect(() => {
+    if (!locked && last.current?.isConnected && document.activeElement === document.body) last.current.focus();
+  }, [locked]);
+  return ({ target }) => void (last.current = target as HTMLElement);
+}
+
+export function App({ make = connect }: { make?: typeof connect }) {
+  const { session, client, rates } = useMemo(make, [make]);
+  const create = () => new TasksStore(client, "*", { onEvent: ({ timestamp }) => rates.event(timestamp) });
+  const [store, setStore] = useState(create);
+  const [refusals, setRefusals] = useState(0);
   const status = useStatus(client);
   const path = usePath();
   const taskId = taskOf(path);
   const connections = path === "/connections";
+  const overview = path === "/" || path === "/index.html";
   const locked = status.state === "closed" && status.code === 4401;
-  const found = path === "/" || path === "/index.html" || taskId !== null || connections;
   const line = useLine();
   useKeyboard();
-  useTitle(client, taskId, connections ? "Connections" : found ? null : "Not found");
+  useTitle(taskId ? undefined : connections ? "Connections" : overview ? null : "Not found");
   useFocus(path);
+  const focused = useReturn(locked);
   const signIn = (token: string) => {
     session.token = token;
     keep(() => sessionStorage, KEY, token);
+    // What one token has shown is not for the next one.
+    setStore(create());
     client.reconnect();
   };
   const signOut = () => {
     session.token = null;
     forget(() => sessionStorage, KEY);
-    location.assign("/");
+    location.assign(`${MOUNT}/`);
   };
   return (
     <TidingsContext value={client}>
@@ -125,8 +172,8 @@ export function App() {
               Connections
             </Link>
           )}
-          {!taskId && <ConnectionDot status={status} onReconnect={() => client.reconnect()} />}
-          {path === "/" && <AsOf store={store} />}
+          {overview && <ConnectionDot status={status} onReconnect={() => client.reconnect()} />}
+          {overview && !locked && <AsOf store={store} />}
           {session.token !== null && (
             <button type="button" className="td-link" onClick={signOut}>
               Sign out
@@ -134,19 +181,22 @@ export function App() {
           )}
           <ThemeChoice />
         </header>
-        {locked ? (
-          <SignIn refused={session.token !== null} onToken={signIn} />
-        ) : taskId ? (
+        {locked && (
           <main>
-            <TaskDetailPanel key={taskId} taskId={taskId} line={line} lineHref={lineHref} lead={<Link to="/" className="db-back">All tasks</Link>} />
-            <RawEvents key={`raw ${taskId}`} taskId={taskId} session={session} />
+            <SignIn refused={session.token !== null} onToken={signIn} />
           </main>
-        ) : connections ? (
+        )}
+        {taskId ? (
+          // The panel keeps a half-written answer until the sign-in.
+          <main hidden={locked} onFocus={focused}>
+            <TaskPage key={`${taskId} ${refusals}`} taskId={taskId} session={session} client={client} line={line} locked={locked} onForbidden={() => setRefusals(refusals + 1)} />
+          </main>
+        ) : locked ? null : connections ? (
           <Connections session={session} />
-        ) : !found ? (
-          <NotFound path={path} />
-        ) : (
+        ) : overview ? (
           <Overview store={store} rates={rates} session={session} />
+        ) : (
+          <NotFound path={path} />
         )}
       </div>
     </TidingsContext>

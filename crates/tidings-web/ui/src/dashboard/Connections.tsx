@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { count, duration, useNow } from "../panel/format.js";
+import { count, duration, moment, useNow } from "../panel/format.js";
 import type { Session } from "./api.js";
 import { usePolled } from "./poll.js";
 import { Link } from "./routing.js";
@@ -40,15 +40,17 @@ export function watches({ subscriptions, patterns }: ConnectionInfo): string {
   return names.slice(0, 3).join(", ") + (rest > 0 ? ` and ${count(rest)} more` : "");
 }
 
-function Kick({ client, onKick }: { client: string; onKick: () => void }) {
+function Kick({ client, dead, onKick }: { client: string; dead: boolean; onKick: () => void }) {
   const [sure, setSure] = useState(false);
   return (
     <button
       type="button"
       className="td-button td-small"
       aria-label={`${sure ? "Really? " : ""}Kick ${client}`}
+      aria-disabled={dead || undefined}
       onBlur={() => setSure(false)}
       onClick={() => {
+        if (dead) return;
         if (sure) onKick();
         setSure(!sure);
       }}
@@ -60,10 +62,11 @@ function Kick({ client, onKick }: { client: string; onKick: () => void }) {
 
 /** Lists the connected clients and how far behind they are, and lets an operator disconnect them. */
 export function Connections({ session }: { session: Session }) {
-  const { value, refused, again } = usePolled<{ connections: ConnectionInfo[] }>(session, "/api/connections");
+  const { value, refused, asOf, again } = usePolled<{ connections: ConnectionInfo[] }>(session, "/api/connections");
   const [text, setText] = useState("");
   const [failure, setFailure] = useState<string | null>(null);
-  const now = useNow(true);
+  const ticking = useNow(asOf === null);
+  const now = asOf ?? ticking;
   const all = value?.connections ?? [];
   const shown = chosen(all, text);
   const kick = async (client: string) => {
@@ -73,12 +76,17 @@ export function Connections({ session }: { session: Session }) {
     again();
   };
   return (
-    <main>
+    <main data-stale={asOf !== null || undefined}>
       <section className="td-card db-connections" aria-label="Connections">
         <header className="td-card-head">
           <h1>
             Connections <span className="td-count">{count(all.length)}</span>
           </h1>
+          {asOf !== null && (
+            <span className="td-as-of" role="status">
+              the server does not answer, as of {moment(asOf)}
+            </span>
+          )}
           <input
             type="search"
             className="td-input"
@@ -129,7 +137,7 @@ export function Connections({ session }: { session: Session }) {
                     {count(info.lag)} {info.blocked && <span className="td-bad">blocked</span>}
                   </td>
                   <td role="cell">
-                    <Kick client={info.client_id} onKick={() => void kick(info.client_id)} />
+                    <Kick client={info.client_id} dead={asOf !== null} onKick={() => void kick(info.client_id)} />
                   </td>
                 </tr>
               ))}

@@ -19,12 +19,15 @@ export function SignIn({ refused, onToken }: { refused: boolean; onToken: (token
         className="td-input"
         type="password"
         autoComplete="off"
+        autoFocus
+        aria-invalid={refused || undefined}
+        aria-describedby={refused ? "refused" : undefined}
         value={token}
         onChange={(event) => setToken(event.target.value)}
       />
       {refused && (
-        <p className="td-bad" role="alert">
-          The server did not accept this token.
+        <p id="refused" className="td-bad" role="alert">
+          The server does not accept this token, or does not accept it any more.
         </p>
       )}
       <button type="submit" className="td-button">

@@ -51,6 +51,21 @@ export function VirtualList<T>({ items, rowHeight, label, keyOf, children }: Vir
   const away = focused === null ? -1 : items.findIndex((item) => keyOf(item) === focused);
   if (away >= 0 && away < first) drawn.unshift(away);
   else if (away >= last) drawn.push(away);
+  // If the row with the focus has left the list, the focus goes to the row in its place.
+  const place = useRef(0);
+  const moves = useRef(false);
+  useLayoutEffect(() => {
+    if (away >= 0) place.current = away;
+    if (focused === null || away >= 0 || document.activeElement !== document.body) return;
+    const next = items[Math.min(place.current, items.length - 1)];
+    moves.current = next !== undefined;
+    setFocused(next === undefined ? null : keyOf(next));
+  }, [away, focused, items, keyOf]);
+  useLayoutEffect(() => {
+    if (!moves.current || focused === null) return;
+    moves.current = false;
+    box.current!.querySelector<HTMLElement>(`[data-name="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }, [focused]);
   return (
     <div
       ref={box}
@@ -61,7 +76,8 @@ export function VirtualList<T>({ items, rowHeight, label, keyOf, children }: Vir
       }}
       onWheel={() => (pending.current = null)}
       onFocus={({ target }) => setFocused((target as HTMLElement).closest<HTMLElement>("[data-name]")?.dataset.name ?? null)}
-      onBlur={({ relatedTarget }) => relatedTarget && setFocused(null)}
+      // While another window has the focus, the row still has it in this page.
+      onBlur={({ target, relatedTarget }) => (relatedTarget || document.activeElement !== target) && setFocused(null)}
     >
       <ul aria-label={label} className="db-rows" style={{ height: items.length * rowHeight }}>
         {drawn.map((index) => {

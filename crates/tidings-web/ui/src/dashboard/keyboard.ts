@@ -4,7 +4,7 @@ import { useEffect } from "react";
 function move(step: 1 | -1): boolean {
   const rows = [...document.querySelectorAll<HTMLElement>(".db-row")];
   if (rows.length === 0) return false;
-  const at = rows.indexOf(document.activeElement as HTMLElement);
+  const at = rows.findIndex((row) => row.parentElement!.contains(document.activeElement));
   const next = at < 0 ? rows.find((row) => row.getBoundingClientRect().top >= row.closest(".db-scroll")!.getBoundingClientRect().top) : rows[at + step];
   next?.focus();
   next?.scrollIntoView({ block: "nearest" });
@@ -20,7 +20,11 @@ export function useKeyboard(): void {
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
       const target = event.target as HTMLElement;
       const writes = target.matches("input, textarea, select, [contenteditable]");
-      if (event.key === "Escape" && writes) return target.blur();
+      if (event.key === "Escape" && writes) {
+        // The browser would clear a search.
+        if (target.matches("input")) event.preventDefault();
+        return target.blur();
+      }
       if (writes) return;
       const step = MOVES[event.key];
       const arrow = event.key.startsWith("Arrow");

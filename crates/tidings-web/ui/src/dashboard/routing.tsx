@@ -1,4 +1,5 @@
 import { type MouseEvent, type ReactNode, useSyncExternalStore } from "react";
+import { MOUNT } from "./mount.js";
 
 const listeners = new Set<() => void>();
 
@@ -21,6 +22,8 @@ function tell(): void {
 interface Kept {
   top?: number;
   focus?: string;
+  /** The parents in the list whose children are hidden. */
+  closed?: readonly string[];
 }
 
 /** Returns what is stored with the current history entry. */
@@ -33,15 +36,16 @@ export function keepHere(change: Kept): void {
   history.replaceState({ ...kept(), ...change }, "");
 }
 
-/** Goes to another page. */
+/** Goes to another page, to its beginning. `to` is a path below the mount. */
 export function go(to: string): void {
-  history.pushState(null, "", to);
+  history.pushState(null, "", MOUNT + to);
+  scrollTo(0, 0);
   tell();
 }
 
-/** Returns the path of the page. */
+/** Returns the path of the page below the mount. */
 export function usePath(): string {
-  return useSyncExternalStore(subscribe, () => location.pathname);
+  return useSyncExternalStore(subscribe, () => location.pathname.slice(MOUNT.length) || "/");
 }
 
 /** Returns the line that the address points to, as in `#event-17`. */
@@ -90,7 +94,7 @@ export function Link({ to, className, name, children }: LinkProps) {
     go(to);
   };
   return (
-    <a href={to} className={className} data-name={name} onClick={follow}>
+    <a href={MOUNT + to} className={className} data-name={name} onClick={follow}>
       {children}
     </a>
   );

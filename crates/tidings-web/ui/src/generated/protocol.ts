@@ -24,27 +24,49 @@ export type Json = unknown;
  */
 export type ClientId = string;
 /**
- * Why it failed. Plain text is read as the message.
+ * command_id
  */
-export type TaskError =
-  | string
+export type CommandId = string;
+/**
+ * Whether one task of a tree was asked.
+ */
+export type TaskCommanded =
   | {
-      code?: string | null;
+      /**
+       * The id of the command. The task's answers name it.
+       */
+      command_id: CommandId;
+      /**
+       * The epoch of `offset`.
+       */
+      epoch: Epoch;
+      /**
+       * The offset of the `command_requested` event.
+       */
+      offset: Offset;
+      /**
+       * The task.
+       */
+      task_id: TaskId;
+    }
+  | {
+      /**
+       * The kind of error, for programs.
+       */
+      code: ErrorCode;
+      /**
+       * A description for people.
+       */
       message: string;
+      /**
+       * The task.
+       */
+      task_id: TaskId;
     };
 /**
  * task_id
  */
 export type TaskId = string;
-/**
- * a task's status
- */
-export type TaskStatus = "pending" | "running" | "completed" | "failed" | "cancelled";
-/**
- * a state of a step or tool call
- */
-export type ItemState = "running" | "completed" | "failed" | "interrupted";
-export type Fields = Record<string, unknown>;
 /**
  * an error code
  */
@@ -53,6 +75,7 @@ export type ErrorCode =
   | "sequence_gap"
   | "wrong_run"
   | "already_answered"
+  | "input_not_open"
   | "invalid_message"
   | "invalid_task_id"
   | "invalid_event"
@@ -67,6 +90,28 @@ export type ErrorCode =
   | "task_not_found"
   | "position_unknown"
   | "unavailable";
+/**
+ * a permission
+ */
+export type Permission = "watch" | "publish" | "answer" | "command" | "admin";
+/**
+ * Why it failed. Plain text is read as the message.
+ */
+export type TaskError =
+  | string
+  | {
+      code?: string | null;
+      message: string;
+    };
+/**
+ * a task's status
+ */
+export type TaskStatus = "pending" | "running" | "completed" | "failed" | "cancelled";
+/**
+ * a state of a step or tool call
+ */
+export type ItemState = "running" | "completed" | "failed" | "interrupted";
+export type Fields = Record<string, unknown>;
 /**
  * event_id
  */
@@ -142,6 +187,12 @@ export type ServerMessage =
   | {
       data: Ack;
       event_type: "ack";
+      task_id: TaskId;
+      timestamp: Timestamp;
+    }
+  | {
+      data: Commanded;
+      event_type: "commanded";
       task_id: TaskId;
       timestamp: Timestamp;
     }
@@ -225,9 +276,13 @@ export type ClientMessage =
        */
       since?: Since | null;
       /**
-       * The task. Give either a task or a pattern.
+       * The task. Give only one of `task_id`, `pattern` and `tree`.
        */
       task_id?: TaskId | null;
+      /**
+       * A task, which stands for itself and all tasks below it.
+       */
+      tree?: TaskId | null;
       type: "subscribe";
     }
   | {
@@ -237,9 +292,13 @@ export type ClientMessage =
       pattern?: Pattern | null;
       ref?: Ref | null;
       /**
-       * The task. Give either a task or a pattern.
+       * The task. Give only one of `task_id`, `pattern` and `tree`.
        */
       task_id?: TaskId | null;
+      /**
+       * A task, which stands for itself and all tasks below it.
+       */
+      tree?: TaskId | null;
       type: "unsubscribe";
     }
   | {
@@ -272,6 +331,10 @@ export type ClientMessage =
        * The task. If left out on `/ws/tasks/{id}`, it is the task in the path.
        */
       task_id?: TaskId | null;
+      /**
+       * Whether all tasks below the task are asked as well, the deepest first. The server then answers with `commanded`.
+       */
+      tree?: boolean;
       type: "command";
     }
   | {
@@ -364,6 +427,10 @@ export type EventData =
       event_type: "task_stalled";
     }
   | {
+      data: ChildrenUpdate;
+      event_type: "children_update";
+    }
+  | {
       data: Log;
       event_type: "log";
     }
@@ -444,7 +511,50 @@ export interface ArtifactState {
   url: string | null;
 }
 /**
- * Data of `connection_established`. The last four fields occur if the path names a task.
+ * The state of all children of a task. A child is a task that names it as its `parent_task_id`. Children that the reader may not watch count, too.
+ */
+export interface ChildrenState {
+  /**
+   * How many children were cancelled.
+   */
+  cancelled: number;
+  /**
+   * How many children have completed.
+   */
+  completed: number;
+  /**
+   * How many children have failed.
+   */
+  failed: number;
+  /**
+   * How many children are pending.
+   */
+  pending: number;
+  /**
+   * The progress of all children in per cent, each with its `weight`. Null if none has a weight.
+   */
+  progress: number | null;
+  /**
+   * How many children are running.
+   */
+  running: number;
+  /**
+   * When this was said last.
+   */
+  updated_at: Timestamp;
+}
+/**
+ * Data of `commanded`: the answers to a command for a task and all tasks below it.
+ */
+export interface Commanded {
+  ref?: Ref | null;
+  /**
+   * The answer for each task that was asked, the deepest first.
+   */
+  tasks: TaskCommanded[];
+}
+/**
+ * Data of `connection_established`. The last five fields occur only if the path names a task.
  */
 export interface ConnectionEstablished {
   client_id: ClientId;
@@ -455,6 +565,10 @@ export interface ConnectionEstablished {
    */
   max_message_bytes?: number | null;
   offset?: Offset | null;
+  /**
+   * The client's permissions for the task. Absent if nothing is forbidden.
+   */
+  permissions?: Permission[] | null;
   protocol: string;
   recovered?: boolean | null;
   resume_token: string;
@@ -473,6 +587,10 @@ export interface TaskSnapshot {
    */
   artifacts: ArtifactState[];
   /**
+   * The state of the task's children. Left out if no task names this one as its parent.
+   */
+  children?: ChildrenState | null;
+  /**
    * The latest questions that were answered or have expired; left out if there are none.
    */
   ended_inputs?: EndedInput[];
@@ -489,7 +607,7 @@ export interface TaskSnapshot {
    */
   finished_at: Timestamp | null;
   /**
-   * What the task is doing. After a cancellation, the reason for it.
+   * A text about the task's current work. After a cancellation, the reason for it.
    */
   message: string | null;
   /**
@@ -517,7 +635,7 @@ export interface TaskSnapshot {
    */
   pending_inputs: PendingInput[];
   /**
-   * The progress in per cent.
+   * The progress in per cent: as the task reports it, or of its children if it reports none.
    */
   progress: number | null;
   /**
@@ -572,13 +690,17 @@ export interface TaskSnapshot {
    * When the last event was accepted.
    */
   updated_at: Timestamp | null;
+  /**
+   * How much the task weighs in its parent's progress; 1 if left out.
+   */
+  weight?: number | null;
 }
 /**
  * A question that has an answer, or has expired.
  */
 export interface EndedInput {
   /**
-   * Who has answered it; left out if it expired.
+   * The person or program that answered; left out if the question expired.
    */
   by?: string | null;
   /**
@@ -590,7 +712,7 @@ export interface EndedInput {
    */
   input_id: ItemId;
   /**
-   * The answer; left out if it expired, and if the answer has more than 2 KiB: then the log has it.
+   * The answer. Left out if the question expired, or if the answer has more than 2 KiB. The log has an answer of any size.
    */
   value?: Json | null;
 }
@@ -632,7 +754,7 @@ export interface PendingCommand {
    */
   args: Json | null;
   /**
-   * Who sent the command.
+   * The sender of the command.
    */
   by: string;
   /**
@@ -842,10 +964,15 @@ export interface Subscribed {
   epoch?: Epoch | null;
   offset?: Offset | null;
   pattern?: Pattern | null;
+  /**
+   * The client's permissions for the task. Absent if nothing is forbidden.
+   */
+  permissions?: Permission[] | null;
   recovered?: boolean | null;
   ref?: Ref | null;
   snapshot?: TaskSnapshot | null;
   task_id?: TaskId | null;
+  tree?: TaskId | null;
 }
 /**
  * Data of `unsubscribed`.
@@ -855,6 +982,7 @@ export interface Unsubscribed {
   reason: UnsubscribeReason;
   ref?: Ref | null;
   task_id?: TaskId | null;
+  tree?: TaskId | null;
 }
 /**
  * The stamp of an event: its producer, the run of the producer, and the event's number in that run.
@@ -916,6 +1044,35 @@ export interface Artifact {
   url?: string | null;
 }
 /**
+ * Data of `children_update`, which the bus makes: what the children of the task are doing. All of its fields replace those of the last one.
+ */
+export interface ChildrenUpdate {
+  /**
+   * How many children were cancelled.
+   */
+  cancelled: number;
+  /**
+   * How many children have completed.
+   */
+  completed: number;
+  /**
+   * How many children have failed.
+   */
+  failed: number;
+  /**
+   * How many children are pending.
+   */
+  pending: number;
+  /**
+   * The progress of all children in per cent, each with its `weight`. Null if there are none, or if none has a weight.
+   */
+  progress?: number | null;
+  /**
+   * How many children are running.
+   */
+  running: number;
+}
+/**
  * Data of `command_accepted`.
  */
 export interface CommandAccepted {
@@ -959,7 +1116,7 @@ export interface CommandRequested {
    */
   args?: Json | null;
   /**
-   * Who sent the command.
+   * The sender of the command.
    */
   by: string;
   /**
@@ -985,7 +1142,7 @@ export interface InputExpired {
  */
 export interface InputProvided {
   /**
-   * Who gave the answer.
+   * The person or program that answered. A server that checks tokens writes the token's subject here.
    */
   by: string;
   /**
@@ -993,7 +1150,7 @@ export interface InputProvided {
    */
   input_id: ItemId;
   /**
-   * The answer.
+   * The answer: any value but null, which fits the question.
    */
   value: Json;
 }
@@ -1002,7 +1159,7 @@ export interface InputProvided {
  */
 export interface InputRequired {
   /**
-   * The answers to choose from: 1 to 64 values, 16 KiB together.
+   * The answers to choose from: 1 to 64 values, none of them null, 16 KiB together.
    *
    * @minItems 1
    * @maxItems 64
@@ -1021,7 +1178,7 @@ export interface InputRequired {
    */
   prompt: string;
   /**
-   * What the answer is to look like, as JSON Schema; at most 16 KiB.
+   * A JSON Schema that the answer must fit; at most 16 KiB.
    */
   schema?: Json | null;
 }
@@ -1077,7 +1234,7 @@ export interface ProgressUpdate {
    */
   current?: number | null;
   /**
-   * What the task is doing, for people.
+   * A text for people about the task's current work.
    */
   message?: string | null;
   /**
@@ -1183,6 +1340,10 @@ export interface TaskStarted {
    * The whole amount of work, in any unit. `current` in later updates uses the same unit.
    */
   total?: number | null;
+  /**
+   * How much the task weighs in its parent's progress; 1 if left out. Allowed are 0, and 0.001 to 1,000,000. Weights are rounded to thousandths.
+   */
+  weight?: number | null;
 }
 /**
  * Data of `tool_call_completed`.

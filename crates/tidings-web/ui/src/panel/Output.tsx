@@ -1,14 +1,8 @@
-import { lazy, type ReactNode, Suspense, useEffect, useLayoutEffect, useRef, useState } from "react";
+import type { ReactNode } from "react";
 import type { OutputState } from "../generated/protocol.js";
 import { type Labels, useLabels } from "./labels.js";
-import { Ansi } from "./log/Ansi.js";
-import { copyText } from "./save.js";
-import { observeSize } from "./size.js";
-
-const Markdown = lazy(() => import("./Markdown.js"));
-
-/** A distance to the end, in pixels, that still counts as being at the end. */
-const NEAR = 24;
+import { loaded } from "./loaded.js";
+import { plain } from "./log/Ansi.js";
 
 export interface OutputProps {
   output: OutputState;
@@ -17,47 +11,18 @@ export interface OutputProps {
   render?: ((output: OutputState) => ReactNode) | undefined;
 }
 
+/** Loaded with the first output. */
+const View = loaded(() => import("./output/Output.js"));
+
 /** An output of a task as it arrives. It scrolls with the end while the reader is there. */
 export function Output({ output, labels: own, render }: OutputProps) {
   const labels = useLabels(own);
-  const box = useRef<HTMLDivElement>(null);
-  const atEnd = useRef(true);
-  const lastTop = useRef(0);
-  const [copied, setCopied] = useState(false);
-  const { output_id, text, complete } = output;
-  const follow = () => {
-    const element = box.current!;
-    if (atEnd.current && !complete) element.scrollTop = element.scrollHeight;
-    lastTop.current = element.scrollTop;
-  };
-  useLayoutEffect(follow, [text, complete]);
-  // Markdown that has just been loaded is taller than the plain text was before.
-  useEffect(() => observeSize(box.current!.children, follow));
-  const looked = () => {
-    const { scrollTop, scrollHeight, clientHeight } = box.current!;
-    if (scrollHeight - scrollTop - clientHeight < NEAR) atEnd.current = true;
-    else if (scrollTop < lastTop.current - 1) atEnd.current = false;
-    lastTop.current = scrollTop;
-  };
-  return (
-    <section className="td-card" aria-label={`${labels.output} ${output_id}`}>
-      <header className="td-card-head">
-        <h2>
-          {output_id} {!complete && <span className="td-count">{labels.writing}</span>}
-        </h2>
-        <button type="button" className="td-link" onClick={() => void copyText(text).then(() => setCopied(true), () => {})}>
-          {copied ? labels.copied : labels.copy}
-        </button>
-      </header>
-      <div ref={box} className="td-output" tabIndex={0} role="group" aria-label={output_id} dir="auto" onScroll={looked}>
-        <div className="td-markdown">
-          {render?.(output) ?? (
-            <Suspense fallback={<p className="td-plain-text">{text}</p>}>
-              {/\u001b\[/.test(text) ? <p className="td-plain-text"><Ansi text={text} /></p> : <Markdown text={text} />}
-            </Suspense>
-          )}
-        </div>
+  const fallback = (
+    <section className="td-card" aria-label={`${labels.output} ${output.output_id}`}>
+      <div className="td-output" tabIndex={0} role="group" aria-label={output.output_id}>
+        {render?.(output) ?? <p className="td-plain-text">{plain(output.text)}</p>}
       </div>
     </section>
   );
+  return <View output={output} labels={labels} render={render} fallback={fallback} />;
 }

@@ -3,8 +3,12 @@ import type { UseTask } from "../react/useTask.js";
 import { Commands } from "./Commands.js";
 import { duration, errorText, moment, times } from "./format.js";
 import { type Labels, useLabels } from "./labels.js";
+import { plain } from "./log/Ansi.js";
+import { loaded } from "./loaded.js";
 import { Progress, StatusBadge } from "./Progress.js";
-import { Value } from "./Value.js";
+
+/** Loaded with the first value to show. */
+const Value = loaded(() => import("./Value.js"));
 
 export interface SummaryProps {
   live: UseTask;
@@ -34,7 +38,7 @@ export function Summary({ live, name, now, commands, labels: own }: SummaryProps
       <div className="td-summary-top">
         {task ? <StatusBadge status={task.status} stalled={task.stalled} labels={own} /> : <span className="td-badge">…</span>}
         <span className="td-message" dir="auto">
-          {task?.message ?? task?.stage ?? ""}
+          {plain(task?.message ?? task?.stage ?? "")}
         </span>
         <span className="td-percent">{progress === null ? "" : `${Math.round(progress)} %`}</span>
       </div>
@@ -44,11 +48,11 @@ export function Summary({ live, name, now, commands, labels: own }: SummaryProps
           <Fact name={labels.started} value={moment(task.started_at, now)} />
           <Fact name={labels.elapsed} value={elapsed === null ? "–" : duration(elapsed)} />
           {remaining !== null && <Fact name={labels.remaining} value={labels.about(duration(remaining))} />}
-          {task.stage && <Fact name={labels.stage} value={task.stage} />}
+          {task.stage && <Fact name={labels.stage} value={plain(task.stage)} />}
         </dl>
       )}
       {task && <End task={task} labels={labels} />}
-      {commands && <Commands task={task} command={live.command} commands={live.commands} status={live.status} labels={own} />}
+      {commands && <Commands {...live} labels={own} />}
     </section>
   );
 }
@@ -61,7 +65,7 @@ function End({ task, labels }: { task: TaskSnapshot; labels: Labels }) {
           {errorText(task.error)}
         </p>
       )}
-      {task.status === "completed" && task.result !== null && <Value name={labels.result} value={task.result} />}
+      {task.status === "completed" && task.result !== null && <Value name={labels.result} value={task.result} fallback={null} />}
       {task.truncated && <p className="td-muted">{labels.truncated}</p>}
     </>
   );

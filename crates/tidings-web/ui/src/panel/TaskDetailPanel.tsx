@@ -1,14 +1,21 @@
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import type { OutputState, TaskSnapshot } from "../generated/protocol.js";
 import { useTask, type UseTaskOptions } from "../react/useTask.js";
+import { Ask } from "./Ask.js";
 import { Artifacts } from "./Artifacts.js";
 import { ConnectionDot } from "./ConnectionDot.js";
 import { moment, useNow } from "./format.js";
 import { type Labels, LabelsContext, useLabels } from "./labels.js";
+import { loaded } from "./loaded.js";
+import { plain } from "./log/Ansi.js";
 import { Log, type LogProps } from "./log/Log.js";
 import { Output } from "./Output.js";
 import { Summary } from "./Summary.js";
 import { Agents, Steps, ToolCalls } from "./Timeline.js";
+import { type TaskLink, Tree } from "./Tree.js";
+
+/** Loaded for a task that has a parent. */
+const Ancestors = loaded(() => import("./tree/Ancestors.js"));
 
 export interface TaskDetailPanelProps extends UseTaskOptions, Pick<LogProps, "renderEvent" | "lineHref" | "line"> {
   taskId: string;
@@ -18,6 +25,8 @@ export interface TaskDetailPanelProps extends UseTaskOptions, Pick<LogProps, "re
   commands?: boolean | undefined;
   /** Draws an output instead of the panel. If it returns `null`, the panel draws it. */
   renderOutput?: ((output: OutputState) => ReactNode) | undefined;
+  /** Draws a link to the page of another task, such as a parent or a child. */
+  taskLink?: TaskLink | undefined;
   /** Texts that replace the English ones. */
   labels?: Partial<Labels> | undefined;
   /** `inherit` (the default) follows the `color-scheme` of the page; `system` follows the reader's system. */
@@ -25,27 +34,27 @@ export interface TaskDetailPanelProps extends UseTaskOptions, Pick<LogProps, "re
 }
 
 /** A live panel with everything about one task. */
-export function TaskDetailPanel({ taskId, lead, commands = true, renderEvent, renderOutput, lineHref, line, labels: own, theme = "inherit", ...options }: TaskDetailPanelProps) {
+export function TaskDetailPanel({ taskId, lead, commands = true, renderEvent, renderOutput, taskLink, lineHref, line, labels: own, theme = "inherit", ...options }: TaskDetailPanelProps) {
   const live = useTask(taskId, options);
   const around = useLabels();
   const labels = useMemo(() => ({ ...around, ...own }), [around, own]);
   const { task, status, asOf } = live;
   const ticking = useNow(task?.status === "running" && asOf === null);
   const now = asOf ?? ticking;
-  const name = task?.name ?? taskId;
+  const name = plain(task?.name ?? taskId);
   const unknown = task !== null && task.offset === 0;
   return (
     <LabelsContext.Provider value={labels}>
-      <article className="tidings td-panel" data-theme={theme === "inherit" ? undefined : theme} aria-label={labels.task(name)}>
+      <article className="tidings td-panel" data-theme={theme === "inherit" ? undefined : theme} aria-label={labels.task(name)} data-stale={asOf !== null || undefined}>
         <div className="td-body">
           <header className="td-head">
             {lead}
             <div className="td-title">
+              {task?.parent_task_id && <Ancestors key={task.parent_task_id} client={live.client} parentId={task.parent_task_id} taskLink={taskLink} labels={labels} fallback={<p className="td-path">{task.parent_task_id}</p>} />}
               <h1 dir="auto">{name}</h1>
               <p className="td-muted">
                 <code>{taskId}</code>
                 {task && task.run > 1 && <> · {labels.run(task.run)}</>}
-                {task?.parent_task_id && <> · {labels.partOf(task.parent_task_id)}</>}
               </p>
             </div>
             <ConnectionDot status={status} onReconnect={live.reconnect} />
@@ -54,18 +63,19 @@ export function TaskDetailPanel({ taskId, lead, commands = true, renderEvent, re
           {live.error && <p className="td-callout td-bad" role="alert">{live.error.message}</p>}
           {unknown ? (
             <p className="td-callout" role="status">
-              {labels.unknownTask}
+              {live.gaps.length > 0 ? labels.goneTask : labels.unknownTask}
             </p>
           ) : (
             <Summary live={live} name={name} now={now} commands={commands} />
           )}
+          <Ask client={live.client} task={task} events={live.events} status={status} permissions={live.permissions} />
           <div className="td-columns">
             <div className="td-main">
               {task?.outputs.map((output) => <Output key={output.output_id} output={output} render={renderOutput} />)}
-              {!unknown && <Log taskId={taskId} client={live.client} renderEvent={renderEvent} lineHref={lineHref} line={line} />}
+              {!unknown && (task || !live.error) && <Log taskId={taskId} client={live.client} renderEvent={renderEvent} lineHref={lineHref} line={line} />}
             </div>
             <div className="td-side">
-              {task && <Questions task={task} labels={labels} />}
+              <Tree client={live.client} task={task} status={status} taskLink={taskLink} />
               {task && <Steps task={task} now={now} />}
               <Agents agents={live.agents} />
               <ToolCalls calls={live.toolCalls} now={now} />
@@ -79,30 +89,14 @@ export function TaskDetailPanel({ taskId, lead, commands = true, renderEvent, re
   );
 }
 
-/** The questions that the task waits for. */
-function Questions({ task, labels }: { task: TaskSnapshot; labels: Labels }) {
-  if (task.pending_inputs.length === 0) return null;
-  return (
-    <section className="td-card td-attention" aria-label={labels.waiting}>
-      <h2>{labels.waiting}</h2>
-      <ul className="td-plain">
-        {task.pending_inputs.map((input) => (
-          <li key={input.input_id} dir="auto">
-            {input.prompt}
-          </li>
-        ))}
-      </ul>
-    </section>
-  );
-}
-
-/** Tells screen readers about each change of status and each quarter of the progress, but not about each event. */
+/** Tells screen readers about each change of status, each quarter of the progress and each question, but not about each event. */
 function Announcer({ task, labels }: { task: TaskSnapshot | null; labels: Labels }) {
   const [text, setText] = useState("");
   const said = useRef("");
   const quarter = Math.floor((task?.progress ?? 0) / 25) * 25;
   const status = task && labels.status[task.stalled ? "stalled" : task.status];
-  const next = status ? `${status}${task.status === "running" && quarter > 0 ? `, ${quarter} %` : ""}` : "";
+  const question = task?.pending_inputs.at(-1)?.prompt;
+  const next = status ? `${status}${task.status === "running" && quarter > 0 ? `, ${quarter} %` : ""}${question === undefined ? "" : `. ${labels.waiting}: ${question}`}` : "";
   useEffect(() => {
     // The state at the time of the page's first display is not news.
     if (said.current && next !== said.current) setText(next);

@@ -1,4 +1,4 @@
-import { Ansi } from "./log/Ansi.js";
+import { Ansi, plain } from "./log/Ansi.js";
 
 /** The number of characters of a value to show. */
 const MOST = 20_000;
@@ -10,13 +10,14 @@ export function valueText(value: unknown): string {
 }
 
 /** A value that can be opened. Its beginning is in the summary. */
-export function Value({ name, value }: { name: string; value: unknown }) {
+export default function Value({ name, value }: { name: string; value: unknown }) {
   if (value === null || value === undefined || value === "") return null;
-  const brief = typeof value === "string" ? value : JSON.stringify(value);
+  const whole = typeof value === "string" ? value : JSON.stringify(value);
+  const brief = plain(whole.slice(0, 2_000)).slice(0, 200);
   return (
     <details className="td-value">
       <summary>
-        <span className="td-muted">{name}</span> <code>{brief.slice(0, 200)}</code>
+        <span className="td-muted">{name}</span> <code>{brief}</code>
       </summary>
       <pre tabIndex={0} aria-label={name}>
         <Ansi text={valueText(value)} />

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "react";
 import type { TaskError, TaskSnapshot } from "../generated/protocol.js";
 import type { Status } from "../status.js";
+import { plain } from "./log/Ansi.js";
 
 const pad = (value: number) => String(value).padStart(2, "0");
 
@@ -41,16 +42,9 @@ export function count(value: number): string {
   return `${(value / 1e6).toFixed(1)} M`;
 }
 
-/** Formats a size in bytes: 12 B, 3.4 kB, 1.2 MB. */
-export function size(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
-  return `${(bytes / 1e6).toFixed(1)} MB`;
-}
-
 export function errorText(error: TaskError): string {
-  if (typeof error === "string") return error;
-  return error.code ? `${error.message} (${error.code})` : error.message;
+  if (typeof error === "string") return plain(error);
+  return plain(error.code ? `${error.message} (${error.code})` : error.message);
 }
 
 /** Formats a status in words, such as `reconnecting in 3 s`. */

@@ -1,10 +1,12 @@
 export { TaskDetailPanel, type TaskDetailPanelProps } from "./TaskDetailPanel.js";
 export { Agents, Steps, ToolCalls } from "./Timeline.js";
 export { Artifacts } from "./Artifacts.js";
+export { Ask, type AskProps } from "./Ask.js";
 export { Commands, type CommandsProps } from "./Commands.js";
 export { ConnectionDot } from "./ConnectionDot.js";
 export { ENGLISH, LabelsContext, type Labels } from "./labels.js";
 export { Log, type LogProps } from "./log/Log.js";
 export { Output, type OutputProps } from "./Output.js";
 export { Progress, StatusBadge, type ProgressProps, type StatusBadgeProps } from "./Progress.js";
+export { Tree, type TaskLink, type TreeProps } from "./Tree.js";
 export { Summary, type SummaryProps } from "./Summary.js";

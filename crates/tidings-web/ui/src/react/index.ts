@@ -2,5 +2,5 @@ export { TidingsContext, TidingsProvider, useTidingsClient, type ClientChoice, t
 export { useTask, useTask as useTaskWebSocket, type UseTask, type UseTaskOptions } from "./useTask.js";
 export { useTasks, type UseTasksOptions } from "./useTasks.js";
 export { useTaskEvent, type UseTaskEventOptions } from "./useTaskEvent.js";
-export { useAnswer, type UseAnswer } from "./useAnswer.js";
+export { useAnswer, type AnswerProgress, type UseAnswer } from "./useAnswer.js";
 export { useCommand, type CommandProgress, type UseCommand } from "./useCommand.js";

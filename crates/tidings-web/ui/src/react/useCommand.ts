@@ -1,9 +1,12 @@
 import { useCallback, useState } from "react";
+import { TidingsError } from "../error.js";
 import type { CommandState } from "../store/activity.js";
 import { type UseTask, useTask, type UseTaskOptions } from "./useTask.js";
 
 /** The progress of a command. */
 export interface CommandProgress {
+  /** The id of the command, once it is known. */
+  readonly id: string | null;
   readonly command: string;
   /**
    * * `asking`: the command is on its way to the server.
@@ -14,6 +17,8 @@ export interface CommandProgress {
   readonly state: "asking" | "asked" | "accepted" | "rejected" | "completed" | "failed";
   /** Why the command was rejected or failed. */
   readonly reason: string | null;
+  /** The server's error code, if the command failed: `forbidden`, for example. */
+  readonly code: TidingsError["code"] | null;
 }
 
 export interface UseCommand {
@@ -27,14 +32,14 @@ interface Asked {
   command: string;
   /** The command's offset in the log, once the server has accepted it. */
   offset: number | null;
-  failure: string | null;
+  failure: TidingsError | null;
 }
 
 function outcome({ command, offset, failure }: Asked, known: readonly CommandState[]): CommandProgress {
-  if (failure !== null) return { command, state: "failed", reason: failure };
-  if (offset === null) return { command, state: "asking", reason: null };
+  if (failure !== null) return { id: null, command, state: "failed", reason: failure.message, code: failure.code };
+  if (offset === null) return { id: null, command, state: "asking", reason: null, code: null };
   const said = known.find((each) => each.offset === offset);
-  return { command, state: !said || said.state === "requested" ? "asked" : said.state, reason: said?.reason ?? null };
+  return { id: said?.id ?? null, command, state: !said || said.state === "requested" ? "asked" : said.state, reason: said?.reason ?? null, code: null };
 }
 
 /** Follows the commands that a component sends to a task that it watches. */
@@ -48,7 +53,7 @@ export function useCommandOf({ command: give, commands }: Pick<UseTask, "command
       try {
         settle({ offset: (await give(command, args)).offset });
       } catch (error) {
-        settle({ failure: error instanceof Error ? error.message : String(error) });
+        settle({ failure: error instanceof TidingsError ? error : new TidingsError("closed", String(error)) });
       }
     },
     [give],

@@ -27,7 +27,7 @@ export interface UseTask extends TaskView {
 
 const NO_AGENTS: readonly AgentState[] = [];
 
-const NOTHING: TaskView = { status: IDLE, asOf: null, task: null, timeline: [], events: [], gaps: [], toolCalls: [], commands: [], error: null };
+const NOTHING: TaskView = { status: IDLE, asOf: null, task: null, timeline: [], events: [], gaps: [], toolCalls: [], commands: [], permissions: null, error: null };
 
 const nothing = () => NOTHING;
 const never = () => () => {};

@@ -8,7 +8,8 @@ const MAX_ITEMS = 200;
 export interface ToolCall {
   readonly id: string;
   readonly tool: string;
-  readonly state: "running" | "completed" | "failed";
+  /** `interrupted`: the task ended while the call was running. */
+  readonly state: "running" | "completed" | "failed" | "interrupted";
   readonly startedAt: string | null;
   readonly endedAt: string | null;
   readonly durationMs: number | null;
@@ -27,6 +28,8 @@ export interface CommandState {
   readonly reason: string | null;
   /** The offset of the command in the log. */
   readonly offset: number | null;
+  /** Whether the task was started anew after the command. */
+  readonly past: boolean;
 }
 
 type Fields = Record<string, any>;
@@ -55,8 +58,8 @@ export class Activity {
     for (const call of this.#toolCalls.values()) {
       if (call.state === "running" && !open.has(call.id)) this.#call(call.id, { state: "completed" });
     }
-    for (const { tool_call_id, tool, started_at, state } of task.tool_calls) {
-      this.#call(tool_call_id, { tool, startedAt: started_at, state: state === "interrupted" ? "completed" : state });
+    for (const { tool_call_id, tool, started_at, ended_at, state } of task.tool_calls) {
+      this.#call(tool_call_id, { tool, startedAt: started_at, state, ...(ended_at && this.#end(started_at, ended_at)) });
     }
     for (const command of task.pending_commands) {
       const state = command.accepted ? "accepted" : "requested";
@@ -70,6 +73,15 @@ export class Activity {
     switch (event.event_type) {
       case "task_started":
         this.#toolCalls.clear();
+        for (const id of this.#commands.keys()) this.#command(id, { past: true });
+        break;
+      // A task that ends interrupts what it was doing.
+      case "task_completed":
+      case "task_failed":
+      case "task_cancelled":
+        for (const { id, state, startedAt } of this.#toolCalls.values()) {
+          if (state === "running") this.#call(id, { state: "interrupted", ...this.#end(startedAt, at) });
+        }
         break;
       case "tool_call_started":
         this.#toolCalls.delete(data.tool_call_id);
@@ -82,7 +94,7 @@ export class Activity {
         this.#ended(data, at, { state: "failed", error: data.error });
         break;
       case "command_requested":
-        this.#command(data.command_id, { command: data.command, by: data.by, offset: event.offset });
+        this.#command(data.command_id, { command: data.command, by: data.by, offset: event.offset, past: false });
         break;
       case "command_accepted":
         this.#command(data.command_id, { state: "accepted" });
@@ -96,9 +108,12 @@ export class Activity {
   }
 
   #ended(data: Fields, at: string, change: Partial<ToolCall>): void {
-    const startedAt = this.#toolCalls.get(data.tool_call_id)?.startedAt;
-    const durationMs = data.duration_ms ?? (startedAt ? Date.parse(at) - Date.parse(startedAt) : null);
-    this.#call(data.tool_call_id, { ...change, endedAt: at, durationMs });
+    const { endedAt, durationMs } = this.#end(this.#toolCalls.get(data.tool_call_id)?.startedAt, at);
+    this.#call(data.tool_call_id, { ...change, endedAt, durationMs: data.duration_ms ?? durationMs });
+  }
+
+  #end(startedAt: string | null | undefined, endedAt: string): Pick<ToolCall, "endedAt" | "durationMs"> {
+    return { endedAt, durationMs: startedAt ? Date.parse(endedAt) - Date.parse(startedAt) : null };
   }
 
   #call(id: string, change: Partial<ToolCall>): void {
@@ -120,7 +135,7 @@ export class Activity {
 
   #command(id: string, change: Partial<CommandState>): void {
     const known = this.#commands.get(id);
-    const fresh: CommandState = { id, command: "", by: "", state: "requested", reason: null, offset: null };
+    const fresh: CommandState = { id, command: "", by: "", state: "requested", reason: null, offset: null, past: false };
     this.#commands.set(id, { ...(known ?? fresh), ...change });
     trim(this.#commands);
   }

@@ -1,6 +1,6 @@
 import type { Position } from "../cursor.js";
 import type { TidingsError } from "../error.js";
-import type { Reset, ResetReason, TaskSnapshot } from "../generated/protocol.js";
+import type { Permission, Reset, ResetReason, TaskSnapshot } from "../generated/protocol.js";
 import type { TaskGap } from "../options.js";
 import { asOf, IDLE, type Status } from "../status.js";
 import type { TaskWatch, TidingsClient } from "../websocket.js";
@@ -34,6 +34,8 @@ export interface TaskView {
   readonly gaps: readonly GapEntry[];
   readonly toolCalls: readonly ToolCall[];
   readonly commands: readonly CommandState[];
+  /** What the reader may do with the task: `command` or `answer`, for example. Null if nothing is forbidden. */
+  readonly permissions: readonly Permission[] | null;
   /** Why the server refuses access to the task. */
   readonly error: TidingsError | null;
 }
@@ -83,7 +85,7 @@ export class TaskStore {
     this.#client = client;
     this.#taskId = taskId;
     this.#options = { ...options, history: options.history ?? 200, maxEvents: options.maxEvents ?? 500 };
-    this.#view = { status: IDLE, asOf: null, task: null, timeline: [], events: [], gaps: [], toolCalls: [], commands: [], error: null };
+    this.#view = { status: IDLE, asOf: null, task: null, timeline: [], events: [], gaps: [], toolCalls: [], commands: [], permissions: null, error: null };
   }
 
   readonly getSnapshot = (): TaskView => this.#view;
@@ -170,6 +172,7 @@ export class TaskStore {
       gaps,
       toolCalls: this.#activity.toolCalls(),
       commands: this.#activity.commands(),
+      permissions: this.#watch ? this.#watch.permissions : this.#view.permissions,
       error: this.#error,
     };
     for (const listener of [...this.#listeners]) listener(this.#view);

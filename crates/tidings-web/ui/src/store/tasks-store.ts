@@ -2,7 +2,7 @@ import type { TaskSnapshot, TaskStatus } from "../generated/protocol.js";
 import { perFrame } from "./frames.js";
 import { asOf, IDLE, type Status } from "../status.js";
 import type { PatternWatch, TidingsClient } from "../websocket.js";
-import type { TidingsError } from "../error.js";
+import { TidingsError } from "../error.js";
 import type { TidingsEvent } from "../types.js";
 
 /** All tasks at one moment, sorted by id. */
@@ -24,6 +24,17 @@ export interface TasksStoreOptions {
   onEvent?: ((event: TidingsEvent) => void) | undefined;
 }
 
+/**
+ * How long the server may take to announce the tasks of a new subscription, in milliseconds, until
+ * it is asked which of them it has.
+ */
+const ANNOUNCE = 2_000;
+
+interface Page {
+  tasks: { task_id: string }[];
+  next: string | null;
+}
+
 /** All tasks that match a pattern, over one subscription. */
 export class TasksStore {
   readonly #client: TidingsClient;
@@ -31,10 +42,16 @@ export class TasksStore {
   readonly #onEvent: ((event: TidingsEvent) => void) | undefined;
   readonly #listeners = new Set<(view: TasksView) => void>();
   readonly #frames = perFrame(() => this.#flush());
-  readonly #ids: string[] = [];
+  #ids: string[] = [];
   readonly #known = new Set<string>();
-  /** The tasks at the end of the last watch. */
+  /**
+   * Tasks from before the last loss of the connection, or from the last watch, that the server has
+   * not announced again. They are shown until it does, or says that it no longer has them.
+   */
   readonly #before = new Map<string, TaskSnapshot>();
+  /** Waits for the announcements of the current subscription. */
+  #check: ReturnType<typeof setTimeout> | undefined;
+  #pause = ANNOUNCE;
   #appeared: string[] = [];
   #watch: PatternWatch | null = null;
   #gaps = 0;
@@ -61,24 +78,76 @@ export class TasksStore {
       this.#listeners.delete(listener);
       if (this.#listeners.size > 0) return;
       this.#frames.cancel();
+      this.#doubt();
       this.#watch?.close();
       this.#watch = null;
-      // If the store is used again, these are shown until the server announces them again.
-      for (const task of this.#view.tasks) this.#before.set(task.task_id, task);
     };
   };
 
-  /** Removes tasks that the server no longer has. A pattern does not report removals. */
-  retain(exists: ReadonlySet<string>): void {
-    const kept = this.#ids.filter((id) => exists.has(id));
-    if (kept.length === this.#ids.length) return;
-    for (const id of this.#ids) {
-      if (exists.has(id)) continue;
-      this.#known.delete(id);
-      this.#before.delete(id);
-      this.#watch?.forget(id);
+  /** Records that the server has to announce all tasks anew. */
+  #doubt(): void {
+    clearTimeout(this.#check);
+    this.#pause = ANNOUNCE;
+    for (const id of this.#known) {
+      const task = this.#task(id);
+      if (task) this.#before.set(id, task);
     }
-    this.#ids.splice(0, Infinity, ...kept);
+  }
+
+  #task(id: string): TaskSnapshot | null {
+    return this.#watch?.task(id) ?? this.#before.get(id) ?? null;
+  }
+
+  /**
+   * Removes the tasks that are neither announced again nor in the server's list. A pattern says
+   * nothing of a task that went while nothing was watched.
+   */
+  async #missing(): Promise<void> {
+    if (this.#before.size === 0) return;
+    const watch = this.#watch;
+    const asked = [...this.#before];
+    let listed: Set<string> | null;
+    try {
+      listed = await this.#list();
+    } catch {
+      listed = new Set(asked.map(([id]) => id));
+    }
+    // After a loss of the connection, the next one checks again.
+    if (watch !== this.#watch || this.#status.state !== "connected" || !listed) return;
+    for (const [id, task] of asked) {
+      // A task that was announced meanwhile is there, although it may be too new for the list.
+      if (listed.has(id) || this.#before.get(id) !== task) continue;
+      watch?.forget(id);
+      this.#gone(id);
+    }
+    this.#checkLater();
+  }
+
+  #checkLater(): void {
+    clearTimeout(this.#check);
+    this.#check = setTimeout(() => void this.#missing(), this.#pause);
+    // A server that is slow to announce must not be asked more and more.
+    this.#pause = Math.min(2 * this.#pause, 60_000);
+  }
+
+  /** Returns the ids of the server's tasks, or null if the token may not list them. */
+  async #list(): Promise<Set<string> | null> {
+    const ids = new Set<string>();
+    const prefix = this.#pattern.endsWith("*") ? encodeURIComponent(this.#pattern.slice(0, -1)) : "";
+    for (let after = ""; ; ) {
+      const response = await this.#client.fetch(`/api/tasks?limit=1000${prefix && `&prefix=${prefix}`}${after}`);
+      if (response.status === 401 || response.status === 403) return null;
+      if (!response.ok) throw new TidingsError("unavailable", `HTTP status ${response.status}`);
+      const { tasks, next } = (await response.json()) as Page;
+      for (const { task_id } of tasks) ids.add(task_id);
+      if (!next) return ids;
+      after = `&after=${encodeURIComponent(next)}`;
+    }
+  }
+
+  #gone(id: string): void {
+    this.#known.delete(id);
+    this.#before.delete(id);
     this.#frames.schedule();
   }
 
@@ -97,6 +166,7 @@ export class TasksStore {
         }
         this.#frames.schedule();
       },
+      onRemoved: (id) => this.#gone(id),
       onGap: () => {
         this.#gaps++;
         this.#frames.schedule();
@@ -110,6 +180,8 @@ export class TasksStore {
         this.#frames.schedule();
       },
       onStatus: (status) => {
+        if (status.state === "connected") this.#checkLater();
+        else if (this.#status.state === "connected") this.#doubt();
         this.#asOf = asOf(this.#asOf, this.#status, status);
         this.#status = status;
         this.#frames.schedule();
@@ -119,14 +191,14 @@ export class TasksStore {
 
   #flush(): void {
     if (this.#appeared.length > 0) {
-      this.#ids.push(...this.#appeared);
-      this.#ids.sort(order);
+      this.#ids = [...new Set([...this.#ids, ...this.#appeared])].sort(order);
       this.#appeared = [];
     }
+    if (this.#ids.length > this.#known.size) this.#ids = this.#ids.filter((id) => this.#known.has(id));
     const counts = { ...NONE };
     const tasks: TaskSnapshot[] = [];
     for (const id of this.#ids) {
-      const task = this.#watch?.task(id) ?? this.#before.get(id);
+      const task = this.#task(id);
       if (!task) continue;
       tasks.push(task);
       counts[task.status]++;

@@ -46,14 +46,20 @@ export class ScriptedSocket implements SocketLike {
   }
 
   /** Answers the newest `subscribe` for a task. */
-  subscribed(offset: number, { task = "t", epoch = "e1", recovered = true }: { task?: string; epoch?: string; recovered?: boolean } = {}): void {
+  subscribed(offset: number, { task = "t", epoch = "e1", recovered = true, permissions }: { task?: string; epoch?: string; recovered?: boolean; permissions?: string[] | undefined } = {}): void {
     const ref = this.subscribes(task).at(-1)?.ref;
-    this.says("subscribed", { ref, task_id: task, epoch, offset, recovered, snapshot: snapshot(task, offset, epoch) }, task);
+    this.says("subscribed", { ref, task_id: task, epoch, offset, recovered, snapshot: snapshot(task, offset, epoch), permissions }, task);
   }
 
   /** Announces a task under a pattern. */
   announced(task: string, offset: number, { pattern = "*", epoch = "e1" } = {}): void {
     this.says("subscribed", { task_id: task, pattern, epoch, offset, recovered: true, snapshot: snapshot(task, offset, epoch) }, task);
+  }
+
+  /** Announces a task of a tree. */
+  joins(task: string, tree: string, offset: number): void {
+    const state = { epoch: "e1", offset, recovered: true, snapshot: snapshot(task, offset) };
+    this.says("subscribed", { task_id: task, tree, ...state }, task);
   }
 
   subscribes(task = "t"): any[] {

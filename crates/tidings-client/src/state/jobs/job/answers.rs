@@ -1,4 +1,4 @@
-//! What the server's answers, and the loss of a connection, change in a job.
+//! Changes a job after an answer of the server or the loss of a connection.
 
 use tidings_protocol::{ErrorCode, TaskSnapshot};
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use crate::error::{ReceiptError, Stopped};
 use crate::publish::Acknowledged;
 
 impl Job {
-    /// Takes the server's answer to something that was sent under this `ref`.
+    /// Handles the server's answer to the report that was sent under this `ref`.
     pub(in super::super) fn answered(
         &mut self,
         reference: u64,
@@ -36,7 +36,7 @@ impl Job {
             Ok(published) => {
                 self.backoff.reset();
                 let known = self.place.as_ref();
-                // With the end in it the new log needs no start.
+                // If the answered report is the end, the new log needs no start.
                 let moved = known.is_some_and(|place| place.epoch != published.epoch)
                     && !self.reports[at].is_end;
                 self.reports[at].way = Way::Accepted;
@@ -50,8 +50,8 @@ impl Job {
             }
             Err((ErrorCode::SequenceGap, _)) => {
                 if at == 0 {
-                    // Not an earlier report's refusal: the server has forgotten
-                    // the producer. A new epoch of it may begin anywhere.
+                    // No earlier report is missing, so the server has forgotten the
+                    // producer. A new producer epoch may begin with any number.
                     self.era += 1;
                     self.seq = 1;
                 }
@@ -73,7 +73,8 @@ impl Job {
             Err((ErrorCode::InvalidEvent, message))
                 if self.reports[at].is_end && !self.reports[at].event.data.is_empty() =>
             {
-                // A result that is no good must not keep the task from ending.
+                // The server refuses the end because of its result. Send the end
+                // without the result.
                 let event = &self.reports[at].event;
                 let (event_type, bare) = (event.event_type.clone(), bare(event));
                 let code = ErrorCode::InvalidEvent;
@@ -90,7 +91,7 @@ impl Job {
         wants
     }
 
-    /// Removes a report that was refused for good.
+    /// Removes a report that the server has refused for good.
     pub(super) fn remove(
         &mut self,
         at: usize,
@@ -110,14 +111,15 @@ impl Job {
         }
     }
 
-    /// Bytes of the data of the largest report that is on its way.
+    /// Returns the data size of the largest report in flight, in bytes.
     pub(in super::super) fn largest(&self) -> Option<usize> {
         let sent = self.reports.iter().take(self.in_flight);
         sent.map(|report| report.event.data.as_str().len()).max()
     }
 
-    /// Refuses the largest report that is on its way: the server has closed the
-    /// connection over one that was too large. An end is said without its result.
+    /// Refuses the largest report in flight, because the server closed the connection
+    /// over a message that was too large. If that report is the end, the job sends the
+    /// end without its result.
     pub(in super::super) fn refuse_largest(&mut self, room: &mut Room, wire: &mut Wire) {
         let Some(bytes) = self.largest() else { return };
         let large = |report: &Report| report.event.data.as_str().len() == bytes;
@@ -138,7 +140,8 @@ impl Job {
         }
     }
 
-    /// Lets go of what was accepted, and goes back once nothing is on its way.
+    /// Removes accepted reports from the front. When no report is in flight, the job
+    /// goes back.
     fn advance(&mut self, room: &mut Room, wire: &mut Wire) {
         while self.in_flight > 0 && self.reports[0].way == Way::Accepted {
             if let Some(report) = self.reports.pop_front() {
@@ -154,7 +157,7 @@ impl Job {
         wire.output(Output::Reported);
     }
 
-    /// Nothing is on its way: what was not accepted is sent again.
+    /// Prepares to send all unaccepted reports again. No report is in flight.
     fn go_back(&mut self, room: &mut Room) {
         let before = self.reports.len();
         self.reports.retain(|report| {
@@ -165,8 +168,8 @@ impl Job {
             !accepted
         });
         if self.reports.len() < before {
-            // The server has taken a later one without an earlier one, against its
-            // own rule. The numbers have a hole: begin to count anew.
+            // The server has accepted a later report without an earlier one, against
+            // the protocol. The numbers now have a hole, so start a new producer epoch.
             self.era += 1;
             self.seq = 1;
         }
@@ -212,11 +215,12 @@ impl Job {
         wire.output(Output::Reported);
     }
 
-    /// The connection is gone. Whether the log is the same on the next one has to
-    /// be asked; what was sent is sent again.
+    /// Handles the loss of the connection. Sent reports will be sent again. On the next
+    /// connection, the job first asks whether the log is still the same.
     pub(in super::super) fn lost(&mut self, room: &mut Room, wire: &mut Wire) -> Wants {
         self.hold = None;
-        // What was accepted must not be sent again under another `seq`.
+        // Remove accepted reports first. They must not be sent again under another
+        // `seq`.
         self.unsend_unanswered(room, wire);
         match self.phase {
             Phase::Starting(_) => self.phase = Phase::New,
@@ -230,13 +234,14 @@ impl Job {
     }
 
     fn unsend_unanswered(&mut self, room: &mut Room, wire: &mut Wire) {
-        // An accepted report behind an unanswered one: that one was accepted, too,
-        // and the server knows its `seq`. It is sent again and found a duplicate.
+        // The server accepts reports in order. An unanswered report before an accepted
+        // one was therefore accepted too, and the server knows its `seq`. Sent again,
+        // it is a duplicate.
         self.advance(room, wire);
         self.unsend();
     }
 
-    /// The server has told the task's state.
+    /// Handles the task's state, which the server has sent.
     pub(in super::super) fn checked(
         &mut self,
         state: &TaskSnapshot,
@@ -265,7 +270,8 @@ impl Job {
         }
     }
 
-    /// The server does not tell the task's state to this client.
+    /// Handles the server's refusal to tell this client the task's state. The job
+    /// continues as if the log were the same.
     pub(in super::super) fn unchecked(&mut self) {
         if self.phase == Phase::Checking {
             self.unsend();
@@ -273,7 +279,7 @@ impl Job {
         }
     }
 
-    /// The log has started over: so does the task.
+    /// Starts the task anew, because its log has started over.
     fn restart(&mut self) {
         self.unsend();
         self.era += 1;
@@ -281,7 +287,8 @@ impl Job {
         self.phase = Phase::New;
     }
 
-    /// Nothing is sent any more: the task is another worker's, or the client has stopped.
+    /// Ends the job without sending its reports. Another worker has the task, or the
+    /// client has stopped.
     pub(in super::super) fn give_up(
         &mut self,
         error: &ReceiptError,
@@ -310,7 +317,7 @@ impl Job {
     }
 }
 
-/// A refusal that passes.
+/// Returns true if the refusal is temporary.
 fn is_passing(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::RateLimited | ErrorCode::Unavailable)
 }

@@ -1,8 +1,8 @@
-//! One task that this program does: its start, its reports and its end, in order.
+//! One task that this program performs: its start, its reports and its end, in order.
 //!
-//! Every publish of a job carries a producer's stamp, so the server takes them in
-//! order or not at all: after a refusal the job goes back to what was refused and
-//! sends it and everything behind it again.
+//! Every publish of a job carries a producer stamp, so the server accepts the publishes
+//! in order or not at all. After a refusal, the job goes back to the refused report. It
+//! sends this report and all later ones again.
 
 mod answers;
 
@@ -22,41 +22,41 @@ use crate::backoff::Backoff;
 use crate::error::ReceiptError;
 use crate::task::Losses;
 
-/// Reports of one task that are sent and not answered. A server knows the offsets
-/// of a producer's last 64 events.
+/// The number of reports of one task that are sent and not answered. A server knows the
+/// offsets of a producer's last 64 events.
 const WINDOW: usize = 64;
 
-/// How a job stands with the server.
+/// The state of a job.
 #[derive(Debug, Clone, PartialEq)]
 enum Phase {
-    /// The start has to be sent.
+    /// The start has still to be sent.
     New,
     /// The start was sent on this connection under this `ref`.
     Starting(u64),
-    /// The task is running, and reports are sent.
+    /// The task is running, and the job sends reports.
     Started,
-    /// The log may be another one than before: the server is asked.
+    /// The log may have changed. The job has asked the server for the task's state.
     Checking,
-    /// Nothing is sent any more.
+    /// The job sends nothing more.
     Over(ReceiptError),
 }
 
-/// Where the task was started.
+/// The log and the run in which the task was started.
 #[derive(Debug, Clone)]
 struct Place {
     epoch: Epoch,
     run: Option<u32>,
 }
 
-/// What a job wants after something has happened.
+/// The job's request after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wants {
     Nothing,
-    /// To be told the task's state: see [`Job::checked`].
+    /// The job needs the task's state; see [`Job::checked`].
     Check,
 }
 
-/// How a task begins.
+/// The start of a task.
 #[derive(Debug)]
 pub(crate) struct Beginning {
     pub(crate) task_id: TaskId,
@@ -64,7 +64,7 @@ pub(crate) struct Beginning {
     pub(crate) event: NewEvent,
     pub(crate) source: Option<Source>,
     pub(crate) lease: Option<Duration>,
-    /// Names this job: no other has the same.
+    /// The job's unique name. No other job has the same mark.
     pub(crate) mark: String,
 }
 
@@ -73,26 +73,26 @@ pub(super) struct Job {
     beginning: Beginning,
     phase: Phase,
     place: Option<Place>,
-    /// Counts the logs in which the task was started.
+    /// The number of logs in which the task was started.
     era: u64,
     /// The request that waits for the answer to the start.
     start: Option<RequestId>,
     reports: VecDeque<Report>,
-    /// The reports at the front that were sent on this connection.
+    /// The number of reports at the front that were sent on this connection.
     in_flight: usize,
     /// The producer's `seq` of the first report.
     seq: u64,
-    /// Nothing is sent before: the server could not take it for a while.
+    /// The job sends nothing before this time, after a temporary refusal.
     hold: Option<Instant>,
     backoff: Backoff,
     losses: Losses,
-    /// When the server was last sent something.
+    /// The time of the last message to the server about this task.
     told: Instant,
-    /// The last progress, said again to renew the lease.
+    /// The last progress. The job repeats it to renew the lease.
     progress: Option<Data>,
-    /// The end is among the reports, or was.
+    /// True if the end was reported. The end may have left the queue already.
     ended: bool,
-    /// Nobody holds the task any more.
+    /// True after the program has dropped the task.
     pub(super) left: bool,
 }
 
@@ -134,7 +134,7 @@ impl Job {
         self.ended
     }
 
-    /// Why nothing is sent any more.
+    /// Returns the reason why the job has ended, if it has.
     pub(super) fn verdict(&self) -> Option<&ReceiptError> {
         match &self.phase {
             Phase::Over(error) => Some(error),
@@ -142,22 +142,22 @@ impl Job {
         }
     }
 
-    /// What waits for an answer, the start included.
+    /// Returns the number of unanswered publishes, including the start.
     pub(super) fn pending(&self) -> usize {
         let starting = matches!(self.phase, Phase::New | Phase::Starting(_));
         self.reports.len() + usize::from(starting)
     }
 
-    /// Nothing will come of it any more.
+    /// Returns true if the job has no work left.
     pub(super) fn is_done(&self) -> bool {
         self.left && self.pending() == 0
     }
 
-    /// Takes a report. Without room the oldest that may be dropped gives way, or
-    /// the report itself.
+    /// Takes a report. If there is no room, the oldest droppable report is dropped, or
+    /// else the new one.
     ///
     /// # Errors
-    /// The report was not taken.
+    /// Returns an error if the report was not taken.
     pub(super) fn report(
         &mut self,
         event: NewEvent,
@@ -189,7 +189,7 @@ impl Job {
             None => fit(event, max_message),
             Some(_) => vec![event],
         };
-        // The answer that somebody waits for is the last part's.
+        // The waiter receives the answer to the last part.
         let last = parts.pop();
         for part in parts {
             self.take(part, None, max_message, room, wire)?;
@@ -231,14 +231,14 @@ impl Job {
         Ok(())
     }
 
-    /// Takes an event for which room is kept: an answer to a command, or the end.
+    /// Takes an event that always has room: an answer to a command, or the end.
     pub(super) fn keep(&mut self, event: NewEvent, answer: RequestId) -> Result<(), ReceiptError> {
         if let Phase::Over(error) = &self.phase {
             return Err(error.clone());
         }
         let event = self.sign(event);
         let at = match self.ended {
-            // What is said of a command after the end comes before it, if it can.
+            // An answer to a command goes before the end, if the end was not sent yet.
             true => match self.reports.back() {
                 Some(end) if end.way == Way::Waits => self.reports.len() - 1,
                 _ => self.reports.len(),
@@ -250,7 +250,7 @@ impl Job {
         Ok(())
     }
 
-    /// Takes the end; a second one is refused.
+    /// Takes the end. A second end is refused.
     pub(super) fn end(
         &mut self,
         event: NewEvent,
@@ -286,7 +286,7 @@ impl Job {
         }
     }
 
-    /// Counts a report that was refused for good.
+    /// Counts a report that the server has refused for good.
     pub(super) fn refused(&mut self, event_type: EventType, error: ReceiptError) {
         self.losses.refuse(event_type, error);
     }
@@ -299,7 +299,7 @@ impl Job {
         }
     }
 
-    /// Sends what may be sent. The server has greeted.
+    /// Sends reports, as far as the window allows. The server has sent its greeting.
     pub(super) fn flush(
         &mut self,
         max_message: usize,
@@ -341,8 +341,8 @@ impl Job {
             let reference = wire.reference();
             let text = message(reference, &self.beginning.task_id, event);
             if text.len() > max_message {
-                // The server's limit was not known yet, or was another, when the
-                // report was taken.
+                // The limit of the server may have changed since the report was taken,
+                // or was not known then.
                 if self.refit(at, max_message, room) {
                     continue;
                 }
@@ -362,8 +362,8 @@ impl Job {
         sent
     }
 
-    /// Makes a report that was not sent yet fit into a smaller message. False if that
-    /// cannot be.
+    /// Makes an unsent report fit into a smaller message. Returns false if that is
+    /// impossible.
     fn refit(&mut self, at: usize, max_message: usize, room: &mut Room) -> bool {
         let report = &self.reports[at];
         let before = report.event.data.as_str().len();
@@ -390,7 +390,7 @@ impl Job {
         for (index, part) in parts.into_iter().enumerate() {
             let bytes = part.data.as_str().len();
             room.take(bytes);
-            // The answer that somebody waits for is the last part's.
+            // The waiter receives the answer to the last part.
             let answer = report.answer.filter(|_| index == last);
             let part = Report::new(part, Some(bytes), answer);
             self.reports.insert(at + index, part);
@@ -411,18 +411,19 @@ impl Job {
     fn stamped(&self, event: NewEvent, seq: u64) -> NewEvent {
         match ProducerId::new(self.beginning.mark.clone()) {
             Ok(id) => event.with_producer(ProducerStamp::new(id, self.era, seq)),
-            // A mark is a few dozen hexadecimal digits, and this is no place to fail.
+            // A mark has a few dozen hexadecimal digits, so this does not occur. Do not
+            // panic here.
             Err(_) => event,
         }
     }
 
-    /// The id of the start: another one in each log.
+    /// Returns the event id of the start. Each log has a different one.
     fn start_id(&self) -> EventId {
         let id = format!("{}/{}", self.beginning.mark, self.era);
         EventId::new(id).unwrap_or_else(|_| EventId::new("start").expect("a short id"))
     }
 
-    /// When something is due: a report that is tried again, or a renewal.
+    /// Returns the time of the next retry or lease renewal.
     pub(super) fn timeout(&self) -> Option<Instant> {
         [self.hold, self.renewal()].into_iter().flatten().min()
     }
@@ -433,7 +434,7 @@ impl Job {
         runs.then(|| self.told + lease / 3)
     }
 
-    /// Renews the lease, if that is due.
+    /// Renews the lease if the renewal is due.
     pub(super) fn renew(&mut self, now: Instant) {
         if self.renewal().is_some_and(|due| due <= now) {
             let event = match &self.progress {
@@ -446,13 +447,14 @@ impl Job {
     }
 }
 
-/// A sign of life of a task that has reported no progress.
+/// Returns a sign of life for a task without any reported progress.
 fn renewal() -> NewEvent {
     let event_type = "lease_renewed".parse().unwrap_or(EventType::Log);
     NewEvent::new(event_type, Data::empty())
 }
 
-/// An end that is sure to be accepted: without a result, with a short error.
+/// Returns an end that the server certainly accepts: without a result, and with a short
+/// error.
 fn bare(event: &NewEvent) -> NewEvent {
     let bare = match event.event_type {
         EventType::TaskCompleted => NewEvent::task_completed(None),

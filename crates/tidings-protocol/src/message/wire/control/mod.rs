@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use read::read;
 
-use crate::message::{ControlMessage, Reference};
+use crate::message::{ControlMessage, Joined, Reference, TaskCommanded};
 use crate::{
     ClientId, Data as EventData, Epoch, ErrorCode, EventType, GapReason, Offset, Pattern,
-    Reconnect, ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
+    Permission, Reconnect, ResetReason, TaskId, TaskSnapshot, Timestamp, UnsubscribeReason,
 };
 
 /// The outer object of every control message.
@@ -47,13 +47,14 @@ enum Data<'a> {
     Gap(Gap<'a>),
     Heartbeat(Heartbeat<'a>),
     Ack(Ack<'a>),
+    Commanded(Commanded<'a>),
     Error(Error<'a>),
     PersonalMessage(PersonalMessage<'a>),
     Pong(Pong<'a>),
     GoingAway(GoingAway<'a>),
 }
 
-/// Data of `connection_established`. The last four fields occur if the path names a task.
+/// Data of `connection_established`. The last five fields occur only if the path names a task.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct ConnectionEstablished<'a> {
@@ -73,6 +74,9 @@ pub(crate) struct ConnectionEstablished<'a> {
     recovered: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<Cow<'a, Arc<TaskSnapshot>>>,
+    /// The client's permissions for the task. Absent if nothing is forbidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Cow<'a, [Permission]>>,
 }
 
 /// Data of `subscribed`.
@@ -86,6 +90,8 @@ pub(crate) struct Subscribed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<Cow<'a, Pattern>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tree: Option<Cow<'a, TaskId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<Cow<'a, Epoch>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<Offset>,
@@ -93,6 +99,9 @@ pub(crate) struct Subscribed<'a> {
     recovered: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<Cow<'a, Arc<TaskSnapshot>>>,
+    /// The client's permissions for the task. Absent if nothing is forbidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Cow<'a, [Permission]>>,
 }
 
 /// Data of `unsubscribed`.
@@ -105,6 +114,8 @@ pub(crate) struct Unsubscribed<'a> {
     task_id: Option<Cow<'a, TaskId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<Cow<'a, Pattern>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tree: Option<Cow<'a, TaskId>>,
     reason: UnsubscribeReason,
 }
 
@@ -154,6 +165,16 @@ pub(crate) struct Ack<'a> {
     run: Option<u32>,
 }
 
+/// Data of `commanded`: the answers to a command for a task and all tasks below it.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Commanded<'a> {
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<Cow<'a, Reference>>,
+    /// The answer for each task that was asked, the deepest first.
+    tasks: Cow<'a, [TaskCommanded]>,
+}
+
 /// Data of `error`.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -191,6 +212,11 @@ pub(crate) struct GoingAway<'a> {
     reconnect_after_ms: Option<u64>,
 }
 
+fn permissions(task: Option<&Joined>) -> Option<Cow<'_, [Permission]>> {
+    let permissions = task?.permissions.as_deref()?;
+    Some(Cow::Borrowed(permissions))
+}
+
 impl<'a> Data<'a> {
     fn of(message: &'a ControlMessage) -> Self {
         let mark = |reference: &'a Option<Reference>| reference.as_ref().map(Cow::Borrowed);
@@ -212,19 +238,23 @@ impl<'a> Data<'a> {
                 offset: task.as_ref().map(|task| task.offset),
                 recovered: task.as_ref().map(|task| task.recovered),
                 snapshot: task.as_ref().map(|task| Cow::Borrowed(&task.snapshot)),
+                permissions: permissions(task.as_ref()),
             }),
             ControlMessage::Subscribed {
                 reference,
                 target,
                 task,
+                ..
             } => Self::Subscribed(Subscribed {
                 reference: mark(reference),
                 task_id: message.task_id().map(Cow::Borrowed),
                 pattern: target.pattern().map(Cow::Borrowed),
+                tree: target.tree().map(Cow::Borrowed),
                 epoch: task.as_ref().map(|task| Cow::Borrowed(&task.epoch)),
                 offset: task.as_ref().map(|task| task.offset),
                 recovered: task.as_ref().map(|task| task.recovered),
                 snapshot: task.as_ref().map(|task| Cow::Borrowed(&task.snapshot)),
+                permissions: permissions(task.as_ref()),
             }),
             ControlMessage::Unsubscribed {
                 reference,
@@ -234,6 +264,7 @@ impl<'a> Data<'a> {
                 reference: mark(reference),
                 task_id: target.task_id().map(Cow::Borrowed),
                 pattern: target.pattern().map(Cow::Borrowed),
+                tree: target.tree().map(Cow::Borrowed),
                 reason: *reason,
             }),
             ControlMessage::Reset {
@@ -274,6 +305,12 @@ impl<'a> Data<'a> {
                 offset: *offset,
                 duplicate: *duplicate,
                 run: *run,
+            }),
+            ControlMessage::Commanded {
+                reference, tasks, ..
+            } => Self::Commanded(Commanded {
+                reference: mark(reference),
+                tasks: Cow::Borrowed(tasks),
             }),
             ControlMessage::Error {
                 reference,

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    Ack, ConnectionEstablished, Error, Gap, GoingAway, Heartbeat, PersonalMessage, Pong, Reset,
-    Subscribed, Unsubscribed,
+    Ack, Commanded, ConnectionEstablished, Error, Gap, GoingAway, Heartbeat, PersonalMessage, Pong,
+    Reset, Subscribed, Unsubscribed,
 };
 use crate::message::{ControlMessage, Joined, Target};
-use crate::{Epoch, Gap as Range, Offset, Pattern, TaskId, TaskSnapshot};
+use crate::{Epoch, Gap as Range, Offset, Pattern, Permission, TaskId, TaskSnapshot};
 
 /// Returns the control message `name`, made from its data and the task at its top level. Returns
 /// `None` if no control message has this name.
@@ -30,6 +30,7 @@ pub(crate) fn read(
                     data.offset,
                     data.recovered,
                     data.snapshot,
+                    data.permissions,
                 ),
                 client_id: data.client_id.into_owned(),
                 protocol: Cow::Owned(data.protocol.into_owned()),
@@ -40,24 +41,30 @@ pub(crate) fn read(
         }),
         "subscribed" => from_str(data).and_then(|data: Subscribed<'_>| {
             let task_id = data.task_id.map(Cow::into_owned).or(task_id);
-            let target = target(data.pattern, task_id.as_ref());
+            let target = target(data.pattern, data.tree, task_id.as_ref());
+            let target = target.ok_or_else(|| missing("task_id"))?;
+            let member = task_id.clone();
+            let task = joined(
+                task_id,
+                data.epoch,
+                data.offset,
+                data.recovered,
+                data.snapshot,
+                data.permissions,
+            );
             Ok(ControlMessage::Subscribed {
                 reference: data.reference.map(Cow::into_owned),
-                target: target.ok_or_else(|| missing("task_id"))?,
-                task: joined(
-                    task_id,
-                    data.epoch,
-                    data.offset,
-                    data.recovered,
-                    data.snapshot,
-                ),
+                member: member.filter(|_| target.tree().is_some() && task.is_none()),
+                target,
+                task,
             })
         }),
         "unsubscribed" => from_str(data).and_then(|data: Unsubscribed<'_>| {
             let task_id = data.task_id.map(Cow::into_owned).or(task_id);
             Ok(ControlMessage::Unsubscribed {
                 reference: data.reference.map(Cow::into_owned),
-                target: target(data.pattern, task_id.as_ref()).ok_or_else(|| missing("task_id"))?,
+                target: target(data.pattern, data.tree, task_id.as_ref())
+                    .ok_or_else(|| missing("task_id"))?,
                 reason: data.reason,
             })
         }),
@@ -96,6 +103,13 @@ pub(crate) fn read(
                 run: data.run,
             })
         }),
+        "commanded" => from_str(data).and_then(|data: Commanded<'_>| {
+            Ok(ControlMessage::Commanded {
+                reference: data.reference.map(Cow::into_owned),
+                task_id: task_id.ok_or_else(|| missing("task_id"))?,
+                tasks: data.tasks.into_owned(),
+            })
+        }),
         "error" => from_str(data).map(|data: Error<'_>| ControlMessage::Error {
             reference: data.reference.map(Cow::into_owned),
             code: data.code,
@@ -130,6 +144,7 @@ fn joined(
     offset: Option<Offset>,
     recovered: Option<bool>,
     snapshot: Option<Cow<'_, Arc<TaskSnapshot>>>,
+    permissions: Option<Cow<'_, [Permission]>>,
 ) -> Option<Joined> {
     Some(Joined {
         task_id: task_id?,
@@ -137,12 +152,18 @@ fn joined(
         offset: offset?,
         recovered: recovered?,
         snapshot: snapshot?.into_owned(),
+        permissions: permissions.map(Cow::into_owned),
     })
 }
 
-fn target(pattern: Option<Cow<'_, Pattern>>, task_id: Option<&TaskId>) -> Option<Target> {
-    match pattern {
-        Some(pattern) => Some(Target::Pattern(pattern.into_owned())),
-        None => task_id.cloned().map(Target::Task),
+fn target(
+    pattern: Option<Cow<'_, Pattern>>,
+    tree: Option<Cow<'_, TaskId>>,
+    task_id: Option<&TaskId>,
+) -> Option<Target> {
+    match (pattern, tree) {
+        (Some(pattern), _) => Some(Target::Pattern(pattern.into_owned())),
+        (None, Some(tree)) => Some(Target::Tree(tree.into_owned())),
+        (None, None) => task_id.cloned().map(Target::Task),
     }
 }

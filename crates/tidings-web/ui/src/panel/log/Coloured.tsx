@@ -1,7 +1,7 @@
 import Anser from "anser";
 import { plain } from "./Ansi.js";
 
-/** Named foreground colours of `anser`. Colours of the 256-colour palette and true colours are used as they are. */
+/** Returns the class of a named colour. Colours of the 256-colour palette and true colours are not shown. */
 const named = (colour: string | null) => (colour && /^ansi-[a-z-]+$/.test(colour) ? `td-${colour}` : "");
 
 /** A text with its colours. This module is loaded only for texts with colours. */
@@ -11,14 +11,22 @@ export default function Coloured({ text }: { text: string }) {
     <>
       {parts.map((part, index) => {
         const { bold, dim, italic, underline, strikethrough } = Object.fromEntries(part.decorations.map((name) => [name, true]));
-        const classes = [named(part.fg), bold && "td-bold", dim && "td-dim", italic && "td-italic", underline && "td-underline", strikethrough && "td-strike"];
+        const ground = named(part.bg);
+        const classes = [ground ? "td-on-painted" : named(part.fg), bold && "td-bold", dim && !ground && "td-dim", italic && "td-italic", underline && "td-underline", strikethrough && "td-strike"];
         const className = classes.filter(Boolean).join(" ");
-        return className ? (
+        const shown = className ? (
           <span key={index} className={className}>
             {plain(part.content)}
           </span>
         ) : (
           plain(part.content)
+        );
+        if (!ground) return shown;
+        // Reverse video comes as a background. The text on one is always readable, so its own colour is left out.
+        return (
+          <span key={index} className={`td-painted ${ground}`}>
+            {shown}
+          </span>
         );
       })}
     </>

@@ -10,13 +10,15 @@ export interface FoundProps {
   taskId: string;
   text: string;
   types: readonly string[];
+  /** The newest offset of the log. When it grows, the search goes on. */
+  head: number;
   labels: Labels;
   onShow: (offset: number) => void;
 }
 
 /** Searches the log on the server and shows the matching lines. Each line links to its place. */
-export default function Found({ client, taskId, text, types, labels, onShow }: FoundProps) {
-  const { found, state, failure, more } = useSearch(client, taskId, text, types);
+export default function Found({ client, taskId, text, types, head, labels, onShow }: FoundProps) {
+  const { found, state, failure, more } = useSearch(client, taskId, text, types, head);
   const all = found ?? [];
   return (
     <div className="td-log-view">

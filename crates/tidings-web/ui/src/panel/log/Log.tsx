@@ -1,21 +1,13 @@
-import { lazy, type ReactNode, Suspense, useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
-import { wholeHistory } from "../../history.js";
+import { type ReactNode, useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { type ClientChoice, useTidingsClient } from "../../react/client.js";
 import { LogStore } from "../../store/log-store.js";
 import type { TidingsEvent } from "../../types.js";
-import type { TidingsClient } from "../../websocket.js";
-import { moment } from "../format.js";
-import { copyText, saveText } from "../save.js";
 import { type Labels, useLabels } from "../labels.js";
-import { plain } from "./Ansi.js";
-import { FAILURES, isFailure, sentence } from "./sentence.js";
+import { loaded } from "../loaded.js";
 import { VirtualLog } from "./VirtualLog.js";
 
 /** Loaded with the first search. */
-const Found = lazy(() => import("./Found.js"));
-
-/** The most lines to copy. A download contains all lines. */
-const MOST_COPIED = 10_000;
+const Found = loaded(() => import("./Found.js"));
 
 export interface LogProps extends ClientChoice {
   taskId: string;
@@ -39,26 +31,8 @@ const KINDS: Record<string, readonly string[]> = {
 
 const NONE: readonly string[] = [];
 
-function lineOf(event: TidingsEvent): string {
-  return `${moment(event.timestamp, 0)} ${event.event_type === "log" ? "" : `${event.event_type} `}${plain(sentence(event))}`;
-}
-
-async function firstFailure(client: TidingsClient, taskId: string): Promise<number | null> {
-  for await (const { events } of wholeHistory(client, taskId, { types: FAILURES })) {
-    const found = events.find(isFailure);
-    if (found) return found.offset;
-  }
-  return null;
-}
-
-async function lines(client: TidingsClient, taskId: string, most: number): Promise<string> {
-  const all: string[] = [];
-  for await (const { events } of wholeHistory(client, taskId)) {
-    for (const event of events) if (event.event_type !== "output_delta") all.push(lineOf(event));
-    if (all.length >= most) break;
-  }
-  return `${all.slice(-most).join("\n")}\n`;
-}
+/** Reads the whole log. Loaded when a reader asks for that. */
+const actions = () => import("./actions.js");
 
 /** The whole log of a task, live. It can be searched, copied, downloaded and linked to. */
 export function Log({ taskId, labels: own, renderEvent, lineHref, line, ...choice }: LogProps) {
@@ -84,7 +58,7 @@ export function Log({ taskId, labels: own, renderEvent, lineHref, line, ...choic
       (error: Error) => setNote(error.message),
     );
   const findFailure = async () => {
-    const offset = await firstFailure(client, taskId);
+    const offset = await (await actions()).firstFailure(client, taskId);
     if (offset === null) return labels.noError;
     close();
     show(offset);
@@ -115,9 +89,20 @@ export function Log({ taskId, labels: own, renderEvent, lineHref, line, ...choic
         </select>
       </header>
       {text.trim() || types.length > 0 ? (
-        <Suspense fallback={null}>
-          <Found client={client} taskId={taskId} text={text.trim()} types={types} labels={labels} onShow={(offset) => (close(), show(offset))} />
-        </Suspense>
+        <Found
+          client={client}
+          taskId={taskId}
+          text={text.trim()}
+          types={types}
+          head={view.head}
+          labels={labels}
+          onShow={(offset) => (close(), show(offset))}
+          fallback={
+            <p className="td-empty" role="status">
+              {labels.loading}
+            </p>
+          }
+        />
       ) : (
         <VirtualLog store={store} view={view} labels={labels} wrap={wrap} target={target} href={lineHref} render={renderEvent} />
       )}
@@ -134,10 +119,10 @@ export function Log({ taskId, labels: own, renderEvent, lineHref, line, ...choic
         <button type="button" className="td-link" aria-pressed={wrap} onClick={() => setWrap(!wrap)}>
           {labels.wrap}
         </button>
-        <button type="button" className="td-link" onClick={() => tell(lines(client, taskId, MOST_COPIED).then(copyText).then(() => labels.copied))}>
+        <button type="button" className="td-link" onClick={() => tell(actions().then(({ copyLog }) => copyLog(client, taskId, view)).then(() => labels.copied))}>
           {labels.copy}
         </button>
-        <button type="button" className="td-link" onClick={() => tell(lines(client, taskId, Infinity).then((all) => saveText(all, `${taskId}.log`)))}>
+        <button type="button" className="td-link" onClick={() => tell(actions().then(({ saveLog }) => saveLog(client, taskId)))}>
           {labels.download}
         </button>
         <button type="button" className="td-link" onClick={() => tell(findFailure())}>

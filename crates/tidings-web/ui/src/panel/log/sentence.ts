@@ -36,6 +36,12 @@ export function sentence(event: TidingsEvent): string {
       return `rejected: ${data.reason}`;
     case "input_required":
       return `needs an answer: ${data.prompt}`;
+    case "input_provided":
+      return `${data.by} answered ${id}: ${typeof data.value === "string" ? data.value : JSON.stringify(data.value)}`;
+    case "input_expired":
+      return `nobody answered ${id} in time`;
+    case "children_update":
+      return `${data.running} running, ${data.completed} completed, ${data.failed} failed`;
     case "artifact":
       return `made ${data.name ?? id}`;
   }

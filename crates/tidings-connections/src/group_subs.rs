@@ -1,0 +1,104 @@
+//! The groups of a connection: how they are attached and ended, and the messages about them.
+
+use tidings_bus::OverLimit;
+use tidings_protocol::{ControlMessage, ErrorCode, Reference, Target, UnsubscribeReason};
+
+use crate::connection::Connection;
+use crate::group::Group;
+use crate::jobs::Job;
+use crate::outbound::Outbound;
+use crate::subscriptions::GroupSub;
+use crate::trees::{TreeSub, set_topmost};
+
+impl Connection {
+    /// Ends a group for which there is no room, and sends the client an error.
+    pub(crate) fn end_group(&self, out: &mut Outbound, group: Group, over: &OverLimit) {
+        self.refuse_subscription(out, &group.clone().into(), None, over);
+        self.end_without_request(out, group);
+    }
+
+    /// Ends a group without a request of the client.
+    pub(crate) fn end_without_request(&self, out: &mut Outbound, group: Group) {
+        if !self.detach_group(out, &group) {
+            return;
+        }
+        out.subs.jobs_mut().push(Job::Unmatch {
+            group,
+            from: 0,
+            reference: None,
+            reason: UnsubscribeReason::Forbidden,
+            begun: true,
+        });
+        out.wake();
+    }
+
+    pub(crate) fn detach_group(&self, out: &mut Outbound, group: &Group) -> bool {
+        let Some(removed) = out.subs.remove_group(group) else {
+            return false;
+        };
+        removed.detach(&self.manager().bus);
+        if let Group::Tree(root) = group {
+            set_topmost(out, root, false);
+        }
+        true
+    }
+
+    /// Sends an error: there is no room for a subscription. The text says which limit is reached.
+    pub(crate) fn refuse_subscription(
+        &self,
+        out: &mut Outbound,
+        target: &Target,
+        reference: Option<Reference>,
+        over: &OverLimit,
+    ) {
+        let text = format!("there is no room for the subscription to {target}: {over}");
+        self.say_refused(out, reference, ErrorCode::TooManySubscriptions, text);
+    }
+
+    /// Sends an error with this code and text, and counts it.
+    pub(crate) fn say_refused(
+        &self,
+        out: &mut Outbound,
+        reference: Option<Reference>,
+        code: ErrorCode,
+        text: String,
+    ) {
+        self.manager().counters.error(code);
+        let mut bytes = Vec::new();
+        self.encode(&ControlMessage::error(reference, code, text), &mut bytes);
+        self.write_control(out, &bytes);
+    }
+
+    /// Attaches a group. From here on, the connection is told about tasks that appear in the group.
+    /// In a tree, this holds for the children of each task that was passed to
+    /// [`enter`](Self::enter).
+    pub(crate) fn attach_group(&self, out: &mut Outbound, group: &Group) {
+        let known = match group {
+            Group::Pattern(pattern) => {
+                let Some(watcher) = self.pattern_watcher() else {
+                    return;
+                };
+                let id = self.manager().bus.attach_pattern(pattern, watcher, 0);
+                let pattern = pattern.clone();
+                GroupSub::Pattern { pattern, id }
+            }
+            Group::Tree(root) => GroupSub::Tree(TreeSub::new(root.clone())),
+        };
+        out.subs.add_group(known);
+        if let Group::Tree(root) = group {
+            set_topmost(out, root, true);
+        }
+        self.changed();
+    }
+
+    /// Sends an error: the connection is not subscribed to this group.
+    pub(crate) fn say_not_subscribed(
+        &self,
+        out: &mut Outbound,
+        reference: Option<Reference>,
+        group: &Group,
+    ) {
+        let text = format!("this connection is not subscribed to {group}");
+        self.say_refused(out, reference, ErrorCode::NotSubscribed, text);
+    }
+}

@@ -1,0 +1,1 @@
+function e(e){if(!e||!/^(?:https?:\/\/|\/)/i.test(e))return null;let t=typeof location>`u`?`http://localhost/`:location.href;try{let n=new URL(e,t);return/^https?:$/.test(n.protocol)?{href:n.href,host:n.origin===new URL(t).origin?null:n.host}:null}catch{return null}}export{e as t};

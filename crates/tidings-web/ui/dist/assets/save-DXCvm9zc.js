@@ -1,0 +1,1 @@
+async function e(e){await navigator.clipboard.writeText(e)}function t(e,t,n=`text/plain`){let r=URL.createObjectURL(new Blob([e],{type:n})),i=document.createElement(`a`);i.href=r,i.download=t.replace(/[^\w.~-]/g,`_`),i.click(),setTimeout(()=>URL.revokeObjectURL(r),1e4)}export{t as n,e as t};
