@@ -9,5 +9,6 @@ pub(crate) mod history;
 pub(crate) mod output;
 pub(crate) mod pass;
 pub(crate) mod reader;
+pub(crate) mod signal;
 pub(crate) mod subscription;
 pub(crate) mod topic;

@@ -261,7 +261,7 @@ impl Topic {
     fn next_slice(&self, limit: usize, into: &mut Vec<(usize, usize, Arc<dyn Watcher>)>) -> Walked {
         let mut watchers = self.lock_watchers();
         let mut anew = None;
-        if self.moved.swap(false, Ordering::SeqCst) {
+        if self.signal.take() {
             // Watchers that were visited before this publish must be visited again.
             if watchers.left == 0 {
                 watchers.position += 1;
@@ -293,12 +293,10 @@ impl Topic {
         if self.lock_watchers().left > 0 {
             return true;
         }
-        if !self.moved.load(Ordering::SeqCst) {
+        if !self.signal.has_moved() {
             self.settled.store(self.head(), Ordering::Relaxed);
         }
-        self.queued.store(false, Ordering::SeqCst);
-        // A publisher that saw `queued` still set relies on this check.
-        self.moved.load(Ordering::SeqCst) && !self.queued.swap(true, Ordering::SeqCst)
+        self.signal.leave()
     }
 
     /// Removes a watcher that has ended, unless its slot has a new watcher.
@@ -359,7 +357,7 @@ mod tests {
         }
         let mut slice = Slice::default();
         for visits in 1..=2 {
-            topic.moved.store(true, Ordering::SeqCst);
+            let _ = topic.signal.raise();
             slice.visit(&topic, usize::MAX);
             assert!(!topic.finish_slice(), "the topic leaves the queue");
             let visits_of = |watcher: &Arc<Visits>| watcher.0.load(Ordering::Relaxed);
@@ -386,7 +384,7 @@ mod tests {
         slice.visit(&topic, usize::MAX);
         assert_eq!(watcher.0.load(Ordering::Relaxed), 2);
         assert!(!topic.finish_slice());
-        assert!(!topic.queued.load(Ordering::SeqCst));
+        assert!(topic.signal.raise(), "the topic is not queued");
     }
 
     #[test]
@@ -406,7 +404,7 @@ mod tests {
         for walk in 0..THERE {
             let visits = |watcher: &Arc<Visits>| watcher.0.load(Ordering::Relaxed);
             let before: Vec<_> = there.iter().map(visits).collect();
-            topic.moved.store(true, Ordering::SeqCst);
+            let _ = topic.signal.raise();
             (0..=walk).for_each(|_| _ = slice.visit(&topic, 1));
             for _ in 0..walk {
                 attach();

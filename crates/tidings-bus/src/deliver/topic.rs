@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::cluster::interest::Interest;
 use crate::deliver::cursor::Cursor;
 use crate::deliver::pass::Fanout;
+use crate::deliver::signal::Signal;
 use crate::lock::{Guard, Lock, place};
 use crate::log::{Log, Standing, View};
 
@@ -195,10 +196,8 @@ pub struct Topic {
     keeper_count: AtomicUsize,
     /// A copy of the log's `closed`.
     closed: AtomicBool,
-    /// True if an event was published since the pass last looked.
-    pub(crate) moved: AtomicBool,
-    /// True if the topic is in the fan-out queue, or a pass is visiting it.
-    pub(crate) queued: AtomicBool,
+    /// Tells the pass that the topic has moved.
+    pub(crate) signal: Signal,
     /// All of the pass's watchers have received everything up to this offset.
     pub(crate) settled: AtomicU64,
     fanout: Arc<Fanout>,
@@ -225,8 +224,7 @@ impl Topic {
             watcher_count: AtomicUsize::new(0),
             keeper_count: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            moved: AtomicBool::new(false),
-            queued: AtomicBool::new(false),
+            signal: Signal::default(),
             settled: AtomicU64::new(head),
             fanout,
             interest,
@@ -280,8 +278,7 @@ impl Topic {
         if self.watcher_count() == 0 {
             return;
         }
-        self.moved.store(true, Ordering::SeqCst);
-        if !self.queued.swap(true, Ordering::SeqCst) {
+        if self.signal.raise() {
             self.fanout.push(Arc::clone(self), since);
         }
     }
