@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -128,8 +129,15 @@ class Page:
     def serve_files(self):
         self.served = True
         command = [sys.executable, "-m", "http.server", str(self.files), "--directory", str(self.home)]
-        self.servers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        return None
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.servers.append(server)
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline and server.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.files)) == 0:
+                    return None
+            time.sleep(0.1)
+        return "the files are not served"
 
     def open(self):
         """Opens the saved page, if there is one. Returns what failed, or `None`."""
