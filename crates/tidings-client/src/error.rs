@@ -140,7 +140,9 @@ pub enum CommandError {
     /// The connection broke before the server's answer. The client does not send a
     /// command twice. Read the task's `pending_commands` before you send the command
     /// again.
-    #[error("the connection broke before the server answered; the task may have received the command")]
+    #[error(
+        "the connection broke before the server answered; the task may have received the command"
+    )]
     Unconfirmed,
     /// The command is larger than a message may be. Store large data elsewhere and send
     /// a link.

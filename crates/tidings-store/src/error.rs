@@ -107,7 +107,9 @@ pub enum Damage {
         output: String,
     },
     /// The directory holds fewer changes than at its last orderly stop.
-    #[error("the directory was closed after change {closed}, but its data ends with change {found}")]
+    #[error(
+        "the directory was closed after change {closed}, but its data ends with change {found}"
+    )]
     Shorter {
         /// The number of changes at that stop.
         closed: u64,
