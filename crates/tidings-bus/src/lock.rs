@@ -58,26 +58,26 @@ pub mod place {
     }
 
     places! {
-        /// The registry of clients.
-        Clients,
-        /// The clients that a node of a cluster has claimed.
-        Claims,
         /// The event handlers of a bus.
         Handlers,
         /// The reports of a task that this process does.
         Job,
         /// The state of a connection, or of a subscription inside the process.
         Subscriber,
+        /// The registry of clients. Its holder never waits for a connection.
+        Clients,
+        /// The clients that a node of a cluster has claimed.
+        Claims,
         /// Held by the one publisher that makes room for its event.
         Room,
-        /// Held while an event is appended that is saved later.
-        Publishing,
-        /// The watchers of the children of tasks.
-        ChildWatchers,
         /// The registry of tasks.
         Tasks,
         /// The rules of a task.
         Rules,
+        /// Held while an event is appended that is saved later.
+        Publishing,
+        /// The watchers of the children of tasks.
+        ChildWatchers,
         /// The log of a task, or the list of its watchers.
         Topic,
         /// The parents and children of tasks.

@@ -524,7 +524,9 @@ fn fresh_epoch() -> Epoch {
 }
 
 fn unavailable() -> PublishError {
-    let cause = StoreError::Unavailable("it said so, and tries again by itself".into());
+    let cause = StoreError::Unavailable(
+        "the store accepts no events at the moment. Publishing resumes without your help".into(),
+    );
     PublishError::Unavailable(Arc::new(cause))
 }
 

@@ -8,7 +8,7 @@ use tidings_protocol::{ErrorCode, IdError};
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// The URL cannot be parsed. Write it as `http://127.0.0.1:8000`.
-    #[error("{url:?} is no URL such as http://127.0.0.1:8000")]
+    #[error("{url:?} is not a URL; write one such as http://127.0.0.1:8000")]
     Malformed {
         /// The URL.
         url: String,
@@ -110,13 +110,13 @@ pub enum ReceiptError {
     BufferFull,
     /// The client dropped the event to make room for newer ones while the server was
     /// away.
-    #[error("it was dropped: too many publishes wait for the server")]
+    #[error("the event was dropped, because too many publishes wait for the server")]
     Dropped,
     /// The text is not a valid task id. Correct it.
     #[error("the task has no valid id")]
     InvalidTaskId(#[from] IdError),
     /// The task has ended and accepts no more reports.
-    #[error("the task has ended: nothing more can be reported of it")]
+    #[error("the task has ended and accepts no more reports")]
     Ended,
     /// The client has stopped. If the event was sent before, the server may or may not
     /// have accepted it.
@@ -140,7 +140,9 @@ pub enum CommandError {
     /// The connection broke before the server's answer. The client does not send a
     /// command twice. Read the task's `pending_commands` before you send the command
     /// again.
-    #[error("the connection broke before the server had answered: it may have been taken")]
+    #[error(
+        "the connection broke before the server answered; the task may have received the command"
+    )]
     Unconfirmed,
     /// The command is larger than a message may be. Store large data elsewhere and send
     /// a link.

@@ -15,6 +15,7 @@ use crate::auth::{Access, AuthError, Credentials, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::group::Group;
+use crate::holder::Holder;
 use crate::jobs::Job;
 use crate::limits::{Limited, Who};
 use crate::manager::{AdmissionError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
@@ -227,35 +228,30 @@ impl Inner {
     }
 
     pub(crate) fn check(&self, request: &ConnectRequest) -> Result<(), AdmissionError> {
-        let given_up = {
-            let clients = self.registry.lock();
-            self.may_connect(request, &clients)?;
-            self.given_up(request, &clients)
-        };
+        let id = request.client_id.as_ref();
+        let holder = id.and_then(|id| self.registry.holder(id));
+        let replaced = self.may_connect(request, holder.as_ref())?;
+        self.has_room(&self.registry.lock(), replaced.is_some())?;
         let addr = request.peer.remote_addr;
         self.limiter.heeds(request.access.who(addr).as_ref())?;
         let counted = self.counted(&request.access, addr);
-        Ok(self.limiter.room(&counted, &given_up)?)
+        Ok(self.limiter.room(&counted, &self.given_up(replaced))?)
     }
 
-    /// Returns the places of the connection that an admitted request replaces, if it replaces one.
-    fn given_up(&self, request: &ConnectRequest, clients: &Clients) -> Vec<Who> {
-        let id = request.client_id.as_ref();
-        match id.and_then(|id| clients.by_id.get(id)) {
-            Some(Client::Connected { connection, .. })
-                if connection.owner() == request.access.owner() =>
-            {
-                self.counted(&connection.access(), connection.remote_addr())
-            }
-            _ => Vec::new(),
-        }
+    /// Returns the places of a connection that is replaced, if there is one.
+    fn given_up(&self, replaced: Option<(&Arc<Connection>, &Access)>) -> Vec<Who> {
+        replaced.map_or_else(Vec::new, |(connection, access)| {
+            self.counted(access, connection.remote_addr())
+        })
     }
 
-    fn may_connect(
+    /// Checks the request against its permissions and against the holder of its client id. Returns
+    /// the connection that the new one replaces, if there is one.
+    fn may_connect<'a>(
         &self,
         request: &ConnectRequest,
-        clients: &Clients,
-    ) -> Result<(), AdmissionError> {
+        holder: Option<&'a Holder>,
+    ) -> Result<Option<(&'a Arc<Connection>, &'a Access)>, AdmissionError> {
         if self.draining.load(Ordering::Acquire) {
             return Err(AdmissionError::Draining);
         }
@@ -268,26 +264,27 @@ impl Inner {
         if let Some(Some(forbidden)) = refused.reduce(|all, next| all.and(next)) {
             return Err(forbidden.into());
         }
-        let Some(id) = &request.client_id else {
-            return if clients.connected() < self.config.max_connections {
-                Ok(())
-            } else {
-                Err(AdmissionError::Full)
-            };
-        };
-        let replaces = match clients.holder(id) {
-            // The client will get another id, so it replaces no connection.
-            Some(holder) if holder.owner != request.access.owner() => false,
-            Some(holder) if !presented(request).is_some_and(|shown| holder.token.is_of(&shown)) => {
-                return Err(AdmissionError::ClientIdInUse);
+        match holder {
+            // If the id belongs to another owner, the client will get a new id, so it replaces no
+            // connection.
+            Some(holder) if holder.belongs_to(&request.access) => {
+                if !holder.has_token(presented(request).as_ref()) {
+                    return Err(AdmissionError::ClientIdInUse);
+                }
+                Ok(holder.connection())
             }
-            Some(holder) => holder.connected,
-            None => false,
-        };
-        if !replaces && clients.connected() >= self.config.max_connections {
-            return Err(AdmissionError::Full);
+            _ => Ok(None),
         }
-        Ok(())
+    }
+
+    /// Checks that there is a place for a connection. A connection that replaces another one takes
+    /// the other one's place.
+    fn has_room(&self, clients: &Clients, replaces: bool) -> Result<(), AdmissionError> {
+        if replaces || clients.connected() < self.config.max_connections {
+            Ok(())
+        } else {
+            Err(AdmissionError::Full)
+        }
     }
 
     /// Gives a new id to a client that asks for another owner's id. The state of one owner never
@@ -296,8 +293,8 @@ impl Inner {
         let Some(id) = &request.client_id else {
             return;
         };
-        let holder = self.registry.lock().holder(id);
-        if holder.is_some_and(|holder| holder.owner != request.access.owner()) {
+        let holder = self.registry.holder(id);
+        if holder.is_some_and(|holder| !holder.belongs_to(&request.access)) {
             request.client_id = None;
             request.resume_token = None;
         }
@@ -325,23 +322,38 @@ impl Inner {
             known.map_or(task_id, |task| task.id().clone())
         });
         let counted = self.counted(&request.access, request.peer.remote_addr);
-        // Declared before the claim, and so dropped after it: if a panic unwinds, the guard claims
-        // the client itself.
+        // Declared before the handover, and so dropped after it: if a panic unwinds, the guard
+        // begins a handover of its own.
         let guard;
-        let _settling = self.registry.settle(&client_id);
+        let _handover = self.registry.hand_over(&client_id);
         // The new connection holds the id before the old one is gone, so no third connection can
         // take it in between. Both have the same resume token by now.
         let (connection, kept, replaced) = {
-            let mut clients = self.registry.lock();
-            self.may_connect(&request, &clients)?;
-            let holder = clients.holder(&client_id);
-            if holder.is_some_and(|holder| holder.owner != request.access.owner()) {
-                // Another client has taken the id in the meantime.
-                return Err(AdmissionError::ClientIdInUse);
+            let (_holder, given_up, replaces, mut clients) = loop {
+                let holder = self.registry.holder(&client_id);
+                let replaced = self.may_connect(&request, holder.as_ref())?;
+                let replaces = replaced.is_some();
+                // While a client moves to a new connection, both connections count for a moment,
+                // even at the limit.
+                let given_up = self.given_up(replaced);
+                if holder
+                    .as_ref()
+                    .is_some_and(|holder| !holder.belongs_to(&request.access))
+                {
+                    // Another client has taken the id in the meantime.
+                    return Err(AdmissionError::ClientIdInUse);
+                }
+                let clients = self.registry.lock();
+                if clients.is_held_by(&client_id, holder.as_ref()) {
+                    break (holder, given_up, replaces, clients);
+                }
+            };
+            // A drain lists the connections under this lock after it has set its flag. It finds a
+            // connection that passes this check.
+            if self.draining.load(Ordering::Acquire) {
+                return Err(AdmissionError::Draining);
             }
-            // While a client moves to a new connection, both connections count for a moment, even
-            // at the limit.
-            let given_up = self.given_up(&request, &clients);
+            self.has_room(&clients, replaces)?;
             // Nothing may be refused from here on, because the places are taken.
             self.limiter.join(&counted, &given_up)?;
             let mut replaced = None;
@@ -514,12 +526,15 @@ impl Inner {
 
     /// Cleans up after a connection's task has ended.
     pub(crate) fn disconnected(&self, connection: &Arc<Connection>) {
-        let _settling = self.registry.settle(connection.client_id());
+        let _handover = self.registry.hand_over(connection.client_id());
         let kept = self.take_subscriptions(connection);
         let access = connection.access();
         self.expiries.follow(connection, access.expires_at(), None);
         self.limiter
             .leave(&self.counted(&access, connection.remote_addr()));
+        // The hash and the owner are computed before the registry is locked.
+        let token = TokenHash::of(connection.token());
+        let (account, owner) = (connection.account(&access), access.owner());
         let mut clients = self.registry.lock();
         let registered = clients.ended(connection);
         let ttl = self.config.offline_ttl;
@@ -538,8 +553,6 @@ impl Inner {
             return;
         }
         let id = connection.client_id().clone();
-        let token = TokenHash::of(connection.token());
-        let account = connection.account(&access);
         let limits = self.bus.ledger().limits();
         // Most of an account's quota is reserved for connected clients.
         let most = if account == *self.bus.ledger().own() {
@@ -549,7 +562,7 @@ impl Inner {
         };
         let (charge, mut expired) = clients.make_room(&account, kept.bytes(), most);
         match charge {
-            Some(charge) => clients.keep(id, Away::new(token, access.owner(), kept, ttl, charge)),
+            Some(charge) => clients.keep(id, Away::new(token, owner, kept, ttl, charge)),
             None => {
                 tracing::debug!(client_id = %id, "there is no room to keep a client");
                 self.release_inbox(&kept);
@@ -615,27 +628,30 @@ impl Inner {
 
     /// Returns a client's inbox. Creates it for the client's first message.
     fn inbox_to(&self, client_id: &ClientId) -> Result<Arc<Topic>, UnknownClient> {
-        let _settling = self.registry.settle(client_id);
-        let mut clients = self.registry.lock();
-        let inbox = match clients.by_id.get_mut(client_id) {
-            None => return Err(UnknownClient(client_id.clone())),
-            Some(Client::Away(away)) => {
-                let account = away.charge.account();
-                let inbox = away.kept.inbox.get_or_insert_with(|| {
-                    let inbox = self.bus.detached_topic();
-                    self.bus.charge_detached(&inbox, account);
-                    (inbox, 0)
-                });
-                Arc::clone(&inbox.0)
+        // The client keeps its connection, or stays away, until this guard is dropped.
+        let _handover = self.registry.hand_over(client_id);
+        let connection = {
+            let mut clients = self.registry.lock();
+            match clients.by_id.get_mut(client_id) {
+                None => return Err(UnknownClient(client_id.clone())),
+                Some(Client::Away(away)) => {
+                    let account = away.charge.account();
+                    let inbox = away.kept.inbox.get_or_insert_with(|| {
+                        let inbox = self.bus.detached_topic();
+                        self.bus.charge_detached(&inbox, account);
+                        (inbox, 0)
+                    });
+                    return Ok(Arc::clone(&inbox.0));
+                }
+                Some(Client::Connected { connection, .. }) => Arc::clone(connection),
             }
-            Some(Client::Connected { connection, .. }) => connection.inbox().unwrap_or_else(|| {
-                let inbox = self.bus.detached_topic();
-                let account = connection.account(&connection.access());
-                self.bus.charge_detached(&inbox, &account);
-                connection.add_inbox(&inbox, Start::Retained);
-                inbox
-            }),
         };
-        Ok(inbox)
+        Ok(connection.inbox().unwrap_or_else(|| {
+            let inbox = self.bus.detached_topic();
+            let account = connection.account(&connection.access());
+            self.bus.charge_detached(&inbox, &account);
+            connection.add_inbox(&inbox, Start::Retained);
+            inbox
+        }))
     }
 }

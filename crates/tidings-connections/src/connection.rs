@@ -314,18 +314,19 @@ impl Connection {
     /// [`poll_drive`](Self::poll_drive) completes when the close is written, or when the close
     /// timeout has passed.
     pub fn close(&self, reason: CloseReason) {
-        self.close_locked(self.lock(), reason);
+        self.close_locked(&mut self.lock(), reason);
     }
 
     /// Closes the connection if its token has expired by `now`.
     pub(crate) fn expire(&self, now: Timestamp) {
-        let out = self.lock();
+        let mut out = self.lock();
         if out.access.expires_at().is_some_and(|at| at <= now) {
-            self.close_locked(out, CloseReason::TokenExpired);
+            self.close_locked(&mut out, CloseReason::TokenExpired);
         }
     }
 
-    fn close_locked(&self, mut out: Guard<'_, Outbound, place::Subscriber>, reason: CloseReason) {
+    /// Closes the connection like [`close`](Self::close). The caller holds the lock.
+    pub(crate) fn close_locked(&self, out: &mut Outbound, reason: CloseReason) {
         if !out.is_open() {
             return;
         }
@@ -347,11 +348,10 @@ impl Connection {
             );
             self.encode(&goodbye, &mut bytes);
             self.wire.close(reason.code(), reason.text(), &mut bytes);
-            self.write_control(&mut out, &bytes);
+            self.write_control(out, &bytes);
         }
         out.wake();
         let progress = out.progress;
-        drop(out);
         let limit = self.manager.config.close_timeout;
         self.manager.stalls.watch(self.me.clone(), progress, limit);
         self.manager.counters.closed(reason);
@@ -362,10 +362,11 @@ impl Connection {
         let mut out = self.lock();
         if out.is_open() {
             let restart = CloseReason::Restart(Duration::ZERO);
+            out.phase = Phase::Closing(restart);
             self.manager.counters.closed(restart);
         }
-        out.phase = Phase::Aborted;
-        out.abandon();
+        out.aborted = true;
+        out.cut_off();
     }
 
     /// Records that the connection's task has ended. Nothing is written from here on.
@@ -504,10 +505,10 @@ impl Connection {
             })),
             explicit,
             topmost,
-            ready: false,
+            waits: false,
             last_heartbeat: Mark::default(),
         });
-        out.mark_ready(key);
+        out.enqueue(key);
         self.changed();
         Ok(Some(key))
     }
@@ -585,9 +586,9 @@ impl Connection {
             })
     }
 
-    /// Discards data that is not written yet.
-    pub(crate) fn abandon(&self) {
-        self.lock().abandon();
+    /// Discards the bytes that are not written yet, and makes the connection's task end.
+    pub(crate) fn cut_off(&self) {
+        self.lock().cut_off();
     }
 
     /// Removes the client's inbox. Returns the number of the last message that the client received.
@@ -612,7 +613,7 @@ impl Connection {
         // because its one cursor exceeds a limit.
         if let Err(over) = self.add(&mut out, source, start, OpeningKind::Silent, false) {
             tracing::debug!(client_id = %self.client_id, %over, "an inbox has no cursor");
-            return self.close_locked(out, CloseReason::RateLimited);
+            return self.close_locked(&mut out, CloseReason::RateLimited);
         }
         out.wake();
     }

@@ -27,8 +27,8 @@ pub const MAX_AWAY: usize = 100_000;
 /// 20,000 of those by default.
 pub const MAX_CONNECTIONS: usize = 15_000;
 
-/// The longest time that a request waits for its turn after its client has caused much work. A
-/// request that would wait longer is refused.
+/// The longest time that a request waits after its client has caused much work. A request that
+/// would wait longer is refused.
 pub const WORK_WAIT: Duration = Duration::from_secs(5);
 
 /// The most tasks and patterns that one connection may subscribe to by name.
@@ -69,6 +69,6 @@ pub const KEPT_POSITION_BYTES: u64 = 96;
 /// The most events that `history=N` may request.
 pub const MAX_HISTORY: u32 = 1_000;
 
-/// The most offsets in one heartbeat. A connection with more quiet tasks gets their offsets in
-/// turn.
+/// The most offsets in one heartbeat. A connection with more quiet tasks gets the others in the
+/// next heartbeats.
 pub const MAX_HEADS: usize = 256;

@@ -11,14 +11,21 @@ use crate::subscriptions::GroupSub;
 use crate::trees::{TreeSub, set_topmost};
 
 impl Connection {
-    /// Ends a group for which there is no room, and sends the client an error.
+    /// Ends a group for which there is no room, sends the client an error, and counts a refusal.
     pub(crate) fn end_group(&self, out: &mut Outbound, group: Group, over: &OverLimit) {
-        self.refuse_subscription(out, &group.clone().into(), None, over);
-        self.end_without_request(out, group);
+        self.say_no_room(out, &group.clone().into(), over);
+        self.count_refusal(out);
+        self.end_without_request(out, group, UnsubscribeReason::Removed);
     }
 
-    /// Ends a group without a request of the client.
-    pub(crate) fn end_without_request(&self, out: &mut Outbound, group: Group) {
+    /// Ends a group without a request of the client. Unless the reason is
+    /// [`Forbidden`](UnsubscribeReason::Forbidden), an error has already said why.
+    pub(crate) fn end_without_request(
+        &self,
+        out: &mut Outbound,
+        group: Group,
+        reason: UnsubscribeReason,
+    ) {
         if !self.detach_group(out, &group) {
             return;
         }
@@ -26,7 +33,7 @@ impl Connection {
             group,
             from: 0,
             reference: None,
-            reason: UnsubscribeReason::Forbidden,
+            reason,
             begun: true,
         });
         out.wake();
@@ -44,25 +51,23 @@ impl Connection {
     }
 
     /// Sends an error: there is no room for a subscription. The text says which limit is reached.
-    pub(crate) fn refuse_subscription(
-        &self,
-        out: &mut Outbound,
-        target: &Target,
-        reference: Option<Reference>,
-        over: &OverLimit,
-    ) {
+    pub(crate) fn say_no_room(&self, out: &mut Outbound, target: &Target, over: &OverLimit) {
         let text = format!("there is no room for the subscription to {target}: {over}");
-        self.say_refused(out, reference, ErrorCode::TooManySubscriptions, text);
+        self.say_error(out, None, ErrorCode::TooManySubscriptions, text);
     }
 
-    /// Sends an error with this code and text, and counts it.
-    pub(crate) fn say_refused(
+    /// Sends an error with this code and text. It is no refusal: the cause may be the server.
+    pub(crate) fn say_error(
         &self,
         out: &mut Outbound,
         reference: Option<Reference>,
         code: ErrorCode,
         text: String,
     ) {
+        if !out.is_open() {
+            // Nothing follows the close.
+            return;
+        }
         self.manager().counters.error(code);
         let mut bytes = Vec::new();
         self.encode(&ControlMessage::error(reference, code, text), &mut bytes);
@@ -91,14 +96,15 @@ impl Connection {
         self.changed();
     }
 
-    /// Sends an error: the connection is not subscribed to this group.
-    pub(crate) fn say_not_subscribed(
+    /// Refuses to end a group to which the connection is not subscribed.
+    pub(crate) fn refuse_unsubscription(
         &self,
         out: &mut Outbound,
         reference: Option<Reference>,
         group: &Group,
     ) {
         let text = format!("this connection is not subscribed to {group}");
-        self.say_refused(out, reference, ErrorCode::NotSubscribed, text);
+        self.say_error(out, reference, ErrorCode::NotSubscribed, text);
+        self.count_refusal(out);
     }
 }

@@ -2,7 +2,7 @@
 //! group, restores the state of a client, or applies a token that allows less.
 //!
 //! The connection's own task does a job in slices. Between two slices events are delivered, and
-//! other connections have their turns. No lock is held while tasks are looked up. A slice waits
+//! other connections run their slices. No lock is held while tasks are looked up. A slice waits
 //! until the socket has accepted the messages of the slice before it. A client that does not read
 //! therefore makes the server hold next to nothing.
 
@@ -107,11 +107,11 @@ enum Next {
     /// The client has caused too much work, so the slice pauses.
     Paused(Pin<Box<Sleep>>),
     /// The slice waits behind the slices of other connections.
-    Queued(Pin<Box<dyn Future<Output = Option<Turn>> + Send>>),
+    Queued(Pin<Box<dyn Future<Output = Option<SlicePermit>> + Send>>),
 }
 
 /// The permission to run one slice. Dropping it lets the next slice run.
-pub(crate) type Turn = OwnedSemaphorePermit;
+pub(crate) type SlicePermit = OwnedSemaphorePermit;
 
 impl Jobs {
     pub(crate) fn is_empty(&self) -> bool {
@@ -138,8 +138,8 @@ impl Jobs {
         self.begun = self.begun.wrapping_add(1);
     }
 
-    /// Gives up the turn that a slice has or waits for, so that a connection that cannot use the
-    /// turn does not block others.
+    /// Gives up the permit that a slice has or waits for, so that a connection that cannot use the
+    /// permit does not block others.
     pub(crate) fn pass(&mut self) {
         self.next = None;
     }
@@ -201,7 +201,7 @@ impl Connection {
     /// Adds a job. Runs its first slice at once if no other slice comes first and the client need
     /// not wait.
     pub(crate) fn begin(self: &Arc<Self>, job: Job) {
-        let turn = {
+        let permit = {
             let mut out = self.lock();
             if !out.is_open() {
                 return;
@@ -218,24 +218,24 @@ impl Connection {
                 out.subs.jobs_mut().next = Some(Next::Paused(after));
                 return;
             }
-            let Ok(turn) = Arc::clone(&self.manager().slices).try_acquire_owned() else {
+            let Ok(permit) = Arc::clone(&self.manager().slices).try_acquire_owned() else {
                 out.subs.jobs_mut().next = Some(self.queue_for_slice());
                 return;
             };
-            turn
+            permit
         };
         self.run_slice();
-        drop(turn);
+        drop(permit);
     }
 
     fn queue_for_slice(&self) -> Next {
-        let turn = Arc::clone(&self.manager().slices).acquire_owned();
+        let permit = Arc::clone(&self.manager().slices).acquire_owned();
         Next::Queued(Box::pin(async {
-            let turn = turn.await.ok();
+            let permit = permit.await.ok();
             // A busy runtime polls its sockets only after 61 tasks, which may all be slices.
             // Yielding here lets it poll the sockets first.
             tokio::task::yield_now().await;
-            turn
+            permit
         }))
     }
 
@@ -248,17 +248,21 @@ impl Connection {
     }
 
     /// Refunds the difference between a whole slice and the units that the slice really cost.
-    pub(crate) fn settle_slice(&self, out: &Outbound, units: usize) {
+    pub(crate) fn refund_slice(&self, out: &Outbound, units: usize) {
         let who = out.access.who(self.remote_addr());
         let spared = self.manager().config.slice.saturating_sub(units.max(1));
         self.manager().limiter.spare_work(who.as_ref(), spared);
     }
 
-    /// Returns a turn if a slice may run now. Otherwise it registers the task to be woken when a
+    /// Returns a permit if a slice may run now. Otherwise it registers the task to be woken when a
     /// slice may run.
-    pub(crate) fn poll_jobs(&self, out: &mut Outbound, cx: &mut Context<'_>) -> Option<Turn> {
+    pub(crate) fn poll_jobs(
+        &self,
+        out: &mut Outbound,
+        cx: &mut Context<'_>,
+    ) -> Option<SlicePermit> {
         if out.subs.has_no_jobs() || !out.is_open() {
-            out.subs.pass_turn();
+            out.subs.give_up_slice();
             return None;
         }
         if !self.poll_walk(out, cx) {
@@ -274,10 +278,10 @@ impl Connection {
                     Poll::Ready(()) => self.queue_for_slice(),
                     Poll::Pending => return None,
                 },
-                Some(Next::Queued(turn)) => match turn.as_mut().poll(cx) {
-                    Poll::Ready(turn) => {
+                Some(Next::Queued(permit)) => match permit.as_mut().poll(cx) {
+                    Poll::Ready(permit) => {
                         out.subs.jobs_mut().next = None;
-                        return turn;
+                        return permit;
                     }
                     Poll::Pending => return None,
                 },
@@ -372,7 +376,7 @@ impl Connection {
     }
 
     fn restore_slice(&self, out: &mut Outbound, tasks: Vec<Found>) {
-        self.settle_slice(out, tasks.len());
+        self.refund_slice(out, tasks.len());
         for (task, known) in tasks.into_iter().rev() {
             let Some(Job::Restore {
                 subscriptions,
@@ -422,7 +426,7 @@ impl Connection {
                     return;
                 }
                 Err(over) => {
-                    self.refuse_subscription(out, &Target::Task(known.task_id), None, &over);
+                    self.say_no_room(out, &Target::Task(known.task_id), &over);
                 }
             }
         }
@@ -469,7 +473,7 @@ impl Connection {
         tasks: &[Arc<Task>],
         is_last: bool,
     ) {
-        self.settle_slice(out, tasks.len());
+        self.refund_slice(out, tasks.len());
         let start = match out.subs.jobs_mut().queue.front_mut() {
             Some(Job::Match { after, start, .. }) => {
                 *after = tasks.last().map(|task| task.id().clone());
@@ -526,9 +530,9 @@ impl Connection {
                 if !std::mem::replace(begun, true) {
                     let (group, reference) = (group.clone(), reference.clone());
                     if !self.detach_group(out, &group) {
+                        self.refund_slice(out, 0);
                         out.subs.jobs_mut().pop();
-                        self.say_not_subscribed(out, reference, &group);
-                        return;
+                        return self.refuse_unsubscription(out, reference, &group);
                     }
                     (false, 0)
                 } else {
@@ -538,7 +542,7 @@ impl Connection {
             _ => return,
         };
         let (keys, next) = out.subs.keys_from(from, most);
-        self.settle_slice(out, keys.len());
+        self.refund_slice(out, keys.len());
         let mut gone = Vec::new();
         for key in keys {
             let Some(sub) = out.subs.get_mut(key) else {
@@ -556,7 +560,7 @@ impl Connection {
                 gone.extend(out.remove_sub(key));
             } else if narrows {
                 // Another token may have allowed the task again, after events were held back.
-                out.mark_ready(key);
+                out.enqueue(key);
                 out.wake();
             }
         }

@@ -230,7 +230,7 @@ impl Inner {
     ) -> Vec<KeepChange> {
         let now = Instant::now();
         let wall = self.wall();
-        let mut records = Vec::new();
+        let mut changed = Vec::new();
         {
             let clients = self.registry.lock();
             let some = clients.away_after(after.as_ref());
@@ -239,17 +239,19 @@ impl Inner {
                 let inbox = away.kept.inbox.as_ref();
                 let head = inbox.map_or(0, |(topic, _)| topic.head());
                 if written.note(id, (until, head)) {
-                    let left = until.saturating_duration_since(now).as_millis();
-                    let owner = away.owner.as_deref();
-                    let mut record = self.record(away.token, owner, &away.kept);
-                    record.until = Some(wall + u64::try_from(left).unwrap_or(u64::MAX / 2));
-                    records.push((id.to_string(), record));
+                    let state = (away.token, away.owner.clone(), away.kept.clone());
+                    changed.push((id.clone(), *until, state));
                 }
             }
         }
-        let encoded = records.into_iter().filter_map(|(name, record)| {
+        // Messages are copied and encoded after the registry's lock is released.
+        let encoded = changed.into_iter().filter_map(|(id, until, state)| {
+            let (token, owner, kept) = state;
+            let left = until.saturating_duration_since(now).as_millis();
+            let mut record = self.record(token, owner.as_deref(), &kept);
+            record.until = Some(wall + u64::try_from(left).unwrap_or(u64::MAX / 2));
             let json = serde_json::to_vec(&record).ok()?;
-            Some((name, Some(json)))
+            Some((id.to_string(), Some(json)))
         });
         encoded.collect()
     }

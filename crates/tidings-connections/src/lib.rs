@@ -31,6 +31,7 @@ mod connection;
 pub mod defaults;
 mod group;
 mod group_subs;
+mod holder;
 mod index;
 mod jobs;
 mod kept;

@@ -358,8 +358,9 @@ impl ConnectionManager {
         self.inner.limiter.refused(access.who(addr).as_ref());
     }
 
-    /// Waits until a request may cause `units` of work. One unit is one task matched, one event
-    /// read, or one KiB answered. Requests of one client have their turns one after the other.
+    /// Charges `units` of work to a client, and waits until its request may cause them. One unit is
+    /// one task matched, one event read, or one KiB answered. Requests of one client wait behind
+    /// each other.
     ///
     /// # Errors
     /// Returns an error if the wait would be longer than [`WORK_WAIT`](crate::defaults::WORK_WAIT).
@@ -367,7 +368,7 @@ impl ConnectionManager {
     ///
     /// # Cancel safety
     /// Cancel safe. If the future is dropped, the work stays charged.
-    pub async fn turn(
+    pub async fn reserve_work(
         &self,
         access: &Access,
         addr: Option<std::net::SocketAddr>,

@@ -1,8 +1,8 @@
 //! The write side of a connection: cursors, unfinished records and notices.
 //!
-//! One lock is held for the time of one non-blocking write. The fan-out pass, the connection's own
-//! task and senders of messages take turns. If the socket takes only part of a write, the rest is
-//! written before anything else.
+//! One lock guards all of it. The fan-out pass, the connection's own task and senders of messages
+//! hold the lock one after the other, for as many writes as the socket accepts without waiting. If
+//! the socket takes only part of a write, the rest is written before anything else.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -21,8 +21,9 @@ use crate::limits::Own;
 use crate::pending::{Pending, Unsent};
 use crate::subscriptions::{Drained, Opening, OpeningKind, Source, Sub, Subscriptions};
 
-/// The number of cursors that one poll of a connection's task serves.
-const TURNS_A_POLL: usize = 64;
+/// The steps of one poll of a connection's task. A cursor that is served is one step, and a slice
+/// of a job is a quarter of them.
+const STEPS_A_POLL: usize = 64;
 
 /// The phase of a connection's write side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +31,6 @@ pub(crate) enum Phase {
     Open,
     /// The close is being written, and nothing follows it.
     Closing(CloseReason),
-    /// The connection ends now, and nothing more is written.
-    Aborted,
 }
 
 /// The state that the lock of a connection guards.
@@ -49,6 +48,8 @@ pub(crate) struct Outbound {
     /// `true` if the timer will check the progress of writes. A connection has at most one entry
     /// there, however often its socket fills up.
     pub(crate) watched: bool,
+    /// The connection ends now, and the transport need not wait for the client.
+    pub(crate) aborted: bool,
     /// Counts the writes that made progress.
     pub(crate) progress: u32,
     /// The number of events handed to the socket.
@@ -70,6 +71,7 @@ impl Outbound {
             blocked: true,
             broken: false,
             watched: false,
+            aborted: false,
             progress: 0,
             delivered: 0,
             subs: Subscriptions::default(),
@@ -91,15 +93,15 @@ impl Outbound {
         }
     }
 
-    /// Makes the connection's task end without writing the remaining bytes.
-    pub(crate) fn abandon(&mut self) {
+    /// Discards the bytes that are not written yet, and makes the connection's task end.
+    pub(crate) fn cut_off(&mut self) {
         self.broken = true;
         self.wake();
     }
 
-    /// Adds a cursor to the list of cursors that wait for the socket.
-    pub(crate) fn mark_ready(&mut self, key: usize) {
-        self.subs.mark_ready(key);
+    /// Adds a cursor to the queue of cursors that wait for the socket.
+    pub(crate) fn enqueue(&mut self, key: usize) {
+        self.subs.enqueue(key);
     }
 
     /// Removes a cursor. Another cursor may reuse its key.
@@ -139,7 +141,7 @@ impl Outbound {
                 Unsent::After(cursor) => sub.reader.set_cursor(cursor),
                 Unsent::Record => sub.reader.retreat(1),
             }
-            self.abandon();
+            self.cut_off();
         }
         self.subs.drain()
     }
@@ -159,7 +161,7 @@ impl Outbound {
     fn reason(&self) -> CloseReason {
         match self.phase {
             Phase::Closing(reason) => reason,
-            Phase::Open | Phase::Aborted => CloseReason::ClientGone,
+            Phase::Open => CloseReason::ClientGone,
         }
     }
 
@@ -209,7 +211,7 @@ impl Watcher for Connection {
             _ => return Advance::Done,
         }
         if out.blocked {
-            out.mark_ready(key);
+            out.enqueue(key);
         } else {
             self.pump(&mut out, key, topic, view);
         }
@@ -246,7 +248,7 @@ impl Connection {
                 // nothing of it.
                 if !notices.is_empty() && self.write_owned(out, &notices) == Flow::Blocked {
                     out.note_unsent(key, Unsent::Opening(opening));
-                    out.mark_ready(key);
+                    out.enqueue(key);
                     return Flow::Blocked;
                 }
                 continue;
@@ -288,7 +290,7 @@ impl Connection {
                 if let Some(sub) = out.subs.get_mut(key) {
                     sub.reader.drop_page();
                 }
-                out.mark_ready(key);
+                out.enqueue(key);
                 return flow;
             }
         }
@@ -345,7 +347,7 @@ impl Connection {
             _ => return,
         }
         if out.blocked {
-            out.mark_ready(key);
+            out.enqueue(key);
         } else {
             let mut view = View::default();
             if let Some(sub) = out.subs.get_mut(key) {
@@ -459,35 +461,35 @@ impl Connection {
     /// closed and everything that can be written has been written.
     pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut view = View::default();
-        let mut turns = 0;
+        let mut steps = 0;
         // Held until this poll has written the messages of the slice as far as possible.
-        let mut slice_turn = None;
+        let mut permit = None;
         loop {
             let mut guard = self.lock();
             let out = &mut *guard;
             if out.broken || !out.is_open() {
-                out.subs.pass_turn();
+                out.subs.give_up_slice();
             }
             let flushed = self.socket().poll_flush(cx);
             if out.broken || matches!(flushed, Poll::Ready(Err(_))) {
                 return Poll::Ready(out.reason());
             }
-            if !out.blocked && !out.subs.any_ready() {
+            if !out.blocked && !out.subs.any_waiting() {
                 // The socket has accepted the messages of the last slice, so the next slice may
                 // run.
-                if turns < TURNS_A_POLL
-                    && slice_turn.is_none()
+                if steps < STEPS_A_POLL
+                    && permit.is_none()
                     && out.pending.is_none()
-                    && let Some(turn) = self.poll_jobs(out, cx)
+                    && let Some(slice) = self.poll_jobs(out, cx)
                 {
-                    turns += TURNS_A_POLL / 4;
-                    slice_turn = Some(turn);
+                    steps += STEPS_A_POLL / 4;
+                    permit = Some(slice);
                     drop(guard);
                     self.run_slice();
                     continue;
                 }
-                let had_turn = turns >= TURNS_A_POLL || slice_turn.is_some();
-                if had_turn && !out.subs.has_no_jobs() && out.is_open() {
+                let did_its_share = steps >= STEPS_A_POLL || permit.is_some();
+                if did_its_share && !out.subs.has_no_jobs() && out.is_open() {
                     cx.waker().wake_by_ref();
                 }
                 if let (Phase::Closing(reason), None) = (out.phase, &out.pending) {
@@ -498,7 +500,7 @@ impl Connection {
                 return Poll::Pending;
             }
             if out.blocked {
-                out.subs.pass_turn();
+                out.subs.give_up_slice();
                 out.waker = Some(cx.waker().clone());
                 if ready!(self.socket().poll_write_ready(cx)).is_err() {
                     return Poll::Ready(out.reason());
@@ -508,8 +510,8 @@ impl Connection {
             if !self.flush_pending(out) {
                 continue;
             }
-            turns += self.serve_ready(out, &mut view, TURNS_A_POLL.saturating_sub(turns));
-            if turns >= TURNS_A_POLL {
+            steps += self.serve_waiting(out, &mut view, STEPS_A_POLL.saturating_sub(steps));
+            if steps >= STEPS_A_POLL {
                 // Yield to other tasks, and ask the runtime to poll this one again.
                 cx.waker().wake_by_ref();
                 out.waker = Some(cx.waker().clone());
@@ -522,7 +524,7 @@ impl Connection {
     /// the close was written, and no longer polls [`poll_drive`](Self::poll_drive), polls this.
     pub fn poll_aborted(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut out = self.lock();
-        if out.phase == Phase::Aborted {
+        if out.aborted {
             return Poll::Ready(());
         }
         out.waker = Some(cx.waker().clone());
@@ -530,13 +532,13 @@ impl Connection {
     }
 
     /// Serves the waiting cursors as long as the socket accepts data.
-    fn serve_ready(&self, out: &mut Outbound, view: &mut View, limit: usize) -> usize {
-        let mut turns = 0;
-        while turns < limit && !out.blocked {
-            let Some(key) = out.subs.next_ready() else {
+    fn serve_waiting(&self, out: &mut Outbound, view: &mut View, limit: usize) -> usize {
+        let mut steps = 0;
+        while steps < limit && !out.blocked {
+            let Some(key) = out.subs.next_waiting() else {
                 break;
             };
-            turns += 1;
+            steps += 1;
             let open = out.is_open();
             if let Some(sub) = out.subs.get_mut(key).filter(|_| open) {
                 let topic = Arc::clone(sub.source.topic());
@@ -544,7 +546,7 @@ impl Connection {
                 self.pump(out, key, &topic, view);
             }
         }
-        turns
+        steps
     }
 
     /// Writes the greeting: the announcement of the path's task if there is one, and `hello`
@@ -569,7 +571,7 @@ impl Connection {
         if let Some(early) = early {
             self.write_control(out, &early.into_owned());
         }
-        self.serve_ready(out, &mut View::default(), usize::MAX);
+        self.serve_waiting(out, &mut View::default(), usize::MAX);
         out.wake();
     }
 }

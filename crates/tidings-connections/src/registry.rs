@@ -11,7 +11,7 @@ use tidings_protocol::ClientId;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
-use crate::resume::{Away, Kept, TokenHash};
+use crate::resume::{Away, Kept};
 
 /// The number of clients that a pass over all clients visits under one lock. A client that connects
 /// meanwhile waits no longer than that takes.
@@ -46,36 +46,13 @@ pub(crate) struct Clients {
     expiries: BTreeMap<Expiry, ()>,
     /// The same entries for each account that has disconnected clients.
     by_account: HashMap<AccountId, BTreeSet<Expiry>>,
-    /// The clients whose state is being handed over. There is at most one per thread.
-    settling: Vec<ClientId>,
+    /// The clients whose state is being handed over. A thread hands over one client at a time.
+    handed_over: Vec<ClientId>,
     /// The number of threads that wait for one of them.
     waiting: usize,
 }
 
-/// Whose a client id is.
-pub(crate) struct Holder {
-    pub(crate) owner: Option<Arc<str>>,
-    pub(crate) token: TokenHash,
-    pub(crate) connected: bool,
-}
-
 impl Clients {
-    /// Returns the holder of a client id.
-    pub(crate) fn holder(&self, id: &ClientId) -> Option<Holder> {
-        Some(match self.by_id.get(id)? {
-            Client::Connected { connection, .. } => Holder {
-                owner: connection.owner(),
-                token: TokenHash::of(connection.token()),
-                connected: true,
-            },
-            Client::Away(away) => Holder {
-                owner: away.owner.clone(),
-                token: away.token,
-                connected: false,
-            },
-        })
-    }
-
     pub(crate) fn connected(&self) -> usize {
         self.connected.len()
     }
@@ -86,7 +63,7 @@ impl Clients {
 
     /// Returns whether a client is registered, or its state is being handed over.
     pub(crate) fn knows(&self, id: &ClientId) -> bool {
-        self.by_id.contains_key(id) || self.settling.contains(id)
+        self.by_id.contains_key(id) || self.handed_over.contains(id)
     }
 
     pub(crate) fn insert(&mut self, connection: Arc<Connection>) {
@@ -256,24 +233,25 @@ impl Clients {
 #[derive(Default)]
 pub(crate) struct Registry {
     clients: Lock<Clients, place::Clients>,
-    settled: Condvar,
+    handover_ended: Condvar,
 }
 
-/// While this guard exists, no other connection can take over the client's state.
-pub(crate) struct Settling<'a> {
+/// The right to hand over the state of one client. While this guard exists, no other connection can
+/// take over the state.
+pub(crate) struct Handover<'a> {
     registry: &'a Registry,
     id: ClientId,
 }
 
-impl Drop for Settling<'_> {
+impl Drop for Handover<'_> {
     fn drop(&mut self) {
         let mut clients = self.registry.lock();
-        clients.settling.retain(|id| *id != self.id);
+        clients.handed_over.retain(|id| *id != self.id);
         let waited_for = clients.waiting > 0;
         drop(clients);
         // Skip this system call in the usual case that no thread waits.
         if waited_for {
-            self.registry.settled.notify_all();
+            self.registry.handover_ended.notify_all();
         }
     }
 }
@@ -283,18 +261,19 @@ impl Registry {
         self.clients.lock()
     }
 
-    /// Waits until no other thread is handing over the client's state. Cursors and inbox pass from
-    /// one connection to the next in several steps. A connection that came in between would find
-    /// nothing. The wait is short, because no step awaits.
-    pub(crate) fn settle(&self, id: &ClientId) -> Settling<'_> {
+    /// Begins a handover of the client's state. First waits until no other thread hands it over.
+    ///
+    /// Cursors and inbox pass from one connection to the next in several steps. A connection that
+    /// came in between would find nothing. The wait is short, because no step awaits.
+    pub(crate) fn hand_over(&self, id: &ClientId) -> Handover<'_> {
         let mut clients = self.lock();
-        while clients.settling.contains(id) {
+        while clients.handed_over.contains(id) {
             clients.waiting += 1;
-            clients = clients.wait(&self.settled);
+            clients = clients.wait(&self.handover_ended);
             clients.waiting -= 1;
         }
-        clients.settling.push(id.clone());
-        Settling {
+        clients.handed_over.push(id.clone());
+        Handover {
             registry: self,
             id: id.clone(),
         }
@@ -458,7 +437,7 @@ mod tests {
         drop((first, second, third));
         let mut clients = manager.inner.registry.lock();
         assert_eq!((clients.connected(), clients.away()), (0, 1));
-        assert!(clients.ending.is_empty() && clients.settling.is_empty());
+        assert!(clients.ending.is_empty() && clients.handed_over.is_empty());
         assert!(clients.take(&ClientId::new("a").unwrap()).is_some());
     }
 }

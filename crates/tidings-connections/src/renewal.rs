@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_protocol::{ErrorCode, Secret};
+use tidings_protocol::{ErrorCode, Secret, UnsubscribeReason};
 
 use crate::auth::{Access, Credentials, Permission};
 use crate::connection::Connection;
@@ -44,7 +44,7 @@ impl Connection {
                 let groups = out.subs.groups().map(GroupSub::group);
                 let lost = groups.filter(|group| !is_allowed(&out.access, group));
                 for group in lost.collect::<Vec<_>>() {
-                    self.end_without_request(&mut out, group);
+                    self.end_without_request(&mut out, group, UnsubscribeReason::Forbidden);
                 }
             }
             changed

@@ -27,6 +27,11 @@ impl ResumeToken {
     pub(crate) fn generate() -> Self {
         Self(*uuid::Uuid::new_v4().as_bytes())
     }
+
+    /// Returns whether both are the same token. The comparison takes constant time.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
 }
 
 /// The hash of a token, which outlives the connection. It identifies the token, but a reader of the
@@ -74,7 +79,7 @@ impl FromStr for ResumeToken {
 }
 
 /// The state with which a client resumes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Kept {
     /// The client's position in each task.
     pub(crate) subscriptions: Vec<KeptSubscription>,

@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::group::Group;
 use crate::jobs::Job;
 use crate::limits::{Limit, Limited, Own};
+use crate::outbound::Outbound;
 use crate::subscriptions::{OpeningKind, Source};
 
 /// The bytes of answers that are collected before they are sent.
@@ -27,7 +28,7 @@ const MAX_BATCH: usize = 256;
 
 /// The number of messages of one connection that are processed before other tasks run. They take
 /// some hundred µs of a processor.
-const MESSAGES_A_TURN: usize = 64;
+const MESSAGES_BETWEEN_YIELDS: usize = 64;
 
 /// The error for a request that was refused.
 pub(crate) struct Refusal {
@@ -183,7 +184,7 @@ impl Connection {
         let mut answers = Vec::new();
         let mut batch = Batch::default();
         for (number, message) in messages.into_iter().enumerate() {
-            if number % MESSAGES_A_TURN == MESSAGES_A_TURN - 1 {
+            if number % MESSAGES_BETWEEN_YIELDS == MESSAGES_BETWEEN_YIELDS - 1 {
                 tokio::task::yield_now().await;
             }
             if !self.is_open() {
@@ -274,12 +275,7 @@ impl Connection {
     /// client were refused.
     fn refuse(&self, reference: Option<Reference>, refusal: Refusal) -> ControlMessage {
         self.manager().counters.error(refusal.code);
-        let limiter = &self.manager().limiter;
-        let who = self.access().who(self.remote_addr());
-        limiter.refused(who.as_ref());
-        if limiter.heeds(who.as_ref()).is_err() {
-            self.close(CloseReason::RateLimited);
-        }
+        self.count_refusal(&mut self.lock());
         if refusal.code == ErrorCode::Forbidden {
             self.manager()
                 .counters
@@ -287,6 +283,17 @@ impl Connection {
                 .fetch_add(1, Ordering::Relaxed);
         }
         ControlMessage::error(reference, refusal.code, refusal.text)
+    }
+
+    /// Counts a refusal against the client. Closes the connection if too many messages of the client
+    /// were refused.
+    pub(crate) fn count_refusal(&self, out: &mut Outbound) {
+        let limiter = &self.manager().limiter;
+        let who = out.access.who(self.remote_addr());
+        limiter.refused(who.as_ref());
+        if limiter.heeds(who.as_ref()).is_err() {
+            self.close_locked(out, CloseReason::RateLimited);
+        }
     }
 
     /// Processes a message that publishes no event, and answers it.

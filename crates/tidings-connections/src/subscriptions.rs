@@ -80,7 +80,7 @@ pub(crate) struct Sub {
     /// `true` if the task is the topmost one of a tree that the client subscribed to.
     pub(crate) topmost: bool,
     /// `true` while the cursor waits for the socket.
-    pub(crate) ready: bool,
+    pub(crate) waits: bool,
     pub(crate) opening: Option<Box<Opening>>,
     pub(crate) attached: AttachId,
 }
@@ -124,7 +124,7 @@ impl Sub {
 }
 
 /// The memory of a cursor in lists that grow by a quarter: the cursor, its entry at the task of 24
-/// bytes with the header of an allocation, its key in the index, at its emptiest, and its turn.
+/// bytes with the header of an allocation, its key in the index, at its emptiest, and its place in the queue.
 const IN_LISTS: usize = size_of::<Sub>() * 5 / 4 + (24 + 16) + 12 + 8;
 const _: () = assert!(IN_LISTS as u64 <= CURSOR_BYTES);
 const _: () = assert!(size_of::<Opening>() as u64 + 24 <= OPENING_BYTES);
@@ -216,9 +216,9 @@ struct More {
     /// An index by task, which exists only if there are many cursors.
     index: Option<Index>,
     groups: Slab<GroupSub>,
-    /// The keys of cursors that wait for the socket, in the order of their turns. A key may have
-    /// passed to another cursor in the meantime. That cursor then gets an unneeded turn.
-    ready: VecDeque<u32>,
+    /// The keys of cursors that wait for the socket, in the order in which they are served. A key may have
+    /// passed to another cursor in the meantime. That cursor then gets an unneeded visit.
+    waiting: VecDeque<u32>,
     /// The jobs that remain to be done.
     jobs: Jobs,
     /// The number of cursors that were subscribed by name.
@@ -281,10 +281,10 @@ impl Subscriptions {
 
     /// Returns the box, which the second cursor or the first group creates.
     fn more(&mut self) -> &mut More {
-        let waits = self.first.as_ref().is_some_and(|first| first.ready);
+        let waits = self.first.as_ref().is_some_and(|first| first.waits);
         self.more.get_or_insert_with(|| {
             let mut more = Box::new(More::default());
-            more.ready.extend(waits.then_some(0));
+            more.waiting.extend(waits.then_some(0));
             more
         })
     }
@@ -316,8 +316,8 @@ impl Subscriptions {
         &mut self.more().jobs
     }
 
-    /// Gives up the turn of a slice.
-    pub(crate) fn pass_turn(&mut self) {
+    /// Gives up the permit of a slice.
+    pub(crate) fn give_up_slice(&mut self) {
         if let Some(more) = &mut self.more {
             more.jobs.pass();
         }
@@ -489,43 +489,43 @@ impl Subscriptions {
         Some(before)
     }
 
-    /// Adds a cursor to the list of waiting cursors.
-    pub(crate) fn mark_ready(&mut self, key: usize) {
-        let Some(sub) = self.get_mut(key).filter(|sub| !sub.ready) else {
+    /// Adds a cursor to the queue of cursors that wait for the socket.
+    pub(crate) fn enqueue(&mut self, key: usize) {
+        let Some(sub) = self.get_mut(key).filter(|sub| !sub.waits) else {
             return;
         };
-        sub.ready = true;
+        sub.waits = true;
         if let Some(more) = &mut self.more {
-            more.ready.push_back(narrow(key));
+            more.waiting.push_back(narrow(key));
         }
     }
 
     /// Returns whether a cursor waits.
-    pub(crate) fn any_ready(&self) -> bool {
+    pub(crate) fn any_waiting(&self) -> bool {
         match &self.more {
-            Some(more) => !more.ready.is_empty(),
-            None => self.first.as_ref().is_some_and(|first| first.ready),
+            Some(more) => !more.waiting.is_empty(),
+            None => self.first.as_ref().is_some_and(|first| first.waits),
         }
     }
 
-    /// Returns the cursor that has waited longest.
-    pub(crate) fn next_ready(&mut self) -> Option<usize> {
+    /// Takes the cursor that has waited longest out of the queue.
+    pub(crate) fn next_waiting(&mut self) -> Option<usize> {
         let Some(more) = &mut self.more else {
             let first = self.first.as_mut()?;
-            return std::mem::take(&mut first.ready).then_some(0);
+            return std::mem::take(&mut first.waits).then_some(0);
         };
-        while let Some(key) = more.ready.pop_front() {
+        while let Some(key) = more.waiting.pop_front() {
             let key = key as usize;
             let sub = match key.checked_sub(1) {
                 None => self.first.as_mut(),
                 Some(key) => more.subs.get_mut(key),
             };
-            if sub.is_some_and(|sub| std::mem::take(&mut sub.ready)) {
+            if sub.is_some_and(|sub| std::mem::take(&mut sub.waits)) {
                 return Some(key);
             }
         }
         // An idle connection keeps no list.
-        more.ready = VecDeque::new();
+        more.waiting = VecDeque::new();
         None
     }
 

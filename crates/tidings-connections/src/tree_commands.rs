@@ -105,7 +105,7 @@ impl Inner {
         let mut answers = Vec::new();
         for level in levels.iter().rev() {
             for some in level.chunks(AT_A_TIME) {
-                self.turn(access, addr, some.len()).await;
+                self.wait_for_work(access, addr, some.len()).await;
                 self.command_some(access, addr, &command, some, &mut answers)
                     .await?;
             }
@@ -129,7 +129,7 @@ impl Inner {
                 loop {
                     let page = self.bus.children(parent, "", after.as_ref(), AT_A_TIME);
                     let page = page.await?;
-                    self.turn(access, addr, page.len().max(1)).await;
+                    self.wait_for_work(access, addr, page.len().max(1)).await;
                     count += page.len();
                     if count > MAX_COMMANDED {
                         return Err(CommandTreeError::TooLarge);
@@ -152,8 +152,8 @@ impl Inner {
         Ok(levels)
     }
 
-    /// Waits for the client's turn, and yields to other tasks.
-    async fn turn(&self, access: &Access, addr: Option<SocketAddr>, units: usize) {
+    /// Waits until the client may cause this much work, and yields to other tasks.
+    async fn wait_for_work(&self, access: &Access, addr: Option<SocketAddr>, units: usize) {
         let wait = self.limiter.reserve_work(access.who(addr).as_ref(), units);
         if wait.is_zero() {
             tokio::task::yield_now().await;

@@ -15,7 +15,7 @@ use tidings_bus::watch::Task;
 use tidings_bus::{
     Account, Charge, ChildWatchId, ChildWatcher, EventBus, Hold, Kind, OverLimit, StoreError,
 };
-use tidings_protocol::{ControlMessage, ErrorCode, TaskId};
+use tidings_protocol::{ControlMessage, ErrorCode, TaskId, UnsubscribeReason};
 
 use crate::auth::{Access, Permission};
 use crate::connection::Connection;
@@ -233,8 +233,8 @@ impl Connection {
         let code = ErrorCode::Unavailable;
         let text = format!("the tree {group} cannot be read: {}", chain(error));
         out.subs.jobs_mut().pop();
-        self.say_refused(out, None, code, text);
-        self.end_without_request(out, group);
+        self.say_error(out, None, code, text);
+        self.end_without_request(out, group, UnsubscribeReason::Removed);
     }
 
     /// Returns the tasks that the client may watch. Creates each task that the bus does not have in
@@ -253,7 +253,7 @@ impl Connection {
 
     /// Adds the tasks that a walk has found to the tree.
     pub(crate) fn tree_slice(&self, out: &mut Outbound, root: &TaskId, tasks: Vec<Member>) {
-        self.settle_slice(out, tasks.len());
+        self.refund_slice(out, tasks.len());
         let (start, again) = match out.subs.jobs_mut().first_mut() {
             Some(Job::Match { start, walk, .. }) => (start.clone(), walk.again),
             _ => return,

@@ -71,7 +71,9 @@ pub enum UnsubscribeReason {
     Asked,
     /// The client's token no longer allows the subscription.
     Forbidden,
-    /// The task was removed. A pattern that matched the task remains subscribed.
+    /// The task was removed. A pattern that matched the task, and a tree that contained it, remain
+    /// subscribed. If the target is a pattern or a tree, the server has removed the subscription
+    /// itself, and an error before this message says why.
     Removed,
 }
 

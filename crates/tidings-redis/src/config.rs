@@ -133,7 +133,7 @@ pub enum AddressError {
     #[error("the name of the master is missing: redis+sentinel://HOST:PORT/MASTER")]
     NoMaster,
     /// A part of the address cannot be read.
-    #[error("{0:?} is no address of a Redis")]
+    #[error("{0:?} is not the address of a Redis server")]
     Part(String),
 }
 

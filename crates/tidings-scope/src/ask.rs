@@ -32,7 +32,9 @@ pub enum AskError<E> {
     #[error("the question is not open any more, and its answer is not known")]
     Over,
     /// The bus or the client has stopped, or the program may not follow the task.
-    #[error("the answer cannot be waited for")]
+    #[error(
+        "the bus or the client has stopped, or may not follow the task, so no answer can arrive"
+    )]
     Stopped,
 }
 

@@ -107,7 +107,9 @@ pub enum Damage {
         output: String,
     },
     /// The directory holds fewer changes than at its last orderly stop.
-    #[error("it was closed after change {closed}, and ends with change {found}")]
+    #[error(
+        "the directory was closed after change {closed}, but its data ends with change {found}"
+    )]
     Shorter {
         /// The number of changes at that stop.
         closed: u64,
@@ -125,11 +127,11 @@ impl From<fjall::Error> for Damage {
 /// A failure of the engine. Every change in the failed commit gets it as its answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("the disk did not take it")]
+    #[error("the disk refused the write")]
     Io(#[source] Arc<io::Error>),
-    #[error("the engine did not take it")]
+    #[error("the storage engine refused the write")]
     Engine(#[source] Arc<fjall::Error>),
-    #[error("what is stored cannot be read")]
+    #[error("the stored data cannot be read")]
     Row(#[source] Arc<StoreError>),
     #[error("the store is closed")]
     Closed,

@@ -5,7 +5,7 @@
 //! so there is no wake-up per watcher. After every [`SLICE`] turns the worker yields, so that
 //! publishers can run, and then reads the head again. Later watchers of the same walk therefore
 //! get the new events too. Batches grow in proportion to the load (measured in
-//! `docs/architecture.md`).
+//! `docs/decisions/004-passes.md`).
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

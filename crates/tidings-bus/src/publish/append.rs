@@ -78,7 +78,7 @@ pub enum PublishError {
     #[error("the task has no valid id")]
     InvalidTaskId(#[from] IdError),
     /// The task has ended, so nothing can be reported for it any more.
-    #[error("the task has ended: nothing more can be reported of it")]
+    #[error("the task has ended and accepts no more reports")]
     Ended,
     /// The question of this answer has an answer already, or has expired. Read the task's state.
     #[error("the question `{input_id}` {}", How(.by.as_deref()))]

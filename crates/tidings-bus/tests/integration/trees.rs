@@ -31,6 +31,7 @@ async fn children(bus: &EventBus, parent: &str) -> Vec<String> {
 
 /// Creates a bus on each kind of store that it does not share.
 async fn buses() -> Vec<EventBus> {
+    tidings_bus::lock::check_order();
     let mut buses = vec![bus()];
     for write in [Write::Through, Write::Behind] {
         let store = Arc::new(MemoryStore::written(write));

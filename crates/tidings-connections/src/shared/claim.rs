@@ -223,7 +223,7 @@ impl Inner {
 
     /// Hands a client over to the node that asks for it.
     pub(crate) async fn yield_client(&self, shared: &Shared, client_id: &ClientId, mark: &str) {
-        let _turn = shared.turn(client_id).await;
+        let _client = shared.lock_client(client_id).await;
         let ours = |held: &Held| held.mark == mark && held.coming == 0;
         if !lock(&shared.held).get(client_id).is_some_and(ours) {
             return;
@@ -247,7 +247,7 @@ async fn claim_from(
 ) -> Result<Claimed, tidings_bus::StoreError> {
     loop {
         let held = {
-            let _turn = shared.turn(&claim.client_id).await;
+            let _client = shared.lock_client(&claim.client_id).await;
             let claimed = shared.directory.claim(&claim).await?;
             if let Claimed::Fresh { stale: true } | Claimed::Resumed { stale: true, .. } = claimed {
                 // Another node has written newer state than this node has.

@@ -69,14 +69,14 @@ impl Inner {
 
     /// Updates a connection's copy of its inbox.
     pub(crate) async fn pull(&self, shared: &Shared, client_id: &ClientId) {
-        let _turn = shared.turn(client_id).await;
+        let _client = shared.lock_client(client_id).await;
         let Some(connection) = self.find(client_id) else {
             return;
         };
         let head = connection.inbox().map_or(0, |inbox| inbox.head());
         match shared.directory.inbox(client_id, head).await {
             Ok(messages) => {
-                let _settling = self.registry.settle(client_id);
+                let _handover = self.registry.hand_over(client_id);
                 // A newer connection of the client continues with the same copy.
                 if let Some(connection) = self.find(client_id) {
                     self.take_messages(&connection, &messages);

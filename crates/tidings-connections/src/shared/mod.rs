@@ -35,7 +35,7 @@ pub(crate) use writer::{hear, run};
 
 /// The number of locks by which steps concerning the same client are serialised. Clients whose ids
 /// hash to the same number share a lock.
-const TURNS: usize = 256;
+const CLIENT_LOCKS: usize = 256;
 
 /// How long to wait for other nodes: some round trips, and a pause of the other node.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     held: Lock<HashMap<ClientId, Held>, place::Claims>,
     todo: Lock<Todo, place::Leaf>,
     wake: Notify,
-    turns: Vec<tokio::sync::Mutex<()>>,
+    client_locks: Vec<tokio::sync::Mutex<()>>,
     /// Held while the pending work is done, so that it is done once.
     working: tokio::sync::Mutex<()>,
 }
@@ -92,16 +92,18 @@ impl Shared {
             todo: Lock::default(),
             wake: Notify::new(),
             working: tokio::sync::Mutex::new(()),
-            turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
+            client_locks: (0..CLIENT_LOCKS)
+                .map(|_| tokio::sync::Mutex::new(()))
+                .collect(),
         })
     }
 
-    /// Waits until no other step concerning this client runs.
-    async fn turn(&self, client_id: &ClientId) -> tokio::sync::MutexGuard<'_, ()> {
+    /// Locks a client: other steps that concern the client wait until the guard is dropped.
+    async fn lock_client(&self, client_id: &ClientId) -> tokio::sync::MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         client_id.hash(&mut hasher);
-        let at = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or(0);
-        self.turns[at].lock().await
+        let at = usize::try_from(hasher.finish() % CLIENT_LOCKS as u64).unwrap_or(0);
+        self.client_locks[at].lock().await
     }
 
     fn place(&self, mark: &str) -> Place {

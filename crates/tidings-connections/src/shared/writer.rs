@@ -110,7 +110,7 @@ impl Inner {
         client_id: &ClientId,
         mark: &str,
     ) -> Option<ClientStanding> {
-        let _settling = self.registry.settle(client_id);
+        let _handover = self.registry.hand_over(client_id);
         let taken = self.registry.lock().take(client_id)?;
         let (owner, kept) = match taken {
             Taken::Away(away) => ((away.token, away.owner), away.kept),
@@ -128,7 +128,7 @@ impl Inner {
 
     /// Removes a client that by now belongs to another node, or to none.
     pub(super) fn lose(&self, client_id: &ClientId, why: CloseReason) {
-        let _settling = self.registry.settle(client_id);
+        let _handover = self.registry.hand_over(client_id);
         let taken = self.registry.lock().take(client_id);
         match taken {
             Some(Taken::Connected(connection)) => {
@@ -143,7 +143,7 @@ impl Inner {
 
     /// Writes the state of one client. After an error, it must be done again.
     async fn write_client(&self, shared: &Shared, client_id: &ClientId) -> Result<(), StoreError> {
-        let _turn = shared.turn(client_id).await;
+        let _client = shared.lock_client(client_id).await;
         let mark = match lock(&shared.held).get(client_id) {
             // The client is connecting. Its state is written when it has connected.
             Some(held) if held.coming > 0 => return Ok(()),
@@ -165,17 +165,21 @@ impl Inner {
                 let state = ClientState::Connected;
                 self.standing(shared, client_id, &mark, state, owner, &kept)
             }
-            None => match self.registry.lock().by_id.get(client_id) {
-                Some(Client::Away(away)) => {
-                    let owner = (away.token, away.owner.clone());
-                    let state = ClientState::Away;
-                    self.standing(shared, client_id, &mark, state, owner, &away.kept)
-                }
-                _ => {
+            None => {
+                // The state is encoded after the registry's lock is released.
+                let away = match self.registry.lock().by_id.get(client_id) {
+                    Some(Client::Away(away)) => {
+                        Some(((away.token, away.owner.clone()), away.kept.clone()))
+                    }
+                    _ => None,
+                };
+                let Some((owner, kept)) = away else {
                     shared.left(client_id);
                     return Ok(());
-                }
-            },
+                };
+                let state = ClientState::Away;
+                self.standing(shared, client_id, &mark, state, owner, &kept)
+            }
         };
         let hash = hash(&standing.record, (standing.seen, standing.head));
         let is_fresh = |held: &super::Held| {
@@ -226,7 +230,7 @@ impl Inner {
         };
         let before = writes.len() + owed.len();
         for (at, standing) in owed.iter().enumerate() {
-            let _turn = shared.turn(&standing.client_id).await;
+            let _client = shared.lock_client(&standing.client_id).await;
             if lock(&shared.held).contains_key(&standing.client_id) {
                 // The client has returned to this node, and its new claim includes everything.
                 continue;
@@ -256,7 +260,7 @@ impl Inner {
         before == 0 || todo.writes.len() + todo.owed.len() < before
     }
 
-    /// Adds the clients whose turn it is in this round to the pending work.
+    /// Adds the clients of this round to the pending work.
     fn note_round(&self, shared: &Shared, from: &mut usize) {
         let ids: Vec<ClientId> = {
             let clients = self.registry.lock();
@@ -267,8 +271,8 @@ impl Inner {
         let some = (ids.len() / 8).max(A_ROUND).min(ids.len());
         let start = if ids.is_empty() { 0 } else { *from % ids.len() };
         *from = start + some;
-        let turn: HashSet<ClientId> = ids.into_iter().cycle().skip(start).take(some).collect();
-        lock(&shared.todo).writes.extend(turn);
+        let of_round: HashSet<ClientId> = ids.into_iter().cycle().skip(start).take(some).collect();
+        lock(&shared.todo).writes.extend(of_round);
     }
 
     /// Writes everything that is pending, for an orderly stop.

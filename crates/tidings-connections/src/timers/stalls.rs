@@ -89,10 +89,9 @@ impl Stalls {
                 Phase::Open => {
                     connection.close(CloseReason::WriteTimeout);
                     // The close is unlikely to be accepted either.
-                    connection.abandon();
+                    connection.cut_off();
                 }
-                Phase::Closing(_) => connection.abandon(),
-                Phase::Aborted => {}
+                Phase::Closing(_) => connection.cut_off(),
             }
         }
     }

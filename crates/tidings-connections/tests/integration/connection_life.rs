@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tidings_bus::{BusConfig, Clock, EventBus, EventRecord, Framing, Group, ManualClock};
 use tidings_connections::{
     Access, AdmissionError, AuthError, Authenticator, ClientLimits, CloseReason, ConnectRequest,
-    ConnectionGuard, ConnectionManager, ConnectionsConfig, Credentials, Peer, Principal, SendError,
-    Socket, Wire,
+    ConnectionGuard, ConnectionManager, ConnectionsConfig, Credentials, Peer, Principal, Rate,
+    SendError, Socket, Wire,
 };
 use tidings_protocol::{
     ClientId, CloseCode, Data, EventType, NewEvent, Offset, Secret, Since, TaskId, Timestamp,
@@ -531,4 +531,63 @@ async fn a_renewed_token_leaves_no_expiry_behind() {
     checked.notify_one();
     renewal.await;
     assert_eq!(Arc::weak_count(&connection), before - 1, "no entry");
+}
+
+/// The reason that ends the connection's task is the reason that the metrics count.
+#[tokio::test(start_paused = true)]
+async fn an_aborted_connection_ends_with_the_reason_that_is_counted() {
+    let world = World::new(lines(), ConnectionsConfig::default());
+    let client = world.connect(named("a", None), usize::MAX);
+    let kicked = world.connect(named("b", None), 10);
+    kicked.guard.connection().close(CloseReason::Kicked);
+    let aborted = world.manager.clone();
+    let mut aborting = Box::pin(async move { aborted.abort().await });
+    let waits = std::future::poll_fn(|cx| Poll::Ready(aborting.as_mut().poll(cx).is_pending()));
+    assert!(waits.await, "the connections have not ended yet");
+    for (client, reason) in [
+        (&client, CloseReason::Restart(Duration::ZERO)),
+        (&kicked, CloseReason::Kicked),
+    ] {
+        let ended = std::future::poll_fn(|cx| client.guard.connection().poll_drive(cx));
+        assert_eq!(ended.await, reason);
+    }
+    drop((client, kicked));
+    aborting.await;
+    let ends = world.manager.ends().into_iter();
+    let ends: Vec<_> = ends.filter(|(_, count)| *count > 0).collect();
+    let expected = [(Some(CloseCode::Normal), 1), (Some(CloseCode::Restart), 1)];
+    assert_eq!(ends, expected);
+}
+
+/// Each of these is refused, and refusals are counted against the client.
+#[tokio::test(start_paused = true)]
+async fn to_end_groups_that_were_never_begun_is_refused_and_counts() {
+    for target in [json!({"pattern": "p-*"}), json!({"tree": "t"})] {
+        let mut limits = ClientLimits::default();
+        // Time is paused, so the client never regains anything.
+        limits.refusals_per_client = Some(Rate::new(1, 5));
+        let config = ConnectionsConfig::default().limits(limits);
+        let world = World::new(lines(), config);
+        let mut request = named("a", None);
+        request.peer = Peer::new(Some(SocketAddr::from(([192, 0, 2, 1], 1))));
+        let mut client = world.connect(request, usize::MAX);
+        let mut message = target.clone();
+        message["type"] = "unsubscribe".into();
+        let mut refused = 0;
+        let mut last = Vec::new();
+        while client.is_open() {
+            client.send(message.clone()).await;
+            last = client.read().await;
+            let codes = last.iter().map(|answer| &answer["data"]["code"]);
+            refused += codes.filter(|code| *code == "not_subscribed").count();
+            assert!(refused < 20, "{target} may be repeated for ever");
+        }
+        assert!(refused > 0, "{target}");
+        let last: Vec<_> = last.iter().map(|answer| &answer["event_type"]).collect();
+        assert_eq!(
+            last,
+            ["error", "error", "going_away"],
+            "nothing follows the close"
+        );
+    }
 }

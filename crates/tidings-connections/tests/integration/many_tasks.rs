@@ -245,6 +245,10 @@ async fn a_pattern_that_does_not_fit_is_refused_and_leaves_nothing() {
     let end = messages.last().unwrap();
     assert_eq!(end["event_type"], "unsubscribed", "{end}");
     assert_eq!(end["data"]["pattern"], "*");
+    assert_eq!(
+        end["data"]["reason"], "removed",
+        "no token has forbidden it"
+    );
     assert_eq!(client.cursors(), 0);
     assert_eq!(world.held("ada", Kind::Cursor), 0);
     // A narrower pattern fits, and so do the requests of other clients.

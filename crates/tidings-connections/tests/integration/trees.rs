@@ -51,6 +51,7 @@ impl World {
     }
 
     fn around(bus: EventBus, limits: ClientLimits) -> Self {
+        tidings_bus::lock::check_order();
         let config = ConnectionsConfig::default().limits(limits);
         let person = |watch, command| Principal::new(permissions(watch, command)).subject("ada");
         let tokens = Tokens::default()
@@ -394,7 +395,7 @@ async fn a_tree_is_charged_and_ends_where_there_is_no_room() {
     let data = &error["data"];
     assert_eq!(data["code"], "too_many_subscriptions", "{data}");
     let end = messages.last().unwrap();
-    let expected = json!({ "tree": "top", "reason": "forbidden" });
+    let expected = json!({ "tree": "top", "reason": "removed" });
     assert_eq!(end["data"], expected);
     assert_eq!(world.held(), 0);
 }

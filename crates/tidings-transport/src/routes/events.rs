@@ -29,7 +29,7 @@ const MAX_LIMIT: usize = 1_000;
 
 /// The units of work that are charged before a page of history is read. The real cost is known only
 /// afterwards.
-const TURN_UNITS: usize = 64;
+const RESERVED_UNITS: usize = 64;
 
 /// One answer of a batch.
 #[derive(Serialize)]
@@ -93,7 +93,9 @@ impl Core {
             .await
             .map_err(unavailable)?;
         let addr = parts.extensions.get().map(|PeerAddr(addr)| *addr);
-        self.manager.turn(&access, addr, TURN_UNITS).await?;
+        self.manager
+            .reserve_work(&access, addr, RESERVED_UNITS)
+            .await?;
         let read = match EventFilter::of(&query)? {
             Some(filter) => filter.page(bus, &task_id, since, limit).await,
             None => bus
@@ -110,9 +112,9 @@ impl Core {
         let text = encode_page(&page);
         let units = events + text.len() / BYTES_A_UNIT;
         self.manager
-            .note_work(&access, addr, units.saturating_sub(TURN_UNITS));
+            .note_work(&access, addr, units.saturating_sub(RESERVED_UNITS));
         self.manager
-            .spare_work(&access, addr, TURN_UNITS.saturating_sub(units.max(1)));
+            .spare_work(&access, addr, RESERVED_UNITS.saturating_sub(units.max(1)));
         held_json(StatusCode::OK, text, &self.manager.account(&access, addr))
     }
 

@@ -118,7 +118,7 @@ impl Core {
         let mut page = Page::new("inputs", &self.manager.account(access, addr))?;
         let mut looked = 0;
         let next = 'page: loop {
-            match self.manager.turn(access, addr, AT_A_TIME).await {
+            match self.manager.reserve_work(access, addr, AT_A_TIME).await {
                 Ok(()) => {}
                 Err(limited) if looked == 0 => return Err(limited.into()),
                 Err(_) => break after,

@@ -36,7 +36,9 @@ impl Core {
         connect.history = query.get("history", ErrorCode::InvalidMessage)?;
         let addr = connect.peer.remote_addr;
         let units = connect.targets.len();
-        self.manager.turn(&connect.access, addr, units).await?;
+        self.manager
+            .reserve_work(&connect.access, addr, units)
+            .await?;
         self.open_stream(connect, &SseWire::ManyTasks).await
     }
 }

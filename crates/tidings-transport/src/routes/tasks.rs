@@ -95,7 +95,7 @@ impl Core {
             let wanted = (limit - page.count()).min(AT_A_TIME);
             // The work is charged before it is done. Many requests of one client therefore wait for
             // each other, and other clients have their turns in between.
-            match self.manager.turn(access, addr, wanted).await {
+            match self.manager.reserve_work(access, addr, wanted).await {
                 Ok(()) => {}
                 Err(limited) if page.count() == 0 => return Err(limited.into()),
                 Err(_) => break after,

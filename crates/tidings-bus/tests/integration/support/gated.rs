@@ -35,6 +35,7 @@ pub(crate) struct Gated {
 
 impl Gated {
     pub(crate) fn new(write: Write, permits: usize) -> Arc<Self> {
+        tidings_bus::lock::check_order();
         Arc::new(Self {
             inner: MemoryStore::written(write),
             gate: Semaphore::new(permits),

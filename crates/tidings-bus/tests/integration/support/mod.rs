@@ -20,6 +20,7 @@ pub(crate) fn offset(value: u64) -> Offset {
 }
 
 pub(crate) fn bus() -> EventBus {
+    tidings_bus::lock::check_order();
     EventBus::new(BusConfig::default()).unwrap()
 }
 

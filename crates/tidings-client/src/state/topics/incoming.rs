@@ -252,9 +252,14 @@ impl Topics {
             _ => {}
         }
         let is_own = |queue: &Queue| queue.target == *target;
+        let code = match reason {
+            UnsubscribeReason::Forbidden => ErrorCode::Forbidden,
+            // No room, or a store that cannot be read. An error before this message says which.
+            _ => ErrorCode::Unavailable,
+        };
         for (id, queue) in self.watches.iter_mut().filter(|(_, queue)| is_own(queue)) {
             queue.end(WatchError::Refused {
-                code: ErrorCode::Forbidden,
+                code,
                 message: format!("the server has ended the subscription to {target}"),
             });
             wire.output(Output::Wake(*id));
