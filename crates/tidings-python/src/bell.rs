@@ -22,6 +22,8 @@ pub(crate) struct Bell {
 #[derive(Debug, Default)]
 struct State {
     rung: bool,
+    /// True if the bell stays rung.
+    closed: bool,
     callbacks: Vec<Py<PyAny>>,
 }
 
@@ -30,9 +32,16 @@ impl Bell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resets the bell to "not rung".
+    /// Resets the bell to "not rung", unless it is closed.
     pub(crate) fn reset(&self) {
-        self.lock().rung = false;
+        let mut state = self.lock();
+        state.rung = state.closed;
+    }
+
+    /// Rings the bell for good. All present and later waits end at once.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.ring();
     }
 
     pub(crate) fn is_rung(&self) -> bool {

@@ -234,6 +234,29 @@ def test_a_watch_that_is_closed_ends_in_another_thread(client: tidings.Client) -
     assert not other.is_alive()
 
 
+def test_threads_that_share_a_watch_take_every_update_and_end_together(
+    client: tidings.Client,
+) -> None:
+    watch = client.watch("t")
+    assert isinstance(watch.next(DEADLINE), tidings.Snapshot)
+    taken: list[tidings.Update] = []
+    threads = [
+        threading.Thread(target=lambda: taken.extend(watch), daemon=True) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    with client.task("t") as task:
+        for number in range(200):
+            task.report("frame", {"number": number})
+    until("everything is taken", lambda: len(taken) >= 202)
+    watch.close()
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+    offsets = [update.offset for update in taken if isinstance(update, tidings.Event)]
+    assert sorted(offsets) == list(range(1, 203))
+
+
 def test_a_task_that_another_worker_does(client: tidings.Client) -> None:
     with client.task("busy", exclusive=True) as task:
         with pytest.raises(tidings.Refused) as refused:

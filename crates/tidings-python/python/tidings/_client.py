@@ -27,7 +27,7 @@ from ._updates import (
 )
 
 
-#: The most seconds between two looks at what no bell tells.
+#: The most seconds between two looks at whether a task that asks is cancelled.
 PAUSE = 0.25
 
 
@@ -271,8 +271,9 @@ class Client:
     def close(self, timeout: float = 5.0) -> int:
         """Sends the waiting events, for at most `timeout` seconds, and disconnects.
 
-        Returns the number of publishes and reports without an answer; 0 if the server has
-        refused this client, which is then logged, and which `flush` tells.
+        Returns the number of publishes and reports without an answer. They may not have
+        reached the server. If the server has refused this client, they have not, and
+        `flush` says why.
         """
         native = self._core.existing()
         if self._core.is_closed or native is None:
@@ -504,8 +505,7 @@ class Watch:
             elif deadline.is_over() or self._native is None:
                 return None
             else:
-                # Another thread may close the watch, which rings no bell.
-                native.wait(min(deadline.left(), PAUSE))
+                native.wait(seconds(deadline.left()))
 
     def _poll(self, native: _native.Watch) -> str | None:
         try:
@@ -527,8 +527,13 @@ class Watch:
         return None if text is None else TaskSnapshot._of(json.loads(text))
 
     def close(self) -> None:
-        """Ends the watch."""
-        self._native = None
+        """Ends the watch, also for a thread that waits for its next update."""
+        native, self._native = self._native, None
+        if native is not None:
+            try:
+                native.close()
+            except _native.Gone:
+                pass  # Another process has made it, and waits for it.
 
     def __enter__(self) -> Watch:
         return self

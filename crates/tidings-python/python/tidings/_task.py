@@ -14,7 +14,7 @@ from typing import Any
 
 from . import _native
 from ._core import Core, dumps, log, text_of, texts
-from ._errors import Cancelled, Refused, translate
+from ._errors import Cancelled, Stopped, translate
 from ._updates import Losses
 
 #: The most characters of a traceback in a report. The end of a longer one is kept.
@@ -113,8 +113,8 @@ class Ending:
                 log.warning("not all of %s was reported: %s", self._task_id, self._losses)
         except _native.Failure as failure:
             self._error = translate(failure)
-            if isinstance(self._error, Refused):
-                log.warning("the server refused the end of %s: %s", self._task_id, self._error)
+            if not isinstance(self._error, Stopped):
+                log.warning("the end of %s was not reported: %s", self._task_id, self._error)
         except Exception as error:
             self._error = error
         self._answered.set()
@@ -134,8 +134,8 @@ class Ending:
     def wait(self, timeout: float | None = None) -> Losses:
         """Waits until the server has the end. Returns the lost reports.
 
-        Raises `Refused` if the server refused the end or, earlier, the task's start;
-        `TimeoutError` after `timeout` seconds.
+        Raises `Refused` if the server refused the end or, earlier, the task's start,
+        `ValueError` if the start was too large, and `TimeoutError` after `timeout` seconds.
         """
         if not self._answered.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
             raise TimeoutError(f"the end of {self._task_id} has no answer yet")

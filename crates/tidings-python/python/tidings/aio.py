@@ -230,7 +230,10 @@ class Client:
         return left
 
     async def close(self, timeout: float = 5.0) -> int:
-        """Sends the waiting events, for at most `timeout` seconds, and disconnects."""
+        """Sends the waiting events, for at most `timeout` seconds, and disconnects.
+
+        Returns the number of publishes and reports without an answer.
+        """
         native = self._core.existing()
         if self._core.is_closed or native is None:
             self._core.close()
@@ -427,7 +430,7 @@ class Watch:
         return None if text is None else TaskSnapshot._of(json.loads(text))
 
     async def close(self) -> None:
-        """Ends the watch."""
+        """Ends the watch, also for a coroutine that waits for its next update."""
         self._native = None
         self._wakes._wake()
 
