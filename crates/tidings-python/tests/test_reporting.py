@@ -417,3 +417,31 @@ def test_the_first_answer_to_a_question_wins(client: tidings.Client) -> None:
     with pytest.raises(tidings.Refused) as refused:
         client.answer("deploy", "confirm", "no", timeout=DEADLINE)
     assert refused.value.code == "already_answered"
+
+
+def test_data_that_json_parsers_refuse_are_reported_plainly(
+    client: tidings.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    deep: list[object] = []
+    for _ in range(500):
+        deep = [deep]
+    with client.task("t") as task:
+        task.report("frame", {"huge": 10**400, "small": 7})
+        task.report("frame", {"deep": deep, "small": 8})
+        task.result = {"huge": 10**400, "deep": deep, "small": 9}
+        copy = pickle.loads(pickle.dumps(task))
+        copy.report("frame", {"huge": 10**400, "small": 10})
+        assert client.flush(DEADLINE) == 0
+    assert task.complete().wait(DEADLINE) == tidings.Losses()
+    found = events(client, "t", "task_completed")
+    frames = [event.data for event in found if event.event_type == "frame"]
+    assert sorted(data["small"] for data in frames) == [7, 8, 10]
+    assert frames[0]["huge"] == "1" + "0" * 400
+    assert found[-1].data["result"]["small"] == 9
+
+    class Odd:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    task.report(Odd(), {})  # type: ignore[arg-type]
+    assert "<Odd without a text> of t was not reported" in caplog.text

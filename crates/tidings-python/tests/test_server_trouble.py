@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import DEADLINE, Server, until
+from conftest import DEADLINE, Script, Server, until
 
 import tidings
 
@@ -165,7 +165,7 @@ def test_close_counts_what_did_not_reach_a_killed_server(server: Server) -> None
         for number in range(3):
             task.report("frame", {"number": number})
         assert client.close(0.1) == 3
-        assert client.close() == 0
+        assert client.close() == 3, "it has not changed"
 
 
 def test_a_client_that_was_closed_says_so(server: Server) -> None:
@@ -182,3 +182,18 @@ def test_a_client_that_was_closed_says_so(server: Server) -> None:
             continue
         raise AssertionError("a closed client must say so")
 
+
+
+def test_close_can_be_interrupted_and_repeated() -> None:
+    script = """
+import signal, threading, tidings
+client = tidings.Client("http://127.0.0.1:9")
+task = client.task("away")
+task.report("frame")
+threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+try:
+    client.close(1_000)
+except KeyboardInterrupt:
+    print(client.status, client.close(0))
+"""
+    assert Script(script, "").succeeds().splitlines()[-1] == "stopped 2"

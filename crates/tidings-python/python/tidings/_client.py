@@ -276,11 +276,8 @@ class Client:
         `flush` says why.
         """
         native = self._core.existing()
-        if self._core.is_closed or native is None:
-            self._core.close()
-            return 0
         self._core.close()
-        return int(wait(native.close(seconds(timeout)), None, "closing"))
+        return 0 if native is None else int(wait(native.close(seconds(timeout)), None, "closing"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = self._core.options

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from . import _native
-from ._core import Core, dumps, log, text_of, texts
+from ._core import Core, dumps, log, plain_dumps, text_of, texts
 from ._errors import Cancelled, Stopped, translate
 from ._updates import Losses
 
@@ -200,11 +200,15 @@ class Reports:
             if self._native is not None:
                 try:
                     return self._native.report(event_type, dumps(data or {}))
+                except ValueError:
+                    # Such as a number that is too large for JSON parsers.
+                    return self._native.report(event_type, plain_dumps(data))
                 except _native.Gone:
                     pass
             self._core.send(self.id, event_type, data or {})
         except Exception as error:
-            log.warning("%s of %s was not reported: %s", event_type, self.id, error)
+            name = text_of(event_type)
+            log.warning("%s of %s was not reported: %s", name, self.id, text_of(error))
 
     def progress(
         self,
@@ -320,8 +324,8 @@ class Reports:
                     return self._native.cancel(text_of(data.get("reason", "cancelled")))
                 return self._native.end(event_type, dumps(data))
             except ValueError:
-                # The result is nested too deeply for JSON.
-                return self._native.end(event_type, "{}")
+                # As for `report`.
+                return self._native.end(event_type, plain_dumps(data))
             except _native.Gone:
                 self._core.send(self.id, event_type, data)
         except Exception as error:

@@ -235,11 +235,8 @@ class Client:
         Returns the number of publishes and reports without an answer.
         """
         native = self._core.existing()
-        if self._core.is_closed or native is None:
-            self._core.close()
-            return 0
         self._core.close()
-        return int(await _result(native.close(seconds(timeout))))
+        return 0 if native is None else int(await _result(native.close(seconds(timeout))))
 
 
 class Task(Reports):
