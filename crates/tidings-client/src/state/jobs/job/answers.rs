@@ -102,7 +102,7 @@ impl Job {
         let Some(report) = self.reports.remove(at) else {
             return;
         };
-        room.give(report.bytes);
+        room.give(&report);
         if let Some(answer) = report.answer {
             wire.output(Output::Acknowledged(answer, Err(error.clone())));
         }
@@ -162,7 +162,7 @@ impl Job {
     fn advance(&mut self, room: &mut Room, wire: &mut Wire) {
         while self.in_flight > 0 && self.reports[0].way == Way::Accepted {
             if let Some(report) = self.reports.pop_front() {
-                room.give(report.bytes);
+                room.give(&report);
             }
             self.in_flight -= 1;
             self.seq += 1;
@@ -180,7 +180,7 @@ impl Job {
         self.reports.retain(|report| {
             let accepted = report.way == Way::Accepted;
             if accepted {
-                room.give(report.bytes);
+                room.give(report);
             }
             !accepted
         });
@@ -317,7 +317,7 @@ impl Job {
             wire.output(Output::Acknowledged(start, Err(error.clone())));
         }
         for report in std::mem::take(&mut self.reports) {
-            room.give(report.bytes);
+            room.give(&report);
             if let Some(answer) = report.answer {
                 wire.output(Output::Acknowledged(answer, Err(error.clone())));
             }

@@ -213,20 +213,25 @@ impl Job {
             return Err(ReceiptError::TooLarge { bytes, max });
         }
         while !room.fits(bytes) {
-            let Some(at) = self.reports.iter().position(Report::may_be_dropped) else {
+            // A search through thousands of reports takes time, so search only if it can succeed.
+            let droppable = room.has_droppable().then(|| {
+                let mut reports = self.reports.iter();
+                reports.position(Report::may_be_dropped)
+            });
+            let Some(at) = droppable.flatten() else {
                 return Err(ReceiptError::BufferFull);
             };
             if let Some(report) = self.reports.remove(at) {
-                room.give(report.bytes);
+                room.give(&report);
                 self.losses.dropped += 1;
                 if let Some(answer) = report.answer {
                     wire.output(Output::Acknowledged(answer, Err(ReceiptError::Dropped)));
                 }
             }
         }
-        room.take(bytes);
-        self.reports
-            .push_back(Report::new(event, Some(bytes), answer));
+        let report = Report::new(event, Some(bytes), answer);
+        room.take(&report);
+        self.reports.push_back(report);
         Ok(())
     }
 
@@ -378,14 +383,14 @@ impl Job {
         let Some(report) = self.reports.remove(at) else {
             return false;
         };
-        room.give(report.bytes);
+        room.give(&report);
         let last = parts.len() - 1;
         for (index, part) in parts.into_iter().enumerate() {
             let bytes = part.data.as_str().len();
-            room.take(bytes);
             // The waiter receives the answer to the last part.
             let answer = report.answer.filter(|_| index == last);
             let part = Report::new(part, Some(bytes), answer);
+            room.take(&part);
             self.reports.insert(at + index, part);
         }
         true
