@@ -4,7 +4,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+
+use crate::runtime::is_driver;
 
 /// The time between two checks for signals, such as Ctrl-C, while a thread waits.
 const SIGNALS: Duration = Duration::from_millis(100);
@@ -81,10 +84,16 @@ impl Bell {
     /// rung.
     ///
     /// # Errors
-    /// Returns the exception of a signal handler, such as `KeyboardInterrupt` after Ctrl-C.
+    /// Returns the exception of a signal handler, such as `KeyboardInterrupt` after Ctrl-C. Returns
+    /// an error on a thread that drives a client, unless the bell has rung.
     pub(crate) fn wait(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
         // A timeout too long for the clock counts as no timeout.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if is_driver() && !self.is_rung() {
+            let waits =
+                "the client's own thread, which has called this, cannot wait for the client";
+            return Err(PyRuntimeError::new_err(waits));
+        }
         loop {
             let rung = py.detach(|| self.wait_a_moment(deadline));
             if rung {

@@ -445,3 +445,65 @@ def test_data_that_json_parsers_refuse_are_reported_plainly(
 
     task.report(Odd(), {})  # type: ignore[arg-type]
     assert "<Odd without a text> of t was not reported" in caplog.text
+
+
+class Waits(logging.Handler):
+    """A log handler that uses the client, as a program may have one."""
+
+    def __init__(self, client: tidings.Client) -> None:
+        super().__init__()
+        self.client = client
+        self.told: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.client.task("from-the-handler").complete()
+        for wait in (
+            lambda: self.client.publish("t", "note"),
+            lambda: self.client.task("also").complete().wait(),
+            lambda: next(self.client.watch("never-there")),
+            lambda: self.client.watch("never-there").next() and self.client.watch("x").next(),
+            lambda: self.client.flush(),
+        ):
+            try:
+                wait()
+            except BaseException as error:
+                self.told.append(error)
+        raise KeyError("the handler has a fault of its own")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_callback_on_the_clients_thread_cannot_wait_for_the_client(
+    client: tidings.Client,
+) -> None:
+    first = client.task("busy", exclusive=True)
+    handler = Waits(client)
+    logger = logging.getLogger("tidings")
+    logger.addHandler(handler)
+    try:
+        # The client logs the refusal on its own thread.
+        with pytest.raises(tidings.Refused):
+            client.task("busy").complete().wait(DEADLINE)
+    finally:
+        logger.removeHandler(handler)
+    assert handler.told
+    for error in handler.told:
+        assert isinstance(error, RuntimeError) and "cannot wait" in str(error)
+    assert first.complete().wait(DEADLINE) == tidings.Losses()
+    assert client.wait("from-the-handler", DEADLINE).status == "completed"
+
+
+def test_the_fault_of_a_token_function_is_logged(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([ZeroDivisionError("my fault"), None, "two\nlines", "good"])
+
+    def token() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[return-value]
+
+    with tidings.Client(server.url, token=token) as client:
+        client.connect(DEADLINE)
+    assert "there is no token: ZeroDivisionError('my fault')" in caplog.text
+    assert caplog.text.count("there is no token: ValueError(") == 2

@@ -191,7 +191,7 @@ class Core:
 
     def _make(self) -> _native.Client:
         options = self.options
-        source = options.token if callable(options.token) else None
+        source = _source(options.token) if callable(options.token) else None
         _send_before_a_child_ends()
         return _native.Client(
             options.url,
@@ -231,6 +231,22 @@ class Core:
             log.debug("%s of %s was not sent: %s", event_type, task_id, translate(failure))
         except Exception as error:
             log.debug("%s of %s was not sent: %s", event_type, task_id, error)
+
+
+def _source(token: Callable[[], str]) -> Callable[[], str]:
+    """Returns the program's token function, whose failures are logged."""
+
+    def ask() -> str:
+        try:
+            given = token()
+            if not _is_header(given):
+                raise ValueError(f"{type(given).__name__} that no HTTP header can carry")
+        except BaseException as error:
+            log.warning("there is no token: %s", text_of(repr(error)))
+            raise
+        return given
+
+    return ask
 
 
 class _Status:

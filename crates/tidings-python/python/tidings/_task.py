@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from . import _native
-from ._core import Core, dumps, log, plain_dumps, text_of, texts
+from ._core import Core, dumps, log, plain_dumps, seconds, text_of, texts
 from ._errors import Cancelled, Stopped, translate
 from ._updates import Losses
 
@@ -105,6 +105,15 @@ class Ending:
             operation.on_done(self._note)
 
     def _note(self) -> None:
+        """Takes the server's answer. This runs on the client's own thread."""
+        try:
+            self._take()
+        finally:
+            self._answered.set()
+            while self._waiting:
+                self._waiting.pop()()
+
+    def _take(self) -> None:
         """Takes the server's answer, and logs a refused or incomplete end."""
         assert self._operation is not None
         try:
@@ -117,9 +126,6 @@ class Ending:
                 log.warning("the end of %s was not reported: %s", self._task_id, self._error)
         except Exception as error:
             self._error = error
-        self._answered.set()
-        while self._waiting:
-            self._waiting.pop()()
 
     def _on_done(self, callback: Callable[[], object]) -> None:
         self._waiting.append(callback)
@@ -137,8 +143,15 @@ class Ending:
         Raises `Refused` if the server refused the end or, earlier, the task's start,
         `ValueError` if the start was too large, and `TimeoutError` after `timeout` seconds.
         """
-        if not self._answered.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
-            raise TimeoutError(f"the end of {self._task_id} has no answer yet")
+        if self._operation is not None and not self._answered.is_set():
+            try:
+                done = self._operation.wait(seconds(timeout))
+            except _native.Gone:
+                raise Stopped("the end belongs to the process that has reported it") from None
+            if not done:
+                raise TimeoutError(f"the end of {self._task_id} has no answer yet")
+            # The client's thread is taking the answer.
+            self._answered.wait()
         return self._result()
 
     def __await__(self) -> Generator[Any, None, Losses]:

@@ -20,9 +20,10 @@ from typing import Any
 
 from . import _native, _updates
 from ._client import Client as _Blocking
-from ._client import Command, Question
+from ._client import Command
 from ._core import Core, Options, Token, dumps, seconds, take
 from ._errors import Cancelled, Stopped, translate
+from ._question import Question
 from ._schema import TaskSnapshot
 from ._task import Reports, beginning
 from ._updates import Published, TaskCommanded, TaskPage, Update, commanded
