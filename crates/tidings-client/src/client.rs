@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use crate::config::{ClientConfig, WhenFull};
 use crate::driver::Driver;
 use crate::endpoint::{Dialer, Endpoint};
-use crate::error::{CommandError, ConnectError, InvalidUrl, ReceiptError, Stopped};
+use crate::error::{CommandError, ConnectError, InvalidUrl, ReceiptError, Stopped, TooLarge};
 use crate::publish::{Acknowledged, Receipt};
 use crate::shared::{Core, Shared};
 use crate::state::{Beginning, JobId, RequestId, State, Status};
@@ -282,15 +282,17 @@ impl Client {
     /// the next attempt uses it. A client that has stopped stays stopped.
     ///
     /// # Errors
-    /// Returns an error if the token has characters that an HTTP header cannot carry.
+    /// Returns an error if the token has characters that an HTTP header cannot carry, or is
+    /// larger than a message may be.
     pub fn set_token(&self, token: impl Into<String>) -> Result<(), InvalidUrl> {
         let token = token.into();
         HeaderValue::from_str(&token).map_err(|_| InvalidUrl::Token)?;
         let now = Instant::now();
-        self.handle
+        let set = self
+            .handle
             .shared
             .with(|core| core.state.set_token(token.into(), now));
-        Ok(())
+        set.map_err(|TooLarge { bytes, max }| InvalidUrl::TokenTooLarge { bytes, max })
     }
 
     /// Watches a task, or all present and future tasks that match a pattern. The watch yields the
@@ -409,7 +411,7 @@ impl Client {
     }
 
     /// Waits until the server has answered every publish, for `timeout` at most. Returns the number
-    /// of publishes without an answer.
+    /// of publishes and reports without an answer, including those that a stopped client gave up.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
@@ -426,7 +428,7 @@ impl Client {
             }
         };
         let _ = tokio::time::timeout(timeout, flush).await;
-        self.pending()
+        self.handle.shared.with(|core| core.state.unanswered())
     }
 
     /// Sends a command to a task: `cancel`, or any other command that the task's agent understands.
@@ -582,7 +584,8 @@ impl Client {
 
     /// Cancels the tasks that are [run](Self::run), sends all waiting events, and stops the client.
     /// The call takes `timeout` at most. Returns the number of publishes and reports without an
-    /// answer. All watches end.
+    /// answer, including those that were given up because the server had stopped the client. All
+    /// watches end.
     ///
     /// # Cancel safety
     /// If the future is dropped, the tasks are cancelled, but the client stays connected until its

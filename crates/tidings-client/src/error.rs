@@ -28,6 +28,14 @@ pub enum InvalidUrl {
     /// The token has characters that an HTTP header cannot carry.
     #[error("the token has characters that a header cannot carry")]
     Token,
+    /// The token is too large to be sent on the open connection.
+    #[error("the token has {bytes} bytes as a message, {max} are allowed")]
+    TokenTooLarge {
+        /// The size of the message, in bytes.
+        bytes: usize,
+        /// The largest size allowed, in bytes.
+        max: usize,
+    },
     /// The root certificates are not certificates in PEM format.
     #[error("there is no certificate of an authority as PEM (`-----BEGIN CERTIFICATE-----`)")]
     RootCertificates,
@@ -81,6 +89,26 @@ pub enum Stopped {
         /// The reason in the server's words; may be empty.
         reason: String,
     },
+}
+
+/// A message that is larger than the server accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a message has {bytes} bytes, {max} are allowed")]
+pub(crate) struct TooLarge {
+    pub(crate) bytes: usize,
+    pub(crate) max: usize,
+}
+
+impl From<TooLarge> for ReceiptError {
+    fn from(TooLarge { bytes, max }: TooLarge) -> Self {
+        Self::TooLarge { bytes, max }
+    }
+}
+
+impl From<TooLarge> for CommandError {
+    fn from(TooLarge { bytes, max }: TooLarge) -> Self {
+        Self::TooLarge { bytes, max }
+    }
 }
 
 /// Returned when a publish did not succeed.

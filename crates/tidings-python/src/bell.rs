@@ -4,7 +4,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+
+use crate::runtime::is_driver;
 
 /// The time between two checks for signals, such as Ctrl-C, while a thread waits.
 const SIGNALS: Duration = Duration::from_millis(100);
@@ -22,6 +25,8 @@ pub(crate) struct Bell {
 #[derive(Debug, Default)]
 struct State {
     rung: bool,
+    /// True if the bell stays rung.
+    closed: bool,
     callbacks: Vec<Py<PyAny>>,
 }
 
@@ -30,9 +35,16 @@ impl Bell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resets the bell to "not rung".
+    /// Resets the bell to "not rung", unless it is closed.
     pub(crate) fn reset(&self) {
-        self.lock().rung = false;
+        let mut state = self.lock();
+        state.rung = state.closed;
+    }
+
+    /// Rings the bell for good. All present and later waits end at once.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.ring();
     }
 
     pub(crate) fn is_rung(&self) -> bool {
@@ -72,10 +84,16 @@ impl Bell {
     /// rung.
     ///
     /// # Errors
-    /// Returns the exception of a signal handler, such as `KeyboardInterrupt` after Ctrl-C.
+    /// Returns the exception of a signal handler, such as `KeyboardInterrupt` after Ctrl-C. Returns
+    /// an error on a thread that drives a client, unless the bell has rung.
     pub(crate) fn wait(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
         // A timeout too long for the clock counts as no timeout.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if is_driver() && !self.is_rung() {
+            let waits =
+                "the client's own thread, which has called this, cannot wait for the client";
+            return Err(PyRuntimeError::new_err(waits));
+        }
         loop {
             let rung = py.detach(|| self.wait_a_moment(deadline));
             if rung {

@@ -91,6 +91,7 @@ impl From<CommandError> for Fault {
             CommandError::Refused { code, message } => Self::refused(code, message),
             CommandError::Stopped(stopped) => Self::stopped(stopped),
             CommandError::BufferFull => Self::of("full", &error),
+            CommandError::TooLarge { .. } => Self::of("invalid", &error),
             _ => Self::of("unconfirmed", &error),
         }
     }

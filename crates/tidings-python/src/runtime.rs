@@ -1,10 +1,11 @@
 //! The thread that drives a client.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use tidings_client::{Client, InvalidUrl};
@@ -14,10 +15,22 @@ use tokio::sync::oneshot;
 /// How long a dropped client may take to send its waiting events.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+thread_local! {
+    /// True on a thread that drives a client.
+    static DRIVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns true on a thread that drives a client. Such a thread calls the program's functions, for
+/// instance its log handlers. If they waited there, the client would stand still.
+pub(crate) fn is_driver() -> bool {
+    DRIVES.get()
+}
+
 /// A client and the thread that drives it.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     parts: Option<Parts>,
+    thread: ThreadId,
     alive: Arc<AtomicBool>,
 }
 
@@ -70,9 +83,10 @@ impl Runtime {
         let thread = thread::Builder::new().name("tidings".to_owned());
         let spawned = thread.spawn(move || {
             let _alive = guard;
+            DRIVES.set(true);
             drive(make, &made, stopped);
         });
-        spawned.map_err(StartError::Thread)?;
+        let thread = spawned.map_err(StartError::Thread)?.thread().id();
         let (client, handle) = ready.recv().unwrap_or_else(|_| {
             Err(StartError::Thread(std::io::Error::other(
                 "the client's thread has ended",
@@ -84,6 +98,7 @@ impl Runtime {
                 handle,
                 _stop: stop,
             }),
+            thread,
             alive,
         })
     }
@@ -113,6 +128,9 @@ impl Runtime {
         &self,
         act: impl FnOnce(&Client) -> T + Send + 'static,
     ) -> Option<T> {
+        if thread::current().id() == self.thread {
+            return Some(act(self.client()));
+        }
         let (done, result) = mpsc::channel();
         let client = self.client().clone();
         self.handle().spawn(async move {

@@ -37,7 +37,13 @@ impl<S: Stream + Unpin> Source<S> {
         self.bell.reset();
         let waker = Waker::from(Arc::clone(&self.bell));
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(&mut *stream).poll_next(&mut Context::from_waker(&waker))
+        let polled = Pin::new(&mut *stream).poll_next(&mut Context::from_waker(&waker));
+        drop(stream);
+        if polled.is_ready() {
+            // There may be another item, for which another thread waits.
+            self.bell.ring();
+        }
+        polled
     }
 
     pub(crate) fn with<T>(&self, act: impl FnOnce(&S) -> T) -> T {
@@ -179,6 +185,11 @@ impl Watch {
         let bell = self.source.with(Source::bell)?;
         bell.on_ring(py, callback);
         Ok(())
+    }
+
+    /// Ends all present and later calls of `wait` at once.
+    fn close(&self) -> PyResult<()> {
+        self.source.with(|source| source.bell().close())
     }
 
     /// Returns a task's state after the last taken update, as JSON.

@@ -306,3 +306,17 @@ assert os.waitpid(child, 0)[1] == 0
 task.complete()
 """
     Script(script, server.url).succeeds()
+
+
+def test_a_child_does_not_wait_for_an_end_of_its_parent() -> None:
+    client = tidings.Client("http://127.0.0.1:9")
+    end = client.task("away").complete()
+    child = os.fork()
+    if child == 0:
+        try:
+            end.wait()
+        except tidings.Stopped:
+            os._exit(7)
+        os._exit(8)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    client.close(0)

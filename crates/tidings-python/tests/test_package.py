@@ -9,6 +9,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import tidings
 
@@ -57,3 +60,48 @@ def test_the_server_is_found_or_named(tmp_path: Path) -> None:
     (tmp_path / "tidings").symlink_to(os.environ["SERVER_BIN"])
     found = run(tmp_path, "--version")
     assert found.returncode == 0 and found.stdout.startswith("tidings ")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="the module has another interface")
+def test_a_sub_interpreter_is_refused_by_name() -> None:
+    """In a process of its own: Python 3.12 crashes at the end of a process with sub-interpreters."""
+    script = """
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+interpreters.run_string(interpreters.create(), '''
+try:
+    import tidings
+except ImportError as error:
+    print(error, flush=True)
+''')
+import tidings
+print(tidings.Client("http://127.0.0.1:9").status, flush=True)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    refused, status = ran.stdout.splitlines()
+    assert refused.startswith("tidings does not work in a sub-interpreter"), ran
+    assert status == "idle", ran
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"token": "two\nlines"},
+        {"token": "t\ud800"},
+        {"token": b"bytes"},
+        {"max_pending": -1},
+        {"max_pending_bytes": 10**30},
+        {"exit_timeout": -1.0},
+        {"exit_timeout": float("nan")},
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_refused_at_once(setting: dict[str, Any]) -> None:
+    for make in (tidings.Client, tidings.aio.Client):
+        with pytest.raises(ValueError):
+            make("http://127.0.0.1:9", **setting)
+    with pytest.raises(TypeError):
+        tidings.Client("http://127.0.0.1:9", max_pending=1.5)  # type: ignore[arg-type]

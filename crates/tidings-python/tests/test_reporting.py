@@ -234,6 +234,29 @@ def test_a_watch_that_is_closed_ends_in_another_thread(client: tidings.Client) -
     assert not other.is_alive()
 
 
+def test_threads_that_share_a_watch_take_every_update_and_end_together(
+    client: tidings.Client,
+) -> None:
+    watch = client.watch("t")
+    assert isinstance(watch.next(DEADLINE), tidings.Snapshot)
+    taken: list[tidings.Update] = []
+    threads = [
+        threading.Thread(target=lambda: taken.extend(watch), daemon=True) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    with client.task("t") as task:
+        for number in range(200):
+            task.report("frame", {"number": number})
+    until("everything is taken", lambda: len(taken) >= 202)
+    watch.close()
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+    offsets = [update.offset for update in taken if isinstance(update, tidings.Event)]
+    assert sorted(offsets) == list(range(1, 203))
+
+
 def test_a_task_that_another_worker_does(client: tidings.Client) -> None:
     with client.task("busy", exclusive=True) as task:
         with pytest.raises(tidings.Refused) as refused:
@@ -394,3 +417,93 @@ def test_the_first_answer_to_a_question_wins(client: tidings.Client) -> None:
     with pytest.raises(tidings.Refused) as refused:
         client.answer("deploy", "confirm", "no", timeout=DEADLINE)
     assert refused.value.code == "already_answered"
+
+
+def test_data_that_json_parsers_refuse_are_reported_plainly(
+    client: tidings.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    deep: list[object] = []
+    for _ in range(500):
+        deep = [deep]
+    with client.task("t") as task:
+        task.report("frame", {"huge": 10**400, "small": 7})
+        task.report("frame", {"deep": deep, "small": 8})
+        task.result = {"huge": 10**400, "deep": deep, "small": 9}
+        copy = pickle.loads(pickle.dumps(task))
+        copy.report("frame", {"huge": 10**400, "small": 10})
+        assert client.flush(DEADLINE) == 0
+    assert task.complete().wait(DEADLINE) == tidings.Losses()
+    found = events(client, "t", "task_completed")
+    frames = [event.data for event in found if event.event_type == "frame"]
+    assert sorted(data["small"] for data in frames) == [7, 8, 10]
+    assert frames[0]["huge"] == "1" + "0" * 400
+    assert found[-1].data["result"]["small"] == 9
+
+    class Odd:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    task.report(Odd(), {})  # type: ignore[arg-type]
+    assert "<Odd without a text> of t was not reported" in caplog.text
+
+
+class Waits(logging.Handler):
+    """A log handler that uses the client, as a program may have one."""
+
+    def __init__(self, client: tidings.Client) -> None:
+        super().__init__()
+        self.client = client
+        self.told: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.client.task("from-the-handler").complete()
+        for wait in (
+            lambda: self.client.publish("t", "note"),
+            lambda: self.client.task("also").complete().wait(),
+            lambda: next(self.client.watch("never-there")),
+            lambda: self.client.watch("never-there").next() and self.client.watch("x").next(),
+            lambda: self.client.flush(),
+        ):
+            try:
+                wait()
+            except BaseException as error:
+                self.told.append(error)
+        raise KeyError("the handler has a fault of its own")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_callback_on_the_clients_thread_cannot_wait_for_the_client(
+    client: tidings.Client,
+) -> None:
+    first = client.task("busy", exclusive=True)
+    handler = Waits(client)
+    logger = logging.getLogger("tidings")
+    logger.addHandler(handler)
+    try:
+        # The client logs the refusal on its own thread.
+        with pytest.raises(tidings.Refused):
+            client.task("busy").complete().wait(DEADLINE)
+    finally:
+        logger.removeHandler(handler)
+    assert handler.told
+    for error in handler.told:
+        assert isinstance(error, RuntimeError) and "cannot wait" in str(error)
+    assert first.complete().wait(DEADLINE) == tidings.Losses()
+    assert client.wait("from-the-handler", DEADLINE).status == "completed"
+
+
+def test_the_fault_of_a_token_function_is_logged(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([ZeroDivisionError("my fault"), None, "two\nlines", "good"])
+
+    def token() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[return-value]
+
+    with tidings.Client(server.url, token=token) as client:
+        client.connect(DEADLINE)
+    assert "there is no token: ZeroDivisionError('my fault')" in caplog.text
+    assert caplog.text.count("there is no token: ValueError(") == 2

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import DEADLINE, Server, until
+from conftest import DEADLINE, Script, Server, until
 
 import tidings
 
@@ -144,13 +144,28 @@ def test_a_client_that_the_server_refuses_says_so_in_flush(tmp_path: Path) -> No
     server = Server("--auth", "jwt", "--jwt-key", str(key))
     try:
         client = tidings.Client(server.url, token="bad")
-        client.task("t").log("never")
+        task = client.task("t")
+        task.log("never")
         until("it is refused", lambda: client.status == "stopped")
         with pytest.raises(tidings.Stopped):
             client.flush(DEADLINE)
-        client.close()
+        task.log("nor this")
+        task.complete()
+        # The start, two lines and the end.
+        assert client.close() == 4
     finally:
         server.kill()
+
+
+def test_close_counts_what_did_not_reach_a_killed_server(server: Server) -> None:
+    client = tidings.Client(server.url)
+    with client.task("t") as task:
+        assert client.flush(DEADLINE) == 0
+        server.kill()
+        for number in range(3):
+            task.report("frame", {"number": number})
+        assert client.close(0.1) == 3
+        assert client.close() == 3, "it has not changed"
 
 
 def test_a_client_that_was_closed_says_so(server: Server) -> None:
@@ -167,3 +182,18 @@ def test_a_client_that_was_closed_says_so(server: Server) -> None:
             continue
         raise AssertionError("a closed client must say so")
 
+
+
+def test_close_can_be_interrupted_and_repeated() -> None:
+    script = """
+import signal, threading, tidings
+client = tidings.Client("http://127.0.0.1:9")
+task = client.task("away")
+task.report("frame")
+threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+try:
+    client.close(1_000)
+except KeyboardInterrupt:
+    print(client.status, client.close(0))
+"""
+    assert Script(script, "").succeeds().splitlines()[-1] == "stopped 2"

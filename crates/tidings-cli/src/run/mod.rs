@@ -223,7 +223,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         if left > 0 {
             let url = &arguments.server.url;
-            say(&format!("{left} events could not be sent: {url} is away"));
+            say(&format!("{left} events could not be sent to {url}"));
         }
     }
     let code = code(status);

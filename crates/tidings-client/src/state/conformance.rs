@@ -147,7 +147,7 @@ impl Script {
             }
             "renews" => {
                 let token = Secret::from(value.as_str().unwrap());
-                self.state.set_token(token, self.now);
+                self.state.set_token(token, self.now).unwrap();
                 self.outputs();
             }
             "connects" => self.connects(value),

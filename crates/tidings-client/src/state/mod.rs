@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::config::ClientConfig;
 use crate::defaults::MAX_MESSAGE_BYTES;
-use crate::error::{CommandError, Loss, ReceiptError, Stopped};
+use crate::error::{CommandError, Loss, ReceiptError, Stopped, TooLarge};
 use crate::publish::Acknowledged;
 
 use jobs::Jobs;
@@ -88,8 +88,9 @@ pub(crate) struct State {
     topics: Topics,
     jobs: Jobs,
     wire: Wire,
-    /// The largest message that the server accepts, in bytes, from its greeting.
-    max_message: Option<usize>,
+    /// The number of publishes and reports that were given up because the client has
+    /// stopped.
+    unsent: usize,
 }
 
 /// The outgoing messages, and the numbers that identify their answers.
@@ -97,6 +98,9 @@ pub(crate) struct State {
 pub(super) struct Wire {
     outputs: VecDeque<Output>,
     last_reference: u64,
+    /// The largest message that the server accepts, in bytes. None before the first
+    /// greeting.
+    limit: Option<usize>,
 }
 
 impl Wire {
@@ -111,8 +115,40 @@ impl Wire {
         self.last_reference
     }
 
-    pub(super) fn send(&mut self, message: &ClientMessage) {
-        self.output(Output::Send(message.encode()));
+    /// Returns the largest message that the server accepts, in bytes. The last greeting
+    /// states the limit; before it, the default applies.
+    pub(super) fn max_message(&self) -> usize {
+        self.limit.unwrap_or(MAX_MESSAGE_BYTES)
+    }
+
+    /// Returns an error if a message is too large for the server. Before the first
+    /// greeting, no message counts as too large. [`send`](Self::send) then refuses it
+    /// later.
+    pub(super) fn check(&self, text: &str) -> Result<(), TooLarge> {
+        let bytes = text.len();
+        match self.limit {
+            Some(max) if bytes > max => Err(TooLarge { bytes, max }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a message. All messages to the server go through here, because a server
+    /// closes the connection over a message that is too large.
+    ///
+    /// # Errors
+    /// Returns an error if the message is too large. Nothing is sent then.
+    pub(super) fn send(&mut self, text: impl AsRef<str> + Into<String>) -> Result<(), TooLarge> {
+        self.check(text.as_ref())?;
+        self.output(Output::Send(text.into()));
+        Ok(())
+    }
+
+    /// Sends a message that no caller waits for. A message that is too large is only
+    /// logged.
+    pub(super) fn tell(&mut self, message: &ClientMessage) {
+        if let Err(error) = self.send(message.encode()) {
+            tracing::warn!(%error, "a message was not sent");
+        }
     }
 }
 
@@ -124,7 +160,7 @@ impl State {
         Self {
             lifeline: Lifeline::new(&config, token, has_source, rng),
             jobs,
-            max_message: None,
+            unsent: 0,
             outbox: Outbox::new(&config),
             topics: Topics::new(&config),
             wire: Wire::default(),
@@ -156,14 +192,13 @@ impl State {
             Input::Tick => {
                 self.tick(now);
                 if self.is_connected() {
-                    let max_message = self.max_message();
-                    self.jobs.flush_all(max_message, now, &mut self.wire);
+                    self.jobs.flush_all(now, &mut self.wire);
                 }
             }
         }
         self.serve_probes(now);
         if self.is_connected() {
-            self.outbox.flush(self.max_message(), &mut self.wire);
+            self.outbox.flush(&mut self.wire);
             self.topics.reconcile(&mut self.wire, now);
         }
     }
@@ -183,7 +218,8 @@ impl State {
                 max_message_bytes, ..
             } => {
                 let bytes = max_message_bytes.map(usize::try_from);
-                self.max_message = bytes.and_then(Result::ok);
+                let limit = bytes.and_then(Result::ok).unwrap_or(MAX_MESSAGE_BYTES);
+                self.wire.limit = Some(limit);
                 self.established(now);
             }
             ControlMessage::Subscribed {
@@ -289,20 +325,6 @@ impl State {
         }
     }
 
-    /// Returns the largest message that the server accepts, in bytes. The last greeting
-    /// states the limit; before it, the default applies.
-    pub(super) fn max_message(&self) -> usize {
-        self.max_message.unwrap_or(MAX_MESSAGE_BYTES)
-    }
-
-    /// Returns true if a message is too large for the server. Before the first
-    /// greeting, no message counts as too large. The client then refuses such a message
-    /// when it sends it.
-    pub(super) fn is_too_large(&self, bytes: usize) -> bool {
-        let greeted = self.max_message.is_some() || self.is_connected();
-        greeted && bytes > self.max_message()
-    }
-
     /// Handles the refusal of a request.
     fn refused(&mut self, reference: u64, code: ErrorCode, message: String, now: Instant) {
         if self.jobs.has_sent(reference) {
@@ -327,6 +349,7 @@ impl State {
     fn stop(&mut self, stopped: &Stopped) {
         if !matches!(self.lifeline.link, Link::Stopped(_)) {
             self.lifeline.link = Link::Stopped(stopped.clone());
+            self.unsent += self.pending();
             self.outbox.stop(stopped, &mut self.wire);
             self.jobs.stop(stopped, &mut self.wire);
             self.topics.stop(stopped, &mut self.wire);

@@ -113,36 +113,35 @@ impl Outbox {
 
     /// Sends publishes, as far as the window allows. Refuses messages that are larger
     /// than the server accepts.
-    pub(super) fn flush(&mut self, max: usize, wire: &mut Wire) {
+    pub(super) fn flush(&mut self, wire: &mut Wire) {
         while self.in_flight < MAX_IN_FLIGHT {
             let Some(publish) = self.publishes.get_mut(self.in_flight) else {
                 break;
             };
-            if publish.text.len() > max {
-                self.refuse(self.in_flight, max, wire);
+            if let Err(error) = wire.send(&publish.text) {
+                self.refuse(self.in_flight, error.into(), wire);
                 continue;
             }
             publish.sent = true;
-            wire.output(Output::Send(publish.text.clone()));
             self.in_flight += 1;
         }
         self.commands.retain_mut(|command| {
-            let bytes = command.text.len();
-            if !command.sent && bytes > max {
-                let error = CommandError::TooLarge { bytes, max };
-                wire.output(Output::Commanded(command.id, Err(error)));
+            if command.sent {
+                return true;
+            }
+            if let Err(error) = wire.send(&command.text) {
+                wire.output(Output::Commanded(command.id, Err(error.into())));
                 return false;
             }
-            if !std::mem::replace(&mut command.sent, true) {
-                wire.output(Output::Send(command.text.clone()));
-            }
+            command.sent = true;
             true
         });
     }
 
-    /// Returns true if a command is in flight.
-    pub(super) fn has_sent_commands(&self) -> bool {
-        self.commands.iter().any(|command| command.sent)
+    /// Returns the size of the largest command in flight, in bytes.
+    pub(super) fn largest_command(&self) -> Option<usize> {
+        let sent = self.commands.iter().filter(|command| command.sent);
+        sent.map(|command| command.text.len()).max()
     }
 
     /// Handles the server's answer to a request.
@@ -180,11 +179,9 @@ impl Outbox {
     }
 
     /// Refuses a publish that is too large.
-    fn refuse(&mut self, at: usize, max: usize, wire: &mut Wire) {
+    fn refuse(&mut self, at: usize, error: ReceiptError, wire: &mut Wire) {
         if let Some(publish) = self.publishes.remove(at) {
-            let bytes = publish.text.len();
-            self.bytes -= bytes;
-            let error = ReceiptError::TooLarge { bytes, max };
+            self.bytes -= publish.text.len();
             wire.output(Output::Acknowledged(publish.id, Err(error)));
             self.tell_of_room(wire);
         }
@@ -203,8 +200,8 @@ impl Outbox {
             .enumerate()
             .max_by_key(|(_, publish)| publish.text.len());
         if let Some((at, publish)) = largest {
-            let max = publish.text.len() - 1;
-            self.refuse(at, max, wire);
+            let (bytes, max) = (publish.text.len(), publish.text.len() - 1);
+            self.refuse(at, ReceiptError::TooLarge { bytes, max }, wire);
             self.in_flight -= 1;
         }
     }
@@ -259,8 +256,9 @@ impl State {
         kept: bool,
     ) -> Result<RequestId, ReceiptError> {
         debug_assert!(event.event_id.is_some());
-        if let Some(stopped) = self.stopped() {
-            return Err(ReceiptError::Stopped(stopped.clone()));
+        if let Some(stopped) = self.stopped().cloned() {
+            self.unsent += 1;
+            return Err(ReceiptError::Stopped(stopped));
         }
         let id = RequestId(self.wire.reference());
         let class = event.event_type.class();
@@ -269,11 +267,7 @@ impl State {
             event,
         };
         let text = message(id, request);
-        let max = self.max_message();
-        if self.is_too_large(text.len()) {
-            let bytes = text.len();
-            return Err(ReceiptError::TooLarge { bytes, max });
-        }
+        self.wire.check(&text)?;
         let publish = Publish {
             id,
             text,
@@ -282,7 +276,7 @@ impl State {
         };
         self.outbox.publish(publish, kept, &mut self.wire)?;
         if self.is_connected() {
-            self.outbox.flush(max, &mut self.wire);
+            self.outbox.flush(&mut self.wire);
         }
         Ok(id)
     }
@@ -300,18 +294,14 @@ impl State {
         }
         let id = RequestId(self.wire.reference());
         let text = message(id, request);
-        let max = self.max_message();
-        if self.is_too_large(text.len()) {
-            let bytes = text.len();
-            return Err(CommandError::TooLarge { bytes, max });
-        }
+        self.wire.check(&text)?;
         self.outbox.commands.push_back(Command {
             id,
             text,
             sent: false,
         });
         if self.is_connected() {
-            self.outbox.flush(max, &mut self.wire);
+            self.outbox.flush(&mut self.wire);
         }
         Ok(id)
     }
@@ -319,6 +309,12 @@ impl State {
     /// Returns the number of unanswered publishes and reports.
     pub(crate) fn pending(&self) -> usize {
         self.outbox.publishes.len() + self.jobs.pending()
+    }
+
+    /// Returns the number of publishes and reports without an answer, including the ones
+    /// that the client gave up when it stopped.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.pending() + self.unsent
     }
 }
 

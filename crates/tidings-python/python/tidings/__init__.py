@@ -26,6 +26,10 @@ reports wait in a bounded buffer, and the client keeps trying.
 
 from __future__ import annotations
 
+from . import _interpreters
+
+_interpreters.refuse_others()
+
 from . import aio, types
 from ._client import Client, Command, Commands, Task, Watch
 from ._default import client, set_client

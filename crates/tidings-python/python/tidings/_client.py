@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator
 from types import TracebackType
@@ -11,23 +10,13 @@ from typing import Any
 
 from . import _native, _updates
 from ._core import Core, Options, Token, dumps, seconds, take, text_of, wait
-from ._errors import Cancelled, Expired, Stopped, translate
+from ._errors import Cancelled, Stopped, translate
+from ._question import Deadline, Question
 from ._schema import TaskSnapshot
 from ._task import Reports, beginning
-from ._updates import (
-    Event,
-    Gap,
-    Published,
-    Reset,
-    Snapshot,
-    TaskCommanded,
-    TaskPage,
-    Update,
-    commanded,
-)
+from ._updates import Published, TaskCommanded, TaskPage, Update, commanded
 
-
-#: The most seconds between two looks at what no bell tells.
+#: The most seconds between two looks at whether a task that asks is cancelled.
 PAUSE = 0.25
 
 
@@ -271,15 +260,13 @@ class Client:
     def close(self, timeout: float = 5.0) -> int:
         """Sends the waiting events, for at most `timeout` seconds, and disconnects.
 
-        Returns the number of publishes and reports without an answer; 0 if the server has
-        refused this client, which is then logged, and which `flush` tells.
+        Returns the number of publishes and reports without an answer. They may not have
+        reached the server. If the server has refused this client, they have not, and
+        `flush` says why.
         """
         native = self._core.existing()
-        if self._core.is_closed or native is None:
-            self._core.close()
-            return 0
         self._core.close()
-        return int(wait(native.close(seconds(timeout)), None, "closing"))
+        return 0 if native is None else int(wait(native.close(seconds(timeout)), None, "closing"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = self._core.options
@@ -396,82 +383,6 @@ class Task(Reports):
                     raise TimeoutError(f"nobody has answered {prompt!r} in time")
 
 
-class Question:
-    """A question of a task, and its answer."""
-
-    def __init__(
-        self,
-        task: Reports,
-        prompt: str,
-        schema: dict[str, Any] | None,
-        choices: list[Any] | None,
-        input_id: str | None,
-    ) -> None:
-        import uuid
-
-        self._task = task
-        self.id = text_of(input_id or f"input-{uuid.uuid4().hex[:12]}")
-        self.data: dict[str, Any] = {"input_id": self.id, "prompt": text_of(prompt)}
-        self.data |= {} if schema is None else {"schema": schema}
-        self.data |= {} if choices is None else {"choices": choices}
-        self.answer: Any = None
-        #: The server may have forgotten the question.
-        self.is_doubtful = False
-        self._is_followed = False
-
-    def ask(self) -> _native.Operation:
-        """Asks. The operation has the server's answer to that."""
-        task, data = self._task, dumps(self.data)
-        if task._native is not None:
-            try:
-                return task._native.confirm("input_required", data)
-            except _native.Gone:
-                pass  # Another process has begun the task.
-        native = task._core.native()
-        return native.publish(
-            task.id, "input_required", data, event_id=None, source=None, run=None
-        )
-
-    def is_forgotten(self, state: TaskSnapshot) -> bool:
-        """Takes the task's state now, after a doubt."""
-        self.is_doubtful = False
-        known = {question.input_id for question in state.pending_inputs}
-        return self.id not in known | {question.input_id for question in state.ended_inputs}
-
-    def is_answered(self, update: Update) -> bool:
-        """Takes an update; raises `Expired` if it ends the question without an answer."""
-        match update:
-            case Event("input_provided", data=data) if data.get("input_id") == self.id:
-                self.answer = data.get("value")
-                return True
-            case Event("input_expired", data=data) if data.get("input_id") == self.id:
-                raise Expired(f"{self.data['prompt']!r} has expired without an answer")
-            case Snapshot():
-                # The first one is from before the question.
-                self.is_doubtful |= self._is_followed
-                self._is_followed = True
-            case Reset() | Gap():
-                self.is_doubtful = True
-        return False
-
-
-class Deadline:
-    """A moment in the future, or never for None."""
-
-    def __init__(self, timeout: float | None) -> None:
-        import time
-
-        self._now = time.monotonic
-        self._end = None if timeout in (None, math.inf) else self._now() + timeout
-
-    def left(self) -> float:
-        """The remaining seconds."""
-        return float("inf") if self._end is None else max(0.0, self._end - self._now())
-
-    def is_over(self) -> bool:
-        return self._end is not None and self._now() >= self._end
-
-
 class Watch:
     """An iterator of updates about tasks. `close` ends it."""
 
@@ -504,8 +415,7 @@ class Watch:
             elif deadline.is_over() or self._native is None:
                 return None
             else:
-                # Another thread may close the watch, which rings no bell.
-                native.wait(min(deadline.left(), PAUSE))
+                native.wait(seconds(deadline.left()))
 
     def _poll(self, native: _native.Watch) -> str | None:
         try:
@@ -527,8 +437,13 @@ class Watch:
         return None if text is None else TaskSnapshot._of(json.loads(text))
 
     def close(self) -> None:
-        """Ends the watch."""
-        self._native = None
+        """Ends the watch, also for a thread that waits for its next update."""
+        native, self._native = self._native, None
+        if native is not None:
+            try:
+                native.close()
+            except _native.Gone:
+                pass  # Another process has made it, and waits for it.
 
     def __enter__(self) -> Watch:
         return self

@@ -6,6 +6,7 @@ import atexit
 import json
 import logging
 import math
+import operator
 import os
 import sys
 import time
@@ -48,14 +49,26 @@ class Options:
         exit_timeout: float,
     ) -> Options:
         ca = ca or os.environ.get("TIDINGS_CA")
+        token = token or os.environ.get("TIDINGS_TOKEN")
+        if not (token is None or callable(token) or _is_header(token)):
+            raise ValueError("the token is no text that an HTTP header can carry")
+        for name, limit in [("max_pending", max_pending), ("max_pending_bytes", max_pending_bytes)]:
+            if limit is not None and not 0 <= operator.index(limit) <= sys.maxsize:
+                raise ValueError(f"{name} must be 0 or more: {limit}")
+        if not exit_timeout >= 0:
+            raise ValueError(f"exit_timeout must be 0 or more: {exit_timeout}")
         return Options(
             checked(url or os.environ.get("TIDINGS_URL") or DEFAULT_URL),
-            token or os.environ.get("TIDINGS_TOKEN"),
+            token,
             Path(ca).read_bytes() if ca else None,
             max_pending,
             max_pending_bytes,
-            exit_timeout,
+            seconds(exit_timeout),
         )
+
+
+def _is_header(text: object) -> bool:
+    return isinstance(text, str) and text.isascii() and text.isprintable()
 
 
 def text_of(text: object) -> str:
@@ -85,9 +98,14 @@ def dumps(value: Any) -> str:
         written = _encode(value)
     except Exception:
         # Whatever the methods of a value raise.
-        written = _encode(_plain(value, 16))
+        return plain_dumps(value)
     # JSON has lone surrogates in strings only.
     return written if written.isascii() else text_of(written)
+
+
+def plain_dumps(value: Any) -> str:
+    """Writes JSON that every parser takes: huge numbers become text, deep values are cut."""
+    return text_of(_encode(_plain(value, 16)))
 
 
 def _plain(value: Any, depth: int, above: tuple[Any, ...] = ()) -> Any:
@@ -173,7 +191,7 @@ class Core:
 
     def _make(self) -> _native.Client:
         options = self.options
-        source = options.token if callable(options.token) else None
+        source = _source(options.token) if callable(options.token) else None
         _send_before_a_child_ends()
         return _native.Client(
             options.url,
@@ -204,11 +222,31 @@ class Core:
     def send(self, task_id: str, event_type: str, data: Any) -> None:
         """Publishes without waiting and without raising."""
         try:
-            self.native().send(task_id, event_type, dumps(data), run=None)
+            native = self.native()
+            try:
+                native.send(task_id, event_type, dumps(data), run=None)
+            except ValueError:
+                native.send(task_id, event_type, plain_dumps(data), run=None)
         except _native.Failure as failure:
             log.debug("%s of %s was not sent: %s", event_type, task_id, translate(failure))
         except Exception as error:
             log.debug("%s of %s was not sent: %s", event_type, task_id, error)
+
+
+def _source(token: Callable[[], str]) -> Callable[[], str]:
+    """Returns the program's token function, whose failures are logged."""
+
+    def ask() -> str:
+        try:
+            given = token()
+            if not _is_header(given):
+                raise ValueError(f"{type(given).__name__} that no HTTP header can carry")
+        except BaseException as error:
+            log.warning("there is no token: %s", text_of(repr(error)))
+            raise
+        return given
+
+    return ask
 
 
 class _Status:

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from . import _native
-from ._core import Core, dumps, log, text_of, texts
-from ._errors import Cancelled, Refused, translate
+from ._core import Core, dumps, log, plain_dumps, seconds, text_of, texts
+from ._errors import Cancelled, Stopped, translate
 from ._updates import Losses
 
 #: The most characters of a traceback in a report. The end of a longer one is kept.
@@ -105,6 +105,15 @@ class Ending:
             operation.on_done(self._note)
 
     def _note(self) -> None:
+        """Takes the server's answer. This runs on the client's own thread."""
+        try:
+            self._take()
+        finally:
+            self._answered.set()
+            while self._waiting:
+                self._waiting.pop()()
+
+    def _take(self) -> None:
         """Takes the server's answer, and logs a refused or incomplete end."""
         assert self._operation is not None
         try:
@@ -113,13 +122,10 @@ class Ending:
                 log.warning("not all of %s was reported: %s", self._task_id, self._losses)
         except _native.Failure as failure:
             self._error = translate(failure)
-            if isinstance(self._error, Refused):
-                log.warning("the server refused the end of %s: %s", self._task_id, self._error)
+            if not isinstance(self._error, Stopped):
+                log.warning("the end of %s was not reported: %s", self._task_id, self._error)
         except Exception as error:
             self._error = error
-        self._answered.set()
-        while self._waiting:
-            self._waiting.pop()()
 
     def _on_done(self, callback: Callable[[], object]) -> None:
         self._waiting.append(callback)
@@ -134,11 +140,18 @@ class Ending:
     def wait(self, timeout: float | None = None) -> Losses:
         """Waits until the server has the end. Returns the lost reports.
 
-        Raises `Refused` if the server refused the end or, earlier, the task's start;
-        `TimeoutError` after `timeout` seconds.
+        Raises `Refused` if the server refused the end or, earlier, the task's start,
+        `ValueError` if the start was too large, and `TimeoutError` after `timeout` seconds.
         """
-        if not self._answered.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
-            raise TimeoutError(f"the end of {self._task_id} has no answer yet")
+        if self._operation is not None and not self._answered.is_set():
+            try:
+                done = self._operation.wait(seconds(timeout))
+            except _native.Gone:
+                raise Stopped("the end belongs to the process that has reported it") from None
+            if not done:
+                raise TimeoutError(f"the end of {self._task_id} has no answer yet")
+            # The client's thread is taking the answer.
+            self._answered.wait()
         return self._result()
 
     def __await__(self) -> Generator[Any, None, Losses]:
@@ -200,11 +213,15 @@ class Reports:
             if self._native is not None:
                 try:
                     return self._native.report(event_type, dumps(data or {}))
+                except ValueError:
+                    # Such as a number that is too large for JSON parsers.
+                    return self._native.report(event_type, plain_dumps(data))
                 except _native.Gone:
                     pass
             self._core.send(self.id, event_type, data or {})
         except Exception as error:
-            log.warning("%s of %s was not reported: %s", event_type, self.id, error)
+            name = text_of(event_type)
+            log.warning("%s of %s was not reported: %s", name, self.id, text_of(error))
 
     def progress(
         self,
@@ -320,8 +337,8 @@ class Reports:
                     return self._native.cancel(text_of(data.get("reason", "cancelled")))
                 return self._native.end(event_type, dumps(data))
             except ValueError:
-                # The result is nested too deeply for JSON.
-                return self._native.end(event_type, "{}")
+                # As for `report`.
+                return self._native.end(event_type, plain_dumps(data))
             except _native.Gone:
                 self._core.send(self.id, event_type, data)
         except Exception as error:

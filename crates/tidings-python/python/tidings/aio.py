@@ -20,9 +20,10 @@ from typing import Any
 
 from . import _native, _updates
 from ._client import Client as _Blocking
-from ._client import Command, Question
+from ._client import Command
 from ._core import Core, Options, Token, dumps, seconds, take
 from ._errors import Cancelled, Stopped, translate
+from ._question import Question
 from ._schema import TaskSnapshot
 from ._task import Reports, beginning
 from ._updates import Published, TaskCommanded, TaskPage, Update, commanded
@@ -230,13 +231,13 @@ class Client:
         return left
 
     async def close(self, timeout: float = 5.0) -> int:
-        """Sends the waiting events, for at most `timeout` seconds, and disconnects."""
+        """Sends the waiting events, for at most `timeout` seconds, and disconnects.
+
+        Returns the number of publishes and reports without an answer.
+        """
         native = self._core.existing()
-        if self._core.is_closed or native is None:
-            self._core.close()
-            return 0
         self._core.close()
-        return int(await _result(native.close(seconds(timeout))))
+        return 0 if native is None else int(await _result(native.close(seconds(timeout))))
 
 
 class Task(Reports):
@@ -427,7 +428,7 @@ class Watch:
         return None if text is None else TaskSnapshot._of(json.loads(text))
 
     async def close(self) -> None:
-        """Ends the watch."""
+        """Ends the watch, also for a coroutine that waits for its next update."""
         self._native = None
         self._wakes._wake()
 

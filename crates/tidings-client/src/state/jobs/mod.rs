@@ -67,9 +67,9 @@ impl Jobs {
         self.sent.contains_key(&reference)
     }
 
-    fn flush(&mut self, id: JobId, max_message: usize, now: Instant, wire: &mut Wire) {
+    fn flush(&mut self, id: JobId, now: Instant, wire: &mut Wire) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            let sent = job.flush(max_message, now, &mut self.room, wire);
+            let sent = job.flush(now, &mut self.room, wire);
             self.sent
                 .extend(sent.into_iter().map(|reference| (reference, id)));
             if job.is_done() {
@@ -79,13 +79,13 @@ impl Jobs {
     }
 
     /// Sends the reports of all jobs, as far as their windows allow.
-    pub(super) fn flush_all(&mut self, max_message: usize, now: Instant, wire: &mut Wire) {
+    pub(super) fn flush_all(&mut self, now: Instant, wire: &mut Wire) {
         let ids: Vec<_> = self.jobs.keys().copied().collect();
         for id in ids {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.renew(now);
             }
-            self.flush(id, max_message, now, wire);
+            self.flush(id, now, wire);
         }
     }
 
@@ -155,6 +155,7 @@ impl State {
         );
         let mut job = Job::new(beginning, start, backoff, now);
         let stopped = self.stopped().cloned().map(ReceiptError::Stopped);
+        self.unsent += usize::from(stopped.is_some());
         if let Some(error) = refused.map(ReceiptError::InvalidTaskId).or(stopped) {
             job.give_up(&error, &mut self.jobs.room, &mut self.wire);
         }
@@ -166,20 +167,12 @@ impl State {
     /// Reports without an answer. A lost report is only counted.
     pub(crate) fn report(&mut self, id: JobId, event: NewEvent, now: Instant) {
         let event_type = event.event_type.clone();
-        let max_message = self.max_message();
         let Some(job) = self.jobs.jobs.get_mut(&id) else {
             return;
         };
-        let taken = job.report(
-            event,
-            None,
-            max_message,
-            &mut self.jobs.room,
-            &mut self.wire,
-        );
-        match taken {
+        match job.report(event, None, &mut self.jobs.room, &mut self.wire) {
             Ok(()) => self.flush_job(id, now),
-            Err(error) if job.verdict().is_some() => drop(error),
+            Err(error) if job.verdict().is_some() => self.count(&error),
             Err(error) => job.not_taken(event_type, error),
         }
     }
@@ -195,16 +188,10 @@ impl State {
         event: NewEvent,
         now: Instant,
     ) -> Result<RequestId, ReceiptError> {
-        let max_message = self.max_message();
         let job = self.jobs.jobs.get_mut(&id).ok_or(ReceiptError::Ended)?;
         let answer = RequestId(self.wire.reference());
-        job.report(
-            event,
-            Some(answer),
-            max_message,
-            &mut self.jobs.room,
-            &mut self.wire,
-        )?;
+        let taken = job.report(event, Some(answer), &mut self.jobs.room, &mut self.wire);
+        taken.inspect_err(|error| self.count(error))?;
         self.flush_job(id, now);
         Ok(answer)
     }
@@ -221,7 +208,8 @@ impl State {
     ) -> Result<RequestId, ReceiptError> {
         let job = self.jobs.jobs.get_mut(&id).ok_or(ReceiptError::Ended)?;
         let answer = RequestId(self.wire.reference());
-        job.keep(event, answer)?;
+        job.keep(event, answer)
+            .inspect_err(|error| self.count(error))?;
         self.flush_job(id, now);
         Ok(answer)
     }
@@ -237,12 +225,17 @@ impl State {
         event: NewEvent,
         now: Instant,
     ) -> Result<RequestId, ReceiptError> {
-        let max_message = self.max_message();
         let job = self.jobs.jobs.get_mut(&id).ok_or(ReceiptError::Ended)?;
         let answer = RequestId(self.wire.reference());
-        job.end(event, answer, max_message)?;
+        job.end(event, answer, self.wire.max_message())
+            .inspect_err(|error| self.count(error))?;
         self.flush_job(id, now);
         Ok(answer)
+    }
+
+    /// Counts a report that was not taken because the client has stopped.
+    fn count(&mut self, error: &ReceiptError) {
+        self.unsent += usize::from(matches!(error, ReceiptError::Stopped(_)));
     }
 
     /// Handles the drop of a task by the program. If the task has not ended, it ends
@@ -271,8 +264,7 @@ impl State {
 
     fn flush_job(&mut self, id: JobId, now: Instant) {
         if self.is_connected() {
-            let max_message = self.max_message();
-            self.jobs.flush(id, max_message, now, &mut self.wire);
+            self.jobs.flush(id, now, &mut self.wire);
         }
     }
 

@@ -53,9 +53,12 @@ impl Report {
 
     /// Returns true if this report may be dropped for a newer one.
     pub(super) fn may_be_dropped(&self) -> bool {
-        self.way == Way::Waits
-            && self.bytes.is_some()
-            && self.event.event_type.class() != EventClass::Essential
+        self.way == Way::Waits && self.is_droppable()
+    }
+
+    /// Returns true if this report may be dropped while it waits.
+    pub(super) fn is_droppable(&self) -> bool {
+        self.bytes.is_some() && self.event.event_type.class() != EventClass::Essential
     }
 
     /// Merges a newer event into this report, as a server does for a subscriber that

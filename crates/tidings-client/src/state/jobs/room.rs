@@ -1,5 +1,7 @@
 //! Limits the reports that wait for the server's answers.
 
+use super::report::Report;
+
 /// Counts the waiting reports and their bytes.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -7,6 +9,8 @@ pub(super) struct Room {
     max_bytes: usize,
     count: usize,
     bytes: usize,
+    /// The number of counted reports that may be dropped while they wait.
+    droppable: usize,
 }
 
 impl Room {
@@ -16,6 +20,7 @@ impl Room {
             max_bytes,
             count: 0,
             bytes: 0,
+            droppable: 0,
         }
     }
 
@@ -25,9 +30,18 @@ impl Room {
         self.count == 0 || (self.count < self.max && self.bytes + bytes <= self.max_bytes)
     }
 
-    pub(super) fn take(&mut self, bytes: usize) {
-        self.count += 1;
-        self.bytes += bytes;
+    /// Returns true if a report may be dropped for another one.
+    pub(super) fn has_droppable(&self) -> bool {
+        self.droppable > 0
+    }
+
+    /// Counts a report, unless its room was reserved.
+    pub(super) fn take(&mut self, report: &Report) {
+        if let Some(bytes) = report.bytes {
+            self.count += 1;
+            self.bytes += bytes;
+            self.droppable += usize::from(report.is_droppable());
+        }
     }
 
     /// Counts bytes that a counted report takes in addition. The report gives them back
@@ -36,11 +50,12 @@ impl Room {
         self.bytes += bytes;
     }
 
-    /// Gives back a report's bytes. None if its room was reserved.
-    pub(super) fn give(&mut self, bytes: Option<usize>) {
-        if let Some(bytes) = bytes {
+    /// Gives back the room of a counted report.
+    pub(super) fn give(&mut self, report: &Report) {
+        if let Some(bytes) = report.bytes {
             self.count -= 1;
             self.bytes -= bytes;
+            self.droppable -= usize::from(report.is_droppable());
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{Output, State};
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
 use crate::defaults::{BACKOFF_FLOOR, STABLE_AFTER};
-use crate::error::{Loss, Stopped};
+use crate::error::{Loss, Stopped, TooLarge};
 
 /// The state of the connection between a client and its server.
 #[derive(Debug, Clone, PartialEq)]
@@ -226,7 +226,11 @@ impl State {
 
     /// Replaces the token. If an attempt with the old token is under way, the client
     /// sends the new token after the greeting.
-    pub(crate) fn set_token(&mut self, token: Secret, now: Instant) {
+    ///
+    /// # Errors
+    /// Returns an error if the token is too large for a message. The old token then stays.
+    pub(crate) fn set_token(&mut self, token: Secret, now: Instant) -> Result<(), TooLarge> {
+        self.wire.check(&authenticate(token.clone()).encode())?;
         let waited =
             matches!(self.lifeline.link, Link::Waiting { .. }) && self.lifeline.wants_token();
         self.lifeline.token = Some(token);
@@ -236,6 +240,7 @@ impl State {
             self.lifeline.refused = None;
             self.attempt(now);
         }
+        Ok(())
     }
 
     /// Sends the token to the server, unless the server has it already.
@@ -246,8 +251,7 @@ impl State {
         };
         open.shown.clone_from(&token);
         if let Some(token) = token {
-            let request = ClientRequest::Authenticate { token };
-            self.wire.send(&ClientMessage::new(request));
+            self.wire.tell(&authenticate(token));
         }
     }
 
@@ -276,8 +280,7 @@ impl State {
         self.lifeline.refused = None;
         self.authenticate();
         self.topics.established(&mut self.wire);
-        let max_message = self.max_message();
-        self.jobs.flush_all(max_message, now, &mut self.wire);
+        self.jobs.flush_all(now, &mut self.wire);
         self.wire.output(Output::Status);
     }
 
@@ -299,7 +302,7 @@ impl State {
             Link::Open(open) if !open.greeted => self.give_up(&Loss::Timeout, now),
             Link::Open(open) if !open.pinged => {
                 open.pinged = true;
-                self.wire.send(&ClientMessage::new(ClientRequest::Ping));
+                self.wire.tell(&ClientMessage::new(ClientRequest::Ping));
             }
             Link::Open(_) => self.give_up(&Loss::Silent, now),
             Link::Stopped(_) => {}
@@ -375,12 +378,14 @@ impl State {
     }
 
     /// Refuses the largest publish in flight, because the server closed the connection
-    /// over a message that was too large. A command in flight is never sent again.
-    /// Returns false if neither is in flight.
+    /// over a message that was too large. A command in flight is never sent again, so
+    /// nothing is refused if a command is the largest message. Returns false if nothing is
+    /// in flight.
     fn refuse_largest(&mut self) -> bool {
         let (publish, report) = (self.outbox.largest(), self.jobs.largest());
-        if publish.is_none() && report.is_none() {
-            return self.outbox.has_sent_commands();
+        let command = self.outbox.largest_command();
+        if command >= publish.max(report) {
+            return command.is_some();
         }
         if publish >= report {
             self.outbox.refuse_largest(&mut self.wire);
@@ -424,6 +429,10 @@ impl State {
             }
         }
     }
+}
+
+fn authenticate(token: Secret) -> ClientMessage {
+    ClientMessage::new(ClientRequest::Authenticate { token })
 }
 
 fn next(loss: &Loss, open: Option<&Open>) -> Next {

@@ -205,7 +205,7 @@ fn a_source_gives_another_token_or_ends_it() {
     );
 
     let mut state = refused();
-    state.set_token("given".into(), now);
+    state.set_token("given".into(), now).unwrap();
     assert!(asks_to_connect(&mut state));
 }
 
@@ -235,7 +235,7 @@ fn connecting(token: &str, now: Instant) -> State {
 fn a_token_given_during_an_attempt_is_not_taken_for_the_refused_one() {
     let now = Instant::now();
     let mut state = connecting("old", now);
-    state.set_token("new".into(), now);
+    state.set_token("new".into(), now).unwrap();
     state.handle(Input::Lost(Loss::Refused { status: 401 }), now);
     assert!(state.stopped().is_none());
     let later = now + pause(&state, now);
@@ -251,16 +251,16 @@ fn a_token_given_during_an_attempt_is_shown_after_the_greeting() {
     for before_the_handshake in [true, false] {
         let mut state = connecting("old", now);
         if before_the_handshake {
-            state.set_token("new".into(), now);
+            state.set_token("new".into(), now).unwrap();
             state.handle(Input::Opened, now);
         } else {
             state.handle(Input::Opened, now);
-            state.set_token("new".into(), now);
+            state.set_token("new".into(), now).unwrap();
         }
         let hello = ControlMessage::connection_established(ClientId::generate(), "", 1, None);
         state.handle(said(hello), now);
         assert_eq!(shown(&mut state), ["new"]);
-        state.set_token("new".into(), now);
+        state.set_token("new".into(), now).unwrap();
         assert_eq!(shown(&mut state), [""; 0], "it was shown already");
     }
 }

@@ -1,6 +1,10 @@
 //! One client and the program that uses it.
 
+use std::sync::LazyLock;
+
 use super::*;
+use crate::defaults::MAX_MESSAGE_BYTES;
+use crate::error::ReceiptError;
 
 pub(super) struct Client {
     pub(super) number: usize,
@@ -28,6 +32,9 @@ pub(super) struct SimJob {
     pub(super) mark: String,
     pub(super) reports: u64,
 }
+
+/// A text whose event is too large only as a message, with its names and stamps.
+pub(super) static LARGE: LazyLock<String> = LazyLock::new(|| "x".repeat(MAX_MESSAGE_BYTES - 64));
 
 /// The tasks that clients perform and compete for.
 pub(super) const JOBS: [&str; 2] = ["j-1", "j-2"];
@@ -65,9 +72,14 @@ impl Client {
         if self.jobs.is_empty() || rng.u8(..6) == 0 && self.jobs.len() < 3 {
             ledger.events += 1;
             let mark = format!("job-{}", ledger.events);
+            // A server would hang up over some starts.
+            let name = match rng.u8(..8) {
+                0 => LARGE.repeat(2),
+                _ => mark.clone(),
+            };
             let beginning = Beginning {
                 task_id: TaskId::new(JOBS[rng.usize(..JOBS.len())]).unwrap(),
-                event: NewEvent::task_started(&mark),
+                event: NewEvent::task_started(name),
                 source: None,
                 lease: [None, Some(Duration::from_secs(2))][rng.usize(..2)],
                 mark: mark.clone(),
@@ -91,6 +103,10 @@ impl Client {
         }
         for _ in 0..rng.usize(1..8) {
             let job = &mut self.jobs[at];
+            if rng.u8(..16) == 0 {
+                let data = serde_json::json!({ "text": *LARGE });
+                self.state.report(job.id, own("large", data), now);
+            }
             job.reports += 1;
             let data = serde_json::json!({ "mark": job.mark, "n": job.reports });
             self.state.report(job.id, own("count", data), now);
@@ -132,6 +148,7 @@ impl Client {
                 Output::RefreshToken => self.wants_token = true,
                 Output::Send(text) => {
                     trace(|| format!("client {} sends {text:.200}", self.number));
+                    assert!(text.len() <= MAX_MESSAGE_BYTES, "the server hangs up");
                     let message: serde_json::Value = serde_json::from_str(&text).unwrap();
                     if message["type"] == "authenticate" {
                         self.shown = message["token"].as_str().map(str::to_owned);
@@ -209,7 +226,7 @@ impl Client {
     pub(super) fn refresh(&mut self, rng: &mut Rng, ledger: &mut Ledger) {
         let token = ledger.token();
         if rng.u8(..3) == 0 {
-            self.state.set_token(token.into(), Instant::now());
+            self.state.set_token(token.into(), Instant::now()).unwrap();
             return self.outputs(ledger);
         }
         if !std::mem::take(&mut self.wants_token) {
@@ -286,8 +303,11 @@ impl Client {
             let task = TaskId::new(TASKS[rng.usize(..TASKS.len())]).unwrap();
             let id = ledger.next_id();
             let event = random_event(rng).with_event_id(id.clone());
-            let request = self.state.publish(task.clone(), event, false).unwrap();
-            self.waiting.insert(request, (task, id));
+            match self.state.publish(task.clone(), event, false) {
+                Ok(request) => drop(self.waiting.insert(request, (task, id))),
+                Err(ReceiptError::TooLarge { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
         self.outputs(ledger);
     }

@@ -75,13 +75,14 @@ fn trace(line: impl FnOnce() -> String) {
 }
 
 fn random_event(rng: &mut Rng) -> NewEvent {
-    match rng.u8(..16) {
+    match rng.u8(..17) {
         0 => NewEvent::task_started("t"),
         1 => NewEvent::task_completed(None),
         2 => NewEvent::task_failed(TaskError::new("broken")),
         3..=8 => NewEvent::progress(f64::from(rng.u8(..101)), "working"),
         9..=11 => NewEvent::log("x".repeat(rng.usize(..300))),
         12 => NewEvent::output_delta("o", "word "),
+        13 => NewEvent::log(client::LARGE.as_str()),
         _ => NewEvent::new("custom".parse::<EventType>().unwrap(), Data::empty()),
     }
 }

@@ -7,14 +7,14 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use tidings_protocol::{ClientMessage, ClientRequest, Reference, Target, TaskId};
+use tidings_protocol::{ClientMessage, ClientRequest, ErrorCode, Reference, Target, TaskId};
 use tokio::time::Instant;
 
 use super::queue::Queue;
 use super::topic::{Seat, Topic, Wish};
 use super::{Output, State, Wire};
 use crate::config::ClientConfig;
-use crate::error::{Loss, Stopped, WatchError};
+use crate::error::{Loss, Stopped, TooLarge, WatchError};
 use crate::update::{Start, Update};
 
 /// The id of a watch.
@@ -177,15 +177,21 @@ impl Topics {
             return;
         }
         self.retry = None;
+        let mut refused = Vec::new();
         for (target, state) in &mut self.groups {
             if !state.confirmed && state.asked.is_none() {
                 let reference = wire.reference();
                 state.asked = Some(reference);
-                subscribe(target.clone(), &Wish::Live, reference, wire);
+                let sent = subscribe(target.clone(), &Wish::Live, reference, wire);
+                refused.extend(sent.err().map(|error| (reference, error)));
             }
         }
         for task_id in std::mem::take(&mut self.dirty) {
-            self.reconcile_task(&task_id, wire);
+            refused.extend(self.reconcile_task(&task_id, wire));
+        }
+        for (reference, error) in refused {
+            let (code, message) = (ErrorCode::TooLarge, error.to_string());
+            self.refused(reference, code, &message, wire, now);
         }
         self.ask_for_the_end_of_announcements(wire);
     }
@@ -201,16 +207,16 @@ impl Topics {
             let reference = wire.reference();
             self.announced = Some(reference);
             let ping = ClientMessage::new(ClientRequest::Ping);
-            wire.send(&ping.with_reference(Reference::from(reference)));
+            wire.tell(&ping.with_reference(Reference::from(reference)));
         }
     }
 
-    fn reconcile_task(&mut self, task_id: &TaskId, wire: &mut Wire) {
-        let Some(topic) = self.topics.get_mut(task_id) else {
-            return;
-        };
+    /// Subscribes to a task if a watch needs it. Returns the request number and the error
+    /// of a subscription that is too large.
+    fn reconcile_task(&mut self, task_id: &TaskId, wire: &mut Wire) -> Option<(u64, TooLarge)> {
+        let topic = self.topics.get_mut(task_id)?;
         if topic.asked.is_some() {
-            return;
+            return None;
         }
         let mut by_name = false;
         let mut missing = false;
@@ -229,7 +235,7 @@ impl Topics {
             }
         }
         if !missing && (topic.named || !by_name) {
-            return;
+            return None;
         }
         let watches = &self.watches;
         let wish = topic.wish(|watch| {
@@ -237,7 +243,7 @@ impl Topics {
             queue.has_room().then(|| queue.start.clone())
         });
         let reference = wire.reference();
-        subscribe(Target::Task(task_id.clone()), &wish, reference, wire);
+        let sent = subscribe(Target::Task(task_id.clone()), &wish, reference, wire);
         topic.asked = Some((reference, wish));
         topic.named = by_name;
         if !by_name {
@@ -246,6 +252,7 @@ impl Topics {
             unsubscribe(&mut self.leaving, Target::Task(task_id.clone()), wire);
         }
         self.asked.insert(reference, task_id.clone());
+        sent.err().map(|error| (reference, error))
     }
 
     /// Returns true if a subscription has this request number.
@@ -310,7 +317,7 @@ fn wants(groups: &BTreeMap<Target, GroupState>, queue: &Queue, task_id: &TaskId)
     }
 }
 
-fn subscribe(target: Target, wish: &Wish, reference: u64, wire: &mut Wire) {
+fn subscribe(target: Target, wish: &Wish, reference: u64, wire: &mut Wire) -> Result<(), TooLarge> {
     let (since, history) = match wish {
         Wish::Live => (None, None),
         Wish::History(count) => (None, Some(*count)),
@@ -321,13 +328,14 @@ fn subscribe(target: Target, wish: &Wish, reference: u64, wire: &mut Wire) {
         since,
         history,
     };
-    wire.send(&ClientMessage::new(request).with_reference(Reference::from(reference)));
+    let message = ClientMessage::new(request).with_reference(Reference::from(reference));
+    wire.send(message.encode())
 }
 
 fn unsubscribe(leaving: &mut HashMap<Target, usize>, target: Target, wire: &mut Wire) {
     *leaving.entry(target.clone()).or_default() += 1;
     let target = Some(target);
-    wire.send(&ClientMessage::new(ClientRequest::Unsubscribe { target }));
+    wire.tell(&ClientMessage::new(ClientRequest::Unsubscribe { target }));
 }
 
 impl State {

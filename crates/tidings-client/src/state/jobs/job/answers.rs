@@ -1,6 +1,6 @@
 //! Changes a job after an answer of the server or the loss of a connection.
 
-use tidings_protocol::{ErrorCode, TaskSnapshot};
+use tidings_protocol::{ErrorCode, EventType, TaskSnapshot};
 use tokio::time::Instant;
 
 use super::super::super::{Output, Wire};
@@ -102,17 +102,31 @@ impl Job {
         let Some(report) = self.reports.remove(at) else {
             return;
         };
-        room.give(report.bytes);
+        room.give(&report);
         if let Some(answer) = report.answer {
             wire.output(Output::Acknowledged(answer, Err(error.clone())));
+        }
+        if report.event.event_type == EventType::ProgressUpdate {
+            // The job would repeat the refused progress as its sign of life.
+            self.progress = None;
         }
         if !report.is_end {
             self.refused(report.event.event_type, error);
         }
     }
 
-    /// Returns the data size of the largest report in flight, in bytes.
+    /// Ends the job because its start is too large.
+    pub(super) fn refuse_start(&mut self, error: ReceiptError, room: &mut Room, wire: &mut Wire) {
+        self.give_up(&error, room, wire);
+        self.refused(EventType::TaskStarted, error);
+    }
+
+    /// Returns the data size of the largest report in flight, in bytes. A start is alone
+    /// in flight.
     pub(in super::super) fn largest(&self) -> Option<usize> {
+        if let Phase::Starting(_) = self.phase {
+            return Some(self.beginning.event.data.as_str().len());
+        }
         let sent = self.reports.iter().take(self.in_flight);
         sent.map(|report| report.event.data.as_str().len()).max()
     }
@@ -122,13 +136,16 @@ impl Job {
     /// end without its result.
     pub(in super::super) fn refuse_largest(&mut self, room: &mut Room, wire: &mut Wire) {
         let Some(bytes) = self.largest() else { return };
-        let large = |report: &Report| report.event.data.as_str().len() == bytes;
-        let Some(at) = self.reports.iter().position(large) else {
-            return;
-        };
         let error = ReceiptError::TooLarge {
             bytes,
             max: bytes.saturating_sub(1),
+        };
+        if let Phase::Starting(_) = self.phase {
+            return self.refuse_start(error, room, wire);
+        }
+        let large = |report: &Report| report.event.data.as_str().len() == bytes;
+        let Some(at) = self.reports.iter().position(large) else {
+            return;
         };
         if self.reports[at].is_end {
             let event = bare(&self.reports[at].event);
@@ -145,7 +162,7 @@ impl Job {
     fn advance(&mut self, room: &mut Room, wire: &mut Wire) {
         while self.in_flight > 0 && self.reports[0].way == Way::Accepted {
             if let Some(report) = self.reports.pop_front() {
-                room.give(report.bytes);
+                room.give(&report);
             }
             self.in_flight -= 1;
             self.seq += 1;
@@ -163,7 +180,7 @@ impl Job {
         self.reports.retain(|report| {
             let accepted = report.way == Way::Accepted;
             if accepted {
-                room.give(report.bytes);
+                room.give(report);
             }
             !accepted
         });
@@ -300,7 +317,7 @@ impl Job {
             wire.output(Output::Acknowledged(start, Err(error.clone())));
         }
         for report in std::mem::take(&mut self.reports) {
-            room.give(report.bytes);
+            room.give(&report);
             if let Some(answer) = report.answer {
                 wire.output(Output::Acknowledged(answer, Err(error.clone())));
             }

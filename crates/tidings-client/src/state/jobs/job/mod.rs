@@ -162,7 +162,6 @@ impl Job {
         &mut self,
         event: NewEvent,
         answer: Option<RequestId>,
-        max_message: usize,
         room: &mut Room,
         wire: &mut Wire,
     ) -> Result<(), ReceiptError> {
@@ -173,9 +172,8 @@ impl Job {
             return Err(ReceiptError::Ended);
         }
         let event = self.sign(event);
-        if event.event_type == EventType::ProgressUpdate {
-            self.progress = Some(event.data.clone());
-        }
+        let max_message = wire.max_message();
+        let progress = (event.event_type == EventType::ProgressUpdate).then(|| event.data.clone());
         let more = event.data.as_str().len();
         if answer.is_none()
             && room.fits(more)
@@ -183,6 +181,7 @@ impl Job {
             && let Some(grown) = last.absorb(&event, max_message)
         {
             room.grow(grown);
+            self.progress = progress.or(self.progress.take());
             return Ok(());
         }
         let mut parts = match answer {
@@ -192,42 +191,47 @@ impl Job {
         // The waiter receives the answer to the last part.
         let last = parts.pop();
         for part in parts {
-            self.take(part, None, max_message, room, wire)?;
+            self.take(part, None, room, wire)?;
         }
-        match last {
-            Some(part) => self.take(part, answer, max_message, room, wire),
-            None => Ok(()),
+        if let Some(part) = last {
+            self.take(part, answer, room, wire)?;
         }
+        self.progress = progress.or(self.progress.take());
+        Ok(())
     }
 
     fn take(
         &mut self,
         event: NewEvent,
         answer: Option<RequestId>,
-        max_message: usize,
         room: &mut Room,
         wire: &mut Wire,
     ) -> Result<(), ReceiptError> {
         let bytes = event.data.as_str().len();
-        if bytes > max_message {
-            let max = max_message;
+        let max = wire.max_message();
+        if bytes > max {
             return Err(ReceiptError::TooLarge { bytes, max });
         }
         while !room.fits(bytes) {
-            let Some(at) = self.reports.iter().position(Report::may_be_dropped) else {
+            // A search through thousands of reports takes time, so search only if it can succeed.
+            let droppable = room.has_droppable().then(|| {
+                let mut reports = self.reports.iter();
+                reports.position(Report::may_be_dropped)
+            });
+            let Some(at) = droppable.flatten() else {
                 return Err(ReceiptError::BufferFull);
             };
             if let Some(report) = self.reports.remove(at) {
-                room.give(report.bytes);
+                room.give(&report);
                 self.losses.dropped += 1;
                 if let Some(answer) = report.answer {
                     wire.output(Output::Acknowledged(answer, Err(ReceiptError::Dropped)));
                 }
             }
         }
-        room.take(bytes);
-        self.reports
-            .push_back(Report::new(event, Some(bytes), answer));
+        let report = Report::new(event, Some(bytes), answer);
+        room.take(&report);
+        self.reports.push_back(report);
         Ok(())
     }
 
@@ -271,12 +275,14 @@ impl Job {
         } else {
             event
         };
-        self.keep(event, answer)?;
-        if let Some(end) = self.reports.back_mut() {
+        let kept = self.keep(event, answer);
+        self.ended = true;
+        if kept.is_ok()
+            && let Some(end) = self.reports.back_mut()
+        {
             end.is_end = true;
         }
-        self.ended = true;
-        Ok(())
+        kept
     }
 
     fn sign(&self, event: NewEvent) -> NewEvent {
@@ -300,13 +306,7 @@ impl Job {
     }
 
     /// Sends reports, as far as the window allows. The server has sent its greeting.
-    pub(super) fn flush(
-        &mut self,
-        max_message: usize,
-        now: Instant,
-        room: &mut Room,
-        wire: &mut Wire,
-    ) -> Vec<u64> {
+    pub(super) fn flush(&mut self, now: Instant, room: &mut Room, wire: &mut Wire) -> Vec<u64> {
         let mut sent = Vec::new();
         if self.hold.is_some_and(|until| now < until) {
             return sent;
@@ -316,10 +316,15 @@ impl Job {
             let event = self.beginning.event.clone();
             let event = self.sign(event).with_event_id(self.start_id());
             let event = self.stamped(event, 0);
-            let reference = self.send(event, wire);
-            self.phase = Phase::Starting(reference);
-            self.told = now;
-            sent.push(reference);
+            let reference = wire.reference();
+            match wire.send(message(reference, &self.beginning.task_id, event)) {
+                Ok(()) => {
+                    self.phase = Phase::Starting(reference);
+                    self.told = now;
+                    sent.push(reference);
+                }
+                Err(error) => self.refuse_start(error.into(), room, wire),
+            }
         }
         if self.phase != Phase::Started {
             return sent;
@@ -339,21 +344,14 @@ impl Job {
             let own = event.producer.is_some();
             let event = if own { event } else { self.stamped(event, seq) };
             let reference = wire.reference();
-            let text = message(reference, &self.beginning.task_id, event);
-            if text.len() > max_message {
+            if let Err(error) = wire.send(message(reference, &self.beginning.task_id, event)) {
                 // The limit of the server may have changed since the report was taken,
                 // or was not known then.
-                if self.refit(at, max_message, room) {
-                    continue;
+                if !self.refit(at, error.max, room) {
+                    self.remove(at, error.into(), room, wire);
                 }
-                let error = ReceiptError::TooLarge {
-                    bytes: text.len(),
-                    max: max_message,
-                };
-                self.remove(at, error, room, wire);
                 continue;
             }
-            wire.output(Output::Send(text));
             self.reports[at].way = Way::Sent(reference);
             self.in_flight += 1;
             self.told = now;
@@ -385,27 +383,17 @@ impl Job {
         let Some(report) = self.reports.remove(at) else {
             return false;
         };
-        room.give(report.bytes);
+        room.give(&report);
         let last = parts.len() - 1;
         for (index, part) in parts.into_iter().enumerate() {
             let bytes = part.data.as_str().len();
-            room.take(bytes);
             // The waiter receives the answer to the last part.
             let answer = report.answer.filter(|_| index == last);
             let part = Report::new(part, Some(bytes), answer);
+            room.take(&part);
             self.reports.insert(at + index, part);
         }
         true
-    }
-
-    fn send(&self, event: NewEvent, wire: &mut Wire) -> u64 {
-        let reference = wire.reference();
-        wire.output(Output::Send(message(
-            reference,
-            &self.beginning.task_id,
-            event,
-        )));
-        reference
     }
 
     fn stamped(&self, event: NewEvent, seq: u64) -> NewEvent {

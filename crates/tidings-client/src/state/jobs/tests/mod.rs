@@ -1,5 +1,7 @@
 //! Tests tasks of this program against a scripted server.
 
+mod sizes;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{Beginning, JobId};
 use crate::config::ClientConfig;
+use crate::defaults::MAX_MESSAGE_BYTES;
 use crate::error::{CommandError, Loss, ReceiptError};
 use crate::publish::Acknowledged;
 use crate::state::{Input, Output, RequestId, State};
@@ -70,7 +73,11 @@ impl Bench {
     fn drain(&mut self) {
         while let Some(output) = self.state.poll_output() {
             match output {
-                Output::Send(text) => self.sent.push(serde_json::from_str(&text).unwrap()),
+                Output::Send(text) => {
+                    let max = self.max_message_bytes.unwrap_or(MAX_MESSAGE_BYTES);
+                    assert!(text.len() <= max, "the server hangs up over {text:.200}");
+                    self.sent.push(serde_json::from_str(&text).unwrap());
+                }
                 Output::Acknowledged(id, answer) => self.answers.push((id, answer)),
                 _ => {}
             }
@@ -94,9 +101,13 @@ impl Bench {
     }
 
     fn begin(&mut self, lease: Option<Duration>) -> (JobId, RequestId) {
+        self.begin_with(NewEvent::task_started_with(&TaskStarted::default()), lease)
+    }
+
+    fn begin_with(&mut self, event: NewEvent, lease: Option<Duration>) -> (JobId, RequestId) {
         let beginning = Beginning {
             task_id: "t".parse().unwrap(),
-            event: NewEvent::task_started_with(&TaskStarted::default()),
+            event,
             source: None,
             lease,
             mark: "mark".to_owned(),
@@ -190,6 +201,12 @@ impl Bench {
 
 fn reference(sent: &Value) -> Reference {
     Reference::from(sent["ref"].as_u64().unwrap())
+}
+
+fn artifact(bytes: usize) -> NewEvent {
+    let data = json!({ "artifact_id": "a", "data": "x".repeat(bytes) });
+    let data = tidings_protocol::Data::from_value(data).unwrap();
+    NewEvent::new(EventType::Artifact, data)
 }
 
 fn bench() -> Bench {
@@ -449,92 +466,31 @@ fn a_lease_is_renewed_while_nothing_is_reported() {
 }
 
 #[test]
-fn a_message_that_the_server_hangs_up_over_is_refused_and_the_rest_goes_on() {
+fn what_a_stop_leaves_unsent_is_counted() {
     let mut bench = bench();
     let (job, _) = bench.begin(None);
     bench.accept_all();
+    assert_eq!(bench.state.unanswered(), 0);
     bench.report(job, count(1));
-    bench.report(job, artifact(3_000));
-    bench.sent();
-    let closed = Loss::Closed {
-        code: Some(1009),
-        reason: String::new(),
-    };
-    bench.state.handle(Input::Lost(closed), bench.now);
-    assert!(bench.state.stopped().is_none());
-    let losses = bench.state.losses(job);
-    assert!(
-        matches!(losses.refused[0].error, ReceiptError::TooLarge { .. }),
-        "{losses:?}"
-    );
-    let due = bench.state.poll_timeout().unwrap();
-    bench.now = due;
-    bench.state.handle(Input::Tick, bench.now);
-    bench.greet();
-    let asked = bench.sent();
-    bench.tell_state(&asked[0], TaskStatus::Running, 1);
-    assert_eq!(bench.accept_all(), ["count"]);
-}
-
-#[test]
-fn the_greeting_says_how_large_a_message_may_be() {
-    let mut bench = Bench::connecting(ClientConfig::default());
-    bench.max_message_bytes = Some(8 * 1024);
-    // These reports were taken before the limit was known. Each is cut or refused on its own.
-    let (job, _) = bench.begin(None);
-    bench.report(job, NewEvent::log("x".repeat(20_000)));
-    bench.report(job, NewEvent::output_delta("o", "y".repeat(20_000)));
-    bench.report(job, artifact(20_000));
-    let end = NewEvent::task_completed(Value::String("z".repeat(20_000)));
-    bench.state.end(job, end, bench.now).unwrap();
-    bench.greet();
-    let types = bench.accept_all();
-    let delta = "output_delta";
-    assert_eq!(
-        types,
-        ["task_started", "log", delta, delta, delta, "task_completed"]
-    );
-    let losses = bench.state.losses(job);
-    let refused = losses.refused.iter().map(|refusal| &refusal.event_type);
-    let refused: Vec<_> = refused.collect();
-    assert_eq!(refused, [&EventType::Artifact, &EventType::TaskCompleted]);
-
-    // The client uses a larger limit.
-    bench.max_message_bytes = Some(1024 * 1024);
-    bench.reconnect();
-    let (job, _) = bench.begin(None);
-    bench.report(job, artifact(200_000));
-    assert_eq!(bench.accept_all(), ["task_started", "artifact"]);
-    assert!(bench.state.losses(job).is_empty());
-}
-
-#[test]
-fn a_command_that_is_too_large_is_refused_and_never_ends_the_client() {
-    let mut bench = Bench::connecting(ClientConfig::default());
-    let go = |bytes| ClientRequest::Command {
-        task_id: "t".parse().ok(),
-        command: "go".into(),
-        args: Data::from_value(json!({ "x": "y".repeat(bytes) })).ok(),
-        tree: false,
-    };
-    // The limit is not known yet, so the client refuses this request only when it sends it.
-    let early = bench.state.ask(go(70_000));
-    assert!(early.is_ok());
-    bench.greet();
-    assert!(!bench.types().contains(&"command".to_owned()));
-    let late = bench.state.ask(go(70_000));
-    assert!(matches!(late, Err(CommandError::TooLarge { .. })));
-    // This server accepts less than its greeting says.
-    bench.state.ask(go(60_000)).unwrap();
-    bench.drain();
-    let (code, reason) = (Some(1009), String::new());
+    bench.report(job, count(2));
+    let event = count(3).with_event_id("e".parse().unwrap());
+    bench
+        .state
+        .publish("u".parse().unwrap(), event, false)
+        .unwrap();
+    assert_eq!(bench.state.unanswered(), 3);
+    let (code, reason) = (Some(1008), String::new());
     let loss = Loss::Closed { code, reason };
     bench.state.handle(Input::Lost(loss), bench.now);
-    assert_eq!(bench.state.stopped(), None);
-}
-
-fn artifact(bytes: usize) -> NewEvent {
-    let data = json!({ "artifact_id": "a", "data": "x".repeat(bytes) });
-    let data = tidings_protocol::Data::from_value(data).unwrap();
-    NewEvent::new(EventType::Artifact, data)
+    assert!(bench.state.stopped().is_some());
+    assert_eq!((bench.state.pending(), bench.state.unanswered()), (0, 3));
+    // Nothing that comes later reaches the server either.
+    bench.report(job, count(4));
+    assert_eq!(bench.state.unanswered(), 4);
+    let end = NewEvent::task_completed(None);
+    bench.state.end(job, end.clone(), bench.now).unwrap_err();
+    bench.state.leave(job, end, bench.now);
+    assert_eq!(bench.state.unanswered(), 5);
+    bench.begin(None);
+    assert_eq!(bench.state.unanswered(), 6);
 }
