@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process_group};
+use rustix::process::{Signal, getpgid, getpgrp, getppid, getsid, kill_process_group};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal as Coming, SignalKind, signal};
 
@@ -199,8 +199,7 @@ impl Stopper {
     pub(super) fn stop(&mut self) {
         // Let the last output appear before the shell's prompt.
         std::thread::sleep(SHOWN);
-        let (ignored, _) = dispositions(getpid());
-        if !is_orphaned() && !contains(ignored, Signal::TSTP) {
+        if !is_orphaned() && !contains(ignored(), Signal::TSTP) {
             self.mode.leave();
             self.continued.forget();
             // Stop the whole pipeline, as the key does.
@@ -220,17 +219,14 @@ pub(super) fn contains(mask: u64, signal: Signal) -> bool {
     mask & (1 << (signal.as_raw() - 1)) != 0
 }
 
-/// Returns the signals that a process ignores, and the signals that it catches, as masks. If
-/// the system does not reveal them, both masks are empty.
-pub(super) fn dispositions(process: Pid) -> (u64, u64) {
-    let path = format!("/proc/{}/status", process.as_raw_nonzero());
-    let status = std::fs::read_to_string(path).unwrap_or_default();
-    let mask = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-            .unwrap_or(0)
-    };
-    (mask("SigIgn:"), mask("SigCgt:"))
+/// Returns the signals that this program ignores, as a mask. If the system does not reveal
+/// them, the mask is empty.
+pub(super) fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -238,9 +234,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_that_a_process_ignores_are_known() {
+    fn signals_that_this_program_ignores_are_known() {
         // Rust's runtime ignores SIGPIPE.
-        let (ignored, _) = dispositions(rustix::process::getpid());
+        let ignored = ignored();
         let is_linux = cfg!(target_os = "linux");
         assert_eq!(contains(ignored, Signal::PIPE), is_linux, "{ignored:x}");
     }

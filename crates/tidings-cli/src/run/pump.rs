@@ -21,6 +21,10 @@ use super::descendants::Processes;
 /// The bytes of copies that may wait for processing.
 const COPIES: usize = 4 * 1024 * 1024;
 
+/// The same limit once a flood has exceeded [`COPIES`]. So few bytes stay in the processor's cache,
+/// and a report of them takes little time from the command.
+const COPIES_OF_FLOOD: usize = 1024 * 1024;
+
 /// The size of the command's pipe, in bytes. While the reader pauses, output gathers in the pipe
 /// and the command does not wait.
 const ROOM: usize = 1024 * 1024;
@@ -57,14 +61,15 @@ pub(super) struct Copies(Arc<(Mutex<Backlog>, Notify)>);
 
 impl Copies {
     pub(super) fn new() -> Self {
-        Self(Arc::new((Mutex::new(Backlog::new(COPIES)), Notify::new())))
+        Self(Arc::new((Mutex::new(Backlog::new()), Notify::new())))
     }
 
-    /// Adds the first `length` bytes of a buffer, and leaves a buffer for the next read.
-    fn push(&self, stream: LogStream, read: &mut Vec<u8>, length: usize) {
+    /// Adds the first `length` bytes of a buffer, and leaves a buffer for the next read. Keeps at
+    /// most `most` bytes.
+    fn push(&self, stream: LogStream, read: &mut Vec<u8>, length: usize, most: usize) {
         let (backlog, arrived) = &*self.0;
         let mut backlog = backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        backlog.push(stream, read, length);
+        backlog.push(stream, read, length, most);
         drop(backlog);
         arrived.notify_one();
     }
@@ -283,7 +288,7 @@ impl Pump {
     /// Copies until one of the files ends. If the pump is stopped before, returns the files.
     fn run(mut self, progress: &Progress) -> Option<(File, File)> {
         let mut buffer = backlog::buffer();
-        let mut flood = self.naps.then(Flood::default);
+        let mut flood = Flood::default();
         // True if the output has lost its reader.
         let mut is_deaf = false;
         // The bytes since the last successful write.
@@ -302,13 +307,14 @@ impl Pump {
             };
             progress.idle.store(false, Ordering::Release);
             progress.read.fetch_add(count as u64, Ordering::AcqRel);
+            flood.count(count, std::time::Instant::now());
             let written = match is_deaf {
                 true => Err(io::ErrorKind::BrokenPipe.into()),
                 false => write(&mut self.to, &buffer[..count]),
             };
             // The log also gets bytes that could not be written.
             if let Some((copies, stream)) = &self.copies {
-                copies.push(*stream, &mut buffer, count);
+                copies.push(*stream, &mut buffer, count, flood.copies());
             }
             if let Err(error) = written {
                 let lost_reader = error.kind() == io::ErrorKind::BrokenPipe;
@@ -332,10 +338,7 @@ impl Pump {
                 continue;
             }
             unwritten = 0;
-            if let Some(flood) = &mut flood
-                && flood.goes_on(count, std::time::Instant::now())
-                && count < backlog::READ / 2
-            {
+            if self.naps && flood.is_on() && count < backlog::READ / 2 {
                 std::thread::sleep(NAP);
             }
         }
@@ -366,21 +369,36 @@ impl Pump {
 struct Flood {
     /// The start of the window, and the bytes since then.
     window: Option<(std::time::Instant, u64)>,
-    is_on: bool,
+    /// The bytes of the flood, in whole windows. Zero if the command does not flood.
+    bytes: u64,
 }
 
 impl Flood {
-    /// Counts the bytes of a read. Returns true if the command floods.
-    fn goes_on(&mut self, bytes: usize, now: std::time::Instant) -> bool {
+    /// Counts the bytes of a read.
+    fn count(&mut self, bytes: usize, now: std::time::Instant) {
         let (began, sum) = self.window.get_or_insert((now, 0));
         *sum += bytes as u64;
         let elapsed = now.duration_since(*began);
         if elapsed >= WINDOW {
-            // A longer window contained a pause.
-            self.is_on = *sum >= FLOOD && elapsed < 2 * WINDOW;
+            // If the window is longer, the command or this program has paused.
+            let most = u128::from(FLOOD) * elapsed.as_micros() / WINDOW.as_micros();
+            let is_on = u128::from(*sum) >= most;
+            self.bytes = if is_on { self.bytes + *sum } else { 0 };
             self.window = None;
         }
-        self.is_on
+    }
+
+    fn is_on(&self) -> bool {
+        self.bytes > 0
+    }
+
+    /// Returns how many bytes of copies may wait for processing.
+    fn copies(&self) -> usize {
+        if self.bytes > COPIES as u64 {
+            COPIES_OF_FLOOD
+        } else {
+            COPIES
+        }
     }
 }
 
@@ -429,10 +447,19 @@ mod tests {
         let at = |micros: u64| start + Duration::from_micros(micros);
         let mut flood = Flood::default();
         // Write 4 KiB every 10 µs.
-        let begins = (0..2_000).find(|step| flood.goes_on(4096, at(step * 10)));
+        let mut written = |bytes: usize, now| {
+            flood.count(bytes, now);
+            (flood.is_on(), flood.copies())
+        };
+        let begins = (0..2_000).find(|step| written(4096, at(step * 10)).0);
         assert!(begins.is_some_and(|step| step <= 502), "{begins:?}");
+        // A short flood is kept whole.
+        let limited = (501..20_000).find(|step| written(4096, at(step * 10)).1 < COPIES);
+        let bytes = limited.expect("a limit") as usize * 4096;
+        assert!((COPIES..2 * COPIES).contains(&bytes), "{bytes}");
         // An occasional line is no flood, even if one of the lines is large.
-        let after = |step: u64| at(20_000 + step * 20_000);
-        assert!((1..100).all(|step| !flood.goes_on(100_000, after(step)) || step == 1));
+        let after = |step: u64| at(200_000 + step * 20_000);
+        let mut lines = (1..100).map(|step| written(100_000, after(step))).skip(1);
+        assert!(lines.all(|state| state == (false, COPIES)));
     }
 }
