@@ -80,6 +80,11 @@ impl Drop for Forward {
 }
 
 impl Forward {
+    /// Returns the mode of this program's terminal, if the command gets its keys.
+    pub(super) fn mode(&self) -> Option<Mode> {
+        self.mode.clone()
+    }
+
     /// Starts to forward. If the command gets the keys, also returns what stops this
     /// program when they stop the command. Must be called within the runtime.
     pub(super) fn start(

@@ -5,12 +5,13 @@
 //! program stops itself. The shell that has started this program then takes over.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Signal, getpgid, getpgrp, getppid, getsid, kill_process_group};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal as Coming, SignalKind, signal};
@@ -35,7 +36,7 @@ enum State {
     #[default]
     Ours,
     /// The raw mode, which passes keys on one by one.
-    Raw(#[expect(dead_code, reason = "it is there to be dropped")] RawInput),
+    Raw(RawInput),
     /// The original mode, while the shell has the terminal.
     Stopped,
     /// The original mode, for good.
@@ -59,6 +60,14 @@ impl Mode {
             return true;
         }
         false
+    }
+
+    /// Makes this program's terminal pass output on unchanged, or as it does for others.
+    pub(super) fn set_raw_output(&self, raw_output: bool) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Raw(raw) = &mut *state {
+            raw.set_raw_output(raw_output);
+        }
     }
 
     /// Restores the terminal until [`resume`](Self::resume).
@@ -153,9 +162,10 @@ fn read(buffer: &mut [u8], mode: &Mode, terminal: &File) -> Option<usize> {
         if !matches!(polled, Ok(1..)) {
             continue;
         }
-        return match io::stdin().read(buffer) {
+        // Rust's own `Stdin` would keep keys in a buffer that `poll` does not know.
+        return match rustix::io::read(&stdin, &mut *buffer) {
             Ok(count @ 1..) => Some(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(Errno::INTR) => continue,
             _ => None,
         };
     }

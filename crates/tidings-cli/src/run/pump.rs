@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 use super::backlog::{self, Backlog, Copied};
 use super::descendants::Processes;
+use super::keys::Mode;
+use super::terminal;
 
 /// The bytes of copies that may wait for processing.
 const COPIES: usize = 4 * 1024 * 1024;
@@ -125,6 +127,8 @@ impl Progress {
 pub(super) struct Pumps {
     copies: Copies,
     threads: Vec<Thread>,
+    /// Notified whenever a thread has ended.
+    finished: Arc<Notify>,
     /// Dropping the writer stops the threads.
     stop: (Arc<PipeReader>, PipeWriter),
 }
@@ -150,6 +154,7 @@ impl Pumps {
         Ok(Self {
             copies,
             threads: Vec::new(),
+            finished: Arc::new(Notify::new()),
             stop: (Arc::new(reader), writer),
         })
     }
@@ -165,21 +170,21 @@ impl Pumps {
         self.add(from, stream, None, naps)
     }
 
-    /// Passes bytes on from the terminal that these processes use.
+    /// Passes bytes on from the terminal of a command.
     pub(super) fn add_terminal(
         &mut self,
         from: File,
         stream: LogStream,
-        processes: Processes,
+        terminal: Terminal,
     ) -> io::Result<()> {
-        self.add(from, stream, Some(processes), false)
+        self.add(from, stream, Some(terminal), false)
     }
 
     fn add(
         &mut self,
         from: File,
         stream: LogStream,
-        terminal: Option<Processes>,
+        terminal: Option<Terminal>,
         naps: bool,
     ) -> io::Result<()> {
         // The buffer of `io::stdout` would only add a copy.
@@ -196,10 +201,11 @@ impl Pumps {
             copies: Some((self.copies.clone(), stream)),
             stop: Some(Arc::clone(&self.stop.0)),
         };
-        let of_thread = Arc::clone(&progress);
+        let (of_thread, finished) = (Arc::clone(&progress), Arc::clone(&self.finished));
         let handle = std::thread::spawn(move || {
             let rest = pump.run(&of_thread);
             of_thread.done.store(true, Ordering::Release);
+            finished.notify_one();
             rest.map(|(from, to)| Rest {
                 stream,
                 from: from.into(),
@@ -219,6 +225,8 @@ impl Pumps {
     /// could not be written.
     pub(super) async fn drained(self) -> (Vec<Rest>, Option<(LogStream, io::Error)>) {
         const LOOK: Duration = Duration::from_millis(5);
+        let finished = self.finished;
+        let look = || tokio::time::timeout(LOOK, finished.notified());
         for Thread { progress, .. } in &self.threads {
             let first = progress.read.load(Ordering::Acquire);
             let (mut seen, mut since) = (first, Instant::now());
@@ -239,7 +247,7 @@ impl Pumps {
                         break;
                     }
                 }
-                tokio::time::sleep(LOOK).await;
+                let _ = look().await;
             }
         }
         drop(self.stop);
@@ -247,7 +255,7 @@ impl Pumps {
         let mut failed = None;
         for thread in self.threads {
             while !thread.progress.done.load(Ordering::Acquire) {
-                tokio::time::sleep(LOOK).await;
+                let _ = look().await;
             }
             rests.extend(thread.handle.join().ok().flatten());
             if let Some(error) = thread.progress.failure() {
@@ -258,12 +266,48 @@ impl Pumps {
     }
 }
 
+/// The terminal of a command.
+pub(super) struct Terminal {
+    /// The processes that use the terminal.
+    pub(super) processes: Processes,
+    /// The mode of the terminal of this program, if the command's terminal replaces it.
+    pub(super) screen: Option<Mode>,
+}
+
+/// Removes the carriage returns that the command's terminal has added before line feeds. Returns the
+/// number of the remaining bytes.
+///
+/// The terminal of this program adds them again, for the command and for all others that write to
+/// it. If the command's terminal adds none, as for a program that draws on the whole screen, the
+/// terminal of this program adds none either.
+fn undo_conversion(terminal: &File, screen: &Mode, bytes: &mut [u8]) -> usize {
+    let converts = terminal::adds_returns(terminal);
+    screen.set_raw_output(!converts);
+    match converts {
+        true => remove_returns(bytes),
+        false => bytes.len(),
+    }
+}
+
+/// Removes one carriage return before each line feed. Returns the number of the remaining bytes.
+fn remove_returns(bytes: &mut [u8]) -> usize {
+    let mut kept = 0;
+    for at in 0..bytes.len() {
+        let is_added = bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n');
+        if !is_added {
+            bytes[kept] = bytes[at];
+            kept += 1;
+        }
+    }
+    kept
+}
+
 /// Copies bytes from one file to another.
 struct Pump {
     from: File,
     to: File,
-    /// The processes that use the terminal, if `from` is a terminal.
-    terminal: Option<Processes>,
+    /// The terminal of the command, if `from` is one.
+    terminal: Option<Terminal>,
     /// True if the pump may pause while the command floods.
     naps: bool,
     copies: Option<(Copies, LogStream)>,
@@ -307,6 +351,11 @@ impl Pump {
             };
             progress.idle.store(false, Ordering::Release);
             progress.read.fetch_add(count as u64, Ordering::AcqRel);
+            let screen = self.terminal.as_ref().and_then(|it| it.screen.as_ref());
+            let count = match screen {
+                Some(screen) => undo_conversion(&self.from, screen, &mut buffer[..count]),
+                None => count,
+            };
             flood.count(count, std::time::Instant::now());
             let written = match is_deaf {
                 true => Err(io::ErrorKind::BrokenPipe.into()),
@@ -323,14 +372,14 @@ impl Pump {
                 let most = if is_deaf { DEAF } else { UNWRITTEN };
                 // Closing this end of a pipe tells the command that its reader is gone. A terminal
                 // stays open for its input. If it were full, it would block the command.
-                match self.terminal {
+                match &self.terminal {
                     None if lost_reader || unwritten > most => return None,
-                    Some(processes) if lost_reader && !is_deaf => {
-                        processes.pass_on(Signal::PIPE);
+                    Some(terminal) if lost_reader && !is_deaf => {
+                        terminal.processes.pass_on(Signal::PIPE);
                         is_deaf = true;
                     }
-                    Some(processes) if unwritten > most => {
-                        processes.signal_all(Signal::HUP);
+                    Some(terminal) if unwritten > most => {
+                        terminal.processes.signal_all(Signal::HUP);
                         unwritten = 0;
                     }
                     _ => {}
@@ -440,6 +489,20 @@ fn room(file: BorrowedFd<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_added_returns_are_removed() {
+        for (bytes, expected) in [
+            ("a\r\nb\r\n", "a\nb\n"),
+            ("1%\r2%\r\r\n\r", "1%\r2%\r\n\r"),
+            ("\n\r\n", "\n\n"),
+            ("", ""),
+        ] {
+            let mut bytes = bytes.as_bytes().to_vec();
+            let kept = remove_returns(&mut bytes);
+            assert_eq!(&bytes[..kept], expected.as_bytes());
+        }
+    }
 
     #[test]
     fn a_flood_is_seen_when_it_begins_and_when_it_ends() {

@@ -216,7 +216,8 @@ fn a_task_that_has_ended_is_not_asked_for_anything() {
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["state"], "ended");
     assert_eq!(json["error"]["code"], "exit_3");
-    let events = server.text(&["watch", "job", "--since", "0", "--json", "--until-end"]);
+    let events = server.client(&["watch", "job", "--since", "0", "--json", "--until-end"]);
+    let events = String::from_utf8(events.stdout).unwrap();
     assert!(!events.contains("command_requested"), "{events}");
     // An agent may wait for commands even now.
     server.text(&["command", "job", "again", "--no-wait"]);

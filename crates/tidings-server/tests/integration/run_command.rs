@@ -180,6 +180,27 @@ fn a_command_without_a_name_is_not_found() {
 }
 
 #[test]
+fn a_script_without_an_interpreter_is_run_by_a_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a-script");
+    std::fs::write(&path, "echo \"the script says $1\"\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).unwrap();
+    let paths = std::env::var("PATH").unwrap();
+    let paths = format!("{}:{paths}", folder.path().display());
+    for pty in ["never", "always"] {
+        for program in [path.to_str().unwrap(), "a-script"] {
+            let words = ["run", "-q", "--url", "http://127.0.0.1:1", "--linger", "0s"];
+            let mut run = tidings(&words);
+            run.args(["--pty", pty, "--", program, "a  b"]);
+            let output = finish(run.env("PATH", &paths));
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            assert_eq!(output.stdout, b"the script says a  b\n", "{pty} {program}");
+        }
+    }
+}
+
+#[test]
 fn a_command_runs_where_few_files_may_be_open() {
     let tidings = env!("CARGO_BIN_EXE_tidings");
     for pty in ["never", "always"] {
