@@ -9,6 +9,8 @@ pub(crate) const CANCELLED: u8 = 2;
 pub(crate) const NOT_IN_TIME: u8 = 3;
 /// The task was removed while the command waited for it.
 pub(crate) const REMOVED: u8 = 4;
+/// The task has ended, and nobody may be left to answer.
+pub(crate) const ENDED: u8 = 5;
 /// `EX_USAGE`: the command line is wrong.
 pub(crate) const USAGE: u8 = 64;
 /// `EX_DATAERR`: the input is wrong.

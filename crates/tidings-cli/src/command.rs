@@ -1,11 +1,14 @@
 //! `tidings command`: sends a command to a task and prints the task's answer.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_client::protocol::{Event, EventType, ResetReason, TaskCommanded, TaskId};
-use tidings_client::{Acknowledged, Client, Update};
+use tidings_client::protocol::{
+    Event, EventType, ResetReason, TaskCommanded, TaskId, TaskSnapshot,
+};
+use tidings_client::{Acknowledged, Client, Update, Watch};
 use tokio::time::Instant;
 
 use crate::connect::Server;
@@ -25,9 +28,12 @@ What a command does is up to whoever does the task; `tidings run` knows cancel,
 pause and resume. With --tree all tasks below the task that have not ended are asked as
 well, the deepest first. It prints whether each was asked, and waits for none of them.
 
+A task that has ended is not asked, because nobody may be left to answer. Its outcome is
+printed instead. With --no-wait it is asked all the same.
+
 Exit codes: 0 done or, with --no-wait, taken; 2 rejected by the task; 3 no answer from
-the task in time; 4 the task was removed before its answer; 66 there is no such task; 64
-wrong usage; 65 no command can have such a value; 69 no answer from the server; 76
+the task in time; 4 the task was removed before its answer; 5 the task has ended without an
+answer; 66 there is no such task; 64 wrong usage; 65 no command can have such a value; 69 no answer from the server; 76
 refused by the server; 77 the token is missing or not enough.";
 
 /// Ask a task to do something: cancel, pause, or another command of its agent
@@ -66,6 +72,9 @@ pub struct Arguments {
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The time for which a task may answer after its end.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let timeout = arguments.timeout.unwrap_or(TIMEOUT);
     let deadline = Instant::now() + timeout;
@@ -93,11 +102,18 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // the ack.
     let mut watch = client.watch(task);
     let first = tokio::time::timeout_at(deadline, joined(&mut watch)).await;
-    first.map_err(|_| away())??;
+    let state = first.map_err(|_| away())??;
+    let json = arguments.format.is_json();
+    if let Some(state) = state.filter(|state| state.status.is_terminal())
+        && !arguments.no_wait
+    {
+        tell_ended(json, &state)?;
+        close(client).await;
+        return Ok(ExitCode::from(code::ENDED));
+    }
     let sent = client.command(task, arguments.command.as_str(), args);
     let sent = tokio::time::timeout_at(deadline, sent).await;
     let sent = sent.map_err(|_| away())??;
-    let json = arguments.format.is_json();
     let position = format!("{}:{}", sent.epoch, sent.offset);
     tell(
         json,
@@ -108,10 +124,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    let answer = tokio::time::timeout_at(deadline, answer(&mut watch, &sent, json)).await;
-    let code = match answer {
-        Ok(answer) => answer?,
-        Err(_) => {
+    let code = match answer(&mut watch, &sent, json, deadline).await? {
+        Answer::Code(code) => code,
+        Answer::Ended => {
+            let state = client.snapshot(task);
+            let state = tokio::time::timeout_at(deadline, state).await;
+            tell_ended(json, &*state.map_err(|_| away())??)?;
+            code::ENDED
+        }
+        Answer::NotInTime => {
             let waited = humantime::format_duration(timeout);
             crate::output::say(&format!(
                 "{task} has said nothing to that within {waited}; it stays in the task's pending_commands"
@@ -127,14 +148,29 @@ async fn close(client: Client) {
     client.close(Duration::from_secs(1)).await;
 }
 
-/// Waits until the watch has begun.
-async fn joined(watch: &mut tidings_client::Watch) -> Result<(), Failure> {
+/// Waits until the watch has begun. Returns the task's state at this moment.
+async fn joined(watch: &mut Watch) -> Result<Option<Arc<TaskSnapshot>>, Failure> {
     while let Some(update) = watch.recv().await? {
-        if update.snapshot().is_some() {
-            break;
+        if let Some(state) = update.snapshot() {
+            return Ok(Some(Arc::clone(state)));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Prints how the task has ended.
+fn tell_ended(json: bool, state: &TaskSnapshot) -> Result<(), Failure> {
+    let more = json!({
+        "task_id": state.task_id, "status": state.status, "result": state.result,
+        "error": state.error,
+    });
+    let how = match (&state.error, &state.result) {
+        (Some(error), _) => format!(": {error}"),
+        (None, Some(result)) => format!(": {result}"),
+        (None, None) => String::new(),
+    };
+    let text = format!("{} has ended: {}{how}", state.task_id, state.status);
+    tell(json, "ended", &more, &crate::clean(&text))
 }
 
 /// Prints the outcome of the command.
@@ -174,14 +210,41 @@ fn tell_tree(answers: &[TaskCommanded], arguments: &Arguments) -> Result<u8, Fai
     Ok(code)
 }
 
+/// The end of the wait for a task's answer.
+enum Answer {
+    /// The answer is printed, and this is its exit code.
+    Code(u8),
+    /// The task has ended without an answer.
+    Ended,
+    NotInTime,
+}
+
 /// Follows the command at this place in the log until it has ended.
 async fn answer(
-    watch: &mut tidings_client::Watch,
+    watch: &mut Watch,
     sent: &Acknowledged,
     json: bool,
-) -> Result<u8, Failure> {
+    deadline: Instant,
+) -> Result<Answer, Failure> {
     let mut id = None;
-    while let Some(update) = watch.recv().await? {
+    // The time until which an answer may follow the end of the task.
+    let mut ends: Option<Instant> = None;
+    loop {
+        let until = ends.map_or(deadline, |ends| ends.min(deadline));
+        let update = match tokio::time::timeout_at(until, watch.recv()).await {
+            Ok(update) => update?,
+            Err(_) if ends.is_some() => return Ok(Answer::Ended),
+            Err(_) => return Ok(Answer::NotInTime),
+        };
+        let Some(update) = update else {
+            return Ok(Answer::NotInTime);
+        };
+        if let Some(state) = update.snapshot() {
+            ends = state
+                .status
+                .is_terminal()
+                .then(|| Instant::now() + LAST_WORD);
+        }
         let event = match update {
             Update::Event(event) => event,
             Update::Reset {
@@ -191,13 +254,18 @@ async fn answer(
             } => {
                 let text = format!("{task_id} was removed");
                 tell(json, "removed", &json!({}), &text)?;
-                return Ok(code::REMOVED);
+                return Ok(Answer::Code(code::REMOVED));
             }
             _ => continue,
         };
         if event.offset == sent.offset {
             id = command_id(&event);
             continue;
+        }
+        match event.event_type {
+            EventType::TaskStarted => ends = None,
+            _ if event.event_type.is_terminal() => ends = Some(Instant::now() + LAST_WORD),
+            _ => {}
         }
         if id.is_none() || command_id(&event) != id {
             continue;
@@ -210,18 +278,17 @@ async fn answer(
                 let shown = result.map(|result| format!(": {result}"));
                 let text = format!("completed{}", shown.unwrap_or_default());
                 tell(json, "completed", &json!({ "result": result }), &text)?;
-                return Ok(0);
+                return Ok(Answer::Code(0));
             }
             EventType::CommandRejected => {
                 let reason = data.get("reason").and_then(|reason| reason.as_str());
                 let text = format!("rejected: {}", reason.unwrap_or("without a reason"));
                 tell(json, "rejected", &json!({ "reason": reason }), &text)?;
-                return Ok(code::CANCELLED);
+                return Ok(Answer::Code(code::CANCELLED));
             }
             _ => {}
         }
     }
-    Ok(code::NOT_IN_TIME)
 }
 
 fn command_id(event: &Event) -> Option<String> {

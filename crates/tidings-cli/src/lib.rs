@@ -101,7 +101,7 @@ pub fn run(command: ClientCommand, cli: clap::Command) -> Result<ExitCode, Failu
         ClientCommand::Watch(arguments) => block_on(watch::run(arguments)),
         ClientCommand::Publish(arguments) => block_on(publish::run(arguments)),
         #[cfg(unix)]
-        ClientCommand::Run(arguments) => block_on(run::run(arguments)),
+        ClientCommand::Run(arguments) => run::start(arguments),
         #[cfg(unix)]
         ClientCommand::PassOn(arguments) => run::pass_on::run(&arguments),
         #[cfg(unix)]

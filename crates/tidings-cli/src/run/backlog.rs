@@ -27,7 +27,6 @@ pub(super) enum Copied {
 pub(super) struct Backlog {
     pieces: VecDeque<Piece>,
     bytes: usize,
-    most: usize,
     missing: Vec<(LogStream, u64)>,
     /// The buffer of a dropped piece, reused for the next read.
     spare: Option<Vec<u8>>,
@@ -48,20 +47,25 @@ pub(super) fn buffer() -> Vec<u8> {
 }
 
 impl Backlog {
-    /// Returns a queue for at most this number of bytes.
-    pub(super) fn new(most: usize) -> Self {
+    /// Returns an empty queue.
+    pub(super) fn new() -> Self {
         Self {
             pieces: VecDeque::new(),
             bytes: 0,
-            most,
             missing: Vec::new(),
             spare: None,
         }
     }
 
-    /// Adds the first `length` bytes of a buffer. If there are many bytes, the queue takes the
-    /// buffer and leaves another one in its place.
-    pub(super) fn push(&mut self, stream: LogStream, read: &mut Vec<u8>, length: usize) {
+    /// Adds the first `length` bytes of a buffer, and keeps at most `most` bytes. If there are many
+    /// bytes, the queue takes the buffer and leaves another one in its place.
+    pub(super) fn push(
+        &mut self,
+        stream: LogStream,
+        read: &mut Vec<u8>,
+        length: usize,
+        most: usize,
+    ) {
         self.bytes += length;
         let joined = self.pieces.back_mut().filter(|piece| {
             piece.stream == stream && piece.length + length <= PIECE && length < PIECE
@@ -86,7 +90,7 @@ impl Backlog {
                 });
             }
         }
-        while self.bytes > self.most && self.pieces.len() > 1 {
+        while self.bytes > most && self.pieces.len() > 1 {
             if let Some(piece) = self.pieces.pop_front() {
                 self.bytes -= piece.length;
                 self.miss(piece.stream, piece.length as u64);
@@ -121,18 +125,20 @@ mod tests {
     use super::*;
     use LogStream::{Stderr, Stdout};
 
+    const MOST: usize = 3 * PIECE;
+
     fn push(backlog: &mut Backlog, stream: LogStream, bytes: &[u8]) {
         for part in bytes.chunks(READ) {
             let mut read = buffer();
             read[..part.len()].copy_from_slice(part);
-            backlog.push(stream, &mut read, part.len());
+            backlog.push(stream, &mut read, part.len(), MOST);
             assert_eq!(read.len(), READ, "the next read has a whole buffer");
         }
     }
 
     #[test]
     fn the_end_is_kept_and_what_is_missing_is_counted() {
-        let mut backlog = Backlog::new(3 * PIECE);
+        let mut backlog = Backlog::new();
         push(&mut backlog, Stderr, b"lost, too");
         let mut whole: Vec<u8> = Vec::new();
         for number in 0..200 {
@@ -155,7 +161,7 @@ mod tests {
                 }
             }
         }
-        assert!(kept.len() > PIECE && kept.len() <= 3 * PIECE);
+        assert!(kept.len() > PIECE && kept.len() <= MOST);
         assert_eq!(missing + kept.len(), whole.len());
         assert!(whole.ends_with(&kept));
         assert_eq!(backlog.take(), None);
@@ -163,7 +169,7 @@ mod tests {
 
     #[test]
     fn small_writes_are_joined_and_streams_keep_their_order() {
-        let mut backlog = Backlog::new(PIECE);
+        let mut backlog = Backlog::new();
         push(&mut backlog, Stdout, b"a");
         push(&mut backlog, Stdout, b"b");
         push(&mut backlog, Stderr, b"c");

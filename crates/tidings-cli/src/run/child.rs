@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 
 use pty_process::blocking::Pty;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use tidings_client::protocol::LogStream;
 use tokio::sync::oneshot;
@@ -15,7 +16,7 @@ use super::descendants::Processes;
 use super::forward::{Caught, Forward};
 use super::keys::SHOWN;
 use super::lead::{Session, Streams};
-use super::pump::{Copies, Pumps, Rest};
+use super::pump::{Copies, Pumps, Rest, Terminal};
 use super::terminal;
 
 /// The choice between a terminal and pipes for the command.
@@ -114,12 +115,15 @@ impl Running {
     ) -> io::Result<Self> {
         let ours = Terminals::ours();
         let start = start(wanted, ours);
+        let keys = start.place == Place::Session && ours.stdin;
+        // The command's terminal takes the place of the terminal of this program.
+        let replaces = keys && ours.stdout && terminal::is_one();
         let early = caught.as_mut().map(Caught::take).unwrap_or_default();
         let Spawned {
             process,
             pty,
             pipes,
-        } = spawn(command, variables, start, ours.stdin)?;
+        } = spawn(command, variables, start, ours.stdin, replaces)?;
         let (main, leader) = process.ids();
         let processes = Processes::new(main, start.place != Place::OurGroup, leader);
         // Signals that arrived before the command started are for the command too.
@@ -128,7 +132,6 @@ impl Running {
             processes.pass_on(signal);
         }
         let reader = pty.as_ref().map(terminal::duplicate).transpose()?;
-        let keys = start.place == Place::Session && ours.stdin;
         // Connect the keys before the output appears, so that answers to it reach the
         // command.
         let (forward, mut stopper) = Forward::start(caught, processes, start.place, pty, keys)?;
@@ -142,7 +145,8 @@ impl Running {
             } else {
                 LogStream::Stderr
             };
-            pumps.add_terminal(reader, stream, processes)?;
+            let screen = forward.mode().filter(|_| replaces);
+            pumps.add_terminal(reader, stream, Terminal { processes, screen })?;
         }
         let (sender, exit) = oneshot::channel();
         std::thread::spawn(move || {
@@ -222,13 +226,14 @@ fn spawn(
     variables: &[(&str, String)],
     start: Start,
     typed: bool,
+    replaces: bool,
 ) -> io::Result<Spawned> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let pair = if start.stdout || start.stderr {
         let (pty, pts) = pty_process::blocking::open().map_err(error)?;
-        terminal::prepare(&pty, &pts)?;
+        terminal::prepare(&pty, &pts, replaces)?;
         Some((pty, pts))
     } else {
         None
@@ -264,15 +269,27 @@ fn spawn(
             pipes,
         });
     }
-    let mut started = Command::new(program);
-    started.args(arguments);
-    started.envs(variables.iter().map(|(name, value)| (name, value)));
-    if start.place == Place::OwnGroup {
-        started.process_group(0);
-    }
-    let child = started.stdout(stdout).stderr(stderr).spawn()?;
+    let spawn = |mut started: Command| {
+        started.args(arguments);
+        started.envs(variables.iter().map(|(name, value)| (name, value)));
+        if start.place == Place::OwnGroup {
+            started.process_group(0);
+        }
+        started.stdout(stdout.try_clone()?);
+        started.stderr(stderr.try_clone()?);
+        started.spawn()
+    };
+    let child = match spawn(Command::new(program)) {
+        // A script without `#!`. As every shell does, let a shell run it.
+        Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", "exec \"$0\" \"$@\""]).arg(program);
+            spawn(shell)
+        }
+        child => child,
+    };
     Ok(Spawned {
-        process: Process::Child(child),
+        process: Process::Child(child?),
         pty: pair.map(|(pty, _)| pty),
         pipes,
     })

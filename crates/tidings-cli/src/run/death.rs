@@ -7,9 +7,11 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
 
-use super::this_program::{NAME, this_program};
+use super::this_program::{NAME, take_name, this_program};
 
 /// The name of the hidden command.
 const DIE: &str = "die";
@@ -34,7 +36,11 @@ pub(super) fn die(signal: i32) {
 
 /// Ends by the signal. If the process ignores it, returns the exit code that a shell would return.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    // The command has dumped its memory already, if that was wanted.
+    take_name();
+    // The command has dumped its memory already, if that was wanted. A program that receives the
+    // dumps of a Linux system ignores the limit.
+    #[cfg(target_os = "linux")]
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let limit = Rlimit {
         current: Some(0),
         ..getrlimit(Resource::Core)

@@ -4,7 +4,7 @@ use std::io;
 
 use futures_util::FutureExt as _;
 use pty_process::blocking::Pty;
-use rustix::process::{Signal, getpid};
+use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Coming, SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -22,7 +22,7 @@ impl Caught {
     /// signal, as it does below `nohup`, the command ignores it as well. Must be called
     /// within the runtime.
     pub(super) fn new() -> io::Result<Self> {
-        let (ignored, _) = keys::dispositions(getpid());
+        let ignored = keys::ignored();
         let mut caught = Vec::new();
         for (kind, number) in [
             (SignalKind::interrupt(), Signal::INT),
@@ -80,6 +80,11 @@ impl Drop for Forward {
 }
 
 impl Forward {
+    /// Returns the mode of this program's terminal, if the command gets its keys.
+    pub(super) fn mode(&self) -> Option<Mode> {
+        self.mode.clone()
+    }
+
     /// Starts to forward. If the command gets the keys, also returns what stops this
     /// program when they stop the command. Must be called within the runtime.
     pub(super) fn start(

@@ -5,13 +5,14 @@
 //! program stops itself. The shell that has started this program then takes over.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{Signal, getpgid, getpgrp, getppid, getsid, kill_process_group};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal as Coming, SignalKind, signal};
 
@@ -35,7 +36,7 @@ enum State {
     #[default]
     Ours,
     /// The raw mode, which passes keys on one by one.
-    Raw(#[expect(dead_code, reason = "it is there to be dropped")] RawInput),
+    Raw(RawInput),
     /// The original mode, while the shell has the terminal.
     Stopped,
     /// The original mode, for good.
@@ -59,6 +60,14 @@ impl Mode {
             return true;
         }
         false
+    }
+
+    /// Makes this program's terminal pass output on unchanged, or as it does for others.
+    pub(super) fn set_raw_output(&self, raw_output: bool) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Raw(raw) = &mut *state {
+            raw.set_raw_output(raw_output);
+        }
     }
 
     /// Restores the terminal until [`resume`](Self::resume).
@@ -153,9 +162,10 @@ fn read(buffer: &mut [u8], mode: &Mode, terminal: &File) -> Option<usize> {
         if !matches!(polled, Ok(1..)) {
             continue;
         }
-        return match io::stdin().read(buffer) {
+        // Rust's own `Stdin` would keep keys in a buffer that `poll` does not know.
+        return match rustix::io::read(&stdin, &mut *buffer) {
             Ok(count @ 1..) => Some(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(Errno::INTR) => continue,
             _ => None,
         };
     }
@@ -199,8 +209,7 @@ impl Stopper {
     pub(super) fn stop(&mut self) {
         // Let the last output appear before the shell's prompt.
         std::thread::sleep(SHOWN);
-        let (ignored, _) = dispositions(getpid());
-        if !is_orphaned() && !contains(ignored, Signal::TSTP) {
+        if !is_orphaned() && !contains(ignored(), Signal::TSTP) {
             self.mode.leave();
             self.continued.forget();
             // Stop the whole pipeline, as the key does.
@@ -220,17 +229,14 @@ pub(super) fn contains(mask: u64, signal: Signal) -> bool {
     mask & (1 << (signal.as_raw() - 1)) != 0
 }
 
-/// Returns the signals that a process ignores, and the signals that it catches, as masks. If
-/// the system does not reveal them, both masks are empty.
-pub(super) fn dispositions(process: Pid) -> (u64, u64) {
-    let path = format!("/proc/{}/status", process.as_raw_nonzero());
-    let status = std::fs::read_to_string(path).unwrap_or_default();
-    let mask = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-            .unwrap_or(0)
-    };
-    (mask("SigIgn:"), mask("SigCgt:"))
+/// Returns the signals that this program ignores, as a mask. If the system does not reveal
+/// them, the mask is empty.
+pub(super) fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -238,9 +244,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_that_a_process_ignores_are_known() {
+    fn signals_that_this_program_ignores_are_known() {
         // Rust's runtime ignores SIGPIPE.
-        let (ignored, _) = dispositions(rustix::process::getpid());
+        let ignored = ignored();
         let is_linux = cfg!(target_os = "linux");
         assert_eq!(contains(ignored, Signal::PIPE), is_linux, "{ignored:x}");
     }

@@ -38,7 +38,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::child::error;
 use super::descendants;
-use super::this_program::{NAME, this_program};
+use super::this_program::{NAME, take_name, this_program};
 use crate::Failure;
 
 /// The names of the hidden commands.
@@ -196,6 +196,7 @@ fn receive(control: BorrowedFd<'_>) -> io::Result<[OwnedFd; DESCRIPTORS]> {
 
 /// Leads the session of a command: starts the command, and reports how it stops and ends.
 pub(crate) fn lead(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    take_name();
     led(arguments).map_err(Failure::System)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -277,6 +278,7 @@ fn end_with_the_runner(control: UnixStream, has_ended: Arc<AtomicBool>) {
 
 /// Becomes the command as soon as its streams arrive.
 pub(crate) fn enter(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    take_name();
     let received = receive(io::stdin().as_fd()).map_err(Failure::System)?;
     let [stdin, stdout, stderr, problem] = received;
     let mut command = Command::new(&arguments.command[0]);

@@ -22,9 +22,12 @@ mod screen;
 mod terminal;
 mod this_program;
 
-use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ExitCode, ExitStatus};
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Duration;
 
 use tidings_client::protocol::{EventType, Source, TaskError, TaskId, TaskStatus};
@@ -68,7 +71,8 @@ on; their later output is not in the log. An output that is closed (>&-) counts 
 /dev/null.
 
 A server that is away or slow never holds up the command. Of output that cannot be sent
-the newest 4 MiB are kept, and the log says what is missing.
+the newest 4 MiB are kept, or 1 MiB while the command writes more than 50 MB a second.
+The log says what is missing.
 
 `cancel` sends SIGTERM to the command and to every process that it has started, and
 SIGKILL after --grace. On systems other than Linux, processes that have left the
@@ -141,11 +145,47 @@ const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
 /// The longest name of a task, in characters. An event with a much longer one is refused.
 const MAX_NAME: usize = 1_000;
 
+/// The number of files that this program may have to open. With less room, the command would
+/// start, and its output could not be passed on.
+const FILES: usize = 40;
+
 const GRACE: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(120);
 const LINGER: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn start(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if let Err(cause) = try_files() {
+        if !arguments.quiet {
+            let cause = crate::chain(&cause);
+            say(&format!("the command runs without a task: {cause}"));
+        }
+        let (program, words) = (&arguments.command[0], &arguments.command[1..]);
+        let cause = Command::new(program).args(words).exec();
+        return Err(not_run(program, cause));
+    }
+    crate::block_on(run(arguments))
+}
+
+/// Returns an error if the system does not let this program open enough files.
+fn try_files() -> io::Result<()> {
+    let file = File::open("/dev/null")?;
+    let all = (0..FILES).map(|_| file.try_clone());
+    all.collect::<io::Result<Vec<_>>>()?;
+    Ok(())
+}
+
+/// Returns the error for a command that cannot be started.
+fn not_run(program: &OsStr, cause: io::Error) -> Failure {
+    let is_path = program.as_encoded_bytes().contains(&b'/');
+    let cause = match cause.kind() {
+        io::ErrorKind::NotFound if !is_path => io::Error::new(cause.kind(), "command not found"),
+        _ => cause,
+    };
+    let program = quoted(program).into_owned();
+    Failure::Spawn { program, cause }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let linger = arguments.linger.unwrap_or(LINGER);
     let task = arguments
         .task
@@ -190,8 +230,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let running = match running {
         Ok(running) => running,
         Err(cause) => {
-            let program = arguments.command[0].to_string_lossy().into_owned();
-            let failure = Failure::Spawn { program, cause };
+            let failure = not_run(&arguments.command[0], cause);
             let error = TaskError::new(crate::chain(&failure)).with_code("not_run");
             drop(begun.fail(error));
             client.close(linger.min(NOT_RUN_LINGER)).await;
@@ -325,8 +364,16 @@ fn made_up(command: &[OsString]) -> TaskId {
 /// Returns the command for display. A very long command is cut.
 fn shown(command: &[OsString]) -> String {
     const MAX: usize = 200;
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+    let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
     cut(crate::clean(&words.join(" ")).into_owned(), MAX)
+}
+
+/// Returns a word of the command for display. An empty word would not be visible.
+fn quoted(word: &OsStr) -> Cow<'_, str> {
+    match word.is_empty() {
+        true => "''".into(),
+        false => word.to_string_lossy(),
+    }
 }
 
 /// Cuts a text to this number of characters.

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use rustix::process::setsid;
 
 use super::pump::{Rest, copy};
-use super::this_program::{NAME, this_program};
+use super::this_program::{NAME, take_name, this_program};
 use crate::Failure;
 
 /// The name of the hidden command.
@@ -38,6 +38,7 @@ pub(super) fn start(rest: Rest) -> io::Result<()> {
 
 /// Copies until one of the streams ends.
 pub(crate) fn run(_: &Arguments) -> Result<ExitCode, Failure> {
+    take_name();
     // Signals of the terminal are for the processes that write. A group leader cannot
     // begin a session, and needs none.
     let _ = setsid();

@@ -17,9 +17,15 @@ use tokio::time::Instant;
 
 use super::backlog::{self, Backlog, Copied};
 use super::descendants::Processes;
+use super::keys::Mode;
+use super::terminal;
 
 /// The bytes of copies that may wait for processing.
 const COPIES: usize = 4 * 1024 * 1024;
+
+/// The same limit once a flood has exceeded [`COPIES`]. So few bytes stay in the processor's cache,
+/// and a report of them takes little time from the command.
+const COPIES_OF_FLOOD: usize = 1024 * 1024;
 
 /// The size of the command's pipe, in bytes. While the reader pauses, output gathers in the pipe
 /// and the command does not wait.
@@ -57,14 +63,15 @@ pub(super) struct Copies(Arc<(Mutex<Backlog>, Notify)>);
 
 impl Copies {
     pub(super) fn new() -> Self {
-        Self(Arc::new((Mutex::new(Backlog::new(COPIES)), Notify::new())))
+        Self(Arc::new((Mutex::new(Backlog::new()), Notify::new())))
     }
 
-    /// Adds the first `length` bytes of a buffer, and leaves a buffer for the next read.
-    fn push(&self, stream: LogStream, read: &mut Vec<u8>, length: usize) {
+    /// Adds the first `length` bytes of a buffer, and leaves a buffer for the next read. Keeps at
+    /// most `most` bytes.
+    fn push(&self, stream: LogStream, read: &mut Vec<u8>, length: usize, most: usize) {
         let (backlog, arrived) = &*self.0;
         let mut backlog = backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        backlog.push(stream, read, length);
+        backlog.push(stream, read, length, most);
         drop(backlog);
         arrived.notify_one();
     }
@@ -120,6 +127,8 @@ impl Progress {
 pub(super) struct Pumps {
     copies: Copies,
     threads: Vec<Thread>,
+    /// Notified whenever a thread has ended.
+    finished: Arc<Notify>,
     /// Dropping the writer stops the threads.
     stop: (Arc<PipeReader>, PipeWriter),
 }
@@ -145,6 +154,7 @@ impl Pumps {
         Ok(Self {
             copies,
             threads: Vec::new(),
+            finished: Arc::new(Notify::new()),
             stop: (Arc::new(reader), writer),
         })
     }
@@ -160,21 +170,21 @@ impl Pumps {
         self.add(from, stream, None, naps)
     }
 
-    /// Passes bytes on from the terminal that these processes use.
+    /// Passes bytes on from the terminal of a command.
     pub(super) fn add_terminal(
         &mut self,
         from: File,
         stream: LogStream,
-        processes: Processes,
+        terminal: Terminal,
     ) -> io::Result<()> {
-        self.add(from, stream, Some(processes), false)
+        self.add(from, stream, Some(terminal), false)
     }
 
     fn add(
         &mut self,
         from: File,
         stream: LogStream,
-        terminal: Option<Processes>,
+        terminal: Option<Terminal>,
         naps: bool,
     ) -> io::Result<()> {
         // The buffer of `io::stdout` would only add a copy.
@@ -191,10 +201,11 @@ impl Pumps {
             copies: Some((self.copies.clone(), stream)),
             stop: Some(Arc::clone(&self.stop.0)),
         };
-        let of_thread = Arc::clone(&progress);
+        let (of_thread, finished) = (Arc::clone(&progress), Arc::clone(&self.finished));
         let handle = std::thread::spawn(move || {
             let rest = pump.run(&of_thread);
             of_thread.done.store(true, Ordering::Release);
+            finished.notify_one();
             rest.map(|(from, to)| Rest {
                 stream,
                 from: from.into(),
@@ -214,6 +225,8 @@ impl Pumps {
     /// could not be written.
     pub(super) async fn drained(self) -> (Vec<Rest>, Option<(LogStream, io::Error)>) {
         const LOOK: Duration = Duration::from_millis(5);
+        let finished = self.finished;
+        let look = || tokio::time::timeout(LOOK, finished.notified());
         for Thread { progress, .. } in &self.threads {
             let first = progress.read.load(Ordering::Acquire);
             let (mut seen, mut since) = (first, Instant::now());
@@ -234,7 +247,7 @@ impl Pumps {
                         break;
                     }
                 }
-                tokio::time::sleep(LOOK).await;
+                let _ = look().await;
             }
         }
         drop(self.stop);
@@ -242,7 +255,7 @@ impl Pumps {
         let mut failed = None;
         for thread in self.threads {
             while !thread.progress.done.load(Ordering::Acquire) {
-                tokio::time::sleep(LOOK).await;
+                let _ = look().await;
             }
             rests.extend(thread.handle.join().ok().flatten());
             if let Some(error) = thread.progress.failure() {
@@ -253,12 +266,48 @@ impl Pumps {
     }
 }
 
+/// The terminal of a command.
+pub(super) struct Terminal {
+    /// The processes that use the terminal.
+    pub(super) processes: Processes,
+    /// The mode of the terminal of this program, if the command's terminal replaces it.
+    pub(super) screen: Option<Mode>,
+}
+
+/// Removes the carriage returns that the command's terminal has added before line feeds. Returns the
+/// number of the remaining bytes.
+///
+/// The terminal of this program adds them again, for the command and for all others that write to
+/// it. If the command's terminal adds none, as for a program that draws on the whole screen, the
+/// terminal of this program adds none either.
+fn undo_conversion(terminal: &File, screen: &Mode, bytes: &mut [u8]) -> usize {
+    let converts = terminal::adds_returns(terminal);
+    screen.set_raw_output(!converts);
+    match converts {
+        true => remove_returns(bytes),
+        false => bytes.len(),
+    }
+}
+
+/// Removes one carriage return before each line feed. Returns the number of the remaining bytes.
+fn remove_returns(bytes: &mut [u8]) -> usize {
+    let mut kept = 0;
+    for at in 0..bytes.len() {
+        let is_added = bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n');
+        if !is_added {
+            bytes[kept] = bytes[at];
+            kept += 1;
+        }
+    }
+    kept
+}
+
 /// Copies bytes from one file to another.
 struct Pump {
     from: File,
     to: File,
-    /// The processes that use the terminal, if `from` is a terminal.
-    terminal: Option<Processes>,
+    /// The terminal of the command, if `from` is one.
+    terminal: Option<Terminal>,
     /// True if the pump may pause while the command floods.
     naps: bool,
     copies: Option<(Copies, LogStream)>,
@@ -283,7 +332,7 @@ impl Pump {
     /// Copies until one of the files ends. If the pump is stopped before, returns the files.
     fn run(mut self, progress: &Progress) -> Option<(File, File)> {
         let mut buffer = backlog::buffer();
-        let mut flood = self.naps.then(Flood::default);
+        let mut flood = Flood::default();
         // True if the output has lost its reader.
         let mut is_deaf = false;
         // The bytes since the last successful write.
@@ -302,13 +351,19 @@ impl Pump {
             };
             progress.idle.store(false, Ordering::Release);
             progress.read.fetch_add(count as u64, Ordering::AcqRel);
+            let screen = self.terminal.as_ref().and_then(|it| it.screen.as_ref());
+            let count = match screen {
+                Some(screen) => undo_conversion(&self.from, screen, &mut buffer[..count]),
+                None => count,
+            };
+            flood.count(count, std::time::Instant::now());
             let written = match is_deaf {
                 true => Err(io::ErrorKind::BrokenPipe.into()),
                 false => write(&mut self.to, &buffer[..count]),
             };
             // The log also gets bytes that could not be written.
             if let Some((copies, stream)) = &self.copies {
-                copies.push(*stream, &mut buffer, count);
+                copies.push(*stream, &mut buffer, count, flood.copies());
             }
             if let Err(error) = written {
                 let lost_reader = error.kind() == io::ErrorKind::BrokenPipe;
@@ -317,14 +372,14 @@ impl Pump {
                 let most = if is_deaf { DEAF } else { UNWRITTEN };
                 // Closing this end of a pipe tells the command that its reader is gone. A terminal
                 // stays open for its input. If it were full, it would block the command.
-                match self.terminal {
+                match &self.terminal {
                     None if lost_reader || unwritten > most => return None,
-                    Some(processes) if lost_reader && !is_deaf => {
-                        processes.pass_on(Signal::PIPE);
+                    Some(terminal) if lost_reader && !is_deaf => {
+                        terminal.processes.pass_on(Signal::PIPE);
                         is_deaf = true;
                     }
-                    Some(processes) if unwritten > most => {
-                        processes.signal_all(Signal::HUP);
+                    Some(terminal) if unwritten > most => {
+                        terminal.processes.signal_all(Signal::HUP);
                         unwritten = 0;
                     }
                     _ => {}
@@ -332,10 +387,7 @@ impl Pump {
                 continue;
             }
             unwritten = 0;
-            if let Some(flood) = &mut flood
-                && flood.goes_on(count, std::time::Instant::now())
-                && count < backlog::READ / 2
-            {
+            if self.naps && flood.is_on() && count < backlog::READ / 2 {
                 std::thread::sleep(NAP);
             }
         }
@@ -366,21 +418,36 @@ impl Pump {
 struct Flood {
     /// The start of the window, and the bytes since then.
     window: Option<(std::time::Instant, u64)>,
-    is_on: bool,
+    /// The bytes of the flood, in whole windows. Zero if the command does not flood.
+    bytes: u64,
 }
 
 impl Flood {
-    /// Counts the bytes of a read. Returns true if the command floods.
-    fn goes_on(&mut self, bytes: usize, now: std::time::Instant) -> bool {
+    /// Counts the bytes of a read.
+    fn count(&mut self, bytes: usize, now: std::time::Instant) {
         let (began, sum) = self.window.get_or_insert((now, 0));
         *sum += bytes as u64;
         let elapsed = now.duration_since(*began);
         if elapsed >= WINDOW {
-            // A longer window contained a pause.
-            self.is_on = *sum >= FLOOD && elapsed < 2 * WINDOW;
+            // If the window is longer, the command or this program has paused.
+            let most = u128::from(FLOOD) * elapsed.as_micros() / WINDOW.as_micros();
+            let is_on = u128::from(*sum) >= most;
+            self.bytes = if is_on { self.bytes + *sum } else { 0 };
             self.window = None;
         }
-        self.is_on
+    }
+
+    fn is_on(&self) -> bool {
+        self.bytes > 0
+    }
+
+    /// Returns how many bytes of copies may wait for processing.
+    fn copies(&self) -> usize {
+        if self.bytes > COPIES as u64 {
+            COPIES_OF_FLOOD
+        } else {
+            COPIES
+        }
     }
 }
 
@@ -424,15 +491,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_added_returns_are_removed() {
+        for (bytes, expected) in [
+            ("a\r\nb\r\n", "a\nb\n"),
+            ("1%\r2%\r\r\n\r", "1%\r2%\r\n\r"),
+            ("\n\r\n", "\n\n"),
+            ("", ""),
+        ] {
+            let mut bytes = bytes.as_bytes().to_vec();
+            let kept = remove_returns(&mut bytes);
+            assert_eq!(&bytes[..kept], expected.as_bytes());
+        }
+    }
+
+    #[test]
     fn a_flood_is_seen_when_it_begins_and_when_it_ends() {
         let start = std::time::Instant::now();
         let at = |micros: u64| start + Duration::from_micros(micros);
         let mut flood = Flood::default();
         // Write 4 KiB every 10 µs.
-        let begins = (0..2_000).find(|step| flood.goes_on(4096, at(step * 10)));
+        let mut written = |bytes: usize, now| {
+            flood.count(bytes, now);
+            (flood.is_on(), flood.copies())
+        };
+        let begins = (0..2_000).find(|step| written(4096, at(step * 10)).0);
         assert!(begins.is_some_and(|step| step <= 502), "{begins:?}");
+        // A short flood is kept whole.
+        let limited = (501..20_000).find(|step| written(4096, at(step * 10)).1 < COPIES);
+        let bytes = limited.expect("a limit") as usize * 4096;
+        assert!((COPIES..2 * COPIES).contains(&bytes), "{bytes}");
         // An occasional line is no flood, even if one of the lines is large.
-        let after = |step: u64| at(20_000 + step * 20_000);
-        assert!((1..100).all(|step| !flood.goes_on(100_000, after(step)) || step == 1));
+        let after = |step: u64| at(200_000 + step * 20_000);
+        let mut lines = (1..100).map(|step| written(100_000, after(step))).skip(1);
+        assert!(lines.all(|state| state == (false, COPIES)));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use pty_process::blocking::{Pts, Pty};
 use rustix::process::getpgrp;
@@ -45,14 +46,36 @@ pub(super) fn size() -> Option<Size> {
     })
 }
 
-/// Gives the command's terminal the size of this program's terminal, and makes it pass
-/// bytes on unchanged. This program's terminal converts the line ends for the screen.
-pub(super) fn prepare(pty: &Pty, pts: &Pts) -> io::Result<()> {
+/// Gives the command's terminal the size of this program's terminal. If the command's
+/// terminal `replaces` the one of this program, the command finds the same modes.
+/// Otherwise its terminal passes bytes on unchanged.
+pub(super) fn prepare(pty: &Pty, pts: &Pts, replaces: bool) -> io::Result<()> {
     resize(pty, size().unwrap_or(Size::USUAL));
-    let mut modes = tcgetattr(pts)?;
-    modes.output_modes.remove(OutputModes::OPOST);
+    let modes = if replaces {
+        tcgetattr(io::stdin())?
+    } else {
+        let mut modes = tcgetattr(pts)?;
+        modes.output_modes.remove(OutputModes::OPOST);
+        modes
+    };
     tcsetattr(pts, OptionalActions::Now, &modes)?;
     Ok(())
+}
+
+/// Returns true if standard input and output of this program are the same terminal.
+pub(super) fn is_one() -> bool {
+    let device = |stream: BorrowedFd<'_>| {
+        let file = File::from(stream.try_clone_to_owned()?);
+        Ok::<_, io::Error>(file.metadata()?.rdev())
+    };
+    let devices = (device(io::stdin().as_fd()), device(io::stdout().as_fd()));
+    matches!(devices, (Ok(stdin), Ok(stdout)) if stdin == stdout)
+}
+
+/// Returns true if a terminal adds a carriage return to each line feed.
+pub(super) fn adds_returns(terminal: impl AsFd) -> bool {
+    let adds = OutputModes::OPOST | OutputModes::ONLCR;
+    tcgetattr(terminal).is_ok_and(|modes| modes.output_modes.contains(adds))
 }
 
 /// Sets the size of the command's terminal.
@@ -76,7 +99,12 @@ pub(super) fn duplicate(pty: &Pty) -> io::Result<File> {
 /// and the command's terminal gives the key its meaning. Dropping this restores the
 /// mode.
 #[derive(Debug)]
-pub(super) struct RawInput(Termios);
+pub(super) struct RawInput {
+    saved: Termios,
+    raw: Termios,
+    /// True if the terminal passes output on unchanged.
+    raw_output: bool,
+}
 
 impl RawInput {
     pub(super) fn enter() -> io::Result<Self> {
@@ -95,13 +123,31 @@ impl RawInput {
         raw.special_codes[SpecialCodeIndex::VMIN] = 1;
         raw.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-        Ok(Self(saved))
+        Ok(Self {
+            saved,
+            raw,
+            raw_output: false,
+        })
+    }
+
+    /// Makes the terminal pass output on unchanged, or as it did before.
+    pub(super) fn set_raw_output(&mut self, raw_output: bool) {
+        if self.raw_output == raw_output {
+            return;
+        }
+        let mut modes = self.raw.clone();
+        if raw_output {
+            modes.output_modes.remove(OutputModes::OPOST);
+        }
+        // The terminal may no longer exist.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &modes);
+        self.raw_output = raw_output;
     }
 }
 
 impl Drop for RawInput {
     fn drop(&mut self) {
         // The terminal may no longer exist.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.saved);
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Output, Stdio};
 
-use crate::support::{Server, finish, refusal, tidings};
+use crate::support::{DEADLINE, Server, finish, lines, refusal, tidings};
 use serde_json::Value;
 
 struct Running {
@@ -198,6 +198,44 @@ fn json_is_a_message_of_the_protocol_a_line() {
     assert_eq!(offsets, [1, 2]);
     let plain = server.text(&["watch", "build-1", "--since", "0", "--until-end"]);
     assert!(plain.contains("build-1 task_started Build\n"), "{plain}");
+}
+
+#[test]
+fn a_task_that_has_ended_is_not_asked_for_anything() {
+    let server = Running::start();
+    let run = server.client(&["run", "--task", "job", "-q", "--", "sh", "-c", "exit 3"]);
+    assert_eq!(run.status.code(), Some(3), "{run:?}");
+    // A long timeout: the test would notice if the command waited.
+    let cancel = ["command", "job", "cancel", "--timeout", "1h"];
+    let output = server.client(&cancel);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = "job has ended: failed: the command exited with 3 (exit_3)\n";
+    assert_eq!(text, expected);
+    let json = server.client(&[&cancel[..], &["-o", "json"]].concat());
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["state"], "ended");
+    assert_eq!(json["error"]["code"], "exit_3");
+    let events = server.client(&["watch", "job", "--since", "0", "--json", "--until-end"]);
+    let events = String::from_utf8(events.stdout).unwrap();
+    assert!(!events.contains("command_requested"), "{events}");
+    // An agent may wait for commands even now.
+    server.text(&["command", "job", "again", "--no-wait"]);
+}
+
+#[test]
+fn a_task_that_ends_instead_of_an_answer_is_not_waited_for() {
+    let server = Running::start();
+    server.text(&["publish", "job", "task_started"]);
+    let mut command = tidings(&["command", "job", "cancel", "--timeout", "1h"]);
+    command.env("TIDINGS_URL", &server.url);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = lines(child.stdout.take().unwrap());
+    let next = || lines.recv_timeout(DEADLINE).expect("a line in time");
+    assert_eq!(next(), "cancel requested of job");
+    server.text(&["publish", "job", "task_completed", "result:=7"]);
+    assert_eq!(next(), "job has ended: completed: 7");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
 #[test]

@@ -168,6 +168,63 @@ fn what_cannot_be_run_is_named() {
 }
 
 #[test]
+fn a_command_without_a_name_is_not_found() {
+    for pty in ["never", "always"] {
+        let words = ["run", "--url", "http://127.0.0.1:1", "--pty", pty, "--", ""];
+        let output = finish(&mut tidings(&words));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(127), "{stderr}");
+        let told = "error: '' cannot be run: command not found";
+        assert!(stderr.contains(told), "{stderr}");
+    }
+}
+
+#[test]
+fn a_script_without_an_interpreter_is_run_by_a_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a-script");
+    std::fs::write(&path, "echo \"the script says $1\"\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).unwrap();
+    let paths = std::env::var("PATH").unwrap();
+    let paths = format!("{}:{paths}", folder.path().display());
+    for pty in ["never", "always"] {
+        for program in [path.to_str().unwrap(), "a-script"] {
+            let words = ["run", "-q", "--url", "http://127.0.0.1:1", "--linger", "0s"];
+            let mut run = tidings(&words);
+            run.args(["--pty", pty, "--", program, "a  b"]);
+            let output = finish(run.env("PATH", &paths));
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            assert_eq!(output.stdout, b"the script says a  b\n", "{pty} {program}");
+        }
+    }
+}
+
+#[test]
+fn a_command_runs_where_few_files_may_be_open() {
+    let tidings = env!("CARGO_BIN_EXE_tidings");
+    for pty in ["never", "always"] {
+        let options = format!("--url http://127.0.0.1:1 --linger 0s --pty {pty}");
+        for (limit, files) in [(12, "a few"), (6, "hardly any")] {
+            let script = format!("ulimit -n {limit}; {tidings} run {options} -- echo {files}");
+            let output = finish(Command::new("sh").args(["-c", &script]));
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{limit} {pty} {stderr}");
+            assert_eq!(output.stdout, format!("{files}\n").as_bytes(), "{stderr}");
+            assert!(stderr.contains("without a task"), "{stderr}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_leader_of_a_session_has_our_name() {
+    let options = ["--quiet", "--linger", "0s", "--pty", "always"];
+    let output = finish(&mut run("127.0.0.1:1", &options, "cat /proc/$PPID/comm"));
+    assert_eq!(output.stdout, b"tidings\n", "{output:?}");
+}
+
+#[test]
 fn lines_progress_and_outcome_are_told() {
     let server = server("127.0.0.1:0");
     let script = "echo '[1/4] first'; echo '[3/4] third' >&2; exit 3";

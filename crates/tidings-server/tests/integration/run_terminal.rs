@@ -89,6 +89,41 @@ fn a_command_reads_the_terminal_that_we_have() {
 }
 
 #[test]
+fn a_terminal_ends_lines_as_the_command_wants() {
+    for (script, expected) in [
+        (
+            "echo ready; printf 'a\\nb\\r\\nc'",
+            "ready\r\na\r\nb\r\r\nc",
+        ),
+        ("echo ready; stty sane; printf 'a\\nb'", "ready\r\na\r\nb"),
+        // A program that draws on the whole screen moves down by a line feed alone.
+        ("stty raw -echo; printf 'ready\\r\\na\\nb'", "ready\r\na\nb"),
+        ("stty -onlcr; printf 'ready\\na\\nb'", "ready\na\nb"),
+    ] {
+        let (code, shown) = in_terminal(&[], script, "", false);
+        assert_eq!(code, Some(0), "{script} {shown}");
+        assert_eq!(shown, expected, "{script}");
+    }
+}
+
+#[test]
+fn a_command_finds_the_modes_of_our_terminal() {
+    let script = "echo ready; stty -a | grep -o '[-]*onlcr\\|[-]*opost' | tr '\\n' ' '";
+    let (code, shown) = in_terminal(&[], script, "", false);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown, "ready\r\nopost onlcr ");
+}
+
+#[test]
+fn all_of_a_long_text_that_is_pasted_arrives() {
+    let script = "stty -echo; echo ready; head -c 3000 | cksum";
+    let text = format!("{}\n", "x".repeat(99)).repeat(30);
+    let (code, shown) = in_terminal(&[], script, &text, false);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("3000"), "{shown}");
+}
+
+#[test]
 fn what_is_typed_to_stop_a_command_reaches_it_once() {
     let script = "trap 'got=1; echo told' INT; echo ready; \
                   while [ -z \"$got\" ]; do sleep 0.05; done; sleep 0.5; echo end";

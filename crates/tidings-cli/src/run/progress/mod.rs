@@ -5,6 +5,9 @@ mod tools;
 
 pub(super) use pattern::Pattern;
 
+/// The most inner loops that are remembered.
+const MAX_INNER: usize = 100;
+
 /// The progress of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Reading {
@@ -29,6 +32,9 @@ enum Kind {
     /// One bar. Several bars at a time do not reveal the whole progress.
     Bar,
 }
+
+/// The name of a loop and its total, which distinguish it from other loops.
+type Loop = (Option<String>, Option<u32>);
 
 impl Reading {
     fn percent(percent: f64) -> Option<Self> {
@@ -58,6 +64,11 @@ impl Reading {
         self
     }
 
+    fn as_loop(&self) -> Option<Loop> {
+        let total = self.count.map(|(_, total)| total);
+        (self.kind == Kind::Loop).then(|| (self.message.clone(), total))
+    }
+
     fn stage(mut self, stage: &str) -> Self {
         let stage = stage.trim();
         self.stage = (!stage.is_empty()).then(|| stage.to_owned());
@@ -78,6 +89,8 @@ pub(super) struct Recogniser {
     tools: tools::Memory,
     /// True if the command reports its progress to the terminal program.
     told_by_command: bool,
+    /// The loops that ran inside another one.
+    inner: Vec<Loop>,
     latest: Option<Reading>,
 }
 
@@ -104,15 +117,36 @@ impl Recogniser {
             Some(pattern) => rows.iter().find_map(|row| pattern.read(row)),
             None => {
                 let readings = rows.iter().filter_map(|row| self.tools.row(row));
-                outermost(readings.collect())
+                let readings: Vec<_> = readings.collect();
+                self.remember(&readings);
+                outermost(readings)
             }
         };
         self.take(reading);
     }
 
+    /// Remembers the loops that are inside another one. When such a loop appears alone, as the last
+    /// row of a frame does at the end, its progress is not that of the command.
+    fn remember(&mut self, readings: &[Reading]) {
+        let loops: Vec<_> = readings.iter().filter_map(Reading::as_loop).collect();
+        let [outer, inner @ ..] = &loops[..] else {
+            return;
+        };
+        if !inner.is_empty() {
+            self.inner.retain(|known| known != outer);
+        }
+        for inner in inner {
+            if inner != outer && !self.inner.contains(inner) && self.inner.len() < MAX_INNER {
+                self.inner.push(inner.clone());
+            }
+        }
+    }
+
     fn take(&mut self, reading: Option<Reading>) {
-        if !self.told_by_command && reading.is_some() {
-            self.latest = reading;
+        let Some(reading) = reading else { return };
+        let is_inner = reading.as_loop().is_some_and(|it| self.inner.contains(&it));
+        if !self.told_by_command && !is_inner {
+            self.latest = Some(reading);
         }
     }
 
@@ -176,6 +210,26 @@ mod tests {
         assert_eq!(rows(&["a.iso  40%", "something else"]), Some(40.0));
         let docker = "[+] Building 12.3s (3/12)";
         assert_eq!(rows(&[docker, " => a 40%", " => b 10%"]), Some(25.0));
+    }
+
+    #[test]
+    fn an_inner_loop_that_is_left_alone_is_not_the_whole() {
+        let outer = "files:  67%|██████▋   | 2/3 [00:02<00:01,  1.00s/it]";
+        let inner = "lines:  10%|█         | 1/10 [00:00<00:01,  9.00it/s]";
+        let later = "check:  50%|█████     | 1/2 [00:00<00:01,  9.00it/s]";
+        let mut recogniser = Recogniser::default();
+        recogniser.state(&[outer.to_owned(), inner.to_owned()]);
+        recogniser.state(&[inner.to_owned()]);
+        recogniser.line(outer);
+        recogniser.line(inner);
+        let percent =
+            |recogniser: &mut Recogniser| recogniser.latest().map(|it| it.percent.round());
+        assert_eq!(percent(&mut recogniser), Some(67.0));
+        // Another loop follows, and then the inner one runs alone with another total.
+        recogniser.state(&[later.to_owned()]);
+        assert_eq!(percent(&mut recogniser), Some(50.0));
+        recogniser.state(&[inner.replace("1/10", "1/4")]);
+        assert!(percent(&mut recogniser).is_some());
     }
 
     #[test]
