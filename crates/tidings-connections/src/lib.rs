@@ -36,6 +36,7 @@ mod jobs;
 mod kept;
 mod limits;
 mod manager;
+mod opening;
 mod outbound;
 mod peer;
 mod pending;
