@@ -19,11 +19,12 @@ use crate::holder::Holder;
 use crate::jobs::Job;
 use crate::limits::{Limited, Who};
 use crate::manager::{AdmissionError, ConnectRequest, ConnectionGuard, Inner, Keep, UnknownClient};
+use crate::opening::OpeningKind;
 use crate::registry::{AT_ONCE, Client, Clients};
 use crate::resume::{Away, Kept, ResumeToken, TokenHash};
 use crate::shared::Ticket;
 use crate::socket::{Socket, Wire};
-use crate::subscriptions::{GroupSub, OpeningKind, Source};
+use crate::subscriptions::{GroupSub, Source};
 
 /// Returns the resume token of a request, if it has a valid form.
 fn presented(request: &ConnectRequest) -> Option<ResumeToken> {

@@ -17,12 +17,13 @@ use tidings_protocol::{ClientId, ControlMessage, Joined, Pattern, Target, TaskId
 use crate::auth::{Access, Permission};
 use crate::close::CloseReason;
 use crate::manager::{Inner, Keep};
+use crate::opening::{Opening, OpeningKind};
 use crate::outbound::{Outbound, Phase};
 use crate::peer::{Peer, RemoteAddr};
 use crate::resume::ResumeToken;
 use crate::socket::{Socket, Wire};
 use crate::stats::{ConnectionStates, LAG_BOUNDS};
-use crate::subscriptions::{Mark, Opening, OpeningKind, Source, Sub};
+use crate::subscriptions::{Mark, Source, Sub};
 
 /// A live connection.
 ///
@@ -525,6 +526,23 @@ impl Connection {
         }
     }
 
+    /// Makes way for a cursor on this task. Returns `false` if the connection already has one. A
+    /// cursor on a removed task with the same id is dropped, because the new subscription's
+    /// announcement also says that the old task has ended. The old task leaves its trees.
+    pub(crate) fn drop_older(&self, out: &mut Outbound, task: &Arc<Task>) -> bool {
+        let Some(key) = out.subs.find(task.id()) else {
+            return true;
+        };
+        if out.subs.is_of(key, task) {
+            return false;
+        }
+        if let Some(old) = out.remove_sub(key) {
+            old.source.topic().detach(old.attached);
+        }
+        self.leave_trees(out, task.id());
+        true
+    }
+
     /// Adds a cursor on a task that appeared in a group, unless the connection has one.
     ///
     /// # Errors
@@ -554,6 +572,9 @@ impl Connection {
     ) -> Result<Option<usize>, OverLimit> {
         let mut out = self.lock();
         let known = out.subs.find(task.id());
+        if known.is_some_and(|key| !out.subs.is_of(key, task)) {
+            self.leave_trees(&mut out, task.id());
+        }
         let replaced = known.and_then(|key| out.remove_sub(key));
         let added = self.add(
             &mut out,
@@ -634,7 +655,7 @@ impl PatternWatcher for Connection {
         if !out.is_open() || !out.access.allows(Permission::Watch, task.id()) {
             return;
         }
-        if out.drop_older(task)
+        if self.drop_older(&mut out, task)
             && let Err(over) = self.add_new(&mut out, task)
             && let Some(group) = out.subs.matching(task.id())
         {

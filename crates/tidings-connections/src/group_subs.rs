@@ -44,6 +44,7 @@ impl Connection {
             return false;
         };
         removed.detach(&self.manager().bus);
+        out.subs.forget_group(group);
         if let Group::Tree(root) = group {
             set_topmost(out, root, false);
         }

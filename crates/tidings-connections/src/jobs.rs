@@ -21,9 +21,10 @@ use tokio::time::Sleep;
 use crate::auth::Permission;
 use crate::connection::Connection;
 use crate::group::Group;
+use crate::opening::OpeningKind;
 use crate::outbound::Outbound;
 use crate::resume::{Kept, KeptSubscription};
-use crate::subscriptions::{OpeningKind, Source, Sub};
+use crate::subscriptions::{Source, Sub};
 use crate::trees::Walk;
 
 /// The rest of one change of subscriptions.
@@ -359,7 +360,7 @@ impl Connection {
             Slice::Tree(root, found) => {
                 // Creates tasks, and watchers are notified of new tasks, so no lock may be held
                 // here.
-                let tasks = self.tasks_of(found);
+                let tasks = self.tasks_of(&root, found);
                 let mut out = self.lock();
                 if out.subs.jobs_mut().begun == begun && out.is_open() {
                     self.tree_slice(&mut out, &root, tasks);
@@ -491,7 +492,7 @@ impl Connection {
             if !current.is_some_and(|current| Arc::ptr_eq(&current, task)) {
                 continue;
             }
-            if !out.drop_older(task) {
+            if !self.drop_older(out, task) {
                 continue;
             }
             let added = match &start {

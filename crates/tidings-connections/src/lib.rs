@@ -37,6 +37,7 @@ mod jobs;
 mod kept;
 mod limits;
 mod manager;
+mod opening;
 mod outbound;
 mod peer;
 mod pending;

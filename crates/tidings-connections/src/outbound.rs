@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tidings_bus::watch::{Start, Task};
+use tidings_bus::watch::Start;
 use tidings_bus::{Advance, Next, SkipPolicy, Topic, View, Watcher};
 use tidings_protocol::{
     ControlMessage, Epoch, Gap, GapReason, Joined as JoinedMessage, Offset, ResetReason, Target,
@@ -18,8 +18,9 @@ use crate::auth::{Access, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::limits::Own;
+use crate::opening::{Opening, OpeningKind};
 use crate::pending::{Pending, Unsent};
-use crate::subscriptions::{Drained, Opening, OpeningKind, Source, Sub, Subscriptions};
+use crate::subscriptions::{Drained, Source, Sub, Subscriptions};
 
 /// The steps of one poll of a connection's task. A cursor that is served is one step, and a slice
 /// of a job is a quarter of them.
@@ -110,22 +111,6 @@ impl Outbound {
             pending.disown(key);
         }
         self.subs.remove(key)
-    }
-
-    /// Makes way for a cursor on this task. Returns `false` if the connection already has one. A
-    /// cursor on a removed task with the same id is dropped, because the new subscription's
-    /// announcement also says that the old task has ended.
-    pub(crate) fn drop_older(&mut self, task: &Arc<Task>) -> bool {
-        let Some(key) = self.subs.find(task.id()) else {
-            return true;
-        };
-        if self.subs.is_of(key, task) {
-            return false;
-        }
-        if let Some(old) = self.remove_sub(key) {
-            old.source.topic().detach(old.attached);
-        }
-        true
     }
 
     /// Removes all cursors and patterns. Each cursor is set back to what the client has really
@@ -237,11 +222,12 @@ impl Connection {
         }
         loop {
             let opening = out.subs.take_opening(key);
-            let Some(sub) = out.subs.get_mut(key) else {
-                return Flow::Clear;
-            };
             let mut notices = Vec::new();
-            if let Some(opening) = opening {
+            if let Some(mut opening) = opening {
+                self.complete(out, key, &mut opening);
+                let Some(sub) = out.subs.get_mut(key) else {
+                    return Flow::Clear;
+                };
                 self.open(sub, &opening, &out.access, &mut notices);
                 topic.fill(view, sub.reader.cursor().next_offset());
                 // The announcement is written alone, so that its client has received either all or
@@ -253,6 +239,9 @@ impl Connection {
                 }
                 continue;
             }
+            let Some(sub) = out.subs.get_mut(key) else {
+                return Flow::Clear;
+            };
             let unsent = Unsent::After(*sub.reader.cursor());
             let skip = match sub.source {
                 Source::Task(_) => self.skip(),

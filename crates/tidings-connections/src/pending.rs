@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidings_bus::{Account, Charge, Cursor, Group, Kind};
 
-use crate::subscriptions::Opening;
+use crate::opening::Opening;
 
 /// The rest of one record, and control messages after it. Events never queue here, because they
 /// stay in the log.

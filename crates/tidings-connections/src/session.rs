@@ -17,8 +17,9 @@ use crate::connection::Connection;
 use crate::group::Group;
 use crate::jobs::Job;
 use crate::limits::{Limit, Limited, Own};
+use crate::opening::OpeningKind;
 use crate::outbound::Outbound;
-use crate::subscriptions::{OpeningKind, Source};
+use crate::subscriptions::Source;
 
 /// The bytes of answers that are collected before they are sent.
 const ANSWER_BYTES: usize = 16 * 1024;

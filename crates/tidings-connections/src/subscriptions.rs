@@ -8,12 +8,13 @@ use tidings_bus::watch::{Start, Task};
 use tidings_bus::{
     Account, AttachId, Charge, Cursor, EventBus, Kind, OverLimit, PatternId, Reader, Topic,
 };
-use tidings_protocol::{Pattern, Reference, Target, TaskId};
+use tidings_protocol::{Pattern, Target, TaskId};
 
 use crate::defaults::{CURSOR_BYTES, OPENING_BYTES};
 use crate::group::Group;
 use crate::index::{Index, narrow};
 use crate::jobs::Jobs;
+use crate::opening::{Opening, OpeningKind};
 use crate::resume::KeptSubscription;
 use crate::trees::TreeSub;
 
@@ -42,29 +43,6 @@ impl Source {
             Self::Inbox(_) => None,
         }
     }
-}
-
-/// How a subscription is announced once the socket has room. The cursor joins the log at that
-/// moment, so the announcement is never older than the events after it.
-pub(crate) struct Opening {
-    pub(crate) start: Start,
-    pub(crate) kind: OpeningKind,
-    /// Further trees that the task belongs to. The client is told of them after the announcement.
-    pub(crate) trees: Vec<TaskId>,
-}
-
-pub(crate) enum OpeningKind {
-    /// In `connection_established`, after the bytes that the transport still has to write.
-    Established { preface: Vec<u8> },
-    /// In `subscribed`, with the request's reference, or with the group that brought the task.
-    Subscribed {
-        reference: Option<Reference>,
-        group: Option<Group>,
-    },
-    /// In `subscribed` at offset 0, because the task has appeared in a group.
-    Appeared { group: Option<Group> },
-    /// Not at all, because an inbox continues where it was.
-    Silent,
 }
 
 /// A cursor. The fields that a delivery needs come first, and small fields are adjacent.
@@ -127,7 +105,6 @@ impl Sub {
 /// bytes with the header of an allocation, its key in the index, at its emptiest, and its place in the queue.
 const IN_LISTS: usize = size_of::<Sub>() * 5 / 4 + (24 + 16) + 12 + 8;
 const _: () = assert!(IN_LISTS as u64 <= CURSOR_BYTES);
-const _: () = assert!(size_of::<Opening>() as u64 + 24 <= OPENING_BYTES);
 
 /// A cursor's position, as the lower half of its offset. It suffices to see that the cursor moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -574,6 +551,36 @@ impl Subscriptions {
         Some(removed)
     }
 
+    /// Removes an ended group from the announcements that wait for the socket. A task that another
+    /// group has as well is announced through that group.
+    pub(crate) fn forget_group(&mut self, ended: &Group) {
+        let waiting = |(key, sub): (usize, &Sub)| sub.opening.is_some().then_some(key);
+        let keys: Vec<_> = self.iter().filter_map(waiting).collect();
+        for key in keys {
+            let Some(opening) = self.opening_mut(key) else {
+                continue;
+            };
+            if let Group::Tree(root) = ended {
+                opening.trees.retain(|tree| tree != root);
+            }
+            if !opening.is_through(ended) {
+                continue;
+            }
+            let other = self.task_of(key).and_then(|task_id| self.matching(task_id));
+            // If no other group has the task, its cursor is removed before the end is told.
+            if let (Some(opening), Some(other)) = (self.opening_mut(key), other) {
+                if let Group::Tree(root) = &other {
+                    opening.trees.retain(|tree| tree != root);
+                }
+                opening.kind.set_group(other);
+            }
+        }
+    }
+
+    fn opening_mut(&mut self, key: usize) -> Option<&mut Opening> {
+        self.get_mut(key)?.opening.as_deref_mut()
+    }
+
     pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupSub> {
         let more = self.more.iter();
         more.flat_map(|more| more.groups.iter().map(|(_, group)| group))
@@ -604,11 +611,11 @@ impl Subscriptions {
         Some(groups.find(|known| known.holds(task_id))?.group())
     }
 
-    /// Returns whether only trees have brought this task.
-    pub(crate) fn is_only_in_tree(&self, task_id: &TaskId) -> bool {
+    /// Returns whether this tree has brought the task to a client that has reconnected.
+    pub(crate) fn is_brought_by(&self, root: &TaskId, task_id: &TaskId) -> bool {
         let explicit = self.find(task_id).and_then(|key| self.get(key));
         let explicit = explicit.is_some_and(|sub| sub.explicit);
-        !explicit && !matches!(self.matching(task_id), Some(Group::Pattern(_)))
+        !explicit && matches!(self.matching(task_id), Some(Group::Tree(tree)) if tree == *root)
     }
 
     /// Returns the tree to name in a client's kept state: the tree that brought this task. Returns

@@ -9,9 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
-use tidings_bus::watch::Task;
+use tidings_bus::watch::{Start, Task};
 use tidings_bus::{
     Account, Charge, ChildWatchId, ChildWatcher, EventBus, Hold, Kind, OverLimit, StoreError,
 };
@@ -21,9 +20,10 @@ use crate::auth::{Access, Permission};
 use crate::connection::Connection;
 use crate::group::Group;
 use crate::jobs::Job;
+use crate::opening::{Opening, OpeningKind};
 use crate::outbound::Outbound;
 use crate::session::chain;
-use crate::subscriptions::{OpeningKind, Source};
+use crate::subscriptions::Source;
 
 /// The bytes that are charged for a task of a tree, beside its cursor.
 const MEMBER_BYTES: u64 = 256;
@@ -239,16 +239,20 @@ impl Connection {
 
     /// Returns the tasks that the client may watch. Creates each task that the bus does not have in
     /// memory.
-    pub(crate) fn tasks_of(&self, found: Vec<TaskId>) -> Vec<Member> {
+    ///
+    /// Leaves out a task that was removed after the walk has found it.
+    pub(crate) fn tasks_of(&self, root: &TaskId, found: Vec<TaskId>) -> Vec<Member> {
         let access = self.access();
         let account = self.account(&access);
         let bus = &self.manager().bus;
+        let is_there =
+            |task_id: &TaskId| task_id == root || bus.names_parent(task_id) != Some(false);
         let task = |task_id: TaskId| {
             let allowed = access.allows(Permission::Watch, &task_id);
             let task = allowed.then(|| bus.task_for(&account, &task_id));
             (task_id, task)
         };
-        found.into_iter().map(task).collect()
+        found.into_iter().filter(is_there).map(task).collect()
     }
 
     /// Adds the tasks that a walk has found to the tree.
@@ -265,27 +269,27 @@ impl Connection {
         }
         let mut entered = Vec::new();
         for (task_id, task) in tasks {
-            let taken = self.enter(out, root, &task_id).and_then(|is_new| {
-                let Some(task) = task.transpose()? else {
-                    return Ok(());
+            let taken = task.transpose().and_then(|task| {
+                let Some(task) = task else {
+                    return self.enter(out, root, &task_id).map(drop);
                 };
-                if !out.drop_older(&task) {
-                    if is_new && !(again && out.subs.is_only_in_tree(&task_id)) {
+                let is_first = self.drop_older(out, &task);
+                let is_new = self.enter(out, root, &task_id)?;
+                if !is_first {
+                    if is_new && !(again && out.subs.is_brought_by(root, &task_id)) {
                         self.announce(out, root, task_id.clone());
                     }
                     return Ok(());
                 }
-                match &start {
+                let group = Some(Group::Tree(root.clone()));
+                let (start, kind) = match &start {
                     Some(start) if task.is_declared() || task_id == *root => {
-                        let kind = OpeningKind::Subscribed {
-                            reference: None,
-                            group: Some(Group::Tree(root.clone())),
-                        };
-                        self.add(out, Source::Task(task), start.clone(), kind, false)?;
+                        let reference = None;
+                        (start.clone(), OpeningKind::Subscribed { reference, group })
                     }
-                    _ => drop(self.add_new(out, &task)?),
-                }
-                Ok(())
+                    _ => (Start::Retained, OpeningKind::Appeared { group }),
+                };
+                self.add_member(out, task, start, kind)
             });
             if let Err(over) = taken {
                 out.subs.jobs_mut().pop();
@@ -339,20 +343,67 @@ impl Connection {
         }
     }
 
-    /// Adds a new child to a tree.
-    fn grow(&self, out: &mut Outbound, root: &TaskId, child: &Arc<Task>) -> Result<(), OverLimit> {
-        let is_new = self.enter(out, root, child.id())?;
-        if out.access.allows(Permission::Watch, child.id()) {
-            if out.drop_older(child) {
-                self.add_new(out, child)?;
-            } else if is_new {
-                self.announce(out, root, child.id().clone());
-            }
-        }
-        if is_new && self.may_have_children(child.id()) {
-            self.walk_from(out, root, child.id());
+    /// Adds a cursor on a task of a tree.
+    fn add_member(
+        &self,
+        out: &mut Outbound,
+        task: Arc<Task>,
+        start: Start,
+        kind: OpeningKind,
+    ) -> Result<(), OverLimit> {
+        let task_id = task.id().clone();
+        if self
+            .add(out, Source::Task(task), start, kind, false)?
+            .is_none()
+        {
+            // The task was removed in the meantime.
+            self.leave_trees(out, &task_id);
         }
         Ok(())
+    }
+
+    /// Adds a new child to a tree.
+    fn grow(&self, out: &mut Outbound, root: &TaskId, child: &Arc<Task>) -> Result<(), OverLimit> {
+        let allowed = out.access.allows(Permission::Watch, child.id());
+        let is_first = allowed && self.drop_older(out, child);
+        let is_new = self.enter(out, root, child.id())?;
+        if is_first {
+            let group = Some(Group::Tree(root.clone()));
+            let kind = OpeningKind::Appeared { group };
+            self.add_member(out, Arc::clone(child), Start::Retained, kind)?;
+        } else if allowed && is_new {
+            self.announce(out, root, child.id().clone());
+        }
+        if is_new {
+            self.walk_below(out, root, child.id());
+        }
+        Ok(())
+    }
+
+    /// Completes the announcement of a task that is about to be written. The bus may not have told
+    /// the connection yet that the task is a new child in a tree. If the announcement says it, the
+    /// client knows it before the task's first event.
+    pub(crate) fn complete(&self, out: &mut Outbound, key: usize, opening: &mut Opening) {
+        if out.subs.trees_mut().next().is_none() {
+            return;
+        }
+        let Some(Source::Task(task)) = out.subs.get_mut(key).map(|sub| sub.source.clone()) else {
+            return;
+        };
+        let Some(parent) = task.snapshot().parent_task_id.clone() else {
+            return;
+        };
+        let trees = out.subs.trees_mut();
+        let has_parent = trees.filter(|(_, tree)| tree.holds(&parent));
+        let roots: Vec<_> = has_parent.map(|(_, tree)| tree.root.clone()).collect();
+        for root in roots {
+            // If there is no room, the tree ends when the bus tells the connection of the child.
+            if let Ok(true) = self.enter(out, &root, task.id()) {
+                opening.add_tree(&root);
+                self.walk_below(out, &root, task.id());
+                out.wake();
+            }
+        }
     }
 
     /// Tells the client that a task that it already watches belongs to a tree. If the task itself
@@ -361,9 +412,7 @@ impl Connection {
         let key = out.subs.find(&task_id);
         let sub = key.and_then(|key| out.subs.get_mut(key));
         if let Some(opening) = sub.and_then(|sub| sub.opening.as_mut()) {
-            if !opening.trees.contains(root) {
-                opening.trees.push(root.clone());
-            }
+            opening.add_tree(root);
             return;
         }
         let message = ControlMessage::subscribed_member(root.clone(), task_id);
@@ -372,12 +421,11 @@ impl Connection {
         self.write_control(out, &bytes);
     }
 
-    /// Returns whether a task may already have children. Without a store the answer is exact, and
-    /// most new tasks have none.
-    fn may_have_children(&self, task_id: &TaskId) -> bool {
-        let first = self.manager().bus.children(task_id, "", None, 1);
-        let first = first.now_or_never();
-        !matches!(first, Some(Ok(children)) if children.is_empty())
+    /// Walks over the tasks below a new task of a tree. Most new tasks have no children.
+    fn walk_below(&self, out: &mut Outbound, root: &TaskId, task_id: &TaskId) {
+        if self.manager().bus.has_children(task_id) != Some(false) {
+            self.walk_from(out, root, task_id);
+        }
     }
 
     /// Starts a walk over a task that is about to enter a tree, and over all tasks below it.

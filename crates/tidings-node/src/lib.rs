@@ -40,6 +40,7 @@ mod node;
 mod options;
 mod pages;
 mod reload;
+mod schema_references;
 mod schema_steps;
 mod schemas;
 mod storage;

@@ -196,6 +196,8 @@ pub struct WireChecker {
     inbox: Option<Checker>,
     /// The patterns that the server has confirmed.
     patterns: BTreeSet<String>,
+    /// The trees that the server has confirmed.
+    trees: BTreeSet<String>,
     going_away: Option<Value>,
 }
 
@@ -275,6 +277,7 @@ impl WireChecker {
             since,
             inbox: self.inbox.clone(),
             patterns: self.patterns.clone(),
+            trees: self.trees.clone(),
             ..Self::default()
         }
     }
@@ -348,6 +351,15 @@ impl WireChecker {
         }
         match kind {
             "connection_established" | "subscribed" => {
+                if let Some(tree) = data["tree"].as_str() {
+                    match &task_id {
+                        None => _ = self.trees.insert(tree.to_owned()),
+                        Some(_) if !self.trees.contains(tree) => {
+                            return Err(malformed("a task of a tree that is not subscribed to"));
+                        }
+                        Some(_) => {}
+                    }
+                }
                 if let Some(task_id) = task_id.filter(|_| data.get("snapshot").is_some()) {
                     self.join(task_id, data, text)?;
                 } else if let Some(pattern) = data["pattern"].as_str() {
@@ -367,6 +379,8 @@ impl WireChecker {
                     }
                 } else if let Some(pattern) = data["pattern"].as_str() {
                     self.patterns.remove(pattern);
+                } else if let Some(tree) = data["tree"].as_str() {
+                    self.trees.remove(tree);
                 }
             }
             "reset" => self.reset(task_id, data, text)?,

@@ -44,6 +44,9 @@ impl Shared {
             }
             return Ok(Some(task));
         }
+        // Make room before the task is read, as for a task of the bus's own store. Room made
+        // afterwards could evict the task itself, again and again.
+        self.keep_to_limit();
         let Some(loaded) = self.load(store, task_id).await? else {
             return Ok(None);
         };
@@ -60,7 +63,6 @@ impl Shared {
             let _turn = task.commit.lock().await;
             self.catch_up(store, &task).await?;
         }
-        self.keep_to_limit();
         Ok(Some(task))
     }
 
@@ -98,6 +100,7 @@ impl Shared {
                 .buffer_unordered(AT_A_TIME)
                 .try_collect::<()>()
                 .await?;
+            self.keep_to_limit();
         }
     }
 
@@ -122,6 +125,10 @@ impl Shared {
         let Ok(_turn) = task.commit.try_lock() else {
             return false;
         };
+        if !task.lock_waiting().is_idle() {
+            // Their publisher would have to read the task again.
+            return false;
+        }
         let removed = self.tasks.remove_if(task.id(), |known| {
             if !Arc::ptr_eq(known, task) {
                 return false;

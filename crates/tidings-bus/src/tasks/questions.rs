@@ -68,12 +68,13 @@ impl Asking {
 /// library, and asks with `choices`. A program that checks the answers itself sets a checker that
 /// accepts everything.
 pub trait SchemaCheck: Send + Sync {
-    /// Checks that a schema can be used.
+    /// Checks that a question with this schema and these choices can be answered. A question
+    /// without choices has an empty list.
     ///
     /// # Errors
-    /// Fails if the value is no JSON Schema, or needs documents from elsewhere. The error
-    /// contains the reason.
-    fn check_schema(&self, schema: &Json) -> Result<(), Unfit>;
+    /// Fails if the value is no JSON Schema, if it needs documents from elsewhere, or if a choice
+    /// does not fit it. The error contains the reason.
+    fn check_schema(&self, schema: &Json, choices: &[Json]) -> Result<(), Unfit>;
 
     /// Checks that a value fits a schema.
     ///
@@ -307,18 +308,21 @@ impl EventBus {
 }
 
 impl Shared {
-    /// Checks that a new question's schema can be used. A node without a checker leaves the check
+    /// Checks that a new question's schema can be used, and allows its choices. A node without a checker leaves the check
     /// of the answers to the nodes that have one.
     pub(crate) fn check_schema(&self, payload: &Payload) -> Result<(), PublishError> {
         let Payload::InputRequired(InputRequired {
             schema: Some(schema),
+            choices,
             ..
         }) = payload
         else {
             return Ok(());
         };
         match &self.config.schemas {
-            Some(schemas) => schemas.check_schema(schema).map_err(PublishError::Schema),
+            Some(schemas) => schemas
+                .check_schema(schema, choices.as_deref().unwrap_or_default())
+                .map_err(PublishError::Schema),
             None if self.config.broker.is_some() => Ok(()),
             None => Err(PublishError::Schema(Unfit::new(NO_CHECKER))),
         }

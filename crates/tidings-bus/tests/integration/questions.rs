@@ -198,9 +198,12 @@ async fn what_is_not_open_cannot_be_answered() {
 struct OnlyNumbers;
 
 impl SchemaCheck for OnlyNumbers {
-    fn check_schema(&self, schema: &Json) -> Result<(), Unfit> {
+    fn check_schema(&self, schema: &Json, choices: &[Json]) -> Result<(), Unfit> {
+        let checked = choices
+            .iter()
+            .try_for_each(|choice| self.check(schema, choice));
         match schema.as_str() {
-            "{}" => Ok(()),
+            "{}" => checked,
             _ => Err(Unfit::new("not {}")),
         }
     }
@@ -240,6 +243,13 @@ async fn a_value_that_does_not_fit_is_refused_and_the_question_stays_open() {
     broken.schema = Some(value("7"));
     let refused = bus.publish(&id("t"), NewEvent::asked(&broken)).await;
     assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidEvent);
+    let mut both = question("both");
+    both.schema = Some(value("{}"));
+    both.choices = Some(vec![value("1"), value("\"text\"")]);
+    let refused = bus.publish(&id("t"), NewEvent::asked(&both)).await;
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidEvent);
+    both.choices = Some(vec![value("1"), value("2")]);
+    ask(&bus, &both).await;
     // The order of an object's fields has no meaning.
     answer(&bus, "c", r#"{"b":2, "a":1.0}"#, "ada")
         .await

@@ -6,5 +6,6 @@ mod connection_life;
 mod kept_clients;
 mod many_tasks;
 mod simulation;
+mod tree_memberships;
 mod trees;
 mod unread_messages;

@@ -13,22 +13,22 @@ use tidings_connections::{
 use tidings_protocol::{ClientId, Data, NewEvent, Secret, TaskId};
 use tidings_testkit::{LINES, LineReader, LineWire, PipeSocket, Tokens, WireChecker, connect};
 
-struct World {
-    bus: EventBus,
+pub(crate) struct World {
+    pub(crate) bus: EventBus,
     manager: ConnectionManager,
 }
 
-struct Client {
-    guard: ConnectionGuard,
+pub(crate) struct Client {
+    pub(crate) guard: ConnectionGuard,
     pipe: PipeSocket,
     reader: LineReader,
-    checker: WireChecker,
+    pub(crate) checker: WireChecker,
     /// The bytes that arrived.
     bytes: usize,
 }
 
 /// Time is paused in these tests, so a client that had to wait would wait forever.
-fn unpaced() -> ClientLimits {
+pub(crate) fn unpaced() -> ClientLimits {
     let mut limits = ClientLimits::for_strangers();
     limits.work_per_client = None;
     limits
@@ -42,11 +42,11 @@ fn permissions(watch: &str, command: &str) -> Permissions {
 }
 
 impl World {
-    fn new(bus: BusConfig) -> Self {
+    pub(crate) fn new(bus: BusConfig) -> Self {
         Self::with(bus, unpaced())
     }
 
-    fn with(bus: BusConfig, limits: ClientLimits) -> Self {
+    pub(crate) fn with(bus: BusConfig, limits: ClientLimits) -> Self {
         Self::around(EventBus::new(bus.framing(LINES)).unwrap(), limits)
     }
 
@@ -63,7 +63,7 @@ impl World {
         Self { bus, manager }
     }
 
-    async fn begin(&self, task: &str, parent: Option<&str>) {
+    pub(crate) async fn begin(&self, task: &str, parent: Option<&str>) {
         let mut data = json!({ "name": task });
         if let Some(parent) = parent {
             data["parent_task_id"] = json!(parent);
@@ -71,7 +71,7 @@ impl World {
         self.publish(task, "task_started", data).await;
     }
 
-    async fn publish(&self, task: &str, event_type: &str, data: Value) {
+    pub(crate) async fn publish(&self, task: &str, event_type: &str, data: Value) {
         let data = Data::from_value(data).unwrap();
         let event = NewEvent::new(event_type.parse().unwrap(), data);
         let published = self.bus.publish(&id(task), event).await;
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// `top` has the children `a-1` and `hidden`, and `hidden` has the child `b-1`.
-    async fn plant(&self) {
+    pub(crate) async fn plant(&self) {
         self.begin("b-1", Some("hidden")).await;
         self.begin("hidden", Some("top")).await;
         self.begin("top", None).await;
@@ -87,13 +87,27 @@ impl World {
         self.begin("elsewhere", None).await;
     }
 
-    async fn connect(&self, token: &str, client: &str) -> Client {
+    pub(crate) async fn connect(&self, token: &str, client: &str) -> Client {
         self.resume(token, client, None, WireChecker::default())
             .await
     }
 
-    async fn resume(
+    pub(crate) async fn resume(
         &self,
+        token: &str,
+        client: &str,
+        resume_token: Option<Secret>,
+        checker: WireChecker,
+    ) -> Client {
+        let pipe = PipeSocket::new(1 << 20);
+        self.through(pipe, token, client, resume_token, checker)
+            .await
+    }
+
+    /// Connects through a pipe.
+    pub(crate) async fn through(
+        &self,
+        pipe: PipeSocket,
         token: &str,
         client: &str,
         resume_token: Option<Secret>,
@@ -104,7 +118,6 @@ impl World {
         let mut request = ConnectRequest::new(access);
         request.client_id = Some(ClientId::new(client).unwrap());
         request.resume_token = resume_token;
-        let pipe = PipeSocket::new(1 << 20);
         let socket = Box::new(pipe.clone());
         let guard = connect(&self.manager, request, socket, &LineWire).unwrap();
         Client {
@@ -122,45 +135,51 @@ impl World {
     }
 }
 
-fn id(task: &str) -> TaskId {
+pub(crate) fn id(task: &str) -> TaskId {
     TaskId::new(task).unwrap()
 }
 
 impl Client {
-    async fn ask(&mut self, message: Value) -> Vec<Value> {
+    pub(crate) async fn ask(&mut self, message: Value) -> Vec<Value> {
         let text = message.to_string();
         self.guard.connection().receive(&text).await;
         self.read().await
     }
 
+    /// Lets the connection's own task run once, and reads what has arrived. Checks every message.
+    pub(crate) async fn turn(&mut self) -> Vec<Value> {
+        let turn = std::future::poll_fn(|cx| {
+            let _ = self.guard.connection().poll_drive(cx);
+            std::task::Poll::Ready(())
+        });
+        turn.await;
+        let bytes = self.pipe.take(usize::MAX);
+        self.bytes += bytes.len();
+        let lines = self.reader.take(&bytes);
+        let messages = lines.iter().map(|line| self.checker.message(line).unwrap());
+        messages.collect()
+    }
+
     /// Reads until no work is left. Checks every message.
-    async fn read(&mut self) -> Vec<Value> {
+    pub(crate) async fn read(&mut self) -> Vec<Value> {
         let mut messages = Vec::new();
         let mut quiet = 0;
         while quiet < 3 {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
+            let before = self.bytes;
             for _ in 0..100 {
-                let turn = std::future::poll_fn(|cx| {
-                    let _ = self.guard.connection().poll_drive(cx);
-                    std::task::Poll::Ready(())
-                });
-                turn.await;
+                messages.extend(self.turn().await);
             }
-            let bytes = self.pipe.take(usize::MAX);
-            quiet = if bytes.is_empty() { quiet + 1 } else { 0 };
-            self.bytes += bytes.len();
-            for line in self.reader.take(&bytes) {
-                messages.push(self.checker.message(&line).unwrap());
-            }
+            quiet = if self.bytes == before { quiet + 1 } else { 0 };
         }
         messages
     }
 }
 
 /// Returns the tasks that were announced through this tree.
-fn announced(messages: &[Value], tree: &str) -> BTreeSet<String> {
+pub(crate) fn announced(messages: &[Value], tree: &str) -> BTreeSet<String> {
     let these = messages
         .iter()
         .filter(|message| message["event_type"] == "subscribed" && message["data"]["tree"] == tree);
@@ -169,11 +188,11 @@ fn announced(messages: &[Value], tree: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn set(tasks: &[&str]) -> BTreeSet<String> {
+pub(crate) fn set(tasks: &[&str]) -> BTreeSet<String> {
     tasks.iter().map(|task| (*task).to_owned()).collect()
 }
 
-fn subscribe(tree: &str) -> Value {
+pub(crate) fn subscribe(tree: &str) -> Value {
     json!({ "type": "subscribe", "ref": 1, "tree": tree })
 }
 

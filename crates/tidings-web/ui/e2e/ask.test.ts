@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { violations } from "./support/axe.js";
@@ -25,11 +26,27 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+interface Deploy {
+  printed: () => string;
+  ended: Promise<number | null>;
+}
+
 /** Starts `examples/deploy.rs`. It asks whether to deploy, and then how many replicas. */
-function deploy(taskId: string): { printed: () => string; ended: Promise<number | null> } {
+function deploy(taskId: string): Deploy {
   const program = join(dirname(binary()), "examples", "deploy");
   if (!existsSync(program)) throw new Error(`there is no ${program}: run \`cargo build -p examples --example deploy\``);
-  const child = spawn(program, [taskId], { env: { ...environment(), TIDINGS_URL: server.url }, stdio: ["ignore", "pipe", "inherit"] });
+  return start(program, [taskId]);
+}
+
+/** Starts `examples/python-deploy/deploy.py`, which asks the same. */
+function deployInPython(taskId: string): Deploy {
+  const python = process.env.PYTHON_WITH_TIDINGS;
+  if (!python) throw new Error("set PYTHON_WITH_TIDINGS to a Python that has the package `tidings`, as .ci/web does");
+  return start(python, [fileURLToPath(new URL("../../../../examples/python-deploy/deploy.py", import.meta.url)), taskId]);
+}
+
+function start(program: string, args: string[]): Deploy {
+  const child = spawn(program, args, { env: { ...environment(), TIDINGS_URL: server.url }, stdio: ["ignore", "pipe", "inherit"] });
   let text = "";
   child.stdout.on("data", (more) => (text += more));
   return { printed: () => text, ended: new Promise((resolve) => child.once("exit", resolve)) };
@@ -78,6 +95,31 @@ test("a program asks, people answer on the task's page by keyboard, and the prog
   // The form is gone. The focus is where it was.
   await until("the focus is with the questions", () => questions(page).evaluate((section) => document.activeElement === section));
   expect(await questions(page).getByRole("textbox").count()).toBe(0);
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
+test("a Python script asks, and goes on with the answers from the page; a second answer is refused", async () => {
+  const { context, page, complaints } = await open(browser);
+  const program = deployInPython("deploy-2");
+  await page.goto(`${server.url}/tasks/deploy-2`);
+  const group = page.getByRole("group", { name: "Deploy version 7 to production?" });
+  await group.getByRole("button", { name: "Yes" }).click();
+  await questions(page).getByText(/^Answered by client_\w+ at/).waitFor();
+  const late = await answer("deploy-2", "go", false);
+  expect(late.status).toBe(409);
+  expect(await late.json()).toMatchObject({ code: "already_answered", by: expect.stringMatching(/^client_/) });
+
+  const many = page.getByRole("group", { name: "How many replicas?" });
+  const field = many.getByRole("textbox", { name: "How many replicas?" });
+  await field.fill("9");
+  await page.keyboard.press("Enter");
+  await many.getByRole("alert").getByText("9 is greater than the maximum of 5").waitFor();
+  await field.fill("3");
+  await page.keyboard.press("Enter");
+  expect(await program.ended).toBe(0);
+  expect(program.printed()).toBe("deployed 3 replicas\n");
+  await page.locator(".td-badge[data-status=completed]").waitFor();
   expect(complaints).toEqual([]);
   await context.close();
 });

@@ -60,6 +60,20 @@ impl EventBus {
         Ok(found.and_then(|state| state.parent_task_id.clone()))
     }
 
+    /// Returns whether a task names a parent. Returns `None` if nodes share a store, because only
+    /// the store knows then.
+    pub fn names_parent(&self, task: &TaskId) -> Option<bool> {
+        let here = self.shared.families().is_none();
+        here.then(|| self.shared.trees.lock().forest.parent(task).is_some())
+    }
+
+    /// Returns whether tasks name a task as their parent. Returns `None` if nodes share a store,
+    /// because only the store knows then.
+    pub fn has_children(&self, task: &TaskId) -> Option<bool> {
+        let here = self.shared.families().is_none();
+        here.then(|| self.shared.trees.lock().forest.has_children(task))
+    }
+
     /// Returns the tasks above a task, the nearest first: its parent, its parent's parent, and
     /// so on. The last task need not exist.
     ///
