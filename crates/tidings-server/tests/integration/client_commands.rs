@@ -206,7 +206,7 @@ fn a_task_that_has_ended_is_not_asked_for_anything() {
     let run = server.client(&["run", "--task", "job", "-q", "--", "sh", "-c", "exit 3"]);
     assert_eq!(run.status.code(), Some(3), "{run:?}");
     // A long timeout: the test would notice if the command waited.
-    let cancel = ["command", "job", "cancel", "--timeout", "1h"];
+    let cancel = ["command", "job", "cancel", "--timeout", "3m"];
     let output = server.client(&cancel);
     assert_eq!(output.status.code(), Some(5), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -227,7 +227,7 @@ fn a_task_that_has_ended_is_not_asked_for_anything() {
 fn a_task_that_ends_instead_of_an_answer_is_not_waited_for() {
     let server = Running::start();
     server.text(&["publish", "job", "task_started"]);
-    let mut command = tidings(&["command", "job", "cancel", "--timeout", "1h"]);
+    let mut command = tidings(&["command", "job", "cancel", "--timeout", "3m"]);
     command.env("TIDINGS_URL", &server.url);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let lines = lines(child.stdout.take().unwrap());
