@@ -215,10 +215,10 @@ impl Job {
         while !room.fits(bytes) {
             // A search through thousands of reports takes time, so search only if it can succeed.
             let droppable = room.has_droppable().then(|| {
-                let mut reports = self.reports.iter();
-                reports.position(Report::may_be_dropped)
+                let mut waiting = self.reports.range(self.in_flight..);
+                waiting.position(Report::may_be_dropped)
             });
-            let Some(at) = droppable.flatten() else {
+            let Some(at) = droppable.flatten().map(|at| self.in_flight + at) else {
                 return Err(ReceiptError::BufferFull);
             };
             if let Some(report) = self.reports.remove(at) {
@@ -326,7 +326,8 @@ impl Job {
                 Err(error) => self.refuse_start(error.into(), room, wire),
             }
         }
-        if self.phase != Phase::Started {
+        let has_work = self.in_flight < WINDOW.min(self.reports.len());
+        if self.phase != Phase::Started || !has_work {
             return sent;
         }
         let goes_back = self
