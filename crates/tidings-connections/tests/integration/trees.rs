@@ -51,8 +51,11 @@ impl World {
     }
 
     fn around(bus: EventBus, limits: ClientLimits) -> Self {
+        Self::configured(bus, ConnectionsConfig::default().limits(limits))
+    }
+
+    pub(crate) fn configured(bus: EventBus, config: ConnectionsConfig) -> Self {
         tidings_bus::lock::check_order();
-        let config = ConnectionsConfig::default().limits(limits);
         let person = |watch, command| Principal::new(permissions(watch, command)).subject("ada");
         let tokens = Tokens::default()
             .with("all", person("*", "*"))
