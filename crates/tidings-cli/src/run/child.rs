@@ -117,7 +117,7 @@ impl Running {
         let start = start(wanted, ours);
         let keys = start.place == Place::Session && ours.stdin;
         // The command's terminal takes the place of the terminal of this program.
-        let replaces = keys && ours.stdout && terminal::is_one();
+        let replaces = keys && ours.stdout && terminal::are_one(io::stdin(), io::stdout());
         let early = caught.as_mut().map(Caught::take).unwrap_or_default();
         let Spawned {
             process,
@@ -249,7 +249,12 @@ fn spawn(
         }
     };
     let stdout = stream(LogStream::Stdout, start.stdout)?;
-    let stderr = stream(LogStream::Stderr, start.stderr)?;
+    // After `2>&1`, two pipes would not keep the order of the command's writes.
+    let are_one = !start.stdout && !start.stderr && terminal::are_one(io::stdout(), io::stderr());
+    let stderr = match are_one {
+        true => stdout.try_clone()?,
+        false => stream(LogStream::Stderr, start.stderr)?,
+    };
     if start.place == Place::Session
         && let Some((pty, pts)) = pair
     {

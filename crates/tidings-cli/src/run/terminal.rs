@@ -62,14 +62,14 @@ pub(super) fn prepare(pty: &Pty, pts: &Pts, replaces: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns true if standard input and output of this program are the same terminal.
-pub(super) fn is_one() -> bool {
-    let device = |stream: BorrowedFd<'_>| {
-        let file = File::from(stream.try_clone_to_owned()?);
-        Ok::<_, io::Error>(file.metadata()?.rdev())
+/// Returns true if two streams are the same terminal, pipe or file.
+pub(super) fn are_one(one: impl AsFd, other: impl AsFd) -> bool {
+    let id = |stream: BorrowedFd<'_>| {
+        let file = File::from(stream.try_clone_to_owned()?).metadata()?;
+        Ok::<_, io::Error>((file.dev(), file.ino()))
     };
-    let devices = (device(io::stdin().as_fd()), device(io::stdout().as_fd()));
-    matches!(devices, (Ok(stdin), Ok(stdout)) if stdin == stdout)
+    let ids = (id(one.as_fd()), id(other.as_fd()));
+    matches!(ids, (Ok(one), Ok(other)) if one == other)
 }
 
 /// Returns true if a terminal adds a carriage return to each line feed.

@@ -180,6 +180,21 @@ fn a_command_without_a_name_is_not_found() {
 }
 
 #[test]
+fn streams_that_are_one_keep_the_order_of_writes() {
+    let tidings = env!("CARGO_BIN_EXE_tidings");
+    let write = "for i in $(seq 300); do echo out $i; echo err $i >&2; done";
+    let run = format!("{tidings} run -q --url http://127.0.0.1:1 --linger 0s");
+    let expected: String = (1..=300)
+        .map(|number| format!("out {number}\nerr {number}\n"))
+        .collect();
+    for pty in ["never", "always"] {
+        let script = format!("{run} --pty {pty} -- sh -c '{write}' 2>&1");
+        let output = finish(Command::new("sh").args(["-c", &script]));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{pty}");
+    }
+}
+
+#[test]
 fn a_script_without_an_interpreter_is_run_by_a_shell() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a-script");
