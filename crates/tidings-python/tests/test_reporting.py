@@ -474,16 +474,18 @@ class Waits(logging.Handler):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_callback_on_the_clients_thread_cannot_wait_for_the_client(
-    client: tidings.Client,
+    server: Server, client: tidings.Client
 ) -> None:
     first = client.task("busy", exclusive=True)
     handler = Waits(client)
     logger = logging.getLogger("tidings")
     logger.addHandler(handler)
     try:
-        # The client logs the refusal on its own thread.
+        with server.stalled():
+            end = client.task("busy").complete()
+        # The refusal comes later, so the client logs it on its own thread.
         with pytest.raises(tidings.Refused):
-            client.task("busy").complete().wait(DEADLINE)
+            end.wait(DEADLINE)
     finally:
         logger.removeHandler(handler)
     assert handler.told
