@@ -442,18 +442,19 @@ impl WireChecker {
             }
             _ => epoch.clone(),
         };
-        let appeared = data.get("pattern").is_some() && offset == 0;
+        let in_group = data.get("pattern").is_some() || data.get("tree").is_some();
+        let appeared = in_group && offset == 0;
         // The client did not ask for a position. The server names the epoch of a task's first
         // event.
         let known = self.tasks.get(&task_id);
-        if let Some(known) = known.filter(|_| {
-            asked.is_none() && data.get("ref").is_none() && data.get("pattern").is_none()
-        }) && (known.checker.expected() != Some(1) || offset != 0 || !recovered)
+        if let Some(known) =
+            known.filter(|_| asked.is_none() && data.get("ref").is_none() && !in_group)
+            && (known.checker.expected() != Some(1) || offset != 0 || !recovered)
         {
             return Err(malformed("subscribed again, with events before it"));
         }
         let checker = match asked {
-            // The task appeared under a pattern, perhaps again. All of its events follow.
+            // The task appeared in a group, perhaps again. All of its events follow.
             _ if appeared => Checker::from(1),
             None => Checker::from(offset + 1),
             Some(Asked::History) => Checker::with_history(offset),

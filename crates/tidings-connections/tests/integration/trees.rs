@@ -51,7 +51,10 @@ impl World {
     }
 
     fn around(bus: EventBus, limits: ClientLimits) -> Self {
-        let config = ConnectionsConfig::default().limits(limits);
+        Self::configured(bus, ConnectionsConfig::default().limits(limits))
+    }
+
+    pub(crate) fn configured(bus: EventBus, config: ConnectionsConfig) -> Self {
         let person = |watch, command| Principal::new(permissions(watch, command)).subject("ada");
         let tokens = Tokens::default()
             .with("all", person("*", "*"))
