@@ -475,6 +475,11 @@ impl Connection {
         is_last: bool,
     ) {
         self.refund_slice(out, tasks.len());
+        if !out.subs.has_group(&Group::Pattern(pattern.clone())) {
+            // The subscription to the pattern has ended in the meantime.
+            out.subs.jobs_mut().pop();
+            return;
+        }
         let start = match out.subs.jobs_mut().queue.front_mut() {
             Some(Job::Match { after, start, .. }) => {
                 *after = tasks.last().map(|task| task.id().clone());

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_bus::watch::Task;
-use tidings_bus::{BusConfig, PatternWatcher};
-use tidings_connections::Rate;
+use tidings_bus::{BusConfig, EventBus, PatternWatcher};
+use tidings_connections::{ConnectionsConfig, Rate};
 use tidings_protocol::{Pattern, Secret};
-use tidings_testkit::{PipeSocket, WireChecker};
+use tidings_testkit::{LINES, PipeSocket, WireChecker};
 
 use crate::trees::{Client, World, announced, id, set, subscribe, unpaced};
 
@@ -225,5 +225,32 @@ async fn a_client_that_comes_back_is_told_all_trees_of_its_tasks() {
         let all = set(&["top", "hidden", "a-1", "b-1"]);
         assert_eq!(announced(&messages, "top"), all);
         assert_eq!(announced(&messages, "hidden"), set(&["hidden", "b-1"]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_returning_client_that_unsubscribes_at_once_watches_nothing_again() {
+    for target in [json!({ "pattern": "*" }), json!({ "tree": "top" })] {
+        let config = ConnectionsConfig::default().limits(unpaced());
+        let bus = EventBus::new(BusConfig::default().framing(LINES)).unwrap();
+        // The client's cursors are restored one after the other.
+        let world = World::configured(bus, config.slice(1));
+        world.plant().await;
+        let mut client = world.connect("all", "c").await;
+        let messages = client.read().await;
+        let token = messages[0]["data"]["resume_token"].as_str().unwrap();
+        let token = Secret::from(token.to_owned());
+        let mut message = target;
+        message["type"] = json!("subscribe");
+        client.ask(message.clone()).await;
+        let checker = client.checker.resumed(|_| true);
+        drop(client);
+        let mut client = world.resume("all", "c", Some(token), checker).await;
+        message["type"] = json!("unsubscribe");
+        let messages = client.ask(message).await;
+        let end = messages.last().unwrap();
+        assert_eq!(end["event_type"], "unsubscribed", "{messages:?}");
+        let left = client.guard.connection().info().subscriptions;
+        assert!(left.is_empty(), "{left:?}");
     }
 }

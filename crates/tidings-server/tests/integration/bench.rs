@@ -69,7 +69,7 @@ fn at_a_rate_it_publishes_that_many() {
 #[test]
 fn what_cannot_be_measured_is_said_in_words() {
     let said = refusal(&mut tidings(&["bench", "--url", "localhost"]), 64);
-    assert!(said.contains("\"localhost\" is no URL"), "{said}");
+    assert!(said.contains("\"localhost\" is not a URL"), "{said}");
     // No server listens there: the port was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
