@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use tidings_client::protocol::LogStream;
@@ -40,6 +40,9 @@ const WINDOW: Duration = Duration::from_millis(5);
 /// The pause after a read while the command floods. One wake-up then serves many writes. At 1 GB a
 /// second, less than a fifth of [`ROOM`] gathers in a pause.
 const NAP: Duration = Duration::from_micros(100);
+
+/// The time for which the system may need to write a line feed after its carriage return.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// The time without output after which the pumps stop, once the command has ended. A process that
 /// the command has started may still hold the output open.
@@ -280,13 +283,31 @@ pub(super) struct Terminal {
 /// The terminal of this program adds them again, for the command and for all others that write to
 /// it. If the command's terminal adds none, as for a program that draws on the whole screen, the
 /// terminal of this program adds none either.
-fn undo_conversion(terminal: &File, screen: &Mode, bytes: &mut [u8]) -> usize {
-    let converts = terminal::adds_returns(terminal);
+fn undo_conversion(from: &mut File, screen: &Mode, buffer: &mut [u8], mut count: usize) -> usize {
+    let converts = terminal::adds_returns(&*from);
     screen.set_raw_output(!converts);
-    match converts {
-        true => remove_returns(bytes),
-        false => bytes.len(),
+    if !converts {
+        return count;
     }
+    // The line feed that belongs to the last carriage return may still be on its way.
+    while buffer[..count].ends_with(b"\r")
+        && count < buffer.len()
+        && has_more(from.as_fd())
+        && let Ok(1) = from.read(&mut buffer[count..=count])
+    {
+        count += 1;
+    }
+    remove_returns(&mut buffer[..count])
+}
+
+/// Waits a moment, and returns true if a file has more bytes.
+fn has_more(from: BorrowedFd<'_>) -> bool {
+    let mut files = [PollFd::from_borrowed_fd(from, PollFlags::IN)];
+    let ready = Timespec::try_from(MOMENT).is_ok_and(|moment| {
+        let ready = poll(&mut files, Some(&moment));
+        ready.is_ok_and(|ready| ready > 0)
+    });
+    ready && files[0].revents().contains(PollFlags::IN)
 }
 
 /// Removes one carriage return before each line feed. Returns the number of the remaining bytes.
@@ -353,7 +374,7 @@ impl Pump {
             progress.read.fetch_add(count as u64, Ordering::AcqRel);
             let screen = self.terminal.as_ref().and_then(|it| it.screen.as_ref());
             let count = match screen {
-                Some(screen) => undo_conversion(&self.from, screen, &mut buffer[..count]),
+                Some(screen) => undo_conversion(&mut self.from, screen, &mut buffer, count),
                 None => count,
             };
             flood.count(count, std::time::Instant::now());

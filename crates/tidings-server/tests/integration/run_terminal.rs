@@ -107,6 +107,14 @@ fn a_terminal_ends_lines_as_the_command_wants() {
 }
 
 #[test]
+fn no_line_end_of_much_output_is_doubled() {
+    let (code, shown) = in_terminal(&[], "echo ready; seq 1 50000", "", false);
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(shown.matches("\r\n").count(), 50_001);
+    assert_eq!(shown.matches("\r\r\n").count(), 0);
+}
+
+#[test]
 fn a_command_finds_the_modes_of_our_terminal() {
     let script = "echo ready; stty -a | grep -o '[-]*onlcr\\|[-]*opost' | tr '\\n' ' '";
     let (code, shown) = in_terminal(&[], script, "", false);
