@@ -9,4 +9,3 @@ mod simulation;
 mod tree_memberships;
 mod trees;
 mod unread_messages;
-mod watched_trees;
