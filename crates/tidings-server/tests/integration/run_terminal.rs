@@ -219,16 +219,17 @@ impl Drop for JobControl {
     }
 }
 
-/// A command that restores the screen before it stops itself, as `less` and `vim` do.
+/// A command that restores the screen before it stops itself, as `less` and `vim` do. The handler
+/// uses no `print`, because a signal can come while `print` is still at work.
 const TIDIES: &str = r#"exec python3 -c "
 import os, signal
 def stop(number, frame):
-    print(\"tidy\", flush=True)
+    os.write(1, b\"tidy\")
     signal.signal(number, signal.SIG_DFL)
     os.kill(0, number)
     signal.signal(number, stop)
 signal.signal(signal.SIGTSTP, stop)
-print(\"rea\" + \"dy\", flush=True)
+os.write(1, b\"rea\" + b\"dy\")
 print(\"got \" + input())
 ""#;
 
