@@ -190,6 +190,8 @@ import signal, threading, tidings
 client = tidings.Client("http://127.0.0.1:9")
 task = client.task("away")
 task.report("frame")
+# A program that a script has started in the background ignores SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
 try:
     client.close(1_000)
