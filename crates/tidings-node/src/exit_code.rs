@@ -12,6 +12,7 @@ const USAGE: u8 = 64;
 const DATA: u8 = 65;
 const NO_INPUT: u8 = 66;
 const UNAVAILABLE: u8 = 69;
+#[cfg(feature = "clap")]
 const OS: u8 = 71;
 const CANNOT_CREATE: u8 = 73;
 const IO: u8 = 74;
