@@ -24,7 +24,7 @@ use crate::registry::{AT_ONCE, Client, Clients};
 use crate::resume::{Away, Kept, ResumeToken, TokenHash};
 use crate::shared::Ticket;
 use crate::socket::{Socket, Wire};
-use crate::subscriptions::{GroupSub, Source};
+use crate::subscriptions::Source;
 
 /// Returns the resume token of a request, if it has a valid form.
 fn presented(request: &ConnectRequest) -> Option<ResumeToken> {
@@ -488,10 +488,7 @@ impl Inner {
             connection.add_inbox(&inbox, Start::After(Position { epoch, offset }));
         }
         if !kept.subscriptions.is_empty() || !kept.groups.is_empty() {
-            connection.begin(Job::Restore {
-                subscriptions: kept.subscriptions,
-                groups: kept.groups,
-            });
+            connection.begin(Job::restore(kept.subscriptions, kept.groups));
         }
     }
 
@@ -499,15 +496,16 @@ impl Inner {
     pub(crate) fn take_subscriptions(&self, connection: &Connection) -> Kept {
         let drained = connection.lock().take_subs();
         let mut kept = Kept::default();
-        drained.jobs.move_to(&mut kept);
         for sub in drained.subs {
             match &sub.source {
                 Source::Task(task) => {
                     let mut kept_sub = sub.kept(task);
                     if !sub.explicit {
                         let mut groups = drained.groups.iter();
-                        let found = groups.find(|known| known.holds(task.id()));
-                        kept_sub.tree = found.and_then(GroupSub::root).cloned();
+                        kept_sub.tree = match groups.find(|known| known.holds(task.id())) {
+                            Some(group) => group.root().cloned(),
+                            None => drained.jobs.tree_of(task.id()).cloned(),
+                        };
                     }
                     kept.subscriptions.push(kept_sub);
                     self.bus.detach(task, sub.attached);
@@ -518,6 +516,7 @@ impl Inner {
                 }
             }
         }
+        drained.jobs.move_to(&mut kept);
         for group in drained.groups {
             kept.groups.push(group.group());
             group.detach(&self.bus);

@@ -6,7 +6,7 @@
 //! until the socket has accepted the messages of the slice before it. A client that does not read
 //! therefore makes the server hold next to nothing.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,6 +33,9 @@ pub(crate) enum Job {
     Restore {
         subscriptions: Vec<KeptSubscription>,
         groups: Vec<Group>,
+        /// For each tree: the restored tasks that the tree has brought. They enter the tree when it
+        /// is attached.
+        brought: HashMap<TaskId, HashSet<TaskId>>,
     },
     /// Adds a cursor for each task that belongs to a group and has no cursor yet.
     Match {
@@ -66,6 +69,15 @@ pub(crate) enum Job {
 }
 
 impl Job {
+    /// Creates the job that restores the state of a client that has reconnected.
+    pub(crate) fn restore(subscriptions: Vec<KeptSubscription>, groups: Vec<Group>) -> Self {
+        Self::Restore {
+            subscriptions,
+            groups,
+            brought: HashMap::new(),
+        }
+    }
+
     /// Creates the job that subscribes to a group at the request of a client.
     pub(crate) fn asked_match(group: Group, start: Start, reference: Option<Reference>) -> Self {
         Self::Match {
@@ -80,10 +92,16 @@ impl Job {
     /// Creates the job that visits all tasks of a group to which the connection is already
     /// subscribed.
     pub(crate) fn again(group: Group) -> Self {
+        let walk = Walk::of(&group);
+        Self::unasked(group, walk)
+    }
+
+    /// Creates the job that visits tasks of a group without a request of the client.
+    pub(crate) fn unasked(group: Group, walk: Walk) -> Self {
         Self::Match {
-            walk: Walk::again(&group),
             group,
             after: None,
+            walk,
             start: None,
             asked: None,
         }
@@ -123,6 +141,13 @@ impl Jobs {
         self.queue.push_back(job);
     }
 
+    /// Adds jobs before all other jobs.
+    fn push_first(&mut self, jobs: Vec<Job>) {
+        for job in jobs.into_iter().rev() {
+            self.queue.push_front(job);
+        }
+    }
+
     /// Returns the job of the next slice.
     pub(crate) fn first_mut(&mut self) -> Option<&mut Job> {
         self.queue.front_mut()
@@ -157,12 +182,22 @@ impl Jobs {
         jobs.any(|job| matches!(job, Job::Narrow { .. }))
     }
 
+    /// Returns the tree that has brought a restored task, until the tree is attached.
+    pub(crate) fn tree_of(&self, task_id: &TaskId) -> Option<&TaskId> {
+        let Some(Job::Restore { brought, .. }) = self.queue.front() else {
+            return None;
+        };
+        let mut trees = brought.iter();
+        Some(trees.find(|(_, tasks)| tasks.contains(task_id))?.0)
+    }
+
     /// Adds the cursors and groups that are not restored yet to a client's kept state.
     pub(crate) fn add_to(&self, kept: &mut Kept) {
         for job in &self.queue {
             if let Job::Restore {
                 subscriptions,
                 groups,
+                ..
             } = job
             {
                 kept.subscriptions.extend(subscriptions.iter().cloned());
@@ -177,6 +212,7 @@ impl Jobs {
             if let Job::Restore {
                 subscriptions,
                 groups,
+                ..
             } = job
             {
                 kept.subscriptions.extend(subscriptions);
@@ -382,6 +418,7 @@ impl Connection {
             let Some(Job::Restore {
                 subscriptions,
                 groups,
+                ..
             }) = out.subs.jobs_mut().queue.front_mut()
             else {
                 return;
@@ -403,6 +440,10 @@ impl Connection {
             if out.subs.find(&known.task_id).is_some() {
                 continue;
             }
+            let tree = match &group {
+                Some(Group::Tree(root)) => Some(root.clone()),
+                _ => None,
+            };
             let kind = if known.appeared {
                 OpeningKind::Appeared { group }
             } else {
@@ -415,7 +456,14 @@ impl Connection {
             let added =
                 task.and_then(|task| self.add(out, Source::Task(task), start, kind, explicit));
             match added {
-                Ok(Some(_)) => {}
+                Ok(Some(_)) => {
+                    if let Some(root) = tree
+                        && let Some(Job::Restore { brought, .. }) =
+                            out.subs.jobs_mut().queue.front_mut()
+                    {
+                        brought.entry(root).or_default().insert(known.task_id);
+                    }
+                }
                 Ok(None) => {
                     // The task has just been removed from memory. Put it back, so that the next
                     // slice fetches it again.
@@ -435,15 +483,25 @@ impl Connection {
         if let Some(Job::Restore {
             subscriptions,
             groups,
+            brought,
         }) = jobs.queue.front_mut()
             && subscriptions.is_empty()
         {
-            let groups = std::mem::take(groups);
+            let (groups, mut brought) = (std::mem::take(groups), std::mem::take(brought));
             jobs.pop();
+            let mut walks = Vec::new();
             for group in groups {
                 self.attach_group(out, &group);
-                out.subs.jobs_mut().push(Job::again(group));
+                match &group {
+                    Group::Pattern(_) => walks.push(Job::again(group)),
+                    Group::Tree(root) => {
+                        let tasks = brought.remove(root).unwrap_or_default();
+                        walks.extend(self.restore_tree(out, root, tasks));
+                    }
+                }
             }
+            // The end of a group spares the tasks of the other groups, so these must be known.
+            out.subs.jobs_mut().push_first(walks);
         }
     }
 

@@ -611,19 +611,13 @@ impl Subscriptions {
         Some(groups.find(|known| known.holds(task_id))?.group())
     }
 
-    /// Returns whether this tree has brought the task to a client that has reconnected.
-    pub(crate) fn is_brought_by(&self, root: &TaskId, task_id: &TaskId) -> bool {
-        let explicit = self.find(task_id).and_then(|key| self.get(key));
-        let explicit = explicit.is_some_and(|sub| sub.explicit);
-        !explicit && matches!(self.matching(task_id), Some(Group::Tree(tree)) if tree == *root)
-    }
-
     /// Returns the tree to name in a client's kept state: the tree that brought this task. Returns
     /// `None` if a pattern matches the task.
     pub(crate) fn tree_of(&self, task_id: &TaskId) -> Option<TaskId> {
-        match self.matching(task_id)? {
-            Group::Tree(root) => Some(root),
-            Group::Pattern(_) => None,
+        match self.matching(task_id) {
+            Some(Group::Tree(root)) => Some(root),
+            Some(Group::Pattern(_)) => None,
+            None => self.jobs()?.tree_of(task_id).cloned(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! that the client may not watch is known too, because a task below it may be allowed. The client
 //! receives nothing about such a task.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -101,9 +101,9 @@ pub(crate) struct Walk {
     stack: Vec<(TaskId, Option<TaskId>)>,
     /// The tasks that were found but not visited yet.
     found: Option<Vec<TaskId>>,
-    /// `true` if the client has reconnected. Its restored cursors announce their tasks, and through
-    /// which tree it watches them.
-    again: bool,
+    /// The tasks that were restored for a client that has reconnected. Their children are fetched,
+    /// wherever the tasks lie now.
+    restored: HashSet<TaskId>,
     /// The next tasks, which are being fetched from the store.
     page: Option<Fetch>,
 }
@@ -126,11 +126,14 @@ impl Walk {
         }
     }
 
-    /// Creates a walk for a client that is already subscribed to the tree.
-    pub(crate) fn again(group: &Group) -> Self {
+    /// Creates a walk for a client that has reconnected and knows these tasks of the tree.
+    fn resumed(root: &TaskId, mut restored: HashSet<TaskId>) -> Self {
+        restored.remove(root);
         Self {
-            again: true,
-            ..Self::of(group)
+            stack: restored.iter().map(|task| (task.clone(), None)).collect(),
+            found: Some(vec![root.clone()]),
+            restored,
+            page: None,
         }
     }
 
@@ -258,8 +261,8 @@ impl Connection {
     /// Adds the tasks that a walk has found to the tree.
     pub(crate) fn tree_slice(&self, out: &mut Outbound, root: &TaskId, tasks: Vec<Member>) {
         self.refund_slice(out, tasks.len());
-        let (start, again) = match out.subs.jobs_mut().first_mut() {
-            Some(Job::Match { start, walk, .. }) => (start.clone(), walk.again),
+        let start = match out.subs.jobs_mut().first_mut() {
+            Some(Job::Match { start, .. }) => start.clone(),
             _ => return,
         };
         if !out.subs.has_group(&Group::Tree(root.clone())) {
@@ -271,15 +274,15 @@ impl Connection {
         for (task_id, task) in tasks {
             let taken = task.transpose().and_then(|task| {
                 let Some(task) = task else {
-                    return self.enter(out, root, &task_id).map(drop);
+                    return self.enter(out, root, &task_id);
                 };
                 let is_first = self.drop_older(out, &task);
                 let is_new = self.enter(out, root, &task_id)?;
                 if !is_first {
-                    if is_new && !(again && out.subs.is_brought_by(root, &task_id)) {
+                    if is_new {
                         self.announce(out, root, task_id.clone());
                     }
-                    return Ok(());
+                    return Ok(is_new);
                 }
                 let group = Some(Group::Tree(root.clone()));
                 let (start, kind) = match &start {
@@ -289,19 +292,27 @@ impl Connection {
                     }
                     _ => (Start::Retained, OpeningKind::Appeared { group }),
                 };
-                self.add_member(out, task, start, kind)
+                self.add_member(out, task, start, kind)?;
+                Ok(is_new)
             });
-            if let Err(over) = taken {
-                out.subs.jobs_mut().pop();
-                self.end_group(out, Group::Tree(root.clone()), &over);
-                return;
+            match taken {
+                Ok(is_new) => entered.push((task_id, is_new)),
+                Err(over) => {
+                    out.subs.jobs_mut().pop();
+                    self.end_group(out, Group::Tree(root.clone()), &over);
+                    return;
+                }
             }
-            entered.push((task_id, None));
         }
         if let Some(Job::Match { walk, .. }) = out.subs.jobs_mut().first_mut() {
             // The children of a task are fetched only after it was entered. The bus reports a child
             // that appears in between.
-            walk.stack.extend(entered);
+            // The walk of a client that has reconnected fetches those of restored tasks anyway.
+            for (task_id, is_new) in entered {
+                if is_new || !walk.restored.contains(&task_id) {
+                    walk.stack.push((task_id, None));
+                }
+            }
             if walk.is_over() {
                 out.subs.jobs_mut().pop();
             }
@@ -334,6 +345,31 @@ impl Connection {
         let watch = self.manager().bus.watch_children(task_id, watcher, key);
         tree.members.insert(task_id.clone(), watch);
         Ok(true)
+    }
+
+    /// Adds the restored tasks of a client that has reconnected to their tree. The cursors of the
+    /// tasks have announced the tree. Returns the job that walks through the tree, or `None` if
+    /// there is no room.
+    pub(crate) fn restore_tree(
+        &self,
+        out: &mut Outbound,
+        root: &TaskId,
+        mut tasks: HashSet<TaskId>,
+    ) -> Option<Job> {
+        // A task may have been removed since, or the client may have subscribed to it by name. The
+        // walk announces such a task if it belongs to the tree.
+        tasks.retain(|task_id| {
+            let sub = out.subs.find(task_id).and_then(|key| out.subs.get_mut(key));
+            sub.is_some_and(|sub| !sub.explicit)
+        });
+        let group = Group::Tree(root.clone());
+        for task_id in &tasks {
+            if let Err(over) = self.enter(out, root, task_id) {
+                self.end_group(out, group, &over);
+                return None;
+            }
+        }
+        Some(Job::unasked(group, Walk::resumed(root, tasks)))
     }
 
     /// Removes a deleted task from all trees.
@@ -437,6 +473,7 @@ impl Connection {
             ..
         }) = out.subs.jobs_mut().last_mut()
             && known == root
+            && walk.restored.is_empty()
         {
             walk.found.get_or_insert_default().push(task_id.clone());
             return;
@@ -445,13 +482,8 @@ impl Connection {
             found: Some(vec![task_id.clone()]),
             ..Walk::default()
         };
-        out.subs.jobs_mut().push(Job::Match {
-            group: Group::Tree(root.clone()),
-            after: None,
-            walk,
-            start: None,
-            asked: None,
-        });
+        let group = Group::Tree(root.clone());
+        out.subs.jobs_mut().push(Job::unasked(group, walk));
     }
 }
 
@@ -475,6 +507,23 @@ impl ChildWatcher for Connection {
             self.end_group(&mut out, Group::Tree(root), &over);
         }
         out.wake();
+    }
+
+    fn parent_removed(&self, key: usize, parent: &TaskId) {
+        // The task may have come back by now.
+        let now = self.manager().bus.task(parent);
+        let above = now.and_then(|task| task.snapshot().parent_task_id.clone());
+        let mut out = self.lock();
+        if out.subs.find(parent).is_some() {
+            // The cursor on the task notices the removal, and tells the client.
+            return;
+        }
+        let mut trees = out.subs.trees_mut();
+        if let Some((_, tree)) = trees.find(|(known, _)| *known == key)
+            && !above.is_some_and(|above| tree.holds(&above))
+        {
+            tree.leave(parent, &self.manager().bus);
+        }
     }
 }
 

@@ -287,9 +287,11 @@ impl WireChecker {
         !self.since.is_empty()
     }
 
-    /// Records that the client unsubscribes. Messages that are already on their way may still come.
+    /// Records that the client no longer watches a task. Until the task is announced again, no
+    /// message about it may come.
     pub fn forget(&mut self, task_id: &str) {
         self.tasks.remove(task_id);
+        self.since.remove(task_id);
     }
 
     /// Returns the checker of a task.

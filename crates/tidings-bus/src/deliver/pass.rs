@@ -37,6 +37,8 @@ enum Work {
     Appeared(Appeared),
     /// A task has named its parent, and the parent has a watcher.
     Born(TaskId, Arc<Task>),
+    /// A task was removed, and its children have a watcher.
+    Removed(TaskId),
 }
 
 /// A topic that has moved.
@@ -114,6 +116,11 @@ impl Fanout {
         self.push_back(Work::Born(parent, child));
     }
 
+    /// Announces the removal of a task to the watchers of its children.
+    pub(crate) fn removed(&self, parent: TaskId) {
+        self.push_back(Work::Removed(parent));
+    }
+
     /// Waits until every task that has appeared was announced to the patterns.
     pub(crate) async fn all_heard(&self) {
         loop {
@@ -177,6 +184,13 @@ impl Fanout {
                     }
                     // Events that were published in the meantime have woken no subscriber.
                     child.topic().announce();
+                }
+                Work::Removed(parent) => {
+                    turns += 1;
+                    for (watcher, key) in children.of(&parent) {
+                        turns += 1;
+                        guarded(|| watcher.parent_removed(key, &parent));
+                    }
                 }
                 Work::Appeared(mut appeared) => {
                     turns += tell(&tasks, &mut appeared, SLICE - turns);

@@ -9,3 +9,4 @@ mod simulation;
 mod tree_memberships;
 mod trees;
 mod unread_messages;
+mod watched_trees;

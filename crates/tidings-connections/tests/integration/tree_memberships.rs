@@ -254,3 +254,109 @@ async fn a_returning_client_that_unsubscribes_at_once_watches_nothing_again() {
         assert!(left.is_empty(), "{left:?}");
     }
 }
+
+/// Returns the offsets at which a task was announced.
+fn offsets(messages: &[Value], task: &str) -> Vec<u64> {
+    let announced = messages
+        .iter()
+        .filter(|message| message["event_type"] == "subscribed" && message["task_id"] == task);
+    announced
+        .filter_map(|message| message["data"]["offset"].as_u64())
+        .collect()
+}
+
+/// A world in which a job visits one task at a time, and a client of the tree `top` there.
+async fn slow_client() -> (World, Client, Secret) {
+    let config = ConnectionsConfig::default().limits(unpaced());
+    let bus = EventBus::new(BusConfig::default().framing(LINES)).unwrap();
+    let world = World::configured(bus, config.slice(1));
+    world.plant().await;
+    let mut client = world.connect("all", "c").await;
+    let messages = client.read().await;
+    let token = messages[0]["data"]["resume_token"].as_str().unwrap();
+    let token = Secret::from(token.to_owned());
+    client.ask(subscribe("top")).await;
+    (world, client, token)
+}
+
+/// Loses the connection of a client of `top`, and connects it again.
+async fn back(world: &World, client: Client, token: &Secret) -> Client {
+    let checker = client.checker.resumed(|_| true);
+    drop(client);
+    world.resume("all", "c", Some(token.clone()), checker).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_returning_client_that_ends_another_subscription_goes_on_in_its_tree() {
+    let (world, mut client, token) = slow_client().await;
+    client
+        .ask(json!({ "type": "subscribe", "pattern": "b-*" }))
+        .await;
+    let mut client = back(&world, client, &token).await;
+    let unsubscribe = json!({ "type": "unsubscribe", "pattern": "b-*" });
+    let mut messages = client.ask(unsubscribe).await;
+    world
+        .publish("b-1", "log", json!({ "message": "on" }))
+        .await;
+    messages.extend(client.read().await);
+    let head = world.bus.snapshot(&id("b-1")).unwrap().offset.get() - 1;
+    assert_eq!(offsets(&messages, "b-1"), [head], "{messages:?}");
+    assert!(announced(&messages, "top").contains("b-1"));
+    let state = world.bus.snapshot(&id("b-1")).unwrap();
+    client.checker.compare(&state).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_new_connection_breaks_at_once_receives_nothing_twice() {
+    let (world, client, token) = slow_client().await;
+    // This connection restores some of the cursors.
+    let mut client = back(&world, client, &token).await;
+    client.turn().await;
+    let mut client = back(&world, client, &token).await;
+    let messages = client.read().await;
+    for task in ["top", "hidden", "a-1", "b-1"] {
+        let head = world.bus.snapshot(&id(task)).unwrap().offset.get();
+        assert_eq!(offsets(&messages, task), [head], "{task}: {messages:?}");
+    }
+    let all = set(&["top", "hidden", "a-1", "b-1"]);
+    assert_eq!(announced(&messages, "top"), all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_with_another_parent_stays_in_the_tree_of_a_client_that_comes_back() {
+    let (world, client, token) = slow_client().await;
+    world.publish("a-1", "task_completed", json!({})).await;
+    world.begin("a-1", Some("elsewhere")).await;
+    let mut client = back(&world, client, &token).await;
+    client.read().await;
+    world.begin("a-1-x", Some("a-1")).await;
+    let mut client = back(&world, client, &token).await;
+    let messages = client.read().await;
+    let tasks = ["top", "hidden", "a-1", "a-1-x", "b-1"];
+    assert_eq!(announced(&messages, "top"), set(&tasks));
+    world.begin("a-1-y", Some("a-1")).await;
+    let messages = client.read().await;
+    assert_eq!(announced(&messages, "top"), set(&["a-1-y"]));
+    for task in tasks {
+        let state = world.bus.snapshot(&id(task)).unwrap();
+        client.checker.compare(&state).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_task_that_one_may_not_watch_leaves_the_tree() {
+    let world = World::new(BusConfig::default());
+    world.plant().await;
+    let mut client = world.connect("some", "c").await;
+    client.ask(subscribe("top")).await;
+    assert!(world.bus.remove(&id("hidden")).await.unwrap());
+    world.begin("hidden", Some("elsewhere")).await;
+    world.begin("b-1-x", Some("hidden")).await;
+    let messages = client.read().await;
+    assert_eq!(announced(&messages, "top"), set(&[]), "{messages:?}");
+    // Back in the tree, the task brings its children again.
+    assert!(world.bus.remove(&id("hidden")).await.unwrap());
+    world.begin("hidden", Some("a-1")).await;
+    let messages = client.read().await;
+    assert_eq!(announced(&messages, "top"), set(&["b-1-x"]), "{messages:?}");
+}

@@ -60,7 +60,8 @@ impl World {
         let tokens = Tokens::default()
             .with("all", person("*", "*"))
             .with("some", person("top a-1 b-1 b-1-x", "top b-1-x"))
-            .with("less", person("top b-1", "top"));
+            .with("less", person("top b-1", "top"))
+            .with("holes", person("a a-2 b b-2 c", "a"));
         let manager =
             ConnectionManager::with_authenticator(bus.clone(), config, Arc::new(tokens)).unwrap();
         Self { bus, manager }
@@ -151,21 +152,40 @@ impl Client {
 
     /// Lets the connection's own task run once, and reads what has arrived. Checks every message.
     pub(crate) async fn turn(&mut self) -> Vec<Value> {
+        let lines = self.turn_unchecked().await;
+        self.check(&lines)
+    }
+
+    /// Lets the connection's own task run once, and reads what has arrived.
+    pub(crate) async fn turn_unchecked(&mut self) -> Vec<String> {
         let turn = std::future::poll_fn(|cx| {
             let _ = self.guard.connection().poll_drive(cx);
             std::task::Poll::Ready(())
         });
         turn.await;
+        self.arrived()
+    }
+
+    fn arrived(&mut self) -> Vec<String> {
         let bytes = self.pipe.take(usize::MAX);
         self.bytes += bytes.len();
-        let lines = self.reader.take(&bytes);
+        self.reader.take(&bytes)
+    }
+
+    fn check(&mut self, lines: &[String]) -> Vec<Value> {
         let messages = lines.iter().map(|line| self.checker.message(line).unwrap());
         messages.collect()
     }
 
     /// Reads until no work is left. Checks every message.
     pub(crate) async fn read(&mut self) -> Vec<Value> {
-        let mut messages = Vec::new();
+        let lines = self.read_unchecked().await;
+        self.check(&lines)
+    }
+
+    /// Reads until no work is left.
+    pub(crate) async fn read_unchecked(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
         let mut quiet = 0;
         while quiet < 3 {
             for _ in 0..100 {
@@ -173,11 +193,18 @@ impl Client {
             }
             let before = self.bytes;
             for _ in 0..100 {
-                messages.extend(self.turn().await);
+                lines.extend(self.turn_unchecked().await);
             }
             quiet = if self.bytes == before { quiet + 1 } else { 0 };
         }
-        messages
+        lines
+    }
+
+    /// Ends the connection, and reads what has arrived until then.
+    pub(crate) fn leave(mut self) -> Vec<String> {
+        let lines = self.arrived();
+        drop(self.guard);
+        lines
     }
 }
 

@@ -77,13 +77,15 @@ pub(crate) struct Forest {
     families: HashMap<TaskId, Family>,
     /// Parents that tasks have named in events that are not stored yet.
     claims: HashMap<TaskId, TaskId>,
+    /// The number of claims that name each parent.
+    claimed: HashMap<TaskId, usize>,
 }
 
 impl Forest {
     /// Sets the entry of a task in its parent's counts. `None` means that the task is gone, or
     /// names no parent. An equal entry changes nothing.
     pub(crate) fn set(&mut self, child: &TaskId, now: Option<Kin>) -> Changed {
-        self.claims.remove(child);
+        self.unclaim(child);
         let before = self.kin.get(child);
         if before == now.as_ref() {
             return Changed::default();
@@ -182,17 +184,56 @@ impl Forest {
             return Ok(());
         }
         let above = self.levels_above(child, parent)?;
-        if above + usize::from(self.height(child)) > MAX_TREE_DEPTH {
+        if above + self.levels_below(child) > MAX_TREE_DEPTH {
             let parent = parent.clone();
             return Err(TreeError::TooDeep { parent });
         }
+        self.unclaim(child);
         self.claims.insert(child.clone(), parent.clone());
+        *self.claimed.entry(parent.clone()).or_default() += 1;
         Ok(())
     }
 
     /// Removes the claim of a task.
     pub(crate) fn unclaim(&mut self, child: &TaskId) {
-        self.claims.remove(child);
+        let Some(parent) = self.claims.remove(child) else {
+            return;
+        };
+        if let Some(count) = self.claimed.get_mut(&parent) {
+            *count -= 1;
+            if *count == 0 {
+                self.claimed.remove(&parent);
+            }
+        }
+    }
+
+    /// Counts the levels below a task, with the tasks that have claimed a place there.
+    fn levels_below(&self, task: &TaskId) -> usize {
+        let deepest = usize::from(self.height(task));
+        if deepest == 0 && !self.claimed.contains_key(task) {
+            return 0;
+        }
+        let below = self.claims.keys().filter_map(|claimant| {
+            let levels = self.levels_up_to(claimant, task)?;
+            Some(levels + usize::from(self.height(claimant)))
+        });
+        below.max().unwrap_or_default().max(deepest)
+    }
+
+    /// Counts the levels from a task up to a task above it.
+    fn levels_up_to(&self, task: &TaskId, top: &TaskId) -> Option<usize> {
+        let mut found = None;
+        let mut seen = HashSet::new();
+        let mut next = vec![(task, 0)];
+        while let Some((at, level)) = next.pop() {
+            if at == top {
+                found = found.max(Some(level));
+            } else if level <= MAX_TREE_DEPTH && seen.insert((at, level)) {
+                let above = [self.parent(at), self.claims.get(at)];
+                next.extend(above.into_iter().flatten().map(|at| (at, level + 1)));
+            }
+        }
+        found
     }
 
     /// Counts the tasks that would lie above `child` if it had this parent.

@@ -183,6 +183,9 @@ impl Shared {
 
     /// Records that a task is about to be removed for good, from memory or from the store alone.
     pub(crate) fn forget_kin(&self, task: &Task) {
+        if self.trees.watchers.is_watched(task.id()) {
+            self.fanout.removed(task.id().clone());
+        }
         match &task.snapshot().parent_task_id {
             None => {}
             Some(parent) if self.interest.is_some() => self.trees.due.mark(parent),

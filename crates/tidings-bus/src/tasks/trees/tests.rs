@@ -155,3 +155,26 @@ fn a_task_that_is_about_to_be_a_child_closes_no_circle() {
     forest.claim(&task(2), &task(1)).unwrap();
     assert!(forest.claim(&task(3), &task(3)).is_err());
 }
+
+#[test]
+fn tasks_that_are_about_to_be_children_count_as_levels() {
+    let mut forest = Forest::default();
+    for n in 1..=16 {
+        forest.set(&task(n), Some(running(n - 1)));
+    }
+    // Task 200 has 14 levels below it. Task 100 is about to be above it.
+    for n in 201..=214 {
+        forest.set(&task(n), Some(running(n - 1)));
+    }
+    forest.claim(&task(200), &task(100)).unwrap();
+    let refused = forest.claim(&task(100), &task(17));
+    assert!(refused.is_ok(), "the parent is still another root");
+    forest.unclaim(&task(100));
+    forest.claim(&task(17), &task(16)).unwrap();
+    let refused = forest.claim(&task(100), &task(17));
+    assert!(matches!(refused, Err(TreeError::TooDeep { .. })));
+    forest.claim(&task(100), &task(16)).unwrap();
+    forest.unclaim(&task(100));
+    forest.unclaim(&task(200));
+    forest.claim(&task(100), &task(17)).unwrap();
+}

@@ -18,6 +18,12 @@ pub trait ChildWatcher: Send + Sync {
     /// The fan-out pass calls this method, like [`Watcher::advance`](crate::Watcher::advance),
     /// and it must not block. `key` is the name that the watcher gave its parent.
     fn child_appeared(&self, key: usize, child: &Arc<Task>);
+
+    /// Announces that the watched task was removed. The watch stays, because the task need not
+    /// exist. If nodes share a store, only the node that removes the task announces it.
+    fn parent_removed(&self, key: usize, parent: &TaskId) {
+        _ = (key, parent);
+    }
 }
 
 /// The id of a watched parent. Use it to end the watch.
