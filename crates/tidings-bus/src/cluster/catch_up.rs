@@ -141,11 +141,16 @@ impl Shared {
                     return Ok(());
                 }
                 Next::Reload => {
-                    if let Some(loaded) = self.load(store, task.id()).await? {
-                        self.install(task, loaded);
-                        task.topic().announce();
+                    let Some(loaded) = self.load(store, task.id()).await? else {
+                        continue;
+                    };
+                    let current = loaded.rules.is_some();
+                    self.install(task, loaded);
+                    task.topic().announce();
+                    if current || task.topic().is_closed() {
+                        return Ok(());
                     }
-                    return Ok(());
+                    // Another node has published during the read, so the rules are still missing.
                 }
                 Next::WentBack => {
                     // The store's head is behind the delivered events, in the same epoch. The

@@ -20,6 +20,7 @@ mod outputs;
 mod python_event_bus;
 mod questions;
 mod retention;
+mod rules_after_a_reload;
 mod rules_outlive_a_restart;
 mod runs;
 mod shelf;
