@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bus_files;
 mod crate_directions;
 mod crate_weights;
 mod echo;
