@@ -9,7 +9,7 @@ use crate::defaults;
 use crate::deliver::cursor::SkipPolicy;
 use crate::ledger::LedgerLimits;
 use crate::log::{Framing, LogLimits, OutputLimits};
-use crate::tasks::questions::SchemaCheck;
+use crate::tasks::schema::SchemaCheck;
 
 /// The settings of an [`EventBus`](crate::EventBus). [`defaults`] explains the default values.
 #[derive(Clone)]

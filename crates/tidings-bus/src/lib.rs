@@ -34,11 +34,10 @@ mod store;
 mod tasks;
 mod timing;
 
-pub use bus::{BusOpenError, EventBus, Finished};
+pub use bus::{AnswerError, BusOpenError, EventBus, Finished};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use cluster::broker::{Announcement, Broker, BrokerError, LocalBroker, Notice};
+pub use cluster::broker::{Announcement, Broker, BrokerError, Interest, LocalBroker, Notice};
 pub use cluster::broker_conformance;
-pub use cluster::interest::Interest;
 pub use cluster::neighbours::{
     Claim, Claimed, ClientDirectory, ClientStanding, ClientState, ClientWritten, Heard,
     InboxMessage, KeptClient, Neighbours, NodeAnswer, Place,
@@ -47,7 +46,8 @@ pub use config::{BusConfig, BusConfigError};
 pub use deliver::cursor::{Cursor, SkipPolicy, Step};
 pub use deliver::delivery::Delivery;
 pub use deliver::filter::Filter;
-pub use deliver::handler::{EventHandler, HandlerError, HandlerGuard, HandlerId, HandlerInfo};
+pub use deliver::handler::{EventHandler, HandlerError, HandlerGuard};
+pub use deliver::handlers::{HandlerId, HandlerInfo};
 pub use deliver::history::HistoryPage;
 pub use deliver::reader::{Next, Reader};
 pub use deliver::subscription::Subscription;
@@ -59,16 +59,16 @@ pub use log::{
     Chunk, EventRecord, Framing, LogLimits, OutputChange, OutputChanges, OutputExtent,
     OutputLimits, OutputText, Standing, View,
 };
-pub use publish::append::{PublishError, Published};
+pub use publish::error::{PublishError, Published};
 pub use stats::{BusStats, Counters, GapCounts, ResetCounts, StatusCounts};
 pub use store::{
-    Append, BackupError, BackupMade, Backups, KeepChange, Keeper, KeptThing, MemoryStore, Store,
-    StoreError, StoredEvent, StoredRules, StoredTask, StoredText, Write, conformance,
+    Append, BackupError, BackupMade, Backups, Counted, Families, KeepChange, Keeper, KeptThing,
+    MemoryStore, Store, StoreError, StoredEvent, StoredRules, StoredTask, StoredText, Write,
+    conformance,
 };
-pub use tasks::questions::{AnswerError, SchemaCheck, Unfit};
 pub use tasks::registry::{PatternId, PatternWatcher};
+pub use tasks::schema::{SchemaCheck, Unfit};
 pub use tasks::starts::Starts;
-pub use tasks::trees::families::{Counted, Families};
 pub use tasks::trees::forest::{MAX_TREE_DEPTH, TreeError};
 pub use tasks::trees::kin::{Kin, Related, Sums};
 pub use tasks::trees::watchers::{ChildWatchId, ChildWatcher};
@@ -84,6 +84,6 @@ pub mod blocks {
 /// The types that a [`Watcher`] needs in addition to its [`Topic`]: the task, and the way it
 /// joins the log.
 pub mod watch {
-    pub use crate::deliver::topic::{Joined, Start};
+    pub use crate::deliver::join::{Joined, Start};
     pub use crate::tasks::task::Task;
 }

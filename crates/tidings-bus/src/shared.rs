@@ -1,36 +1,35 @@
-//! The state that all handles of a bus share, and the ways of a publish.
+//! The state that all handles of a bus share. Everything that acts on it is above this file.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use tidings_protocol::{Epoch, NewEvent, Payload, ResetReason, TaskId, Timestamp};
+use tidings_protocol::{Epoch, TaskId, TaskSnapshot, Timestamp};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cluster::broker::Announcement;
-use crate::cluster::interest::Interest;
-use crate::cluster::mirror;
+use crate::cluster::broker::{Announcement, Interest};
+use crate::cluster::incoming;
 use crate::config::BusConfig;
-use crate::deliver::handler::Handlers;
+use crate::deliver::handlers::Handlers;
 use crate::deliver::pass::Fanout;
-use crate::deliver::topic::Topic;
-use crate::ledger::{Account, Kind, Ledger, OverLimit};
-use crate::lock::{Guard, Lock, Reading, place};
+use crate::ledger::{Account, Ledger};
+use crate::lock::{Lock, Reading, place};
 use crate::log::{Framing, Log};
-use crate::publish::append::{Prepared, PublishError, Published, Refused, payload_of};
 use crate::publish::behind::Behind;
-use crate::publish::together::Ready;
+use crate::publish::error::PublishError;
+use crate::publish::ready::Ready;
 use crate::stats::Counters;
-use crate::store::{Store, StoreError, Timed, Write};
-use crate::tasks::lease::Leases;
+use crate::store::families::Families;
+use crate::store::{Store, Timed, Write};
+use crate::tasks::leases::Leases;
 use crate::tasks::listing::Listing;
 use crate::tasks::registry::{PatternId, Tasks};
 use crate::tasks::room::Room;
-use crate::tasks::task::{Rules, Task};
-use crate::tasks::trees::Trees;
-use crate::tasks::trees::families::Families;
+use crate::tasks::trees::keep::Trees;
+use crate::tasks::trees::update;
 
 /// One bus.
 pub(crate) struct Shared {
@@ -42,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) ledger: Ledger,
     pub(crate) leases: Leases,
-    pub(crate) handlers: Lock<Handlers, place::Handlers>,
+    pub(crate) handlers: Handlers,
     pub(crate) store: Option<Arc<dyn Store>>,
     /// Set if nodes share the store and tasks are read on demand.
     pub(crate) interest: Option<Arc<dyn Interest>>,
@@ -60,8 +59,6 @@ pub(crate) struct Shared {
     pub(crate) all_here: AtomicBool,
     pub(crate) listing: Listing,
     pub(crate) trees: Trees,
-    /// When the store last made the bus refuse an event.
-    pub(crate) refused_at: Lock<Option<Instant>, place::Leaf>,
     pub(crate) stop: CancellationToken,
     /// Whether `stop` is cancelled. A publish reads this, because the token has a lock.
     stopped: AtomicBool,
@@ -75,7 +72,7 @@ pub(crate) struct Shared {
     boot: String,
     /// Counts removals. A task that is created after a removal may be the removed task again,
     /// and must not continue its numbers.
-    removals: AtomicU64,
+    pub(crate) removals: AtomicU64,
     epoch: Lock<(u64, Epoch), place::Leaf>,
 }
 
@@ -98,27 +95,30 @@ impl Shared {
         if let Some(store) = &store {
             store.charge_to(ledger.own());
         }
+        // The times of leases count from here.
+        let started = Instant::now();
+        let shared_store = store.as_ref().filter(|_| interest.is_some());
+        let keeps_leases = shared_store.is_some_and(|store| store.keeps_leases());
         Arc::new(Self {
-            trees: Trees::new(ledger.own()),
+            trees: Trees::new(ledger.own(), interest.is_none()),
             ledger,
             tasks: Arc::default(),
             fanout: Arc::new(Fanout::default()),
             counters,
-            leases: Leases::default(),
-            handlers: Lock::default(),
+            leases: Leases::new(started, keeps_leases),
+            handlers: Handlers::default(),
             store,
             interest,
-            mirroring: tokio::sync::Semaphore::new(mirror::AT_A_TIME),
+            mirroring: tokio::sync::Semaphore::new(incoming::AT_A_TIME),
             behind: behind.then(|| Behind::new(limits.tasks)),
             framing: config.framing.map(OnceLock::from).unwrap_or_default(),
             config,
             ready: Ready::default(),
-            started: Instant::now(),
+            started,
             started_at,
             room: Room::default(),
             all_here: AtomicBool::new(true),
             listing: Listing::default(),
-            refused_at: Lock::default(),
             stop: CancellationToken::new(),
             stopped: AtomicBool::new(false),
             closing: CancellationToken::new(),
@@ -148,117 +148,13 @@ impl Shared {
         &self.runtime
     }
 
-    pub(crate) fn lock_handlers(&self) -> Guard<'_, Handlers, place::Handlers> {
-        self.handlers.lock()
-    }
-
-    /// Reads an event's data, and makes the checks that involve no task.
-    pub(crate) fn read(&self, event: &NewEvent) -> Result<Payload, PublishError> {
-        let read = payload_of(event, self.config.max_event_bytes);
-        let checked = read.and_then(|payload| self.check_schema(&payload).map(|()| payload));
-        checked.inspect_err(|error| self.note_refusal(error))
-    }
-
-    fn note_refusal(&self, error: &PublishError) {
+    /// Counts an event that was refused.
+    pub(crate) fn note_refusal(&self, error: &PublishError) {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
         if matches!(error, PublishError::Unavailable(_)) {
             // A producer whose events are refused for this reason is not silent.
-            self.note_refused();
+            self.leases.note_refused();
         }
-    }
-
-    /// Publishes an event on a bus with a store. The store gets the event first, or later.
-    pub(crate) async fn publish_prepared(
-        self: &Arc<Self>,
-        task_id: &TaskId,
-        prepared: Prepared,
-    ) -> Result<Published, PublishError> {
-        self.check_shared_tree(task_id, &prepared).await?;
-        if let Some(store) = self.writes_through() {
-            let mut answers = self
-                .publish_all(store, task_id, vec![Arc::new(prepared)])
-                .await;
-            return answers.pop().unwrap_or(Err(PublishError::Closed));
-        }
-        loop {
-            self.ready_behind(task_id, &prepared)
-                .await
-                .inspect_err(|error| self.note_refusal(error))?;
-            if let Some(published) = self.publish_present(task_id, &prepared, Instant::now()) {
-                return published;
-            }
-        }
-    }
-
-    /// Publishes events to one task, in order, if the store gets events first.
-    pub(crate) async fn publish_all(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        task_id: &TaskId,
-        events: Vec<Arc<Prepared>>,
-    ) -> Vec<Result<Published, PublishError>> {
-        let refusal = if self.is_stopped() {
-            Some(PublishError::Closed)
-        } else {
-            (!store.is_available()).then(unavailable)
-        };
-        let answers = match refusal {
-            Some(error) => vec![Err(error); events.len()],
-            None => self.publish_through(store, task_id, &events).await,
-        };
-        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-            self.note_refusal(error);
-        }
-        answers
-    }
-
-    /// Waits until the bus can accept an event that will be saved later.
-    async fn ready_behind(
-        self: &Arc<Self>,
-        task_id: &TaskId,
-        prepared: &Prepared,
-    ) -> Result<(), PublishError> {
-        if self.is_stopped() {
-            return Err(PublishError::Closed);
-        }
-        let (Some(store), Some(behind)) = (&self.store, &self.behind) else {
-            return Ok(());
-        };
-        if !store.is_available() || !behind.room(&**store).await {
-            return Err(unavailable());
-        }
-        let read = match self.fetch_own(task_id).await {
-            Ok(_) => self.read_ids_for(task_id, prepared).await,
-            Err(error) => Err(error),
-        };
-        read.map_err(|error| PublishError::Unavailable(Arc::new(error)))
-    }
-
-    /// Publishes an event that memory gets first. A store may get it later.
-    pub(crate) fn publish_alone(
-        self: &Arc<Self>,
-        task_id: &TaskId,
-        prepared: &Prepared,
-        now: Instant,
-    ) -> Result<Published, PublishError> {
-        let published = self.publish_present(task_id, prepared, now);
-        // Without a store no task is absent.
-        published.unwrap_or_else(|| Err(PublishError::Closed))
-    }
-
-    /// Publishes an event to a task in memory. Returns `None` if the task must first be read
-    /// from the store.
-    fn publish_present(
-        self: &Arc<Self>,
-        task_id: &TaskId,
-        prepared: &Prepared,
-        now: Instant,
-    ) -> Option<Result<Published, PublishError>> {
-        let result = self.publish_in_memory(task_id, prepared, now);
-        if let Some(Err(error)) = &result {
-            self.note_refusal(error);
-        }
-        result
     }
 
     /// Stops the bus's own tasks, and refuses publishes from now on.
@@ -267,57 +163,16 @@ impl Shared {
         self.stop.cancel();
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    fn publish_in_memory(
-        self: &Arc<Self>,
-        task_id: &TaskId,
-        prepared: &Prepared,
-        now: Instant,
-    ) -> Option<Result<Published, PublishError>> {
-        if self.is_stopped() {
-            return Some(Err(PublishError::Closed));
-        }
-        loop {
-            let task = self.task_or_absent(task_id);
-            if task.is_absent() {
-                return None;
-            }
-            let result = self.append(&task, &mut task.lock_rules(), prepared, now);
-            match result {
-                Ok(published) => {
-                    task.topic().announce_since(now);
-                    self.keep_to_limit();
-                    return Some(Ok(published));
-                }
-                Err(Refused::Answer(answer)) => {
-                    if answer.is_err() {
-                        self.forget_if_unused(&task);
-                    }
-                    return Some(answer);
-                }
-                Err(Refused::Removed) => {}
-            }
-        }
-    }
-
-    /// Reads the ids of a task's events from the store, if this event has an id and they are not
-    /// known.
-    async fn read_ids_for(&self, task_id: &TaskId, prepared: &Prepared) -> Result<(), StoreError> {
-        let Some(store) = &self.store else {
-            return Ok(());
-        };
-        if prepared.event.event_id.is_none() {
-            return Ok(());
-        }
-        match self.tasks.get(task_id) {
-            Some(task) if task.cold.load(Ordering::SeqCst) => {
-                let _turn = task.commit.lock().await;
-                self.read_ids(store, &task).await
-            }
-            _ => Ok(()),
+    /// Returns how long a parent must wait for its next update, if other nodes publish updates
+    /// too.
+    pub(crate) fn update_pause(&self, parent: &TaskSnapshot) -> Duration {
+        match &self.interest {
+            Some(_) => update::pause_left(parent, self.config.clock.now()),
+            None => Duration::ZERO,
         }
     }
 
@@ -343,6 +198,65 @@ impl Shared {
         }
     }
 
+    /// Returns the store, if only this bus uses it.
+    pub(crate) fn own_store(&self) -> Option<&Arc<dyn Store>> {
+        self.store.as_ref().filter(|_| self.interest.is_none())
+    }
+
+    /// Returns the bus's own store, if it has tasks that are not in memory.
+    pub(crate) fn shelf(&self) -> Option<&Arc<dyn Store>> {
+        let own = self.own_store();
+        own.filter(|_| !self.all_here.load(Ordering::SeqCst))
+    }
+
+    /// Returns whether the bus's own store has a task.
+    pub(crate) fn is_stored(&self, task_id: &TaskId) -> bool {
+        let store = self.own_store();
+        store.is_some_and(|store| store.has(task_id))
+    }
+
+    /// Returns the store, if nodes share it and it keeps the time of leases for all of them.
+    pub(crate) fn lease_keeper(&self) -> Option<&Arc<dyn Store>> {
+        self.interest.as_ref()?;
+        self.store.as_ref().filter(|store| store.keeps_leases())
+    }
+
+    /// Applies the limits of a log after a change. The caller mirrors the log.
+    pub(crate) fn trim(&self, log: &mut Log) {
+        let dropped = log.trim(&self.config.log_limits);
+        if dropped > 0 {
+            self.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the account that pays for a publisher's task.
+    pub(crate) fn payer<'a>(&'a self, account: Option<&'a Account>) -> &'a Account {
+        account.unwrap_or(self.ledger.own())
+    }
+
+    /// Notes the oldest event in the store, if the store knows it.
+    pub(crate) fn note_first(&self, log: &mut Log, task_id: &TaskId) {
+        let first = self.store.as_ref().and_then(|store| store.first(task_id));
+        if let Some(first) = first {
+            log.set_stored_first(first.get());
+        }
+    }
+
+    /// Converts a past time of day to an instant. Returns the earliest possible instant if the
+    /// time is too long ago.
+    ///
+    /// The result is limited by twice the time since the bus began. A clock that jumps forward
+    /// must not make every task look old.
+    pub(crate) fn instant_of(&self, at: Timestamp) -> Instant {
+        let passed = 2 * self.started.elapsed().as_millis();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let most = self.started_at.as_millis().saturating_add(passed);
+        let now = self.config.clock.now().as_millis().min(most);
+        let age = Duration::from_millis(now.saturating_sub(at.as_millis()));
+        let now = Instant::now();
+        now.checked_sub(age).unwrap_or(now)
+    }
+
     pub(crate) async fn tell_others(&self, announcement: Announcement) {
         let Some(broker) = &self.config.broker else {
             return;
@@ -353,73 +267,12 @@ impl Shared {
         }
     }
 
-    pub(crate) fn task_or_new(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
-        let task = self.task_or_absent(task_id);
-        if task.is_absent() {
-            self.spawn_fill(&task);
-        }
-        task
-    }
-
-    /// Returns the task with this id. If the task is absent, the caller has it read.
-    pub(crate) fn task_or_absent(self: &Arc<Self>, task_id: &TaskId) -> Arc<Task> {
-        let make = || self.new_task(task_id, self.ledger.own());
-        self.get_or_insert(task_id, make).0
-    }
-
-    /// Returns the task, and whether it is new. `make` creates a new task.
-    pub(crate) fn get_or_insert(
-        &self,
-        task_id: &TaskId,
-        make: impl FnOnce() -> Arc<Task>,
-    ) -> (Arc<Task>, bool) {
-        let inserted = self.tasks.get_or_insert(task_id, make);
-        if let Some(appeared) = inserted.appeared {
-            self.fanout.appeared(appeared);
-        }
-        (inserted.task, inserted.new)
-    }
-
     pub(crate) fn unwatch_pattern(&self, id: PatternId) {
         self.tasks.unwatch(id, || {
             if let Some(interest) = &self.interest {
                 interest.watch_new(false);
             }
         });
-    }
-
-    /// Returns the task with this id. A new task is charged to `account`.
-    pub(crate) fn task_for(
-        self: &Arc<Self>,
-        account: &Account,
-        task_id: &TaskId,
-    ) -> Result<Arc<Task>, OverLimit> {
-        if let Some(task) = self.tasks.get(task_id) {
-            return Ok(task);
-        }
-        // Checks the limit. The task has its own charge as soon as it is created.
-        let _room = account.charge(Kind::Undeclared, crate::defaults::TASK_BYTES as u64)?;
-        let make = || self.new_task(task_id, account);
-        let task = self.get_or_insert(task_id, make).0;
-        if task.is_absent() {
-            self.spawn_fill(&task);
-        }
-        Ok(task)
-    }
-
-    pub(crate) fn new_task(&self, task_id: &TaskId, account: &Account) -> Arc<Task> {
-        let mut log = Log::new(Some(task_id.clone()), self.epoch());
-        if self.behind.is_some() {
-            log.set_saved(0);
-            log.outputs.track();
-        }
-        log.charge_to(account);
-        let interest = self.interest.as_ref();
-        let interest = interest.map(|interest| (task_id.clone(), Arc::clone(interest)));
-        let topic = Topic::of_interest(log, Arc::clone(&self.fanout), interest);
-        let task = Task::new(task_id.clone(), topic, account, Instant::now());
-        task.absent.store(self.is_stored(task_id), Ordering::SeqCst);
-        task
     }
 
     /// Returns the epoch for logs that are created now.
@@ -437,41 +290,6 @@ impl Shared {
         epoch.1.clone()
     }
 
-    /// Ends a task's life. The task leaves the registry, or starts again at offset 0 if it is
-    /// watched.
-    pub(crate) fn discard(&self, task: &Arc<Task>) {
-        self.discard_if(task, |_| true);
-        self.forget_empty(task);
-    }
-
-    /// Ends a task's life if `still` holds under its rules. No event can come between the
-    /// decision and the end. The task stays in the registry. The caller forgets it when the
-    /// store has forgotten it.
-    pub(crate) fn discard_if(&self, task: &Arc<Task>, still: impl FnOnce(&Rules) -> bool) -> bool {
-        {
-            let mut rules = task.lock_rules();
-            if !still(&rules) {
-                return false;
-            }
-            self.removals.fetch_add(1, Ordering::SeqCst);
-            self.counters.removed.fetch_add(1, Ordering::Relaxed);
-            self.displace(&mut rules);
-            self.forget_kin(task);
-            self.relist(task, &mut rules, None);
-            rules.reset(Instant::now());
-            self.schedule_lease(task, &mut rules);
-            task.cold.store(false, Ordering::SeqCst);
-            let mut log = task.topic().lock();
-            if let Some(behind) = &self.behind {
-                behind.settle(log.waiting());
-            }
-            log.reset(self.epoch(), ResetReason::Removed);
-            task.topic().mirror(&mut log);
-        }
-        task.topic().announce();
-        true
-    }
-
     /// Runs work to its end, even if the caller drops the returned future.
     pub(crate) async fn to_its_end<T: Send + 'static>(
         &self,
@@ -484,50 +302,11 @@ impl Shared {
         });
         result.await.ok()
     }
-
-    /// Forgets a task without events, without a publisher, and without a watcher that keeps it.
-    pub(crate) fn forget_if_unused(&self, task: &Arc<Task>) {
-        // A publisher with the turn may have stored its event already. If the task left now, the
-        // publisher would publish the event twice.
-        if let Ok(_turn) = task.commit.try_lock() {
-            self.forget_empty(task);
-        }
-    }
-
-    pub(crate) fn forget_empty(&self, task: &Arc<Task>) {
-        if task.is_declared() || task.topic().keeper_count() > 0 {
-            return;
-        }
-        let removed = self.tasks.remove_if(task.id(), |known| {
-            if !Arc::ptr_eq(known, task) {
-                return false;
-            }
-            let mut log = task.topic().lock();
-            // The first watcher inserts its entry under this lock, so the count is correct here.
-            if log.closed || log.head() > 0 || task.topic().keeper_count() > 0 {
-                return false;
-            }
-            log.closed = true;
-            task.topic().mirror(&mut log);
-            true
-        });
-        if removed {
-            // Followers look a last time and detach.
-            task.topic().announce();
-        }
-    }
 }
 
 fn fresh_epoch() -> Epoch {
     let text = &uuid::Uuid::new_v4().simple().to_string()[..12];
     Epoch::new(text).expect("hexadecimal digits are a valid epoch")
-}
-
-fn unavailable() -> PublishError {
-    let cause = StoreError::Unavailable(
-        "the store accepts no events at the moment. Publishing resumes without your help".into(),
-    );
-    PublishError::Unavailable(Arc::new(cause))
 }
 
 fn epoch_text(boot: &str, removals: u64) -> Epoch {

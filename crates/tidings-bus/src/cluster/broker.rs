@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use tidings_protocol::{Epoch, Offset, TaskId};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::cluster::interest::Interest;
 use crate::store::StoredEvent;
 
 /// The notice that a task's log has grown.
@@ -75,6 +74,41 @@ pub trait Broker: Send + Sync + 'static {
     fn interest(&self) -> Option<Arc<dyn Interest>> {
         None
     }
+}
+
+/// The part of a [`Broker`](crate::Broker) that sends a node the notices of some tasks only.
+///
+/// A bus with such a broker reads a task from the store when a caller asks for it. It receives
+/// notices of the task while the task has a watcher on this node, and forgets the task some
+/// time later. A bus without such a broker takes in every task of the store.
+#[async_trait]
+pub trait Interest: Send + Sync + 'static {
+    /// Adds a watcher of this node to a task. Never blocks. When the broker has applied the
+    /// call, it sends a [`Notice::Grown`](crate::Notice::Grown), so that the bus reads earlier
+    /// events. Calls are counted: each call needs one [`unwatch`](Self::unwatch).
+    fn watch(&self, task_id: &TaskId);
+
+    /// Removes one watcher of this node from a task.
+    fn unwatch(&self, task_id: &TaskId);
+
+    /// Returns whether notices of this task arrive at the moment.
+    fn is_watching(&self, task_id: &TaskId) -> bool;
+
+    /// Sets whether this node receives notices of new tasks. It needs them while it has a
+    /// watcher of a pattern.
+    fn watch_new(&self, wanted: bool);
+
+    /// Sets whether this node receives notices of tasks that name a parent. It needs them while
+    /// it has a watcher of a tree. The default does nothing, for nodes without trees.
+    fn watch_children(&self, _wanted: bool) {}
+
+    /// Returns up to `limit` task ids that begin with `prefix`, in order, after `after`.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, BrokerError>;
 }
 
 /// The broker within one process. Buses with the same `LocalBroker` receive each other's

@@ -12,7 +12,7 @@ use crate::config::BusConfig;
 use crate::deliver::delivery::Delivery;
 use crate::deliver::filter::Filter;
 use crate::deliver::subscription::Subscription;
-use crate::publish::append::{PublishError, Published};
+use crate::publish::error::{PublishError, Published};
 use crate::store::Store;
 
 /// The longest time that any step may take.

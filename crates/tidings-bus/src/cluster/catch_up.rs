@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_protocol::{
-    Epoch, Event, EventType, ItemId, Lease, Offset, Payload, ResetReason, TaskId, TaskSnapshot,
-    Timestamp,
+    Epoch, Event, EventType, Lease, Offset, Payload, ResetReason, TaskId, TaskSnapshot,
 };
 use tokio::time::Instant;
 
-use crate::deliver::cold::finished;
-use crate::log::{Appended, Framing, Log, Outputs};
-use crate::publish::append::{opens_new_run, output_of};
+use crate::log::{Log, Outputs};
+use crate::publish::prepared::opens_new_run;
 use crate::shared::Shared;
+use crate::store::line::{decode, line_of};
 use crate::store::{Store, StoreError, StoredEvent, StoredRules, StoredTask};
 use crate::tasks::eviction::Lane;
-use crate::tasks::listing::Listed;
-use crate::tasks::task::{Rules, Task};
+use crate::tasks::life;
+use crate::tasks::listed::Listed;
+use crate::tasks::task::{Rules, Task, finished, state_of};
 
 /// Bytes read from a store at a time.
 const READ_BYTES: usize = 256 * 1024;
@@ -76,381 +76,317 @@ impl Loaded {
     }
 }
 
-/// One encoded event that will be written into a log.
-pub(crate) struct Line {
-    pub(crate) offset: Offset,
-    pub(crate) json: Arc<[u8]>,
-    /// The place of `data` in the encoded event.
-    pub(crate) data: (usize, usize),
-    pub(crate) event_type: EventType,
-    /// The output of an `output_delta`. `None` for other events.
-    pub(crate) output: Option<ItemId>,
-    pub(crate) at: Timestamp,
-}
-
-impl Line {
-    /// Appends the event to a log.
-    pub(crate) fn lay_down(self, log: &mut Log, framing: &Framing) {
-        log.append(
-            framing,
-            |_, text| {
-                text.extend_from_slice(&self.json);
-                Appended {
-                    event_type: self.event_type,
-                    timestamp: self.at,
-                    data: self.data,
-                    output: self.output,
-                }
-            },
-            &mut Vec::new(),
-        );
-    }
-}
-
-impl Shared {
-    pub(crate) fn lay_down(&self, log: &mut Log, line: Line) {
-        line.lay_down(log, self.framing());
-        self.trim(log);
-    }
-
-    /// Takes in the events that the store has and this node does not have. The caller holds the
-    /// task's turn. The task may have left the registry in the meantime.
-    pub(crate) async fn catch_up(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        task: &Arc<Task>,
-    ) -> Result<(), StoreError> {
-        loop {
-            let Some(stored) = store.find(task.id()).await? else {
-                if task.is_declared() {
-                    // Another node has removed the task.
-                    self.discard(task);
-                }
+/// Takes in the events that the store has and this node does not have. The caller holds the
+/// task's turn. The task may have left the registry in the meantime.
+pub(crate) async fn catch_up(
+    shared: &Arc<Shared>,
+    store: &Arc<dyn Store>,
+    task: &Arc<Task>,
+) -> Result<(), StoreError> {
+    loop {
+        let Some(stored) = store.find(task.id()).await? else {
+            if task.is_declared() {
+                // Another node has removed the task.
+                life::discard(shared, task);
+            }
+            return Ok(());
+        };
+        let (epoch, from) = {
+            let log = task.topic().lock();
+            (log.epoch().clone(), log.head_offset().next())
+        };
+        let head = stored.snapshot.offset;
+        match next_step((&epoch, from), (&stored.snapshot.epoch, stored.first, head)) {
+            Next::Done => {
+                // These are the rules after the newest event, which is here.
+                let mut rules = task.lock_rules();
+                take_rules(shared, task, &mut rules, stored.rules);
                 return Ok(());
-            };
-            let (epoch, from) = {
-                let log = task.topic().lock();
-                (log.epoch().clone(), log.head_offset().next())
-            };
-            let head = stored.snapshot.offset;
-            match next_step((&epoch, from), (&stored.snapshot.epoch, stored.first, head)) {
-                Next::Done => {
-                    // These are the rules after the newest event, which is here.
-                    let mut rules = task.lock_rules();
-                    self.take_rules(task, &mut rules, stored.rules);
-                    return Ok(());
-                }
-                Next::Reload => {
-                    let Some(loaded) = self.load(store, task.id()).await? else {
-                        continue;
-                    };
-                    let current = loaded.rules.is_some();
-                    self.install(task, loaded);
-                    task.topic().announce();
-                    if current || task.topic().is_closed() {
-                        return Ok(());
-                    }
-                    // Another node has published during the read, so the rules are still missing.
-                }
-                Next::WentBack => {
-                    // The store's head is behind the delivered events, in the same epoch. The
-                    // bus must not assign these offsets again.
-                    tracing::warn!(task_id = %task.id(), %head, "the store has lost events of a task; it starts over");
-                    store.remove(task.id()).await?;
-                    self.discard(task);
-                    return Ok(());
-                }
-                Next::Read => {}
             }
-            let events = store.read(task.id(), from, READ_BYTES).await?;
-            if events.first().is_none_or(|event| event.offset != from) {
-                // The store has trimmed the events since. The next look sees a later first
-                // offset.
-                if events.is_empty() || events[0].offset < from {
-                    return Ok(());
-                }
-                continue;
-            }
-            // The events belong to this epoch only if the task still had this epoch when they
-            // were read.
-            let still = store.find(task.id()).await?;
-            if still.is_some_and(|still| still.snapshot.epoch == epoch) {
-                let events = events.into_iter().map(|event| (epoch.clone(), event));
-                self.take_in_events(task, events.collect());
-                let (closed, moved) = {
-                    let log = task.topic().lock();
-                    (log.closed, log.head_offset().next() != from)
+            Next::Reload => {
+                let Some(loaded) = load(shared, store, task.id()).await? else {
+                    continue;
                 };
-                if closed {
-                    // The task has left the registry. The next lookup reads it again.
+                let current = loaded.rules.is_some();
+                install(shared, task, loaded);
+                task.topic().announce();
+                if current || task.topic().is_closed() {
                     return Ok(());
                 }
-                if !moved {
-                    // For example, a newer node wrote the event. Reading it again would fail
-                    // again, for ever, and would hold the task's turn.
-                    let what = format!("event {from} of {} cannot be read", task.id());
-                    return Err(StoreError::Unavailable(what.into()));
-                }
+                // Another node has published during the read, so the rules are still missing.
             }
-        }
-    }
-
-    /// Takes in events from a notice or from the store. The caller holds the task's turn.
-    /// Returns false if an event before one of them is missing.
-    pub(crate) fn take_in_events(
-        self: &Arc<Self>,
-        task: &Arc<Task>,
-        events: Vec<(Epoch, StoredEvent)>,
-    ) -> bool {
-        let mut complete = true;
-        let mut taken = false;
-        let mut rules = task.lock_rules();
-        let mut log = task.topic().lock();
-        if log.closed {
-            return true;
-        }
-        for (epoch, stored) in events {
-            let next = log.head_offset().next();
-            if epoch == *log.epoch() && stored.offset < next {
-                continue;
+            Next::WentBack => {
+                // The store's head is behind the delivered events, in the same epoch. The
+                // bus must not assign these offsets again.
+                tracing::warn!(task_id = %task.id(), %head, "the store has lost events of a task; it starts over");
+                store.remove(task.id()).await?;
+                life::discard(shared, task);
+                return Ok(());
             }
-            let decoded = decode(&stored);
-            let (true, Ok((event, payload))) =
-                (epoch == *log.epoch() && stored.offset == next, decoded)
-            else {
-                complete = false;
-                break;
+            Next::Read => {}
+        }
+        let events = store.read(task.id(), from, READ_BYTES).await?;
+        if events.first().is_none_or(|event| event.offset != from) {
+            // The store has trimmed the events since. The next look sees a later first
+            // offset.
+            if events.is_empty() || events[0].offset < from {
+                return Ok(());
+            }
+            continue;
+        }
+        // The events belong to this epoch only if the task still had this epoch when they
+        // were read.
+        let still = store.find(task.id()).await?;
+        if still.is_some_and(|still| still.snapshot.epoch == epoch) {
+            let events = events.into_iter().map(|event| (epoch.clone(), event));
+            take_in_events(shared, task, events.collect());
+            let (closed, moved) = {
+                let log = task.topic().lock();
+                (log.closed, log.head_offset().next() != from)
             };
-            // Taken out of the log. A copy of the state for each event would cost more than the event.
-            let mut snapshot = log
-                .snapshot
-                .take()
-                .unwrap_or_else(|| snapshot_of(task.id(), &log));
-            let new_run = opens_new_run(&snapshot);
-            Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
-            let limits = self.config.output_limits;
-            log.outputs.take((&payload, event.offset), new_run, limits);
-            if let Some(lease) = &mut rules.lease {
-                let now = self.started.elapsed();
-                match &event.event_type {
-                    // Another node has reported the stall. The time until the loss begins.
-                    EventType::TaskStalled => *lease = Lease::resume(lease.duration(), now, true),
-                    kind if kind.is_sign_of_life() => lease.renew(now),
-                    _ => {}
-                }
+            if closed {
+                // The task has left the registry. The next lookup reads it again.
+                return Ok(());
             }
-            self.take_in(&mut rules, &mut log, event, &payload, stored.json);
-            log.snapshot = Some(snapshot);
-            taken = true;
-        }
-        if taken {
-            rules.outdated = true;
-            rules.touched = Instant::now();
-            rules.finished = finished(&log, rules.touched);
-            if rules.finished.is_some() {
-                rules.lease = None;
-                self.schedule_lease(task, &mut rules);
+            if !moved {
+                // For example, a newer node wrote the event. Reading it again would fail
+                // again, for ever, and would hold the task's turn.
+                let what = format!("event {from} of {} cannot be read", task.id());
+                return Err(StoreError::Unavailable(what.into()));
             }
-            task.topic().mirror(&mut log);
         }
-        drop(log);
-        if taken {
-            rules.recount();
-            let listed = Listed::of(&task.snapshot());
-            self.relist(task, &mut rules, Some(listed));
-            let lane = Lane::of(rules.finished.is_some(), true);
-            self.place(task, &mut rules, lane);
-        }
-        drop(rules);
-        if taken {
-            task.topic().announce();
-        }
-        complete
     }
+}
 
-    /// Reads a task from the store. Returns `None` if the store does not have it.
-    pub(crate) async fn load(
-        &self,
-        store: &Arc<dyn Store>,
-        task_id: &TaskId,
-    ) -> Result<Option<Loaded>, StoreError> {
-        let Some(mut stored) = store.find(task_id).await? else {
-            return Ok(None);
+/// Takes in events from a notice or from the store. The caller holds the task's turn.
+/// Returns false if an event before one of them is missing.
+pub(crate) fn take_in_events(
+    shared: &Arc<Shared>,
+    task: &Arc<Task>,
+    events: Vec<(Epoch, StoredEvent)>,
+) -> bool {
+    let mut complete = true;
+    let mut taken = false;
+    let mut rules = task.lock_rules();
+    let mut log = task.topic().lock();
+    if log.closed {
+        return true;
+    }
+    for (epoch, stored) in events {
+        let next = log.head_offset().next();
+        if epoch == *log.epoch() && stored.offset < next {
+            continue;
+        }
+        let decoded = decode(&stored);
+        let (true, Ok((event, payload))) =
+            (epoch == *log.epoch() && stored.offset == next, decoded)
+        else {
+            complete = false;
+            break;
         };
-        loop {
-            let loaded = self.load_from(store, &stored).await?;
-            // The events belong to this epoch only if the task still has this epoch.
-            match store.find(task_id).await? {
-                None => return Ok(None),
-                Some(still) if still.snapshot.epoch == stored.snapshot.epoch => {
-                    return Ok(Some(loaded));
-                }
-                Some(other) => stored = other,
+        // Taken out of the log. A copy of the state for each event would cost more than the event.
+        let mut snapshot = log
+            .snapshot
+            .take()
+            .unwrap_or_else(|| state_of(task.id(), &log));
+        let new_run = opens_new_run(&snapshot);
+        Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
+        let limits = shared.config.output_limits;
+        log.outputs.take((&payload, event.offset), new_run, limits);
+        if let Some(lease) = &mut rules.lease {
+            let now = shared.started.elapsed();
+            match &event.event_type {
+                // Another node has reported the stall. The time until the loss begins.
+                EventType::TaskStalled => *lease = Lease::resume(lease.duration(), now, true),
+                kind if kind.is_sign_of_life() => lease.renew(now),
+                _ => {}
             }
         }
+        take_in(shared, &mut rules, &mut log, event, &payload, stored.json);
+        log.snapshot = Some(snapshot);
+        taken = true;
     }
-
-    async fn load_from(
-        &self,
-        store: &Arc<dyn Store>,
-        stored: &StoredTask,
-    ) -> Result<Loaded, StoreError> {
-        let mut snapshot = TaskSnapshot::clone(&stored.snapshot);
-        let mut outputs = Outputs::default();
-        outputs.seed(stored.outputs.clone(), &snapshot);
-        let mut events = VecDeque::new();
-        let mut bytes = 0;
-        let mut from = stored.first;
-        loop {
-            let page = store.read(&snapshot.task_id, from, READ_BYTES).await?;
-            let Some(last) = page.last() else { break };
-            from = last.offset.next();
-            for stored in page {
-                let (event, payload) = decode(&stored)?;
-                if event.offset > snapshot.offset {
-                    // The event came after the state was read.
-                    let new_run = snapshot.status.is_terminal();
-                    let limits = self.config.output_limits;
-                    outputs.take((&payload, event.offset), new_run, limits);
-                    snapshot.apply(&payload, event.offset, event.timestamp);
-                }
-                bytes += stored.json.len();
-                events.push_back((event, payload, stored.json));
-            }
-            // The log applies its own limits. This limit bounds the events that are read here.
-            while bytes > self.config.log_limits.max_bytes
-                && events.len() > 1
-                && let Some((_, _, json)) = events.pop_front()
-            {
-                bytes -= json.len();
-            }
-        }
-        let same = snapshot.offset == stored.snapshot.offset;
-        Ok(Loaded {
-            next: from,
-            rules: same.then(|| stored.rules.clone()),
-            snapshot: Some(snapshot),
-            outputs,
-            events,
-        })
-    }
-
-    /// Replaces a task's log by a task that was read from the store. The whole log becomes
-    /// visible at once, so that a new subscriber gets a snapshot that matches the head.
-    pub(crate) fn install(&self, task: &Arc<Task>, loaded: Loaded) {
-        let Some(snapshot) = loaded.snapshot else {
-            return;
-        };
-        let first = loaded.events.front();
-        let first = first.map_or(loaded.next, |(event, _, _)| event.offset);
-        let mut rules = task.lock_rules();
-        let mut log = task.topic().lock();
-        if log.closed {
-            return;
-        }
-        if *log.epoch() == snapshot.epoch {
-            log.trim_all();
-        } else {
-            rules.reset(Instant::now());
-            if log.head() == 0 {
-                log.adopt(snapshot.epoch.clone());
-            } else {
-                log.reset(snapshot.epoch.clone(), ResetReason::EpochChanged);
-            }
-        }
-        let mut snapshot = snapshot;
-        snapshot.count_bytes();
-        log.resume(snapshot.epoch.clone(), first.get(), snapshot.clone());
-        log.outputs = loaded.outputs;
-        for (event, payload, json) in loaded.events {
-            self.take_in(&mut rules, &mut log, event, &payload, json);
-        }
-        let listed = Listed::of(&snapshot);
-        log.snapshot = Some(Arc::new(snapshot));
+    if taken {
+        rules.outdated = true;
         rules.touched = Instant::now();
         rules.finished = finished(&log, rules.touched);
-        rules.outdated = true;
+        if rules.finished.is_some() {
+            rules.lease = None;
+            shared.leases.schedule(task, &mut rules);
+        }
         task.topic().mirror(&mut log);
-        let has_events = log.retained_events() > 0;
-        drop(log);
-        match loaded.rules {
-            Some(stored) => self.take_rules(task, &mut rules, stored),
-            None => self.schedule_lease(task, &mut rules),
-        }
+    }
+    drop(log);
+    if taken {
         rules.recount();
-        self.relist(task, &mut rules, Some(listed));
-        let lane = Lane::of(rules.finished.is_some(), has_events);
-        self.place(task, &mut rules, lane);
+        let listed = Listed::of(&task.snapshot());
+        life::relist(shared, task, &mut rules, Some(listed));
+        let lane = Lane::of(rules.finished.is_some(), true);
+        shared.room.place(task, &mut rules, lane);
     }
-
-    /// Takes in the rules that the store has, after the newest event here. The caller holds the
-    /// task's rules.
-    fn take_rules(&self, task: &Arc<Task>, rules: &mut Rules, stored: StoredRules) {
-        rules.outdated = false;
-        if stored.is_empty() {
-            // Nothing is known, or the store does not keep rules.
-            return;
-        }
-        rules.producers = stored.producers;
-        rules.starts = stored.starts;
-        let known = rules.lease.take();
-        let lease_ms = stored.lease_ms.filter(|_| rules.finished.is_none());
-        rules.lease = lease_ms.map(|lease_ms| {
-            let duration = Duration::from_millis(lease_ms);
-            let known = known.filter(|known| known.duration() == duration);
-            known.unwrap_or_else(|| {
-                let stalled = task.snapshot().stalled;
-                Lease::resume(duration, self.started.elapsed(), stalled)
-            })
-        });
-        rules.recount();
-        self.schedule_lease(task, rules);
+    drop(rules);
+    if taken {
+        task.topic().announce();
     }
+    complete
+}
 
-    fn take_in(
-        &self,
-        rules: &mut Rules,
-        log: &mut Log,
-        event: Event,
-        payload: &Payload,
-        json: Arc<[u8]>,
-    ) {
-        if let Some(id) = event.event_id.clone() {
-            let max = self.config.idempotency_ids;
-            rules.ids.remember(id, event.offset, Instant::now(), max);
+/// Reads a task from the store. Returns `None` if the store does not have it.
+pub(crate) async fn load(
+    shared: &Shared,
+    store: &Arc<dyn Store>,
+    task_id: &TaskId,
+) -> Result<Option<Loaded>, StoreError> {
+    let Some(mut stored) = store.find(task_id).await? else {
+        return Ok(None);
+    };
+    loop {
+        let loaded = load_from(shared, store, &stored).await?;
+        // The events belong to this epoch only if the task still has this epoch.
+        match store.find(task_id).await? {
+            None => return Ok(None),
+            Some(still) if still.snapshot.epoch == stored.snapshot.epoch => {
+                return Ok(Some(loaded));
+            }
+            Some(other) => stored = other,
         }
-        if event.event_type == EventType::TaskStarted {
-            rules.starts.note(event.offset);
-        }
-        self.lay_down(log, line_of(event, payload, json));
     }
 }
 
-pub(crate) fn snapshot_of(task_id: &TaskId, log: &Log) -> Arc<TaskSnapshot> {
-    log.snapshot
-        .clone()
-        .unwrap_or_else(|| Arc::new(TaskSnapshot::new(task_id.clone(), log.epoch().clone())))
-}
-
-pub(crate) fn decode(stored: &StoredEvent) -> Result<(Event, Payload), StoreError> {
-    let event: Event = serde_json::from_slice(&stored.json)
-        .map_err(|error| StoreError::Unavailable(error.into()))?;
-    let payload = Payload::of(&event).map_err(|error| StoreError::Unavailable(error.into()))?;
-    Ok((event, payload))
-}
-
-pub(crate) fn line_of(event: Event, payload: &Payload, json: Arc<[u8]>) -> Line {
-    // `data` is the last field, so it ends one byte before the end of the object.
-    let end = json.len() - 1;
-    let start = end - event.data.as_str().len();
-    Line {
-        offset: event.offset,
-        json,
-        data: (start, end),
-        output: output_of(payload),
-        event_type: event.event_type,
-        at: event.timestamp,
+async fn load_from(
+    shared: &Shared,
+    store: &Arc<dyn Store>,
+    stored: &StoredTask,
+) -> Result<Loaded, StoreError> {
+    let mut snapshot = TaskSnapshot::clone(&stored.snapshot);
+    let mut outputs = Outputs::default();
+    outputs.seed(stored.outputs.clone(), &snapshot);
+    let mut events = VecDeque::new();
+    let mut bytes = 0;
+    let mut from = stored.first;
+    loop {
+        let page = store.read(&snapshot.task_id, from, READ_BYTES).await?;
+        let Some(last) = page.last() else { break };
+        from = last.offset.next();
+        for stored in page {
+            let (event, payload) = decode(&stored)?;
+            if event.offset > snapshot.offset {
+                // The event came after the state was read.
+                let new_run = snapshot.status.is_terminal();
+                let limits = shared.config.output_limits;
+                outputs.take((&payload, event.offset), new_run, limits);
+                snapshot.apply(&payload, event.offset, event.timestamp);
+            }
+            bytes += stored.json.len();
+            events.push_back((event, payload, stored.json));
+        }
+        // The log applies its own limits. This limit bounds the events that are read here.
+        while bytes > shared.config.log_limits.max_bytes
+            && events.len() > 1
+            && let Some((_, _, json)) = events.pop_front()
+        {
+            bytes -= json.len();
+        }
     }
+    let same = snapshot.offset == stored.snapshot.offset;
+    Ok(Loaded {
+        next: from,
+        rules: same.then(|| stored.rules.clone()),
+        snapshot: Some(snapshot),
+        outputs,
+        events,
+    })
+}
+
+/// Replaces a task's log by a task that was read from the store. The whole log becomes
+/// visible at once, so that a new subscriber gets a snapshot that matches the head.
+pub(crate) fn install(shared: &Shared, task: &Arc<Task>, loaded: Loaded) {
+    let Some(snapshot) = loaded.snapshot else {
+        return;
+    };
+    let first = loaded.events.front();
+    let first = first.map_or(loaded.next, |(event, _, _)| event.offset);
+    let mut rules = task.lock_rules();
+    let mut log = task.topic().lock();
+    if log.closed {
+        return;
+    }
+    if *log.epoch() == snapshot.epoch {
+        log.trim_all();
+    } else {
+        rules.reset(Instant::now());
+        if log.head() == 0 {
+            log.adopt(snapshot.epoch.clone());
+        } else {
+            log.reset(snapshot.epoch.clone(), ResetReason::EpochChanged);
+        }
+    }
+    let mut snapshot = snapshot;
+    snapshot.count_bytes();
+    log.resume(snapshot.epoch.clone(), first.get(), snapshot.clone());
+    log.outputs = loaded.outputs;
+    for (event, payload, json) in loaded.events {
+        take_in(shared, &mut rules, &mut log, event, &payload, json);
+    }
+    let listed = Listed::of(&snapshot);
+    log.snapshot = Some(Arc::new(snapshot));
+    rules.touched = Instant::now();
+    rules.finished = finished(&log, rules.touched);
+    rules.outdated = true;
+    task.topic().mirror(&mut log);
+    let has_events = log.retained_events() > 0;
+    drop(log);
+    match loaded.rules {
+        Some(stored) => take_rules(shared, task, &mut rules, stored),
+        None => shared.leases.schedule(task, &mut rules),
+    }
+    rules.recount();
+    life::relist(shared, task, &mut rules, Some(listed));
+    let lane = Lane::of(rules.finished.is_some(), has_events);
+    shared.room.place(task, &mut rules, lane);
+}
+
+/// Takes in the rules that the store has, after the newest event here. The caller holds the
+/// task's rules.
+fn take_rules(shared: &Shared, task: &Arc<Task>, rules: &mut Rules, stored: StoredRules) {
+    rules.outdated = false;
+    if stored.is_empty() {
+        // Nothing is known, or the store does not keep rules.
+        return;
+    }
+    rules.producers = stored.producers;
+    rules.starts = stored.starts;
+    let known = rules.lease.take();
+    let lease_ms = stored.lease_ms.filter(|_| rules.finished.is_none());
+    rules.lease = lease_ms.map(|lease_ms| {
+        let duration = Duration::from_millis(lease_ms);
+        let known = known.filter(|known| known.duration() == duration);
+        known.unwrap_or_else(|| {
+            let stalled = task.snapshot().stalled;
+            Lease::resume(duration, shared.started.elapsed(), stalled)
+        })
+    });
+    rules.recount();
+    shared.leases.schedule(task, rules);
+}
+
+fn take_in(
+    shared: &Shared,
+    rules: &mut Rules,
+    log: &mut Log,
+    event: Event,
+    payload: &Payload,
+    json: Arc<[u8]>,
+) {
+    if let Some(id) = event.event_id.clone() {
+        let max = shared.config.idempotency_ids;
+        rules.ids.remember(id, event.offset, Instant::now(), max);
+    }
+    if event.event_type == EventType::TaskStarted {
+        rules.starts.note(event.offset);
+    }
+    line_of(event, payload, json).lay_down(log, shared.framing());
+    shared.trim(log);
 }
 
 #[cfg(test)]

@@ -10,47 +10,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::broker::Notice;
+use crate::cluster::{catch_up, fetch, tell};
 use crate::shared::Shared;
 use crate::store::{Store, StoredEvent};
 use crate::tasks::task::Task;
-
-/// The most events of one task that wait to be taken in. If there are more, the bus reads the
-/// store.
-const PENDING_EVENTS: usize = 256;
-
-/// The most tasks that are taken in at the same time.
-pub(crate) const AT_A_TIME: usize = 64;
-
-/// News of one task that is not taken in yet.
-#[derive(Debug, Default)]
-pub(crate) struct Incoming {
-    events: Vec<(Epoch, StoredEvent)>,
-    /// True if the store must be read, even if the events seem complete.
-    look: bool,
-    working: bool,
-}
-
-impl Incoming {
-    /// Adds news. Returns true if the caller must start a worker for it.
-    fn note(&mut self, event: Option<(Epoch, StoredEvent)>) -> bool {
-        match event {
-            Some(event) if self.events.len() < PENDING_EVENTS => self.events.push(event),
-            _ => self.look = true,
-        }
-        !std::mem::replace(&mut self.working, true)
-    }
-
-    fn take(&mut self) -> Option<(Vec<(Epoch, StoredEvent)>, bool)> {
-        if self.events.is_empty() && !self.look {
-            *self = Self::default();
-            return None;
-        }
-        Some((
-            std::mem::take(&mut self.events),
-            std::mem::take(&mut self.look),
-        ))
-    }
-}
+use crate::tasks::{evict, life, shelf};
 
 /// Takes in the events that other nodes publish.
 pub(crate) async fn run(
@@ -76,16 +40,16 @@ pub(crate) async fn run(
                 epoch,
                 event,
             }) => note(&shared, &store, &task_id, Some((epoch, event))),
-            Some(Notice::Child { parent, child }) => shared.spawn_tell_child(parent, child),
+            Some(Notice::Child { parent, child }) => tell::spawn_tell_child(&shared, parent, child),
             Some(Notice::Lost) => {
                 for task in shared.tasks.page("", None, usize::MAX) {
                     if shared.interest.is_none() || task.topic().watcher_count() > 0 {
                         note(&shared, &store, task.id(), None);
                     }
                 }
-                shared.spawn_tell_children();
+                tell::spawn_tell_children(&shared);
                 for pattern in shared.tasks.patterns() {
-                    shared.spawn_fetch_matching(pattern);
+                    fetch::spawn_fetch_matching(&shared, pattern);
                 }
             }
         }
@@ -101,13 +65,13 @@ fn note(
     let known = shared.tasks.get(task_id);
     let task = match (known, &shared.interest) {
         (Some(task), _) => task,
-        (None, None) => shared.task_or_new(task_id),
+        (None, None) => shelf::task_or_new(shared, task_id),
         (None, Some(_)) => {
             // The task is new to this node. The node takes it in only if a pattern matches it.
             if shared.tasks.is_matched(task_id) {
                 let (shared, task_id) = (Arc::clone(shared), task_id.clone());
                 shared.clone().spawn(async move {
-                    if let Err(error) = shared.fetch(&task_id, None).await {
+                    if let Err(error) = fetch::fetch(&shared, &task_id, None).await {
                         tracing::debug!(%task_id, %error, "a new task could not be read");
                     }
                 });
@@ -134,9 +98,9 @@ async fn work(shared: Arc<Shared>, store: Arc<dyn Store>, task: Arc<Task>) {
         };
         let _one = shared.mirroring.acquire().await;
         let _turn = task.commit.lock().await;
-        let complete = shared.take_in_events(&task, events);
+        let complete = catch_up::take_in_events(&shared, &task, events);
         if (look || !complete)
-            && let Err(error) = shared.catch_up(&store, &task).await
+            && let Err(error) = catch_up::catch_up(&shared, &store, &task).await
         {
             // The broker sends a notice when the store is back.
             tracing::debug!(task_id = %task.id(), %error, "events of another node could not be read");
@@ -148,7 +112,7 @@ async fn work(shared: Arc<Shared>, store: Arc<dyn Store>, task: Arc<Task>) {
             note(&shared, &store, task.id(), None);
         }
     } else {
-        shared.forget_if_unused(&task);
+        life::forget_if_unused(&shared, &task);
     }
-    shared.keep_to_limit();
+    evict::keep_to_limit(&shared);
 }

@@ -3,7 +3,8 @@
 pub(crate) mod broker;
 pub mod broker_conformance;
 pub(crate) mod catch_up;
-pub(crate) mod interest;
+pub(crate) mod fetch;
+pub(crate) mod incoming;
 pub(crate) mod mirror;
 pub(crate) mod neighbours;
-pub(crate) mod remote;
+pub(crate) mod tell;

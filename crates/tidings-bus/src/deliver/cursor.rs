@@ -4,10 +4,12 @@
 //! logic. Sockets, streams and handlers call [`Cursor::step`] and differ only in the
 //! destination of the bytes.
 
+use std::sync::Arc;
+
 use tidings_protocol::{Gap, GapReason, Offset, ResetReason};
 
 use crate::deliver::topic::Topic;
-use crate::log::View;
+use crate::log::{Chunk, View};
 
 /// The lag at which a subscriber gets merged events and misses `log`s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,8 +132,22 @@ impl Cursor {
         self.generation
     }
 
-    pub(crate) fn naming(&self) -> u16 {
-        self.naming
+    /// Returns whether a view contains the cursor's next event.
+    pub(crate) fn is_in(&self, view: &View) -> bool {
+        self.generation == view.generation
+            && (view.first..=view.head).contains(&self.next)
+            && !view.chunks.is_empty()
+    }
+
+    /// Returns the chunk of a view that contains all events after the cursor, if one chunk does.
+    pub(crate) fn rest_in(&self, view: &View) -> Option<Arc<Chunk>> {
+        let newest = view.chunks.last()?;
+        let all = newest.first..=newest.last();
+        (self.generation == view.generation
+            && self.naming == view.naming
+            && newest.last() == view.head
+            && all.contains(&self.next))
+        .then(|| Arc::clone(newest))
     }
 
     /// Returns the number of events between the cursor and the topic's head.
@@ -152,7 +168,7 @@ impl Cursor {
             if self.next > view.head {
                 return Step::CaughtUp;
             }
-            view.reach(topic, self.next);
+            reach(view, topic, self.next);
         }
         // `reach` may have refreshed the view. Everything below reads the refreshed view.
         if self.generation != view.generation {
@@ -195,6 +211,14 @@ impl Cursor {
             from: self.next,
             to: view.head,
         }
+    }
+}
+
+/// Loads the chunks from `from` on, unless the log has removed them.
+fn reach(view: &mut View, topic: &Topic, from: u64) {
+    let here = view.chunks.first().map_or(u64::MAX, |chunk| chunk.first);
+    if from.max(view.hot) < here && from <= view.head {
+        topic.fill(view, from);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tidings_protocol::{EventType, Pattern, Since, TaskId};
 
 use crate::deliver::cursor::SkipPolicy;
-use crate::deliver::topic::Start;
+use crate::deliver::join::Start;
 
 /// The tasks that a filter selects.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! Event handlers: code that the bus calls for every delivery. Each handler has its own cursor.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,15 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::EventBus;
 use crate::deliver::delivery::Delivery;
 use crate::deliver::filter::Filter;
+use crate::deliver::handlers::{HandlerId, HandlerInfo, Running};
 use crate::deliver::subscription::{Inner, Subscription};
-use crate::lock::{Lock, place};
+use crate::lock::Lock;
 use crate::shared::Shared;
 
 /// The error of a handler.
@@ -54,65 +53,6 @@ where
     async fn handle(&self, delivery: Delivery) -> Result<(), HandlerError> {
         self(delivery).await
     }
-}
-
-/// The id of a handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct HandlerId(u64);
-
-impl std::fmt::Display for HandlerId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "handler-{}", self.0)
-    }
-}
-
-/// The state of a handler.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct HandlerInfo {
-    /// The handler's id.
-    pub id: HandlerId,
-    /// The handler's name.
-    pub name: String,
-    /// The handler's subscription.
-    pub filter: String,
-    /// The number of published events that the handler has not handled yet.
-    pub lag: u64,
-    /// The number of deliveries for which the bus called the handler.
-    pub handled: u64,
-    /// The number of calls that returned an error.
-    pub errors: u64,
-    /// The number of calls that panicked.
-    pub panics: u64,
-    /// The last error or panic.
-    pub last_error: Option<String>,
-}
-
-/// All handlers of a bus.
-#[derive(Default)]
-pub(crate) struct Handlers {
-    next: u64,
-    running: BTreeMap<HandlerId, Arc<Running>>,
-}
-
-impl Handlers {
-    pub(crate) fn len(&self) -> usize {
-        self.running.len()
-    }
-}
-
-struct Running {
-    name: String,
-    filter: String,
-    subscription: Arc<Inner>,
-    stop: CancellationToken,
-    /// Cancelled when the handler has ended.
-    ended: CancellationToken,
-    /// Notified after each delivery.
-    progress: Notify,
-    handled: AtomicU64,
-    errors: AtomicU64,
-    panics: AtomicU64,
-    last_error: Lock<Option<String>, place::Leaf>,
 }
 
 /// Keeps a handler subscribed. Dropping the guard unsubscribes the handler.
@@ -154,13 +94,13 @@ impl HandlerGuard {
                     () = self.running.ended.cancelled() => {}
                 }
             }
-            if self.running.subscription.lag() == 0 {
+            if (self.running.lag)() == 0 {
                 return true;
             }
             tokio::select! {
                 () = progress => {}
                 () = self.running.ended.cancelled() => {
-                    return self.running.subscription.lag() == 0;
+                    return (self.running.lag)() == 0;
                 }
             }
         }
@@ -217,10 +157,12 @@ impl EventBus {
         let filter = filter.into();
         let text = filter.to_string();
         let mut subscription = self.subscribe(filter);
+        let events = subscription.handled_later();
+        let lagging = Arc::clone(&events);
         let running = Arc::new(Running {
             name: handler.name(),
             filter: text,
-            subscription: subscription.handled_later(),
+            lag: Box::new(move || lagging.lag()),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
             progress: Notify::new(),
@@ -229,18 +171,12 @@ impl EventBus {
             panics: AtomicU64::new(0),
             last_error: Lock::new(None),
         });
-        let id = {
-            let mut handlers = self.shared.lock_handlers();
-            handlers.next += 1;
-            let id = HandlerId(handlers.next);
-            handlers.running.insert(id, Arc::clone(&running));
-            id
-        };
+        let id = self.shared.handlers.add(&running);
         let shared = Arc::clone(&self.shared);
         let driven = Arc::clone(&running);
         self.shared.spawn(async move {
-            drive(&shared, &driven, id, subscription, handler).await;
-            shared.lock_handlers().running.remove(&id);
+            drive(&shared, &driven, id, (subscription, &events), handler).await;
+            shared.handlers.remove(id);
             driven.ended.cancel();
         });
         HandlerGuard {
@@ -253,7 +189,7 @@ impl EventBus {
     /// Unsubscribes a handler. A running call is dropped at its next await. Returns false if
     /// there is no such handler.
     pub fn unsubscribe(&self, id: HandlerId) -> bool {
-        let removed = self.shared.lock_handlers().running.remove(&id);
+        let removed = self.shared.handlers.remove(id);
         match removed {
             Some(running) => {
                 running.stop.cancel();
@@ -265,21 +201,7 @@ impl EventBus {
 
     /// Returns the state of each handler.
     pub fn handlers(&self) -> Vec<HandlerInfo> {
-        self.shared
-            .lock_handlers()
-            .running
-            .iter()
-            .map(|(id, running)| HandlerInfo {
-                id: *id,
-                name: running.name.clone(),
-                filter: running.filter.clone(),
-                lag: running.subscription.lag(),
-                handled: running.handled.load(Ordering::Relaxed),
-                errors: running.errors.load(Ordering::Relaxed),
-                panics: running.panics.load(Ordering::Relaxed),
-                last_error: running.last_error.lock().clone(),
-            })
-            .collect()
+        self.shared.handlers.infos()
     }
 }
 
@@ -287,7 +209,7 @@ async fn drive(
     shared: &Shared,
     running: &Running,
     id: HandlerId,
-    mut subscription: Subscription,
+    (mut subscription, events): (Subscription, &Inner),
     handler: impl EventHandler,
 ) {
     let work = async {
@@ -313,7 +235,7 @@ async fn drive(
                 }
             };
             running.handled.fetch_add(1, Ordering::Relaxed);
-            running.subscription.done(1);
+            events.done(1);
             running.progress.notify_waiters();
             if let Some(failure) = failure {
                 tracing::warn!(handler = %id, failure, "an event handler failed");
@@ -329,7 +251,7 @@ async fn drive(
         () = work => {}
         () = running.stop.cancelled() => {}
         () = out_of_time => {
-            let left = running.subscription.lag();
+            let left = (running.lag)();
             shared.counters.handler_unhandled.fetch_add(left, Ordering::Relaxed);
             tracing::error!(handler = %id, name = running.name, left, "a handler did not finish before the bus stopped");
         }

@@ -4,9 +4,10 @@ use tidings_protocol::{Gap, Position, Since, TaskId};
 
 use crate::bus::EventBus;
 use crate::deliver::cursor::SkipPolicy;
+use crate::deliver::join::Start;
 use crate::deliver::reader::{Next, Reader};
-use crate::deliver::topic::Start;
 use crate::log::{EventRecord, View};
+use crate::tasks::shelf;
 
 /// A page of a task's history.
 #[derive(Debug, Clone)]
@@ -112,7 +113,7 @@ impl EventBus {
         skip: SkipPolicy,
     ) -> Option<HistoryPage> {
         // A task that cannot be read now is reported as missing. A retry finds it.
-        let task = self.shared.fetch_own(task_id).await.ok().flatten();
+        let task = shelf::fetch_own(&self.shared, task_id).await.ok().flatten();
         let task = task.filter(|task| task.is_declared())?;
         let start = match since {
             Some(since) => since.into(),

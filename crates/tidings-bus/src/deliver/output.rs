@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidings_protocol::{ItemId, TaskId};
 
 use crate::bus::EventBus;
+use crate::cluster::fetch;
 use crate::log::OutputText;
 use crate::shared::Shared;
 use crate::store::StoreError;
@@ -29,47 +30,45 @@ impl EventBus {
         output_id: &ItemId,
         range: Range<u64>,
     ) -> Result<Option<OutputText>, StoreError> {
-        match self.shared.fetch(task_id, None).await? {
-            Some(task) => self.shared.read_output(&task, output_id, range).await,
+        match fetch::fetch(&self.shared, task_id, None).await? {
+            Some(task) => read_output(&self.shared, &task, output_id, range).await,
             None => Ok(None),
         }
     }
 }
 
-impl Shared {
-    async fn read_output(
-        &self,
-        task: &Arc<Task>,
-        output_id: &ItemId,
-        wanted: Range<u64>,
-    ) -> Result<Option<OutputText>, StoreError> {
-        for _ in 0..TRIES {
-            let part = {
-                let log = task.topic().lock();
-                log.outputs.read(output_id, wanted.clone())
-            };
-            let Some(part) = part else { return Ok(None) };
-            let mut text = part.text;
-            let (Some(missing), Some(store)) = (part.missing, &self.store) else {
-                if self.store.is_none() {
-                    text.start = text.start.max(part.here);
-                }
-                return Ok(Some(text.begin_whole()));
-            };
-            let stored = store
-                .read_output(task.id(), output_id, missing.clone())
-                .await?;
-            let Some(stored) = stored else {
-                // The store keeps no outputs, so the rest is lost.
-                text.start = part.here;
-                return Ok(Some(text.begin_whole()));
-            };
-            if stored.from + stored.bytes.len() as u64 == missing.end {
-                text.put_before(stored.from, stored.bytes);
-                return Ok(Some(text.begin_whole()));
+async fn read_output(
+    shared: &Shared,
+    task: &Arc<Task>,
+    output_id: &ItemId,
+    wanted: Range<u64>,
+) -> Result<Option<OutputText>, StoreError> {
+    for _ in 0..TRIES {
+        let part = {
+            let log = task.topic().lock();
+            log.outputs.read(output_id, wanted.clone())
+        };
+        let Some(part) = part else { return Ok(None) };
+        let mut text = part.text;
+        let (Some(missing), Some(store)) = (part.missing, &shared.store) else {
+            if shared.store.is_none() {
+                text.start = text.start.max(part.here);
             }
+            return Ok(Some(text.begin_whole()));
+        };
+        let stored = store
+            .read_output(task.id(), output_id, missing.clone())
+            .await?;
+        let Some(stored) = stored else {
+            // The store keeps no outputs, so the rest is lost.
+            text.start = part.here;
+            return Ok(Some(text.begin_whole()));
+        };
+        if stored.from + stored.bytes.len() as u64 == missing.end {
+            text.put_before(stored.from, stored.bytes);
+            return Ok(Some(text.begin_whole()));
         }
-        let cause = format!("output {output_id} of {} changes all the time", task.id());
-        Err(StoreError::Unavailable(cause.into()))
     }
+    let cause = format!("output {output_id} of {} changes all the time", task.id());
+    Err(StoreError::Unavailable(cause.into()))
 }

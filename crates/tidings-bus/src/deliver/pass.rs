@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::deliver::topic::{Advance, AttachId, Topic, Watcher};
+use crate::deliver::topic::{Advance, AttachId, Queue, Topic, Watcher};
 use crate::lock::{Guard, Lock, place};
 use crate::log::View;
 use crate::stats::Counters;
@@ -98,13 +98,14 @@ pub(crate) struct Fanout {
     all_heard: Notify,
 }
 
-impl Fanout {
-    /// Adds a topic that moved at `since`.
-    pub(crate) fn push(&self, topic: Arc<Topic>, since: Instant) {
+impl Queue for Fanout {
+    fn push(&self, topic: Arc<Topic>, since: Instant) {
         let probe = Some(Probe { since, left: None });
         self.push_back(Work::Moved(Moved { topic, probe }));
     }
+}
 
+impl Fanout {
     /// Announces a task that has appeared to the patterns.
     pub(crate) fn appeared(&self, appeared: Appeared) {
         self.appearing.fetch_add(1, Ordering::SeqCst);
@@ -358,7 +359,7 @@ mod tests {
     #[test]
     fn a_watcher_that_panics_is_detached_and_the_others_are_visited() {
         let log = Log::new(None, Epoch::new("e").expect("an epoch"));
-        let topic = Topic::new(log, Arc::default());
+        let topic = Topic::new(log, Arc::<Fanout>::default());
         let (before, after) = (Arc::new(Visits::default()), Arc::new(Visits::default()));
         for watcher in [
             Arc::clone(&before) as Arc<dyn Watcher>,
@@ -405,7 +406,7 @@ mod tests {
     fn who_comes_during_a_walk_takes_nobodys_visit() {
         const THERE: usize = 8;
         let log = Log::new(None, Epoch::new("e").expect("an epoch"));
-        let topic = Topic::new(log, Arc::default());
+        let topic = Topic::new(log, Arc::<Fanout>::default());
         let attach = || {
             let watcher = Arc::new(Visits::default());
             let attached = topic.attach(Arc::clone(&watcher) as _, 0, Hold::Keeps);

@@ -182,7 +182,7 @@ impl Reader {
 
     fn step(&mut self, topic: &Topic, view: &mut View, skip: SkipPolicy) -> Step {
         if let Some(Page::Here(page)) = self.page.as_deref_mut() {
-            if page.covers(&self.cursor) {
+            if self.cursor.is_in(page) {
                 return self.cursor.step(topic, page, skip);
             }
             self.page = None;
@@ -198,6 +198,7 @@ mod tests {
     use tidings_protocol::{Epoch, EventType, GapReason, Offset, Timestamp};
 
     use super::*;
+    use crate::deliver::pass::Fanout;
     use crate::log::{Appended, Framing, Log, LogLimits};
 
     fn log() -> Log {
@@ -242,7 +243,7 @@ mod tests {
             append(&mut log, count);
             let cursor = Cursor::new(1, (log.generation(), log.naming()));
             let mut rig = Self {
-                topic: Topic::new(log, Arc::default()),
+                topic: Topic::new(log, Arc::<Fanout>::default()),
                 view: View::default(),
                 reader: Reader::at(cursor),
                 skip: SkipPolicy::NEVER,
@@ -293,7 +294,7 @@ mod tests {
         let mut part = Log::part(&whole, from);
         append(&mut part, count);
         let mut view = View::default();
-        Topic::new(part, Arc::default()).fill(&mut view, from);
+        Topic::new(part, Arc::<Fanout>::default()).fill(&mut view, from);
         view
     }
 

@@ -12,14 +12,17 @@ use tidings_protocol::{EventType, GapReason, Pattern, ResetReason, States, TaskI
 use tokio::task::coop::RestoreOnPending;
 
 use crate::bus::EventBus;
+use crate::deliver::cold;
 use crate::deliver::cursor::SkipPolicy;
 use crate::deliver::delivery::Delivery;
 use crate::deliver::filter::{Filter, Subject};
+use crate::deliver::join::Start;
 use crate::deliver::reader::{Next, Reader};
-use crate::deliver::topic::{Advance, AttachId, Hold, Start, Topic, Watcher};
+use crate::deliver::topic::{Advance, AttachId, Hold, Topic, Watcher};
 use crate::lock::{Guard, Lock, place};
 use crate::log::{Chunk, EventRecord, Run, Standing, View};
 use crate::shared::Shared;
+use crate::tasks::life;
 use crate::tasks::registry::{PatternId, PatternWatcher};
 use crate::tasks::task::Task;
 
@@ -260,7 +263,7 @@ impl Watcher for Inner {
             };
             // One chunk with all events after the cursor, or `None`. It also replaces an offer that
             // was not taken.
-            watched.offered = view.whole(watched.reader.cursor());
+            watched.offered = watched.reader.cursor().rest_in(view);
             if std::mem::replace(&mut watched.ready, true) {
                 return Advance::Done;
             }
@@ -628,8 +631,8 @@ impl Subscription {
                 return true;
             };
             let task = Arc::clone(&watched.task);
-            let fetch = Arc::clone(&self.inner.shared)
-                .fetch_page(Arc::clone(&task), *watched.reader.cursor());
+            let shared = Arc::clone(&self.inner.shared);
+            let fetch = cold::fetch_page(shared, Arc::clone(&task), *watched.reader.cursor());
             self.fetching = Some(Fetching {
                 key,
                 task,
@@ -712,7 +715,7 @@ impl Drop for Subscription {
         }
         for (_, watched) in watched {
             watched.task.topic().detach(watched.attached);
-            self.inner.shared.forget_if_unused(&watched.task);
+            life::forget_if_unused(&self.inner.shared, &watched.task);
         }
     }
 }

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use slab::Slab;
-use tidings_protocol::{Epoch, Offset, Position, Since, TaskId, TaskSnapshot};
+use tidings_protocol::{TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
-use crate::cluster::interest::Interest;
-use crate::deliver::cursor::Cursor;
-use crate::deliver::pass::Fanout;
+use crate::cluster::broker::Interest;
 use crate::deliver::signal::Signal;
 use crate::lock::{Guard, Lock, place};
 use crate::log::{Log, Standing, View};
@@ -33,6 +31,12 @@ pub trait Watcher: Send + Sync {
     /// Takes the new events. `key` is the name that the watcher gave this cursor when it
     /// attached.
     fn advance(&self, key: usize, topic: &Arc<Topic>, view: &mut View) -> Advance;
+}
+
+/// The queue of topics that have moved.
+pub(crate) trait Queue: Send + Sync {
+    /// Adds a topic that moved at `since`. Its watchers are visited soon.
+    fn push(&self, topic: Arc<Topic>, since: Instant);
 }
 
 /// The id of an attached watcher. Use it to detach the watcher.
@@ -144,47 +148,6 @@ pub enum Hold {
     Follows,
 }
 
-/// Where a new cursor starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    /// At the head. The next event is the first one.
-    Live,
-    /// With up to this many of the newest retained events.
-    History(u64),
-    /// With all retained events.
-    Retained,
-    /// With all retained events of a task that appeared while the subscriber was there. Missing
-    /// events have overrun the subscriber. They did not expire before it came.
-    Appeared,
-    /// After the last event that the subscriber has seen.
-    After(Position),
-}
-
-impl From<Since> for Start {
-    fn from(since: Since) -> Self {
-        match since {
-            Since::Start => Start::Retained,
-            Since::After(position) => Start::After(position),
-        }
-    }
-}
-
-/// The result of joining: a cursor, and how its start relates to the request.
-///
-/// The cursor's first step reports any events that are missing between the two.
-#[derive(Debug, Clone)]
-pub struct Joined {
-    /// Where delivery begins.
-    pub cursor: Cursor,
-    /// True if every requested event is there.
-    pub recovered: bool,
-    /// True if the requested position lies after the head. A reset must report this before the
-    /// first event.
-    pub ahead: bool,
-    /// The state of the log at that moment.
-    pub standing: Standing,
-}
-
 /// A log and its watchers. Each task has a topic, and so does each client's inbox.
 pub struct Topic {
     log: Lock<Log, place::Topic>,
@@ -200,20 +163,20 @@ pub struct Topic {
     pub(crate) signal: Signal,
     /// All of the pass's watchers have received everything up to this offset.
     pub(crate) settled: AtomicU64,
-    fanout: Arc<Fanout>,
+    fanout: Arc<dyn Queue>,
     /// The receiver of the news whether the task has a watcher.
     interest: Option<(TaskId, Arc<dyn Interest>)>,
 }
 
 impl Topic {
-    pub(crate) fn new(log: Log, fanout: Arc<Fanout>) -> Arc<Self> {
+    pub(crate) fn new(log: Log, fanout: Arc<impl Queue + 'static>) -> Arc<Self> {
         Self::of_interest(log, fanout, None)
     }
 
     /// Creates a topic that tells `interest` whether it has a watcher.
     pub(crate) fn of_interest(
         log: Log,
-        fanout: Arc<Fanout>,
+        fanout: Arc<impl Queue + 'static>,
         interest: Option<(TaskId, Arc<dyn Interest>)>,
     ) -> Arc<Self> {
         let head = log.head();
@@ -336,29 +299,6 @@ impl Topic {
         Some(id)
     }
 
-    /// Returns the start of a cursor, with the log and the task's state at the same moment. This
-    /// is one critical section, so nothing is lost between replay and live events.
-    pub fn join(&self, start: &Start) -> Joined {
-        join(&self.lock(), start)
-    }
-
-    /// Returns the position of a cursor, to continue from later.
-    pub fn position(&self, cursor: &Cursor) -> Position {
-        let log = self.lock();
-        if cursor.generation() == log.generation() {
-            return Position {
-                epoch: log.epoch().clone(),
-                offset: cursor.delivered(),
-            };
-        }
-        // The cursor's numbers belong to another log, and no epoch of this bus has this text. An
-        // offset of 0 would be valid in any epoch, and the subscriber would get no reset.
-        Position {
-            epoch: Epoch::new("gone").expect("a literal of the epoch's alphabet"),
-            offset: Offset::FIRST,
-        }
-    }
-
     /// Changes the effect of a watcher on the life of the task.
     pub fn set_hold(&self, id: AttachId, hold: Hold) {
         let mut watchers = self.lock_watchers();
@@ -410,45 +350,10 @@ impl std::fmt::Debug for Topic {
     }
 }
 
-fn standing(log: &Log) -> Standing {
+pub(crate) fn standing(log: &Log) -> Standing {
     Standing {
         epoch: log.epoch().clone(),
         offset: log.head_offset(),
         snapshot: log.snapshot.clone(),
-    }
-}
-
-fn join(log: &Log, start: &Start) -> Joined {
-    let (first, head) = (log.oldest(), log.head());
-    let (generation, naming) = (log.generation(), log.naming());
-    let at = |next| Cursor::new(next, (generation, naming)).joining(first);
-    let mut ahead = false;
-    let (cursor, recovered) = match start {
-        Start::Live => (at(head + 1), true),
-        Start::History(count) => (at(first.max((head + 1).saturating_sub(*count))), true),
-        Start::Retained => (at(1), first == 1),
-        Start::Appeared => (Cursor::new(1, (generation, naming)), first == 1),
-        // There is one place before the first event, in any epoch. Another node may have begun
-        // the task since.
-        Start::After(position) if position.offset == Offset::ZERO => (at(1), first == 1),
-        // A cursor of another generation gets a reset at its first step.
-        Start::After(position) if position.epoch != *log.epoch() => {
-            (Cursor::new(1, (generation.wrapping_sub(1), naming)), false)
-        }
-        Start::After(position) => {
-            let wanted = position.offset.get() + 1;
-            if wanted > head + 1 {
-                ahead = true;
-                (at(head + 1), false)
-            } else {
-                (at(wanted), wanted >= first)
-            }
-        }
-    };
-    Joined {
-        cursor,
-        recovered,
-        ahead,
-        standing: standing(log),
     }
 }

@@ -18,7 +18,9 @@ use super::job::{Job, Receipt};
 use super::{Commands, Reporter, TaskBuilder};
 use crate::bus::EventBus;
 use crate::deliver::subscription::Subscription;
-use crate::publish::append::{Prepared, PublishError, Published};
+use crate::publish::drive;
+use crate::publish::error::{PublishError, Published};
+use crate::publish::prepared::Prepared;
 use crate::store::StoreError;
 
 /// The updates of a task of the bus, for the worker of the task.
@@ -198,10 +200,9 @@ impl EventBus {
             let error = StoreError::Unavailable(cause.into());
             return Err(PublishError::Unavailable(Arc::new(error)));
         }
-        let payload = self.shared.read(&event)?;
+        let payload = drive::read(&self.shared, &event)?;
         let prepared = Prepared::of(None, event, payload);
-        self.shared
-            .publish_alone(task_id, &prepared, Instant::now())
+        drive::publish_alone(&self.shared, task_id, &prepared, Instant::now())
     }
 
     pub(super) fn has_store(&self) -> bool {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::queue::{Asked, Queue, Report};
 use crate::bus::EventBus;
 use crate::lock::{Guard, Lock, place};
-use crate::publish::append::{PublishError, Published};
+use crate::publish::error::{PublishError, Published};
 
 /// The pause after the store was unavailable.
 const RETRY: Duration = Duration::from_millis(250);

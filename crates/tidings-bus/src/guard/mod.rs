@@ -8,7 +8,7 @@ mod job;
 mod queue;
 
 use crate::bus::EventBus;
-use crate::publish::append::{PublishError, Published};
+use crate::publish::error::{PublishError, Published};
 
 pub use host::Updates;
 pub use job::{Job, Receipt};

@@ -7,7 +7,7 @@ use tidings_protocol::{EventClass, NewEvent};
 use tidings_scope::Losses;
 use tokio::sync::oneshot;
 
-use crate::publish::append::{PublishError, Published};
+use crate::publish::error::{PublishError, Published};
 use crate::store::StoreError;
 
 /// The most reports of one task that wait for the store.

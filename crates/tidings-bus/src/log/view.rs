@@ -5,8 +5,6 @@ use std::sync::Arc;
 use tidings_protocol::{Epoch, EventType, Merger, Offset, ResetReason, TaskSnapshot};
 
 use super::{Chunk, EventRecord, Framing, Run};
-use crate::deliver::cursor::Cursor;
-use crate::deliver::topic::Topic;
 
 /// A consistent view of a topic: its head, its oldest retained offset, and the requested chunks
 /// between them.
@@ -36,25 +34,6 @@ impl View {
         self.head
     }
 
-    /// Returns whether the view contains a cursor's next event.
-    pub fn covers(&self, cursor: &Cursor) -> bool {
-        self.generation == cursor.generation()
-            && (self.first..=self.head).contains(&cursor.next_offset())
-            && !self.chunks.is_empty()
-    }
-
-    /// Returns the chunk that contains all events after a cursor, if one chunk does.
-    pub(crate) fn whole(&self, cursor: &Cursor) -> Option<Arc<Chunk>> {
-        let newest = self.chunks.last()?;
-        let all = newest.first..=newest.last();
-        let next = cursor.next_offset();
-        (self.generation == cursor.generation()
-            && self.naming == cursor.naming()
-            && newest.last() == self.head
-            && all.contains(&next))
-        .then(|| Arc::clone(newest))
-    }
-
     /// Returns the oldest retained offset when the view was filled.
     pub fn first(&self) -> u64 {
         self.first
@@ -63,14 +42,6 @@ impl View {
     /// Drops the chunks of the log.
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
-    }
-
-    /// Loads the chunks from `from` on, unless the log has removed them.
-    pub(crate) fn reach(&mut self, topic: &Topic, from: u64) {
-        let here = self.chunks.first().map_or(u64::MAX, |chunk| chunk.first);
-        if from.max(self.hot) < here && from <= self.head {
-            topic.fill(self, from);
-        }
     }
 
     /// Returns the chunk that contains `offset`, and its place in the list.

@@ -7,18 +7,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use futures_util::future::join_all;
-use tidings_protocol::{Epoch, Offset};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::defaults::TASK_BYTES;
 use crate::lock::{Guard, Lock, Reading, SharedLock, place};
-use crate::log::View;
-use crate::shared::Shared;
-use crate::store::{Append, Store, StoreError, StoredEvent};
+use crate::store::Store;
 use crate::tasks::task::Task;
 
 /// The most bytes that wait to be saved. Beyond it, publishers wait. A disk that writes 100 MB/s
@@ -27,19 +21,6 @@ const MAX_UNSAVED: usize = 64 * 1024 * 1024;
 
 /// The part of the memory of all tasks that may wait to be saved. It cannot be freed before that.
 const PART: u64 = 8;
-
-/// The pause between two rounds. It is long enough to put many events into one commit, and short
-/// compared to any interval at which a disk is synced.
-const PAUSE: Duration = Duration::from_millis(5);
-
-/// The pause after a store that failed.
-const RETRY: Duration = Duration::from_millis(250);
-
-/// The number of tasks that are written at a time.
-const TASKS_AT_ONCE: usize = 512;
-
-/// How many times in one round the writer continues from the offset that the store reports.
-const MAX_CONFLICTS: usize = 4;
 
 /// The tasks with unsaved events.
 pub(crate) struct Behind {
@@ -100,7 +81,7 @@ impl Behind {
     }
 
     /// Records how many bytes of a task were unsaved before, and how many are now.
-    fn changed(&self, before: usize, after: usize) {
+    pub(crate) fn changed(&self, before: usize, after: usize) {
         match before.checked_sub(after) {
             Some(less) => self.settle(less),
             None => _ = self.waiting.fetch_add(after - before, Ordering::Relaxed),
@@ -114,12 +95,12 @@ impl Behind {
     }
 
     /// Records that `tasks` tasks have left the list and that their writes have ended.
-    fn end(&self, tasks: usize) {
+    pub(crate) fn end(&self, tasks: usize) {
         self.pending.fetch_sub(tasks, Ordering::Relaxed);
         self.room.notify_waiters();
     }
 
-    fn queue(&self, task: &Arc<Task>) {
+    pub(crate) fn queue(&self, task: &Arc<Task>) {
         if !task.unsaved.swap(true, Ordering::SeqCst) {
             self.pending.fetch_add(1, Ordering::Relaxed);
             self.lock().push(Arc::clone(task));
@@ -142,214 +123,21 @@ impl Behind {
         true
     }
 
-    fn take(&self) -> Vec<Arc<Task>> {
+    pub(crate) fn take(&self) -> Vec<Arc<Task>> {
         std::mem::take(&mut *self.lock())
+    }
+
+    /// Waits until a task waits to be saved.
+    pub(crate) async fn filled(&self) {
+        self.ready.notified().await;
+    }
+
+    /// Wakes the publishers that wait for room, so that they look at the store again.
+    pub(crate) fn wake(&self) {
+        self.room.notify_waiters();
     }
 
     fn lock(&self) -> Guard<'_, Vec<Arc<Task>>, place::Leaf> {
         self.tasks.lock()
     }
-}
-
-/// Runs the writer until it is stopped.
-pub(crate) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, stop: CancellationToken) {
-    let Some(behind) = &shared.behind else { return };
-    loop {
-        tokio::select! {
-            () = behind.ready.notified() => {}
-            () = stop.cancelled() => return,
-        }
-        let pause = match save_all(&shared, &store).await {
-            Ok(()) => PAUSE,
-            Err(error) => {
-                tracing::warn!(%error, "events wait for the store");
-                RETRY
-            }
-        };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-/// Writes everything that is unsaved now. Events that the store refuses stay unsaved.
-async fn save_all(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), StoreError> {
-    let Some(behind) = &shared.behind else {
-        return Ok(());
-    };
-    let tasks = behind.take();
-    let mut result = Ok(());
-    for some in tasks.chunks(TASKS_AT_ONCE) {
-        let saved = join_all(some.iter().map(|task| save(shared, store, task))).await;
-        for (task, saved) in some.iter().zip(saved) {
-            if let Err(error) = saved {
-                behind.queue(task);
-                result = Err(error);
-            }
-        }
-        behind.end(some.len());
-    }
-    shared.keep_to_limit();
-    if result.is_err() {
-        // Wake the publishers that wait for room, so that they check whether the store is
-        // available.
-        behind.room.notify_waiters();
-    }
-    result
-}
-
-/// Writes the remaining events, and closes the store.
-pub(crate) async fn finish(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), StoreError> {
-    if let Some(behind) = &shared.behind {
-        behind.close();
-        save_all(shared, store).await?;
-    }
-    store.close().await
-}
-
-/// Writes all unsaved events of one task.
-async fn save(
-    shared: &Arc<Shared>,
-    store: &Arc<dyn Store>,
-    task: &Arc<Task>,
-) -> Result<(), StoreError> {
-    // Holding this lock prevents that the task is removed or forgotten in the meantime.
-    let _turn = task.commit.lock().await;
-    for _ in 0..MAX_CONFLICTS {
-        // An append from here on adds the task to the list again.
-        task.unsaved.store(false, Ordering::SeqCst);
-        let Some((append, changes)) = collect(task) else {
-            return Ok(());
-        };
-        let epoch = append.epoch.clone();
-        let last = append.snapshot.offset;
-        let answer = store.append(append).await;
-        task.topic().lock().outputs.end_save(answer.is_ok());
-        if let Err(StoreError::Conflict { .. }) = &answer
-            && let Some(stored) = store.find(task.id()).await?
-            && stored.snapshot.epoch != epoch
-        {
-            // A removal failed, so the store still has an earlier task with this id. The store
-            // belongs to this bus alone, so no other node uses that data.
-            store.remove(task.id()).await?;
-            continue;
-        }
-        match shared.saved(task, &epoch, last, answer)? {
-            Outcome::Done => {
-                {
-                    let mut rules = task.lock_rules();
-                    rules.saved = rules.saved.max(changes);
-                }
-                // The task may have been asked to free memory while it had unsaved events. Ask
-                // again.
-                shared.place_again(task);
-                return Ok(());
-            }
-            // After a failed write, send the task's rules again with the next write.
-            Outcome::Again => task.lock_rules().changes += 1,
-            Outcome::Lost => {
-                store.remove(task.id()).await?;
-                shared.discard(task);
-                return Ok(());
-            }
-        }
-    }
-    Err(StoreError::Unavailable(
-        "the store reports another offset at each attempt".into(),
-    ))
-}
-
-/// The result of an attempt to save a task.
-enum Outcome {
-    Done,
-    Again,
-    /// The store lacks events that memory no longer has.
-    Lost,
-}
-
-impl Shared {
-    fn saved(
-        &self,
-        task: &Arc<Task>,
-        epoch: &Epoch,
-        last: Offset,
-        answer: Result<(), StoreError>,
-    ) -> Result<Outcome, StoreError> {
-        let mut log = task.topic().lock();
-        if log.epoch() != epoch {
-            // The task was removed in the meantime. Its written events are removed with it.
-            return Ok(Outcome::Done);
-        }
-        let expected = match answer {
-            Ok(()) => {
-                self.note_first(&mut log, task.id());
-                let before = log.set_saved(last.get());
-                self.trim(&mut log);
-                log.recount();
-                self.note_waiting(before, log.waiting());
-                return Ok(Outcome::Done);
-            }
-            Err(StoreError::Conflict { expected, .. }) => expected,
-            Err(error) => return Err(error),
-        };
-        if (log.first()..=log.head() + 1).contains(&expected.get()) {
-            // The store kept more of an earlier attempt than it reported. Or it lost events that
-            // were not synced when it failed. The log still has these events.
-            tracing::warn!(task_id = %task.id(), %expected, "the store reports another offset than expected");
-            let before = log.set_saved(expected.get() - 1);
-            self.note_waiting(before, log.waiting());
-            return Ok(Outcome::Again);
-        }
-        tracing::error!(
-            task_id = %task.id(), %expected,
-            "the store has lost events that memory no longer has: the task starts over"
-        );
-        Ok(Outcome::Lost)
-    }
-
-    fn note_waiting(&self, before: usize, after: usize) {
-        if let Some(behind) = &self.behind {
-            behind.changed(before, after);
-        }
-    }
-}
-
-/// Returns the unsaved part of the log, and the number of changes of the rules so far. Returns
-/// `None` if nothing is unsaved.
-fn collect(task: &Arc<Task>) -> Option<(Append, u64)> {
-    let mut view = View::default();
-    // Hold this lock as well, so that the rules are those after the newest of the events.
-    let rules = task.lock_rules();
-    let (epoch, snapshot, saved, outputs) = {
-        let mut log = task.topic().lock();
-        if log.saved() >= log.head() {
-            return None;
-        }
-        log.seal();
-        log.collect(log.saved() + 1, &mut view.chunks);
-        view.head = log.head();
-        let snapshot = log.snapshot.clone()?;
-        let outputs = log.outputs.begin_save();
-        (log.epoch().clone(), snapshot, log.saved(), outputs)
-    };
-    let changes = rules.changes;
-    let stored = (changes != rules.saved).then(|| Arc::new(rules.stored()));
-    drop(rules);
-    let events = (saved + 1..=view.head)
-        .filter_map(|offset| view.record(offset))
-        .map(|record| StoredEvent {
-            offset: record.offset(),
-            json: record.json().as_bytes().into(),
-        })
-        .collect();
-    let append = Append {
-        task_id: task.id().clone(),
-        epoch,
-        events,
-        snapshot,
-        rules: stored,
-        outputs: outputs.map(Arc::new),
-    };
-    Some((append, changes))
 }

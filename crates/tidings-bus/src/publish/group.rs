@@ -11,117 +11,31 @@
 //! without the publisher. And a publisher that is not polled for a while would delay the others. If
 //! possible, one worker serves several tasks, see `together.rs`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tidings_protocol::{
-    EventId, InvalidTransition, Offset, Payload, TaskId, TaskSnapshot, TaskStatus, encode_event,
-};
-use tokio::sync::{MutexGuard, oneshot};
+use tidings_protocol::{EventId, Offset, Payload, TaskSnapshot, TaskStatus, encode_event};
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use crate::cluster::broker::Announcement;
-use crate::cluster::catch_up::{Line, snapshot_of};
+use crate::cluster::catch_up;
 use crate::log::{Extents, OutputChanges, changes_outputs};
-use crate::publish::append::{
-    Prepared, PublishError, Published, Refused, opened, opens_new_run, output_of, placed, text_at,
-};
+use crate::publish::append;
+use crate::publish::error::{PublishError, Published, Refused};
+use crate::publish::prepared::{Prepared, opened, opens_new_run, placed, text_at};
+use crate::publish::ready::Worker;
+use crate::publish::waiting::{Answer, Waiter};
 use crate::shared::Shared;
+use crate::store::line::{Line, output_of};
 use crate::store::{Append, Store, StoreError, StoredEvent, StoredRules};
-use crate::tasks::listing::Listed;
-use crate::tasks::task::{Rules, Task};
+use crate::tasks::listed::Listed;
+use crate::tasks::task::{Rules, Task, state_of};
+use crate::tasks::{evict, life, shelf};
 
 /// How many times events are checked again because another node was faster.
 const MAX_CONFLICTS: usize = 16;
-
-/// The most events, and the most bytes of their data, that are stored together. They take a few
-/// milliseconds of CPU time, for which the first event waits.
-const MAX_EVENTS: usize = 256;
-const MAX_BYTES: usize = 1024 * 1024;
-
-type Answer = Result<Published, Refused>;
-
-/// An event on its way to the store, and the channel for its answer.
-pub(crate) struct Waiter {
-    prepared: Arc<Prepared>,
-    answer: oneshot::Sender<Answer>,
-}
-
-/// The waiting events of a task.
-#[derive(Default)]
-pub(crate) struct Waiting {
-    events: VecDeque<Waiter>,
-    /// Whether the task has a worker, which continues until no events wait.
-    working: bool,
-}
-
-impl Waiting {
-    /// Returns whether an event has an id under which it may already be stored.
-    pub(crate) fn has_ids(&self) -> bool {
-        self.events.iter().any(Waiter::has_id)
-    }
-
-    /// Returns whether no events wait and no worker runs.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.events.is_empty() && !self.working
-    }
-
-    /// Returns whether no events wait. If so, the worker's work is over.
-    pub(crate) fn is_over(&mut self) -> bool {
-        self.working = !self.events.is_empty();
-        !self.working
-    }
-
-    /// Takes the first waiting events. Returns `None`, and ends the worker's work, if there are
-    /// none.
-    pub(crate) fn take(&mut self) -> Option<Vec<Waiter>> {
-        let mut bytes = 0;
-        let fits = |waiter: &&Waiter| {
-            let first = bytes == 0;
-            bytes += waiter.prepared.event.data.as_str().len();
-            first || bytes <= MAX_BYTES
-        };
-        let count = self.events.iter().take(MAX_EVENTS).take_while(fits).count();
-        self.working = count > 0;
-        self.working.then(|| self.events.drain(..count).collect())
-    }
-}
-
-impl Waiter {
-    fn has_id(&self) -> bool {
-        self.prepared.event.event_id.is_some()
-    }
-
-    fn has_stamp(&self) -> bool {
-        self.prepared.event.producer.is_some()
-    }
-}
-
-/// The right of a worker to take the waiting events of its task.
-pub(crate) struct Worker {
-    task: Arc<Task>,
-    /// Whether no events were left. Later events get another worker.
-    done: bool,
-}
-
-impl Worker {
-    pub(crate) fn task(&self) -> &Arc<Task> {
-        &self.task
-    }
-}
-
-impl Drop for Worker {
-    /// If the store panics or the runtime ends, the worker is dropped. The waiting publishers get
-    /// an error, and the next publisher starts another worker.
-    fn drop(&mut self) {
-        if !self.done {
-            // Drop the waiters after the lock is released, because dropping them wakes their
-            // publishers.
-            let _left = std::mem::take(&mut *self.task.lock_waiting());
-        }
-    }
-}
 
 /// The result of storing a group.
 pub(crate) struct Outcome {
@@ -210,432 +124,362 @@ struct StagedOutputs {
     changes: OutputChanges,
 }
 
-impl Shared {
-    /// Publishes events to one task, in order, through a store.
-    pub(crate) async fn publish_through(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        task_id: &TaskId,
-        events: &[Arc<Prepared>],
-    ) -> Vec<Result<Published, PublishError>> {
-        let mut answers = Vec::with_capacity(events.len());
-        while let Some(left) = events.get(answers.len()..).filter(|left| !left.is_empty()) {
-            let task = match self.task_to_publish(task_id).await {
-                Ok(task) => task,
-                Err(error) => {
-                    let error = PublishError::Unavailable(Arc::new(error));
-                    answers.resize_with(events.len(), || Err(error.clone()));
-                    break;
-                }
-            };
-            for answered in self.enqueue(store, &task, left) {
-                match answered.await {
-                    Ok(Ok(published)) => answers.push(Ok(published)),
-                    Ok(Err(Refused::Answer(answer))) => answers.push(answer),
-                    // All later events are refused as well.
-                    Ok(Err(Refused::Removed)) => break,
-                    Err(_) => answers.push(Err(PublishError::Closed)),
-                }
-            }
-        }
-        answers
+/// Stores the waiting events of a task until none are left.
+pub(crate) async fn work(shared: &Arc<Shared>, store: &Arc<dyn Store>, worker: Worker) {
+    let task = Arc::clone(&worker.task);
+    loop {
+        let turn = task.commit.lock().await;
+        let Some(group) = task.lock_waiting().take() else {
+            break;
+        };
+        store_and_finish(shared, store, &task, turn, group).await;
     }
+    leave(shared, worker);
+}
 
-    async fn task_to_publish(self: &Arc<Self>, task_id: &TaskId) -> Result<Arc<Task>, StoreError> {
-        if let Some(task) = self.fetch_own(task_id).await? {
-            return Ok(task);
+/// Ends the work for a task without waiting events.
+pub(crate) fn leave(shared: &Shared, mut worker: Worker) {
+    worker.done = true;
+    life::forget_if_unused(shared, &worker.task);
+}
+
+/// Stores a group, and sends all answers after releasing the task's turn.
+pub(crate) async fn store_and_finish(
+    shared: &Arc<Shared>,
+    store: &Arc<dyn Store>,
+    task: &Arc<Task>,
+    turn: MutexGuard<'_, ()>,
+    group: Vec<Waiter>,
+) {
+    match store_group(shared, store, task, group).await {
+        Ok(outcome) => {
+            drop(turn);
+            finish(shared, task, outcome).await;
         }
-        // If nodes share a store, the task may be stored and only unknown to this node.
-        if self.interest.is_some()
-            && let Some(task) = self.fetch(task_id, None).await?
-        {
-            return Ok(task);
-        }
-        Ok(self.task_or_new(task_id))
-    }
-
-    /// Adds events to the waiting events of the task. They are stored and become visible even if
-    /// their publishers stop waiting for the answers.
-    fn enqueue(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        task: &Arc<Task>,
-        events: &[Arc<Prepared>],
-    ) -> Vec<oneshot::Receiver<Answer>> {
-        let mut waiting = task.lock_waiting();
-        let answered = events.iter().map(|prepared| {
-            let (answer, answered) = oneshot::channel();
-            waiting.events.push_back(Waiter {
-                prepared: Arc::clone(prepared),
-                answer,
-            });
-            answered
-        });
-        let answered = answered.collect();
-        let working = std::mem::replace(&mut waiting.working, true);
-        drop(waiting);
-        if !working {
-            let worker = Worker {
-                task: Arc::clone(task),
-                done: false,
-            };
-            self.take_up(store, worker);
-        }
-        answered
-    }
-
-    /// Stores the waiting events of a task until none are left.
-    pub(crate) async fn work(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
-        let task = Arc::clone(&worker.task);
-        loop {
-            let turn = task.commit.lock().await;
-            let Some(group) = task.lock_waiting().take() else {
-                break;
-            };
-            self.store_and_finish(store, &task, turn, group).await;
-        }
-        self.leave(worker);
-    }
-
-    /// Ends the work for a task without waiting events.
-    pub(crate) fn leave(&self, mut worker: Worker) {
-        worker.done = true;
-        self.forget_if_unused(&worker.task);
-    }
-
-    /// Stores a group, and sends all answers after releasing the task's turn.
-    pub(crate) async fn store_and_finish(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        task: &Arc<Task>,
-        turn: MutexGuard<'_, ()>,
-        group: Vec<Waiter>,
-    ) {
-        match self.store_group(store, task, group).await {
-            Ok(outcome) => {
-                drop(turn);
-                self.finish(task, outcome).await;
-            }
-            Err(group) => {
-                for waiter in group {
-                    // An event that is stored alone always gets an answer.
-                    if let Ok(outcome) = self.store_group(store, task, vec![waiter]).await {
-                        self.finish(task, outcome).await;
-                    }
+        Err(group) => {
+            for waiter in group {
+                // An event that is stored alone always gets an answer.
+                if let Ok(outcome) = store_group(shared, store, task, vec![waiter]).await {
+                    finish(shared, task, outcome).await;
                 }
             }
         }
     }
+}
 
-    /// Announces the result of a group, and then answers its publishers.
-    pub(crate) async fn finish(self: &Arc<Self>, task: &Arc<Task>, outcome: Outcome) {
-        if let Some(grown) = outcome.grown {
-            task.topic().announce();
-            self.tell_others(grown).await;
-            self.keep_to_limit();
-        }
-        for (waiter, answer) in outcome.answers {
-            if answer.is_err() {
-                self.end_claim(task.id(), &waiter.prepared);
-            }
-            // The publisher may have stopped waiting, which is not an error.
-            let _ = waiter.answer.send(answer);
-        }
+/// Announces the result of a group, and then answers its publishers.
+pub(crate) async fn finish(shared: &Arc<Shared>, task: &Arc<Task>, outcome: Outcome) {
+    if let Some(grown) = outcome.grown {
+        task.topic().announce();
+        shared.tell_others(grown).await;
+        evict::keep_to_limit(shared);
     }
-
-    /// Stores a group and makes it visible. The caller holds the task's turn. Returns the group if
-    /// the store's answer concerns one event of several.
-    async fn store_group(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        task: &Arc<Task>,
-        group: Vec<Waiter>,
-    ) -> Result<Outcome, Vec<Waiter>> {
-        if group.iter().any(Waiter::has_id)
-            && let Err(error) = self.read_ids(store, task).await
-        {
-            return Ok(Outcome::refused(group, Vec::new(), error));
+    for (waiter, answer) in outcome.answers {
+        if answer.is_err() {
+            shared.trees.end_claim(task.id(), &waiter.prepared.payload);
         }
-        // An append shows whether this node's copy of the task is current. Without an append, the
-        // copy may be old, and only the store can tell whether the refusals are right.
-        let mut current = self.config.broker.is_none();
-        for _ in 0..MAX_CONFLICTS {
-            let Staged {
-                verdicts,
-                append,
-                after,
-                outdated,
-            } = self.stage(task, &group);
-            if outdated && !current {
-                // Another node has published since. Its stamps and leases are in the store.
-                if let Err(error) = self.catch_up(store, task).await {
-                    return Ok(Outcome::refused(group, Vec::new(), error));
-                }
-                current = true;
-                continue;
-            }
-            let (Some(append), Some(after)) = (append, after) else {
-                if current || !verdicts.iter().any(Verdict::is_answer) {
-                    return Ok(Outcome::nothing_stored(group, verdicts));
-                }
-                if let Err(error) = self.catch_up(store, task).await {
-                    return Ok(Outcome::refused(group, Vec::new(), error));
-                }
-                current = true;
-                continue;
-            };
-            match store.append(append).await {
-                Ok(()) => return Ok(self.reveal(task, group, verdicts, after)),
-                Err(StoreError::Conflict { .. }) => {
-                    // Another node was faster. Read its events, and check ours again.
-                    if let Err(error) = self.catch_up(store, task).await {
-                        return Ok(Outcome::refused(group, verdicts, error));
-                    }
-                    current = true;
-                }
-                Err(StoreError::Duplicate { .. }) if group.len() > 1 => return Err(group),
-                Err(StoreError::Duplicate { offset }) => {
-                    let rules = task.lock_rules();
-                    let state = task.snapshot();
-                    let answers = group.into_iter().map(|waiter| {
-                        let repeat = self.repeat(&rules, &state, &waiter.prepared, offset);
-                        (waiter, Err(repeat))
-                    });
-                    return Ok(Outcome::unchanged(answers));
-                }
-                Err(error) => {
-                    tracing::warn!(task_id = %task.id(), %error, "the store refused events");
-                    return Ok(Outcome::refused(group, verdicts, error));
-                }
-            }
-        }
-        let busy = "other nodes publish to this task without a pause";
-        let error = StoreError::Unavailable(busy.into());
-        Ok(Outcome::refused(group, Vec::new(), error))
+        // The publisher may have stopped waiting, which is not an error.
+        let _ = waiter.answer.send(answer);
     }
+}
 
-    /// Computes how the events would change the task, without changing it.
-    pub(crate) fn stage(&self, task: &Arc<Task>, group: &[Waiter]) -> Staged {
-        let now = Instant::now();
-        let mut rules = task.lock_rules();
-        // Encoding a group takes a while. Publishers wait for it, because the lock of the rules is
-        // held. Readers need only the log, whose lock is free.
-        let log = task.topic().lock();
-        let closed = log.closed;
-        let epoch = log.epoch().clone();
-        let head = log.head_offset();
-        let mut next = head.next();
-        let mut snapshot = snapshot_of(task.id(), &log);
-        let touches = |waiter: &Waiter| changes_outputs(&waiter.prepared.payload);
-        let mut outputs = group.iter().any(touches).then(|| StagedOutputs {
-            extents: log.outputs.extents().clone(),
-            changes: OutputChanges::default(),
-        });
-        drop(log);
-        let mut rules_after: Option<StoredRules> = None;
-        let mut ids: HashMap<&EventId, Offset> = HashMap::new();
-        let mut events = Vec::new();
-        let mut verdicts = Vec::with_capacity(group.len());
-        for Waiter { prepared, .. } in group {
-            let event = &prepared.event;
-            let known = event.event_id.as_ref().and_then(|id| ids.get(id)).copied();
-            let before = match (known, &rules_after) {
-                (Some(offset), _) => Ok(Some(offset)),
-                (None, Some(after)) => {
-                    let id = event.event_id.as_ref();
-                    let ttl = self.config.idempotency_ttl;
-                    match id.and_then(|id| rules.ids.find(id, now, ttl)) {
-                        Some(offset) => Ok(Some(offset)),
-                        None => self.fence(&after.producers, prepared),
-                    }
-                }
-                (None, None) => self.accepted_before(&mut rules, prepared, now),
-            };
-            if let Ok(Some(offset)) = before {
-                // The repeated event is in this group, so both are stored or neither is.
-                let here = offset > head || (offset == Offset::ZERO && next > head.next());
-                verdicts.push(if here {
-                    let starts = rules_after.as_ref().map(|rules| &rules.starts);
-                    let run = starts.and_then(|starts| starts.run_at(offset, snapshot.run));
-                    Verdict::Repeats(offset, opened(prepared, run))
-                } else {
-                    let why = self.repeat(&rules, &snapshot, prepared, offset);
-                    Verdict::Refused { why, anyway: true }
-                });
-                continue;
-            }
-            let admitted = match closed || task.is_absent() {
-                true => Err(Refused::Removed),
-                false => self
-                    .still_due(&rules, &snapshot, prepared, events.is_empty())
-                    .and(before)
-                    .and_then(|_| self.check_state(task, &snapshot, prepared)),
-            };
-            if let Err(why) = admitted {
-                let anyway = events.is_empty();
-                verdicts.push(Verdict::Refused { why, anyway });
-                continue;
-            }
-            let at = self.config.clock.now();
-            let mut json = Vec::with_capacity(event.data.as_str().len() + 160);
-            let extents = outputs.as_ref().map(|outputs| &outputs.extents);
-            let text_at = text_at(extents, Some(&snapshot), &prepared.payload);
-            let data = encode_event(&mut json, task.id(), next, at, text_at, event);
-            let payload = placed(&prepared.payload, text_at);
-            let new_run = opens_new_run(&snapshot);
-            let state = Arc::make_mut(&mut snapshot);
-            state.apply(&payload, next, at);
-            if let Some(StagedOutputs { extents, changes }) = &mut outputs {
-                let limits = self.config.output_limits;
-                extents.take((&payload, next), new_run, limits, changes);
-            }
-            let listed = Listed::of(state);
-            let before = rules_after
-                .as_ref()
-                .map_or_else(|| rules.lease_ms(), |rules| rules.lease_ms);
-            let lease_ms = lease_after(before, &prepared.payload, listed.status);
-            let run = opened(prepared, Some(state.run));
-            if event.producer.is_some() || run.is_some() || lease_ms != before {
-                let after = rules_after.get_or_insert_with(|| rules.stored());
-                after.lease_ms = lease_ms;
-                if let Some(stamp) = &event.producer {
-                    after.producers.record(stamp, next);
-                }
-                if run.is_some() {
-                    after.starts.note(next);
-                }
-            }
-            if let Some(id) = &event.event_id {
-                ids.insert(id, next);
-            }
-            let json: Arc<[u8]> = json.into();
-            events.push(StoredEvent {
-                offset: next,
-                json: Arc::clone(&json),
-            });
-            let line = Line {
-                offset: next,
-                json,
-                data: (data.start, data.end),
-                event_type: event.event_type.clone(),
-                output: output_of(&prepared.payload),
-                at,
-            };
-            verdicts.push(Verdict::Taken(line, listed, run));
-            next = next.next();
-        }
-        let stamped = group.iter().any(Waiter::has_stamp);
-        let outdated = rules.outdated && (rules_after.is_some() || stamped);
-        let outputs = outputs.filter(|outputs| !outputs.changes.is_empty());
-        let (extents, changes) = outputs.map_or((None, None), |outputs| {
-            (Some(outputs.extents), Some(Arc::new(outputs.changes)))
-        });
-        let after = (!events.is_empty()).then(|| After {
-            snapshot: Arc::clone(&snapshot),
-            outputs: extents.zip(changes.clone()),
-        });
-        let append = after.is_some().then(|| Append {
-            task_id: task.id().clone(),
-            epoch,
-            events,
-            snapshot,
-            rules: rules_after.map(Arc::new),
-            outputs: changes,
-        });
-        Staged {
+/// Stores a group and makes it visible. The caller holds the task's turn. Returns the group if
+/// the store's answer concerns one event of several.
+async fn store_group(
+    shared: &Arc<Shared>,
+    store: &Arc<dyn Store>,
+    task: &Arc<Task>,
+    group: Vec<Waiter>,
+) -> Result<Outcome, Vec<Waiter>> {
+    if group.iter().any(Waiter::has_id)
+        && let Err(error) = shelf::read_ids(shared, store, task).await
+    {
+        return Ok(Outcome::refused(group, Vec::new(), error));
+    }
+    // An append shows whether this node's copy of the task is current. Without an append, the
+    // copy may be old, and only the store can tell whether the refusals are right.
+    let mut current = shared.config.broker.is_none();
+    for _ in 0..MAX_CONFLICTS {
+        let Staged {
             verdicts,
             append,
             after,
             outdated,
-        }
-    }
-
-    /// Returns whether the lease that an event ends is still the task's lease. `alone` means that
-    /// no event of the same group comes before it.
-    fn still_due(
-        &self,
-        rules: &Rules,
-        snapshot: &TaskSnapshot,
-        prepared: &Prepared,
-        alone: bool,
-    ) -> Result<(), Refused> {
-        let Some(expiry) = prepared.expiry else {
-            return Ok(());
-        };
-        if alone && rules.lease == Some(expiry.lease) {
-            return Ok(());
-        }
-        let event_type = prepared.event.event_type.clone();
-        let renewed = InvalidTransition::new(snapshot.status, event_type);
-        Err(self.refuse(renewed.into()))
-    }
-
-    /// Makes stored events visible.
-    pub(crate) fn reveal(
-        self: &Arc<Self>,
-        task: &Arc<Task>,
-        group: Vec<Waiter>,
-        verdicts: Vec<Verdict>,
-        after: After,
-    ) -> Outcome {
-        let snapshot = &after.snapshot;
-        let now = Instant::now();
-        let mut answers = Vec::with_capacity(group.len());
-        let mut settled = Vec::with_capacity(group.len());
-        let mut rules = task.lock_rules();
-        let mut log = task.topic().lock();
-        let closed = log.closed;
-        if log.head() == 0
-            && let Some(first) = group.first()
-        {
-            let payer = self.payer(first.prepared.account.as_ref());
-            log.charge_to(payer);
-            rules.charge_to(payer);
-        }
-        let published = |offset, duplicate, run| Published {
-            epoch: snapshot.epoch.clone(),
-            offset,
-            duplicate,
-            run,
-        };
-        for (waiter, verdict) in group.iter().zip(verdicts) {
-            answers.push(match verdict {
-                _ if closed => Err(Refused::Removed),
-                Verdict::Taken(line, listed, run) => {
-                    let offset = line.offset;
-                    self.lay_down(&mut log, line);
-                    settled.push((&waiter.prepared, offset, listed));
-                    Ok(published(offset, false, run))
-                }
-                Verdict::Repeats(offset, run) => {
-                    self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-                    Err(Refused::Answer(Ok(published(offset, true, run))))
-                }
-                Verdict::Refused { why, .. } => Err(why),
-            });
-        }
-        if !closed {
-            log.snapshot = Some(Arc::clone(snapshot));
-            if let Some((extents, changes)) = after.outputs {
-                let limits = self.config.output_limits;
-                log.outputs.take_staged(extents, &changes, limits);
+        } = stage(shared, task, &group);
+        if outdated && !current {
+            // Another node has published since. Its stamps and leases are in the store.
+            if let Err(error) = catch_up::catch_up(shared, store, task).await {
+                return Ok(Outcome::refused(group, Vec::new(), error));
             }
-            self.note_first(&mut log, task.id());
-            task.topic().mirror(&mut log);
+            current = true;
+            continue;
         }
-        drop(log);
-        for (prepared, offset, listed) in settled {
-            self.settle(task, &mut rules, prepared, offset, Some(listed), now);
+        let (Some(append), Some(after)) = (append, after) else {
+            if current || !verdicts.iter().any(Verdict::is_answer) {
+                return Ok(Outcome::nothing_stored(group, verdicts));
+            }
+            if let Err(error) = catch_up::catch_up(shared, store, task).await {
+                return Ok(Outcome::refused(group, Vec::new(), error));
+            }
+            current = true;
+            continue;
+        };
+        match store.append(append).await {
+            Ok(()) => return Ok(reveal(shared, task, group, verdicts, after)),
+            Err(StoreError::Conflict { .. }) => {
+                // Another node was faster. Read its events, and check ours again.
+                if let Err(error) = catch_up::catch_up(shared, store, task).await {
+                    return Ok(Outcome::refused(group, verdicts, error));
+                }
+                current = true;
+            }
+            Err(StoreError::Duplicate { .. }) if group.len() > 1 => return Err(group),
+            Err(StoreError::Duplicate { offset }) => {
+                let rules = task.lock_rules();
+                let state = task.snapshot();
+                let answers = group.into_iter().map(|waiter| {
+                    let repeat = append::repeat(shared, &rules, &state, &waiter.prepared, offset);
+                    (waiter, Err(repeat))
+                });
+                return Ok(Outcome::unchanged(answers));
+            }
+            Err(error) => {
+                tracing::warn!(task_id = %task.id(), %error, "the store refused events");
+                return Ok(Outcome::refused(group, verdicts, error));
+            }
         }
-        drop(rules);
-        Outcome {
-            answers: group.into_iter().zip(answers).collect(),
-            grown: (!closed).then(|| Announcement {
-                task_id: task.id().clone(),
-                epoch: snapshot.epoch.clone(),
-                head: snapshot.offset,
-            }),
+    }
+    let busy = "other nodes publish to this task without a pause";
+    let error = StoreError::Unavailable(busy.into());
+    Ok(Outcome::refused(group, Vec::new(), error))
+}
+
+/// Computes how the events would change the task, without changing it.
+pub(crate) fn stage(shared: &Shared, task: &Arc<Task>, group: &[Waiter]) -> Staged {
+    let now = Instant::now();
+    let mut rules = task.lock_rules();
+    // Encoding a group takes a while. Publishers wait for it, because the lock of the rules is
+    // held. Readers need only the log, whose lock is free.
+    let log = task.topic().lock();
+    let closed = log.closed;
+    let epoch = log.epoch().clone();
+    let head = log.head_offset();
+    let mut next = head.next();
+    let mut snapshot = state_of(task.id(), &log);
+    let touches = |waiter: &Waiter| changes_outputs(&waiter.prepared.payload);
+    let mut outputs = group.iter().any(touches).then(|| StagedOutputs {
+        extents: log.outputs.extents().clone(),
+        changes: OutputChanges::default(),
+    });
+    drop(log);
+    let mut rules_after: Option<StoredRules> = None;
+    let mut ids: HashMap<&EventId, Offset> = HashMap::new();
+    let mut events = Vec::new();
+    let mut verdicts = Vec::with_capacity(group.len());
+    for Waiter { prepared, .. } in group {
+        let event = &prepared.event;
+        let known = event.event_id.as_ref().and_then(|id| ids.get(id)).copied();
+        let before = match (known, &rules_after) {
+            (Some(offset), _) => Ok(Some(offset)),
+            (None, Some(after)) => {
+                let id = event.event_id.as_ref();
+                let ttl = shared.config.idempotency_ttl;
+                match id.and_then(|id| rules.ids.find(id, now, ttl)) {
+                    Some(offset) => Ok(Some(offset)),
+                    None => append::fence(&after.producers, prepared),
+                }
+            }
+            (None, None) => append::accepted_before(shared, &mut rules, prepared, now),
+        };
+        if let Ok(Some(offset)) = before {
+            // The repeated event is in this group, so both are stored or neither is.
+            let here = offset > head || (offset == Offset::ZERO && next > head.next());
+            verdicts.push(if here {
+                let starts = rules_after.as_ref().map(|rules| &rules.starts);
+                let run = starts.and_then(|starts| starts.run_at(offset, snapshot.run));
+                Verdict::Repeats(offset, opened(prepared, run))
+            } else {
+                let why = append::repeat(shared, &rules, &snapshot, prepared, offset);
+                Verdict::Refused { why, anyway: true }
+            });
+            continue;
         }
+        let admitted = match closed || task.is_absent() {
+            true => Err(Refused::Removed),
+            false => still_due(&rules, &snapshot, prepared, events.is_empty())
+                .and(before)
+                .and_then(|_| append::check_state(shared, task, &snapshot, prepared)),
+        };
+        if let Err(why) = admitted {
+            let anyway = events.is_empty();
+            verdicts.push(Verdict::Refused { why, anyway });
+            continue;
+        }
+        let at = shared.config.clock.now();
+        let mut json = Vec::with_capacity(event.data.as_str().len() + 160);
+        let extents = outputs.as_ref().map(|outputs| &outputs.extents);
+        let text_at = text_at(extents, Some(&snapshot), &prepared.payload);
+        let data = encode_event(&mut json, task.id(), next, at, text_at, event);
+        let payload = placed(&prepared.payload, text_at);
+        let new_run = opens_new_run(&snapshot);
+        let state = Arc::make_mut(&mut snapshot);
+        state.apply(&payload, next, at);
+        if let Some(StagedOutputs { extents, changes }) = &mut outputs {
+            let limits = shared.config.output_limits;
+            extents.take((&payload, next), new_run, limits, changes);
+        }
+        let listed = Listed::of(state);
+        let before = rules_after
+            .as_ref()
+            .map_or_else(|| rules.lease_ms(), |rules| rules.lease_ms);
+        let lease_ms = lease_after(before, &prepared.payload, listed.status);
+        let run = opened(prepared, Some(state.run));
+        if event.producer.is_some() || run.is_some() || lease_ms != before {
+            let after = rules_after.get_or_insert_with(|| rules.stored());
+            after.lease_ms = lease_ms;
+            if let Some(stamp) = &event.producer {
+                after.producers.record(stamp, next);
+            }
+            if run.is_some() {
+                after.starts.note(next);
+            }
+        }
+        if let Some(id) = &event.event_id {
+            ids.insert(id, next);
+        }
+        let json: Arc<[u8]> = json.into();
+        events.push(StoredEvent {
+            offset: next,
+            json: Arc::clone(&json),
+        });
+        let line = Line {
+            offset: next,
+            json,
+            data: (data.start, data.end),
+            event_type: event.event_type.clone(),
+            output: output_of(&prepared.payload),
+            at,
+        };
+        verdicts.push(Verdict::Taken(line, listed, run));
+        next = next.next();
+    }
+    let stamped = group.iter().any(Waiter::has_stamp);
+    let outdated = rules.outdated && (rules_after.is_some() || stamped);
+    let outputs = outputs.filter(|outputs| !outputs.changes.is_empty());
+    let (extents, changes) = outputs.map_or((None, None), |outputs| {
+        (Some(outputs.extents), Some(Arc::new(outputs.changes)))
+    });
+    let after = (!events.is_empty()).then(|| After {
+        snapshot: Arc::clone(&snapshot),
+        outputs: extents.zip(changes.clone()),
+    });
+    let append = after.is_some().then(|| Append {
+        task_id: task.id().clone(),
+        epoch,
+        events,
+        snapshot,
+        rules: rules_after.map(Arc::new),
+        outputs: changes,
+    });
+    Staged {
+        verdicts,
+        append,
+        after,
+        outdated,
+    }
+}
+
+/// Returns whether the lease that an event ends is still the task's lease. `alone` means that
+/// no event of the same group comes before it.
+fn still_due(
+    rules: &Rules,
+    snapshot: &TaskSnapshot,
+    prepared: &Prepared,
+    alone: bool,
+) -> Result<(), Refused> {
+    let Some(expiry) = prepared.expiry else {
+        return Ok(());
+    };
+    if alone && rules.lease == Some(expiry.lease) {
+        return Ok(());
+    }
+    Err(append::not_now(snapshot, prepared).into())
+}
+
+/// Makes stored events visible.
+pub(crate) fn reveal(
+    shared: &Arc<Shared>,
+    task: &Arc<Task>,
+    group: Vec<Waiter>,
+    verdicts: Vec<Verdict>,
+    after: After,
+) -> Outcome {
+    let snapshot = &after.snapshot;
+    let now = Instant::now();
+    let mut answers = Vec::with_capacity(group.len());
+    let mut settled = Vec::with_capacity(group.len());
+    let mut rules = task.lock_rules();
+    let mut log = task.topic().lock();
+    let closed = log.closed;
+    if log.head() == 0
+        && let Some(first) = group.first()
+    {
+        let payer = shared.payer(first.prepared.account.as_ref());
+        log.charge_to(payer);
+        rules.charge_to(payer);
+    }
+    let published = |offset, duplicate, run| Published {
+        epoch: snapshot.epoch.clone(),
+        offset,
+        duplicate,
+        run,
+    };
+    for (waiter, verdict) in group.iter().zip(verdicts) {
+        answers.push(match verdict {
+            _ if closed => Err(Refused::Removed),
+            Verdict::Taken(line, listed, run) => {
+                let offset = line.offset;
+                line.lay_down(&mut log, shared.framing());
+                shared.trim(&mut log);
+                settled.push((&waiter.prepared, offset, listed));
+                Ok(published(offset, false, run))
+            }
+            Verdict::Repeats(offset, run) => {
+                shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                Err(Refused::Answer(Ok(published(offset, true, run))))
+            }
+            Verdict::Refused { why, .. } => Err(why),
+        });
+    }
+    if !closed {
+        log.snapshot = Some(Arc::clone(snapshot));
+        if let Some((extents, changes)) = after.outputs {
+            let limits = shared.config.output_limits;
+            log.outputs.take_staged(extents, &changes, limits);
+        }
+        shared.note_first(&mut log, task.id());
+        task.topic().mirror(&mut log);
+    }
+    drop(log);
+    for (prepared, offset, listed) in settled {
+        append::settle(
+            shared,
+            task,
+            &mut rules,
+            prepared,
+            offset,
+            Some(listed),
+            now,
+        );
+    }
+    drop(rules);
+    Outcome {
+        answers: group.into_iter().zip(answers).collect(),
+        grown: (!closed).then(|| Announcement {
+            task_id: task.id().clone(),
+            epoch: snapshot.epoch.clone(),
+            head: snapshot.offset,
+        }),
     }
 }
 

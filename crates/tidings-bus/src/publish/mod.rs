@@ -2,6 +2,11 @@
 
 pub(crate) mod append;
 pub(crate) mod behind;
-pub(crate) mod emit;
+pub(crate) mod drive;
+pub(crate) mod error;
 pub(crate) mod group;
+pub(crate) mod prepared;
+pub(crate) mod ready;
+pub(crate) mod save;
 pub(crate) mod together;
+pub(crate) mod waiting;

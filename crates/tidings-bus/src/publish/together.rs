@@ -11,34 +11,23 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::MutexGuard;
+use tidings_protocol::TaskId;
+use tokio::sync::{MutexGuard, oneshot};
 
-use crate::lock::{Lock, place};
-use crate::publish::group::{After, Outcome, Staged, Verdict, Waiter, Worker};
+use crate::cluster::fetch;
+use crate::publish::error::{PublishError, Published, Refused};
+use crate::publish::group::{self, After, Outcome, Staged, Verdict};
+use crate::publish::prepared::Prepared;
+use crate::publish::ready::Worker;
+use crate::publish::waiting::{Answer, Waiter};
 use crate::shared::Shared;
 use crate::store::{Store, StoreError};
+use crate::tasks::shelf;
 use crate::tasks::task::Task;
 
 /// The most tasks that one worker takes. The rest is left for another core. On two cores, 32, 64
 /// and 256 made no difference that was larger than the noise.
 const MAX_TASKS: usize = 32;
-
-/// Tasks with waiting events that no worker has taken yet.
-#[derive(Default)]
-pub(crate) struct Ready(Lock<Vec<Worker>, place::Leaf>);
-
-impl Ready {
-    /// Adds a task. Returns `true` for the first one, for which the caller must start a worker.
-    fn push(&self, worker: Worker) -> bool {
-        let mut ready = self.0.lock();
-        ready.push(worker);
-        ready.len() == 1
-    }
-
-    fn take(&self) -> Vec<Worker> {
-        std::mem::take(&mut *self.0.lock())
-    }
-}
 
 /// A worker that is about to take the ready tasks.
 struct Errand {
@@ -73,142 +62,210 @@ struct Member<'a> {
     after: Option<After>,
 }
 
-impl Shared {
-    /// Lets a worker store the task's events soon, possibly together with those of other tasks.
-    pub(crate) fn take_up(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
-        if self.config.broker.is_some() {
-            self.take_up_alone(store, worker);
-            return;
+/// Publishes events to one task, in order, through a store.
+pub(crate) async fn publish_through(
+    shared: &Arc<Shared>,
+    store: &Arc<dyn Store>,
+    task_id: &TaskId,
+    events: &[Arc<Prepared>],
+) -> Vec<Result<Published, PublishError>> {
+    let mut answers = Vec::with_capacity(events.len());
+    while let Some(left) = events.get(answers.len()..).filter(|left| !left.is_empty()) {
+        let task = match task_to_publish(shared, task_id).await {
+            Ok(task) => task,
+            Err(error) => {
+                let error = PublishError::Unavailable(Arc::new(error));
+                answers.resize_with(events.len(), || Err(error.clone()));
+                break;
+            }
+        };
+        for answered in enqueue(shared, store, &task, left) {
+            match answered.await {
+                Ok(Ok(published)) => answers.push(Ok(published)),
+                Ok(Err(Refused::Answer(answer))) => answers.push(answer),
+                // All later events are refused as well.
+                Ok(Err(Refused::Removed)) => break,
+                Err(_) => answers.push(Err(PublishError::Closed)),
+            }
         }
-        if !self.ready.push(worker) {
-            return;
-        }
-        let errand = Errand {
-            shared: Arc::clone(self),
+    }
+    answers
+}
+
+async fn task_to_publish(shared: &Arc<Shared>, task_id: &TaskId) -> Result<Arc<Task>, StoreError> {
+    if let Some(task) = shelf::fetch_own(shared, task_id).await? {
+        return Ok(task);
+    }
+    // If nodes share a store, the task may be stored and only unknown to this node.
+    if shared.interest.is_some()
+        && let Some(task) = fetch::fetch(shared, task_id, None).await?
+    {
+        return Ok(task);
+    }
+    Ok(shelf::task_or_new(shared, task_id))
+}
+
+/// Adds events to the waiting events of the task. They are stored and become visible even if
+/// their publishers stop waiting for the answers.
+fn enqueue(
+    shared: &Arc<Shared>,
+    store: &Arc<dyn Store>,
+    task: &Arc<Task>,
+    events: &[Arc<Prepared>],
+) -> Vec<oneshot::Receiver<Answer>> {
+    let mut waiting = task.lock_waiting();
+    let answered = events.iter().map(|prepared| {
+        let (answer, answered) = oneshot::channel();
+        waiting.events.push_back(Waiter {
+            prepared: Arc::clone(prepared),
+            answer,
+        });
+        answered
+    });
+    let answered = answered.collect();
+    let working = std::mem::replace(&mut waiting.working, true);
+    drop(waiting);
+    if !working {
+        let worker = Worker {
+            task: Arc::clone(task),
             done: false,
         };
-        let (shared, store) = (Arc::clone(self), Arc::clone(store));
-        self.spawn(async move {
-            // Yield once, so that publishers that are about to publish are included.
-            tokio::task::yield_now().await;
-            let mut workers = errand.run();
-            while workers.len() > MAX_TASKS {
-                let rest = workers.split_off(MAX_TASKS);
-                let (other, store) = (Arc::clone(&shared), Arc::clone(&store));
-                shared.spawn(async move { other.work_together(&store, workers).await });
-                workers = rest;
-            }
-            shared.work_together(&store, workers).await;
-        });
+        take_up(shared, store, worker);
     }
+    answered
+}
 
-    fn take_up_alone(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
-        let (shared, store) = (Arc::clone(self), Arc::clone(store));
-        self.spawn(async move { shared.work(&store, worker).await });
+/// Lets a worker store the task's events soon, possibly together with those of other tasks.
+pub(crate) fn take_up(shared: &Arc<Shared>, store: &Arc<dyn Store>, worker: Worker) {
+    if shared.config.broker.is_some() {
+        take_up_alone(shared, store, worker);
+        return;
     }
-
-    /// Stores the waiting events of these tasks.
-    async fn work_together(self: &Arc<Self>, store: &Arc<dyn Store>, mut workers: Vec<Worker>) {
-        if workers.len() == 1
-            && let Some(worker) = workers.pop()
-        {
-            return self.work(store, worker).await;
-        }
-        let tasks: Vec<_> = workers.iter().map(|worker| worker.task().clone()).collect();
-        let mut members = Vec::with_capacity(tasks.len());
-        let mut appends = Vec::with_capacity(tasks.len());
-        for (worker, task) in workers.into_iter().zip(&tasks) {
-            // A task that must wait, or must be read first, is handled by a worker of its own.
-            let Ok(turn) = task.commit.try_lock() else {
-                self.take_up_alone(store, worker);
-                continue;
-            };
-            let mut waiting = task.lock_waiting();
-            if waiting.has_ids() && task.cold.load(Ordering::SeqCst) {
-                drop((waiting, turn));
-                self.take_up_alone(store, worker);
-                continue;
-            }
-            let Some(group) = waiting.take() else {
-                drop((waiting, turn));
-                self.leave(worker);
-                continue;
-            };
-            drop(waiting);
-            let Staged {
-                verdicts,
-                append,
-                after,
-                // No other node publishes here.
-                outdated: _,
-            } = self.stage(task, &group);
-            members.push(Member {
-                worker,
-                task,
-                turn,
-                group,
-                verdicts,
-                after,
-            });
-            appends.extend(append);
-        }
-        let mut stored = match appends.is_empty() {
-            true => Vec::new(),
-            false => store.append_all(appends).await,
-        }
-        .into_iter();
-        for member in members {
-            self.settle_member(store, member, &mut stored).await;
-        }
+    if !shared.ready.push(worker) {
+        return;
     }
+    let errand = Errand {
+        shared: Arc::clone(shared),
+        done: false,
+    };
+    let (owned, store) = (Arc::clone(shared), Arc::clone(store));
+    shared.spawn(async move {
+        // Yield once, so that publishers that are about to publish are included.
+        tokio::task::yield_now().await;
+        let mut workers = errand.run();
+        while workers.len() > MAX_TASKS {
+            let rest = workers.split_off(MAX_TASKS);
+            let (other, store) = (Arc::clone(&owned), Arc::clone(&store));
+            owned.spawn(async move { work_together(&other, &store, workers).await });
+            workers = rest;
+        }
+        work_together(&owned, &store, workers).await;
+    });
+}
 
-    /// Answers a task's publishers, and continues with events that have arrived in the meantime.
-    async fn settle_member(
-        self: &Arc<Self>,
-        store: &Arc<dyn Store>,
-        member: Member<'_>,
-        stored: &mut impl Iterator<Item = Result<(), StoreError>>,
-    ) {
-        let Member {
+fn take_up_alone(shared: &Arc<Shared>, store: &Arc<dyn Store>, worker: Worker) {
+    let (owned, store) = (Arc::clone(shared), Arc::clone(store));
+    shared.spawn(async move { group::work(&owned, &store, worker).await });
+}
+
+/// Stores the waiting events of these tasks.
+async fn work_together(shared: &Arc<Shared>, store: &Arc<dyn Store>, mut workers: Vec<Worker>) {
+    if workers.len() == 1
+        && let Some(worker) = workers.pop()
+    {
+        return group::work(shared, store, worker).await;
+    }
+    let tasks: Vec<_> = workers.iter().map(|worker| worker.task().clone()).collect();
+    let mut members = Vec::with_capacity(tasks.len());
+    let mut appends = Vec::with_capacity(tasks.len());
+    for (worker, task) in workers.into_iter().zip(&tasks) {
+        // A task that must wait, or must be read first, is handled by a worker of its own.
+        let Ok(turn) = task.commit.try_lock() else {
+            take_up_alone(shared, store, worker);
+            continue;
+        };
+        let mut waiting = task.lock_waiting();
+        if waiting.has_ids() && task.cold.load(Ordering::SeqCst) {
+            drop((waiting, turn));
+            take_up_alone(shared, store, worker);
+            continue;
+        }
+        let Some(group) = waiting.take() else {
+            drop((waiting, turn));
+            group::leave(shared, worker);
+            continue;
+        };
+        drop(waiting);
+        let Staged {
+            verdicts,
+            append,
+            after,
+            // No other node publishes here.
+            outdated: _,
+        } = group::stage(shared, task, &group);
+        members.push(Member {
             worker,
             task,
             turn,
             group,
             verdicts,
             after,
-        } = member;
-        let outcome = match after.map(|after| (stored.next(), after)) {
-            // Another node may know better. The events are decided again.
-            None if self.config.broker.is_some() => {
-                self.store_and_finish(store, task, turn, group).await;
-                return self.go_on(store, worker);
-            }
-            None => Outcome::nothing_stored(group, verdicts),
-            Some((Some(Ok(())), after)) => self.reveal(task, group, verdicts, after),
-            // The events of this task are decided again, or one by one.
-            Some((
-                Some(Err(StoreError::Conflict { .. } | StoreError::Duplicate { .. })) | None,
-                _,
-            )) => {
-                self.store_and_finish(store, task, turn, group).await;
-                return self.go_on(store, worker);
-            }
-            Some((Some(Err(error)), _)) => {
-                tracing::warn!(task_id = %task.id(), %error, "the store refused events");
-                Outcome::refused(group, verdicts, error)
-            }
-        };
-        drop(turn);
-        self.finish(task, outcome).await;
-        self.go_on(store, worker);
+        });
+        appends.extend(append);
     }
+    let mut stored = match appends.is_empty() {
+        true => Vec::new(),
+        false => store.append_all(appends).await,
+    }
+    .into_iter();
+    for member in members {
+        settle_member(shared, store, member, &mut stored).await;
+    }
+}
 
-    /// Takes the task again if events have arrived in the meantime.
-    fn go_on(self: &Arc<Self>, store: &Arc<dyn Store>, worker: Worker) {
-        if worker.task().lock_waiting().is_over() {
-            self.leave(worker);
-        } else {
-            self.take_up(store, worker);
+/// Answers a task's publishers, and continues with events that have arrived in the meantime.
+async fn settle_member(
+    shared: &Arc<Shared>,
+    store: &Arc<dyn Store>,
+    member: Member<'_>,
+    stored: &mut impl Iterator<Item = Result<(), StoreError>>,
+) {
+    let Member {
+        worker,
+        task,
+        turn,
+        group,
+        verdicts,
+        after,
+    } = member;
+    let outcome = match after.map(|after| (stored.next(), after)) {
+        // Another node may know better. The events are decided again.
+        None if shared.config.broker.is_some() => {
+            group::store_and_finish(shared, store, task, turn, group).await;
+            return go_on(shared, store, worker);
         }
+        None => Outcome::nothing_stored(group, verdicts),
+        Some((Some(Ok(())), after)) => group::reveal(shared, task, group, verdicts, after),
+        // The events of this task are decided again, or one by one.
+        Some((Some(Err(StoreError::Conflict { .. } | StoreError::Duplicate { .. })) | None, _)) => {
+            group::store_and_finish(shared, store, task, turn, group).await;
+            return go_on(shared, store, worker);
+        }
+        Some((Some(Err(error)), _)) => {
+            tracing::warn!(task_id = %task.id(), %error, "the store refused events");
+            Outcome::refused(group, verdicts, error)
+        }
+    };
+    drop(turn);
+    group::finish(shared, task, outcome).await;
+    go_on(shared, store, worker);
+}
+
+/// Takes the task again if events have arrived in the meantime.
+fn go_on(shared: &Arc<Shared>, store: &Arc<dyn Store>, worker: Worker) {
+    if worker.task().lock_waiting().is_over() {
+        group::leave(shared, worker);
+    } else {
+        take_up(shared, store, worker);
     }
 }

@@ -12,9 +12,10 @@
 
 mod backups;
 pub mod conformance;
-mod conformance_outputs;
-mod conformance_trees;
+pub(crate) mod error;
+pub(crate) mod families;
 mod keeper;
+pub(crate) mod line;
 mod memory;
 mod timed;
 
@@ -27,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use tidings_protocol::{Epoch, ItemId, Offset, ProducerLedger, TaskId, TaskSnapshot, Timestamp};
 
 pub use backups::{BackupError, BackupMade, Backups};
+pub use error::StoreError;
+pub use families::{Counted, Families};
 pub use keeper::{KeepChange, Keeper, KeptThing};
 pub use memory::MemoryStore;
 pub(crate) use timed::Timed;
@@ -34,7 +37,6 @@ pub(crate) use timed::Timed;
 use crate::ledger::Account;
 use crate::log::{OutputChanges, OutputExtent};
 use crate::tasks::starts::Starts;
-use crate::tasks::trees::families::Families;
 use crate::tasks::trees::kin::Related;
 
 /// One event as a store keeps it.
@@ -116,31 +118,6 @@ pub enum Write {
     /// An event becomes visible and is acknowledged at once. The bus sends events to the store
     /// within milliseconds, many at a time. Only this bus uses the store.
     Behind,
-}
-
-/// The reason why a store did not do its work.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The events do not follow the stored events, because another node has written. Read the
-    /// stored events, and decide again.
-    #[error("the log's next offset is {expected}, not {got}")]
-    Conflict {
-        /// The offset that the store would have accepted.
-        expected: Offset,
-        /// The offset that the append had.
-        got: Offset,
-    },
-    /// The store has an event with this id, but this bus does not know of it.
-    #[error("an event with this id is there already, at offset {offset}")]
-    Duplicate {
-        /// The offset of that event.
-        offset: Offset,
-    },
-    /// The medium failed (full, gone, slow). The change may or may not have been made, because a
-    /// late failure can come after the write. Try again later.
-    #[error("the storage is not available")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A store of durable logs. Every implementation passes [`conformance::run`].

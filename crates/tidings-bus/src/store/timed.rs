@@ -7,10 +7,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use tidings_protocol::{ItemId, Offset, TaskId, Timestamp};
 
-use super::{Append, Store, StoreError, StoredEvent, StoredTask, StoredText, Write};
+use super::{Append, Families, Store, StoreError, StoredEvent, StoredTask, StoredText, Write};
 use crate::ledger::Account;
 use crate::stats::Counters;
-use crate::tasks::trees::families::Families;
 use crate::tasks::trees::kin::Related;
 
 /// Passes every call to the store, and measures it.

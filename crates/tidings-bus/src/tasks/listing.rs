@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use tidings_protocol::{TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{TaskId, TaskStatus};
 
 use crate::lock::{Guard, Lock, place};
-use crate::shared::Shared;
 use crate::stats::StatusCounts;
-use crate::tasks::questions::Asking;
-use crate::tasks::task::{Rules, Task};
-use crate::tasks::trees::kin::{Kin, place};
+use crate::tasks::listed::Listed;
+use crate::tasks::task::Task;
+use crate::tasks::trees::kin::place;
 
 type ById = BTreeMap<TaskId, Arc<Task>>;
 
@@ -26,26 +25,6 @@ struct Lists {
 /// The declared tasks in memory, by status, and those with an open question.
 #[derive(Default)]
 pub(crate) struct Listing(Lock<Lists, place::Leaf>);
-
-/// The keys under which a task is listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) status: TaskStatus,
-    pub(crate) asking: Asking,
-    /// The task's entry in its parent's counts. Boxed, because most tasks have no parent.
-    pub(crate) kin: Option<Box<Kin>>,
-}
-
-impl Listed {
-    /// Returns the keys for a task in this state.
-    pub(crate) fn of(snapshot: &TaskSnapshot) -> Self {
-        Self {
-            status: snapshot.status,
-            asking: Asking::of(snapshot),
-            kin: Kin::of(snapshot).map(Box::new),
-        }
-    }
-}
 
 /// Returns up to `limit` tasks after `after`, whose ids begin with `prefix`.
 fn page(tasks: &ById, prefix: &str, after: Option<&TaskId>, limit: usize) -> Vec<Arc<Task>> {
@@ -89,6 +68,24 @@ impl Listing {
         page(&self.lock().asking, prefix, after, limit)
     }
 
+    /// Moves a task from its old lists to its new ones.
+    pub(crate) fn change(&self, task: &Arc<Task>, old: Option<&Listed>, new: Option<&Listed>) {
+        let asks = |listed: Option<&Listed>| listed.is_some_and(|listed| listed.asking.open);
+        let mut lists = self.lock();
+        if let Some(old) = old {
+            lists.by_status[place(old.status)].remove(task.id());
+        }
+        if let Some(new) = new {
+            let list = &mut lists.by_status[place(new.status)];
+            list.insert(task.id().clone(), Arc::clone(task));
+        }
+        if asks(new) && !asks(old) {
+            lists.asking.insert(task.id().clone(), Arc::clone(task));
+        } else if asks(old) && !asks(new) {
+            lists.asking.remove(task.id());
+        }
+    }
+
     /// Returns the number of tasks of each status.
     pub(crate) fn counts(&self) -> StatusCounts {
         let [pending, running, completed, failed, cancelled] =
@@ -99,46 +96,6 @@ impl Listing {
             completed,
             failed,
             cancelled,
-        }
-    }
-}
-
-impl Shared {
-    /// Lists a task under its status and its questions, or removes it from the lists. The caller
-    /// holds the task's rules, and calls it whenever these may have changed.
-    #[inline]
-    pub(crate) fn relist(&self, task: &Arc<Task>, rules: &mut Rules, listed: Option<Listed>) {
-        // Most events leave the lists unchanged.
-        if rules.listed != listed {
-            self.list_anew(task, rules, listed);
-        }
-    }
-
-    fn list_anew(&self, task: &Arc<Task>, rules: &mut Rules, listed: Option<Listed>) {
-        let before = rules.asking();
-        if let Some(listed) = &listed {
-            self.note_kin(task, rules.listed.as_ref(), listed);
-        }
-        self.note_payer(rules.listed.as_ref(), listed.as_ref());
-        let mut lists = self.listing.lock();
-        if let Some(before) = &rules.listed {
-            lists.by_status[place(before.status)].remove(task.id());
-        }
-        if let Some(listed) = &listed {
-            let list = &mut lists.by_status[place(listed.status)];
-            list.insert(task.id().clone(), Arc::clone(task));
-        }
-        rules.listed = listed;
-        rules.charge_tree();
-        let after = rules.asking();
-        if after.open && !before.open {
-            lists.asking.insert(task.id().clone(), Arc::clone(task));
-        } else if before.open && !after.open {
-            lists.asking.remove(task.id());
-        }
-        drop(lists);
-        if before.until != after.until {
-            self.schedule_question(task, rules);
         }
     }
 }

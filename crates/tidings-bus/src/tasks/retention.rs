@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::shared::Shared;
 use crate::store::StoreError;
 use crate::tasks::task::{Rules, Task};
+use crate::tasks::{evict, leave, life, shelf};
 
 /// How long this node keeps a task of a shared store without a watcher here. It is long enough
 /// for a publisher's next event, or for a watcher that reconnects.
@@ -37,7 +38,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             _ = timer.tick() => {}
             () = stop.cancelled() => return,
         }
-        shared.keep_to_limit();
+        evict::keep_to_limit(&shared);
         sweep_shelved(&shared, &mut shelved_after).await;
         for _ in 0..SWEEP_PAGES {
             let page = shared.tasks.page("", after.as_ref(), SWEEP_PAGE);
@@ -46,7 +47,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
                 break;
             }
             for task in &page {
-                shared.place_again(task);
+                shared.room.place_again(task);
                 if shared.interest.is_some() {
                     sweep_shared(&shared, task, Instant::now());
                     continue;
@@ -83,7 +84,7 @@ fn sweep(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) -> Due {
     };
     let mut due = Due::Nothing;
     if ended_for.is_some_and(|idle| idle >= config.finished_events_ttl) {
-        shared.drop_events(task);
+        evict::drop_events(shared, task);
         let log = task.topic().lock();
         if log.oldest() < log.first() {
             due = Due::Events;
@@ -118,7 +119,7 @@ async fn sweep_shelved(shared: &Arc<Shared>, after: &mut Option<TaskId>) {
             false => shared.config.idle_ttl,
         };
         if shared.instant_of(last).elapsed() >= limit
-            && let Ok(Some(task)) = shared.fetch_own(&task_id).await
+            && let Ok(Some(task)) = shelf::fetch_own(shared, &task_id).await
         {
             remove(shared, &task).await;
         }
@@ -159,38 +160,38 @@ fn sweep_shared(shared: &Arc<Shared>, task: &Arc<Task>, now: Instant) {
     };
     let idle = now.duration_since(touched);
     if finished.is_some() && idle >= config.finished_events_ttl {
-        shared.drop_events(task);
+        evict::drop_events(shared, task);
     }
     if idle >= UNWATCHED_TTL && !needed && task.topic().watcher_count() == 0 {
-        shared.release(task);
+        leave::release(shared, task);
     }
 }
 
 /// Removes an expired task, unless it has had an event in the meantime.
 async fn remove(shared: &Arc<Shared>, task: &Arc<Task>) {
     if !task.is_declared() {
-        shared.forget_if_unused(task);
+        life::forget_if_unused(shared, task);
         return;
     }
     let _turn = task.commit.lock().await;
     let is_due = |rules: &Rules| is_over(shared, task, rules, Instant::now());
     match &shared.store {
         None => {
-            shared.discard_if(task, is_due);
-            shared.forget_empty(task);
+            life::discard_if(shared, task, is_due);
+            life::forget_empty(shared, task);
         }
         Some(store) if shared.behind.is_some() => {
             // Remove from memory first. An event may come at any time and begin the task again.
             // The new task is saved after this removal, because saving needs the turn too.
-            if shared.discard_if(task, is_due) {
+            if life::discard_if(shared, task, is_due) {
                 note_removal(task, &store.remove(task.id()).await);
-                shared.forget_empty(task);
+                life::forget_empty(shared, task);
             }
         }
         Some(store) => {
             // Publishers wait for the turn, so no event comes in between.
             if is_due(&task.lock_rules()) && note_removal(task, &store.remove(task.id()).await) {
-                shared.discard(task);
+                life::discard(shared, task);
             }
         }
     }

@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidings_protocol::{Epoch, Lease, ProducerLedger, TaskId, TaskSnapshot};
 use tokio::time::Instant;
 
-use crate::cluster::mirror::Incoming;
+use crate::cluster::incoming::Incoming;
 use crate::deliver::topic::Topic;
 use crate::ledger::{Account, Kind, Tally};
 use crate::lock::{Guard, Lock, place};
-use crate::publish::group::Waiting;
+use crate::log::Log;
+use crate::publish::waiting::Waiting;
 use crate::store::StoredRules;
+use crate::tasks::deadlines::Ticket;
 use crate::tasks::eviction::Place;
 use crate::tasks::idempotency::IdempotencyWindow;
-use crate::tasks::lease::Ticket;
-use crate::tasks::listing::Listed;
-use crate::tasks::questions::Asking;
+use crate::tasks::listed::{Asking, Listed};
 use crate::tasks::starts::Starts;
-use crate::tasks::trees::KIN_BYTES;
+use crate::tasks::trees::kin::KIN_BYTES;
 
 /// Bytes that the stamp of one producer costs: two ids, two numbers, and the numbers of its
 /// last events.
@@ -245,4 +245,17 @@ impl std::fmt::Debug for Task {
             .field("topic", &self.topic)
             .finish()
     }
+}
+
+/// Returns the state of a task at the head of its log.
+pub(crate) fn state_of(task_id: &TaskId, log: &Log) -> Arc<TaskSnapshot> {
+    log.snapshot
+        .clone()
+        .unwrap_or_else(|| Arc::new(TaskSnapshot::new(task_id.clone(), log.epoch().clone())))
+}
+
+/// Returns the instant at which a task that was read from the store counts as ended.
+pub(crate) fn finished(log: &Log, touched: Instant) -> Option<Instant> {
+    let ended = |snapshot: &Arc<TaskSnapshot>| snapshot.status.is_terminal();
+    log.snapshot.as_ref().is_some_and(ended).then_some(touched)
 }

@@ -42,7 +42,9 @@ fn code(text: &str) -> String {
         Some((before, _)) => before,
         None => text,
     };
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -53,7 +55,10 @@ fn module(path: &Path) -> Vec<String> {
         .iter()
         .map(|part| part.to_string_lossy().into_owned())
         .collect();
-    if parts.last().is_some_and(|last| last == "mod" || last == "lib") {
+    if parts
+        .last()
+        .is_some_and(|last| last == "mod" || last == "lib")
+    {
         parts.pop();
     }
     parts
@@ -92,7 +97,10 @@ fn paths(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = code.to_owned();
     while let Some(at) = rest.find("use ") {
-        let starts = rest[..at].chars().next_back().is_none_or(char::is_whitespace);
+        let starts = rest[..at]
+            .chars()
+            .next_back()
+            .is_none_or(char::is_whitespace);
         let end = rest[at..].find(';').map_or(rest.len(), |end| at + end);
         if starts {
             found.extend(expand(&rest[at + 4..end]));
@@ -103,13 +111,20 @@ fn paths(code: &str) -> Vec<String> {
     }
     let is_path = |letter: char| letter.is_alphanumeric() || "_:".contains(letter);
     let spelled = rest.split(|letter| !is_path(letter));
-    found.extend(spelled.filter(|path| path.contains("::")).map(str::to_owned));
+    found.extend(
+        spelled
+            .filter(|path| path.contains("::"))
+            .map(str::to_owned),
+    );
     found
 }
 
 /// Returns the full names of the modules and items that a path may name, seen from a module.
 fn resolve(path: &str, from: &[String], children: &BTreeSet<String>) -> Option<Vec<String>> {
-    let mut parts = path.split("::").map(str::trim).filter(|part| !part.is_empty());
+    let mut parts = path
+        .split("::")
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
     let mut full = from.to_vec();
     match parts.next()? {
         "crate" => full.clear(),
@@ -137,7 +152,9 @@ fn graph(files: &BTreeMap<PathBuf, String>) -> Graph {
             module.len() == from.len() + 1 && module[..from.len()] == from[..]
         };
         let children = modules.iter().filter(inside);
-        let children = children.filter_map(|module| module.last().cloned()).collect();
+        let children = children
+            .filter_map(|module| module.last().cloned())
+            .collect();
         let deps = graph.entry(from.join("/")).or_default();
         for named in paths(code) {
             let Some(mut full) = resolve(&named, &from, &children) else {
@@ -195,7 +212,9 @@ fn is_whole(graph: &Graph, circle: &BTreeSet<Name>) -> bool {
     };
     let mut parts = circle.iter().filter(|name| *name != top);
     parts.all(|part| {
-        let inside = part.rsplit_once('/').is_some_and(|(folder, _)| folder == top);
+        let inside = part
+            .rsplit_once('/')
+            .is_some_and(|(folder, _)| folder == top);
         let others = |name: &str| name != top && circle.contains(name);
         inside && !reached(graph, part, others).contains(part)
     })
@@ -211,14 +230,21 @@ fn no_two_files_of_the_bus_depend_on_each_other() {
     let circles = circles(&graph).into_iter();
     let bad: Vec<_> = circles.filter(|circle| !is_whole(&graph, circle)).collect();
     let described: Vec<_> = bad.iter().map(|circle| describe(&graph, circle)).collect();
-    assert!(bad.is_empty(), "circles of files:\n{}", described.join("\n"));
+    assert!(
+        bad.is_empty(),
+        "circles of files:\n{}",
+        described.join("\n")
+    );
 }
 
 /// Describes a circle, with the dependencies that form it.
 fn describe(graph: &Graph, circle: &BTreeSet<Name>) -> String {
     let mut lines = vec![format!("{} files:", circle.len())];
     for file in circle {
-        let inside: Vec<_> = graph[file].intersection(circle).map(String::as_str).collect();
+        let inside: Vec<_> = graph[file]
+            .intersection(circle)
+            .map(String::as_str)
+            .collect();
         lines.push(format!("  {file} -> {}", inside.join(" ")));
     }
     lines.join("\n")
@@ -242,24 +268,43 @@ fn the_shared_state_has_its_methods_in_its_own_file() {
 fn a_circle_is_found_and_a_type_with_its_parts_is_none() {
     let graph = |edges: &[(&str, &[&str])]| -> Graph {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let edges = edges.iter().map(|(from, to)| ((*from).to_owned(), owned(to)));
+        let edges = edges
+            .iter()
+            .map(|(from, to)| ((*from).to_owned(), owned(to)));
         edges.collect()
     };
     let bad = |graph: &Graph| -> usize {
         let circles = circles(graph);
-        circles.iter().filter(|circle| !is_whole(graph, circle)).count()
+        circles
+            .iter()
+            .filter(|circle| !is_whole(graph, circle))
+            .count()
     };
     let line = graph(&[("a", &["b"]), ("b", &["c"]), ("c", &[])]);
     assert_eq!(bad(&line), 0);
     let circle = graph(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"])]);
     assert_eq!(bad(&circle), 1);
-    let parts = graph(&[("a", &["a/b", "a/c"]), ("a/b", &["a"]), ("a/c", &["a", "a/b"])]);
+    let parts = graph(&[
+        ("a", &["a/b", "a/c"]),
+        ("a/b", &["a"]),
+        ("a/c", &["a", "a/b"]),
+    ]);
     assert_eq!(bad(&parts), 0);
-    let siblings = graph(&[("a", &["a/b", "a/c"]), ("a/b", &["a/c"]), ("a/c", &["a", "a/b"])]);
+    let siblings = graph(&[
+        ("a", &["a/b", "a/c"]),
+        ("a/b", &["a/c"]),
+        ("a/c", &["a", "a/b"]),
+    ]);
     assert_eq!(bad(&siblings), 1);
     let rooms = graph(&[("a/b", &["c/d"]), ("c/d", &["a/b"])]);
     assert_eq!(bad(&rooms), 1);
     let paths = paths("use crate::{a::{B, c::D}, e::F as G};\nfn f() { crate::h::i(); j::K::l }");
-    let wanted = ["crate::a::B", "crate::a::c::D", "crate::e::F as G", "crate::h::i", "j::K::l"];
+    let wanted = [
+        "crate::a::B",
+        "crate::a::c::D",
+        "crate::e::F as G",
+        "crate::h::i",
+        "j::K::l",
+    ];
     assert_eq!(paths, wanted);
 }

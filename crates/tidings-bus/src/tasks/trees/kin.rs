@@ -1,7 +1,11 @@
 //! The entry of a child in its parent's counts, and the sums of many entries.
 
 use serde::{Deserialize, Serialize};
-use tidings_protocol::{MAX_WEIGHT, TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{MAX_WEIGHT, Payload, TaskId, TaskSnapshot, TaskStarted, TaskStatus};
+
+/// Bytes that a task with a parent costs: its entry in the forest, and its name among its parent's
+/// children.
+pub(crate) const KIN_BYTES: u64 = 256;
 
 /// The entry of one child in its parent's counts. It follows from the child's state alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,5 +134,13 @@ impl Sums {
     /// Returns the number of children.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
+    }
+}
+
+/// Returns the parent that an event names.
+pub(crate) fn named_parent(payload: &Payload) -> Option<&TaskId> {
+    match payload {
+        Payload::TaskStarted(TaskStarted { parent_task_id, .. }) => parent_task_id.as_ref(),
+        _ => None,
     }
 }

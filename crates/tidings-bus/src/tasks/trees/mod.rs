@@ -4,14 +4,13 @@
 //! [`publish`] updates the states of parents, and [`ask`] answers callers.
 //! `docs/decisions/014-trees.md` gives the reasons.
 
-mod ask;
-pub(crate) mod families;
+pub(crate) mod due;
 pub(crate) mod forest;
-mod keep;
+pub(crate) mod keep;
 pub(crate) mod kin;
 pub(crate) mod publish;
+pub(crate) mod read;
 #[cfg(test)]
 mod tests;
+pub(crate) mod update;
 pub(crate) mod watchers;
-
-pub(crate) use keep::{KIN_BYTES, Trees};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidings_protocol::TaskId;
 
-use super::kin::Sums;
-use crate::store::StoreError;
+use super::error::StoreError;
+use crate::tasks::trees::kin::Sums;
 
 /// The sums over a parent's children, as a store has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

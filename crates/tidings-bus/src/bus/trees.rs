@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tidings_protocol::{TaskId, TaskSnapshot, TaskStatus};
 
-use super::forest::MAX_TREE_DEPTH;
-use super::watchers::{ChildWatchId, ChildWatcher};
-use crate::bus::EventBus;
+use super::EventBus;
 use crate::store::StoreError;
+use crate::tasks::trees::forest::MAX_TREE_DEPTH;
+use crate::tasks::trees::watchers::{ChildWatchId, ChildWatcher};
 
 /// The number of states that are read at a time.
 const AT_A_TIME: usize = 32;

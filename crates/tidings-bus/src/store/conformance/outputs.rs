@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tidings_protocol::{ItemId, NewEvent, Offset, Payload, TaskId};
 
-use super::conformance::example;
-use super::{Append, Store};
+use super::example;
 use crate::log::{Extents, OutputChanges, OutputLimits, kept_part};
+use crate::store::{Append, Store};
 
 const LIMITS: OutputLimits = OutputLimits {
     each: 6_000,

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use tidings_protocol::{AgentStatus, NewEvent, TaskError, TaskId};
 
-use crate::bus::EventBus;
-use crate::publish::append::{PublishError, Published};
+use super::EventBus;
+use crate::publish::error::{PublishError, Published};
 
 /// Each of these methods publishes one standard event. See [`EventBus::publish`] for errors.
 impl EventBus {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tidings_protocol::{NewEvent, Payload, TaskId, TaskSnapshot, Timestamp};
 
-use super::conformance::example;
-use super::{Append, Store};
+use super::example;
+use crate::store::{Append, Store};
 use crate::tasks::trees::kin::{Kin, Related, Sums};
 
 fn task(id: &str) -> TaskId {

@@ -9,12 +9,16 @@
 //! # }
 //! ```
 
+mod outputs;
+mod trees;
+
 use std::sync::Arc;
 
 use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot, TaskStatus};
 
-pub use super::conformance_outputs::run_outputs;
-pub use super::conformance_trees::{run_families, run_trees};
+pub use outputs::run_outputs;
+pub use trees::{run_families, run_trees};
+
 use super::{Append, Store, StoreError, StoredEvent, StoredRules};
 
 fn task(id: &str) -> TaskId {
