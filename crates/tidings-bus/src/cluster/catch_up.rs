@@ -350,6 +350,8 @@ impl Shared {
         }
         if *log.epoch() == snapshot.epoch {
             log.trim_all();
+            // Events that are not read may have renewed the lease. The store's rules set it anew.
+            rules.lease = None;
         } else {
             rules.reset(Instant::now());
             if log.head() == 0 {

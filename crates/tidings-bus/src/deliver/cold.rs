@@ -61,8 +61,9 @@ impl Shared {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
+                biased;
                 () = self.stop.cancelled() => return View::default(),
+                () = tokio::time::sleep(RETRY) => {}
             }
         }
     }

@@ -156,8 +156,9 @@ pub(crate) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, stop: Cancel
     let Some(behind) = &shared.behind else { return };
     loop {
         tokio::select! {
-            () = behind.ready.notified() => {}
+            biased;
             () = stop.cancelled() => return,
+            () = behind.ready.notified() => {}
         }
         let pause = match save_all(&shared, &store).await {
             Ok(()) => PAUSE,
@@ -167,8 +168,9 @@ pub(crate) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, stop: Cancel
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            biased;
             () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -462,8 +462,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = timer.tick() => {}
+            biased;
             () = stop.cancelled() => return,
+            _ = timer.tick() => {}
         }
         let Ok(due) = store.due(shared.config.clock.now(), AT_A_TIME).await else {
             // The store reports its own failure.

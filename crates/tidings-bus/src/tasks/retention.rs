@@ -34,8 +34,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut shelved_after: Option<TaskId> = None;
     loop {
         tokio::select! {
-            _ = timer.tick() => {}
+            biased;
             () = stop.cancelled() => return,
+            _ = timer.tick() => {}
         }
         shared.keep_to_limit();
         sweep_shelved(&shared, &mut shelved_after).await;

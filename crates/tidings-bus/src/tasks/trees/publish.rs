@@ -276,11 +276,12 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             }
         };
         tokio::select! {
-            () = timer => {}
-            () = due.changed.notified() => {}
+            biased;
+            () = stop.cancelled() => return,
             parent = arrived(&shared) => due.mark(&parent),
             _ = poll.tick(), if shared.interest.is_some() => mark_stirred(&shared).await,
-            () = stop.cancelled() => return,
+            () = due.changed.notified() => {}
+            () = timer => {}
         }
         let parents = due.lock().due(Instant::now());
         futures_util::stream::iter(parents)
