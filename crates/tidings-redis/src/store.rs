@@ -17,7 +17,7 @@ use tidings_bus::{
     StoredEvent, StoredRules, StoredTask, StoredText,
 };
 use tidings_protocol::{
-    Epoch, Event, EventType, ItemId, Offset, Payload, TaskId, TaskSnapshot, Timestamp,
+    Epoch, Event, EventType, ItemId, Offset, Payload, Position, TaskId, TaskSnapshot, Timestamp,
 };
 
 use crate::config::Deployment;
@@ -624,12 +624,19 @@ impl Store for RedisStore {
         true
     }
 
-    async fn overdue(&self, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+    async fn overdue(&self, limit: usize) -> Result<Vec<(TaskId, Position)>, StoreError> {
         let (claim, most) = (LEASE_CLAIM.as_micros().to_string(), limit.to_string());
         let arguments = [self.keys.prefix(), &claim, &most];
         let answers = self.over_buckets(&self.scripts.overdue, &arguments).await?;
-        let ids = answers.iter().flat_map(trees::array).filter_map(text);
-        Ok(ids.filter_map(|id| id.parse().ok()).collect())
+        let tasks = answers.iter().flat_map(|answer| {
+            let (tasks, _) = trees::array(answer).as_chunks::<3>();
+            tasks.iter().filter_map(|[task_id, epoch, head]| {
+                let epoch = Epoch::new(text(epoch)?).ok()?;
+                let offset = offset(head)?;
+                Some((text(task_id)?.parse().ok()?, Position { epoch, offset }))
+            })
+        });
+        Ok(tasks.collect())
     }
 
     fn is_available(&self) -> bool {

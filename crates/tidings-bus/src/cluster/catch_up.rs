@@ -313,6 +313,8 @@ pub(crate) fn install(shared: &Shared, task: &Arc<Task>, loaded: Loaded) {
     }
     if *log.epoch() == snapshot.epoch {
         log.trim_all();
+        // Events that are not read may have renewed the lease. The store's rules set it anew.
+        rules.lease = None;
     } else {
         rules.reset(Instant::now());
         if log.head() == 0 {

@@ -28,8 +28,9 @@ pub(crate) async fn run(
     };
     loop {
         let notice = tokio::select! {
-            notice = notices.recv() => notice,
+            biased;
             () = stop.cancelled() => return,
+            notice = notices.recv() => notice,
         };
         match notice {
             None => return,

@@ -35,8 +35,9 @@ pub(crate) async fn fetch_page(shared: Arc<Shared>, task: Arc<Task>, cursor: Cur
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(RETRY) => {}
+            biased;
             () = shared.stop.cancelled() => return View::default(),
+            () = tokio::time::sleep(RETRY) => {}
         }
     }
 }

@@ -32,8 +32,9 @@ pub(crate) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, stop: Cancel
     let Some(behind) = &shared.behind else { return };
     loop {
         tokio::select! {
-            () = behind.filled() => {}
+            biased;
             () = stop.cancelled() => return,
+            () = behind.filled() => {}
         }
         let pause = match save_all(&shared, &store).await {
             Ok(()) => PAUSE,
@@ -43,8 +44,9 @@ pub(crate) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, stop: Cancel
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            biased;
             () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -25,7 +25,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tidings_protocol::{Epoch, ItemId, Offset, ProducerLedger, TaskId, TaskSnapshot, Timestamp};
+use tidings_protocol::{
+    Epoch, ItemId, Offset, Position, ProducerLedger, TaskId, TaskSnapshot, Timestamp,
+};
 
 pub use backups::{BackupError, BackupMade, Backups};
 pub use error::StoreError;
@@ -197,11 +199,12 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Returns tasks whose lease has ended, about `limit` at most. Each end is given to one node
-    /// at a time: the store gives it to another node only if the first has not reported it for
-    /// a while. An append with a sign of life begins the lease anew. `task_stalled` begins the
+    /// Returns tasks whose lease has ended, about `limit` at most, each with the position of its
+    /// newest event. A node that finds a newer event does not report the end. Each end is given to
+    /// one node at a time: the store gives it to another node only if the first has not reported it
+    /// for a while. An append with a sign of life begins the lease anew. `task_stalled` begins the
     /// time until the loss.
-    async fn overdue(&self, _limit: usize) -> Result<Vec<TaskId>, StoreError> {
+    async fn overdue(&self, _limit: usize) -> Result<Vec<(TaskId, Position)>, StoreError> {
         Ok(Vec::new())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tidings_protocol::{ItemId, Offset, TaskId, Timestamp};
+use tidings_protocol::{ItemId, Offset, Position, TaskId, Timestamp};
 
 use super::{Append, Families, Store, StoreError, StoredEvent, StoredTask, StoredText, Write};
 use crate::ledger::Account;
@@ -78,7 +78,7 @@ impl Store for Timed {
         self.inner.keeps_leases()
     }
 
-    async fn overdue(&self, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+    async fn overdue(&self, limit: usize) -> Result<Vec<(TaskId, Position)>, StoreError> {
         self.reading(self.inner.overdue(limit)).await
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tidings_protocol::{Lease, LeaseExpiry, NewEvent, PendingInput, TaskError, TaskId};
+use tidings_protocol::{Lease, LeaseExpiry, NewEvent, PendingInput, Position, TaskError, TaskId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -43,9 +43,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             }
         };
         tokio::select! {
-            () = timer => {}
-            () = shared.leases.changed() => continue,
+            biased;
             () = stop.cancelled() => return,
+            () = shared.leases.changed() => continue,
+            () = timer => {}
         }
         let due = shared.leases.due(Instant::now());
         futures_util::stream::iter(due)
@@ -64,8 +65,9 @@ pub(crate) async fn take_overdue(shared: Arc<Shared>, stop: CancellationToken) {
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = timer.tick() => {}
+            biased;
             () = stop.cancelled() => return,
+            _ = timer.tick() => {}
         }
         let overdue = match store.overdue(AT_A_TIME).await {
             Ok(overdue) => overdue,
@@ -76,13 +78,16 @@ pub(crate) async fn take_overdue(shared: Arc<Shared>, stop: CancellationToken) {
             }
         };
         futures_util::stream::iter(overdue)
-            .for_each_concurrent(AT_A_TIME, |task_id| end_lease(&shared, &store, task_id))
+            .for_each_concurrent(AT_A_TIME, |(task_id, at)| {
+                end_lease(&shared, &store, task_id, at)
+            })
             .await;
     }
 }
 
-/// Publishes the end of a task's lease, unless the task is heard before.
-async fn end_lease(shared: &Arc<Shared>, store: &Arc<dyn Store>, task_id: TaskId) {
+/// Publishes the end of a task's lease, unless the task has had an event after `at`. If the event
+/// was no sign of life, the store reports the lease again.
+async fn end_lease(shared: &Arc<Shared>, store: &Arc<dyn Store>, task_id: TaskId, at: Position) {
     let current = async {
         let Some(task) = fetch::fetch(shared, &task_id, None).await? else {
             return Ok(None);
@@ -103,14 +108,18 @@ async fn end_lease(shared: &Arc<Shared>, store: &Arc<dyn Store>, task_id: TaskId
         }
     };
     {
-        let stalled = task.snapshot().stalled;
         let mut rules = task.lock_rules();
+        let state = task.snapshot();
+        if state.epoch != at.epoch || state.offset > at.offset {
+            // A node has published since the store looked.
+            return;
+        }
         let Some(lease) = rules.lease else { return };
         // The lease has ended just now. A bus that is younger than the lease does not know whether
         // the producer could reach a node before. The lease then runs for the rest of its time.
         let now = Instant::now().duration_since(shared.started);
         let began = now.saturating_sub(lease.duration());
-        rules.lease = Some(Lease::resume(lease.duration(), began, stalled));
+        rules.lease = Some(Lease::resume(lease.duration(), began, state.stalled));
     }
     expire(shared, task).await;
 }
@@ -258,8 +267,9 @@ pub(crate) async fn take_due(shared: Arc<Shared>, stop: CancellationToken) {
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = timer.tick() => {}
+            biased;
             () = stop.cancelled() => return,
+            _ = timer.tick() => {}
         }
         let Ok(due) = store.due(shared.config.clock.now(), AT_A_TIME).await else {
             // The store reports its own failure.

@@ -35,8 +35,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut shelved_after: Option<TaskId> = None;
     loop {
         tokio::select! {
-            _ = timer.tick() => {}
+            biased;
             () = stop.cancelled() => return,
+            _ = timer.tick() => {}
         }
         evict::keep_to_limit(&shared);
         sweep_shelved(&shared, &mut shelved_after).await;

@@ -13,6 +13,7 @@ mod idempotency;
 mod interest;
 mod joining;
 mod lease;
+mod leases_of_a_shared_store;
 mod ledger;
 mod lifecycle;
 mod nodes;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_bus::protocol::{
-    Data, EventType, FenceError, NewEvent, ProducerId, ProducerStamp, TaskId, TaskStatus,
+    Data, Epoch, EventType, FenceError, NewEvent, Offset, Position, ProducerId, ProducerStamp, TaskId,
+    TaskStatus,
 };
 use tidings_bus::{BusConfig, Delivery, EventBus, PublishError, Published, Store, StoredRules};
 use tidings_redis::{Redis, RedisConfig};
@@ -169,7 +170,11 @@ async fn the_end_of_a_lease_is_given_to_one_node_at_a_time() {
     let [ends] = lease_ends(&server)[..] else {
         panic!("one lease")
     };
-    while store.overdue(10).await.unwrap() != [task()] {}
+    let newest = Position {
+        epoch: Epoch::new("e1").unwrap(),
+        offset: Offset::FIRST,
+    };
+    while store.overdue(10).await.unwrap() != [(task(), newest.clone())] {}
     let [again] = lease_ends(&server)[..] else {
         panic!("one lease")
     };

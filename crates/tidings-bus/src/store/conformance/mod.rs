@@ -14,7 +14,7 @@ mod trees;
 
 use std::sync::Arc;
 
-use tidings_protocol::{Epoch, Offset, TaskId, TaskSnapshot, TaskStatus};
+use tidings_protocol::{Epoch, Offset, Position, TaskId, TaskSnapshot, TaskStatus};
 
 pub use outputs::run_outputs;
 pub use trees::{run_families, run_trees};
@@ -140,7 +140,15 @@ async fn says_which_leases_are_over(store: &Arc<dyn Store>) {
     while over.is_empty() {
         over = store.overdue(10).await.expect("ended leases");
     }
-    assert_eq!(over, [task("short")], "the only lease that is over");
+    let newest = Position {
+        epoch: epoch("e1"),
+        offset: Offset::FIRST,
+    };
+    assert_eq!(
+        over,
+        [(task("short"), newest)],
+        "the only lease that is over"
+    );
 }
 
 async fn keeps_rules(store: &Arc<dyn Store>) {

@@ -118,11 +118,12 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             }
         };
         tokio::select! {
-            () = timer => {}
-            () = due.changed() => {}
+            biased;
+            () = stop.cancelled() => return,
             parent = arrived(&shared) => due.mark(&parent),
             _ = poll.tick(), if shared.interest.is_some() => mark_stirred(&shared).await,
-            () = stop.cancelled() => return,
+            () = due.changed() => {}
+            () = timer => {}
         }
         let parents = due.lock().due(Instant::now());
         futures_util::stream::iter(parents)
