@@ -9,6 +9,7 @@ mod support;
 mod behind;
 mod children;
 mod codec;
+mod disk;
 mod fanout;
 mod flood;
 mod growth;
@@ -17,16 +18,18 @@ mod hostile;
 mod http_publish;
 mod idle;
 mod many;
+mod peers;
 mod publish;
 mod recovery;
 mod redis;
 mod store;
 mod summary;
 
-const BENCHES: [(&str, fn()); 16] = [
+const BENCHES: [(&str, fn()); 18] = [
     ("behind", behind::main),
     ("children", children::main),
     ("codec", codec::main),
+    ("disk", disk::main),
     ("fanout", fanout::main),
     ("flood", flood::main),
     ("growth", growth::main),
@@ -35,6 +38,7 @@ const BENCHES: [(&str, fn()); 16] = [
     ("http_publish", http_publish::main),
     ("idle", idle::main),
     ("many", many::main),
+    ("peers", peers::main),
     ("publish", publish::main),
     ("recovery", recovery::main),
     ("redis", redis::main),

@@ -91,7 +91,7 @@ pub(crate) fn example_event(bytes: usize) -> String {
 }
 
 /// Returns data for an event of about this size. Another 117 bytes surround the data.
-fn data(event_bytes: usize) -> String {
+pub(crate) fn data(event_bytes: usize) -> String {
     let around = 117 + 29;
     format!(
         "{{\"progress\":40,\"message\":\"{}\"}}",

@@ -2,6 +2,7 @@
 //! reads, and one table of results against targets.
 
 pub(crate) mod args;
+pub(crate) mod disk;
 pub(crate) mod frames;
 pub(crate) mod loader;
 pub(crate) mod peers;

@@ -54,6 +54,13 @@ impl ServerProcess {
         Self::start_with("tidings-redis", super::loader::EVENT_BYTES, &variables)
     }
 
+    /// Starts a server that stores its events in this directory.
+    pub(crate) fn with_disk(kind: &str, directory: &std::path::Path) -> Self {
+        let directory = directory.to_str().expect("the path is text");
+        let variables = [(super::servers::DISK_VAR, directory)];
+        Self::start_with(kind, super::loader::EVENT_BYTES, &variables)
+    }
+
     /// Starts a server that returns free memory to the system at once, instead of at a later
     /// allocation. Its resident memory is then in use.
     pub(crate) fn returning_memory(kind: &str) -> Self {
@@ -63,13 +70,28 @@ impl ServerProcess {
 
     fn start_with(kind: &str, event_bytes: usize, variables: &[(&str, &str)]) -> Self {
         let program = std::env::current_exe().unwrap();
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--serve", kind])
             .env(super::servers::EVENT_BYTES_VAR, event_bytes.to_string())
-            .envs(variables.iter().copied())
+            .envs(variables.iter().copied());
+        Self::listening(command)
+    }
+
+    /// Starts another program as a server, on the first core. The caller runs on the second.
+    pub(crate) fn start_program(command: Command) -> Self {
+        pin_to_core(0);
+        let server = Self::listening(command);
+        pin_to_core(1);
+        server
+    }
+
+    /// Starts a server, and waits until it has printed its address.
+    fn listening(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .spawn()
-            .expect("this program can be started again");
+            .expect("the program of a server starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("its output is piped");
         BufReader::new(stdout).read_line(&mut line).unwrap();

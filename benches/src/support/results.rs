@@ -104,6 +104,16 @@ const TARGETS: &[Target] = &[
         limit: AtLeast(0.9),
     },
     Target {
+        key: "disk_interval_to_memory",
+        what: "256 HTTP publishers, interval: events/s to memory",
+        limit: AtLeast(0.85),
+    },
+    Target {
+        key: "disk_every_commit_to_plain",
+        what: "256 HTTP publishers, every-commit: events/s to a plain server that appends and syncs",
+        limit: AtLeast(0.7),
+    },
+    Target {
         key: "store_group_256_to_1",
         what: "every-commit: publishes/s of 256 publishers to one, a task each",
         limit: AtLeast(20.0),

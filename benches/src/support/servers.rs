@@ -17,6 +17,7 @@ use tidings_connections::{
 };
 use tidings_node::Server;
 use tidings_redis::{Redis, RedisConfig};
+use tidings_store::{DiskStore, StoreConfig, Sync};
 use tidings_transport::{TidingsService, TransportConfig, WEBSOCKET};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,14 @@ pub(crate) const EVENT_BYTES_VAR: &str = "TIDINGS_BENCH_EVENT_BYTES";
 /// Tells a node of a cluster where Redis is.
 pub(crate) const REDIS_VAR: &str = "TIDINGS_BENCH_REDIS";
 
+/// Tells a durable server where its directory is.
+pub(crate) const DISK_VAR: &str = "TIDINGS_BENCH_DISK";
+
 pub(crate) fn run(kind: &str) {
+    // A durable server has a thread for its disk. It shares all cores with the loader.
+    if let Ok(directory) = std::env::var(DISK_VAR) {
+        return on_cores(2, with_disk(kind, directory.as_ref()));
+    }
     // There are two nodes over Redis. They share all cores with Redis and the loader.
     if kind != "tidings-redis" {
         super::process::pin_to_core(0);
@@ -59,15 +67,35 @@ pub(crate) fn run(kind: &str) {
 }
 
 fn on_one_core(server: impl Future<Output = ()>) {
+    on_cores(1, server);
+}
+
+fn on_cores(cores: usize, server: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(cores)
         .enable_all()
         .build()
         .unwrap()
         .block_on(server);
 }
 
-fn say(addr: SocketAddr) {
+/// Runs a server of the disk bench.
+async fn with_disk(kind: &str, directory: &std::path::Path) {
+    let sync = match kind {
+        "plain-disk" => return super::disk::plain_server(directory).await,
+        "tidings-memory" => return tidings(ConnectionsConfig::default()).await,
+        "tidings-interval" => Sync::default(),
+        "tidings-every-commit" => Sync::EveryCommit,
+        other => panic!("there is no server {other}"),
+    };
+    let config = StoreConfig::default().sync(sync);
+    let (store, _) = DiskStore::open(directory, config).await.unwrap();
+    let bus = EventBus::open(BusConfig::default().framing(WEBSOCKET), Arc::new(store));
+    let bus = bus.await.unwrap();
+    serve(ConnectionManager::new(bus, ConnectionsConfig::default()).unwrap()).await;
+}
+
+pub(crate) fn say(addr: SocketAddr) {
     println!("{addr}");
     std::io::stdout().flush().unwrap();
 }

@@ -583,21 +583,33 @@ fn entry(shared: &Shared, open: &Open, task_id: &TaskId) -> Result<Option<Entry>
     recovery::read_entry(&open.engine, &open.era, task_id)
 }
 
+/// Returns a task, from the index or from its row. The row is read at most once, because most tasks
+/// that the bus asks for have left memory.
 fn find(shared: &Shared, open: &Open, task_id: &TaskId) -> Result<Option<StoredTask>, Damage> {
-    let Some(entry) = entry(shared, open, task_id)? else {
-        return Ok(None);
+    let known = {
+        let index = shared.lock_index();
+        if !index.has(task_id) {
+            return Ok(None);
+        }
+        index.get(task_id).cloned()
     };
-    let snapshot = match entry.snapshot() {
-        Some(snapshot) => Some(Arc::clone(snapshot)),
-        None => {
-            recovery::read_row(&open.engine, &open.era, task_id)?.map(|row| Arc::new(row.snapshot))
+    let state = known.as_ref().and_then(Entry::snapshot).cloned();
+    let (number, first, snapshot) = match (known, state) {
+        (Some(entry), Some(state)) => (entry.number, entry.first_offset(), state),
+        (known, _) => {
+            let Some(row) = recovery::read_row(&open.engine, &open.era, task_id)? else {
+                return Ok(None);
+            };
+            let first = known.map_or(row.first, |entry| entry.first);
+            let first = Offset::new(first).unwrap_or(Offset::MAX);
+            (row.number, first, Arc::new(row.snapshot))
         }
     };
     let rules = recovery::read_rules(&open.engine, task_id)?;
-    let outputs = outputs::read(&open.engine, entry.number)?;
-    Ok(snapshot.map(|snapshot| StoredTask {
+    let outputs = outputs::read(&open.engine, number)?;
+    Ok(Some(StoredTask {
         snapshot,
-        first: entry.first_offset(),
+        first,
         rules,
         outputs,
     }))
