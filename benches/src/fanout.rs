@@ -35,6 +35,8 @@ const FOUR: &str = "1 task x 1,000, 4 in flight";
 const MANY: &str = "1 task x 1,000, 64 in flight";
 const PACED: &str = "1 task x 1,000, 50 a second";
 const TASKS: &str = "1,000 tasks x 1, 64 in flight";
+/// Each publish has a `ref`, which only Tidings answers.
+const ANSWERED: &str = "1,000 tasks x 1, 64 in flight, with ref";
 const LARGE: &str = "10 tasks x 1,000, 10 in flight";
 
 fn load(tasks: usize, watchers: usize, pace: Pace) -> Load {
@@ -61,6 +63,7 @@ pub(crate) fn main() {
         (MANY, load(1, 1_000, Pace::InFlight(64))),
         (PACED, load(1, 1_000, Pace::Rate(50))),
         (TASKS, load(1_000, 1_000, Pace::InFlight(64))),
+        (ANSWERED, load(1_000, 1_000, Pace::InFlight(64))),
         (LARGE, load(10, 10_000, Pace::InFlight(10))),
     ] {
         if !args.wants(shape) {
@@ -76,6 +79,9 @@ pub(crate) fn main() {
             for kind in servers::KINDS {
                 let server = ServerProcess::start(kind);
                 let mut loader = Loader::connect(server.addr(), &load, *kind != "bare");
+                if shape == ANSWERED {
+                    loader.ask_for_answers(load.event_bytes);
+                }
                 let before = server.cpu();
                 let seen = loader.run(window);
                 let cpu = server.cpu().since(&before);
@@ -94,6 +100,7 @@ pub(crate) fn main() {
     report.record_ratio("fanout_4_p50_to_bare", FOUR, "bare", P50);
     report.record_ratio("fanout_64_to_axum", MANY, "axum", DELIVERIES);
     report.record_ratio("many_tasks_to_axum", TASKS, "axum", DELIVERIES);
+    report.record_ratio("many_tasks_answered_to_axum", ANSWERED, "axum", DELIVERIES);
     report.record_ratio("paced_p99_to_bare", PACED, "bare", P99);
     report.record_ratio("user_to_bare", ONE, "bare", USER);
 }

@@ -5,6 +5,8 @@
 //!   it takes until the last client is live again, how much memory that takes, and how long new
 //!   clients wait meanwhile;
 //! * cuts half of 10,000 clients. Measures how long new clients and live deliveries wait;
+//! * cuts 10,000 clients again, with a task each and all with one task. Compares the time until the
+//!   last client is live again with 10,000 upgrades of a bare hyper server;
 //! * disconnects clients for good. Measures what each costs until the server deletes its state.
 //!
 //! Every client checks every offset. A lost or repeated offset fails the bench.
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::support::loader::{self, EVENT_BYTES, Histogram, task_id};
 use crate::support::peers::{News, Peers, Stage};
 use crate::support::process::{self, ServerProcess};
+use crate::support::report::median;
 use crate::support::{Args, results};
 
 const TASKS: usize = 100;
@@ -38,6 +41,9 @@ pub(crate) fn main() {
     }
     if args.wants("half") {
         half_cut(clients);
+    }
+    if args.wants("storm") {
+        storms(clients, args.quick);
     }
     if args.wants("away") {
         away(clients, args.quick);
@@ -100,6 +106,7 @@ fn all_cut(clients: usize) {
             newcomers.come(&mut peers);
         }
         peers.turn(Duration::from_millis(1), |number, peer, news| match news {
+            News::Upgraded => {}
             News::Greeted if number < clients => greeted += 1,
             News::Greeted => newcomers.greeted(peer),
             News::Event => live += usize::from(target.get(number) == Some(&peer.last)),
@@ -169,6 +176,7 @@ fn half_cut(clients: usize) {
                 newcomers.come(&mut peers);
             }
             peers.turn(Duration::from_millis(1), |number, peer, news| match news {
+                News::Upgraded => {}
                 News::Greeted => newcomers.greeted(peer),
                 News::Event if number < clients => {
                     deliveries.add(sent.elapsed());
@@ -187,6 +195,93 @@ fn half_cut(clients: usize) {
             newcomers.waits.quantile(0.99),
             deliveries.quantile(0.99)
         );
+    }
+}
+
+/// Compares the time of a storm of reconnects with the time of as many bare upgrades.
+fn storms(clients: usize, quick: bool) {
+    const ROUNDS: usize = 5;
+    let rounds = if quick { 1 } else { ROUNDS };
+    let mut seen: [Vec<f64>; 3] = Default::default();
+    for _ in 0..rounds {
+        seen[0].push(storm("hyper", clients, 1));
+        seen[1].push(storm("tidings", clients, clients));
+        seen[2].push(storm("tidings", clients, 1));
+    }
+    let of = |at: usize| median(seen[at].iter().copied());
+    println!(
+        "{clients} clients cut at once: bare upgrades take {:.2} s; the last is live after \
+         {:.2} s with a task each, {:.2} s with one task",
+        of(0),
+        of(1),
+        of(2)
+    );
+    for (at, key) in [(1, "storm_own_to_hyper"), (2, "storm_one_to_hyper")] {
+        let ratio = median(seen[at].iter().zip(&seen[0]).map(|(own, bare)| own / bare));
+        println!("{key}: {ratio:.2}");
+        if !quick {
+            results::record(key, ratio);
+        }
+    }
+}
+
+/// Cuts all clients, and returns the seconds until the last one is live again: it has the event
+/// that it missed. A bare server has no events, so there a client is live when it is upgraded.
+fn storm(kind: &str, clients: usize, tasks: usize) -> f64 {
+    /// Both servers have time to notice the cuts. The storm itself is measured alone.
+    const REST: Duration = Duration::from_secs(1);
+    let bare = kind == "hyper";
+    let server = ServerProcess::start(kind);
+    let path = |number: usize| format!("/ws/tasks/{}", task_id(number % tasks));
+    let mut peers = Peers::new(server.addr());
+    let mut publisher = (!bare).then(|| publisher(&server));
+    let mut publish = || {
+        for task in 0..tasks {
+            if let Some(publisher) = &mut publisher {
+                let request = loader::request(task, EVENT_BYTES);
+                publisher.write_all(&request).unwrap();
+            }
+        }
+        std::thread::sleep(REST);
+    };
+    publish();
+    run_storm(&mut peers, clients, bare, |peers, number| {
+        peers.come(path(number));
+    });
+    (0..clients).for_each(|number| peers.cut(number));
+    publish();
+    let start = Instant::now();
+    run_storm(&mut peers, clients, bare, |peers, number| {
+        peers.come_back(number, &path(number));
+    });
+    start.elapsed().as_secs_f64()
+}
+
+/// Connects all clients, and waits until the last one is live. A client that was there before has
+/// missed one event.
+fn run_storm(
+    peers: &mut Peers,
+    clients: usize,
+    bare: bool,
+    mut connect: impl FnMut(&mut Peers, usize),
+) {
+    let again = !peers.all.is_empty();
+    let (mut begun, mut upgraded, mut live) = (0, 0, 0);
+    let start = Instant::now();
+    while live < clients {
+        assert!(start.elapsed() < PATIENCE, "{live} of {clients} are live");
+        while begun < clients && begun - upgraded < AT_ONCE {
+            connect(peers, begun);
+            begun += 1;
+        }
+        peers.turn(Duration::from_millis(1), |_, _, news| {
+            upgraded += usize::from(matches!(news, News::Upgraded));
+            live += usize::from(match news {
+                News::Upgraded => bare,
+                News::Greeted => !again,
+                News::Event => again,
+            });
+        });
     }
 }
 

@@ -172,10 +172,20 @@ pub(crate) fn task_id(task: usize) -> String {
     format!("bench-{task:04}")
 }
 
-/// Returns a masked text frame with a publish.
+/// Returns a masked text frame with a publish. It has no `ref`, so the server does not answer it.
 pub(crate) fn request(task: usize, event_bytes: usize) -> Vec<u8> {
+    publish("", task, event_bytes)
+}
+
+/// Returns a masked text frame with a publish that the server answers with an `ack`.
+pub(crate) fn request_with_ref(task: usize, event_bytes: usize) -> Vec<u8> {
+    publish("\"ref\":7,", task, event_bytes)
+}
+
+fn publish(reference: &str, task: usize, event_bytes: usize) -> Vec<u8> {
     frames::masked(&format!(
-        "{{\"type\":\"publish\",\"task_id\":\"{}\",\"event_type\":\"progress_update\",\"data\":{}}}",
+        "{{\"type\":\"publish\",{reference}\"task_id\":\"{}\",\
+         \"event_type\":\"progress_update\",\"data\":{}}}",
         task_id(task),
         data(event_bytes)
     ))
@@ -188,7 +198,7 @@ fn make_tasks(addr: SocketAddr, load: &Load) {
     let mut buffer = vec![0; 64 * 1024];
     for task in 0..load.tasks {
         publisher
-            .write_all(&request(task, load.event_bytes))
+            .write_all(&request_with_ref(task, load.event_bytes))
             .unwrap();
         let mut answered = false;
         while !answered {
@@ -280,6 +290,14 @@ impl Loader {
         });
         loader.publisher = Some(publisher);
         loader
+    }
+
+    /// Gives every publish a `ref`, so that the server answers it.
+    pub(crate) fn ask_for_answers(&mut self, event_bytes: usize) {
+        let tasks = 0..self.tasks.len();
+        self.requests = tasks
+            .map(|task| request_with_ref(task, event_bytes))
+            .collect();
     }
 
     /// Keeps the load up for this long, then waits for the events in flight.

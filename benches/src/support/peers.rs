@@ -41,6 +41,8 @@ pub(crate) struct Peer {
 
 /// Something that happened to a client.
 pub(crate) enum News {
+    /// The client has the response to its handshake.
+    Upgraded,
     /// The client was greeted, and the server continues where it should.
     Greeted,
     /// The client received the next event.
@@ -195,6 +197,7 @@ impl Peer {
             };
             assert!(self.response.starts_with(b"HTTP/1.1 101"), "an upgrade");
             self.stage = Stage::Open;
+            tell(number, self, News::Upgraded);
             let rest = std::mem::take(&mut self.response).split_off(end);
             self.feed(number, &rest, tell);
         } else {

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
-use axum::routing::get;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
 use tidings_bus::{BusConfig, EventBus, LogLimits, SkipPolicy};
 use tidings_connections::{
     AuthError, Authenticator, ClientLimits, ConnectionManager, ConnectionsConfig, Credentials,
@@ -61,6 +63,7 @@ pub(crate) fn run(kind: &str) {
         "tidings-strangers" => on_one_core(tidings_for_strangers()),
         "tidings-redis" => on_one_core(tidings_over_redis()),
         "hyper" => on_one_core(hyper_upgrade()),
+        "axum-http" => on_one_core(axum_over_http()),
         "axum" => on_one_core(axum_and_broadcast()),
         other => panic!("there is no server {other}"),
     }
@@ -289,6 +292,53 @@ async fn watcher(
             }
         }
     })
+}
+
+/// Runs a handler that parses events and answers 201 with a number for each. It keeps nothing.
+async fn axum_over_http() {
+    #[derive(serde::Deserialize)]
+    struct Event {
+        #[serde(rename = "event_type")]
+        _event_type: String,
+        #[serde(rename = "data")]
+        _data: serde_json::Value,
+    }
+    #[derive(serde::Serialize)]
+    struct Accepted {
+        epoch: &'static str,
+        offset: u64,
+        duplicate: bool,
+    }
+    static OFFSET: AtomicU64 = AtomicU64::new(0);
+    fn accept(_: Event) -> Accepted {
+        Accepted {
+            epoch: "7f3a9c0d1e2b",
+            offset: OFFSET.fetch_add(1, Ordering::Relaxed),
+            duplicate: false,
+        }
+    }
+    async fn handle(Path(_task): Path<String>, body: axum::body::Bytes) -> impl IntoResponse {
+        let answer = if body.starts_with(b"[") {
+            let events: Vec<Event> = serde_json::from_slice(&body).unwrap();
+            let accepted: Vec<_> = events.into_iter().map(accept).collect();
+            serde_json::to_vec(&accepted)
+        } else {
+            let event = serde_json::from_slice(&body).unwrap();
+            serde_json::to_vec(&accept(event))
+        };
+        let json = [(hyper::header::CONTENT_TYPE, "application/json")];
+        (hyper::StatusCode::CREATED, json, answer.unwrap())
+    }
+    let app = Router::new().route("/api/tasks/{task}/events", post(handle));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    say(listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use axum::serve::ListenerExt;
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+        axum::serve(listener, app).await.unwrap();
+    })
+    .await
+    .unwrap();
 }
 
 /// Runs the minimum of an upgrade: hyper's handshake, and an idle socket.

@@ -331,7 +331,9 @@ impl Inner {
         // take it in between. Both have the same resume token by now.
         let (connection, kept, replaced) = {
             let (_holder, given_up, replaces, mut clients) = loop {
-                let holder = self.registry.holder(&client_id);
+                // Nobody holds an id that was generated just now.
+                let asked = request.client_id.as_ref();
+                let holder = asked.and_then(|id| self.registry.holder(id));
                 let replaced = self.may_connect(&request, holder.as_ref())?;
                 let replaces = replaced.is_some();
                 // While a client moves to a new connection, both connections count for a moment,

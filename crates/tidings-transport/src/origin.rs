@@ -169,9 +169,15 @@ pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, InvalidHost> {
 
 /// Returns whether all bytes may occur in a host with a port (RFC 3986 §3.2).
 fn is_host(bytes: &[u8]) -> bool {
+    let separates = |byte: &u8| {
+        matches!(
+            byte,
+            b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b'<' | b'>' | b'"'
+        )
+    };
     bytes
         .iter()
-        .all(|byte| byte.is_ascii_graphic() && !b"@/?#\\,<>\"".contains(byte))
+        .all(|byte| byte.is_ascii_graphic() && !separates(byte))
 }
 
 /// Returns whether an origin names the host of the request.

@@ -103,7 +103,8 @@ pub(crate) fn websocket<M: Incoming, B>(
             Err(error) => tracing::debug!(%error, "an upgrade did not take place"),
         }
     };
-    core.manager.spawn(upgrade.instrument(span));
+    // In a box, because the runtime copies a future several times.
+    core.manager.spawn(Box::pin(upgrade.instrument(span)));
     Ok(response)
 }
 

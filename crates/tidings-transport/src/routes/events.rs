@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tidings_bus::{HistoryPage, Published};
@@ -132,12 +133,19 @@ impl Core {
         let task_id = query::task_id(id)?;
         // Check the permission before reading the body.
         access.check(Permission::Publish, &task_id)?;
-        let key = idempotency_key(request.headers())?;
-        let headers = request.headers().clone();
+        let (
+            Parts {
+                headers,
+                extensions,
+                ..
+            },
+            body,
+        ) = request.into_parts();
+        let key = idempotency_key(&headers)?;
         let cloud = cloudevents::kind(&headers);
         let lines = cloud.is_none() && is_ndjson(&headers)?;
-        let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
-        let bytes = self.read_body(request, access).await?;
+        let addr = extensions.get().map(|PeerAddr(addr)| *addr);
+        let bytes = self.read_body_of(&headers, addr, body, access).await?;
         self.manager.note_task(access, addr, &task_id)?;
         let publish = match cloud {
             None => parse(&bytes, lines)?,
@@ -220,16 +228,38 @@ impl Core {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let (
+            Parts {
+                headers,
+                extensions,
+                ..
+            },
+            body,
+        ) = request.into_parts();
+        let addr = extensions.get().map(|PeerAddr(addr)| *addr);
+        self.read_body_of(&headers, addr, body, access).await
+    }
+
+    /// Reads the body of a request with these headers, as [`read_body`](Self::read_body) does.
+    async fn read_body_of<B>(
+        &self,
+        headers: &HeaderMap,
+        addr: Option<SocketAddr>,
+        body: B,
+        access: &Access,
+    ) -> Result<Bytes, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let config = &self.config;
-        let addr = request.extensions().get().map(|PeerAddr(addr)| *addr);
-        let codings = request.headers().get_all(header::CONTENT_ENCODING);
+        let codings = headers.get_all(header::CONTENT_ENCODING);
         let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
         if !codings.iter().all(is_plain) {
             return Err(Problem::unsupported_media(
                 "a Content-Encoding is not supported; send the body without one",
             ));
         }
-        let body = request.into_body();
         let announced = body.size_hint().exact();
         let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
         let announced = announced.filter(|bytes| *bytes <= config.max_body_bytes);
