@@ -9,6 +9,7 @@ mod support;
 mod behind;
 mod children;
 mod codec;
+mod cores;
 mod fanout;
 mod flood;
 mod growth;
@@ -23,10 +24,11 @@ mod redis;
 mod store;
 mod summary;
 
-const BENCHES: [(&str, fn()); 16] = [
+const BENCHES: [(&str, fn()); 17] = [
     ("behind", behind::main),
     ("children", children::main),
     ("codec", codec::main),
+    ("cores", cores::main),
     ("fanout", fanout::main),
     ("flood", flood::main),
     ("growth", growth::main),
