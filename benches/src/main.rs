@@ -9,6 +9,7 @@ mod support;
 mod behind;
 mod children;
 mod codec;
+mod cores;
 mod disk;
 mod fanout;
 mod flood;
@@ -25,10 +26,11 @@ mod redis;
 mod store;
 mod summary;
 
-const BENCHES: [(&str, fn()); 18] = [
+const BENCHES: [(&str, fn()); 19] = [
     ("behind", behind::main),
     ("children", children::main),
     ("codec", codec::main),
+    ("cores", cores::main),
     ("disk", disk::main),
     ("fanout", fanout::main),
     ("flood", flood::main),

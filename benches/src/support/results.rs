@@ -64,6 +64,11 @@ const TARGETS: &[Target] = &[
         limit: AtMost(3.0),
     },
     Target {
+        key: "cores_two_to_one",
+        what: "one task's 1,000 watchers of 5 µs: two workers to one",
+        limit: AtLeast(1.85),
+    },
+    Target {
         key: "idle_kib",
         what: "resident memory an idle watcher at 15,000, after heartbeats, KiB",
         limit: AtMost(1.0),

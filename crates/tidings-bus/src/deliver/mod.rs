@@ -14,3 +14,4 @@ pub(crate) mod reader;
 pub(crate) mod signal;
 pub(crate) mod subscription;
 pub(crate) mod topic;
+pub(crate) mod walk;

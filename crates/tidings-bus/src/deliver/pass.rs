@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::deliver::topic::{Advance, AttachId, Queue, Topic, Watcher};
+use crate::deliver::walk::{Claim, Next};
 use crate::lock::{Guard, Lock, place};
 use crate::log::View;
 use crate::stats::Counters;
@@ -41,50 +42,11 @@ enum Work {
     Removed(TaskId),
 }
 
-/// A topic that has moved.
+/// A topic that has moved, in the queue.
 struct Moved {
     topic: Arc<Topic>,
-    probe: Option<Probe>,
-}
-
-/// Follows one publish at a time until every watcher was visited after it.
-struct Probe {
-    since: Instant,
-    /// The number of slots that must still be visited. `None` before the walk begins.
-    left: Option<usize>,
-}
-
-/// The result of one slice.
-struct Walked {
-    /// The number of watchers visited, at least one.
-    turns: usize,
-    /// The number of slots passed, with empty ones.
-    steps: usize,
-    /// The number of slots of the new walk, if the walk began again.
-    anew: Option<usize>,
-}
-
-impl Moved {
-    fn follow(&mut self, walked: &Walked, delivery: &Timing) {
-        if let Some(slots) = walked.anew {
-            let probe = self.probe.get_or_insert_with(|| Probe {
-                since: Instant::now(),
-                left: None,
-            });
-            probe.left.get_or_insert(slots);
-        }
-        if let Some(Probe {
-            since,
-            left: Some(left),
-        }) = &mut self.probe
-        {
-            *left = left.saturating_sub(walked.steps);
-            if *left == 0 {
-                delivery.note(since.elapsed());
-                self.probe = None;
-            }
-        }
-    }
+    /// When the publish began that is followed until every watcher was visited after it.
+    since: Option<Instant>,
 }
 
 /// The queue of topics that have moved.
@@ -100,8 +62,8 @@ pub(crate) struct Fanout {
 
 impl Queue for Fanout {
     fn push(&self, topic: Arc<Topic>, since: Instant) {
-        let probe = Some(Probe { since, left: None });
-        self.push_back(Work::Moved(Moved { topic, probe }));
+        let since = Some(since);
+        self.push_back(Work::Moved(Moved { topic, since }));
     }
 }
 
@@ -142,7 +104,7 @@ impl Fanout {
         self.queue.lock()
     }
 
-    /// Runs one worker. Several may run. Only one worker has a topic at a time.
+    /// Runs one worker. Several may run. They share a topic that is [wide](super::walk).
     pub(crate) async fn run(
         self: Arc<Self>,
         (tasks, children): (Arc<Tasks>, Arc<ChildWatchers>),
@@ -168,14 +130,9 @@ impl Fanout {
                 }
             };
             match work {
-                Work::Moved(mut moved) => {
-                    let walked = slice.visit(&moved.topic, SLICE - turns);
-                    turns += walked.turns;
-                    moved.follow(&walked, &counters.timings().delivery);
-                    if moved.topic.finish_slice() {
-                        // Behind the others, because topics take turns too.
-                        self.push_back(Work::Moved(moved));
-                    }
+                Work::Moved(moved) => {
+                    let delivery = &counters.timings().delivery;
+                    turns += self.visit(&mut slice, moved, SLICE - turns, delivery);
                 }
                 Work::Born(parent, child) => {
                     turns += 1;
@@ -217,6 +174,24 @@ impl Fanout {
     }
 }
 
+impl Fanout {
+    /// Visits up to `limit` watchers of a topic. Returns the number of turns that this took.
+    fn visit(&self, slice: &mut Slice, mut moved: Moved, limit: usize, delivery: &Timing) -> usize {
+        let claim = slice.claim(&moved.topic, limit, &mut moved.since);
+        if claim.as_ref().is_ok_and(|claim| claim.queue) {
+            let topic = Arc::clone(&moved.topic);
+            self.push_back(Work::Moved(Moved { topic, since: None }));
+        }
+        let turns = slice.entries.len().max(1);
+        slice.visit(&moved.topic);
+        if moved.topic.release(claim, &mut moved.since, delivery) {
+            // Behind the others, because topics take turns too.
+            self.push_back(Work::Moved(moved));
+        }
+        turns
+    }
+}
+
 /// Announces a task that has appeared to up to `limit` patterns. Returns their number.
 fn tell(tasks: &Tasks, appeared: &mut Appeared, limit: usize) -> usize {
     let interested = tasks.interested(appeared, limit);
@@ -245,11 +220,32 @@ struct Slice {
 }
 
 impl Slice {
-    /// Visits up to `limit` watchers.
-    fn visit(&mut self, topic: &Arc<Topic>, limit: usize) -> Walked {
-        let walked = topic.next_slice(limit, &mut self.entries);
+    /// Copies the next watchers of the walk, so that the worker calls none of them under the
+    /// lock.
+    fn claim(
+        &mut self,
+        topic: &Topic,
+        limit: usize,
+        since: &mut Option<Instant>,
+    ) -> Result<Claim, Next> {
+        let watchers = &mut *topic.lock_watchers();
+        let entries = &watchers.entries;
+        let claim = watchers.walk.claim(&topic.signal, limit, |slot| {
+            let entry = entries.get(slot);
+            let copied = entry.map(|entry| (slot, entry.key(), Arc::clone(&entry.watcher)));
+            self.entries.extend(copied);
+            entry.is_some()
+        });
+        if claim.as_ref().is_ok_and(|claim| claim.begun) {
+            watchers.walk.since(since).get_or_insert_with(Instant::now);
+        }
+        claim
+    }
+
+    /// Visits the watchers of a claim.
+    fn visit(&mut self, topic: &Arc<Topic>) {
         if self.entries.is_empty() {
-            return walked;
+            return;
         }
         topic.fill(&mut self.view, topic.settled.load(Ordering::Relaxed) + 1);
         for (slot, key, watcher) in self.entries.drain(..) {
@@ -266,52 +262,41 @@ impl Slice {
         }
         // An idle worker must not keep old chunks alive.
         self.view.clear();
-        walked
     }
 }
 
 impl Topic {
-    /// Copies the next watchers of the walk, so that the worker calls none of them under the
-    /// lock.
-    fn next_slice(&self, limit: usize, into: &mut Vec<(usize, usize, Arc<dyn Watcher>)>) -> Walked {
-        let mut watchers = self.lock_watchers();
-        let mut anew = None;
-        if self.signal.take() {
-            // Watchers that were visited before this publish must be visited again.
-            if watchers.left == 0 {
-                watchers.position += 1;
+    /// Ends a claim. Returns whether the topic goes into the queue again.
+    fn release(
+        &self,
+        claim: Result<Claim, Next>,
+        since: &mut Option<Instant>,
+        delivery: &Timing,
+    ) -> bool {
+        let next = claim.map_or_else(
+            |next| next,
+            |claim| {
+                let mut watchers = self.lock_watchers();
+                let (next, all_seen) = watchers.walk.release(claim, &self.signal);
+                if all_seen && let Some(since) = watchers.walk.since(since).take() {
+                    delivery.note(since.elapsed());
+                }
+                if watchers.entries.is_empty() {
+                    watchers.walk.clear();
+                }
+                next
+            },
+        );
+        match next {
+            Next::Queue => true,
+            Next::Others => false,
+            Next::Over => {
+                if !self.signal.has_moved() {
+                    self.settled.store(self.head(), Ordering::Relaxed);
+                }
+                self.signal.leave()
             }
-            watchers.left = watchers.slots;
-            anew = Some(watchers.slots);
         }
-        let left = watchers.left;
-        while watchers.left > 0 && into.len() < limit {
-            if watchers.position >= watchers.slots {
-                watchers.position = 0;
-            }
-            let slot = watchers.position;
-            watchers.position += 1;
-            watchers.left -= 1;
-            if let Some(entry) = watchers.entries.get(slot) {
-                into.push((slot, entry.key(), Arc::clone(&entry.watcher)));
-            }
-        }
-        Walked {
-            turns: into.len().max(1),
-            steps: left - watchers.left,
-            anew,
-        }
-    }
-
-    /// Returns whether the topic has more work. If not, the topic leaves the queue.
-    fn finish_slice(self: &Arc<Self>) -> bool {
-        if self.lock_watchers().left > 0 {
-            return true;
-        }
-        if !self.signal.has_moved() {
-            self.settled.store(self.head(), Ordering::Relaxed);
-        }
-        self.signal.leave()
     }
 
     /// Removes a watcher that has ended, unless its slot has a new watcher.
@@ -356,6 +341,13 @@ mod tests {
         }
     }
 
+    /// Visits up to `limit` watchers. Returns whether the topic goes into the queue again.
+    fn visit(slice: &mut Slice, topic: &Arc<Topic>, limit: usize) -> bool {
+        let claim = slice.claim(topic, limit, &mut None);
+        slice.visit(topic);
+        topic.release(claim, &mut None, &Timing::default())
+    }
+
     #[test]
     fn a_watcher_that_panics_is_detached_and_the_others_are_visited() {
         let log = Log::new(None, Epoch::new("e").expect("an epoch"));
@@ -373,8 +365,8 @@ mod tests {
         let mut slice = Slice::default();
         for visits in 1..=2 {
             let _ = topic.signal.raise();
-            slice.visit(&topic, usize::MAX);
-            assert!(!topic.finish_slice(), "the topic leaves the queue");
+            let again = visit(&mut slice, &topic, usize::MAX);
+            assert!(!again, "the topic leaves the queue");
             let visits_of = |watcher: &Arc<Visits>| watcher.0.load(Ordering::Relaxed);
             assert_eq!((visits_of(&before), visits_of(&after)), (visits, visits));
         }
@@ -391,14 +383,15 @@ mod tests {
         attached.expect("a topic that is open");
         topic.announce();
         let mut slice = Slice::default();
-        slice.visit(&topic, usize::MAX);
+        let claim = slice.claim(&topic, usize::MAX, &mut None);
+        slice.visit(&topic);
         // The publisher sees that the topic is queued, and leaves the rest to the pass.
         topic.announce();
         assert_eq!(fanout.lock().len(), 1, "queued once");
-        assert!(topic.finish_slice(), "the topic stays in the queue");
-        slice.visit(&topic, usize::MAX);
+        let again = topic.release(claim, &mut None, &Timing::default());
+        assert!(again, "the topic stays in the queue");
+        assert!(!visit(&mut slice, &topic, usize::MAX));
         assert_eq!(watcher.0.load(Ordering::Relaxed), 2);
-        assert!(!topic.finish_slice());
         assert!(topic.signal.raise(), "the topic is not queued");
     }
 
@@ -420,12 +413,12 @@ mod tests {
             let visits = |watcher: &Arc<Visits>| watcher.0.load(Ordering::Relaxed);
             let before: Vec<_> = there.iter().map(visits).collect();
             let _ = topic.signal.raise();
-            (0..=walk).for_each(|_| _ = slice.visit(&topic, 1));
+            let again = (0..=walk).all(|_| visit(&mut slice, &topic, 1));
             for _ in 0..walk {
                 attach();
             }
-            while topic.lock_watchers().left > 0 {
-                slice.visit(&topic, 1);
+            if again {
+                while visit(&mut slice, &topic, 1) {}
             }
             let after: Vec<_> = there.iter().map(visits).collect();
             let left_out = before.iter().zip(&after).position(|(a, b)| a == b);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::cluster::broker::Interest;
 use crate::deliver::signal::Signal;
+use crate::deliver::walk::Walk;
 use crate::lock::{Guard, Lock, place};
 use crate::log::{Log, Standing, View};
 
@@ -109,25 +110,7 @@ pub(crate) struct Watchers {
     pub(crate) entries: Slab<Entry>,
     /// The number of entries that were ever made.
     serial: u32,
-    /// One past the highest slot in use since the slab was last empty.
-    pub(crate) slots: usize,
-    /// The slot where the pass continues. Each pass begins one slot further than the last.
-    pub(crate) position: usize,
-    /// The number of slots that the pass must still visit.
-    pub(crate) left: usize,
-}
-
-impl Watchers {
-    /// Adds slots up to the given number. A walk in progress visits the new slots before it
-    /// returns to the first slots. It must therefore visit as many slots more, or it would end
-    /// too early.
-    fn grow(&mut self, slots: usize) {
-        let new = slots.saturating_sub(self.slots);
-        self.slots += new;
-        if self.left > 0 {
-            self.left += new;
-        }
-    }
+    pub(crate) walk: Walk,
 }
 
 /// Makes room for one more entry. The list grows by a quarter. If it doubled, a server with many
@@ -284,7 +267,7 @@ impl Topic {
             make_room(&mut watchers.entries);
             let entry = Entry::new(watcher, serial, key, hold);
             let slot = watchers.entries.insert(entry);
-            watchers.grow(slot + 1);
+            watchers.walk.grow(slot + 1);
             let before = self.watcher_count.fetch_add(1, Ordering::SeqCst);
             if let (0, Some((task_id, interest))) = (before, &self.interest) {
                 interest.watch(task_id);
@@ -332,10 +315,8 @@ impl Topic {
                 if let Some((task_id, interest)) = &self.interest {
                     interest.unwatch(task_id);
                 }
-                *watchers = Watchers {
-                    serial: watchers.serial,
-                    ..Watchers::default()
-                };
+                watchers.entries = Slab::new();
+                watchers.walk.clear();
             }
         }
     }

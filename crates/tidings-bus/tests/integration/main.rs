@@ -33,4 +33,5 @@ mod subscriptions;
 mod support;
 mod trees;
 mod wall_clock;
+mod wide;
 mod write_behind;

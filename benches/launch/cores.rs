@@ -1,0 +1,5 @@
+mod start;
+
+fn main() {
+    start::start();
+}
