@@ -272,6 +272,10 @@ impl<const SIZE: usize> Walk<SIZE> {
 
     /// Ends a claim. Returns what the worker does next, and whether all slots were visited since
     /// the publish that is followed.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a claim can be released once only"
+    )]
     pub(crate) fn release<F: Flag>(&mut self, claim: Claim, signal: &Signal<F>) -> (Next, bool) {
         let part = self.part(claim.part);
         part.held = false;

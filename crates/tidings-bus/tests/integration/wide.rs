@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tidings_bus::watch::Task;
 use tidings_bus::{
-    Advance, BusConfig, Delivery, EventBus, Hold, Subscription, Task, Topic, View, Watcher,
+    Advance, BusConfig, Delivery, EventBus, Hold, Subscription, Topic, View, Watcher,
 };
 
 use crate::support::{id, step};
@@ -62,7 +63,7 @@ fn attach(task: &Arc<Task>) -> Arc<Strict> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_watcher_gets_every_event_in_order_while_others_come_and_go() {
     let bus = bus();
-    let subscriptions: Vec<_> = (0..WATCHERS).map(|_| bus.subscribe(&id("t"))).collect();
+    let subscriptions: Vec<_> = (0..WATCHERS).map(|_| bus.subscribe(id("t"))).collect();
     let receivers: Vec<_> = subscriptions
         .into_iter()
         .map(|subscription| tokio::spawn(receive_all(subscription)))
