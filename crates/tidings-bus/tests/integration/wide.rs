@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tidings_bus::watch::Task;
 use tidings_bus::{
-    Advance, BusConfig, Delivery, EventBus, Hold, Subscription, Task, Topic, View, Watcher,
+    Advance, BusConfig, Delivery, EventBus, Hold, Subscription, Topic, View, Watcher,
 };
 
 use crate::support::{id, step};
