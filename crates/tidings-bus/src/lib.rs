@@ -29,6 +29,7 @@ pub mod lock;
 mod log;
 mod publish;
 mod shared;
+mod spread;
 mod stats;
 mod store;
 mod tasks;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tidings_protocol::{Gap, GapReason, ResetReason};
 
+use crate::spread::Spread;
 use crate::timing::Timings;
 
 /// Counters since the bus was created. Some fields are current values, as they say.
@@ -116,7 +117,7 @@ pub struct Counters {
     pub(crate) published: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     pub(crate) refused: AtomicU64,
-    pub(crate) deliveries: AtomicU64,
+    pub(crate) deliveries: Spread,
     pub(crate) gaps: [AtomicU64; 3],
     pub(crate) gap_events: [AtomicU64; 3],
     pub(crate) resets: [AtomicU64; 3],
@@ -134,7 +135,7 @@ impl Counters {
     /// Counts events handed to a subscriber. Code outside of the bus, such as the writer of a
     /// socket, calls this with the number of events of one write.
     pub fn delivered(&self, events: u64) {
-        self.deliveries.fetch_add(events, Ordering::Relaxed);
+        self.deliveries.add(events);
     }
 
     /// Counts a gap that was reported to a subscriber.
@@ -170,7 +171,7 @@ impl Counters {
             events_published: get(&self.published),
             duplicates: get(&self.duplicates),
             refused: get(&self.refused),
-            deliveries: get(&self.deliveries),
+            deliveries: self.deliveries.sum(),
             gaps: GapCounts::read(&self.gaps),
             gap_events: GapCounts::read(&self.gap_events),
             resets: ResetCounts::read(&self.resets),
