@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tidings_bus::protocol::{
-    Data, EventType, NewEvent, Offset, Position, TaskId, TaskStatus, TaskSnapshot,
+    Data, EventType, NewEvent, Offset, Position, TaskId, TaskSnapshot, TaskStatus,
 };
 use tidings_bus::{
     Announcement, Append, Broker, BrokerError, BusConfig, EventBus, Interest, MemoryStore, Notice,
@@ -133,7 +133,9 @@ impl Interest for Nothing {
 
 async fn open(store: &Arc<Leases>) -> EventBus {
     let config = BusConfig::default().broker(Some(Arc::new(Deaf(Mutex::default()))));
-    EventBus::open(config, Arc::clone(store) as _).await.unwrap()
+    EventBus::open(config, Arc::clone(store) as _)
+        .await
+        .unwrap()
 }
 
 /// Starts a task with a lease, and lets the store say that the lease has ended. Returns the task's

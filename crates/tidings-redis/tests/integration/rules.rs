@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_bus::protocol::{
-    Data, Epoch, EventType, FenceError, NewEvent, Offset, Position, ProducerId, ProducerStamp, TaskId,
-    TaskStatus,
+    Data, Epoch, EventType, FenceError, NewEvent, Offset, Position, ProducerId, ProducerStamp,
+    TaskId, TaskStatus,
 };
 use tidings_bus::{BusConfig, Delivery, EventBus, PublishError, Published, Store, StoredRules};
 use tidings_redis::{Redis, RedisConfig};
