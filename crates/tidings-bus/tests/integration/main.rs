@@ -6,6 +6,7 @@
 mod cancel_safety;
 mod conflation;
 mod conformance;
+mod discovery;
 mod far_behind;
 mod fencing;
 mod group_commit;
