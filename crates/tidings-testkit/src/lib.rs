@@ -9,6 +9,7 @@
 //! * [`FaultProxy`] is a network between them that fails at seeded moments.
 //! * [`ThrottledProxy`] is a network that is slow, stalls or refuses.
 //! * [`simulate_seeds`] runs simulations in paused time, which can be repeated by their seed.
+//! * [`drop_at_each_await`] drops a future at each of its awaits.
 //! * [`RedisServer`] is a real Redis on a free port.
 //!
 //! This crate is not published. It is a dev-dependency of the other crates.
@@ -18,6 +19,7 @@
     reason = "a test kit panics; where, its docs say"
 )]
 
+mod cancel;
 mod checker;
 mod client;
 mod connect;
@@ -34,6 +36,7 @@ mod state;
 mod throttle;
 mod tokens;
 
+pub use cancel::{drop_after, drop_at_each_await};
 pub use checker::{Checker, TaskChecker, Violation, WireChecker};
 pub use client::TestClient;
 pub use connect::connect;

@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cancel_safety;
 mod conflation;
+mod conformance;
+mod discovery;
 mod far_behind;
 mod fencing;
 mod group_commit;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "list")]
+mod cancel_safety;
 mod progress_bars;
 mod publish_and_watch;
 mod scopes;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backup;
+mod cancel_safety;
 mod conformance;
 mod directory;
 mod epochs;

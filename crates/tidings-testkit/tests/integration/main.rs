@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bus_files;
+mod cancel_safety;
 mod crate_directions;
 mod crate_weights;
 mod echo;

@@ -12,8 +12,10 @@
 mod outputs;
 mod trees;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tidings_protocol::{Epoch, Offset, Position, TaskId, TaskSnapshot, TaskStatus};
 
 pub use outputs::run_outputs;
@@ -70,40 +72,80 @@ async fn offsets(store: &Arc<dyn Store>, id: &str, from: u64, bytes: usize) -> V
     events.iter().map(|event| event.offset.get()).collect()
 }
 
+/// Runs one check. The message of a failure begins with the name of the check.
+pub(super) async fn check(name: &str, check: impl Future<Output = ()>) {
+    let Err(panic) = AssertUnwindSafe(check).catch_unwind().await else {
+        return;
+    };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    panic!(
+        "the check `{name}` failed: {}",
+        text.unwrap_or("a panic without a text")
+    );
+}
+
 /// Runs every check, each on a new store from `make`.
 ///
 /// # Panics
-/// Panics if the store does not conform. The message says what it did.
+/// Panics if the store does not conform. The message names the check, and says what the store did.
 pub async fn run<S: Store>(make: impl Fn() -> Arc<S>) {
     let fresh = || make() as Arc<dyn Store>;
-    keeps_what_it_takes(&fresh()).await;
-    refuses_a_hole_and_a_repeat(&fresh()).await;
-    reads_ranges(&fresh()).await;
-    trims_from_the_front(&fresh()).await;
-    refuses_another_epoch(&fresh()).await;
-    finds_one(&fresh()).await;
-    keeps_rules(&fresh()).await;
-    answers_each_of_several(&fresh()).await;
-    lists_in_pages(&fresh()).await;
-    removes(&fresh()).await;
-    keeps_order_under_concurrency(fresh()).await;
+    check("keeps_what_it_takes", keeps_what_it_takes(&fresh())).await;
+    check(
+        "refuses_a_hole_and_a_repeat",
+        refuses_a_hole_and_a_repeat(&fresh()),
+    )
+    .await;
+    check("reads_ranges", reads_ranges(&fresh())).await;
+    check("trims_from_the_front", trims_from_the_front(&fresh())).await;
+    check("refuses_another_epoch", refuses_another_epoch(&fresh())).await;
+    check("finds_one", finds_one(&fresh())).await;
+    check("keeps_rules", keeps_rules(&fresh())).await;
+    check(
+        "keeps_rules_as_long_as_the_task",
+        keeps_rules_as_long_as_the_task(&fresh()),
+    )
+    .await;
+    check("answers_each_of_several", answers_each_of_several(&fresh())).await;
+    check(
+        "keeps_the_rules_of_several",
+        keeps_the_rules_of_several(&fresh()),
+    )
+    .await;
+    check("lists_in_pages", lists_in_pages(&fresh())).await;
+    check("removes", removes(&fresh())).await;
+    check(
+        "keeps_order_under_concurrency",
+        keeps_order_under_concurrency(fresh()),
+    )
+    .await;
 }
 
 /// Runs the check for a store that implements [`first`](Store::first), on a new store from `make`.
 ///
 /// # Panics
-/// Panics if the store does not conform. The message says what it did.
+/// Panics if the store does not conform. The message names the check, and says what the store did.
 pub async fn run_first<S: Store>(make: impl Fn() -> Arc<S>) {
-    says_what_is_first(&(make() as Arc<dyn Store>)).await;
+    check(
+        "says_what_is_first",
+        says_what_is_first(&(make() as Arc<dyn Store>)),
+    )
+    .await;
 }
 
 /// Runs the check for a store that [keeps the time of leases](Store::keeps_leases), on a new store
 /// from `make`.
 ///
 /// # Panics
-/// Panics if the store does not conform. The message says what it did.
+/// Panics if the store does not conform. The message names the check, and says what the store did.
 pub async fn run_leases<S: Store>(make: impl Fn() -> Arc<S>) {
-    says_which_leases_are_over(&(make() as Arc<dyn Store>)).await;
+    let store = make() as Arc<dyn Store>;
+    check(
+        "says_which_leases_are_over",
+        says_which_leases_are_over(&store),
+    )
+    .await;
 }
 
 async fn says_which_leases_are_over(store: &Arc<dyn Store>) {
@@ -111,14 +153,7 @@ async fn says_which_leases_are_over(store: &Arc<dyn Store>) {
         store.keeps_leases(),
         "the store says that it keeps no leases"
     );
-    let leased = |id: &str, lease_ms: u64| {
-        let mut first = append(id, "e1", 1..=1);
-        first.rules = Some(Arc::new(StoredRules {
-            lease_ms: Some(lease_ms),
-            ..StoredRules::default()
-        }));
-        first
-    };
+    let leased = |id: &str, lease_ms: u64| leased(id, 1..=1, lease_ms);
     const HOUR: u64 = 60 * 60 * 1_000;
     for first in [
         leased("long", HOUR),
@@ -183,6 +218,63 @@ async fn keeps_rules(store: &Arc<dyn Store>) {
     assert_eq!(kept().await, None);
 }
 
+fn leased(id: &str, offsets: std::ops::RangeInclusive<u64>, lease_ms: u64) -> Append {
+    let rules = StoredRules {
+        lease_ms: Some(lease_ms),
+        ..StoredRules::default()
+    };
+    Append {
+        rules: Some(Arc::new(rules)),
+        ..append(id, "e1", offsets)
+    }
+}
+
+async fn lease_of(store: &Arc<dyn Store>, id: &str) -> Option<u64> {
+    let found = store.find(&task(id)).await.expect("a search");
+    found.expect("a task that is there").rules.lease_ms
+}
+
+async fn keeps_rules_as_long_as_the_task(store: &Arc<dyn Store>) {
+    store
+        .append(leased("a", 1..=5, 7))
+        .await
+        .expect("events with rules");
+    store
+        .trim(&task("a"), offset(6))
+        .await
+        .expect("a trim of all");
+    let found = store.find(&task("a")).await.expect("a search");
+    let found = found.expect("a task without events is still there");
+    assert_eq!(found.rules.lease_ms, Some(7), "a trim keeps the rules");
+    assert_eq!(found.snapshot.offset, offset(5), "a trim keeps the state");
+    store.remove(&task("a")).await.expect("a removal");
+    store
+        .append(append("a", "e2", 1..=1))
+        .await
+        .expect("a new life");
+    assert_eq!(
+        lease_of(store, "a").await,
+        None,
+        "a removal forgets the rules"
+    );
+}
+
+async fn keeps_the_rules_of_several(store: &Arc<dyn Store>) {
+    let several = vec![
+        leased("a", 1..=1, 7),
+        append("b", "e1", 1..=1),
+        leased("c", 1..=1, 9),
+    ];
+    for answer in store.append_all(several).await {
+        answer.expect("events of several tasks");
+    }
+    let mut leases = Vec::new();
+    for id in ["a", "b", "c"] {
+        leases.push(lease_of(store, id).await);
+    }
+    assert_eq!(leases, [Some(7), None, Some(9)]);
+}
+
 async fn says_what_is_first(store: &Arc<dyn Store>) {
     assert_eq!(store.first(&task("a")), None, "no such task");
     store
@@ -194,6 +286,11 @@ async fn says_what_is_first(store: &Arc<dyn Store>) {
     assert_eq!(store.first(&task("a")), Some(offset(4)));
     store.remove(&task("a")).await.expect("a removal");
     assert_eq!(store.first(&task("a")), None);
+    store
+        .append(append("a", "e2", 1..=2))
+        .await
+        .expect("a new life");
+    assert_eq!(store.first(&task("a")), Some(offset(1)));
 }
 
 async fn answers_each_of_several(store: &Arc<dyn Store>) {

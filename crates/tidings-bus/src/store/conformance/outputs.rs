@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_protocol::{ItemId, NewEvent, Offset, Payload, TaskId};
 
-use super::example;
+use super::{check, example};
 use crate::log::{Extents, OutputChanges, OutputLimits, kept_part};
 use crate::store::{Append, Store};
 
@@ -87,11 +87,15 @@ impl Given<'_> {
 /// `make`.
 ///
 /// # Panics
-/// Panics if the store does not conform. The message says what it did.
+/// Panics if the store does not conform. The message names the check, and says what the store did.
 pub async fn run_outputs<S: Store>(make: impl Fn() -> Arc<S>) {
     let store = make() as Arc<dyn Store>;
+    check("keeps_outputs_whole", keeps_outputs_whole(&store)).await;
+}
+
+async fn keeps_outputs_whole(store: &Arc<dyn Store>) {
     let mut given = Given {
-        store: &store,
+        store,
         extents: Extents::default(),
         offset: 0,
         texts: Vec::new(),

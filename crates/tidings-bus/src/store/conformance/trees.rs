@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidings_protocol::{NewEvent, Payload, TaskId, TaskSnapshot, Timestamp};
 
-use super::example;
+use super::{check, example};
 use crate::store::{Append, Store};
 use crate::tasks::trees::kin::{Kin, Related, Sums};
 
@@ -35,23 +35,27 @@ fn child_of(parent: &str) -> NewEvent {
 /// a new store from `make`.
 ///
 /// # Panics
-/// Panics if the store does not conform. The message says what it did.
+/// Panics if the store does not conform. The message names the check, and says what the store did.
 pub async fn run_trees<S: Store>(make: impl Fn() -> Arc<S>) {
     let fresh = || make() as Arc<dyn Store>;
-    tells_the_kin_of_tasks_in_pages(&fresh()).await;
+    check(
+        "tells_the_kin_of_tasks_in_pages",
+        tells_the_kin_of_tasks_in_pages(&fresh()),
+    )
+    .await;
 }
 
 /// Runs the checks for a store that nodes share and that has
 /// [`families`](Store::families). Each check uses a new store from `make`.
 ///
 /// # Panics
-/// Panics if the store does not conform. The message says what it did.
+/// Panics if the store does not conform. The message names the check, and says what the store did.
 pub async fn run_families<S: Store>(make: impl Fn() -> Arc<S>) {
     let fresh = || make() as Arc<dyn Store>;
-    lists_children_in_pages(&fresh()).await;
-    counts_children(&fresh()).await;
-    leaves_marks(&fresh()).await;
-    awaits_a_parent(&fresh()).await;
+    check("lists_children_in_pages", lists_children_in_pages(&fresh())).await;
+    check("counts_children", counts_children(&fresh())).await;
+    check("leaves_marks", leaves_marks(&fresh())).await;
+    check("awaits_a_parent", awaits_a_parent(&fresh())).await;
 }
 
 async fn put(store: &Arc<dyn Store>, id: &str, events: &[NewEvent]) {

@@ -1,6 +1,7 @@
 //! Shared code of the bus's tests.
 
 mod gated;
+pub(crate) mod slow;
 
 use std::sync::Arc;
 use std::time::Duration;

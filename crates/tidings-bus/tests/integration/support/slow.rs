@@ -1,0 +1,236 @@
+//! Buses and a store in memory, of which every call waits before and after its work.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tidings_bus::protocol::{ItemId, Offset, TaskId, Timestamp};
+use tidings_bus::{
+    Announcement, Append, Broker, BrokerError, BusConfig, EventBus, Interest, MemoryStore, Notice,
+    Related, Store, StoreError, StoredEvent, StoredTask, StoredText, Write,
+};
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+
+/// A store whose every call waits once before and once after its work.
+pub(crate) struct Slow {
+    pub(crate) inner: MemoryStore,
+    /// True if a bus begins without a task in memory, and reads each task on demand.
+    cold: bool,
+}
+
+impl Slow {
+    fn new(write: Write, cold: bool) -> Arc<Self> {
+        let inner = MemoryStore::written(write);
+        Arc::new(Self { inner, cold })
+    }
+}
+
+/// Waits once before and once after the work.
+async fn slowly<T>(work: impl Future<Output = T>) -> T {
+    yield_now().await;
+    let output = work.await;
+    yield_now().await;
+    output
+}
+
+#[async_trait]
+impl Store for Slow {
+    async fn open(&self) -> Result<Vec<StoredTask>, StoreError> {
+        match self.cold {
+            true => Ok(Vec::new()),
+            false => slowly(self.inner.open()).await,
+        }
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        slowly(self.inner.append(append)).await
+    }
+
+    async fn find(&self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        slowly(self.inner.find(task_id)).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        slowly(self.inner.list(prefix, after, limit)).await
+    }
+
+    async fn asking(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, StoreError> {
+        slowly(self.inner.asking(prefix, after, limit)).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        slowly(self.inner.due(now, limit)).await
+    }
+
+    async fn related(
+        &self,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<(TaskId, Related)>, StoreError> {
+        slowly(self.inner.related(after, limit)).await
+    }
+
+    async fn read(
+        &self,
+        task_id: &TaskId,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        slowly(self.inner.read(task_id, from, max_bytes)).await
+    }
+
+    async fn read_output(
+        &self,
+        task_id: &TaskId,
+        output_id: &ItemId,
+        wanted: Range<u64>,
+    ) -> Result<Option<StoredText>, StoreError> {
+        slowly(self.inner.read_output(task_id, output_id, wanted)).await
+    }
+
+    async fn trim(&self, task_id: &TaskId, first: Offset) -> Result<(), StoreError> {
+        slowly(self.inner.trim(task_id, first)).await
+    }
+
+    async fn remove(&self, task_id: &TaskId) -> Result<(), StoreError> {
+        slowly(self.inner.remove(task_id)).await
+    }
+
+    fn first(&self, task_id: &TaskId) -> Option<Offset> {
+        self.inner.first(task_id)
+    }
+
+    fn write(&self) -> Write {
+        self.inner.write()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        slowly(self.inner.close()).await
+    }
+}
+
+/// The broker of a node whose tasks are read from the store on demand. No other node publishes.
+struct Alone {
+    store: Arc<Slow>,
+    /// Keeps the channel of notices open.
+    kept: Mutex<Vec<mpsc::Sender<Notice>>>,
+}
+
+#[async_trait]
+impl Broker for Alone {
+    async fn announce(&self, _: Announcement) -> Result<(), BrokerError> {
+        yield_now().await;
+        Ok(())
+    }
+
+    fn notices(&self) -> mpsc::Receiver<Notice> {
+        let (to, notices) = mpsc::channel(1);
+        self.kept.lock().unwrap().push(to);
+        notices
+    }
+
+    fn interest(&self) -> Option<Arc<dyn Interest>> {
+        Some(Arc::new(Listing(Arc::clone(&self.store))))
+    }
+}
+
+struct Listing(Arc<Slow>);
+
+#[async_trait]
+impl Interest for Listing {
+    fn watch(&self, _: &TaskId) {}
+
+    fn unwatch(&self, _: &TaskId) {}
+
+    fn is_watching(&self, _: &TaskId) -> bool {
+        false
+    }
+
+    fn watch_new(&self, _: bool) {}
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&TaskId>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, BrokerError> {
+        let ids = self.0.list(prefix, after, limit).await;
+        Ok(ids.expect("a store in memory"))
+    }
+}
+
+/// How a bus keeps its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    InMemory,
+    Through,
+    Behind,
+    /// Only in the store, until somebody asks for a task.
+    Cold,
+    /// In a store that nodes share.
+    Shared,
+}
+
+pub(crate) const EVERYWHERE: [Kept; 5] = [
+    Kept::InMemory,
+    Kept::Through,
+    Kept::Behind,
+    Kept::Cold,
+    Kept::Shared,
+];
+
+/// A bus, and the store that outlives it.
+pub(crate) struct Given {
+    kept: Kept,
+    pub(crate) store: Arc<Slow>,
+    pub(crate) bus: EventBus,
+}
+
+impl Given {
+    pub(crate) async fn new(kept: Kept) -> Self {
+        tidings_bus::lock::check_order();
+        let write = match kept {
+            Kept::Behind => Write::Behind,
+            _ => Write::Through,
+        };
+        let store = Slow::new(write, kept == Kept::Cold);
+        let bus = open(kept, &store).await;
+        Self { kept, store, bus }
+    }
+
+    /// Returns a bus that has read nothing from the store since its start.
+    pub(crate) async fn restarted(&self) -> EventBus {
+        match self.kept {
+            Kept::InMemory => self.bus.clone(),
+            kept => open(kept, &self.store).await,
+        }
+    }
+}
+
+async fn open(kept: Kept, store: &Arc<Slow>) -> EventBus {
+    let config = BusConfig::default();
+    let shared = Arc::clone(store) as Arc<dyn Store>;
+    match kept {
+        Kept::InMemory => EventBus::new(config).unwrap(),
+        Kept::Shared => {
+            let store = Arc::clone(store);
+            let kept = Mutex::default();
+            let broker = Arc::new(Alone { store, kept });
+            EventBus::open(config.broker(Some(broker)), shared)
+                .await
+                .unwrap()
+        }
+        _ => EventBus::open(config, shared).await.unwrap(),
+    }
+}
