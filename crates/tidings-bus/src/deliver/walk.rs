@@ -272,23 +272,25 @@ impl<const SIZE: usize> Walk<SIZE> {
 
     /// Ends a claim. Returns what the worker does next, and whether all slots were visited since
     /// the publish that is followed.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a claim can be released once only"
-    )]
-    pub(crate) fn release<F: Flag>(&mut self, claim: Claim, signal: &Signal<F>) -> (Next, bool) {
-        let part = self.part(claim.part);
+    pub(crate) fn release<F: Flag>(
+        &mut self,
+        Claim {
+            part: number, seen, ..
+        }: Claim,
+        signal: &Signal<F>,
+    ) -> (Next, bool) {
+        let part = self.part(number);
         part.held = false;
         let (free, open) = (part.is_free(), part.lap > 0);
         if let Some(wide) = &mut self.wide {
             wide.held -= 1;
             wide.free += usize::from(free);
             if free && open {
-                wide.open.push_back(claim.part);
+                wide.open.push_back(number);
             }
         }
-        self.unseen -= claim.seen;
-        let all_seen = claim.seen > 0 && self.unseen == 0;
+        self.unseen -= seen;
+        let all_seen = seen > 0 && self.unseen == 0;
         (self.next(signal), all_seen)
     }
 

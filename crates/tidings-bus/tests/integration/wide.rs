@@ -13,7 +13,7 @@ use crate::support::{id, step};
 
 const WORKERS: usize = 4;
 const WATCHERS: usize = 700;
-const EVENTS: u64 = 300;
+const EVENTS: u64 = 200;
 
 fn bus() -> EventBus {
     EventBus::new(BusConfig::default().fanout_workers(WORKERS)).unwrap()
