@@ -24,7 +24,7 @@ use crate::registry::{AT_ONCE, Client, Clients};
 use crate::resume::{Away, Kept, ResumeToken, TokenHash};
 use crate::shared::Ticket;
 use crate::socket::{Socket, Wire};
-use crate::subscriptions::Source;
+use crate::subscription::Source;
 
 /// Returns the resume token of a request, if it has a valid form.
 fn presented(request: &ConnectRequest) -> Option<ResumeToken> {

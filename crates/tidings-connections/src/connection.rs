@@ -23,7 +23,7 @@ use crate::peer::{Peer, RemoteAddr};
 use crate::resume::ResumeToken;
 use crate::socket::{Socket, Wire};
 use crate::stats::{ConnectionStates, LAG_BOUNDS};
-use crate::subscriptions::{Mark, Source, Sub};
+use crate::subscription::{Source, Sub};
 
 /// A live connection.
 ///
@@ -245,12 +245,12 @@ impl Connection {
     /// has not read its answers, or an earlier request is still being processed.
     pub fn is_backed_up(&self) -> bool {
         let out = self.lock();
-        let waiting = out.waiting_answers();
+        let waiting = out.writer.waiting_answers();
         waiting > self.manager.config.max_pending_answers
             || !out.subs.has_no_jobs()
             // The answers that wait for this account, or for all accounts together, exceed their
             // limit.
-            || (waiting > 0 && out.pending.as_ref().is_some_and(|pending| pending.is_over()))
+            || (waiting > 0 && out.writer.is_over())
     }
 
     /// Records a sign of life, which any received data is.
@@ -352,7 +352,7 @@ impl Connection {
             self.write_control(out, &bytes);
         }
         out.wake();
-        let progress = out.progress;
+        let progress = out.writer.progress;
         let limit = self.manager.config.close_timeout;
         self.manager.stalls.watch(self.me.clone(), progress, limit);
         self.manager.counters.closed(reason);
@@ -366,7 +366,7 @@ impl Connection {
             out.phase = Phase::Closing(restart);
             self.manager.counters.closed(restart);
         }
-        out.aborted = true;
+        out.writer.aborted = true;
         out.cut_off();
     }
 
@@ -418,9 +418,9 @@ impl Connection {
                 .cloned()
                 .collect(),
             trees: targets.iter().filter_map(Target::tree).cloned().collect(),
-            delivered: out.delivered,
+            delivered: out.writer.delivered,
             received: self.received.load(Ordering::Relaxed),
-            blocked: out.blocked,
+            blocked: out.writer.blocked,
         }
     }
 
@@ -429,7 +429,7 @@ impl Connection {
         let out = self.lock();
         if !out.is_open() {
             states.closing += 1;
-        } else if out.blocked {
+        } else if out.writer.blocked {
             states.blocked += 1;
         } else {
             states.flowing += 1;
@@ -495,20 +495,13 @@ impl Connection {
         };
         // A placeholder: the cursor is set when the subscription opens.
         let reader = Reader::at(topic.join(&Start::Live).cursor);
-        out.subs.insert(Sub {
-            source,
-            attached,
-            reader,
-            opening: Some(Box::new(Opening {
-                start,
-                kind,
-                trees: Vec::new(),
-            })),
-            explicit,
-            topmost,
-            waits: false,
-            last_heartbeat: Mark::default(),
-        });
+        let opening = Opening {
+            start,
+            kind,
+            trees: Vec::new(),
+        };
+        let sub = Sub::new(source, reader, attached, opening, (explicit, topmost));
+        out.subs.insert(sub);
         out.enqueue(key);
         self.changed();
         Ok(Some(key))

@@ -24,7 +24,7 @@ use crate::group::Group;
 use crate::opening::OpeningKind;
 use crate::outbound::Outbound;
 use crate::resume::{Kept, KeptSubscription};
-use crate::subscriptions::{Source, Sub};
+use crate::subscription::{Source, Sub};
 use crate::trees::Walk;
 
 /// The rest of one change of subscriptions.

@@ -21,7 +21,8 @@ use crate::group::Group;
 use crate::manager::{Inner, Keep};
 use crate::registry::{AT_ONCE, Expiry};
 use crate::resume::{Away, Kept, KeptSubscription, TokenHash};
-use crate::subscriptions::{GroupSub, Source};
+use crate::subscription::Source;
+use crate::subscriptions::GroupSub;
 
 /// How often changes of clients are written.
 const EVERY: Duration = Duration::from_secs(5);
@@ -294,7 +295,7 @@ impl Inner {
     /// while bytes wait for its socket.
     pub(crate) fn standing_of(&self, connection: &Connection) -> Option<Kept> {
         let out = connection.lock();
-        if out.pending.is_some() {
+        if out.writer.is_waiting() {
             return None;
         }
         let mut kept = Kept::default();

@@ -40,7 +40,6 @@ mod manager;
 mod opening;
 mod outbound;
 mod peer;
-mod pending;
 mod registry;
 mod renewal;
 mod resume;
@@ -48,12 +47,13 @@ mod session;
 mod shared;
 mod socket;
 mod stats;
+mod subscription;
 mod subscriptions;
 mod tasks;
 mod timers;
 mod tree_commands;
 mod trees;
-mod write;
+mod writer;
 
 pub use admission::Admitted;
 pub use auth::{

@@ -4,23 +4,21 @@
 //! hold the lock one after the other, for as many writes as the socket accepts without waiting. If
 //! the socket takes only part of a write, the rest is written before anything else.
 
+use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
-use tidings_bus::watch::Start;
-use tidings_bus::{Advance, Next, SkipPolicy, Topic, View, Watcher};
-use tidings_protocol::{
-    ControlMessage, Epoch, Gap, GapReason, Joined as JoinedMessage, Offset, ResetReason, Target,
-    TaskId, TaskSnapshot, UnsubscribeReason,
-};
+use tidings_bus::{Advance, Counters, EventRecord, Framing, SkipPolicy, Topic, View, Watcher};
+use tidings_protocol::{ControlMessage, Joined, Position, TaskId, UnsubscribeReason};
 
 use crate::auth::{Access, Permission};
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::limits::Own;
-use crate::opening::{Opening, OpeningKind};
-use crate::pending::{Pending, Unsent};
-use crate::subscriptions::{Drained, Source, Sub, Subscriptions};
+use crate::subscription::{Source, Sub};
+use crate::subscriptions::{Drained, Subscriptions};
+use crate::writer::{Encoder, Flow, Turn, Write, Writer};
 
 /// The steps of one poll of a connection's task. A cursor that is served is one step, and a slice
 /// of a job is a quarter of them.
@@ -41,22 +39,8 @@ pub(crate) enum Phase {
 #[repr(C)]
 pub(crate) struct Outbound {
     pub(crate) phase: Phase,
-    /// The socket took less than it was offered, and the connection's task waits for room. A new
-    /// connection also starts in this state, so that nothing is sent before the greeting.
-    pub(crate) blocked: bool,
-    /// The socket failed, and nothing more can be written.
-    pub(crate) broken: bool,
-    /// `true` if the timer will check the progress of writes. A connection has at most one entry
-    /// there, however often its socket fills up.
-    pub(crate) watched: bool,
-    /// The connection ends now, and the transport need not wait for the client.
-    pub(crate) aborted: bool,
-    /// Counts the writes that made progress.
-    pub(crate) progress: u32,
-    /// The number of events handed to the socket.
-    pub(crate) delivered: u64,
+    pub(crate) writer: Writer,
     pub(crate) subs: Subscriptions,
-    pub(crate) pending: Option<Box<Pending>>,
     /// Wakes the connection's task.
     waker: Option<Waker>,
     /// The client's permissions.
@@ -69,14 +53,8 @@ impl Outbound {
     pub(crate) fn new(access: Access) -> Self {
         Self {
             phase: Phase::Open,
-            blocked: true,
-            broken: false,
-            watched: false,
-            aborted: false,
-            progress: 0,
-            delivered: 0,
+            writer: Writer::default(),
             subs: Subscriptions::default(),
-            pending: None,
             waker: None,
             access,
             rates: None,
@@ -96,7 +74,7 @@ impl Outbound {
 
     /// Discards the bytes that are not written yet, and makes the connection's task end.
     pub(crate) fn cut_off(&mut self) {
-        self.broken = true;
+        self.writer.broken = true;
         self.wake();
     }
 
@@ -107,9 +85,7 @@ impl Outbound {
 
     /// Removes a cursor. Another cursor may reuse its key.
     pub(crate) fn remove_sub(&mut self, key: usize) -> Option<Sub> {
-        if let Some(pending) = &mut self.pending {
-            pending.disown(key);
-        }
+        self.writer.disown(key);
         self.subs.remove(key)
     }
 
@@ -117,29 +93,10 @@ impl Outbound {
     /// received. Bytes that still wait for the socket are discarded, because the cursor will
     /// deliver them again.
     pub(crate) fn take_subs(&mut self) -> Drained {
-        let unsent = self.pending.as_mut().and_then(|p| p.take_unsent());
-        if let Some((key, unsent)) = unsent
-            && let Some(sub) = self.subs.get_mut(key)
-        {
-            match unsent {
-                Unsent::Opening(opening) => sub.opening = Some(opening),
-                Unsent::After(cursor) => sub.reader.set_cursor(cursor),
-                Unsent::Record => sub.reader.retreat(1),
-            }
+        if self.writer.rewind(&mut self.subs) {
             self.cut_off();
         }
         self.subs.drain()
-    }
-
-    /// Records which cursor owns the bytes that have just started to wait.
-    fn note_unsent(&mut self, key: usize, unsent: Unsent) {
-        if let Some(pending) = &mut self.pending {
-            pending.note_unsent(key, unsent);
-        }
-    }
-
-    pub(crate) fn pending(&mut self) -> &mut Pending {
-        self.pending.get_or_insert_default()
     }
 
     /// Returns why the connection ends: the server's reason, or that the client is gone.
@@ -149,39 +106,6 @@ impl Outbound {
             Phase::Open => CloseReason::ClientGone,
         }
     }
-
-    /// Returns the number of bytes of answers and notices that wait for the socket.
-    pub(crate) fn waiting_answers(&self) -> usize {
-        self.pending.as_ref().map_or(0, |pending| pending.owned())
-    }
-}
-
-/// The result of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// Everything was written.
-    Clear,
-    /// The rest waits for the socket.
-    Blocked,
-}
-
-/// Returns the state of a task before its first event.
-fn before_the_first(task_id: TaskId, epoch: Epoch, access: &Access) -> JoinedMessage {
-    JoinedMessage {
-        permissions: access.told(&task_id),
-        snapshot: Arc::new(TaskSnapshot::new(task_id.clone(), epoch.clone())),
-        task_id,
-        epoch,
-        offset: Offset::ZERO,
-        recovered: true,
-    }
-}
-
-/// Creates the message that a task has begun in this epoch. The client has watched the task since
-/// before its first event.
-fn begun(task_id: TaskId, epoch: Epoch, access: &Access) -> ControlMessage {
-    let state = before_the_first(task_id, epoch, access);
-    ControlMessage::subscribed(None, None, state)
 }
 
 impl Watcher for Connection {
@@ -195,7 +119,7 @@ impl Watcher for Connection {
             Some(sub) if Arc::ptr_eq(sub.source.topic(), topic) => {}
             _ => return Advance::Done,
         }
-        if out.blocked {
+        if out.writer.blocked {
             out.enqueue(key);
         } else {
             self.pump(&mut out, key, topic, view);
@@ -216,100 +140,48 @@ fn is_lost(out: &mut Outbound, key: usize) -> bool {
 
 impl Connection {
     /// Writes everything that lies before one cursor, until it has caught up or the socket is full.
-    fn pump(&self, out: &mut Outbound, key: usize, topic: &Arc<Topic>, view: &mut View) -> Flow {
+    fn pump(&self, out: &mut Outbound, key: usize, topic: &Arc<Topic>, view: &mut View) {
         if is_lost(out, key) {
-            return Flow::Clear;
+            return;
         }
         loop {
-            let opening = out.subs.take_opening(key);
-            let mut notices = Vec::new();
-            if let Some(mut opening) = opening {
-                self.complete(out, key, &mut opening);
-                let Some(sub) = out.subs.get_mut(key) else {
-                    return Flow::Clear;
-                };
-                self.open(sub, &opening, &out.access, &mut notices);
-                topic.fill(view, sub.reader.cursor().next_offset());
-                // The announcement is written alone, so that its client has received either all or
-                // nothing of it.
-                if !notices.is_empty() && self.write_owned(out, &notices) == Flow::Blocked {
-                    out.note_unsent(key, Unsent::Opening(opening));
-                    out.enqueue(key);
-                    return Flow::Blocked;
-                }
-                continue;
-            }
-            let Some(sub) = out.subs.get_mut(key) else {
-                return Flow::Clear;
-            };
-            let unsent = Unsent::After(*sub.reader.cursor());
-            let skip = match sub.source {
-                Source::Task(_) => self.skip(),
-                Source::Inbox(_) => SkipPolicy::NEVER,
-            };
-            let next = sub.reader.next(topic, view, skip, !sub.stays());
-            let flow = match next {
-                Next::CaughtUp | Next::Page(false) => return Flow::Clear,
-                Next::Page(true) => {
-                    self.fetch_page(key, sub);
-                    return Flow::Clear;
-                }
-                Next::Over => {
-                    topic.detach(sub.attached);
-                    let task_id = sub.source.task_id().cloned();
-                    out.remove_sub(key);
-                    return self.tell_removed(out, task_id);
-                }
-                Next::Events { from, to } => self.write_events(out, key, notices, view, (from, to)),
-                Next::Merged { from, to } => self.write_merged(out, key, view, (from, to)),
-                Next::Gap(_) | Next::Reset(_) | Next::Begun => {
-                    self.encode_notice((sub, &out.access), topic, next, &mut notices);
-                    // Events are written in the same call as the notices before them. Another
-                    // notice waits for the next call, so that an interrupted write contains only
-                    // one notice.
-                    match sub.reader.events_along(topic, view, skip) {
-                        Some(events) => self.write_events(out, key, notices, view, events),
-                        None => self.write_owned(out, &notices),
+            self.complete(out, key);
+            let text = Text(self, &out.access);
+            match out.writer.next(&mut out.subs, key, (topic, view), &text) {
+                Turn::Idle => return,
+                Turn::Fetch => return self.fetch_page(out, key),
+                Turn::Over => return self.drop_removed(out, key),
+                Turn::Write(write) => {
+                    if self.write(out, write, view) == Flow::Blocked {
+                        return;
                     }
                 }
-            };
-            if flow == Flow::Blocked {
-                // Drop the page, so that memory does not grow with the number of full sockets.
-                out.note_unsent(key, unsent);
-                if let Some(sub) = out.subs.get_mut(key) {
-                    sub.reader.drop_page();
-                }
-                out.enqueue(key);
-                return flow;
             }
         }
     }
 
-    /// Encodes a notice of a reader: any message other than an event.
-    fn encode_notice(
-        &self,
-        (sub, access): (&Sub, &Access),
-        topic: &Topic,
-        notice: Next,
-        into: &mut Vec<u8>,
-    ) {
-        let task_id = sub.source.task_id().cloned();
-        match (notice, task_id) {
-            (Next::Gap(gap), task_id) => self.encode_gap(task_id, topic, gap, into),
-            (Next::Reset(reason), Some(task_id)) => {
-                let offset = sub.reader.cursor().delivered();
-                self.encode_reset(task_id, topic, reason, offset, into);
-            }
-            (Next::Begun, Some(task_id)) => {
-                self.encode(&begun(task_id, topic.standing().epoch, access), into);
-            }
-            _ => {}
+    /// Offers a write of a cursor to the socket.
+    fn write(&self, out: &mut Outbound, write: Write, view: &View) -> Flow {
+        let (offered, written) = {
+            let sub = out.subs.get(write.key());
+            let offer = write.offer(sub.map_or(view, |sub| sub.reader.view(view)));
+            let written = self.try_write(&mut out.writer, offer.slices());
+            (offer.len(), written)
+        };
+        let account = || self.account(&out.access);
+        let (events, flow) =
+            out.writer
+                .commit(&mut out.subs, write, (offered, written), view, account);
+        if events > 0 {
+            self.counters().delivered(events);
         }
+        self.arm(out, flow)
     }
 
     /// Fetches the next events of a cursor from the store. The cursor continues when they have
     /// arrived.
-    fn fetch_page(&self, key: usize, sub: &mut Sub) {
+    fn fetch_page(&self, out: &Outbound, key: usize) {
+        let Some(sub) = out.subs.get(key) else { return };
         let Source::Task(task) = &sub.source else {
             return;
         };
@@ -335,7 +207,7 @@ impl Connection {
             }
             _ => return,
         }
-        if out.blocked {
+        if out.writer.blocked {
             out.enqueue(key);
         } else {
             let mut view = View::default();
@@ -346,96 +218,21 @@ impl Connection {
         }
     }
 
-    /// Joins the log and announces the subscription. The cursor is valid from here on.
-    fn open(&self, sub: &mut Sub, opening: &Opening, access: &Access, notices: &mut Vec<u8>) {
-        let topic = Arc::clone(sub.source.topic());
-        let mut joined = topic.join(&opening.start);
-        if let OpeningKind::Appeared { .. } = opening.kind
-            && !joined.recovered
-        {
-            // The task is announced from its first event on. This already says that its earlier log
-            // has ended.
-            joined = topic.join(&Start::Retained);
-        }
-        sub.reader.set_cursor(joined.cursor);
-        sub.last_heartbeat = joined.cursor.into();
-        let task_id = sub.source.task_id().cloned();
-        if let (Some(task_id), Some(snapshot)) = (&task_id, &joined.standing.snapshot) {
-            let state = JoinedMessage {
-                task_id: task_id.clone(),
-                epoch: joined.standing.epoch.clone(),
-                offset: joined.standing.offset,
-                recovered: joined.recovered,
-                snapshot: Arc::clone(snapshot),
-                permissions: access.told(task_id),
-            };
-            match &opening.kind {
-                OpeningKind::Established { preface } => {
-                    notices.extend_from_slice(preface);
-                    self.encode(&self.established(Some(state)), notices);
-                }
-                OpeningKind::Subscribed { reference, group } => {
-                    let through = group.clone().map(Target::from);
-                    let message = ControlMessage::subscribed(reference.clone(), through, state);
-                    self.encode(&message, notices);
-                }
-                OpeningKind::Appeared { group } => {
-                    // The client gets the state from before the first event, even if events have
-                    // followed since. The events, or a gap, then start at offset 1.
-                    let state = before_the_first(state.task_id, state.epoch, access);
-                    let through = group.clone().map(Target::from);
-                    let message = ControlMessage::subscribed(None, through, state);
-                    self.encode(&message, notices);
-                }
-                OpeningKind::Silent => {}
-            }
-            for tree in &opening.trees {
-                let message = ControlMessage::subscribed_member(tree.clone(), task_id.clone());
-                self.encode(&message, notices);
-            }
-        }
-        if let (true, Some(task_id)) = (joined.ahead, task_id) {
-            let offset = joined.cursor.delivered();
-            self.encode_reset(task_id, &topic, ResetReason::Ahead, offset, notices);
-        }
-    }
-
-    /// Tells a client that watched the task through a group that the task is gone.
-    fn tell_removed(&self, out: &mut Outbound, task_id: Option<TaskId>) -> Flow {
-        let Some(task_id) = task_id else {
-            return Flow::Clear;
+    /// Removes the cursor of a task that is gone. Tells a client that watched the task through a
+    /// group.
+    fn drop_removed(&self, out: &mut Outbound, key: usize) {
+        let Some(sub) = out.remove_sub(key) else {
+            return;
+        };
+        sub.source.topic().detach(sub.attached);
+        let Some(task_id) = sub.source.task_id().cloned() else {
+            return;
         };
         self.leave_trees(out, &task_id);
         let mut notice = Vec::new();
         let gone = ControlMessage::unsubscribed(None, task_id, UnsubscribeReason::Removed);
         self.encode(&gone, &mut notice);
-        self.write_owned(out, &notice)
-    }
-
-    fn encode_reset(
-        &self,
-        task_id: TaskId,
-        topic: &Topic,
-        reason: ResetReason,
-        offset: Offset,
-        notices: &mut Vec<u8>,
-    ) {
-        // Only an inbox has no snapshot, and the log of an inbox never starts over.
-        let Some(snapshot) = topic.snapshot() else {
-            return;
-        };
-        self.counters().reset(reason);
-        let message = ControlMessage::reset(task_id, reason, offset, snapshot);
-        self.encode(&message, notices);
-    }
-
-    fn encode_gap(&self, task_id: Option<TaskId>, topic: &Topic, gap: Gap, notices: &mut Vec<u8>) {
-        self.counters().gap(&gap);
-        let snapshot = match gap.reason {
-            GapReason::Conflated => None,
-            _ => topic.snapshot(),
-        };
-        self.encode(&ControlMessage::gap(task_id, gap, snapshot), notices);
+        self.write_owned(out, &notice);
     }
 
     /// Encodes and frames a control message.
@@ -456,19 +253,19 @@ impl Connection {
         loop {
             let mut guard = self.lock();
             let out = &mut *guard;
-            if out.broken || !out.is_open() {
+            if out.writer.broken || !out.is_open() {
                 out.subs.give_up_slice();
             }
             let flushed = self.socket().poll_flush(cx);
-            if out.broken || matches!(flushed, Poll::Ready(Err(_))) {
+            if out.writer.broken || matches!(flushed, Poll::Ready(Err(_))) {
                 return Poll::Ready(out.reason());
             }
-            if !out.blocked && !out.subs.any_waiting() {
+            if !out.writer.blocked && !out.subs.any_waiting() {
                 // The socket has accepted the messages of the last slice, so the next slice may
                 // run.
                 if steps < STEPS_A_POLL
                     && permit.is_none()
-                    && out.pending.is_none()
+                    && !out.writer.is_waiting()
                     && let Some(slice) = self.poll_jobs(out, cx)
                 {
                     steps += STEPS_A_POLL / 4;
@@ -481,20 +278,20 @@ impl Connection {
                 if did_its_share && !out.subs.has_no_jobs() && out.is_open() {
                     cx.waker().wake_by_ref();
                 }
-                if let (Phase::Closing(reason), None) = (out.phase, &out.pending) {
+                if let (Phase::Closing(reason), false) = (out.phase, out.writer.is_waiting()) {
                     // Bytes that the socket itself buffers come first.
                     return self.socket().poll_flush(cx).map(|_| reason);
                 }
                 out.waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            if out.blocked {
+            if out.writer.blocked {
                 out.subs.give_up_slice();
                 out.waker = Some(cx.waker().clone());
                 if ready!(self.socket().poll_write_ready(cx)).is_err() {
                     return Poll::Ready(out.reason());
                 }
-                out.blocked = false;
+                out.writer.blocked = false;
             }
             if !self.flush_pending(out) {
                 continue;
@@ -513,7 +310,7 @@ impl Connection {
     /// the close was written, and no longer polls [`poll_drive`](Self::poll_drive), polls this.
     pub fn poll_aborted(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut out = self.lock();
-        if out.aborted {
+        if out.writer.aborted {
             return Poll::Ready(());
         }
         out.waker = Some(cx.waker().clone());
@@ -523,7 +320,7 @@ impl Connection {
     /// Serves the waiting cursors as long as the socket accepts data.
     fn serve_waiting(&self, out: &mut Outbound, view: &mut View, limit: usize) -> usize {
         let mut steps = 0;
-        while steps < limit && !out.blocked {
+        while steps < limit && !out.writer.blocked {
             let Some(key) = out.subs.next_waiting() else {
                 break;
             };
@@ -543,8 +340,8 @@ impl Connection {
     pub(crate) fn greet(&self, path: Option<usize>, hello: &[u8]) {
         let mut out = self.lock();
         let out = &mut *out;
-        out.blocked = false;
-        let early = out.pending.take();
+        out.writer.blocked = false;
+        let early = out.writer.take_early();
         match path {
             Some(key) => {
                 let mut view = View::default();
@@ -558,9 +355,118 @@ impl Connection {
             }
         }
         if let Some(early) = early {
-            self.write_control(out, &early.into_owned());
+            self.write_control(out, &early);
         }
         self.serve_waiting(out, &mut View::default(), usize::MAX);
         out.wake();
+    }
+
+    /// Writes answers and notices. Bytes that the socket does not accept are queued.
+    pub(crate) fn write_control(&self, out: &mut Outbound, bytes: &[u8]) {
+        if out.writer.blocked || out.writer.is_waiting() {
+            let account = || self.account(&out.access);
+            out.writer.pending_control(bytes, account);
+        } else {
+            self.write_owned(out, bytes);
+        }
+    }
+
+    fn write_owned(&self, out: &mut Outbound, bytes: &[u8]) {
+        let written = self.try_write(&mut out.writer, &[IoSlice::new(bytes)]);
+        let account = || self.account(&out.access);
+        let flow = out.writer.commit_control(bytes, written, account);
+        self.arm(out, flow);
+    }
+
+    /// Writes the waiting bytes. Returns `true` if none are left.
+    fn flush_pending(&self, out: &mut Outbound) -> bool {
+        let Some(waiting) = out.writer.waiting() else {
+            return true;
+        };
+        let (written, failed) = self.offer(&waiting);
+        out.writer.broken |= failed;
+        let flow = out.writer.commit_waiting(written);
+        self.arm(out, flow) == Flow::Clear
+    }
+
+    /// After a write that the socket took only in part: makes the timer check that writes progress,
+    /// and wakes the connection's task, which waits for room.
+    fn arm(&self, out: &mut Outbound, flow: Flow) -> Flow {
+        if flow == Flow::Blocked {
+            if !std::mem::replace(&mut out.writer.watched, true) {
+                self.watch_progress(out.writer.progress);
+            }
+            out.wake();
+        }
+        flow
+    }
+
+    fn try_write(&self, writer: &mut Writer, slices: &[IoSlice<'_>]) -> usize {
+        let (written, failed) = self.offer(slices);
+        writer.broken |= failed;
+        written
+    }
+
+    /// Tries to write once. Returns the number of written bytes, and whether the socket failed. After
+    /// a failure nothing more is written, and the connection's task ends the connection in the usual
+    /// way.
+    fn offer(&self, slices: &[IoSlice<'_>]) -> (usize, bool) {
+        loop {
+            match self.socket().try_write(slices) {
+                Ok(written) => {
+                    let bytes_out = &self.manager().counters.bytes_out;
+                    bytes_out.fetch_add(written as u64, Ordering::Relaxed);
+                    return (written, false);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (0, false),
+                Err(error) => {
+                    tracing::debug!(client_id = %self.client_id(), %error, "a write failed");
+                    return (0, true);
+                }
+            }
+        }
+    }
+}
+
+/// The text of a connection's messages, for the permissions of its client.
+struct Text<'a>(&'a Connection, &'a Access);
+
+impl Encoder for Text<'_> {
+    fn is_as_is(&self) -> bool {
+        self.0.writes_as_is()
+    }
+
+    fn control(&self, message: &ControlMessage, into: &mut Vec<u8>) {
+        self.0.encode(message, into);
+    }
+
+    fn event(
+        &self,
+        record: &EventRecord,
+        positions: &dyn Fn() -> Vec<(TaskId, Position)>,
+        into: &mut Vec<u8>,
+    ) {
+        self.0.wire().event_among(record, positions, into);
+    }
+
+    fn established(&self, task: Option<Joined>) -> ControlMessage {
+        self.0.established(task)
+    }
+
+    fn framing(&self) -> &Framing {
+        self.0.manager().bus.framing()
+    }
+
+    fn skip(&self) -> SkipPolicy {
+        self.0.skip()
+    }
+
+    fn access(&self) -> &Access {
+        self.1
+    }
+
+    fn counters(&self) -> &Counters {
+        self.0.counters()
     }
 }

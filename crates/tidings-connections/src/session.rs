@@ -19,7 +19,7 @@ use crate::jobs::Job;
 use crate::limits::{Limit, Limited, Own};
 use crate::opening::OpeningKind;
 use crate::outbound::Outbound;
-use crate::subscriptions::Source;
+use crate::subscription::Source;
 
 /// The bytes of answers that are collected before they are sent.
 const ANSWER_BYTES: usize = 16 * 1024;

@@ -4,118 +4,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
-use tidings_bus::watch::{Start, Task};
-use tidings_bus::{
-    Account, AttachId, Charge, Cursor, EventBus, Kind, OverLimit, PatternId, Reader, Topic,
-};
+use tidings_bus::watch::Task;
+use tidings_bus::{Account, Charge, EventBus, Kind, OverLimit, PatternId};
 use tidings_protocol::{Pattern, Target, TaskId};
 
 use crate::defaults::{CURSOR_BYTES, OPENING_BYTES};
 use crate::group::Group;
 use crate::index::{Index, narrow};
 use crate::jobs::Jobs;
-use crate::opening::{Opening, OpeningKind};
-use crate::resume::KeptSubscription;
+use crate::opening::Opening;
+use crate::subscription::Sub;
 use crate::trees::TreeSub;
 
 /// The number of subscriptions from which on an index by task pays off.
 const INDEX_FROM: usize = 16;
-
-/// The log that a cursor reads.
-#[derive(Clone)]
-pub(crate) enum Source {
-    Task(Arc<Task>),
-    /// The client's own messages.
-    Inbox(Arc<Topic>),
-}
-
-impl Source {
-    pub(crate) fn topic(&self) -> &Arc<Topic> {
-        match self {
-            Self::Task(task) => task.topic(),
-            Self::Inbox(topic) => topic,
-        }
-    }
-
-    pub(crate) fn task_id(&self) -> Option<&TaskId> {
-        match self {
-            Self::Task(task) => Some(task.id()),
-            Self::Inbox(_) => None,
-        }
-    }
-}
-
-/// A cursor. The fields that a delivery needs come first, and small fields are adjacent.
-#[repr(C)]
-pub(crate) struct Sub {
-    pub(crate) source: Source,
-    pub(crate) reader: Reader,
-    /// The cursor's position at the last heartbeat. If the cursor has not moved since, its task is
-    /// quiet.
-    pub(crate) last_heartbeat: Mark,
-    /// `true` if the client subscribed by name, and not only through a group.
-    pub(crate) explicit: bool,
-    /// `true` if the task is the topmost one of a tree that the client subscribed to.
-    pub(crate) topmost: bool,
-    /// `true` while the cursor waits for the socket.
-    pub(crate) waits: bool,
-    pub(crate) opening: Option<Box<Opening>>,
-    pub(crate) attached: AttachId,
-}
-
-impl Sub {
-    /// Returns whether the cursor stays when its task is removed.
-    pub(crate) fn stays(&self) -> bool {
-        self.explicit || self.topmost
-    }
-
-    /// Returns the last message of an inbox that its client received. Before the cursor opens, its
-    /// own position says nothing.
-    pub(crate) fn seen(&self) -> u64 {
-        match self.opening.as_deref().map(|opening| &opening.start) {
-            Some(Start::After(position)) => position.offset.get(),
-            Some(_) => 0,
-            None => self.reader.cursor().delivered().get(),
-        }
-    }
-
-    /// Returns the subscription with which the client would resume.
-    pub(crate) fn kept(&self, task: &Task) -> KeptSubscription {
-        let (start, appeared) = match self.opening.as_deref() {
-            Some(opening) => (
-                opening.start.clone(),
-                matches!(opening.kind, OpeningKind::Appeared { .. }),
-            ),
-            None => (
-                Start::After(task.topic().position(self.reader.cursor())),
-                false,
-            ),
-        };
-        KeptSubscription {
-            task_id: task.id().clone(),
-            start,
-            explicit: self.explicit,
-            appeared,
-            tree: None,
-        }
-    }
-}
-
-/// The memory of a cursor in lists that grow by a quarter: the cursor, its entry at the task of 24
-/// bytes with the header of an allocation, its key in the index, at its emptiest, and its place in the queue.
-const IN_LISTS: usize = size_of::<Sub>() * 5 / 4 + (24 + 16) + 12 + 8;
-const _: () = assert!(IN_LISTS as u64 <= CURSOR_BYTES);
-
-/// A cursor's position, as the lower half of its offset. It suffices to see that the cursor moved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Mark(u32);
-
-impl From<Cursor> for Mark {
-    fn from(cursor: Cursor) -> Self {
-        let low = cursor.next_offset() & u64::from(u32::MAX);
-        Self(u32::try_from(low).unwrap_or_default())
-    }
-}
 
 /// A subscription to a group.
 pub(crate) enum GroupSub {
@@ -249,7 +151,7 @@ impl Subscriptions {
         }
     }
 
-    fn get(&self, key: usize) -> Option<&Sub> {
+    pub(crate) fn get(&self, key: usize) -> Option<&Sub> {
         match key.checked_sub(1) {
             None => self.first.as_ref(),
             Some(key) => self.more.as_ref()?.subs.get(key),
@@ -258,7 +160,7 @@ impl Subscriptions {
 
     /// Returns the box, which the second cursor or the first group creates.
     fn more(&mut self) -> &mut More {
-        let waits = self.first.as_ref().is_some_and(|first| first.waits);
+        let waits = self.first.as_ref().is_some_and(Sub::waits);
         self.more.get_or_insert_with(|| {
             let mut more = Box::new(More::default());
             more.waiting.extend(waits.then_some(0));
@@ -338,7 +240,7 @@ impl Subscriptions {
         } else {
             let more = self.more();
             more.explicit += usize::from(sub.explicit);
-            more.openings += usize::from(sub.opening.is_some());
+            more.openings += usize::from(sub.is_opening());
             more.make_room();
             more.subs.insert(sub);
         }
@@ -366,9 +268,14 @@ impl Subscriptions {
         self.get(key)?.source.task_id()
     }
 
+    /// Returns whether a cursor has been announced.
+    pub(crate) fn is_open(&self, key: usize) -> bool {
+        self.get(key).is_none_or(|sub| !sub.is_opening())
+    }
+
     /// Takes the announcement of a cursor that is not announced yet.
     pub(crate) fn take_opening(&mut self, key: usize) -> Option<Box<Opening>> {
-        let opening = self.get_mut(key)?.opening.take()?;
+        let opening = self.get_mut(key)?.take_opening()?;
         if let Some(more) = self.more.as_mut().filter(|_| key > 0) {
             more.openings -= 1;
             more.release();
@@ -389,7 +296,7 @@ impl Subscriptions {
         if let Some(more) = &mut self.more {
             if key > 0 {
                 more.explicit -= usize::from(sub.explicit);
-                more.openings -= usize::from(sub.opening.is_some());
+                more.openings -= usize::from(sub.is_opening());
             }
             more.release();
         }
@@ -468,10 +375,10 @@ impl Subscriptions {
 
     /// Adds a cursor to the queue of cursors that wait for the socket.
     pub(crate) fn enqueue(&mut self, key: usize) {
-        let Some(sub) = self.get_mut(key).filter(|sub| !sub.waits) else {
+        let sub = self.get_mut(key);
+        if sub.is_none_or(|sub| sub.set_waits(true)) {
             return;
-        };
-        sub.waits = true;
+        }
         if let Some(more) = &mut self.more {
             more.waiting.push_back(narrow(key));
         }
@@ -481,7 +388,7 @@ impl Subscriptions {
     pub(crate) fn any_waiting(&self) -> bool {
         match &self.more {
             Some(more) => !more.waiting.is_empty(),
-            None => self.first.as_ref().is_some_and(|first| first.waits),
+            None => self.first.as_ref().is_some_and(Sub::waits),
         }
     }
 
@@ -489,7 +396,7 @@ impl Subscriptions {
     pub(crate) fn next_waiting(&mut self) -> Option<usize> {
         let Some(more) = &mut self.more else {
             let first = self.first.as_mut()?;
-            return std::mem::take(&mut first.waits).then_some(0);
+            return first.set_waits(false).then_some(0);
         };
         while let Some(key) = more.waiting.pop_front() {
             let key = key as usize;
@@ -497,7 +404,7 @@ impl Subscriptions {
                 None => self.first.as_mut(),
                 Some(key) => more.subs.get_mut(key),
             };
-            if sub.is_some_and(|sub| std::mem::take(&mut sub.waits)) {
+            if sub.is_some_and(|sub| sub.set_waits(false)) {
                 return Some(key);
             }
         }
@@ -554,7 +461,7 @@ impl Subscriptions {
     /// Removes an ended group from the announcements that wait for the socket. A task that another
     /// group has as well is announced through that group.
     pub(crate) fn forget_group(&mut self, ended: &Group) {
-        let waiting = |(key, sub): (usize, &Sub)| sub.opening.is_some().then_some(key);
+        let waiting = |(key, sub): (usize, &Sub)| sub.is_opening().then_some(key);
         let keys: Vec<_> = self.iter().filter_map(waiting).collect();
         for key in keys {
             let Some(opening) = self.opening_mut(key) else {
@@ -577,8 +484,8 @@ impl Subscriptions {
         }
     }
 
-    fn opening_mut(&mut self, key: usize) -> Option<&mut Opening> {
-        self.get_mut(key)?.opening.as_deref_mut()
+    pub(crate) fn opening_mut(&mut self, key: usize) -> Option<&mut Opening> {
+        self.get_mut(key)?.opening_mut()
     }
 
     pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupSub> {

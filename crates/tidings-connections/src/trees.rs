@@ -20,10 +20,10 @@ use crate::auth::{Access, Permission};
 use crate::connection::Connection;
 use crate::group::Group;
 use crate::jobs::Job;
-use crate::opening::{Opening, OpeningKind};
+use crate::opening::OpeningKind;
 use crate::outbound::Outbound;
 use crate::session::chain;
-use crate::subscriptions::Source;
+use crate::subscription::{Source, Sub};
 
 /// The bytes that are charged for a task of a tree, beside its cursor.
 const MEMBER_BYTES: u64 = 256;
@@ -419,8 +419,8 @@ impl Connection {
     /// Completes the announcement of a task that is about to be written. The bus may not have told
     /// the connection yet that the task is a new child in a tree. If the announcement says it, the
     /// client knows it before the task's first event.
-    pub(crate) fn complete(&self, out: &mut Outbound, key: usize, opening: &mut Opening) {
-        if out.subs.trees_mut().next().is_none() {
+    pub(crate) fn complete(&self, out: &mut Outbound, key: usize) {
+        if out.subs.is_open(key) || out.subs.trees_mut().next().is_none() {
             return;
         }
         let Some(Source::Task(task)) = out.subs.get_mut(key).map(|sub| sub.source.clone()) else {
@@ -435,7 +435,9 @@ impl Connection {
         for root in roots {
             // If there is no room, the tree ends when the bus tells the connection of the child.
             if let Ok(true) = self.enter(out, &root, task.id()) {
-                opening.add_tree(&root);
+                if let Some(opening) = out.subs.opening_mut(key) {
+                    opening.add_tree(&root);
+                }
                 self.walk_below(out, &root, task.id());
                 out.wake();
             }
@@ -447,7 +449,7 @@ impl Connection {
     fn announce(&self, out: &mut Outbound, root: &TaskId, task_id: TaskId) {
         let key = out.subs.find(&task_id);
         let sub = key.and_then(|key| out.subs.get_mut(key));
-        if let Some(opening) = sub.and_then(|sub| sub.opening.as_mut()) {
+        if let Some(opening) = sub.and_then(Sub::opening_mut) {
             opening.add_tree(root);
             return;
         }

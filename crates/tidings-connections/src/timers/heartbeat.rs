@@ -5,7 +5,8 @@ use tidings_protocol::{ControlMessage, Offset, TaskId};
 use crate::close::CloseReason;
 use crate::connection::Connection;
 use crate::defaults::{MAX_HEADS, UNANSWERED_HEARTBEATS};
-use crate::subscriptions::{Mark, Subscriptions};
+use crate::subscription::Mark;
+use crate::subscriptions::Subscriptions;
 
 /// Sends a ping and a heartbeat in one write. If earlier ones were not answered, closes the
 /// connection instead.
@@ -16,7 +17,7 @@ pub(super) fn beat(connection: &Connection) {
     let heard = !connection.is_receiving() && !connection.is_backed_up();
     let mut out = connection.lock();
     // A full socket has its own deadline, and heartbeats must not pile up behind it.
-    if out.blocked || !out.is_open() {
+    if out.writer.blocked || !out.is_open() {
         return;
     }
     let counts = heard && connection.wire().answers_pings();

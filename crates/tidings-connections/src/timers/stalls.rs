@@ -80,8 +80,9 @@ impl Stalls {
             let (blocked, phase, progress) = {
                 let mut out = connection.lock();
                 // Keep watching a socket that is full but has made progress.
-                out.watched = out.blocked && out.is_open() && out.progress != stall.progress;
-                (out.blocked, out.phase, out.progress)
+                let (blocked, progress) = (out.writer.blocked, out.writer.progress);
+                out.writer.watched = blocked && out.is_open() && progress != stall.progress;
+                (blocked, out.phase, progress)
             };
             match phase {
                 Phase::Open if !blocked => {}

@@ -85,6 +85,23 @@ async fn the_proxy_protocol_says_who_is_behind() {
     server.stop().await;
 }
 
+/// With the PROXY protocol, the trusted networks name the proxies that may speak it. A client in
+/// such a network is not a proxy, so its own header says nothing.
+#[tokio::test]
+async fn a_client_in_a_trusted_network_behind_the_proxy_protocol_is_not_believed() {
+    let server = server(&["127.0.0.1/32", "192.0.2.0/24"], true).await;
+    let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+    stream.write_all(&header()).await.unwrap();
+    let mut request = server.ws("/ws").into_client_request().unwrap();
+    let value = "6.6.6.6".parse().unwrap();
+    request.headers_mut().insert("x-forwarded-for", value);
+    let client = tokio_tungstenite::client_async(request, stream).await;
+    let (client, _) = client.unwrap();
+    assert_eq!(seen(&server).await, "192.0.2.7");
+    drop(client);
+    server.stop().await;
+}
+
 /// The limit on new connections counts the client in the header, and not the proxy.
 #[tokio::test]
 async fn a_client_behind_the_proxy_protocol_cannot_connect_too_fast() {

@@ -190,7 +190,15 @@ impl Core {
         B::Error: Into<BoxError>,
     {
         if let Some(peer) = crate::access::peer(request.extensions()) {
-            let client = forwarded::client(request.headers(), peer, &self.config.trusted_proxies);
+            // The PROXY protocol has already named the client. A client in a trusted network is not
+            // a proxy.
+            let named = self.config.proxy_protocol;
+            let trusted: &[_] = if named {
+                &[]
+            } else {
+                &self.config.trusted_proxies
+            };
+            let client = forwarded::client(request.headers(), peer, trusted);
             request.extensions_mut().insert(PeerAddr(client));
         }
         if let Some(problem) = self.hosts.refusal_of_name(&request) {

@@ -13,7 +13,7 @@ use crate::opening::Opening;
 /// It exists only while a socket is full. That may be the case for thousands of connections at a
 /// time, so rare parts are boxed.
 #[derive(Default)]
-pub(crate) struct Pending {
+pub(super) struct Pending {
     record: Option<Rest>,
     control: Option<Box<Control>>,
 }
@@ -48,7 +48,7 @@ struct UnsentBy {
 }
 
 /// The last output of a cursor that its client has not fully received.
-pub(crate) enum Unsent {
+pub(super) enum Unsent {
     /// The announcement. The subscription has not opened yet.
     Opening(Box<Opening>),
     /// Everything after this position of the cursor.
@@ -99,18 +99,18 @@ impl Pending {
     }
 
     /// Returns the number of bytes.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.record().len() + self.owned()
     }
 
     /// Returns the number of bytes that are stored only here, and not in a log.
-    pub(crate) fn owned(&self) -> usize {
+    pub(super) fn owned(&self) -> usize {
         self.control().len()
     }
 
     /// Adds the rest of a record that was written in part. Nothing waits before it, because a
     /// cursor writes only if nothing waits.
-    pub(crate) fn push_record(&mut self, key: usize, frame: Arc<[u8]>, written: usize) {
+    pub(super) fn push_record(&mut self, key: usize, frame: Arc<[u8]>, written: usize) {
         debug_assert!(self.record.is_none() && self.control.is_none());
         self.record = Some(Rest {
             frame,
@@ -120,7 +120,7 @@ impl Pending {
     }
 
     /// Adds bytes, which are charged to this account.
-    pub(crate) fn push_owned(&mut self, bytes: &[u8], account: impl FnOnce() -> Account) {
+    pub(super) fn push_owned(&mut self, bytes: &[u8], account: impl FnOnce() -> Account) {
         if !bytes.is_empty() {
             let control = &mut self.control;
             let control = control.get_or_insert_with(|| Control::new(&account()));
@@ -130,23 +130,23 @@ impl Pending {
 
     /// Returns whether the account that pays for the answers, or all accounts together, hold more
     /// than they may.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let control = self.control.as_ref();
         control.is_some_and(|control| control.charge.account().is_over(Group::Clients))
     }
 
     /// Returns the bytes of a queue that contains no record of a log.
-    pub(crate) fn into_owned(self) -> Vec<u8> {
+    pub(super) fn into_owned(self) -> Vec<u8> {
         self.control().to_vec()
     }
 
     /// Returns the bytes to offer to the socket.
-    pub(crate) fn slices(&self) -> [IoSlice<'_>; 2] {
+    pub(super) fn slices(&self) -> [IoSlice<'_>; 2] {
         [IoSlice::new(self.record()), IoSlice::new(self.control())]
     }
 
     /// Removes bytes that were written.
-    pub(crate) fn consume(&mut self, written: usize) {
+    pub(super) fn consume(&mut self, written: usize) {
         let of_record = written.min(self.record().len());
         match &mut self.record {
             Some(record) if of_record < record.bytes().len() => {
@@ -173,7 +173,7 @@ impl Pending {
 
     /// Records which cursor owns the bytes that have just started to wait, unless that is already
     /// known.
-    pub(crate) fn note_unsent(&mut self, key: usize, unsent: Unsent) {
+    pub(super) fn note_unsent(&mut self, key: usize, unsent: Unsent) {
         if let (None, Some(control)) = (&self.record, &mut self.control)
             && control.unsent.is_none()
         {
@@ -183,7 +183,7 @@ impl Pending {
     }
 
     /// Returns the cursor whose bytes the client has not fully received.
-    pub(crate) fn take_unsent(&mut self) -> Option<(usize, Unsent)> {
+    pub(super) fn take_unsent(&mut self) -> Option<(usize, Unsent)> {
         let control = self.control.as_mut();
         if let Some(unsent) = control.and_then(|control| control.unsent.take()) {
             return Some((unsent.key, unsent.unsent));
@@ -194,7 +194,7 @@ impl Pending {
     }
 
     /// Forgets the cursor that owns these bytes, because it is gone.
-    pub(crate) fn disown(&mut self, key: usize) {
+    pub(super) fn disown(&mut self, key: usize) {
         if let Some(control) = &mut self.control
             && control
                 .unsent
