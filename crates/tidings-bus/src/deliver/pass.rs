@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::deliver::topic::{Advance, AttachId, Queue, Topic, Watcher};
+use crate::deliver::topic::{Advance, AttachId, Topic, Watcher};
 use crate::lock::{Guard, Lock, place};
 use crate::log::View;
 use crate::stats::Counters;
@@ -98,14 +98,13 @@ pub(crate) struct Fanout {
     all_heard: Notify,
 }
 
-impl Queue for Fanout {
-    fn push(&self, topic: Arc<Topic>, since: Instant) {
+impl Fanout {
+    /// Adds a topic that moved at `since`.
+    pub(crate) fn push(&self, topic: Arc<Topic>, since: Instant) {
         let probe = Some(Probe { since, left: None });
         self.push_back(Work::Moved(Moved { topic, probe }));
     }
-}
 
-impl Fanout {
     /// Announces a task that has appeared to the patterns.
     pub(crate) fn appeared(&self, appeared: Appeared) {
         self.appearing.fetch_add(1, Ordering::SeqCst);
@@ -325,6 +324,12 @@ impl Topic {
         if let Some(id) = id {
             self.detach(id);
         }
+    }
+}
+
+impl crate::deliver::topic::Queue for Fanout {
+    fn moved(&self, topic: Arc<Topic>, since: Instant) {
+        self.push(topic, since);
     }
 }
 

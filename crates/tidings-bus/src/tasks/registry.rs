@@ -58,6 +58,25 @@ struct Inner {
     serial: u64,
 }
 
+impl Inner {
+    fn attach(
+        &mut self,
+        pattern: &Pattern,
+        watcher: Arc<dyn PatternWatcher>,
+        key: usize,
+    ) -> PatternId {
+        self.serial += 1;
+        let serial = self.serial;
+        let slot = self.patterns.insert(PatternEntry {
+            serial,
+            pattern: pattern.clone(),
+            watcher,
+            key,
+        });
+        PatternId { slot, serial }
+    }
+}
+
 /// A task that was found or created.
 pub(crate) struct Inserted {
     pub(crate) task: Arc<Task>,
@@ -171,21 +190,14 @@ impl Tasks {
     ) -> (PatternId, Vec<Arc<Task>>) {
         let mut inner = self.write();
         comes();
-        inner.serial += 1;
-        let serial = inner.serial;
-        let slot = inner.patterns.insert(PatternEntry {
-            serial,
-            pattern: pattern.clone(),
-            watcher,
-            key,
-        });
+        let id = inner.attach(pattern, watcher, key);
         let tasks = inner
             .tasks
             .range::<str, _>((Bound::Included(pattern.prefix()), Bound::Unbounded))
             .take_while(|(id, _)| pattern.matches(id))
             .map(|(_, task)| Arc::clone(task))
             .collect();
-        (PatternId { slot, serial }, tasks)
+        (id, tasks)
     }
 
     /// Attaches a pattern. The caller itself must page through the tasks that match already.
@@ -198,15 +210,7 @@ impl Tasks {
     ) -> PatternId {
         let mut inner = self.write();
         comes();
-        inner.serial += 1;
-        let serial = inner.serial;
-        let slot = inner.patterns.insert(PatternEntry {
-            serial,
-            pattern: pattern.clone(),
-            watcher,
-            key,
-        });
-        PatternId { slot, serial }
+        inner.attach(pattern, watcher, key)
     }
 
     /// Detaches a pattern. Calls `last_goes` under the registry's lock if no pattern is left. A
