@@ -31,17 +31,12 @@ impl EventBus {
         watcher: Arc<dyn PatternWatcher>,
         key: usize,
     ) -> (PatternId, Vec<Arc<Task>>) {
-        let interest = self.shared.interest.as_ref();
-        let comes = || {
-            if let Some(interest) = interest {
-                interest.watch_new(true);
-            }
-        };
-        let watched = self.shared.tasks.watch(pattern, watcher, key, comes);
-        if interest.is_some() {
-            // Fetch tasks that appeared after the caller fetched the pattern.
-            fetch::spawn_fetch_matching(&self.shared, pattern.clone());
-        }
+        let watched = self
+            .shared
+            .tasks
+            .watch(pattern, watcher, key, || self.pattern_comes());
+        // Fetch tasks that appeared after the caller fetched the pattern.
+        fetch::spawn_fetch_matching(&self.shared, pattern.clone());
         watched
     }
 
@@ -53,22 +48,23 @@ impl EventBus {
         watcher: Arc<dyn PatternWatcher>,
         key: usize,
     ) -> PatternId {
-        let interest = self.shared.interest.as_ref();
-        let comes = || {
-            if let Some(interest) = interest {
-                interest.watch_new(true);
-            }
-        };
-        let id = self.shared.tasks.attach(pattern, watcher, key, comes);
-        if interest.is_some() {
-            // Fetch tasks that appeared after the caller fetched the pattern.
-            fetch::spawn_fetch_matching(&self.shared, pattern.clone());
-        }
+        let id = self
+            .shared
+            .tasks
+            .attach(pattern, watcher, key, || self.pattern_comes());
+        // Fetch tasks that appeared after the caller fetched the pattern.
+        fetch::spawn_fetch_matching(&self.shared, pattern.clone());
         id
     }
 
     /// Detaches a pattern. The watcher itself must detach its cursors on the pattern's tasks.
     pub fn unwatch_pattern(&self, id: PatternId) {
         self.shared.unwatch_pattern(id);
+    }
+
+    fn pattern_comes(&self) {
+        if let Some(interest) = &self.shared.interest {
+            interest.watch_new(true);
+        }
     }
 }

@@ -1,411 +1,179 @@
-//! Reads tasks and events from a store, and writes them into logs.
+//! Decides the next step to make a log equal to a store. Pure.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
+use tidings_protocol::{Epoch, Offset};
 
-use tidings_protocol::{
-    Epoch, Event, EventType, Lease, Offset, Payload, ResetReason, TaskId, TaskSnapshot,
-};
-use tokio::time::Instant;
+use crate::store::StoredTask;
 
-use crate::log::{Log, Outputs};
-use crate::publish::prepared::opens_new_run;
-use crate::shared::Shared;
-use crate::store::line::{decode, line_of};
-use crate::store::{Store, StoreError, StoredEvent, StoredRules, StoredTask};
-use crate::tasks::eviction::Lane;
-use crate::tasks::life;
-use crate::tasks::listed::Listed;
-use crate::tasks::task::{Rules, Task, finished, state_of};
+/// The place of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Here {
+    pub(crate) epoch: Epoch,
+    /// The offset after the log's newest event.
+    pub(crate) next: Offset,
+}
 
-/// Bytes read from a store at a time.
-const READ_BYTES: usize = 256 * 1024;
+/// The events that a store has of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct There {
+    epoch: Epoch,
+    /// The oldest event, or one past the newest if there is none.
+    first: Offset,
+    head: Offset,
+}
 
-/// The next step to make a log equal to the store. This is pure data.
+impl There {
+    pub(crate) fn of(stored: &StoredTask) -> Self {
+        Self {
+            epoch: stored.snapshot.epoch.clone(),
+            first: stored.first,
+            head: stored.snapshot.offset,
+        }
+    }
+}
+
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(crate) enum Next {
     /// Nothing: the log has all that the store has.
     Done,
     /// Read the events from the log's next offset on.
     Read,
     /// Read the whole task, because the log cannot continue.
     Reload,
-    /// The store has lost events that were delivered here.
+    /// Another node has removed the task.
+    Removed,
+    /// The store's head is behind the events that were delivered here, in the same epoch.
     WentBack,
 }
 
-/// Chooses the next step. The log expects the offset `next` of `epoch`. The store has the
-/// events from `first` to `head` of `stored`.
-fn next_step(
-    (epoch, next): (&Epoch, Offset),
-    (stored, first, head): (&Epoch, Offset, Offset),
-) -> Next {
-    if epoch != stored || next < first {
-        Next::Reload
-    } else if head.next() < next {
-        Next::WentBack
-    } else if head < next {
-        Next::Done
-    } else {
-        Next::Read
-    }
+/// An event that was read and could not be taken in. For example, a newer node wrote it. Reading
+/// it again would fail again, for ever, and would hold the task's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stuck {
+    pub(crate) at: Offset,
 }
 
-/// A task as the store had it.
-pub(crate) struct Loaded {
-    /// The offset after the newest event.
-    next: Offset,
-    snapshot: Option<TaskSnapshot>,
-    /// The rules after the newest event. `None` if newer events were read than the rules.
-    rules: Option<StoredRules>,
-    outputs: Outputs,
-    events: VecDeque<(Event, Payload, Arc<[u8]>)>,
+/// The way of a log to its store, step by step.
+#[derive(Debug, Default)]
+pub(crate) struct CatchUp {
+    /// The place from which events were read in the last step.
+    read: Option<Here>,
 }
 
-impl Loaded {
-    /// Creates a value with nothing to take in.
-    pub(crate) fn nothing() -> Self {
-        Self {
-            next: Offset::FIRST,
-            snapshot: None,
-            rules: None,
-            outputs: Outputs::default(),
-            events: VecDeque::new(),
-        }
-    }
-}
-
-/// Takes in the events that the store has and this node does not have. The caller holds the
-/// task's turn. The task may have left the registry in the meantime.
-pub(crate) async fn catch_up(
-    shared: &Arc<Shared>,
-    store: &Arc<dyn Store>,
-    task: &Arc<Task>,
-) -> Result<(), StoreError> {
-    loop {
-        let Some(stored) = store.find(task.id()).await? else {
-            if task.is_declared() {
-                // Another node has removed the task.
-                life::discard(shared, task);
-            }
-            return Ok(());
+impl CatchUp {
+    /// Chooses the next step. `there` is `None` if the store does not have the task.
+    ///
+    /// # Errors
+    /// Fails if the log has not moved since the events after it were read.
+    pub(crate) fn next(&mut self, here: &Here, there: Option<&There>) -> Result<Next, Stuck> {
+        let read = self.read.take();
+        let next = match there {
+            None if here.next == Offset::FIRST => Next::Done,
+            None => Next::Removed,
+            Some(there) if here.epoch != there.epoch || here.next < there.first => Next::Reload,
+            Some(there) if there.head.next() < here.next => Next::WentBack,
+            Some(there) if there.head < here.next => Next::Done,
+            Some(_) if read.as_ref() == Some(here) => return Err(Stuck { at: here.next }),
+            Some(_) => Next::Read,
         };
-        let (epoch, from) = {
-            let log = task.topic().lock();
-            (log.epoch().clone(), log.head_offset().next())
-        };
-        let head = stored.snapshot.offset;
-        match next_step((&epoch, from), (&stored.snapshot.epoch, stored.first, head)) {
-            Next::Done => {
-                // These are the rules after the newest event, which is here.
-                let mut rules = task.lock_rules();
-                take_rules(shared, task, &mut rules, stored.rules);
-                return Ok(());
-            }
-            Next::Reload => {
-                let Some(loaded) = load(shared, store, task.id()).await? else {
-                    continue;
-                };
-                let current = loaded.rules.is_some();
-                install(shared, task, loaded);
-                task.topic().announce();
-                if current || task.topic().is_closed() {
-                    return Ok(());
-                }
-                // Another node has published during the read, so the rules are still missing.
-            }
-            Next::WentBack => {
-                // The store's head is behind the delivered events, in the same epoch. The
-                // bus must not assign these offsets again.
-                tracing::warn!(task_id = %task.id(), %head, "the store has lost events of a task; it starts over");
-                store.remove(task.id()).await?;
-                life::discard(shared, task);
-                return Ok(());
-            }
-            Next::Read => {}
-        }
-        let events = store.read(task.id(), from, READ_BYTES).await?;
-        if events.first().is_none_or(|event| event.offset != from) {
-            // The store has trimmed the events since. The next look sees a later first
-            // offset.
-            if events.is_empty() || events[0].offset < from {
-                return Ok(());
-            }
-            continue;
-        }
-        // The events belong to this epoch only if the task still had this epoch when they
-        // were read.
-        let still = store.find(task.id()).await?;
-        if still.is_some_and(|still| still.snapshot.epoch == epoch) {
-            let events = events.into_iter().map(|event| (epoch.clone(), event));
-            take_in_events(shared, task, events.collect());
-            let (closed, moved) = {
-                let log = task.topic().lock();
-                (log.closed, log.head_offset().next() != from)
-            };
-            if closed {
-                // The task has left the registry. The next lookup reads it again.
-                return Ok(());
-            }
-            if !moved {
-                // For example, a newer node wrote the event. Reading it again would fail
-                // again, for ever, and would hold the task's turn.
-                let what = format!("event {from} of {} cannot be read", task.id());
-                return Err(StoreError::Unavailable(what.into()));
-            }
-        }
+        Ok(next)
     }
-}
 
-/// Takes in events from a notice or from the store. The caller holds the task's turn.
-/// Returns false if an event before one of them is missing.
-pub(crate) fn take_in_events(
-    shared: &Arc<Shared>,
-    task: &Arc<Task>,
-    events: Vec<(Epoch, StoredEvent)>,
-) -> bool {
-    let mut complete = true;
-    let mut taken = false;
-    let mut rules = task.lock_rules();
-    let mut log = task.topic().lock();
-    if log.closed {
-        return true;
+    /// Records that events were read from a place, and taken in as far as possible.
+    pub(crate) fn note_read(&mut self, from: Here) {
+        self.read = Some(from);
     }
-    for (epoch, stored) in events {
-        let next = log.head_offset().next();
-        if epoch == *log.epoch() && stored.offset < next {
-            continue;
-        }
-        let decoded = decode(&stored);
-        let (true, Ok((event, payload))) =
-            (epoch == *log.epoch() && stored.offset == next, decoded)
-        else {
-            complete = false;
-            break;
-        };
-        // Taken out of the log. A copy of the state for each event would cost more than the event.
-        let mut snapshot = log
-            .snapshot
-            .take()
-            .unwrap_or_else(|| state_of(task.id(), &log));
-        let new_run = opens_new_run(&snapshot);
-        Arc::make_mut(&mut snapshot).apply(&payload, event.offset, event.timestamp);
-        let limits = shared.config.output_limits;
-        log.outputs.take((&payload, event.offset), new_run, limits);
-        if let Some(lease) = &mut rules.lease {
-            let now = shared.started.elapsed();
-            match &event.event_type {
-                // Another node has reported the stall. The time until the loss begins.
-                EventType::TaskStalled => *lease = Lease::resume(lease.duration(), now, true),
-                kind if kind.is_sign_of_life() => lease.renew(now),
-                _ => {}
-            }
-        }
-        take_in(shared, &mut rules, &mut log, event, &payload, stored.json);
-        log.snapshot = Some(snapshot);
-        taken = true;
-    }
-    if taken {
-        rules.outdated = true;
-        rules.touched = Instant::now();
-        rules.finished = finished(&log, rules.touched);
-        if rules.finished.is_some() {
-            rules.lease = None;
-            shared.leases.schedule(task, &mut rules);
-        }
-        task.topic().mirror(&mut log);
-    }
-    drop(log);
-    if taken {
-        rules.recount();
-        let listed = Listed::of(&task.snapshot());
-        life::relist(shared, task, &mut rules, Some(listed));
-        let lane = Lane::of(rules.finished.is_some(), true);
-        shared.room.place(task, &mut rules, lane);
-    }
-    drop(rules);
-    if taken {
-        task.topic().announce();
-    }
-    complete
-}
-
-/// Reads a task from the store. Returns `None` if the store does not have it.
-pub(crate) async fn load(
-    shared: &Shared,
-    store: &Arc<dyn Store>,
-    task_id: &TaskId,
-) -> Result<Option<Loaded>, StoreError> {
-    let Some(mut stored) = store.find(task_id).await? else {
-        return Ok(None);
-    };
-    loop {
-        let loaded = load_from(shared, store, &stored).await?;
-        // The events belong to this epoch only if the task still has this epoch.
-        match store.find(task_id).await? {
-            None => return Ok(None),
-            Some(still) if still.snapshot.epoch == stored.snapshot.epoch => {
-                return Ok(Some(loaded));
-            }
-            Some(other) => stored = other,
-        }
-    }
-}
-
-async fn load_from(
-    shared: &Shared,
-    store: &Arc<dyn Store>,
-    stored: &StoredTask,
-) -> Result<Loaded, StoreError> {
-    let mut snapshot = TaskSnapshot::clone(&stored.snapshot);
-    let mut outputs = Outputs::default();
-    outputs.seed(stored.outputs.clone(), &snapshot);
-    let mut events = VecDeque::new();
-    let mut bytes = 0;
-    let mut from = stored.first;
-    loop {
-        let page = store.read(&snapshot.task_id, from, READ_BYTES).await?;
-        let Some(last) = page.last() else { break };
-        from = last.offset.next();
-        for stored in page {
-            let (event, payload) = decode(&stored)?;
-            if event.offset > snapshot.offset {
-                // The event came after the state was read.
-                let new_run = snapshot.status.is_terminal();
-                let limits = shared.config.output_limits;
-                outputs.take((&payload, event.offset), new_run, limits);
-                snapshot.apply(&payload, event.offset, event.timestamp);
-            }
-            bytes += stored.json.len();
-            events.push_back((event, payload, stored.json));
-        }
-        // The log applies its own limits. This limit bounds the events that are read here.
-        while bytes > shared.config.log_limits.max_bytes
-            && events.len() > 1
-            && let Some((_, _, json)) = events.pop_front()
-        {
-            bytes -= json.len();
-        }
-    }
-    let same = snapshot.offset == stored.snapshot.offset;
-    Ok(Loaded {
-        next: from,
-        rules: same.then(|| stored.rules.clone()),
-        snapshot: Some(snapshot),
-        outputs,
-        events,
-    })
-}
-
-/// Replaces a task's log by a task that was read from the store. The whole log becomes
-/// visible at once, so that a new subscriber gets a snapshot that matches the head.
-pub(crate) fn install(shared: &Shared, task: &Arc<Task>, loaded: Loaded) {
-    let Some(snapshot) = loaded.snapshot else {
-        return;
-    };
-    let first = loaded.events.front();
-    let first = first.map_or(loaded.next, |(event, _, _)| event.offset);
-    let mut rules = task.lock_rules();
-    let mut log = task.topic().lock();
-    if log.closed {
-        return;
-    }
-    if *log.epoch() == snapshot.epoch {
-        log.trim_all();
-        // Events that are not read may have renewed the lease. The store's rules set it anew.
-        rules.lease = None;
-    } else {
-        rules.reset(Instant::now());
-        if log.head() == 0 {
-            log.adopt(snapshot.epoch.clone());
-        } else {
-            log.reset(snapshot.epoch.clone(), ResetReason::EpochChanged);
-        }
-    }
-    let mut snapshot = snapshot;
-    snapshot.count_bytes();
-    log.resume(snapshot.epoch.clone(), first.get(), snapshot.clone());
-    log.outputs = loaded.outputs;
-    for (event, payload, json) in loaded.events {
-        take_in(shared, &mut rules, &mut log, event, &payload, json);
-    }
-    let listed = Listed::of(&snapshot);
-    log.snapshot = Some(Arc::new(snapshot));
-    rules.touched = Instant::now();
-    rules.finished = finished(&log, rules.touched);
-    rules.outdated = true;
-    task.topic().mirror(&mut log);
-    let has_events = log.retained_events() > 0;
-    drop(log);
-    match loaded.rules {
-        Some(stored) => take_rules(shared, task, &mut rules, stored),
-        None => shared.leases.schedule(task, &mut rules),
-    }
-    rules.recount();
-    life::relist(shared, task, &mut rules, Some(listed));
-    let lane = Lane::of(rules.finished.is_some(), has_events);
-    shared.room.place(task, &mut rules, lane);
-}
-
-/// Takes in the rules that the store has, after the newest event here. The caller holds the
-/// task's rules.
-fn take_rules(shared: &Shared, task: &Arc<Task>, rules: &mut Rules, stored: StoredRules) {
-    rules.outdated = false;
-    if stored.is_empty() {
-        // Nothing is known, or the store does not keep rules.
-        return;
-    }
-    rules.producers = stored.producers;
-    rules.starts = stored.starts;
-    let known = rules.lease.take();
-    let lease_ms = stored.lease_ms.filter(|_| rules.finished.is_none());
-    rules.lease = lease_ms.map(|lease_ms| {
-        let duration = Duration::from_millis(lease_ms);
-        let known = known.filter(|known| known.duration() == duration);
-        known.unwrap_or_else(|| {
-            let stalled = task.snapshot().stalled;
-            Lease::resume(duration, shared.started.elapsed(), stalled)
-        })
-    });
-    rules.recount();
-    shared.leases.schedule(task, rules);
-}
-
-fn take_in(
-    shared: &Shared,
-    rules: &mut Rules,
-    log: &mut Log,
-    event: Event,
-    payload: &Payload,
-    json: Arc<[u8]>,
-) {
-    if let Some(id) = event.event_id.clone() {
-        let max = shared.config.idempotency_ids;
-        rules.ids.remember(id, event.offset, Instant::now(), max);
-    }
-    if event.event_type == EventType::TaskStarted {
-        rules.starts.note(event.offset);
-    }
-    line_of(event, payload, json).lay_down(log, shared.framing());
-    shared.trim(log);
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn here(epoch: &str, next: u64) -> Here {
+        Here {
+            epoch: Epoch::new(epoch).unwrap(),
+            next: Offset::new(next).unwrap(),
+        }
+    }
+
+    fn there(epoch: &str, first: u64, head: u64) -> There {
+        There {
+            epoch: Epoch::new(epoch).unwrap(),
+            first: Offset::new(first).unwrap(),
+            head: Offset::new(head).unwrap(),
+        }
+    }
 
     #[test]
     fn a_log_is_brought_up_to_the_store_step_by_step() {
-        let [e, other] = ["e", "other"].map(|text| Epoch::new(text).unwrap());
-        let at = |value| Offset::new(value).unwrap();
-        let next = |next, first, head| next_step((&e, at(next)), (&e, at(first), at(head)));
-        assert_eq!(next(4, 1, 3), Next::Done);
-        assert_eq!(next(4, 1, 4), Next::Read);
-        assert_eq!(next(4, 4, 9), Next::Read, "what came before is here");
-        assert_eq!(next(4, 5, 9), Next::Reload, "4 is nowhere any more");
-        assert_eq!(next(4, 1, 2), Next::WentBack);
-        let renamed = next_step((&e, at(4)), (&other, at(1), at(3)));
-        assert_eq!(renamed, Next::Reload);
+        let step = |next, first, head| {
+            let there = there("e", first, head);
+            CatchUp::default().next(&here("e", next), Some(&there))
+        };
+        assert_eq!(step(4, 1, 3), Ok(Next::Done));
+        assert_eq!(step(4, 1, 4), Ok(Next::Read));
+        assert_eq!(step(4, 4, 9), Ok(Next::Read), "what came before is here");
+        assert_eq!(step(4, 5, 9), Ok(Next::Reload), "4 is nowhere any more");
+        assert_eq!(step(4, 1, 2), Ok(Next::WentBack));
+        let mut catch_up = CatchUp::default();
+        let other = catch_up.next(&here("e", 4), Some(&there("other", 1, 3)));
+        assert_eq!(other, Ok(Next::Reload));
+        assert_eq!(catch_up.next(&here("e", 4), None), Ok(Next::Removed));
+        assert_eq!(catch_up.next(&here("e", 1), None), Ok(Next::Done));
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_taken_in_is_read_once() {
+        let mut catch_up = CatchUp::default();
+        let (at, there) = (here("e", 4), there("e", 1, 9));
+        assert_eq!(catch_up.next(&at, Some(&there)), Ok(Next::Read));
+        catch_up.note_read(at.clone());
+        let stuck = Stuck { at: at.next };
+        assert_eq!(catch_up.next(&at, Some(&there)), Err(stuck));
+        assert_eq!(catch_up.next(&here("e", 5), Some(&there)), Ok(Next::Read));
+    }
+
+    proptest! {
+        /// Whatever happens to the store between two steps, the log reaches the store when it
+        /// rests, and no step repeats for ever.
+        #[test]
+        fn every_way_ends(
+            start in (0usize..2, 1u64..12),
+            changes in prop::collection::vec((0usize..2, 1u64..12, 0u64..12), 0..6),
+            rest in (0usize..2, 1u64..12, 0u64..12),
+            page in 1u64..5,
+        ) {
+            let store = |(epoch, first, more): (usize, u64, u64)| {
+                there(["e", "f"][epoch], first, (first - 1 + more).max(1))
+            };
+            let mut at = here(["e", "f"][start.0], start.1);
+            let mut catch_up = CatchUp::default();
+            let mut changes = changes.into_iter().map(store);
+            let rest = store(rest);
+            for _ in 0..40 {
+                let there = changes.next().unwrap_or_else(|| rest.clone());
+                match catch_up.next(&at, Some(&there)) {
+                    Ok(Next::Done) => {
+                        prop_assert_eq!((&at.epoch, at.next), (&there.epoch, there.head.next()));
+                        return Ok(());
+                    }
+                    Ok(Next::WentBack) => {
+                        prop_assert!(at.epoch == there.epoch && at.next > there.head.next());
+                        return Ok(());
+                    }
+                    Ok(Next::Reload) => at = here(there.epoch.as_str(), there.head.get() + 1),
+                    Ok(Next::Read) => {
+                        prop_assert!(at.next >= there.first && at.next <= there.head);
+                        catch_up.note_read(at.clone());
+                        let next = (at.next.get() + page).min(there.head.get() + 1);
+                        at.next = Offset::new(next).unwrap();
+                    }
+                    Ok(Next::Removed) | Err(_) => prop_assert!(false, "the log has moved"),
+                }
+            }
+            prop_assert!(false, "the way has no end");
+        }
     }
 }

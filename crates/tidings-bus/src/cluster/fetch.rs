@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tidings_protocol::{Pattern, Since, TaskId};
 
-use crate::cluster::catch_up::{self, Loaded};
+use crate::cluster::take_in::{self, Loaded};
 use crate::ledger::Group;
 use crate::shared::Shared;
 use crate::store::StoreError;
@@ -39,14 +39,14 @@ pub(crate) async fn fetch(
         };
         if behind || task.topic().watcher_count() == 0 || !interest.is_watching(task_id) {
             let _turn = task.commit.lock().await;
-            catch_up::catch_up(shared, store, &task).await?;
+            take_in::catch_up(shared, store, &task).await?;
         }
         return Ok(Some(task));
     }
     // Make room before the task is read, as for a task of the bus's own store. Room made
     // afterwards could evict the task itself, again and again.
     evict::keep_to_limit(shared);
-    let Some(loaded) = catch_up::load(shared, store, task_id).await? else {
+    let Some(loaded) = take_in::load(shared, store, task_id).await? else {
         return Ok(None);
     };
     // Fill the task before it becomes visible. Watchers of a pattern then see it with its
@@ -54,13 +54,13 @@ pub(crate) async fn fetch(
     let mut loaded = Some(loaded);
     let make = || {
         let task = life::new_task(shared, task_id, shared.ledger.own());
-        catch_up::install(shared, &task, loaded.take().unwrap_or_else(Loaded::nothing));
+        take_in::install(shared, &task, loaded.take().unwrap_or_else(Loaded::nothing));
         task
     };
     let (task, new) = life::get_or_insert(shared, task_id, make);
     if !new {
         let _turn = task.commit.lock().await;
-        catch_up::catch_up(shared, store, &task).await?;
+        take_in::catch_up(shared, store, &task).await?;
     }
     Ok(Some(task))
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::broker::Notice;
-use crate::cluster::{catch_up, fetch, tell};
+use crate::cluster::{fetch, take_in, tell};
 use crate::shared::Shared;
 use crate::store::{Store, StoredEvent};
 use crate::tasks::task::Task;
@@ -99,9 +99,9 @@ async fn work(shared: Arc<Shared>, store: Arc<dyn Store>, task: Arc<Task>) {
         };
         let _one = shared.mirroring.acquire().await;
         let _turn = task.commit.lock().await;
-        let complete = catch_up::take_in_events(&shared, &task, events);
+        let complete = take_in::take_in_events(&shared, &task, events);
         if (look || !complete)
-            && let Err(error) = catch_up::catch_up(&shared, &store, &task).await
+            && let Err(error) = take_in::catch_up(&shared, &store, &task).await
         {
             // The broker sends a notice when the store is back.
             tracing::debug!(task_id = %task.id(), %error, "events of another node could not be read");

@@ -7,4 +7,5 @@ pub(crate) mod fetch;
 pub(crate) mod incoming;
 pub(crate) mod mirror;
 pub(crate) mod neighbours;
+pub(crate) mod take_in;
 pub(crate) mod tell;

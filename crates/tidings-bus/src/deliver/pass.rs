@@ -60,14 +60,13 @@ pub(crate) struct Fanout {
     all_heard: Notify,
 }
 
-impl Queue for Fanout {
-    fn push(&self, topic: Arc<Topic>, since: Instant) {
+impl Fanout {
+    /// Adds a topic that moved at `since`.
+    pub(crate) fn push(&self, topic: Arc<Topic>, since: Instant) {
         let since = Some(since);
         self.push_back(Work::Moved(Moved { topic, since }));
     }
-}
 
-impl Fanout {
     /// Announces a task that has appeared to the patterns.
     pub(crate) fn appeared(&self, appeared: Appeared) {
         self.appearing.fetch_add(1, Ordering::SeqCst);
@@ -310,6 +309,12 @@ impl Topic {
         if let Some(id) = id {
             self.detach(id);
         }
+    }
+}
+
+impl Queue for Fanout {
+    fn moved(&self, topic: Arc<Topic>, since: Instant) {
+        self.push(topic, since);
     }
 }
 

@@ -37,7 +37,7 @@ pub trait Watcher: Send + Sync {
 /// The queue of topics that have moved.
 pub(crate) trait Queue: Send + Sync {
     /// Adds a topic that moved at `since`. Its watchers are visited soon.
-    fn push(&self, topic: Arc<Topic>, since: Instant);
+    fn moved(&self, topic: Arc<Topic>, since: Instant);
 }
 
 /// The id of an attached watcher. Use it to detach the watcher.
@@ -225,7 +225,7 @@ impl Topic {
             return;
         }
         if self.signal.raise() {
-            self.fanout.push(Arc::clone(self), since);
+            self.fanout.moved(Arc::clone(self), since);
         }
     }
 

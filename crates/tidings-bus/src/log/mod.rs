@@ -7,6 +7,7 @@
 //! small chunks, which copies each byte once more.
 
 mod chunk;
+mod extent;
 mod outputs;
 mod record;
 mod view;
@@ -23,6 +24,7 @@ use crate::ledger::{Account, Kind, Tally};
 
 pub use chunk::Chunk;
 pub(crate) use chunk::RecordMeta;
+use extent::Extent;
 pub use outputs::{
     BlockPlan, OUTPUT_BLOCK, OutputChange, OutputChanges, OutputExtent, OutputLimits, OutputText,
     blocks_in, blocks_of, cut_out, kept_part,
@@ -109,11 +111,7 @@ pub(crate) struct Log {
     /// Counts how often the log, still without events, took over the epoch in which another node
     /// has begun the task. Cursors compare it.
     naming: u16,
-    /// The oldest offset in memory, or `head + 1` if memory has no events.
-    first: u64,
-    /// The oldest offset in the store, if the store has older events than memory.
-    stored_first: Option<u64>,
-    head: u64,
+    extent: Extent,
     sealed: VecDeque<Arc<Chunk>>,
     /// The number of small chunks in a row at the newest end, and their bytes. The log updates
     /// these numbers with each change, because a read of every chunk would miss the CPU cache.
@@ -132,11 +130,6 @@ pub(crate) struct Log {
     stalled: bool,
     /// The whole outputs of the task.
     pub(crate) outputs: Outputs,
-    /// The newest offset in a write-behind store. Later records must stay in memory until the
-    /// store has them.
-    saved: Option<u64>,
-    /// The bytes of the unsaved records, overhead included.
-    waiting: usize,
     /// The task's state at `head`. `None` for an inbox.
     pub(crate) snapshot: Option<Arc<TaskSnapshot>>,
     /// Set when the log left the registry. A holder of the log must look the task up again.
@@ -156,9 +149,7 @@ impl Log {
             generation: 0,
             reset_reason: ResetReason::default(),
             naming: 0,
-            first: 1,
-            stored_first: None,
-            head: 0,
+            extent: Extent::at(1),
             sealed: VecDeque::new(),
             run: 0,
             run_bytes: 0,
@@ -169,8 +160,6 @@ impl Log {
             last_output: None,
             stalled: false,
             outputs: Outputs::default(),
-            saved: None,
-            waiting: 0,
             snapshot,
             closed: false,
             tally: None,
@@ -201,7 +190,7 @@ impl Log {
             return;
         }
         let task = if self.closed { 0 } else { TASK_BYTES as u64 };
-        let declared = self.head > 0;
+        let declared = self.extent.head() > 0;
         tally.set(Kind::Events, retained + buffers);
         tally.set(Kind::Output, self.outputs.bytes() as u64);
         tally.set(Kind::Task, if declared { task } else { 0 });
@@ -222,19 +211,15 @@ impl Log {
     /// Continues the log after `head`, without any event in memory.
     pub(crate) fn resume(&mut self, epoch: Epoch, next: u64, snapshot: TaskSnapshot) {
         self.epoch = epoch;
-        self.first = next;
-        self.head = next - 1;
+        self.extent.resume(next, self.extent.stored_first());
         self.snapshot = Some(Arc::new(snapshot));
     }
 
     /// Continues the log where a store is, without any event in memory.
     pub(crate) fn resume_cold(&mut self, snapshot: Arc<TaskSnapshot>, stored_first: Offset) {
         self.epoch = snapshot.epoch.clone();
-        self.head = snapshot.offset.get();
-        self.first = self.head + 1;
-        self.stored_first = Some(stored_first.get());
-        self.saved = self.saved.map(|_| self.head);
-        self.waiting = 0;
+        let next = snapshot.offset.get() + 1;
+        self.extent.resume(next, Some(stored_first.get()));
         self.snapshot = Some(snapshot);
     }
 
@@ -244,8 +229,7 @@ impl Log {
         part.task = of.task.clone();
         part.generation = of.generation;
         part.naming = of.naming;
-        part.first = from;
-        part.head = from - 1;
+        part.extent = Extent::at(from);
         // This part does not know the earlier events.
         part.stalled = true;
         part
@@ -253,41 +237,39 @@ impl Log {
 
     /// Records the oldest offset that the store has.
     pub(crate) fn set_stored_first(&mut self, offset: u64) {
-        self.stored_first = Some(offset);
+        self.extent.set_stored_first(offset);
     }
 
     /// Returns the oldest offset that can be read, from memory or from the store.
     pub(crate) fn oldest(&self) -> u64 {
-        self.stored_first
-            .map_or(self.first, |stored| stored.min(self.first))
+        self.extent.oldest()
     }
 
     /// Records that the store has everything up to `offset`, and no more. Returns the bytes that
     /// waited before.
     pub(crate) fn set_saved(&mut self, offset: u64) -> usize {
-        self.saved = Some(offset);
         let waiting = self.bytes_after(offset);
-        std::mem::replace(&mut self.waiting, waiting)
+        self.extent.set_saved(offset, waiting)
     }
 
     /// Returns the bytes that the store does not have yet.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting
+        self.extent.waiting()
     }
 
     /// Returns the bytes of the records after `offset`, overhead included.
     fn bytes_after(&self, offset: u64) -> usize {
-        if offset >= self.head {
+        if offset >= self.head() {
             return 0;
         }
-        let next = self.first.max(offset + 1);
+        let next = self.first().max(offset + 1);
         let start = self.sealed.partition_point(|chunk| chunk.last() < next);
         let sealed = self.sealed.range(start..).map(|chunk| {
             let from = next.max(chunk.first);
             let records = chunk.records.len() - chunk.index_of(from);
             chunk.frames(from, chunk.last()).len() + records * RECORD_OVERHEAD
         });
-        let in_tail = self.head + 1 - self.tail_records.len() as u64;
+        let in_tail = self.head() + 1 - self.tail_records.len() as u64;
         let skipped = usize::try_from(next.saturating_sub(in_tail)).unwrap_or(usize::MAX);
         let before = match skipped.checked_sub(1) {
             Some(last) => self.tail_records.get(last).map_or(0, |record| record.end),
@@ -300,7 +282,7 @@ impl Log {
 
     /// Returns the newest offset that the store has. Returns the head if nothing waits.
     pub(crate) fn saved(&self) -> u64 {
-        self.saved.unwrap_or(self.head)
+        self.extent.saved()
     }
 
     pub(crate) fn epoch(&self) -> &Epoch {
@@ -312,20 +294,20 @@ impl Log {
     }
 
     pub(crate) fn first(&self) -> u64 {
-        self.first
+        self.extent.first()
     }
 
     pub(crate) fn head(&self) -> u64 {
-        self.head
+        self.extent.head()
     }
 
     pub(crate) fn head_offset(&self) -> Offset {
         // Offsets stay far below 2^53. A million events per second take 285 years to reach it.
-        Offset::new(self.head).unwrap_or(Offset::MAX)
+        Offset::new(self.head()).unwrap_or(Offset::MAX)
     }
 
     pub(crate) fn retained_events(&self) -> u64 {
-        self.head + 1 - self.first
+        self.extent.len()
     }
 
     /// Appends one record, with the text that `write` produces. Returns its offset.
@@ -335,7 +317,7 @@ impl Log {
         write: impl FnOnce(u64, &mut Vec<u8>) -> Appended,
         scratch: &mut Vec<u8>,
     ) -> u64 {
-        let offset = self.head + 1;
+        let offset = self.head() + 1;
         // The header's length depends on the text's length, so `write` fills a separate buffer
         // first. One short copy is cheaper than moving the text within the tail.
         scratch.clear();
@@ -347,7 +329,7 @@ impl Log {
         let size = self.tail_bytes.len() - before;
         let continues = appended.output.is_some()
             && appended.output == self.last_output
-            && self.first <= self.head;
+            && self.extent.len() > 0;
         self.last_output = appended.output;
         self.units += u64::from(!continues);
         let ends_stall = self.note_stall(&appended.event_type);
@@ -360,11 +342,8 @@ impl Log {
             event_type: appended.event_type,
             timestamp: appended.timestamp,
         });
-        self.head = offset;
+        self.extent.push(size + RECORD_OVERHEAD);
         self.retained += size + RECORD_OVERHEAD;
-        if self.saved.is_some() {
-            self.waiting += size + RECORD_OVERHEAD;
-        }
         if self.tail_bytes.len() >= CHUNK_BYTES {
             self.seal();
         }
@@ -391,40 +370,38 @@ impl Log {
 
     /// Drops the oldest records from memory until the limits hold. Returns their number.
     pub(crate) fn trim(&mut self, limits: &LogLimits) -> u64 {
-        let before = self.first;
-        while self.first < self.head
-            && self.first <= self.saved()
+        let before = self.first();
+        while self.extent.len() > 1
+            && self.extent.may_drop()
             && (self.units > limits.max_events || self.retained > limits.max_bytes)
         {
             self.drop_first();
         }
-        self.first - before
+        self.first() - before
     }
 
     /// Drops every record that may go. Returns their number.
     pub(crate) fn drop_saved(&mut self) -> u64 {
-        if self.saved() >= self.head {
+        if self.saved() >= self.head() {
             return self.trim_all();
         }
-        let before = self.first;
-        while self.first <= self.saved() {
+        let before = self.first();
+        while self.extent.may_drop() {
             self.drop_first();
         }
-        self.first - before
+        self.first() - before
     }
 
     /// Drops every record. The offsets continue.
     pub(crate) fn trim_all(&mut self) -> u64 {
-        let dropped = self.retained_events();
         self.sealed.clear();
         self.run = 0;
         self.run_bytes = 0;
         self.tail_bytes = Vec::new();
         self.tail_records = Vec::new();
-        self.first = self.head + 1;
         self.retained = 0;
         self.units = 0;
-        dropped
+        self.extent.drop_all()
     }
 
     /// Starts again with a new epoch, at offset 1, without records.
@@ -452,14 +429,10 @@ impl Log {
 
     fn begin(&mut self, epoch: Epoch) {
         self.trim_all();
-        self.first = 1;
-        self.stored_first = None;
+        self.extent.resume(1, None);
         self.last_output = None;
         self.stalled = false;
         self.outputs.clear();
-        self.head = 0;
-        self.saved = self.saved.map(|_| 0);
-        self.waiting = 0;
         self.snapshot = self
             .task
             .clone()
@@ -472,9 +445,9 @@ impl Log {
             self.seal();
         }
         if let Some(front) = self.sealed.front() {
-            let index = front.index_of(self.first);
+            let index = front.index_of(self.first());
             self.retained -= front.frame(index).len() + RECORD_OVERHEAD;
-            if front.last() == self.first {
+            if front.last() == self.first() {
                 if self.run == self.sealed.len() {
                     self.run -= 1;
                     self.run_bytes -= front.bytes.len();
@@ -482,9 +455,9 @@ impl Log {
                 self.sealed.pop_front();
             }
         }
-        self.first += 1;
+        self.extent.drop_first();
         let next = match self.sealed.front() {
-            Some(front) => front.records.get(front.index_of(self.first)),
+            Some(front) => front.records.get(front.index_of(self.first())),
             None => self.tail_records.first(),
         };
         // A run of deltas counts until its last delta has gone.
@@ -498,7 +471,7 @@ impl Log {
         if self.tail_records.is_empty() {
             return;
         }
-        let first = self.head + 1 - self.tail_records.len() as u64;
+        let first = self.head() + 1 - self.tail_records.len() as u64;
         // Keep a small buffer for the next event. A large one would stay in every task that was
         // busy once, so the chunk takes it, without a copy.
         let (bytes, records) = if self.tail_bytes.capacity() > 1024 {

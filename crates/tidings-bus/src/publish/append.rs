@@ -4,15 +4,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tidings_protocol::{
-    Admission, InvalidTransition, Lease, Offset, Payload, ProducerLedger, TaskSnapshot,
-    encode_event,
-};
+use tidings_protocol::{Lease, Offset, Payload, TaskSnapshot, encode_event};
 use tokio::time::Instant;
 
-use crate::log::{Appended, Log};
+use crate::log::{Appended, Extents, Log, OutputChanges};
 use crate::publish::error::{PublishError, Published, Refused};
 use crate::publish::prepared::{Prepared, opened, opens_new_run, placed, text_at};
+use crate::publish::stage::{Verdict, accepted_before, not_now, repeat};
+use crate::publish::waiting::{Answer, Waiter};
 use crate::shared::Shared;
 use crate::store::line::output_of;
 use crate::tasks::eviction::Lane;
@@ -37,10 +36,9 @@ pub(crate) fn append(
     now: Instant,
 ) -> Result<Published, Refused> {
     let _open = shared.enter().map_err(Refused::from)?;
-    let before = accepted_before(shared, rules, prepared, now)?;
+    let before = accepted_before(rules, None, prepared, (now, &shared.config))?;
     if let Some(offset) = before {
-        let state = task.snapshot();
-        return Err(repeat(shared, rules, &state, prepared, offset));
+        return Err(repeat(rules, &task.snapshot(), prepared, offset));
     }
     let mut log = task.topic().lock();
     check(shared, task, &log, prepared)?;
@@ -96,73 +94,13 @@ pub(crate) fn append(
     Ok(published)
 }
 
-/// Returns the offset of an event that was accepted before, under its id or its producer's
-/// `seq`. Returns zero if the offset is no longer known.
-pub(crate) fn accepted_before(
-    shared: &Shared,
-    rules: &mut Rules,
-    prepared: &Prepared,
-    now: Instant,
-) -> Result<Option<Offset>, Refused> {
-    if let Some(id) = &prepared.event.event_id {
-        let found = rules.ids.find(id, now, shared.config.idempotency_ttl);
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    fence(&rules.producers, prepared)
-}
-
-/// Answers an event that was accepted before.
-pub(crate) fn repeat(
-    shared: &Shared,
-    rules: &Rules,
-    state: &TaskSnapshot,
-    prepared: &Prepared,
-    offset: Offset,
-) -> Refused {
-    shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-    let starts = matches!(prepared.payload, Payload::TaskStarted(_));
-    Refused::Answer(Ok(Published {
-        epoch: state.epoch.clone(),
-        offset,
-        duplicate: true,
-        run: if starts {
-            rules.starts.run_at(offset, state.run)
-        } else {
-            None
-        },
-    }))
-}
-
-/// Checks the event's producer against the ledger. Returns `None` for a new event, and the
-/// offset of an event that was accepted before.
-pub(crate) fn fence(
-    producers: &ProducerLedger,
-    prepared: &Prepared,
-) -> Result<Option<Offset>, Refused> {
-    let Some(stamp) = &prepared.event.producer else {
-        return Ok(None);
-    };
-    match producers.check(stamp) {
-        Ok(Admission::New) => Ok(None),
-        Ok(Admission::Repeat { offset }) => Ok(Some(offset.unwrap_or(Offset::ZERO))),
-        Err(error) => Err(PublishError::from(error).into()),
-    }
-}
-
 /// Checks the event against the state of the log.
-pub(crate) fn check(
-    shared: &Shared,
-    task: &Task,
-    log: &Log,
-    prepared: &Prepared,
-) -> Result<(), Refused> {
+fn check(shared: &Shared, task: &Task, log: &Log, prepared: &Prepared) -> Result<(), Refused> {
     if log.closed {
         return Err(Refused::Removed);
     }
     match &log.snapshot {
-        Some(snapshot) => check_state(shared, task, snapshot, prepared),
+        Some(snapshot) => Ok(check_state(shared, task, snapshot, prepared)?),
         None => Ok(()),
     }
 }
@@ -173,12 +111,12 @@ pub(crate) fn check_state(
     task: &Task,
     snapshot: &TaskSnapshot,
     prepared: &Prepared,
-) -> Result<(), Refused> {
+) -> Result<(), PublishError> {
     if let Some(named) = prepared.event.run
         && named != snapshot.run
     {
         let current = snapshot.run;
-        return Err(Refused::from(PublishError::WrongRun { named, current }));
+        return Err(PublishError::WrongRun { named, current });
     }
     snapshot
         .check(&prepared.event.event_type)
@@ -198,11 +136,75 @@ pub(crate) fn check_state(
             Payload::TaskStarted(_) => Ok(shared.trees.claim(task.id(), &prepared.payload)?),
             _ => Ok(()),
         })
-        .map_err(Refused::from)
+}
+
+/// Makes stored events visible. Returns their answers, and whether the log has grown.
+pub(crate) fn reveal(
+    shared: &Arc<Shared>,
+    task: &Arc<Task>,
+    (group, verdicts): (&[Waiter], Vec<Verdict>),
+    (snapshot, outputs): (&Arc<TaskSnapshot>, Option<(Extents, Arc<OutputChanges>)>),
+) -> (Vec<Answer>, bool) {
+    let now = Instant::now();
+    let mut answers = Vec::with_capacity(group.len());
+    let mut settled = Vec::with_capacity(group.len());
+    let mut rules = task.lock_rules();
+    let mut log = task.topic().lock();
+    let closed = log.closed;
+    if log.head() == 0
+        && let Some(first) = group.first()
+    {
+        let payer = shared.payer(first.prepared.account.as_ref());
+        log.charge_to(payer);
+        rules.charge_to(payer);
+    }
+    let published = |offset, duplicate, run| Published {
+        epoch: snapshot.epoch.clone(),
+        offset,
+        duplicate,
+        run,
+    };
+    for (waiter, verdict) in group.iter().zip(verdicts) {
+        answers.push(match verdict {
+            _ if closed => Err(Refused::Removed),
+            Verdict::Taken(line, listed, run) => {
+                let offset = line.offset;
+                line.lay_down(&mut log, shared.framing());
+                shared.trim(&mut log);
+                settled.push((&waiter.prepared, offset, listed));
+                Ok(published(offset, false, run))
+            }
+            Verdict::Repeats(offset, run) => Err(Refused::Answer(Ok(published(offset, true, run)))),
+            Verdict::Refused { why, .. } => Err(why),
+        });
+    }
+    if !closed {
+        log.snapshot = Some(Arc::clone(snapshot));
+        if let Some((extents, changes)) = outputs {
+            let limits = shared.config.output_limits;
+            log.outputs.take_staged(extents, &changes, limits);
+        }
+        shared.note_first(&mut log, task.id());
+        task.topic().mirror(&mut log);
+    }
+    drop(log);
+    for (prepared, offset, listed) in settled {
+        settle(
+            shared,
+            task,
+            &mut rules,
+            prepared,
+            offset,
+            Some(listed),
+            now,
+        );
+    }
+    drop(rules);
+    (answers, !closed)
 }
 
 /// Applies the changes of an accepted event outside the log.
-pub(crate) fn settle(
+fn settle(
     shared: &Arc<Shared>,
     task: &Arc<Task>,
     rules: &mut Rules,
@@ -284,9 +286,4 @@ fn keep_lease(
         }
         _ => {}
     }
-}
-
-/// Returns the error of an event that the task's state does not allow now.
-pub(crate) fn not_now(state: &TaskSnapshot, prepared: &Prepared) -> PublishError {
-    InvalidTransition::new(state.status, prepared.event.event_type.clone()).into()
 }

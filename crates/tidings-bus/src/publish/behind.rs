@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidings_protocol::Offset;
 use tokio::sync::Notify;
 
 use crate::defaults::TASK_BYTES;
 use crate::lock::{Guard, Lock, Reading, SharedLock, place};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::tasks::task::Task;
 
 /// The most bytes that wait to be saved. Beyond it, publishers wait. A disk that writes 100 MB/s
@@ -139,5 +140,95 @@ impl Behind {
 
     fn lock(&self) -> Guard<'_, Vec<Arc<Task>>, place::Leaf> {
         self.tasks.lock()
+    }
+}
+
+/// The meaning of a store's answer for a task that is written behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// The store has every event up to this offset, as it was asked to.
+    UpTo(u64),
+    /// The store has every event up to this offset, and no more. It kept more of an earlier
+    /// attempt than it reported. Or it lost events that were not synced when it failed. Memory
+    /// still has the later events: write them again.
+    Again(u64),
+    /// The store lacks events that memory no longer has.
+    Lost,
+}
+
+impl Saved {
+    /// Reads the answer to an append that ended with `last`. Memory has the events from `first`
+    /// to `head`.
+    ///
+    /// # Errors
+    /// Returns the store's error if the store does not tell what it has.
+    pub(crate) fn of(
+        answer: Result<(), StoreError>,
+        last: Offset,
+        (first, head): (u64, u64),
+    ) -> Result<Self, StoreError> {
+        match answer {
+            Ok(()) => Ok(Self::UpTo(last.get())),
+            Err(StoreError::Conflict { expected, .. }) => {
+                let known = first..=head + 1;
+                Ok(match known.contains(&expected.get()) {
+                    true => Self::Again(expected.get() - 1),
+                    false => Self::Lost,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The writer needs at most two attempts, whatever the store has. It starts over only if
+        /// memory cannot fill the hole.
+        #[test]
+        fn the_store_gets_every_event_or_the_task_starts_over(
+            head in 1u64..20,
+            first in 1u64..20,
+            saved in 0u64..20,
+            stored in 0u64..25,
+        ) {
+            prop_assume!(first <= head + 1 && saved < head && first <= saved + 1);
+            let offset = |value| Offset::new(value).unwrap();
+            let (mut saved, mut stored) = (saved, stored);
+            let fills = (first..=head + 1).contains(&(stored + 1));
+            for attempt in 0.. {
+                prop_assert!(attempt < 2, "the writer goes on for ever");
+                let answer = match saved == stored {
+                    true => {
+                        stored = head;
+                        Ok(())
+                    }
+                    false => Err(StoreError::Conflict {
+                        expected: offset(stored + 1),
+                        got: offset(saved + 1),
+                    }),
+                };
+                match Saved::of(answer, offset(head), (first, head)).unwrap() {
+                    Saved::UpTo(upto) => {
+                        prop_assert_eq!(upto, stored);
+                        break;
+                    }
+                    Saved::Again(upto) => saved = upto,
+                    Saved::Lost => {
+                        prop_assert!(!fills);
+                        return Ok(());
+                    }
+                }
+                if saved == head {
+                    break;
+                }
+            }
+            prop_assert!(fills && stored == head);
+        }
     }
 }

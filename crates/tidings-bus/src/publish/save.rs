@@ -9,6 +9,7 @@ use tidings_protocol::{Epoch, Offset};
 use tokio_util::sync::CancellationToken;
 
 use crate::log::View;
+use crate::publish::behind::Saved;
 use crate::shared::Shared;
 use crate::store::{Append, Store, StoreError, StoredEvent};
 use crate::tasks::task::Task;
@@ -113,8 +114,8 @@ async fn save(
             store.remove(task.id()).await?;
             continue;
         }
-        match saved(shared, task, &epoch, last, answer)? {
-            Outcome::Done => {
+        match note_saved(shared, task, &epoch, last, answer)? {
+            None | Some(Saved::UpTo(_)) => {
                 {
                     let mut rules = task.lock_rules();
                     rules.saved = rules.saved.max(changes);
@@ -125,8 +126,8 @@ async fn save(
                 return Ok(());
             }
             // After a failed write, send the task's rules again with the next write.
-            Outcome::Again => task.lock_rules().changes += 1,
-            Outcome::Lost => {
+            Some(Saved::Again(_)) => task.lock_rules().changes += 1,
+            Some(Saved::Lost) => {
                 store.remove(task.id()).await?;
                 life::discard(shared, task);
                 return Ok(());
@@ -138,57 +139,44 @@ async fn save(
     ))
 }
 
-/// The result of an attempt to save a task.
-enum Outcome {
-    Done,
-    Again,
-    /// The store lacks events that memory no longer has.
-    Lost,
-}
-
-fn saved(
+/// Records the store's answer in the log. Returns `None` if the task was removed in the meantime.
+/// Its written events are removed with it.
+fn note_saved(
     shared: &Shared,
-    task: &Arc<Task>,
+    task: &Task,
     epoch: &Epoch,
     last: Offset,
     answer: Result<(), StoreError>,
-) -> Result<Outcome, StoreError> {
+) -> Result<Option<Saved>, StoreError> {
     let mut log = task.topic().lock();
     if log.epoch() != epoch {
-        // The task was removed in the meantime. Its written events are removed with it.
-        return Ok(Outcome::Done);
+        return Ok(None);
     }
-    let expected = match answer {
-        Ok(()) => {
+    let saved = Saved::of(answer, last, (log.first(), log.head()))?;
+    let upto = match saved {
+        Saved::UpTo(offset) => {
             shared.note_first(&mut log, task.id());
-            let before = log.set_saved(last.get());
-            shared.trim(&mut log);
-            log.recount();
-            note_waiting(shared, before, log.waiting());
-            return Ok(Outcome::Done);
+            offset
         }
-        Err(StoreError::Conflict { expected, .. }) => expected,
-        Err(error) => return Err(error),
+        Saved::Again(offset) => {
+            tracing::warn!(task_id = %task.id(), offset, "the store reports another offset than expected");
+            offset
+        }
+        Saved::Lost => {
+            tracing::error!(
+                task_id = %task.id(),
+                "the store has lost events that memory no longer has: the task starts over"
+            );
+            return Ok(Some(saved));
+        }
     };
-    if (log.first()..=log.head() + 1).contains(&expected.get()) {
-        // The store kept more of an earlier attempt than it reported. Or it lost events that
-        // were not synced when it failed. The log still has these events.
-        tracing::warn!(task_id = %task.id(), %expected, "the store reports another offset than expected");
-        let before = log.set_saved(expected.get() - 1);
-        note_waiting(shared, before, log.waiting());
-        return Ok(Outcome::Again);
-    }
-    tracing::error!(
-        task_id = %task.id(), %expected,
-        "the store has lost events that memory no longer has: the task starts over"
-    );
-    Ok(Outcome::Lost)
-}
-
-fn note_waiting(shared: &Shared, before: usize, after: usize) {
+    let before = log.set_saved(upto);
+    shared.trim(&mut log);
+    log.recount();
     if let Some(behind) = &shared.behind {
-        behind.changed(before, after);
+        behind.changed(before, log.waiting());
     }
+    Ok(Some(saved))
 }
 
 /// Returns the unsaved part of the log, and the number of changes of the rules so far. Returns

@@ -65,8 +65,4 @@ impl Waiter {
     pub(crate) fn has_id(&self) -> bool {
         self.prepared.event.event_id.is_some()
     }
-
-    pub(crate) fn has_stamp(&self) -> bool {
-        self.prepared.event.producer.is_some()
-    }
 }

@@ -8,7 +8,7 @@ use tidings_protocol::{Lease, LeaseExpiry, NewEvent, PendingInput, Position, Tas
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{catch_up, fetch};
+use crate::cluster::{fetch, take_in};
 use crate::publish::error::{PublishError, Refused};
 use crate::publish::prepared::Prepared;
 use crate::publish::{append, drive};
@@ -93,7 +93,7 @@ async fn end_lease(shared: &Arc<Shared>, store: &Arc<dyn Store>, task_id: TaskId
             return Ok(None);
         };
         let turn = task.commit.lock().await;
-        catch_up::catch_up(shared, store, &task).await?;
+        take_in::catch_up(shared, store, &task).await?;
         drop(turn);
         Ok(Some(task))
     };

@@ -41,21 +41,14 @@ pub(crate) fn shelve(shared: &Shared, task: &Arc<Task>) -> bool {
     let leased = rules.is_due_some_time();
     drop(rules);
     let idle = task.lock_waiting().is_idle() && !task.unsaved.load(Ordering::SeqCst);
-    let left = shared.tasks.remove_if(task.id(), |known| {
-        let mut log = task.topic().lock();
+    let left = life::take_out(shared, task, |log| {
         let leaving = Leaving {
             stored,
             saved: rules_saved && idle && log.saved() >= log.head(),
             leased,
             watched: task.topic().watcher_count() > 0,
         };
-        if !Arc::ptr_eq(known, task) || log.closed || !leaving.may() {
-            return false;
-        }
-        log.trim_all();
-        log.closed = true;
-        task.topic().mirror(&mut log);
-        true
+        leaving.may()
     });
     if left {
         let mut rules = task.lock_rules();
@@ -78,19 +71,7 @@ pub(crate) fn release(shared: &Shared, task: &Arc<Task>) -> bool {
         // Their publisher would have to read the task again.
         return false;
     }
-    let removed = shared.tasks.remove_if(task.id(), |known| {
-        if !Arc::ptr_eq(known, task) {
-            return false;
-        }
-        let mut log = task.topic().lock();
-        if log.closed || task.topic().watcher_count() > 0 {
-            return false;
-        }
-        log.trim_all();
-        log.closed = true;
-        task.topic().mirror(&mut log);
-        true
-    });
+    let removed = life::take_out(shared, task, |_| task.topic().watcher_count() == 0);
     if removed {
         let mut rules = task.lock_rules();
         shared.room.displace(&mut rules);

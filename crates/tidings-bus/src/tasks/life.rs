@@ -10,6 +10,7 @@ use crate::deliver::topic::Topic;
 use crate::ledger::Account;
 use crate::log::Log;
 use crate::shared::Shared;
+use crate::tasks::eviction::Lane;
 use crate::tasks::listed::Listed;
 use crate::tasks::task::{Rules, Task};
 
@@ -77,6 +78,20 @@ fn list_anew(shared: &Shared, task: &Arc<Task>, rules: &mut Rules, listed: Optio
     }
 }
 
+/// Counts and lists a task after its log took in events or a state of a store. The caller holds
+/// the task's rules.
+pub(crate) fn came_in(
+    shared: &Shared,
+    task: &Arc<Task>,
+    rules: &mut Rules,
+    (listed, has_events): (Listed, bool),
+) {
+    rules.recount();
+    relist(shared, task, rules, Some(listed));
+    let lane = Lane::of(rules.finished.is_some(), has_events);
+    shared.room.place(task, rules, lane);
+}
+
 /// Ends a task's life. The task leaves the registry, or starts again at offset 0 if it is
 /// watched.
 pub(crate) fn discard(shared: &Shared, task: &Arc<Task>) {
@@ -129,21 +144,29 @@ pub(crate) fn forget_empty(shared: &Shared, task: &Arc<Task>) {
     if task.is_declared() || task.topic().keeper_count() > 0 {
         return;
     }
-    let removed = shared.tasks.remove_if(task.id(), |known| {
-        if !Arc::ptr_eq(known, task) {
-            return false;
-        }
-        let mut log = task.topic().lock();
-        // The first watcher inserts its entry under this lock, so the count is correct here.
-        if log.closed || log.head() > 0 || task.topic().keeper_count() > 0 {
-            return false;
-        }
-        log.closed = true;
-        task.topic().mirror(&mut log);
-        true
-    });
+    // The first watcher inserts its entry under the log's lock, so the count is correct here.
+    let unused = |log: &Log| log.head() == 0 && task.topic().keeper_count() == 0;
+    let removed = take_out(shared, task, unused);
     if removed {
         // Followers look a last time and detach.
         task.topic().announce();
     }
+}
+
+/// Removes a task from memory if it is still registered and `may` holds under its log's lock.
+/// Holders of the task must look it up again.
+pub(crate) fn take_out(shared: &Shared, task: &Arc<Task>, may: impl FnOnce(&Log) -> bool) -> bool {
+    shared.tasks.remove_if(task.id(), |known| {
+        if !Arc::ptr_eq(known, task) {
+            return false;
+        }
+        let mut log = task.topic().lock();
+        if log.closed || !may(&log) {
+            return false;
+        }
+        log.trim_all();
+        log.closed = true;
+        task.topic().mirror(&mut log);
+        true
+    })
 }

@@ -17,7 +17,6 @@ use crate::ledger::{Account, Kind, OverLimit};
 use crate::shared::Shared;
 use crate::store::line::decode;
 use crate::store::{Store, StoreError, StoredTask};
-use crate::tasks::eviction::Lane;
 use crate::tasks::listed::Listed;
 use crate::tasks::task::{Task, finished};
 use crate::tasks::{evict, life};
@@ -110,10 +109,7 @@ pub(crate) fn adopt_cold(shared: &Arc<Shared>, task: &Arc<Task>, stored: StoredT
     shared.leases.schedule(task, &mut rules);
     task.topic().mirror(&mut log);
     drop(log);
-    rules.recount();
-    let lane = Lane::of(rules.finished.is_some(), false);
-    life::relist(shared, task, &mut rules, Some(listed));
-    shared.room.place(task, &mut rules, lane);
+    life::came_in(shared, task, &mut rules, (listed, false));
     drop(rules);
     task.topic().announce();
 }

@@ -77,7 +77,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    fn new(now: Instant, account: &Account) -> Self {
+    pub(crate) fn new(now: Instant, account: &Account) -> Self {
         Self {
             ids: IdempotencyWindow::default(),
             producers: ProducerLedger::default(),
