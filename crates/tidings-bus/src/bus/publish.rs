@@ -177,8 +177,8 @@ impl EventBus {
     /// store may have removed it. Remove the task again.
     ///
     /// # Cancel safety
-    /// The removal continues after the future is dropped. The caller cannot tell whether it has
-    /// finished.
+    /// Once the task was found, the removal continues after the future is dropped. The caller
+    /// cannot tell whether it has finished.
     pub async fn remove(&self, task_id: &TaskId) -> Result<bool, StoreError> {
         let known = fetch::fetch(&self.shared, task_id, None).await?;
         let Some(task) = known.filter(|task| task.is_declared()) else {

@@ -32,6 +32,7 @@ impl EventBus {
     ///
     /// # Cancel safety
     /// A dropped future may leave the bus partly stopped, with unsaved events and an open store.
+    /// The next call completes the stop.
     pub async fn finish(&self) -> Finished {
         self.shared.closing.cancel();
         self.shared.scopes.close();

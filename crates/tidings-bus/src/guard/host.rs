@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use serde::Serialize;
-use tidings_protocol::{IdError, NewEvent, Offset, Outcome, TaskId, Update};
-use tidings_scope::{Beginning, BoxError, Heard, Host, Losses, RunError};
+use tidings_protocol::{IdError, NewEvent, Offset, Outcome, Source, TaskId, Update};
+use tidings_scope::{Beginning, BoxError, Heard, Host, Losses, RunError, given_up};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -60,8 +61,8 @@ impl Host for EventBus {
     async fn start(&self, beginning: Beginning) -> Result<Job, PublishError> {
         let mut event = beginning.event();
         event.source.clone_from(&beginning.source);
-        let started = self.publish(&beginning.task_id, event).await?;
-        let job = Job::new(beginning.task_id, beginning.source, started.run);
+        let job = self.begin_job(beginning.task_id, beginning.source, event);
+        let job = job.await?;
         if let Some(lease) = beginning.started.lease_ms {
             job.renew_every(self, Duration::from_millis(lease) / 3);
         }
@@ -138,7 +139,49 @@ impl Host for EventBus {
     }
 }
 
+/// A job that has begun and that nobody has yet. Dropping it ends its task.
+struct Begun {
+    bus: EventBus,
+    job: Option<Job>,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(job) = self.job.take() {
+            self.bus.leave(&job, given_up());
+        }
+    }
+}
+
 impl EventBus {
+    /// Publishes the start of a task. If the future is dropped after the bus has taken the start,
+    /// the task is reported as failed.
+    async fn begin_job(
+        &self,
+        task_id: TaskId,
+        source: Option<Source>,
+        event: NewEvent,
+    ) -> Result<Job, PublishError> {
+        if !self.has_store() {
+            let started = self.try_publish(&task_id, event)?;
+            return Ok(Job::new(task_id, source, started.run));
+        }
+        // A task of the bus waits for the store, because the caller may be dropped meanwhile.
+        let (asked, answer) = oneshot::channel();
+        let bus = self.clone();
+        self.shared.spawn(async move {
+            let started = bus.publish(&task_id, event).await;
+            let begun = started.map(|started| {
+                let job = Some(Job::new(task_id, source, started.run));
+                Begun { bus, job }
+            });
+            // What nobody takes is dropped, and ends its task.
+            let _ = asked.send(begun);
+        });
+        let mut begun = answer.await.unwrap_or(Err(PublishError::Closed))?;
+        begun.job.take().ok_or(PublishError::Closed)
+    }
+
     /// Begins a task of this process. See [`Task`](super::Task).
     pub fn begin<I>(&self, task_id: I) -> TaskBuilder
     where

@@ -96,7 +96,7 @@ impl Behind {
     }
 
     /// Records that `tasks` tasks have left the list and that their writes have ended.
-    pub(crate) fn end(&self, tasks: usize) {
+    fn end(&self, tasks: usize) {
         self.pending.fetch_sub(tasks, Ordering::Relaxed);
         self.room.notify_waiters();
     }
@@ -124,8 +124,13 @@ impl Behind {
         true
     }
 
-    pub(crate) fn take(&self) -> Vec<Arc<Task>> {
-        std::mem::take(&mut *self.lock())
+    /// Takes all tasks from the list.
+    pub(crate) fn take(&self) -> Round<'_> {
+        let tasks = std::mem::take(&mut *self.lock());
+        Round {
+            behind: self,
+            tasks,
+        }
     }
 
     /// Waits until a task waits to be saved.
@@ -140,6 +145,41 @@ impl Behind {
 
     fn lock(&self) -> Guard<'_, Vec<Arc<Task>>, place::Leaf> {
         self.tasks.lock()
+    }
+}
+
+/// The tasks of one round of the writer. If a round is dropped in the middle, its remaining tasks
+/// go back to the list.
+pub(crate) struct Round<'a> {
+    behind: &'a Behind,
+    tasks: Vec<Arc<Task>>,
+}
+
+impl Round<'_> {
+    /// Returns the next tasks to write, `limit` at most.
+    pub(crate) fn next(&self, limit: usize) -> Vec<Arc<Task>> {
+        self.tasks[self.tasks.len().saturating_sub(limit)..].to_vec()
+    }
+
+    /// Records that the writes of the last `tasks` tasks have ended.
+    pub(crate) fn end(&mut self, tasks: usize) {
+        self.tasks.truncate(self.tasks.len() - tasks);
+        self.behind.end(tasks);
+    }
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        for task in &self.tasks {
+            task.unsaved.store(true, Ordering::SeqCst);
+        }
+        // A task that an append has added meanwhile is on the list twice. Its second turn finds
+        // nothing to write.
+        self.behind.lock().append(&mut self.tasks);
+        self.behind.ready.notify_one();
     }
 }
 

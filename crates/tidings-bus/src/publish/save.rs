@@ -57,9 +57,13 @@ async fn save_all(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), St
     let Some(behind) = &shared.behind else {
         return Ok(());
     };
-    let tasks = behind.take();
+    let mut round = behind.take();
     let mut result = Ok(());
-    for some in tasks.chunks(TASKS_AT_ONCE) {
+    loop {
+        let some = round.next(TASKS_AT_ONCE);
+        if some.is_empty() {
+            break;
+        }
         let saved = join_all(some.iter().map(|task| save(shared, store, task))).await;
         for (task, saved) in some.iter().zip(saved) {
             if let Err(error) = saved {
@@ -67,7 +71,7 @@ async fn save_all(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Result<(), St
                 result = Err(error);
             }
         }
-        behind.end(some.len());
+        round.end(some.len());
     }
     evict::keep_to_limit(shared);
     if result.is_err() {
@@ -87,6 +91,18 @@ pub(crate) async fn finish(shared: &Arc<Shared>, store: &Arc<dyn Store>) -> Resu
     store.close().await
 }
 
+/// A write whose answer is awaited. If it is dropped before, the task's outputs are unsaved again.
+struct Saving<'a> {
+    task: &'a Task,
+    saved: bool,
+}
+
+impl Drop for Saving<'_> {
+    fn drop(&mut self) {
+        self.task.topic().lock().outputs.end_save(self.saved);
+    }
+}
+
 /// Writes all unsaved events of one task.
 async fn save(
     shared: &Arc<Shared>,
@@ -103,8 +119,10 @@ async fn save(
         };
         let epoch = append.epoch.clone();
         let last = append.snapshot.offset;
+        let mut saving = Saving { task, saved: false };
         let answer = store.append(append).await;
-        task.topic().lock().outputs.end_save(answer.is_ok());
+        saving.saved = answer.is_ok();
+        drop(saving);
         if let Err(StoreError::Conflict { .. }) = &answer
             && let Some(stored) = store.find(task.id()).await?
             && stored.snapshot.epoch != epoch

@@ -59,12 +59,11 @@ async fn changes_nothing<T: Debug>(read: impl AsyncFn(&EventBus) -> T) {
         let given = Given::new(kept).await;
         fill(&given.bus).await;
         let look = async |bus: &EventBus| {
+            // The read comes first, because it may fetch the task, and history needs it.
+            let answer = format!("{:?}", read(bus).await);
             let history = bus.history(&id("t"), Some(Since::Start), 100).await;
             let state = bus.find(&id("t")).await;
-            (
-                format!("{:?}", read(bus).await),
-                format!("{history:?} {state:?}"),
-            )
+            (answer, format!("{history:?} {state:?}"))
         };
         let expected = look(&given.restarted().await).await;
         drop_at_each_await(async |polls| {

@@ -156,7 +156,8 @@ async fn a_dropped_request_to_a_task_is_sent_once_or_not_at_all() {
             let yes = Json::parse("\"yes\"").unwrap();
             let done = match kind {
                 "answer" => {
-                    let answer = client.answer(&id, &item("q"), yes);
+                    let question = item("q");
+                    let answer = client.answer(&id, &question, yes);
                     drop_after(polls, answer).await.is_some()
                 }
                 "command" => {
@@ -198,7 +199,8 @@ async fn a_dropped_change_can_be_repeated() {
     drop_at_each_await(async |polls| {
         let unknown: ClientId = "nobody".parse().unwrap();
         let event_type: EventType = "note".parse().unwrap();
-        let send = client.send_personal(&unknown, &event_type, &Data::empty());
+        let nothing = Data::empty();
+        let send = client.send_personal(&unknown, &event_type, &nothing);
         let sent = drop_after(polls, send).await.is_some();
         let kicked = drop_after(polls, client.kick(&unknown)).await.is_some();
         // The client goes on.
@@ -217,7 +219,7 @@ async fn a_dropped_recv_loses_no_update() {
     const HEAD: u64 = 20;
     let (server, client) = server().await;
     server.bus().task_started(&task("t"), "work").await.unwrap();
-    let mut watch = client.watch(&task("t"));
+    let mut watch = client.watch(task("t"));
     let state = watch.recv().await.unwrap();
     assert!(matches!(state, Some(Update::Snapshot(_))), "{state:?}");
     let (mut seen, mut polls) = (Vec::new(), 0);
