@@ -38,7 +38,7 @@ pub(crate) fn append(
     let _open = shared.enter().map_err(Refused::from)?;
     let before = accepted_before(rules, None, prepared, (now, &shared.config))?;
     if let Some(offset) = before {
-        return Err(repeat(rules, &task.snapshot(), prepared, offset));
+        return Err(repeat(&rules.starts, &task.snapshot(), prepared, offset));
     }
     let mut log = task.topic().lock();
     check(shared, task, &log, prepared)?;

@@ -232,12 +232,11 @@ mod tests {
         /// memory cannot fill the hole.
         #[test]
         fn the_store_gets_every_event_or_the_task_starts_over(
-            head in 1u64..20,
-            first in 1u64..20,
-            saved in 0u64..20,
+            (head, saved, first) in (1u64..20)
+                .prop_flat_map(|head| (Just(head), 0..head))
+                .prop_flat_map(|(head, saved)| (Just(head), Just(saved), 1..saved + 2)),
             stored in 0u64..25,
         ) {
-            prop_assume!(first <= head + 1 && saved < head && first <= saved + 1);
             let offset = |value| Offset::new(value).unwrap();
             let (mut saved, mut stored) = (saved, stored);
             let fills = (first..=head + 1).contains(&(stored + 1));

@@ -593,7 +593,7 @@ async fn store_group(
                 let rules = task.lock_rules();
                 let state = task.snapshot();
                 let answers = group.into_iter().map(|waiter| {
-                    let repeat = stage::repeat(&rules, &state, &waiter.prepared, offset);
+                    let repeat = stage::repeat(&rules.starts, &state, &waiter.prepared, offset);
                     (waiter, Err(repeat))
                 });
                 return Ok(Outcome::unchanged(answers));

@@ -20,6 +20,7 @@ use crate::publish::prepared::{Prepared, opened, opens_new_run, placed, text_at}
 use crate::store::line::{Line, output_of};
 use crate::store::{Append, StoreError, StoredEvent, StoredRules};
 use crate::tasks::listed::Listed;
+use crate::tasks::starts::Starts;
 use crate::tasks::task::Rules;
 
 /// The decision about an event. It assumes that all events before it are stored.
@@ -232,12 +233,17 @@ impl<'a> Stage<'a> {
         // If the repeated event is in this group, both are stored or neither is.
         let some = self.next > self.head.next();
         if offset > self.head || (offset == Offset::ZERO && some) {
-            let starts = self.rules_after.as_ref().map(|rules| &rules.starts);
-            let run = starts.and_then(|starts| starts.run_at(offset, self.snapshot.run));
+            let run = self.starts().run_at(offset, self.snapshot.run);
             return Verdict::Repeats(offset, opened(prepared, run));
         }
-        let why = repeat(self.rules, &self.snapshot, prepared, offset);
+        let why = repeat(self.starts(), &self.snapshot, prepared, offset);
         Verdict::Refused { why, anyway: true }
+    }
+
+    /// Returns the starts, those of this group included.
+    fn starts(&self) -> &Starts {
+        let after = self.rules_after.as_ref();
+        after.map_or(&self.rules.starts, |after| &after.starts)
     }
 
     fn accept(&mut self, prepared: &'a Prepared) -> Verdict {
@@ -332,7 +338,7 @@ fn fence(producers: &ProducerLedger, prepared: &Prepared) -> Result<Option<Offse
 
 /// Answers an event that was accepted before.
 pub(crate) fn repeat(
-    rules: &Rules,
+    starts: &Starts,
     state: &TaskSnapshot,
     prepared: &Prepared,
     offset: Offset,
@@ -341,7 +347,7 @@ pub(crate) fn repeat(
         epoch: state.epoch.clone(),
         offset,
         duplicate: true,
-        run: opened(prepared, rules.starts.run_at(offset, state.run)),
+        run: opened(prepared, starts.run_at(offset, state.run)),
     }))
 }
 
