@@ -27,7 +27,7 @@ impl EventBus {
     /// [`SCOPES_WINDOW`](crate::defaults::SCOPES_WINDOW). Then stops the bus's own tasks and
     /// waits for them. The bus refuses publishes. Streams end after the events that were
     /// published before. Handlers continue until they have handled those events, for at most
-    /// [`handler_drain`](BusConfig::handler_drain). The bus writes the remaining events to the
+    /// [`handler_drain`](crate::BusConfig::handler_drain). The bus writes the remaining events to the
     /// store and closes the store.
     ///
     /// # Cancel safety
