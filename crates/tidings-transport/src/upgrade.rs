@@ -103,8 +103,7 @@ pub(crate) fn websocket<M: Incoming, B>(
             Err(error) => tracing::debug!(%error, "an upgrade did not take place"),
         }
     };
-    // In a box, because the runtime copies a future several times.
-    core.manager.spawn(Box::pin(upgrade.instrument(span)));
+    core.manager.spawn(upgrade.instrument(span));
     Ok(response)
 }
 

@@ -196,12 +196,10 @@ impl Server {
                     if let Some(place) = shared.place(&places, &stream, peer, is_proxy) {
                         let (shared, abort) = (Arc::clone(&shared), abort.clone());
                         let places = places.clone();
-                        // The future takes kilobytes, and the runtime copies a future several
-                        // times.
-                        tracker.spawn(Box::pin(async move {
+                        tracker.spawn(async move {
                             let served = serve(stream, peer, shared, places, place);
                             abort.run_until_cancelled(served).await;
-                        }));
+                        });
                     }
                 }
                 Err(error) => {
