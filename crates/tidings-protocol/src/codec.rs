@@ -1,11 +1,8 @@
 //! The encoding of events, and the limits of message sizes.
 
-use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::{Arc, Weak};
 
-use crate::message::Joined;
-use crate::{ClientId, Epoch, NewEvent, Offset, Reference, TaskId, TaskSnapshot, Timestamp};
+use crate::{Epoch, NewEvent, Offset, Reference, TaskId, Timestamp};
 
 /// Limits on the size of messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,78 +125,6 @@ pub(crate) fn encode_ack(
         let _ = serde_json::to_writer(&mut *buf, &run);
     }
     buf.extend_from_slice(b"}}");
-}
-
-/// The fields of a `connection_established`.
-pub(crate) struct Established<'a> {
-    pub(crate) client_id: &'a ClientId,
-    pub(crate) protocol: &'a str,
-    pub(crate) resume_token: &'a str,
-    pub(crate) heartbeat_interval_ms: u64,
-    pub(crate) max_message_bytes: Option<u64>,
-    pub(crate) task: Option<&'a Joined>,
-}
-
-/// Appends a `connection_established` with the same bytes that serde would write. Through serde,
-/// this message took 11,800 of the 80,000 instructions of a handshake (measured with callgrind).
-pub(crate) fn encode_established(buf: &mut Vec<u8>, message: &Established<'_>, at: Timestamp) {
-    // Task ids, client ids and epochs contain no character that JSON escapes.
-    buf.extend_from_slice(b"{\"event_type\":\"connection_established\",");
-    if let Some(task) = message.task {
-        buf.extend_from_slice(b"\"task_id\":\"");
-        buf.extend_from_slice(task.task_id.as_str().as_bytes());
-        buf.extend_from_slice(b"\",");
-    }
-    buf.extend_from_slice(b"\"timestamp\":\"");
-    buf.extend_from_slice(&at.ascii());
-    buf.extend_from_slice(b"\",\"data\":{\"client_id\":\"");
-    buf.extend_from_slice(message.client_id.as_str().as_bytes());
-    buf.extend_from_slice(b"\",\"protocol\":");
-    string(buf, message.protocol);
-    buf.extend_from_slice(b",\"resume_token\":");
-    string(buf, message.resume_token);
-    buf.extend_from_slice(b",\"heartbeat_interval_ms\":");
-    let _ = serde_json::to_writer(&mut *buf, &message.heartbeat_interval_ms);
-    if let Some(bytes) = &message.max_message_bytes {
-        buf.extend_from_slice(b",\"max_message_bytes\":");
-        let _ = serde_json::to_writer(&mut *buf, bytes);
-    }
-    if let Some(task) = message.task {
-        buf.extend_from_slice(b",\"epoch\":\"");
-        buf.extend_from_slice(task.epoch.as_str().as_bytes());
-        buf.extend_from_slice(b"\",\"offset\":");
-        let _ = serde_json::to_writer(&mut *buf, &task.offset);
-        buf.extend_from_slice(b",\"recovered\":");
-        buf.extend_from_slice(if task.recovered { b"true" } else { b"false" });
-        buf.extend_from_slice(b",\"snapshot\":");
-        encode_snapshot(buf, &task.snapshot);
-        if let Some(permissions) = &task.permissions {
-            buf.extend_from_slice(b",\"permissions\":");
-            let _ = serde_json::to_writer(&mut *buf, permissions);
-        }
-    }
-    buf.extend_from_slice(b"}}");
-}
-
-thread_local! {
-    /// The snapshot that was encoded last, and its JSON.
-    ///
-    /// A snapshot never changes while somebody shares it. The weak reference keeps its address from
-    /// being used again, so the same address means the same snapshot.
-    static LAST_SNAPSHOT: RefCell<(Weak<TaskSnapshot>, Vec<u8>)> =
-        const { RefCell::new((Weak::new(), Vec::new())) };
-}
-
-/// Appends a snapshot. When many clients reconnect to one task, the snapshot is encoded once.
-fn encode_snapshot(buf: &mut Vec<u8>, snapshot: &Arc<TaskSnapshot>) {
-    LAST_SNAPSHOT.with_borrow_mut(|(known, json)| {
-        if known.as_ptr() != Arc::as_ptr(snapshot) {
-            json.clear();
-            let _ = serde_json::to_writer(&mut *json, snapshot);
-            *known = Arc::downgrade(snapshot);
-        }
-        buf.extend_from_slice(json);
-    });
 }
 
 fn string(buf: &mut Vec<u8>, text: &str) {
