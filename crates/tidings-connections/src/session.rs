@@ -202,9 +202,7 @@ impl Connection {
                 }
                 Asked::Other(request) => {
                     self.publish(&mut batch, &mut answers).await;
-                    // Most messages publish. Without the box, each of them would move the large
-                    // future of the others.
-                    Box::pin(self.handle(request, &mut answers)).await;
+                    self.handle(request, &mut answers).await;
                 }
                 Asked::Refused(error) => {
                     self.publish(&mut batch, &mut answers).await;

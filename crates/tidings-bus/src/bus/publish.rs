@@ -14,7 +14,7 @@ use crate::ledger::Account;
 use crate::publish::drive;
 use crate::publish::error::{PublishError, Published};
 use crate::publish::prepared::Prepared;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::tasks::life;
 use crate::tasks::trees::read;
 
@@ -117,17 +117,6 @@ impl EventBus {
             }
             return answers;
         };
-        // Boxed for the same reason as in `publish_as`.
-        Box::pin(self.publish_batch_through(store, account, events)).await
-    }
-
-    /// Publishes events that go to the store first.
-    async fn publish_batch_through(
-        &self,
-        store: &Arc<dyn Store>,
-        account: Option<&Account>,
-        events: Vec<(TaskId, NewEvent)>,
-    ) -> Vec<Result<Published, PublishError>> {
         let began = Instant::now();
         let mut answers = Vec::with_capacity(events.len());
         let mut known = HashMap::new();
