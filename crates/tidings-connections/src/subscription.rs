@@ -167,7 +167,8 @@ impl Sub {
 }
 
 /// The memory of a cursor in lists that grow by a quarter: the cursor, its entry at the task of 24
-/// bytes with the header of an allocation, its key in the index, at its emptiest, and its place in the queue.
+/// bytes with the header of an allocation, its key in the index, at its emptiest, and its place in
+/// the queue.
 const IN_LISTS: usize = size_of::<Sub>() * 5 / 4 + (24 + 16) + 12 + 8;
 const _: () = assert!(IN_LISTS as u64 <= CURSOR_BYTES);
 

@@ -270,10 +270,11 @@ impl DiskStore {
         let (reply, taken) = oneshot::channel();
         self.send(Message::Snapshot(reply))
             .map_err(|_| CopyError::Interrupted)?;
-        let taken = taken.await.ok().flatten();
-        let (open, snapshot) = taken.ok_or(CopyError::Interrupted)?;
         let copying = spawn_blocking(move || {
             let _permit = permit;
+            // Waits here, because the caller may be dropped meanwhile.
+            let taken = taken.blocking_recv().ok().flatten();
+            let (open, snapshot) = taken.ok_or(CopyError::Interrupted)?;
             // A store that has failed or stops does not wait for the copy.
             let goes_on = || shared.available.load(Ordering::SeqCst);
             backup::copy(&open.engine, snapshot, &into, &goes_on)

@@ -66,15 +66,53 @@ impl EventBus {
         let payload = drive::read(&self.shared, &event)?;
         let prepared = Prepared::of(account, event, payload);
         let result = match self.shared.store {
-            None => drive::publish_alone(&self.shared, task_id, &prepared, began),
-            // Boxed, because otherwise a publish in memory would move the large future of a
-            // store.
-            Some(_) => Box::pin(drive::publish_prepared(&self.shared, task_id, prepared)).await,
+            None => self.publish_alone(task_id, &prepared, began),
+            Some(_) => {
+                // Boxed, because otherwise a publish in memory would move the large future of a
+                // store.
+                let through = Box::pin(drive::publish_prepared(&self.shared, task_id, prepared));
+                let result = through.await;
+                self.shared.counters.timings.publish.note(began.elapsed());
+                result
+            }
         };
-        self.shared.counters.timings.publish.note(began.elapsed());
         // A loop of publishes must let other tasks of the runtime run.
         tokio::task::coop::consume_budget().await;
         result
+    }
+
+    /// Publishes an event on a bus without a store.
+    fn publish_alone(
+        &self,
+        task_id: &TaskId,
+        prepared: &Prepared,
+        began: Instant,
+    ) -> Result<Published, PublishError> {
+        let result = drive::publish_alone(&self.shared, task_id, prepared, began);
+        self.shared.counters.timings.publish.note(began.elapsed());
+        result
+    }
+
+    /// Publishes one event without waiting, from any thread. Use it in `Drop`, in rayon and in
+    /// plain threads.
+    ///
+    /// # Errors
+    /// Fails as [`publish`](Self::publish) does. A bus with a store cannot publish without
+    /// waiting, and returns `Unavailable`.
+    pub fn try_publish(
+        &self,
+        task_id: &TaskId,
+        event: NewEvent,
+    ) -> Result<Published, PublishError> {
+        let began = Instant::now();
+        if self.shared.store.is_some() {
+            let cause = "an event goes to the store first: use publish";
+            let error = StoreError::Unavailable(cause.into());
+            return Err(PublishError::Unavailable(Arc::new(error)));
+        }
+        let payload = drive::read(&self.shared, &event)?;
+        let prepared = Prepared::of(None, event, payload);
+        self.publish_alone(task_id, &prepared, began)
     }
 
     /// Publishes events. Events of one task are published in order. Each event gets its own

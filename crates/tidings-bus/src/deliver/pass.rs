@@ -60,13 +60,14 @@ pub(crate) struct Fanout {
     all_heard: Notify,
 }
 
-impl Fanout {
-    /// Adds a topic that moved at `since`.
-    pub(crate) fn push(&self, topic: Arc<Topic>, since: Instant) {
+impl Queue for Fanout {
+    fn moved(&self, topic: Arc<Topic>, since: Instant) {
         let since = Some(since);
         self.push_back(Work::Moved(Moved { topic, since }));
     }
+}
 
+impl Fanout {
     /// Announces a task that has appeared to the patterns.
     pub(crate) fn appeared(&self, appeared: Appeared) {
         self.appearing.fetch_add(1, Ordering::SeqCst);
@@ -171,9 +172,7 @@ impl Fanout {
             }
         }
     }
-}
 
-impl Fanout {
     /// Visits up to `limit` watchers of a topic. Returns the number of turns that this took.
     fn visit(&self, slice: &mut Slice, mut moved: Moved, limit: usize, delivery: &Timing) -> usize {
         let claim = slice.claim(&moved.topic, limit, &mut moved.since);
@@ -309,12 +308,6 @@ impl Topic {
         if let Some(id) = id {
             self.detach(id);
         }
-    }
-}
-
-impl Queue for Fanout {
-    fn moved(&self, topic: Arc<Topic>, since: Instant) {
-        self.push(topic, since);
     }
 }
 

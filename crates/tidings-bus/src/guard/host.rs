@@ -12,17 +12,13 @@ use tidings_protocol::{IdError, NewEvent, Offset, Outcome, Source, TaskId, Updat
 use tidings_scope::{Beginning, BoxError, Heard, Host, Losses, RunError, given_up};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::job::{Job, Receipt};
 use super::{Commands, Reporter, TaskBuilder};
 use crate::bus::EventBus;
 use crate::deliver::subscription::Subscription;
-use crate::publish::drive;
 use crate::publish::error::{PublishError, Published};
-use crate::publish::prepared::Prepared;
-use crate::store::StoreError;
 
 /// The updates of a task of the bus, for the worker of the task.
 #[derive(Debug)]
@@ -162,23 +158,26 @@ impl EventBus {
         source: Option<Source>,
         event: NewEvent,
     ) -> Result<Job, PublishError> {
-        if !self.has_store() {
-            let started = self.try_publish(&task_id, event)?;
-            return Ok(Job::new(task_id, source, started.run));
-        }
-        // A task of the bus waits for the store, because the caller may be dropped meanwhile.
-        let (asked, answer) = oneshot::channel();
-        let bus = self.clone();
-        self.shared.spawn(async move {
-            let started = bus.publish(&task_id, event).await;
-            let begun = started.map(|started| {
-                let job = Some(Job::new(task_id, source, started.run));
-                Begun { bus, job }
+        let begun = |bus: Self, task_id, started: Published| Begun {
+            bus,
+            job: Some(Job::new(task_id, source, started.run)),
+        };
+        let mut begun = if self.has_store() {
+            // A task of the bus waits for the store, because the caller may be dropped meanwhile.
+            let (asked, answer) = oneshot::channel();
+            let bus = self.clone();
+            self.shared.spawn(async move {
+                let started = bus.publish(&task_id, event).await;
+                // What nobody takes is dropped, and ends its task.
+                let _ = asked.send(started.map(|started| begun(bus, task_id, started)));
             });
-            // What nobody takes is dropped, and ends its task.
-            let _ = asked.send(begun);
-        });
-        let mut begun = answer.await.unwrap_or(Err(PublishError::Closed))?;
+            answer.await.unwrap_or(Err(PublishError::Closed))?
+        } else {
+            let started = self.try_publish(&task_id, event)?;
+            begun(self.clone(), task_id, started)
+        };
+        // A loop of starts must let other tasks of the runtime run.
+        tokio::task::coop::consume_budget().await;
         begun.job.take().ok_or(PublishError::Closed)
     }
 
@@ -225,27 +224,6 @@ impl EventBus {
     /// process.
     pub fn commands(&self, task_id: &TaskId) -> Commands {
         Commands::of_other(self.clone(), task_id.clone())
-    }
-
-    /// Publishes one event without waiting, from any thread. Use it in `Drop`, in rayon and in
-    /// plain threads.
-    ///
-    /// # Errors
-    /// Fails as [`publish`](Self::publish) does. A bus with a store cannot publish without
-    /// waiting, and returns `Unavailable`.
-    pub fn try_publish(
-        &self,
-        task_id: &TaskId,
-        event: NewEvent,
-    ) -> Result<Published, PublishError> {
-        if self.has_store() {
-            let cause = "an event goes to the store first: use publish";
-            let error = StoreError::Unavailable(cause.into());
-            return Err(PublishError::Unavailable(Arc::new(error)));
-        }
-        let payload = drive::read(&self.shared, &event)?;
-        let prepared = Prepared::of(None, event, payload);
-        drive::publish_alone(&self.shared, task_id, &prepared, Instant::now())
     }
 
     pub(super) fn has_store(&self) -> bool {

@@ -400,7 +400,10 @@ async fn work_together(shared: &Arc<Shared>, store: &Arc<dyn Store>, mut workers
     {
         return work(shared, store, worker).await;
     }
-    let tasks: Vec<_> = workers.iter().map(|worker| worker.task().clone()).collect();
+    let tasks: Vec<_> = workers
+        .iter()
+        .map(|worker| Arc::clone(&worker.task))
+        .collect();
     let mut members = Vec::with_capacity(tasks.len());
     let mut appends = Vec::with_capacity(tasks.len());
     for (worker, task) in workers.into_iter().zip(&tasks) {
@@ -461,7 +464,7 @@ async fn work_together(shared: &Arc<Shared>, store: &Arc<dyn Store>, mut workers
 
 /// Takes the task again if events have arrived in the meantime.
 fn go_on(shared: &Arc<Shared>, store: &Arc<dyn Store>, worker: Worker) {
-    if worker.task().lock_waiting().is_over() {
+    if worker.task.lock_waiting().is_over() {
         leave(shared, worker);
     } else {
         take_up(shared, store, worker);
@@ -487,7 +490,8 @@ fn leave(shared: &Shared, mut worker: Worker) {
     life::forget_if_unused(shared, &worker.task);
 }
 
-/// Stores a group, unless the store has answered already, and sends all answers after releasing the task's turn.
+/// Stores a group, unless the store has answered already. Releases the task's turn, and then sends
+/// all answers.
 async fn store_and_finish(
     shared: &Arc<Shared>,
     store: &Arc<dyn Store>,

@@ -12,12 +12,6 @@ pub(crate) struct Worker {
     pub(crate) done: bool,
 }
 
-impl Worker {
-    pub(crate) fn task(&self) -> &Arc<Task> {
-        &self.task
-    }
-}
-
 impl Drop for Worker {
     /// If the store panics or the runtime ends, the worker is dropped. The waiting publishers get
     /// an error, and the next publisher starts another worker.

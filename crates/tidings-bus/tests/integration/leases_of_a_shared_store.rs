@@ -9,12 +9,10 @@ use tidings_bus::protocol::{
     Data, EventType, NewEvent, Offset, Position, TaskId, TaskSnapshot, TaskStatus,
 };
 use tidings_bus::{
-    Announcement, Append, Broker, BrokerError, BusConfig, EventBus, Interest, MemoryStore, Notice,
-    Store, StoreError, StoredEvent, StoredTask,
+    Append, BusConfig, EventBus, MemoryStore, Store, StoreError, StoredEvent, StoredTask,
 };
-use tokio::sync::mpsc;
 
-use crate::support::id;
+use crate::support::{Deaf, id};
 
 /// A store that says once that the lease of `t` has ended, when `over` is true. If `publishes` is
 /// set, a node publishes to the task before the answer arrives. It publishes one event, and as many
@@ -87,52 +85,8 @@ impl Store for Leases {
     }
 }
 
-/// A broker that carries no notice, for nodes that read tasks on demand.
-struct Deaf(Mutex<Vec<mpsc::Sender<Notice>>>);
-
-#[async_trait]
-impl Broker for Deaf {
-    async fn announce(&self, _: Announcement) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    fn notices(&self) -> mpsc::Receiver<Notice> {
-        let (to, notices) = mpsc::channel(1);
-        self.0.lock().unwrap().push(to);
-        notices
-    }
-
-    fn interest(&self) -> Option<Arc<dyn Interest>> {
-        Some(Arc::new(Nothing))
-    }
-}
-
-struct Nothing;
-
-#[async_trait]
-impl Interest for Nothing {
-    fn watch(&self, _: &TaskId) {}
-
-    fn unwatch(&self, _: &TaskId) {}
-
-    fn is_watching(&self, _: &TaskId) -> bool {
-        false
-    }
-
-    fn watch_new(&self, _: bool) {}
-
-    async fn list(
-        &self,
-        _: &str,
-        _: Option<&TaskId>,
-        _: usize,
-    ) -> Result<Vec<TaskId>, BrokerError> {
-        Ok(Vec::new())
-    }
-}
-
 async fn open(store: &Arc<Leases>) -> EventBus {
-    let config = BusConfig::default().broker(Some(Arc::new(Deaf(Mutex::default()))));
+    let config = BusConfig::default().broker(Some(Deaf::on_demand()));
     EventBus::open(config, Arc::clone(store) as _)
         .await
         .unwrap()

@@ -1,7 +1,7 @@
 //! Nodes that share a store, and hear of each other's events late or never. The store's answer
 //! decides.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,72 +11,20 @@ use tidings_bus::protocol::{
     TaskStatus,
 };
 use tidings_bus::{
-    Announcement, Append, Broker, BrokerError, BusConfig, Counted, EventBus, Families, Interest,
-    Kin, MemoryStore, Notice, PublishError, Store, StoreError, StoredEvent, StoredTask, Sums,
+    Append, BusConfig, Counted, EventBus, Families, Kin, MemoryStore, PublishError, Store,
+    StoreError, StoredEvent, StoredTask, Sums,
 };
 use tidings_testkit::DEADLINE;
 use tokio::sync::mpsc;
 
-use crate::support::id;
-
-/// A broker that carries no notice. A node with it never hears of the other nodes' events.
-struct Deaf {
-    /// Whether the node reads tasks on demand.
-    on_demand: bool,
-    /// Keeps the channel of notices open.
-    kept: Mutex<Vec<mpsc::Sender<Notice>>>,
-}
-
-impl Deaf {
-    fn new(on_demand: bool) -> Arc<Self> {
-        let kept = Mutex::default();
-        Arc::new(Self { on_demand, kept })
-    }
-}
-
-#[async_trait]
-impl Broker for Deaf {
-    async fn announce(&self, _: Announcement) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    fn notices(&self) -> mpsc::Receiver<Notice> {
-        let (to, notices) = mpsc::channel(1);
-        self.kept.lock().unwrap().push(to);
-        notices
-    }
-
-    fn interest(&self) -> Option<Arc<dyn Interest>> {
-        self.on_demand.then(|| Arc::new(Nothing) as _)
-    }
-}
-
-struct Nothing;
-
-#[async_trait]
-impl Interest for Nothing {
-    fn watch(&self, _: &TaskId) {}
-
-    fn unwatch(&self, _: &TaskId) {}
-
-    fn is_watching(&self, _: &TaskId) -> bool {
-        false
-    }
-
-    fn watch_new(&self, _: bool) {}
-
-    async fn list(
-        &self,
-        _: &str,
-        _: Option<&TaskId>,
-        _: usize,
-    ) -> Result<Vec<TaskId>, BrokerError> {
-        Ok(Vec::new())
-    }
-}
+use crate::support::{Deaf, id};
 
 async fn open(store: &Arc<dyn Store>, on_demand: bool) -> EventBus {
-    let config = BusConfig::default().broker(Some(Deaf::new(on_demand)));
+    let broker = match on_demand {
+        true => Deaf::on_demand(),
+        false => Deaf::eager(),
+    };
+    let config = BusConfig::default().broker(Some(broker));
     EventBus::open(config, Arc::clone(store)).await.unwrap()
 }
 

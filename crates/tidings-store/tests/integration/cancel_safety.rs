@@ -2,8 +2,11 @@
 //!
 //! A line `Covers:` names the functions that a test covers.
 
+use std::sync::Arc;
+
 use crate::support::{config, fresh, id, open, publish_to, until};
-use tidings_store::{DiskStore, OpenError, Sync, back_up, inspect};
+use tidings_bus::{Backups as _, Store as _, conformance};
+use tidings_store::{BackupDirectory, DiskStore, OpenError, Sync, back_up, inspect};
 use tidings_testkit::{DEADLINE, drop_after, drop_at_each_await};
 
 /// Makes a data directory with a task of five events, and stops in order.
@@ -75,4 +78,41 @@ async fn a_backup_that_has_begun_is_made_to_its_end() {
         done
     })
     .await;
+    // Two ways to make a backup of a store that is in use.
+    for by_directory in [false, true] {
+        drop_at_each_await(async |polls| {
+            let directory = tempfile::tempdir().unwrap();
+            let (path, into) = (fresh(&directory), directory.path().join("backups"));
+            std::fs::create_dir(&into).unwrap();
+            let (store, _) = DiskStore::open(&path, config(Sync::Os)).await.unwrap();
+            let events = conformance::example("t", "e1", 1..=5);
+            store.append(events).await.unwrap();
+            let store = Arc::new(store);
+            let done = match by_directory {
+                false => {
+                    let backing_up = store.back_up(into.join("copy"));
+                    drop_after(polls, backing_up).await.is_some()
+                }
+                true => {
+                    let backups = BackupDirectory::new(Arc::clone(&store), &into);
+                    drop_after(polls, backups.make()).await.is_some()
+                }
+            };
+            let made = || {
+                let mut entries = std::fs::read_dir(&into).unwrap();
+                let entry = entries.next()?.unwrap().path();
+                (entry
+                    .extension()
+                    .is_none_or(|extension| extension != "partial"))
+                .then_some(entry)
+            };
+            if polls > 0 {
+                until(|| made().is_some()).await;
+                assert_eq!(looked(&made().unwrap()).await, 1, "{polls} polls");
+            }
+            store.close().await.unwrap();
+            done
+        })
+        .await;
+    }
 }

@@ -192,11 +192,9 @@ impl Core {
         if let Some(peer) = crate::access::peer(request.extensions()) {
             // The PROXY protocol has already named the client. A client in a trusted network is not
             // a proxy.
-            let named = self.config.proxy_protocol;
-            let trusted: &[_] = if named {
-                &[]
-            } else {
-                &self.config.trusted_proxies
+            let trusted = match self.config.proxy_protocol {
+                true => &[],
+                false => &*self.config.trusted_proxies,
             };
             let client = forwarded::client(request.headers(), peer, trusted);
             request.extensions_mut().insert(PeerAddr(client));

@@ -1,5 +1,6 @@
 //! Shared code of the bus's tests.
 
+mod deaf;
 mod gated;
 pub(crate) mod slow;
 
@@ -10,6 +11,7 @@ use tidings_bus::protocol::{Gap, NewEvent, Offset, ResetReason, Since, TaskId, T
 use tidings_bus::{BusConfig, Delivery, EventBus, EventRecord, LogLimits, Subscription};
 use tidings_testkit::{Checker, DEADLINE};
 
+pub(crate) use deaf::Deaf;
 pub(crate) use gated::Gated;
 
 pub(crate) fn id(text: &str) -> TaskId {

@@ -1,16 +1,17 @@
 //! Buses and a store in memory, of which every call waits before and after its work.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidings_bus::protocol::{ItemId, Offset, TaskId, Timestamp};
 use tidings_bus::{
-    Announcement, Append, Broker, BrokerError, BusConfig, EventBus, Interest, MemoryStore, Notice,
-    Related, Store, StoreError, StoredEvent, StoredTask, StoredText, Write,
+    Append, BusConfig, EventBus, MemoryStore, Related, Store, StoreError, StoredEvent, StoredTask,
+    StoredText, Write,
 };
-use tokio::sync::mpsc;
 use tokio::task::yield_now;
+
+use super::Deaf;
 
 /// A store whose every call waits once before and once after its work.
 pub(crate) struct Slow {
@@ -120,56 +121,6 @@ impl Store for Slow {
     }
 }
 
-/// The broker of a node whose tasks are read from the store on demand. No other node publishes.
-struct Alone {
-    store: Arc<Slow>,
-    /// Keeps the channel of notices open.
-    kept: Mutex<Vec<mpsc::Sender<Notice>>>,
-}
-
-#[async_trait]
-impl Broker for Alone {
-    async fn announce(&self, _: Announcement) -> Result<(), BrokerError> {
-        yield_now().await;
-        Ok(())
-    }
-
-    fn notices(&self) -> mpsc::Receiver<Notice> {
-        let (to, notices) = mpsc::channel(1);
-        self.kept.lock().unwrap().push(to);
-        notices
-    }
-
-    fn interest(&self) -> Option<Arc<dyn Interest>> {
-        Some(Arc::new(Listing(Arc::clone(&self.store))))
-    }
-}
-
-struct Listing(Arc<Slow>);
-
-#[async_trait]
-impl Interest for Listing {
-    fn watch(&self, _: &TaskId) {}
-
-    fn unwatch(&self, _: &TaskId) {}
-
-    fn is_watching(&self, _: &TaskId) -> bool {
-        false
-    }
-
-    fn watch_new(&self, _: bool) {}
-
-    async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&TaskId>,
-        limit: usize,
-    ) -> Result<Vec<TaskId>, BrokerError> {
-        let ids = self.0.list(prefix, after, limit).await;
-        Ok(ids.expect("a store in memory"))
-    }
-}
-
 /// How a bus keeps its tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
@@ -224,9 +175,7 @@ async fn open(kept: Kept, store: &Arc<Slow>) -> EventBus {
     match kept {
         Kept::InMemory => EventBus::new(config).unwrap(),
         Kept::Shared => {
-            let store = Arc::clone(store);
-            let kept = Mutex::default();
-            let broker = Arc::new(Alone { store, kept });
+            let broker = Deaf::listing(Arc::clone(&shared));
             EventBus::open(config.broker(Some(broker)), shared)
                 .await
                 .unwrap()
